@@ -1,0 +1,1 @@
+"""The AI index as a Python package."""

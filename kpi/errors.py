@@ -1,0 +1,58 @@
+"""Typed errors: a stable code, the row where there is one, and a remedy.
+
+Every error that a person may meet is a `KpiError`. The text never holds the content of a request: only
+positions, names of columns and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class KpiError(Exception):
+    """Base of all errors of the index.
+
+    code: stable, dotted, machine-readable (`ingest.unknown_format`). hint: the remedy, one sentence.
+    row: 1-based row, line or record number in the source, where there is one.
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str = "", row: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.row = row
+
+    def __str__(self) -> str:
+        where = f" (row {self.row})" if self.row is not None else ""
+        hint = f" {self.hint}" if self.hint else ""
+        return f"{self.message}{where}.{hint}" if not self.message.endswith(".") else f"{self.message}{where}{hint}"
+
+    def __reduce__(self):  # keyword-only arguments do not survive the default pickling between processes
+        return (_rebuild, (type(self), self.code, self.message, self.hint, self.row))
+
+
+def _rebuild(cls: type[KpiError], code: str, message: str, hint: str, row: int | None) -> KpiError:
+    return cls(code, message, hint=hint, row=row)
+
+
+class IngestError(KpiError):
+    """A file, archive or table could not be read at all. Bad rows in a good file are receipt entries, not errors."""
+
+
+class MappingError(KpiError):
+    """A column mapping names a column or a field that does not exist, or contradicts the data."""
+
+
+class StoreError(KpiError):
+    """The lake could not be read or written; nothing that was stored before is lost."""
+
+
+class SliceError(KpiError):
+    """A slice, filter or link asks for something that cannot be understood."""
+
+
+class MetricError(KpiError):
+    """A metric or dimension is not known, or cannot be computed on this data."""
+
+
+class RegisterError(KpiError):
+    """The KPI register is malformed: names the entry and the field."""

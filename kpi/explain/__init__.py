@@ -1,0 +1,1 @@
+"""Numbers to reasons: what moved, where and for whom."""

@@ -1,0 +1,1 @@
+"""Reasons to decisions: the register of KPIs, their states, owners and next steps."""
