@@ -1,0 +1,113 @@
+"""What one load read, dropped, repeated, could not map or price, and why: the receipt people keep.
+
+A receipt holds counts, column names, row numbers and reasons. It never holds the content of a row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+How = Literal["exact", "alias", "guessed", "cohort", "unmapped"]
+DROPS_KEPT = 1_000
+NOTES_KEPT = 200
+_NAME_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class Drop:
+    """One quarantined row. row: 1-based, as a person counts the data rows (or lines, or records) of the file."""
+
+    row: int
+    reason: str
+    hint: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """What became of one source column: the canonical field (or `x_…` cohort), how that was decided, and its unit."""
+
+    source: str
+    field: str | None
+    how: How
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass
+class Receipt:
+    """The account of one load.
+
+    rows_read: rows, spans or records seen, good or bad. loaded: new or completed rows. repeated: rows stored already,
+    or twice in the input. first, last: epoch microseconds of the earliest and latest request. missing: canonical
+    request columns that this load left empty. All drops are counted in `drop_reasons`; the first 1,000 are kept.
+    """
+
+    dataset: str = ""
+    version: int = 0
+    format: str = ""
+    files: list[str] = field(default_factory=list)
+    rows_read: int = 0
+    requests: int = 0
+    spans: int = 0
+    loaded: int = 0
+    repeated: int = 0
+    dropped: int = 0
+    drops: list[Drop] = field(default_factory=list)
+    drop_reasons: dict[str, int] = field(default_factory=dict)
+    columns: list[ColumnUse] = field(default_factory=list)
+    unmapped: list[str] = field(default_factory=list)
+    kept_out: dict[str, int] = field(default_factory=dict)
+    unpriced: int = 0
+    first: int | None = None
+    last: int | None = None
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def drop(self, row: int, reason: str, *, hint: str = "", file: str = "") -> None:
+        """Quarantine one row: counted under its reason, remembered while fewer than 1,000 are."""
+        self.dropped += 1
+        self.drop_reasons[reason] = self.drop_reasons.get(reason, 0) + 1
+        if len(self.drops) < DROPS_KEPT:
+            self.drops.append(Drop(row=int(row), reason=reason, hint=hint, file=file[:_NAME_LENGTH]))
+
+    def note(self, sentence: str) -> None:
+        """Add a plain sentence once; at most 200 are kept."""
+        if sentence not in self.notes and len(self.notes) < NOTES_KEPT:
+            self.notes.append(sentence)
+
+    def use(self, column: ColumnUse) -> None:
+        """Record what became of a source column; the same use is recorded once."""
+        if column in self.columns:
+            return
+        self.columns.append(column)
+        if column.how == "unmapped" and column.source not in self.unmapped:
+            self.unmapped.append(column.source)
+
+    def seen(self, first: int | None, last: int | None) -> None:
+        """Widen the span of time that the load covers; epoch microseconds."""
+        self.first = min((t for t in (self.first, first) if t is not None), default=None)
+        self.last = max((t for t in (self.last, last) if t is not None), default=None)
+
+    def keep_out(self, counts: Mapping[str, int]) -> None:
+        """Add counts of metadata keys that the allow-list kept out."""
+        self.kept_out = dict(Counter(self.kept_out) + Counter(counts))
+
+    def to_json(self) -> str:
+        return orjson.dumps(dataclasses.asdict(self), default=str).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Receipt:
+        """Inverse of `to_json`. Keys that this version does not know are ignored, so old manifests stay readable."""
+        data: dict[str, Any] = orjson.loads(text)
+        known = {f.name for f in dataclasses.fields(cls)}
+        data = {k: v for k, v in data.items() if k in known}
+        data["drops"] = [Drop(**d) for d in data.get("drops", [])]
+        data["columns"] = [ColumnUse(**c) for c in data.get("columns", [])]
+        return cls(**data)
