@@ -1,0 +1,283 @@
+"""Privacy at the door: redaction, keyed pseudonyms of users, allow-list of metadata keys.
+
+Readers pass every text, user id and metadata key through a `Privacy` before anything is written, stage files
+included. The key of the pseudonyms never lies in the store. What this room does not promise: names of people, places
+and organisations inside running text are not found.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import os
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+
+from kpi.errors import IngestError, StoreError
+from kpi.ingest.redact import redact
+
+KEY_BYTES = 32
+KEY_VARIABLE = "KPI_USER_KEY"
+PSEUDONYM_BYTES = 16  # 128 bit: 32 hex characters
+ATTRIBUTE_LENGTH = 1_000  # characters kept of one metadata value
+_KEPT_OUT_NAMES = 10_000  # distinct names of keys counted apart; a flood of made-up names shares one counter
+_OTHER_KEYS = "(other keys)"
+
+_PREFIXES = (
+    "", "app.", "metadata.", "attributes.", "context.", "request.", "session.", "user.", "service.", "custom.",
+    "langfuse.trace.metadata.", "langfuse.observation.metadata.", "traceloop.association.properties.", "mlflow.tag.",
+)  # fmt: skip
+_NAMES = (
+    "language lang locale region country country_code market timezone device device_type device_class platform os "
+    "browser app_version client client_version plan tier edition subscription customer_tier segment cohort channel source_channel "
+    "use_case usecase intent topic task task_type category product product_area feature team department tenant "
+    "environment env release version prompt_version retrieval_version index_version corpus_version policy_version "
+    "guardrail_version model_version variant experiment experiment_arm experiment_id arm ab_arm ab_group ring deployment_ring "
+    "priority queue workflow stage surface domain industry difficulty split dataset scenario temperature top_p top_k"
+).split()
+DEFAULT_ALLOW: frozenset[str] = frozenset(prefix + name for prefix in _PREFIXES for name in _NAMES) | {
+    "deployment.environment", "deployment.environment.name", "service.name", "service.version", "service.namespace",
+    "telemetry.sdk.language", "cloud.region", "cloud.provider", "device.type", "os.type", "user_agent.name", "geo.country.iso_code",
+    "gen_ai.request.temperature", "gen_ai.request.top_p", "gen_ai.request.top_k", "gen_ai.request.max_tokens",
+    "gen_ai.operation.name", "gen_ai.response.finish_reasons", "feature_flag.key", "feature_flag.variant",
+}  # fmt: skip
+
+# A glob is a broad gesture: it never lets these through. Who wants one of them names it in full.
+_IDENTIFYING = re.compile(
+    r"(?:^|[._\-\s])(?:e?mail|phone|mobile|address|street|birth\w*|dob|ssn|iban|passport|pass(?:word|wd|phrase)?|pwd|secret|token|"
+    r"api[_-]?key|authorization|auth|cookie|credential\w*|user[._-]?(?:id|name|email)?|username|full[_-]?name|first[_-]?name|"
+    r"last[_-]?name|ip|client[_-]?ip|prompt|completion|input|output|message|messages|content|text|body|query|answer|question)s?$"
+)
+_GLOB = re.compile(r"[*?]")
+
+Value = str | int | float | bool
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """A glob as an anchored pattern: `*` any characters, `?` one. Runs of `*` are one, so that matching stays fast."""
+    parts = re.split(r"(\*+|\?)", text)
+    return re.compile("".join(".*" if p.startswith("*") else "." if p == "?" else re.escape(p) for p in parts) + r"\Z")
+
+
+class Allow:
+    """Which metadata keys may be stored. Fails closed: an empty list lets nothing through. Letters match in any case.
+
+    Raises IngestError `ingest.allow` for a pattern that would let everything through, or has more than three `*`.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        cleaned = {name.strip().casefold() for name in names if name.strip()}
+        self._exact = frozenset(name for name in cleaned if not _GLOB.search(name))
+        globs = sorted(name for name in cleaned if _GLOB.search(name))
+        for glob in globs:
+            if not re.search(r"\w{2}", glob) or len(re.findall(r"\*+", glob)) > 3:
+                raise IngestError(
+                    "ingest.allow",
+                    f"The pattern {glob[:40]!r} is too broad for the list of allowed keys",
+                    hint="Name the keys, or use a pattern with a prefix such as 'app.*'.",
+                )
+        self._globs = tuple(_pattern(glob) for glob in globs)
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, key: str) -> bool:
+        known = self._known.get(key)
+        if known is None:
+            known = self._decide(key.casefold())
+            if len(self._known) < _KEPT_OUT_NAMES:
+                self._known[key] = known
+        return known
+
+    def _decide(self, key: str) -> bool:
+        if key in self._exact:
+            return True
+        if not self._globs or len(key) > 200 or _IDENTIFYING.search(key):
+            return False
+        return any(glob.match(key) for glob in self._globs)
+
+
+class Privacy:
+    """Everything that a reader needs to keep people out of the store. Picklable; one instance per load.
+
+    key: 32 bytes or more, see `load_key`. allow: names or globs of metadata keys, `DEFAULT_ALLOW` and more.
+    """
+
+    def __init__(self, key: bytes, allow: Collection[str] = DEFAULT_ALLOW) -> None:
+        if len(key) < KEY_BYTES:
+            raise IngestError("ingest.key", "The key of the user pseudonyms is too short", hint=_KEY_HINT)
+        self._key = key
+        self._allowed = tuple(sorted(allow))
+        self._allow = Allow(self._allowed)
+        self.kept_out: Counter[str] = Counter()
+
+    def __reduce__(self) -> tuple[Callable[..., Privacy], tuple[bytes, tuple[str, ...], Counter[str]]]:
+        return (_rebuild, (self._key, self._allowed, self.kept_out))
+
+    def __repr__(self) -> str:
+        return f"Privacy(key_id={key_id(self._key)!r}, allow={len(self._allowed)} keys)"
+
+    def text(self, value: str | None) -> str | None:
+        """The text with structured identifiers masked, see `kpi.ingest.redact`. Idempotent; None stays None."""
+        return None if value is None else redact(value)
+
+    def texts(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
+        """A column of strings, masked; each distinct text is looked at once. Returns a plain string array."""
+        return _map_unique(column, redact)
+
+    def user(self, value: object) -> str | None:
+        """The pseudonym of a user id: HMAC-SHA-256, cut to 128 bit, 32 hex characters.
+
+        None, NaN and blank stay None. A number and its text are the same user (`7`, `7.0`, `"7"`).
+        """
+        text = _identity(value)
+        if text is None:
+            return None
+        return hmac.digest(self._key, b"user\0" + text.encode("utf-8", "surrogatepass"), "sha256")[
+            :PSEUDONYM_BYTES
+        ].hex()
+
+    def users(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
+        """A column of user ids of any scalar type as pseudonyms (string array)."""
+        return _map_unique(column, self.user)
+
+    def allowed(self, key: str) -> bool:
+        """Whether a metadata key may be stored. A key that may not is counted in `kept_out`."""
+        if key in self._allow:
+            return True
+        self._keep_out(key)
+        return False
+
+    def attributes(self, mapping: dict[str, object]) -> dict[str, Value]:
+        """The allow-listed part of a span's metadata, strings masked, nested values as JSON text, nulls left out."""
+        kept: dict[str, Value] = {}
+        for key, value in mapping.items():
+            if value is not None and self.allowed(key):
+                clean = self._value(key, value)
+                if clean is not None:
+                    kept[key] = clean
+        return kept
+
+    def _value(self, key: str, value: object) -> Value | None:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, int) and -(2**63) <= value < 2**63:
+            if abs(value) < 1_000_000:
+                return value
+            label = f"{key}: {value}"
+            return (
+                value
+                if redact(label) == label
+                else redact(str(value))
+                if redact(str(value)) != str(value)
+                else "[NUMBER]"
+            )
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        if isinstance(value, str):
+            return redact(value)[:ATTRIBUTE_LENGTH]
+        try:
+            return redact(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode())[:ATTRIBUTE_LENGTH]
+        except (TypeError, ValueError, RecursionError):
+            return None
+
+    def _keep_out(self, key: str) -> None:
+        name = redact(key[:200])
+        if name not in self.kept_out and len(self.kept_out) >= _KEPT_OUT_NAMES:
+            name = _OTHER_KEYS
+        self.kept_out[name] += 1
+
+
+def _rebuild(key: bytes, allow: tuple[str, ...], kept_out: Counter[str]) -> Privacy:
+    privacy = Privacy(key, allow)
+    privacy.kept_out = Counter(kept_out)
+    return privacy
+
+
+def _identity(value: object) -> str | None:
+    if value is None or isinstance(value, bool):
+        return None if value is None else str(value).lower()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return str(value).strip() or None
+
+
+def _map_unique(column: pa.ChunkedArray | pa.Array, function: Callable[[object], str | None]) -> pa.Array:
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    combined = pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
+    if pa.types.is_null(combined.type):
+        return pa.nulls(len(combined), pa.string())
+    encoded = combined if pa.types.is_dictionary(combined.type) else combined.dictionary_encode()
+    values: Iterable[object] = encoded.dictionary.to_pylist()
+    mapped = pa.array([None if v is None else function(v) for v in values], pa.string())
+    return mapped.take(encoded.indices)
+
+
+# ------------------------------------------------------------------------------------------------------------- the key
+
+_KEY_HINT = f"Set {KEY_VARIABLE} to at least {KEY_BYTES} random characters, e.g. 64 hexadecimal digits, or remove it."
+
+
+def key_id(key: bytes) -> str:
+    """A public name of a key (8 hex characters), by which two stores can tell whether their users are comparable."""
+    return hmac.digest(key, b"key id", "sha256")[:4].hex()
+
+
+def load_key(home: Path) -> bytes:
+    """The secret key of the user pseudonyms: `KPI_USER_KEY`, else `home/keys/user.key`, created at the first run.
+
+    The file has mode 0600 and lies beside the datasets, never among them. Two processes that start at once get the same
+    key. Raises StoreError `store.key` where the key is short, unreadable or cannot be written.
+    """
+    given = os.environ.get(KEY_VARIABLE)
+    if given is not None and given.strip():
+        return _parse(given.strip(), "The key in the environment")
+    path = home / "keys" / "user.key"
+    try:
+        if not path.exists():
+            _create(path)
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        text = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(
+            "store.key", f"The key file of the user pseudonyms cannot be used ({type(error).__name__})",
+            hint=f"Check the folder 'keys' in the state folder, or set {KEY_VARIABLE}.",
+        ) from error  # fmt: skip
+    return _parse(text, "The key file")
+
+
+def _parse(text: str, what: str) -> bytes:
+    try:
+        key = bytes.fromhex(text) if len(text) >= 2 * KEY_BYTES else text.encode()
+    except ValueError:
+        key = text.encode()
+    if len(key) < KEY_BYTES or len(set(key)) < 8:
+        raise StoreError("store.key", f"{what} is too short or too simple", hint=_KEY_HINT)
+    return key
+
+
+def _create(path: Path) -> None:
+    """Written whole under another name, then linked: a half-written key is never seen, and the first writer wins."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+    finally:
+        draft.unlink(missing_ok=True)
