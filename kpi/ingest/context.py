@@ -1,11 +1,12 @@
 """What a reader is given, and the buffer that turns its rows into canonical Arrow tables.
 
-A reader is one module with `NAME` and `read(source, context)`, which yields `(table name, pa.Table)`. It must pass every
-text, user and attribute through `context.privacy` before it yields: nothing unredacted leaves a reader.
+A reader is one module with `NAME` and `read(source, context)`, which yields `(table name, pa.Table)`. It must pass
+every text, user and attribute through `context.privacy` before it yields: nothing unredacted leaves a reader.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from kpi.ingest.receipt import Receipt
 if TYPE_CHECKING:
     from kpi.ingest.mapping import Mapping
     from kpi.ingest.privacy import Privacy
+    from kpi.ingest.table import Plan
 
 FLUSH_ROWS = 20_000
 _DATE = schema.REQUESTS["day"].name
@@ -32,13 +34,20 @@ def _no_tick(_: int) -> None:
 
 @dataclass
 class Context:
-    """tick: called now and then with the bytes of decompressed input consumed so far; cheap, drives the progress bar."""
+    """What a reader may use.
+
+    tick: called now and then with the bytes of this input consumed so far (decompressed); cheap, drives the progress
+    bar. now_us: the clock against which times in the future are judged. plan: what a first pass over all tables of the
+    load decided (`kpi.ingest.table.Plan`); readers of spans leave it alone.
+    """
 
     privacy: Privacy
     receipt: Receipt
     mapping: Mapping | None = None
     tick: Callable[[int], None] = _no_tick
     limits: Limits = field(default_factory=Limits)
+    now_us: int = field(default_factory=lambda: time.time_ns() // 1_000)
+    plan: Plan | None = None
 
 
 class RowBuffer:
