@@ -7,6 +7,7 @@ and organisations inside running text are not found.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import math
 import os
@@ -275,9 +276,7 @@ def _create(path: Path) -> None:
             file.write(secrets.token_hex(KEY_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            pass
     finally:
         draft.unlink(missing_ok=True)
