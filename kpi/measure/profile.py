@@ -1,0 +1,95 @@
+"""What a data set holds: time range, dimensions with their values, which columns are filled.
+
+Asked once for each version and kept: the slice bar, the validity of links and "not enough data" rest on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+
+from kpi.measure.metrics import METRICS, Metric
+from kpi.schema import DIMENSIONS, EXTRA_PREFIX, dimension_name
+from kpi.store.engines import Source
+
+MAX_VALUES = 500
+_EXTRA_DIMENSIONS = ("error_type", "worst_severity", "outcome_source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """first, last: times of the first and last request, None where the data has none. requests, users: counts.
+
+    dimensions: name -> ((value, requests), …) by falling frequency, unknown values left out, at most 500 values.
+    filled: canonical column -> rows in which it is known.
+    """
+
+    first: datetime | None
+    last: datetime | None
+    requests: int
+    dimensions: dict[str, tuple[tuple[str, int], ...]]
+    filled: dict[str, int] = field(repr=False)
+
+    def supports(self, metric: Metric) -> bool:
+        """Whether the data holds what the metric needs at all."""
+        return all(self.filled.get(column, 0) > 0 for column in metric.needs)
+
+    def missing(self) -> dict[str, tuple[str, ...]]:
+        """Metrics that this data cannot support -> the columns that would be needed."""
+        return {
+            m.name: tuple(c for c in m.needs if not self.filled.get(c, 0))
+            for m in METRICS.values() if not self.supports(m)
+        }  # fmt: skip
+
+
+_KNOWN: WeakKeyDictionary[Source, Profile] = WeakKeyDictionary()
+
+
+def profile(source: Source) -> Profile:
+    """The profile of a source; computed once and kept as long as the source lives."""
+    if source not in _KNOWN:
+        _KNOWN[source] = _profile(source)
+    return _KNOWN[source]
+
+
+def _profile(source: Source) -> Profile:
+    table = source.table("requests")
+    columns = [c for c in table.c.keys() if c not in ("input_text", "output_text", "attributes")]
+    counts = [sa.func.count(table.c[c]).label(f"n{i}") for i, c in enumerate(columns)]
+    started = table.c.get("started_at")
+    bounds = [] if started is None else [sa.func.min(started).label("first"), sa.func.max(started).label("last")]
+    row = source.run(sa.select(sa.func.count().label("requests"), *bounds, *counts).select_from(table)).to_pylist()[0]
+    filled = {c: int(row[f"n{i}"]) for i, c in enumerate(columns)}
+    return Profile(
+        first=_utc(row.get("first")), last=_utc(row.get("last")), requests=int(row["requests"]), filled=filled,
+        dimensions=_values(source, table, [c for c in columns if _is_dimension(c) and filled[c]]),
+    )  # fmt: skip
+
+
+def _is_dimension(column: str) -> bool:
+    return column in DIMENSIONS or column in _EXTRA_DIMENSIONS or column.startswith(EXTRA_PREFIX)
+
+
+def _values(source: Source, table: sa.TableClause, columns: list[str]) -> dict[str, tuple[tuple[str, int], ...]]:
+    if not columns:
+        return {}
+    number = sa.Integer()
+    parts = [
+        sa.select(sa.literal_column(str(i), number).label("d"), sa.cast(table.c[c], sa.Text()).label("v"), sa.func.count().label("n"))
+        .where(table.c[c].is_not(None)).group_by(table.c[c])
+        for i, c in enumerate(columns)
+    ]  # fmt: skip
+    rows = source.run(sa.union_all(*parts) if len(parts) > 1 else parts[0]).to_pylist()
+    found: dict[str, list[tuple[str, int]]] = {dimension_name(c): [] for c in columns}
+    for r in rows:
+        found[dimension_name(columns[r["d"]])].append((r["v"], int(r["n"])))
+    return {d: tuple(sorted(v, key=lambda p: (-p[1], p[0]))[:MAX_VALUES]) for d, v in found.items()}
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,268 @@
+"""The slice: which rows, which window, compared with what. To and from a URL query, losslessly.
+
+A `Slice` is what a person asked for ("last 28 days, Spanish, against the previous window"); `resolve` turns it into
+absolute half-open UTC windows for one data set. Pages, links, the command line and notebooks share it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from kpi.errors import SliceError
+
+GRAINS = ("hour", "day", "week", "month")
+LINK_VERSION = "1"
+_LAST = re.compile(r"^([1-9]\d{0,3})([hdw])$")
+_HOURS = {"h": 1, "d": 24, "w": 168}
+Filters = tuple[tuple[str, tuple[str, ...]], ...]
+NONE_VALUE = "(none)"  # how a missing dimension value is written in filters and tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Half-open interval [start, end) in UTC."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def days(self) -> float:
+        return (self.end - self.start) / timedelta(days=1)
+
+    def shifted(self, by: timedelta) -> Window:
+        return Window(start=self.start + by, end=self.end + by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """What a person looks at.
+
+    dataset: name of the data set; version: stored version, None for the newest; fingerprint: of the rows a link was
+    made on, "" when unknown. last: "28d", "24h", "2w" or "all", counted back from the end of the data; or start/end,
+    aware datetimes, half-open. baseline: "previous" (the window before), "weekdays" (the nearest earlier window that
+    starts on the same weekday), "none", "A..B" (dates), or "dimension:value" (a version in the same window).
+    filters: dimension -> values, any of them; "(none)" means unknown. tz: IANA zone in which days begin. grain: bucket.
+    """
+
+    dataset: str = "default"
+    version: int | None = None
+    fingerprint: str = ""
+    last: str | None = "28d"
+    start: datetime | None = None
+    end: datetime | None = None
+    baseline: str = "previous"
+    filters: Filters = ()
+    tz: str = "UTC"
+    grain: str = "day"
+
+    def __post_init__(self) -> None:
+        if self.start is not None or self.end is not None:
+            object.__setattr__(self, "last", None)
+        elif self.last is None:
+            object.__setattr__(self, "last", "all")
+        for moment in (self.start, self.end):
+            if moment is not None and moment.tzinfo is None:
+                raise SliceError("slice.naive_time", "A window needs times with a zone", hint="Add UTC or an offset.")
+        if self.start and self.end and self.start >= self.end:
+            raise SliceError("slice.empty_window", "The window ends before it starts", hint="Swap from and to.")
+        if self.last not in (None, "all") and not _LAST.match(self.last or ""):
+            raise SliceError("slice.last", f"Cannot read the window {str(self.last)[:20]!r}", hint="Write 28d, 24h, 2w or all.")  # fmt: skip
+        if self.grain not in GRAINS:
+            raise SliceError(
+                "slice.grain", f"Unknown grain {self.grain[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}."
+            )
+        _zone(self.tz)
+        _check_baseline(self.baseline, self.tz)
+        object.__setattr__(self, "filters", _normal(self.filters))
+
+    def where(self, **values: str | Iterable[str] | None) -> Slice:
+        """A new slice with these dimensions filtered; None removes a filter."""
+        merged: dict[str, tuple[str, ...]] = dict(self.filters)
+        for dimension, value in values.items():
+            if value is None:
+                merged.pop(dimension, None)
+            else:
+                merged[dimension] = (value,) if isinstance(value, str) else tuple(value)
+        return replace(self, filters=tuple(merged.items()))
+
+    def filter_on(self, dimension: str) -> tuple[str, ...]:
+        """Values that the slice keeps of a dimension; empty means all."""
+        return dict(self.filters).get(dimension, ())
+
+    def resolve(self, first: datetime | None, last: datetime | None) -> Resolved:
+        """Absolute windows on data whose requests lie in [first, last]; None where the data has no times."""
+        if first is None or last is None:
+            return Resolved(slice=self, window=None, baseline=None, baseline_filters=None)
+        window = self._window(first, last)
+        baseline, filters = self._baseline(window)
+        return Resolved(slice=self, window=window, baseline=baseline, baseline_filters=filters)
+
+    def _window(self, first: datetime, last: datetime) -> Window:
+        zone = _zone(self.tz)
+        stop = _next_day(last, zone)
+        begin = _day(first, zone)
+        if self.last is None:
+            start = self.start or begin
+            return Window(start=start, end=max(self.end or stop, start + timedelta(microseconds=1)))
+        if self.last == "all":
+            return Window(start=begin, end=stop)
+        number, unit = _LAST.match(self.last).groups()  # type: ignore[union-attr]
+        if unit == "h":
+            hour = last.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+            return Window(start=hour - timedelta(hours=int(number)), end=hour)
+        days = int(number) * _HOURS[unit] // 24
+        local = stop.astimezone(zone)
+        start = (local.replace(tzinfo=None) - timedelta(days=days)).replace(tzinfo=zone)
+        return Window(start=start.astimezone(UTC), end=stop)
+
+    def _baseline(self, window: Window) -> tuple[Window | None, Filters | None]:
+        if self.baseline == "none":
+            return None, None
+        if self.baseline == "previous":
+            return window.shifted(window.start - window.end), self.filters
+        if self.baseline == "weekdays":
+            weeks = -(-(window.end - window.start) // timedelta(days=7))
+            return window.shifted(-timedelta(days=7 * weeks)), self.filters
+        if ".." in self.baseline:
+            return _span(self.baseline, self.tz), self.filters
+        dimension, value = self.baseline.split(":", 1)
+        return window, _normal((*(f for f in self.filters if f[0] != dimension), (dimension, (value,))))
+
+    def to_query(self, *, full: bool = False) -> dict[str, list[str]]:
+        """Query parameters of this slice: every field when `full` (a link to send), else what differs from the default."""
+        pairs: dict[str, list[str]] = {"v": [LINK_VERSION], "data": [self.dataset]}
+        if self.version is not None:
+            pairs["at"] = [str(self.version)]
+        if self.fingerprint:
+            pairs["fp"] = [self.fingerprint]
+        if self.last is not None:
+            pairs["last"] = [self.last]
+        if self.start is not None:
+            pairs["from"] = [_write(self.start)]
+        if self.end is not None:
+            pairs["to"] = [_write(self.end)]
+        pairs |= {"vs": [self.baseline], "tz": [self.tz], "grain": [self.grain]}
+        chosen = [f"{dimension}:{value}" for dimension, values in self.filters for value in values]
+        if chosen:
+            pairs["where"] = chosen
+        if full:
+            return pairs
+        plain = Slice().to_query(full=True)
+        return {k: v for k, v in pairs.items() if plain.get(k) != v}
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, Sequence[str]]) -> Slice:
+        """The slice of a link, exactly as `to_query` wrote it; keys of pages are left alone.
+
+        Raises SliceError for a value that cannot be understood: nothing is dropped in silence.
+        """
+        one = {k: v[-1] for k, v in query.items() if v}
+        if one.get("v", LINK_VERSION) != LINK_VERSION:
+            raise SliceError("slice.link_version", "The link was made by another version of the index", hint="Ask for a new one.")  # fmt: skip
+        values: dict[str, Any] = {
+            field_: one[key]
+            for key, field_ in (("data", "dataset"), ("fp", "fingerprint"), ("vs", "baseline"), ("tz", "tz"), ("grain", "grain"))
+            if key in one
+        }  # fmt: skip
+        if "at" in one:
+            values["version"] = _number(one["at"])
+        if "from" in one or "to" in one:
+            values |= {
+                k: read_time(one[p], one.get("tz", "UTC")) for k, p in (("start", "from"), ("end", "to")) if p in one
+            }
+        elif "last" in one:
+            values["last"] = one["last"]
+        values["filters"] = parse_filters(query.get("where", ()), separator=":")
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A slice with absolute windows. window None: the data has no times, every row counts."""
+
+    slice: Slice
+    window: Window | None
+    baseline: Window | None
+    baseline_filters: Filters | None
+    filters: Filters = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "filters", self.slice.filters)
+
+
+def parse_filters(items: Iterable[str], *, separator: str = "=") -> Filters:
+    """Filters out of "dimension=value" texts; the same dimension may come several times.
+
+    Raises SliceError for a text without the separator.
+    """
+    found: dict[str, list[str]] = {}
+    for item in items:
+        dimension, mark, value = item.partition(separator)
+        if not mark or not dimension:
+            raise SliceError(
+                "slice.filter", f"Cannot read the filter {item[:60]!r}", hint=f"Write dimension{separator}value."
+            )
+        found.setdefault(dimension, []).append(value)
+    return tuple((d, tuple(v)) for d, v in found.items())
+
+
+def read_time(text: str, tz: str = "UTC") -> datetime:
+    """An ISO 8601 date or time; a date or naive time is in zone `tz`. Raises SliceError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SliceError("slice.time", f"Cannot read the time {text[:40]!r}", hint="Write 2026-11-01 or 2026-11-01T12:00Z.") from None  # fmt: skip
+    return (moment if moment.tzinfo else moment.replace(tzinfo=_zone(tz))).astimezone(UTC)
+
+
+def _write(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise SliceError("slice.version", f"Cannot read the version {text[:20]!r}", hint="Versions are whole numbers.")
+    return int(text)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SliceError("slice.zone", f"Unknown time zone {name[:40]!r}", hint="Write an IANA name such as Europe/Berlin.") from None  # fmt: skip
+
+
+def _normal(filters: Filters) -> Filters:
+    return tuple(sorted((d, tuple(sorted(set(v)))) for d, v in filters if v))
+
+
+def _day(moment: datetime, zone: ZoneInfo) -> datetime:
+    local = moment.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return local.astimezone(UTC)
+
+
+def _next_day(moment: datetime, zone: ZoneInfo) -> datetime:
+    local = moment.astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return local.replace(tzinfo=zone).astimezone(UTC)
+
+
+def _span(text: str, tz: str) -> Window:
+    start, end = (read_time(part, tz) for part in text.split("..", 1))
+    if start >= end:
+        raise SliceError("slice.baseline", "The baseline ends before it starts", hint="Write the earlier date first.")
+    return Window(start=start, end=end)
+
+
+def _check_baseline(text: str, tz: str) -> None:
+    if text in ("previous", "weekdays", "none"):
+        return
+    if ".." in text:
+        _span(text, tz)
+    elif not re.match(r"^[^:]+:.+$", text, re.DOTALL):
+        raise SliceError("slice.baseline", f"Cannot read the baseline {text[:40]!r}",
+                         hint="Use previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6.")  # fmt: skip

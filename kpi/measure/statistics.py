@@ -1,0 +1,361 @@
+"""Which statistics a set of metrics needs, as one SQL statement, and the statement's rows back as arrays.
+
+One scan of `requests` feeds every grouping: user sums (and then the sums of their squares and products), log-binned
+histograms with the cluster terms of `estimate.Histogram`, distinct counts and maxima, all in one UNION ALL. No division
+happens in SQL and every literal is typed, so engines agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from kpi.errors import MetricError
+from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Histogram, Sums
+from kpi.measure.metrics import Metric
+from kpi.measure.slice import NONE_VALUE, Filters, Window
+from kpi.schema import REQUESTS, dimension_column, dimension_name
+from kpi.store.engines import SQL_TYPES, Source, Statement
+
+RATIO_KINDS = ("rate", "ratio", "incidence")
+_DOUBLE, _INT, _TEXT = sa.Double(), sa.BigInteger(), sa.Text()
+_SUMS, _SKETCH, _DISTINCT = 0, 1, 2
+_FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xxx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """One way to group: by dimensions, by time bucket, or both. intervals: whether user sums are needed."""
+
+    by: tuple[str, ...] = ()
+    every: str | None = None
+    intervals: bool = True
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return (*self.by, *((_time_axis(self.every),) if self.every else ()))
+
+
+def _time_axis(grain: str) -> str:
+    return f"every:{grain}"
+
+
+class Columns:
+    """A requests table as `kpi.measure.metrics.Row`: columns that the data lacks are typed NULLs."""
+
+    def __init__(self, source: Source, table: sa.TableClause) -> None:
+        self._source, self._table = source, table
+
+    def __getitem__(self, column: str) -> sa.ColumnElement:
+        if column in self._table.c:
+            return self._table.c[column]
+        kind = REQUESTS[column].type if column in REQUESTS.names else "string"
+        return sa.cast(sa.null(), SQL_TYPES[kind])
+
+
+def dimension(source: Source, name: str) -> sa.ColumnElement:
+    """A dimension as text. Raises MetricError when the data does not have it or it is no dimension."""
+    table = source.table("requests")
+    column = dimension_column(name)
+    barred = column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
+    if column not in table.c or barred:
+        have = sorted(dimension_name(c) for c in table.c.keys() if _groupable(c, table))
+        raise MetricError(
+            "dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
+            hint=f"It has {', '.join(have[:20])}.",
+        )  # fmt: skip
+    found = table.c[column]
+    if isinstance(found.type, sa.Boolean):
+        return sa.case(
+            (found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=sa.cast(sa.null(), _TEXT)
+        )
+    return sa.cast(found, _TEXT)
+
+
+def _groupable(column: str, table: sa.TableClause) -> bool:
+    if column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time"):
+        return False
+    return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
+
+
+def conditions(source: Source, filters: Filters, window: Window | None) -> list[sa.ColumnElement]:
+    """WHERE clauses of a slice."""
+    found: list[sa.ColumnElement] = []
+    for name, values in filters:
+        column = dimension(source, name)
+        tests: list[sa.ColumnElement] = []
+        plain = [v for v in values if v != NONE_VALUE]
+        if plain:
+            tests.append(column.in_(plain))
+        if NONE_VALUE in values:
+            tests.append(column.is_(None))
+        found.append(sa.or_(*tests))
+    if window is not None:
+        started = Columns(source, source.table("requests"))["started_at"]
+        kind = sa.DateTime(timezone=True)
+        found += [started >= sa.literal(window.start, kind), started < sa.literal(window.end, kind)]
+    return found
+
+
+def cluster(row: Columns) -> sa.ColumnElement:
+    """Who repeats: the user, else the session, else the request itself."""
+    return sa.func.coalesce(row["user_key"], row["session_id"], row["trace_id"])
+
+
+def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement:
+    """Local start of the hour, day, ISO week or month, as a timestamp without zone."""
+    local = sa.func.timezone(sa.literal(tz, _TEXT), row["started_at"])
+    return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), local), sa.DateTime())
+
+
+def log_bin(value: sa.ColumnElement) -> sa.ColumnElement:
+    """Bin of a positive number: floor(log base 1.01005); zero and below share one bin; NULL stays NULL."""
+    factor = sa.literal_column(repr(1 / math.log(LOG_BASE)), _DOUBLE)
+    position = sa.func.floor(sa.func.ln(sa.cast(value, _DOUBLE)) * sa.cast(factor, _DOUBLE))
+    return sa.case(
+        (value.is_(None), sa.cast(sa.null(), sa.Integer())),
+        (value <= sa.literal_column("0", _INT), sa.literal_column(str(ZERO_BIN), sa.Integer())),
+        else_=sa.cast(position, sa.Integer()),
+    )
+
+
+class Plan:
+    """The statement for some metrics over some groupings, and the way back from its rows.
+
+    Axes are the union of the groupings' dimensions and grains; GROUPING() tells totals from unknown values.
+    """
+
+    def __init__(self, source: Source, metrics: Sequence[Metric], groupings: Sequence[Grouping]) -> None:
+        self.source, self.metrics, self.groupings = source, metrics, groupings
+        self.axes = list(dict.fromkeys(a for g in groupings for a in g.axes))
+        self.ratios = [m for m in metrics if m.kind in RATIO_KINDS]
+        self.sketches = list(dict.fromkeys(m.column for m in metrics if m.kind == "quantile" and m.column))
+        self.maxima = list(dict.fromkeys(m.column for m in metrics if m.kind == "max" and m.column))
+        self.distinct = list(dict.fromkeys(m.column for m in metrics if m.kind == "distinct" and m.column))
+        self._width = max(1 + len(self.maxima) + len(_FIELDS) * len(self.ratios), 5, len(self.distinct))
+
+    # -- the statement ------------------------------------------------------------------------------------------
+
+    def statement(self, filters: Filters, window: Window | None, tz: str) -> Statement:
+        base = self._base(filters, window, tz)
+        parts = []
+        for with_users in (True, False):
+            chosen = [g for g in self.groupings if g.intervals is with_users]
+            if chosen:
+                parts.append(self._sums(base, chosen, with_users))
+                parts += [self._sketch(base, chosen, i, with_users) for i in range(len(self.sketches))]
+        if self.distinct:
+            parts.append(self._distinct(base))
+        return parts[0] if len(parts) == 1 else sa.union_all(*parts)
+
+    def _base(self, filters: Filters, window: Window | None, tz: str) -> sa.CTE:
+        table = self.source.table("requests")
+        row = Columns(self.source, table)
+        columns = [self._axis(row, axis, tz).label(f"a{i}") for i, axis in enumerate(self.axes)]
+        columns.append(cluster(row).label("c"))
+        for i, m in enumerate(self.ratios):
+            assert m.y is not None
+            assert m.x is not None
+            y, x = m.y(row), m.x(row)
+            both = sa.and_(y.is_not(None), x.is_not(None))
+            nothing = sa.cast(sa.null(), _INT)
+            columns.append(sa.case((both, sa.cast(y, _INT)), else_=nothing).label(f"y{i}"))
+            columns.append(sa.case((both, sa.cast(x, _INT)), else_=nothing).label(f"x{i}"))
+        columns += [log_bin(row[c]).label(f"b{i}") for i, c in enumerate(self.sketches)]
+        columns += [row[c].label(f"m{i}") for i, c in enumerate(self.maxima)]
+        columns += [row[c].label(f"d{i}") for i, c in enumerate(self.distinct)]
+        return sa.select(*columns).select_from(table).where(*conditions(self.source, filters, window)).cte("base")
+
+    def _axis(self, row: Columns, axis: str, tz: str) -> sa.ColumnElement:
+        if axis.startswith("every:"):
+            return sa.cast(bucket(row, axis.removeprefix("every:"), tz), _TEXT)
+        return dimension(self.source, axis)
+
+    def _group(self, base: sa.FromClause, groupings: Sequence[Grouping], *more: str) -> tuple[list, sa.ColumnElement]:
+        """The GROUPING SETS clause over the axes of each grouping plus `more`, and the set's number."""
+        axis = {a: base.c[f"a{i}"] for i, a in enumerate(self.axes)}
+        extra = [base.c[name] for name in more]
+        sets = [[*(axis[a] for a in g.axes), *extra] for g in groupings]
+        if not self.axes:
+            return extra, sa.literal_column("0", _INT)
+        if len(sets) == 1:
+            return sets[0], sa.literal_column(str(self.set_number(groupings[0])), _INT)
+        number: sa.ColumnElement = sa.literal_column("0", _INT)
+        used = {a for g in groupings for a in g.axes}
+        for a, column in axis.items():
+            absent = sa.func.grouping(column) if a in used else sa.literal_column("1", _INT)
+            number = number + sa.cast(absent, _INT) * sa.literal_column(str(self._bit(a)), _INT)
+        return [sa.func.grouping_sets(*(sa.tuple_(*s) if s else sa.text("()") for s in sets))], number
+
+    def set_number(self, grouping: Grouping) -> int:
+        """A grouping's number: one bit per absent axis."""
+        return sum(self._bit(a) for a in self.axes if a not in grouping.axes)
+
+    def _bit(self, axis: str) -> int:
+        return 1 << self.axes.index(axis)
+
+    def _axes_of(self, base: sa.FromClause, groupings: Sequence[Grouping]) -> list[sa.ColumnElement]:
+        """The axis columns to select: those that some grouping uses, NULL for the others."""
+        used = {a for g in groupings for a in g.axes}
+        return [
+            (base.c[f"a{i}"] if a in used else sa.cast(sa.null(), _TEXT)).label(f"a{i}")
+            for i, a in enumerate(self.axes)
+        ]
+
+    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> sa.Select:
+        group, number = self._group(base, groupings, *(("c",) if with_users else ()))
+        columns: list[sa.ColumnElement] = [
+            *self._axes_of(base, groupings),
+            number.label("g"),
+            sa.func.count().label("r"),
+        ]
+        for i in range(len(self.ratios)):
+            y, x = base.c[f"y{i}"], base.c[f"x{i}"]
+            columns += [sa.func.count(y).label(f"n{i}"), sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
+        columns += [sa.func.max(base.c[f"m{i}"]).label(f"m{i}") for i in range(len(self.maxima))]
+        inner = sa.select(*columns).select_from(base)
+        inner = inner.group_by(*group) if group else inner
+        users = inner.cte("users" if with_users else "cells")
+        return self._outer_sums(users, with_users)
+
+    def _outer_sums(self, users: sa.CTE, with_users: bool) -> sa.Select:
+        total = lambda e: sa.func.sum(sa.cast(e, _DOUBLE))  # noqa: E731
+        values: list[sa.ColumnElement] = [sa.cast(sa.func.sum(users.c.r), _DOUBLE)]
+        values += [sa.cast(sa.func.max(users.c[f"m{i}"]), _DOUBLE) for i in range(len(self.maxima))]
+        nothing = sa.cast(sa.null(), _DOUBLE)
+        for i, m in enumerate(self.ratios):
+            n, y, x = users.c[f"n{i}"], users.c[f"y{i}"], users.c[f"x{i}"]
+            values += [sa.cast(sa.func.sum(v), _DOUBLE) for v in (n, y, x)]
+            if not with_users:
+                values += [nothing] * 8
+                continue
+            values.append(total(sa.case((n > sa.literal_column("0", _INT), sa.literal_column("1", _INT)), else_=sa.literal_column("0", _INT))))  # fmt: skip
+            fy, fx = sa.cast(y, _DOUBLE), sa.cast(x, _DOUBLE)
+            values += [total(fy * fy), total(fy * fx), total(fx * fx)]
+            cubes = [total(fy * fy * fy), total(fy * fy * fx), total(fy * fx * fx), total(fx * fx * fx)]
+            values += cubes if m.kind == "ratio" else [nothing] * 4
+        return self._select(users, _SUMS, values)
+
+    def _sketch(self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool) -> sa.Select:
+        name = f"b{index}"
+        group, number = self._group(base, groupings, *(("c",) if with_users else ()), name)
+        user = [base.c.c] if with_users else []
+        cells = (
+            sa.select(*self._axes_of(base, groupings), number.label("g"), *user, base.c[name].label("b"), sa.func.count().label("n"))
+            .where(base.c[name].is_not(None)).group_by(*group).cte(f"cells_{name}_{'user' if with_users else 'all'}")
+        )  # fmt: skip
+        nothing = sa.cast(sa.null(), _DOUBLE)
+        column = sa.literal_column(str(index), _DOUBLE)
+        if not with_users:
+            values = [column, cells.c.b, sa.func.sum(cells.c.n), nothing, nothing, nothing]
+            return self._select(cells, _SKETCH, values, cells.c.b)
+        keys = [cells.c.g, *(cells.c[f"a{i}"] for i in range(len(self.axes))), cells.c.c]
+        upto = sa.func.sum(cells.c.n).over(partition_by=keys, order_by=cells.c.b, rows=(None, 0))
+        size = sa.func.sum(cells.c.n).over(partition_by=keys)
+        axes = [cells.c[f"a{i}"] for i in range(len(self.axes))]
+        steps = sa.select(*axes, cells.c.g, cells.c.b, cells.c.n, upto.label("u"), size.label("s")).cte(f"steps_{name}")
+        two = sa.literal_column("2", _INT)
+        first = sa.case((steps.c.u == steps.c.n, sa.literal_column("1", _INT)), else_=sa.literal_column("0", _INT))
+        n = steps.c.n
+        values = [column, steps.c.b, sa.func.sum(n), sa.func.sum(n * (two * steps.c.u - n)), sa.func.sum(n * steps.c.s), sa.func.sum(first)]  # fmt: skip
+        return self._select(steps, _SKETCH, values, steps.c.b)
+
+    def _distinct(self, base: sa.CTE) -> sa.Select:
+        group, number = self._group(base, self.groupings)
+        values = [sa.func.count(sa.distinct(base.c[f"d{i}"])) for i in range(len(self.distinct))]
+        columns = [*self._axes_of(base, self.groupings), number.label("g")]
+        chosen = sa.select(*columns, *(v.label(f"v{i}") for i, v in enumerate(values))).select_from(base)
+        chosen = chosen.group_by(*group) if group else chosen
+        return self._select(chosen.subquery("seen"), _DISTINCT, None)
+
+    def _select(self, rows: sa.FromClause, part: int, values: list | None, *group: sa.ColumnElement) -> sa.Select:
+        """One branch of the union: axes, set, part, and the values padded to the common width."""
+        axes = [rows.c[f"a{i}"] for i in range(len(self.axes))]
+        aggregated = values is not None
+        if values is None:
+            values = [rows.c[f"v{i}"] for i in range(len(self.distinct))]
+        padded = [sa.cast(v, _DOUBLE) for v in values] + [sa.cast(sa.null(), _DOUBLE)] * (self._width + 1 - len(values))
+        named = [v.label(f"v{i}") for i, v in enumerate(padded)]
+        head = [*axes, rows.c.g.label("g"), sa.literal_column(str(part), sa.Integer()).label("part")]
+        chosen = sa.select(*head, *named).select_from(rows)
+        return chosen.group_by(*axes, rows.c.g, *group) if aggregated else chosen
+
+    # -- and back -----------------------------------------------------------------------------------------------
+
+    def read(self, rows: pd.DataFrame) -> list[Cells]:
+        """The statement's rows, one `Cells` for each grouping in order."""
+        return [self._cells(rows, grouping) for grouping in self.groupings]
+
+    def _cells(self, rows: pd.DataFrame, grouping: Grouping) -> Cells:
+        mine = rows[rows["g"] == self.set_number(grouping)] if self.axes else rows
+        names = [f"a{self.axes.index(a)}" for a in grouping.axes]
+        sums = mine[mine["part"] == _SUMS].sort_values(names).reset_index(drop=True) if names else mine[mine["part"] == _SUMS].reset_index(drop=True)  # fmt: skip
+        if not names and sums["v0"].isna().all():
+            sums = sums.iloc[:0]
+        keys = list(sums[names].itertuples(index=False, name=None)) if names else [()] * len(sums)
+        keys = [tuple(None if pd.isna(v) else v for v in k) for k in keys]
+        return Cells(plan=self, grouping=grouping, keys=keys, sums=sums, mine=mine, names=names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Statistics of one grouping: one key a group, in sorted order, unknown values (None) last."""
+
+    plan: Plan
+    grouping: Grouping
+    keys: list[tuple]
+    sums: pd.DataFrame
+    mine: pd.DataFrame
+    names: list[str]
+
+    def rows(self) -> np.ndarray:
+        """Requests per group."""
+        return self.sums["v0"].to_numpy(dtype=float)
+
+    def maximum(self, column: str) -> np.ndarray:
+        """Largest value of a column per group."""
+        return self.sums[f"v{1 + self.plan.maxima.index(column)}"].to_numpy(dtype=float)
+
+    def ratio(self, metric: Metric) -> Sums:
+        """Sums of a ratio-like metric per group."""
+        start = 1 + len(self.plan.maxima) + len(_FIELDS) * self.plan.ratios.index(metric)
+        block = self.sums[[f"v{start + i}" for i in range(len(_FIELDS))]].to_numpy(dtype=float)
+        values = {name: block[:, i] for i, name in enumerate(_FIELDS)}
+        for name in ("n", "y", "x"):
+            values[name] = np.nan_to_num(values[name])
+        return Sums(**values)
+
+    def distinct(self, column: str) -> np.ndarray:
+        """Distinct values of a column per group."""
+        part = self.mine[self.mine["part"] == _DISTINCT]
+        name = f"v{self.plan.distinct.index(column)}"
+        found = {
+            self._key(r): v
+            for r, v in zip(part[self.names].itertuples(index=False, name=None), part[name], strict=True)
+        }
+        return np.array([found.get(k, 0.0) for k in self.keys], dtype=float)
+
+    def histograms(self, column: str) -> list[Histogram]:
+        """Log-binned histogram of a column per group."""
+        part = self.mine[(self.mine["part"] == _SKETCH) & (self.mine["v0"] == self.plan.sketches.index(column))]
+        block = part[["v1", "v2", "v3", "v4", "v5"]].to_numpy(dtype=float)
+        order = {key: i for i, key in enumerate(self.keys)}
+        owner = np.array(
+            [order[self._key(r)] for r in part[self.names].itertuples(index=False, name=None)]
+            if self.names else np.zeros(len(part)), dtype=int,
+        )  # fmt: skip
+        block = block[np.lexsort((block[:, 0], owner))] if len(block) else block
+        cuts = np.searchsorted(np.sort(owner), np.arange(len(self.keys) + 1))
+        return [
+            Histogram(bins=b[:, 0], count=b[:, 1], square=b[:, 2], cross=b[:, 3], first=b[:, 4])
+            for b in (block[cuts[i] : cuts[i + 1]] for i in range(len(self.keys)))
+        ]
+
+    @staticmethod
+    def _key(values: tuple) -> tuple:
+        return tuple(None if pd.isna(v) else v for v in values)

@@ -1,0 +1,143 @@
+"""summarise(): one query, any metrics, any grouping, every number with its interval.
+
+Versions, cohorts, trends, scorecards and reports are this one function with other arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kpi.errors import SliceError
+from kpi.measure import estimate
+from kpi.measure.metrics import Metric, metric
+from kpi.measure.profile import profile
+from kpi.measure.slice import GRAINS, NONE_VALUE, Filters, Resolved, Slice, Window
+from kpi.measure.statistics import Cells, Grouping, Plan
+from kpi.store.engines import Source
+
+Metrics = Sequence[str | Metric]
+_ESTIMATORS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
+
+
+def summarise(
+    source: Source,
+    metrics: Metrics | str,
+    slice: Slice | None = None,
+    *,
+    by: Sequence[str] = (),
+    every: str | None = None,
+) -> pd.DataFrame:
+    """Metrics of a slice, one row per metric, group and bucket.
+
+    Columns: metric, one per dimension in `by` (None where the value is unknown), bucket (local start of the hour, day,
+    week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it), n (requests that
+    count), clusters (users among them), unit. Raises MetricError for an unknown metric or dimension.
+    """
+    grouping = Grouping(by=tuple(by), every=every)
+    return tally(source, metrics, slice, groupings=[grouping])[0]
+
+
+def tally(
+    source: Source, metrics: Metrics | str, slice: Slice | None = None, *, groupings: Sequence[Grouping]
+) -> list[pd.DataFrame]:
+    """The frames of `summarise` for several groupings at once, out of one statement and one scan of the rows."""
+    resolved = resolve(source, slice)
+    return measure(
+        source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz, groupings=groupings
+    )
+
+
+def compare_windows(
+    source: Source,
+    metrics: Metrics | str,
+    slice: Slice | None = None,
+    *,
+    groupings: Sequence[Grouping],
+    baseline_groupings: Sequence[Grouping] | None = None,
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame] | None]:
+    """(frames now, frames of the baseline); None where the slice has no baseline. Each window is scanned once."""
+    resolved = resolve(source, slice)
+    tz = resolved.slice.tz
+    now = measure(source, metrics, filters=resolved.filters, window=resolved.window, tz=tz, groupings=groupings)
+    if resolved.baseline is None or resolved.baseline_filters is None:
+        return now, None
+    before = measure(
+        source, metrics, filters=resolved.baseline_filters, window=resolved.baseline, tz=tz,
+        groupings=baseline_groupings or groupings,
+    )  # fmt: skip
+    return now, before
+
+
+def resolve(source: Source, slice: Slice | None) -> Resolved:
+    """Absolute windows of a slice on this source."""
+    known = profile(source)
+    return (slice or Slice()).resolve(known.first, known.last)
+
+
+def measure(
+    source: Source,
+    metrics: Metrics | str,
+    *,
+    filters: Filters = (),
+    window: Window | None = None,
+    tz: str = "UTC",
+    groupings: Sequence[Grouping],
+) -> list[pd.DataFrame]:
+    """Frames for absolute windows; what `tally` does once the slice is resolved."""
+    chosen = [metric(m) if isinstance(m, str) else m for m in ([metrics] if isinstance(metrics, str) else metrics)]
+    for grouping in groupings:
+        if grouping.every is not None and grouping.every not in GRAINS:
+            raise SliceError(
+                "slice.grain", f"Unknown grain {grouping.every[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}."
+            )
+    plan = Plan(source, chosen, groupings)
+    rows = source.run(plan.statement(filters, window, tz)).to_pandas()
+    return [_frame(cells, chosen) for cells in plan.read(rows)]
+
+
+def _frame(cells: Cells, metrics: Sequence[Metric]) -> pd.DataFrame:
+    by, every = cells.grouping.by, cells.grouping.every
+    keys = pd.DataFrame(cells.keys, columns=list(cells.grouping.axes), dtype=object)
+    blocks = []
+    for m in metrics:
+        e = _estimates(cells, m)
+        block = keys[list(by)].copy()
+        block.insert(0, "metric", m.name)
+        block["bucket"] = pd.to_datetime(keys[cells.grouping.axes[-1]]) if every else pd.NaT
+        for name, values in (("value", e.value), ("low", e.low), ("high", e.high)):
+            block[name] = values * m.scale
+        block["n"] = e.n.astype("int64")
+        block["clusters"] = pd.array(np.where(np.isnan(e.clusters), 0, e.clusters), dtype="int64")
+        block["unit"] = m.unit
+        blocks.append(block)
+    frame = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame()
+    return frame.dropna(subset=["bucket"], ignore_index=True) if every and len(frame) else frame
+
+
+def _estimates(cells: Cells, m: Metric) -> estimate.Estimates:
+    rows = cells.rows()
+    nothing = np.full(len(rows), np.nan)
+    if m.kind in _ESTIMATORS:
+        return _ESTIMATORS[m.kind](cells.ratio(m))
+    if m.kind == "count":
+        return estimate.Estimates(value=rows, low=nothing, high=nothing, n=rows, clusters=nothing)
+    assert m.column is not None
+    if m.kind == "distinct":
+        return estimate.Estimates(value=cells.distinct(m.column), low=nothing, high=nothing, n=rows, clusters=nothing)
+    if m.kind == "max":
+        value = cells.maximum(m.column)
+        return estimate.Estimates(
+            value=value, low=nothing, high=nothing, n=np.where(np.isnan(value), 0, rows), clusters=nothing
+        )
+    assert m.q is not None
+    found = np.array([estimate.quantile(h, m.q) for h in cells.histograms(m.column)], dtype=float).reshape(-1, 5)
+    value, low, high, n, users = found.T
+    return estimate.Estimates(value=value, low=low, high=high, n=n, clusters=users)
+
+
+def label(value: object) -> str:
+    """A dimension value as people see it: unknown reads "(none)"."""
+    return NONE_VALUE if value is None or value is pd.NA or value != value else str(value)

@@ -1,0 +1,286 @@
+"""Sources: where the rows of a data set stand, and how a statement reaches them.
+
+One statement, written in SQLAlchemy Core, runs on the embedded DuckDB (the stock PostgreSQL dialect compiles it,
+a native cursor runs it: one cursor per query, because a connection shared by threads gives wrong answers) or on any
+database through its own SQLAlchemy dialect. A source knows tables and columns, never metrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql import Select
+from sqlalchemy.sql.selectable import CompoundSelect
+
+from kpi.errors import MetricError, StoreError
+from kpi.schema import TABLES, Type
+
+Statement = Select | CompoundSelect
+
+SQL_TYPES: dict[Type, sa.types.TypeEngine] = {
+    "string": sa.Text(),
+    "bool": sa.Boolean(),
+    "int": sa.BigInteger(),
+    "float": sa.Double(),
+    "time": sa.DateTime(timezone=True),
+    "date": sa.Date(),
+}
+DUCKDB_TYPES: dict[Type, str] = {
+    "string": "VARCHAR", "bool": "BOOLEAN", "int": "BIGINT", "float": "DOUBLE", "time": "TIMESTAMPTZ", "date": "DATE",
+}  # fmt: skip
+
+
+def arrow_kind(kind: pa.DataType) -> Type:
+    """The canonical type that holds an Arrow type: every integer is `int`, every text `string`."""
+    if pa.types.is_dictionary(kind):
+        return arrow_kind(kind.value_type)
+    if pa.types.is_boolean(kind):
+        return "bool"
+    if pa.types.is_integer(kind):
+        return "int"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "float"
+    if pa.types.is_timestamp(kind):
+        return "time"
+    if pa.types.is_date(kind):
+        return "date"
+    return "string"
+
+
+class Source(ABC):
+    """The rows of one data set at one version. Immutable: the same fingerprint means the same numbers.
+
+    name: data set, as people call it. version: number of the stored version, 0 where there is none.
+    fingerprint: 16 hexadecimal digits that identify the rows; cache keys and links are built on it.
+    """
+
+    name: str
+    version: int
+    fingerprint: str
+    _made: dict[str, sa.TableClause]
+
+    @abstractmethod
+    def columns(self, table: str) -> Mapping[str, Type]:
+        """Columns that the table really has, with their canonical types; empty when there is no such table."""
+
+    @abstractmethod
+    def run(self, statement: Statement) -> pa.Table:
+        """Execute one statement and return its rows as an Arrow table."""
+
+    def table(self, name: str) -> sa.TableClause:
+        """SQLAlchemy table of the columns that exist; the same object each time, so that statements can join it.
+
+        Raises MetricError when the source has no such table.
+        """
+        columns = self.columns(name)
+        if not columns:
+            raise MetricError("source.no_table", f"The data set {self.name!r} has no {name}", hint="Load traces first.")
+        if name not in self._made:
+            self._made[name] = sa.table(self._place(name), *(sa.column(c, SQL_TYPES[t]) for c, t in columns.items()))
+        return self._made[name]
+
+    def _place(self, table: str) -> str:
+        """Name of a canonical table in the engine."""
+        return table
+
+
+class DuckSource(Source):
+    """Rows in Parquet files (one version of the lake) or in an Arrow table in memory, read by the embedded DuckDB."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: int = 0,
+        fingerprint: str,
+        files: Mapping[str, Sequence[Path]] | None = None,
+        tables: Mapping[str, pa.Table] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.name, self.version, self.fingerprint, self._made = name, version, fingerprint, {}
+        self._connection = duckdb.connect(":memory:")
+        self._lock = threading.Lock()
+        self._columns: dict[str, dict[str, Type]] = {}
+        self._connection.execute("SET TimeZone='UTC'")
+        if threads:
+            self._connection.execute(f"SET threads={int(threads)}")
+        for table, paths in (files or {}).items():
+            if paths:
+                self._attach_files(table, paths)
+        for table, rows in (tables or {}).items():
+            self._attach_rows(table, rows)
+
+    def _attach_files(self, table: str, paths: Sequence[Path]) -> None:
+        listed = ", ".join("'" + str(p).replace("'", "''") + "'" for p in paths)
+        self._connection.execute(
+            f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet([{listed}], union_by_name=true, '
+            "hive_partitioning=false)"
+        )
+        self._describe(table)
+
+    def _attach_rows(self, table: str, rows: pa.Table) -> None:
+        self._connection.register("_incoming", rows)  # visible on this connection alone, cursors need a table
+        self._connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM _incoming')
+        self._connection.unregister("_incoming")
+        self._describe(table)
+
+    def _describe(self, table: str) -> None:
+        schema = self._connection.sql(f'SELECT * FROM "{table}" LIMIT 0').to_arrow_table().schema
+        self._columns[table] = {f.name: arrow_kind(f.type) for f in schema}
+
+    def columns(self, table: str) -> Mapping[str, Type]:
+        return self._columns.get(table, {})
+
+    def run(self, statement: Statement) -> pa.Table:
+        text, values = compile_duckdb(statement)
+        with self._lock:  # making a cursor touches the shared connection
+            cursor = self._connection.cursor()
+        try:
+            return cursor.sql(text, params=values).to_arrow_table()
+        except duckdb.Error as error:
+            raise StoreError(
+                "store.query_failed",
+                f"The engine could not answer for data set {self.name!r}: {type(error).__name__}",
+                hint="Load the data set again if this stays; the log has the statement.",
+            ) from error
+        finally:
+            cursor.close()
+
+
+def compile_duckdb(statement: Statement) -> tuple[str, list]:
+    """Text and positional parameters of a statement for a native DuckDB cursor."""
+    compiled = statement.compile(
+        dialect=postgresql.dialect(paramstyle="numeric_dollar"), compile_kwargs={"render_postcompile": True}
+    )
+    return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
+
+
+class SqlSource(Source):
+    """Rows in a database behind SQLAlchemy, read where they stand. Only statistics cross the wire.
+
+    tables: canonical table name -> name in the database. The fingerprint cannot see changes of the rows, so it
+    names the database and the day it was opened.
+    """
+
+    def __init__(self, engine: sa.Engine, *, name: str, tables: Mapping[str, str] | None = None) -> None:
+        self.name, self.version, self._engine, self._made = name, 0, engine, {}
+        self._tables = dict(tables or {t: t for t in TABLES})
+        self._reflected: dict[str, dict[str, Type]] = {}
+        place = engine.url.render_as_string(hide_password=True)
+        self.fingerprint = hashlib.sha256(f"{place}:{sorted(self._tables.items())}".encode()).hexdigest()[:16]
+
+    def columns(self, table: str) -> Mapping[str, Type]:
+        if table not in self._reflected:
+            self._reflected[table] = self._reflect(self._tables.get(table, table))
+        return self._reflected[table]
+
+    def _reflect(self, name: str) -> dict[str, Type]:
+        inspector = sa.inspect(self._engine)
+        if not inspector.has_table(name):
+            return {}
+        kinds: list[tuple[type, Type]] = [
+            (sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Numeric, "float"), (sa.Float, "float"),
+            (sa.DateTime, "time"), (sa.Date, "date"),
+        ]  # fmt: skip
+        return {
+            c["name"]: next((kind for base, kind in kinds if isinstance(c["type"], base)), "string")
+            for c in inspector.get_columns(name)
+        }
+
+    def _place(self, table: str) -> str:
+        return self._tables.get(table, table)
+
+    def run(self, statement: Statement) -> pa.Table:
+        try:
+            with self._engine.connect() as connection:
+                result = connection.execute(statement)
+                names = list(result.keys())
+                rows = result.fetchall()
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreError(
+                "store.query_failed",
+                f"The database of {self.name!r} could not answer: {type(error).__name__}",
+                hint="Check that it is up and that the connection may read the table.",
+            ) from error
+        return pa.table({n: _plain([row[i] for row in rows]) for i, n in enumerate(names)}) if names else pa.table({})
+
+
+def _plain(values: list) -> pa.Array:
+    """Driver values as an Arrow column: exact decimals become floats, for statistics are read as numbers."""
+    from decimal import Decimal
+
+    return pa.array([float(v) if isinstance(v, Decimal) else v for v in values])
+
+
+def from_frame(frame: object, *, name: str = "frame") -> DuckSource:
+    """A source over a frame in memory: pandas, Polars or Arrow, with canonical column names, one row a request.
+
+    Columns that are not canonical become cohorts when they hold text or booleans. Raises MetricError when the
+    frame has no column that the index knows.
+    """
+    rows = _arrow(frame)
+    known = set(TABLES["requests"].names)
+    if not known & set(rows.column_names):
+        raise MetricError(
+            "frame.no_columns", "The frame has none of the canonical columns",
+            hint="Rename columns to those of kpi.schema.REQUESTS, or load the file through a mapping.",
+        )  # fmt: skip
+    arrays, names = [], []
+    for column in rows.column_names:
+        values = rows[column]
+        if column in known:
+            target = TABLES["requests"].arrow_schema().field(column).type
+            arrays.append(_fit(values, target, column))
+            names.append(column)
+        elif arrow_kind(values.type) in ("string", "bool"):
+            arrays.append(values.cast(pa.string()))
+            names.append(column if column.startswith("x_") else f"x_{column}")
+    if "trace_id" not in names:
+        arrays.append(pa.array([str(i) for i in range(rows.num_rows)]))
+        names.append("trace_id")
+    table = pa.table(dict(zip(names, arrays, strict=True)))
+    return DuckSource(name=name, fingerprint=_content_hash(table), tables={"requests": table})
+
+
+def _arrow(frame: object) -> pa.Table:
+    if isinstance(frame, pa.Table):
+        return frame
+    if hasattr(frame, "to_arrow"):  # Polars
+        return frame.to_arrow()
+    if hasattr(frame, "__arrow_c_stream__"):
+        return pa.table(frame)
+    raise MetricError(
+        "frame.unknown_type", f"Cannot read a {type(frame).__name__}", hint="Give a pandas, Polars or Arrow table."
+    )
+
+
+def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.ChunkedArray:
+    try:
+        if pa.types.is_timestamp(target) and pa.types.is_timestamp(values.type) and values.type.tz is None:
+            values = values.cast(pa.timestamp("us")).cast(target)  # naive times are UTC
+        elif pa.types.is_boolean(target) and not pa.types.is_boolean(values.type):
+            values = values.cast(pa.int64(), safe=True)
+        return values.cast(target, safe=not pa.types.is_integer(target))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise MetricError(
+            "frame.wrong_type", f"Column {column!r} holds {values.type}, expected {target}",
+            hint="Convert the column before handing the frame over.",
+        ) from error  # fmt: skip
+
+
+def _content_hash(table: pa.Table) -> str:
+    digest = hashlib.sha256(str(table.schema).encode())
+    for batch in table.to_batches():
+        for column in batch.columns:
+            for buffer in column.buffers():
+                if buffer is not None:
+                    digest.update(buffer)
+    return digest.hexdigest()[:16]
