@@ -13,16 +13,16 @@ import numpy as np
 from sample_data import stories
 
 HIT_RATE = 0.88
-USER_SD = 0.62  # standard deviation of the user effect on the log-odds of success: design effect about 3
+USER_SD = 1.0  # standard deviation of the user effect on the log-odds of success: design effect about 3
 INTENT_SHARE = {
     "order_status": 0.21, "billing": 0.17, "returns": 0.14, "technical": 0.11, "account": 0.12, "shipping": 0.11,
     "product": 0.09, "cancellation": 0.05,
 }  # fmt: skip
 INTENT_EFFECT = {
-    "order_status": 0.50, "billing": 0.20, "returns": 0.05, "technical": -0.95, "account": 0.35, "shipping": 0.30,
+    "order_status": 0.50, "billing": 0.20, "returns": 0.05, "technical": -1.15, "account": 0.35, "shipping": 0.30,
     "product": 0.40, "cancellation": -0.25,
 }  # fmt: skip
-MODEL_EFFECT = {"gpt-5-mini": 0.0, "claude-haiku-4-5": 0.12, "support-ft-3": -0.10}
+MODEL_EFFECT = {"gpt-5": 0.10, "claude-haiku-4-5": 0.0, "support-ft-3": -0.12}
 LANGUAGE_EFFECT = {"en": 0.10, "es": 0.0, "de": 0.05, "fr": 0.0, "ja": -0.12}
 
 
@@ -105,7 +105,7 @@ def draw_outcomes(rng: np.random.Generator, facts: dict[str, np.ndarray]) -> Out
 
     better = (facts["prompt_version"] == "p7") | (facts["prompt_version"] == "p8")
     odds = (
-        1.60
+        2.66
         + _lookup(INTENT_EFFECT, intent)
         + _lookup(LANGUAGE_EFFECT, language)
         + _lookup(MODEL_EFFECT, facts["model"])
@@ -115,9 +115,9 @@ def draw_outcomes(rng: np.random.Generator, facts: dict[str, np.ndarray]) -> Out
         + stories.EN_GAIN * (better & (language == "en"))
     )
     success = chance(1 / (1 + np.exp(-odds))) & ~refused & ~failed
-    correct = chance(np.where(success, 0.955, 0.22)) & ~refused & ~failed
+    correct = chance(np.where(success, 0.98, 0.20)) & ~refused & ~failed
     worse = (facts["prompt_version"] == "p7") & (language == "es")
-    escalated = chance(np.where(success, 0.035, 0.36) + stories.ES_ESCALATION * worse)
+    escalated = chance(np.where(success, 0.038, 0.46) + stories.ES_ESCALATION * worse)
     resolved = chance(np.where(success, 0.985, 0.03))
     fallback = chance(np.where(missed, 0.05, 0.008)) | (failed & chance(0.7))
     return Outcomes(

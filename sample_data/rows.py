@@ -147,7 +147,7 @@ def _unless(values: np.ndarray, unknown: np.ndarray) -> np.ndarray:
 
 
 def _from_scores(scores: dict[str, np.ndarray], known: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
-    """Outcomes in the order of trust: review, then the user, then the judge (`kpi.schema.SOURCES`)."""
+    """Outcome columns by the rules of `kpi.ingest.outcomes`, for all requests at once."""
 
     def values(name: str) -> np.ndarray:
         mine = scores["name"] == name
@@ -155,19 +155,21 @@ def _from_scores(scores: dict[str, np.ndarray], known: dict[str, np.ndarray], n:
         result[scores["row"][mine]] = scores["value"][mine]
         return result
 
-    review, thumb, right, close = (values(s) for s in ("success", "user_rating", "correctness", "groundedness"))
+    names = ("success", "user_rating", "correctness", "groundedness", "retrieval_hit")
+    review, thumb, right, close, hit = (values(name) for name in names)
     resolved = np.array([np.nan if v is None else float(v) for v in known["resolved"]])
-    success = np.full(n, np.nan)
-    source = np.full(n, None, dtype=object)
-    for given, who in ((right, SOURCES[3]), (thumb, SOURCES[1]), (resolved, SOURCES[1]), (review, SOURCES[0])):
-        there = ~np.isnan(given)
-        success[there] = given[there] >= 0.5
-        source[there] = who
+    verdict = (right >= 0.5).astype(float)
+    # What the user did and what the judge says must both be good; a reviewer overrules both.
+    success = np.fmin(np.where(np.isnan(right), np.nan, verdict), resolved)
+    source = np.where(np.isnan(resolved) & ~np.isnan(right), SOURCES[3], SOURCES[1]).astype(object)
+    success = np.where(np.isnan(review), success, (review >= 0.5).astype(float))
+    source[~np.isnan(review)] = SOURCES[0]
     return {
         "success": _unless(success == 1.0, np.isnan(success)),
         "outcome_source": source,
         "correct": _unless(right >= 0.5, np.isnan(right)),
         "grounded": _unless(close >= 0.5, np.isnan(close)),
+        "retrieval_hit": _unless(hit >= 0.5, np.isnan(hit)),
         "correctness": right,
         "groundedness": close,
         "user_rating": thumb,

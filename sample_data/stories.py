@@ -21,10 +21,10 @@ RERANK_DAY = 74
 JAILBREAK_START, JAILBREAK_END = 79, 84
 QUIET_DAYS = 30
 
-EN_GAIN = 0.85  # log-odds of success, English, prompt p7
+EN_GAIN = 1.05  # log-odds of success, English, prompt p7
 ES_ESCALATION = 0.17  # extra probability of escalation, Spanish, prompt p7
 BILLING_HIT = 0.50  # retrieval hit rate of billing after the corpus refresh (before: HIT_RATE)
-FANOUT_SHARE = 0.30
+FANOUT_SHARE = 0.35
 RERANK_FACTOR = 9.0
 DE_REFUSAL = 0.09  # extra probability of refusal in German after the policy change
 MIX_SHARE = 0.36  # share of technical questions during the launch

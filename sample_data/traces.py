@@ -19,12 +19,12 @@ DOCUMENTS = 4
 TIMEOUT_US = 12_000_000
 
 PRICES = {  # nano-dollars a token: fresh input, cached input, cache write, output
-    "gpt-5-mini": (750, 75, 0, 6_000),
+    "gpt-5": (1_250, 125, 0, 10_000),
     "claude-haiku-4-5": (1_000, 100, 1_250, 5_000),
     "support-ft-3": (900, 90, 0, 2_600),
 }
-PROVIDERS = {"gpt-5-mini": "openai", "claude-haiku-4-5": "anthropic", "support-ft-3": "self_hosted"}
-SPEED = {"gpt-5-mini": 1.0, "claude-haiku-4-5": 0.92, "support-ft-3": 1.12}
+PROVIDERS = {"gpt-5": "openai", "claude-haiku-4-5": "anthropic", "support-ft-3": "self_hosted"}
+SPEED = {"gpt-5": 1.08, "claude-haiku-4-5": 0.92, "support-ft-3": 1.12}
 NUMBERS = (
     "duration_us", "input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens",
     "cost_nusd", "ttft_us", "queue_us",
@@ -224,7 +224,7 @@ def _call_model(walk: _Walk, rows: np.ndarray, prompt: np.ndarray, last: np.ndar
     output = np.maximum(
         np.round(size * np.exp(0.55 * rng.standard_normal(len(rows)) + 0.12 * facts["spending"][rows])), 4
     )
-    thinking = np.where(model == "gpt-5-mini", np.round(output * rng.uniform(0.1, 0.5, len(rows))), 0.0)
+    thinking = np.where(model == "gpt-5", np.round(output * rng.uniform(0.1, 0.5, len(rows))), 0.0)
     output = output + thinking
     cached = np.where(rng.random(len(rows)) < 0.55, np.floor(prompt * 0.5 / 128) * 128, 0.0)
     written = np.where((model == "claude-haiku-4-5") & (cached == 0), 1_024.0, 0.0)

@@ -7,14 +7,14 @@ import numpy as np
 from sample_data.outcomes import Outcomes
 from sample_data.people import choose, hex_ids
 
-REVIEW_NUSD = 100_000_000  # ten cents: about fifteen seconds of a reviewer for each answer in the sample
+REVIEW_NUSD = 42_000_000  # median cost of one human review; most take seconds, some many minutes
 CATEGORIES = {
     "hallucinated_claim": 0.46, "disallowed_content": 0.14, "personal_data_leak": 0.12, "jailbreak": 0.14,
     "toxicity": 0.14,
 }  # fmt: skip
 DETECTORS = {
-    "hallucinated_claim": "grounding-check", "disallowed_content": "content-filter", "personal_data_leak": "pii-scanner",
-    "jailbreak": "prompt-shield", "toxicity": "content-filter",
+    "hallucinated_claim": "grounding-check", "disallowed_content": "content-filter",
+    "personal_data_leak": "pii-scanner", "jailbreak": "prompt-shield", "toxicity": "content-filter",
 }  # fmt: skip
 USUAL_SEVERITY = {"nit": 0.30, "minor": 0.52, "major": 0.17, "critical": 0.01}
 WAVE_SEVERITY = {"minor": 0.12, "major": 0.62, "critical": 0.26}
@@ -39,8 +39,7 @@ def observe(rng: np.random.Generator, facts: dict[str, np.ndarray], outcome: Out
         "deflected": _known(outcome.resolved & ~outcome.escalated, outcome.resolved_known & deflectable),
         "overridden": _known(outcome.overridden, facts["channel"] == "email"),
         "converted": _known(outcome.converted, facts["intent"] == "product"),
-        "retrieval_hit": _known(outcome.hit, outcome.retrieved),
-        "review_nusd": _known(np.full(n, REVIEW_NUSD), outcome.reviewed),
+        "review_nusd": _known(np.round(REVIEW_NUSD * np.exp(0.9 * rng.standard_normal(n))).astype(np.int64), outcome.reviewed),
     }
 
 
@@ -48,7 +47,7 @@ def scores(
     rng: np.random.Generator, facts: dict[str, np.ndarray], outcome: Outcomes, *, trace_id: np.ndarray,
     root_id: np.ndarray, at: np.ndarray,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Score columns plus `row` (index of the request): judge, human review and thumbs."""
+    """Score columns plus `row` (index of the request): judge, code check of retrieval, human review and thumbs."""
     n = len(at)
     close = np.where(outcome.grounded, rng.beta(16, 2.2, n), rng.beta(3, 6, n))
     right = np.where(outcome.correct, rng.beta(14, 2.5, n), rng.beta(3, 7, n))
@@ -57,6 +56,7 @@ def scores(
     blocks = [
         ("groundedness", "judge", outcome.judged & answered & outcome.retrieved, close, None, 6e6),
         ("correctness", "judge", outcome.judged & answered, right, None, 6e6),
+        ("retrieval_hit", "code", outcome.retrieved, outcome.hit.astype(float), None, 2e6),
         ("success", "human", outcome.reviewed, verdict.astype(float), ("fail", "pass"), 7.2e9),
         ("user_rating", "user", outcome.rated, outcome.rating, ("down", "up"), 4.5e7),
     ]

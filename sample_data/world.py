@@ -19,9 +19,9 @@ from sample_data import rows, stories, texts, traces, verdicts
 
 END = date(2026, 11, 22)
 MODEL_SHARE = {
-    "free": {"gpt-5-mini": 0.72, "claude-haiku-4-5": 0.16, "support-ft-3": 0.12},
-    "pro": {"gpt-5-mini": 0.50, "claude-haiku-4-5": 0.38, "support-ft-3": 0.12},
-    "enterprise": {"gpt-5-mini": 0.30, "claude-haiku-4-5": 0.60, "support-ft-3": 0.10},
+    "free": {"gpt-5": 0.16, "claude-haiku-4-5": 0.72, "support-ft-3": 0.12},
+    "pro": {"gpt-5": 0.36, "claude-haiku-4-5": 0.52, "support-ft-3": 0.12},
+    "enterprise": {"gpt-5": 0.62, "claude-haiku-4-5": 0.28, "support-ft-3": 0.10},
 }
 UNPRICED_SHARE = 0.05  # of the requests to the self-hosted model, whose cost is not always reported
 FACTS = (  # canonical request columns that the root span carries as context
