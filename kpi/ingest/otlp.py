@@ -1,0 +1,243 @@
+"""Reader of OpenTelemetry exports: traces and logs, as JSON, JSONL or protobuf (bare or length-framed).
+
+Reads one message after another and yields canonical tables; a broken line or span is counted and left out, the good
+ones are kept. It never assembles requests: spans of a trace may be scattered over lines, batches and files.
+
+Logs may come before, after or without the spans they belong to. Their texts become partial `spans` rows (only the
+key and what the log states, all else null): whoever merges spans must let null never overwrite a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+
+from kpi.errors import IngestError
+from kpi.ingest.archive import Opened
+from kpi.ingest.context import Context, RowBuffer
+from kpi.ingest.messages import FINISH, REFUSAL_REASONS, last_user_text, message_of, said
+from kpi.ingest.spans import Row, SpanRows, evaluation, redacted
+from kpi.ingest.wire import Record, Span, json_log, json_records, json_span, proto_records
+
+NAME = "otlp"
+_CONTENT_EVENTS = frozenset(
+    {"gen_ai.client.inference.operation.details", "gen_ai.user.message", "gen_ai.choice", "gen_ai.assistant.message"}
+)
+_REMEMBERED = 1_000_000  # spans of one file in which repeats are recognised; beyond it the store's merge does it alone
+_HELD = 20_000  # spans whose log messages are gathered before their rows are written
+_FRAME = 4
+
+
+def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
+    """(table, rows) of one export; every text redacted. IngestError when nothing in the file can be read."""
+    loading = _Loading(context, source.name)
+    head = source.head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head[:1] in (b"{", b"["):
+        records = _json(source, loading)
+    else:
+        records = _protobuf(source, loading)
+    for record in records:
+        loading.take(record)
+        yield from loading.tables(loading.buffer.full())
+    loading.write_held()
+    yield from loading.tables(loading.buffer.rest())
+
+
+class _Loading:
+    """The state of reading one file: the buffer, what was seen, and log texts waiting for their siblings."""
+
+    def __init__(self, context: Context, file: str) -> None:
+        self.context = context
+        self.receipt = context.receipt
+        self.file = file
+        self.position = 0
+        self.buffer = RowBuffer()
+        self.rows = SpanRows(context)
+        self._seen: dict[int, int] = {}
+        self._held: dict[tuple[str, str], dict[str, tuple[int, Any]]] = {}
+
+    def tables(self, found: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
+        for name, table in found:
+            yield name, redacted(name, table, self.context)
+
+    def drop(self, reason: str, hint: str = "") -> None:
+        self.receipt.drop(self.position, reason, hint=hint, file=self.file)
+
+    def take(self, record: Span | Record) -> None:
+        self.receipt.rows_read += 1
+        if isinstance(record, Record):
+            self._take_log(record)
+        elif not record.trace_id or not record.span_id:
+            self.drop("span without trace id or span id")
+        elif not self._is_repeat(record):
+            self.receipt.spans += 1
+            for table, row in self.rows.rows(record):
+                self.buffer.add(table, row)
+            if record.start is None:
+                self.receipt.note("Some spans have no start time; they count only beside others of their trace.")
+
+    def _is_repeat(self, span: Span) -> bool:
+        """Whether exactly this span came before. Other versions of it are passed on: the merge keeps the fuller one."""
+        key = hash((span.trace_id, span.span_id))
+        content = hash((span.start, span.end, span.status, span.name, span.parent_id, str(span.attributes)))
+        before = self._seen.get(key)
+        if before is None:
+            if len(self._seen) < _REMEMBERED:
+                self._seen[key] = content
+            return False
+        self.receipt.repeated += 1
+        return before == content
+
+    def _take_log(self, record: Record) -> None:
+        if record.event == "gen_ai.evaluation.result":
+            if record.trace_id is None:
+                self.drop("evaluation without a trace id", "It cannot be joined to a request.")
+                return
+            for row in evaluation(record.attributes, record.trace_id, record.span_id, record.at):
+                self.buffer.add("scores", row)
+        elif record.event in _CONTENT_EVENTS and record.trace_id and record.span_id:
+            self._hold(record)
+        else:
+            self.receipt.note("Log records that are neither evaluations nor messages of a span were left out.")
+
+    def _hold(self, record: Record) -> None:
+        held = self._held.setdefault((record.trace_id or "", record.span_id or ""), {})
+        for field, value in _texts(record).items():
+            at = record.at or 0
+            # The latest statement wins; at one instant the greater text does, so that the order of lines is no matter.
+            if value is not None and (field not in held or (at, str(value)) > (held[field][0], str(held[field][1]))):
+                held[field] = (at, value)
+        if len(self._held) >= _HELD:
+            self.write_held()
+
+    def write_held(self) -> None:
+        """Partial span rows from the logs gathered so far."""
+        for (trace_id, span_id), fields in self._held.items():
+            row: Row = {"trace_id": trace_id, "span_id": span_id}
+            row.update({name: value for name, (_, value) in fields.items() if name != "refused"})
+            if "refused" in fields:
+                row["context"] = orjson.dumps({"refused": fields["refused"][1]}).decode()
+            if len(row) > 2:
+                self.buffer.add("spans", row)
+        self._held.clear()
+
+
+def _texts(record: Record) -> dict[str, Any]:
+    """input_text, output_text and refused, as far as one log record states them."""
+    body = record.body
+    if record.event == "gen_ai.client.inference.operation.details":
+        words = said({**(body if isinstance(body, dict) else {}), **record.attributes})
+        return {"input_text": words.input, "output_text": words.output, "refused": words.refused}
+    if record.event == "gen_ai.user.message":
+        return {"input_text": last_user_text([message_of(body, "user")])}
+    if record.event == "gen_ai.assistant.message" or not isinstance(body, dict):
+        return {}  # an earlier answer given back to the model as history
+    message = message_of(body.get("message"), "assistant")
+    reason = body.get("finish_reason") or record.attributes.get(FINISH[0])
+    refused = message.refusal or str(reason).lower() in REFUSAL_REASONS
+    return {"output_text": message.text or None, "refused": refused if reason or refused else None}
+
+
+def _json(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
+    """JSONL line by line; a document that fills several lines is read whole."""
+    with source.stream() as stream:
+        line = _next_line(stream)
+        try:
+            message = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            rest = stream.read()
+            try:
+                message = orjson.loads(line + rest)
+            except orjson.JSONDecodeError:
+                yield from _lines(line, iter(rest.splitlines()), loading)
+                return
+            loading.position = 1
+            yield from _of_message(message, loading)
+            return
+        loading.position = 1
+        yield from _of_message(message, loading)
+        yield from _lines(b"", stream, loading)
+
+
+def _next_line(stream: BinaryIO) -> bytes:
+    for line in stream:
+        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        if text:
+            return line.removeprefix(b"\xef\xbb\xbf")
+    return b""
+
+
+def _lines(first: bytes, rest: Any, loading: _Loading) -> Iterator[Span | Record]:
+    good, consumed = loading.position, 0
+    for line in ([first] if first else []):
+        yield from _of_line(line, loading)
+    for line in rest:
+        consumed += len(line)
+        if line.strip():
+            before = loading.receipt.dropped
+            yield from _of_line(line, loading)
+            good += loading.receipt.dropped == before
+            loading.context.tick(consumed)
+    if not good:
+        raise IngestError(
+            "ingest.not_json", "No line of the file is valid JSON", hint="Export it again as OTLP JSON, JSONL or protobuf."
+        )
+
+
+def _of_line(line: bytes, loading: _Loading) -> Iterator[Span | Record]:
+    loading.position += 1
+    try:
+        message = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        loading.receipt.rows_read += 1
+        loading.drop("line is not valid JSON", "The line may be cut off.")
+        return
+    yield from _of_message(message, loading)
+
+
+def _of_message(message: Any, loading: _Loading) -> Iterator[Span | Record]:
+    try:
+        for sort, raw, resource in json_records(message):
+            try:
+                record = json_span(raw, resource) if sort == "span" else json_log(raw, resource)
+            except (ValueError, TypeError, AttributeError, KeyError) as error:
+                loading.receipt.rows_read += 1
+                loading.drop(str(error) if type(error) is ValueError else f"malformed {sort}")
+                continue
+            yield record
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        loading.receipt.rows_read += 1
+        loading.drop(f"not OTLP: {error}" if type(error) is ValueError else "malformed OTLP message")
+
+
+def _protobuf(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
+    """Bare message, or 4-byte big-endian length and message repeated, as the collector's file exporter writes."""
+    with source.stream() as stream:
+        start = stream.read(_FRAME)
+        if start[:1] != b"\x00":
+            loading.position = 1
+            try:
+                yield from proto_records(start + stream.read())
+            except ValueError as error:
+                raise IngestError("ingest.not_otlp", "The file is not OTLP protobuf") from error
+            return
+        consumed = 0
+        while len(start) == _FRAME:
+            loading.position += 1
+            length = int.from_bytes(start, "big")
+            payload = stream.read(length)
+            consumed += _FRAME + len(payload)
+            if len(payload) < length:
+                loading.receipt.rows_read += 1
+                loading.drop("last message is cut off", "The export was truncated; load it again when complete.")
+                return
+            try:
+                yield from proto_records(payload)
+            except ValueError as error:
+                loading.receipt.rows_read += 1
+                loading.drop(str(error))
+            loading.context.tick(consumed)
+            start = stream.read(_FRAME)

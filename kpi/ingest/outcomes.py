@@ -1,0 +1,200 @@
+"""Which score or evaluation name means which outcome: a table of rules, and the order of trust between sources.
+
+The rules are data. An organisation that names its scores otherwise passes its own `OutcomeRules`; nothing else in
+the index knows a score name. Rows are canonical `scores` rows; this room never sees spans.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from kpi import schema
+
+Row = Mapping[str, Any]
+_NOT_WORD = re.compile(r"[^a-z0-9]+")
+_RANK = {source: rank for rank, source in enumerate(schema.SOURCES)}
+_ANNOTATORS = {
+    "human": "human", "annotation": "human", "annotator": "human", "reviewer": "human", "expert": "human",
+    "user": "user", "end_user": "user", "api": "user", "app": "user", "code": "code", "sdk": "code", "heuristic": "code",
+    "llm": "judge", "eval": "judge", "judge": "judge", "llm_judge": "judge", "ai_judge": "judge", "model": "judge",
+}  # fmt: skip
+_USER_NAMES = re.compile(r"^(user|customer)[^a-z0-9]|thumb|csat|feedback")
+_FLAGS = frozenset(c.name for c in schema.OUTCOMES)
+
+
+def fold(name: str) -> str:
+    """Names as rules compare them: lower case, words joined by `_` (`userFeedback!` and `User Feedback` -> one)."""
+    return _fold(name)
+
+
+@lru_cache(maxsize=8192)
+def _fold(name: str) -> str:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return _NOT_WORD.sub("_", spaced.lower()).strip("_")
+
+
+def source_of(name: str, annotator: Any = None) -> str:
+    """human, user, code or judge: as stated, else `user` where the name says so, else `judge`."""
+    stated = _ANNOTATORS.get(fold(str(annotator))) if annotator else None
+    return stated or ("user" if _USER_NAMES.search(name.lower()) else "judge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One outcome and the score names that state it.
+
+    outcome: a boolean outcome, a score column in [0,1], `user_rating`, or `incident` (a failed safety evaluation).
+    low, high: the scale of numeric values; values outside it say nothing. None: guessed per value (0-1, -1/1, 1-5,
+    1-10, 0-100), for ratings only. threshold: on [0,1], from which a number means true. inverted: high means false.
+    """
+
+    outcome: str
+    names: tuple[str, ...]
+    low: float | None = 0.0
+    high: float | None = 1.0
+    threshold: float = 0.5
+    inverted: bool = False
+
+    def read(self, row: Row, rules: OutcomeRules) -> float | bool | None:
+        """What one score says about this outcome; None where its value cannot be understood."""
+        share = self._share(row["value"])
+        said = rules.truth(row["label"]) if row["label"] else None
+        if self.outcome in _FLAGS or self.outcome == "incident":
+            if said is None and share is not None:
+                said = share >= self.threshold
+            return None if said is None else said != self.inverted
+        if share is None and said is not None:
+            share = 1.0 if said else 0.0
+        return None if share is None else (1.0 - share if self.inverted else share)
+
+    def _share(self, value: float | None) -> float | None:
+        if value is None or value != value:
+            return None
+        low, high = (self.low, self.high) if self.low is not None and self.high is not None else _scale(value)
+        return (value - low) / (high - low) if low <= value <= high else None
+
+
+def _scale(value: float) -> tuple[float, float]:
+    if value <= 1:
+        return (-1.0, 1.0) if value < 0 else (0.0, 1.0)
+    return (1.0, 5.0) if value <= 5 else (1.0, 10.0) if value <= 10 else (0.0, 100.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeRules:
+    """Rules and the vocabulary of labels. Where several scores speak, the more trusted source wins, then the latest."""
+
+    rules: tuple[Rule, ...]
+    true_labels: frozenset[str] = frozenset()
+    false_labels: frozenset[str] = frozenset()
+    by_name: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        index: dict[str, tuple[Rule, ...]] = {}
+        for rule in self.rules:
+            for name in rule.names:
+                index[fold(name)] = (*index.get(fold(name), ()), rule)
+        object.__setattr__(self, "by_name", index)
+
+    def truth(self, label: str) -> bool | None:
+        """True, False or nothing, for a label."""
+        folded = fold(label)
+        return True if folded in self.true_labels else False if folded in self.false_labels else None
+
+    def verdicts(self, scores: Iterable[Row]) -> dict[str, tuple[float | bool, str]]:
+        """outcome -> (value, source), from all scores of one trace, in any order."""
+        best: dict[str, tuple[tuple[Any, ...], float | bool, str]] = {}
+        for row in scores:
+            for rule in self.by_name.get(fold(row["name"] or ""), ()):
+                value = rule.read(row, self)
+                if value is None:
+                    continue
+                source = row["source"] or "judge"
+                # Most trusted first, then the latest, then a total order so that any input order gives one answer.
+                order = (_RANK.get(source, len(_RANK)), -(row["at"] or 0), str(row["score_id"]))
+                if rule.outcome not in best or order < best[rule.outcome][0]:
+                    best[rule.outcome] = (order, value, source)
+        return {outcome: (value, source) for outcome, (_, value, source) in best.items()}
+
+    def unsafe(self, scores: Sequence[Row]) -> tuple[bool, int]:
+        """(a safety evaluation was made, how many of them failed)."""
+        results = [
+            verdict
+            for row in scores
+            for rule in self.by_name.get(fold(row["name"] or ""), ())
+            if rule.outcome == "incident" and (verdict := rule.read(row, self)) is not None
+        ]
+        return bool(results), sum(1 for failed in results if failed)
+
+
+def resolve(verdicts: dict[str, tuple[float | bool, str]], stated: Mapping[str, bool]) -> dict[str, Any]:
+    """Outcome columns of one request from score verdicts and the application's own statements.
+
+    A statement of the application (`resolved`, `escalated`) is what the user did: it yields to human review only.
+    Success is stated, or follows from resolved and correct; a correct answer that did not resolve the task failed,
+    unless a more trusted source than the one that says so states success. `outcome_source` is the source of success,
+    else the most trusted source of any outcome.
+    """
+    known = {outcome: verdict for outcome, verdict in verdicts.items() if outcome != "incident"}
+    for outcome, value in stated.items():
+        if outcome not in known or _RANK[known[outcome][1]] > _RANK["user"]:
+            known[outcome] = (value, "user")
+    parts = [known[name] for name in ("resolved", "correct") if name in known]
+    if "success" not in known and parts:
+        known["success"] = (all(value for value, _ in parts), min((s for _, s in parts), key=_RANK.__getitem__))
+    elif "success" in known and "resolved" in known and known["resolved"][0] is False:
+        value, source = known["success"]
+        if value and _RANK[known["resolved"][1]] <= _RANK[source]:
+            known["success"] = (False, known["resolved"][1])
+    row: dict[str, Any] = {outcome: value for outcome, (value, _) in known.items()}
+    if "success" in known:
+        row["outcome_source"] = known["success"][1]
+    elif known:
+        row["outcome_source"] = min((source for _, source in known.values()), key=_RANK.__getitem__)
+    return row
+
+
+_RATINGS = ("user_rating", "user_feedback", "feedback", "thumbs", "thumbs_up", "thumb", "csat", "rating", "user_score")
+_THUMBS = ("user_feedback", "feedback", "thumbs", "thumbs_up", "thumb")
+DEFAULT = OutcomeRules(
+    rules=(
+        Rule(outcome="success", names=("success", "task_success", "task_completion", "passed", "pass", "goal_achieved")),
+        Rule(outcome="success", names=_THUMBS, low=None, high=None),
+        Rule(outcome="correct", names=("correct", "correctness", "accuracy", "answer_correctness", "exact_match", "qa")),
+        Rule(outcome="correctness", names=("correctness", "accuracy", "answer_correctness")),
+        Rule(outcome="grounded", names=("grounded", "groundedness", "faithful", "faithfulness")),
+        Rule(outcome="groundedness", names=("groundedness", "faithfulness")),
+        Rule(outcome="grounded", names=("hallucination", "hallucinated"), inverted=True),
+        Rule(outcome="groundedness", names=("hallucination",), inverted=True),
+        Rule(outcome="retrieval_hit", names=("retrieval_hit", "hit", "hit_rate", "context_hit", "context_recall")),
+        Rule(outcome="retrieval_score",
+             names=("retrieval_score", "context_relevance", "context_relevancy", "context_precision", "ndcg")),
+        Rule(outcome="confidence", names=("confidence",)),
+        Rule(outcome="resolved", names=("resolved", "resolution", "issue_resolved", "deflected_and_resolved")),
+        Rule(outcome="escalated", names=("escalated", "escalation", "handoff", "human_handoff")),
+        Rule(outcome="overridden", names=("overridden", "override", "edited_by_human")),
+        Rule(outcome="deflected", names=("deflected", "deflection")),
+        Rule(outcome="converted", names=("converted", "conversion")),
+        Rule(outcome="refused", names=("refused", "refusal")),
+        Rule(outcome="fallback", names=("fallback",)),
+        Rule(outcome="user_rating", names=_RATINGS, low=None, high=None),
+        Rule(outcome="incident",
+             names=("toxicity", "toxic", "pii_leak", "pii", "jailbreak", "prompt_injection", "harmful", "harmfulness",
+                    "unsafe", "bias", "policy_violation")),
+        Rule(outcome="incident", names=("safety", "safe", "harmless", "harmlessness"), inverted=True),
+    ),
+    true_labels=frozenset(
+        {"true", "yes", "pass", "passed", "correct", "grounded", "factual", "faithful", "resolved", "success", "positive",
+         "up", "thumbs_up", "good", "relevant", "hit", "c", "1", "safe", "toxic", "hallucinated", "unsafe_true",
+         "escalated", "like", "liked", "detected"}
+    ),
+    false_labels=frozenset(
+        {"false", "no", "fail", "failed", "incorrect", "wrong", "ungrounded", "not_grounded", "unfaithful", "unresolved",
+         "not_resolved", "failure", "negative", "down", "thumbs_down", "bad", "irrelevant", "not_relevant", "miss", "i",
+         "0", "unsafe", "non_toxic", "not_toxic", "dislike", "disliked", "not_detected"}
+    ),
+)  # fmt: skip

@@ -1,0 +1,335 @@
+"""A decoded span -> rows of the canonical tables: spans, documents, tool calls, scores, incidents.
+
+Everything a request will need later is put into the rows here, because requests are assembled from what is stored.
+Users become pseudonyms and metadata passes the allow-list at once; texts are redacted column by column before a
+table leaves (`redacted`). This room never looks at more than one span at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from kpi import schema
+from kpi.ingest import attributes as vocabulary
+from kpi.ingest.attributes import first, parse, text_of
+from kpi.ingest.context import Context
+from kpi.ingest.messages import said
+from kpi.ingest.outcomes import source_of
+from kpi.ingest.wire import Attributes, Span
+
+Row = dict[str, Any]
+_SHORT = 200  # longest dimension value kept; a longer one is no cohort
+_CACHE = 50_000
+BLOCKED = frozenset({"deny", "block", "blocked", "guardrail_intervened", "true", "match_found", "intervened", "reject"})
+_CONTENT = {
+    name: [c.name for c in table.columns if c.privacy == "content"] + (["name"] if name == "spans" else [])
+    for name, table in schema.TABLES.items()
+}
+
+
+def redacted(name: str, table: pa.Table, context: Context) -> pa.Table:
+    """The table with every content column, and span names, passed through redaction."""
+    for column in _CONTENT[name]:
+        position = table.column_names.index(column)
+        if table[column].null_count < table.num_rows:
+            clean = context.privacy.texts(table[column]).cast(table.schema.field(column).type)
+            table = table.set_column(position, table.schema.field(column), clean)
+    return table
+
+
+def stable_id(*parts: object) -> str:
+    """A content hash of 128 bit in hex: the same facts always make the same id."""
+    return hashlib.blake2b("\x1f".join(map(str, parts)).encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+class SpanRows:
+    """Turns spans of one source into rows; keeps small caches of pseudonyms and resources, no rows."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._users: dict[str, str | None] = {}
+        self._resource: Attributes | None = None
+        self._resource_metadata: dict[str, Any] = {}
+
+    def rows(self, span: Span) -> Iterator[tuple[str, Row]]:
+        """(table, row) for everything one span states; the span's own row comes first."""
+        attributes = span.attributes
+        kind = vocabulary.kind_of(attributes)
+        row = self._span_row(span, kind)
+        yield "spans", row
+        if kind in ("retriever", "reranker"):
+            yield from ((("documents"), doc) for doc in documents(span, kind))
+        elif kind == "tool":
+            yield "tool_calls", tool_call(span, row)
+        elif kind == "guardrail":
+            yield from ((("incidents"), incident) for incident in incidents(span))
+        yield from (("scores", score) for score in scores(span))
+
+    def _span_row(self, span: Span, kind: str) -> Row:
+        attributes = span.attributes
+        status, error_type = vocabulary.status_of(span)
+        words = said(attributes, span.events)
+        allowed, facts = self.facts(span, kind)
+        if words.refused is not None:
+            facts.setdefault("refused", words.refused)
+        started = span.start // 1000 if span.start is not None else None
+        ended = span.end is not None and span.start is not None and span.end >= span.start
+        return {
+            "trace_id": span.trace_id,
+            "span_id": span.span_id,
+            "parent_id": span.parent_id,
+            "name": span.name or None,
+            "kind": kind,
+            "started_at": started,
+            "duration_us": (span.end - span.start) // 1000 if ended and span.end and span.start else None,
+            "status": status,
+            "error_type": error_type[:_SHORT] if error_type else None,
+            "status_message": _failure_message(span) if status == "error" else None,
+            "model": vocabulary.model_of(attributes),
+            "provider": vocabulary.provider_of(attributes),
+            **vocabulary.tokens_of(attributes),
+            "cost_nusd": vocabulary.cost_of(attributes),
+            "ttft_us": vocabulary.ttft_us(span),
+            "queue_us": vocabulary.queue_us(attributes),
+            "input_text": words.input,
+            "output_text": words.output,
+            "attributes": _json(allowed) if allowed else None,
+            "context": _json(facts) if facts else None,
+        }
+
+    def facts(self, span: Span, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(allow-listed attributes, request-level facts as canonical columns) that one span carries."""
+        metadata = dict(self._metadata_of_resource(span.resource))
+        metadata.update(_metadata(span.attributes))
+        facts: dict[str, Any] = {}
+        for name in [n for n in metadata if vocabulary.stated_outcome(n)]:
+            truth = vocabulary.truth_of(metadata.pop(name))
+            outcome = vocabulary.stated_outcome(name)
+            if truth is not None and outcome:
+                facts[outcome] = truth
+        allowed = self._context.privacy.attributes(metadata) if metadata else {}
+        for name, value in allowed.items():
+            text = text_of(value)
+            if text and len(text) <= _SHORT:
+                facts.setdefault(vocabulary.cohort_column(name), text)
+        self._named_facts(span, kind, facts)
+        return allowed, facts
+
+    def _named_facts(self, span: Span, kind: str, facts: dict[str, Any]) -> None:
+        attributes, resource = span.attributes, span.resource
+        session = text_of(first(attributes, vocabulary.SESSION))
+        if session:
+            # A session named after a person is a person: such an id becomes a pseudonym like the user's.
+            facts["session_id"] = self._user(session) if "@" in session else session[:_SHORT]
+        user = text_of(first(attributes, vocabulary.USER))
+        if user:
+            facts["user_key"] = self._user(user)
+        for fact, names in (("release", vocabulary.RELEASE), ("environment", vocabulary.ENVIRONMENT)):
+            value = text_of(first(attributes, names) or first(resource, names))
+            if value:
+                facts[fact] = value[:_SHORT]
+        prompt = text_of(first(attributes, vocabulary.PROMPT_VERSION))
+        if prompt:
+            facts["prompt_version"] = prompt[:_SHORT]
+        if kind == "llm":
+            requested = vocabulary.requested_model(attributes)
+            if requested:
+                facts["x_requested_model"] = requested[:_SHORT]
+
+    def _user(self, user: str) -> str | None:
+        if user not in self._users:
+            if len(self._users) >= _CACHE:
+                self._users.clear()
+            self._users[user] = self._context.privacy.user(user)
+        return self._users[user]
+
+    def _metadata_of_resource(self, resource: Attributes) -> dict[str, Any]:
+        if resource is not self._resource:  # spans of one batch share the object
+            self._resource, self._resource_metadata = resource, _metadata(resource)
+        return self._resource_metadata
+
+
+def _metadata(attributes: Attributes) -> dict[str, Any]:
+    """Attributes outside every known vocabulary, scalars only, under the names the allow-list knows."""
+    found: dict[str, Any] = {}
+    for key, value in attributes.items():
+        name = vocabulary.metadata_name(key)
+        if name is not None:
+            if isinstance(value, str) and value[:1] == '"':
+                value = text_of(value)
+            if value is not None and not isinstance(value, (dict, list)):
+                found[name] = value
+        elif key == "metadata" and isinstance(parsed := parse(value), dict):
+            for inner, member in parsed.items():
+                if member is not None and not isinstance(member, (dict, list)):
+                    found[f"metadata.{inner}"] = member
+    return found
+
+
+def _json(value: dict[str, Any]) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+
+
+def _failure_message(span: Span) -> str | None:
+    if span.message:
+        return span.message
+    stated = span.attributes.get("langfuse.observation.status_message")
+    thrown = [e.attributes.get("exception.message") for e in span.events if e.name == "exception"]
+    return text_of(stated or (thrown[-1] if thrown else None))
+
+
+def documents(span: Span, kind: str) -> Iterator[Row]:
+    """Documents of a retriever or reranker, ranked in the order given."""
+    attributes = span.attributes
+    listed = parse(first(attributes, ("gen_ai.retrieval.documents", "langfuse.observation.output")))
+    listed = listed.get("documents") if isinstance(listed, dict) else listed
+    if isinstance(listed, list):
+        found = [d for d in listed if isinstance(d, dict)]
+    else:
+        prefix = "reranker.output_documents." if kind == "reranker" else "retrieval.documents."
+        found = list(_indexed_documents(attributes, prefix))
+    for rank, document in enumerate(found, start=1):
+        content = next((document[n] for n in ("content", "text", "page_content") if document.get(n)), None)
+        score = document.get("score")
+        yield {
+            "trace_id": span.trace_id,
+            "span_id": span.span_id,
+            "rank": rank,
+            "document_id": text_of(document.get("id")),
+            "score": float(score) if isinstance(score, (int, float)) and not isinstance(score, bool) else None,
+            "content": content if isinstance(content, str) else None,
+            "used": document.get("used") if isinstance(document.get("used"), bool) else None,
+        }
+
+
+def _indexed_documents(attributes: Attributes, prefix: str) -> Iterator[Row]:
+    for index in count():
+        base = f"{prefix}{index}.document."
+        document = {n: attributes.get(base + n) for n in ("id", "score", "content")}
+        if all(value is None for value in document.values()):
+            return
+        yield document
+
+
+def tool_call(span: Span, row: Row) -> Row:
+    """The executed call of a tool span; a span without a call id is its own id."""
+    attributes = span.attributes
+    names = ("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "traceloop.entity.name")
+    arguments = first(attributes, ("gen_ai.tool.call.arguments", "tool.parameters", "ai.toolCall.args"))
+    result = first(attributes, ("gen_ai.tool.call.result", "ai.toolCall.result"))
+    return {
+        "trace_id": span.trace_id,
+        "span_id": span.span_id,
+        "call_id": text_of(first(attributes, ("gen_ai.tool.call.id", "tool.id", "ai.toolCall.id"))) or span.span_id,
+        "name": (text_of(first(attributes, names)) or span.name)[:_SHORT],
+        "arguments": _as_text(arguments) or row["input_text"],
+        "result": _as_text(result) or row["output_text"],
+        "error_type": row["error_type"] or ("error" if row["status"] == "error" else None),
+        "started_at": row["started_at"],
+        "duration_us": row["duration_us"],
+    }
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value or None
+    return orjson.dumps(value, default=str).decode()
+
+
+def incidents(span: Span) -> Iterator[Row]:
+    """At most one incident of a guardrail span: that it intervened or flagged. Severity only where it is stated."""
+    attributes = span.attributes
+    verdict = {
+        str(value).lower(): name
+        for name in ("verdict.type", "action.type", "result.value")
+        if (value := attributes.get(f"gen_ai.guardrail.{name}")) is not None
+    }
+    output = parse(first(attributes, ("output.value", "langfuse.observation.output", "gen_ai.output.messages")))
+    output = output if isinstance(output, dict) else {}
+    flagged = any(vocabulary.truth_of(output.get(n)) is True for n in ("flagged", "violation", "detected"))
+    blocked = bool(BLOCKED & verdict.keys()) or any(
+        vocabulary.truth_of(output.get(name)) is bad
+        for name, bad in (("blocked", True), ("passed", False), ("allowed", False), ("pass", False))
+    )
+    blocked = blocked or str(output.get("action", "")).lower() in BLOCKED
+    if not (flagged or blocked):
+        return
+    names = ("gen_ai.guardrail.risk.category", "gen_ai.guardrail.security.risk.category")
+    listed = output.get("categories")
+    category = first(attributes, names) or (listed[0] if isinstance(listed, list) and listed else None)
+    severity = str(attributes.get("gen_ai.guardrail.severity") or output.get("severity") or "").lower()
+    detector = text_of(attributes.get("gen_ai.guardrail.component.name")) or span.name
+    yield {
+        "incident_id": stable_id("guardrail", span.trace_id, span.span_id),
+        "trace_id": span.trace_id,
+        "at": span.start // 1000 if span.start is not None else None,
+        "category": text_of(category or output.get("category")) or "guardrail",
+        "severity": severity if severity in schema.SEVERITIES else None,
+        "detector": detector[:_SHORT],
+        "state": "blocked" if blocked else "flagged",
+    }
+
+
+def scores(span: Span) -> Iterator[Row]:
+    """Evaluations carried by a span: events, indexed annotations, or its own evaluation attributes."""
+    for event in span.events:
+        if event.name == "gen_ai.evaluation.result":
+            yield from evaluation(event.attributes, span.trace_id, span.span_id, event.at)
+    attributes = span.attributes
+    if "gen_ai.evaluation.name" in attributes:
+        yield from evaluation(attributes, span.trace_id, span.span_id, span.end or span.start)
+    for prefix, noun in _ANNOTATIONS:
+        for index in count():
+            base = f"{prefix}.{index}.{noun}."
+            name = attributes.get(base + "name")
+            if name is None:
+                break
+            parts = {part: attributes.get(base + part) for part in ("score", "label", "explanation", "identifier")}
+            kind = attributes.get(base + "annotator_kind")
+            owner = None if prefix.startswith("trace.") else span.span_id
+            yield score_row(span.trace_id, owner, str(name), kind, span.end or span.start, **parts)
+
+
+_ANNOTATIONS = (
+    ("annotations", "annotation"), ("evaluations", "evaluation"),
+    ("trace.annotations", "annotation"), ("trace.evaluations", "evaluation"),
+)  # fmt: skip
+
+
+def evaluation(attributes: Attributes, trace_id: str, span_id: str | None, at: int | None) -> Iterator[Row]:
+    """The score of one `gen_ai.evaluation.result`; nothing when it has no name."""
+    name = text_of(attributes.get("gen_ai.evaluation.name"))
+    if name:
+        stated = first(attributes, ("gen_ai.evaluation.source", "gen_ai.evaluation.annotator_kind"))
+        parts = {
+            "score": attributes.get("gen_ai.evaluation.score.value"),
+            "label": attributes.get("gen_ai.evaluation.score.label"),
+            "explanation": attributes.get("gen_ai.evaluation.explanation"),
+        }
+        yield score_row(trace_id, span_id, name, stated, at, **parts)
+
+
+def score_row(
+    trace_id: str, span_id: str | None, name: str, annotator: Any, at: int | None,
+    *, score: Any = None, label: Any = None, explanation: Any = None, identifier: Any = None,
+) -> Row:  # fmt: skip
+    """One canonical score. `at` is in nanoseconds; the id is a hash of the content, so a repeat is the same row."""
+    value = float(score) if isinstance(score, (int, float)) else None
+    source = source_of(name, annotator)
+    return {
+        "score_id": stable_id(trace_id, span_id, name, value, label, source, explanation, identifier, at),
+        "trace_id": trace_id,
+        "span_id": span_id,
+        "name": name[:_SHORT],
+        "value": value,
+        "label": text_of(label),
+        "source": source,
+        "explanation": text_of(explanation),
+        "at": at // 1000 if at is not None else None,
+    }
