@@ -1,7 +1,194 @@
-"""The door for untrusted files: everything is opened, recognised and parsed in a child process under limits."""
+"""The door for untrusted files: everything is opened, recognised and parsed in a child process under limits.
+
+The child is `python -m kpi.ingest.worker`, started afresh, told its job on standard input and heard on standard output
+as JSON lines. It never imports the caller's main module, so it works under Streamlit, pytest and notebooks, and it gets
+a bare environment: no database passwords, a private temporary folder. The parent reads only its messages.
+"""
 
 from __future__ import annotations
 
-from kpi.ingest.archive import Limits, Opened
+import contextlib
+import dataclasses
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
 
-__all__ = ["Limits", "Opened"]
+import orjson
+
+from kpi import errors
+from kpi.errors import IngestError
+from kpi.ingest.archive import Limits, Opened, expand, open_inputs
+from kpi.ingest.mapping import Mapping, Preview
+from kpi.ingest.receipt import Receipt
+
+__all__ = ["Limits", "Opened", "open_inputs", "preview", "stage"]
+
+Progress = Callable[[float, str], None]
+_ROOT = Path(__file__).resolve().parents[2]
+_SPLIT_HINT = "Split the export into smaller files, or raise the limits."
+_KEPT_ENVIRONMENT = (
+    "PATH",
+    "SYSTEMROOT",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "HOME",
+    "KPI_DEBUG",
+)
+
+
+def stage(
+    paths: Sequence[Path],
+    *,
+    directory: Path,
+    mapping: Mapping | None = None,
+    allow: Collection[str] = (),
+    key: bytes,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Receipt:
+    """Read files (or folders of them) into `directory/<table>/<n>.parquet`, canonical and redacted.
+
+    allow: metadata keys to keep besides the default ones. key: for pseudonyms of users. progress: called in this
+    process with a fraction in 0-1 and a short text. Raises IngestError for a file that cannot be read at all, and when
+    the child crashes, runs out of memory or time; MappingError for a mapping that contradicts the data. What was
+    staged until then is not to be used.
+    """
+    job = {
+        "task": "stage",
+        "paths": [str(p.resolve()) for p in _existing(paths)],
+        "directory": str(Path(directory).resolve()),
+        "mapping": mapping.to_dict() if mapping else None,
+        "allow": sorted(allow),
+        "key": key.hex(),
+    }
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    return Receipt.from_json(orjson.dumps(_run(job, limits or Limits(), progress)))
+
+
+def preview(path: Path, mapping: Mapping | None = None, rows: int = 20, *, limits: Limits | None = None) -> Preview:
+    """What a load of `path` would make of it: format, columns with samples, and the mapping as guessed (or as given).
+
+    Reads a table once, whole, for guesses rest on all rows. Raises as `stage`.
+    """
+    job = {
+        "task": "preview",
+        "paths": [str(p.resolve()) for p in _existing([Path(path)])],
+        "mapping": mapping.to_dict() if mapping else None,
+        "rows": rows,
+    }
+    return Preview.from_dict(_run(job, limits or Limits(), None))
+
+
+def _existing(paths: Sequence[Path]) -> list[Path]:
+    found = [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    if not found:
+        raise IngestError("ingest.not_found", "No file was given")
+    expand(found)  # raises for what does not exist, before a process is started
+    return found
+
+
+def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict[str, Any]:
+    """Run one job in a child; its result, or the error it ended with."""
+    with tempfile.TemporaryDirectory(prefix="kpi-load-") as temporary:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "kpi.ingest.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("KPI_DEBUG") else subprocess.DEVNULL,
+            cwd=temporary,
+            env=_environment(temporary),
+        )
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                assert child.stdin is not None
+                child.stdin.write(orjson.dumps({**job, "limits": dataclasses.asdict(limits)}))
+                child.stdin.close()
+            return _listen(child, limits, progress)
+        finally:  # also when the progress callback raises: Streamlit stops a script so
+            child.kill()
+            child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+
+
+def _environment(temporary: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    return kept | {
+        "PYTHONPATH": str(_ROOT),
+        "PYTHONUTF8": "1",
+        "TMPDIR": temporary,
+        "TEMP": temporary,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space that RLIMIT_AS would count
+    }
+
+
+def _listen(child: subprocess.Popen[bytes], limits: Limits, progress: Progress | None) -> dict[str, Any]:
+    deadline = time.monotonic() + limits.wall_seconds
+    assert child.stdout is not None
+    for message in _messages(child.stdout, deadline):
+        if "error" in message:
+            raise _error(message["error"])
+        if "result" in message:
+            return dict(message["result"])
+        if progress is not None and "fraction" in message:
+            progress(float(message["fraction"]), str(message["text"]))
+    if time.monotonic() >= deadline:
+        raise IngestError("ingest.timeout", f"Reading took longer than {limits.wall_seconds} s", hint=_SPLIT_HINT)
+    raise _ended(child.wait(), limits)
+
+
+def _messages(stream: IO[bytes], deadline: float) -> Iterator[dict[str, Any]]:
+    """Messages of the child until it closes its output or the deadline passes."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def pump() -> None:
+        with contextlib.suppress(ValueError, OSError):
+            for line in stream:
+                lines.put(line)
+        lines.put(b"")
+
+    threading.Thread(target=pump, daemon=True, name="kpi-ingest").start()
+    while True:
+        try:
+            line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return
+        if not line:
+            return
+        try:
+            yield orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+
+
+def _error(data: dict[str, Any]) -> errors.KpiError:
+    kind = errors.MappingError if data.get("kind") == "MappingError" else IngestError
+    return kind(data["code"], data["message"], hint=data.get("hint", ""), row=data.get("row"))
+
+
+def _ended(status: int, limits: Limits) -> IngestError:
+    """The child ended without a word: say why as far as its exit status tells."""
+    if status in (-getattr(signal, "SIGXCPU", 24), 152):
+        return IngestError("ingest.timeout", f"Reading took more than {limits.cpu_seconds} s of work", hint=_SPLIT_HINT)
+    if status in (-getattr(signal, "SIGKILL", 9), 137):
+        return IngestError("ingest.out_of_memory", "Reading was stopped by the system", hint=_SPLIT_HINT)
+    if status == -getattr(signal, "SIGXFSZ", 25):
+        return IngestError("ingest.too_large", "The staged data grew too large", hint=_SPLIT_HINT)
+    return IngestError(
+        "ingest.crashed", f"The file made its reader crash (status {status})",
+        hint="The file is probably damaged: export it again.",
+    )  # fmt: skip

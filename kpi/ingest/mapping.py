@@ -1,0 +1,351 @@
+"""Which source column is which canonical field, in which unit: guessed from names and values, editable, kept as TOML.
+
+A mapping is plain data. Nothing here reads a file of rows; `kpi.ingest.profile` looks at columns and
+`kpi.ingest.table` applies a mapping to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kpi import schema
+from kpi.errors import MappingError
+from kpi.ingest.aliases import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug, words
+from kpi.ingest.receipt import How
+
+COHORT_DISTINCT = 50
+COHORT_SHARE, COHORT_MOST = 0.05, 200
+COHORT_LENGTH = 64
+_ID_WORDS = frozenset(["id", "ids", "uuid", "guid", "hash", "email", "mail", "phone", "ip", "url", "token", "key"])
+
+
+@dataclass(frozen=True)
+class ColumnMapping:
+    """One source column. field: canonical request column, `x_<cohort>`, `score:<name>`, or None to leave it out.
+
+    unit: see `kpi.ingest.aliases.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half.
+    """
+
+    source: str
+    field: str | None
+    unit: str = ""
+    decimal: str = "."
+    how: How = "exact"
+    why: str = ""
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.field) if self.field else ""
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Mappings of columns, in the order of the source. Columns it does not name are guessed."""
+
+    columns: tuple[ColumnMapping, ...] = ()
+
+    def __post_init__(self) -> None:
+        seen: dict[str, str] = {}
+        for column in self.columns:
+            if column.field is None:
+                continue
+            _check(column)
+            if column.field in seen and seen[column.field] != column.source:
+                raise MappingError(
+                    "mapping.duplicate",
+                    f"Columns {_show(seen[column.field])} and {_show(column.source)} both map to {column.field}",
+                    hint="Map one of them, and give the other another field or none.",
+                )  # fmt: skip
+            seen[column.field] = column.source
+
+    def __getitem__(self, source: str) -> ColumnMapping | None:
+        return next((c for c in self.columns if c.source == source), None)
+
+    def source_of(self, name: str) -> ColumnMapping | None:
+        """The column that is mapped to a field, or None."""
+        return next((c for c in self.columns if c.field == name), None)
+
+    def replace(self, source: str, *, field: str | None, unit: str = "", decimal: str = ".") -> Mapping:
+        """The mapping with one column changed by a person. Raises MappingError."""
+        changed = ColumnMapping(source, field, unit, decimal, "exact", "set by hand")
+        rest = [c for c in self.columns if c.source != source]
+        at = next((i for i, c in enumerate(self.columns) if c.source == source), len(rest))
+        return Mapping((*rest[:at], changed, *rest[at:]))
+
+    def check_columns(self, names: Iterable[str]) -> None:
+        """Raises MappingError when a mapped column is not in the data."""
+        present = list(names)
+        for column in self.columns:
+            if column.field is not None and column.source not in present:
+                shown = ", ".join(_show(n) for n in present[:8])
+                raise MappingError(
+                    "mapping.no_column", f"The mapping names column {_show(column.source)}, which the file does not have",
+                    hint=f"Columns of the file: {shown}{', …' if len(present) > 8 else ''}.",
+                )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"columns": [dataclasses.asdict(c) for c in self.columns]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Mapping:
+        """Inverse of `to_dict`. Raises MappingError for what is not a mapping."""
+        rows = data.get("columns") if isinstance(data, dict) else None
+        if isinstance(rows, dict):  # as people write it in TOML: a table per source column
+            rows = [{"source": k, **(v if isinstance(v, dict) else {"field": v})} for k, v in rows.items()]
+        if not isinstance(rows, list) or not all(isinstance(r, dict) and "source" in r for r in rows):
+            raise MappingError(
+                "mapping.malformed", "The mapping has no table `columns`",
+                hint='Write [columns."your column"] and below it field = "total_us" and unit = "ms".',
+            )  # fmt: skip
+        allowed = {f.name for f in dataclasses.fields(ColumnMapping)}
+        for row in rows:
+            if unknown := set(row) - allowed:
+                raise MappingError(
+                    "mapping.malformed", f"Column {_show(str(row['source']))} has an unknown entry {_show(min(unknown))}",
+                    hint=f"Known entries: {', '.join(sorted(allowed - {'source'}))}.",
+                )  # fmt: skip
+        return cls(tuple(ColumnMapping(**{"field": None, **row, **_no_field(row)}) for row in rows))
+
+    def to_toml(self) -> str:
+        lines = ['# source column -> canonical field and unit; field = "" leaves a column out']
+        for c in self.columns:
+            lines += ["", f"[columns.{_quote(c.source)}]", f"field = {_quote(c.field or '')}"]
+            lines += [f"{k} = {_quote(v)}" for k, v in (("unit", c.unit), ("how", c.how), ("why", c.why)) if v]
+            lines += [f"decimal = {_quote(c.decimal)}"] if c.decimal != "." else []
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Mapping:
+        """Read a mapping from TOML or JSON (by its ending). Raises MappingError."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            return cls.from_dict(orjson.loads(text) if Path(path).suffix == ".json" else tomllib.loads(text))
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            raise MappingError(
+                "mapping.malformed", f"The mapping file {_show(Path(path).name)} could not be read",
+                hint="It must be TOML, or JSON with the ending .json.",
+            ) from error  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """Write as TOML, or JSON where the name ends in .json."""
+        as_json = Path(path).suffix == ".json"
+        text = orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2).decode() if as_json else self.to_toml()
+        Path(path).write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a pass over all rows told about one column.
+
+    count: cells that hold something. distinct: number of different values, None when over 200; values: they, sorted.
+    readable: share of the cells that are what the alias of the column promises. low, high, median, whole: of numbers.
+    """
+
+    name: str
+    type: str = "text"
+    count: int = 0
+    rows: int = 0
+    distinct: int | None = None
+    values: tuple[str, ...] = ()
+    longest: int = 0
+    samples: tuple[str, ...] = ()
+    readable: float = 1.0
+    low: float | None = None
+    high: float | None = None
+    median: float | None = None
+    whole: bool = True
+    decimal: str = "."
+    dayfirst: bool | None = None
+
+
+@dataclass(frozen=True)
+class PreviewColumn:
+    """One row of the mapping table that people edit: a column, samples of it (redacted), and what it is taken for."""
+
+    source: str
+    type: str
+    samples: tuple[str, ...]
+    count: int
+    distinct: int | None
+    field: str | None
+    unit: str
+    decimal: str
+    how: How
+    why: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    """format: slug. rows: rows seen. columns: empty for formats that need no mapping."""
+
+    format: str
+    rows: int
+    columns: tuple[PreviewColumn, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def mapping(self) -> Mapping:
+        return Mapping(tuple(ColumnMapping(c.source, c.field, c.unit, c.decimal, c.how, c.why) for c in self.columns))
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Preview:
+        columns = tuple(PreviewColumn(**{**c, "samples": tuple(c["samples"])}) for c in data["columns"])
+        return cls(**{**data, "columns": columns, "notes": tuple(data.get("notes", ()))})
+
+
+def guess(columns: Sequence[Profile], given: Mapping | None = None) -> Mapping:
+    """Map columns by the names they go by and by what their values allow; columns that `given` names stay as given.
+
+    Where several columns could be one field, the most telling name wins. Unmapped columns of low cardinality that are
+    no identifiers become cohorts `x_<slug>`; the rest is left out.
+    """
+    given = given or Mapping()
+    taken = {c.field for c in given.columns if c.field}
+    found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
+    candidates = [
+        (rank, i, p, name, unit)
+        for i, p in enumerate(columns)
+        for name, unit, rank in [candidate(p) or ("", "", 0)]
+        if name
+    ]
+    for rank, _, profile, name, unit in sorted(candidates, key=lambda c: c[:2]):
+        if profile.name in found or name in taken or not profile.count:
+            continue
+        unit, why = _unit(profile, name, unit)
+        how: How = "exact" if slug(profile.name) == name else "guessed" if "guess" in why else "alias"
+        found[profile.name] = ColumnMapping(profile.name, name, unit, profile.decimal, how, why)
+        taken.add(name)
+    for profile in columns:
+        if profile.name not in found:
+            found[profile.name] = _leftover(profile, taken)
+    return Mapping(tuple(found[p.name] for p in columns if p.name in found))
+
+
+def candidate(profile: Profile) -> tuple[str, str, int] | None:
+    """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field."""
+    named = (profile.name, "", -1) if profile.name in FIELDS else known(profile.name)
+    if named is None:
+        return None
+    name, unit, rank = named
+    if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message
+        name = "error_type" if _is_short(profile) else "error_message"
+    elif profile.readable < 0.5:
+        return None
+    return name, unit, rank
+
+
+def _unit(profile: Profile, name: str, unit: str) -> tuple[str, str]:
+    kind = kind_of(name)
+    if kind == "duration":
+        return _duration_unit(profile, name, unit)
+    if kind == "money":
+        if name.endswith("_nusd") and profile.name == name:
+            return "nano_usd", "named as in the canonical table"
+        return (unit, "unit in the name") if unit else ("usd", "no unit in the name: guessed USD")
+    if kind == "score":
+        return _scale(profile)
+    if kind == "time":
+        if profile.dayfirst is not None:
+            return ("day/month" if profile.dayfirst else "month/day"), "guessed from a value over 12"
+        return unit or "auto", "name"
+    return (kind if kind in ("tokens", "count") else ""), "name"
+
+
+def _duration_unit(profile: Profile, name: str, unit: str) -> tuple[str, str]:
+    if profile.name == name:
+        return "us", "named as in the canonical table"
+    if unit:
+        return unit, "unit in the name"
+    median = profile.median
+    if median is None:
+        return "ms", "no values: guessed ms"
+    if median > 50 and profile.whole or median >= 60:
+        return "ms", f"guessed ms: the median is {median:.3g}"
+    return "s", f"guessed s: the median is {median:.3g}"
+
+
+def _scale(profile: Profile) -> tuple[str, str]:
+    if profile.high is None or profile.low is None:
+        return "words", "words such as up and down, or true and false"
+    for low, high, name in ((0, 1, "0-1"), (-1, 1, "-1-1"), (1, 5, "1-5"), (0, 10, "0-10"), (0, 100, "0-100")):
+        if low <= profile.low and profile.high <= high:
+            return name, "" if name == "0-1" else f"guessed {name}: values lie in {profile.low:g} to {profile.high:g}"
+    return "0-100", f"guessed 0-100: values lie in {profile.low:g} to {profile.high:g}"
+
+
+def _leftover(profile: Profile, taken: set[str]) -> ColumnMapping:
+    name = schema.EXTRA_PREFIX + slug(profile.name)
+    if is_cohort(profile) and name not in taken:
+        taken.add(name)
+        return ColumnMapping(profile.name, name, "", ".", "cohort", f"{profile.distinct} different values")
+    if not profile.count:
+        return ColumnMapping(profile.name, None, "", ".", "unmapped", "no values")
+    many = "more than 200" if profile.distinct is None else str(profile.distinct)
+    return ColumnMapping(profile.name, None, "", ".", "unmapped", f"unknown name, {many} different values")
+
+
+def is_cohort(profile: Profile) -> bool:
+    """Few, short values that are no identifiers, measures or free text."""
+    if not profile.distinct or profile.longest > COHORT_LENGTH or set(words(profile.name)) & _ID_WORDS:
+        return False
+    if profile.type == "float" or (profile.type == "number" and not profile.whole):
+        return False
+    if profile.count > 20 and profile.distinct > 0.5 * profile.count:
+        return False
+    if any(v.count(" ") > 5 or v[:1] in "[{" for v in profile.values):
+        return False
+    return profile.distinct <= COHORT_DISTINCT or (
+        profile.distinct <= COHORT_SHARE * profile.count
+        and profile.type != "number"
+        and profile.distinct <= COHORT_MOST
+    )
+
+
+def _is_short(profile: Profile) -> bool:
+    return profile.distinct is not None and profile.longest <= 2 * COHORT_LENGTH
+
+
+def kind_of(name: str) -> str:
+    """The kind of a field: a key of KIND_UNITS, or "" for an unknown field."""
+    if name.startswith(SCORE_PREFIX):
+        return "score"
+    return FIELDS.get(name, "dimension" if name.startswith(schema.EXTRA_PREFIX) else "")
+
+
+def _check(column: ColumnMapping) -> None:
+    kind = column.kind
+    if not kind:
+        raise MappingError(
+            "mapping.unknown_field", f"Column {_show(column.source)} is mapped to {_show(str(column.field))}, which is no field",
+            hint="Expected a column of the requests table, x_<cohort> or score:<name>. Fields: " + ", ".join(sorted(FIELDS)) + ".",
+        )  # fmt: skip
+    units = KIND_UNITS[kind]
+    if column.unit and column.unit not in units:
+        raise MappingError(
+            "mapping.unknown_unit", f"Column {_show(column.source)} has the unit {_show(column.unit)}",
+            hint=f"Expected for {column.field}: {', '.join(u for u in units if u) or 'no unit'}.",
+        )  # fmt: skip
+    if column.decimal not in (".", ","):
+        raise MappingError("mapping.malformed", f"Column {_show(column.source)}: decimal must be a dot or a comma")
+
+
+def _no_field(row: dict[str, Any]) -> dict[str, Any]:
+    return {"field": row.get("field") or None}
+
+
+def _quote(text: str) -> str:
+    return orjson.dumps(text.encode("utf-8", "replace").decode()).decode().replace("\x7f", "\\u007f")
+
+
+def _show(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:59] + "…")

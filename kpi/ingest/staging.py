@@ -1,0 +1,86 @@
+"""The staged files of one load: canonical Parquet, one folder a table, every request once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kpi import schema
+from kpi.errors import IngestError
+from kpi.ingest.receipt import Receipt
+
+_DERIVED = {"day", "attributes"}
+
+
+class Stage:
+    """Writes tables as they come and, at the end, keeps only the last of several requests with one trace id."""
+
+    def __init__(self, directory: Path, receipt: Receipt) -> None:
+        self._directory = directory
+        self._receipt = receipt
+        self._files: dict[str, list[Path]] = {}
+        self._filled: set[str] = set()
+
+    def write(self, name: str, table: pa.Table) -> None:
+        """Write one canonical table as the next file. Empty tables leave no file."""
+        if not table.num_rows:
+            return
+        folder = self._directory / name
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{len(self._files.setdefault(name, []))}.parquet"
+        pq.write_table(table, path, compression="zstd")
+        self._files[name].append(path)
+        if "started_at" in table.column_names:
+            times = pc.min_max(table["started_at"].cast(pa.int64()))
+            self._receipt.seen(times["min"].as_py(), times["max"].as_py())
+        if name == "requests":
+            self._filled |= {c for c in table.column_names if table[c].null_count < table.num_rows}
+
+    def finish(self) -> None:
+        """Drop repeated requests, count, and say which columns stayed empty.
+
+        Raises IngestError `ingest.no_rows` when nothing at all was staged.
+        """
+        receipt = self._receipt
+        if not self._files:
+            reason = next(iter(receipt.drop_reasons), "")
+            raise IngestError(
+                "ingest.no_rows", "No row could be read" + (f": {reason}" if reason else ""),
+                hint=receipt.drops[0].hint if receipt.drops else "The file has a header but no data.",
+                row=receipt.drops[0].row if receipt.drops else None,
+            )  # fmt: skip
+        requests = self._unique_requests()
+        traces = self._column("spans", "trace_id")
+        receipt.spans = len(traces)
+        receipt.requests = requests + (traces.nunique() if len(traces) else 0)
+        receipt.rows_read = receipt.rows_read or receipt.spans + requests + receipt.dropped
+        receipt.loaded = receipt.requests
+        if requests and not receipt.spans:
+            receipt.missing = [c for c in schema.REQUESTS.names if c not in self._filled and c not in _DERIVED]
+
+    def _column(self, table: str, column: str) -> pd.Series:
+        chunks = [pq.read_table(path, columns=[column])[column] for path in self._files.get(table, [])]
+        return pa.chunked_array([c for chunk in chunks for c in chunk.chunks], pa.string()).to_pandas()
+
+    def _unique_requests(self) -> int:
+        ids = self._column("requests", "trace_id")
+        keep = ~ids.duplicated(keep="last").to_numpy()
+        repeated = int(len(keep) - keep.sum())
+        if not repeated:
+            return len(ids)
+        self._receipt.repeated += repeated
+        self._receipt.note(f"{repeated} rows repeat the trace id of a later row; the last one counts.")
+        start = 0
+        for path in self._files["requests"]:
+            table = pq.read_table(path)
+            mask = keep[start : start + table.num_rows]
+            start += table.num_rows
+            if not mask.any():
+                path.unlink()
+            elif not mask.all():
+                pq.write_table(table.filter(pa.array(mask)), path, compression="zstd")
+        return int(keep.sum())

@@ -1,0 +1,206 @@
+"""The child process of `kpi.ingest.guard`: one job from standard input, messages as JSON lines on standard output.
+
+It sets its own limits before it touches a byte, and it writes only redacted, canonical Parquet into the folder it was
+given. Its messages hold names, counts and positions, never content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kpi.errors import IngestError, KpiError
+
+REPORT_SECONDS = 0.2
+
+
+def main() -> int:
+    """Run one job. The exit status says nothing; the last message does."""
+    job = orjson.loads(sys.stdin.buffer.read())
+    _limit_process(job["limits"])
+    try:
+        _send({"result": _TASKS[job["task"]](job)})
+    except KpiError as error:
+        _send_error(type(error).__name__, error.code, error.message, error.hint, error.row)
+    except MemoryError:  # pyarrow's ArrowMemoryError is one
+        _send_error("IngestError", "ingest.out_of_memory", "The file needs more memory than a load may use",
+                    "Split the export into smaller files, or raise the limits.")  # fmt: skip
+    except Exception as error:
+        if "bad_alloc" in str(error) or "alloc of size" in str(error):
+            _send_error("IngestError", "ingest.out_of_memory", "The file needs more memory than a load may use")
+        else:
+            _debug(error)
+            _send_error("IngestError", "ingest.unreadable", f"The file could not be read ({type(error).__name__})",
+                        "It may be damaged: export it again.")  # fmt: skip
+    return 0
+
+
+def _limit_process(limits: dict[str, int]) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows: the wall clock of the parent is the only limit
+        return
+    for name, value in (
+        ("RLIMIT_AS", limits["memory_bytes"]),
+        ("RLIMIT_CPU", limits["cpu_seconds"]),
+        ("RLIMIT_FSIZE", limits["file_bytes"]),
+        ("RLIMIT_CORE", 0),
+    ):
+        kind = getattr(resource, name, None)
+        if kind is None:
+            continue
+        hard = resource.getrlimit(kind)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS
+            resource.setrlimit(kind, (bound, hard))
+
+
+def _send(message: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(message, default=str) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _send_error(kind: str, code: str, message: str, hint: str = "", row: int | None = None) -> None:
+    _send({"error": {"kind": kind, "code": code, "message": message, "hint": hint, "row": row}})
+
+
+def _debug(error: Exception) -> None:
+    import os
+    import traceback
+
+    if os.environ.get("KPI_DEBUG"):
+        traceback.print_exception(error)
+
+
+class _Reporter:
+    """Turns the bytes consumed of one input after the other into a fraction, at most five times a second."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self._sizes = [max(s, 1) for s in sizes]
+        self._last = 0.0
+        self.text = ""
+        self.index = 0
+        self.start, self.share = 0.0, 1.0  # the part of the bar that the present step fills
+
+    def tick(self, consumed: int) -> None:
+        now = time.monotonic()
+        if now - self._last < REPORT_SECONDS:
+            return
+        self._last = now
+        before = sum(self._sizes[: self.index])
+        done = (before + min(consumed, self._sizes[self.index])) / sum(self._sizes)
+        _send({"fraction": round(self.start + self.share * min(done, 1.0), 4), "text": self.text})
+
+    def say(self, fraction: float, text: str) -> None:
+        _send({"fraction": fraction, "text": text})
+
+
+def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
+    """All inputs with their formats. A stray file in a folder or archive is left out; a file named by hand must fit."""
+    from kpi.ingest.archive import Limits, expand, open_inputs
+    from kpi.ingest.detect import detect
+
+    limits = Limits(**job["limits"])
+    paths = [Path(p) for p in job["paths"]]
+    if sum(f.stat().st_size for f in expand(paths)) > limits.input_bytes:
+        raise IngestError("ingest.too_large", "The files are too large for one load", hint="Load them in parts.")
+    found: list[tuple[Any, str]] = []
+    strays: list[IngestError] = []
+    for path in paths:
+        sources = list(open_inputs([path], limits=limits))
+        for source in sources:
+            try:
+                found.append((source, detect(source)))
+            except IngestError as error:
+                if len(sources) == 1 or error.code != "ingest.unknown_format":
+                    raise
+                strays.append(error)
+    if not found:
+        raise strays[0]
+    job["strays"] = [e.message for e in strays]
+    return found
+
+
+def _stage(job: dict[str, Any]) -> dict[str, Any]:
+    from kpi.ingest.archive import Limits
+    from kpi.ingest.context import Context
+    from kpi.ingest.detect import READERS
+    from kpi.ingest.mapping import Mapping
+    from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy
+    from kpi.ingest.receipt import Receipt
+    from kpi.ingest.staging import Stage
+
+    inputs = _open(job)
+    receipt = Receipt(files=[s.name for s, _ in inputs], format="+".join(sorted({slug for _, slug in inputs})))
+    for stray in job["strays"]:
+        receipt.note(f"{stray}; it was left out.")
+    reporter = _Reporter([s.size or len(s.head) * 4 for s, _ in inputs])
+    context = Context(
+        privacy=Privacy(bytes.fromhex(job["key"]), DEFAULT_ALLOW | frozenset(job["allow"])),
+        receipt=receipt,
+        mapping=Mapping.from_dict(job["mapping"]) if job["mapping"] else None,
+        tick=reporter.tick,
+        limits=Limits(**job["limits"]),
+    )
+    _plan(inputs, context, reporter)
+    stage = Stage(Path(job["directory"]), receipt)
+    for index, (source, slug) in enumerate(inputs):
+        reporter.index, reporter.text = index, f"Reading {source.name}"
+        for name, table in importlib.import_module(READERS[slug]).read(source, context):
+            stage.write(name, table)
+    reporter.say(0.98, "Checking for repeated rows")
+    stage.finish()
+    receipt.keep_out(Counter(context.privacy.kept_out))
+    reporter.say(1.0, "Read")
+    return orjson.loads(receipt.to_json())
+
+
+def _plan(inputs: list[tuple[Any, str]], context: Any, reporter: _Reporter) -> None:
+    tables = [(i, source) for i, (source, slug) in enumerate(inputs) if slug == "table"]
+    if not tables:
+        return
+    from kpi.ingest import table
+
+    def sources() -> Iterator[Any]:
+        for index, source in tables:
+            reporter.index, reporter.text = index, f"Looking at the columns of {source.name}"
+            yield source
+
+    reporter.share = 0.4
+    context.plan = table.plan(sources(), context)
+    reporter.start, reporter.share = 0.4, 0.56
+
+
+def _preview(job: dict[str, Any]) -> dict[str, Any]:
+    from kpi.ingest import table
+    from kpi.ingest.archive import Limits
+    from kpi.ingest.context import Context
+    from kpi.ingest.mapping import Mapping, Preview
+    from kpi.ingest.privacy import Privacy
+    from kpi.ingest.receipt import Receipt
+
+    inputs = _open(job)
+    slugs = sorted({slug for _, slug in inputs})
+    if slugs != ["table"]:
+        return Preview(format="+".join(slugs), rows=0, columns=()).to_dict()
+    context = Context(
+        privacy=Privacy(b"preview only: nothing is stored!"),
+        receipt=Receipt(),
+        mapping=Mapping.from_dict(job["mapping"]) if job["mapping"] else None,
+        limits=Limits(**job["limits"]),
+    )
+    return table.describe([s for s, _ in inputs], context, samples=job["rows"]).to_dict()
+
+
+_TASKS = {"stage": _stage, "preview": _preview}
+
+if __name__ == "__main__":
+    sys.exit(main())
