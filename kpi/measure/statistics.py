@@ -30,11 +30,15 @@ _FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xx
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """One way to group: by dimensions, by time bucket, or both. intervals: whether user sums are needed."""
+    """One way to group: by dimensions, by time bucket, or both.
+
+    intervals: whether user sums are needed. metrics: names of those wanted here; empty means all of the call.
+    """
 
     by: tuple[str, ...] = ()
     every: str | None = None
     intervals: bool = True
+    metrics: tuple[str, ...] = ()
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -139,16 +143,28 @@ class Plan:
         self.distinct = list(dict.fromkeys(m.column for m in metrics if m.kind == "distinct" and m.column))
         self._width = max(1 + len(self.maxima) + len(_FIELDS) * len(self.ratios), 5, len(self.distinct))
 
+    def wanted(self, grouping: Grouping) -> list[Metric]:
+        """Metrics of one grouping, in the order of the call."""
+        return [m for m in self.metrics if not grouping.metrics or m.name in grouping.metrics]
+
     # -- the statement ------------------------------------------------------------------------------------------
 
     def statement(self, filters: Filters, window: Window | None, tz: str) -> Statement:
         base = self._base(filters, window, tz)
         parts = []
-        for with_users in (True, False):
-            chosen = [g for g in self.groupings if g.intervals is with_users]
-            if chosen:
-                parts.append(self._sums(base, chosen, with_users))
-                parts += [self._sketch(base, chosen, i, with_users) for i in range(len(self.sketches))]
+        alike: dict[tuple[bool, tuple[str, ...]], list[Grouping]] = {}
+        for g in self.groupings:
+            alike.setdefault((g.intervals, g.metrics), []).append(g)
+        for number, ((with_users, _), chosen) in enumerate(alike.items()):
+            parts.append(self._sums(base, chosen, with_users, number))
+        for i, column in enumerate(self.sketches):
+            for with_users in (True, False):
+                chosen = [
+                    g for g in self.groupings
+                    if g.intervals is with_users and any(m.kind == "quantile" and m.column == column for m in self.wanted(g))
+                ]  # fmt: skip
+                if chosen:
+                    parts.append(self._sketch(base, chosen, i, with_users))
         if self.distinct:
             parts.append(self._distinct(base))
         return parts[0] if len(parts) == 1 else sa.union_all(*parts)
@@ -207,28 +223,31 @@ class Plan:
             for i, a in enumerate(self.axes)
         ]
 
-    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> sa.Select:
+    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool, part: int) -> sa.Select:
         group, number = self._group(base, groupings, *(("c",) if with_users else ()))
+        wanted = [i for i, m in enumerate(self.ratios) if m in self.wanted(groupings[0])]
         columns: list[sa.ColumnElement] = [
             *self._axes_of(base, groupings),
             number.label("g"),
             sa.func.count().label("r"),
         ]
-        for i in range(len(self.ratios)):
+        for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
             columns += [sa.func.count(y).label(f"n{i}"), sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
         columns += [sa.func.max(base.c[f"m{i}"]).label(f"m{i}") for i in range(len(self.maxima))]
         inner = sa.select(*columns).select_from(base)
         inner = inner.group_by(*group) if group else inner
-        users = inner.cte("users" if with_users else "cells")
-        return self._outer_sums(users, with_users)
+        return self._outer_sums(inner.cte(f"sums_{part}"), with_users, wanted)
 
-    def _outer_sums(self, users: sa.CTE, with_users: bool) -> sa.Select:
+    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> sa.Select:
         total = lambda e: sa.func.sum(sa.cast(e, _DOUBLE))  # noqa: E731
         values: list[sa.ColumnElement] = [sa.cast(sa.func.sum(users.c.r), _DOUBLE)]
         values += [sa.cast(sa.func.max(users.c[f"m{i}"]), _DOUBLE) for i in range(len(self.maxima))]
         nothing = sa.cast(sa.null(), _DOUBLE)
         for i, m in enumerate(self.ratios):
+            if i not in wanted:
+                values += [nothing] * len(_FIELDS)
+                continue
             n, y, x = users.c[f"n{i}"], users.c[f"y{i}"], users.c[f"x{i}"]
             values += [sa.cast(sa.func.sum(v), _DOUBLE) for v in (n, y, x)]
             if not with_users:

@@ -87,6 +87,20 @@ def measure(
     groupings: Sequence[Grouping],
 ) -> list[pd.DataFrame]:
     """Frames for absolute windows; what `tally` does once the slice is resolved."""
+    cells = collect(source, metrics, filters=filters, window=window, tz=tz, groupings=groupings)
+    return [frame(c) for c in cells]
+
+
+def collect(
+    source: Source,
+    metrics: Metrics | str,
+    *,
+    filters: Filters = (),
+    window: Window | None = None,
+    tz: str = "UTC",
+    groupings: Sequence[Grouping],
+) -> list[Cells]:
+    """The raw statistics behind `measure`, one `Cells` a grouping: for comparisons that need more than intervals."""
     chosen = [metric(m) if isinstance(m, str) else m for m in ([metrics] if isinstance(metrics, str) else metrics)]
     for grouping in groupings:
         if grouping.every is not None and grouping.every not in GRAINS:
@@ -95,10 +109,12 @@ def measure(
             )
     plan = Plan(source, chosen, groupings)
     rows = source.run(plan.statement(filters, window, tz)).to_pandas()
-    return [_frame(cells, chosen) for cells in plan.read(rows)]
+    return plan.read(rows)
 
 
-def _frame(cells: Cells, metrics: Sequence[Metric]) -> pd.DataFrame:
+def frame(cells: Cells) -> pd.DataFrame:
+    """The frame of `summarise` out of the statistics of one grouping."""
+    metrics = cells.plan.wanted(cells.grouping)
     by, every = cells.grouping.by, cells.grouping.every
     keys = pd.DataFrame(cells.keys, columns=list(cells.grouping.axes), dtype=object)
     blocks = []
@@ -113,8 +129,8 @@ def _frame(cells: Cells, metrics: Sequence[Metric]) -> pd.DataFrame:
         block["clusters"] = pd.array(np.where(np.isnan(e.clusters), 0, e.clusters), dtype="int64")
         block["unit"] = m.unit
         blocks.append(block)
-    frame = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame()
-    return frame.dropna(subset=["bucket"], ignore_index=True) if every and len(frame) else frame
+    found = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame()
+    return found.dropna(subset=["bucket"], ignore_index=True) if every and len(found) else found
 
 
 def _estimates(cells: Cells, m: Metric) -> estimate.Estimates:
