@@ -1,8 +1,6 @@
-"""Attribute vocabularies of span exporters -> canonical facts of a span.
+"""Attributes of a span -> canonical facts: kind, model, tokens, cost, times, status, cohort names.
 
-Data first: the names by which GenAI conventions (every generation), OpenInference, OpenLLMetry (Traceloop), the
-Vercel AI SDK and the Langfuse SDK call the same thing, in order of preference. This room looks names up and converts
-units; it writes no rows and judges no outcome.
+This room looks up the names of `vocabulary` and converts units; it writes no rows and judges no outcome.
 """
 
 from __future__ import annotations
@@ -14,115 +12,13 @@ from typing import Any
 
 import orjson
 
+from kpi.ingest import vocabulary as names
 from kpi.ingest.wire import ERROR, OK, Attributes, Span, nanos
-from kpi.schema import COHORTS, VERSIONS
-
-OPERATION_KINDS = {
-    "chat": "llm", "generate_content": "llm", "text_completion": "llm", "fetch_response": "llm", "completion": "llm",
-    "embeddings": "embedding", "retrieval": "retriever", "search_memory": "retriever", "execute_tool": "tool",
-    "invoke_agent": "agent", "create_agent": "agent", "invoke_workflow": "chain", "plan": "chain",
-    "apply_guardrail": "guardrail", "run_guardrail": "guardrail",
-}  # fmt: skip
-OPENINFERENCE_KINDS = {
-    "llm": "llm", "decision": "llm", "embedding": "embedding", "retriever": "retriever", "reranker": "reranker",
-    "tool": "tool", "agent": "agent", "chain": "chain", "prompt": "chain", "guardrail": "guardrail",
-    "evaluator": "evaluator",
-}  # fmt: skip
-LANGFUSE_KINDS = {**OPENINFERENCE_KINDS, "generation": "llm", "span": "chain", "event": "other"}
-TRACELOOP_KINDS = {"workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool"}
-REQUEST_KINDS = {"chat": "llm", "completion": "llm", "embedding": "embedding", "rerank": "reranker"}
-VERCEL_KINDS = {"ai.toolCall": "tool", "ai.embed.doEmbed": "embedding", "ai.embedMany.doEmbed": "embedding"}
-
-PROVIDERS = {
-    "az.ai.openai": "azure.ai.openai", "az.ai.inference": "azure.ai.inference", "gemini": "gcp.gemini",
-    "vertex_ai": "gcp.vertex_ai", "vertexai": "gcp.vertex_ai", "xai": "x_ai", "bedrock": "aws.bedrock",
-    "mistralai": "mistral_ai", "azure": "azure.ai.openai",
-}  # fmt: skip
-
-SESSION = (
-    "gen_ai.conversation.id", "session.id", "langfuse.session.id", "ai.telemetry.metadata.sessionId",
-    "traceloop.association.properties.session_id",
-)  # fmt: skip
-USER = (
-    "user.id", "enduser.id", "langfuse.user.id", "ai.telemetry.metadata.userId",
-    "traceloop.association.properties.user_id",
-)  # fmt: skip
-MODEL_ANSWERED = ("gen_ai.response.model", "llm.response.model_name", "ai.response.model")
-MODEL_REQUESTED = ("gen_ai.request.model", "llm.request.model_name", "langfuse.observation.model.name", "ai.model.id")
-MODEL_NAMED = ("llm.model_name", "embedding.model_name", "reranker.model_name")
-PROVIDER = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider")
-PROMPT_VERSION = (
-    "gen_ai.prompt.version", "langfuse.observation.prompt.version", "llm.prompt_template.version",
-    "traceloop.prompt.version", "prompt.id",
-)  # fmt: skip
-RELEASE = ("langfuse.release", "service.version", "langfuse.version")
-ENVIRONMENT = ("langfuse.environment", "deployment.environment.name", "deployment.environment")
-
-TOKENS: dict[str, tuple[str, ...]] = {
-    "input_tokens": (
-        "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
-        "ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens",
-    ),
-    "output_tokens": (
-        "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion",
-        "ai.usage.outputTokens", "ai.usage.completionTokens",
-    ),
-    "cached_read_tokens": (
-        "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
-        "llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input",
-        "ai.usage.cachedInputTokens",
-    ),
-    "cache_write_tokens": (
-        "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
-        "gen_ai.usage.cache_creation_input_tokens", "llm.token_count.prompt_details.cache_write",
-    ),
-    "reasoning_tokens": (
-        "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
-        "llm.token_count.completion_details.reasoning", "ai.usage.reasoningTokens",
-    ),
-}  # fmt: skip
-LANGFUSE_CACHE_READ = (
-    "input_cached_tokens", "input_cache_read", "cache_read_input_tokens", "prompt_details.cache_read",
-)  # fmt: skip
-LANGFUSE_CACHE_WRITE = ("input_cache_creation", "cache_creation_input_tokens", "input_cache_write")
-LANGFUSE_REASONING = ("output_reasoning_tokens", "output_reasoning", "completion_details.reasoning")
-COST = ("llm.cost.total", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "operation.cost")
-COST_PARTS = ("llm.cost.prompt", "llm.cost.completion")
-STREAMED = ("gen_ai.request.stream", "llm.is_streaming")
-
-# The last part of an attribute's name -> the canonical cohort or version it states.
-ALIASES: dict[str, str] = {
-    "locale": "language", "lang": "language", "user_language": "language", "country": "region", "geo": "region",
-    "market": "region", "tier": "plan", "subscription": "plan", "plan_tier": "plan", "platform": "device",
-    "device_type": "device", "client": "device", "source_channel": "channel", "usecase": "use_case",
-    "feature": "use_case", "tenant_id": "tenant", "org": "tenant", "organization": "tenant", "customer": "tenant",
-    "experiment": "experiment_arm", "variant": "experiment_arm", "arm": "experiment_arm", "ab_arm": "experiment_arm",
-    "ring": "deployment_ring", "env": "environment", "app_version": "release",
-    "index_version": "retrieval_version", "corpus_version": "retrieval_version", "guardrail_version": "policy_version",
-    "ab_test": "experiment_arm",
-}  # fmt: skip
-CANONICAL = frozenset(c.name for c in (*VERSIONS, *COHORTS)) - {"model", "provider"}
-# Outcomes that an application states itself, under any of its own prefixes.
-STATED = frozenset({"escalated", "resolved", "fallback", "overridden", "deflected", "converted", "refused"})
-STATED_ALIASES = {"is_fallback": "fallback", "handoff": "escalated", "human_handoff": "escalated"}
-
-METADATA_PREFIXES = (
-    "langfuse.trace.metadata.", "langfuse.observation.metadata.", "ai.telemetry.metadata.",
-    "traceloop.association.properties.", "metadata.",
-)  # fmt: skip
-# Namespaces whose attributes this index knows and reads, or knows to be technical: never cohort candidates.
-VOCABULARY = (
-    "gen_ai.", "llm.", "input.", "output.", "openinference.", "retrieval.", "reranker.", "embedding.", "tool.", "ai.",
-    "langfuse.", "traceloop.", "telemetry.", "openai.", "server.", "service.", "prompt.", "exception.", "error.",
-    "session.", "user.", "enduser.", "tag.", "host.", "process.", "os.", "deployment.", "operation.", "graph.",
-    "annotations.", "evaluations.", "trace.", "decision.", "agent.", "message.", "otel.", "net.", "http.", "url.",
-    "network.", "code.", "thread.", "k8s.", "container.", "cloud.", "logfire.", "event.",
-)  # fmt: skip
 
 
-def first(attributes: Attributes, names: Iterable[str]) -> Any:
+def first(attributes: Attributes, keys: Iterable[str]) -> Any:
     """The value of the first name that is present and not empty."""
-    for name in names:
+    for name in keys:
         value = attributes.get(name)
         if value is not None and value != "":
             return value
@@ -189,8 +85,8 @@ def parse(value: Any) -> Any:
 def kind_of(attributes: Attributes) -> str:
     """Canonical kind of a span; `other` for spans that say nothing about generative AI (HTTP, database)."""
     operation = attributes.get("gen_ai.operation.name")
-    if operation is not None and operation in OPERATION_KINDS:
-        return OPERATION_KINDS[operation]
+    if operation is not None and operation in names.OPERATION_KINDS:
+        return names.OPERATION_KINDS[operation]
     for name, kinds in _KIND_NAMES:
         stated = attributes.get(name)
         if isinstance(stated, str):
@@ -198,10 +94,10 @@ def kind_of(attributes: Attributes) -> str:
     identity = attributes.get("ai.operationId")
     if isinstance(identity, str):
         inner = "llm" if identity.endswith(("doGenerate", "doStream")) else "chain"
-        return VERCEL_KINDS.get(identity, inner)
+        return names.VERCEL_KINDS.get(identity, inner)
     request = attributes.get("llm.request.type")
     if isinstance(request, str):
-        return REQUEST_KINDS.get(request.lower(), "other")
+        return names.REQUEST_KINDS.get(request.lower(), "other")
     if any(key.startswith("gen_ai.guardrail.") for key in attributes):
         return "guardrail"
     if "gen_ai.request.model" in attributes or "llm.model_name" in attributes:
@@ -210,20 +106,20 @@ def kind_of(attributes: Attributes) -> str:
 
 
 _KIND_NAMES = (
-    ("openinference.span.kind", OPENINFERENCE_KINDS),
-    ("langfuse.observation.type", LANGFUSE_KINDS),
-    ("traceloop.span.kind", TRACELOOP_KINDS),
+    ("openinference.span.kind", names.OPENINFERENCE_KINDS),
+    ("langfuse.observation.type", names.LANGFUSE_KINDS),
+    ("traceloop.span.kind", names.TRACELOOP_KINDS),
 )
 
 
 def model_of(attributes: Attributes) -> str | None:
     """The model that answered; the one asked for where the call failed or does not say."""
-    return text_of(first(attributes, (*MODEL_ANSWERED, *MODEL_NAMED)) or requested_model(attributes))
+    return text_of(first(attributes, (*names.MODEL_ANSWERED, *names.MODEL_NAMED)) or requested_model(attributes))
 
 
 def requested_model(attributes: Attributes) -> str | None:
     """The model the application asked for: known for failed calls as well, so versions keep their failures."""
-    stated = first(attributes, MODEL_REQUESTED)
+    stated = first(attributes, names.MODEL_REQUESTED)
     if stated is None:
         invocation = parse(attributes.get("llm.invocation_parameters"))
         stated = invocation.get("model") if isinstance(invocation, dict) else None
@@ -232,7 +128,7 @@ def requested_model(attributes: Attributes) -> str | None:
 
 def provider_of(attributes: Attributes) -> str | None:
     """Provider in the vocabulary of the current conventions (`OpenAI`, `openai.chat` -> `openai`)."""
-    stated = text_of(first(attributes, PROVIDER))
+    stated = text_of(first(attributes, names.PROVIDER))
     return _provider(stated) if stated else None
 
 
@@ -241,7 +137,7 @@ def _provider(stated: str) -> str:
     folded = stated.lower()
     for suffix in (".chat", ".responses", ".messages", ".completion", ".embedding"):
         folded = folded.removesuffix(suffix)
-    return PROVIDERS.get(folded, folded)
+    return names.PROVIDERS.get(folded, folded)
 
 
 def tokens_of(attributes: Attributes) -> dict[str, int | None]:
@@ -253,7 +149,7 @@ def tokens_of(attributes: Attributes) -> dict[str, int | None]:
     usage = parse(attributes.get("langfuse.observation.usage_details"))
     if isinstance(usage, dict):
         return _bucket_tokens(usage)
-    found = {field: _first_count(attributes, names) for field, names in TOKENS.items()}
+    found = {field: _first_count(attributes, keys) for field, keys in names.TOKENS.items()}
     cached = (found["cached_read_tokens"] or 0) + (found["cache_write_tokens"] or 0)
     given = found["input_tokens"]
     if given is not None and cached > given:
@@ -261,8 +157,8 @@ def tokens_of(attributes: Attributes) -> dict[str, int | None]:
     return found
 
 
-def _first_count(attributes: Attributes, names: tuple[str, ...]) -> int | None:
-    for name in names:
+def _first_count(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
+    for name in keys:
         if name in attributes:
             count = count_of(attributes[name])
             if count is not None:
@@ -279,15 +175,15 @@ def _bucket_tokens(usage: dict[str, Any]) -> dict[str, int | None]:
         parts = [count for key, count in buckets.items() if part in key]
         return sum(parts) if parts else None
 
-    def one(names: tuple[str, ...]) -> int | None:
-        return next((buckets[name] for name in names if name in buckets), None)
+    def one(keys: tuple[str, ...]) -> int | None:
+        return next((buckets[name] for name in keys if name in buckets), None)
 
     return {
         "input_tokens": total("input", "prompt_tokens"),
         "output_tokens": total("output", "completion_tokens"),
-        "cached_read_tokens": one(LANGFUSE_CACHE_READ),
-        "cache_write_tokens": one(LANGFUSE_CACHE_WRITE),
-        "reasoning_tokens": one(LANGFUSE_REASONING),
+        "cached_read_tokens": one(names.LANGFUSE_CACHE_READ),
+        "cache_write_tokens": one(names.LANGFUSE_CACHE_WRITE),
+        "reasoning_tokens": one(names.LANGFUSE_REASONING),
     }
 
 
@@ -299,11 +195,11 @@ def cost_of(attributes: Attributes) -> int | None:
             return total
         parts = [cost for value in details.values() if (cost := nusd(value)) is not None]
         return sum(parts) if parts else None
-    for name in COST:
+    for name in names.COST:
         if name in attributes and (cost := nusd(attributes[name])) is not None:
             return cost
-    known = [cost for name in COST_PARTS if name in attributes and (cost := nusd(attributes[name])) is not None]
-    return sum(known) if len(known) == len(COST_PARTS) else None
+    known = [cost for name in names.COST_PARTS if name in attributes and (cost := nusd(attributes[name])) is not None]
+    return sum(known) if len(known) == len(names.COST_PARTS) else None
 
 
 def ttft_us(span: Span) -> int | None:
@@ -316,7 +212,7 @@ def ttft_us(span: Span) -> int | None:
         return None
     if span.start is not None and span.end is not None:
         length = span.end - span.start
-        streamed = truth_of(first(span.attributes, STREAMED))
+        streamed = truth_of(first(span.attributes, names.STREAMED))
         if nanoseconds > length or (nanoseconds == length and not streamed):
             return None
     return nanoseconds // 1000
@@ -397,24 +293,24 @@ def status_of(span: Span) -> tuple[str, str | None]:
 @lru_cache(maxsize=16_384)
 def metadata_name(key: str) -> str | None:
     """The name under which an attribute may become a cohort (`app.locale`, `metadata.tenant`), None for vocabulary."""
-    for prefix in METADATA_PREFIXES:
+    for prefix in names.METADATA_PREFIXES:
         if key.startswith(prefix):
             rest = key[len(prefix) :]
             return None if rest in ("session_id", "user_id", "sessionId", "userId") else f"metadata.{rest}"
-    return None if key == "metadata" or key.startswith(VOCABULARY) else key
+    return None if key == "metadata" or key.startswith(names.VOCABULARY) else key
 
 
 @lru_cache(maxsize=16_384)
 def cohort_column(name: str) -> str:
     """The `requests` column of an allow-listed attribute: a canonical dimension by alias, else `x_<last part>`."""
     last = name.rsplit(".", 1)[-1].strip().lower().replace("-", "_").replace(" ", "_")
-    last = ALIASES.get(last, last)
-    return last if last in CANONICAL else f"x_{last}"
+    last = names.ALIASES.get(last, last)
+    return last if last in names.CANONICAL else f"x_{last}"
 
 
 @lru_cache(maxsize=16_384)
 def stated_outcome(name: str) -> str | None:
     """The outcome that an application's own attribute states (`app.escalated`), if it is one."""
     last = name.rsplit(".", 1)[-1].lower()
-    last = STATED_ALIASES.get(last, last)
-    return last if last in STATED else None
+    last = names.STATED_ALIASES.get(last, last)
+    return last if last in names.STATED else None

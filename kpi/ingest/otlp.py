@@ -35,10 +35,7 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
     """(table, rows) of one export; every text redacted. IngestError when nothing in the file can be read."""
     loading = _Loading(context, source.name)
     head = source.head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head[:1] in (b"{", b"["):
-        records = _json(source, loading)
-    else:
-        records = _protobuf(source, loading)
+    records = _json(source, loading) if head[:1] in (b"{", b"[") else _protobuf(source, loading)
     for record in records:
         loading.take(record)
         yield from loading.tables(loading.buffer.full())
@@ -172,7 +169,7 @@ def _next_line(stream: BinaryIO) -> bytes:
 
 def _lines(first: bytes, rest: Any, loading: _Loading) -> Iterator[Span | Record]:
     good, consumed = loading.position, 0
-    for line in ([first] if first else []):
+    for line in [first] if first else []:
         yield from _of_line(line, loading)
     for line in rest:
         consumed += len(line)
@@ -183,7 +180,9 @@ def _lines(first: bytes, rest: Any, loading: _Loading) -> Iterator[Span | Record
             loading.context.tick(consumed)
     if not good:
         raise IngestError(
-            "ingest.not_json", "No line of the file is valid JSON", hint="Export it again as OTLP JSON, JSONL or protobuf."
+            "ingest.not_json",
+            "No line of the file is valid JSON",
+            hint="Export it again as OTLP JSON, JSONL or protobuf.",
         )
 
 

@@ -19,10 +19,13 @@ _NOT_WORD = re.compile(r"[^a-z0-9]+")
 _RANK = {source: rank for rank, source in enumerate(schema.SOURCES)}
 _ANNOTATORS = {
     "human": "human", "annotation": "human", "annotator": "human", "reviewer": "human", "expert": "human",
-    "user": "user", "end_user": "user", "api": "user", "app": "user", "code": "code", "sdk": "code", "heuristic": "code",
+    "user": "user", "end_user": "user", "api": "user", "app": "user",
+    "code": "code", "sdk": "code", "heuristic": "code",
     "llm": "judge", "eval": "judge", "judge": "judge", "llm_judge": "judge", "ai_judge": "judge", "model": "judge",
 }  # fmt: skip
 _USER_NAMES = re.compile(r"^(user|customer)[^a-z0-9]|thumb|csat|feedback")
+_TECHNICAL = frozenset({"refused", "fallback"})  # what the system did; says nothing of how the task ended
+_BAD = frozenset({"incident", "escalated", "refused", "fallback", "overridden"})  # outcomes of which true is bad news
 _FLAGS = frozenset(c.name for c in schema.OUTCOMES)
 
 
@@ -60,16 +63,30 @@ class Rule:
     inverted: bool = False
 
     def read(self, row: Row, rules: OutcomeRules) -> float | bool | None:
-        """What one score says about this outcome; None where its value cannot be understood."""
+        """What one score says about this outcome; None where its value cannot be understood.
+
+        A label that answers the name (yes, detected) turns with `inverted`; one that judges (passed, hallucinated)
+        means the same under any name.
+        """
         share = self._share(row["value"])
-        said = rules.truth(row["label"]) if row["label"] else None
+        said = self._label(fold(row["label"]), rules) if row["label"] else None
         if self.outcome in _FLAGS or self.outcome == "incident":
             if said is None and share is not None:
-                said = share >= self.threshold
-            return None if said is None else said != self.inverted
-        if share is None and said is not None:
-            share = 1.0 if said else 0.0
-        return None if share is None else (1.0 - share if self.inverted else share)
+                said = (share >= self.threshold) != self.inverted
+            return said
+        if share is not None:
+            return 1.0 - share if self.inverted else share
+        return None if said is None else float(said)
+
+    def _label(self, label: str, rules: OutcomeRules) -> bool | None:
+        bad_is_true = self.outcome in _BAD
+        if label in rules.good_labels or label in rules.bad_labels:
+            return (label in rules.bad_labels) == bad_is_true
+        if label in rules.yes_labels or label in self.names:
+            return not self.inverted
+        if label in rules.no_labels or label.removeprefix("not_") in self.names:
+            return self.inverted
+        return None
 
     def _share(self, value: float | None) -> float | None:
         if value is None or value != value:
@@ -89,8 +106,10 @@ class OutcomeRules:
     """Rules and the vocabulary of labels. Where several scores speak, the more trusted source wins, then the latest."""
 
     rules: tuple[Rule, ...]
-    true_labels: frozenset[str] = frozenset()
-    false_labels: frozenset[str] = frozenset()
+    yes_labels: frozenset[str] = frozenset()
+    no_labels: frozenset[str] = frozenset()
+    good_labels: frozenset[str] = frozenset()
+    bad_labels: frozenset[str] = frozenset()
     by_name: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,11 +118,6 @@ class OutcomeRules:
             for name in rule.names:
                 index[fold(name)] = (*index.get(fold(name), ()), rule)
         object.__setattr__(self, "by_name", index)
-
-    def truth(self, label: str) -> bool | None:
-        """True, False or nothing, for a label."""
-        folded = fold(label)
-        return True if folded in self.true_labels else False if folded in self.false_labels else None
 
     def verdicts(self, scores: Iterable[Row]) -> dict[str, tuple[float | bool, str]]:
         """outcome -> (value, source), from all scores of one trace, in any order."""
@@ -141,20 +155,22 @@ def resolve(verdicts: dict[str, tuple[float | bool, str]], stated: Mapping[str, 
     """
     known = {outcome: verdict for outcome, verdict in verdicts.items() if outcome != "incident"}
     for outcome, value in stated.items():
-        if outcome not in known or _RANK[known[outcome][1]] > _RANK["user"]:
-            known[outcome] = (value, "user")
+        source = "code" if outcome in _TECHNICAL else "user"
+        if outcome not in known or _RANK[known[outcome][1]] > _RANK[source]:
+            known[outcome] = (value, source)
     parts = [known[name] for name in ("resolved", "correct") if name in known]
     if "success" not in known and parts:
         known["success"] = (all(value for value, _ in parts), min((s for _, s in parts), key=_RANK.__getitem__))
     elif "success" in known and "resolved" in known and known["resolved"][0] is False:
-        value, source = known["success"]
-        if value and _RANK[known["resolved"][1]] <= _RANK[source]:
+        stated_success, source = known["success"]
+        if stated_success and _RANK[known["resolved"][1]] <= _RANK[source]:
             known["success"] = (False, known["resolved"][1])
     row: dict[str, Any] = {outcome: value for outcome, (value, _) in known.items()}
     if "success" in known:
         row["outcome_source"] = known["success"][1]
-    elif known:
-        row["outcome_source"] = min((source for _, source in known.values()), key=_RANK.__getitem__)
+    else:
+        sources = [source for outcome, (_, source) in known.items() if outcome not in _TECHNICAL]
+        row["outcome_source"] = min(sources, key=_RANK.__getitem__, default=None)
     return row
 
 
@@ -162,9 +178,11 @@ _RATINGS = ("user_rating", "user_feedback", "feedback", "thumbs", "thumbs_up", "
 _THUMBS = ("user_feedback", "feedback", "thumbs", "thumbs_up", "thumb")
 DEFAULT = OutcomeRules(
     rules=(
-        Rule(outcome="success", names=("success", "task_success", "task_completion", "passed", "pass", "goal_achieved")),
+        Rule(outcome="success",
+             names=("success", "task_success", "task_completion", "passed", "pass", "goal_achieved")),
         Rule(outcome="success", names=_THUMBS, low=None, high=None),
-        Rule(outcome="correct", names=("correct", "correctness", "accuracy", "answer_correctness", "exact_match", "qa")),
+        Rule(outcome="correct",
+             names=("correct", "correctness", "accuracy", "answer_correctness", "exact_match", "qa")),
         Rule(outcome="correctness", names=("correctness", "accuracy", "answer_correctness")),
         Rule(outcome="grounded", names=("grounded", "groundedness", "faithful", "faithfulness")),
         Rule(outcome="groundedness", names=("groundedness", "faithfulness")),
@@ -187,14 +205,15 @@ DEFAULT = OutcomeRules(
                     "unsafe", "bias", "policy_violation")),
         Rule(outcome="incident", names=("safety", "safe", "harmless", "harmlessness"), inverted=True),
     ),
-    true_labels=frozenset(
-        {"true", "yes", "pass", "passed", "correct", "grounded", "factual", "faithful", "resolved", "success", "positive",
-         "up", "thumbs_up", "good", "relevant", "hit", "c", "1", "safe", "toxic", "hallucinated", "unsafe_true",
-         "escalated", "like", "liked", "detected"}
+    yes_labels=frozenset({"true", "yes", "y", "1", "detected", "hit", "like", "liked", "c"}),
+    no_labels=frozenset({"false", "no", "n", "0", "not_detected", "miss", "dislike", "disliked", "i"}),
+    good_labels=frozenset(
+        {"pass", "passed", "correct", "grounded", "factual", "faithful", "resolved", "success", "positive", "up",
+         "thumbs_up", "good", "relevant", "safe", "non_toxic", "not_toxic", "harmless"}
     ),
-    false_labels=frozenset(
-        {"false", "no", "fail", "failed", "incorrect", "wrong", "ungrounded", "not_grounded", "unfaithful", "unresolved",
-         "not_resolved", "failure", "negative", "down", "thumbs_down", "bad", "irrelevant", "not_relevant", "miss", "i",
-         "0", "unsafe", "non_toxic", "not_toxic", "dislike", "disliked", "not_detected"}
+    bad_labels=frozenset(
+        {"fail", "failed", "incorrect", "wrong", "ungrounded", "not_grounded", "unfaithful", "unresolved", "not_resolved",
+         "failure", "negative", "down", "thumbs_down", "bad", "irrelevant", "not_relevant", "unsafe", "toxic",
+         "hallucinated", "harmful"}
     ),
 )  # fmt: skip

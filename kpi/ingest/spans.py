@@ -16,7 +16,8 @@ import orjson
 import pyarrow as pa
 
 from kpi import schema
-from kpi.ingest import attributes as vocabulary
+from kpi.ingest import attributes as facts_of
+from kpi.ingest import vocabulary
 from kpi.ingest.attributes import first, parse, text_of
 from kpi.ingest.context import Context
 from kpi.ingest.messages import said
@@ -60,7 +61,7 @@ class SpanRows:
     def rows(self, span: Span) -> Iterator[tuple[str, Row]]:
         """(table, row) for everything one span states; the span's own row comes first."""
         attributes = span.attributes
-        kind = vocabulary.kind_of(attributes)
+        kind = facts_of.kind_of(attributes)
         row = self._span_row(span, kind)
         yield "spans", row
         if kind in ("retriever", "reranker"):
@@ -73,7 +74,7 @@ class SpanRows:
 
     def _span_row(self, span: Span, kind: str) -> Row:
         attributes = span.attributes
-        status, error_type = vocabulary.status_of(span)
+        status, error_type = facts_of.status_of(span)
         words = said(attributes, span.events)
         allowed, facts = self.facts(span, kind)
         if words.refused is not None:
@@ -91,12 +92,12 @@ class SpanRows:
             "status": status,
             "error_type": error_type[:_SHORT] if error_type else None,
             "status_message": _failure_message(span) if status == "error" else None,
-            "model": vocabulary.model_of(attributes),
-            "provider": vocabulary.provider_of(attributes),
-            **vocabulary.tokens_of(attributes),
-            "cost_nusd": vocabulary.cost_of(attributes),
-            "ttft_us": vocabulary.ttft_us(span),
-            "queue_us": vocabulary.queue_us(attributes),
+            "model": facts_of.model_of(attributes),
+            "provider": facts_of.provider_of(attributes),
+            **facts_of.tokens_of(attributes),
+            "cost_nusd": facts_of.cost_of(attributes),
+            "ttft_us": facts_of.ttft_us(span),
+            "queue_us": facts_of.queue_us(attributes),
             "input_text": words.input,
             "output_text": words.output,
             "attributes": _json(allowed) if allowed else None,
@@ -108,16 +109,16 @@ class SpanRows:
         metadata = dict(self._metadata_of_resource(span.resource))
         metadata.update(_metadata(span.attributes))
         facts: dict[str, Any] = {}
-        for name in [n for n in metadata if vocabulary.stated_outcome(n)]:
-            truth = vocabulary.truth_of(metadata.pop(name))
-            outcome = vocabulary.stated_outcome(name)
+        for name in [n for n in metadata if facts_of.stated_outcome(n)]:
+            truth = facts_of.truth_of(metadata.pop(name))
+            outcome = facts_of.stated_outcome(name)
             if truth is not None and outcome:
                 facts[outcome] = truth
         allowed = self._context.privacy.attributes(metadata) if metadata else {}
         for name, value in allowed.items():
             text = text_of(value)
             if text and len(text) <= _SHORT:
-                facts.setdefault(vocabulary.cohort_column(name), text)
+                facts.setdefault(facts_of.cohort_column(name), text)
         self._named_facts(span, kind, facts)
         return allowed, facts
 
@@ -138,7 +139,7 @@ class SpanRows:
         if prompt:
             facts["prompt_version"] = prompt[:_SHORT]
         if kind == "llm":
-            requested = vocabulary.requested_model(attributes)
+            requested = facts_of.requested_model(attributes)
             if requested:
                 facts["x_requested_model"] = requested[:_SHORT]
 
@@ -159,7 +160,7 @@ def _metadata(attributes: Attributes) -> dict[str, Any]:
     """Attributes outside every known vocabulary, scalars only, under the names the allow-list knows."""
     found: dict[str, Any] = {}
     for key, value in attributes.items():
-        name = vocabulary.metadata_name(key)
+        name = facts_of.metadata_name(key)
         if name is not None:
             if isinstance(value, str) and value[:1] == '"':
                 value = text_of(value)
@@ -252,9 +253,9 @@ def incidents(span: Span) -> Iterator[Row]:
     }
     output = parse(first(attributes, ("output.value", "langfuse.observation.output", "gen_ai.output.messages")))
     output = output if isinstance(output, dict) else {}
-    flagged = any(vocabulary.truth_of(output.get(n)) is True for n in ("flagged", "violation", "detected"))
+    flagged = any(facts_of.truth_of(output.get(n)) is True for n in ("flagged", "violation", "detected"))
     blocked = bool(BLOCKED & verdict.keys()) or any(
-        vocabulary.truth_of(output.get(name)) is bad
+        facts_of.truth_of(output.get(name)) is bad
         for name, bad in (("blocked", True), ("passed", False), ("allowed", False), ("pass", False))
     )
     blocked = blocked or str(output.get("action", "")).lower() in BLOCKED

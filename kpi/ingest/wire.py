@@ -167,7 +167,7 @@ def attributes_of(pairs: Any) -> Attributes:
     """`[{key, value}]` -> dict; the first of a repeated key stays."""
     found: Attributes = {}
     for pair in pairs or ():
-        union = pair["value"] if "value" in pair else None
+        union = pair.get("value")
         if type(union) is dict and len(union) == 1 and "stringValue" in union:  # nearly every attribute
             found.setdefault(pair["key"], union["stringValue"])
         else:

@@ -1,0 +1,338 @@
+"""All stored rows of one trace -> one request. Pure, deterministic, and blind to the order of the rows.
+
+The rules, in short:
+
+- tokens and cost come from leaf model spans only: wrappers and agents repeat the sums of their children. An aggregate
+  is used only where no model span knows anything. Model calls below an evaluator are review, not the request.
+- total latency is the root span's; without one root, from the earliest start to the latest end. A stage's latency is
+  the wall-clock union of its spans, so nothing parallel or nested counts twice.
+- time to first token runs from the start of the trace to the first token of the answering (last) model span: what
+  the user waited, not what the provider took.
+- a request failed when its root failed. A failed tool, or a retried call, under a root that succeeded is no error.
+- versions of prompt and model come from model spans, cohorts from any span, the root's first.
+- unknown stays null; nothing is invented from the absence of a span, except counts: spans are known, so none is 0.
+
+Spans stored twice (exported again, or completed by a log) are merged first: null never overwrites a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from kpi import schema
+from kpi.ingest.context import to_table
+from kpi.ingest.outcomes import DEFAULT, OutcomeRules, resolve
+from kpi.ingest.trace import Trace, merge_spans, parsed
+
+__all__ = ["assemble", "assemble_all", "merge_spans"]
+
+Row = dict[str, Any]
+TOKENS = tuple(c.name for c in schema.TOKENS)
+_STAGES = {
+    "retriever": "retrieval_us", "reranker": "rerank_us", "tool": "tool_us", "llm": "model_us",
+    "guardrail": "guardrail_us",
+}  # fmt: skip
+_COSTS = {"retriever": "retrieval_nusd", "reranker": "retrieval_nusd", "tool": "tool_nusd"}
+_OUTCOMES = frozenset(c.name for c in schema.OUTCOMES) - {"error"}
+_FROM_MODEL_SPANS = ("prompt_version", "x_requested_model")
+_SIDE = frozenset({"guardrail", "evaluator", "retriever", "reranker"})  # model calls below these do not answer the user
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_DAY_US = 86_400_000_000
+
+
+def assemble(
+    spans: Sequence[Row],
+    *,
+    documents: Sequence[Row] = (),
+    tool_calls: Sequence[Row] = (),
+    scores: Sequence[Row] = (),
+    incidents: Sequence[Row] = (),
+    rules: OutcomeRules = DEFAULT,
+) -> Row:
+    """All canonical rows of one trace, in any order -> its canonical `requests` row (times in epoch microseconds).
+
+    `tool_calls` adds no number: every executed call is a tool span. Raises ValueError without any span.
+    """
+    if not spans:
+        raise ValueError("a request needs at least one span")
+    trace = Trace(spans)
+    started = [s["started_at"] for s in trace.spans if s["started_at"] is not None]
+    begin = trace.root["started_at"] if trace.root else min(started, default=None)
+    calls = trace.leaves([s for s in trace.model_spans if "evaluator" not in trace.above[s["span_id"]]])
+    answering = [s for s in calls if not trace.above[s["span_id"]] & _SIDE] or calls
+    row: Row = {
+        "trace_id": trace.spans[0]["trace_id"],
+        "started_at": begin,
+        "day": None if begin is None else date.fromordinal(_EPOCH_DAY + begin // _DAY_US),
+        **_facts(trace, answering),
+        **_failure(trace),
+        **_latencies(trace, begin, answering),
+        **_tokens(trace, calls),
+        **_costs(trace, calls),
+        **_counts(trace, calls, documents),
+        **_texts(trace, answering),
+    }
+    stated = {name: row.pop(name) for name in [n for n in row if n in _OUTCOMES]}
+    row.update(resolve(rules.verdicts(scores), {k: v for k, v in stated.items() if isinstance(v, bool)}))
+    row.update(_safety(trace, scores, incidents, rules))
+    return row
+
+
+def _facts(trace: Trace, answering: list[Row]) -> Row:
+    """Request-level facts: the root's first, then by time; prompt and model from model spans, the last answer first."""
+    found: Row = {}
+    attributes: Row = {}
+    ranked = [*trace.first, *trace.spans]
+    for span in ranked:
+        if span["context"]:
+            for name, value in parsed(span["context"]).items():
+                found.setdefault(name, value)
+        if span["attributes"]:
+            for name, value in parsed(span["attributes"]).items():
+                attributes.setdefault(name, value)
+    answers = answering[::-1]
+    for name in _FROM_MODEL_SPANS:
+        stated = [v for s in answers if s["context"] and (v := parsed(s["context"]).get(name)) is not None]
+        if stated:
+            found[name] = stated[0]
+    refusals = [v for s in answers if s["context"] and (v := parsed(s["context"]).get("refused")) is not None]
+    if refusals:
+        found["refused"] = refusals[0]
+    if attributes:
+        found["attributes"] = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode()
+    for name in ("model", "provider"):
+        known = [s[name] for s in (*answers, *trace.first, *trace.spans) if s[name] and s["kind"] in _MODEL_KINDS]
+        if known:
+            found[name] = known[0]
+    return found
+
+
+_MODEL_KINDS = frozenset({"llm", "agent", "chain", "other"})
+
+
+def _failure(trace: Trace) -> Row:
+    failed = [s for s in trace.first if s["status"] == "error"]
+    row: Row = {"error": bool(failed) if any(s["status"] for s in trace.first) else None}
+    if failed:
+        named = [s["error_type"] for s in failed if s["error_type"]]
+        # The failure that took the root down is the last one below it: earlier ones were survived.
+        below = [s for s in trace.spans if s["status"] == "error" and s["error_type"]]
+        row["error_type"] = named[0] if named else below[-1]["error_type"] if below else None
+    return row
+
+
+def _latencies(trace: Trace, begin: int | None, answering: list[Row]) -> Row:
+    if trace.root:
+        row: Row = {"total_us": trace.root["duration_us"]}
+    else:
+        ends = [s["started_at"] + s["duration_us"] for s in trace.spans if _timed(s)]
+        row = {"total_us": max(ends) - begin if ends and begin is not None else None}
+    for kind, column in _STAGES.items():
+        row[column] = _union([s for s in trace.spans if s["kind"] == kind and _timed(s)])
+    last = answering[-1] if answering else None
+    if last and last["ttft_us"] is not None and last["started_at"] is not None and begin is not None:
+        row["ttft_us"] = max(0, last["started_at"] - begin) + last["ttft_us"]
+    queued = trace.leaves([s for s in trace.spans if s["queue_us"] is not None])
+    row["queue_us"] = sum(s["queue_us"] for s in queued) if queued else None
+    return row
+
+
+def _timed(span: Row) -> bool:
+    return span["duration_us"] is not None and span["started_at"] is not None
+
+
+def _union(spans: list[Row]) -> int | None:
+    """Microseconds in which at least one of the spans, sorted by start, was open."""
+    if not spans:
+        return None
+    total, reached = 0, spans[0]["started_at"]
+    for span in spans:
+        end = span["started_at"] + span["duration_us"]
+        if end > reached:
+            total += end - max(reached, span["started_at"])
+            reached = end
+    return total
+
+
+def _tokens(trace: Trace, calls: list[Row]) -> Row:
+    """Sums over leaf model spans that state usage; the outermost aggregate only where no model span states any."""
+    models = [s for s in trace.model_spans if _has_usage(s) and "evaluator" not in trace.above[s["span_id"]]]
+    counted = trace.leaves(models)
+    if not counted:
+        others = [s for s in trace.spans if _has_usage(s) and s["kind"] not in ("llm", "embedding", "evaluator")]
+        counted = trace.outermost(others)
+    return {name: _sum([s[name] for s in counted]) for name in TOKENS}
+
+
+def _has_usage(span: Row) -> bool:
+    return span["input_tokens"] is not None or span["output_tokens"] is not None
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _costs(trace: Trace, calls: list[Row]) -> Row:
+    """Cost parts in nano-dollars. Inference is known only when every model call that used tokens is priced."""
+    costed = [s for s in trace.spans if s["cost_nusd"] is not None]
+    models = [s for s in trace.model_spans if s["cost_nusd"] is not None]
+    reviewing = [s for s in models if "evaluator" in trace.above[s["span_id"]]]
+    inference = trace.leaves([s for s in models if "evaluator" not in trace.above[s["span_id"]]])
+    embeddings = [s for s in costed if s["kind"] == "embedding"]
+    used = [s for s in calls if (s["input_tokens"] or 0) + (s["output_tokens"] or 0) > 0]
+    priced_above = {s["span_id"] for s in inference}
+    unpriced = [s for s in used if s["span_id"] not in priced_above and not _below(trace, s, priced_above)]
+    aggregate = [s for s in costed if s["kind"] in ("agent", "chain", "other")]
+    row: Row = {"inference_nusd": None, "priced": None}
+    if inference and not unpriced:
+        row |= {"inference_nusd": sum(s["cost_nusd"] for s in [*inference, *embeddings]), "priced": True}
+    elif not models and not used and embeddings:
+        row |= {"inference_nusd": sum(s["cost_nusd"] for s in embeddings), "priced": True}
+    elif not models and aggregate:
+        row |= {"inference_nusd": sum(s["cost_nusd"] for s in trace.outermost(aggregate)), "priced": True}
+    elif used or any(_has_usage(s) for s in trace.spans):
+        row["priced"] = False
+    for kind, column in _COSTS.items():
+        parts = trace.leaves([s for s in costed if s["kind"] == kind])
+        if parts:
+            row[column] = (row.get(column) or 0) + sum(s["cost_nusd"] for s in parts)
+    review = trace.leaves([s for s in costed if s["kind"] == "evaluator"] + reviewing)
+    if review:
+        row["review_nusd"] = sum(s["cost_nusd"] for s in review)
+    if row["inference_nusd"] is not None:
+        row["total_nusd"] = sum(v for name, v in row.items() if name.endswith("_nusd") and v is not None)
+    return row
+
+
+def _below(trace: Trace, span: Row, ids: set[str]) -> bool:
+    parent, visited = span["parent_id"], {span["span_id"]}
+    while parent in trace.by_id and parent not in visited:
+        if parent in ids:
+            return True
+        visited.add(parent)
+        parent = trace.by_id[parent]["parent_id"]
+    return False
+
+
+def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
+    kinds = {s["span_id"]: s["kind"] for s in trace.spans}
+    tools = [s for s in trace.spans if s["kind"] == "tool"]
+    retrieved = {(d["span_id"], d["rank"]) for d in documents if kinds.get(d["span_id"]) == "retriever"}
+    known = any(s["kind"] is not None for s in trace.spans)
+    # A failed call that a sibling repeated on the same model was retried.
+    retries = sum(
+        any(b["parent_id"] == a["parent_id"] and b["model"] == a["model"] for b in calls[i + 1 :])
+        for i, a in enumerate(calls)
+        if a["status"] == "error"
+    )
+    return {
+        "llm_calls": len(calls) if known else None,
+        "tool_calls": len(tools) if known else None,
+        "tool_errors": sum(s["status"] == "error" for s in tools) if known else None,
+        "retrieved_docs": len(retrieved) if retrieved else None,
+        "retries": retries if calls else None,
+    }
+
+
+def _texts(trace: Trace, answering: list[Row]) -> Row:
+    """What the user asked and got: the root's texts, else those of the first and the last answering model span."""
+    asked = [s["input_text"] for s in (*trace.first, *answering) if s["input_text"]]
+    got = [s["output_text"] for s in (*trace.first, *answering[::-1]) if s["output_text"]]
+    return {"input_text": asked[0] if asked else None, "output_text": got[0] if got else None}
+
+
+def _safety(trace: Trace, scores: Sequence[Row], incidents: Sequence[Row], rules: OutcomeRules) -> Row:
+    """Incidents as rows and failed safety evaluations; null when nothing looked for them."""
+    evaluated, failed = rules.unsafe(scores)
+    guarded = any(s["kind"] == "guardrail" for s in trace.spans)
+    if not (evaluated or guarded or incidents):
+        return {"incident_count": None, "worst_severity": None}
+    ids = {i["incident_id"] for i in incidents}
+    severities = [i["severity"] for i in incidents if i["severity"] in schema.SEVERITIES]
+    worst = max(severities, key=schema.SEVERITIES.index) if severities else None
+    return {"incident_count": len(ids) + failed, "worst_severity": worst}
+
+
+def assemble_all(
+    *,
+    spans: Iterable[pa.RecordBatch],
+    documents: Iterable[pa.RecordBatch] = (),
+    tool_calls: Iterable[pa.RecordBatch] = (),
+    scores: Iterable[pa.RecordBatch] = (),
+    incidents: Iterable[pa.RecordBatch] = (),
+    rules: OutcomeRules = DEFAULT,
+) -> Iterator[pa.Table]:
+    """Requests of many traces, merge-joined: canonical record batches ordered by trace_id -> `requests` tables.
+
+    Order within a trace is no matter. Tables have at most 20,000 rows and each its own `x_` columns. Traces of which
+    no span says when it started (only logs have arrived) yield no request yet; rows without spans are skipped.
+    """
+    sides = {
+        "documents": _Side(documents, _DOCUMENT_COLUMNS),
+        "tool_calls": _Side(tool_calls, ("trace_id", "span_id", "call_id")),
+        "scores": _Side(scores, _SCORE_COLUMNS),
+        "incidents": _Side(incidents, _INCIDENT_COLUMNS),
+    }
+    rows: list[Row] = []
+    for trace_id, found in groupby(_rows(spans, schema.SPANS.names), key=itemgetter("trace_id")):
+        of_trace = list(found)
+        beside = {name: side.of(trace_id) for name, side in sides.items()}
+        if all(span["started_at"] is None for span in of_trace):
+            continue
+        rows.append(assemble(of_trace, rules=rules, **beside))
+        if len(rows) >= _TABLE_ROWS:
+            yield to_table("requests", rows)
+            rows = []
+    if rows:
+        yield to_table("requests", rows)
+
+
+_TABLE_ROWS = 20_000
+_DOCUMENT_COLUMNS = ("trace_id", "span_id", "rank")
+_SCORE_COLUMNS = ("score_id", "trace_id", "name", "value", "label", "source", "at")
+_INCIDENT_COLUMNS = ("incident_id", "trace_id", "severity")
+
+
+class _Side:
+    """Rows beside the spans, read forward once as the traces go by."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> None:
+        self._groups = groupby(_rows(batches, columns), key=itemgetter("trace_id"))
+        self._next: tuple[str, list[Row]] | None = self._advance()
+
+    def _advance(self) -> tuple[str, list[Row]] | None:
+        for trace_id, rows in self._groups:
+            if trace_id is not None:
+                return trace_id, list(rows)
+        return None
+
+    def of(self, trace_id: str) -> list[Row]:
+        """Rows of this trace; those of earlier traces are passed over."""
+        while self._next is not None and self._next[0] < trace_id:
+            self._next = self._advance()
+        if self._next is None or self._next[0] != trace_id:
+            return []
+        rows = self._next[1]
+        self._next = self._advance()
+        return rows
+
+
+def _rows(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[Row]:
+    """Rows as dicts; times as integer microseconds, which costs a tenth of making datetime objects."""
+    for batch in batches:
+        values = []
+        for name in columns:
+            column = batch.column(batch.schema.get_field_index(name))
+            if pa.types.is_timestamp(column.type):
+                column = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+            values.append(column.to_pylist())
+        for row in zip(*values, strict=True):
+            yield dict(zip(columns, row, strict=True))

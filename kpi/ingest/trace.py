@@ -1,0 +1,115 @@
+"""The spans of one trace: merging the versions of a span, and the tree above and below each.
+
+Works on canonical `spans` rows as dicts; knows nothing of requests. Trees in real exports have holes, several roots
+and, rarely, circles: every walk here ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+Row = dict[str, Any]
+_LAST = 2**63
+
+
+@lru_cache(maxsize=4096)
+def parsed(text: str) -> dict[str, Any]:
+    """A context or attributes object. Spans of a trace mostly repeat the same text; never change the result."""
+    found = orjson.loads(text)
+    return found if isinstance(found, dict) else {}
+
+
+def merge_spans(rows: Sequence[Row]) -> Row:
+    """Versions of one span -> one: value by value from the fullest version that has it, contexts united.
+
+    The fullest is the one with an end, then the later end, then the most values, then a total order of content.
+    """
+    ordered = sorted(rows, key=_fullness)
+    merged = dict(ordered[0])
+    for row in ordered[1:]:
+        for name, value in row.items():
+            if merged.get(name) is None:
+                merged[name] = value
+    for name in ("context", "attributes"):
+        texts = [row[name] for row in ordered if row.get(name)]
+        if len(set(texts)) > 1:
+            united: Row = {}
+            for text in texts:
+                united = {**parsed(text), **united}
+            merged[name] = orjson.dumps(united, option=orjson.OPT_SORT_KEYS).decode()
+    return merged
+
+
+def _fullness(row: Row) -> tuple[Any, ...]:
+    duration = row.get("duration_us")
+    known = sum(value is not None for value in row.values())
+    end = (row.get("started_at") or 0) + duration if duration is not None else -1
+    content = sorted((name, str(value)) for name, value in row.items() if value is not None)
+    return (duration is None, -end, -known, content)
+
+
+class Trace:
+    """The spans of one trace as a tree; spans sorted by (start, id) so that every later choice is the same."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        spans = {row["span_id"]: row for row in rows}
+        if len(spans) < len(rows):
+            versions: dict[str, list[Row]] = {}
+            for row in rows:
+                versions.setdefault(row["span_id"], []).append(row)
+            spans = {i: found[0] if len(found) == 1 else merge_spans(found) for i, found in versions.items()}
+        self.by_id = spans
+        self.spans = sorted(spans.values(), key=_start)
+        self.roots = [s for s in self.spans if s["parent_id"] is None and s["started_at"] is not None]
+        tops = [s for s in self.spans if s["parent_id"] not in spans and s["started_at"] is not None]
+        self.root = self.roots[0] if len(self.roots) == 1 else None
+        self.tops = self.roots or tops
+        self.first = [self.root] if self.root else self.tops
+        self.model_spans = [s for s in self.spans if s["kind"] == "llm"]
+        self.above = {s["span_id"]: self._kinds_above(s) for s in self.model_spans}
+
+    def _kinds_above(self, span: Row) -> frozenset[str]:
+        """Kinds of all ancestors. Spans may point at each other in a circle; each is visited once."""
+        kinds: set[str] = set()
+        visited = {span["span_id"]}
+        parent = span["parent_id"]
+        while parent in self.by_id and parent not in visited:
+            visited.add(parent)
+            kinds.add(self.by_id[parent]["kind"])
+            parent = self.by_id[parent]["parent_id"]
+        return frozenset(kinds)
+
+    def leaves(self, spans: Sequence[Row]) -> list[Row]:
+        """Those of `spans` that are above no other of them."""
+        if len(spans) < 2:
+            return list(spans)
+        above: set[str] = set()
+        for span in spans:
+            parent, visited = span["parent_id"], {span["span_id"]}
+            while parent in self.by_id and parent not in above and parent not in visited:
+                visited.add(parent)
+                above.add(parent)
+                parent = self.by_id[parent]["parent_id"]
+        return [span for span in spans if span["span_id"] not in above]
+
+    def outermost(self, spans: Sequence[Row]) -> list[Row]:
+        """Those of `spans` that are below no other of them."""
+        chosen = {span["span_id"] for span in spans}
+        found = []
+        for span in spans:
+            parent, visited = span["parent_id"], {span["span_id"]}
+            while parent in self.by_id and parent not in visited and parent not in chosen:
+                visited.add(parent)
+                parent = self.by_id[parent]["parent_id"]
+            if parent not in chosen or parent in visited:
+                found.append(span)
+        return found
+
+
+def _start(span: Row) -> tuple[int, str]:
+    started = span["started_at"]
+    return (_LAST if started is None else started, span["span_id"])
