@@ -9,18 +9,13 @@ from kpi.schema import ARROW, COSTS, SEVERITIES, SOURCES, TABLES
 from sample_data.traces import Traces
 
 STAGE_OF = {  # request latency column: span kinds whose durations it sums
-    "retrieval_us": ("retriever", "embedding"),
+    "retrieval_us": ("retriever",),
     "rerank_us": ("reranker",),
     "tool_us": ("tool",),
     "model_us": ("llm",),
     "guardrail_us": ("guardrail",),
 }
-COST_OF = {
-    "inference_nusd": ("llm",),
-    "retrieval_nusd": ("retriever", "embedding", "reranker"),
-    "tool_nusd": ("tool",),
-    "orchestration_nusd": ("guardrail", "evaluator"),
-}
+COST_OF = {"retrieval_nusd": ("retriever", "reranker"), "tool_nusd": ("tool",), "review_nusd": ("evaluator",)}
 TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -77,10 +72,10 @@ def _sums(row: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     return np.where(seen > 0, total, np.nan)
 
 
-def _first(row: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """First value of each request in the order given; NaN where there is none."""
+def _last(row: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Last value of each request in the order given; NaN where there is none."""
     result = np.full(count, np.nan)
-    result[row[::-1]] = values[::-1]
+    result[row] = values
     return result
 
 
@@ -114,18 +109,14 @@ def _from_spans(drawn: Traces, facts: dict[str, np.ndarray], n: int) -> dict[str
     root, llm, tool = kind == "agent", kind == "llm", kind == "tool"
     columns["queue_us"] = _sums(row[root], spans["queue_us"][root], n)
     columns["total_us"] = _sums(row[root], duration[root], n)
-    spoke = llm & ~np.isnan(spans["ttft_us"])
-    since_start = spans["start"][spoke] - facts["at"][row[spoke]] + spans["ttft_us"][spoke]
-    columns["ttft_us"] = _first(row[spoke], since_start, n)
+    since_start = spans["start"][llm] - facts["at"][row[llm]] + spans["ttft_us"][llm]
+    columns["ttft_us"] = _last(row[llm], since_start, n)
     for name in TOKENS:
         columns[name] = _sums(row[llm], spans[name][llm], n)
     for name, kinds in COST_OF.items():
         mine = np.isin(kind, kinds)
         columns[name] = _sums(row[mine], spans["cost_nusd"][mine], n)
-    unpriced = np.bincount(
-        row[llm & np.isnan(spans["cost_nusd"]) & ~np.isnan(spans["input_tokens"])], minlength=n
-    ) > 0  # fmt: skip
-    columns["priced"] = _unless(~unpriced, np.isnan(columns["input_tokens"]))
+    columns |= _inference(spans, n)
     failed = np.zeros(n, dtype=bool)
     failed[row[root & (spans["status"] == "error")]] = True
     columns["error"] = failed
@@ -135,11 +126,25 @@ def _from_spans(drawn: Traces, facts: dict[str, np.ndarray], n: int) -> dict[str
     columns["llm_calls"] = np.bincount(row[llm], minlength=n)
     columns["tool_calls"] = np.bincount(row[tool], minlength=n)
     columns["tool_errors"] = np.bincount(row[tool & (spans["status"] == "error")], minlength=n)
-    columns["retrieved_docs"] = np.bincount(drawn.documents["row"], minlength=n)
-    best = np.full(n, -np.inf)
-    np.maximum.at(best, drawn.documents["row"], drawn.documents["score"])
-    columns["retrieval_score"] = np.where(np.isfinite(best), best, np.nan)
+    found = np.bincount(drawn.documents["row"], minlength=n).astype(float)
+    columns["retrieved_docs"] = np.where(found > 0, found, np.nan)
+    final = np.full(n, -1)
+    final[row[llm]] = np.flatnonzero(llm)
+    survived = llm & (spans["status"] == "error") & (np.arange(len(row)) != final[row])
+    columns["retries"] = np.where(final < 0, np.nan, np.bincount(row[survived], minlength=n))
     return columns
+
+
+def _inference(spans: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
+    """Inference cost and whether it is known: all model calls that used tokens must be priced; embeddings count."""
+    row, cost, llm = spans["row"], spans["cost_nusd"], spans["kind"] == "llm"
+    used = llm & (np.nan_to_num(spans["input_tokens"]) + np.nan_to_num(spans["output_tokens"]) > 0)
+    unpriced = np.bincount(row[used & np.isnan(cost)], minlength=n) > 0
+    part = llm | (spans["kind"] == "embedding")
+    known = _sums(row[part], cost[part], n)
+    known[unpriced] = np.nan
+    priced = np.where(np.isnan(known), np.where(unpriced, False, None), True)
+    return {"inference_nusd": known, "priced": priced}
 
 
 def _unless(values: np.ndarray, unknown: np.ndarray) -> np.ndarray:
@@ -155,8 +160,8 @@ def _from_scores(scores: dict[str, np.ndarray], known: dict[str, np.ndarray], n:
         result[scores["row"][mine]] = scores["value"][mine]
         return result
 
-    names = ("success", "user_rating", "correctness", "groundedness", "retrieval_hit")
-    review, thumb, right, close, hit = (values(name) for name in names)
+    names = ("success", "user_rating", "correctness", "groundedness", "retrieval_hit", "retrieval_score")
+    review, thumb, right, close, hit, relevance = (values(name) for name in names)
     resolved = np.array([np.nan if v is None else float(v) for v in known["resolved"]])
     verdict = (right >= 0.5).astype(float)
     # What the user did and what the judge says must both be good; a reviewer overrules both.
@@ -171,13 +176,13 @@ def _from_scores(scores: dict[str, np.ndarray], known: dict[str, np.ndarray], n:
         "grounded": _unless(close >= 0.5, np.isnan(close)),
         "retrieval_hit": _unless(hit >= 0.5, np.isnan(hit)),
         "correctness": right,
+        "retrieval_score": relevance,
         "groundedness": close,
         "user_rating": thumb,
     }
 
 
 def total_cost(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Sum of the known cost parts, nano-dollars; NaN where no part is known."""
+    """Sum of the known cost parts, nano-dollars; NaN where inference, without which there is no total, is unknown."""
     parts = [columns[c.name] for c in COSTS if c.name != "total_nusd" and c.name in columns]
-    known = np.array([np.asarray([np.nan if v is None else v for v in p], dtype=float) for p in parts])
-    return np.where(np.isnan(known).all(axis=0), np.nan, np.nansum(known, axis=0))
+    return np.where(np.isnan(columns["inference_nusd"]), np.nan, np.nansum(np.array(parts), axis=0))

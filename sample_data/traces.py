@@ -17,6 +17,7 @@ from sample_data.people import hex_ids
 MAX_ROUNDS = 2
 DOCUMENTS = 4
 TIMEOUT_US = 12_000_000
+REVIEW_NUSD = 42_000_000  # median cost of one human review; most take seconds, some many minutes
 
 PRICES = {  # nano-dollars a token: fresh input, cached input, cache write, output
     "gpt-5": (1_250, 125, 0, 10_000),
@@ -123,6 +124,7 @@ def draw_traces(rng: np.random.Generator, facts: dict[str, np.ndarray], outcomes
         context=facts["context"],
     )  # fmt: skip
     _judge(walk, np.flatnonzero(outcomes.judged))
+    _review(walk, np.flatnonzero(outcomes.reviewed))
     tools = {k: np.concatenate([b[k] for b in walk.tool_blocks]) for k in walk.tool_blocks[0]}
     return Traces(walk.root_id, walk.spans.columns(), documents, tools)
 
@@ -133,12 +135,10 @@ def _missing(values: np.ndarray) -> np.ndarray:
 
 def _guard(walk: _Walk, rows: np.ndarray, side: str, median_us: int) -> None:
     blocked = walk.outcomes.blocked[rows] & (side == "input")
-    verdict = np.where(
-        blocked, '{"gen_ai.guardrail.action.type": "block"}', '{"gen_ai.guardrail.action.type": "allow"}'
-    )
+    verdict = np.where(blocked, "block", "allow").astype(object)
     walk.stage(
         rows, walk.lognormal(rows, median_us, 0.35), name=f"guardrail {side}", kind="guardrail", cost_nusd=60_000,
-        attributes=verdict.astype(object),
+        output_text=verdict,
     )  # fmt: skip
 
 
@@ -280,5 +280,17 @@ def _call_tool(walk: _Walk, rows: np.ndarray, turn: int) -> None:
 def _judge(walk: _Walk, rows: np.ndarray) -> None:
     """The online judge: an evaluator span that starts seconds after the answer was sent."""
     later = walk.clock[rows] + walk.rng.integers(1_000_000, 9_000_000, len(rows))
-    walk.spans.add(rows, later, duration_us=walk.lognormal(rows, 900_000, 0.4), parent_id=walk.root_id[rows],
-                   name="evaluate answer", kind="evaluator", cost_nusd=150_000)  # fmt: skip
+    walk.spans.add(
+        rows, later, duration_us=walk.lognormal(rows, 900_000, 0.4), parent_id=walk.root_id[rows],
+        name="evaluate answer", kind="evaluator", cost_nusd=150_000,
+    )  # fmt: skip
+
+
+def _review(walk: _Walk, rows: np.ndarray) -> None:
+    """Human review, hours later: an evaluator span whose cost follows the time it took."""
+    later = walk.clock[rows] + walk.rng.integers(600_000_000, 7_200_000_000, len(rows))
+    effort = np.exp(0.9 * walk.rng.standard_normal(len(rows)))
+    walk.spans.add(
+        rows, later, duration_us=np.round(25_000_000 * effort), parent_id=walk.root_id[rows], name="human review",
+        kind="evaluator", cost_nusd=np.round(REVIEW_NUSD * effort),
+    )  # fmt: skip

@@ -7,7 +7,6 @@ import numpy as np
 from sample_data.outcomes import Outcomes
 from sample_data.people import choose, hex_ids
 
-REVIEW_NUSD = 42_000_000  # median cost of one human review; most take seconds, some many minutes
 CATEGORIES = {
     "hallucinated_claim": 0.46, "disallowed_content": 0.14, "personal_data_leak": 0.12, "jailbreak": 0.14,
     "toxicity": 0.14,
@@ -26,10 +25,9 @@ def _known(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, values.astype(object), None)
 
 
-def observe(rng: np.random.Generator, facts: dict[str, np.ndarray], outcome: Outcomes) -> dict[str, np.ndarray]:
+def observe(facts: dict[str, np.ndarray], outcome: Outcomes) -> dict[str, np.ndarray]:
     """Request facts that the application logs: object arrays by canonical column, None where it cannot know."""
-    n = len(facts["at"])
-    everyone = np.ones(n, dtype=bool)
+    everyone = np.ones(len(facts["at"]), dtype=bool)
     deflectable = np.isin(facts["channel"], ("web", "mobile_app"))
     return {
         "refused": _known(outcome.refused, everyone),
@@ -39,7 +37,6 @@ def observe(rng: np.random.Generator, facts: dict[str, np.ndarray], outcome: Out
         "deflected": _known(outcome.resolved & ~outcome.escalated, outcome.resolved_known & deflectable),
         "overridden": _known(outcome.overridden, facts["channel"] == "email"),
         "converted": _known(outcome.converted, facts["intent"] == "product"),
-        "review_nusd": _known(np.round(REVIEW_NUSD * np.exp(0.9 * rng.standard_normal(n))).astype(np.int64), outcome.reviewed),
     }
 
 
@@ -51,11 +48,13 @@ def scores(
     n = len(at)
     close = np.where(outcome.grounded, rng.beta(16, 2.2, n), rng.beta(3, 6, n))
     right = np.where(outcome.correct, rng.beta(14, 2.5, n), rng.beta(3, 7, n))
+    relevance = np.where(outcome.hit, rng.beta(14, 3, n), rng.beta(6, 8, n))
     verdict = np.where(rng.random(n) < 0.97, outcome.success, ~outcome.success)
     answered = ~outcome.refused
     blocks = [
         ("groundedness", "judge", outcome.judged & answered & outcome.retrieved, close, None, 6e6),
         ("correctness", "judge", outcome.judged & answered, right, None, 6e6),
+        ("retrieval_score", "judge", outcome.judged & outcome.retrieved, relevance, None, 6e6),
         ("retrieval_hit", "code", outcome.retrieved, outcome.hit.astype(float), None, 2e6),
         ("success", "human", outcome.reviewed, verdict.astype(float), ("fail", "pass"), 7.2e9),
         ("user_rating", "user", outcome.rated, outcome.rating, ("down", "up"), 4.5e7),

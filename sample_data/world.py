@@ -25,7 +25,7 @@ MODEL_SHARE = {
 }
 UNPRICED_SHARE = 0.05  # of the requests to the self-hosted model, whose cost is not always reported
 FACTS = (  # canonical request columns that the root span carries as context
-    "session_id", "user_key", "prompt_version", "retrieval_version", "policy_version", "release", "environment",
+    "session_id", "user_key", "model", "provider", "prompt_version", "retrieval_version", "policy_version", "release", "environment",
     "experiment_arm", "deployment_ring", "language", "region", "device", "plan", "channel", "use_case", "intent",
     "tenant", "turns",
 )  # fmt: skip
@@ -46,7 +46,7 @@ def build(*, seed: int = 7, requests: int = 60_000, days: int = 90, end: date | 
     facts = _facts(rng, requests=requests, days=days, first_us=first_us)
     outcome = conduct.draw_outcomes(rng, facts)
     facts["question"], facts["answer"] = _texts(rng, facts, outcome)
-    known = verdicts.observe(rng, facts, outcome)
+    known = verdicts.observe(facts, outcome)
     facts["context"] = _context(facts, known)
     drawn = traces.draw_traces(rng, facts, outcome)
     trace_id = crowd.hex_ids(rng, requests, 16)
