@@ -1,0 +1,231 @@
+"""Versions of a data set: where its folder lies, and the manifests that make a version exist.
+
+A version exists when its manifest does. Manifests are written whole, put only where none is, and never changed. This
+module reads and writes manifests and knows nothing about rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from filelock import FileLock, Timeout
+
+from kpi.errors import StoreError
+
+LOCK_SECONDS = 600.0
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+_NAME = re.compile(r"(\d{8})\.json")
+_FORMAT = 1
+
+
+def home() -> Path:
+    """The state folder: `KPI_HOME`, else the user's data folder; created with mode 0700."""
+    given = os.environ.get("KPI_HOME")
+    if given:
+        path = Path(given).expanduser()
+    elif sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        path = Path(os.environ["LOCALAPPDATA"]) / "ai-index"
+    else:
+        path = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ai-index"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            "store.home", f"The state folder cannot be used ({type(error).__name__})",
+            hint="Set KPI_HOME to a folder that you may write to.",
+        ) from error  # fmt: skip
+    return path.resolve()
+
+
+def folder(dataset: str) -> Path:
+    """Folder of a data set, which need not exist. Raises StoreError `store.name` for what is no plain slug."""
+    if not isinstance(dataset, str) or not _SLUG.fullmatch(dataset):
+        raise StoreError(
+            "store.name", f"{str(dataset)[:40]!r} is no name for a data set",
+            hint="Use lower-case letters, digits, '-' and '_', at most 64, beginning and ending with a letter or digit.",
+        )  # fmt: skip
+    return home() / "datasets" / dataset
+
+
+def names() -> list[str]:
+    """Slugs of the folders that hold at least one version, sorted."""
+    root = home() / "datasets"
+    if not root.is_dir():
+        return []
+    return sorted(p.name for p in root.iterdir() if _SLUG.fullmatch(p.name) and numbers(p.name))
+
+
+@contextlib.contextmanager
+def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
+    """Hold the right to write a data set, among all processes. Yields its folder, created.
+
+    Raises StoreError `store.busy` when another writer keeps it for longer than `seconds`.
+    """
+    path = folder(dataset)
+    locks = home() / "locks"
+    locks.mkdir(mode=0o700, exist_ok=True)
+    try:
+        with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            yield path
+    except Timeout as error:
+        raise StoreError(
+            "store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
+            hint="Wait until its load has ended, then try again.",
+        ) from error  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableVersion:
+    """One Delta table inside a version. rows: stored rows. extra: its `x_` columns."""
+
+    version: int
+    id: str
+    rows: int
+    extra: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One version of a data set. created_at: ISO 8601, UTC. origin: version that a restore took its tables from."""
+
+    dataset: str
+    number: int
+    created_at: str
+    tables: Mapping[str, TableVersion]
+    receipt: Mapping[str, Any] = field(default_factory=dict)
+    origin: int | None = None
+    spans: int = 0
+    requests: int = 0
+    first: int | None = None
+    last: int | None = None
+    size: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change whenever a table does."""
+        tables = {name: [t.version, t.id] for name, t in self.tables.items()}
+        text = orjson.dumps([self.dataset, self.number, tables], option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()[:16]
+
+
+def numbers(dataset: str) -> list[int]:
+    """Numbers of the versions whose manifest exists, readable or not, ascending."""
+    path = folder(dataset) / "versions"
+    if not path.is_dir():
+        return []
+    return sorted(int(match.group(1)) for p in path.iterdir() if (match := _NAME.fullmatch(p.name)))
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read(dataset: str, number: int | None = None) -> Manifest:
+    """The manifest of a version, the newest by default.
+
+    Raises StoreError: `store.no_dataset`, `store.no_version`, `store.damaged` (with the remedy), `store.newer`.
+    """
+    known = numbers(dataset)
+    if not known:
+        raise StoreError("store.no_dataset", f"There is no data set {dataset!r}", hint="Load traces into it first.")
+    wanted = known[-1] if number is None else number
+    if wanted not in known:
+        raise StoreError(
+            "store.no_version", f"The data set {dataset!r} has no version {wanted}",
+            hint=f"It has versions {known[0]} to {known[-1]}.",
+        )  # fmt: skip
+    try:
+        data = orjson.loads(_path(dataset, wanted).read_bytes())
+        if data["format"] > _FORMAT:
+            raise StoreError(
+                "store.newer", f"Version {wanted} of {dataset!r} was written by a newer release",
+                hint="Upgrade the package; nothing was changed.",
+            )  # fmt: skip
+        return _parse(data, dataset, wanted)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        older = [n for n in known if n < wanted]
+        remedy = (
+            f"Restore an older version: kpi.restore({dataset!r}, {older[-1]})."
+            if older
+            else "Delete the data set and load its exports again."
+        )
+        raise StoreError(
+            "store.damaged", f"The manifest of version {wanted} of {dataset!r} is damaged", hint=remedy
+        ) from error
+
+
+def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
+    tables = {
+        name: TableVersion(version=int(t["version"]), id=str(t["id"]), rows=int(t["rows"]), extra=tuple(t["extra"]))
+        for name, t in data["tables"].items()
+    }
+    kept = ("created_at", "receipt", "origin", "spans", "requests", "first", "last", "size")
+    manifest = Manifest(dataset=dataset, number=number, tables=tables, **{k: data[k] for k in kept})
+    if data["number"] != number or data["fingerprint"] != manifest.fingerprint:
+        raise ValueError("the fingerprint does not match")
+    return manifest
+
+
+def _path(dataset: str, number: int) -> Path:
+    return folder(dataset) / "versions" / f"{number:08d}.json"
+
+
+def write(manifest: Manifest) -> None:
+    """Make a version exist: whole or not at all, and never over another. Raises StoreError `store.conflict`."""
+    data = {
+        "format": _FORMAT,
+        "number": manifest.number,
+        "created_at": manifest.created_at,
+        "fingerprint": manifest.fingerprint,
+        "tables": {
+            name: {"version": t.version, "id": t.id, "rows": t.rows, "extra": list(t.extra)}
+            for name, t in manifest.tables.items()
+        },
+        "origin": manifest.origin,
+        "spans": manifest.spans,
+        "requests": manifest.requests,
+        "first": manifest.first,
+        "last": manifest.last,
+        "size": manifest.size,
+        "receipt": dict(manifest.receipt),
+    }
+    path = _path(manifest.dataset, manifest.number)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        write_once(path, orjson.dumps(data, option=orjson.OPT_INDENT_2))
+    except FileExistsError as error:
+        raise StoreError(
+            "store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
+            hint="Another process wrote at the same time; load again.",
+        ) from error  # fmt: skip
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Create a file whole and durably. Raises FileExistsError when it exists."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with open(draft, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+        if os.name == "posix":
+            handle = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,274 @@
+"""Which rows of a load are new, changed or known: set comparisons in DuckDB over Parquet files, out of core.
+
+Nothing here writes to the lake: the result is a plan, one query of the rows to write and the files they replace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kpi import schema
+from kpi.errors import StoreError
+from kpi.schema import Table
+
+MEMORY = "1GB"
+_TYPES = {
+    "string": "VARCHAR",
+    "bool": "BOOLEAN",
+    "int": "BIGINT",
+    "float": "DOUBLE",
+    "time": "TIMESTAMPTZ",
+    "date": "DATE",
+}
+_ORDER = "_order"
+COALESCED = frozenset(["spans"])  # partial rows of these complete each other: a null never overwrites a value
+BATCH_ROWS = 16_384
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What merging one table comes to. new, changed: rows by key; known: rows of the input that add nothing.
+
+    query: rows to append (None: nothing to do); replaced: files of the table that those rows stand in for.
+    """
+
+    table: Table
+    extra: tuple[str, ...]
+    query: str | None
+    replaced: tuple[Path, ...]
+    new: int
+    changed: int
+    known: int
+
+
+@contextmanager
+def workspace(directory: Path, *, memory: str = MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection whose tables and sorts spill into `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(str(directory / "work.duckdb"))
+    try:
+        connection.execute("SET TimeZone='UTC'")
+        connection.execute(f"SET memory_limit='{memory}'")
+        connection.execute(f"SET temp_directory={literal(str(directory / 'spill'))}")
+        connection.execute("SET preserve_insertion_order=false")
+        yield connection
+    except duckdb.Error as error:
+        raise StoreError(
+            "store.merge", f"The rows could not be merged ({type(error).__name__})",
+            hint="Nothing was changed. Check the free disk space and load again.",
+        ) from error  # fmt: skip
+    finally:
+        connection.close()
+
+
+def literal(text: str) -> str:
+    """A string literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name(column: str) -> str:
+    """A quoted identifier of SQL."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def scan(files: Sequence[Path], table: Table, *, filename: bool = False) -> str:
+    """A table function over Parquet files of one table. The day of a request stands in the path, not in the file."""
+    listed = ", ".join(literal(str(path)) for path in files)
+    partition = (
+        "hive_partitioning=true, hive_types={'day': 'DATE'}" if table.name == "requests" else "hive_partitioning=false"
+    )
+    named = ", filename='_file'" if filename else ""
+    return f"read_parquet([{listed}], union_by_name=true, {partition}{named})"
+
+
+def extra_columns(files: Sequence[Path], table: Table) -> tuple[str, ...]:
+    """The `x_` columns in staged files, sorted."""
+    found = {c for f in files for c in pq.read_schema(f).names if c.startswith(schema.EXTRA_PREFIX)}
+    return tuple(sorted(found)) if table.name == "requests" else ()
+
+
+def staged_files(directory: Path, table: str) -> list[Path]:
+    """Staged files of a table in the order in which they were written."""
+    folder = directory / table
+    if not folder.is_dir():
+        return []
+    return sorted(folder.glob("*.parquet"), key=lambda p: (int(p.stem) if p.stem.isdigit() else -1, p.name))
+
+
+def same(keys: Sequence[str], left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{name(k)} IS NOT DISTINCT FROM {right}.{name(k)}" for k in keys)
+
+
+class Merge:
+    """Merges staged rows of one table into the files of its current version. Views and tables carry `prefix`."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: Table,
+        *,
+        staged: Sequence[Path],
+        stored: Sequence[Path],
+        stored_extra: Sequence[str] = (),
+        prefix: str = "",
+    ) -> None:
+        self._run = connection.execute
+        self.table = table
+        self._staged, self._stored = staged, stored
+        self._extra = extra_columns(staged, table)
+        self._stored_extra = tuple(stored_extra)
+        self.extra = tuple(sorted({*self._extra, *stored_extra}))
+        self._prefix = f"{prefix}{table.name}"
+        self._columns = [*table.names, *self._extra]  # what the input speaks about
+        self._all = [*table.names, *self.extra]
+
+    def plan(self) -> Plan:
+        """Compare and decide. Reads keys first; whole rows only where a key is known already."""
+        rows, distinct = self._fresh()
+        hits = self._hits()
+        if not hits:
+            return self._plan(self._select("fresh"), (), new=distinct, changed=0, known=rows - distinct)
+        changed = self._changed()
+        new = distinct - hits
+        known = rows - new - changed
+        added = f"{self._select('fresh')} WHERE NOT EXISTS (FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')})"
+        if not changed:
+            return self._plan(added if new else None, (), new=new, changed=0, known=known)
+        key = self.table.key
+        files = [Path(r[0]) for r in self._fetch(
+            f"SELECT DISTINCT h._file FROM {self._t('hits')} h JOIN {self._t('changed')} c ON {same(key, 'h', 'c')} ORDER BY 1"
+        )]  # fmt: skip
+        kept = (
+            f"SELECT {self._stored_columns('o')} FROM {scan(files, self.table)} o "
+            f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})"
+        )
+        query = f"{kept} UNION ALL {self._select('changed')} UNION ALL {added}"
+        return self._plan(query, tuple(files), new=new, changed=changed, known=known)
+
+    def touched_traces(self) -> str:
+        """A query of the trace ids that new or changed rows belong to. After `plan`."""
+        if not self._exists("hits"):
+            return f"SELECT DISTINCT trace_id FROM {self._t('fresh')} WHERE trace_id IS NOT NULL"
+        new = (
+            f"SELECT s.trace_id FROM {self._t('fresh')} s "
+            f"WHERE NOT EXISTS (FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')})"
+        )
+        return f"SELECT DISTINCT trace_id FROM ({new} UNION ALL SELECT trace_id FROM {self._t('changed')}) WHERE trace_id IS NOT NULL"
+
+    def given_traces(self) -> str:
+        """A query of all trace ids of the input."""
+        return f"SELECT DISTINCT trace_id FROM {self._t('fresh')} WHERE trace_id IS NOT NULL"
+
+    def _plan(self, query: str | None, files: tuple[Path, ...], *, new: int, changed: int, known: int) -> Plan:
+        if query is not None:
+            order = ["day", *self.table.key] if self.table.name == "requests" else list(self.table.key)
+            query = f"SELECT * FROM ({query}) ORDER BY {', '.join(name(k) for k in order)}"
+        return Plan(
+            table=self.table, extra=self.extra, query=query if new or changed else None,
+            replaced=files, new=new, changed=changed, known=known,
+        )  # fmt: skip
+
+    def _t(self, what: str) -> str:
+        return name(f"{self._prefix}_{what}")
+
+    def _fetch(self, query: str) -> list[tuple]:
+        return self._run(query).fetchall()
+
+    def _exists(self, what: str) -> bool:
+        found = self._fetch(f"SELECT 1 FROM duckdb_tables() WHERE table_name = {literal(f'{self._prefix}_{what}')}")
+        return bool(found)
+
+    def _typed(self, column: str) -> str:
+        kind = "VARCHAR" if column.startswith(schema.EXTRA_PREFIX) else _TYPES[self.table[column].type]
+        return f"CAST({name(column)} AS {kind}) AS {name(column)}"
+
+    def _select(self, what: str) -> str:
+        """Rows of a work table, all columns of the merged table; those that it lacks are null."""
+        given = set(self._columns) if what == "fresh" else set(self._all)
+        columns = ", ".join(f"s.{name(c)}" if c in given else f"NULL::VARCHAR AS {name(c)}" for c in self._all)
+        return f"SELECT {columns} FROM {self._t(what)} s"
+
+    def _stored_columns(self, alias: str) -> str:
+        stored = {*self.table.names, *self._stored_extra}
+        return ", ".join(f"{alias}.{name(c)}" if c in stored else f"NULL::VARCHAR AS {name(c)}" for c in self._all)
+
+    def _fresh(self) -> tuple[int, int]:
+        """The input with every key once: the last row counts, or for spans the last value of each column."""
+        listed = ", ".join(literal(str(path)) for path in self._staged)
+        places = ", ".join(f"{literal(str(p))}: {i}" for i, p in enumerate(self._staged))
+        keys = ", ".join(name(k) for k in self.table.key)
+        source = f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false, filename='_file', file_row_number=true)"
+        order = f"(MAP {{{places}}}[_file]::BIGINT * 4294967296 + file_row_number) AS {_ORDER}"
+        self._run(
+            f"CREATE OR REPLACE VIEW {self._t('raw')} AS SELECT {', '.join(map(self._typed, self._columns))}, {order} FROM {source}"
+        )
+        rows, distinct = self._fetch(
+            f"SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n FROM {self._t('raw')} GROUP BY {keys})"
+        )[0]
+        raw, plain = self._t("raw"), ", ".join(name(c) for c in self._columns)
+        if rows == distinct:
+            self._run(f"CREATE OR REPLACE VIEW {self._t('fresh')} AS SELECT {plain} FROM {raw}")
+            return rows, distinct
+        self._run(
+            f"CREATE OR REPLACE TABLE {self._t('twice')} AS SELECT {keys} FROM {raw} GROUP BY {keys} HAVING count(*) > 1"
+        )
+        match = same(self.table.key, "t", "r")
+        if self.table.name in COALESCED:
+            others = ", ".join(
+                f"arg_max({name(c)}, {_ORDER}) AS {name(c)}" if c not in self.table.key else name(c)
+                for c in self._columns
+            )
+            merged = f"SELECT {others} FROM {raw} r SEMI JOIN {self._t('twice')} t ON {match} GROUP BY {keys}"
+        else:
+            latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {_ORDER} DESC) = 1"
+            merged = f"SELECT {plain} FROM {raw} r SEMI JOIN {self._t('twice')} t ON {match} QUALIFY {latest}"
+        self._run(
+            f"CREATE OR REPLACE TABLE {self._t('fresh')} AS "
+            f"SELECT {plain} FROM {raw} r ANTI JOIN {self._t('twice')} t ON {match} UNION ALL {merged}"
+        )
+        return rows, distinct
+
+    def _hits(self) -> int:
+        """Keys that are stored already, and in which file."""
+        if not self._stored:
+            return 0
+        keys = ", ".join(f"o.{name(k)}" for k in self.table.key)
+        self._run(
+            f"CREATE OR REPLACE TABLE {self._t('hits')} AS SELECT {keys}, o._file FROM "
+            f"{scan(self._stored, self.table, filename=True)} o SEMI JOIN {self._t('fresh')} s ON {same(self.table.key, 'o', 's')}"
+        )
+        count = self._fetch(f"SELECT count(*) FROM {self._t('hits')}")[0][0]
+        if not count:
+            self._run(f"DROP TABLE {self._t('hits')}")
+        return count
+
+    def _changed(self) -> int:
+        """Known keys whose stored row would become another one, as merged rows."""
+        files = [Path(r[0]) for r in self._fetch(f"SELECT DISTINCT _file FROM {self._t('hits')} ORDER BY 1")]
+        stored = {*self.table.names, *self._stored_extra}
+        columns, differs = [], []
+        for c in self._all:
+            old = f"o.{name(c)}" if c in stored else "NULL::VARCHAR"
+            if c in self.table.key or c not in self._columns:
+                columns.append(f"{old} AS {name(c)}")
+                continue
+            new = f"coalesce(s.{name(c)}, {old})" if self.table.name in COALESCED else f"s.{name(c)}"
+            columns.append(f"{new} AS {name(c)}")
+            differs.append(f"{new} IS DISTINCT FROM {old}")
+        self._run(
+            f"CREATE OR REPLACE TABLE {self._t('changed')} AS SELECT {', '.join(columns)} FROM {self._t('fresh')} s "
+            f"JOIN {scan(files, self.table)} o ON {same(self.table.key, 's', 'o')} WHERE {' OR '.join(differs)}"
+        )
+        return self._fetch(f"SELECT count(*) FROM {self._t('changed')}")[0][0]
+
+
+def batches(connection: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
+    """The rows of a query as a stream, on a cursor of its own."""
+    return connection.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
