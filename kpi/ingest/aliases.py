@@ -46,7 +46,8 @@ SCORE_PREFIX = "score:"
 _ALIASES: dict[str, str] = {
     "trace_id": "trace_id request_id run_id message_id completion_id interaction_id call_id log_id record_id uuid id",
     "session_id": "session_id conversation_id thread_id chat_id dialog_id session",
-    "user_key": "user_id user end_user end_user_id enduser_id customer_id customer account_id account username user_email",
+    "user_key": "user_id user_key user end_user end_user_id enduser_id customer_id customer account_id"
+    " account username user_email",
     "started_at": "started_at start_time start request_time request_timestamp timestamp created_at created event_time"
     " datetime ts time date",
     "ended_at": "ended_at end_time end completed_at finished_at response_timestamp",
@@ -95,13 +96,14 @@ _ALIASES: dict[str, str] = {
     "tool_us": "tool_time tool_latency tool_duration",
     "model_us": "model_time model_latency llm_latency llm_time inference_time generation_time llm_duration",
     "guardrail_us": "guardrail_time guardrail_latency guardrail_duration moderation_latency",
-    "total_us": "total_latency e2e_latency end_to_end_latency latency total_time duration response_time elapsed elapsed_time"
-    " delay total_duration execution_time processing_time latency_total",
+    "total_us": "total_latency e2e_latency end_to_end_latency latency total_time duration response_time elapsed"
+    " elapsed_time delay total_duration execution_time processing_time latency_total",
     "input_tokens": "input_tokens prompt_tokens tokens_in context_tokens request_tokens input_length prompt_token_count"
     " input_token_count",
     "output_tokens": "output_tokens completion_tokens tokens_out generated_tokens response_tokens output_length"
     " completion_token_count output_token_count",
-    "cached_read_tokens": "cached_read_tokens cached_tokens cache_read_tokens cached_input_tokens cache_read_input_tokens",
+    "cached_read_tokens": "cached_read_tokens cached_tokens cache_read_tokens cached_input_tokens"
+    " cache_read_input_tokens",
     "cache_write_tokens": "cache_write_tokens cache_creation_tokens cache_creation_input_tokens",
     "reasoning_tokens": "reasoning_tokens thinking_tokens",
     "inference_nusd": "inference_cost model_cost llm_cost generation_cost",
@@ -115,7 +117,8 @@ _ALIASES: dict[str, str] = {
     "llm_calls": "llm_calls model_calls llm_call_count",
     "tool_calls": "tool_calls tool_call_count tools_used tools_called function_calls",
     "tool_errors": "tool_errors tool_error_count failed_tool_calls",
-    "retrieved_docs": "retrieved_docs docs retrieved_documents retrieved_contexts contexts documents sources retrieved_ids",
+    "retrieved_docs": "retrieved_docs docs retrieved_documents retrieved_contexts contexts documents"
+    " sources retrieved_ids",
     "turns": "turns turn_count messages_count",
     "retries": "retries retry_count attempts",
     "incident_count": "incident_count incidents flagged is_flagged safety_flag jailbreak violation",

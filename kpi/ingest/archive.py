@@ -247,7 +247,7 @@ def lines(source: Opened, *, limits: Limits) -> Iterator[tuple[int, bytes | None
     A line over the cap is skipped and comes back as None. A byte order mark is removed; UTF-16 is transcoded.
     """
     with source.stream() as raw:
-        stream = _as_utf8(raw, source.head)
+        stream = utf8_stream(raw, source.head)
         number = 0
         while line := stream.readline(limits.line_bytes + 1):
             number += 1
@@ -275,7 +275,8 @@ def encoding(head: bytes) -> str:
     return "utf-8"
 
 
-def _as_utf8(raw: BinaryIO, head: bytes) -> BinaryIO:
+def utf8_stream(raw: BinaryIO, head: bytes) -> BinaryIO:
+    """The stream from behind its byte order mark, UTF-16 transcoded to UTF-8."""
     name = encoding(head)
     if name == "utf-8":
         return raw

@@ -86,7 +86,7 @@ class Mapping:
             if column.field is not None and column.source not in present:
                 shown = ", ".join(_show(n) for n in present[:8])
                 raise MappingError(
-                    "mapping.no_column", f"The mapping names column {_show(column.source)}, which the file does not have",
+                    "mapping.no_column", f"The mapping names column {_show(column.source)}, which is not there",
                     hint=f"Columns of the file: {shown}{', …' if len(present) > 8 else ''}.",
                 )  # fmt: skip
 
@@ -108,7 +108,7 @@ class Mapping:
         for row in rows:
             if unknown := set(row) - allowed:
                 raise MappingError(
-                    "mapping.malformed", f"Column {_show(str(row['source']))} has an unknown entry {_show(min(unknown))}",
+                    "mapping.malformed", f"Column {_show(str(row['source']))} has the entry {_show(min(unknown))}",
                     hint=f"Known entries: {', '.join(sorted(allowed - {'source'}))}.",
                 )  # fmt: skip
         return cls(tuple(ColumnMapping(**{"field": None, **row, **_no_field(row)}) for row in rows))
@@ -212,13 +212,8 @@ def guess(columns: Sequence[Profile], given: Mapping | None = None) -> Mapping:
     given = given or Mapping()
     taken = {c.field for c in given.columns if c.field}
     found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
-    candidates = [
-        (rank, i, p, name, unit)
-        for i, p in enumerate(columns)
-        for name, unit, rank in [candidate(p) or ("", "", 0)]
-        if name
-    ]
-    for rank, _, profile, name, unit in sorted(candidates, key=lambda c: c[:2]):
+    candidates = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p)) is not None]
+    for (name, unit, _), _, profile in sorted(candidates, key=lambda c: (c[0][2], c[1])):
         if profile.name in found or name in taken or not profile.count:
             continue
         unit, why = _unit(profile, name, unit)
@@ -239,7 +234,7 @@ def candidate(profile: Profile) -> tuple[str, str, int] | None:
     name, unit, rank = named
     if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message
         name = "error_type" if _is_short(profile) else "error_message"
-    elif profile.readable < 0.5:
+    elif profile.readable < 0.5 or (name == "trace_id" and rank > 1 and _repeats(profile)):
         return None
     return name, unit, rank
 
@@ -269,7 +264,7 @@ def _duration_unit(profile: Profile, name: str, unit: str) -> tuple[str, str]:
     median = profile.median
     if median is None:
         return "ms", "no values: guessed ms"
-    if median > 50 and profile.whole or median >= 60:
+    if (median > 50 and profile.whole) or median >= 60:
         return "ms", f"guessed ms: the median is {median:.3g}"
     return "s", f"guessed s: the median is {median:.3g}"
 
@@ -311,6 +306,11 @@ def is_cohort(profile: Profile) -> bool:
     )
 
 
+def _repeats(profile: Profile) -> bool:
+    """A column called `id` that repeats its values is the id of something else."""
+    return profile.distinct is not None and profile.distinct < 0.5 * profile.count
+
+
 def _is_short(profile: Profile) -> bool:
     return profile.distinct is not None and profile.longest <= 2 * COHORT_LENGTH
 
@@ -326,8 +326,8 @@ def _check(column: ColumnMapping) -> None:
     kind = column.kind
     if not kind:
         raise MappingError(
-            "mapping.unknown_field", f"Column {_show(column.source)} is mapped to {_show(str(column.field))}, which is no field",
-            hint="Expected a column of the requests table, x_<cohort> or score:<name>. Fields: " + ", ".join(sorted(FIELDS)) + ".",
+            "mapping.unknown_field", f"Column {_show(column.source)} is mapped to {_show(str(column.field))}, no field",
+            hint=f"Expected x_<cohort>, score:<name> or one of {', '.join(sorted(FIELDS))}.",
         )  # fmt: skip
     units = KIND_UNITS[kind]
     if column.unit and column.unit not in units:

@@ -30,8 +30,10 @@ TRUE_WORDS = frozenset(
 )  # fmt: skip
 FALSE_WORDS = frozenset(
     ["false", "f", "no", "n", "0", "0.0", "error", "failed", "failure", "fail", "incorrect", "down", "👎",
-     "thumbs_down", "thumbsdown", "negative", "bad", "unresolved", "timeout", "cancelled", "canceled", "wrong", "i", "off"]
+     "thumbs_down", "thumbsdown", "negative", "bad", "unresolved", "timeout", "cancelled", "canceled", "wrong", "i",
+     "off"]
 )  # fmt: skip
+_NULLS = pa.array(sorted(NULL_WORDS))
 EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
 _EXCEL_DAYS = (20_000.0, 80_000.0)  # 1954 to 2119
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,28 +67,36 @@ def is_text(type_: pa.DataType) -> bool:
 
 def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Any column as text, trimmed; words that mean "nothing" become null. Whole floats lose their `.0`."""
-    array = column
-    if pa.types.is_dictionary(array.type):
-        array = flat_dictionary(array)
-        words = texts(array.dictionary)
-        return flat(pa.DictionaryArray.from_arrays(array.indices, words))
-    array = flat(array)
+    if pa.types.is_dictionary(column.type):
+        array = flat_dictionary(column)
+        return flat(pa.DictionaryArray.from_arrays(array.indices, texts(array.dictionary)))
+    array = contents(column)
+    if pa.types.is_null(array.type):
+        return array
+    trimmed = pc.utf8_trim_whitespace(array)
+    short = pc.less_equal(pc.binary_length(trimmed), 9)
+    nothing = pc.and_(short, pc.is_in(pc.utf8_lower(pc.utf8_slice_codeunits(trimmed, 0, 10)), _NULLS))
+    return pc.if_else(nothing, pa.scalar(None, pa.string()), trimmed)
+
+
+def contents(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Any column as text, as it is; only the empty text becomes null. Nested values become JSON."""
+    if pa.types.is_dictionary(column.type):
+        encoded = flat_dictionary(column)
+        return flat(pa.DictionaryArray.from_arrays(encoded.indices, contents(encoded.dictionary)))
+    array = flat(column)
     type_ = array.type
     if pa.types.is_null(type_):
         return pa.nulls(len(array), pa.string())
     if pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_):
-        decoded = [None if v is None else v.decode("utf-8", "replace") for v in array.to_pylist()]
-        array = pa.array(decoded, pa.string())
+        array = pa.array([None if v is None else v.decode("utf-8", "replace") for v in array.to_pylist()], pa.string())
     elif pa.types.is_floating(type_):
-        array = pa.array([_float_text(v) for v in array.to_pylist()], pa.string())
+        array = pa.array([_float_text(v) for v in array.cast(pa.float64()).to_pylist()], pa.string())
     elif pa.types.is_nested(type_):
         array = pa.array([_json_text(v) for v in array.to_pylist()], pa.string())
     elif not pa.types.is_string(type_):
         array = array.cast(pa.string())
-    trimmed = pc.utf8_trim_whitespace(array)
-    short = pc.less_equal(pc.binary_length(trimmed), 9)
-    nothing = pc.and_(short, pc.is_in(pc.utf8_lower(pc.utf8_slice_codeunits(trimmed, 0, 10)), pa.array(NULL_WORDS)))
-    return pc.if_else(nothing, pa.scalar(None, pa.string()), trimmed)
+    return pc.if_else(pc.equal(pc.binary_length(array), 0), pa.scalar(None, pa.string()), array)
 
 
 def flat_dictionary(column: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:

@@ -1,0 +1,324 @@
+"""One batch of source columns -> canonical columns, by a mapping. Rows that would poison a sum are dropped.
+
+Times, latencies, money and tokens that cannot be read or believed drop their row. Other cells that cannot be read (an
+outcome in unknown words, a rating outside its scale) become unknown and are counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kpi import schema
+from kpi.ingest import values
+from kpi.ingest.aliases import SCORE_PREFIX
+from kpi.ingest.context import Context, with_day
+from kpi.ingest.mapping import ColumnMapping, Mapping, Profile, kind_of
+from kpi.ingest.rows import Batch
+from kpi.ingest.values import Parsed
+
+DURATION_US = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6, "min": 60e6}
+MONEY_NUSD = {"usd": 1e9, "cents": 1e7, "milli_usd": 1e6, "micro_usd": 1e3, "nano_usd": 1.0}
+SCALES = {"0-1": (0.0, 1.0), "-1-1": (-1.0, 1.0), "1-5": (1.0, 5.0), "0-10": (0.0, 10.0), "0-100": (0.0, 100.0)}
+LONGEST_US = 30 * 86_400e6
+DEAREST_NUSD = 1e15  # a million USD
+MOST_TOKENS = 1e9
+EARLIEST_US = 946_684_800_000_000  # 2000-01-01: nothing that is measured here is older
+GRACE_US = 600_000_000  # clocks differ
+_DIMENSION_LENGTH = 200
+_PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd")
+_HINTS = {
+    "time": "Expected ISO 8601 (2026-11-01T10:00:00Z) or an epoch in s, ms, us or ns.",
+    "duration": "Expected a number; check the unit of the column in the mapping.",
+    "money": "Expected a number; check the unit of the column in the mapping.",
+    "tokens": "Expected a whole number.",
+    "count": "Expected a whole number, or a list.",
+}
+
+
+class Converter:
+    """Converts the batches of one file. hashes: some row may lack an id, so that all columns are needed."""
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        profiles: Sequence[Profile],
+        uncounted: frozenset[str],
+        context: Context,
+        file: str,
+    ) -> None:
+        self._mapping, self._context, self._file = mapping, context, file
+        self._profiles = {p.name: p for p in profiles}
+        self._uncounted = uncounted
+        self._unread: Counter[str] = Counter()
+        ids = mapping.source_of("trace_id")
+        profile = self._profiles.get(ids.source) if ids else None
+        self.hashes = profile is None or profile.count < profile.rows
+
+    def convert(self, batch: Batch) -> Iterator[tuple[str, pa.Table]]:
+        """(table name, canonical table) for one batch, without the dropped rows."""
+        work = _Work(batch, self._context, self._file)
+        found: dict[str, pa.Array] = {}
+        for column in self._mapping.columns:
+            if column.field and column.source in batch.table.column_names:
+                found[column.field] = self._field(column, work)
+        raw = dict(found)
+        self._derive(found, work)
+        ids = self._ids(found, raw, batch)
+        found["trace_id"] = ids
+        keep = pa.array(~work.bad)
+        yield "requests", _requests(found, work.rows).filter(keep)
+        for name in [n for n in found if n.startswith(SCORE_PREFIX)]:
+            yield "scores", _scores(name, found, work.rows).filter(pc.and_(keep, found[name].is_valid()))
+
+    def report(self) -> None:
+        """Say in the receipt what was repaired or left unknown."""
+        for sentence, count in sorted(self._unread.items()):
+            self._context.receipt.note(sentence.format(count=f"{count:,}"))
+
+    # --- fields ------------------------------------------------------------------------------------------------------
+
+    def _field(self, column: ColumnMapping, work: _Work) -> pa.Array:
+        cells, kind, privacy = work.column(column.source), column.kind, self._context.privacy
+        if kind == "time":
+            return self._time(column, cells, work)
+        if kind in ("duration", "money", "tokens", "count"):
+            return self._number(column, cells, kind, work)
+        if kind in ("bool", "status"):
+            return self._outcome(column, cells)
+        if kind == "score":
+            return self._score(column, cells)
+        if kind == "content":
+            return privacy.texts(values.contents(cells))
+        if kind == "user":
+            return privacy.users(values.texts(cells))
+        if kind == "id":
+            return values.texts(cells)
+        words = pc.utf8_slice_codeunits(values.texts(cells), 0, _DIMENSION_LENGTH)
+        if column.field == "worst_severity":
+            return self._severity(column, words)
+        if {v.lower() for v in self._profiles.get(column.source, Profile("")).values} <= {"true", "false"}:
+            words = pc.utf8_lower(words)
+        return privacy.texts(words)
+
+    def _time(self, column: ColumnMapping, cells: pa.ChunkedArray, work: _Work) -> pa.Array:
+        dayfirst = {"day/month": True, "month/day": False}.get(column.unit)
+        found = values.times(cells, dayfirst=dayfirst, unit=column.unit)
+        times = found.parsed.values
+        where = f"column {column.source!r}"
+        work.reject(found.parsed.bad, f"{where} holds no time", _HINTS["time"])
+        work.reject(_where(pc.greater(times, self._context.now_us + GRACE_US)), f"{where} lies in the future",
+                    "Check the unit and the clock.")  # fmt: skip
+        work.reject(_where(pc.less(times, EARLIEST_US)), f"{where} lies before the year 2000",
+                    "Often a missing time written as 0.")  # fmt: skip
+        if found.naive:
+            self._unread[f"{{count}} times in {where} name no zone and were read as UTC."] += found.naive
+        if times.null_count and column.field == "started_at":
+            missing = times.null_count - int(found.parsed.bad.sum())
+            self._unread[f"{{count}} rows have no time in {where}; they are in no window."] += missing
+        return times
+
+    def _number(self, column: ColumnMapping, cells: pa.ChunkedArray, kind: str, work: _Work) -> pa.Array:
+        parsed = values.counts(cells) if kind == "count" else values.numbers(cells, decimal=column.decimal)
+        if parsed.bad_count and kind == "count":
+            parsed = _flags(cells, parsed)
+        factor = {"duration": DURATION_US, "money": MONEY_NUSD}.get(kind, {}).get(column.unit, 1.0)
+        most = {"duration": LONGEST_US, "money": DEAREST_NUSD}.get(kind, MOST_TOKENS)
+        scaled = parsed.values if factor == 1.0 else pc.multiply(parsed.values, factor)
+        where, hint = f"column {column.source!r}", _HINTS[kind]
+        work.reject(parsed.bad, f"{where} holds no number", hint)
+        work.reject(_where(pc.less(scaled, 0)), f"{where} is negative", hint)
+        work.reject(_where(pc.greater(scaled, most)), f"{where} is too large to be true", hint)
+        rounded = pc.round(scaled)
+        if kind in ("tokens", "count"):
+            work.reject(_where(pc.not_equal(scaled, rounded)), f"{where} is no whole number", hint)
+        safe = pc.if_else(pc.less_equal(pc.abs(rounded), max(most, 1e15)), rounded, pa.scalar(None, pa.float64()))
+        return safe.cast(pa.int64())
+
+    def _outcome(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
+        parsed = values.failures(cells) if column.kind == "status" else values.booleans(cells)
+        self._count_unread(column, parsed)
+        return pc.invert(parsed.values) if column.unit == "inverted" else parsed.values
+
+    def _score(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
+        if column.unit == "words":
+            parsed = values.booleans(cells)
+            self._count_unread(column, parsed)
+            return parsed.values.cast(pa.float64())
+        parsed = values.numbers(cells, decimal=column.decimal)
+        low, high = SCALES.get(column.unit, (0.0, 1.0))
+        outside = _where(pc.or_(pc.less(parsed.values, low), pc.greater(parsed.values, high)))
+        self._count_unread(column, Parsed(parsed.values, parsed.bad | outside))
+        if column.unit not in ("", "0-1"):
+            self._context.receipt.note(f"Column {column.source!r} was scaled from {column.unit} to 0-1.")
+        scaled = pc.divide(pc.subtract(parsed.values, low), high - low)
+        return pc.if_else(pa.array(outside), pa.scalar(None, pa.float64()), scaled)
+
+    def _severity(self, column: ColumnMapping, words: pa.Array) -> pa.Array:
+        lower = pc.utf8_lower(words)
+        known = pc.is_in(lower, pa.array(schema.SEVERITIES))
+        unread = pc.and_(pc.invert(known), words.is_valid()).to_numpy(zero_copy_only=False)
+        self._count_unread(column, Parsed(words, unread))
+        return pc.if_else(known, lower, pa.scalar(None, pa.string()))
+
+    def _count_unread(self, column: ColumnMapping, parsed: Parsed) -> None:
+        if parsed.bad_count:
+            sentence = f"Column {column.source!r}: {{count}} cells could not be read as {column.field} and are unknown."
+            self._unread[sentence] += parsed.bad_count
+
+    # --- what follows from the fields --------------------------------------------------------------------------------
+
+    def _derive(self, found: dict[str, pa.Array], work: _Work) -> None:
+        self._tokens(found)
+        self._duration(found, work)
+        _errors(found)
+        _costs(found, work.rows)
+        if "priced" in found:
+            unpriced = pc.and_(pc.invert(found["priced"]).fill_null(False), pa.array(~work.bad))
+            self._context.receipt.unpriced += pc.sum(unpriced.cast(pa.int64())).as_py() or 0
+
+    def _tokens(self, found: dict[str, pa.Array]) -> None:
+        """Where a whole model reports 0 tokens everywhere, the count is unknown."""
+        counted = [f for f in ("input_tokens", "output_tokens") if f in found]
+        if not counted or not self._uncounted:
+            return
+        model = self._mapping.source_of("model")
+        names = found["model"].fill_null("") if model else pa.array([""] * len(found[counted[0]]))
+        unknown = pc.is_in(names, pa.array(sorted(self._uncounted), pa.string()))
+        rows = pc.sum(unknown.cast(pa.int64())).as_py() or 0
+        if rows:
+            for name in counted:
+                found[name] = pc.if_else(unknown, pa.scalar(None, pa.int64()), found[name])
+            models = ", ".join(sorted(self._uncounted)[:30]) or "all rows"
+            self._unread[f"{{count}} rows report 0 tokens for a whole model, read as unknown: {models}."] += rows
+
+    def _duration(self, found: dict[str, pa.Array], work: _Work) -> None:
+        ended = found.pop("ended_at", None)
+        if ended is None or "started_at" not in found:
+            return
+        took = pc.subtract(ended, found["started_at"])
+        reported = found.get("total_us", pa.nulls(work.rows, pa.int64()))
+        backwards = pc.and_(pc.less(took, 0), reported.is_null()).fill_null(False)
+        count = int(_where(backwards).sum())
+        if count:
+            self._unread["{count} rows end before they start; their latency is unknown."] += count
+        believable = pc.and_(pc.greater_equal(took, 0), pc.less_equal(took, int(LONGEST_US))).fill_null(False)
+        found["total_us"] = pc.coalesce(reported, pc.if_else(believable, took, pa.scalar(None, pa.int64())))
+
+    def _ids(self, found: dict[str, pa.Array], raw: dict[str, pa.Array], batch: Batch) -> pa.Array:
+        ids = found.get("trace_id", pa.nulls(len(batch.numbers), pa.string()))
+        return pc.coalesce(ids, self._hashes(raw, batch)) if ids.null_count else ids
+
+    def _hashes(self, raw: dict[str, pa.Array], batch: Batch) -> pa.Array:
+        """128-bit ids from all a row holds: canonical values where mapped, else its text. Names keep columns apart."""
+        parts: dict[str, pa.Array] = {}
+        for name in batch.table.column_names:
+            column = self._mapping[name]
+            if column and column.field in raw and kind_of(column.field) != "dimension":
+                cells = raw[column.field]
+                parts[column.field] = cells if pa.types.is_string(cells.type) else cells.cast(pa.string())
+            elif column and column.field in raw and not column.field.startswith(schema.EXTRA_PREFIX):
+                parts[column.field] = raw[column.field]
+            else:
+                parts[f"~{name}"] = values.texts(batch.table[name])
+        named = [
+            pc.if_else(v.is_valid(), pc.binary_join_element_wise(f"{k}=", v.fill_null(""), ""), "")
+            for k, v in sorted(parts.items())
+        ]
+        joined = pc.binary_join_element_wise(*named, "\x1f").to_pylist()
+        digest = hashlib.blake2b
+        return pa.array([digest(t.encode(), digest_size=16).hexdigest() for t in joined], pa.string())
+
+
+class _Work:
+    """One batch under way: which rows are bad, each reported once, under its first reason."""
+
+    def __init__(self, batch: Batch, context: Context, file: str) -> None:
+        self._batch, self._context, self._file = batch, context, file
+        self.rows = batch.table.num_rows
+        self.bad = np.zeros(self.rows, bool)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        return self._batch.table[name]
+
+    def reject(self, rows: np.ndarray, reason: str, hint: str) -> None:
+        new = rows & ~self.bad
+        for index in np.flatnonzero(new):
+            number = int(self._batch.numbers[index])
+            self._context.receipt.drop(number, reason, hint=hint, file=self._file)
+        self.bad |= new
+
+
+def _where(mask: pa.Array) -> np.ndarray:
+    return mask.fill_null(False).to_numpy(zero_copy_only=False)
+
+
+def _flags(cells: pa.ChunkedArray, parsed: Parsed) -> Parsed:
+    """Counts from a column that flags: true is 1, false is 0."""
+    flags = values.booleans(cells)
+    both = pc.coalesce(parsed.values, flags.values.cast(pa.int64()).cast(pa.float64()))
+    return Parsed(both, parsed.bad & flags.bad)
+
+
+def _errors(found: dict[str, pa.Array]) -> None:
+    """error: from its own column, else from the status, else true where a kind of error or a message is given."""
+    status, message = found.pop("status", None), found.pop("error_message", None)
+    given = [c.is_valid() for c in (found.get("error_type"), message) if c is not None]
+    told = pc.or_(given[0], given[-1]) if given else None
+    known = [c for c in (found.get("error"), status, told) if c is not None]
+    if known:
+        found["error"] = pc.coalesce(*known)
+
+
+def _costs(found: dict[str, pa.Array], rows: int) -> None:
+    """Sum the parts that are known; a total alone counts as inference. priced: false where tokens have no cost."""
+    halves = [c for c in (found.pop("input_cost", None), found.pop("output_cost", None)) if c is not None]
+    if halves and "inference_nusd" not in found:
+        found["inference_nusd"] = _sum(halves)
+    parts = [found[p] for p in _PARTS if p in found]
+    if parts:
+        total = _sum(parts)
+        found["total_nusd"] = pc.coalesce(found["total_nusd"], total) if "total_nusd" in found else total
+    elif "total_nusd" in found:
+        found["inference_nusd"] = found["total_nusd"]
+    tokens = [found[t] for t in ("input_tokens", "output_tokens") if t in found]
+    costs = found.get("total_nusd", pa.nulls(rows, pa.int64()))
+    used = pc.greater(_sum(tokens), 0).fill_null(False) if tokens else pa.array(np.zeros(rows, bool))
+    unknown = pc.if_else(used, pa.scalar(False), pa.scalar(None, pa.bool_()))
+    found["priced"] = pc.if_else(costs.is_valid(), pa.scalar(True), unknown)
+
+
+def _sum(columns: Sequence[pa.Array]) -> pa.Array:
+    """Sum of what is known, unknown where nothing is."""
+    total = columns[0]
+    for column in columns[1:]:
+        both = pc.add(total.fill_null(0), column.fill_null(0))
+        total = pc.if_else(pc.or_(total.is_valid(), column.is_valid()), both, pa.scalar(None, pa.int64()))
+    return total
+
+
+def _requests(found: dict[str, pa.Array], rows: int) -> pa.Table:
+    extra = [n for n in found if n.startswith(schema.EXTRA_PREFIX)]
+    target = schema.REQUESTS.arrow_schema(extra)
+    arrays = [found[f.name].cast(f.type) if f.name in found else pa.nulls(rows, f.type) for f in target]
+    return with_day(pa.table(arrays, schema=target))
+
+
+def _scores(name: str, found: dict[str, pa.Array], rows: int) -> pa.Table:
+    """Rows of the scores table for one `score:<name>` field."""
+    target, label = schema.SCORE_ROWS.arrow_schema(), name.removeprefix(SCORE_PREFIX)
+    columns = {
+        "score_id": pc.binary_join_element_wise(found["trace_id"], label, ":"),
+        "trace_id": found["trace_id"],
+        "name": pa.array([label] * rows, pa.string()),
+        "value": found[name],
+    }
+    if "started_at" in found:
+        columns["at"] = found["started_at"].cast(target.field("at").type)
+    arrays = [columns.get(f.name, pa.nulls(rows, f.type)) for f in target]
+    return pa.table(arrays, schema=target)

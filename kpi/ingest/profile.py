@@ -1,0 +1,219 @@
+"""One pass over all rows of all tables of a load: what each column holds. No guess rests on the first rows alone.
+
+Counts, extremes, medians and sets of distinct values are the same in any order of rows, and for any split of a load
+into files. Loads made one after the other see their own rows only; close to a threshold they may decide differently.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kpi.ingest import values
+from kpi.ingest.aliases import known
+from kpi.ingest.mapping import COHORT_MOST, Mapping, Profile, kind_of
+
+SAMPLES = 20
+_SAMPLE_LENGTH = 120
+_BINS = 8  # per doubling: medians are good to 5 %, enough to tell ms from s
+_NUMERIC = frozenset(["duration", "tokens", "money", "count", "score"])
+_AMBIGUOUS = r"^\d{1,2}[/-]\d{1,2}[/-]\d{4}"
+
+
+class ColumnProfiler:
+    """Collects one column. kind: what its name promises, or ""."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name, self.kind = name, kind
+        self._type = "text"
+        self._rows = self._count = self._longest = self._bad = self._judged = 0
+        self._distinct: set[str] | None = set()
+        self._samples: dict[str, None] = {}
+        self._low: float | None = None
+        self._high: float | None = None
+        self._whole, self._comma = True, False
+        self._bins: Counter[int] = Counter()
+        self._dayfirst: set[bool] = set()
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        self._rows += len(column)
+        self._type = _type_name(column.type)
+        if self.kind == "content":
+            self._sample(column.slice(0, SAMPLES))
+            self._count += len(column) - column.null_count
+            return
+        present = self._add_distinct(column)
+        self._count += present
+        if self.kind in _NUMERIC or self._type in ("number", "float"):
+            self._add_numbers(column, present)
+        elif self.kind:
+            self._add_readable(column, present)
+
+    def _add_distinct(self, column: pa.ChunkedArray) -> int:
+        """Count cells that hold something, and keep the distinct values while there are few."""
+        if self._distinct is None and self._type in ("number", "float"):
+            return len(column) - column.null_count
+        words = values.texts(column)
+        if self._distinct is not None:
+            unique = pc.drop_null(pc.unique(words))
+            self._longest = max(self._longest, pc.max(pc.utf8_length(unique)).as_py() or 0)
+            if len(self._samples) < SAMPLES:
+                self._sample(unique.slice(0, SAMPLES))
+            if len(unique) > COHORT_MOST:
+                self._distinct = None
+            else:
+                self._distinct.update(unique.to_pylist())
+                if len(self._distinct) > COHORT_MOST:
+                    self._distinct = None
+        return len(words) - words.null_count
+
+    def _sample(self, column: pa.Array | pa.ChunkedArray) -> None:
+        for text in values.contents(column).to_pylist():
+            if text is not None and len(self._samples) < SAMPLES:
+                self._samples.setdefault(text[:_SAMPLE_LENGTH])
+
+    def _add_numbers(self, column: pa.ChunkedArray, present: int) -> None:
+        parsed = values.counts(column) if self.kind == "count" else values.numbers(column)
+        bad = parsed.bad_count
+        if bad and self.kind in ("count", "score"):
+            bad = min(bad, values.booleans(column).bad_count)
+        self._bad, self._judged = self._bad + bad, self._judged + present
+        if values.is_text(values.flat(column.slice(0, 1)).type):
+            words = values.texts(column)
+            self._comma |= bool(pc.any(pc.match_substring_regex(words, values.COMMA_DECIMAL), min_count=0).as_py())
+        found = pc.drop_null(parsed.values).to_numpy(zero_copy_only=False)
+        if not len(found):
+            return
+        self._low = float(min(found.min(), np.inf if self._low is None else self._low))
+        self._high = float(max(found.max(), -np.inf if self._high is None else self._high))
+        self._whole = self._whole and bool((found == np.rint(found)).all())
+        if self.kind == "duration":
+            positive = np.maximum(np.abs(found), 1e-12)
+            bins, counts = np.unique(np.rint(np.log2(positive) * _BINS).astype(int), return_counts=True)
+            self._bins.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
+
+    def _add_readable(self, column: pa.ChunkedArray, present: int) -> None:
+        bad = 0
+        if self.kind == "bool":
+            bad = values.booleans(column).bad_count
+        elif self.kind == "status":
+            bad = values.failures(column).bad_count
+        elif self.kind == "time":
+            bad = values.times(column, dayfirst=True).parsed.bad_count
+            if values.is_text(values.flat(column.slice(0, 1)).type):
+                self._see_days(values.texts(column))
+        self._bad, self._judged = self._bad + bad, self._judged + present
+
+    def _see_days(self, words: pa.Array) -> None:
+        """Does a date like 25/12/2026 say which of day and month comes first?"""
+        dates = pc.drop_null(words.filter(pc.match_substring_regex(words, _AMBIGUOUS).fill_null(False)))
+        for text in pc.unique(pc.utf8_slice_codeunits(dates, 0, 5)).to_pylist():
+            first, second = (int(p) for p in text.replace("-", "/").split("/")[:2])
+            if first > 12 or second > 12:
+                self._dayfirst.add(first > 12)
+
+    def result(self) -> Profile:
+        few = None if self._distinct is None else tuple(sorted(self._distinct))
+        type_ = self._type
+        if type_ == "text" and few and all(_is_number(v) for v in few):
+            type_ = "number" if all(float(values.number(v)).is_integer() for v in few) else "float"
+        return Profile(
+            name=self.name,
+            type=type_,
+            count=self._count,
+            rows=self._rows,
+            distinct=None if few is None else len(few),
+            values=few or (),
+            longest=self._longest,
+            samples=tuple(self._samples),
+            readable=1 - self._bad / self._judged if self._judged else 1.0,
+            low=self._low,
+            high=self._high,
+            median=self._median(),
+            whole=self._whole,
+            decimal="," if self._comma else ".",
+            dayfirst=next(iter(self._dayfirst)) if len(self._dayfirst) == 1 else None,
+        )
+
+    def _median(self) -> float | None:
+        half, seen = sum(self._bins.values()) / 2, 0
+        for bin_, count in sorted(self._bins.items()):
+            seen += count
+            if seen >= half:
+                return float(2.0 ** (bin_ / _BINS))
+        return None
+
+
+class Profiler:
+    """Collects all columns, and which models report no tokens at all."""
+
+    def __init__(self, given: Mapping | None) -> None:
+        self._given = given or Mapping()
+        self._columns: dict[str, ColumnProfiler] = {}
+        self._zero: set[str] = set()
+        self._counted: set[str] = set()
+        self.rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
+        for name in table.column_names:
+            profiler = self._columns.get(name)
+            if profiler is None:
+                profiler = self._columns[name] = ColumnProfiler(name, self._kind(name))
+            profiler.add(table[name])
+        self._add_tokens(table)
+
+    def _field(self, name: str) -> str:
+        given = self._given[name]
+        if given is not None:
+            return given.field or ""
+        found = known(name)
+        return found[0] if found else ""
+
+    def _kind(self, name: str) -> str:
+        return kind_of(self._field(name)) if self._field(name) else ""
+
+    def _add_tokens(self, table: pa.Table) -> None:
+        fields: dict[str, Any] = {self._field(n): table[n] for n in reversed(table.column_names)}
+        counted = [values.numbers(fields[f]).values for f in ("input_tokens", "output_tokens") if f in fields]
+        if not counted:
+            return
+        total = counted[0] if len(counted) == 1 else pc.add(counted[0].fill_null(0), counted[1].fill_null(0))
+        models = values.texts(fields["model"]) if "model" in fields else pa.nulls(len(total), pa.string())
+        models = models.fill_null("")
+        self._counted.update(pc.unique(models.filter(pc.greater(total, 0).fill_null(False))).to_pylist())
+        self._zero.update(pc.unique(models.filter(pc.equal(total, 0).fill_null(False))).to_pylist())
+
+    @property
+    def uncounted_models(self) -> frozenset[str]:
+        """Models whose requests all report 0 tokens: unknown, not 0. "" stands for rows without a model."""
+        return frozenset(self._zero - self._counted)
+
+    def profiles(self) -> list[Profile]:
+        return [c.result() for c in self._columns.values()]
+
+
+def _type_name(type_: pa.DataType) -> str:
+    if pa.types.is_dictionary(type_):
+        type_ = type_.value_type
+    if pa.types.is_boolean(type_):
+        return "bool"
+    if pa.types.is_integer(type_):
+        return "number"
+    if pa.types.is_floating(type_) or pa.types.is_decimal(type_) or pa.types.is_duration(type_):
+        return "float"
+    if pa.types.is_timestamp(type_) or pa.types.is_date(type_):
+        return "time"
+    return "text"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        values.number(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,395 @@
+"""Rows of CSV, TSV, JSONL, JSON and Parquet as Arrow batches with their row numbers, before any mapping.
+
+Bad rows are reported and left out, good rows still load. Nothing here decides what a column means.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kpi.errors import IngestError
+from kpi.ingest.archive import MIB, Limits, Opened, lines, utf8_stream
+from kpi.ingest.detect import delimiter_of
+
+BATCH_ROWS = 100_000
+TEXT_BATCH_ROWS = 50_000
+TEXT_BATCH_BYTES = 32 * MIB
+_ENVELOPES = ("data", "rows", "records", "requests", "items", "results")
+_RECOVERED_LINES = 100_000
+
+Drop = Callable[[int, str, str], None]  # row, reason, hint
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """table: source columns under their own names. numbers: of each row, 1-based, as a person counts data rows."""
+
+    table: pa.Table
+    numbers: np.ndarray
+    consumed: int = 0
+
+
+def batches(
+    source: Opened, *, limits: Limits, drop: Drop, note: Note, columns: Collection[str] | None = None
+) -> Iterator[Batch]:
+    """All rows of a table. columns: read only these (a hint: formats that cannot skip columns yield all).
+
+    Raises IngestError when the file as a whole cannot be read, has too many columns or rows.
+    """
+    if source.head.startswith(b"PAR1"):
+        found = _parquet(source, limits, columns)
+    elif source.head.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1] in (b"{", b"["):
+        found = _json(source, limits, drop, note)
+    else:
+        found = _delimited(source, limits, drop, note)
+    for batch in found:
+        if batch.table.num_columns > limits.columns:
+            raise IngestError(
+                "ingest.too_many_columns", f"{source.name} has more than {limits.columns} columns",
+                hint="Put rarely used keys into one metadata column.",
+            )  # fmt: skip
+        if len(batch.numbers) and batch.numbers[-1] > limits.rows:
+            raise IngestError(
+                "ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows", hint="Load it in parts."
+            )
+        yield batch
+
+
+# --- delimited text --------------------------------------------------------------------------------------------------
+
+
+class _Feed:
+    """Lines for the csv module; remembers the record in progress, so that a broken quote loses one line only."""
+
+    def __init__(self, source: Iterator[str], limit: int) -> None:
+        self._source = source
+        self._backlog: list[str] = []
+        self.record: list[str] = []
+        self._size, self._limit, self._recovered = 0, limit, 0
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        line = self._backlog.pop() if self._backlog else next(self._source)
+        self._size += len(line)
+        self.record.append(line)
+        if self._size > self._limit:
+            raise csv.Error("record too long")
+        return line
+
+    def start(self) -> None:
+        self.record, self._size = [], 0
+
+    def recover(self) -> None:
+        """Hand out again every line after the first of the broken record. Bounded, else broken files take n²."""
+        self._recovered += len(self.record)
+        if self._recovered > _RECOVERED_LINES:
+            raise IngestError("ingest.bad_csv", "The quotes of this table are broken in too many rows",
+                              hint="Export it again with every text in double quotes.")  # fmt: skip
+        self._backlog += reversed(self.record[1:])
+
+
+def _decoded(source: Opened, limits: Limits, note: Note) -> Iterator[str]:
+    with source.stream() as raw:
+        stream = utf8_stream(raw, source.head)
+        while line := stream.readline(limits.line_bytes):
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError:
+                note(f"{source.name} is not UTF-8 throughout: such lines were read as Latin-1.")
+                text = line.decode("latin-1")
+            yield text[:-2] + "\n" if text.endswith("\r\n") else text
+
+
+def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[Batch]:
+    csv.field_size_limit(limits.string_chars)
+    feed = _Feed(_decoded(source, limits, note), limits.line_bytes)
+    names, delimiter = _header(feed, source, note)
+    kept = [i for i, n in enumerate(names) if n not in names[:i]]
+    if len(kept) < len(names):
+        note(f"{source.name} has columns of the same name: the first of each counts.")
+    number, consumed, size = 0, 0, 0
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+
+    def batch() -> Batch:
+        cells = list(zip(*rows, strict=True))
+        arrays = {names[i]: pa.array(cells[i], pa.string()) for i in kept}
+        return Batch(pa.table(arrays), np.array(numbers), consumed)
+
+    for record, problem in _records(feed, delimiter):
+        width = sum(map(len, feed.record))
+        consumed, size = consumed + width, size + width
+        if not record and not problem:
+            continue
+        number += 1
+        while len(record) > len(names) and not record[-1]:
+            record.pop()
+        if not problem and len(record) != len(names):
+            problem = f"the row has {len(record)} cells, the header has {len(names)}"
+        if problem:
+            drop(number, problem, "Export it again with every text in double quotes.")
+            continue
+        rows.append([c.encode("utf-8", "replace").decode() if not c.isascii() else c for c in record])
+        numbers.append(number)
+        if len(rows) >= TEXT_BATCH_ROWS or size >= TEXT_BATCH_BYTES:
+            yield batch()
+            rows, numbers, size = [], [], 0
+    if rows:
+        yield batch()
+    if not number:
+        raise IngestError("ingest.no_rows", f"{source.name} has a header but no rows", hint="Export it again.")
+
+
+def _header(feed: _Feed, source: Opened, note: Note) -> tuple[list[str], str]:
+    for line in feed:
+        if line.strip():
+            break
+    else:
+        raise IngestError("ingest.empty", f"{source.name} is empty")
+    delimiter = delimiter_of(line.rstrip("\n"))
+    if delimiter is None:
+        raise IngestError("ingest.unknown_format", f"{source.name} is in no format that is known here")
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter))
+    except csv.Error as error:
+        raise IngestError("ingest.bad_csv", f"The header of {source.name} could not be read") from error
+    feed.start()
+    return [c.strip() or f"column_{i}" for i, c in enumerate(cells, 1)], delimiter
+
+
+def _records(feed: _Feed, delimiter: str) -> Iterator[tuple[list[str], str]]:
+    """(cells, "") or ([], problem) for each record."""
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    while True:
+        feed.start()
+        try:
+            yield next(reader), ""
+        except StopIteration:
+            return
+        except csv.Error as error:
+            too_long = "too long" in str(error) or "field larger" in str(error)
+            yield [], "the row is too long" if too_long else "a quote in this row is never closed, or closed too early"
+            feed.recover()
+            reader = csv.reader(feed, delimiter=delimiter, strict=True)
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _json(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[Batch]:
+    rows: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    size = consumed = seen = 0
+    for number, width, row, problem in _objects(source, limits, note):
+        seen = number
+        consumed += width
+        size += width
+        if row is None:
+            drop(number, problem, "Each line must be one JSON object.")
+            continue
+        rows.append(_flatten(row))
+        numbers.append(number)
+        if len(rows) >= TEXT_BATCH_ROWS or size >= TEXT_BATCH_BYTES:
+            yield Batch(_columns(rows, limits), np.array(numbers), consumed)
+            rows, numbers, size = [], [], 0
+    if rows:
+        yield Batch(_columns(rows, limits), np.array(numbers), consumed)
+    elif not seen:
+        raise IngestError("ingest.no_rows", f"{source.name} holds no rows")
+
+
+def _objects(source: Opened, limits: Limits, note: Note) -> Iterator[tuple[int, int, dict[str, Any] | None, str]]:
+    """(row, bytes, object or None, problem): one a line, or the elements of one document."""
+    document = _document(source, limits, note)
+    if document is not None:
+        for number, item in enumerate(document, 1):
+            is_row = isinstance(item, dict)
+            yield number, 0, item if is_row else None, "" if is_row else "the element is no JSON object"
+        return
+    for number, (_, line) in enumerate(lines(source, limits=limits), 1):
+        if line is None:
+            yield number, limits.line_bytes, None, f"the line is longer than {limits.line_bytes // MIB} MiB"
+            continue
+        try:
+            row = _loads(line, source, note)
+        except ValueError:
+            yield number, len(line), None, "the line is not valid JSON"
+            continue
+        is_row = isinstance(row, dict)
+        yield number, len(line), row if is_row else None, "" if is_row else "the line is no JSON object"
+
+
+def _document(source: Opened, limits: Limits, note: Note) -> list[Any] | None:
+    """The elements of a JSON document that is one array or an envelope around one; None for JSON lines."""
+    found = lines(source, limits=limits)
+    first = next(found, (0, b""))[1]
+    rest = next(found, None)
+    found.close()  # type: ignore[attr-defined]
+    is_array = (first or b"[")[:1] == b"["
+    if not is_array:
+        try:
+            row = orjson.loads(first or b"")
+        except ValueError:
+            if rest is None:
+                return None
+        else:
+            return _unwrap(row) if rest is None else None
+    whole = _read_whole(source, limits)
+    try:
+        document = _loads(whole, source, note)
+    except ValueError as error:
+        if not is_array:
+            return None
+        raise IngestError(
+            "ingest.bad_json", f"{source.name} is not valid JSON",
+            hint="It may be cut off. JSONL (one object a line) survives that better.",
+        ) from error  # fmt: skip
+    return document if isinstance(document, list) else _unwrap(document) or [document]
+
+
+def _unwrap(document: Any) -> list[Any] | None:
+    if isinstance(document, dict):
+        for name in _ENVELOPES:
+            inner = document.get(name)
+            if isinstance(inner, list) and inner and isinstance(inner[0], dict):
+                return inner
+    return None
+
+
+def _read_whole(source: Opened, limits: Limits) -> bytes:
+    with source.stream() as raw:
+        stream = utf8_stream(raw, source.head)
+        blocks, size = [], 0
+        while block := stream.read(MIB):
+            blocks.append(block)
+            size += len(block)
+            if size > limits.json_bytes:
+                raise IngestError(
+                    "ingest.too_large", f"{source.name} is one JSON document of over {limits.json_bytes // MIB} MiB",
+                    hint="Export it as JSONL, one object a line.",
+                )  # fmt: skip
+    return b"".join(blocks)
+
+
+_SURROGATE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)", re.DOTALL)
+
+
+def _loads(text: bytes, source: Opened, note: Note) -> Any:
+    """JSON as RFC 8259 has it; bytes that are not UTF-8 and lone surrogates become U+FFFD, with a note."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        repaired = text.decode("utf-8", "replace").encode()
+        repaired = _SURROGATE.sub(lambda m: b"\\ufffd" if m[1] else m[0], repaired)
+        if repaired == text:
+            raise
+        value = orjson.loads(repaired)
+        note(f"{source.name} holds characters that are not valid Unicode; they are shown as \ufffd.")
+        return value
+
+
+def _flatten(row: dict[str, Any]) -> dict[str, Any]:
+    """One level: {"metadata": {"plan": "pro"}} -> {"metadata.plan": "pro"}."""
+    if not any(type(v) is dict for v in row.values()):
+        return row
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            for inner, item in value.items():
+                flat.setdefault(f"{key}.{inner}", item)
+        else:
+            flat[key] = value
+    return flat
+
+
+def _columns(rows: list[dict[str, Any]], limits: Limits) -> pa.Table:
+    names = list(dict.fromkeys(k for row in rows for k in row))
+    if len(names) > limits.columns:
+        names = names[: limits.columns + 1]
+    if not names:
+        return pa.table({"": pa.nulls(len(rows))}).select([])
+    return pa.table({n: _column([row.get(n) for row in rows]) for n in names})
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """A typed column where all values agree, else text: numbers keep every digit that way."""
+    kinds = {type(v) for v in values} - {type(None)}
+    try:
+        if kinds <= {str}:
+            return pa.array(values, pa.string())
+        if kinds == {bool}:
+            return pa.array(values, pa.bool_())
+        if kinds == {int}:
+            return pa.array(values, pa.int64())
+        if kinds == {float}:
+            return pa.array(values, pa.float64())
+    except (OverflowError, pa.ArrowInvalid):
+        pass
+    return pa.array([_as_text(v) for v in values], pa.string())
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return (
+        repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else orjson.dumps(value).decode()
+    )
+
+
+# --- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def _parquet(source: Opened, limits: Limits, columns: Collection[str] | None) -> Iterator[Batch]:
+    try:
+        yield from _parquet_batches(source, limits, columns)
+    except pa.ArrowMemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
+        raise IngestError(
+            "ingest.bad_parquet", f"{source.name} is a damaged Parquet file", hint="Export it again."
+        ) from error
+
+
+def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | None) -> Iterator[Batch]:
+    schema = pq.read_schema(source.path)
+    dictionaries = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    with pq.ParquetFile(source.path, read_dictionary=dictionaries, pre_buffer=False) as file:
+        total = file.metadata.num_rows
+        if total > limits.rows:
+            raise IngestError("ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows",
+                              hint="Load it in parts.")  # fmt: skip
+        names = [n for n in dict.fromkeys(schema.names) if not n.startswith("__index_level_")]
+        chosen = [n for n in names if columns is None or n in columns] or names[:1]
+        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        rows = max(64, min(BATCH_ROWS, TEXT_BATCH_BYTES * 2 // max(1, size // max(1, total))))
+        start, decoded = 0, 0
+        for batch in file.iter_batches(batch_size=rows, columns=chosen, use_threads=False):
+            weight = sum(_weight(c) for c in batch.columns)
+            decoded += weight
+            if weight > limits.batch_bytes or decoded > limits.expanded_bytes:
+                raise IngestError("ingest.bomb", f"{source.name} expands to far more than its size",
+                                  hint="Shorten very long texts, or split the file.")  # fmt: skip
+            numbers = np.arange(start + 1, start + batch.num_rows + 1)
+            start += batch.num_rows
+            yield Batch(pa.Table.from_batches([batch]), numbers, int((source.size or 0) * start / max(total, 1)))
+
+
+def _weight(array: pa.Array) -> int:
+    """Bytes of a column once its dictionary is spelled out."""
+    if not pa.types.is_dictionary(array.type):
+        return array.nbytes
+    lengths = pc.binary_length(array.dictionary)
+    return int(pc.sum(lengths.take(array.indices).cast(pa.int64())).as_py() or 0)

@@ -1,0 +1,146 @@
+"""Any table with one row a request (CSV, TSV, `;`, JSONL, JSON, Parquet) -> canonical requests, through a mapping.
+
+Two passes: `plan` looks at every row of every table of the load and settles the mapping; `read` applies it. So the
+result does not depend on the order of rows, nor on how one load is split into files. Files loaded by separate commands
+are planned separately: near a threshold (50 distinct values of a cohort, 0 tokens of a whole model) they may differ.
+
+Rows without an id get one from their content, so loading them again, shuffled or split gives the same ids; rows that
+are equal in every column then count once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from kpi.errors import IngestError, MappingError
+from kpi.ingest.archive import Opened
+from kpi.ingest.context import Context
+from kpi.ingest.convert import Converter
+from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, Profile, guess, kind_of
+from kpi.ingest.profile import Profiler
+from kpi.ingest.receipt import ColumnUse
+from kpi.ingest.rows import batches
+
+NAME = "table"
+_TELLING = ("id", "user", "content", "dimension", "")  # kinds of which alone a table of requests cannot consist
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the first pass settled. uncounted: models whose 0 tokens mean unknown ("" = rows without a model)."""
+
+    mapping: Mapping
+    profiles: tuple[Profile, ...]
+    rows: int
+    uncounted: frozenset[str]
+
+
+def plan(sources: Iterable[Opened], context: Context) -> Plan:
+    """Look at all rows of all tables and settle the mapping; `context.mapping` overrules guesses.
+
+    Raises IngestError when no column can be recognised, MappingError when the given mapping contradicts the data.
+    """
+    profiler = Profiler(context.mapping)
+    for source in sources:
+        found = batches(source, limits=context.limits, drop=lambda *_: None, note=lambda _: None)
+        for batch in found:
+            profiler.add(batch.table)
+            context.tick(batch.consumed)
+    profiles = profiler.profiles()
+    if context.mapping is not None:
+        context.mapping.check_columns(p.name for p in profiles)
+        _check_values(context.mapping, profiles)
+    mapping = guess(profiles, context.mapping)
+    return Plan(mapping, tuple(profiles), profiler.rows, profiler.uncounted_models)
+
+
+def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
+    """Yield `requests` (and `scores` where the mapping names some). Bad rows go to the receipt with their number.
+
+    Raises IngestError `ingest.no_columns` when nothing about requests can be recognised.
+    """
+    settled = context.plan or plan([source], context)
+    if not any(c.kind and c.kind not in _TELLING for c in settled.mapping.columns):
+        raise _no_columns(source, settled)
+    _record(settled, context)
+    receipt = context.receipt
+    converter = Converter(settled.mapping, settled.profiles, settled.uncounted, context, source.name)
+
+    def drop(row: int, reason: str, hint: str) -> None:
+        receipt.rows_read += 1
+        receipt.drop(row, reason, hint=hint, file=source.name)
+
+    needed = None if converter.hashes else {c.source for c in settled.mapping.columns if c.field}
+    for batch in batches(source, limits=context.limits, drop=drop, note=receipt.note, columns=needed):
+        receipt.rows_read += batch.table.num_rows
+        for name, table in converter.convert(batch):
+            if table.num_rows:
+                yield name, table
+        context.tick(batch.consumed)
+    converter.report()
+
+
+def describe(sources: Sequence[Opened], context: Context, *, samples: int = 20) -> Preview:
+    """The mapping as it would be used, with redacted samples of every column."""
+    settled = plan(sources, context)
+    by_name = {p.name: p for p in settled.profiles}
+    columns = []
+    for column in settled.mapping.columns:
+        profile = by_name.get(column.source, Profile(column.source))
+        shown = [context.privacy.text(s) or "" for s in profile.samples[:samples]]
+        if column.kind == "user":
+            shown = ["(replaced by a pseudonym)"]
+        columns.append(
+            PreviewColumn(
+                source=column.source,
+                type=profile.type,
+                samples=tuple(shown),
+                count=profile.count,
+                distinct=profile.distinct,
+                field=column.field,
+                unit=column.unit,
+                decimal=column.decimal,
+                how=column.how,
+                why=column.why,
+            )
+        )
+    return Preview(format=NAME, rows=settled.rows, columns=tuple(columns), notes=tuple(context.receipt.notes))
+
+
+def _record(settled: Plan, context: Context) -> None:
+    receipt = context.receipt
+    for c in settled.mapping.columns:
+        how = c.how if c.field else "unmapped"
+        receipt.use(ColumnUse(source=c.source, field=c.field, how=how, unit=c.unit, note=c.why))
+        if c.how == "guessed":
+            receipt.note(f"Column {c.source!r} was read as {c.field} in {c.unit or 'its own unit'}: {c.why}.")
+    if settled.mapping.source_of("started_at") is None:
+        receipt.note("No column holds the time of a request: nothing can be shown over time or by window.")
+    if settled.mapping.source_of("trace_id") is None:
+        receipt.note("No column holds an id: ids were made from the content, so rows equal in every column count once.")
+
+
+def _check_values(mapping: Mapping, profiles: Sequence[Profile]) -> None:
+    """A mapping set by hand must fit what the column holds."""
+    for profile in profiles:
+        column = mapping[profile.name]
+        if column is None or column.field is None or not profile.count or profile.readable > 0:
+            continue
+        kind = kind_of(column.field)
+        raise MappingError(
+            "mapping.contradiction",
+            f"Column {profile.name!r} is mapped to {column.field}, but none of its values is a {kind}",
+            hint="Map it to another field, or leave it out.",
+        )
+
+
+def _no_columns(source: Opened, settled: Plan) -> IngestError:
+    names = ", ".join(repr(p.name[:40]) for p in settled.profiles[:8])
+    return IngestError(
+        "ingest.no_columns",
+        f"No column of {source.name} could be recognised as a time, a latency, tokens, a cost or an outcome",
+        hint=f"Give a mapping for its columns: {names or 'it has none'}.",
+    )
