@@ -1,1 +1,41 @@
-"""The AI index as a Python package."""
+"""The AI index as a Python package: load traces, slice them, read numbers with intervals, states and reasons.
+
+    import kpi
+    source = kpi.open("sample")
+    kpi.summarise(source, ["task_success", "latency_p95"], kpi.Slice(last="28d"), by=["language"])
+    kpi.scorecard(source).frame()
+
+Every number on a page of the app comes from a call named here.
+"""
+
+from kpi import errors
+from kpi.explain.compare import Difference, difference
+from kpi.explain.disparity import Gap, gap, hide_small
+from kpi.explain.drift import Drift, drift, drift_columns
+from kpi.govern.register import Entry, Register, load_register
+from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
+from kpi.ingest.guard import preview
+# from kpi.ingest.load import load
+from kpi.ingest.mapping import Mapping, Preview
+from kpi.ingest.receipt import Receipt
+from kpi.measure import wording
+from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
+from kpi.measure.profile import Profile, profile
+from kpi.measure.rolling import rolling
+from kpi.measure.slice import Slice
+from kpi.measure.statistics import Grouping
+from kpi.measure.summary import compare_windows, resolve, summarise, tally
+from kpi.measure.traces import Trace, events, find_traces, trace
+from kpi.store.engines import Source, SqlSource, from_frame
+from kpi.store.lake import DatasetInfo, VersionInfo, datasets, restore, versions
+from kpi.store.opening import open_dataset
+from kpi.store.opening import open_dataset as open
+
+__all__ = [
+    "METRICS", "Card", "DatasetInfo", "Difference", "Drift", "Entry", "Gap", "Grouping", "Mapping", "Metric", "Preview",
+    "Profile", "Receipt", "Register", "Scorecard", "Slice", "Source", "SqlSource", "Trace", "VersionInfo",
+    "compare_windows", "datasets", "difference", "drift", "drift_columns", "errors", "events", "find_traces",
+    "from_frame", "gap", "hide_small", "judge_frame", "load_register", "metric", "open", "open_dataset",
+    "preview", "profile", "resolve", "restore", "rolling", "scorecard", "slo_attainment", "summarise", "tally", "trace",
+    "versions", "wording",
+]  # fmt: skip

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from kpi.errors import MetricError
 
-Kind = Literal["count", "distinct", "rate", "ratio", "incidence", "quantile", "max"]
+Kind = Literal["count", "distinct", "rate", "ratio", "incidence", "total", "quantile", "max"]
 Direction = Literal["up", "down", "none"]
 
 
@@ -192,6 +192,14 @@ def slo_attainment(milliseconds: int) -> Metric:
     )  # fmt: skip
 
 
+def _total(name: str, label: str, column: str) -> Metric:
+    return Metric(
+        name=name, label=label, kind="total", unit="usd", direction="none", definition=f"{label} of the slice",
+        formula=f"sum of {column}", null_rule="requests without a price are left out", interval="none: it is a sum",
+        needs=(column,), group="cost", scale=_USD, min_n=1, y=lambda r: r[column], x=_one(column),
+    )  # fmt: skip
+
+
 LATENCY_SLO_MS = 8_000
 _USD, _MS = 1e-9, 1e-3
 _STAGES = {"queue": "Queue", "retrieval": "Retrieval", "rerank": "Rerank", "tool": "Tools", "model": "Model",
@@ -256,6 +264,8 @@ def _cost() -> list[Metric]:
         *_quantiles("cost", "Cost per query", "total_nusd", "usd", _USD, (50, 95), "Fully loaded cost", "cost"),
         _worst("cost_worst", "Worst cost", "total_nusd", "usd", _USD, "Dearest single request", "cost"),
         per_answered, per_resolved, *parts, *shares,
+        _total("total_cost", "Total cost", "total_nusd"),
+        *(_total(f"{part}_total", f"{label} total cost", f"{part}_nusd") for part, label in _PARTS.items()),
         _rate("priced_share", "Priced share", "priced", "up", "Requests whose cost is known, of those that used tokens", "cost"),
     ]  # fmt: skip
 

@@ -57,7 +57,7 @@ def profile(source: Source) -> Profile:
 
 def _profile(source: Source) -> Profile:
     table = source.table("requests")
-    columns = [c for c in table.c.keys() if c not in ("input_text", "output_text", "attributes")]
+    columns = [c for c in (column.name for column in table.c) if c not in ("input_text", "output_text", "attributes")]
     counts = [sa.func.count(table.c[c]).label(f"n{i}") for i, c in enumerate(columns)]
     started = table.c.get("started_at")
     bounds = [] if started is None else [sa.func.min(started).label("first"), sa.func.max(started).label("last")]

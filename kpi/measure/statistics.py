@@ -22,7 +22,7 @@ from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.schema import REQUESTS, dimension_column, dimension_name
 from kpi.store.engines import SQL_TYPES, Source, Statement
 
-RATIO_KINDS = ("rate", "ratio", "incidence")
+RATIO_KINDS = ("rate", "ratio", "incidence", "total")
 _DOUBLE, _INT, _TEXT = sa.Double(), sa.BigInteger(), sa.Text()
 _SUMS, _SKETCH, _DISTINCT = 0, 1, 2
 _FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xxx")
@@ -68,7 +68,7 @@ def dimension(source: Source, name: str) -> sa.ColumnElement:
     column = dimension_column(name)
     barred = column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
     if column not in table.c or barred:
-        have = sorted(dimension_name(c) for c in table.c.keys() if _groupable(c, table))
+        have = sorted(dimension_name(c) for c in (column.name for column in table.c) if _groupable(c, table))
         raise MetricError(
             "dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
             hint=f"It has {', '.join(have[:20])}.",

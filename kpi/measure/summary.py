@@ -138,6 +138,10 @@ def _estimates(cells: Cells, m: Metric) -> estimate.Estimates:
     nothing = np.full(len(rows), np.nan)
     if m.kind in _ESTIMATORS:
         return _ESTIMATORS[m.kind](cells.ratio(m))
+    if m.kind == "total":
+        s = cells.ratio(m)
+        value = np.where(s.n > 0, s.y, np.nan)
+        return estimate.Estimates(value=value, low=nothing, high=nothing, n=s.n, clusters=s.clusters)
     if m.kind == "count":
         return estimate.Estimates(value=rows, low=nothing, high=nothing, n=rows, clusters=nothing)
     assert m.column is not None

@@ -1,0 +1,104 @@
+"""The register: which KPIs are governed, their limits, owner and next step per state. Data in TOML, checked on reading."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from kpi.errors import RegisterError
+from kpi.measure.metrics import METRICS, Direction
+
+COMPUTED = {
+    "drift_score": ("Drift score", "distance", "Largest Jensen-Shannon distance of an input column from the baseline, noise taken off"),
+    "fairness_gap": ("Fairness gap", "share", "Largest gap of task success between groups of a cohort, chance gap taken off"),
+}  # fmt: skip
+ACTIONS = ("on_target", "watch", "off_target", "no_data")
+_DEFAULT_ACTIONS = {"on_target": "Monitor.", "watch": "Investigate.", "off_target": "Freeze and roll back.", "no_data": "Supply the data."}  # fmt: skip
+_REQUIRED = ("metric", "target", "watch", "off", "owner")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One governed KPI. Limits are in the unit of the metric; watch and off lie on the bad side of target."""
+
+    metric: str
+    label: str
+    unit: str
+    direction: Direction
+    definition: str
+    target: float
+    watch: float
+    off: float
+    owner: str
+    min_n: int = 30
+    max_age_days: float = 3.0
+    window: str = "28d"
+    cadence: str = "weekly"
+    weight: float = 1.0
+    actions: dict[str, str] = field(default_factory=dict)
+
+    def action(self, state: str) -> str:
+        """Next step in a state."""
+        return self.actions.get(state) or _DEFAULT_ACTIONS[state]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """The governed KPIs in the order of the file."""
+
+    entries: tuple[Entry, ...]
+
+    def __getitem__(self, metric: str) -> Entry:
+        return next(e for e in self.entries if e.metric == metric)
+
+
+def load_register(path: Path | None = None) -> Register:
+    """The register in a TOML file; the built-in one without a path. Raises RegisterError naming entry and field."""
+    try:
+        if path is None:
+            text = resources.files("kpi.govern").joinpath("register.toml").read_text(encoding="utf-8")
+        else:
+            text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RegisterError("register.unreadable", f"The register cannot be read: {str(error)[:200]}", hint="Fix the TOML file.") from error  # fmt: skip
+    entries = data.get("kpi", [])
+    if not isinstance(entries, list) or not entries:
+        raise RegisterError("register.empty", "The register names no KPI", hint="Add at least one [[kpi]] table.")
+    weights = data.get("index", {}).get("weights", {})
+    found = tuple(_entry(e, i, weights) for i, e in enumerate(entries, start=1))
+    names = [e.metric for e in found]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice:
+        raise RegisterError("register.twice", f"The register names {twice!r} twice", hint="Keep one entry per metric.")
+    return Register(entries=found)
+
+
+def _entry(data: dict[str, Any], number: int, weights: dict[str, float]) -> Entry:
+    for name in _REQUIRED:
+        if name not in data:
+            raise RegisterError("register.field", f"KPI {number} of the register lacks {name!r}", hint="Every KPI needs metric, target, watch, off and owner.", row=number)  # fmt: skip
+    name = str(data["metric"])
+    if name in COMPUTED:
+        label, unit, definition = COMPUTED[name]
+        direction: Direction = "down"
+    elif name in METRICS:
+        m = METRICS[name]
+        label, unit, definition, direction = m.label, m.unit, m.definition, m.direction
+    else:
+        raise RegisterError("register.metric", f"KPI {number} of the register names the unknown metric {name[:60]!r}", hint="`kpi metrics` lists them all.", row=number)  # fmt: skip
+    if direction == "none":
+        raise RegisterError("register.direction", f"{name!r} has no better direction, so it cannot have limits", hint="Choose another metric.", row=number)  # fmt: skip
+    limits = [float(data[k]) for k in ("target", "watch", "off")]
+    ordered = limits == sorted(limits, reverse=direction == "up")
+    if not ordered:
+        raise RegisterError("register.limits", f"The limits of {name!r} are out of order", hint="From good to bad: target, watch, off.", row=number)  # fmt: skip
+    known = {k: data[k] for k in ("min_n", "max_age_days", "window", "cadence") if k in data}
+    return Entry(
+        metric=name, label=label, unit=unit, direction=direction, definition=definition, target=limits[0],
+        watch=limits[1], off=limits[2], owner=str(data["owner"]), weight=float(weights.get(name, 1.0)),
+        actions={k: str(v) for k, v in data.get("action", {}).items() if k in ACTIONS}, **known,
+    )  # fmt: skip

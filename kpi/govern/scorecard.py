@@ -1,0 +1,402 @@
+"""The scorecard: every governed KPI of a slice with its value, change, state, owner and next step.
+
+A state is a claim. Red needs a breach that the interval supports; a breach that may be noise is Watch; too few or stale
+data is grey, never green. A critical safety incident is red by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kpi.explain.compare import Difference, difference
+from kpi.explain.disparity import Gap, gap
+from kpi.explain.drift import EVERY_REQUEST, INPUTS, Distance, shares
+from kpi.explain.drift import distance as drift_distance
+from kpi.govern.register import COMPUTED, Entry, Register, load_register
+from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.profile import Profile, profile
+from kpi.measure.slice import Resolved, Slice
+from kpi.measure.statistics import Cells, Grouping
+from kpi.measure.summary import collect, frame, resolve
+from kpi.measure.wording import STATES, format_change, format_count, format_interval, format_value
+from kpi.store.engines import Source
+
+FAIRNESS_DIMENSIONS = ("language", "region", "device", "plan")
+_SEVERE = "critical_incidents"
+_RANK = {"off_target": 0, "watch": 1, "no_data": 2, "on_target": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Difference from the baseline. words: for people, "+2.1 pp (1.2 to 3.0)"; clear: the interval excludes zero."""
+
+    difference: float
+    low: float
+    high: float
+    clear: bool
+    better: bool
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, value, n."""
+
+    entry: Entry
+    value: float
+    low: float
+    high: float
+    n: int
+    state: str
+    reason: str
+    change: Change | None
+    spark: pd.DataFrame
+
+    @property
+    def metric(self) -> str:
+        return self.entry.metric
+
+    @property
+    def label(self) -> str:
+        return self.entry.label
+
+    @property
+    def unit(self) -> str:
+        return self.entry.unit
+
+    @property
+    def target(self) -> float:
+        return self.entry.target
+
+    @property
+    def owner(self) -> str:
+        return self.entry.owner
+
+    @property
+    def action(self) -> str:
+        return self.entry.action(self.state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """Weighted share of the promises kept, 0 to 100. n: KPIs with enough data, of `total`."""
+
+    value: float
+    low: float
+    high: float
+    state: str
+    n: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorecard:
+    """All cards of a slice. breakdown: a `summarise` frame by the dimension asked for, with states; empty without `by`."""
+
+    cards: tuple[Card, ...]
+    index: Index
+    sentence: str
+    requests: int
+    resolved: Resolved
+    breakdown: pd.DataFrame
+
+    def frame(self) -> pd.DataFrame:
+        """One row a KPI, the keys of `kpi scorecard --json`."""
+        return pd.DataFrame(self.to_json()["kpis"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; unknown numbers are None."""
+        return {
+            "kpis": [
+                {
+                    "metric": c.metric, "value": _plain(c.value), "low": _plain(c.low), "high": _plain(c.high), "n": c.n,
+                    "unit": c.unit, "state": c.state, "target": c.target, "change": _plain(c.change.difference) if c.change else None,
+                    "change_low": _plain(c.change.low) if c.change else None, "change_high": _plain(c.change.high) if c.change else None,
+                    "reason": c.reason, "owner": c.owner, "action": c.action,
+                }
+                for c in self.cards
+            ],
+            "index": _plain(self.index.value), "sentence": self.sentence, "requests": self.requests,
+        }  # fmt: skip
+
+    @property
+    def state(self) -> str:
+        """The worst state of any card: what a gate acts on."""
+        return min((c.state for c in self.cards), key=_RANK.__getitem__, default="no_data")
+
+
+def scorecard(
+    source: Source, slice: Slice | None = None, *, register: Register | None = None, by: str | None = None
+) -> Scorecard:
+    """The governed KPIs of a slice, out of one scan of the window and one of the baseline.
+
+    by: a dimension to break the KPIs down by as well. Raises MetricError for an unknown dimension.
+    """
+    register = register or load_register()
+    known = profile(source)
+    resolved = resolve(source, slice)
+    metrics = [METRICS[e.metric] for e in register.entries if e.metric in METRICS]
+    now = _window(source, resolved, known, metrics, by=by, current=True)
+    before = (
+        _window(source, resolved, known, metrics, by=None, current=False) if resolved.baseline is not None else None
+    )
+    cards = tuple(_card(entry, now, before, known, resolved) for entry in register.entries)
+    requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
+    breakdown = judge_frame(now.broken, register=register) if by else pd.DataFrame()
+    return Scorecard(
+        cards=cards, index=_index(cards), sentence=_sentence(cards, requests, resolved), requests=requests,
+        resolved=resolved, breakdown=breakdown,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Window:
+    total: pd.DataFrame
+    spark: pd.DataFrame
+    broken: pd.DataFrame
+    inputs: dict[str, Cells]
+    groups: dict[str, pd.DataFrame]
+
+
+def _window(source: Source, resolved: Resolved, known: Profile, metrics: list[Metric], *, by: str | None, current: bool) -> _Window:  # fmt: skip
+    names = tuple(m.name for m in metrics)
+    inputs = [d for d in INPUTS if d in known.dimensions]
+    cohorts = [d for d in FAIRNESS_DIMENSIONS if d in known.dimensions] if current else []
+    timed = resolved.window is not None and current
+    groupings = [Grouping(metrics=(*names, "requests", _SEVERE))]
+    groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
+    groupings += [Grouping(by=(by,), metrics=names)] if by else []
+    groupings += [Grouping(by=(d,), metrics=(EVERY_REQUEST.name,)) for d in inputs]
+    groupings += [Grouping(by=(d,), metrics=("task_success",)) for d in cohorts]
+    asked = {
+        m.name: m for m in (*metrics, METRICS["requests"], METRICS[_SEVERE], METRICS["task_success"], EVERY_REQUEST)
+    }
+    cells = iter(
+        collect(
+            source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
+            filters=resolved.filters if current else resolved.baseline_filters or (),
+            window=resolved.window if current else resolved.baseline,
+        )
+    )  # fmt: skip
+    empty = pd.DataFrame(columns=["metric", "bucket", "value", "low", "high", "n"])
+    return _Window(
+        total=frame(next(cells)),
+        spark=frame(next(cells)) if timed else empty,
+        broken=frame(next(cells)) if by else empty,
+        inputs={d: next(cells) for d in inputs},
+        groups={d: frame(next(cells)) for d in cohorts},
+    )
+
+
+def _card(entry: Entry, now: _Window, before: _Window | None, known: Profile, resolved: Resolved) -> Card:
+    if entry.metric == "drift_score":
+        return _drift_card(entry, now, before)
+    if entry.metric == "fairness_gap":
+        return _fairness_card(entry, now)
+    value, low, high, n = _row(now.total, entry.metric)
+    spark = now.spark[now.spark["metric"] == entry.metric][["bucket", "value", "n"]].reset_index(drop=True)
+    change = _change(entry, (value, low, high), before)
+    missing = [c for c in METRICS[entry.metric].needs if not known.filled.get(c)]
+    state, reason = judge(entry, value, low, high, n)
+    if missing:
+        state, reason = "no_data", f"The data has no {', '.join(missing)}."
+    elif (since := _silent_since(entry, spark, resolved)) is not None:
+        state, reason = "no_data", f"No data since {since:%-d %b %Y}."
+    if entry.metric == "incident_rate" and state != "no_data":
+        severe, _, _, checked = _row(now.total, _SEVERE)
+        if severe > 0:
+            count = round(severe * checked / 1000)
+            state = "off_target"
+            reason = f"{format_count(count)} critical incident{'s' if count != 1 else ''} in the window: red by itself."
+    return Card(
+        entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change, spark=spark
+    )
+
+
+def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[str, str]:
+    """(state, reason) of a value against the limits of its entry.
+
+    Off target only when the whole interval lies beyond the off limit; NaN is never green.
+    """
+    if n < entry.min_n or not math.isfinite(value):
+        return "no_data", f"{format_count(n)} of the {format_count(entry.min_n)} requests it takes to say something."
+    side = 1 if entry.direction == "up" else -1
+    best = high if side > 0 else low
+    limit, off = format_value(entry.watch, entry.unit), format_value(entry.off, entry.unit)
+    if side * (value - entry.off) < 0 and math.isfinite(best) and side * (best - entry.off) < 0:
+        return "off_target", f"Beyond the limit of {off}, and so is the whole interval."
+    if side * (value - entry.off) < 0:
+        return "watch", f"Beyond the limit of {off}, but the interval reaches it: it may be noise."
+    if side * (value - entry.watch) < 0:
+        return "watch", f"Between the watch limit of {limit} and the off limit of {off}."
+    return "on_target", f"Within the limit of {limit}."
+
+
+def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
+    found = total[total["metric"] == metric]
+    if found.empty:
+        return math.nan, math.nan, math.nan, 0
+    r = found.iloc[0]
+    return float(r["value"]), float(r["low"]), float(r["high"]), int(r["n"])
+
+
+def _change(entry: Entry, now: tuple[float, float, float], before: _Window | None) -> Change | None:
+    if before is None:
+        return None
+    value, low, high, n = _row(before.total, entry.metric)
+    if n < entry.min_n or not math.isfinite(value) or not math.isfinite(now[0]):
+        return None
+    return _worded(difference(now, (value, low, high)), entry)
+
+
+def _worded(d: Difference, entry: Entry) -> Change:
+    interval = ""
+    if math.isfinite(d.low) and math.isfinite(d.high):
+        interval = f" ({format_change(d.low, entry.unit)} to {format_change(d.high, entry.unit)})"
+    words = f"{format_change(d.value, entry.unit)}{interval}" if d.clear else f"no clear change{interval}"
+    better = d.value > 0 if entry.direction == "up" else d.value < 0
+    return Change(difference=d.value, low=d.low, high=d.high, clear=d.clear, better=better, words=words)
+
+
+def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.Timestamp | None:
+    """Last day with data when that is too long before the window's end."""
+    if resolved.window is None or spark.empty:
+        return None
+    filled = spark[spark["n"] > 0]["bucket"]
+    if filled.empty:
+        return None
+    last = filled.max()
+    end = pd.Timestamp(resolved.window.end).tz_convert(resolved.slice.tz).tz_localize(None)
+    grain = {"hour": 1 / 24, "day": 1, "week": 7, "month": 31}[resolved.slice.grain]
+    return last if end - last > timedelta(days=entry.max_age_days + grain) else None
+
+
+def _drift_card(entry: Entry, now: _Window, before: _Window | None) -> Card:
+    found: dict[str, Distance] = {}
+    if before is not None:
+        for d in now.inputs:
+            measured = drift_distance(shares(now.inputs[d]), shares(before.inputs[d]))
+            if math.isfinite(measured.value):
+                found[d] = measured
+    if not found:
+        why = "No baseline to compare with." if before is None else "The data has no intent, language, region or channel in both windows."  # fmt: skip
+        return _no_card(entry, why)
+    worst = max(found, key=lambda d: (found[d].low, found[d].value))
+    m = found[worst]
+    state, reason = judge(entry, m.value, m.low, m.high, int(m.n))
+    told = f"Strongest in {worst.replace('_', ' ')}" if m.clear else "No clear change in any input"
+    return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
+                reason=f"{told}. {reason}", change=None, spark=_no_spark())  # fmt: skip
+
+
+def _fairness_card(entry: Entry, now: _Window) -> Card:
+    gaps = [g for d, f in now.groups.items() if (g := gap(f, dimension=d, tests=len(now.groups))) is not None]
+    if not gaps:
+        return _no_card(entry, "No cohort with two groups that are large enough.")
+    worst: Gap = min(gaps, key=lambda g: (g.p, -g.value))
+    state, reason = judge(entry, worst.value, worst.low, worst.high, worst.n)
+    sides = f"{worst.dimension}: {worst.worst} is {format_change(-worst.observed, 'share')} behind {worst.best}"
+    told = sides if worst.low > 0 else f"No clear gap ({sides}, within noise)"
+    return Card(entry=entry, value=worst.value, low=worst.low, high=worst.high, n=worst.n, state=state,
+                reason=f"{told}. {reason}", change=None, spark=_no_spark())  # fmt: skip
+
+
+def _no_card(entry: Entry, reason: str) -> Card:
+    return Card(entry=entry, value=math.nan, low=math.nan, high=math.nan, n=0, state="no_data", reason=reason,
+                change=None, spark=_no_spark())  # fmt: skip
+
+
+def _no_spark() -> pd.DataFrame:
+    return pd.DataFrame({"bucket": pd.to_datetime([]), "value": [], "n": []})
+
+
+def attainment(entry: Entry, value: float) -> float:
+    """How far a promise is kept: 1 at the target or better, 0 at the off limit or worse, linear between."""
+    span = entry.target - entry.off
+    if span == 0:
+        side = 1 if entry.direction == "up" else -1
+        return float(side * (value - entry.target) >= 0)
+    return float(np.clip((value - entry.off) / span, 0, 1))
+
+
+def _index(cards: Sequence[Card]) -> Index:
+    told = [c for c in cards if c.state != "no_data"]
+    weight = sum(c.entry.weight for c in told)
+    if not told or not weight:
+        return Index(value=math.nan, low=math.nan, high=math.nan, state="no_data", n=0, total=len(cards))
+    value = down = up = 0.0
+    for c in told:
+        share = c.entry.weight / weight
+        ends = [attainment(c.entry, v) if math.isfinite(v) else None for v in (c.low, c.high)]
+        kept = 0.0 if c.state == "off_target" and c.metric == "incident_rate" else attainment(c.entry, c.value)
+        worse = min((e for e in ends if e is not None), default=0.0)
+        better = max((e for e in ends if e is not None), default=1.0)
+        value += share * kept
+        down += (share * max(0.0, kept - worse)) ** 2
+        up += (share * max(0.0, better - kept)) ** 2
+    state = min((c.state for c in told), key=_RANK.__getitem__)
+    return Index(
+        value=100 * value, low=max(0.0, 100 * (value - math.sqrt(down))), high=min(100.0, 100 * (value + math.sqrt(up))),
+        state=state, n=len(told), total=len(cards),
+    )  # fmt: skip
+
+
+def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
+    """The one line that matters most."""
+    size = format_count(requests, "requests")
+    if requests == 0:
+        return "No requests match this slice."
+    off = [c for c in cards if c.state == "off_target"]
+    watch = [c for c in cards if c.state == "watch"]
+    if not off and not watch:
+        grey = sum(c.state == "no_data" for c in cards)
+        told = len(cards) - grey
+        changed = [c for c in cards if c.change and c.change.clear]
+        lead = (
+            "No clear change"
+            if not changed
+            else f"{len(changed)} clear change{'s' if len(changed) > 1 else ''}, nothing beyond its limit"
+        )
+        return f"{lead} in {told} KPIs over {size}." + (f" {grey} KPIs lack data." if grey else "")
+    first = max(off or watch, key=lambda c: (c.entry.weight, abs(attainment(c.entry, c.value) - 1)))
+    words = f"{first.label} is {format_value(first.value, _shown(first.unit))}"
+    interval = format_interval(first.low, first.high, _shown(first.unit))
+    words += f" ({interval})" if interval else ""
+    words += f", {STATES[first.state].word.lower()}"
+    if first.change and first.change.clear:
+        words += f", {first.change.words} on {_baseline_words(resolved)}"
+    elif first.metric in COMPUTED or first.metric == "incident_rate":
+        words += f": {first.reason.split('. ')[0].rstrip('.')}"
+    counts = [f"{len(off)} of {len(cards)} KPIs off target"] if off else []
+    counts += [f"{len(watch)} on watch"] if watch else []
+    return f"{words}. Owner: {first.owner}. {', '.join(counts)} over {size}."
+
+
+def _shown(unit: str) -> str:
+    return "count" if unit == "distance" else unit
+
+
+def _baseline_words(resolved: Resolved) -> str:
+    known = {"previous": "the window before", "weekdays": "the same weekdays before"}
+    return known.get(resolved.slice.baseline, resolved.slice.baseline.replace(":", " "))
+
+
+def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:
+    """A `summarise` frame with a column `state`; None for metrics that the register does not govern."""
+    entries = {e.metric: e for e in (register or load_register()).entries}
+    states = [
+        judge(entries[r.metric], r.value, r.low, r.high, r.n)[0] if r.metric in entries else None
+        for r in frame.itertuples()
+    ]
+    return frame.assign(state=pd.Series(states, index=frame.index, dtype=object))
+
+
+def _plain(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,70 @@
+"""Rolling values: each day is the merged statistics of the days up to it, never an average of averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kpi.measure import estimate
+from kpi.measure.metrics import Metric
+from kpi.measure.slice import Slice
+from kpi.measure.statistics import RATIO_KINDS, Cells, Grouping
+from kpi.measure.summary import Metrics, collect, resolve
+from kpi.store.engines import Source
+
+
+def rolling(
+    source: Source, metrics: Metrics | str, slice: Slice | None = None, *, days: int = 7, by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Metrics over a trailing window of `days` days, one row a day: metric, dimensions of `by`, bucket, value, n, unit.
+
+    The first days of the slice use the days there are. No interval: users return within the window, so their sums
+    do not add up over days. Distinct counts and maxima are left out.
+    """
+    resolved = resolve(source, slice)
+    grouping = Grouping(by=tuple(by), every="day", intervals=False)
+    (cells,) = collect(
+        source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz, groupings=[grouping]
+    )
+    blocks = [_rolled(cells, m, days) for m in cells.plan.metrics if m.kind in (*RATIO_KINDS, "quantile")]
+    columns = ["metric", *by, "bucket", "value", "n", "unit"]
+    return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
+
+
+def _rolled(cells: Cells, m: Metric, days: int) -> pd.DataFrame:
+    groups: dict[tuple, list[tuple[pd.Timestamp, int]]] = {}
+    for i, key in enumerate(cells.keys):
+        if key[-1] is not None:
+            groups.setdefault(key[:-1], []).append((pd.Timestamp(key[-1]), i))
+    rows = [r for key, found in groups.items() for r in _group(cells, m, days, key, found)]
+    names = [*cells.grouping.by, "bucket", "value", "n"]
+    return pd.DataFrame(rows, columns=names).assign(metric=m.name, unit=m.unit)
+
+
+def _group(cells: Cells, m: Metric, days: int, key: tuple, found: list[tuple[pd.Timestamp, int]]) -> list[tuple]:
+    histograms = cells.histograms(m.column) if m.kind == "quantile" and m.column else []
+    sums = None if histograms or m.kind == "quantile" else cells.ratio(m)
+    rows = []
+    for day, _ in sorted(found):
+        inside = [i for d, i in found if day - pd.Timedelta(days=days) < d <= day]
+        if sums is None:
+            value, n = _merged_quantile([histograms[i] for i in inside], m.q or 0.5)
+        else:
+            n, y, x = (float(a[inside].sum()) for a in (sums.n, sums.y, sums.x))
+            value = (y if m.kind == "total" else y / x) if n and (x or m.kind == "total") else np.nan
+        rows.append((*key, day, value * m.scale, int(n)))
+    return rows
+
+
+def _merged_quantile(parts: list[estimate.Histogram], q: float) -> tuple[float, float]:
+    bins = np.concatenate([h.bins for h in parts]) if parts else np.zeros(0)
+    if not len(bins):
+        return np.nan, 0.0
+    values, owner = np.unique(bins, return_inverse=True)
+    count = np.bincount(owner, np.concatenate([h.count for h in parts]))
+    unknown = np.full(len(values), np.nan)
+    merged = estimate.Histogram(bins=values, count=count, square=unknown, cross=unknown, first=unknown)
+    value, _, _, n, _ = estimate.quantile(merged, q)
+    return value, n

@@ -1,0 +1,210 @@
+"""One request at a time: find traces in a slice, and put one together again for a person to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import sqlalchemy as sa
+
+from kpi.errors import MetricError
+from kpi.measure.slice import Slice
+from kpi.measure.statistics import Columns, conditions
+from kpi.measure.summary import resolve
+from kpi.schema import EXTRA_PREFIX, TABLES
+from kpi.store.engines import SQL_TYPES, Source
+
+Sort = Literal["recent", "cost", "latency", "failed"]
+SORTS: tuple[Sort, ...] = ("recent", "cost", "latency", "failed")
+_LISTED = (
+    "trace_id", "started_at", "intent", "language", "channel", "model", "prompt_version", "success", "resolved", "escalated",
+    "refused", "error", "error_type", "total_us", "total_nusd", "input_tokens", "output_tokens", "tool_calls", "incident_count",
+    "worst_severity", "user_key", "session_id", "input_text",
+)  # fmt: skip
+_MAX_ROWS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One request. request: canonical columns plus cohorts. spans: depth first, with depth, offset_ms, duration_ms and critical
+    (on the path that decides when the trace ends). The other frames hold the trace's rows. why: why the outcome counts as it does.
+    """
+
+    request: dict[str, Any]
+    spans: pd.DataFrame
+    documents: pd.DataFrame
+    tool_calls: pd.DataFrame
+    scores: pd.DataFrame
+    incidents: pd.DataFrame
+    why: str
+
+
+def find_traces(
+    source: Source,
+    slice: Slice | None = None,
+    *,
+    text: str = "",
+    sort: Sort = "recent",
+    limit: int = 50,
+    offset: int = 0,
+) -> pd.DataFrame:
+    """Requests of a slice, newest, dearest, slowest or failed first; at most 500.
+
+    text: part of an id or of the (redacted) input or output, in any case. Columns as canonical, with latency_ms and cost_usd.
+    """
+    if sort not in SORTS:
+        raise MetricError("traces.sort", f"Cannot sort by {sort[:20]!r}", hint=f"Use one of {', '.join(SORTS)}.")
+    table = source.table("requests")
+    row = Columns(source, table)
+    resolved = resolve(source, slice)
+    where = conditions(source, resolved.filters, resolved.window)
+    if text.strip():
+        where.append(
+            sa.or_(*(sa.func.lower(row[c]).contains(text.strip().lower(), autoescape=True) for c in _searched(table)))
+        )
+    columns = [row[c].label(c) for c in _LISTED]
+    statement = (
+        sa.select(*columns).where(*where).order_by(*_order(row, sort)).limit(min(limit, _MAX_ROWS)).offset(offset)
+    )
+    found = source.run(statement.select_from(table)).to_pandas()
+    found.insert(2, "latency_ms", found.pop("total_us") * 1e-3)
+    found.insert(3, "cost_usd", found.pop("total_nusd") * 1e-9)
+    return found
+
+
+def _searched(table: sa.TableClause) -> list[str]:
+    return [c for c in ("trace_id", "session_id", "user_key", "input_text", "output_text") if c in table.c]
+
+
+def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement]:
+    recent = row["started_at"].desc().nulls_last()
+    if sort == "cost":
+        return [row["total_nusd"].desc().nulls_last(), row["trace_id"]]
+    if sort == "latency":
+        return [row["total_us"].desc().nulls_last(), row["trace_id"]]
+    if sort == "failed":
+        failed = sa.case((row["error"].is_(sa.true()), 0), (row["success"].is_(sa.false()), 1), else_=2)
+        return [failed, recent, row["trace_id"]]
+    return [recent, row["trace_id"]]
+
+
+def trace(source: Source, trace_id: str) -> Trace:
+    """Everything stored of one request. Raises MetricError when there is no such trace."""
+    rows = _rows(source, "requests", trace_id)
+    if rows.empty:
+        raise MetricError("trace.unknown", f"There is no trace {trace_id[:64]!r} in {source.name!r}", hint="Check the id, or the version of the data set.")  # fmt: skip
+    request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items()}
+    parts = {
+        name: _rows(source, name, trace_id) for name in ("spans", "documents", "tool_calls", "scores", "incidents")
+    }
+    return Trace(
+        request=request, spans=_tree(parts["spans"]), documents=parts["documents"].sort_values(["span_id", "rank"]),
+        tool_calls=parts["tool_calls"].sort_values("started_at"), scores=parts["scores"].sort_values(["name", "source"]),
+        incidents=parts["incidents"], why=_why(request),
+    )  # fmt: skip
+
+
+def _rows(source: Source, table: str, trace_id: str) -> pd.DataFrame:
+    columns = source.columns(table)
+    if "trace_id" not in columns:
+        return pd.DataFrame(columns=list(TABLES[table].names))
+    found = source.table(table)
+    statement = sa.select(*found.c).where(found.c.trace_id == sa.literal(trace_id, SQL_TYPES["string"]))
+    return source.run(statement).to_pandas()
+
+
+def _tree(spans: pd.DataFrame) -> pd.DataFrame:
+    """Spans depth first, siblings by start, with depth, offset from the first start and the critical path."""
+    if spans.empty:
+        return spans.assign(depth=[], offset_ms=[], duration_ms=[], critical=[])
+    ordered = spans.sort_values(["started_at", "span_id"], na_position="first")
+    known = set(ordered["span_id"])
+    children: dict[str | None, list[str]] = {}
+    for r in ordered.itertuples():
+        children.setdefault(r.parent_id if r.parent_id in known and r.parent_id != r.span_id else None, []).append(
+            r.span_id
+        )
+    walk: list[tuple[str, int]] = []
+    stack = [(s, 0) for s in reversed(children.get(None, []))]
+    seen: set[str] = set()
+    while stack:
+        span, depth = stack.pop()
+        if span in seen:
+            continue
+        seen.add(span)
+        walk.append((span, depth))
+        stack += [(s, depth + 1) for s in reversed(children.get(span, []))]
+    walk += [(s, 0) for s in ordered["span_id"] if s not in seen]  # spans in a cycle of parents
+    found = ordered.drop_duplicates("span_id").set_index("span_id", drop=False).loc[[s for s, _ in walk]]
+    start = found["started_at"].min()
+    found = found.assign(
+        depth=[d for _, d in walk], offset_ms=(found["started_at"] - start) / pd.Timedelta(milliseconds=1),
+        duration_ms=found["duration_us"] * 1e-3,
+    )  # fmt: skip
+    found["critical"] = found["span_id"].isin(_critical(found, children))
+    return found.reset_index(drop=True)
+
+
+def _critical(spans: pd.DataFrame, children: Mapping[str | None, list[str]]) -> set[str]:
+    """From the end backwards: the span that ends last, then the one before its start, and so into its children."""
+    begin = spans["offset_ms"].fillna(0.0).to_dict()
+    end = (spans["offset_ms"].fillna(0.0) + spans["duration_ms"].fillna(0.0)).to_dict()
+    found: set[str] = set()
+    todo: list[tuple[str | None, float]] = [(None, max(end.values(), default=0.0))]
+    while todo:
+        parent, until = todo.pop()
+        for child in sorted((c for c in children.get(parent, []) if c in end), key=lambda c: -end[c]):
+            if child not in found and begin[child] < until and end[child] <= until + 1.0:
+                found.add(child)
+                todo.append((child, end[child]))
+                until = begin[child]
+    return found
+
+
+def _why(request: Mapping[str, Any]) -> str:
+    """One sentence: which truth decided the outcome."""
+    source = {
+        "human": "human review",
+        "user": "what the user did",
+        "code": "a code check",
+        "judge": "a judge model",
+    }.get(str(request.get("outcome_source")), "the export")
+    if request.get("error") is True:
+        return f"Failed technically ({request.get('error_type') or 'no type given'})."
+    if request.get("success") is None:
+        return "Outcome unknown: no review, feedback, check or judge says whether it worked."
+    if request["success"]:
+        return f"Counts as a success, according to {source}."
+    if request.get("refused"):
+        return "Counts as failed: the assistant refused."
+    if request.get("correct") and request.get("resolved") is False:
+        return f"Counts as failed: the answer was correct but did not solve the issue, according to {source}."
+    return f"Counts as failed, according to {source}."
+
+
+def events(source: Source, slice: Slice | None = None) -> pd.DataFrame:
+    """Releases, launches, corpus refreshes and policy changes in the slice's window: at, kind, name, version, description."""
+    columns = ["at", "kind", "name", "version", "description"]
+    if "at" not in source.columns("events"):
+        return pd.DataFrame(columns=columns)
+    table = source.table("events")
+    window = resolve(source, slice).window
+    where = [] if window is None else [table.c.at >= sa.literal(window.start, SQL_TYPES["time"]), table.c.at < sa.literal(window.end, SQL_TYPES["time"])]  # fmt: skip
+    return source.run(sa.select(*(table.c[c] for c in columns)).where(*where).order_by(table.c.at)).to_pandas()
+
+
+def _none(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        return None
+    if value is pd.NaT or value is pd.NA:
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def attributes(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The allow-listed metadata of a request."""
+    text = request.get("attributes")
+    return json.loads(text) if text else {}

@@ -1,0 +1,152 @@
+"""Numbers in words: values with units, intervals, changes. Shared by pages, command line and reports.
+
+Three significant digits, the unit attached, shares in per cent and their changes in percentage points (pp).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kpi.ingest.receipt import Receipt
+
+UNKNOWN = "–"
+MINUS = "−"
+
+
+def format_value(value: float | None, unit: str) -> str:
+    """A value with its unit: "82.1 %", "$0.0091", "1.84 s", "3.2 per 1,000"; "–" when unknown."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    sign, size = (MINUS if value < 0 else ""), abs(value)
+    if unit == "share":
+        return f"{sign}{_digits(100 * size)} %"
+    if unit == "usd":
+        return f"{sign}${_money(size)}"
+    if unit == "ms":
+        return sign + _duration(size)
+    if unit == "per_1000":
+        return f"{sign}{_digits(size)} per 1,000"
+    if unit == "count" and float(size).is_integer():
+        return f"{sign}{size:,.0f}"
+    return f"{sign}{_digits(size)}" + (" tokens" if unit == "tokens" else "")
+
+
+def format_interval(low: float | None, high: float | None, unit: str) -> str:
+    """An interval: "81.2 to 83.0 %"; "at least 5.2 s" or "at most …" where one side is unbounded; "" where both are."""
+    known_low = low is not None and math.isfinite(low)
+    known_high = high is not None and math.isfinite(high)
+    if known_low and known_high:
+        first, second = format_value(low, unit), format_value(high, unit)
+        return f"{_bare(first, second)} to {second}"
+    if known_low:
+        return f"at least {format_value(low, unit)}"
+    if known_high:
+        return f"at most {format_value(high, unit)}"
+    return ""
+
+
+def format_change(value: float | None, unit: str) -> str:
+    """A difference with its sign: "+2.1 pp", "−$0.0012", "+120 ms"."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    sign = "+" if value > 0 else MINUS if value < 0 else "±"
+    size = abs(value)
+    return sign + (f"{_digits(100 * size)} pp" if unit == "share" else format_value(size, unit))
+
+
+def format_count(n: float, noun: str = "") -> str:
+    """A count with thousands separators: "42,310 requests"."""
+    return f"{n:,.0f} {noun}".strip()
+
+
+@dataclass(frozen=True)
+class State:
+    """How a state looks: word, Material icon name and the role of its colour. The word carries the meaning alone."""
+
+    name: str
+    word: str
+    icon: str
+    colour: str
+
+
+STATES: dict[str, State] = {
+    s.name: s
+    for s in (
+        State("on_target", "On target", "check_circle", "green"),
+        State("watch", "Watch", "visibility", "orange"),
+        State("off_target", "Off target", "error", "red"),
+        State("no_data", "Not enough data", "help", "gray"),
+    )
+}
+
+
+def _digits(size: float) -> str:
+    """Three significant digits, no exponent: 82.1, 4.06, 0.045, 1,234."""
+    if size == 0:
+        return "0"
+    places = max(0, 2 - math.floor(math.log10(size)))
+    text = f"{round(size, places):,.{min(places, 6)}f}"
+    return text.rstrip("0").rstrip(".") if places > 3 else text
+
+
+def _money(size: float) -> str:
+    if size >= 100 or size == 0:
+        return f"{size:,.0f}"
+    if size >= 1:
+        return f"{size:,.2f}"
+    places = 1 - math.floor(math.log10(size))
+    return f"{size:.{min(max(places, 2) + 1, 9)}f}".rstrip("0").ljust(4, "0")
+
+
+def _duration(milliseconds: float) -> str:
+    if milliseconds < 999.5:
+        return f"{_digits(milliseconds)} ms"
+    seconds = milliseconds / 1000
+    if seconds < 120:
+        return f"{_digits(seconds)} s"
+    if seconds < 7200:
+        return f"{_digits(seconds / 60)} min"
+    return f"{_digits(seconds / 3600)} h"
+
+
+def _bare(first: str, second: str) -> str:
+    """The first of two values without its unit where both share it."""
+    for unit in (" %", " per 1,000", " tokens", " ms", " s", " min", " h"):
+        if first.endswith(unit) and second.endswith(unit):
+            return first.removesuffix(unit)
+    return first
+
+
+def receipt_sentences(receipt: Receipt) -> list[str]:
+    """A load in plain sentences, most important first: what came in, what did not, what it cannot tell."""
+    told = [_loaded(receipt)]
+    if receipt.first is not None and receipt.last is not None:
+        first, last = (datetime.fromtimestamp(t / 1e6, UTC) for t in (receipt.first, receipt.last))
+        told.append(f"The requests lie between {first:%d %b %Y %H:%M} and {last:%d %b %Y %H:%M} UTC.")
+    else:
+        told.append(
+            "The export has no times: trends, windows and drift over time cannot be shown, everything else works."
+        )
+    if receipt.repeated:
+        told.append(f"{format_count(receipt.repeated)} rows were stored already or came twice; they count once.")
+    for reason, count in sorted(receipt.drop_reasons.items(), key=lambda p: -p[1]):
+        told.append(f"{format_count(count)} row{'s' if count != 1 else ''} left out: {reason}")
+    if receipt.unpriced:
+        told.append(f"{format_count(receipt.unpriced)} requests used tokens but have no price; cost leaves them out.")
+    if receipt.unmapped:
+        shown = ", ".join(receipt.unmapped[:8]) + (" …" if len(receipt.unmapped) > 8 else "")
+        told.append(f"{format_count(len(receipt.unmapped))} columns were not used: {shown}.")
+    if receipt.kept_out:
+        shown = ", ".join(sorted(receipt.kept_out, key=lambda k: -receipt.kept_out[k])[:8])
+        told.append(f"Metadata keys kept out by the allow-list: {shown}. Add a key and load again to use it.")
+    return [*told, *receipt.notes]
+
+
+def _loaded(receipt: Receipt) -> str:
+    files = format_count(len(receipt.files), "file" if len(receipt.files) == 1 else "files")
+    spans = f" from {format_count(receipt.spans, 'spans')}" if receipt.spans else ""
+    if not receipt.loaded:
+        return f"Nothing new: {format_count(receipt.requests, 'requests')}{spans} in {files} were stored already."
+    return f"{format_count(receipt.requests, 'requests')}{spans} read from {files}; version {receipt.version} of {receipt.dataset!r}."
