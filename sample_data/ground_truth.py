@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 from sample_data.stories import STORIES
@@ -11,7 +12,7 @@ def ground_truth(*, end: date, days: int = 90) -> str:
     """TOML text of all stories with dates for a world of `days` days that ends at `end`; `until` is exclusive."""
     first = end - timedelta(days=days - 1)
     parts = [
-        "# Written by `python -m sample_data --ground-truth FILE`; the cause of every number is sample_data/stories.py.",
+        "# Written by `python -m sample_data --ground-truth FILE` from sample_data/stories.py.",
         f"first = {first.isoformat()}\nlast = {end.isoformat()}\ndays = {days}\n",
     ]
     for story in STORIES:
@@ -40,5 +41,5 @@ def _text(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _table(values) -> str:
+def _table(values: Mapping[str, str]) -> str:
     return "{ " + ", ".join(f"{k} = {_text(v)}" for k, v in values.items()) + " }" if values else "{}"

@@ -105,7 +105,7 @@ def draw_outcomes(rng: np.random.Generator, facts: dict[str, np.ndarray]) -> Out
 
     better = (facts["prompt_version"] == "p7") | (facts["prompt_version"] == "p8")
     odds = (
-        2.66
+        2.80
         + _lookup(INTENT_EFFECT, intent)
         + _lookup(LANGUAGE_EFFECT, language)
         + _lookup(MODEL_EFFECT, facts["model"])

@@ -21,7 +21,7 @@ RERANK_DAY = 74
 JAILBREAK_START, JAILBREAK_END = 79, 84
 QUIET_DAYS = 30
 
-EN_GAIN = 1.05  # log-odds of success, English, prompt p7
+EN_GAIN = 1.4  # log-odds of success, English, prompt p7
 ES_ESCALATION = 0.17  # extra probability of escalation, Spanish, prompt p7
 BILLING_HIT = 0.50  # retrieval hit rate of billing after the corpus refresh (before: HIT_RATE)
 FANOUT_SHARE = 0.35

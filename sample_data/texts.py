@@ -32,7 +32,8 @@ QUESTIONS = {
            "Bitte schreiben Sie an [EMAIL], es geht um {t}."),
     "fr": ("Bonjour, j'ai une question sur {t}. Où en est-on ?", "J'ai besoin d'aide pour {t}, s'il vous plaît.",
            "Il y a un problème avec {t}. Mon numéro est le [PHONE].", "Écrivez-moi à [EMAIL] au sujet de : {t}."),
-    "ja": ("こんにちは。{t}について質問があります。", "{t}について助けてください。", "{t}に問題があります。電話番号は [PHONE] です。",
+    "ja": ("こんにちは。{t}について質問があります。", "{t}について助けてください。", 
+           "{t}に問題があります。電話番号は [PHONE] です。",
            "{t}について [EMAIL] に連絡してください。"),
 }  # fmt: skip
 ANSWERS = {
@@ -48,7 +49,8 @@ ANSWERS = {
     "fr": ("J'ai vérifié ({t}) : tout est en ordre, vous recevrez une confirmation aujourd'hui.",
            "Pour {t}, ouvrez Réglages, choisissez Aide et suivez les trois étapes.",
            "J'ai transmis votre demande ({t}) à un collègue."),
-    "ja": ("{t}を確認しました。問題ありません。本日中に確認のご連絡をいたします。", "{t}は、設定からサポートを開き、三つの手順に従ってください。",
+    "ja": ("{t}を確認しました。問題ありません。本日中に確認のご連絡をいたします。", 
+           "{t}は、設定からサポートを開き、三つの手順に従ってください。",
            "{t}の件は担当者に引き継ぎました。"),
 }  # fmt: skip
 REFUSALS = {

@@ -17,7 +17,7 @@ from sample_data.people import hex_ids
 MAX_ROUNDS = 2
 DOCUMENTS = 4
 TIMEOUT_US = 12_000_000
-REVIEW_NUSD = 42_000_000  # median cost of one human review; most take seconds, some many minutes
+REVIEW_NUSD = 52_000_000  # median cost of one human review; most take seconds, some many minutes
 
 PRICES = {  # nano-dollars a token: fresh input, cached input, cache write, output
     "gpt-5": (1_250, 125, 0, 10_000),
@@ -289,7 +289,7 @@ def _judge(walk: _Walk, rows: np.ndarray) -> None:
 def _review(walk: _Walk, rows: np.ndarray) -> None:
     """Human review, hours later: an evaluator span whose cost follows the time it took."""
     later = walk.clock[rows] + walk.rng.integers(600_000_000, 7_200_000_000, len(rows))
-    effort = np.exp(0.9 * walk.rng.standard_normal(len(rows)))
+    effort = np.exp(0.7 * walk.rng.standard_normal(len(rows)))
     walk.spans.add(
         rows, later, duration_us=np.round(25_000_000 * effort), parent_id=walk.root_id[rows], name="human review",
         kind="evaluator", cost_nusd=np.round(REVIEW_NUSD * effort),

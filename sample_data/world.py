@@ -18,6 +18,7 @@ from sample_data import people as crowd
 from sample_data import rows, stories, texts, traces, verdicts
 
 END = date(2026, 11, 22)
+EDITION = 1  # enters the seed: a new edition of the world is another draw for every seed
 MODEL_SHARE = {
     "free": {"gpt-5": 0.16, "claude-haiku-4-5": 0.72, "support-ft-3": 0.12},
     "pro": {"gpt-5": 0.36, "claude-haiku-4-5": 0.52, "support-ft-3": 0.12},
@@ -25,9 +26,9 @@ MODEL_SHARE = {
 }
 UNPRICED_SHARE = 0.05  # of the requests to the self-hosted model, whose cost is not always reported
 FACTS = (  # canonical request columns that the root span carries as context
-    "session_id", "user_key", "model", "provider", "prompt_version", "retrieval_version", "policy_version", "release", "environment",
-    "experiment_arm", "deployment_ring", "language", "region", "device", "plan", "channel", "use_case", "intent",
-    "tenant", "turns",
+    "session_id", "user_key", "model", "provider", "prompt_version", "retrieval_version", "policy_version", "release",
+    "environment", "experiment_arm", "deployment_ring", "language", "region", "device", "plan", "channel", "use_case",
+    "intent", "tenant", "turns",
 )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def build(*, seed: int = 7, requests: int = 60_000, days: int = 90, end: date | 
     """
     if requests < 100 or days < 1:
         raise ValueError("a world needs at least 100 requests and one day")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, EDITION])
     last = end or END
     first_us = int(datetime.combine(last, datetime.min.time(), UTC).timestamp() * 1_000_000)
     first_us -= (days - 1) * crowd.DAY_US
