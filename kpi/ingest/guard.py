@@ -1,7 +1,7 @@
 """The door for untrusted files: everything is opened, recognised and parsed in a child process under limits.
 
-The child is `python -m kpi.ingest.worker`, started afresh, told its job on standard input and heard on standard output
-as JSON lines. It never imports the caller's main module, so it works under Streamlit, pytest and notebooks, and it gets
+The child runs `kpi.ingest.worker`, started afresh, told its job on standard input and heard on standard output as JSON
+lines. It never imports the caller's main module, so it works under Streamlit, pytest and notebooks, and it gets
 a bare environment: no database passwords, a private temporary folder. The parent reads only its messages.
 """
 
@@ -34,6 +34,15 @@ __all__ = ["Limits", "Opened", "open_inputs", "preview", "stage"]
 Progress = Callable[[float, str], None]
 _ROOT = Path(__file__).resolve().parents[2]
 _SPLIT_HINT = "Split the export into smaller files, or raise the limits."
+# The package's front door imports every room; the child needs this one only, so it enters by the side.
+_START = f"""
+import sys, types
+kpi = types.ModuleType("kpi")
+kpi.__path__ = [{str(_ROOT / "kpi")!r}]
+sys.modules["kpi"] = kpi
+from kpi.ingest.worker import main
+sys.exit(main())
+"""
 _KEPT_ENVIRONMENT = (
     "PATH",
     "SYSTEMROOT",
@@ -102,7 +111,7 @@ def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict
     """Run one job in a child; its result, or the error it ended with."""
     with tempfile.TemporaryDirectory(prefix="kpi-load-") as temporary:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kpi.ingest.worker"],
+            [sys.executable, "-P", "-c", _START],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("KPI_DEBUG") else subprocess.DEVNULL,

@@ -25,7 +25,7 @@ from kpi.ingest.receipt import ColumnUse
 from kpi.ingest.rows import batches
 
 NAME = "table"
-_TELLING = ("id", "user", "content", "dimension", "")  # kinds of which alone a table of requests cannot consist
+_MEASURES = frozenset(["time", "bool", "status", "score", "duration", "tokens", "money", "count", "severity"])
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,20 @@ def plan(sources: Iterable[Opened], context: Context) -> Plan:
     Raises IngestError when no column can be recognised, MappingError when the given mapping contradicts the data.
     """
     profiler = Profiler(context.mapping)
+    problems: list[tuple[int, str, str]] = []
+
+    def remember_first(row: int, reason: str, hint: str) -> None:
+        if not problems:
+            problems.append((row, reason, hint))
+
     for source in sources:
-        found = batches(source, limits=context.limits, drop=lambda *_: None, note=lambda _: None)
+        found = batches(source, limits=context.limits, drop=remember_first, note=lambda _: None)
         for batch in found:
             profiler.add(batch.table)
             context.tick(batch.consumed)
+    if not profiler.rows:
+        row, reason, hint = problems[0] if problems else (None, "there are none", "")
+        raise IngestError("ingest.no_rows", f"No row could be read: {reason}", hint=hint, row=row)
     profiles = profiler.profiles()
     if context.mapping is not None:
         context.mapping.check_columns(p.name for p in profiles)
@@ -63,7 +72,7 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
     Raises IngestError `ingest.no_columns` when nothing about requests can be recognised.
     """
     settled = context.plan or plan([source], context)
-    if not any(c.kind and c.kind not in _TELLING for c in settled.mapping.columns):
+    if not _is_about_requests(settled.mapping):
         raise _no_columns(source, settled)
     _record(settled, context)
     receipt = context.receipt
@@ -108,6 +117,12 @@ def describe(sources: Sequence[Opened], context: Context, *, samples: int = 20) 
             )
         )
     return Preview(format=NAME, rows=settled.rows, columns=tuple(columns), notes=tuple(context.receipt.notes))
+
+
+def _is_about_requests(mapping: Mapping) -> bool:
+    """A measure, or an id together with anything else that is known; cohorts alone could be any table."""
+    known = [c for c in mapping.columns if c.field and c.how != "cohort"]
+    return any(c.kind in _MEASURES for c in known) or (len(known) > 1 and mapping.source_of("trace_id") is not None)
 
 
 def _record(settled: Plan, context: Context) -> None:
