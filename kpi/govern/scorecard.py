@@ -25,7 +25,14 @@ from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve
-from kpi.measure.wording import STATES, format_change, format_count, format_interval, format_value
+from kpi.measure.wording import (
+    STATES,
+    format_change,
+    format_change_interval,
+    format_count,
+    format_interval,
+    format_value,
+)
 from kpi.store.engines import Source
 
 FAIRNESS_DIMENSIONS = ("language", "region", "device", "plan")
@@ -259,7 +266,7 @@ def _change(entry: Entry, now: tuple[float, float, float], before: _Window | Non
 def _worded(d: Difference, entry: Entry) -> Change:
     interval = ""
     if math.isfinite(d.low) and math.isfinite(d.high):
-        interval = f" ({format_change(d.low, entry.unit)} to {format_change(d.high, entry.unit)})"
+        interval = f" ({format_change_interval(d.low, d.high, entry.unit)})"
     words = f"{format_change(d.value, entry.unit)}{interval}" if d.clear else f"no clear change{interval}"
     better = d.value > 0 if entry.direction == "up" else d.value < 0
     return Change(difference=d.value, low=d.low, high=d.high, clear=d.clear, better=better, words=words)

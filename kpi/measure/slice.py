@@ -17,7 +17,8 @@ from kpi.errors import SliceError
 
 GRAINS = ("hour", "day", "week", "month")
 LINK_VERSION = "1"
-_LAST = re.compile(r"^([1-9]\d{0,3})([hdw])$")
+_LAST = re.compile(r"([1-9][0-9]{0,3})([hdw])")
+_YEARS = range(1900, 2201)  # outside of these, arithmetic on dates overflows before anything useful comes out
 _HOURS = {"h": 1, "d": 24, "w": 168}
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
 NONE_VALUE = "(none)"  # how a missing dimension value is written in filters and tables
@@ -68,9 +69,11 @@ class Slice:
         for moment in (self.start, self.end):
             if moment is not None and moment.tzinfo is None:
                 raise SliceError("slice.naive_time", "A window needs times with a zone", hint="Add UTC or an offset.")
+            if moment is not None and moment.year not in _YEARS:
+                raise SliceError("slice.time", f"No data can be of the year {moment.year}", hint="Check the dates of the window.")  # fmt: skip
         if self.start and self.end and self.start >= self.end:
             raise SliceError("slice.empty_window", "The window ends before it starts", hint="Swap from and to.")
-        if self.last not in (None, "all") and not _LAST.match(self.last or ""):
+        if self.last not in (None, "all") and not _LAST.fullmatch(self.last or ""):
             raise SliceError("slice.last", f"Cannot read the window {str(self.last)[:20]!r}", hint="Write 28d, 24h, 2w or all.")  # fmt: skip
         if self.grain not in GRAINS:
             raise SliceError(
@@ -107,11 +110,12 @@ class Slice:
         stop = _next_day(last, zone)
         begin = _day(first, zone)
         if self.last is None:
-            start = self.start or begin
-            return Window(start=start, end=max(self.end or stop, start + timedelta(microseconds=1)))
+            least = timedelta(microseconds=1)  # a window beside the data is empty of rows, never of time
+            start = self.start or (begin if self.end is None else min(begin, self.end - least))
+            return Window(start=start, end=self.end or max(stop, start + least))
         if self.last == "all":
             return Window(start=begin, end=stop)
-        number, unit = _LAST.match(self.last).groups()  # type: ignore[union-attr]
+        number, unit = _LAST.fullmatch(self.last).groups()  # type: ignore[union-attr]
         if unit == "h":
             hour = last.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
             return Window(start=hour - timedelta(hours=int(number)), end=hour)
@@ -124,14 +128,32 @@ class Slice:
         if self.baseline == "none":
             return None, None
         if self.baseline == "previous":
-            return window.shifted(window.start - window.end), self.filters
+            return self._earlier(window, self._local_days(window) or window.end - window.start), self.filters
         if self.baseline == "weekdays":
-            weeks = -(-(window.end - window.start) // timedelta(days=7))
-            return window.shifted(-timedelta(days=7 * weeks)), self.filters
+            weeks = -(-(self._local_days(window) or window.end - window.start) // timedelta(days=7))
+            return self._earlier(window, timedelta(days=7 * weeks)), self.filters
         if ".." in self.baseline:
             return _span(self.baseline, self.tz), self.filters
         dimension, value = self.baseline.split(":", 1)
         return window, _normal((*(f for f in self.filters if f[0] != dimension), (dimension, (value,))))
+
+    def _local_days(self, window: Window) -> timedelta | None:
+        """The length of a window of whole local days, in days on the calendar; None for other windows."""
+        if self.last is not None and self.last.endswith("h"):
+            return None
+        start, end = (m.astimezone(_zone(self.tz)).replace(tzinfo=None) for m in (window.start, window.end))
+        return end - start if start < end and start.time() == end.time() else None
+
+    def _earlier(self, window: Window, by: timedelta) -> Window:
+        """The window `by` earlier: on the calendar for whole local days, so that it has them whole too."""
+        if self._local_days(window) is None:
+            return window.shifted(-by)
+        zone = _zone(self.tz)
+        start, end = (
+            (m.astimezone(zone).replace(tzinfo=None) - by).replace(tzinfo=zone).astimezone(UTC)
+            for m in (window.start, window.end)
+        )
+        return Window(start=start, end=end)
 
     def to_query(self, *, full: bool = False) -> dict[str, list[str]]:
         """Query parameters of this slice: every field when `full` (a link to send), else what differs from the default."""
@@ -217,6 +239,10 @@ def read_time(text: str, tz: str = "UTC") -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise SliceError("slice.time", f"Cannot read the time {text[:40]!r}", hint="Write 2026-11-01 or 2026-11-01T12:00Z.") from None  # fmt: skip
+    if moment.year not in _YEARS:
+        raise SliceError(
+            "slice.time", f"No data can be of the year {moment.year}", hint="Check the dates of the window."
+        )
     return (moment if moment.tzinfo else moment.replace(tzinfo=_zone(tz))).astimezone(UTC)
 
 
@@ -225,7 +251,7 @@ def _write(moment: datetime) -> str:
 
 
 def _number(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise SliceError("slice.version", f"Cannot read the version {text[:20]!r}", hint="Versions are whole numbers.")
     return int(text)
 

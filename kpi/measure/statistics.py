@@ -151,6 +151,7 @@ class Plan:
 
     def statement(self, filters: Filters, window: Window | None, tz: str) -> Statement:
         base = self._base(filters, window, tz)
+        self._typed = False
         parts = []
         alike: dict[tuple[bool, tuple[str, ...]], list[Grouping]] = {}
         for g in self.groupings:
@@ -298,7 +299,15 @@ class Plan:
         aggregated = values is not None
         if values is None:
             values = [rows.c[f"v{i}"] for i in range(len(self.distinct))]
-        padded = [sa.cast(v, _DOUBLE) for v in values] + [sa.cast(sa.null(), _DOUBLE)] * (self._width + 1 - len(values))
+        padded = [v if isinstance(v, sa.Cast) else sa.cast(v, _DOUBLE) for v in values] + [
+            sa.cast(sa.null(), _DOUBLE)
+        ] * (self._width + 1 - len(values))
+        if self._typed:  # the first branch gives the union its types, the others may then leave NULLs untyped
+            padded = [
+                sa.null() if isinstance(v, sa.Cast) and isinstance(v.clause, sa.sql.elements.Null) else v
+                for v in padded
+            ]
+        self._typed = True
         named = [v.label(f"v{i}") for i, v in enumerate(padded)]
         head = [*axes, rows.c.g.label("g"), sa.literal_column(str(part), sa.Integer()).label("part")]
         chosen = sa.select(*head, *named).select_from(rows)
@@ -313,12 +322,21 @@ class Plan:
     def _cells(self, rows: pd.DataFrame, grouping: Grouping) -> Cells:
         mine = rows[rows["g"] == self.set_number(grouping)] if self.axes else rows
         names = [f"a{self.axes.index(a)}" for a in grouping.axes]
-        sums = mine[mine["part"] == _SUMS].sort_values(names).reset_index(drop=True) if names else mine[mine["part"] == _SUMS].reset_index(drop=True)  # fmt: skip
-        if not names and sums["v0"].isna().all():
-            sums = sums.iloc[:0]
-        keys = list(sums[names].itertuples(index=False, name=None)) if names else [()] * len(sums)
-        keys = [tuple(None if pd.isna(v) else v for v in k) for k in keys]
-        return Cells(plan=self, grouping=grouping, keys=keys, sums=sums, mine=mine, names=names)
+        sums = mine[mine["part"] == _SUMS]
+        if names:
+            sums = sums.sort_values(names)
+        values = sums[[f"v{i}" for i in range(self._width + 1)]].to_numpy(dtype=float)
+        if not names and np.isnan(values[:, 0]).all():  # a total over no rows
+            values, sums = values[:0], sums.iloc[:0]
+        return Cells(plan=self, grouping=grouping, keys=_keys(sums, names), values=values, mine=mine, names=names)
+
+
+def _keys(rows: pd.DataFrame, names: list[str]) -> list[tuple]:
+    """Group keys of rows; unknown values are None."""
+    if not names:
+        return [()] * len(rows)
+    plain = [rows[n].astype(object).where(rows[n].notna(), None) for n in names]
+    return list(zip(*plain, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,23 +346,22 @@ class Cells:
     plan: Plan
     grouping: Grouping
     keys: list[tuple]
-    sums: pd.DataFrame
+    values: np.ndarray
     mine: pd.DataFrame
     names: list[str]
 
     def rows(self) -> np.ndarray:
         """Requests per group."""
-        return self.sums["v0"].to_numpy(dtype=float)
+        return self.values[:, 0]
 
     def maximum(self, column: str) -> np.ndarray:
         """Largest value of a column per group."""
-        return self.sums[f"v{1 + self.plan.maxima.index(column)}"].to_numpy(dtype=float)
+        return self.values[:, 1 + self.plan.maxima.index(column)]
 
     def ratio(self, metric: Metric) -> Sums:
         """Sums of a ratio-like metric per group."""
         start = 1 + len(self.plan.maxima) + len(_FIELDS) * self.plan.ratios.index(metric)
-        block = self.sums[[f"v{start + i}" for i in range(len(_FIELDS))]].to_numpy(dtype=float)
-        values = {name: block[:, i] for i, name in enumerate(_FIELDS)}
+        values = {name: self.values[:, start + i] for i, name in enumerate(_FIELDS)}
         for name in ("n", "y", "x"):
             values[name] = np.nan_to_num(values[name])
         return Sums(**values)
@@ -352,11 +369,7 @@ class Cells:
     def distinct(self, column: str) -> np.ndarray:
         """Distinct values of a column per group."""
         part = self.mine[self.mine["part"] == _DISTINCT]
-        name = f"v{self.plan.distinct.index(column)}"
-        found = {
-            self._key(r): v
-            for r, v in zip(part[self.names].itertuples(index=False, name=None), part[name], strict=True)
-        }
+        found = dict(zip(_keys(part, self.names), part[f"v{self.plan.distinct.index(column)}"], strict=True))
         return np.array([found.get(k, 0.0) for k in self.keys], dtype=float)
 
     def histograms(self, column: str) -> list[Histogram]:
@@ -364,17 +377,10 @@ class Cells:
         part = self.mine[(self.mine["part"] == _SKETCH) & (self.mine["v0"] == self.plan.sketches.index(column))]
         block = part[["v1", "v2", "v3", "v4", "v5"]].to_numpy(dtype=float)
         order = {key: i for i, key in enumerate(self.keys)}
-        owner = np.array(
-            [order[self._key(r)] for r in part[self.names].itertuples(index=False, name=None)]
-            if self.names else np.zeros(len(part)), dtype=int,
-        )  # fmt: skip
-        block = block[np.lexsort((block[:, 0], owner))] if len(block) else block
+        owner = np.array([order[k] for k in _keys(part, self.names)], dtype=int)
+        block = block[np.lexsort((block[:, 0], owner))]
         cuts = np.searchsorted(np.sort(owner), np.arange(len(self.keys) + 1))
         return [
             Histogram(bins=b[:, 0], count=b[:, 1], square=b[:, 2], cross=b[:, 3], first=b[:, 4])
             for b in (block[cuts[i] : cuts[i + 1]] for i in range(len(self.keys)))
         ]
-
-    @staticmethod
-    def _key(values: tuple) -> tuple:
-        return tuple(None if pd.isna(v) else v for v in values)

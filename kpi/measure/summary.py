@@ -6,6 +6,7 @@ Versions, cohorts, trends, scorecards and reports are this one function with oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -115,22 +116,25 @@ def collect(
 def frame(cells: Cells) -> pd.DataFrame:
     """The frame of `summarise` out of the statistics of one grouping."""
     metrics = cells.plan.wanted(cells.grouping)
-    by, every = cells.grouping.by, cells.grouping.every
-    keys = pd.DataFrame(cells.keys, columns=list(cells.grouping.axes), dtype=object)
-    blocks = []
-    for m in metrics:
-        e = _estimates(cells, m)
-        block = keys[list(by)].copy()
-        block.insert(0, "metric", m.name)
-        block["bucket"] = pd.to_datetime(keys[cells.grouping.axes[-1]]) if every else pd.NaT
-        for name, values in (("value", e.value), ("low", e.low), ("high", e.high)):
-            block[name] = values * m.scale
-        block["n"] = e.n.astype("int64")
-        block["clusters"] = pd.array(np.where(np.isnan(e.clusters), 0, e.clusters), dtype="int64")
-        block["unit"] = m.unit
-        blocks.append(block)
-    found = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame()
-    return found.dropna(subset=["bucket"], ignore_index=True) if every and len(found) else found
+    by, every, k = cells.grouping.by, cells.grouping.every, len(cells.keys)
+    found = [_estimates(cells, m) for m in metrics]
+    scales = np.repeat([m.scale for m in metrics], k)
+    columns: dict[str, Any] = {"metric": np.repeat(np.array([m.name for m in metrics], dtype=object), k)}
+    for i, dimension in enumerate(by):
+        columns[dimension] = np.tile(np.array([key[i] for key in cells.keys], dtype=object), len(metrics))
+    times = pd.to_datetime(pd.Series([key[-1] if every else None for key in cells.keys], dtype=object))
+    columns["bucket"] = np.tile(times.to_numpy(dtype="datetime64[us]"), len(metrics))
+    for name in ("value", "low", "high"):
+        columns[name] = _joined([getattr(e, name) for e in found]) * scales
+    columns["n"] = _joined([e.n for e in found]).astype("int64")
+    columns["clusters"] = np.nan_to_num(_joined([e.clusters for e in found])).astype("int64")
+    columns["unit"] = np.repeat(np.array([m.unit for m in metrics], dtype=object), k)
+    built = pd.DataFrame(columns)
+    return built.dropna(subset=["bucket"], ignore_index=True) if every else built
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _estimates(cells: Cells, m: Metric) -> estimate.Estimates:

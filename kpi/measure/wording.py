@@ -61,6 +61,12 @@ def format_count(n: float, noun: str = "") -> str:
     return f"{n:,.0f} {noun}".strip()
 
 
+def format_change_interval(low: float, high: float, unit: str) -> str:
+    """Limits of a difference: "+1.2 to +3.0 pp"; the unit once."""
+    first, second = format_change(low, unit), format_change(high, unit)
+    return f"{_bare(first, second)} to {second}"
+
+
 @dataclass(frozen=True)
 class State:
     """How a state looks: word, Material icon name and the role of its colour. The word carries the meaning alone."""
@@ -113,7 +119,7 @@ def _duration(milliseconds: float) -> str:
 
 def _bare(first: str, second: str) -> str:
     """The first of two values without its unit where both share it."""
-    for unit in (" %", " per 1,000", " tokens", " ms", " s", " min", " h"):
+    for unit in (" pp", " %", " per 1,000", " tokens", " ms", " s", " min", " h"):
         if first.endswith(unit) and second.endswith(unit):
             return first.removesuffix(unit)
     return first
