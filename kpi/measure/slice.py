@@ -70,7 +70,9 @@ class Slice:
             if moment is not None and moment.tzinfo is None:
                 raise SliceError("slice.naive_time", "A window needs times with a zone", hint="Add UTC or an offset.")
             if moment is not None and moment.year not in _YEARS:
-                raise SliceError("slice.time", f"No data can be of the year {moment.year}", hint="Check the dates of the window.")  # fmt: skip
+                raise SliceError(
+                    "slice.time", f"No data can be of the year {moment.year}", hint="Check the dates of the window."
+                )
         if self.start and self.end and self.start >= self.end:
             raise SliceError("slice.empty_window", "The window ends before it starts", hint="Swap from and to.")
         if self.last not in (None, "all") and not _LAST.fullmatch(self.last or ""):
