@@ -32,6 +32,21 @@ FINISH = (
 )  # fmt: skip
 
 
+_STRUCTURED = {"input": "gen_ai.input.messages", "output": "gen_ai.output.messages"}
+_INDEXED = {
+    side: frozenset(
+        f"{stem}.0.{leaf}"
+        for stem, leaves in (
+            (traceloop, ("role", "content", "finish_reason")),
+            (f"llm.{side}_messages", ("message.role", "message.content", "message.contents.0.message_content.type",
+                                      "message.contents.0.message_content.text")),
+        )
+        for leaf in leaves
+    )
+    for side, traceloop in (("input", "gen_ai.prompt"), ("output", "gen_ai.completion"))
+}  # fmt: skip
+
+
 class Message(NamedTuple):
     """One message: who, the text, and whether the text is a refusal."""
 
@@ -111,14 +126,17 @@ def _text_of_part(part: dict[str, Any]) -> str:
 
 
 def _messages(attributes: Attributes, events: Iterable[Event], side: str) -> list[Message]:
-    structured = parse(attributes.get(f"gen_ai.{side}.messages"))
+    structured = parse(attributes.get(_STRUCTURED[side]))
     if isinstance(structured, list):
         return [message_of(m) for m in structured]
     if isinstance(structured, dict):
         return [message_of(structured)]
     prefix = "gen_ai.prompt." if side == "input" else "gen_ai.completion."
-    found = list(_traceloop(attributes, prefix)) or list(_openinference(attributes, f"llm.{side}_messages."))
-    found = found or [m for m in map(event_message, events) if m and (m.role == "assistant") == (side == "output")]
+    found: list[Message] = []
+    if attributes.keys() & _INDEXED[side]:
+        found = list(_traceloop(attributes, prefix)) or list(_openinference(attributes, f"llm.{side}_messages."))
+    if events and not found:
+        found = [m for m in map(event_message, events) if m and (m.role == "assistant") == (side == "output")]
     if not found and side == "input":
         raw = parse(first(attributes, INPUT_VALUES))
         raw = raw.get("messages", raw) if isinstance(raw, dict) else raw
@@ -171,7 +189,9 @@ def _openinference(attributes: Attributes, prefix: str) -> Iterator[Message]:
 
 
 def _choices(raw: Any) -> list[Message]:
-    """Answers in a provider's own response body: `choices[].message`."""
+    """Answers in a provider's own response body: `choices[].message`, or one bare message."""
+    if isinstance(raw, dict) and isinstance(raw.get("role"), str):
+        return [message_of(raw)]
     choices = raw.get("choices") if isinstance(raw, dict) else None
     if not isinstance(choices, list):
         return []

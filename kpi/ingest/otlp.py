@@ -29,6 +29,7 @@ _CONTENT_EVENTS = frozenset(
 _REMEMBERED = 1_000_000  # spans of one file in which repeats are recognised; beyond it the store's merge does it alone
 _HELD = 20_000  # spans whose log messages are gathered before their rows are written
 _FRAME = 4
+_MALFORMED = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
 
 
 def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
@@ -53,7 +54,7 @@ class _Loading:
         self.position = 0
         self.buffer = RowBuffer()
         self.rows = SpanRows(context)
-        self._seen: dict[int, int] = {}
+        self._seen: set[int] = set()
         self._held: dict[tuple[str, str], dict[str, tuple[int, Any]]] = {}
 
     def tables(self, found: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
@@ -69,24 +70,25 @@ class _Loading:
             self._take_log(record)
         elif not record.trace_id or not record.span_id:
             self.drop("span without trace id or span id")
-        elif not self._is_repeat(record):
+        else:
+            try:
+                found = list(self.rows.rows(record))
+            except _MALFORMED:
+                self.drop("malformed span", "An attribute has a type that no exporter writes.")
+                return
             self.receipt.spans += 1
-            for table, row in self.rows.rows(record):
+            self.receipt.repeated += self._is_repeat(record)
+            for table, row in found:
                 self.buffer.add(table, row)
             if record.start is None:
                 self.receipt.note("Some spans have no start time; they count only beside others of their trace.")
 
     def _is_repeat(self, span: Span) -> bool:
-        """Whether exactly this span came before. Other versions of it are passed on: the merge keeps the fuller one."""
-        key = hash((span.trace_id, span.span_id))
-        content = hash((span.start, span.end, span.status, span.name, span.parent_id, str(span.attributes)))
-        before = self._seen.get(key)
-        if before is None:
-            if len(self._seen) < _REMEMBERED:
-                self._seen[key] = content
-            return False
-        self.receipt.repeated += 1
-        return before == content
+        """Whether a span of these ids came before in this file. It is passed on: the merge keeps the fuller one."""
+        before = len(self._seen)
+        if before < _REMEMBERED:
+            self._seen.add(hash((span.trace_id, span.span_id)))
+        return before < _REMEMBERED and len(self._seen) == before
 
     def _take_log(self, record: Record) -> None:
         if record.event == "gen_ai.evaluation.result":
@@ -141,11 +143,14 @@ def _texts(record: Record) -> dict[str, Any]:
 def _json(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
     """JSONL line by line; a document that fills several lines is read whole."""
     with source.stream() as stream:
-        line = _next_line(stream)
+        longest = loading.context.limits.json_bytes
+        line = next((text for text in _split(stream, longest) if text.strip()), b"").removeprefix(b"\xef\xbb\xbf")
         try:
             message = orjson.loads(line)
         except orjson.JSONDecodeError:
-            rest = stream.read()
+            rest = stream.read(longest + 1)
+            if len(rest) > longest:
+                raise _too_large(longest) from None
             try:
                 message = orjson.loads(line + rest)
             except orjson.JSONDecodeError:
@@ -156,18 +161,26 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
             return
         loading.position = 1
         yield from _of_message(message, loading)
-        yield from _lines(b"", stream, loading)
+        yield from _lines(b"", _split(stream, longest), loading)
 
 
-def _next_line(stream: BinaryIO) -> bytes:
-    for line in stream:
-        text = line.removeprefix(b"\xef\xbb\xbf").strip()
-        if text:
-            return line.removeprefix(b"\xef\xbb\xbf")
-    return b""
+def _split(stream: BinaryIO, longest: int) -> Iterator[bytes]:
+    """Lines of the stream; one that is longer than a document may be is refused before it fills the memory."""
+    while line := stream.readline(longest + 1):
+        if len(line) > longest:
+            raise _too_large(longest)
+        yield line
 
 
-def _lines(first: bytes, rest: Any, loading: _Loading) -> Iterator[Span | Record]:
+def _too_large(longest: int) -> IngestError:
+    return IngestError(
+        "ingest.too_large",
+        f"One JSON document is larger than {longest // 2**20} MiB",
+        hint="Export it as JSONL, one message a line.",
+    )
+
+
+def _lines(first: bytes, rest: Iterator[bytes], loading: _Loading) -> Iterator[Span | Record]:
     good, consumed = loading.position, 0
     for line in [first] if first else []:
         yield from _of_line(line, loading)
@@ -202,12 +215,12 @@ def _of_message(message: Any, loading: _Loading) -> Iterator[Span | Record]:
         for sort, raw, resource in json_records(message):
             try:
                 record = json_span(raw, resource) if sort == "span" else json_log(raw, resource)
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
+            except _MALFORMED as error:
                 loading.receipt.rows_read += 1
                 loading.drop(str(error) if type(error) is ValueError else f"malformed {sort}")
                 continue
             yield record
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except _MALFORMED as error:
         loading.receipt.rows_read += 1
         loading.drop(f"not OTLP: {error}" if type(error) is ValueError else "malformed OTLP message")
 

@@ -212,8 +212,8 @@ DEFAULT = OutcomeRules(
          "thumbs_up", "good", "relevant", "safe", "non_toxic", "not_toxic", "harmless"}
     ),
     bad_labels=frozenset(
-        {"fail", "failed", "incorrect", "wrong", "ungrounded", "not_grounded", "unfaithful", "unresolved", "not_resolved",
-         "failure", "negative", "down", "thumbs_down", "bad", "irrelevant", "not_relevant", "unsafe", "toxic",
-         "hallucinated", "harmful"}
+        {"fail", "failed", "incorrect", "wrong", "ungrounded", "not_grounded", "unfaithful", "unresolved",
+         "not_resolved", "failure", "negative", "down", "thumbs_down", "bad", "irrelevant", "not_relevant",
+         "unsafe", "toxic", "hallucinated", "harmful"}
     ),
 )  # fmt: skip

@@ -286,6 +286,8 @@ def scores(span: Span) -> Iterator[Row]:
     if "gen_ai.evaluation.name" in attributes:
         yield from evaluation(attributes, span.trace_id, span.span_id, span.end or span.start)
     for prefix, noun in _ANNOTATIONS:
+        if f"{prefix}.0.{noun}.name" not in attributes:
+            continue
         for index in count():
             base = f"{prefix}.{index}.{noun}."
             name = attributes.get(base + "name")
