@@ -8,7 +8,7 @@ from sample_data.outcomes import Outcomes
 from sample_data.people import choose, hex_ids
 
 CATEGORIES = {
-    "hallucinated_claim": 0.46, "disallowed_content": 0.14, "personal_data_leak": 0.12, "jailbreak": 0.14,
+    "hallucinated_claim": 0.54, "disallowed_content": 0.14, "personal_data_leak": 0.12, "jailbreak": 0.06,
     "toxicity": 0.14,
 }  # fmt: skip
 DETECTORS = {

@@ -107,7 +107,7 @@ def before(frame: pd.DataFrame, story: Story) -> pd.DataFrame:
 def change(new: pd.DataFrame, old: pd.DataFrame, metric: str) -> tuple[float, float, float]:
     """(difference, ratio, standard errors of difference)."""
     (now, error), (was, old_error) = measure(new, metric), measure(old, metric)
-    return now - was, now / was, (now - was) / np.hypot(error, old_error)
+    return now - was, now / was if was else np.inf, (now - was) / np.hypot(error, old_error)
 
 
 def test_same_seed_same_world_other_seed_other_world():
@@ -194,7 +194,7 @@ def test_knowledge_is_partial(world, frame):
 
 def test_weekdays_and_hours_have_a_rhythm(frame):
     started = pd.to_datetime(frame["started_at"])
-    by_weekday = started.dt.weekday.value_counts()
+    by_weekday = started.dt.day_of_week.value_counts()
     assert by_weekday[[5, 6]].mean() < 0.8 * by_weekday[[0, 1, 2, 3, 4]].mean()
     european = started[frame["region"] == "eu"].dt.hour.value_counts()
     assert european[range(8, 16)].mean() > 3 * european[range(4)].mean()
