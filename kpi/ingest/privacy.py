@@ -16,6 +16,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -128,7 +129,7 @@ class Privacy:
 
     def texts(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
         """A column of strings, masked; each distinct text is looked at once. Returns a plain string array."""
-        return _map_unique(column, redact)
+        return _map_unique(column, self.text)
 
     def user(self, value: object) -> str | None:
         """The pseudonym of a user id: HMAC-SHA-256, cut to 128 bit, 32 hex characters.
@@ -211,7 +212,7 @@ def _identity(value: object) -> str | None:
     return str(value).strip() or None
 
 
-def _map_unique(column: pa.ChunkedArray | pa.Array, function: Callable[[object], str | None]) -> pa.Array:
+def _map_unique(column: pa.ChunkedArray | pa.Array, function: Callable[[Any], str | None]) -> pa.Array:
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     combined = pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
     if pa.types.is_null(combined.type):

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
-from deltalake.transaction import RemoveAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from kpi.errors import StoreError
 from kpi.store.manifest import TableVersion
@@ -29,7 +29,7 @@ _KEEP_HISTORY: dict[str, str | None] = {
     "delta.deletedFileRetentionDuration": "interval 36500 days",
     "delta.enableExpiredLogCleanup": "false",
 }
-_WRITER = WriterProperties(compression="ZSTD", compression_level=3, max_row_group_size=GROUP_ROWS)
+_WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=GROUP_ROWS)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def append(path: Path, table: str, rows: pa.RecordBatchReader) -> None:
     try:
         write_deltalake(
             str(path), rows, mode="append", schema_mode="merge", partition_by=partition,
-            configuration=None if exists(path) else _KEEP_HISTORY, target_file_size=FILE_BYTES, writer_properties=_WRITER,
+            configuration=None if exists(path) else _KEEP_HISTORY, target_file_size=FILE_BYTES,
+            writer_properties=_WRITER,
         )  # fmt: skip
     except (DeltaError, OSError) as error:
         raise StoreError(
@@ -102,7 +103,7 @@ def remove(path: Path, gone: Iterable[Path]) -> None:
     table = _open(path)
     sizes = {f.path: f for f in files(path, table.version())}
     now = int(time.time() * 1000)
-    actions = [
+    actions: list[AddAction | RemoveAction] = [
         RemoveAction(
             path=file.relative_to(path).as_posix(), data_change=True, deletion_timestamp=now, size=sizes[file].size,
             partition_values=_partition_values(path.name, sizes[file].partition),

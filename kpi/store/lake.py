@@ -38,6 +38,7 @@ _PARTS = ("documents", "tool_calls", "scores", "incidents")  # what is told of a
 _SMALL_BYTES = 16 * 2**20
 _SMALL_FILES = 12  # so many small files in one partition are rewritten as one
 _WORK = ".work-"
+_ASSEMBLED = "assembled_"
 _DERIVED = frozenset(["day", "attributes"])
 
 
@@ -171,7 +172,7 @@ def delete(dataset: str) -> None:
 
 
 def sweep(dataset: str) -> int:
-    """Delete data files that no manifest names, left by loads that were killed. Returns how many. Keeps every version."""
+    """Delete data files that no manifest names, left by killed loads. Returns how many. Keeps every version."""
     with writer(dataset) as path:
         return _sweep(dataset, path)
 
@@ -180,8 +181,8 @@ def commit(dataset: str, staged: Path, receipt: Receipt, *, progress: Progress |
     """Merge staged canonical tables into a data set and make that its next version.
 
     staged: `<table>/<n>.parquet`, as written by `kpi.ingest.guard.stage`. Rows are merged by the table's key: a row
-    that is stored already is repeated; partial spans complete each other; otherwise the last row counts. The requests of
-    all traces that were touched and have spans are assembled anew. A load that changes nothing makes no version.
+    that is stored already is repeated; partial spans complete each other; otherwise the last row counts. The requests
+    of all traces that were touched and have spans are assembled anew. A load that changes nothing makes no version.
     Returns the receipt with counts. Raises StoreError; nothing that was stored before is then lost.
     """
     tell = progress or (lambda fraction, text: None)
@@ -261,13 +262,16 @@ class _Load:
             return
         run = self.connection.execute
         run(f"CREATE OR REPLACE TABLE touched AS SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(touched)})")
-        streams = {name: self._stream(name) for name in ("spans", *_PARTS)}
         place = self.work / "assembled"
         place.mkdir()
-        for i, table in enumerate(assemble_all(**streams)):
+        made_of = assemble_all(
+            spans=self._stream("spans"), documents=self._stream("documents"), tool_calls=self._stream("tool_calls"),
+            scores=self._stream("scores"), incidents=self._stream("incidents"),
+        )  # fmt: skip
+        for i, table in enumerate(made_of):
             pq.write_table(table, place / f"{i}.parquet", compression="zstd")
         if made := sorted(place.glob("*.parquet"), key=lambda p: int(p.stem)):
-            self._merge("requests", made, prefix="assembled_")
+            self._merge("requests", made, prefix=_ASSEMBLED)
 
     def _changes(self, name: str) -> bool:
         return bool(self.plans[name].new or self.plans[name].changed)
@@ -286,23 +290,15 @@ class _Load:
 
     def _count(self, receipt: Receipt) -> None:
         """Exact counts of the load: what was new or completed, what was known, and what its requests look like."""
-        plans = [self.plans[n] for n in (("spans",) if "spans" in self.plans else ("requests",)) if n in self.plans]
-        plans = plans or list(self.plans.values())
-        if not any(p.new + p.changed for p in plans):
-            others = [p for p in self.plans.values() if p not in plans and not p.known]
-            receipt.loaded = sum(p.new + p.changed for p in others)
-        else:
-            receipt.loaded = sum(p.new + p.changed for p in plans)
-        receipt.repeated = (receipt.repeated if "requests" in self.plans else 0) + sum(p.known for p in plans)
-        if "spans" in self.merges:
-            given = self.merges["spans"].given_traces()
-            receipt.spans = self.connection.execute(
-                f"SELECT count(*) FROM {merge.name('spans_fresh')}"
-            ).fetchone()[0]  # type: ignore[index]  # fmt: skip
-        else:
-            given = None
-        parts = [self.merges[n].given_traces() for n in ("requests",) if n in self.merges]
-        parts += [given] if given else []
+        told = [p for n, p in self.plans.items() if not n.startswith(_ASSEMBLED)]
+        main = [self.plans[n] for n in ("spans", "requests") if n in self.plans][:1] or told
+        receipt.loaded = sum(p.new + p.changed for p in main) or sum(p.new + p.changed for p in told)
+        if not receipt.loaded:  # the rules of assembly may have changed since the spans were stored
+            receipt.loaded = sum(p.new + p.changed for p in self.plans.values())
+        receipt.repeated = (receipt.repeated if "requests" in self.plans else 0) + sum(p.known for p in main)
+        if "spans" in self.plans:
+            receipt.spans = self.merges["spans"].distinct
+        parts = [self.merges[n].given_traces() for n in ("requests", "spans") if n in self.merges]
         if parts and self.files.get("requests"):
             self._look(receipt, " UNION ALL ".join(parts))
         self._unmatched(receipt)

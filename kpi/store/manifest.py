@@ -53,7 +53,7 @@ def folder(dataset: str) -> Path:
     if not isinstance(dataset, str) or not _SLUG.fullmatch(dataset):
         raise StoreError(
             "store.name", f"{str(dataset)[:40]!r} is no name for a data set",
-            hint="Use lower-case letters, digits, '-' and '_', at most 64, beginning and ending with a letter or digit.",
+            hint="Use at most 64 lower-case letters, digits, '-' and '_', with a letter or digit at both ends.",
         )  # fmt: skip
     return home() / "datasets" / dataset
 

@@ -128,23 +128,25 @@ class Merge:
         self._prefix = f"{prefix}{table.name}"
         self._columns = [*table.names, *self._extra]  # what the input speaks about
         self._all = [*table.names, *self.extra]
+        self.distinct = 0  # keys of the input
 
     def plan(self) -> Plan:
         """Compare and decide. Reads keys first; whole rows only where a key is known already."""
         rows, distinct = self._fresh()
+        self.distinct = distinct
         hits = self._hits()
         if not hits:
             return self._plan(self._select("fresh"), (), new=distinct, changed=0, known=rows - distinct)
         changed = self._changed()
         new = distinct - hits
         known = rows - new - changed
-        added = f"{self._select('fresh')} WHERE NOT EXISTS (FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')})"
+        known_keys = f"FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')}"
+        added = f"{self._select('fresh')} WHERE NOT EXISTS ({known_keys})"
         if not changed:
             return self._plan(added if new else None, (), new=new, changed=0, known=known)
         key = self.table.key
-        files = [Path(r[0]) for r in self._fetch(
-            f"SELECT DISTINCT h._file FROM {self._t('hits')} h JOIN {self._t('changed')} c ON {same(key, 'h', 'c')} ORDER BY 1"
-        )]  # fmt: skip
+        join = f"{self._t('hits')} h JOIN {self._t('changed')} c ON {same(key, 'h', 'c')}"
+        files = [Path(r[0]) for r in self._fetch(f"SELECT DISTINCT h._file FROM {join} ORDER BY 1")]
         kept = (
             f"SELECT {self._stored_columns('o')} FROM {scan(files, self.table)} o "
             f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})"
@@ -160,7 +162,8 @@ class Merge:
             f"SELECT s.trace_id FROM {self._t('fresh')} s "
             f"WHERE NOT EXISTS (FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')})"
         )
-        return f"SELECT DISTINCT trace_id FROM ({new} UNION ALL SELECT trace_id FROM {self._t('changed')}) WHERE trace_id IS NOT NULL"
+        both = f"{new} UNION ALL SELECT trace_id FROM {self._t('changed')}"
+        return f"SELECT DISTINCT trace_id FROM ({both}) WHERE trace_id IS NOT NULL"
 
     def given_traces(self) -> str:
         """A query of all trace ids of the input."""
@@ -204,10 +207,12 @@ class Merge:
         listed = ", ".join(literal(str(path)) for path in self._staged)
         places = ", ".join(f"{literal(str(p))}: {i}" for i, p in enumerate(self._staged))
         keys = ", ".join(name(k) for k in self.table.key)
-        source = f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false, filename='_file', file_row_number=true)"
+        options = "union_by_name=true, hive_partitioning=false, filename='_file', file_row_number=true"
+        columns = ", ".join(map(self._typed, self._columns))
         order = f"(MAP {{{places}}}[_file]::BIGINT * 4294967296 + file_row_number) AS {_ORDER}"
         self._run(
-            f"CREATE OR REPLACE VIEW {self._t('raw')} AS SELECT {', '.join(map(self._typed, self._columns))}, {order} FROM {source}"
+            f"CREATE OR REPLACE VIEW {self._t('raw')} AS "
+            f"SELECT {columns}, {order} FROM read_parquet([{listed}], {options})"
         )
         rows, distinct = self._fetch(
             f"SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n FROM {self._t('raw')} GROUP BY {keys})"
@@ -217,7 +222,8 @@ class Merge:
             self._run(f"CREATE OR REPLACE VIEW {self._t('fresh')} AS SELECT {plain} FROM {raw}")
             return rows, distinct
         self._run(
-            f"CREATE OR REPLACE TABLE {self._t('twice')} AS SELECT {keys} FROM {raw} GROUP BY {keys} HAVING count(*) > 1"
+            f"CREATE OR REPLACE TABLE {self._t('twice')} AS "
+            f"SELECT {keys} FROM {raw} GROUP BY {keys} HAVING count(*) > 1"
         )
         match = same(self.table.key, "t", "r")
         if self.table.name in COALESCED:
@@ -242,7 +248,8 @@ class Merge:
         keys = ", ".join(f"o.{name(k)}" for k in self.table.key)
         self._run(
             f"CREATE OR REPLACE TABLE {self._t('hits')} AS SELECT {keys}, o._file FROM "
-            f"{scan(self._stored, self.table, filename=True)} o SEMI JOIN {self._t('fresh')} s ON {same(self.table.key, 'o', 's')}"
+            f"{scan(self._stored, self.table, filename=True)} o "
+            f"SEMI JOIN {self._t('fresh')} s ON {same(self.table.key, 'o', 's')}"
         )
         count = self._fetch(f"SELECT count(*) FROM {self._t('hits')}")[0][0]
         if not count:
@@ -271,4 +278,6 @@ class Merge:
 
 def batches(connection: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
     """The rows of a query as a stream, on a cursor of its own."""
-    return connection.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
+    cursor = connection.cursor()
+    cursor.execute("SET TimeZone='UTC'")  # a setting of each session
+    return cursor.sql(query).to_arrow_reader(BATCH_ROWS)
