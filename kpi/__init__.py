@@ -15,7 +15,8 @@ from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.govern.register import Entry, Register, load_register
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
 from kpi.ingest.guard import preview
-# from kpi.ingest.load import load
+
+from kpi.ingest.load import load
 from kpi.ingest.mapping import Mapping, Preview
 from kpi.ingest.receipt import Receipt
 from kpi.measure import wording
@@ -35,7 +36,7 @@ __all__ = [
     "METRICS", "Card", "DatasetInfo", "Difference", "Drift", "Entry", "Gap", "Grouping", "Mapping", "Metric", "Preview",
     "Profile", "Receipt", "Register", "Scorecard", "Slice", "Source", "SqlSource", "Trace", "VersionInfo",
     "compare_windows", "datasets", "difference", "drift", "drift_columns", "errors", "events", "find_traces",
-    "from_frame", "gap", "hide_small", "judge_frame", "load_register", "metric", "open", "open_dataset",
+    "from_frame", "gap", "hide_small", "judge_frame", "load", "load_register", "metric", "open", "open_dataset",
     "preview", "profile", "resolve", "restore", "rolling", "scorecard", "slo_attainment", "summarise", "tally", "trace",
     "versions", "wording",
 ]  # fmt: skip

@@ -1,0 +1,57 @@
+# Two commands: `make run` serves the app on sample data, `make test` runs everything that must hold.
+.DEFAULT_GOAL := help
+.PHONY: help run test bench format lint unit screenshots clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python of these that answers and is 3.11 or newer.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PORT ?= 8501
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install python3 and run make again."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is needed: install python3-venv and run make again."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.app: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.app pyproject.toml tests/install_tools.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python tests/install_tools.py
+	@touch $@
+
+run: $(VENV)/.app ## serve the app at 127.0.0.1:8501; what users loaded is kept
+	@$(BIN)/python -m sample_data --if-absent
+	@echo "The AI index is at http://127.0.0.1:$(PORT)"
+	@$(BIN)/python -m streamlit run app/main.py --server.address 127.0.0.1 --server.port $(PORT)
+
+test: lint unit ## lint, types, import rules, unit, app and browser tests
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
+
+bench: $(VENV)/.test ## speed on one million requests, beside plain pandas
+	$(BIN)/python -m tests.bench
+
+screenshots: $(VENV)/.test ## redraw docs/screenshots
+	$(BIN)/python -m tests.e2e.screenshots
+
+format: $(VENV)/.test ## format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment; loaded data stay
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

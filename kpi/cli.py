@@ -1,0 +1,385 @@
+"""The command line: `kpi load | datasets | metrics | scorecard | summarise | traces | trace`.
+
+Every command prints a table a person likes to read, or with --json stable keys for scripts. Exit codes: 0 fine, 1 a limit is
+breached, 2 cannot tell, 3 bad usage or bad data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+import pandas as pd
+
+import kpi
+from kpi.measure.slice import Filters, parse_filters, read_time
+from kpi.measure.traces import SORTS
+from kpi.measure.wording import STATES, format_count, format_interval, format_value, receipt_sentences
+
+FINE, BREACHED, CANNOT_TELL, BAD = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except kpi.errors.KpiError as error:
+        if getattr(options, "json", False):
+            _print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint, "row": error.row}})
+        print(f"kpi: {error}", file=sys.stderr)
+        return BAD
+    except BrokenPipeError:
+        return FINE
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:  # argparse leaves with 2, which here means "cannot tell"
+        self.print_usage(sys.stderr)
+        print(f"kpi: {message}", file=sys.stderr)
+        raise SystemExit(BAD)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="kpi", description="The AI index on the command line.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    load = commands.add_parser("load", help="load trace exports or tables into a data set")
+    load.add_argument("files", nargs="+", type=Path, metavar="FILE", help="exports, archives or folders")
+    load.add_argument("--dataset", default="default", help="data set to load into (default: %(default)s)")
+    load.add_argument("--mapping", type=Path, help="column mapping, as saved by an earlier load")
+    load.add_argument(
+        "--allow", action="append", default=[], metavar="KEY", help="metadata key to keep as well; may be repeated"
+    )
+    _finish(load, _load)
+
+    _finish(commands.add_parser("datasets", help="list data sets"), _datasets)
+    versions = commands.add_parser("versions", help="list the versions of a data set")
+    versions.add_argument("--dataset", default="default")
+    _finish(versions, _versions)
+    _finish(commands.add_parser("metrics", help="list metrics with unit and definition"), _metrics)
+
+    score = commands.add_parser("scorecard", help="every governed KPI with state, change, owner and next step")
+    score.add_argument("--register", type=Path, help="register of KPIs (TOML) to use instead of the built-in one")
+    _slice_options(score)
+    _finish(score, _scorecard)
+
+    summarise = commands.add_parser("summarise", help="metrics by dimension and time")
+    summarise.add_argument("metrics", nargs="+", metavar="METRIC")
+    summarise.add_argument("--by", default="", metavar="DIM,DIM", help="dimensions to group by")
+    summarise.add_argument("--every", choices=("hour", "day", "week", "month"), help="time bucket")
+    _slice_options(summarise)
+    _finish(summarise, _summarise)
+
+    traces = commands.add_parser("traces", help="find requests of a slice")
+    traces.add_argument("--text", default="", help="part of an id, input or output")
+    traces.add_argument("--sort", choices=SORTS, default="recent")
+    traces.add_argument("--limit", type=int, default=20)
+    _slice_options(traces)
+    _finish(traces, _traces)
+
+    trace = commands.add_parser("trace", help="one request with its spans, documents, tool calls and scores")
+    trace.add_argument("id", metavar="ID")
+    trace.add_argument("--dataset", default="default")
+    trace.add_argument("--version", type=int, help="stored version (default: the newest)")
+    _finish(trace, _trace)
+    return parser
+
+
+def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.set_defaults(run=run)
+
+
+def _slice_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", default="default", help="data set (default: %(default)s)")
+    parser.add_argument("--version", type=int, help="stored version (default: the newest)")
+    parser.add_argument(
+        "--last", default=None, metavar="28d", help="window back from the end of the data: 28d, 24h, 2w, all"
+    )
+    parser.add_argument("--from", dest="start", metavar="TIME", help="start of the window, ISO 8601")
+    parser.add_argument("--to", dest="end", metavar="TIME", help="end of the window (exclusive), ISO 8601")
+    parser.add_argument("--where", action="append", default=[], metavar="DIM=VALUE", help="filter; may be repeated")
+    parser.add_argument("--vs", default="previous", metavar="BASELINE",
+                        help="previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6")  # fmt: skip
+    parser.add_argument("--tz", default="UTC", help="time zone in which days begin (default: UTC)")
+
+
+def _slice(options: argparse.Namespace) -> kpi.Slice:
+    filters: Filters = parse_filters(options.where)
+    start, end = (read_time(t, options.tz) if t else None for t in (options.start, options.end))
+    last = None if start or end else (options.last or "28d")
+    return kpi.Slice(
+        dataset=options.dataset, version=options.version, last=last, start=start, end=end, baseline=options.vs,
+        filters=filters, tz=options.tz,
+    )  # fmt: skip
+
+
+def _load(options: argparse.Namespace) -> int:
+    mapping = kpi.Mapping.load(options.mapping) if options.mapping else None
+    receipt = kpi.load(
+        options.files, dataset=options.dataset, mapping=mapping, allow=options.allow, progress=_progress()
+    )
+    if options.json:
+        _print_json(
+            {
+                "dataset": receipt.dataset, "version": receipt.version, "format": receipt.format, "files": receipt.files,
+                "requests": receipt.requests, "spans": receipt.spans, "loaded": receipt.loaded, "repeated": receipt.repeated,
+                "dropped": receipt.dropped, "unmapped": receipt.unmapped, "unpriced": receipt.unpriced,
+                "from": _moment(receipt.first), "to": _moment(receipt.last), "notes": receipt.notes,
+                "columns": [{"source": c.source, "field": c.field, "how": c.how, "unit": c.unit} for c in receipt.columns],
+                "drops": [{"row": d.row, "reason": d.reason, "hint": d.hint, "file": d.file} for d in receipt.drops],
+                "kept_out": receipt.kept_out, "missing": receipt.missing,
+            }
+        )  # fmt: skip
+        return FINE
+    for sentence in receipt_sentences(receipt):
+        print(f"  {sentence}")
+    if receipt.columns:
+        rows = [(c.source, c.field or "–", c.how, c.unit, c.note) for c in receipt.columns]
+        _print_table(("column", "read as", "how", "unit", "note"), rows)
+    for drop in receipt.drops[:20]:
+        print(f"  row {drop.row}: {drop.reason}. {drop.hint}")
+    return FINE
+
+
+def _progress() -> Any:
+    if not sys.stderr.isatty():
+        return None
+
+    def show(fraction: float, text: str) -> None:
+        filled = int(30 * min(max(fraction, 0.0), 1.0))
+        end = "\n" if fraction >= 1 else ""
+        print(
+            f"\r[{'#' * filled}{'.' * (30 - filled)}] {fraction:4.0%} {text[:40]:40}",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show
+
+
+def _datasets(options: argparse.Namespace) -> int:
+    found = kpi.datasets()
+    if options.json:
+        _print_json({"datasets": [
+            {"name": d.name, "version": d.version, "requests": d.requests, "spans": d.spans, "from": _moment(d.first),
+             "to": _moment(d.last), "loaded_at": d.loaded_at, "bytes": d.bytes}
+            for d in found
+        ]})  # fmt: skip
+        return FINE
+    if not found:
+        print("No data set yet. Load one: kpi load FILE --dataset NAME")
+        return FINE
+    rows = [
+        (
+            d.name,
+            d.version,
+            format_count(d.requests),
+            format_count(d.spans),
+            _day(d.first),
+            _day(d.last),
+            d.loaded_at[:16],
+        )
+        for d in found
+    ]
+    _print_table(("data set", "version", "requests", "spans", "first", "last", "loaded"), rows)
+    return FINE
+
+
+def _versions(options: argparse.Namespace) -> int:
+    found = kpi.versions(options.dataset)
+    if options.json:
+        _print_json({"versions": [
+            {"number": v.number, "created_at": v.created_at, "fingerprint": v.fingerprint, "requests": v.requests,
+             "spans": v.spans, "loaded": v.loaded, "origin": v.origin}
+            for v in found
+        ]})  # fmt: skip
+        return FINE
+    rows = [
+        (v.number, v.created_at[:16], format_count(v.requests), format_count(v.loaded), v.fingerprint) for v in found
+    ]
+    _print_table(("version", "created", "requests", "loaded", "fingerprint"), rows)
+    return FINE
+
+
+def _metrics(options: argparse.Namespace) -> int:
+    found = kpi.METRICS.values()
+    if options.json:
+        _print_json({"metrics": [
+            {"name": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "definition": m.definition,
+             "formula": m.formula, "null_rule": m.null_rule, "interval": m.interval, "min_n": m.min_n}
+            for m in found
+        ]})  # fmt: skip
+        return FINE
+    _print_table(
+        ("metric", "unit", "better", "definition"), [(m.name, m.unit, m.direction, m.definition) for m in found]
+    )
+    return FINE
+
+
+def _scorecard(options: argparse.Namespace) -> int:
+    register = kpi.load_register(options.register) if options.register else None
+    source = kpi.open(options.dataset, options.version)
+    card = kpi.scorecard(source, _slice(options), register=register)
+    if options.json:
+        _print_json(card.to_json())
+    else:
+        print(card.sentence)
+        index = card.index
+        if math.isfinite(index.value):
+            print(
+                f"Index {index.value:.0f} ({index.low:.0f} to {index.high:.0f}) from {index.n} of {index.total} KPIs\n"
+            )
+        _print_table(
+            ("KPI", "value", "95 % interval", "n", "change", "target", "state", "owner"),
+            [
+                (c.label, format_value(c.value, c.unit), format_interval(c.low, c.high, c.unit), format_count(c.n),
+                 c.change.words if c.change else "–", format_value(c.target, c.unit), STATES[c.state].word, c.owner)
+                for c in card.cards
+            ],
+        )  # fmt: skip
+        for c in card.cards:
+            if c.state != "on_target":
+                print(f"  {c.label}: {c.reason} Next: {c.action}")
+    if card.state == "off_target":
+        return BREACHED
+    return CANNOT_TELL if any(c.state == "no_data" for c in card.cards) else FINE
+
+
+def _summarise(options: argparse.Namespace) -> int:
+    by = [d for d in options.by.split(",") if d]
+    source = kpi.open(options.dataset, options.version)
+    found = kpi.summarise(source, options.metrics, _slice(options), by=by, every=options.every)
+    rows = found.to_dict("records")
+    if options.json:
+        _print_json({"rows": [
+            {"metric": r["metric"], "by": {d: r[d] for d in by}, "bucket": None if pd.isna(r["bucket"]) else r["bucket"].isoformat(),
+             "value": r["value"], "low": r["low"], "high": r["high"], "n": r["n"], "unit": r["unit"]}
+            for r in rows
+        ]})  # fmt: skip
+    else:
+        _print_table(
+            ("metric", *by, *(("from",) if options.every else ()), "value", "95 % interval", "n"),
+            [
+                (r["metric"], *(r[d] if r[d] is not None else "(none)" for d in by), *((f"{r['bucket']:%Y-%m-%d %H:%M}",) if options.every else ()),
+                 format_value(r["value"], r["unit"]), format_interval(r["low"], r["high"], r["unit"]), format_count(r["n"]))
+                for r in rows
+            ],
+        )  # fmt: skip
+    return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
+
+
+def _traces(options: argparse.Namespace) -> int:
+    source = kpi.open(options.dataset, options.version)
+    found = kpi.find_traces(source, _slice(options), text=options.text, sort=options.sort, limit=options.limit)
+    if options.json:
+        _print_json({"traces": _records(found)})
+        return FINE
+    rows = [
+        (r.trace_id, f"{r.started_at:%Y-%m-%d %H:%M}" if not pd.isna(r.started_at) else "–", r.intent or "–", _outcome(r),
+         format_value(r.cost_usd, "usd"), format_value(r.latency_ms, "ms"), r.model or "–")
+        for r in found.itertuples()
+    ]  # fmt: skip
+    _print_table(("trace", "started", "intent", "outcome", "cost", "latency", "model"), rows)
+    return FINE
+
+
+def _outcome(row: Any) -> str:
+    if row.error is True:
+        return "error"
+    return {True: "success", False: "failed"}.get(row.success, "unknown")
+
+
+def _trace(options: argparse.Namespace) -> int:
+    found = kpi.trace(kpi.open(options.dataset, options.version), options.id)
+    if options.json:
+        request = {k: (v.isoformat() if hasattr(v, "isoformat") else v) for k, v in found.request.items()}
+        parts = {n: _records(getattr(found, n)) for n in ("spans", "documents", "tool_calls", "scores", "incidents")}
+        _print_json({"request": request, "why": found.why, **parts})
+        return FINE
+    r = found.request
+    print(f"{r['trace_id']}  {r.get('started_at') or ''}\n{found.why}")
+    spent = {k: format_value(v * s if v is not None else None, u) for k, v, s, u in (
+        ("cost", r.get("total_nusd"), 1e-9, "usd"), ("latency", r.get("total_us"), 1e-3, "ms"))}  # fmt: skip
+    print(
+        f"cost {spent['cost']}, latency {spent['latency']}, model {r.get('model') or '–'}, prompt {r.get('prompt_version') or '–'}\n"
+    )
+    rows = [
+        ("  " * s.depth + (s.name or s.kind), s.kind, format_value(s.offset_ms, "ms"), format_value(s.duration_ms, "ms"),
+         s.status if s.status != "ok" else "", "*" if s.critical else "")
+        for s in found.spans.itertuples()
+    ]  # fmt: skip
+    _print_table(("span", "kind", "starts", "takes", "status", "critical"), rows)
+    for name in ("tool_calls", "scores", "incidents"):
+        frame = getattr(found, name)
+        if len(frame):
+            print(f"\n{name.replace('_', ' ')}")
+            shown = [
+                c
+                for c in ("name", "value", "label", "source", "error_type", "category", "severity", "detector")
+                if c in frame
+            ]
+            _print_table(shown, [tuple(_cell(v) for v in row) for row in frame[shown].itertuples(index=False)])
+    return FINE
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [
+        {k: (v.isoformat() if hasattr(v, "isoformat") else v) for k, v in row.items()}
+        for row in plain.to_dict("records")
+    ]
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    sys.stdout.write(
+        orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str).decode() + "\n"
+    )
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Left-aligned text, right-aligned numbers; control characters of untrusted text shown as escapes."""
+    cells = [[_printable(str(v)) for v in row] for row in rows]
+    widths = [max([len(h), *(len(r[i]) for r in cells)]) for i, h in enumerate(head)]
+    print("  ".join(h.ljust(w) for h, w in zip(head, widths, strict=True)).rstrip())
+    print("  ".join("-" * w for w in widths))
+    for row in cells:
+        print(
+            "  ".join(
+                v.rjust(w) if v[:1].isdigit() and len(v) < 18 else v.ljust(w) for v, w in zip(row, widths, strict=True)
+            ).rstrip()
+        )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:120])
+
+
+def _moment(microseconds: int | None) -> str | None:
+    return (
+        None
+        if microseconds is None
+        else datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat().replace("+00:00", "Z")
+    )
+
+
+def _day(microseconds: int | None) -> str:
+    return "–" if microseconds is None else f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
