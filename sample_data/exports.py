@@ -24,7 +24,7 @@ from sample_data import otlp
 COUNT = 130
 RENAMED = {"trace_id": "request_id", "user_key": "user_id", "started_at": "timestamp", "input_text": "question",
            "output_text": "answer"}  # fmt: skip
-DERIVED = ("day", "attributes")  # not part of an export: a load works them out
+DERIVED = ("day", "attributes", "priced")  # not part of an export: a load works them out
 
 
 def choose_traces(tables: dict[str, pa.Table], *, count: int = COUNT) -> list[str]:
@@ -87,6 +87,12 @@ def write_exports(tables: dict[str, pa.Table], directory: Path, *, count: int = 
     return [directory / name for name in (*contents, "requests.parquet")]
 
 
+def _latency_name(column: str) -> str:
+    """`total_us` -> `latency_ms`, `ttft_us` -> `ttft_ms`, stages -> `model_latency_ms`."""
+    stage = column.removesuffix("_us")
+    return {"total": "latency_ms", "ttft": "ttft_ms", "queue": "queue_time_ms"}.get(stage, f"{stage}_latency_ms")
+
+
 def request_frame(requests: pa.Table, trace_ids: list[str]) -> pd.DataFrame:
     """One row a request as an application would log it: ms and USD, raw user ids, no column that is empty."""
     chosen = requests.filter(pc.is_in(requests["trace_id"], pa.array(trace_ids, pa.string())))
@@ -96,7 +102,7 @@ def request_frame(requests: pa.Table, trace_ids: list[str]) -> pd.DataFrame:
         if name in DERIVED or values.null_count == len(values):
             continue
         if name.endswith("_us"):
-            columns[name.removesuffix("_us").replace("total", "latency") + "_ms"] = values.to_pandas() / 1_000
+            columns[_latency_name(name)] = values.to_pandas() / 1_000
         elif name.endswith("_nusd"):
             columns[f"{name.removesuffix('_nusd')}_cost_usd"] = values.to_pandas() / 1e9
         elif pa.types.is_integer(values.type):

@@ -63,7 +63,10 @@ def genai(trace: Trace, span: Row) -> Row:
     if kind in ("reranker", "evaluator"):  # the conventions have no operation for these yet
         found["openinference.span.kind"] = kind.upper()
     if kind == "agent":
-        found |= {"gen_ai.agent.name": "support-agent"} | _facts(trace, "gen_ai.conversation.id")
+        found |= {
+            "gen_ai.agent.name": "support-agent", "gen_ai.request.model": trace.request["model"],
+            "gen_ai.provider.name": trace.request["provider"],
+        } | _facts(trace, "gen_ai.conversation.id")  # fmt: skip
         found |= _vllm_queue(span)
     if kind in ("llm", "embedding"):
         found |= {
@@ -98,6 +101,7 @@ def openinference(trace: Trace, span: Row) -> Row:
     kind = span["kind"]
     found: Row = {"openinference.span.kind": kind.upper(), "error.type": span["error_type"]}
     if kind == "agent":
+        found |= {"llm.model_name": trace.request["model"], "llm.provider": trace.request["provider"]}
         found |= _facts(trace, "session.id") | _annotations(trace.scores) | _vllm_queue(span)
     if kind == "llm":
         found |= {

@@ -16,10 +16,12 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 import sample_data
-from kpi.ingest.assemble import assemble
+from kpi.ingest.assemble import assemble, assemble_all
+from kpi.ingest.guard import stage
 from kpi.schema import COSTS, SEVERITIES, SOURCES, SPAN_KINDS, TABLES
+from kpi.store import lake
 from sample_data import __main__ as command
-from sample_data.exports import choose_traces, gather, write_exports
+from sample_data.exports import COUNT, choose_traces, gather, write_exports
 from sample_data.ground_truth import ground_truth
 from sample_data.otlp import user_id
 from sample_data.stories import (
@@ -374,3 +376,48 @@ def test_stage_writes_canonical_parquet(small, tmp_path):
     receipt = command.receipt_of(small)
     assert (receipt.requests, receipt.spans) == (2_000, len(small["spans"]))
     assert receipt.first < receipt.last
+
+
+NOT_IN_SPANS = {"user_key", "attributes", "turns"}  # pseudonym by another key, kept metadata, not exported
+
+
+@pytest.mark.parametrize(
+    "files",
+    [["otlp.traces.jsonl", "otlp.logs.jsonl"], ["otlp.traces.binpb", "otlp.logs.jsonl"], ["openinference.json"]],
+    ids="+".join,
+)
+def test_loaded_exports_give_the_requests_of_the_world(world, tmp_path, files):
+    stage([PACKAGE / "exports" / name for name in files], directory=tmp_path, key=b"k" * 32)
+    loaded = {
+        name: pa.concat_tables([pq.read_table(p) for p in sorted((tmp_path / name).glob("*.parquet"))])
+        for name in ("spans", "documents", "tool_calls", "scores", "incidents")
+    }
+    batches = {name: table.sort_by("trace_id").to_batches() for name, table in loaded.items()}
+    requests = pa.concat_tables(assemble_all(**batches)).sort_by("trace_id")
+    known = world["requests"].filter(pc.is_in(world["requests"]["trace_id"], requests["trace_id"].combine_chunks()))
+    assert len(requests) == len(known) == COUNT
+    for column in set(known.column_names) - NOT_IN_SPANS:
+        assert requests[column].to_pylist() == known.sort_by("trace_id")[column].to_pylist(), column
+    assert len(pc.unique(requests["user_key"])) == len(pc.unique(known["user_key"]))
+
+
+@pytest.mark.parametrize("name", ["requests.csv", "requests.parquet", "requests.jsonl"])
+def test_loaded_tables_give_the_requests_of_the_world(world, tmp_path, name):
+    stage([PACKAGE / "exports" / name], directory=tmp_path, key=b"k" * 32)
+    requests = pa.concat_tables([pq.read_table(p) for p in (tmp_path / "requests").glob("*.parquet")])
+    requests = requests.sort_by("trace_id")
+    known = world["requests"].filter(pc.is_in(world["requests"]["trace_id"], requests["trace_id"].combine_chunks()))
+    assert len(requests) == len(known) == COUNT
+    # Without the spans a loader cannot see that a model call stayed unpriced; the totals of such rows may differ.
+    for column in set(known.column_names) - {"user_key", "attributes", "priced", "total_nusd"}:
+        assert requests[column].to_pylist() == known.sort_by("trace_id")[column].to_pylist(), column
+
+
+def test_command_loads_once_and_keeps_what_is_there(home, capsys):
+    assert command.main(["--requests", "300", "--if-absent"]) == 0
+    assert command.main(["--requests", "400", "--if-absent"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("sample version 1: 300 requests")
+    assert said[1] == "sample: already there, left as it is"
+    (stored,) = lake.datasets()
+    assert (stored.name, stored.version, stored.requests) == ("sample", 1, 300)
