@@ -19,7 +19,7 @@ from kpi.errors import IngestError
 from kpi.ingest.archive import Opened
 from kpi.ingest.context import Context, RowBuffer
 from kpi.ingest.messages import FINISH, REFUSAL_REASONS, last_user_text, message_of, said
-from kpi.ingest.spans import Row, SpanRows, evaluation, redacted
+from kpi.ingest.spans import SpanRows, evaluation, redacted, score_row
 from kpi.ingest.wire import Record, Span, json_log, json_records, json_span, proto_records
 
 NAME = "otlp"
@@ -115,12 +115,13 @@ class _Loading:
     def write_held(self) -> None:
         """Partial span rows from the logs gathered so far."""
         for (trace_id, span_id), fields in self._held.items():
-            row: Row = {"trace_id": trace_id, "span_id": span_id}
-            row.update({name: value for name, (_, value) in fields.items() if name != "refused"})
-            if "refused" in fields:
-                row["context"] = orjson.dumps({"refused": fields["refused"][1]}).decode()
-            if len(row) > 2:
-                self.buffer.add("spans", row)
+            texts = {name: value for name, (_, value) in fields.items() if name != "refused"}
+            if texts:
+                self.buffer.add("spans", {"trace_id": trace_id, "span_id": span_id, **texts})
+            at, refused = fields.get("refused", (0, False))
+            if refused:  # its own row: a second context for the span would take the place of the first
+                parts = {"score": 1.0, "explanation": "refusal or content filter in the span's messages"}
+                self.buffer.add("scores", score_row(trace_id, span_id, "refused", "code", at or None, **parts))
         self._held.clear()
 
 

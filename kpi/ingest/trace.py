@@ -62,6 +62,7 @@ class Trace:
             for row in rows:
                 versions.setdefault(row["span_id"], []).append(row)
             spans = {i: found[0] if len(found) == 1 else merge_spans(found) for i, found in versions.items()}
+        spans = {i: _settled(span) for i, span in spans.items()}
         self.by_id = spans
         self.spans = sorted(spans.values(), key=_start)
         self.roots = [s for s in self.spans if s["parent_id"] is None and s["started_at"] is not None]
@@ -108,6 +109,14 @@ class Trace:
             if parent not in chosen or parent in visited:
                 found.append(span)
         return found
+
+
+def _settled(span: Row) -> Row:
+    """A span with a length has ended, though a merge column by column may have kept the status of its first export."""
+    if span["status"] != "running" or span["duration_us"] is None:
+        return span
+    failed = span["error_type"] is not None or span.get("status_message") is not None
+    return {**span, "status": "error" if failed else "ok"}
 
 
 def _start(span: Row) -> tuple[int, str]:

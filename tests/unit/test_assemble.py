@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kpi import schema
 from kpi.ingest.assemble import assemble, merge_spans
-from tests.unit.span_loading import TRACE, load, message, one, requests, span, streamed
+from tests.unit.span_loading import TRACE, attribute, load, logs, message, one, requests, span, streamed
 
 Row = dict[str, Any]
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
@@ -54,7 +54,8 @@ def test_calls_of_a_judge_are_review_and_not_the_request() -> None:
     judge = {"openinference.span.kind": "EVALUATOR"}
     request = one(
         span(1, attributes=AGENT), span(2, 1, end=400, attributes=usage(10, **{"gen_ai.usage.cost": 0.01})),
-        span(3, 1, start=500, attributes=judge), span(4, 3, start=600, attributes=usage(999, **{"gen_ai.usage.cost": 0.5})),
+        span(3, 1, start=500, attributes=judge),
+        span(4, 3, start=600, attributes=usage(999, **{"gen_ai.usage.cost": 0.5})),
     )  # fmt: skip
     assert (request["input_tokens"], request["llm_calls"]) == (10, 1)
     assert (request["inference_nusd"], request["review_nusd"]) == (10_000_000, 500_000_000)
@@ -259,3 +260,26 @@ def test_identities_that_hold_for_any_trace(spans: list[Row]) -> None:
     assert request["tool_errors"] <= request["tool_calls"]
     (by_stream,) = streamed(rows)
     assert {k: v for k, v in by_stream.items() if v is not None} == {k: v for k, v in request.items() if v is not None}
+
+
+def test_a_span_that_ended_is_not_running_whatever_a_merge_by_column_kept() -> None:
+    """Stores merge versions column by column: a running export that comes late must not hide the end."""
+    (row,) = load(message([span(1, attributes=AGENT)]))["spans"]
+    assert assemble([{**row, "status": "running"}])["error"] is False
+    assert assemble([{**row, "status": "running", "error_type": "timeout"}])["error"] is True
+
+
+def test_a_context_of_logs_never_takes_the_place_of_the_spans_own() -> None:
+    """Partial rows of logs hold texts only; a refusal seen in a log travels as a score of its own."""
+    record = {
+        "traceId": TRACE,
+        "spanId": f"{2:016x}",
+        "eventName": "gen_ai.client.inference.operation.details",
+        "attributes": [attribute("gen_ai.output.messages", '[{"role":"assistant","refusal":"I cannot."}]')],
+    }
+    found = load(logs([record]))
+    assert [{k for k, v in r.items() if v is not None} for r in found["spans"]] == [
+        {"trace_id", "span_id", "output_text"}
+    ]
+    (request,) = requests(load(logs([record]), message([span(1), span(2, 1, attributes=CHAT)]))).values()
+    assert (request["refused"], request["output_text"], request["outcome_source"]) == (True, "I cannot.", None)

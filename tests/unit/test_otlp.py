@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections import Counter
@@ -104,8 +105,10 @@ def test_genuine_export_has_exactly_the_counts_of_the_file(shared: Path, name: s
     for trace, request in assembled.items():
         for side, column in (("in", "input_tokens"), ("out", "output_tokens")):
             models = [
-                s["attributes"] for s in raw if s["trace"] == trace and s["attributes"].get("openinference.span.kind") != "EMBEDDING"
-            ]  # fmt: skip
+                s["attributes"]
+                for s in raw
+                if s["trace"] == trace and s["attributes"].get("openinference.span.kind") != "EMBEDDING"
+            ]
             usage = [int(a[key]) for a in models for key in LEAF_USAGE[side] if key in a]
             details = [json.loads(a["langfuse.observation.usage_details"]) for a in models if _buckets(a)]
             word = "input" if side == "in" else "output"
@@ -124,7 +127,7 @@ def test_encodings_of_one_export_give_equal_rows(shared: Path, left: str, right:
 
 
 def test_phoenix_unions_snake_case_and_rounded_times(shared: Path) -> None:
-    """The same 51 spans as the OpenInference export, through Phoenix: all-null unions, enum names, rounded ns (2, 4)."""
+    """Traps 2 and 4: the spans of the OpenInference export with all-null unions, enum names and rounded times."""
     through_phoenix = load(shared / "data/exports/phoenix/rest_spans_otlpv1.json")
     direct = {r["span_id"]: r for r in load(shared / "data/exports/openinference/openinference_otlp.json")["spans"]}
     assert len(through_phoenix["spans"]) == len(direct) == 51
@@ -324,7 +327,7 @@ def genuine() -> list[bytes]:
     }
     return [
         message([span(1, end=900, attributes=cohort)], {"service.version": "1"}),
-        message([span(2, 1, start=10, end=200, attributes={"gen_ai.operation.name": "retrieval"})], {"service.version": "2"}),
+        message([span(2, 1, start=10, end=200, attributes={"gen_ai.operation.name": "retrieval"})], {"team": "search"}),
         message([span(3, 1, start=200, end=300, attributes={**chat, "llm.prompt_template.version": "v1"})]),
         message([finished]),
         message([span(4, 1, start=400, end=None, attributes=chat)]),
@@ -362,3 +365,30 @@ def test_streaming_equals_trace_by_trace(shared: Path) -> None:
     for row in rows:
         known = {k: v for k, v in row.items() if v is not None}
         assert known == {k: v for k, v in expected[row["trace_id"]].items() if v is not None}
+
+
+def test_any_json_at_all_is_rows_drops_or_a_typed_error(shared: Path) -> None:
+    """318 files that must, must not or may parse, alone and as the attribute value of a span beside a good one."""
+    good = message([span(1)])
+    template = message([span(2, 1, attributes={"a": "HERE"})])
+    files = sorted((shared / "data/corpora/jsontestsuite").rglob("*.json"))
+    assert len(files) > 300
+    for path in files:
+        data = path.read_bytes()
+        with contextlib.suppress(IngestError):
+            load(data)
+        for place in (b'{"stringValue":"HERE"}', b'"HERE"', f'"{2:016x}"'.encode(), f'"{T0}"'.encode()):
+            found = load(good + template.replace(place, data.replace(b"\n", b" ")))
+            assert found["spans"][0]["span_id"] == f"{1:016x}", path.name
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damaged_bytes_of_a_genuine_export_are_rows_drops_or_a_typed_error(shared: Path, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from([TRACES[1], TRACES[2], "otlp/genai_semconv_2026.logs.binpb"]))
+    content = bytearray((shared / "data/exports" / name).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(1, len(content) - 1))] = data.draw(st.integers(0, 255))
+    whole = bytes(content[: data.draw(st.integers(1, len(content)))]) if data.draw(st.booleans()) else bytes(content)
+    with contextlib.suppress(IngestError):
+        requests(load(whole))
