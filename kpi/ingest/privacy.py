@@ -37,15 +37,16 @@ _PREFIXES = (
 )  # fmt: skip
 _NAMES = (
     "language lang locale region country country_code market timezone device device_type device_class platform os "
-    "browser app_version client client_version plan tier edition subscription customer_tier segment cohort channel source_channel "
+    "browser app_version client client_version plan tier edition subscription customer_tier segment cohort channel "
     "use_case usecase intent topic task task_type category product product_area feature team department tenant "
     "environment env release version prompt_version retrieval_version index_version corpus_version policy_version "
-    "guardrail_version model_version variant experiment experiment_arm experiment_id arm ab_arm ab_group ring deployment_ring "
-    "priority queue workflow stage surface domain industry difficulty split dataset scenario temperature top_p top_k"
-).split()
+    "guardrail_version model_version variant experiment experiment_arm experiment_id arm ab_arm ab_group ring "
+    "deployment_ring priority queue workflow stage surface domain industry difficulty split dataset scenario temperature top_p top_k"
+).split()  # noqa: SIM905
 DEFAULT_ALLOW: frozenset[str] = frozenset(prefix + name for prefix in _PREFIXES for name in _NAMES) | {
     "deployment.environment", "deployment.environment.name", "service.name", "service.version", "service.namespace",
-    "telemetry.sdk.language", "cloud.region", "cloud.provider", "device.type", "os.type", "user_agent.name", "geo.country.iso_code",
+    "telemetry.sdk.language", "cloud.region", "cloud.provider", "device.type", "os.type",
+    "user_agent.name", "geo.country.iso_code",
     "gen_ai.request.temperature", "gen_ai.request.top_p", "gen_ai.request.top_k", "gen_ai.request.max_tokens",
     "gen_ai.operation.name", "gen_ai.response.finish_reasons", "feature_flag.key", "feature_flag.variant",
 }  # fmt: skip

@@ -135,10 +135,9 @@ def _iban(match: Match) -> str:
     if length is None or not _starts(match, frozenset()):
         return found
     end = seen = 0
-    for end, character in enumerate(found, 1):
-        seen += character != " "
-        if seen == length:
-            break
+    while end < len(found) and seen < length:
+        seen += found[end] != " "
+        end += 1
     if seen != length or (end < len(found) and found[end] != " "):
         return found
     if end == len(found) and match.end() < len(match.string) and match.string[match.end()].isalnum():
@@ -227,10 +226,12 @@ _PHONE = re.compile(
 )
 _PHONE_NEAR = re.compile(
     r"(?i)(?:\b(?:tele)?phone\b|\btel\b|\bmobile\b|\bcell(?:phone|ular)?\b|\bfax\b|\bdesk\b|\bwhatsapp\b|\bsms\b|\bhandy\b|"
-    r"\btelefon\w*|\bt[ée]l[ée]phone\b|\btel[ée]fono\b|\bmóvil\b|\bdial\b|\bhotline\b|\b_?(?:phone|mobile|tel)_?(?:number|no|nr)\b|"
+    r"\btelefon\w*|\bt[ée]l[ée]phone\b|\btel[ée]fono\b|\bmóvil\b|\bdial\b|\bhotline\b|"
+    r"\b_?(?:phone|mobile|tel)_?(?:number|no|nr)\b|"
     r"\bcall(?:ed|ing)? (?:me|us|him|her|them|back)\b|\bring me\b|\btext me\b|\breach (?:me|us|him|her|them)\b|"
     r"\bcontact (?:me|us|number|no)\b|\banswering at|\bmessages? to|\bregistered)"
-    r"((?:[ \t\"'=:.,(\\]|\bat\b|\bon\b|\bis\b|\bnumber\b|\bno\b|\bnr\b|\bto\b|\bvia\b|\bunder\b|\bmy\b|\boffice\b|\bn(?=\d)|\n){1,12})"
+    r"((?:[ \t\"'=:.,(\\]|\bat\b|\bon\b|\bis\b|\bnumber\b|\bno\b|\bnr\b|\bto\b|\bvia\b|\bunder\b|\bmy\b|"
+    r"\boffice\b|\bn(?=\d)|\n){1,12})"
     r"(\(?\d(?:[ ().\-/]{0,2}\d){6,14})" + _PHONE_END
 )
 _LABEL_WORDS = re.compile(r"(?i) ?[-–]? ?[(,]? ?(?:office|fax|mobile|phone|cell|home phone)\b")
@@ -290,7 +291,8 @@ _PREFIXED = re.compile(
     r")"
 )
 _ASSIGNED = re.compile(
-    r"(?i)(pass(?:word|wd|phrase)|\bpwd|secret|token|api[_ -]?key|access[_-]?key|auth[_-]?key|private[_-]?key|signing[_-]?key|"
+    r"(?i)(pass(?:word|wd|phrase)|\bpwd|secret|token|api[_ -]?key|access[_-]?key|auth[_-]?key|private[_-]?key|"
+    r"signing[_-]?key|"
     r"encryption[_-]?key|client[_-]?key|app[_-]?key|license[_-]?key|credential|authorization|\bauth)"
     r"([\w.-]{0,24}\\?[\"'`]?[ \t]{0,4}(?:=>|:=|:|=|,| is )[ \t]{0,4}(?:\\?[\"'`])?)"
     r"((?:(?!bearer|basic)[^\s\"'`\\,;&<>(){}\[\]]){6,300})"
@@ -396,7 +398,7 @@ def _plain(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """The text with structured identifiers replaced by `[EMAIL]`, `[CARD]`, `[IBAN]`, `[SSN]`, `[IP]`, `[PHONE]`, `[SECRET]`.
+    """The text with structured identifiers replaced by `TOKENS` such as `[EMAIL]`.
 
     Idempotent; linear in the length of the text. Text that is JSON stays JSON: a masked number becomes a string.
     """

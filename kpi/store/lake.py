@@ -214,6 +214,7 @@ class _Load:
     plans: dict[str, merge.Plan] = field(default_factory=dict)
     merges: dict[str, merge.Merge] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+    passing: list[Path] = field(default_factory=list)  # files that were written and replaced within this load
 
     def run(self, receipt: Receipt) -> Receipt:
         for name in self.base.tables if self.base else ():
@@ -232,6 +233,8 @@ class _Load:
         for name in sorted(self.written):
             self._compact(name)
         self._publish(receipt)
+        for path in self.passing:
+            path.unlink(missing_ok=True)
         self.tell(1.0, "Stored")
         return receipt
 
@@ -250,6 +253,8 @@ class _Load:
 
     def _write(self, name: str, query: str, replaced: Sequence[Path]) -> None:
         place = self.path / name
+        named = {f.path for f in _files(self.base, name)} if self.base and name in self.base.tables else set()
+        self.passing += [path for path in replaced if path not in named]
         delta.append(place, name, merge.batches(self.connection, query))
         delta.remove(place, replaced)
         self.written.add(name)
@@ -306,9 +311,10 @@ class _Load:
     def _look(self, receipt: Receipt, traces: str) -> None:
         columns = [c for c in schema.REQUESTS.names if c not in _DERIVED]
         filled = ", ".join(f"count(r.{merge.name(c)})" for c in columns)
+        times = "min(epoch_us(r.started_at)), max(epoch_us(r.started_at))"
         row = self.connection.execute(
-            "SELECT count(*), count(*) FILTER (r.priced = false), min(epoch_us(r.started_at)), max(epoch_us(r.started_at)), "
-            f"{filled} FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r "
+            f"SELECT count(*), count(*) FILTER (r.priced = false), {times}, {filled} "
+            f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r "
             f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
         ).fetchone()
         assert row is not None

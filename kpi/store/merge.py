@@ -214,9 +214,8 @@ class Merge:
             f"CREATE OR REPLACE VIEW {self._t('raw')} AS "
             f"SELECT {columns}, {order} FROM read_parquet([{listed}], {options})"
         )
-        rows, distinct = self._fetch(
-            f"SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n FROM {self._t('raw')} GROUP BY {keys})"
-        )[0]
+        counts = f"SELECT count(*) AS n FROM {self._t('raw')} GROUP BY {keys}"
+        rows, distinct = self._fetch(f"SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM ({counts})")[0]
         raw, plain = self._t("raw"), ", ".join(name(c) for c in self._columns)
         if rows == distinct:
             self._run(f"CREATE OR REPLACE VIEW {self._t('fresh')} AS SELECT {plain} FROM {raw}")
@@ -225,16 +224,16 @@ class Merge:
             f"CREATE OR REPLACE TABLE {self._t('twice')} AS "
             f"SELECT {keys} FROM {raw} GROUP BY {keys} HAVING count(*) > 1"
         )
-        match = same(self.table.key, "t", "r")
+        match, twice = same(self.table.key, "t", "r"), self._t("twice")
         if self.table.name in COALESCED:
             others = ", ".join(
                 f"arg_max({name(c)}, {_ORDER}) AS {name(c)}" if c not in self.table.key else name(c)
                 for c in self._columns
             )
-            merged = f"SELECT {others} FROM {raw} r SEMI JOIN {self._t('twice')} t ON {match} GROUP BY {keys}"
+            merged = f"SELECT {others} FROM {raw} r SEMI JOIN {twice} t ON {match} GROUP BY {keys}"
         else:
             latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {_ORDER} DESC) = 1"
-            merged = f"SELECT {plain} FROM {raw} r SEMI JOIN {self._t('twice')} t ON {match} QUALIFY {latest}"
+            merged = f"SELECT {plain} FROM {raw} r SEMI JOIN {twice} t ON {match} QUALIFY {latest}"
         self._run(
             f"CREATE OR REPLACE TABLE {self._t('fresh')} AS "
             f"SELECT {plain} FROM {raw} r ANTI JOIN {self._t('twice')} t ON {match} UNION ALL {merged}"
