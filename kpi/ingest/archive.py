@@ -6,6 +6,7 @@ Member names are shown, never used as paths. What is inside an archive is decide
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import io
 import os
@@ -225,9 +226,8 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
     for info in infos:
         if info.flag_bits & 0x1:
             raise IngestError("ingest.bad_archive", f"{name} is encrypted", hint="Unpack it and load what is inside.")
-        yield _compressed(
-            f"{name}: {display(info.filename)}", lambda i=info: _member(path, i), info.compress_size, limits
-        )
+        opener = functools.partial(_member, path, info)
+        yield _compressed(f"{name}: {display(info.filename)}", opener, info.compress_size, limits)
 
 
 def _member(path: Path, info: zipfile.ZipInfo) -> BinaryIO:

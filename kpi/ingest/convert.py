@@ -31,6 +31,7 @@ MOST_TOKENS = 1e9
 EARLIEST_US = 946_684_800_000_000  # 2000-01-01: nothing that is measured here is older
 GRACE_US = 600_000_000  # clocks differ
 _DIMENSION_LENGTH = 200
+_USERS_REMEMBERED = 1_000_000
 _PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd")
 _HINTS = {
     "time": "Expected ISO 8601 (2026-11-01T10:00:00Z) or an epoch in s, ms, us or ns.",
@@ -56,6 +57,7 @@ class Converter:
         self._profiles = {p.name: p for p in profiles}
         self._uncounted = uncounted
         self._unread: Counter[str] = Counter()
+        self._users: dict[str, str | None] = {}
         ids = mapping.source_of("trace_id")
         profile = self._profiles.get(ids.source) if ids else None
         self.hashes = profile is None or profile.count < profile.rows
@@ -96,15 +98,30 @@ class Converter:
         if kind == "content":
             return privacy.texts(values.contents(cells))
         if kind == "user":
-            return privacy.users(values.texts(cells))
+            return values.on_distinct(cells, self._pseudonyms)
         if kind == "id":
             return values.texts(cells)
-        words = pc.utf8_slice_codeunits(values.texts(cells), 0, _DIMENSION_LENGTH)
         if column.field == "worst_severity":
-            return self._severity(column, words)
+            return self._severity(column, values.texts(cells))
+        return values.on_distinct(cells, lambda distinct: self._words(column, distinct))
+
+    def _words(self, column: ColumnMapping, distinct: pa.Array) -> pa.Array:
+        words = pc.utf8_slice_codeunits(values.texts(distinct), 0, _DIMENSION_LENGTH)
         if {v.lower() for v in self._profiles.get(column.source, Profile("")).values} <= {"true", "false"}:
             words = pc.utf8_lower(words)
-        return privacy.texts(words)
+        return self._context.privacy.texts(words)
+
+    def _pseudonyms(self, distinct: pa.Array) -> pa.Array:
+        """Pseudonyms, remembered over batches: users come back."""
+        words = values.texts(distinct)
+        names = words.to_pylist()
+        new = [n for n in names if n is not None and n not in self._users]
+        if len(self._users) + len(new) > _USERS_REMEMBERED:
+            return self._context.privacy.users(words)
+        if new:
+            found = self._context.privacy.users(pa.array(new, pa.string())).to_pylist()
+            self._users.update(zip(new, found, strict=True))
+        return pa.array([None if n is None else self._users[n] for n in names], pa.string())
 
     def _time(self, column: ColumnMapping, cells: pa.ChunkedArray, work: _Work) -> pa.Array:
         dayfirst = {"day/month": True, "month/day": False}.get(column.unit)

@@ -96,7 +96,7 @@ class Mapping:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Mapping:
         """Inverse of `to_dict`. Raises MappingError for what is not a mapping."""
-        rows = data.get("columns") if isinstance(data, dict) else None
+        rows = data.get("columns", None if data else []) if isinstance(data, dict) else None
         if isinstance(rows, dict):  # as people write it in TOML: a table per source column
             rows = [{"source": k, **(v if isinstance(v, dict) else {"field": v})} for k, v in rows.items()]
         if not isinstance(rows, list) or not all(isinstance(r, dict) and "source" in r for r in rows):

@@ -55,7 +55,10 @@ class ColumnProfiler:
 
     def _add_distinct(self, column: pa.ChunkedArray) -> int:
         """Count cells that hold something, and keep the distinct values while there are few."""
-        if self._distinct is None and self._type in ("number", "float"):
+        if self._type == "float" and self.kind != "bool":  # never a cohort
+            self._distinct = None
+            self._sample(column.slice(0, SAMPLES))
+        if self._distinct is None and self.kind != "id":
             return len(column) - column.null_count
         words = values.texts(column)
         if self._distinct is not None:

@@ -32,7 +32,7 @@ class Stage:
         folder = self._directory / name
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{len(self._files.setdefault(name, []))}.parquet"
-        pq.write_table(table, path, compression="zstd")
+        _write(table, path)
         self._files[name].append(path)
         if "started_at" in table.column_names:
             times = pc.min_max(table["started_at"].cast(pa.int64()))
@@ -82,5 +82,15 @@ class Stage:
             if not mask.any():
                 path.unlink()
             elif not mask.all():
-                pq.write_table(table.filter(pa.array(mask)), path, compression="zstd")
+                _write(table.filter(pa.array(mask)), path)
         return int(keep.sum())
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """Ids and measures hardly repeat: a dictionary of them costs time and saves nothing."""
+    repeating = [f.name for f in table.schema if pa.types.is_string(f.type) and not _is_unique(f.name)]
+    pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=repeating)
+
+
+def _is_unique(name: str) -> bool:
+    return name in {"trace_id", "span_id", "score_id", "incident_id", "call_id", "event_id"}

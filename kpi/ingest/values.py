@@ -75,6 +75,8 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         return array
     trimmed = pc.utf8_trim_whitespace(array)
     short = pc.less_equal(pc.binary_length(trimmed), 9)
+    if not pc.any(short, min_count=0).as_py():  # long ids: no need to look at every word
+        return trimmed
     nothing = pc.and_(short, pc.is_in(pc.utf8_lower(pc.utf8_slice_codeunits(trimmed, 0, 10)), _NULLS))
     return pc.if_else(nothing, pa.scalar(None, pa.string()), trimmed)
 
@@ -107,6 +109,12 @@ def flat_dictionary(column: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
         if isinstance(column, pa.ChunkedArray):
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
+def on_distinct(column: pa.Array | pa.ChunkedArray, convert: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Apply a conversion of arrays to the distinct values only."""
+    encoded = flat_dictionary(column)
+    return convert(encoded.dictionary).take(encoded.indices)
 
 
 def _float_text(value: float | None) -> str | None:
