@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import special
 
 from kpi.errors import MetricError
 from kpi.measure.estimate import Histogram, bin_value
@@ -142,7 +142,7 @@ def distance(now: Shares, before: Shares) -> Distance:
     low, high = (unit * _noncentrality(statistic, freedom, tail) for tail in (0.975, 0.025))
     return Distance(
         value=math.sqrt(max(0.0, divergence - unit * freedom)), low=math.sqrt(low), high=math.sqrt(high),
-        noise=math.sqrt(max(0.0, unit * (float(stats.chi2.ppf(0.95, freedom)) - freedom))), n=now.n,
+        noise=math.sqrt(max(0.0, unit * (float(special.chdtri(freedom, 0.05)) - freedom))), n=now.n,
     )  # fmt: skip
 
 
@@ -181,13 +181,9 @@ def _divergence(p: np.ndarray, q: np.ndarray) -> float:
 
 def _noncentrality(statistic: float, freedom: int, tail: float) -> float:
     """The noncentrality at which the statistic sits at this tail of the noncentral chi-square; 0 when none does."""
-    excess = lambda size: float(stats.ncx2.cdf(statistic, freedom, size)) - tail  # noqa: E731
-    if float(stats.chi2.cdf(statistic, freedom)) <= tail:
+    if float(special.chdtr(freedom, statistic)) <= tail:
         return 0.0
-    top = max(statistic, 1.0)
-    while excess(top) > 0:
-        top *= 2
-    return float(optimize.brentq(excess, 1e-12, top))
+    return float(special.chndtrinc(statistic, freedom, tail))
 
 
 def _shares_by_bucket(cells: Cells) -> dict[str, Shares]:

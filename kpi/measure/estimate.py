@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special  # scipy.stats takes ten times as long to import, and the command line waits for it
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
-_Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+_Z = float(special.ndtri(0.5 + LEVEL / 2))
 _TAIL = (1 - LEVEL) / 2
 
 LOG_BASE = 1.01005  # DDSketch (Masson, Rim and Lee 2019): relative error (base - 1) / (base + 1) = 0.5 %
@@ -84,8 +84,8 @@ def garwood(events: ArrayLike) -> tuple[Array, Array]:
     """Exact Poisson interval of a count (Garwood 1936); the count may be fractional (scaled for over-dispersion)."""
     k = np.asarray(events, dtype=float)
     with np.errstate(invalid="ignore"):
-        low = np.where(k > 0, stats.chi2.ppf(_TAIL, 2 * k) / 2, 0.0)
-    return low, stats.chi2.ppf(1 - _TAIL, 2 * k + 2) / 2
+        low = np.where(k > 0, special.gammaincinv(np.where(k > 0, k, 1.0), _TAIL), 0.0)
+    return low, special.gammaincinv(k + 1, 1 - _TAIL)
 
 
 def cluster_variance(s: Sums) -> Array:
@@ -177,11 +177,17 @@ def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]
         return value, np.nan, np.nan, n, users
     effective = n / _indicator_effect(h, upto, users, int(np.searchsorted(upto, below + 1)))
     size = int(np.floor(effective + 1e-9))
-    lower = int(stats.binom.ppf(_TAIL, size, q))
-    upper = int(stats.binom.ppf(1 - _TAIL, size, q)) + 1
+    lower = _binomial_quantile(_TAIL, size, q)
+    upper = _binomial_quantile(1 - _TAIL, size, q) + 1
     low = at(np.floor(n * (lower - 1) / size) + 1) if lower >= 1 else np.nan
     high = at(min(np.ceil(n * upper / size), n)) if upper <= size else np.nan
     return value, low, high, n, users
+
+
+def _binomial_quantile(tail: float, size: int, q: float) -> int:
+    """Smallest count whose binomial distribution function reaches the tail."""
+    k = int(np.ceil(special.bdtrik(tail, size, q)))
+    return k - 1 if k > 0 and special.bdtr(k - 1, size, q) >= tail else max(k, 0)
 
 
 def _indicator_effect(h: Histogram, upto: Array, users: float, index: int) -> float:
@@ -190,7 +196,7 @@ def _indicator_effect(h: Histogram, upto: Array, users: float, index: int) -> fl
     if users == n:
         return 1.0
     kept = n * n / sizes  # effective number of users
-    factor = (float(stats.t.ppf(1 - _TAIL, max(kept - 1, 1))) / _Z) ** 2
+    factor = (float(special.stdtrit(max(kept - 1, 1), 1 - _TAIL)) / _Z) ** 2
     p = upto[index] / n
     if p >= 1:
         return max(1.0, sizes / n) * factor
@@ -208,7 +214,7 @@ def _student(s: Sums) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         kept = np.where(_independent(s) | ~(s.xx > 0), s.clusters, s.x**2 / s.xx)
         freedom = np.where(s.clusters >= 2, np.maximum(kept - 1, 1), np.nan)
-        return stats.t.ppf(1 - _TAIL, freedom)
+        return special.stdtrit(freedom, 1 - _TAIL)
 
 
 def _hall(x: Array, skew: Array, clusters: Array) -> Array:
