@@ -1,0 +1,113 @@
+"""Cards: one KPI, one headline, one event line, drawn from what `kpi` answered. Draws; never counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+import kpi
+from app import charts, slicebar, text
+from app.slicebar import Here
+
+words = kpi.wording
+
+
+def colours() -> charts.Look:
+    return charts.look(st.context.theme.type)
+
+
+def badge(state: str, why: str = "") -> None:
+    """Icon, word and colour of a state; the reason on hover."""
+    found = words.STATES[state]
+    st.badge(found.word, icon=f":material/{found.icon}:", color=found.colour, help=text.safe(why) if why else None)
+
+
+def index(scorecard: Any) -> None:
+    """The index from 0 to 100 with its interval and state, and the sentence that matters most."""
+    found = scorecard.index
+    number = words.format_value(found.value, "index")
+    interval = words.format_interval(found.low, found.high, "index")
+    with st.container(border=True):
+        left, right = st.columns([1, 3], gap="medium", vertical_alignment="center")
+        with left, st.container(gap="xxsmall"):
+            with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+                st.metric(
+                    "AI index", number, width="content",
+                    help="Weighted share of the KPI promises that are kept, 0 to 100.",
+                )  # fmt: skip
+                badge(found.state, f"The worst state of {found.n} KPIs with enough data, of {found.total}.")
+            if found.state != "no_data":
+                st.altair_chart(
+                    charts.gauge(found.value, found.low, found.high, state=found.state, colours=colours()),
+                    alt=f"AI index {number} of 100, {words.STATES[found.state].word}",
+                )  # fmt: skip
+            st.caption(text.safe(f"of 100 · 95 %: {interval}" if interval else "Not enough data"))
+        with right:
+            st.markdown(f"#### {text.safe(scorecard.sentence, longest=600)}")
+
+
+def kpi_card(card: Any, here: Here) -> None:
+    """Label, value, change, sparkline with target, state, owner, next step, n and interval, and the way on."""
+    with st.container(border=True, height="stretch", gap="xsmall"):
+        interval = words.format_interval(card.low, card.high, card.unit)
+        target = words.format_value(card.target, card.unit)
+        st.metric(
+            text.safe(card.label), text.safe(words.format_value(card.value, card.unit)),
+            **_delta(card.change, card.unit, here), help=text.safe(f"{card.entry.definition}. Target {target}."),
+        )  # fmt: skip
+        if len(card.spark):
+            st.altair_chart(
+                charts.spark(card.spark, target=card.target, state=card.state, colours=colours()),
+                alt=f"{card.label} over the window; target {target}",
+            )
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            badge(card.state, card.reason)
+            st.caption(text.safe(card.owner), width="content")
+        if card.state != "on_target":
+            st.caption(f":material/arrow_forward: {text.safe(card.action)}")
+        st.space("stretch")
+        counted = f"n = {words.format_count(card.n)}"
+        st.caption(text.safe(f"{interval} · {counted}" if interval else counted))
+        _open(card, here)
+
+
+def _open(card: Any, here: Here) -> None:
+    if card.metric in kpi.METRICS:
+        st.page_link(
+            "views/trends.py", label=f"Open {text.safe(card.label.lower())}", icon=":material/arrow_outward:",
+            query_params=slicebar.query(here.view, metric=card.metric),
+        )  # fmt: skip
+    elif card.metric == "drift_score":
+        st.page_link("views/drift.py", label="Open drift", icon=":material/arrow_outward:", query_params=slicebar.query(here.view))
+    else:
+        st.page_link(
+            "views/segments.py", label="Open segments", icon=":material/arrow_outward:",
+            query_params=slicebar.query(here.view, metric="task_success"),
+        )  # fmt: skip
+
+
+def _delta(change: Any, unit: str, here: Here) -> dict[str, Any]:
+    """The change chip: coloured only when the interval excludes zero."""
+    if change is None:
+        return {}
+    compared = text.safe(text.versus(here.view))
+    if not change.clear:
+        return {"delta": "no clear change", "delta_color": "gray", "delta_arrow": "off", "delta_description": compared}
+    return {
+        "delta": text.safe(words.format_change(change.difference, unit)), "delta_description": compared,
+        "delta_arrow": "up" if change.difference > 0 else "down", "delta_color": "green" if change.better else "red",
+    }  # fmt: skip
+
+
+def number(label: str, value: float, unit: str, *, low: float | None = None, high: float | None = None, n: float | None = None, help: str = "", state: str | None = None) -> None:  # fmt: skip
+    """A plain number with its interval and n, for pages beside the scorecard."""
+    with st.container(border=True, height="stretch", gap="xsmall"):
+        st.metric(text.safe(label), text.safe(words.format_value(value, unit)), help=text.safe(help) if help else None)
+        interval = words.format_interval(low, high, unit)
+        told = [f"95 %: {interval}"] if interval else []
+        told += [f"n = {words.format_count(n)}"] if n is not None else []
+        if state:
+            badge(state)
+        if told:
+            st.caption(text.safe(" · ".join(told)))

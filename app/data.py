@@ -1,0 +1,125 @@
+"""The cached doors into `kpi`: one canonical key string in, a small result out.
+
+Sources live once a process, by data set and version. Results are kept by (fingerprint of the rows, call, arguments);
+frames never go in as arguments, because Streamlit hashes big frames from a sample and would serve old numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import pandas as pd
+import streamlit as st
+
+import kpi
+
+Answer = TypeVar("Answer")
+
+
+@st.cache_data(ttl="3s", max_entries=1, show_spinner=False)
+def datasets() -> list[Any]:
+    """Data sets of the state folder; looked up again after three seconds, so that a load elsewhere shows up."""
+    return list(kpi.datasets())
+
+
+def forget() -> None:
+    """Look again at what is stored: after a load, a restore or a deletion."""
+    datasets.clear()
+
+
+def open_source(dataset: str, version: int | None) -> kpi.Source:
+    """The rows of one stored version (None: the newest). Raises StoreError for what is not there."""
+    if version is None:
+        version = next((d.version for d in datasets() if d.name == dataset), None)
+    return _source(json.dumps([dataset, version]))
+
+
+@st.cache_resource(ttl="12h", max_entries=8, show_spinner=False)
+def _source(key: str) -> kpi.Source:
+    dataset, version = json.loads(key)
+    return kpi.open(dataset, version)
+
+
+def _ask(
+    source: kpi.Source,
+    call: str,
+    view: kpi.Slice | None,
+    arguments: dict[str, Any],
+    make: Callable[[], Answer],
+) -> Answer:
+    query = view.to_query(full=True) if view else None
+    return _kept(json.dumps([source.name, source.version, source.fingerprint, call, query, arguments]), make)
+
+
+@st.cache_data(ttl="1h", max_entries=600, max_size="300MiB", show_spinner=False)
+def _kept(key: str, _make: Callable[[], Any]) -> Any:
+    return _make()
+
+
+def profile(source: kpi.Source) -> kpi.Profile:
+    return kpi.profile(source)  # kept by kpi as long as the source lives
+
+
+def resolve(source: kpi.Source, view: kpi.Slice) -> kpi.Resolved:
+    return kpi.resolve(source, view)
+
+
+def scorecard(source: kpi.Source, view: kpi.Slice, *, by: str | None = None) -> Any:
+    return _ask(source, "scorecard", view, {"by": by}, lambda: kpi.scorecard(source, view, by=by))
+
+
+def summarise(
+    source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, *, by: Sequence[str] = (), every: str | None = None
+) -> pd.DataFrame:
+    arguments = {"metrics": list(metrics), "by": list(by), "every": every}
+    return _ask(source, "summarise", view, arguments, lambda: kpi.summarise(source, metrics, view, by=by, every=every))
+
+
+def tally(
+    source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, groupings: Sequence[kpi.Grouping]
+) -> list[pd.DataFrame]:
+    """Frames of several groupings out of one scan."""
+    arguments = {"metrics": list(metrics), "groupings": [[list(g.by), g.every] for g in groupings]}
+    return _ask(source, "tally", view, arguments, lambda: kpi.tally(source, metrics, view, groupings=groupings))
+
+
+def judged(source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, *, by: Sequence[str]) -> pd.DataFrame:
+    """`summarise` with a column state: what the register says of every group."""
+    arguments = {"metrics": list(metrics), "by": list(by)}
+    return _ask(
+        source, "judge", view, arguments, lambda: kpi.judge_frame(kpi.summarise(source, metrics, view, by=by))
+    )  # fmt: skip
+
+
+def rolling(
+    source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, *, days: int, by: Sequence[str] = ()
+) -> pd.DataFrame:
+    arguments = {"metrics": list(metrics), "days": days, "by": list(by)}
+    return _ask(
+        source, "rolling", view, arguments, lambda: kpi.rolling(source, metrics, view, days=days, by=by)
+    )  # fmt: skip
+
+
+def events(source: kpi.Source, view: kpi.Slice) -> pd.DataFrame:
+    return _ask(source, "events", view, {}, lambda: kpi.events(source, view))
+
+
+def find_traces(
+    source: kpi.Source, view: kpi.Slice, *, text: str, sort: str, limit: int, offset: int
+) -> pd.DataFrame:
+    arguments = {"text": text, "sort": sort, "limit": limit, "offset": offset}
+    return _ask(source, "find_traces", view, arguments, lambda: kpi.find_traces(source, view, **arguments))
+
+
+def trace(source: kpi.Source, trace_id: str) -> Any:
+    return _ask(source, "trace", None, {"trace_id": trace_id}, lambda: kpi.trace(source, trace_id))
+
+
+def drift(source: kpi.Source, column: str, view: kpi.Slice) -> Any:
+    return _ask(source, "drift", view, {"column": column}, lambda: kpi.drift(source, column, view))
+
+
+def drift_columns(source: kpi.Source) -> list[str]:
+    return _ask(source, "drift_columns", None, {}, lambda: list(kpi.drift_columns(source)))

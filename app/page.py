@@ -1,0 +1,214 @@
+"""The frame of every page: title, slice sentence, chips, "Copy link" and "As Python", each at the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+
+import kpi
+from app import charts, data, slicebar, text
+from app.slicebar import Here
+
+
+def navigation(groups: dict[str, list[Any]], here: Here | None) -> None:
+    """Links to every page that carry the slice, so that a page opened in a new tab shows the same rows."""
+    query = slicebar.query(here.view) if here else {}
+    for name, pages in groups.items():
+        with st.container(gap="xxsmall"):
+            st.caption(name)
+            for target in pages:
+                st.page_link(target, query_params=query, width="stretch")
+
+
+def reports() -> None:
+    """What the link asks for and this data cannot give; said on every page until it is taken out of the link."""
+    found = slicebar.report()
+    if found:
+        with st.container(border=True):
+            for sentence in found:
+                st.markdown(f":material/link_off: {text.safe(sentence)}")
+            st.button("Keep only what this data has", on_click=slicebar.tidy, key="tidy_link")
+
+
+def welcome() -> None:
+    """The first screen of an empty state folder."""
+    st.title("AI Index", anchor=False)
+    with st.container(border=True):
+        st.markdown("#### Nothing is loaded yet")
+        st.markdown("Load a trace export or a table with one row a request, and this page says whether it is fine.")
+        st.page_link("views/data.py", label="Load data", icon=":material/upload_file:")
+
+
+def header(title: str, here: Here) -> float:
+    """Title, the sentence that says what is looked at, chips of the filters. Returns the requests in the slice."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.title(title, anchor=False, width="content")
+        with st.popover("Copy link", icon=":material/link:", type="tertiary"):
+            st.caption("Opens this page with these numbers, also after more data was loaded.")
+            st.code(link(here), language=None, wrap_lines=True)
+    requests = count(here)
+    sentence = text.slice_sentence(here.view, here.resolved, version=here.source.version, requests=requests)
+    st.caption(text.safe(sentence))
+    reports()
+    _chips()
+    return requests
+
+
+def count(here: Here) -> float:
+    frame = data.summarise(here.source, ["requests"], here.view)
+    return float(frame["value"].iloc[0]) if len(frame) else 0.0
+
+
+def link(here: Here) -> str:
+    """The address of this page with every field of the slice written out and the version of the data pinned."""
+    pinned = replace(here.view, version=here.source.version or None, fingerprint=here.source.fingerprint)
+    keys = {k: st.query_params.get_all(k) for k in st.query_params if k not in slicebar.SLICE_KEYS}
+    base = (st.context.url or "").split("?")[0]
+    return f"{base}?{urlencode({**pinned.to_query(full=True), **keys}, doseq=True)}"
+
+
+def as_python(here: Here, *calls: str) -> None:
+    """The expander at the foot of every page."""
+    pinned = replace(here.view, version=here.source.version or None)
+    with st.expander("As Python", icon=":material/code:"):
+        st.code(text.python(pinned, calls), language="python", wrap_lines=True)
+
+
+def choose(key: str, options: Sequence[str], *, default: str) -> str:
+    """A page key of the URL, if it is one of the options; else the default."""
+    value = st.query_params.get(key, "")
+    return value if value in options else default
+
+
+def remember(key: str, widget: str, *, drop: Sequence[str] = ()) -> None:
+    """Callback: write the value of a widget under a page key of the URL, and drop the keys that depend on it."""
+    value = st.session_state.get(widget)
+    for name in (key, *drop):
+        st.query_params.pop(name, None)
+    if value not in (None, "", False):
+        st.query_params[key] = str(value)
+
+
+def selectbox(label: str, key: str, options: Sequence[str], *, default: str, names=text.dimension, **more) -> str:
+    """A selectbox that lives in the URL under `key`."""
+    widget, value = f"page_{key}", choose(key, options, default=default)
+    slicebar.keep(widget, value)
+    st.selectbox(label, options, key=widget, on_change=remember, args=(key, widget), format_func=names, **more)
+    return value
+
+
+def pills(label: str, key: str, options: Sequence[str], *, default: str, names=text.dimension, **more) -> str:
+    """A row of choices that lives in the URL under `key`."""
+    widget, value = f"page_{key}", choose(key, options, default=default)
+    slicebar.keep(widget, value)
+    st.segmented_control(
+        label, options, key=widget, required=True, on_change=remember, args=(key, widget), format_func=names, **more
+    )
+    return value
+
+
+METRIC_GROUPS = {
+    "quality": "Quality", "behaviour": "Behaviour", "cost": "Cost", "latency": "Latency", "safety": "Safety",
+    "business": "Business", "use": "Use", "volume": "Volume",
+}  # fmt: skip
+
+
+def metric_choice(here: Here, *, default: str, kinds: Sequence[str] = ()) -> str:
+    """Pick a metric in two steps, group then metric; both follow from metric= in the URL. Only what the data supports."""
+    able = {m.name: m for m in kpi.METRICS.values() if here.profile.supports(m) and (not kinds or m.kind in kinds)}
+    if not able:
+        raise kpi.errors.MetricError("app.no_metric", "This data supports no metric here", hint="See Data for what to add.")
+    fallback = default if default in able else next(iter(able))
+    metric = choose("metric", list(able), default=fallback)
+    groups = [g for g in METRIC_GROUPS if any(m.group == g for m in able.values())]
+    group = able[metric].group
+    first = {g: next(name for name, m in able.items() if m.group == g) for g in groups}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        slicebar.keep("page_group", group)
+        st.pills(
+            "Kind", groups, key="page_group", required=True, format_func=METRIC_GROUPS.__getitem__,
+            on_change=_first_of_group, args=(first,),
+        )  # fmt: skip
+        names = [name for name, m in able.items() if m.group == group]
+        selectbox("Metric", "metric", names, default=metric, names=lambda n: kpi.METRICS[n].label, width=280)
+    return metric
+
+
+def _first_of_group(first: dict[str, str]) -> None:
+    st.query_params["metric"] = first[st.session_state["page_group"]]
+
+
+def percentiles_of(metric: str, here: Here) -> list[str]:
+    """Quantile metrics of the same quantity, smallest first; empty when it has none."""
+    column = kpi.METRICS[metric].column
+    family = [m for m in kpi.METRICS.values() if m.kind == "quantile" and m.column == column and column]
+    return [m.name for m in sorted(family, key=lambda m: m.q or 0) if here.profile.supports(m)]
+
+
+def promise(metric: str) -> Any:
+    """The register's entry for a metric, None where it is not governed."""
+    return next((e for e in kpi.load_register().entries if e.metric == metric), None)
+
+
+def grain(here: Here, *, groups: int = 1) -> tuple[str, bool]:
+    """The bucket of the slice, or the next coarser one that keeps a chart readable; and whether it was made coarser."""
+    hours = {"hour": 1, "day": 24, "week": 168, "month": 720}
+    span = here.resolved.window
+    wide = [g for g in hours if hours[g] >= hours[here.view.grain]]
+    room = charts.MOST_POINTS * 3600
+    fits = [g for g in wide if span is None or (span.end - span.start).total_seconds() * groups <= room * hours[g]]
+    found = fits[0] if fits else "month"
+    return found, found != here.view.grain
+
+
+@contextmanager
+def problems() -> Iterator[None]:
+    """Whatever the index cannot do is said with its remedy; nobody meets a traceback."""
+    try:
+        yield
+    except kpi.errors.KpiError as error:
+        problem(error)
+
+
+def problem(error: kpi.errors.KpiError) -> None:
+    where = f" (row {error.row})" if error.row is not None else ""
+    st.error(f"**{text.safe(error.message + where)}**  \n{text.safe(error.hint)}", icon=":material/error:")
+
+
+def nothing(here: Here, what: str = "No requests match this slice.") -> None:
+    """The empty state: says what is empty and offers the way out."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.markdown(f"**{text.safe(what)}**", width="content")
+        st.caption("Widen the window or take away a filter.", width="content")
+        with st.container(horizontal=True, horizontal_alignment="center"):
+            if here.view.filters:
+                st.button("Clear filters", icon=":material/filter_alt_off:", on_click=_clear, key="empty_clear")
+            if here.view.last != "all":
+                st.button("All times", icon=":material/date_range:", on_click=_all_times, key="empty_all")
+
+
+def _clear() -> None:
+    slicebar.go(replace(slicebar.asked(), filters=()))
+
+
+def _all_times() -> None:
+    slicebar.go(replace(slicebar.asked(), last="all", start=None, end=None))
+
+
+def _chips() -> None:
+    """Active filters, each with an x."""
+    chosen = [(d, v) for d, values in slicebar.asked().filters for v in values]
+    if not chosen:
+        return
+    with st.container(horizontal=True, gap="xsmall"):
+        for dimension, value in chosen:
+            st.button(
+                f"{text.safe(text.dimension(dimension))}: {text.safe(value, longest=40)}",
+                icon=":material/close:", icon_position="right", key=f"chip_{dimension}_{value}",
+                on_click=slicebar.without, args=(dimension, value), help="Remove this filter",
+            )  # fmt: skip

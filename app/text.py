@@ -1,0 +1,107 @@
+"""Words on the page: the one escape for untrusted text, sentences about the slice, and the Python behind a page.
+
+Whatever comes from data (names of models, cohorts, columns, files, errors) passes through `safe()` on its way into a
+Markdown sink: most Streamlit sinks would otherwise fetch a host that the text names. Nothing here draws.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import kpi
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")  # every ASCII punctuation mark: CommonMark lets each be escaped
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_ADDRESS = re.compile(r"(?i)(?<=\w)(?=://)|(?<=www)(?=\.)|(?<=mailto)(?=:)|(?<=xmpp)(?=:)|(?=@)")
+_JOINER = "\u2060"  # invisible, and enough to keep an address from becoming a link
+LONGEST = 300
+
+
+def safe(value: object, *, longest: int = LONGEST) -> str:
+    """Untrusted text as literal Markdown: no image, link, directive, formula or line break survives."""
+    text = _CONTROL.sub(" ", str(value))
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return _PUNCTUATION.sub(r"\\\1", _ADDRESS.sub(_JOINER, text))
+
+
+def dimension(name: str) -> str:
+    """A dimension as people read it: "prompt_version" -> "Prompt version"."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def day(moment: datetime, tz: str = "UTC", *, year: bool = False) -> str:
+    """ "3 Nov", or "3 Nov 2026" with the year."""
+    local = moment.astimezone(ZoneInfo(tz))
+    return f"{local.day} {local:%b}" + (f" {local.year}" if year else "")
+
+
+def moment(value: datetime, tz: str = "UTC") -> str:
+    """ "3 Nov 2026, 14:05 UTC"."""
+    local = value.astimezone(ZoneInfo(tz))
+    return f"{day(value, tz, year=True)}, {local:%H:%M} {local.tzname()}"
+
+
+def window(span: kpi.Window, tz: str) -> str:
+    """ "26 Oct to 22 Nov 2026": a half-open window by its first and last day."""
+    last = span.end - timedelta(microseconds=1)
+    first = span.start.astimezone(ZoneInfo(tz))
+    same_year = first.year == last.astimezone(ZoneInfo(tz)).year
+    if first.date() == last.astimezone(ZoneInfo(tz)).date():
+        return day(last, tz, year=True)
+    return f"{day(span.start, tz, year=not same_year)} to {day(last, tz, year=True)}"
+
+
+def slice_sentence(view: kpi.Slice, resolved: kpi.Resolved, *, version: int, requests: float) -> str:
+    """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped."""
+    parts = [kpi.wording.format_count(requests, "request" if requests == 1 else "requests")]
+    if resolved.window:
+        parts.append(window(resolved.window, view.tz))
+        parts.append(f"compared with {baseline(view, resolved)}" if resolved.baseline else "no comparison")
+    else:
+        parts.append("no times in this data")
+    parts.append(f"{view.dataset}, version {version}" if version else view.dataset)
+    return " · ".join(parts)
+
+
+def baseline(view: kpi.Slice, resolved: kpi.Resolved) -> str:
+    """What the slice is compared with, in words. Plain text."""
+    assert resolved.baseline is not None
+    if view.baseline not in ("previous", "weekdays") and ".." not in view.baseline:
+        name, _, value = view.baseline.partition(":")
+        return f"{dimension(name).lower()} {value}"
+    return window(resolved.baseline, view.tz)
+
+
+def versus(view: kpi.Slice) -> str:
+    """A short word for the comparison, beside a change; the sentence under the title has the dates. Plain text."""
+    if ":" in view.baseline and ".." not in view.baseline:
+        return f"vs. {view.baseline.partition(':')[2]}"
+    return "vs. before" if view.baseline == "previous" else "vs. weekdays before" if view.baseline == "weekdays" else "vs. chosen dates"  # fmt: skip
+
+
+def python(view: kpi.Slice, calls: Iterable[str]) -> str:
+    """Runnable Python of a page: open the version, name the slice, make the calls."""
+    opened = f"kpi.open({view.dataset!r}" + (f", version={view.version}" if view.version is not None else "") + ")"
+    lines = ["import kpi", "", f"source = {opened}", f"view = {_constructor(view)}"]
+    if view.start or view.end:
+        lines.insert(1, "from datetime import datetime")
+    return "\n".join([*lines, *calls]) + "\n"
+
+
+def _constructor(view: kpi.Slice) -> str:
+    plain: dict[str, Any] = vars(kpi.Slice(dataset=view.dataset))
+    skipped = {"version", "fingerprint"}  # both are settled by the source
+    chosen = {k: v for k, v in vars(view).items() if v != plain[k] and k not in skipped}
+    if view.start or view.end:
+        chosen.pop("last", None)
+    named = {"dataset": view.dataset, **chosen}
+    return "kpi.Slice(" + ", ".join(f"{k}={_literal(v)}" for k, v in named.items()) + ")"
+
+
+def _literal(value: object) -> str:
+    return f"datetime.fromisoformat({value.isoformat()!r})" if isinstance(value, datetime) else repr(value)

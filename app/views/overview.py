@@ -1,0 +1,49 @@
+"""Overview: is it fine? The index, the KPIs, every version beside the others, and what happened when."""
+
+import streamlit as st
+
+import kpi
+from app import cards, charts, data, page, slicebar, tables, text
+
+here = slicebar.current()
+requests = page.header("Overview: is it fine?", here)
+if not requests:
+    page.nothing(here)
+    st.stop()
+
+splits = [*here.versions, *here.cohorts]
+by = page.choose("by", splits, default="prompt_version" if "prompt_version" in splits else (splits or [""])[0])
+found = data.scorecard(here.source, here.view, by=by or None)
+cards.index(found)
+with st.grid(4, min_column_width=230, gap="small"):
+    for card in found.cards:
+        cards.kpi_card(card, here)
+
+if by:
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.subheader("Side by side", anchor=False, width="content")
+        page.selectbox("A row for every", "by", splits, default=by, width=220)
+    tables.breakdown(found, by)
+
+happened = data.events(here.source, here.view)
+if len(happened):
+    st.subheader("What happened", anchor=False)
+    span = here.resolved.window
+    shown = tables.timed(happened, here.view.tz)
+    if span:
+        limits = tuple(tables.local(t, here.view.tz) for t in (span.start, span.end))
+        st.altair_chart(
+            charts.timeline(shown, span=limits, colours=cards.colours()),
+            alt=f"{len(shown)} events in the window, by kind and time",
+        )  # fmt: skip
+    with st.expander("Events as a table"):
+        tables.events(shown)
+
+page.as_python(
+    here,
+    f"card = kpi.scorecard(source, view, by={by!r})" if by else "card = kpi.scorecard(source, view)",
+    "print(card.sentence)",
+    "kpis = card.frame()",
+    "broken_down = card.breakdown",
+    "events = kpi.events(source, view)",
+)
