@@ -118,13 +118,97 @@ def _card_plain(match: Match) -> str:
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{1,4}){3,8}")
 _IBAN_LENGTHS = {
     pair[:2]: int(pair[2:])
-    for pair in (
-        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
-        "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 "
-        "LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 "
-        "PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 "
-        "YE30"
-    ).split()
+    for pair in [
+        "AD24",
+        "AE23",
+        "AL28",
+        "AT20",
+        "AZ28",
+        "BA20",
+        "BE16",
+        "BG22",
+        "BH22",
+        "BI27",
+        "BR29",
+        "BY28",
+        "CH21",
+        "CR22",
+        "CY28",
+        "CZ24",
+        "DE22",
+        "DJ27",
+        "DK18",
+        "DO28",
+        "EE20",
+        "EG29",
+        "ES24",
+        "FI18",
+        "FK18",
+        "FO18",
+        "FR27",
+        "GB22",
+        "GE22",
+        "GI23",
+        "GL18",
+        "GR27",
+        "GT28",
+        "HN28",
+        "HR21",
+        "HU28",
+        "IE22",
+        "IL23",
+        "IQ23",
+        "IS26",
+        "IT27",
+        "JO30",
+        "KW30",
+        "KZ20",
+        "LB28",
+        "LC32",
+        "LI21",
+        "LT20",
+        "LU20",
+        "LV21",
+        "LY25",
+        "MC27",
+        "MD24",
+        "ME22",
+        "MK19",
+        "MN20",
+        "MR27",
+        "MT31",
+        "MU30",
+        "NI28",
+        "NL18",
+        "NO15",
+        "OM23",
+        "PK24",
+        "PL28",
+        "PS29",
+        "PT25",
+        "QA29",
+        "RO24",
+        "RS22",
+        "RU33",
+        "SA24",
+        "SC31",
+        "SD18",
+        "SE24",
+        "SI19",
+        "SK24",
+        "SM27",
+        "SO23",
+        "ST25",
+        "SV28",
+        "TL23",
+        "TN24",
+        "TR26",
+        "UA29",
+        "VA22",
+        "VG24",
+        "XK20",
+        "YE30",
+    ]
 }
 
 
@@ -161,12 +245,60 @@ _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"\d{{1,3}}(?:\.{_OCTET}){{3}}" + r"(?![\w]|\.\d|-\w)")
 _WORDS = re.compile(r"[^\W\d_]+")
 _IP_WORDS = frozenset(
-    "ip ips ipv address addresses addr host hosts hostname server client remote peer ping pinged login logged connect connected "
-    "connection connecting gateway subnet from router proxy".split()
+    [
+        "ip",
+        "ips",
+        "ipv",
+        "address",
+        "addresses",
+        "addr",
+        "host",
+        "hosts",
+        "hostname",
+        "server",
+        "client",
+        "remote",
+        "peer",
+        "ping",
+        "pinged",
+        "login",
+        "logged",
+        "connect",
+        "connected",
+        "connection",
+        "connecting",
+        "gateway",
+        "subnet",
+        "from",
+        "router",
+        "proxy",
+    ]
 )
 _VERSION_WORDS = frozenset(
-    "v ver version versions release build rev revision firmware driver sdk api rfc section sections chapter oid patch upgrade "
-    "upgraded update updated".split()
+    [
+        "v",
+        "ver",
+        "version",
+        "versions",
+        "release",
+        "build",
+        "rev",
+        "revision",
+        "firmware",
+        "driver",
+        "sdk",
+        "api",
+        "rfc",
+        "section",
+        "sections",
+        "chapter",
+        "oid",
+        "patch",
+        "upgrade",
+        "upgraded",
+        "update",
+        "updated",
+    ]
 )
 
 
@@ -298,7 +430,20 @@ _ASSIGNED = re.compile(
     r"((?:(?!bearer|basic)[^\s\"'`\\,;&<>(){}\[\]]){6,300})"
 )
 _PLAIN_WORDS = frozenset(
-    "null none true false undefined required optional string missing invalid expired redacted".split()
+    [
+        "null",
+        "none",
+        "true",
+        "false",
+        "undefined",
+        "required",
+        "optional",
+        "string",
+        "missing",
+        "invalid",
+        "expired",
+        "redacted",
+    ]
 )
 
 

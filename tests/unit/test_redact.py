@@ -124,7 +124,8 @@ def test_look_alikes_stay(text: str) -> None:
 
 HOSTILE = [
     "a", "1", "@", " ", "a@", "@a.", "a.", ":", "1.", "1 ", "1-", "(1", "+1", "://", "://a:", "eyJa", "sk-", "ghp_", "0a",
-    "-----BEGIN PRIVATE KEY-----", "phone ", "phone:::::", "call me at on is ", "GB12 ", "password", "password = ", "[", "\\n",
+    "-----BEGIN PRIVATE KEY-----", "phone ",
+    "phone:::::", "call me at on is ", "GB12 ", "password", "password = ", "[", "\\n",
     '{"a":', "a_", "4111 ", "card 4111111111111111 ", "auth.", "bearer ", "key=", "1.1.1.1 ", "01 23 ", "ab:",
 ]  # fmt: skip
 
@@ -158,7 +159,9 @@ def test_idempotent(text: str) -> None:
 @settings(max_examples=500, deadline=None)
 @given(st.recursive(
     st.one_of(_PIECES, st.integers(-(2**63), 2**63), st.booleans(), st.none()),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.one_of(_PIECES, st.just("phone")), inner, max_size=4)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.one_of(_PIECES, st.just("phone")), inner, max_size=4)
+    ),
     max_leaves=10,
 ))  # fmt: skip
 def test_json_stays_json(value: object) -> None:
