@@ -5,7 +5,6 @@ This room looks up the names of `vocabulary` and converts units; it writes no ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -16,13 +15,37 @@ from kpi.ingest import vocabulary as names
 from kpi.ingest.wire import ERROR, OK, Attributes, Span, nanos
 
 
-def first(attributes: Attributes, keys: Iterable[str]) -> Any:
+def first(attributes: Attributes, keys: tuple[str, ...]) -> Any:
     """The value of the first name that is present and not empty."""
-    for name in keys:
-        value = attributes.get(name)
+    for name in _present(attributes, keys):
+        value = attributes[name]
         if value is not None and value != "":
             return value
     return None
+
+
+_SHAPES: dict[tuple[str, ...], dict[tuple[str, ...], tuple[str, ...]]] = {}
+_SHAPES_KEPT = 2_000
+_last: tuple[Attributes, dict[tuple[str, ...], tuple[str, ...]]] = ({}, {})
+
+
+def _present(attributes: Attributes, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `keys` that are present. Exporters write few sets of names, so the answer is remembered by set.
+
+    Holding the last attributes keeps their identity from being reused; a tuple is replaced whole, so threads are safe.
+    """
+    global _last
+    held, known = _last
+    if held is not attributes:
+        shape = tuple(attributes)
+        if len(_SHAPES) > _SHAPES_KEPT:
+            _SHAPES.clear()
+        known = _SHAPES.setdefault(shape, {})
+        _last = (attributes, known)
+    found = known.get(keys)
+    if found is None:
+        found = known[keys] = tuple(key for key in keys if key in attributes)
+    return found
 
 
 def text_of(value: Any) -> str | None:
@@ -158,11 +181,10 @@ def tokens_of(attributes: Attributes) -> dict[str, int | None]:
 
 
 def _first_count(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
-    for name in keys:
-        if name in attributes:
-            count = count_of(attributes[name])
-            if count is not None:
-                return count
+    for name in _present(attributes, keys):
+        count = count_of(attributes[name])
+        if count is not None:
+            return count
     return None
 
 

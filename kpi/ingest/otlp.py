@@ -20,7 +20,7 @@ from kpi.ingest.archive import Opened
 from kpi.ingest.context import Context, RowBuffer
 from kpi.ingest.messages import FINISH, REFUSAL_REASONS, last_user_text, message_of, said
 from kpi.ingest.spans import SpanRows, evaluation, redacted, score_row
-from kpi.ingest.wire import Record, Span, json_log, json_records, json_span, proto_records
+from kpi.ingest.wire import Record, Span, json_log, json_records, json_span, loads, proto_records
 
 NAME = "otlp"
 _CONTENT_EVENTS = frozenset(
@@ -147,13 +147,13 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
         longest = loading.context.limits.json_bytes
         line = next((text for text in _split(stream, longest) if text.strip()), b"").removeprefix(b"\xef\xbb\xbf")
         try:
-            message = orjson.loads(line)
+            message = loads(line)
         except orjson.JSONDecodeError:
             rest = stream.read(longest + 1)
             if len(rest) > longest:
                 raise _too_large(longest) from None
             try:
-                message = orjson.loads(line + rest)
+                message = loads(line + rest)
             except orjson.JSONDecodeError:
                 yield from _lines(line, iter(rest.splitlines()), loading)
                 return
@@ -203,7 +203,7 @@ def _lines(first: bytes, rest: Iterator[bytes], loading: _Loading) -> Iterator[S
 def _of_line(line: bytes, loading: _Loading) -> Iterator[Span | Record]:
     loading.position += 1
     try:
-        message = orjson.loads(line)
+        message = loads(line)
     except orjson.JSONDecodeError:
         loading.receipt.rows_read += 1
         loading.drop("line is not valid JSON", "The line may be cut off.")

@@ -57,6 +57,8 @@ class SpanRows:
         self._users: dict[str, str | None] = {}
         self._resource: Attributes | None = None
         self._resource_metadata: dict[str, Any] = {}
+        self._resource_release: Any = None
+        self._resource_environment: Any = None
 
     def rows(self, span: Span) -> Iterator[tuple[str, Row]]:
         """(table, row) for everything one span states; the span's own row comes first."""
@@ -123,7 +125,7 @@ class SpanRows:
         return allowed, facts
 
     def _named_facts(self, span: Span, kind: str, facts: dict[str, Any]) -> None:
-        attributes, resource = span.attributes, span.resource
+        attributes = span.attributes
         session = text_of(first(attributes, vocabulary.SESSION))
         if session:
             # A session named after a person is a person: such an id becomes a pseudonym like the user's.
@@ -131,8 +133,11 @@ class SpanRows:
         user = text_of(first(attributes, vocabulary.USER))
         if user:
             facts["user_key"] = self._user(user)
-        for fact, names in (("release", vocabulary.RELEASE), ("environment", vocabulary.ENVIRONMENT)):
-            value = text_of(first(attributes, names) or first(resource, names))
+        for fact, names, stated in (
+            ("release", vocabulary.RELEASE, self._resource_release),
+            ("environment", vocabulary.ENVIRONMENT, self._resource_environment),
+        ):
+            value = text_of(first(attributes, names) or stated)
             if value:
                 facts[fact] = value[:_SHORT]
         prompt = text_of(first(attributes, vocabulary.PROMPT_VERSION))
@@ -153,6 +158,8 @@ class SpanRows:
     def _metadata_of_resource(self, resource: Attributes) -> dict[str, Any]:
         if resource is not self._resource:  # spans of one batch share the object
             self._resource, self._resource_metadata = resource, _metadata(resource)
+            self._resource_release = first(resource, vocabulary.RELEASE)
+            self._resource_environment = first(resource, vocabulary.ENVIRONMENT)
         return self._resource_metadata
 
 

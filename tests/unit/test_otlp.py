@@ -392,3 +392,24 @@ def test_damaged_bytes_of_a_genuine_export_are_rows_drops_or_a_typed_error(share
     whole = bytes(content[: data.draw(st.integers(1, len(content)))]) if data.draw(st.booleans()) else bytes(content)
     with contextlib.suppress(IngestError):
         requests(load(whole))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b'"half \\ud800"', "half \ufffd"),
+        (b'"caf\xe9"', "caf\ufffd"),
+        (b'"NaN is \\\\ud800 text"', "NaN is \\ud800 text"),
+    ],
+)
+def test_text_that_is_no_unicode_costs_no_span(written: bytes, read: str) -> None:
+    line = message([span(1, attributes={"input.value": "HERE"})]).replace(b'"HERE"', written)
+    (row,) = load(line.replace(b'"status":', b'"unknown":NaN,"status":'))["spans"]
+    assert row["input_text"] == read
+
+
+def test_not_a_number_is_null() -> None:
+    chat = {"gen_ai.operation.name": "chat", "gen_ai.usage.cost": 0.5, "gen_ai.usage.input_tokens": 3}
+    line = message([span(1, attributes=chat)]).replace(b"0.5", b"NaN")
+    (request,) = requests(load(line)).values()
+    assert (request["inference_nusd"], request["input_tokens"], request["priced"]) == (None, 3, False)
