@@ -26,7 +26,6 @@ TEXT_BATCH_ROWS = 50_000
 TEXT_BATCH_BYTES = 32 * MIB
 _ENVELOPES = ("data", "rows", "records", "requests", "items", "results")
 _RECOVERED_LINES = 100_000
-_PLAIN_BYTES = 16  # a value that takes this many bytes in the file is no repetition of another
 
 Drop = Callable[[int, str, str], None]  # row, reason, hint
 Note = Callable[[str], None]
@@ -366,7 +365,8 @@ def _parquet(source: Opened, limits: Limits, columns: Collection[str] | None) ->
 
 def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | None) -> Iterator[Batch]:
     schema = pq.read_schema(source.path)
-    dictionaries = _repeating(source, schema)
+    # a dictionary keeps a repeated value once: a file of 293 bytes can spell out 2 GB
+    dictionaries = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
     with pq.ParquetFile(source.path, read_dictionary=dictionaries, pre_buffer=False) as file:
         total = file.metadata.num_rows
         if total > limits.rows:
@@ -386,18 +386,6 @@ def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | 
             numbers = np.arange(start + 1, start + batch.num_rows + 1)
             start += batch.num_rows
             yield Batch(pa.Table.from_batches([batch]), numbers, int((source.size or 0) * start / max(total, 1)))
-
-
-def _repeating(source: Opened, schema: pa.Schema) -> list[str]:
-    """String columns to read as dictionaries: all but those whose declared size says that values hardly repeat."""
-    metadata = pq.read_metadata(source.path)
-    sizes: dict[str, int] = {}
-    for group in range(metadata.num_row_groups):
-        for index in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(index)
-            sizes[chunk.path_in_schema] = sizes.get(chunk.path_in_schema, 0) + chunk.total_uncompressed_size
-    texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-    return [n for n in texts if sizes.get(n, 0) < _PLAIN_BYTES * metadata.num_rows]
 
 
 def _weight(array: pa.Array) -> int:

@@ -158,8 +158,9 @@ def test_json_test_suite_as_the_second_line(shared, tmp_path):
 def rows_without_ids(count: int = 400) -> list[dict]:
     rng = random.Random(7)
     return [
-        {"created": 1_790_000_000 + i, "latency": rng.random() * 5, "model": rng.choice("ab"), "plan": rng.choice("xyz"),
-         "user": f"u{rng.randrange(50)}", "prompt": f"question {i}", "cost": rng.random() / 100, "thumbs": rng.choice(["up", "down", None])}
+        {"created": 1_790_000_000 + i, "latency": rng.random() * 5, "model": rng.choice("ab"),
+         "plan": rng.choice("xyz"), "user": f"u{rng.randrange(50)}", "prompt": f"question {i}",
+         "cost": rng.random() / 100, "thumbs": rng.choice(["up", "down", None])}
         for i in range(count)
     ]  # fmt: skip
 
@@ -231,7 +232,7 @@ def test_decimal_commas_and_dates_are_decided_by_the_whole_column(tmp_path):
 
 
 def test_a_given_mapping_is_obeyed_and_checked(tmp_path):
-    path = write(tmp_path, "a,b,c\n1,2.5,x\n2,3.5,y\n")
+    path = write(tmp_path, "a,b,c\n1,2.5,p\n2,3.5,q\n")
     mapping = Mapping(
         (ColumnMapping("a", "trace_id"), ColumnMapping("b", "total_us", "s"), ColumnMapping("c", "score:x"))
     )
@@ -239,7 +240,7 @@ def test_a_given_mapping_is_obeyed_and_checked(tmp_path):
         load(path, mapping=mapping)
     frame, receipt = load(path, mapping=mapping.replace("c", field="intent"))
     assert frame["total_us"].tolist() == [2_500_000, 3_500_000]
-    assert frame["intent"].tolist() == ["x", "y"]
+    assert frame["intent"].tolist() == ["p", "q"]
     assert {c.source: c.field for c in receipt.columns} == {"a": "trace_id", "b": "total_us", "c": "intent"}
     with pytest.raises(IngestError) as caught:
         load(path)
