@@ -494,7 +494,8 @@ _SEVEN_DIGITS = re.compile(r"\d(?:[ ().\-/]{0,2}\d){6}")
 _IBAN_HINT = re.compile(r"[A-Za-z]{2}\d\d ?[A-Za-z0-9]{4}")
 _IPV4_HINT = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
 _NEAR_WORDS = (
-    "phone", "tel", "mobile", "mobil", "móvil", "movil", "cell", "fax", "desk", "whatsapp", "sms", "handy", "dial", "hotline",
+    "phone", "tel", "mobile", "mobil", "móvil", "movil", "cell", "fax", "desk", "whatsapp", "sms",
+    "handy", "dial", "hotline",
     "call", "ring", "text me", "reach", "contact", "answering", "message", "registered",
 )  # fmt: skip
 _LABELS = ("office", "fax", "mobile", "phone", "cell")

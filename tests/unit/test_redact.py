@@ -123,7 +123,8 @@ def test_look_alikes_stay(text: str) -> None:
 
 
 HOSTILE = [
-    "a", "1", "@", " ", "a@", "@a.", "a.", ":", "1.", "1 ", "1-", "(1", "+1", "://", "://a:", "eyJa", "sk-", "ghp_", "0a",
+    "a", "1", "@", " ", "a@", "@a.", "a.", ":", "1.", "1 ", "1-", "(1", "+1", "://", "://a:", "eyJa", "sk-",
+    "ghp_", "0a",
     "-----BEGIN PRIVATE KEY-----", "phone ",
     "phone:::::", "call me at on is ", "GB12 ", "password", "password = ", "[", "\\n",
     '{"a":', "a_", "4111 ", "card 4111111111111111 ", "auth.", "bearer ", "key=", "1.1.1.1 ", "01 23 ", "ab:",
