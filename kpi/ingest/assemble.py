@@ -39,7 +39,9 @@ _STAGES = {
     "retriever": "retrieval_us", "reranker": "rerank_us", "tool": "tool_us", "llm": "model_us",
     "guardrail": "guardrail_us",
 }  # fmt: skip
-_COSTS = {"retriever": "retrieval_nusd", "reranker": "retrieval_nusd", "tool": "tool_nusd"}
+_COSTS = {
+    "retriever": "retrieval_nusd", "reranker": "retrieval_nusd", "tool": "tool_nusd", "guardrail": "orchestration_nusd",
+}  # fmt: skip
 _OUTCOMES = frozenset(c.name for c in schema.OUTCOMES) - {"error"}
 _FROM_MODEL_SPANS = ("prompt_version", "x_requested_model")
 _SIDE = frozenset({"guardrail", "evaluator", "retriever", "reranker"})  # model calls below these do not answer the user
@@ -200,15 +202,18 @@ def _costs(trace: Trace, calls: list[Row]) -> Row:
         row |= {"inference_nusd": sum(s["cost_nusd"] for s in trace.outermost(aggregate)), "priced": True}
     elif used or any(_has_usage(s) for s in trace.spans):
         row["priced"] = False
+    # A stage that repeats the cost of the calls below it is no further cost.
+    lowest = {s["span_id"] for s in trace.leaves(costed)}
     for kind, column in _COSTS.items():
-        parts = trace.leaves([s for s in costed if s["kind"] == kind])
+        parts = [s for s in costed if s["kind"] == kind and s["span_id"] in lowest]
         if parts:
             row[column] = (row.get(column) or 0) + sum(s["cost_nusd"] for s in parts)
     review = trace.leaves([s for s in costed if s["kind"] == "evaluator"] + reviewing)
     if review:
         row["review_nusd"] = sum(s["cost_nusd"] for s in review)
-    if row["inference_nusd"] is not None:
-        row["total_nusd"] = sum(v for name, v in row.items() if name.endswith("_nusd") and v is not None)
+    known = [v for name, v in row.items() if name.endswith("_nusd") and v is not None]
+    if known and row["priced"] is not False:  # a request stopped before any model call still cost what it used
+        row["total_nusd"] = sum(known)
     return row
 
 

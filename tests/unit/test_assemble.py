@@ -81,6 +81,23 @@ def test_cost_parts_sum_to_the_total() -> None:
     assert request["total_nusd"] == sum(parts)
 
 
+def test_a_stage_that_repeats_the_cost_of_its_calls_counts_once() -> None:
+    cost = "gen_ai.usage.cost"
+    request = one(
+        span(1, attributes=AGENT), span(2, 1, attributes={**SEARCH, cost: 0.001}),
+        span(3, 2, attributes={"gen_ai.operation.name": "embeddings", cost: 0.001}),
+        span(4, 1, attributes={"openinference.span.kind": "GUARDRAIL", cost: 0.004}),
+        span(5, 4, attributes=usage(3, **{cost: 0.004})),
+    )  # fmt: skip
+    assert (request["inference_nusd"], request["total_nusd"]) == (5_000_000, 5_000_000)
+
+
+def test_a_request_stopped_before_any_model_call_costs_what_it_used() -> None:
+    guard = {"openinference.span.kind": "GUARDRAIL", "gen_ai.usage.cost": 0.002}
+    request = one(span(1, attributes=AGENT), span(2, 1, attributes=guard))
+    assert (request["inference_nusd"], request["total_nusd"], request["priced"]) == (None, 2_000_000, None)
+
+
 @pytest.mark.parametrize("cost", [-1, -1.0, "-1", "", "n/a", float("nan")])
 def test_cost_sentinels_are_unknown(cost: Any) -> None:
     """Trap 15."""

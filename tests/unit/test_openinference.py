@@ -166,8 +166,8 @@ def test_traceloop_messages_and_provider() -> None:
     attributes = {
         "llm.request.type": "chat", "gen_ai.system": "OpenAI", "gen_ai.request.model": "gpt-4o",
         "gen_ai.prompt.0.role": "system", "gen_ai.prompt.0.content": "Be brief.", "gen_ai.prompt.1.role": "user",
-        "gen_ai.prompt.1.content": "Hi", "gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": "Hello",
-        "gen_ai.completion.0.finish_reason": "stop",
+        "gen_ai.prompt.1.content": "Hi", "gen_ai.completion.0.role": "assistant",
+        "gen_ai.completion.0.content": "Hello", "gen_ai.completion.0.finish_reason": "stop",
     }  # fmt: skip
     request = one(span(1, attributes=attributes))
     assert (request["input_text"], request["output_text"], request["provider"]) == ("Hi", "Hello", "openai")

@@ -39,8 +39,16 @@ def test_one_score_means_one_outcome(row: Row, outcome: str, expected: object) -
     assert outcomes(row)[outcome] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("row", [score("correctness", 4.0), score("correctness", float("nan")), score("correct", label="a long story"),
-                                 score("Relevance", 1.0), score("groundedness", -1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "row",
+    [
+        score("correctness", 4.0),
+        score("correctness", float("nan")),
+        score("correct", label="a long story"),
+        score("Relevance", 1.0),
+        score("groundedness", -1),
+    ],
+)
 def test_values_off_the_scale_and_free_text_say_nothing(row: Row) -> None:
     assert {k: v for k, v in outcomes(row).items() if v is not None} == {}
 
