@@ -15,7 +15,12 @@ STAGE_OF = {  # request latency column: span kinds whose durations it sums
     "model_us": ("llm",),
     "guardrail_us": ("guardrail",),
 }
-COST_OF = {"retrieval_nusd": ("retriever", "reranker"), "tool_nusd": ("tool",), "review_nusd": ("evaluator",)}
+COST_OF = {
+    "retrieval_nusd": ("retriever", "reranker"),
+    "orchestration_nusd": ("guardrail",),
+    "tool_nusd": ("tool",),
+    "review_nusd": ("evaluator",),
+}
 TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -183,6 +188,7 @@ def _from_scores(scores: dict[str, np.ndarray], known: dict[str, np.ndarray], n:
 
 
 def total_cost(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Sum of the known cost parts, nano-dollars; NaN where inference, without which there is no total, is unknown."""
-    parts = [columns[c.name] for c in COSTS if c.name != "total_nusd" and c.name in columns]
-    return np.where(np.isnan(columns["inference_nusd"]), np.nan, np.nansum(np.array(parts), axis=0))
+    """Sum of the known cost parts, nano-dollars; NaN where no part is known, or a model call lacks its price."""
+    parts = np.array([columns[c.name] for c in COSTS if c.name != "total_nusd" and c.name in columns], dtype=float)
+    unknown = np.isnan(parts).all(axis=0) | np.array([p is False for p in columns["priced"]])
+    return np.where(unknown, np.nan, np.nansum(parts, axis=0))

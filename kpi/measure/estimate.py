@@ -186,6 +186,8 @@ def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]
 
 def _binomial_quantile(tail: float, size: int, q: float) -> int:
     """Smallest count whose binomial distribution function reaches the tail."""
+    if q in (0.0, 1.0):
+        return int(size * q)
     k = int(np.ceil(special.bdtrik(tail, size, q)))
     return k - 1 if k > 0 and special.bdtr(k - 1, size, q) >= tail else max(k, 0)
 

@@ -207,7 +207,9 @@ def test_cost_parts_sum_to_the_total(frame):
     known = frame[frame["total_nusd"].notna()]
     assert len(known) > 0.9 * len(frame)
     assert (known[parts].sum(axis=1) == known["total_nusd"]).all()
-    assert known["inference_nusd"].notna().all()
+    assert (
+        not known["priced"].eq(False).any()
+    )  # a missing price leaves no total; a request without a model call has one
     assert frame.loc[frame["total_nusd"].isna(), "inference_nusd"].isna().all()
 
 
