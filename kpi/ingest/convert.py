@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi import schema
-from kpi.ingest import values
+from kpi.ingest import times, values
 from kpi.ingest.aliases import SCORE_PREFIX
 from kpi.ingest.context import Context, with_day
 from kpi.ingest.mapping import ColumnMapping, Mapping, Profile, kind_of
@@ -125,20 +125,20 @@ class Converter:
 
     def _time(self, column: ColumnMapping, cells: pa.ChunkedArray, work: _Work) -> pa.Array:
         dayfirst = {"day/month": True, "month/day": False}.get(column.unit)
-        found = values.times(cells, dayfirst=dayfirst, unit=column.unit)
-        times = found.parsed.values
+        found = times.times(cells, dayfirst=dayfirst, unit=column.unit)
+        moments = found.parsed.values
         where = f"column {column.source!r}"
         work.reject(found.parsed.bad, f"{where} holds no time", _HINTS["time"])
-        work.reject(_where(pc.greater(times, self._context.now_us + GRACE_US)), f"{where} lies in the future",
+        work.reject(_where(pc.greater(moments, self._context.now_us + GRACE_US)), f"{where} lies in the future",
                     "Check the unit and the clock.")  # fmt: skip
-        work.reject(_where(pc.less(times, EARLIEST_US)), f"{where} lies before the year 2000",
+        work.reject(_where(pc.less(moments, EARLIEST_US)), f"{where} lies before the year 2000",
                     "Often a missing time written as 0.")  # fmt: skip
         if found.naive:
             self._unread[f"{{count}} times in {where} name no zone and were read as UTC."] += found.naive
-        if times.null_count and column.field == "started_at":
-            missing = times.null_count - int(found.parsed.bad.sum())
+        if moments.null_count and column.field == "started_at":
+            missing = moments.null_count - int(found.parsed.bad.sum())
             self._unread[f"{{count}} rows have no time in {where}; they are in no window."] += missing
-        return times
+        return moments
 
     def _number(self, column: ColumnMapping, cells: pa.ChunkedArray, kind: str, work: _Work) -> pa.Array:
         parsed = values.counts(cells) if kind == "count" else values.numbers(cells, decimal=column.decimal)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi.ingest import values
+from kpi.ingest import times, values
 from kpi.ingest.aliases import known
 from kpi.ingest.mapping import COHORT_MOST, Mapping, Profile, kind_of
 
@@ -106,7 +106,7 @@ class ColumnProfiler:
         elif self.kind == "status":
             bad = values.failures(column).bad_count
         elif self.kind == "time":
-            bad = values.times(column, dayfirst=True).parsed.bad_count
+            bad = times.times(column, dayfirst=True).parsed.bad_count
             if values.is_text(values.flat(column.slice(0, 1)).type):
                 self._see_days(values.texts(column))
         self._bad, self._judged = self._bad + bad, self._judged + present

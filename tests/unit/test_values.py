@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpi.ingest import values
+from kpi.ingest import times, values
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(2001, 1, 2), datetime(2199, 1, 1)).map(lambda d: d.replace(tzinfo=UTC))
@@ -50,28 +50,28 @@ COARSE = {
 def test_a_time_comes_back_from_every_shape(moment, shape):
     if shape == "us" and us(moment) < 1e14:
         return
-    assert values.time_us(SHAPES[shape](moment))[0] == us(moment)
+    assert times.time_us(SHAPES[shape](moment))[0] == us(moment)
 
 
 @given(MOMENTS.map(whole), st.sampled_from(sorted(COARSE)))
 def test_a_time_in_seconds_comes_back_from_every_shape(moment, shape):
-    assert values.time_us(COARSE[shape](moment))[0] == us(moment)
+    assert times.time_us(COARSE[shape](moment))[0] == us(moment)
 
 
 @given(MOMENTS.map(whole), st.booleans())
 def test_day_before_month_is_decided_by_the_column_not_guessed(moment, dayfirst):
     text = moment.strftime("%d/%m/%Y %H:%M:%S" if dayfirst else "%m/%d/%Y %H:%M:%S")
-    assert values.time_us(text, dayfirst=dayfirst)[0] == us(moment)
+    assert times.time_us(text, dayfirst=dayfirst)[0] == us(moment)
     if moment.day <= 12 and moment.day != moment.month:
         with pytest.raises(ValueError, match="told apart"):
-            values.time_us(text)
+            times.time_us(text)
 
 
 @given(st.lists(MOMENTS, min_size=1, max_size=20), st.data())
 def test_mixed_shapes_in_one_column_lose_nothing(moments, data):
     shapes = [data.draw(st.sampled_from(sorted(set(SHAPES) - {"us"}))) for _ in moments]
     column = pa.array([SHAPES[s](m) for s, m in zip(shapes, moments, strict=True)])
-    found = values.times(column)
+    found = times.times(column)
     assert found.parsed.bad_count == 0
     assert found.parsed.values.to_pylist() == [us(m) for m in moments]
 
@@ -86,22 +86,22 @@ def test_mixed_shapes_in_one_column_lose_nothing(moments, data):
     ],
 )
 def test_times_of_unusual_shape(text, expected):
-    assert values.time_us(text)[0] == us(expected)
+    assert times.time_us(text)[0] == us(expected)
 
 
 @pytest.mark.parametrize("text", ["now", "0000-00-00", "2026-13-01", "5", "-1793527200", "9" * 200, "2026-02-30", "x"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ValueError, match=r".*"):
-        values.time_us(text)
+        times.time_us(text)
 
 
 def test_epochs_are_classified_by_magnitude_in_typed_columns_too():
     second = 1_793_527_200
     column = pa.array([second, second * 1000, second * 10**6, second * 10**9, 5, None])
-    found = values.times(column).parsed
+    found = times.times(column).parsed
     assert found.values.to_pylist() == [second * 10**6] * 4 + [None, None]
     assert found.bad.tolist() == [False, False, False, False, True, False]
-    assert values.times(pa.array([float(second)])).parsed.values.to_pylist() == [second * 10**6]
+    assert times.times(pa.array([float(second)])).parsed.values.to_pylist() == [second * 10**6]
 
 
 NUMBERS = st.decimals(min_value=-(10**9), max_value=10**9, places=2).map(float)
@@ -149,7 +149,7 @@ def test_what_is_no_number_is_refused(text):
 
 @given(st.text(max_size=40))
 def test_parsers_only_ever_raise_value_errors(text):
-    for parse in (values.number, values.boolean, values.failed, values.time_us):
+    for parse in (values.number, values.boolean, values.failed, times.time_us):
         with contextlib.suppress(ValueError, OverflowError):
             parse(text)
 

@@ -1,0 +1,195 @@
+"""Times of any shape, column by column, as epoch microseconds UTC: ISO 8601, mail, epochs by magnitude, Excel days.
+
+Nothing is coerced: a cell that is no time is marked bad, and whether day or month comes first is the caller's word.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kpi.ingest.values import NUMBER_LENGTH, Parsed, by_unique, flat, numbers, texts
+
+EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
+_EXCEL_DAYS = (20_000.0, 80_000.0)  # 1954 to 2119
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_CLOCK_SHAPES = (
+    "%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d %b %Y %H:%M:%S", "%d %b %Y %H:%M",
+    "%d %b %Y", "%b %d, %Y %I:%M:%S %p", "%b %d, %Y %I:%M %p", "%b %d, %Y %H:%M:%S", "%b %d, %Y", "%d %B %Y %H:%M:%S",
+    "%d %B %Y", "%B %d, %Y %I:%M %p", "%B %d, %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z",
+    "%d.%m.%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
+)  # fmt: skip
+_NUMERIC_DATE = re.compile(r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?:[ T,]+(.*))?$")
+_ZONE_NAME = re.compile(r"^(.*\d)\s*\[?([A-Z][A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UTC|GMT)\]?$")
+_LEAP = re.compile(r"(:\d\d):60(?=\D|$)")
+_LONG_FRACTION = re.compile(r"([.,]\d{6})\d+")
+_INTEGER = re.compile(r"^[+-]?\d{1,25}$")
+
+
+def epoch_us(value: int | float) -> int:
+    """A number as a time, epoch microseconds: seconds, ms, us or ns by magnitude; 20,000-80,000 are Excel days.
+
+    1e8-1e11 s, 1e11-1e14 ms, 1e14-1e17 us, above ns. Raises ValueError for anything else.
+    """
+    size = abs(value)
+    if _EXCEL_DAYS[0] <= size <= _EXCEL_DAYS[1] and value > 0:
+        return round((EXCEL_EPOCH - _EPOCH) / _MICROSECOND + value * 86_400e6)
+    if not 1e8 <= size < 1e19 or value < 0:
+        raise ValueError("not a time")
+    if size < 1e11:
+        return value * 1_000_000 if isinstance(value, int) else round(value * 1e6)
+    if size < 1e14:
+        return value * 1_000 if isinstance(value, int) else round(value * 1e3)
+    if size < 1e17:
+        return int(value)
+    return int(value) // 1_000
+
+
+def time_us(text: str, *, dayfirst: bool | None = None) -> tuple[int, bool]:
+    """One time as epoch microseconds UTC, and whether it named its zone (no zone = UTC).
+
+    ISO 8601, RFC 2822, epochs, Excel days, names of months, named zones, leap seconds. `03/04/2026` needs `dayfirst`
+    unless one number is over 12. Raises ValueError.
+    """
+    if len(text) > NUMBER_LENGTH:
+        raise ValueError("too long for a time")
+    if _INTEGER.match(text) and not (len(text) == 8 and text[:2] in ("19", "20")):
+        return epoch_us(int(text)), True
+    if re.match(r"^\d+\.\d+$", text) or re.match(r"^\d+(\.\d+)?[eE]\+?\d+$", text):
+        return epoch_us(float(text)), True
+    zone = None
+    if named := _ZONE_NAME.match(text):
+        try:
+            text, zone = named[1].strip(), ZoneInfo(named[2])
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("unknown time zone") from error
+    text, leap = _LEAP.subn(r"\1:59", text, count=1)
+    moment = _moment(_LONG_FRACTION.sub(r"\1", text), dayfirst) + timedelta(seconds=leap)
+    known = moment.tzinfo is not None or zone is not None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone or UTC)
+    return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND, known
+
+
+def _moment(text: str, dayfirst: bool | None) -> datetime:
+    if numeric := _NUMERIC_DATE.match(text):
+        first, second, year, clock = numeric.groups()
+        if dayfirst is None and int(first) <= 12 and int(second) <= 12 and first != second:
+            raise ValueError("day and month cannot be told apart")
+        day_leads = int(first) > 12 or (dayfirst is True and int(second) <= 12)
+        day, month = (first, second) if day_leads else (second, first)
+        text = f"{year}-{int(month):02}-{int(day):02} {_clock(clock)}".strip()
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    for shape in _CLOCK_SHAPES:
+        try:
+            return datetime.strptime(text, shape)
+        except ValueError:
+            continue
+    if re.match(r"^(?:[A-Za-z]{3},\s*)?\d{1,2} [A-Za-z]{3} \d{4} \d", text):
+        try:
+            return email.utils.parsedate_to_datetime(text)
+        except (ValueError, TypeError, IndexError) as error:
+            raise ValueError("not a time") from error
+    raise ValueError("not a time")
+
+
+def _clock(text: str | None) -> str:
+    if not text:
+        return ""
+    for shape in ("%I:%M:%S %p", "%I:%M %p", "%I:%M:%S%p", "%I:%M%p"):
+        try:
+            return datetime.strptime(text.strip(), shape).strftime("%H:%M:%S")
+        except ValueError:
+            continue
+    head, _, rest = text.partition(":")
+    return f"{int(head):02}:{rest}" if head.isdigit() and rest else text
+
+
+@dataclass(frozen=True)
+class Times:
+    """parsed.values: int64 epoch microseconds. naive: how many named no zone and were read as UTC."""
+
+    parsed: Parsed
+    naive: int
+
+
+def times(column: pa.Array | pa.ChunkedArray, *, dayfirst: bool | None = None, unit: str = "") -> Times:
+    """Times of any shape as epoch microseconds. unit: `s`, `ms`, `us` or `ns` reads numbers so, else by magnitude."""
+    array = flat(column)
+    type_ = array.type
+    clean = np.zeros(len(array), bool)
+    if pa.types.is_timestamp(type_):
+        values = array.cast(pa.timestamp("us", tz=type_.tz), safe=False).cast(pa.int64())
+        return Times(Parsed(values=values, bad=clean), 0 if type_.tz else len(array) - array.null_count)
+    if pa.types.is_date(type_):
+        values = array.cast(pa.date32()).cast(pa.timestamp("us")).cast(pa.int64())
+        return Times(Parsed(values=values, bad=clean), len(array) - array.null_count)
+    if pa.types.is_boolean(type_) or pa.types.is_nested(type_):
+        return Times(Parsed(values=pa.nulls(len(array), pa.int64()), bad=array.is_valid().to_numpy(False)), 0)
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
+        return Times(_epochs(array, unit), 0)
+    words = texts(array)
+    if unit in _FACTORS:
+        return Times(_epochs(numbers(words).values, unit), 0)
+    for target, naive in ((pa.timestamp("ns"), True), (pa.timestamp("ns", tz="UTC"), False)):
+        try:
+            values = words.cast(target).cast(pa.timestamp("us", tz=target.tz), safe=False).cast(pa.int64())
+        except pa.ArrowInvalid:
+            continue
+        return Times(Parsed(values=values, bad=clean), len(words) - words.null_count if naive else 0)
+    encoded = by_unique(words, lambda t: "{}|{:d}".format(*time_us(t, dayfirst=dayfirst)), pa.string())
+    parts = pc.split_pattern(encoded.values, "|")
+    values = pc.list_element(parts, 0).cast(pa.int64())
+    naive_count = pc.sum(pc.equal(pc.list_element(parts, 1), "0").cast(pa.int64())).as_py() or 0
+    return Times(Parsed(values=values, bad=encoded.bad), naive_count)
+
+
+_FACTORS = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}
+
+
+def _epochs(array: pa.Array, unit: str) -> Parsed:
+    """Numbers as epoch microseconds, exactly where they are integers."""
+    present = array.is_valid().to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(array.type):
+        numeric = array.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False)
+        size = numeric.astype(np.float64)
+    else:
+        size = array.cast(pa.float64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False)
+        present &= ~np.isnan(size)
+        numeric = size
+    out = np.zeros(len(size), np.int64)
+    rules = {
+        "s": (size >= 1e8) & (size < 1e11), "ms": (size >= 1e11) & (size < 1e14),
+        "us": (size >= 1e14) & (size < 1e17), "ns": (size >= 1e17) & (size < 9.3e18),
+    }  # fmt: skip
+    if unit in rules:
+        rules = {unit: (size > 0) & (size * _FACTORS[unit] < 9e18) & (size < 9e18)}
+    known = np.zeros(len(size), bool)
+    for name, rows in rules.items():
+        rows &= present
+        out[rows] = _scaled(numeric[rows], name)
+        known |= rows
+    if unit not in _FACTORS:
+        excel = present & (size >= _EXCEL_DAYS[0]) & (size <= _EXCEL_DAYS[1])
+        start = (EXCEL_EPOCH - _EPOCH) / _MICROSECOND
+        out[excel] = np.rint(start + size[excel] * 86_400e6).astype(np.int64)
+        known |= excel
+    return Parsed(values=pa.array(out, pa.int64(), mask=~known), bad=present & ~known)
+
+
+def _scaled(values: np.ndarray, unit: str) -> np.ndarray:
+    if values.dtype.kind == "i":
+        factor = {"s": 1_000_000, "ms": 1_000, "us": 1}.get(unit)
+        return values // 1_000 if factor is None else values * factor
+    return np.rint(values * _FACTORS[unit]).astype(np.int64)
