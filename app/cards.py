@@ -23,6 +23,12 @@ def badge(state: str, why: str = "") -> None:
     st.badge(found.word, icon=f":material/{found.icon}:", color=found.colour, help=text.safe(why) if why else None)
 
 
+def badge_as(state: str, word: str) -> None:
+    """The look of a state under a word of the page's own."""
+    found = words.STATES[state]
+    st.badge(text.safe(word), icon=f":material/{found.icon}:", color=found.colour)
+
+
 def index(scorecard: Any) -> None:
     """The index from 0 to 100 with its interval and state, and the sentence that matters most."""
     found = scorecard.index

@@ -241,8 +241,9 @@ def waterfall(spans: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     order = list(spans["row"])
     height = alt.Step(24)
     ms = axis("ms")
-    base = alt.Chart(spans).encode(
-        y=alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelExpr="split(datum.label, '\\u0001')[1]", labelLimit=240, ticks=False, domain=False, labelAlign="left", labelPadding=210)),
+    ended = alt.Chart(spans).transform_calculate(end_ms="datum.offset_ms + datum.duration_ms")
+    base = ended.encode(
+        y=alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelExpr="split(datum.label, '\\u0001')[1]", labelLimit=170, ticks=False, domain=False, labelAlign="left", labelPadding=170)),
         tooltip=[alt.Tooltip(c, title=t) for c, t in (("name", "Span"), ("kind", "Kind"), ("took", "Took"), ("began", "Began after"), ("status", "Status"))],
     )  # fmt: skip
     bars = base.mark_bar(cornerRadius=2).encode(

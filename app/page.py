@@ -180,6 +180,19 @@ def problem(error: kpi.errors.KpiError) -> None:
     st.error(f"**{text.safe(error.message + where)}**  \n{text.safe(error.hint)}", icon=":material/error:")
 
 
+def empty(what: str, remedy: str) -> None:
+    """A designed nothing: what is missing and what to do about it."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.markdown(f"**{text.safe(what)}**", width="content")
+        st.caption(text.safe(remedy), width="content")
+
+
+def cannot(here: Here, metric: str) -> None:
+    """The data cannot support a page: names the columns it would need."""
+    needs = ", ".join(here.profile.missing().get(metric, ()))
+    empty(f"{here.view.dataset} has no {kpi.METRICS[metric].label.lower()}.", f"Map a column to {needs} on the Data page.")
+
+
 def nothing(here: Here, what: str = "No requests match this slice.") -> None:
     """The empty state: says what is empty and offers the way out."""
     with st.container(border=True, horizontal_alignment="center"):

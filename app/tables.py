@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -86,3 +87,95 @@ def _paint(table: pd.DataFrame, states: pd.DataFrame, look: charts.Look) -> pd.D
             elif state == "no_data":
                 css.loc[group, label] = f"color: {look.grey}; font-style: italic"
     return css
+
+
+def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
+    """The list of traces; picking a row writes trace= into the URL, and the URL alone says which one is open."""
+    ids = list(found["trace_id"])
+    shown = pd.DataFrame(
+        {
+            "When": pd.to_datetime(found["started_at"], utc=True).dt.tz_convert(ZoneInfo(view.tz)).dt.strftime("%d %b %H:%M"),
+            "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
+            "Latency": [words.format_value(v, "ms") for v in found["latency_ms"]],
+            "Cost": [words.format_value(v, "usd") for v in found["cost_usd"]],
+            "Intent": found["intent"], "Language": found["language"], "Model": found["model"],
+            "Prompt": found["prompt_version"], "Error": found["error_type"], "Asked": found["input_text"], "Id": ids,
+        }
+    )  # fmt: skip
+    shown = shown[[c for c in shown if shown[c].notna().any()]].fillna("")
+    key = f"found_{zlib.crc32(' '.join(ids).encode())}"
+    default = {"selection": {"rows": [ids.index(chosen)]}} if chosen in ids else None
+    st.dataframe(
+        shown, hide_index=True, key=key, height=320, alt="Traces of the slice", selection_mode="single-row",
+        on_select=lambda: _pick(key, ids), selection_default=default, row_height=32,
+        column_config={"Asked": st.column_config.TextColumn(width="large"), "Latency": st.column_config.TextColumn(alignment="right"), "Cost": st.column_config.TextColumn(alignment="right")},
+    )  # fmt: skip
+
+
+def _pick(key: str, ids: list[str]) -> None:
+    rows = st.session_state[key].selection.rows
+    if rows:
+        st.query_params["trace"] = ids[rows[0]]
+    else:
+        st.query_params.pop("trace", None)
+
+
+def _outcome(row: Any) -> str:
+    if row.error is True or row.error == 1:
+        return "✕ error"
+    if row.success is None or row.success != row.success:
+        return "? unknown"
+    return "✓ success" if row.success else "✕ failed"
+
+
+def apart(frame: pd.DataFrame, whole: pd.Series, metric: kpi.Metric, look: charts.Look) -> pd.DataFrame:
+    """The frame with a tint: red or green only where the interval lies wholly on one side of the whole slice."""
+    bad, good = look.states["red"], look.states["green"]
+    below, above = (bad, good) if metric.direction == "up" else (good, bad)
+    if metric.direction == "none":
+        below = above = look.accent
+    tint = [
+        below if r.high < whole["value"] else above if r.low > whole["value"] else look.grey for r in frame.itertuples()
+    ]  # fmt: skip
+    return frame.assign(tint=tint)
+
+
+def groups(frame: pd.DataFrame, by: str) -> None:
+    """A row a group and metric: value, interval, n and users, in words."""
+    shown = pd.DataFrame(
+        {
+            text.dimension(by): frame[by].fillna("(none)"),
+            "Metric": [kpi.METRICS[m].label for m in frame["metric"]],
+            "Value": [words.format_value(v, u) for v, u in zip(frame["value"], frame["unit"], strict=True)],
+            "95 %": [words.format_interval(a, b, u) for a, b, u in zip(frame["low"], frame["high"], frame["unit"], strict=True)],
+            "State": [words.STATES[s].word if s else "" for s in frame["state"]],
+            "Requests": frame["n"], "Users": frame["clusters"],
+        }
+    )  # fmt: skip
+    if frame["metric"].nunique() > 1:
+        wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[list(dict.fromkeys(shown["Metric"]))]
+        st.dataframe(wide, alt=f"Values by {by}", height="content")
+        return
+    st.dataframe(shown.drop(columns="Metric"), hide_index=True, alt=f"Values by {by}", height="content")
+
+
+def support(known: kpi.Profile) -> None:
+    """Which metrics this data supports, and what to add for the others."""
+    missing = known.missing()
+    able = [m for m in kpi.METRICS.values() if m.name not in missing]
+    told = f"{len(able)} of {len(kpi.METRICS)} metrics can be computed on these {words.format_count(known.requests, 'requests')}."
+    st.markdown(text.safe(told))
+    if missing:
+        lacking = pd.DataFrame(
+            [{"Metric": kpi.METRICS[n].label, "Group": kpi.METRICS[n].group, "Add": ", ".join(c)} for n, c in missing.items()]
+        )
+        with st.expander(f"{len(missing)} metrics lack data", icon=":material/help:"):
+            st.dataframe(lacking, hide_index=True, alt="Metrics that lack data, and the columns to add")
+    dimensions = pd.DataFrame(
+        [
+            {"Dimension": text.dimension(d), "Values": len(v), "Most frequent": ", ".join(str(k) for k, _ in v[:5])}
+            for d, v in known.dimensions.items()
+        ]
+    )
+    with st.expander(f"{len(dimensions)} dimensions to slice by", icon=":material/filter_alt:"):
+        st.dataframe(dimensions, hide_index=True, alt="Dimensions with their values")

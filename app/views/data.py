@@ -1,1 +1,42 @@
-"""x"""
+"""Data: what is loaded, can I trust it? Load files, see the mapping and the receipt, go back to a version."""
+
+import streamlit as st
+
+import kpi
+from app import data, loading, page, slicebar, tables
+
+stored = data.datasets()
+here = None
+if stored:
+    with page.problems():
+        here = slicebar.current()
+if here:
+    page.header("Data: what is loaded?", here)
+else:
+    st.title("Data: what is loaded?", anchor=False)
+
+if not stored:
+    with st.grid(3, min_column_width=220, gap="small"):
+        for number, (title, told) in enumerate(loading.STEPS, start=1):
+            with st.container(border=True, height="stretch", gap="xsmall"):
+                st.markdown(f"**{number}. {title}**")  # literal text of this project
+                st.caption(told)  # literal text of this project
+
+st.subheader("Load", anchor=False)
+loading.draw(here.view.dataset if here else "default")
+
+if here:
+    name = here.view.dataset
+    st.subheader("Last load", anchor=False)
+    loading.receipt(kpi.receipt(name, here.source.version))
+    st.subheader("Versions", anchor=False)
+    loading.versions(name)
+    st.subheader("What this data can tell", anchor=False)
+    tables.support(here.profile)
+    page.as_python(
+        here,
+        "profile = kpi.profile(source)",
+        "missing = profile.missing()",
+        f"versions = kpi.versions({name!r})",
+        f"receipt = kpi.receipt({name!r}, source.version)",
+    )

@@ -2,18 +2,37 @@
 
 import streamlit as st
 
-from app import data, page, slicebar, tables, text
-from app.views_parts import trace as parts
+from app import data, page, slicebar, tables, trace
 
 SIZE = 50
 SORTS = {"recent": "Newest", "failed": "Failed first", "cost": "Dearest", "latency": "Slowest"}
 
 here = slicebar.current()
-page.header("Traces: show me", here)
+requests = page.header("Traces: show me", here)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     slicebar.keep("page_q", st.query_params.get("q", ""))
     st.text_input(
-        "Find", key="page_q", placeholder="Words, or a trace, session or user id", icon=":material/search:",
-        on_change=page.remember, args=("q", "page_q", ("p", "trace")), width=340,
+        "Find", key="page_q", placeholder="Words, or an id of a trace, session or user", icon=":material/search:",
+        on_change=page.remember, args=("q", "page_q"), kwargs={"drop": ("p",)}, width=330,
     )  # fmt: skip
     sort = page.pills("Sort", "sort", list(SORTS), default="recent", names=SORTS.__getitem__)
+
+turn = st.query_params.get("p", "0")
+offset = int(turn) * SIZE if turn.isdigit() else 0
+query = st.query_params.get("q", "")
+found = data.find_traces(here.source, here.view, text=query, sort=sort, limit=SIZE, offset=offset)
+ids = list(found["trace_id"])
+chosen = st.query_params.get("trace", "")
+if ids:
+    tables.traces(found, chosen, view=here.view)
+    trace.steps(ids, chosen, offset=offset, size=SIZE)
+else:
+    page.nothing(here, "No trace matches." if query or offset else "No requests match this slice.")
+
+if chosen:
+    trace.draw(data.trace(here.source, chosen), here.view.tz)
+elif ids:
+    st.caption("Pick a row, or an id in the list, to see the whole trace.")
+
+listing = f"found = kpi.find_traces(source, view, text={query!r}, sort={sort!r}, limit={SIZE}, offset={offset})"
+page.as_python(here, listing, *([f"one = kpi.trace(source, {chosen!r})"] if chosen else []))

@@ -1,0 +1,194 @@
+"""Loading on the Data page: files in, mapping shown and corrected, progress, receipt. Parsing happens in `kpi`, in a child process."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+import kpi
+from app import data, page, slicebar, text
+
+words = kpi.wording
+STEPS = (
+    ("Load", "Drop a trace export (OTLP, OpenInference) or a table with one row a request below."),
+    ("Choose KPIs and limits", "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them."),
+    ("Save a baseline", "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again."),
+)  # fmt: skip
+NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
+LEFT_OUT = "(left out)"
+
+
+def draw(default: str) -> None:
+    """Upload, mapping, load, and the receipt of what this session loaded last."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.session_state.setdefault("load_dataset", default)
+        name = st.text_input("Into data set", key="load_dataset", help="Small letters, digits, - and _.", width=260).strip()
+        keep = st.multiselect(
+            "Metadata keys to keep", _offered(), accept_new_options=True, key="load_allow", placeholder="None besides the usual",
+            help="Keys of spans that the allow-list keeps out by default; the receipt lists them.", width=380,
+        )  # fmt: skip
+    files = st.file_uploader(
+        "Files", accept_multiple_files=True, key="load_files",
+        help="OTLP JSON, JSONL or protobuf; CSV, TSV, Parquet, JSONL; also .gz, .zst or .zip.",
+    )  # fmt: skip
+    if not files:
+        _done()
+        return
+    if not NAME.match(name):
+        st.warning("Name the data set with small letters, digits, - and _.", icon=":material/edit:")
+        return
+    with page.problems():
+        paths = _written(files)
+        mapping = _mapping(paths[0])
+        if st.button("Load", type="primary", icon=":material/upload:", key="load_go"):
+            _load(paths, name, mapping, keep)
+    _done()
+
+
+def _offered() -> list[str]:
+    """Keys that the last receipt kept out."""
+    found = st.session_state.get("_receipt")
+    return sorted(kpi.Receipt.from_json(found).kept_out) if found else []
+
+
+def _written(files: Sequence[Any]) -> list[Path]:
+    """The uploads as files in a private folder that goes with the session. Names are only shown, never trusted as paths."""
+    token = " ".join(f.file_id for f in files)
+    known = st.session_state.get("_uploads")
+    if known is None or known[0] != token:
+        folder = tempfile.TemporaryDirectory(prefix="ai-index-upload-")
+        paths = []
+        for number, file in enumerate(files):
+            place = Path(folder.name) / f"{number:03d}"
+            place.mkdir()
+            path = place / (re.sub(r"[^A-Za-z0-9._-]+", "_", file.name)[-80:].lstrip(".") or "file")
+            path.write_bytes(file.getbuffer())
+            paths.append(path)
+        st.session_state["_uploads"] = known = (token, folder, paths, {})
+    return list(known[2])
+
+
+def _mapping(path: Path) -> kpi.Mapping | None:
+    """Show what was recognised; for a table, the mapping to correct. None for formats that need none."""
+    kept: dict[str, Any] = st.session_state["_uploads"][3]
+    if "preview" not in kept:
+        with st.spinner("Looking at the file…"):
+            kept["preview"] = kpi.preview(path)
+    preview: kpi.Preview = kept["preview"]
+    st.markdown(f":material/task_alt: Recognised as **{text.safe(preview.format)}**, {text.safe(words.format_count(preview.rows, 'rows'))}")  # fmt: skip
+    for note in preview.notes:
+        st.caption(text.safe(note))
+    if not preview.columns:
+        return None
+    fields = kpi.mapping_fields(preview)
+    units = sorted({u for found in fields.values() for u in found if u})
+    shown = pd.DataFrame(
+        {
+            "Column": [c.source for c in preview.columns],
+            "Examples": [", ".join(c.samples[:3]) for c in preview.columns],
+            "Is": [c.field or LEFT_OUT for c in preview.columns],
+            "Unit": [c.unit or None for c in preview.columns],
+            "How": [c.how for c in preview.columns],
+            "Why": [c.why for c in preview.columns],
+        }
+    )
+    st.caption("How each column is understood. Correct it where it is wrong; guesses say why.")
+    edited = st.data_editor(
+        shown, hide_index=True, key="load_mapping", disabled=["Column", "Examples", "How", "Why"], height="auto",
+        alt="Mapping of columns to fields",
+        column_config={
+            "Is": st.column_config.SelectboxColumn(options=[LEFT_OUT, *fields], required=True, width="medium"),
+            "Unit": st.column_config.SelectboxColumn(options=units, width="small"),
+        },
+    )  # fmt: skip
+    mapping = preview.mapping
+    for column, row in zip(preview.columns, edited.itertuples(index=False), strict=True):
+        field = None if row.Is == LEFT_OUT else row.Is
+        unit = row.Unit if isinstance(row.Unit, str) else ""
+        if field != column.field:
+            allowed = fields.get(field or "", ())
+            unit = unit if unit in allowed else (allowed[0] if allowed else "")
+        if (field, unit) != (column.field, column.unit or ""):
+            mapping = mapping.replace(column.source, field=field, unit=unit, decimal=column.decimal)
+    return mapping
+
+
+def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str]) -> None:
+    bar = st.progress(0.0, "Starting")
+    try:
+        found = kpi.load(
+            paths, dataset=name, mapping=mapping, allow=keep, progress=lambda share, told: bar.progress(min(max(share, 0.0), 1.0), text.safe(told))
+        )  # fmt: skip
+    finally:
+        bar.empty()
+    st.session_state["_receipt"] = found.to_json()
+    data.forget()
+
+
+def _done() -> None:
+    """The receipt of this session's last load, and the way to its numbers."""
+    kept = st.session_state.get("_receipt")
+    if not kept:
+        return
+    found = kpi.Receipt.from_json(kept)
+    with st.container(border=True):
+        st.success(text.safe(f"Loaded into {found.dataset}, version {found.version}."), icon=":material/check_circle:")
+        receipt(found)
+        view = kpi.Slice(dataset=found.dataset)
+        st.page_link("views/overview.py", label="Open the Overview of this data", icon=":material/dashboard:", query_params=slicebar.query(view))  # fmt: skip
+
+
+def receipt(found: kpi.Receipt) -> None:
+    """A load in plain sentences, then what was dropped and what was kept out."""
+    st.markdown("\n".join(f"- {text.safe(sentence)}" for sentence in words.receipt_sentences(found)))
+    if found.drops:
+        with st.expander(f"{words.format_count(found.dropped)} rows left out", icon=":material/block:"):
+            drops = pd.DataFrame([{"Row": d.row, "Reason": d.reason, "Remedy": d.hint, "File": d.file} for d in found.drops])
+            st.dataframe(drops, hide_index=True, alt="Rows left out")
+    if found.kept_out:
+        with st.expander(f"{words.format_count(len(found.kept_out))} metadata keys kept out", icon=":material/lock:"):
+            kept = pd.DataFrame({"Key": list(found.kept_out), "Seen": list(found.kept_out.values())})
+            st.dataframe(kept, hide_index=True, alt="Metadata keys that the allow-list kept out", width=420)
+            st.caption("Pick a key under Metadata keys to keep and load again to use it.")
+    if found.columns:
+        with st.expander(f"{words.format_count(len(found.columns))} columns", icon=":material/view_column:"):
+            columns = pd.DataFrame([{"Column": c.source, "Is": c.field or LEFT_OUT, "Unit": c.unit, "How": c.how, "Note": c.note} for c in found.columns])  # fmt: skip
+            st.dataframe(columns, hide_index=True, alt="What became of each column")
+
+
+def versions(name: str) -> None:
+    """The stored versions and the way back to one."""
+    found = kpi.versions(name)
+    shown = pd.DataFrame(
+        [
+            {"Version": v.number, "Made": str(v.created_at)[:16].replace("T", " "), "Requests": v.requests,
+             "Loaded": v.loaded, "From": v.origin, "Fingerprint": v.fingerprint, "State": "damaged" if v.damaged else "fine"}
+            for v in found
+        ]
+    )  # fmt: skip
+    shown = shown.drop(columns=[c for c in ("From",) if shown[c].isna().all()])
+    st.dataframe(shown, hide_index=True, alt="Versions of the data set", height="content")
+    numbers = [v.number for v in found if not v.damaged]
+    if len(numbers) < 2:
+        st.caption("Every load that changes something makes a version; you can then go back to an earlier one.")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        back = st.selectbox("Version", sorted(numbers, reverse=True)[1:], key="restore_version", width=160)
+        st.button("Restore", icon=":material/history:", on_click=_restore, args=(name, back), help="Makes a new version with the rows of this one; nothing is lost.")  # fmt: skip
+        if st.session_state.pop("_restored", None):
+            st.caption("Restored as the newest version.")
+
+
+def _restore(name: str, number: int) -> None:
+    try:
+        kpi.restore(name, number)
+        st.session_state["_restored"] = True
+    except kpi.errors.KpiError as error:
+        page.problem(error)
+    data.forget()

@@ -1,0 +1,151 @@
+"""One trace: header with the outcome and why, waterfall, and everything stored of it. Texts only in safe sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+import kpi
+from app import cards, charts, data, page, text
+
+words = kpi.wording
+_FACTS = ("total_us", "total_nusd", "input_tokens", "output_tokens")
+_PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd", "total_nusd")
+_TIMES = ("queue_us", "ttft_us", "retrieval_us", "rerank_us", "tool_us", "model_us", "guardrail_us", "total_us")
+_NAMES = {"total_us": "Latency", "total_nusd": "Cost", "input_tokens": "Tokens in", "output_tokens": "Tokens out"}
+_HIDDEN = frozenset(["input_text", "output_text", "attributes", "day"])
+
+
+def steps(ids: Sequence[str], chosen: str, *, offset: int, size: int) -> None:
+    """Previous and next, the keyboard's way to pick a trace, and pages of the list."""
+    at = ids.index(chosen) if chosen in ids else None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        before = ids[at - 1] if at else None
+        after = ids[at + 1] if at is not None and at + 1 < len(ids) else ids[0] if at is None else None
+        st.button("Previous", icon=":material/chevron_left:", on_click=_pick, args=(before,), disabled=not before)
+        st.button("Next", icon=":material/chevron_right:", on_click=_pick, args=(after,), disabled=not after)
+        options = [*ids, *([chosen] if chosen and chosen not in ids else [])]
+        widget = "page_trace"
+        if st.session_state.get(widget) != (chosen or None):
+            st.session_state[widget] = chosen or None
+        st.selectbox(
+            "Trace", options, key=widget, index=None, on_change=page.remember, args=("trace", widget), width=330
+        )  # fmt: skip
+        number = offset // size
+        st.button("Newer page", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
+        st.button("More", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
+
+
+def _pick(trace_id: str | None) -> None:
+    if trace_id:
+        st.query_params["trace"] = trace_id
+
+
+def _turn(number: int) -> None:
+    st.query_params["p"] = str(number)
+    st.query_params.pop("trace", None)
+
+
+def draw(found: Any, tz: str) -> None:
+    """The whole page of one trace."""
+    request = found.request
+    with st.container(border=True):
+        _header(found, tz)
+        if len(found.spans):
+            _waterfall(found.spans)
+        else:
+            st.caption("This request came from a table: there are no spans to draw.")
+        _tabs(found)
+
+
+def _header(found: Any, tz: str) -> None:
+    request = found.request
+    state, word = _outcome(request)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.subheader("One trace", anchor=False, width="content")
+        shown = words.STATES[state]
+        st.badge(word, icon=f":material/{shown.icon}:", color=shown.colour)
+        if request.get("incident_count"):
+            st.badge("Incident", icon=":material/shield:", color="red")
+    st.markdown(text.safe(found.why))
+    began = request.get("started_at")
+    known = [request.get(k) for k in ("intent", "language", "channel", "model", "prompt_version") if request.get(k)]
+    moment = [text.moment(began.to_pydatetime() if hasattr(began, "to_pydatetime") else began, tz)] if began else []
+    st.caption(text.safe(" · ".join([*moment, *map(str, known)])))
+    with st.grid(4, min_column_width=130, gap="small"):
+        for column in _FACTS:
+            st.metric(_NAMES[column], text.safe(words.format_column(column, request.get(column))))
+    st.code(str(request["trace_id"]), language=None)
+
+
+def _outcome(request: dict[str, Any]) -> tuple[str, str]:
+    if request.get("error"):
+        return "off_target", "Error"
+    success = request.get("success")
+    if success is None:
+        return "no_data", "Outcome unknown"
+    return ("on_target", "Success") if success else ("off_target", "Failed")
+
+
+def _waterfall(spans: pd.DataFrame) -> None:
+    shown = spans.head(charts.MOST_POINTS)
+    rows = [f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}" for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))]
+    drawn = shown.assign(
+        row=rows, took=[words.format_value(v, "ms") for v in shown["duration_ms"]],
+        began=[words.format_value(v, "ms") for v in shown["offset_ms"]],
+    )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]  # fmt: skip
+    st.altair_chart(
+        charts.waterfall(drawn, colours=cards.colours()),
+        alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",
+    )  # fmt: skip
+    more = f" The first {len(shown)} of {len(spans)} spans." if len(shown) < len(spans) else ""
+    st.caption(f"Bold: on the path that decides how long the request takes. Red: failed.{more}")
+
+
+def _tabs(found: Any) -> None:
+    request = found.request
+    names = ["Conversation", "Documents", "Tool calls", "Scores", "Verdicts", "Cost and time", "Everything"]
+    talk, documents, tools, scores, verdicts, parts, everything = st.tabs(names)
+    with talk:
+        for label, column in (("Asked", "input_text"), ("Answered", "output_text")):
+            st.caption(label)
+            st.text(str(request.get(column) or "No text was stored."))
+    with documents:
+        _frame(found.documents, ["rank", "document_id", "score", "used", "content"], "No documents were retrieved.")
+    with tools:
+        _frame(found.tool_calls, ["name", "arguments", "result", "error_type"], "No tool was called.")
+    with scores:
+        _frame(found.scores, ["name", "value", "label", "source", "explanation"], "Nobody scored this request.")
+    with verdicts:
+        flags = ("success", "correct", "grounded", "retrieval_hit", "resolved", "escalated", "refused", "fallback",
+                 "overridden", "deflected", "converted", "error")  # fmt: skip
+        _facts(request, flags)
+        _frame(found.incidents, ["category", "severity", "detector", "state", "at"], "No safety incident.")
+    with parts:
+        _facts(request, _PARTS)
+        _facts(request, _TIMES)
+    with everything:
+        rest = {k: str(v) for k, v in request.items() if k not in _HIDDEN and v is not None}
+        st.json(rest, expanded=True)
+
+
+def _frame(frame: pd.DataFrame, columns: Sequence[str], nothing: str) -> None:
+    if frame.empty:
+        st.caption(nothing)
+        return
+    shown = frame[[c for c in columns if c in frame]]
+    st.dataframe(shown, hide_index=True, alt="Rows of this trace", height="content")
+
+
+def _facts(request: dict[str, Any], columns: Sequence[str]) -> None:
+    names = {"_us": "", "_nusd": ""}
+    told = {}
+    for column in columns:
+        label = column
+        for ending in names:
+            label = label.removesuffix(ending)
+        told[text.dimension(label)] = words.format_column(column, request.get(column))
+    st.dataframe(pd.DataFrame({"": told.keys(), "Value": told.values()}), hide_index=True, alt="Values of this trace", height="content", width=420)
