@@ -188,6 +188,8 @@ def _binomial_quantile(tail: float, size: int, q: float) -> int:
     """Smallest count whose binomial distribution function reaches the tail."""
     if q in (0.0, 1.0):
         return int(size * q)
+    if size < 1 or special.bdtr(0, size, q) >= tail:  # bdtrik has no answer here
+        return 0
     k = int(np.ceil(special.bdtrik(tail, size, q)))
     return k - 1 if k > 0 and special.bdtr(k - 1, size, q) >= tail else max(k, 0)
 
