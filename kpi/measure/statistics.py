@@ -141,7 +141,7 @@ class Plan:
         self.sketches = list(dict.fromkeys(m.column for m in metrics if m.kind == "quantile" and m.column))
         self.maxima = list(dict.fromkeys(m.column for m in metrics if m.kind == "max" and m.column))
         self.distinct = list(dict.fromkeys(m.column for m in metrics if m.kind == "distinct" and m.column))
-        self._width = max(1 + len(self.maxima) + len(_FIELDS) * len(self.ratios), 5, len(self.distinct))
+        self._width = max(1 + 2 * len(self.maxima) + len(_FIELDS) * len(self.ratios), 5, 2 * len(self.distinct))
 
     def wanted(self, grouping: Grouping) -> list[Metric]:
         """Metrics of one grouping, in the order of the call."""
@@ -235,7 +235,9 @@ class Plan:
         for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
             columns += [sa.func.count(y).label(f"n{i}"), sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
-        columns += [sa.func.max(base.c[f"m{i}"]).label(f"m{i}") for i in range(len(self.maxima))]
+        for i in range(len(self.maxima)):
+            m = base.c[f"m{i}"]
+            columns += [sa.func.max(m).label(f"m{i}"), sa.func.count(m).label(f"k{i}")]
         inner = sa.select(*columns).select_from(base)
         inner = inner.group_by(*group) if group else inner
         return self._outer_sums(inner.cte(f"sums_{part}"), with_users, wanted)
@@ -243,7 +245,8 @@ class Plan:
     def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> sa.Select:
         total = lambda e: sa.func.sum(sa.cast(e, _DOUBLE))  # noqa: E731
         values: list[sa.ColumnElement] = [sa.cast(sa.func.sum(users.c.r), _DOUBLE)]
-        values += [sa.cast(sa.func.max(users.c[f"m{i}"]), _DOUBLE) for i in range(len(self.maxima))]
+        for i in range(len(self.maxima)):
+            values += [sa.cast(v, _DOUBLE) for v in (sa.func.max(users.c[f"m{i}"]), sa.func.sum(users.c[f"k{i}"]))]
         nothing = sa.cast(sa.null(), _DOUBLE)
         for i, m in enumerate(self.ratios):
             if i not in wanted:
@@ -287,7 +290,8 @@ class Plan:
 
     def _distinct(self, base: sa.CTE) -> sa.Select:
         group, number = self._group(base, self.groupings)
-        values = [sa.func.count(sa.distinct(base.c[f"d{i}"])) for i in range(len(self.distinct))]
+        seen = [base.c[f"d{i}"] for i in range(len(self.distinct))]
+        values = [v for c in seen for v in (sa.func.count(sa.distinct(c)), sa.func.count(c))]
         columns = [*self._axes_of(base, self.groupings), number.label("g")]
         chosen = sa.select(*columns, *(v.label(f"v{i}") for i, v in enumerate(values))).select_from(base)
         chosen = chosen.group_by(*group) if group else chosen
@@ -298,7 +302,7 @@ class Plan:
         axes = [rows.c[f"a{i}"] for i in range(len(self.axes))]
         aggregated = values is not None
         if values is None:
-            values = [rows.c[f"v{i}"] for i in range(len(self.distinct))]
+            values = [rows.c[f"v{i}"] for i in range(2 * len(self.distinct))]
         padded = [v if isinstance(v, sa.Cast) else sa.cast(v, _DOUBLE) for v in values] + [
             sa.cast(sa.null(), _DOUBLE)
         ] * (self._width + 1 - len(values))
@@ -354,23 +358,26 @@ class Cells:
         """Requests per group."""
         return self.values[:, 0]
 
-    def maximum(self, column: str) -> np.ndarray:
-        """Largest value of a column per group."""
-        return self.values[:, 1 + self.plan.maxima.index(column)]
+    def maximum(self, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """Largest value of a column, and the rows in which it is known, per group."""
+        start = 1 + 2 * self.plan.maxima.index(column)
+        return self.values[:, start], np.nan_to_num(self.values[:, start + 1])
 
     def ratio(self, metric: Metric) -> Sums:
         """Sums of a ratio-like metric per group."""
-        start = 1 + len(self.plan.maxima) + len(_FIELDS) * self.plan.ratios.index(metric)
+        start = 1 + 2 * len(self.plan.maxima) + len(_FIELDS) * self.plan.ratios.index(metric)
         values = {name: self.values[:, start + i] for i, name in enumerate(_FIELDS)}
         for name in ("n", "y", "x"):
             values[name] = np.nan_to_num(values[name])
         return Sums(**values)
 
-    def distinct(self, column: str) -> np.ndarray:
-        """Distinct values of a column per group."""
+    def distinct(self, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct values of a column (NaN where it is known nowhere), and the rows in which it is known, per group."""
         part = self.mine[self.mine["part"] == _DISTINCT]
-        found = dict(zip(_keys(part, self.names), part[f"v{self.plan.distinct.index(column)}"], strict=True))
-        return np.array([found.get(k, 0.0) for k in self.keys], dtype=float)
+        start = 2 * self.plan.distinct.index(column)
+        found = dict(zip(_keys(part, self.names), part[[f"v{start}", f"v{start + 1}"]].to_numpy(float), strict=True))
+        table = np.array([found.get(k, (0.0, 0.0)) for k in self.keys], dtype=float).reshape(-1, 2)
+        return np.where(table[:, 1] > 0, table[:, 0], np.nan), table[:, 1]
 
     def histograms(self, column: str) -> list[Histogram]:
         """Log-binned histogram of a column per group."""

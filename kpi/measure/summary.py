@@ -121,7 +121,8 @@ def frame(cells: Cells) -> pd.DataFrame:
     scales = np.repeat([m.scale for m in metrics], k)
     columns: dict[str, Any] = {"metric": np.repeat(np.array([m.name for m in metrics], dtype=object), k)}
     for i, dimension in enumerate(by):
-        columns[dimension] = np.tile(np.array([key[i] for key in cells.keys], dtype=object), len(metrics))
+        values = np.array([key[i] for key in cells.keys], dtype=object)
+        columns[dimension] = pd.Series(np.tile(values, len(metrics)), dtype=object)  # else pandas makes None a NaN
     times = pd.to_datetime(pd.Series([key[-1] if every else None for key in cells.keys], dtype=object))
     columns["bucket"] = np.tile(times.to_numpy(dtype="datetime64[us]"), len(metrics))
     for name in ("value", "low", "high"):
@@ -150,12 +151,11 @@ def _estimates(cells: Cells, m: Metric) -> estimate.Estimates:
         return estimate.Estimates(value=rows, low=nothing, high=nothing, n=rows, clusters=nothing)
     assert m.column is not None
     if m.kind == "distinct":
-        return estimate.Estimates(value=cells.distinct(m.column), low=nothing, high=nothing, n=rows, clusters=nothing)
+        value, n = cells.distinct(m.column)
+        return estimate.Estimates(value=value, low=nothing, high=nothing, n=n, clusters=nothing)
     if m.kind == "max":
-        value = cells.maximum(m.column)
-        return estimate.Estimates(
-            value=value, low=nothing, high=nothing, n=np.where(np.isnan(value), 0, rows), clusters=nothing
-        )
+        value, n = cells.maximum(m.column)
+        return estimate.Estimates(value=value, low=nothing, high=nothing, n=n, clusters=nothing)
     assert m.q is not None
     found = np.array([estimate.quantile(h, m.q) for h in cells.histograms(m.column)], dtype=float).reshape(-1, 5)
     value, low, high, n, users = found.T
