@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kpi.measure import estimate
-from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Histogram, Sums
+from kpi.measure.estimate import LOG_BASE, Histogram, Sums
+from tests.plain import histogram, sums
 
 NEWCOMBE = [  # Newcombe 1998, Stat Med 17:857, table I
     (81, 263, 0.2553, 0.3662),
@@ -25,35 +26,6 @@ NEWCOMBE = [  # Newcombe 1998, Stat Med 17:857, table I
     (1, 29, 0.0061, 0.1718),
 ]
 LEAST = [(0.95, 72), (0.99, 368)]  # requests from which a two-sided 95 % upper limit of p95, p99 exists
-
-
-def sums(y: np.ndarray, x: np.ndarray, user: np.ndarray) -> Sums:
-    """`Sums` of one group, from rows."""
-    _, user = np.unique(user, return_inverse=True)
-    a, b = np.bincount(user, y), np.bincount(user, x)
-    products = {"yy": a * a, "yx": a * b, "xx": b * b, "yyy": a**3, "yyx": a * a * b, "yxx": a * b * b, "xxx": b**3}
-    one = lambda v: np.array([float(v)])  # noqa: E731
-    return Sums(
-        n=one(len(y)), y=one(y.sum()), x=one(x.sum()), clusters=one(len(a)),
-        **{k: one(v.sum()) for k, v in products.items()},
-    )  # fmt: skip
-
-
-def histogram(values: np.ndarray, user: np.ndarray) -> Histogram:
-    """`Histogram` of one group, from rows, by its definition: the whole table of users by bins."""
-    bins = np.where(values > 0, np.floor(np.log(np.maximum(values, 1)) / np.log(LOG_BASE)), ZERO_BIN)
-    edges, bin_ = np.unique(bins, return_inverse=True)
-    _, user = np.unique(user, return_inverse=True)
-    cells = np.zeros((user.max() + 1, len(edges)))
-    np.add.at(cells, (user, bin_), 1)
-    size, smallest = cells.sum(axis=1), (cells > 0).argmax(axis=1)
-    return Histogram(
-        bins=edges,
-        count=cells.sum(axis=0),
-        square=np.diff((np.cumsum(cells, axis=1) ** 2).sum(axis=0), prepend=0),
-        cross=size @ cells,
-        first=np.bincount(smallest, minlength=len(edges)).astype(float),
-    )
 
 
 def distinct_bins(n: int) -> np.ndarray:

@@ -39,7 +39,8 @@ def slices(draw: st.DrawFn) -> Slice:
     return Slice(
         dataset=draw(names), version=draw(st.none() | st.integers(0, 10**6)),
         fingerprint=draw(st.just("") | st.from_regex(r"[0-9a-f]{16}", fullmatch=True)), baseline=draw(baselines),
-        filters=tuple(draw(filters).items()), tz=draw(st.sampled_from(ZONES)), grain=draw(st.sampled_from(GRAINS)), **window,
+        filters=tuple(draw(filters).items()), tz=draw(st.sampled_from(ZONES)),
+        grain=draw(st.sampled_from(GRAINS)), **window,
     )  # fmt: skip
 
 

@@ -1,0 +1,197 @@
+"""The same answers from plain pandas and numpy, one group at a time: what the engine's numbers are held against.
+
+Nothing here uses the registry's terms or SQL: each metric's definition is written a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from kpi.measure import estimate
+from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Histogram, Sums
+from kpi.schema import REQUESTS
+
+Pair = tuple[pd.Series, pd.Series]
+RATES = {
+    "task_success": "success", "correctness": "correct", "groundedness": "grounded",
+    "retrieval_hit_rate": "retrieval_hit", "resolution": "resolved", "refusal_rate": "refused",
+    "fallback_rate": "fallback", "escalation_rate": "escalated",
+    "override_rate": "overridden", "error_rate": "error", "deflection": "deflected", "conversion": "converted",
+    "priced_share": "priced",
+}  # fmt: skip
+PARTS = ("inference", "retrieval", "orchestration", "tool", "review")
+MEANS = {
+    "cost_per_query": ("total_nusd", 1e-9), **{f"{p}_cost": (f"{p}_nusd", 1e-9) for p in PARTS},
+    **{c: (c, 1.0) for c in ("input_tokens", "output_tokens", "tool_calls", "llm_calls", "retrieved_docs")},
+}  # fmt: skip
+RATIOS = {
+    **{f"{p}_cost_share": (f"{p}_nusd", "total_nusd", 1.0) for p in PARTS},
+    "cost_per_resolved": ("total_nusd", "resolved", 1e-9),
+    "cached_share": ("cached_read_tokens", "input_tokens", 1.0),
+    "tool_error_rate": ("tool_errors", "tool_calls", 1.0),
+}
+QUANTILES = {
+    **{f"cost_p{p}": ("total_nusd", p / 100, 1e-9) for p in (50, 95)},
+    **{
+        f"{stem}_p{p}": (column, p / 100, 1e-3)
+        for p in (50, 95, 99)
+        for stem, column in [
+            ("latency", "total_us"), ("ttft", "ttft_us"),
+            *((f"{s}_latency", f"{s}_us") for s in ("queue", "retrieval", "rerank", "tool", "model", "guardrail")),
+        ]
+    },
+}  # fmt: skip
+WORST = {"cost_worst": ("total_nusd", 1e-9), "latency_worst": ("total_us", 1e-3)}
+DISTINCT = {"users": "user_key", "sessions": "session_id"}
+TOTALS = {"total_cost": ("total_nusd", 1e-9), **{f"{p}_total": (f"{p}_nusd", 1e-9) for p in PARTS}}
+SLO_US = 8_000_000
+
+
+def sums(y: np.ndarray, x: np.ndarray, user: np.ndarray) -> Sums:
+    """`Sums` of one group, from rows."""
+    _, user = np.unique(np.asarray(user, dtype=str), return_inverse=True)
+    a, b = np.bincount(user, y), np.bincount(user, x)
+    products = {"yy": a * a, "yx": a * b, "xx": b * b, "yyy": a**3, "yyx": a * a * b, "yxx": a * b * b, "xxx": b**3}
+    one = lambda v: np.array([float(v)])  # noqa: E731
+    return Sums(
+        n=one(len(y)), y=one(y.sum()), x=one(x.sum()), clusters=one(len(a)),
+        **{k: one(v.sum()) for k, v in products.items()},
+    )  # fmt: skip
+
+
+def histogram(values: np.ndarray, user: np.ndarray) -> Histogram:
+    """`Histogram` of one group, from rows, by its definition: the whole table of users by bins."""
+    bins = np.where(values > 0, np.floor(np.log(np.maximum(values, 1)) / np.log(LOG_BASE)), ZERO_BIN)
+    edges, bin_ = np.unique(bins, return_inverse=True)
+    _, user = np.unique(np.asarray(user, dtype=str), return_inverse=True)
+    cells = np.zeros((int(user.max(initial=-1)) + 1, len(edges)))
+    np.add.at(cells, (user, bin_), 1)
+    smallest = (cells > 0).argmax(axis=1) if cells.size else np.array([], dtype=int)
+    return Histogram(
+        bins=edges,
+        count=cells.sum(axis=0),
+        square=np.diff((np.cumsum(cells, axis=1) ** 2).sum(axis=0), prepend=0),
+        cross=cells.sum(axis=1) @ cells,
+        first=np.bincount(smallest, minlength=len(edges)).astype(float),
+    )
+
+
+def complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with every canonical column, those it lacks unknown in every row; measures as floats, and `cluster`."""
+    nothing = np.full(len(frame), None, dtype=object)
+    found = {c: frame[c].to_numpy(dtype=object) if c in frame else nothing for c in REQUESTS.names}
+    found |= {c: frame[c].to_numpy(dtype=object) for c in frame if c not in found}
+    for column in REQUESTS.columns:
+        if column.type in ("bool", "int", "float"):
+            values = pd.Series(found[column.name], dtype=object)
+            found[f"number {column.name}"] = pd.to_numeric(values).astype(float).to_numpy()
+    who = zip(found["user_key"], found["session_id"], found["trace_id"], strict=True)
+    found["cluster"] = np.array([next(v for v in w if not pd.isna(v)) for w in who], dtype=object)
+    return pd.DataFrame(found, index=frame.index)
+
+
+def pair(name: str, rows: pd.DataFrame) -> tuple[Pair, float] | None:
+    """Numerator and denominator of a ratio-like metric per row (NaN: unknown) and its scale; None for other kinds."""
+    number: Callable[[str], pd.Series] = lambda c: rows[f"number {c}"]  # noqa: E731
+    one = pd.Series(1.0, index=rows.index)
+    if name in RATES:
+        return (number(RATES[name]), one), 1.0
+    if name in MEANS:
+        column, scale = MEANS[name]
+        return (number(column), one), scale
+    if name in RATIOS:
+        top, bottom, scale = RATIOS[name]
+        return (number(top), number(bottom)), scale
+    if name == "slo_attainment":
+        latency = number("total_us")
+        return ((latency <= SLO_US).astype(float).where(latency.notna()), one), 1.0
+    if name == "cost_per_answered":
+        refused, error = number("refused"), number("error")
+        answered = 1 - ((refused == 1) | (error == 1)).astype(float)
+        return (number("total_nusd"), answered.where(refused.notna() | error.notna())), 1e-9
+    checked = number("incident_count")
+    if name == "incident_rate":
+        return (checked, one), 1000.0
+    if name.endswith("_incidents"):
+        hit = (rows["worst_severity"] == name.removesuffix("_incidents")).astype(float)
+        return (hit.where(checked.notna()), one), 1000.0
+    return None
+
+
+def measure(name: str, rows: pd.DataFrame) -> dict[str, float]:
+    """value, low, high, n, clusters of one metric over the rows of one group (canonical columns, see `complete`)."""
+    nothing = dict.fromkeys(("value", "low", "high"), np.nan)
+    who = rows["cluster"].to_numpy()
+    if (found := pair(name, rows)) is not None:
+        (y, x), scale = found
+        known = (y.notna() & x.notna()).to_numpy()
+        s = sums(y[known].to_numpy(), x[known].to_numpy(), who[known])
+        kind = "incidence" if scale == 1000 else "rate" if name in RATES or name == "slo_attainment" else "ratio"
+        e = getattr(estimate, kind)(s)
+        total = x[known].sum()
+        value = y[known].sum() / total * scale if total else np.nan
+        return {
+            "value": value,
+            "low": e.low[0] * scale,
+            "high": e.high[0] * scale,
+            "n": s.n[0],
+            "clusters": s.clusters[0],
+        }
+    if name == "requests":
+        return {**nothing, "value": len(rows), "n": len(rows), "clusters": 0}
+    if name in DISTINCT:
+        ids = rows[DISTINCT[name]].dropna()
+        return {**nothing, "value": ids.nunique() or np.nan, "n": len(ids), "clusters": 0}
+    spec = QUANTILES.get(name) or WORST.get(name) or TOTALS[name]
+    x = rows[f"number {spec[0]}"].to_numpy()
+    who, x = who[~np.isnan(x)], x[~np.isnan(x)]
+    if name in TOTALS:
+        return {**nothing, "value": x.sum() * spec[1] if len(x) else np.nan, "n": len(x), "clusters": len(set(who))}
+    if name in WORST:
+        return {**nothing, "value": x.max() * spec[1] if len(x) else np.nan, "n": len(x), "clusters": 0}
+    q, scale = spec[1:]
+    _, low, high, n, users = estimate.quantile(histogram(x, who), q)
+    value = np.quantile(x, q) * scale if len(x) else np.nan
+    return {"value": value, "low": low * scale, "high": high * scale, "n": n, "clusters": users}
+
+
+def local_start(times: pd.Series, grain: str, tz: str) -> pd.Series:
+    """Local start of the hour, day, ISO week or month."""
+    local = pd.to_datetime(times, utc=True).dt.tz_convert(tz).dt.tz_localize(None)
+    if grain == "hour":
+        return local.dt.floor("h")
+    day = local.dt.normalize()
+    if grain == "week":
+        return day - pd.to_timedelta(day.dt.day_of_week, unit="D")
+    return day if grain == "day" else day - pd.to_timedelta(day.dt.day - 1, unit="D")
+
+
+def summarise(
+    frame: pd.DataFrame, metrics: Sequence[str], *, by: Sequence[str] = (), every: str | None = None, tz: str = "UTC"
+) -> dict[tuple, dict[str, float]]:
+    """(metric, *values of `by`, bucket) -> value, low, high, n, clusters; unknown values are None."""
+    rows = complete(frame)
+    keys = [rows[d].map(_text, na_action=None) for d in by]
+    if every:
+        keys.append(local_start(rows["started_at"], every, tz))
+    if not len(rows):
+        return {}
+    whole = [((), rows)]
+    groups = rows.groupby([k.rename(i) for i, k in enumerate(keys)], dropna=False) if keys else whole
+    found = {}
+    for key, part in groups:
+        labels = tuple(None if pd.isna(k) else k for k in key)
+        if every and labels[-1] is None:
+            continue
+        for name in metrics:
+            found[(name, *labels)] = measure(name, part)
+    return found
+
+
+def _text(value: object) -> object:
+    if value is None or value is pd.NA or value != value:
+        return None
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
