@@ -277,10 +277,14 @@ def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.Chunke
 
 
 def _content_hash(table: pa.Table) -> str:
-    digest = hashlib.sha256(str(table.schema).encode())
-    for batch in table.to_batches():
-        for column in batch.columns:
-            for buffer in column.buffers():
-                if buffer is not None:
-                    digest.update(buffer)
+    """Hash of names, types and values; how they lie in memory (chunks, offsets, bytes under nulls) is left out."""
+    digest = hashlib.sha256(str(table.schema.remove_metadata()).encode())
+    for column in table.columns:
+        for part in (column.is_valid(), column.drop_null()):
+            # writing IPC rebases offsets: a part of a table shares its buffers with the whole
+            sink = pa.BufferOutputStream()
+            whole = pa.table({"c": part}).combine_chunks()
+            with pa.ipc.new_stream(sink, whole.schema) as stream:
+                stream.write_table(whole)
+            digest.update(sink.getvalue())
     return digest.hexdigest()[:16]
