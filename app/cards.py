@@ -39,15 +39,17 @@ def index(scorecard: Any) -> None:
         with left, st.container(gap="xxsmall"):
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 st.metric(
-                    "AI index", number, width="content",
+                    "AI index",
+                    number,
+                    width="content",
                     help="Weighted share of the KPI promises that are kept, 0 to 100.",
-                )  # fmt: skip
+                )
                 badge(found.state, f"The worst state of {found.n} KPIs with enough data, of {found.total}.")
             if found.state != "no_data":
                 st.altair_chart(
                     charts.gauge(found.value, found.low, found.high, state=found.state, colours=colours()),
                     alt=f"AI index {number} of 100, {words.STATES[found.state].word}",
-                )  # fmt: skip
+                )
             st.caption(text.safe(f"of 100 · 95 %: {interval}" if interval else "Not enough data"))
         with right:
             st.markdown(f"#### {text.safe(scorecard.sentence, longest=600)}")
@@ -59,9 +61,11 @@ def kpi_card(card: Any, here: Here) -> None:
         interval = words.format_interval(card.low, card.high, card.unit)
         target = words.format_value(card.target, card.unit)
         st.metric(
-            text.safe(card.label), text.safe(words.format_value(card.value, card.unit)),
-            **_delta(card.change, card.unit, here), help=text.safe(f"{card.entry.definition}. Target {target}."),
-        )  # fmt: skip
+            text.safe(card.label),
+            text.safe(words.format_value(card.value, card.unit)),
+            **_delta(card.change, card.unit, here),
+            help=text.safe(f"{card.entry.definition}. Target {target}."),
+        )
         if len(card.spark):
             st.altair_chart(
                 charts.spark(card.spark, target=card.target, state=card.state, colours=colours()),
@@ -81,16 +85,25 @@ def kpi_card(card: Any, here: Here) -> None:
 def _open(card: Any, here: Here) -> None:
     if card.metric in kpi.METRICS:
         st.page_link(
-            "views/trends.py", label=f"Open {text.safe(card.label.lower())}", icon=":material/arrow_outward:",
+            "views/trends.py",
+            label=f"Open {text.safe(card.label.lower())}",
+            icon=":material/arrow_outward:",
             query_params=slicebar.query(here.view, metric=card.metric),
-        )  # fmt: skip
+        )
     elif card.metric == "drift_score":
-        st.page_link("views/drift.py", label="Open drift", icon=":material/arrow_outward:", query_params=slicebar.query(here.view))
+        st.page_link(
+            "views/drift.py",
+            label="Open drift",
+            icon=":material/arrow_outward:",
+            query_params=slicebar.query(here.view),
+        )
     else:
         st.page_link(
-            "views/segments.py", label="Open segments", icon=":material/arrow_outward:",
+            "views/segments.py",
+            label="Open segments",
+            icon=":material/arrow_outward:",
             query_params=slicebar.query(here.view, metric="task_success"),
-        )  # fmt: skip
+        )
 
 
 def _delta(change: Any, unit: str, here: Here) -> dict[str, Any]:
@@ -101,12 +114,24 @@ def _delta(change: Any, unit: str, here: Here) -> dict[str, Any]:
     if not change.clear:
         return {"delta": "no clear change", "delta_color": "gray", "delta_arrow": "off", "delta_description": compared}
     return {
-        "delta": text.safe(words.format_change(change.difference, unit)), "delta_description": compared,
-        "delta_arrow": "up" if change.difference > 0 else "down", "delta_color": "green" if change.better else "red",
-    }  # fmt: skip
+        "delta": text.safe(words.format_change(change.difference, unit)),
+        "delta_description": compared,
+        "delta_arrow": "up" if change.difference > 0 else "down",
+        "delta_color": "green" if change.better else "red",
+    }
 
 
-def number(label: str, value: float, unit: str, *, low: float | None = None, high: float | None = None, n: float | None = None, help: str = "", state: str | None = None) -> None:  # fmt: skip
+def number(
+    label: str,
+    value: float,
+    unit: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    n: float | None = None,
+    help: str = "",
+    state: str | None = None,
+) -> None:
     """A plain number with its interval and n, for pages beside the scorecard."""
     with st.container(border=True, height="stretch", gap="xsmall"):
         st.metric(text.safe(label), text.safe(words.format_value(value, unit)), help=text.safe(help) if help else None)

@@ -1,7 +1,7 @@
 """Charts: a small frame in, an Altair chart out. No arithmetic on values, no Streamlit, at most 500 points.
 
-Times in frames are local and naive; the scale is "utc" so that a browser elsewhere shows the same days. Colours come from
-`Look`, one for light and one for dark, because no grey reads on both.
+Times in frames are local and naive; the scale is "utc" so that a browser elsewhere shows the same days. Colours come
+from `Look`, one for light and one for dark, because no grey reads on both.
 """
 
 from __future__ import annotations
@@ -33,15 +33,21 @@ class Look:
 
 
 LIGHT = Look(
-    accent="#3457d5", ink="#1d2733", grey="#5f6b7a", faint="#e3e7ed",
+    accent="#3457d5",
+    ink="#1d2733",
+    grey="#5f6b7a",
+    faint="#e3e7ed",
     colours=("#3457d5", "#b8860b", "#7a0f5c", "#2a93d1", "#5f5a14", "#c05680"),
     states={"green": "#0b7a75", "orange": "#a86400", "red": "#b3261e", "gray": "#5f6b7a"},
-)  # fmt: skip
+)
 DARK = Look(
-    accent="#8fb4ff", ink="#e6eaf0", grey="#9aa7b6", faint="#2a323f",
+    accent="#8fb4ff",
+    ink="#e6eaf0",
+    grey="#9aa7b6",
+    faint="#2a323f",
     colours=("#b9b8f8", "#fead00", "#35f3b5", "#dc631e", "#9d6fe3", "#439e8e"),
     states={"green": "#2fc6a8", "orange": "#f2b01e", "red": "#ff7a6b", "gray": "#9aa7b6"},
-)  # fmt: skip
+)
 
 
 def look(theme: str | None) -> Look:
@@ -59,7 +65,9 @@ def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look) -> a
     line = alt.Chart(frame).mark_line(strokeWidth=1.6, color=tint, interpolate="monotone")
     line = line.encode(x=alt.X("bucket:T", axis=None, scale=alt.Scale(type="utc")), y=y)
     rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[4, 3], color=colours.grey, opacity=0.8)
-    return alt.layer(rule.encode(y=y), line).properties(height=46, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
+    return alt.layer(rule.encode(y=y), line).properties(
+        height=46, padding={"left": 2, "right": 2, "top": 2, "bottom": 2}
+    )
 
 
 def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -> alt.LayerChart:
@@ -68,8 +76,12 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -
     base = alt.Chart(one)
     x = alt.Scale(domain=[0, 100], nice=False)
     tint = state_colour(state, colours)
-    track = base.mark_bar(height=8, cornerRadius=4, color=colours.faint).encode(x=alt.X("start:Q", scale=x, axis=None), x2="end:Q")  # fmt: skip
-    band = base.mark_bar(height=8, cornerRadius=4, color=tint, opacity=0.35).encode(x=alt.X("low:Q", scale=x), x2="high:Q")  # fmt: skip
+    track = base.mark_bar(height=8, cornerRadius=4, color=colours.faint).encode(
+        x=alt.X("start:Q", scale=x, axis=None), x2="end:Q"
+    )
+    band = base.mark_bar(height=8, cornerRadius=4, color=tint, opacity=0.35).encode(
+        x=alt.X("low:Q", scale=x), x2="high:Q"
+    )
     mark = base.mark_tick(thickness=4, height=20, color=tint).encode(x=alt.X("value:Q", scale=x))
     return alt.layer(track, band, mark).properties(height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
 
@@ -125,19 +137,31 @@ def trend(
     if by is None and told["low"].notna().any():
         bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=_time())
         layers.append(
-            bounded.mark_area(opacity=BAND, color=colours.accent, clip=True).encode(y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q")
-        )  # fmt: skip
+            bounded.mark_area(opacity=BAND, color=colours.accent, clip=True).encode(
+                y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q"
+            )
+        )
     if target is not None:
         goal = alt.Chart(pd.DataFrame({"value": [target], "label": ["target"]})).encode(y=y)
         layers.append(goal.mark_rule(strokeDash=[6, 4], color=colours.grey, strokeWidth=1.2))
-        layers.append(goal.mark_text(align="right", dx=-4, dy=-7, color=colours.grey, fontSize=11).encode(x=alt.value("width"), text="label:N"))
+        layers.append(
+            goal.mark_text(align="left", dx=4, dy=-7, color=colours.grey, fontSize=11).encode(
+                x=alt.value(0), text="label:N"
+            )
+        )
     faded = 0.35 if smooth is not None else 1.0
     layers.append(base.mark_line(strokeWidth=2, opacity=faded).encode(y=y, color=colour, strokeDash=_dashes(told, by)))
-    layers.append(base.transform_filter("datum.small").mark_point(size=34, filled=False, strokeWidth=1.4, opacity=faded).encode(y=y, color=colour))  # fmt: skip
+    layers.append(
+        base.transform_filter("datum.small")
+        .mark_point(size=34, filled=False, strokeWidth=1.4, opacity=faded)
+        .encode(y=y, color=colour)
+    )
     layers.append(base.mark_point(size=90, opacity=0, filled=True).encode(y=y, color=colour, tooltip=tip))
     if smooth is not None:
         drawn = smooth[smooth["value"].notna()]
-        layers.append(alt.Chart(drawn).mark_line(strokeWidth=2.6).encode(x=_time(), y=y, color=_series(drawn, by, colours)))
+        layers.append(
+            alt.Chart(drawn).mark_line(strokeWidth=2.6).encode(x=_time(), y=y, color=_series(drawn, by, colours))
+        )
     layers += _events(events, colours)
     return alt.layer(*layers).properties(height=height)
 
@@ -150,22 +174,28 @@ def multiples(
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=axis(unit))
     line = alt.Chart(told).encode(x=_time(ticks=3), y=y)
     tip = [alt.Tooltip(c, title=t) for c, t in _tips(by)]
-    area = line.mark_area(opacity=BAND, color=colours.accent).encode(y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q")  # fmt: skip
+    area = line.mark_area(opacity=BAND, color=colours.accent).encode(
+        y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q"
+    )
     points = line.mark_point(size=60, opacity=0, filled=True).encode(tooltip=tip)
-    panel = alt.layer(area, line.mark_line(strokeWidth=1.8, color=colours.accent), points).properties(height=110, width=210)  # fmt: skip
+    panel = alt.layer(area, line.mark_line(strokeWidth=1.8, color=colours.accent), points).properties(
+        height=110, width=210
+    )
     header = alt.Header(title=None, labelFontSize=12, labelAnchor="start", labelColor=colours.ink)
     chart = panel.facet(facet=alt.Facet(f"{by}:N", header=header, sort=_order(told, by)), columns=columns)
     return chart if shared else chart.resolve_scale(y="independent")
 
 
-def percentiles(frame: pd.DataFrame, *, unit: str, colours: Look, target: float | None, events: pd.DataFrame | None) -> alt.LayerChart:  # fmt: skip
+def percentiles(
+    frame: pd.DataFrame, *, unit: str, colours: Look, target: float | None, events: pd.DataFrame | None
+) -> alt.LayerChart:
     """Percentile lines of one quantity over time, the widest first. frame: rows of several quantile metrics."""
     names = {m: kpi.METRICS[m].label for m in frame["metric"].unique()}
     told = spoken(frame[frame["value"].notna()]).assign(metric=lambda f: f["metric"].map(names))
     order = list(names.values())
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])
     base = alt.Chart(told).encode(x=_time(), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
-    colour = alt.Color("metric:N", scale=scale, legend=_legend())
+    colour = alt.Color("metric:N", scale=scale, legend=_legend(line=True))
     tip = [alt.Tooltip(c, title=t) for c, t in (("metric", "Metric"), *_tips(None))]
     layers: list[alt.Chart] = [
         base.mark_area(opacity=BAND).encode(y=alt.Y("low:Q", axis=axis(unit)), y2="high:Q", color=colour),
@@ -184,16 +214,21 @@ def dots(
     """A dot and its interval for every group, the whole as a rule. order: groups from the top."""
     told = spoken(frame[frame["value"].notna()])
     y = alt.Y(f"{by}:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=170, ticks=False, domain=False))
-    tip = [alt.Tooltip(c, title=t) for c, t in ((by, "Group"), ("shown", "Value"), ("interval", "95 %"), ("n", "Requests"), ("clusters", "Users"))]  # fmt: skip
+    tip = [
+        alt.Tooltip(c, title=t)
+        for c, t in ((by, "Group"), ("shown", "Value"), ("interval", "95 %"), ("n", "Requests"), ("clusters", "Users"))
+    ]
     base = alt.Chart(told).encode(y=y)
     tint = alt.Color("tint:N", scale=None)
     x = alt.X("value:Q", axis=axis(unit), scale=alt.Scale(zero=False))
     rule = alt.Chart(pd.DataFrame({"value": [whole]})).mark_rule(color=colours.grey, strokeDash=[6, 4])
     return alt.layer(
         rule.encode(x=x),
-        base.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_rule(strokeWidth=3, opacity=0.45).encode(x=alt.X("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), x2="high:Q", color=tint, tooltip=tip),
+        base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_rule(strokeWidth=3, opacity=0.45)
+        .encode(x=alt.X("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), x2="high:Q", color=tint, tooltip=tip),
         base.mark_point(size=110, filled=True, opacity=1).encode(x=x, color=tint, tooltip=tip),
-    ).properties(height=alt.Step(34))  # fmt: skip
+    ).properties(height=alt.Step(34))
 
 
 def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "", height: int = 280) -> alt.Chart:
@@ -208,33 +243,46 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     if over_time:
         tip.append(alt.Tooltip("when", title="When"))
         return (
-            alt.Chart(told).mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
-            .encode(x=_time(), y=alt.Y("value:Q", stack="zero", axis=axis("usd")), color=colour, order=order, tooltip=tip)
+            alt.Chart(told)
+            .mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
+            .encode(
+                x=_time(), y=alt.Y("value:Q", stack="zero", axis=axis("usd")), color=colour, order=order, tooltip=tip
+            )
             .properties(height=height)
-        )  # fmt: skip
+        )
     tip.append(alt.Tooltip(by, title="Group"))
     groups = alt.Y(f"{by}:N", sort="-x", title=None, axis=alt.Axis(labelLimit=170, ticks=False, domain=False))
     return (
-        alt.Chart(told).mark_bar(size=18)
+        alt.Chart(told)
+        .mark_bar(size=18)
         .encode(y=groups, x=alt.X("value:Q", stack="zero", axis=axis("usd")), color=colour, order=order, tooltip=tip)
         .properties(height=alt.Step(32))
-    )  # fmt: skip
+    )
 
 
 def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:
     """Events by kind on the time axis of the window; the table below it has their names in full."""
     base = alt.Chart(events).encode(
-        x=alt.X("at:T", title=None, scale=alt.Scale(type="utc", domain=[_stamp(t) for t in span]), axis=alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True)),
+        x=alt.X(
+            "at:T",
+            title=None,
+            scale=alt.Scale(type="utc", domain=[_stamp(t) for t in span]),
+            axis=alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True),
+        ),
         y=alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
-        tooltip=[alt.Tooltip("when", title="When"), alt.Tooltip("name", title="Event"), alt.Tooltip("description", title="What")],
-    )  # fmt: skip
+        tooltip=[
+            alt.Tooltip("when", title="When"),
+            alt.Tooltip("name", title="Event"),
+            alt.Tooltip("description", title="What"),
+        ],
+    )
     marks = base.mark_point(shape="diamond", size=110, filled=True, opacity=1, color=colours.accent)
     names = base.mark_text(align="left", dx=9, fontSize=11, color=colours.grey, limit=150).encode(text="name:N")
     return alt.layer(marks, names).properties(height=alt.Step(34))
 
 
 def waterfall(spans: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
-    """Spans of one trace on its time axis: by kind, indented by depth, the critical path bold, errors ringed and named."""
+    """Spans of one trace on its time axis: by kind, indented by depth, the critical path bold, errors ringed."""
     kinds = [k for k in _STAGES if k in set(spans["kind"])]
     palette = [*colours.colours, colours.grey, colours.grey, colours.grey, colours.grey]
     scale = alt.Scale(domain=kinds, range=[palette[_STAGES.index(k)] for k in kinds])
@@ -243,19 +291,43 @@ def waterfall(spans: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     ms = axis("ms")
     ended = alt.Chart(spans).transform_calculate(end_ms="datum.offset_ms + datum.duration_ms")
     base = ended.encode(
-        y=alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelExpr="split(datum.label, '\\u0001')[1]", labelLimit=170, ticks=False, domain=False, labelAlign="left", labelPadding=170)),
-        tooltip=[alt.Tooltip(c, title=t) for c, t in (("name", "Span"), ("kind", "Kind"), ("took", "Took"), ("began", "Began after"), ("status", "Status"))],
-    )  # fmt: skip
+        y=alt.Y(
+            "row:N",
+            sort=order,
+            title=None,
+            axis=alt.Axis(
+                labelExpr="split(datum.label, '\\u0001')[1]",
+                labelLimit=170,
+                ticks=False,
+                domain=False,
+                labelAlign="left",
+                labelPadding=170,
+            ),
+        ),
+        tooltip=[
+            alt.Tooltip(c, title=t)
+            for c, t in (
+                ("name", "Span"),
+                ("kind", "Kind"),
+                ("took", "Took"),
+                ("began", "Began after"),
+                ("status", "Status"),
+            )
+        ],
+    )
     bars = base.mark_bar(cornerRadius=2).encode(
-        x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)), x2="end_ms:Q",
+        x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)),
+        x2="end_ms:Q",
         color=alt.Color("kind:N", scale=scale, legend=_legend()),
         opacity=alt.condition("datum.critical", alt.value(1.0), alt.value(0.45)),
         size=alt.condition("datum.critical", alt.value(16), alt.value(9)),
-    )  # fmt: skip
+    )
     red = colours.states["red"]
     wrong = base.transform_filter("datum.status == 'error'")
     rings = wrong.mark_bar(filled=False, stroke=red, strokeWidth=2, size=18).encode(x="offset_ms:Q", x2="end_ms:Q")
-    words = wrong.mark_text(align="left", dx=6, color=red, fontSize=11, fontWeight="bold").encode(x="end_ms:Q", text=alt.value("error"))
+    words = wrong.mark_text(align="left", dx=6, color=red, fontSize=11, fontWeight="bold").encode(
+        x="end_ms:Q", text=alt.value("error")
+    )
     return alt.layer(bars, rings, words).properties(height=height)
 
 
@@ -263,19 +335,32 @@ def distributions(frame: pd.DataFrame, *, colours: Look) -> alt.Chart:
     """Shares now and in the baseline side by side. frame: value, now, baseline."""
     long = frame.melt(id_vars="value", value_vars=["now", "baseline"], var_name="window", value_name="share")
     words = kpi.wording.format_value
-    long = long.assign(shown=[words(v, "share") for v in long["share"]], window=long["window"].map({"now": "Now", "baseline": "Baseline"}))
+    long = long.assign(
+        shown=[words(v, "share") for v in long["share"]],
+        window=long["window"].map({"now": "Now", "baseline": "Baseline"}),
+    )
     scale = alt.Scale(domain=["Now", "Baseline"], range=[colours.accent, colours.grey])
     return (
-        alt.Chart(long).mark_bar(cornerRadiusEnd=2)
+        alt.Chart(long)
+        .mark_bar(cornerRadiusEnd=2)
         .encode(
-            y=alt.Y("value:N", sort=list(frame["value"]), title=None, axis=alt.Axis(labelLimit=170, ticks=False, domain=False)),
+            y=alt.Y(
+                "value:N",
+                sort=list(frame["value"]),
+                title=None,
+                axis=alt.Axis(labelLimit=170, ticks=False, domain=False),
+            ),
             yOffset=alt.YOffset("window:N", sort=["Now", "Baseline"]),
             x=alt.X("share:Q", axis=axis("share")),
             color=alt.Color("window:N", scale=scale, legend=_legend()),
-            tooltip=[alt.Tooltip("value", title="Value"), alt.Tooltip("window", title="Window"), alt.Tooltip("shown", title="Share")],
+            tooltip=[
+                alt.Tooltip("value", title="Value"),
+                alt.Tooltip("window", title="Window"),
+                alt.Tooltip("shown", title="Share"),
+            ],
         )
         .properties(height=alt.Step(15))
-    )  # fmt: skip
+    )
 
 
 def distance(series: pd.DataFrame, *, colours: Look, events: pd.DataFrame | None) -> alt.LayerChart:
@@ -283,17 +368,27 @@ def distance(series: pd.DataFrame, *, colours: Look, events: pd.DataFrame | None
     zero = series.assign(floor=0.0, when=series["bucket"].dt.strftime("%a %d %b %Y"))
     y = alt.Y("distance:Q", axis=axis("distance"), scale=alt.Scale(zero=True))
     base = alt.Chart(zero).encode(x=_time())
-    tip = [alt.Tooltip("when", title="When"), alt.Tooltip("distance:Q", format=".3f", title="Distance"),
-           alt.Tooltip("noise:Q", format=".3f", title="Noise reaches"), alt.Tooltip("n", title="Requests")]  # fmt: skip
-    band = base.mark_area(color=colours.grey, opacity=0.18).encode(y=alt.Y("floor:Q", axis=axis("distance")), y2="noise:Q")
+    tip = [
+        alt.Tooltip("when", title="When"),
+        alt.Tooltip("distance:Q", format=".3f", title="Distance"),
+        alt.Tooltip("noise:Q", format=".3f", title="Noise reaches"),
+        alt.Tooltip("n", title="Requests"),
+    ]
+    band = base.mark_area(color=colours.grey, opacity=0.18).encode(
+        y=alt.Y("floor:Q", axis=axis("distance")), y2="noise:Q"
+    )
     line = base.mark_line(strokeWidth=2, color=colours.accent).encode(y=y)
     points = base.mark_point(size=90, opacity=0, filled=True).encode(y=y, tooltip=tip)
     return alt.layer(band, line, points, *_events(events, colours)).properties(height=260)
 
 
 def _time(ticks: int = 7) -> alt.X:
-    return alt.X("bucket:T", title=None, scale=alt.Scale(type="utc"),
-                 axis=alt.Axis(format="%d %b", grid=False, tickCount=ticks, labelOverlap=True))  # fmt: skip
+    return alt.X(
+        "bucket:T",
+        title=None,
+        scale=alt.Scale(type="utc"),
+        axis=alt.Axis(format="%d %b", grid=False, tickCount=ticks, labelOverlap=True),
+    )
 
 
 def _order(frame: pd.DataFrame, by: str) -> list[str]:
@@ -304,7 +399,9 @@ def _series(frame: pd.DataFrame, by: str | None, colours: Look) -> alt.Color | a
     if by is None:
         return alt.value(colours.accent)  # type: ignore[return-value]
     domain = _order(frame, by)
-    return alt.Color(f"{by}:N", scale=alt.Scale(domain=domain, range=list(colours.colours[: len(domain)])), legend=_legend())  # fmt: skip
+    return alt.Color(
+        f"{by}:N", scale=alt.Scale(domain=domain, range=list(colours.colours[: len(domain)])), legend=_legend(line=True)
+    )
 
 
 def _dashes(frame: pd.DataFrame, by: str | None) -> alt.StrokeDash | alt.StrokeDashValue:
@@ -316,8 +413,9 @@ def _dashes(frame: pd.DataFrame, by: str | None) -> alt.StrokeDash | alt.StrokeD
     return alt.StrokeDash(f"{by}:N", scale=alt.Scale(domain=domain, range=patterns[: len(domain)]), legend=None)
 
 
-def _legend() -> alt.Legend:
-    return alt.Legend(title=None, orient="top", columns=3, labelLimit=160)
+def _legend(*, line: bool = False) -> alt.Legend:
+    shape = "stroke" if line else "square"
+    return alt.Legend(title=None, orient="top", columns=3, labelLimit=160, symbolType=shape, symbolOpacity=1)
 
 
 def _tips(by: str | None) -> list[tuple[str, str]]:
@@ -329,11 +427,17 @@ def _events(events: pd.DataFrame | None, colours: Look) -> list[alt.Chart]:
     if events is None or events.empty:
         return []
     base = alt.Chart(events).encode(x=alt.X("at:T", scale=alt.Scale(type="utc")))
-    tip = [alt.Tooltip("when", title="When"), alt.Tooltip("name", title="Event"), alt.Tooltip("description", title="What")]
+    tip = [
+        alt.Tooltip("when", title="When"),
+        alt.Tooltip("name", title="Event"),
+        alt.Tooltip("description", title="What"),
+    ]
     rule = base.mark_rule(color=colours.grey, strokeWidth=1, opacity=0.6).encode(tooltip=tip)
-    label = base.mark_text(align="left", baseline="top", dx=4, fontSize=10.5, color=colours.grey, limit=130)
+    label = base.mark_text(align="left", baseline="bottom", dx=3, fontSize=10.5, color=colours.grey, limit=130)
     return [rule, label.encode(y=alt.Y("level:Q", scale=None, axis=None), text="name:N")]
 
 
 def _stamp(moment: pd.Timestamp) -> alt.DateTime:
-    return alt.DateTime(year=moment.year, month=moment.month, date=moment.day, hours=moment.hour, minutes=moment.minute, utc=True)
+    return alt.DateTime(
+        year=moment.year, month=moment.month, date=moment.day, hours=moment.hour, minutes=moment.minute, utc=True
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -70,45 +71,37 @@ def scorecard(source: kpi.Source, view: kpi.Slice, *, by: str | None = None) -> 
     return _ask(source, "scorecard", view, {"by": by}, lambda: kpi.scorecard(source, view, by=by))
 
 
-def summarise(
-    source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, *, by: Sequence[str] = (), every: str | None = None
-) -> pd.DataFrame:
-    arguments = {"metrics": list(metrics), "by": list(by), "every": every}
-    return _ask(source, "summarise", view, arguments, lambda: kpi.summarise(source, metrics, view, by=by, every=every))
-
-
 def tally(
     source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, groupings: Sequence[kpi.Grouping]
 ) -> list[pd.DataFrame]:
-    """Frames of several groupings out of one scan."""
-    arguments = {"metrics": list(metrics), "groupings": [[list(g.by), g.every] for g in groupings]}
+    """Frames of several groupings out of one pass over the rows: what every page asks once."""
+    arguments = {"metrics": list(metrics), "groupings": [asdict(g) for g in groupings]}
     return _ask(source, "tally", view, arguments, lambda: kpi.tally(source, metrics, view, groupings=groupings))
 
 
-def judged(source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, *, by: Sequence[str]) -> pd.DataFrame:
-    """`summarise` with a column state: what the register says of every group."""
-    arguments = {"metrics": list(metrics), "by": list(by)}
-    return _ask(
-        source, "judge", view, arguments, lambda: kpi.judge_frame(kpi.summarise(source, metrics, view, by=by))
-    )  # fmt: skip
+def requests(source: kpi.Source, view: kpi.Slice) -> int:
+    """Requests in the slice, for pages that count nothing else."""
+    return count(tally(source, ["requests"], view, [kpi.Grouping()])[0])
+
+
+def count(frame: pd.DataFrame) -> int:
+    """The metric "requests" out of a frame of the whole slice."""
+    found = frame[frame["metric"] == "requests"]["value"]
+    return int(found.iloc[0]) if len(found) and found.notna().all() else 0
 
 
 def rolling(
     source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, *, days: int, by: Sequence[str] = ()
 ) -> pd.DataFrame:
     arguments = {"metrics": list(metrics), "days": days, "by": list(by)}
-    return _ask(
-        source, "rolling", view, arguments, lambda: kpi.rolling(source, metrics, view, days=days, by=by)
-    )  # fmt: skip
+    return _ask(source, "rolling", view, arguments, lambda: kpi.rolling(source, metrics, view, days=days, by=by))
 
 
 def events(source: kpi.Source, view: kpi.Slice) -> pd.DataFrame:
     return _ask(source, "events", view, {}, lambda: kpi.events(source, view))
 
 
-def find_traces(
-    source: kpi.Source, view: kpi.Slice, *, text: str, sort: str, limit: int, offset: int
-) -> pd.DataFrame:
+def find_traces(source: kpi.Source, view: kpi.Slice, *, text: str, sort: str, limit: int, offset: int) -> pd.DataFrame:
     arguments = {"text": text, "sort": sort, "limit": limit, "offset": offset}
     return _ask(source, "find_traces", view, arguments, lambda: kpi.find_traces(source, view, **arguments))
 

@@ -1,4 +1,7 @@
-"""Loading on the Data page: files in, mapping shown and corrected, progress, receipt. Parsing happens in `kpi`, in a child process."""
+"""Loading on the Data page: files in, mapping shown and corrected, progress, receipt.
+
+Parsing happens in `kpi`, in a child process under limits; here are only widgets.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,15 @@ from app import data, page, slicebar, text
 words = kpi.wording
 STEPS = (
     ("Load", "Drop a trace export (OTLP, OpenInference) or a table with one row a request below."),
-    ("Choose KPIs and limits", "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them."),
-    ("Save a baseline", "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again."),
-)  # fmt: skip
+    (
+        "Choose KPIs and limits",
+        "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them.",
+    ),
+    (
+        "Save a baseline",
+        "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again.",
+    ),
+)
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
 LEFT_OUT = "(left out)"
 
@@ -28,15 +37,24 @@ def draw(default: str) -> None:
     """Upload, mapping, load, and the receipt of what this session loaded last."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state.setdefault("load_dataset", default)
-        name = st.text_input("Into data set", key="load_dataset", help="Small letters, digits, - and _.", width=260).strip()
+        name = st.text_input(
+            "Into data set", key="load_dataset", help="Small letters, digits, - and _.", width=260
+        ).strip()
         keep = st.multiselect(
-            "Metadata keys to keep", _offered(), accept_new_options=True, key="load_allow", placeholder="None besides the usual",
-            help="Keys of spans that the allow-list keeps out by default; the receipt lists them.", width=380,
-        )  # fmt: skip
+            "Metadata keys to keep",
+            _offered(),
+            accept_new_options=True,
+            key="load_allow",
+            placeholder="None besides the usual",
+            help="Keys of spans that the allow-list keeps out by default; the receipt lists them.",
+            width=380,
+        )
     files = st.file_uploader(
-        "Files", accept_multiple_files=True, key="load_files",
+        "Files",
+        accept_multiple_files=True,
+        key="load_files",
         help="OTLP JSON, JSONL or protobuf; CSV, TSV, Parquet, JSONL; also .gz, .zst or .zip.",
-    )  # fmt: skip
+    )
     if not files:
         _done()
         return
@@ -58,7 +76,7 @@ def _offered() -> list[str]:
 
 
 def _written(files: Sequence[Any]) -> list[Path]:
-    """The uploads as files in a private folder that goes with the session. Names are only shown, never trusted as paths."""
+    """The uploads as files in a private folder that goes with the session; their names are never trusted as paths."""
     token = " ".join(f.file_id for f in files)
     known = st.session_state.get("_uploads")
     if known is None or known[0] != token:
@@ -81,7 +99,10 @@ def _mapping(path: Path) -> kpi.Mapping | None:
         with st.spinner("Looking at the file…"):
             kept["preview"] = kpi.preview(path)
     preview: kpi.Preview = kept["preview"]
-    st.markdown(f":material/task_alt: Recognised as **{text.safe(preview.format)}**, {text.safe(words.format_count(preview.rows, 'rows'))}")  # fmt: skip
+    st.markdown(
+        f":material/task_alt: Recognised as **{text.safe(preview.format)}**, "
+        f"{text.safe(words.format_count(preview.rows, 'rows'))}"
+    )
     for note in preview.notes:
         st.caption(text.safe(note))
     if not preview.columns:
@@ -100,13 +121,17 @@ def _mapping(path: Path) -> kpi.Mapping | None:
     )
     st.caption("How each column is understood. Correct it where it is wrong; guesses say why.")
     edited = st.data_editor(
-        shown, hide_index=True, key="load_mapping", disabled=["Column", "Examples", "How", "Why"], height="auto",
+        shown,
+        hide_index=True,
+        key="load_mapping",
+        disabled=["Column", "Examples", "How", "Why"],
+        height="auto",
         alt="Mapping of columns to fields",
         column_config={
             "Is": st.column_config.SelectboxColumn(options=[LEFT_OUT, *fields], required=True, width="medium"),
             "Unit": st.column_config.SelectboxColumn(options=units, width="small"),
         },
-    )  # fmt: skip
+    )
     mapping = preview.mapping
     for column, row in zip(preview.columns, edited.itertuples(index=False), strict=True):
         field = None if row.Is == LEFT_OUT else row.Is
@@ -123,8 +148,12 @@ def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: S
     bar = st.progress(0.0, "Starting")
     try:
         found = kpi.load(
-            paths, dataset=name, mapping=mapping, allow=keep, progress=lambda share, told: bar.progress(min(max(share, 0.0), 1.0), text.safe(told))
-        )  # fmt: skip
+            paths,
+            dataset=name,
+            mapping=mapping,
+            allow=keep,
+            progress=lambda share, told: bar.progress(min(max(share, 0.0), 1.0), text.safe(told)),
+        )
     finally:
         bar.empty()
     st.session_state["_receipt"] = found.to_json()
@@ -141,7 +170,12 @@ def _done() -> None:
         st.success(text.safe(f"Loaded into {found.dataset}, version {found.version}."), icon=":material/check_circle:")
         receipt(found)
         view = kpi.Slice(dataset=found.dataset)
-        st.page_link("views/overview.py", label="Open the Overview of this data", icon=":material/dashboard:", query_params=slicebar.query(view))  # fmt: skip
+        st.page_link(
+            "views/overview.py",
+            label="Open the Overview of this data",
+            icon=":material/dashboard:",
+            query_params=slicebar.query(view),
+        )
 
 
 def receipt(found: kpi.Receipt) -> None:
@@ -149,7 +183,9 @@ def receipt(found: kpi.Receipt) -> None:
     st.markdown("\n".join(f"- {text.safe(sentence)}" for sentence in words.receipt_sentences(found)))
     if found.drops:
         with st.expander(f"{words.format_count(found.dropped)} rows left out", icon=":material/block:"):
-            drops = pd.DataFrame([{"Row": d.row, "Reason": d.reason, "Remedy": d.hint, "File": d.file} for d in found.drops])
+            drops = pd.DataFrame(
+                [{"Row": d.row, "Reason": d.reason, "Remedy": d.hint, "File": d.file} for d in found.drops]
+            )
             st.dataframe(drops, hide_index=True, alt="Rows left out")
     if found.kept_out:
         with st.expander(f"{words.format_count(len(found.kept_out))} metadata keys kept out", icon=":material/lock:"):
@@ -158,7 +194,12 @@ def receipt(found: kpi.Receipt) -> None:
             st.caption("Pick a key under Metadata keys to keep and load again to use it.")
     if found.columns:
         with st.expander(f"{words.format_count(len(found.columns))} columns", icon=":material/view_column:"):
-            columns = pd.DataFrame([{"Column": c.source, "Is": c.field or LEFT_OUT, "Unit": c.unit, "How": c.how, "Note": c.note} for c in found.columns])  # fmt: skip
+            columns = pd.DataFrame(
+                [
+                    {"Column": c.source, "Is": c.field or LEFT_OUT, "Unit": c.unit, "How": c.how, "Note": c.note}
+                    for c in found.columns
+                ]
+            )
             st.dataframe(columns, hide_index=True, alt="What became of each column")
 
 
@@ -167,20 +208,34 @@ def versions(name: str) -> None:
     found = kpi.versions(name)
     shown = pd.DataFrame(
         [
-            {"Version": v.number, "Made": str(v.created_at)[:16].replace("T", " "), "Requests": v.requests,
-             "Loaded": v.loaded, "From": v.origin, "Fingerprint": v.fingerprint, "State": "damaged" if v.damaged else "fine"}
+            {
+                "Version": v.number,
+                "Made": str(v.created_at)[:16].replace("T", " "),
+                "Requests": v.requests,
+                "Loaded": v.loaded,
+                "From": v.origin,
+                "Fingerprint": v.fingerprint,
+                "State": "damaged" if v.damaged else "fine",
+            }
             for v in found
         ]
-    )  # fmt: skip
+    )
     shown = shown.drop(columns=[c for c in ("From",) if shown[c].isna().all()])
-    st.dataframe(shown, hide_index=True, alt="Versions of the data set", height="content")
+    numbers = {c: st.column_config.NumberColumn(format="localized") for c in ("Requests", "Loaded")}
+    st.dataframe(shown, hide_index=True, alt="Versions of the data set", height="content", column_config=numbers)
     numbers = [v.number for v in found if not v.damaged]
     if len(numbers) < 2:
         st.caption("Every load that changes something makes a version; you can then go back to an earlier one.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         back = st.selectbox("Version", sorted(numbers, reverse=True)[1:], key="restore_version", width=160)
-        st.button("Restore", icon=":material/history:", on_click=_restore, args=(name, back), help="Makes a new version with the rows of this one; nothing is lost.")  # fmt: skip
+        st.button(
+            "Restore",
+            icon=":material/history:",
+            on_click=_restore,
+            args=(name, back),
+            help="Makes a new version with the rows of this one; nothing is lost.",
+        )
         if st.session_state.pop("_restored", None):
             st.caption("Restored as the newest version.")
 

@@ -9,10 +9,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 import kpi
-from app import charts, data, slicebar, text
+from app import charts, slicebar, text
 from app.slicebar import Here
+
+Slot = DeltaGenerator
 
 
 def navigation(groups: dict[str, list[Any]], here: Here | None) -> None:
@@ -44,24 +47,23 @@ def welcome() -> None:
         st.page_link("views/data.py", label="Load data", icon=":material/upload_file:")
 
 
-def header(title: str, here: Here) -> float:
-    """Title, the sentence that says what is looked at, chips of the filters. Returns the requests in the slice."""
+def header(title: str, here: Here) -> Slot:
+    """Title, "Copy link", room for the sentence that says what is looked at, what the link got wrong, chips."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(title, anchor=False, width="content")
         with st.popover("Copy link", icon=":material/link:", type="tertiary"):
             st.caption("Opens this page with these numbers, also after more data was loaded.")
             st.code(link(here), language=None, wrap_lines=True)
-    requests = count(here)
-    sentence = text.slice_sentence(here.view, here.resolved, version=here.source.version, requests=requests)
-    st.caption(text.safe(sentence))
+    slot = st.empty()
     reports()
     _chips()
-    return requests
+    return slot
 
 
-def count(here: Here) -> float:
-    frame = data.summarise(here.source, ["requests"], here.view)
-    return float(frame["value"].iloc[0]) if len(frame) else 0.0
+def sentence(slot: Slot, here: Here, requests: float | None = None) -> None:
+    """Fill the sentence under the title, with the requests in the slice where the page counts them."""
+    told = text.slice_sentence(here.view, here.resolved, version=here.source.version, requests=requests)
+    slot.caption(text.safe(told))
 
 
 def link(here: Here) -> str:
@@ -113,29 +115,42 @@ def pills(label: str, key: str, options: Sequence[str], *, default: str, names=t
 
 
 METRIC_GROUPS = {
-    "quality": "Quality", "behaviour": "Behaviour", "cost": "Cost", "latency": "Latency", "safety": "Safety",
-    "business": "Business", "use": "Use", "volume": "Volume",
-}  # fmt: skip
+    "quality": "Quality",
+    "behaviour": "Behaviour",
+    "cost": "Cost",
+    "latency": "Latency",
+    "safety": "Safety",
+    "business": "Business",
+    "use": "Use",
+    "volume": "Volume",
+}
 
 
 def metric_choice(here: Here, *, default: str, kinds: Sequence[str] = ()) -> str:
-    """Pick a metric in two steps, group then metric; both follow from metric= in the URL. Only what the data supports."""
+    """Pick a metric in two steps, group then metric, of those that the data supports; metric= in the URL says which."""
     able = {m.name: m for m in kpi.METRICS.values() if here.profile.supports(m) and (not kinds or m.kind in kinds)}
     if not able:
-        raise kpi.errors.MetricError("app.no_metric", "This data supports no metric here", hint="See Data for what to add.")
+        raise kpi.errors.MetricError(
+            "app.no_metric", "This data supports no metric here", hint="See Data for what to add."
+        )
     fallback = default if default in able else next(iter(able))
     metric = choose("metric", list(able), default=fallback)
     groups = [g for g in METRIC_GROUPS if any(m.group == g for m in able.values())]
     group = able[metric].group
     first = {g: next(name for name, m in able.items() if m.group == g) for g in groups}
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        slicebar.keep("page_group", group)
-        st.pills(
-            "Kind", groups, key="page_group", required=True, format_func=METRIC_GROUPS.__getitem__,
-            on_change=_first_of_group, args=(first,),
-        )  # fmt: skip
-        names = [name for name, m in able.items() if m.group == group]
-        selectbox("Metric", "metric", names, default=metric, names=lambda n: kpi.METRICS[n].label, width=280)
+    slicebar.keep("page_group", group)
+    st.pills(
+        "Kind",
+        groups,
+        key="page_group",
+        required=True,
+        width="stretch",
+        format_func=METRIC_GROUPS.__getitem__,
+        on_change=_first_of_group,
+        args=(first,),
+    )
+    names = [name for name, m in able.items() if m.group == group]
+    selectbox("Metric", "metric", names, default=metric, names=lambda n: kpi.METRICS[n].label, width=280)
     return metric
 
 
@@ -190,7 +205,9 @@ def empty(what: str, remedy: str) -> None:
 def cannot(here: Here, metric: str) -> None:
     """The data cannot support a page: names the columns it would need."""
     needs = ", ".join(here.profile.missing().get(metric, ()))
-    empty(f"{here.view.dataset} has no {kpi.METRICS[metric].label.lower()}.", f"Map a column to {needs} on the Data page.")
+    empty(
+        f"{here.view.dataset} has no {kpi.METRICS[metric].label.lower()}.", f"Map a column to {needs} on the Data page."
+    )
 
 
 def nothing(here: Here, what: str = "No requests match this slice.") -> None:
@@ -222,6 +239,10 @@ def _chips() -> None:
         for dimension, value in chosen:
             st.button(
                 f"{text.safe(text.dimension(dimension))}: {text.safe(value, longest=40)}",
-                icon=":material/close:", icon_position="right", key=f"chip_{dimension}_{value}",
-                on_click=slicebar.without, args=(dimension, value), help="Remove this filter",
-            )  # fmt: skip
+                icon=":material/close:",
+                icon_position="right",
+                key=f"chip_{dimension}_{value}",
+                on_click=slicebar.without,
+                args=(dimension, value),
+                help="Remove this filter",
+            )

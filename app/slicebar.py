@@ -20,14 +20,24 @@ from app import data, text
 SLICE_KEYS = frozenset(["v", "data", "at", "fp", "last", "from", "to", "vs", "tz", "grain", "where"])
 WINDOWS = {"7d": "7 days", "28d": "28 days", "90d": "90 days", "all": "All", "custom": "Custom"}
 COMPARED = {
-    "previous": "The window before", "weekdays": "Same weekdays before", "none": "Nothing", "version": "A version",
+    "previous": "The window before",
+    "weekdays": "Same weekdays before",
+    "none": "Nothing",
+    "version": "A version",
     "custom": "Chosen dates",
-}  # fmt: skip
+}
 GRAINS = ("hour", "day", "week")
 VERSIONS = (
-    "model", "provider", "prompt_version", "retrieval_version", "policy_version", "release", "environment",
-    "experiment_arm", "deployment_ring",
-)  # fmt: skip
+    "model",
+    "provider",
+    "prompt_version",
+    "retrieval_version",
+    "policy_version",
+    "release",
+    "environment",
+    "experiment_arm",
+    "deployment_ring",
+)
 NO_COHORTS = frozenset(["error_type", "worst_severity", "outcome_source"])
 
 
@@ -158,7 +168,9 @@ def _draw_window(here: Here) -> None:
     view, span = here.view, here.resolved.window
     keep("bar_last", "custom" if view.last is None else view.last)
     options = list(WINDOWS) if st.session_state["bar_last"] in WINDOWS else [st.session_state["bar_last"], *WINDOWS]
-    st.pills("Window", options, key="bar_last", required=True, on_change=_write, format_func=lambda w: WINDOWS.get(w, w))
+    st.pills(
+        "Window", options, key="bar_last", required=True, on_change=_write, format_func=lambda w: WINDOWS.get(w, w)
+    )
     st.session_state["_window"] = span
     if view.last is None and span:
         keep("bar_dates", _dates(span, view.tz))
@@ -179,7 +191,9 @@ def _draw_baseline(here: Here) -> None:
         keep("bar_vs_dimension", name)
         st.selectbox("Version of", names, key="bar_vs_dimension", on_change=_write, format_func=text.dimension)
         keep("bar_vs_value", value)
-        st.selectbox("Baseline version", values if value in values else [value, *values], key="bar_vs_value", on_change=_write)
+        st.selectbox(
+            "Baseline version", values if value in values else [value, *values], key="bar_vs_value", on_change=_write
+        )
     elif mode == "custom" and here.resolved.baseline:
         keep("bar_vs_dates", _dates(here.resolved.baseline, view.tz))
         st.date_input("Baseline dates", key="bar_vs_dates", on_change=_write, format="YYYY-MM-DD")
@@ -198,7 +212,7 @@ def _draw_filters(title: str, dimensions: Sequence[str], here: Here) -> None:
             keep(f"bar_where_{name}", picked)
             st.multiselect(
                 text.safe(text.dimension(name)), options, key=f"bar_where_{name}", on_change=_write, placeholder="All"
-            )  # fmt: skip
+            )
 
 
 def keep(key: str, value: Any) -> None:

@@ -26,7 +26,9 @@ def local(moment: datetime, tz: str) -> pd.Timestamp:
 def timed(events: pd.DataFrame, tz: str) -> pd.DataFrame:
     """Events with local naive times, words for them, and a level so that labels of neighbours do not overlap."""
     at = pd.to_datetime(events["at"], utc=True).dt.tz_convert(ZoneInfo(tz)).dt.tz_localize(None)
-    shown = events.assign(at=at, when=at.dt.strftime("%a %d %b %Y, %H:%M"), level=[4 + 14 * (i % 3) for i in range(len(events))])
+    shown = events.assign(
+        at=at, when=at.dt.strftime("%a %d %b %Y, %H:%M"), level=[-3 - 12 * (i % 3) for i in range(len(events))]
+    )
     for name in ("kind", "name", "description"):
         shown[name] = shown[name].fillna("").astype(str)
     return shown.sort_values("at")
@@ -36,9 +38,11 @@ def events(shown: pd.DataFrame) -> None:
     """When, what kind, what, which version and in words."""
     columns = ["when", "kind", "name", "version", "description"]
     st.dataframe(
-        shown[columns], hide_index=True, alt="Events in the window",
+        shown[columns],
+        hide_index=True,
+        alt="Events in the window",
         column_config={c: st.column_config.TextColumn(c.capitalize()) for c in columns},
-    )  # fmt: skip
+    )
 
 
 def breakdown(scorecard: Any, by: str) -> None:
@@ -63,8 +67,15 @@ def breakdown(scorecard: Any, by: str) -> None:
         label, unit = labels[metric], units[metric]
         for group in groups:
             mark = MARKS.get(states.loc[group, label], "")
-            styled = styled.format(lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=pd.IndexSlice[[group], [label]])
-    st.dataframe(styled, alt=f"KPIs by {by}", height="content", column_config={"Requests": st.column_config.NumberColumn(format="localized")})
+            styled = styled.format(
+                lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=pd.IndexSlice[[group], [label]]
+            )
+    st.dataframe(
+        styled,
+        alt=f"KPIs by {by}",
+        height="content",
+        column_config={"Requests": st.column_config.NumberColumn(format="localized")},
+    )
     st.caption("✕ off target, ! watch, ? too little data; no mark: on target. Rows with most to do first.")
 
 
@@ -72,8 +83,10 @@ def _by_harm(frame: pd.DataFrame, by: str) -> list[str]:
     """Groups with most KPIs off target first, then on watch, then by size."""
     told = frame.assign(group=frame[by].fillna("(none)"))
     rank = told.groupby("group").agg(
-        off=("state", lambda s: int((s == "off_target").sum())), watch=("state", lambda s: int((s == "watch").sum())), n=("n", "max")
-    )  # fmt: skip
+        off=("state", lambda s: int((s == "off_target").sum())),
+        watch=("state", lambda s: int((s == "watch").sum())),
+        n=("n", "max"),
+    )
     return list(rank.sort_values(["off", "watch", "n"], ascending=False).index)
 
 
@@ -94,22 +107,40 @@ def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     ids = list(found["trace_id"])
     shown = pd.DataFrame(
         {
-            "When": pd.to_datetime(found["started_at"], utc=True).dt.tz_convert(ZoneInfo(view.tz)).dt.strftime("%d %b %H:%M"),
+            "When": pd.to_datetime(found["started_at"], utc=True)
+            .dt.tz_convert(ZoneInfo(view.tz))
+            .dt.strftime("%d %b %H:%M"),
             "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
             "Latency": [words.format_value(v, "ms") for v in found["latency_ms"]],
             "Cost": [words.format_value(v, "usd") for v in found["cost_usd"]],
-            "Intent": found["intent"], "Language": found["language"], "Model": found["model"],
-            "Prompt": found["prompt_version"], "Error": found["error_type"], "Asked": found["input_text"], "Id": ids,
+            "Intent": found["intent"],
+            "Language": found["language"],
+            "Model": found["model"],
+            "Prompt": found["prompt_version"],
+            "Error": found["error_type"],
+            "Asked": found["input_text"],
+            "Id": ids,
         }
-    )  # fmt: skip
+    )
     shown = shown[[c for c in shown if shown[c].notna().any()]].fillna("")
     key = f"found_{zlib.crc32(' '.join(ids).encode())}"
     default = {"selection": {"rows": [ids.index(chosen)]}} if chosen in ids else None
     st.dataframe(
-        shown, hide_index=True, key=key, height=320, alt="Traces of the slice", selection_mode="single-row",
-        on_select=lambda: _pick(key, ids), selection_default=default, row_height=32,
-        column_config={"Asked": st.column_config.TextColumn(width="large"), "Latency": st.column_config.TextColumn(alignment="right"), "Cost": st.column_config.TextColumn(alignment="right")},
-    )  # fmt: skip
+        shown,
+        hide_index=True,
+        key=key,
+        height=320,
+        alt="Traces of the slice",
+        selection_mode="single-row",
+        on_select=lambda: _pick(key, ids),
+        selection_default=default,
+        row_height=32,
+        column_config={
+            "Asked": st.column_config.TextColumn(width="large"),
+            "Latency": st.column_config.TextColumn(alignment="right"),
+            "Cost": st.column_config.TextColumn(alignment="right"),
+        },
+    )
 
 
 def _pick(key: str, ids: list[str]) -> None:
@@ -136,7 +167,7 @@ def apart(frame: pd.DataFrame, whole: pd.Series, metric: kpi.Metric, look: chart
         below = above = look.accent
     tint = [
         below if r.high < whole["value"] else above if r.low > whole["value"] else look.grey for r in frame.itertuples()
-    ]  # fmt: skip
+    ]
     return frame.assign(tint=tint)
 
 
@@ -147,13 +178,19 @@ def groups(frame: pd.DataFrame, by: str) -> None:
             text.dimension(by): frame[by].fillna("(none)"),
             "Metric": [kpi.METRICS[m].label for m in frame["metric"]],
             "Value": [words.format_value(v, u) for v, u in zip(frame["value"], frame["unit"], strict=True)],
-            "95 %": [words.format_interval(a, b, u) for a, b, u in zip(frame["low"], frame["high"], frame["unit"], strict=True)],
+            "95 %": [
+                words.format_interval(a, b, u)
+                for a, b, u in zip(frame["low"], frame["high"], frame["unit"], strict=True)
+            ],
             "State": [words.STATES[s].word if s else "" for s in frame["state"]],
-            "Requests": frame["n"], "Users": frame["clusters"],
+            "Requests": frame["n"],
+            "Users": frame["clusters"],
         }
-    )  # fmt: skip
+    )
     if frame["metric"].nunique() > 1:
-        wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[list(dict.fromkeys(shown["Metric"]))]
+        wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[
+            list(dict.fromkeys(shown["Metric"]))
+        ]
         st.dataframe(wide, alt=f"Values by {by}", height="content")
         return
     st.dataframe(shown.drop(columns="Metric"), hide_index=True, alt=f"Values by {by}", height="content")
@@ -163,11 +200,15 @@ def support(known: kpi.Profile) -> None:
     """Which metrics this data supports, and what to add for the others."""
     missing = known.missing()
     able = [m for m in kpi.METRICS.values() if m.name not in missing]
-    told = f"{len(able)} of {len(kpi.METRICS)} metrics can be computed on these {words.format_count(known.requests, 'requests')}."
+    size = words.format_count(known.requests, "requests")
+    told = f"{len(able)} of {len(kpi.METRICS)} metrics can be computed on these {size}."
     st.markdown(text.safe(told))
     if missing:
         lacking = pd.DataFrame(
-            [{"Metric": kpi.METRICS[n].label, "Group": kpi.METRICS[n].group, "Add": ", ".join(c)} for n, c in missing.items()]
+            [
+                {"Metric": kpi.METRICS[n].label, "Group": kpi.METRICS[n].group, "Add": ", ".join(c)}
+                for n, c in missing.items()
+            ]
         )
         with st.expander(f"{len(missing)} metrics lack data", icon=":material/help:"):
             st.dataframe(lacking, hide_index=True, alt="Metrics that lack data, and the columns to add")

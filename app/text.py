@@ -56,9 +56,11 @@ def window(span: kpi.Window, tz: str) -> str:
     return f"{day(span.start, tz, year=not same_year)} to {day(last, tz, year=True)}"
 
 
-def slice_sentence(view: kpi.Slice, resolved: kpi.Resolved, *, version: int, requests: float) -> str:
+def slice_sentence(view: kpi.Slice, resolved: kpi.Resolved, *, version: int, requests: float | None = None) -> str:
     """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped."""
-    parts = [kpi.wording.format_count(requests, "request" if requests == 1 else "requests")]
+    parts = []
+    if requests is not None:
+        parts.append(kpi.wording.format_count(requests, "request" if requests == 1 else "requests"))
     if resolved.window:
         parts.append(window(resolved.window, view.tz))
         parts.append(f"compared with {baseline(view, resolved)}" if resolved.baseline else "no comparison")
@@ -81,7 +83,13 @@ def versus(view: kpi.Slice) -> str:
     """A short word for the comparison, beside a change; the sentence under the title has the dates. Plain text."""
     if ":" in view.baseline and ".." not in view.baseline:
         return f"vs. {view.baseline.partition(':')[2]}"
-    return "vs. before" if view.baseline == "previous" else "vs. weekdays before" if view.baseline == "weekdays" else "vs. chosen dates"  # fmt: skip
+    return (
+        "vs. before"
+        if view.baseline == "previous"
+        else "vs. weekdays before"
+        if view.baseline == "weekdays"
+        else "vs. chosen dates"
+    )
 
 
 def python(view: kpi.Slice, calls: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, page, text
+from app import cards, charts, page, text
 
 words = kpi.wording
 _FACTS = ("total_us", "total_nusd", "input_tokens", "output_tokens")
@@ -33,7 +33,7 @@ def steps(ids: Sequence[str], chosen: str, *, offset: int, size: int) -> None:
             st.session_state[widget] = chosen or None
         st.selectbox(
             "Trace", options, key=widget, index=None, on_change=page.remember, args=("trace", widget), width=330
-        )  # fmt: skip
+        )
         number = offset // size
         st.button("Newer page", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
         st.button("More", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
@@ -51,7 +51,6 @@ def _turn(number: int) -> None:
 
 def draw(found: Any, tz: str) -> None:
     """The whole page of one trace."""
-    request = found.request
     with st.container(border=True):
         _header(found, tz)
         if len(found.spans):
@@ -92,15 +91,19 @@ def _outcome(request: dict[str, Any]) -> tuple[str, str]:
 
 def _waterfall(spans: pd.DataFrame) -> None:
     shown = spans.head(charts.MOST_POINTS)
-    rows = [f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}" for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))]
+    rows = [
+        f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
+        for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))
+    ]
     drawn = shown.assign(
-        row=rows, took=[words.format_value(v, "ms") for v in shown["duration_ms"]],
+        row=rows,
+        took=[words.format_value(v, "ms") for v in shown["duration_ms"]],
         began=[words.format_value(v, "ms") for v in shown["offset_ms"]],
-    )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]  # fmt: skip
+    )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
     st.altair_chart(
         charts.waterfall(drawn, colours=cards.colours()),
         alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",
-    )  # fmt: skip
+    )
     more = f" The first {len(shown)} of {len(spans)} spans." if len(shown) < len(spans) else ""
     st.caption(f"Bold: on the path that decides how long the request takes. Red: failed.{more}")
 
@@ -120,8 +123,20 @@ def _tabs(found: Any) -> None:
     with scores:
         _frame(found.scores, ["name", "value", "label", "source", "explanation"], "Nobody scored this request.")
     with verdicts:
-        flags = ("success", "correct", "grounded", "retrieval_hit", "resolved", "escalated", "refused", "fallback",
-                 "overridden", "deflected", "converted", "error")  # fmt: skip
+        flags = (
+            "success",
+            "correct",
+            "grounded",
+            "retrieval_hit",
+            "resolved",
+            "escalated",
+            "refused",
+            "fallback",
+            "overridden",
+            "deflected",
+            "converted",
+            "error",
+        )
         _facts(request, flags)
         _frame(found.incidents, ["category", "severity", "detector", "state", "at"], "No safety incident.")
     with parts:
@@ -148,4 +163,10 @@ def _facts(request: dict[str, Any], columns: Sequence[str]) -> None:
         for ending in names:
             label = label.removesuffix(ending)
         told[text.dimension(label)] = words.format_column(column, request.get(column))
-    st.dataframe(pd.DataFrame({"": told.keys(), "Value": told.values()}), hide_index=True, alt="Values of this trace", height="content", width=420)
+    st.dataframe(
+        pd.DataFrame({"": told.keys(), "Value": told.values()}),
+        hide_index=True,
+        alt="Values of this trace",
+        height="content",
+        width=420,
+    )

@@ -11,7 +11,7 @@ if stored:
     with page.problems():
         here = slicebar.current()
 if here:
-    page.header("Data: what is loaded?", here)
+    page.sentence(page.header("Data: what is loaded?", here), here)
 else:
     st.title("Data: what is loaded?", anchor=False)
 

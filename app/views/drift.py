@@ -5,16 +5,17 @@ import streamlit as st
 from app import cards, charts, data, page, slicebar, tables, text
 
 here = slicebar.current()
-requests = page.header("Drift: has the world changed?", here)
-if not requests:
-    page.nothing(here)
-    st.stop()
+page.sentence(page.header("Drift: has the world changed?", here), here)
 columns = data.drift_columns(here.source)
 if not columns:
-    page.empty("This data has no column whose drift could be shown.", "Map cohorts, outcomes or tokens on the Data page.")
+    page.empty(
+        "This data has no column whose drift could be shown.", "Map cohorts, outcomes or tokens on the Data page."
+    )
     st.stop()
 if here.resolved.baseline is None:
-    page.empty("Drift needs something to compare with.", "Pick one under Compared with in the slice bar; the data needs times.")
+    page.empty(
+        "Drift needs something to compare with.", "Pick one under Compared with in the slice bar; the data needs times."
+    )
     st.stop()
 
 column = page.selectbox("Column", "col", columns, default="intent" if "intent" in columns else columns[0], width=280)
@@ -27,13 +28,23 @@ with st.container(border=True, horizontal=True, vertical_alignment="center"):
 
 look = cards.colours()
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
-st.altair_chart(charts.distributions(found.distribution, colours=look), alt=f"Share of requests by {column}, now and in the baseline")
+st.altair_chart(
+    charts.distributions(found.distribution, colours=look),
+    alt=f"Share of requests by {column}, now and in the baseline",
+)
 if len(found.series):
     st.subheader("Distance from the baseline over time", anchor=False)
     happened = tables.timed(data.events(here.source, here.view), here.view.tz)
     st.altair_chart(
         charts.distance(found.series, colours=look, events=happened),
-        alt=f"Jensen-Shannon distance of {column} from the baseline by {here.view.grain}, with the level that noise reaches",
-    )  # fmt: skip
-    st.caption("Jensen-Shannon distance, 0 same to 1 disjoint, with the part taken off that chance alone would show. Inside the grey band: noise.")
-page.as_python(here, f"found = kpi.drift(source, {column!r}, view)", "print(found.sentence)", "distribution, series = found.distribution, found.series")
+        alt=f"Jensen-Shannon distance of {column} from the baseline by {here.view.grain}, and the noise level",
+    )
+    st.caption(
+        "Jensen-Shannon distance, 0 same to 1 disjoint, with the part of chance taken off. Inside the grey band: noise."
+    )
+page.as_python(
+    here,
+    f"found = kpi.drift(source, {column!r}, view)",
+    "print(found.sentence)",
+    "distribution, series = found.distribution, found.series",
+)

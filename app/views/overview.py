@@ -2,18 +2,17 @@
 
 import streamlit as st
 
-import kpi
-from app import cards, charts, data, page, slicebar, tables, text
+from app import cards, charts, data, page, slicebar, tables
 
 here = slicebar.current()
-requests = page.header("Overview: is it fine?", here)
-if not requests:
-    page.nothing(here)
-    st.stop()
-
+slot = page.header("Overview: is it fine?", here)
 splits = [*here.versions, *here.cohorts]
 by = page.choose("by", splits, default="prompt_version" if "prompt_version" in splits else (splits or [""])[0])
 found = data.scorecard(here.source, here.view, by=by or None)
+page.sentence(slot, here, found.requests)
+if not found.requests:
+    page.nothing(here)
+    st.stop()
 cards.index(found)
 with st.grid(4, min_column_width=230, gap="small"):
     for card in found.cards:
@@ -35,7 +34,7 @@ if len(happened):
         st.altair_chart(
             charts.timeline(shown, span=limits, colours=cards.colours()),
             alt=f"{len(shown)} events in the window, by kind and time",
-        )  # fmt: skip
+        )
     with st.expander("Events as a table"):
         tables.events(shown)
 

@@ -8,13 +8,20 @@ SIZE = 50
 SORTS = {"recent": "Newest", "failed": "Failed first", "cost": "Dearest", "latency": "Slowest"}
 
 here = slicebar.current()
-requests = page.header("Traces: show me", here)
+slot = page.header("Traces: show me", here)
+page.sentence(slot, here, data.requests(here.source, here.view))
 with st.container(horizontal=True, vertical_alignment="bottom"):
     slicebar.keep("page_q", st.query_params.get("q", ""))
     st.text_input(
-        "Find", key="page_q", placeholder="Words, or an id of a trace, session or user", icon=":material/search:",
-        on_change=page.remember, args=("q", "page_q"), kwargs={"drop": ("p",)}, width=330,
-    )  # fmt: skip
+        "Find",
+        key="page_q",
+        placeholder="Words, or an id of a trace, session or user",
+        icon=":material/search:",
+        on_change=page.remember,
+        args=("q", "page_q"),
+        kwargs={"drop": ("p",)},
+        width=330,
+    )
     sort = page.pills("Sort", "sort", list(SORTS), default="recent", names=SORTS.__getitem__)
 
 turn = st.query_params.get("p", "0")

@@ -5,63 +5,98 @@ import streamlit as st
 import kpi
 from app import cards, charts, data, page, slicebar, tables, text
 
+SHAPES = {"value": "As it is", "rolling": "7-day rolling", "percentiles": "Percentiles"}
+
 here = slicebar.current()
-requests = page.header("Trends: how has it been?", here)
-if not requests:
+slot = page.header("Trends: how has it been?", here)
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    metric = page.metric_choice(here, default="task_success")
+    chosen = kpi.METRICS[metric]
+    family = page.percentiles_of(metric, here)
+    splits = ["", *here.versions, *here.cohorts]
+    by = page.selectbox("Split by", "by", splits, default="", names=lambda d: text.dimension(d) or "Nothing", width=200)
+    shapes = [s for s in SHAPES if s != "percentiles" or len(family) > 1]
+    shape = page.pills("Show", "show", shapes, default="value", names=SHAPES.__getitem__)
+
+values = len(here.profile.dimensions[by]) if by else 1
+many = values > charts.MOST_LINES
+grain, coarser = page.grain(here, groups=len(family) if shape == "percentiles" else values)
+drawn_metrics = tuple(family) if shape == "percentiles" and not by else (metric,)
+groupings = [
+    kpi.Grouping(metrics=("requests", metric)),
+    kpi.Grouping(by=(by,) if by else (), every=grain, intervals=many or not by, metrics=drawn_metrics),
+    *([kpi.Grouping(by=(by,), metrics=(metric,))] if by else []),
+]
+asked = list(dict.fromkeys(["requests", metric, *drawn_metrics]))
+whole, frame, *wide = data.tally(here.source, asked, here.view, groupings)
+page.sentence(slot, here, data.count(whole))
+if not data.count(whole):
     page.nothing(here)
     st.stop()
-
-metric = page.metric_choice(here, default="task_success")
-chosen = kpi.METRICS[metric]
-family = page.percentiles_of(metric, here)
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    by = page.selectbox("Split by", "by", ["", *here.versions, *here.cohorts], default="", names=lambda d: text.dimension(d) or "Nothing", width=200)  # fmt: skip
-    options = ["value", "rolling", *(["percentiles"] if len(family) > 1 else [])]
-    shape = page.pills("Show", "show", options, default="value", names={"value": "As it is", "rolling": "7-day rolling", "percentiles": "Percentiles"}.get)  # fmt: skip
-
-grain, coarser = page.grain(here, groups=len(here.profile.dimensions.get(by, ())[: charts.MOST_LINES]) if by else 1)
-frame = data.summarise(here.source, [metric], here.view, by=[by] if by else [], every=grain)
 if frame.empty or frame["value"].isna().all():
     page.nothing(here, f"{chosen.label} cannot be shown over time: no value or no times in this slice.")
     st.stop()
 
-entry = page.promise(metric)
-happened = tables.timed(data.events(here.source, here.view), here.view.tz)
-title = f"{chosen.label} by {grain}" + (f", for every {text.dimension(by).lower()}" if by else "")
-st.subheader(text.safe(title), anchor=False)
-groups: list[str] = []
+hidden: list[str] = []
 if by:
-    frame, hidden = kpi.hide_small(frame.assign(**{by: frame[by].fillna("(none)")}), by=[by])
-    groups = list(dict.fromkeys(frame[by]))
-described = f"{title}; {kpi.wording.format_count(len(happened))} events marked"
+    shown, hidden = kpi.hide_small(wide[0].assign(**{by: wide[0][by].fillna("(none)")}), by=[by])
+    frame = frame.assign(**{by: frame[by].fillna("(none)")})
+    frame = frame[frame[by].isin(shown[by])]
+entry = page.promise(metric)
+target = entry.target if entry else None
+happened = tables.timed(data.events(here.source, here.view), here.view.tz)
+subject = "Percentiles" if len(drawn_metrics) > 1 else chosen.label
+title = f"{subject} by {grain}" + (f", for every {text.dimension(by).lower()}" if by else "")
 look = cards.colours()
-if shape == "percentiles" and not by:
-    several = data.summarise(here.source, family, here.view, every=grain)
-    drawn = charts.percentiles(several, unit=chosen.unit, colours=look, target=entry.target if entry else None, events=happened)  # fmt: skip
-elif len(groups) > charts.MOST_LINES:
+st.subheader(text.safe(title), anchor=False)
+if frame.empty:
+    page.empty("No group is large enough to show.", "Widen the window or split by something else.")
+    st.stop()
+if len(drawn_metrics) > 1:
+    drawn = charts.percentiles(frame, unit=chosen.unit, colours=look, target=target, events=happened)
+elif by and frame[by].nunique() > charts.MOST_LINES:
     drawn = charts.multiples(frame, unit=chosen.unit, by=by, colours=look)
 else:
     smooth = None
     if shape == "rolling":
         smooth = data.rolling(here.source, [metric], here.view, days=7, by=[by] if by else [])
-        smooth = smooth[smooth[by].isin(groups)] if by else smooth
+        smooth = smooth[smooth[by].isin(frame[by])] if by else smooth
     drawn = charts.trend(
-        frame, unit=chosen.unit, colours=look, by=by or None, min_n=chosen.min_n, events=happened,
-        target=entry.target if entry else None, smooth=smooth,
-    )  # fmt: skip
-st.altair_chart(drawn, alt=described)
-told = ["The band is the 95 % interval." if not by else "", f"Hollow points rest on fewer than {chosen.min_n} requests.",
-        "The axis does not start at zero.", f"Shown by {grain} to stay readable." if coarser else ""]  # fmt: skip
-st.caption(text.safe(" ".join(t for t in told if t)))
-if by and hidden:
-    st.caption(text.safe(f"Hidden: {'; '.join(hidden[:8])}."))
+        frame,
+        unit=chosen.unit,
+        colours=look,
+        by=by or None,
+        min_n=chosen.min_n,
+        events=happened,
+        target=target,
+        smooth=smooth,
+    )
+st.altair_chart(drawn, alt=f"{title}; {kpi.wording.format_count(len(happened))} events marked")
+told = [
+    "The band is the 95 % interval." if not by else "",
+    f"Hollow points rest on fewer than {chosen.min_n} requests." if len(drawn_metrics) == 1 else "",
+    "The axis does not start at zero." if len(drawn_metrics) == 1 else "",
+    f"Shown by {grain} to stay readable." if coarser else "",
+    f"Hidden: {'; '.join(hidden[:8])}." if hidden else "",
+]
+st.caption(text.safe(" ".join(t for t in told if t), longest=900))
 
-whole = data.summarise(here.source, [metric], here.view)
 with st.grid(4, min_column_width=210):
-    r = whole.iloc[0]
-    cards.number(f"{chosen.label}, whole window", r["value"], r["unit"], low=r["low"], high=r["high"], n=r["n"], help=f"{chosen.definition}. {chosen.formula}.")  # fmt: skip
+    r = whole[whole["metric"] == metric].iloc[0]
+    about = f"{chosen.definition}. {chosen.formula}."
+    cards.number(
+        f"{chosen.label}, whole window", r["value"], r["unit"], low=r["low"], high=r["high"], n=r["n"], help=about
+    )
 with st.expander("How it is counted"):
-    st.text(f"{chosen.definition}.\nFormula: {chosen.formula}.\nUnknown values: {chosen.null_rule}.\nInterval: {chosen.interval}.")
+    st.text(
+        f"{chosen.definition}.\nFormula: {chosen.formula}.\nUnknown values: {chosen.null_rule}.\n"
+        f"Interval: {chosen.interval}."
+    )
 
-call = f"kpi.summarise(source, [{metric!r}], view, by={[by] if by else []!r}, every={grain!r})"
-page.as_python(here, f"frame = {call}", f"whole = kpi.summarise(source, [{metric!r}], view)", "events = kpi.events(source, view)")
+page.as_python(
+    here,
+    f"frame = kpi.summarise(source, {list(drawn_metrics)!r}, view, by={[by] if by else []!r}, every={grain!r})",
+    f"whole = kpi.summarise(source, [{metric!r}], view)",
+    "events = kpi.events(source, view)",
+    *([f"smooth = kpi.rolling(source, [{metric!r}], view, days=7)"] if shape == "rolling" else []),
+)
