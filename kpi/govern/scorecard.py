@@ -365,6 +365,8 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
     if not off and not watch:
         grey = sum(c.state == "no_data" for c in cards)
         told = len(cards) - grey
+        if not told:
+            return f"Not enough data to judge any KPI: {size}."
         changed = [c for c in cards if c.change and c.change.clear]
         lead = (
             "No clear change"
