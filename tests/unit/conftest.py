@@ -1,0 +1,48 @@
+"""Fixtures shared by the unit tests: the planted world, stored once a session in a state folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import kpi
+from kpi.store import lake
+from kpi.store.engines import DuckSource
+from sample_data.__main__ import receipt_of, stage
+from sample_data.world import build
+
+WORLD_REQUESTS = 12_000
+
+
+@pytest.fixture(scope="session")
+def world_tables() -> dict[str, pa.Table]:
+    """Canonical tables of a small planted world."""
+    return build(requests=WORLD_REQUESTS)
+
+
+@pytest.fixture(scope="session")
+def stored_home(tmp_path_factory: pytest.TempPathFactory, world_tables: dict[str, pa.Table]) -> Path:
+    """A state folder that holds the small world as the data set "sample". Read only: tests that load use `home`."""
+    place, staged = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("staged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KPI_HOME", str(place))
+        stage(world_tables, staged)
+        lake.commit("sample", staged, receipt_of(world_tables))
+    return place
+
+
+@pytest.fixture
+def sample_home(stored_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """KPI_HOME points at the stored world."""
+    monkeypatch.setenv("KPI_HOME", str(stored_home))
+    return stored_home
+
+
+@pytest.fixture(scope="session")
+def sample(stored_home: Path) -> DuckSource:
+    """The stored world, opened."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KPI_HOME", str(stored_home))
+        return kpi.open("sample")
