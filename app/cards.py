@@ -11,6 +11,7 @@ from app import charts, slicebar, text
 from app.slicebar import Here
 
 words = kpi.wording
+MOST_PANELS = 12
 
 
 def colours() -> charts.Look:
@@ -142,3 +143,21 @@ def number(
             badge(state)
         if told:
             st.caption(text.safe(" · ".join(told)))
+
+
+def multiples(frame: Any, *, by: str, unit: str) -> None:
+    """One small chart a group, largest first, on one value axis; at most twelve."""
+    sizes = frame.groupby(by)["n"].sum().sort_values(ascending=False)
+    names = list(sizes.index[:MOST_PANELS])
+    drawn = frame[frame[by].isin(names)]
+    domain = (float(drawn["value"].min()), float(drawn["value"].max()))
+    with st.grid(3, min_column_width=250, gap="small"):
+        for name in names:
+            with st.container(gap="xxsmall"):
+                st.caption(f"**{text.safe(name, longest=60)}**")
+                st.altair_chart(
+                    charts.panel(drawn[drawn[by] == name], unit=unit, domain=domain, colours=colours()),
+                    alt=f"{name} over time",
+                )
+    if len(sizes) > len(names):
+        st.caption(text.safe(f"The {len(names)} largest of {len(sizes)} groups."))

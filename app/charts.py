@@ -17,7 +17,6 @@ import kpi
 MOST_POINTS = 500
 MOST_LINES = 6
 BAND = 0.14
-_STAGES = ("llm", "retriever", "reranker", "tool", "guardrail", "agent", "chain", "embedding", "evaluator", "other")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +129,12 @@ def trend(
     """
     told = spoken(frame[frame["value"].notna()]).assign(small=lambda f: f["n"] < min_n)
     colour = _series(told, by, colours)
-    base = alt.Chart(told).encode(x=_time())
+    base = alt.Chart(told).encode(x=time_axis())
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=axis(unit))
     tip = [alt.Tooltip(c, title=t) for c, t in _tips(by)]
     layers: list[alt.Chart] = []
     if by is None and told["low"].notna().any():
-        bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=_time())
+        bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=time_axis())
         layers.append(
             bounded.mark_area(opacity=BAND, color=colours.accent, clip=True).encode(
                 y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q"
@@ -160,30 +159,22 @@ def trend(
     if smooth is not None:
         drawn = smooth[smooth["value"].notna()]
         layers.append(
-            alt.Chart(drawn).mark_line(strokeWidth=2.6).encode(x=_time(), y=y, color=_series(drawn, by, colours))
+            alt.Chart(drawn).mark_line(strokeWidth=2.6).encode(x=time_axis(), y=y, color=_series(drawn, by, colours))
         )
-    layers += _events(events, colours)
+    layers += event_marks(events, colours)
     return alt.layer(*layers).properties(height=height)
 
 
-def multiples(
-    frame: pd.DataFrame, *, unit: str, by: str, colours: Look, columns: int = 3, shared: bool = True
-) -> alt.FacetChart:
-    """Small multiples: one panel a group, shared axes, hollow points left out."""
+def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colours: Look) -> alt.LayerChart:
+    """One of several small multiples, on the value axis that they share."""
     told = spoken(frame[frame["value"].notna()])
-    y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=axis(unit))
-    line = alt.Chart(told).encode(x=_time(ticks=3), y=y)
-    tip = [alt.Tooltip(c, title=t) for c, t in _tips(by)]
-    area = line.mark_area(opacity=BAND, color=colours.accent).encode(
-        y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q"
-    )
+    scale = alt.Scale(domain=list(domain), nice=True, zero=False)
+    line = alt.Chart(told).encode(x=time_axis(ticks=3), y=alt.Y("value:Q", scale=scale, axis=axis(unit)))
+    tip = [alt.Tooltip(c, title=t) for c, t in _tips(None)]
+    area = line.mark_area(opacity=BAND, color=colours.accent, clip=True)
+    area = area.encode(y=alt.Y("low:Q", axis=axis(unit), scale=scale), y2="high:Q")
     points = line.mark_point(size=60, opacity=0, filled=True).encode(tooltip=tip)
-    panel = alt.layer(area, line.mark_line(strokeWidth=1.8, color=colours.accent), points).properties(
-        height=110, width=210
-    )
-    header = alt.Header(title=None, labelFontSize=12, labelAnchor="start", labelColor=colours.ink)
-    chart = panel.facet(facet=alt.Facet(f"{by}:N", header=header, sort=_order(told, by)), columns=columns)
-    return chart if shared else chart.resolve_scale(y="independent")
+    return alt.layer(area, line.mark_line(strokeWidth=1.8, color=colours.accent), points).properties(height=120)
 
 
 def percentiles(
@@ -194,8 +185,8 @@ def percentiles(
     told = spoken(frame[frame["value"].notna()]).assign(metric=lambda f: f["metric"].map(names))
     order = list(names.values())
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])
-    base = alt.Chart(told).encode(x=_time(), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
-    colour = alt.Color("metric:N", scale=scale, legend=_legend(line=True))
+    base = alt.Chart(told).encode(x=time_axis(), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
+    colour = alt.Color("metric:N", scale=scale, legend=legend(line=True))
     tip = [alt.Tooltip(c, title=t) for c, t in (("metric", "Metric"), *_tips(None))]
     layers: list[alt.Chart] = [
         base.mark_area(opacity=BAND).encode(y=alt.Y("low:Q", axis=axis(unit)), y2="high:Q", color=colour),
@@ -205,7 +196,7 @@ def percentiles(
     if target is not None:
         rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
         layers.append(rule.encode(y="value:Q"))
-    return alt.layer(*layers, *_events(events, colours)).properties(height=340)
+    return alt.layer(*layers, *event_marks(events, colours)).properties(height=340)
 
 
 def dots(
@@ -236,7 +227,7 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     told = spoken(frame[frame["value"].notna()])
     parts = list(dict.fromkeys(told["part"]))
     scale = alt.Scale(domain=parts, range=list(colours.colours[: len(parts)]))
-    colour = alt.Color("part:N", scale=scale, legend=_legend())
+    colour = alt.Color("part:N", scale=scale, legend=legend())
     order = alt.Order("rank:Q")
     told = told.assign(rank=told["part"].map({p: i for i, p in enumerate(parts)}))
     tip = [alt.Tooltip("part", title="Part"), alt.Tooltip("shown", title="Value")]
@@ -246,7 +237,11 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
             alt.Chart(told)
             .mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
             .encode(
-                x=_time(), y=alt.Y("value:Q", stack="zero", axis=axis("usd")), color=colour, order=order, tooltip=tip
+                x=time_axis(),
+                y=alt.Y("value:Q", stack="zero", axis=axis("usd")),
+                color=colour,
+                order=order,
+                tooltip=tip,
             )
             .properties(height=height)
         )
@@ -281,108 +276,7 @@ def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], c
     return alt.layer(marks, names).properties(height=alt.Step(34))
 
 
-def waterfall(spans: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
-    """Spans of one trace on its time axis: by kind, indented by depth, the critical path bold, errors ringed."""
-    kinds = [k for k in _STAGES if k in set(spans["kind"])]
-    palette = [*colours.colours, colours.grey, colours.grey, colours.grey, colours.grey]
-    scale = alt.Scale(domain=kinds, range=[palette[_STAGES.index(k)] for k in kinds])
-    order = list(spans["row"])
-    height = alt.Step(24)
-    ms = axis("ms")
-    ended = alt.Chart(spans).transform_calculate(end_ms="datum.offset_ms + datum.duration_ms")
-    base = ended.encode(
-        y=alt.Y(
-            "row:N",
-            sort=order,
-            title=None,
-            axis=alt.Axis(
-                labelExpr="split(datum.label, '\\u0001')[1]",
-                labelLimit=170,
-                ticks=False,
-                domain=False,
-                labelAlign="left",
-                labelPadding=170,
-            ),
-        ),
-        tooltip=[
-            alt.Tooltip(c, title=t)
-            for c, t in (
-                ("name", "Span"),
-                ("kind", "Kind"),
-                ("took", "Took"),
-                ("began", "Began after"),
-                ("status", "Status"),
-            )
-        ],
-    )
-    bars = base.mark_bar(cornerRadius=2).encode(
-        x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)),
-        x2="end_ms:Q",
-        color=alt.Color("kind:N", scale=scale, legend=_legend()),
-        opacity=alt.condition("datum.critical", alt.value(1.0), alt.value(0.45)),
-        size=alt.condition("datum.critical", alt.value(16), alt.value(9)),
-    )
-    red = colours.states["red"]
-    wrong = base.transform_filter("datum.status == 'error'")
-    rings = wrong.mark_bar(filled=False, stroke=red, strokeWidth=2, size=18).encode(x="offset_ms:Q", x2="end_ms:Q")
-    words = wrong.mark_text(align="left", dx=6, color=red, fontSize=11, fontWeight="bold").encode(
-        x="end_ms:Q", text=alt.value("error")
-    )
-    return alt.layer(bars, rings, words).properties(height=height)
-
-
-def distributions(frame: pd.DataFrame, *, colours: Look) -> alt.Chart:
-    """Shares now and in the baseline side by side. frame: value, now, baseline."""
-    long = frame.melt(id_vars="value", value_vars=["now", "baseline"], var_name="window", value_name="share")
-    words = kpi.wording.format_value
-    long = long.assign(
-        shown=[words(v, "share") for v in long["share"]],
-        window=long["window"].map({"now": "Now", "baseline": "Baseline"}),
-    )
-    scale = alt.Scale(domain=["Now", "Baseline"], range=[colours.accent, colours.grey])
-    return (
-        alt.Chart(long)
-        .mark_bar(cornerRadiusEnd=2)
-        .encode(
-            y=alt.Y(
-                "value:N",
-                sort=list(frame["value"]),
-                title=None,
-                axis=alt.Axis(labelLimit=170, ticks=False, domain=False),
-            ),
-            yOffset=alt.YOffset("window:N", sort=["Now", "Baseline"]),
-            x=alt.X("share:Q", axis=axis("share")),
-            color=alt.Color("window:N", scale=scale, legend=_legend()),
-            tooltip=[
-                alt.Tooltip("value", title="Value"),
-                alt.Tooltip("window", title="Window"),
-                alt.Tooltip("shown", title="Share"),
-            ],
-        )
-        .properties(height=alt.Step(15))
-    )
-
-
-def distance(series: pd.DataFrame, *, colours: Look, events: pd.DataFrame | None) -> alt.LayerChart:
-    """Distance from the baseline over time above a band of what no change would show."""
-    zero = series.assign(floor=0.0, when=series["bucket"].dt.strftime("%a %d %b %Y"))
-    y = alt.Y("distance:Q", axis=axis("distance"), scale=alt.Scale(zero=True))
-    base = alt.Chart(zero).encode(x=_time())
-    tip = [
-        alt.Tooltip("when", title="When"),
-        alt.Tooltip("distance:Q", format=".3f", title="Distance"),
-        alt.Tooltip("noise:Q", format=".3f", title="Noise reaches"),
-        alt.Tooltip("n", title="Requests"),
-    ]
-    band = base.mark_area(color=colours.grey, opacity=0.18).encode(
-        y=alt.Y("floor:Q", axis=axis("distance")), y2="noise:Q"
-    )
-    line = base.mark_line(strokeWidth=2, color=colours.accent).encode(y=y)
-    points = base.mark_point(size=90, opacity=0, filled=True).encode(y=y, tooltip=tip)
-    return alt.layer(band, line, points, *_events(events, colours)).properties(height=260)
-
-
-def _time(ticks: int = 7) -> alt.X:
+def time_axis(ticks: int = 7) -> alt.X:
     return alt.X(
         "bucket:T",
         title=None,
@@ -400,7 +294,7 @@ def _series(frame: pd.DataFrame, by: str | None, colours: Look) -> alt.Color | a
         return alt.value(colours.accent)  # type: ignore[return-value]
     domain = _order(frame, by)
     return alt.Color(
-        f"{by}:N", scale=alt.Scale(domain=domain, range=list(colours.colours[: len(domain)])), legend=_legend(line=True)
+        f"{by}:N", scale=alt.Scale(domain=domain, range=list(colours.colours[: len(domain)])), legend=legend(line=True)
     )
 
 
@@ -413,9 +307,9 @@ def _dashes(frame: pd.DataFrame, by: str | None) -> alt.StrokeDash | alt.StrokeD
     return alt.StrokeDash(f"{by}:N", scale=alt.Scale(domain=domain, range=patterns[: len(domain)]), legend=None)
 
 
-def _legend(*, line: bool = False) -> alt.Legend:
+def legend(*, line: bool = False, columns: int = 3) -> alt.Legend:
     shape = "stroke" if line else "square"
-    return alt.Legend(title=None, orient="top", columns=3, labelLimit=160, symbolType=shape, symbolOpacity=1)
+    return alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=160, symbolType=shape, symbolOpacity=1)
 
 
 def _tips(by: str | None) -> list[tuple[str, str]]:
@@ -423,7 +317,7 @@ def _tips(by: str | None) -> list[tuple[str, str]]:
     return [(by, "Group"), *tips] if by else tips
 
 
-def _events(events: pd.DataFrame | None, colours: Look) -> list[alt.Chart]:
+def event_marks(events: pd.DataFrame | None, colours: Look) -> list[alt.Chart]:
     if events is None or events.empty:
         return []
     base = alt.Chart(events).encode(x=alt.X("at:T", scale=alt.Scale(type="utc")))

@@ -126,8 +126,11 @@ METRIC_GROUPS = {
 }
 
 
-def metric_choice(here: Here, *, default: str, kinds: Sequence[str] = ()) -> str:
-    """Pick a metric in two steps, group then metric, of those that the data supports; metric= in the URL says which."""
+def metric_choice(here: Here, *, default: str, kinds: Sequence[str] = ()) -> tuple[str, Slot]:
+    """Pick a metric in two steps, group then metric; metric= in the URL says which. Only what the data supports.
+
+    Returns the metric and the row below the groups, for further choices of the page.
+    """
     able = {m.name: m for m in kpi.METRICS.values() if here.profile.supports(m) and (not kinds or m.kind in kinds)}
     if not able:
         raise kpi.errors.MetricError(
@@ -144,14 +147,16 @@ def metric_choice(here: Here, *, default: str, kinds: Sequence[str] = ()) -> str
         groups,
         key="page_group",
         required=True,
-        width="stretch",
+        wrap=True,
         format_func=METRIC_GROUPS.__getitem__,
         on_change=_first_of_group,
         args=(first,),
     )
     names = [name for name, m in able.items() if m.group == group]
-    selectbox("Metric", "metric", names, default=metric, names=lambda n: kpi.METRICS[n].label, width=280)
-    return metric
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    with row:
+        selectbox("Metric", "metric", names, default=metric, names=lambda n: kpi.METRICS[n].label, width=280)
+    return metric, row
 
 
 def _first_of_group(first: dict[str, str]) -> None:

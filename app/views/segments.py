@@ -14,8 +14,8 @@ if not splits:
     page.sentence(slot, here)
     page.empty("This data has no cohort with more than one value.", "Map a column to a cohort on the Data page.")
     st.stop()
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    metric = page.metric_choice(here, default="task_success", kinds=("rate", "ratio", "quantile", "incidence"))
+metric, row = page.metric_choice(here, default="task_success", kinds=("rate", "ratio", "quantile", "incidence"))
+with row:
     by = page.selectbox("Cohort", "by", splits, default=splits[0], width=280)
 chosen = kpi.METRICS[metric]
 

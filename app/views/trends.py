@@ -9,10 +9,10 @@ SHAPES = {"value": "As it is", "rolling": "7-day rolling", "percentiles": "Perce
 
 here = slicebar.current()
 slot = page.header("Trends: how has it been?", here)
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    metric = page.metric_choice(here, default="task_success")
-    chosen = kpi.METRICS[metric]
-    family = page.percentiles_of(metric, here)
+metric, row = page.metric_choice(here, default="task_success")
+chosen = kpi.METRICS[metric]
+family = page.percentiles_of(metric, here)
+with row:
     splits = ["", *here.versions, *here.cohorts]
     by = page.selectbox("Split by", "by", splits, default="", names=lambda d: text.dimension(d) or "Nothing", width=200)
     shapes = [s for s in SHAPES if s != "percentiles" or len(family) > 1]
@@ -55,7 +55,7 @@ if frame.empty:
 if len(drawn_metrics) > 1:
     drawn = charts.percentiles(frame, unit=chosen.unit, colours=look, target=target, events=happened)
 elif by and frame[by].nunique() > charts.MOST_LINES:
-    drawn = charts.multiples(frame, unit=chosen.unit, by=by, colours=look)
+    drawn = None
 else:
     smooth = None
     if shape == "rolling":
@@ -71,10 +71,15 @@ else:
         target=target,
         smooth=smooth,
     )
-st.altair_chart(drawn, alt=f"{title}; {kpi.wording.format_count(len(happened))} events marked")
+if drawn is not None:
+    st.altair_chart(drawn, alt=f"{title}; {kpi.wording.format_count(len(happened))} events marked")
+else:
+    cards.multiples(frame, by=by, unit=chosen.unit)
 told = [
     "The band is the 95 % interval." if not by else "",
-    f"Hollow points rest on fewer than {chosen.min_n} requests." if len(drawn_metrics) == 1 else "",
+    f"Hollow points rest on fewer than {chosen.min_n} requests."
+    if drawn is not None and shape != "percentiles"
+    else "",
     "The axis does not start at zero." if len(drawn_metrics) == 1 else "",
     f"Shown by {grain} to stay readable." if coarser else "",
     f"Hidden: {'; '.join(hidden[:8])}." if hidden else "",

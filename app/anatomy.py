@@ -1,0 +1,112 @@
+"""Charts of one trace and of one column's drift. As `app.charts`: a small frame in, an Altair chart out."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+import kpi
+from app import charts
+
+STAGES = ("llm", "retriever", "reranker", "tool", "guardrail", "agent", "chain", "embedding", "evaluator", "other")
+
+
+def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
+    """Spans of one trace on its time axis: by kind, indented by depth, the critical path bold, errors ringed."""
+    kinds = [k for k in STAGES if k in set(spans["kind"])]
+    palette = [*colours.colours, colours.grey, colours.grey, colours.grey, colours.grey]
+    scale = alt.Scale(domain=kinds, range=[palette[STAGES.index(k)] for k in kinds])
+    order = list(spans["row"])
+    height = alt.Step(24)
+    ms = charts.axis("ms")
+    ended = alt.Chart(spans).transform_calculate(end_ms="datum.offset_ms + datum.duration_ms")
+    base = ended.encode(
+        y=alt.Y(
+            "row:N",
+            sort=order,
+            title=None,
+            axis=alt.Axis(
+                labelExpr="split(datum.label, '\\u0001')[1]",
+                labelLimit=170,
+                ticks=False,
+                domain=False,
+                labelAlign="left",
+                labelPadding=170,
+            ),
+        ),
+        tooltip=[
+            alt.Tooltip(c, title=t)
+            for c, t in (
+                ("name", "Span"),
+                ("kind", "Kind"),
+                ("took", "Took"),
+                ("began", "Began after"),
+                ("status", "Status"),
+            )
+        ],
+    )
+    bars = base.mark_bar(cornerRadius=2).encode(
+        x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)),
+        x2="end_ms:Q",
+        color=alt.Color("kind:N", scale=scale, legend=charts.legend(columns=2)),
+        opacity=alt.condition("datum.critical", alt.value(1.0), alt.value(0.45)),
+        size=alt.condition("datum.critical", alt.value(16), alt.value(9)),
+    )
+    red = colours.states["red"]
+    wrong = base.transform_filter("datum.status == 'error'")
+    rings = wrong.mark_bar(filled=False, stroke=red, strokeWidth=2, size=18).encode(x="offset_ms:Q", x2="end_ms:Q")
+    words = wrong.mark_text(align="left", dx=6, color=red, fontSize=11, fontWeight="bold").encode(
+        x="end_ms:Q", text=alt.value("error")
+    )
+    return alt.layer(bars, rings, words).properties(height=height)
+
+
+def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
+    """Shares now and in the baseline side by side. frame: value, now, baseline."""
+    long = frame.melt(id_vars="value", value_vars=["now", "baseline"], var_name="window", value_name="share")
+    words = kpi.wording.format_value
+    long = long.assign(
+        shown=[words(v, "share") for v in long["share"]],
+        window=long["window"].map({"now": "Now", "baseline": "Baseline"}),
+    )
+    scale = alt.Scale(domain=["Now", "Baseline"], range=[colours.accent, colours.grey])
+    return (
+        alt.Chart(long)
+        .mark_bar(cornerRadiusEnd=2)
+        .encode(
+            y=alt.Y(
+                "value:N",
+                sort=list(frame["value"]),
+                title=None,
+                axis=alt.Axis(labelLimit=170, ticks=False, domain=False),
+            ),
+            yOffset=alt.YOffset("window:N", sort=["Now", "Baseline"]),
+            x=alt.X("share:Q", axis=charts.axis("share")),
+            color=alt.Color("window:N", scale=scale, legend=charts.legend()),
+            tooltip=[
+                alt.Tooltip("value", title="Value"),
+                alt.Tooltip("window", title="Window"),
+                alt.Tooltip("shown", title="Share"),
+            ],
+        )
+        .properties(height=alt.Step(15))
+    )
+
+
+def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame | None) -> alt.LayerChart:
+    """Distance from the baseline over time above a band of what no change would show."""
+    zero = series.assign(floor=0.0, when=series["bucket"].dt.strftime("%a %d %b %Y"))
+    y = alt.Y("distance:Q", axis=charts.axis("distance"), scale=alt.Scale(zero=True))
+    base = alt.Chart(zero).encode(x=charts.time_axis())
+    tip = [
+        alt.Tooltip("when", title="When"),
+        alt.Tooltip("distance:Q", format=".3f", title="Distance"),
+        alt.Tooltip("noise:Q", format=".3f", title="Noise reaches"),
+        alt.Tooltip("n", title="Requests"),
+    ]
+    band = base.mark_area(color=colours.grey, opacity=0.18).encode(
+        y=alt.Y("floor:Q", axis=charts.axis("distance")), y2="noise:Q"
+    )
+    line = base.mark_line(strokeWidth=2, color=colours.accent).encode(y=y)
+    points = base.mark_point(size=90, opacity=0, filled=True).encode(y=y, tooltip=tip)
+    return alt.layer(band, line, points, *charts.event_marks(events, colours)).properties(height=260)
