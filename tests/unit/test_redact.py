@@ -79,7 +79,7 @@ FRAMES = ("{}", "id {} done", "error at {} in worker", "request {}: ok")
 @pytest.mark.parametrize("shape", TECHNICAL)
 def test_technical_shapes_stay_readable(shape: str) -> None:
     for frame in FRAMES:
-        texts = [frame.format(TECHNICAL[shape]()) for _ in range(2_000)]
+        texts = [frame.format(TECHNICAL[shape]()) for _ in range(1_000)]
         changed = [text for text in texts if redact(text) != text]
         assert len(changed) <= 0.01 * len(texts), changed[:3]
 
@@ -150,14 +150,14 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(_PIECES, st.text(max_size=8)), max_size=8).map("".join))
 def test_idempotent(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.recursive(
     st.one_of(_PIECES, st.integers(-(2**63), 2**63), st.booleans(), st.none()),
     lambda inner: st.one_of(
@@ -178,3 +178,11 @@ def test_json_nested_values_are_masked() -> None:
     assert json.loads(json.loads(clean)["arguments"]) == {
         "note": "mail\n[EMAIL] or [CARD]", "phone": "[PHONE]", "n": 12,
     }  # fmt: skip
+
+
+def test_a_masked_key_does_not_lay_open_numbers_inside_json() -> None:
+    """Found by Hypothesis: an inner JSON text that needs no mask was looked at again as if it were prose."""
+    text = json.dumps({"a": json.dumps([{"jane.doe+x@mail.example.co.uk": ["phone: ", 1000000]}])})
+    clean = redact(text)
+    assert json.loads(json.loads(clean)["a"]) == [{"[EMAIL]": ["phone: ", 1000000]}]
+    assert redact(clean) == clean
