@@ -9,13 +9,13 @@ Every number on a page of the app comes from a call named here.
 """
 
 from kpi import errors
+from kpi.errors import KpiError
 from kpi.explain.compare import Difference, difference
 from kpi.explain.disparity import Gap, gap, hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.govern.register import Entry, Register, load_register
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
 from kpi.ingest.guard import preview
-
 from kpi.ingest.load import load
 from kpi.ingest.mapping import Mapping, Preview
 from kpi.ingest.receipt import Receipt
@@ -23,20 +23,67 @@ from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
 from kpi.measure.profile import Profile, profile
 from kpi.measure.rolling import rolling
-from kpi.measure.slice import Slice
+from kpi.measure.slice import Resolved, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
 from kpi.store.engines import Source, SqlSource, from_frame
 from kpi.store.lake import DatasetInfo, VersionInfo, datasets, restore, versions
-from kpi.store.opening import open_dataset
+from kpi.store.opening import open_dataset, warm
 from kpi.store.opening import open_dataset as open
 
 __all__ = [
-    "METRICS", "Card", "DatasetInfo", "Difference", "Drift", "Entry", "Gap", "Grouping", "Mapping", "Metric", "Preview",
-    "Profile", "Receipt", "Register", "Scorecard", "Slice", "Source", "SqlSource", "Trace", "VersionInfo",
-    "compare_windows", "datasets", "difference", "drift", "drift_columns", "errors", "events", "find_traces",
-    "from_frame", "gap", "hide_small", "judge_frame", "load", "load_register", "metric", "open", "open_dataset",
-    "preview", "profile", "resolve", "restore", "rolling", "scorecard", "slo_attainment", "summarise", "tally", "trace",
-    "versions", "wording",
-]  # fmt: skip
+    "METRICS",
+    "Card",
+    "DatasetInfo",
+    "Difference",
+    "Drift",
+    "Entry",
+    "Gap",
+    "Grouping",
+    "KpiError",
+    "Mapping",
+    "Metric",
+    "Preview",
+    "Profile",
+    "Receipt",
+    "Register",
+    "Resolved",
+    "Scorecard",
+    "Slice",
+    "Source",
+    "SqlSource",
+    "Trace",
+    "VersionInfo",
+    "Window",
+    "compare_windows",
+    "datasets",
+    "difference",
+    "drift",
+    "drift_columns",
+    "errors",
+    "events",
+    "find_traces",
+    "from_frame",
+    "gap",
+    "hide_small",
+    "judge_frame",
+    "load",
+    "load_register",
+    "metric",
+    "open",
+    "open_dataset",
+    "preview",
+    "profile",
+    "resolve",
+    "restore",
+    "rolling",
+    "scorecard",
+    "slo_attainment",
+    "summarise",
+    "tally",
+    "trace",
+    "versions",
+    "warm",
+    "wording",
+]

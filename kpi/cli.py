@@ -1,7 +1,7 @@
 """The command line: `kpi load | datasets | metrics | scorecard | summarise | traces | trace`.
 
-Every command prints a table a person likes to read, or with --json stable keys for scripts. Exit codes: 0 fine, 1 a limit is
-breached, 2 cannot tell, 3 bad usage or bad data.
+Every command prints a table a person likes to read, or with --json stable keys for scripts. Exit codes: 0 fine, 1 a
+limit is breached, 2 cannot tell, 3 bad usage or bad data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except kpi.errors.KpiError as error:
         if getattr(options, "json", False):
             _print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint, "row": error.row}})
-        print(f"kpi: {error}", file=sys.stderr)
+        print(f"kpi: {_printable(str(error), longest=2000)}", file=sys.stderr)
         return BAD
     except BrokenPipeError:
         return FINE
@@ -129,23 +129,36 @@ def _load(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(
             {
-                "dataset": receipt.dataset, "version": receipt.version, "format": receipt.format, "files": receipt.files,
-                "requests": receipt.requests, "spans": receipt.spans, "loaded": receipt.loaded, "repeated": receipt.repeated,
-                "dropped": receipt.dropped, "unmapped": receipt.unmapped, "unpriced": receipt.unpriced,
-                "from": _moment(receipt.first), "to": _moment(receipt.last), "notes": receipt.notes,
-                "columns": [{"source": c.source, "field": c.field, "how": c.how, "unit": c.unit} for c in receipt.columns],
+                "dataset": receipt.dataset,
+                "version": receipt.version,
+                "format": receipt.format,
+                "files": receipt.files,
+                "requests": receipt.requests,
+                "spans": receipt.spans,
+                "loaded": receipt.loaded,
+                "repeated": receipt.repeated,
+                "dropped": receipt.dropped,
+                "unmapped": receipt.unmapped,
+                "unpriced": receipt.unpriced,
+                "from": _moment(receipt.first),
+                "to": _moment(receipt.last),
+                "notes": receipt.notes,
+                "columns": [
+                    {"source": c.source, "field": c.field, "how": c.how, "unit": c.unit} for c in receipt.columns
+                ],
                 "drops": [{"row": d.row, "reason": d.reason, "hint": d.hint, "file": d.file} for d in receipt.drops],
-                "kept_out": receipt.kept_out, "missing": receipt.missing,
+                "kept_out": receipt.kept_out,
+                "missing": receipt.missing,
             }
-        )  # fmt: skip
+        )
         return FINE
     for sentence in receipt_sentences(receipt):
-        print(f"  {sentence}")
+        print(f"  {_printable(sentence, longest=2000)}")
     if receipt.columns:
         rows = [(c.source, c.field or "–", c.how, c.unit, c.note) for c in receipt.columns]
         _print_table(("column", "read as", "how", "unit", "note"), rows)
     for drop in receipt.drops[:20]:
-        print(f"  row {drop.row}: {drop.reason}. {drop.hint}")
+        print(f"  row {drop.row}: {_printable(f'{drop.reason}. {drop.hint}', longest=400)}")
     return FINE
 
 
@@ -232,7 +245,7 @@ def _scorecard(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(card.to_json())
     else:
-        print(card.sentence)
+        print(_printable(card.sentence, longest=2000))
         index = card.index
         if math.isfinite(index.value):
             print(
@@ -248,7 +261,7 @@ def _scorecard(options: argparse.Namespace) -> int:
         )  # fmt: skip
         for c in card.cards:
             if c.state != "on_target":
-                print(f"  {c.label}: {c.reason} Next: {c.action}")
+                print(f"  {_printable(f'{c.label}: {c.reason} Next: {c.action}', longest=2000)}")
     if card.state == "off_target":
         return BREACHED
     return CANNOT_TELL if any(c.state == "no_data" for c in card.cards) else FINE
@@ -260,20 +273,38 @@ def _summarise(options: argparse.Namespace) -> int:
     found = kpi.summarise(source, options.metrics, _slice(options), by=by, every=options.every)
     rows = found.to_dict("records")
     if options.json:
-        _print_json({"rows": [
-            {"metric": r["metric"], "by": {d: r[d] for d in by}, "bucket": None if pd.isna(r["bucket"]) else r["bucket"].isoformat(),
-             "value": r["value"], "low": r["low"], "high": r["high"], "n": r["n"], "unit": r["unit"]}
-            for r in rows
-        ]})  # fmt: skip
+        _print_json(
+            {
+                "rows": [
+                    {
+                        "metric": r["metric"],
+                        "by": {d: r[d] for d in by},
+                        "bucket": None if pd.isna(r["bucket"]) else r["bucket"].isoformat(),
+                        "value": r["value"],
+                        "low": r["low"],
+                        "high": r["high"],
+                        "n": r["n"],
+                        "unit": r["unit"],
+                    }
+                    for r in rows
+                ]
+            }
+        )
     else:
         _print_table(
             ("metric", *by, *(("from",) if options.every else ()), "value", "95 % interval", "n"),
             [
-                (r["metric"], *(r[d] if r[d] is not None else "(none)" for d in by), *((f"{r['bucket']:%Y-%m-%d %H:%M}",) if options.every else ()),
-                 format_value(r["value"], r["unit"]), format_interval(r["low"], r["high"], r["unit"]), format_count(r["n"]))
+                (
+                    r["metric"],
+                    *(r[d] if r[d] is not None else "(none)" for d in by),
+                    *((f"{r['bucket']:%Y-%m-%d %H:%M}",) if options.every else ()),
+                    format_value(r["value"], r["unit"]),
+                    format_interval(r["low"], r["high"], r["unit"]),
+                    format_count(r["n"]),
+                )
                 for r in rows
             ],
-        )  # fmt: skip
+        )
     return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
 
 
@@ -284,10 +315,17 @@ def _traces(options: argparse.Namespace) -> int:
         _print_json({"traces": _records(found)})
         return FINE
     rows = [
-        (r.trace_id, f"{r.started_at:%Y-%m-%d %H:%M}" if not pd.isna(r.started_at) else "–", r.intent or "–", _outcome(r),
-         format_value(r.cost_usd, "usd"), format_value(r.latency_ms, "ms"), r.model or "–")
+        (
+            r.trace_id,
+            f"{r.started_at:%Y-%m-%d %H:%M}" if not pd.isna(r.started_at) else "–",
+            r.intent or "–",
+            _outcome(r),
+            format_value(r.cost_usd, "usd"),
+            format_value(r.latency_ms, "ms"),
+            r.model or "–",
+        )
         for r in found.itertuples()
-    ]  # fmt: skip
+    ]
     _print_table(("trace", "started", "intent", "outcome", "cost", "latency", "model"), rows)
     return FINE
 
@@ -306,17 +344,23 @@ def _trace(options: argparse.Namespace) -> int:
         _print_json({"request": request, "why": found.why, **parts})
         return FINE
     r = found.request
-    print(f"{r['trace_id']}  {r.get('started_at') or ''}\n{found.why}")
+    print(_printable(f"{r['trace_id']}  {r.get('started_at') or ''}"))
+    print(_printable(found.why, longest=400))
     spent = {k: format_value(v * s if v is not None else None, u) for k, v, s, u in (
         ("cost", r.get("total_nusd"), 1e-9, "usd"), ("latency", r.get("total_us"), 1e-3, "ms"))}  # fmt: skip
-    print(
-        f"cost {spent['cost']}, latency {spent['latency']}, model {r.get('model') or '–'}, prompt {r.get('prompt_version') or '–'}\n"
-    )
+    versions = f"model {r.get('model') or '–'}, prompt {r.get('prompt_version') or '–'}"
+    print(_printable(f"cost {spent['cost']}, latency {spent['latency']}, {versions}", longest=400) + "\n")
     rows = [
-        ("  " * s.depth + (s.name or s.kind), s.kind, format_value(s.offset_ms, "ms"), format_value(s.duration_ms, "ms"),
-         s.status if s.status != "ok" else "", "*" if s.critical else "")
+        (
+            "  " * s.depth + (s.name or s.kind),
+            s.kind,
+            format_value(s.offset_ms, "ms"),
+            format_value(s.duration_ms, "ms"),
+            s.status if s.status != "ok" else "",
+            "*" if s.critical else "",
+        )
         for s in found.spans.itertuples()
-    ]  # fmt: skip
+    ]
     _print_table(("span", "kind", "starts", "takes", "status", "critical"), rows)
     for name in ("tool_calls", "scores", "incidents"):
         frame = getattr(found, name)
@@ -365,8 +409,9 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         )
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:120])
+def _printable(text: str, *, longest: int = 120) -> str:
+    """Text of an export as a terminal may get it: control and direction characters as escapes, cut."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:longest])
 
 
 def _moment(microseconds: int | None) -> str | None:

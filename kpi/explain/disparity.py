@@ -1,7 +1,8 @@
 """Gaps between groups, beyond what groups without any difference would show; and which groups are too small to show.
 
-The largest minus the smallest of several rates is never zero, even when nothing differs. So the gap is compared with the range
-that equal groups of these sizes would show (normal rates with the groups' own standard errors, users as clusters).
+The largest minus the smallest of several rates is never zero, even when nothing differs. So the gap is compared with
+the range that equal groups of these sizes would show (normal rates with the groups' own standard errors, users as
+clusters).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _DRAWS, _SEED, _Z = 4000, 20261122, 1.959964
 class Gap:
     """Gap of a rate over the groups of one dimension.
 
-    observed: best minus worst. value: with the part taken off that equal groups would show, sqrt(gap^2 - E0 gap^2). low: 0 unless the
-    gap exceeds the 95 % noise level. p: chance of such a gap when no group differs. worst, best: groups; n: rows.
+    observed: best minus worst. value: with the part taken off that equal groups would show, sqrt(gap^2 - E0
+    gap^2). low: 0 unless the gap exceeds the 95 % noise level. p: chance of such a gap when no group differs.
+    worst, best: groups; n: rows.
     """
 
     dimension: str
@@ -71,8 +73,9 @@ def gap(frame: pd.DataFrame, *, dimension: str, tests: int = 1) -> Gap | None:
 def hide_small(frame: pd.DataFrame, *, by: Sequence[str], floor: int = FLOOR) -> tuple[pd.DataFrame, list[str]]:
     """The frame without groups that are too small to show, and a reason for each hidden group.
 
-    A group is hidden with fewer than `floor` users. When exactly one group of a metric would be hidden, the next smallest goes too, or it could be worked
-    out from the total (complementary hiding). Groups without users count requests, 30 at least.
+    A group is hidden with fewer than `floor` users. When exactly one group of a metric would be hidden, the next
+    smallest goes too, or it could be worked out from the total (complementary hiding). Groups without users count
+    requests, 30 at least.
     """
     if frame.empty or not by:
         return frame, []

@@ -1,9 +1,9 @@
 """Drift of one column: how far its distribution now is from the baseline, beyond what no change would show.
 
-The distance is Jensen-Shannon (base 2, 0 = same, 1 = disjoint). Under no change, 8 ln 2 * divergence / (1/n + 1/m) follows a
-chi-square law with k - 1 degrees of freedom for k values (second-order expansion; the same law as Yurdakul and Naranjo 2020
-give for PSI), n and m divided by the design effect because users repeat (Rao and Scott 1981). From it follow the noise level,
-the value with the bias taken off, and its interval.
+The distance is Jensen-Shannon (base 2, 0 = same, 1 = disjoint). Under no change, 8 ln 2 * divergence / (1/n + 1/m)
+follows a chi-square law with k - 1 degrees of freedom for k values (second-order expansion; the same law as Yurdakul
+and Naranjo 2020 give for PSI), n and m divided by the design effect because users repeat (Rao and Scott 1981). From
+it follow the noise level, the value with the bias taken off, and its interval.
 """
 
 from __future__ import annotations
@@ -28,9 +28,15 @@ from kpi.schema import COHORTS, OUTCOMES, REQUESTS, dimension_name
 from kpi.store.engines import Source
 
 NUMERIC = {
-    "input_tokens": "tokens", "output_tokens": "tokens", "total_us": "ms", "total_nusd": "usd", "retrieved_docs": "count",
-    "tool_calls": "count", "llm_calls": "count", "ttft_us": "ms",
-}  # fmt: skip
+    "input_tokens": "tokens",
+    "output_tokens": "tokens",
+    "total_us": "ms",
+    "total_nusd": "usd",
+    "retrieved_docs": "count",
+    "tool_calls": "count",
+    "llm_calls": "count",
+    "ttft_us": "ms",
+}
 INPUTS = ("intent", "language", "use_case", "region", "channel")
 MAX_VALUES, NUMERIC_BINS = 12, 12
 OTHER = "(other)"
@@ -57,7 +63,10 @@ class Shares:
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """Jensen-Shannon distance with its bias taken off, 95 % limits, and the noise level: what 95 % of unchanged data stay under."""
+    """Jensen-Shannon distance with its bias taken off, 95 % limits, and the noise level.
+
+    What 95 % of unchanged data stay under.
+    """
 
     value: float
     low: float
@@ -72,7 +81,11 @@ class Distance:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """Drift of a column. distribution: value, now, baseline (shares). series: bucket, distance, noise, n. change: value that moved most."""
+    """Drift of a column.
+
+    distribution: value, now, baseline (shares). series: bucket, distance, noise, n. change: value that moved
+    most.
+    """
 
     column: str
     distribution: pd.DataFrame
@@ -97,10 +110,18 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
     """
     column = dimension_name(column)
     if column not in drift_columns(source):
-        raise MetricError("drift.column", f"Drift of {column[:60]!r} cannot be shown", hint=f"Choose one of {', '.join(drift_columns(source)[:20])}.")  # fmt: skip
+        raise MetricError(
+            "drift.column",
+            f"Drift of {column[:60]!r} cannot be shown",
+            hint=f"Choose one of {', '.join(drift_columns(source)[:20])}.",
+        )
     resolved = resolve(source, slice)
     if resolved.baseline is None or resolved.baseline_filters is None:
-        raise MetricError("drift.no_baseline", "Drift needs a baseline and times", hint="Choose what to compare with in the slice bar.")  # fmt: skip
+        raise MetricError(
+            "drift.no_baseline",
+            "Drift needs a baseline and times",
+            hint="Choose what to compare with in the slice bar.",
+        )
     tz, grain = resolved.slice.tz, resolved.slice.grain
     ask = _question(column)
     whole = Grouping(by=() if column in NUMERIC else (column,))
@@ -157,9 +178,22 @@ def _question(column: str) -> list[Metric]:
     if column not in NUMERIC:
         return [EVERY_REQUEST]
     return [
-        Metric(name=column, label=column, kind="quantile", unit=NUMERIC[column], direction="none", definition=column,
-               formula=column, null_rule="unknown left out", interval="none", needs=(column,), group="drift", column=column, q=0.5)
-    ]  # fmt: skip
+        Metric(
+            name=column,
+            label=column,
+            kind="quantile",
+            unit=NUMERIC[column],
+            direction="none",
+            definition=column,
+            formula=column,
+            null_rule="unknown left out",
+            interval="none",
+            needs=(column,),
+            group="drift",
+            column=column,
+            q=0.5,
+        )
+    ]
 
 
 def _effect(n: np.ndarray, squares: np.ndarray) -> float:
@@ -271,7 +305,13 @@ def _result(column: str, now: Shares, before: Shares, names: list[str], buckets:
             "noise": [d.noise for _, d in steps], "n": [int(d.n) for _, d in steps],
         }
     )  # fmt: skip
-    return Drift(column=column, distribution=distribution, distance=found, series=series, sentence=_sentence(column, found, distribution, now, before))  # fmt: skip
+    return Drift(
+        column=column,
+        distribution=distribution,
+        distance=found,
+        series=series,
+        sentence=_sentence(column, found, distribution, now, before),
+    )
 
 
 def _sentence(column: str, found: Distance, shown: pd.DataFrame, now: Shares, before: Shares) -> str:
@@ -283,6 +323,6 @@ def _sentence(column: str, found: Distance, shown: pd.DataFrame, now: Shares, be
         return f"{subject}: no clear change ({size}; distance {found.value:.3f}, noise reaches {found.noise:.3f})."
     most = shown.loc[(shown["now"] - shown["baseline"]).abs().idxmax()]
     return (
-        f"{subject} has changed: distance {found.value:.3f} ({found.low:.3f} to {found.high:.3f}); most in {most['value']}, "
-        f"from {format_value(most['baseline'], 'share')} to {format_value(most['now'], 'share')} of requests ({size})."
+        f"{subject} has changed: distance {found.value:.3f} ({found.low:.3f} to {found.high:.3f}); "
+        f"most in {most['value']}, from {format_value(most['baseline'], 'share')} to {format_value(most['now'], 'share')} of requests ({size})."
     )

@@ -1,4 +1,7 @@
-"""The register: which KPIs are governed, their limits, owner and next step per state. Data in TOML, checked on reading."""
+"""The register.
+
+Which KPIs are governed, their limits, owner and next step per state. Data in TOML, checked on reading.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,24 @@ from kpi.errors import RegisterError
 from kpi.measure.metrics import METRICS, Direction
 
 COMPUTED = {
-    "drift_score": ("Drift score", "distance", "Largest Jensen-Shannon distance of an input column from the baseline, noise taken off"),
-    "fairness_gap": ("Fairness gap", "share", "Largest gap of task success between groups of a cohort, chance gap taken off"),
-}  # fmt: skip
+    "drift_score": (
+        "Drift score",
+        "distance",
+        "Largest Jensen-Shannon distance of an input column from the baseline, noise taken off",
+    ),
+    "fairness_gap": (
+        "Fairness gap",
+        "share",
+        "Largest gap of task success between groups of a cohort, chance gap taken off",
+    ),
+}
 ACTIONS = ("on_target", "watch", "off_target", "no_data")
-_DEFAULT_ACTIONS = {"on_target": "Monitor.", "watch": "Investigate.", "off_target": "Freeze and roll back.", "no_data": "Supply the data."}  # fmt: skip
+_DEFAULT_ACTIONS = {
+    "on_target": "Monitor.",
+    "watch": "Investigate.",
+    "off_target": "Freeze and roll back.",
+    "no_data": "Supply the data.",
+}
 _REQUIRED = ("metric", "target", "watch", "off", "owner")
 
 
@@ -64,7 +80,9 @@ def load_register(path: Path | None = None) -> Register:
             text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RegisterError("register.unreadable", f"The register cannot be read: {str(error)[:200]}", hint="Fix the TOML file.") from error  # fmt: skip
+        raise RegisterError(
+            "register.unreadable", f"The register cannot be read: {str(error)[:200]}", hint="Fix the TOML file."
+        ) from error
     entries = data.get("kpi", [])
     if not isinstance(entries, list) or not entries:
         raise RegisterError("register.empty", "The register names no KPI", hint="Add at least one [[kpi]] table.")
@@ -80,7 +98,12 @@ def load_register(path: Path | None = None) -> Register:
 def _entry(data: dict[str, Any], number: int, weights: dict[str, float]) -> Entry:
     for name in _REQUIRED:
         if name not in data:
-            raise RegisterError("register.field", f"KPI {number} of the register lacks {name!r}", hint="Every KPI needs metric, target, watch, off and owner.", row=number)  # fmt: skip
+            raise RegisterError(
+                "register.field",
+                f"KPI {number} of the register lacks {name!r}",
+                hint="Every KPI needs metric, target, watch, off and owner.",
+                row=number,
+            )
     name = str(data["metric"])
     if name in COMPUTED:
         label, unit, definition = COMPUTED[name]
@@ -89,13 +112,28 @@ def _entry(data: dict[str, Any], number: int, weights: dict[str, float]) -> Entr
         m = METRICS[name]
         label, unit, definition, direction = m.label, m.unit, m.definition, m.direction
     else:
-        raise RegisterError("register.metric", f"KPI {number} of the register names the unknown metric {name[:60]!r}", hint="`kpi metrics` lists them all.", row=number)  # fmt: skip
+        raise RegisterError(
+            "register.metric",
+            f"KPI {number} of the register names the unknown metric {name[:60]!r}",
+            hint="`kpi metrics` lists them all.",
+            row=number,
+        )
     if direction == "none":
-        raise RegisterError("register.direction", f"{name!r} has no better direction, so it cannot have limits", hint="Choose another metric.", row=number)  # fmt: skip
+        raise RegisterError(
+            "register.direction",
+            f"{name!r} has no better direction, so it cannot have limits",
+            hint="Choose another metric.",
+            row=number,
+        )
     limits = [float(data[k]) for k in ("target", "watch", "off")]
     ordered = limits == sorted(limits, reverse=direction == "up")
     if not ordered:
-        raise RegisterError("register.limits", f"The limits of {name!r} are out of order", hint="From good to bad: target, watch, off.", row=number)  # fmt: skip
+        raise RegisterError(
+            "register.limits",
+            f"The limits of {name!r} are out of order",
+            hint="From good to bad: target, watch, off.",
+            row=number,
+        )
     known = {k: data[k] for k in ("min_n", "max_age_days", "window", "cadence") if k in data}
     return Entry(
         metric=name, label=label, unit=unit, direction=direction, definition=definition, target=limits[0],

@@ -105,7 +105,10 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True)
 class Scorecard:
-    """All cards of a slice. breakdown: a `summarise` frame by the dimension asked for, with states; empty without `by`."""
+    """All cards of a slice.
+
+    breakdown: a `summarise` frame by the dimension asked for, with states; empty without `by`.
+    """
 
     cards: tuple[Card, ...]
     index: Index
@@ -123,15 +126,27 @@ class Scorecard:
         return {
             "kpis": [
                 {
-                    "metric": c.metric, "value": _plain(c.value), "low": _plain(c.low), "high": _plain(c.high), "n": c.n,
-                    "unit": c.unit, "state": c.state, "target": c.target, "change": _plain(c.change.difference) if c.change else None,
-                    "change_low": _plain(c.change.low) if c.change else None, "change_high": _plain(c.change.high) if c.change else None,
-                    "reason": c.reason, "owner": c.owner, "action": c.action,
+                    "metric": c.metric,
+                    "value": _plain(c.value),
+                    "low": _plain(c.low),
+                    "high": _plain(c.high),
+                    "n": c.n,
+                    "unit": c.unit,
+                    "state": c.state,
+                    "target": c.target,
+                    "change": _plain(c.change.difference) if c.change else None,
+                    "change_low": _plain(c.change.low) if c.change else None,
+                    "change_high": _plain(c.change.high) if c.change else None,
+                    "reason": c.reason,
+                    "owner": c.owner,
+                    "action": c.action,
                 }
                 for c in self.cards
             ],
-            "index": _plain(self.index.value), "sentence": self.sentence, "requests": self.requests,
-        }  # fmt: skip
+            "index": _plain(self.index.value),
+            "sentence": self.sentence,
+            "requests": self.requests,
+        }
 
     @property
     def state(self) -> str:
@@ -172,7 +187,9 @@ class _Window:
     groups: dict[str, pd.DataFrame]
 
 
-def _window(source: Source, resolved: Resolved, known: Profile, metrics: list[Metric], *, by: str | None, current: bool) -> _Window:  # fmt: skip
+def _window(
+    source: Source, resolved: Resolved, known: Profile, metrics: list[Metric], *, by: str | None, current: bool
+) -> _Window:
     names = tuple(m.name for m in metrics)
     inputs = [d for d in INPUTS if d in known.dimensions]
     cohorts = [d for d in FAIRNESS_DIMENSIONS if d in known.dimensions] if current else []
@@ -293,7 +310,11 @@ def _drift_card(entry: Entry, now: _Window, before: _Window | None) -> Card:
             if math.isfinite(measured.value):
                 found[d] = measured
     if not found:
-        why = "No baseline to compare with." if before is None else "The data has no intent, language, region or channel in both windows."  # fmt: skip
+        why = (
+            "No baseline to compare with."
+            if before is None
+            else "The data has no intent, language, region or channel in both windows."
+        )
         return _no_card(entry, why)
     worst = max(found, key=lambda d: (found[d].low, found[d].value))
     m = found[worst]
@@ -350,9 +371,13 @@ def _index(cards: Sequence[Card]) -> Index:
         up += (share * max(0.0, better - kept)) ** 2
     state = min((c.state for c in told), key=_RANK.__getitem__)
     return Index(
-        value=100 * value, low=max(0.0, 100 * (value - math.sqrt(down))), high=min(100.0, 100 * (value + math.sqrt(up))),
-        state=state, n=len(told), total=len(cards),
-    )  # fmt: skip
+        value=100 * value,
+        low=max(0.0, 100 * (value - math.sqrt(down))),
+        high=min(100.0, 100 * (value + math.sqrt(up))),
+        state=state,
+        n=len(told),
+        total=len(cards),
+    )
 
 
 def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:

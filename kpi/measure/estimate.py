@@ -1,8 +1,9 @@
 """Mergeable statistics -> value and 95 % interval. Pure numpy, vectorised over groups; knows no engine.
 
 Users repeat, so requests are not independent: the sums of squares and products of user sums give the variance that
-textbook formulas miss. With N users the t distribution has G* - 1 degrees of freedom, G* = (sum of user sizes)^2 / sum of
-squared user sizes (Kish 1965; Carter, Schnepel and Steigerwald 2017). Where a limit cannot be known, it is NaN.
+textbook formulas miss. With N users the t distribution has G* - 1 degrees of freedom, G* = (sum of user sizes)^2 /
+sum of squared user sizes (Kish 1965; Carter, Schnepel and Steigerwald 2017). Where a limit cannot be known, it is
+NaN.
 """
 
 from __future__ import annotations
@@ -58,9 +59,10 @@ class Estimates:
 class Histogram:
     """Log-binned counts of one column in one group, bins ascending.
 
-    count: rows per bin. square: increments of the sum over users of (rows of the user up to this bin)^2. cross: sum over rows
-    of the size of their user. first: users whose smallest value lies in this bin. The running sums of these give the
-    cluster variance of the indicator x <= q at every q at once, so one pass serves p50, p95 and p99.
+    count: rows per bin. square: increments of the sum over users of (rows of the user up to this bin)^2. cross:
+    sum over rows of the size of their user. first: users whose smallest value lies in this bin. The running sums
+    of these give the cluster variance of the indicator x <= q at every q at once, so one pass serves p50, p95 and
+    p99.
     """
 
     bins: Array
@@ -71,7 +73,10 @@ class Histogram:
 
 
 def wilson(successes: ArrayLike, n: ArrayLike, z: ArrayLike = _Z) -> tuple[Array, Array]:
-    """Wilson score interval of a proportion (Wilson 1927; Newcombe 1998, Stat Med 17:857). n may be an effective size."""
+    """Wilson score interval of a proportion (Wilson 1927.
+
+    Newcombe 1998, Stat Med 17:857). n may be an effective size.
+    """
     k, size, z = (np.asarray(v, dtype=float) for v in (successes, n, z))
     with np.errstate(divide="ignore", invalid="ignore"):
         p = k / size
@@ -118,8 +123,8 @@ def ratio(s: Sums) -> Estimates:
     """Ratio of two sums, users as clusters.
 
     The delta method (Deng, Knoblich and Lu 2018, section 3) on the log scale and Hall's (1992) skewness-corrected
-    interval each miss on one side for heavy-tailed cost; their envelope covers (simulated in tests). Users with much weight
-    enter the variance with 1 + 2 leverage, the first-order jackknife (CR3).
+    interval each miss on one side for heavy-tailed cost; their envelope covers (simulated in tests). Users with
+    much weight enter the variance with 1 + 2 leverage, the first-order jackknife (CR3).
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         r = s.y / s.x
@@ -161,8 +166,9 @@ def bin_value(bins: ArrayLike) -> Array:
 def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]:
     """(value, low, high, n, users) of the q-quantile of one histogram; NaN where unknown.
 
-    The value follows numpy's linear rule. Limits are order statistics of a binomial on n / design effect of the indicator
-    (Woodruff 1952; Deng, Knoblich and Lu 2018, section 4). No upper limit below 72 effective requests at q = 0.95.
+    The value follows numpy's linear rule. Limits are order statistics of a binomial on n / design effect of the
+    indicator (Woodruff 1952; Deng, Knoblich and Lu 2018, section 4). No upper limit below 72 effective requests
+    at q = 0.95.
     """
     n = float(h.count.sum())
     users = float(h.first.sum()) if np.isfinite(h.first).all() else np.nan

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import sqlalchemy as sa
 
@@ -209,7 +209,13 @@ _PARTS = {"inference": "Inference", "retrieval": "Retrieval", "orchestration": "
 
 
 def _volume() -> list[Metric]:
-    count = {"direction": "none", "interval": "none: it is a count", "group": "volume", "unit": "count", "min_n": 0}
+    count: dict[str, Any] = {
+        "direction": "none",
+        "interval": "none: it is a count",
+        "group": "volume",
+        "unit": "count",
+        "min_n": 0,
+    }
     return [
         Metric(name="requests", label="Requests", kind="count", definition="Requests in the slice", formula="count of requests",
                null_rule="every request counts", needs=("trace_id",), **count),

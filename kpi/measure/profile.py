@@ -78,10 +78,15 @@ def _values(source: Source, table: sa.TableClause, columns: list[str]) -> dict[s
         return {}
     number = sa.Integer()
     parts = [
-        sa.select(sa.literal_column(str(i), number).label("d"), sa.cast(table.c[c], sa.Text()).label("v"), sa.func.count().label("n"))
-        .where(table.c[c].is_not(None)).group_by(table.c[c])
+        sa.select(
+            sa.literal_column(str(i), number).label("d"),
+            sa.cast(table.c[c], sa.Text()).label("v"),
+            sa.func.count().label("n"),
+        )
+        .where(table.c[c].is_not(None))
+        .group_by(table.c[c])
         for i, c in enumerate(columns)
-    ]  # fmt: skip
+    ]
     rows = source.run(sa.union_all(*parts) if len(parts) > 1 else parts[0]).to_pylist()
     found: dict[str, list[tuple[str, int]]] = {dimension_name(c): [] for c in columns}
     for r in rows:

@@ -63,7 +63,7 @@ def _merged_quantile(parts: list[estimate.Histogram], q: float) -> tuple[float, 
     if not len(bins):
         return np.nan, 0.0
     values, owner = np.unique(bins, return_inverse=True)
-    count = np.bincount(owner, np.concatenate([h.count for h in parts]))
+    count = np.bincount(owner, np.concatenate([h.count for h in parts])).astype(float)
     unknown = np.full(len(values), np.nan)
     merged = estimate.Histogram(bins=values, count=count, square=unknown, cross=unknown, first=unknown)
     value, _, _, n, _ = estimate.quantile(merged, q)

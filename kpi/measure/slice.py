@@ -76,7 +76,9 @@ class Slice:
         if self.start and self.end and self.start >= self.end:
             raise SliceError("slice.empty_window", "The window ends before it starts", hint="Swap from and to.")
         if self.last not in (None, "all") and not _LAST.fullmatch(self.last or ""):
-            raise SliceError("slice.last", f"Cannot read the window {str(self.last)[:20]!r}", hint="Write 28d, 24h, 2w or all.")  # fmt: skip
+            raise SliceError(
+                "slice.last", f"Cannot read the window {str(self.last)[:20]!r}", hint="Write 28d, 24h, 2w or all."
+            )
         if self.grain not in GRAINS:
             raise SliceError(
                 "slice.grain", f"Unknown grain {self.grain[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}."
@@ -158,7 +160,10 @@ class Slice:
         return Window(start=start, end=end)
 
     def to_query(self, *, full: bool = False) -> dict[str, list[str]]:
-        """Query parameters of this slice: every field when `full` (a link to send), else what differs from the default."""
+        """Query parameters of this slice.
+
+        Every field when `full` (a link to send), else what differs from the default.
+        """
         pairs: dict[str, list[str]] = {"v": [LINK_VERSION], "data": [self.dataset]}
         if self.version is not None:
             pairs["at"] = [str(self.version)]
@@ -187,12 +192,20 @@ class Slice:
         """
         one = {k: v[-1] for k, v in query.items() if v}
         if one.get("v", LINK_VERSION) != LINK_VERSION:
-            raise SliceError("slice.link_version", "The link was made by another version of the index", hint="Ask for a new one.")  # fmt: skip
+            raise SliceError(
+                "slice.link_version", "The link was made by another version of the index", hint="Ask for a new one."
+            )
         values: dict[str, Any] = {
             field_: one[key]
-            for key, field_ in (("data", "dataset"), ("fp", "fingerprint"), ("vs", "baseline"), ("tz", "tz"), ("grain", "grain"))
+            for key, field_ in (
+                ("data", "dataset"),
+                ("fp", "fingerprint"),
+                ("vs", "baseline"),
+                ("tz", "tz"),
+                ("grain", "grain"),
+            )
             if key in one
-        }  # fmt: skip
+        }
         if "at" in one:
             values["version"] = _number(one["at"])
         if "from" in one or "to" in one:
@@ -240,7 +253,9 @@ def read_time(text: str, tz: str = "UTC") -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise SliceError("slice.time", f"Cannot read the time {text[:40]!r}", hint="Write 2026-11-01 or 2026-11-01T12:00Z.") from None  # fmt: skip
+        raise SliceError(
+            "slice.time", f"Cannot read the time {text[:40]!r}", hint="Write 2026-11-01 or 2026-11-01T12:00Z."
+        ) from None
     if moment.year not in _YEARS:
         raise SliceError(
             "slice.time", f"No data can be of the year {moment.year}", hint="Check the dates of the window."
@@ -262,7 +277,9 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SliceError("slice.zone", f"Unknown time zone {name[:40]!r}", hint="Write an IANA name such as Europe/Berlin.") from None  # fmt: skip
+        raise SliceError(
+            "slice.zone", f"Unknown time zone {name[:40]!r}", hint="Write an IANA name such as Europe/Berlin."
+        ) from None
 
 
 def _normal(filters: Filters) -> Filters:

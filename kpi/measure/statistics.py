@@ -20,10 +20,12 @@ from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Histogram, Sums
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.schema import REQUESTS, dimension_column, dimension_name
+from kpi.store.cache import CLUSTER, STARTED
 from kpi.store.engines import SQL_TYPES, Source, Statement
 
 RATIO_KINDS = ("rate", "ratio", "incidence", "total")
-_DOUBLE, _INT, _TEXT = sa.Double(), sa.BigInteger(), sa.Text()
+_DOUBLE: sa.Double = sa.Double()
+_INT, _TEXT = sa.BigInteger(), sa.Text()
 _SUMS, _SKETCH, _DISTINCT = 0, 1, 2
 _FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xxx")
 
@@ -55,6 +57,9 @@ class Columns:
     def __init__(self, source: Source, table: sa.TableClause) -> None:
         self._source, self._table = source, table
 
+    def __contains__(self, column: str) -> bool:
+        return column in self._table.c
+
     def __getitem__(self, column: str) -> sa.ColumnElement:
         if column in self._table.c:
             return self._table.c[column]
@@ -78,11 +83,13 @@ def dimension(source: Source, name: str) -> sa.ColumnElement:
         return sa.case(
             (found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=sa.cast(sa.null(), _TEXT)
         )
-    return sa.cast(found, _TEXT)
+    return found if isinstance(found.type, sa.Text) else sa.cast(found, _TEXT)
 
 
 def _groupable(column: str, table: sa.TableClause) -> bool:
-    if column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time"):
+    if column in (CLUSTER, STARTED) or (
+        column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
+    ):
         return False
     return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
 
@@ -107,13 +114,17 @@ def conditions(source: Source, filters: Filters, window: Window | None) -> list[
 
 
 def cluster(row: Columns) -> sa.ColumnElement:
-    """Who repeats: the user, else the session, else the request itself."""
+    """Who repeats: the user, else the session, else the request itself; the cache has it as a number."""
+    if CLUSTER in row:
+        return row[CLUSTER]
     return sa.func.coalesce(row["user_key"], row["session_id"], row["trace_id"])
 
 
 def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement:
     """Local start of the hour, day, ISO week or month, as a timestamp without zone."""
-    local = sa.func.timezone(sa.literal(tz, _TEXT), row["started_at"])
+    local: sa.ColumnElement = sa.func.timezone(sa.literal(tz, _TEXT), row["started_at"])
+    if tz == "UTC" and STARTED in row:
+        local = row[STARTED]
     return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), local), sa.DateTime())
 
 
@@ -161,9 +172,11 @@ class Plan:
         for i, column in enumerate(self.sketches):
             for with_users in (True, False):
                 chosen = [
-                    g for g in self.groupings
-                    if g.intervals is with_users and any(m.kind == "quantile" and m.column == column for m in self.wanted(g))
-                ]  # fmt: skip
+                    g
+                    for g in self.groupings
+                    if g.intervals is with_users
+                    and any(m.kind == "quantile" and m.column == column for m in self.wanted(g))
+                ]
                 if chosen:
                     parts.append(self._sketch(base, chosen, i, with_users))
         if self.distinct:
@@ -190,7 +203,7 @@ class Plan:
 
     def _axis(self, row: Columns, axis: str, tz: str) -> sa.ColumnElement:
         if axis.startswith("every:"):
-            return sa.cast(bucket(row, axis.removeprefix("every:"), tz), _TEXT)
+            return bucket(row, axis.removeprefix("every:"), tz)
         return dimension(self.source, axis)
 
     def _group(self, base: sa.FromClause, groupings: Sequence[Grouping], *more: str) -> tuple[list, sa.ColumnElement]:
@@ -257,7 +270,14 @@ class Plan:
             if not with_users:
                 values += [nothing] * 8
                 continue
-            values.append(total(sa.case((n > sa.literal_column("0", _INT), sa.literal_column("1", _INT)), else_=sa.literal_column("0", _INT))))  # fmt: skip
+            values.append(
+                total(
+                    sa.case(
+                        (n > sa.literal_column("0", _INT), sa.literal_column("1", _INT)),
+                        else_=sa.literal_column("0", _INT),
+                    )
+                )
+            )
             fy, fx = sa.cast(y, _DOUBLE), sa.cast(x, _DOUBLE)
             values += [total(fy * fy), total(fy * fx), total(fx * fx)]
             cubes = [total(fy * fy * fy), total(fy * fy * fx), total(fy * fx * fx), total(fx * fx * fx)]
@@ -269,9 +289,17 @@ class Plan:
         group, number = self._group(base, groupings, *(("c",) if with_users else ()), name)
         user = [base.c.c] if with_users else []
         cells = (
-            sa.select(*self._axes_of(base, groupings), number.label("g"), *user, base.c[name].label("b"), sa.func.count().label("n"))
-            .where(base.c[name].is_not(None)).group_by(*group).cte(f"cells_{name}_{'user' if with_users else 'all'}")
-        )  # fmt: skip
+            sa.select(
+                *self._axes_of(base, groupings),
+                number.label("g"),
+                *user,
+                base.c[name].label("b"),
+                sa.func.count().label("n"),
+            )
+            .where(base.c[name].is_not(None))
+            .group_by(*group)
+            .cte(f"cells_{name}_{'user' if with_users else 'all'}")
+        )
         nothing = sa.cast(sa.null(), _DOUBLE)
         column = sa.literal_column(str(index), _DOUBLE)
         if not with_users:
@@ -285,7 +313,14 @@ class Plan:
         two = sa.literal_column("2", _INT)
         first = sa.case((steps.c.u == steps.c.n, sa.literal_column("1", _INT)), else_=sa.literal_column("0", _INT))
         n = steps.c.n
-        values = [column, steps.c.b, sa.func.sum(n), sa.func.sum(n * (two * steps.c.u - n)), sa.func.sum(n * steps.c.s), sa.func.sum(first)]  # fmt: skip
+        values = [
+            column,
+            steps.c.b,
+            sa.func.sum(n),
+            sa.func.sum(n * (two * steps.c.u - n)),
+            sa.func.sum(n * steps.c.s),
+            sa.func.sum(first),
+        ]
         return self._select(steps, _SKETCH, values, steps.c.b)
 
     def _distinct(self, base: sa.CTE) -> sa.Select:
@@ -298,12 +333,13 @@ class Plan:
         return self._select(chosen.subquery("seen"), _DISTINCT, None)
 
     def _select(self, rows: sa.FromClause, part: int, values: list | None, *group: sa.ColumnElement) -> sa.Select:
-        """One branch of the union: axes, set, part, and the values padded to the common width."""
+        """One branch of the union: axes as text, set, part, and the values padded to the common width."""
         axes = [rows.c[f"a{i}"] for i in range(len(self.axes))]
+        texts = [sa.cast(a, _TEXT).label(f"a{i}") for i, a in enumerate(axes)]
         aggregated = values is not None
         if values is None:
             values = [rows.c[f"v{i}"] for i in range(2 * len(self.distinct))]
-        padded = [v if isinstance(v, sa.Cast) else sa.cast(v, _DOUBLE) for v in values] + [
+        padded: list[sa.ColumnElement] = [v if isinstance(v, sa.Cast) else sa.cast(v, _DOUBLE) for v in values] + [
             sa.cast(sa.null(), _DOUBLE)
         ] * (self._width + 1 - len(values))
         if self._typed:  # the first branch gives the union its types, the others may then leave NULLs untyped
@@ -313,7 +349,7 @@ class Plan:
             ]
         self._typed = True
         named = [v.label(f"v{i}") for i, v in enumerate(padded)]
-        head = [*axes, rows.c.g.label("g"), sa.literal_column(str(part), sa.Integer()).label("part")]
+        head = [*texts, rows.c.g.label("g"), sa.literal_column(str(part), sa.Integer()).label("part")]
         chosen = sa.select(*head, *named).select_from(rows)
         return chosen.group_by(*axes, rows.c.g, *group) if aggregated else chosen
 

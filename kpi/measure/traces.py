@@ -20,17 +20,38 @@ from kpi.store.engines import SQL_TYPES, Source
 Sort = Literal["recent", "cost", "latency", "failed"]
 SORTS: tuple[Sort, ...] = ("recent", "cost", "latency", "failed")
 _LISTED = (
-    "trace_id", "started_at", "intent", "language", "channel", "model", "prompt_version", "success", "resolved", "escalated",
-    "refused", "error", "error_type", "total_us", "total_nusd", "input_tokens", "output_tokens", "tool_calls", "incident_count",
-    "worst_severity", "user_key", "session_id", "input_text",
-)  # fmt: skip
+    "trace_id",
+    "started_at",
+    "intent",
+    "language",
+    "channel",
+    "model",
+    "prompt_version",
+    "success",
+    "resolved",
+    "escalated",
+    "refused",
+    "error",
+    "error_type",
+    "total_us",
+    "total_nusd",
+    "input_tokens",
+    "output_tokens",
+    "tool_calls",
+    "incident_count",
+    "worst_severity",
+    "user_key",
+    "session_id",
+    "input_text",
+)
 _MAX_ROWS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """One request. request: canonical columns plus cohorts. spans: depth first, with depth, offset_ms, duration_ms and critical
-    (on the path that decides when the trace ends). The other frames hold the trace's rows. why: why the outcome counts as it does.
+    """One request. request: canonical columns plus cohorts. spans: depth first, with depth, offset_ms,
+    duration_ms and critical (on the path that decides when the trace ends). The other frames hold the trace's
+    rows. why: why the outcome counts as it does.
     """
 
     request: dict[str, Any]
@@ -53,10 +74,13 @@ def find_traces(
 ) -> pd.DataFrame:
     """Requests of a slice, newest, dearest, slowest or failed first; at most 500.
 
-    text: part of an id or of the (redacted) input or output, in any case. Columns as canonical, with latency_ms and cost_usd.
+    text: part of an id or of the (redacted) input or output, in any case. Columns as canonical, with latency_ms and
+    cost_usd. Raises MetricError for an unknown order or a limit below one.
     """
     if sort not in SORTS:
         raise MetricError("traces.sort", f"Cannot sort by {sort[:20]!r}", hint=f"Use one of {', '.join(SORTS)}.")
+    if limit < 1 or offset < 0:
+        raise MetricError("traces.limit", f"Cannot list {limit} traces from {offset}", hint="Ask for at least one.")
     table = source.table("requests")
     row = Columns(source, table)
     resolved = resolve(source, slice)
@@ -95,16 +119,24 @@ def trace(source: Source, trace_id: str) -> Trace:
     """Everything stored of one request. Raises MetricError when there is no such trace."""
     rows = _rows(source, "requests", trace_id)
     if rows.empty:
-        raise MetricError("trace.unknown", f"There is no trace {trace_id[:64]!r} in {source.name!r}", hint="Check the id, or the version of the data set.")  # fmt: skip
+        raise MetricError(
+            "trace.unknown",
+            f"There is no trace {trace_id[:64]!r} in {source.name!r}",
+            hint="Check the id, or the version of the data set.",
+        )
     request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items()}
     parts = {
         name: _rows(source, name, trace_id) for name in ("spans", "documents", "tool_calls", "scores", "incidents")
     }
     return Trace(
-        request=request, spans=_tree(parts["spans"]), documents=parts["documents"].sort_values(["span_id", "rank"]),
-        tool_calls=parts["tool_calls"].sort_values("started_at"), scores=parts["scores"].sort_values(["name", "source"]),
-        incidents=parts["incidents"], why=_why(request),
-    )  # fmt: skip
+        request=request,
+        spans=_tree(parts["spans"]),
+        documents=parts["documents"].sort_values(["span_id", "rank"]),
+        tool_calls=parts["tool_calls"].sort_values("started_at"),
+        scores=parts["scores"].sort_values(["name", "source"]),
+        incidents=parts["incidents"],
+        why=_why(request),
+    )
 
 
 def _rows(source: Source, table: str, trace_id: str) -> pd.DataFrame:
@@ -186,13 +218,23 @@ def _why(request: Mapping[str, Any]) -> str:
 
 
 def events(source: Source, slice: Slice | None = None) -> pd.DataFrame:
-    """Releases, launches, corpus refreshes and policy changes in the slice's window: at, kind, name, version, description."""
+    """Releases, launches, corpus refreshes and policy changes in the slice's window.
+
+    At, kind, name, version, description.
+    """
     columns = ["at", "kind", "name", "version", "description"]
     if "at" not in source.columns("events"):
         return pd.DataFrame(columns=columns)
     table = source.table("events")
     window = resolve(source, slice).window
-    where = [] if window is None else [table.c.at >= sa.literal(window.start, SQL_TYPES["time"]), table.c.at < sa.literal(window.end, SQL_TYPES["time"])]  # fmt: skip
+    where = (
+        []
+        if window is None
+        else [
+            table.c.at >= sa.literal(window.start, SQL_TYPES["time"]),
+            table.c.at < sa.literal(window.end, SQL_TYPES["time"]),
+        ]
+    )
     return source.run(sa.select(*(table.c[c] for c in columns)).where(*where).order_by(table.c.at)).to_pandas()
 
 

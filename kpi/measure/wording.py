@@ -155,4 +155,5 @@ def _loaded(receipt: Receipt) -> str:
     spans = f" from {format_count(receipt.spans, 'spans')}" if receipt.spans else ""
     if not receipt.loaded:
         return f"Nothing new: {format_count(receipt.requests, 'requests')}{spans} in {files} were stored already."
-    return f"{format_count(receipt.requests, 'requests')}{spans} read from {files}; version {receipt.version} of {receipt.dataset!r}."
+    read = f"{format_count(receipt.requests, 'requests')}{spans} read from {files}"
+    return f"{read}; version {receipt.version} of {receipt.dataset!r}."

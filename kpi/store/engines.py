@@ -103,8 +103,10 @@ class DuckSource(Source):
         fingerprint: str,
         files: Mapping[str, Sequence[Path]] | None = None,
         tables: Mapping[str, pa.Table] | None = None,
+        cache: Path | None = None,
         threads: int | None = None,
     ) -> None:
+        """files: Parquet files by table. tables: rows in memory. cache: see `kpi.store.cache`, serves `requests`."""
         self.name, self.version, self.fingerprint, self._made = name, version, fingerprint, {}
         self._connection = duckdb.connect(":memory:")
         self._lock = threading.Lock()
@@ -115,8 +117,26 @@ class DuckSource(Source):
         for table, paths in (files or {}).items():
             if paths:
                 self._attach_files(table, paths)
+        if cache is not None:
+            self.adopt(cache)
         for table, rows in (tables or {}).items():
             self._attach_rows(table, rows)
+
+    def adopt(self, cache: Path) -> bool:
+        """Serve `requests` from a cache file from now on.
+
+        False when it cannot be read: the Parquet files then go on serving.
+        """
+        try:
+            with self._lock:
+                self._connection.execute("ATTACH '" + str(cache).replace("'", "''") + "' AS cached (READ_ONLY)")
+                self._connection.execute("CREATE OR REPLACE VIEW requests AS SELECT * FROM cached.requests")
+                self._describe("requests")
+                self._made.pop("requests", None)
+        except duckdb.Error:
+            cache.unlink(missing_ok=True)
+            return False
+        return True
 
     def _attach_files(self, table: str, paths: Sequence[Path]) -> None:
         listed = ", ".join("'" + str(p).replace("'", "''") + "'" for p in paths)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 from kpi.errors import StoreError
+from kpi.store.cache import build_cache, cache_path
 from kpi.store.engines import DuckSource
 from kpi.store.lake import read_version
-from kpi.store.manifest import names
+from kpi.store.manifest import folder, names
+
+WORTH_CACHING = 50_000  # requests below which reading Parquet is as fast
 
 
 def open_dataset(dataset: str = "default", version: int | None = None) -> DuckSource:
@@ -20,4 +25,29 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> DuckSo
             hint=f"Load one with `kpi load FILE --dataset NAME`; there are: {have}.",
         )  # fmt: skip
     found = read_version(dataset, version)
-    return DuckSource(name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files)
+    cache = cache_path(folder(dataset), found.fingerprint)
+    return DuckSource(
+        name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files,
+        cache=cache if cache.exists() else None,
+    )  # fmt: skip
+
+
+def warm(source: DuckSource) -> threading.Thread | None:
+    """Build the cache of a large data set in the background and let the source use it; None when there is nothing
+    to do.
+
+    For servers, which answer many questions on one version. Answers stay the same, before and after.
+    """
+    found = read_version(source.name, source.version)
+    path = cache_path(folder(source.name), found.fingerprint)
+    files = found.files.get("requests", [])
+    if path.exists() or not files or found.receipt.requests < WORTH_CACHING:
+        return None
+
+    def work() -> None:
+        if build_cache(path, files):
+            source.adopt(path)
+
+    thread = threading.Thread(target=work, name=f"cache of {source.name}", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,94 @@
+"""A native DuckDB file beside a data set: one version's requests, laid out for fast grouping. Thrown away freely.
+
+The lake stays the truth. The file holds every column of `requests`, texts of few values as ENUM, and two helpers that
+spare each query work per row: `cluster_id`, a 64-bit hash of who repeats (user, else session, else request), and
+`started_utc`. It is written under a draft name and renamed, so that readers in other processes see all of it or
+nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from kpi.schema import DIMENSIONS, EXTRA_PREFIX
+
+CLUSTER, STARTED = "cluster_id", "started_utc"
+KEPT = 2  # files per data set: the newest version and the one before, which an open page may still read
+_FEW = 5_000
+_MORE_DIMENSIONS = ("outcome_source", "worst_severity", "error_type")
+
+
+def cache_path(folder: Path, fingerprint: str) -> Path:
+    """Where the cache of one version of a data set lies, or would lie; a file never serves another engine version."""
+    return folder / "cache" / f"{fingerprint}-duckdb{duckdb.__version__}.duckdb"
+
+
+def build_cache(path: Path, files: Sequence[Path]) -> bool:
+    """Build the cache of the requests in these Parquet files.
+
+    False where it cannot be written; nothing is left then.
+    """
+    place = path.parent
+    draft = place / f".{path.name}.{secrets.token_hex(4)}"
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+        _build(draft, files)
+        os.replace(draft, path)
+    except (OSError, duckdb.Error):
+        return False
+    finally:
+        for rest in (draft, draft.with_name(draft.name + ".wal")):
+            rest.unlink(missing_ok=True)
+    _prune(place, path)
+    return True
+
+
+def _build(draft: Path, files: Sequence[Path]) -> None:
+    listed = ", ".join(_quoted(str(p)) for p in files)
+    rows = f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+    with contextlib.closing(duckdb.connect(str(draft))) as connection:
+        connection.execute("SET TimeZone='UTC'")
+        columns = [r[0] for r in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()]
+        dimensions = [c for c in columns if c in DIMENSIONS or c in _MORE_DIMENSIONS or c.startswith(EXTRA_PREFIX)]
+        kinds = _enums(connection, rows, dimensions)
+        chosen = [f"{_name(c)}::{kinds[c]} AS {_name(c)}" if c in kinds else _name(c) for c in columns]
+        who = [_name(c) for c in ("user_key", "session_id", "trace_id") if c in columns]
+        chosen.append(f"hash(coalesce({', '.join([*who, 'NULL'])})) AS {CLUSTER}")
+        if "started_at" in columns:
+            chosen.append(f"started_at::TIMESTAMP AS {STARTED}")
+        connection.execute(f"CREATE TABLE requests AS SELECT {', '.join(chosen)} FROM {rows}")
+        connection.execute("CHECKPOINT")
+
+
+def _enums(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]) -> dict[str, str]:
+    """An ENUM type for each column of few values: column -> type name."""
+    if not columns:
+        return {}
+    lists = ", ".join(f"list(DISTINCT {_name(c)}) FILTER ({_name(c)} IS NOT NULL)" for c in columns)
+    found = connection.execute(f"SELECT {lists} FROM {rows}").fetchone() or ()
+    kinds = {}
+    for i, (column, values) in enumerate(zip(columns, found, strict=True)):
+        if values and len(values) <= _FEW:
+            kinds[column] = f"values_{i}"
+            connection.execute(f"CREATE TYPE values_{i} AS ENUM ({', '.join(_quoted(v) for v in sorted(values))})")
+    return kinds
+
+
+def _prune(place: Path, newest: Path) -> None:
+    files = sorted(place.glob("*.duckdb"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in [p for p in files if p != newest][KEPT - 1 :]:
+        old.unlink(missing_ok=True)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'

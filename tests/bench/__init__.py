@@ -1,0 +1,1 @@
+"""Speed, measured beside plain pandas in the same run. `make bench`; nothing here is a test."""
