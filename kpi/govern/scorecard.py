@@ -32,6 +32,7 @@ from kpi.measure.wording import (
     format_count,
     format_interval,
     format_value,
+    without_unit,
 )
 from kpi.store.engines import Source
 
@@ -283,7 +284,8 @@ def _change(entry: Entry, now: tuple[float, float, float], before: _Window | Non
 def _worded(d: Difference, entry: Entry) -> Change:
     interval = ""
     if math.isfinite(d.low) and math.isfinite(d.high):
-        interval = f" ({format_change_interval(d.low, d.high, entry.unit)})"
+        limits = format_change_interval(d.low, d.high, entry.unit)
+        interval = f" ({without_unit(limits, format_change(d.value, entry.unit)) if d.clear else limits})"
     words = f"{format_change(d.value, entry.unit)}{interval}" if d.clear else f"no clear change{interval}"
     better = d.value > 0 if entry.direction == "up" else d.value < 0
     return Change(difference=d.value, low=d.low, high=d.high, clear=d.clear, better=better, words=words)
@@ -400,14 +402,13 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
         )
         return f"{lead} in {told} KPIs over {size}." + (f" {grey} KPIs lack data." if grey else "")
     first = max(off or watch, key=lambda c: (c.entry.weight, abs(attainment(c.entry, c.value) - 1)))
-    words = f"{first.label} is {format_value(first.value, _shown(first.unit))}"
-    interval = format_interval(first.low, first.high, _shown(first.unit))
-    words += f" ({interval})" if interval else ""
-    words += f", {STATES[first.state].word.lower()}"
+    value = format_value(first.value, _shown(first.unit))
+    interval = without_unit(format_interval(first.low, first.high, _shown(first.unit)), value)
+    words = f"{first.label} {STATES[first.state].word.lower()}: {value}" + (f" ({interval})" if interval else "")
     if first.change and first.change.clear:
         words += f", {first.change.words} on {_baseline_words(resolved)}"
     elif first.metric in COMPUTED or first.metric == "incident_rate":
-        words += f": {first.reason.split('. ')[0].rstrip('.')}"
+        words += f". {first.reason.split('. ')[0].rstrip('.')}"
     counts = [f"{len(off)} of {len(cards)} KPIs off target"] if off else []
     counts += [f"{len(watch)} on watch"] if watch else []
     return f"{words}. Owner: {first.owner}. {', '.join(counts)} over {size}."

@@ -67,6 +67,11 @@ def format_change_interval(low: float, high: float, unit: str) -> str:
     return f"{_bare(first, second)} to {second}"
 
 
+def without_unit(interval: str, value: str) -> str:
+    """An interval that stands right behind its value, without the unit that the value already shows."""
+    return _bare(interval, value)
+
+
 @dataclass(frozen=True)
 class State:
     """How a state looks: word, Material icon name and the role of its colour. The word carries the meaning alone."""
