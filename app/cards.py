@@ -21,7 +21,9 @@ def colours() -> charts.Look:
 def badge(state: str, why: str = "") -> None:
     """Icon, word and colour of a state; the reason on hover."""
     found = words.STATES[state]
-    st.badge(found.word, icon=f":material/{found.icon}:", color=found.colour, help=text.safe(why) if why else None)
+    st.badge(
+        text.safe(found.word), icon=f":material/{found.icon}:", color=found.colour, help=text.safe(why) if why else None
+    )
 
 
 def badge_as(state: str, word: str) -> None:
@@ -41,7 +43,7 @@ def index(scorecard: Any) -> None:
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 st.metric(
                     "AI index",
-                    number,
+                    text.safe(number),
                     width="content",
                     help="Weighted share of the KPI promises that are kept, 0 to 100.",
                 )

@@ -244,6 +244,6 @@ def _restore(name: str, number: int) -> None:
     try:
         kpi.restore(name, number)
         st.session_state["_restored"] = True
-    except kpi.errors.KpiError as error:
+    except kpi.KpiError as error:
         page.problem(error)
     data.forget()

@@ -23,7 +23,7 @@ def navigation(groups: dict[str, list[Any]], here: Here | None) -> None:
     query = slicebar.query(here.view) if here else {}
     for name, pages in groups.items():
         with st.container(gap="xxsmall"):
-            st.caption(name)
+            st.caption(text.safe(name))
             for target in pages:
                 st.page_link(target, query_params=query, width="stretch")
 
@@ -50,7 +50,7 @@ def welcome() -> None:
 def header(title: str, here: Here) -> Slot:
     """Title, "Copy link", room for the sentence that says what is looked at, what the link got wrong, chips."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.title(title, anchor=False, width="content")
+        st.title(text.safe(title), anchor=False, width="content")
         with st.popover("Copy link", icon=":material/link:", type="tertiary"):
             st.caption("Opens this page with these numbers, also after more data was loaded.")
             st.code(link(here), language=None, wrap_lines=True)
@@ -100,7 +100,9 @@ def selectbox(label: str, key: str, options: Sequence[str], *, default: str, nam
     """A selectbox that lives in the URL under `key`."""
     widget, value = f"page_{key}", choose(key, options, default=default)
     slicebar.keep(widget, value)
-    st.selectbox(label, options, key=widget, on_change=remember, args=(key, widget), format_func=names, **more)
+    st.selectbox(
+        text.safe(label), options, key=widget, on_change=remember, args=(key, widget), format_func=names, **more
+    )
     return value
 
 
@@ -109,7 +111,14 @@ def pills(label: str, key: str, options: Sequence[str], *, default: str, names=t
     widget, value = f"page_{key}", choose(key, options, default=default)
     slicebar.keep(widget, value)
     st.segmented_control(
-        label, options, key=widget, required=True, on_change=remember, args=(key, widget), format_func=names, **more
+        text.safe(label),
+        options,
+        key=widget,
+        required=True,
+        on_change=remember,
+        args=(key, widget),
+        format_func=names,
+        **more,
     )
     return value
 
@@ -191,11 +200,11 @@ def problems() -> Iterator[None]:
     """Whatever the index cannot do is said with its remedy; nobody meets a traceback."""
     try:
         yield
-    except kpi.errors.KpiError as error:
+    except kpi.KpiError as error:
         problem(error)
 
 
-def problem(error: kpi.errors.KpiError) -> None:
+def problem(error: kpi.KpiError) -> None:
     where = f" (row {error.row})" if error.row is not None else ""
     st.error(f"**{text.safe(error.message + where)}**  \n{text.safe(error.hint)}", icon=":material/error:")
 

@@ -204,7 +204,7 @@ def _draw_filters(title: str, dimensions: Sequence[str], here: Here) -> None:
     if not dimensions:
         return
     chosen = any(here.view.filter_on(d) for d in dimensions)
-    with st.expander(title, expanded=chosen):
+    with st.expander(text.safe(title), expanded=chosen):
         for name in dimensions:
             counts = dict(here.profile.dimensions[name])
             picked = list(here.view.filter_on(name))
@@ -245,7 +245,7 @@ def _write() -> None:
 def _base() -> kpi.Slice:
     try:
         return asked()
-    except kpi.errors.KpiError:
+    except kpi.KpiError:
         return kpi.Slice(dataset=_first_name())
 
 

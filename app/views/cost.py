@@ -45,7 +45,7 @@ with st.grid(4, min_column_width=200, gap="small"):
 if parts:
     over = next(frames)
     if len(over):
-        st.subheader(f"Spend by {grain} and part", anchor=False)
+        st.subheader(text.safe(f"Spend by {grain} and part"), anchor=False)
         over = over.assign(part=over["metric"].map(parts))
         st.altair_chart(
             charts.stacked(over, colours=look, over_time=True), alt=f"Total cost by {grain}, stacked by part"

@@ -3,7 +3,7 @@
 import streamlit as st
 
 import kpi
-from app import data, loading, page, slicebar, tables
+from app import data, loading, page, slicebar, tables, text
 
 stored = data.datasets()
 here = None
@@ -19,8 +19,8 @@ if not stored:
     with st.grid(3, min_column_width=220, gap="small"):
         for number, (title, told) in enumerate(loading.STEPS, start=1):
             with st.container(border=True, height="stretch", gap="xsmall"):
-                st.markdown(f"**{number}. {title}**")  # literal text of this project
-                st.caption(told)  # literal text of this project
+                st.markdown(f"**{text.safe(f'{number}. {title}')}**")
+                st.caption(text.safe(told))
 
 st.subheader("Load", anchor=False)
 loading.draw(here.view.dataset if here else "default")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import data, page, slicebar, tables, trace
+from app import data, onetrace, page, slicebar, tables
 
 SIZE = 50
 SORTS = {"recent": "Newest", "failed": "Failed first", "cost": "Dearest", "latency": "Slowest"}
@@ -32,12 +32,12 @@ ids = list(found["trace_id"])
 chosen = st.query_params.get("trace", "")
 if ids:
     tables.traces(found, chosen, view=here.view)
-    trace.steps(ids, chosen, offset=offset, size=SIZE)
+    onetrace.steps(ids, chosen, offset=offset, size=SIZE)
 else:
     page.nothing(here, "No trace matches." if query or offset else "No requests match this slice.")
 
 if chosen:
-    trace.draw(data.trace(here.source, chosen), here.view.tz)
+    onetrace.draw(data.trace(here.source, chosen), here.view.tz)
 elif ids:
     st.caption("Pick a row, or an id in the list, to see the whole trace.")
 

@@ -66,7 +66,7 @@ def _header(found: Any, tz: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("One trace", anchor=False, width="content")
         shown = words.STATES[state]
-        st.badge(word, icon=f":material/{shown.icon}:", color=shown.colour)
+        st.badge(text.safe(word), icon=f":material/{shown.icon}:", color=shown.colour)
         if request.get("incident_count"):
             st.badge("Incident", icon=":material/shield:", color="red")
     st.markdown(text.safe(found.why))
@@ -76,7 +76,7 @@ def _header(found: Any, tz: str) -> None:
     st.caption(text.safe(" · ".join([*moment, *map(str, known)])))
     with st.grid(4, min_column_width=130, gap="small"):
         for column in _FACTS:
-            st.metric(_NAMES[column], text.safe(words.format_column(column, request.get(column))))
+            st.metric(text.safe(_NAMES[column]), text.safe(words.format_column(column, request.get(column))))
     st.code(str(request["trace_id"]), language=None)
 
 
@@ -105,16 +105,17 @@ def _waterfall(spans: pd.DataFrame) -> None:
         alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",
     )
     more = f" The first {len(shown)} of {len(spans)} spans." if len(shown) < len(spans) else ""
-    st.caption(f"Bold: on the path that decides how long the request takes. Red: failed.{more}")
+    st.caption(text.safe(f"Bold: on the path that decides how long the request takes. Red: failed.{more}"))
 
 
 def _tabs(found: Any) -> None:
     request = found.request
-    names = ["Conversation", "Documents", "Tool calls", "Scores", "Verdicts", "Cost and time", "Everything"]
-    talk, documents, tools, scores, verdicts, parts, everything = st.tabs(names)
+    talk, documents, tools, scores, verdicts, parts, everything = st.tabs(
+        ["Conversation", "Documents", "Tool calls", "Scores", "Verdicts", "Cost and time", "Everything"]
+    )
     with talk:
         for label, column in (("Asked", "input_text"), ("Answered", "output_text")):
-            st.caption(label)
+            st.caption(text.safe(label))
             st.text(str(request.get(column) or "No text was stored."))
     with documents:
         _frame(found.documents, ["rank", "document_id", "score", "used", "content"], "No documents were retrieved.")
@@ -149,7 +150,7 @@ def _tabs(found: Any) -> None:
 
 def _frame(frame: pd.DataFrame, columns: Sequence[str], nothing: str) -> None:
     if frame.empty:
-        st.caption(nothing)
+        st.caption(text.safe(nothing))
         return
     shown = frame[[c for c in columns if c in frame]]
     st.dataframe(shown, hide_index=True, alt="Rows of this trace", height="content")

@@ -1,0 +1,46 @@
+"""The Python that a page shows runs, and gives the numbers that the page shows."""
+
+from __future__ import annotations
+
+import pytest
+
+import kpi
+
+QUERY = {"last": "90d", "where": ["language:es", "plan:free"], "vs": "weekdays", "grain": "week"}
+
+
+def run(at) -> dict:
+    code = next(c.value for c in at.code if c.value.startswith("import kpi"))
+    names: dict = {}
+    exec(compile(code, "page", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("name", ["overview", "trends", "traces", "cost", "segments", "drift", "data"])
+def test_it_runs(app, name):
+    names = run(app(name, **QUERY))
+    assert names["source"].name == "sample"
+    assert names["view"] == kpi.Slice.from_query({k: [v] if isinstance(v, str) else v for k, v in
+                                                  {**QUERY, "data": "sample"}.items()})  # fmt: skip
+
+
+def test_overview_numbers(app):
+    at = app(**QUERY)
+    shown = {m.label.replace("\\", ""): m.value.replace("\\", "") for m in at.metric}
+    card = run(at)["card"]
+    assert {c.label: kpi.wording.format_value(c.value, c.unit) for c in card.cards}.items() <= shown.items()
+
+
+def test_cost_numbers(app):
+    at = app("cost", **QUERY)
+    shown = [m.value.replace("\\", "") for m in at.metric]
+    frame = run(at)["numbers"]
+    assert shown == [kpi.wording.format_value(v, u) for v, u in zip(frame["value"], frame["unit"], strict=True)]
+
+
+def test_absolute_window(app):
+    at = app("trends", from_="2026-10-01T00:00:00Z", to="2026-11-01T00:00:00Z")
+    names = run(at)
+    assert names["view"].start.month == 10
+    value = names["whole"]["value"].iloc[0]
+    assert at.metric[0].value.replace("\\", "") == kpi.wording.format_value(value, "share")

@@ -1,0 +1,47 @@
+"""A served app, one Chromium, one page a test. On CI a missing browser is a failure, elsewhere a skip."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.driving import ROOT, Served, launch, opened, serve
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The app on a small planted world."""
+    home = tmp_path_factory.mktemp("served")
+    made = [sys.executable, "-m", "sample_data", "--requests", "3000", "--end", "2026-11-22"]
+    subprocess.run(made, cwd=ROOT, env={**os.environ, "KPI_HOME": str(home)}, check=True, capture_output=True)
+    process, url = serve(home, tmp_path_factory.mktemp("log") / "server.log")
+    yield Served(url, home)
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = launch(playwright)
+        if started is None:
+            said = "No Chromium: install chromium, or run playwright install chromium."
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(said)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """A page in a context of its own; afterwards no script may have failed and no request may have left the host."""
+    yield from opened(browser, served, width=1400, height=1000)
+
+
+@pytest.fixture
+def phone(browser: Browser, served: Served) -> Iterator[Page]:
+    yield from opened(browser, served, width=390, height=844)

@@ -1,0 +1,106 @@
+"""Driving the app from outside: start it, start a Chromium, open a page, wait until it is still."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, Playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--force-color-profile=srgb", "--font-render-hinting=none", "--hide-scrollbars",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running app. url: its address; home: its state folder."""
+
+    url: str
+    home: Path
+
+
+def launch(playwright: Playwright) -> Browser | None:
+    """The Chromium of the system, else playwright's own; None where there is neither."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    own = Path(playwright.chromium.executable_path)
+    if found is None and not own.exists():
+        return None
+    return playwright.chromium.launch(executable_path=found or str(own), headless=True, args=ARGUMENTS)
+
+
+def serve(home: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start the app on a state folder; returns the process and its address once it is healthy."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    command = [
+        sys.executable, "-m", "streamlit", "run", "app/main.py", f"--server.port={port}",
+        "--server.address=127.0.0.1", "--server.fileWatcherType=none",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "KPI_HOME": str(home)}, stdout=log.open("w"), stderr=subprocess.STDOUT
+    )
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(600):
+        try:
+            if urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).read() == b"ok":
+                return process, url
+        except OSError:
+            time.sleep(0.1)
+    process.terminate()
+    raise RuntimeError(f"the app did not start: {log.read_text()[-2000:]}")
+
+
+def opened(browser: Browser, served: Served, *, width: int, height: int) -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, reduced_motion="reduce", timezone_id="UTC", locale="en-US",
+        permissions=["clipboard-read", "clipboard-write"],
+    )  # fmt: skip
+    found = context.new_page()
+    errors: list[str] = []
+    left: list[str] = []
+    context.on("page", lambda p: p.on("pageerror", lambda e: errors.append(str(e))))
+    found.on("pageerror", lambda e: errors.append(str(e)))
+    local = (served.url, served.url.replace("http", "ws"), "data:", "blob:")
+    context.on("request", lambda r: None if r.url.startswith(local) else left.append(r.url))
+    yield found
+    context.close()
+    assert not errors, errors
+    assert not left, left
+
+
+def idle(page: Page, timeout: float = 40_000) -> None:
+    """Wait until the app is connected, its script is done and no skeleton is left."""
+    page.wait_for_timeout(250)  # some widgets wait a moment before they send
+    app = '[data-testid="stApp"]'
+    page.locator(f'{app}[data-test-connection-state="CONNECTED"]').wait_for(state="attached", timeout=timeout)
+    page.locator(f'{app}[data-test-script-state="notRunning"]').wait_for(state="attached", timeout=timeout)
+    page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=timeout)
+
+
+def go(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_role("heading", level=1).wait_for(timeout=40_000)
+    idle(page)
+
+
+def metrics(page: Page) -> dict[str, str]:
+    """Label -> value of every metric on the page."""
+    found = page.get_by_test_id("stMetric").all()
+    return {
+        m.get_by_test_id("stMetricLabel").inner_text().strip(): m.get_by_test_id("stMetricValue").inner_text().strip()
+        for m in found
+    }
