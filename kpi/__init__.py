@@ -13,7 +13,7 @@ from kpi.errors import KpiError
 from kpi.explain.compare import Difference, difference
 from kpi.explain.disparity import Gap, gap, hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
-from kpi.govern.register import Entry, Register, load_register
+from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
 from kpi.ingest.guard import preview
 from kpi.ingest.load import load
@@ -75,6 +75,7 @@ __all__ = [
     "open_dataset",
     "preview",
     "profile",
+    "register_of",
     "resolve",
     "restore",
     "rolling",

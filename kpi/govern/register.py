@@ -13,6 +13,8 @@ from typing import Any
 
 from kpi.errors import RegisterError
 from kpi.measure.metrics import METRICS, Direction
+from kpi.store.engines import Source
+from kpi.store.manifest import folder, names
 
 COMPUTED = {
     "drift_score": (
@@ -93,6 +95,12 @@ def load_register(path: Path | None = None) -> Register:
     if twice:
         raise RegisterError("register.twice", f"The register names {twice!r} twice", hint="Keep one entry per metric.")
     return Register(entries=found)
+
+
+def register_of(source: Source) -> Register:
+    """The register that governs a data set: `register.toml` in its folder, else the built-in one. Raises RegisterError."""
+    own = folder(source.name) / "register.toml" if source.name in names() else None
+    return load_register(own if own is not None and own.exists() else None)
 
 
 def _entry(data: dict[str, Any], number: int, weights: dict[str, float]) -> Entry:

@@ -19,7 +19,7 @@ from kpi.explain.compare import Difference, difference
 from kpi.explain.disparity import Gap, gap
 from kpi.explain.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.drift import distance as drift_distance
-from kpi.govern.register import COMPUTED, Entry, Register, load_register
+from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
@@ -162,7 +162,7 @@ def scorecard(
 
     by: a dimension to break the KPIs down by as well. Raises MetricError for an unknown dimension.
     """
-    register = register or load_register()
+    register = register or register_of(source)
     known = profile(source)
     resolved = resolve(source, slice)
     metrics = [METRICS[e.metric] for e in register.entries if e.metric in METRICS]
