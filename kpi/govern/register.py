@@ -98,7 +98,7 @@ def load_register(path: Path | None = None) -> Register:
 
 
 def register_of(source: Source) -> Register:
-    """The register that governs a data set: `register.toml` in its folder, else the built-in one. Raises RegisterError."""
+    """The register of a data set: `register.toml` in its folder, else the built-in one. Raises RegisterError."""
     own = folder(source.name) / "register.toml" if source.name in names() else None
     return load_register(own if own is not None and own.exists() else None)
 

@@ -37,7 +37,7 @@ def otlp_lines(traces: int, path: Path) -> int:
     Returns the spans.
     """
     with path.open("wb") as out:
-        for i in range(traces):
+        for i in range(1, traces + 1):
             out.write(orjson.dumps({"resourceSpans": [_resource(i)]}) + b"\n")
     return 3 * traces
 
