@@ -28,7 +28,16 @@ _TYPES = {
     "date": "DATE",
 }
 _ORDER = "_order"
-COALESCED = frozenset(["spans"])  # partial rows of these complete each other: a null never overwrites a value
+COALESCED = frozenset(["spans", "tool_calls"])  # partial rows of these complete each other: null overwrites nothing
+_JSON = frozenset(["attributes", "context"])  # objects whose keys complete each other
+_ENDED, _SETTLED = 2**60, 2**61  # what an end, and a final status, count for beside the order of arrival
+_UNITED = """
+CREATE OR REPLACE MACRO united(older, newer) AS CASE
+    WHEN newer IS NULL THEN older
+    WHEN older IS NULL OR older = newer THEN newer
+    ELSE coalesce(TRY(CAST(to_json(map_from_entries(list_sort(map_entries(
+        from_json(json_merge_patch(older, newer), '"MAP(VARCHAR, JSON)"'))))) AS VARCHAR)), newer)
+END"""  # keys sorted, so that the text does not depend on who came first
 BATCH_ROWS = 16_384
 
 
@@ -58,6 +67,7 @@ def workspace(directory: Path, *, memory: str = MEMORY) -> Iterator[duckdb.DuckD
         connection.execute(f"SET memory_limit='{memory}'")
         connection.execute(f"SET temp_directory={literal(str(directory / 'spill'))}")
         connection.execute("SET preserve_insertion_order=false")
+        connection.execute(_UNITED)
         yield connection
     except duckdb.Error as error:
         raise StoreError(
@@ -203,7 +213,7 @@ class Merge:
         return ", ".join(f"{alias}.{name(c)}" if c in stored else f"NULL::VARCHAR AS {name(c)}" for c in self._all)
 
     def _fresh(self) -> tuple[int, int]:
-        """The input with every key once: the last row counts, or for spans the last value of each column."""
+        """The input with every key once: the last row counts, or where rows complete each other the best of each."""
         listed = ", ".join(literal(str(path)) for path in self._staged)
         places = ", ".join(f"{literal(str(p))}: {i}" for i, p in enumerate(self._staged))
         keys = ", ".join(name(k) for k in self.table.key)
@@ -226,11 +236,8 @@ class Merge:
         )
         match, twice = same(self.table.key, "t", "r"), self._t("twice")
         if self.table.name in COALESCED:
-            others = ", ".join(
-                f"arg_max({name(c)}, {_ORDER}) AS {name(c)}" if c not in self.table.key else name(c)
-                for c in self._columns
-            )
-            merged = f"SELECT {others} FROM {raw} r SEMI JOIN {twice} t ON {match} GROUP BY {keys}"
+            best = ", ".join(name(c) if c in self.table.key else f"{_best(c)} AS {name(c)}" for c in self._columns)
+            merged = f"SELECT {best} FROM {raw} r SEMI JOIN {twice} t ON {match} GROUP BY {keys}"
         else:
             latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {_ORDER} DESC) = 1"
             merged = f"SELECT {plain} FROM {raw} r SEMI JOIN {twice} t ON {match} QUALIFY {latest}"
@@ -265,7 +272,7 @@ class Merge:
             if c in self.table.key or c not in self._columns:
                 columns.append(f"{old} AS {name(c)}")
                 continue
-            new = f"coalesce(s.{name(c)}, {old})" if self.table.name in COALESCED else f"s.{name(c)}"
+            new = _completed(c) if self.table.name in COALESCED else f"s.{name(c)}"
             columns.append(f"{new} AS {name(c)}")
             differs.append(f"{new} IS DISTINCT FROM {old}")
         self._run(
@@ -273,6 +280,29 @@ class Merge:
             f"JOIN {scan(files, self.table)} o ON {same(self.table.key, 's', 'o')} WHERE {' OR '.join(differs)}"
         )
         return self._fetch(f"SELECT count(*) FROM {self._t('changed')}")[0][0]
+
+
+def _best(column: str) -> str:
+    """Of several rows of one key in the input (an aggregate). What has ended is better than what has not, and later
+    is better than earlier."""
+    rank = f"{_ORDER} + CASE WHEN duration_us IS NULL THEN 0 ELSE {_ENDED} END"
+    if column in _JSON:
+        kept = f"list({name(column)} ORDER BY {rank}) FILTER ({name(column)} IS NOT NULL)"
+        return f"list_reduce({kept}, lambda older, newer: united(older, newer))"
+    if column == "status":
+        rank = f"{rank} + CASE WHEN status = 'running' THEN 0 ELSE {_SETTLED} END"
+    return f"arg_max({name(column)}, {rank})"
+
+
+def _completed(column: str) -> str:
+    """Of the row in store `o` and the row of the input `s`, by the same order: no fact is lost, whoever came first."""
+    old, new = f"o.{name(column)}", f"s.{name(column)}"
+    poorer = "s.duration_us IS NULL AND o.duration_us IS NOT NULL"
+    if column in _JSON:
+        return f"CASE WHEN {poorer} THEN united({new}, {old}) ELSE united({old}, {new}) END"
+    if column == "status":
+        poorer = f"({poorer} AND {old} <> 'running') OR {new} = 'running'"
+    return f"CASE WHEN {poorer} THEN coalesce({old}, {new}) ELSE coalesce({new}, {old}) END"
 
 
 def batches(connection: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:

@@ -1,0 +1,227 @@
+"""One load on its way into a data set: tables merged, requests assembled, counts taken, the manifest last.
+
+Runs while the writer's lock is held. Until the manifest is written no reader sees anything of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kpi import schema
+from kpi.ingest.assemble import assemble_all
+from kpi.ingest.receipt import Receipt
+from kpi.store import delta, manifest, merge
+from kpi.store.manifest import Manifest
+
+Progress = Callable[[float, str], None]
+_PARTS = ("documents", "tool_calls", "scores", "incidents")  # what is told of a trace beside its spans
+_SMALL_BYTES = 16 * 2**20
+_SMALL_FILES = 12  # so many small files in one partition are rewritten as one
+_ASSEMBLED = "assembled_"
+_DERIVED = frozenset(["day", "attributes"])
+
+
+@dataclass
+class Transaction:
+    """One commit, while the writer's lock is held."""
+
+    dataset: str
+    path: Path
+    base: Manifest | None
+    connection: duckdb.DuckDBPyConnection
+    staged: Path
+    work: Path
+    tell: Progress
+    files: dict[str, list[Path]] = field(default_factory=dict)
+    extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    plans: dict[str, merge.Plan] = field(default_factory=dict)
+    merges: dict[str, merge.Merge] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    passing: list[Path] = field(default_factory=list)  # files that were written and replaced within this load
+
+    def run(self, receipt: Receipt) -> Receipt:
+        for name, table in self.base.tables.items() if self.base else ():
+            self.files[name] = self._stored(name)
+            self.extra[name] = table.extra
+        given = [name for name in schema.TABLES if merge.staged_files(self.staged, name)]
+        for i, name in enumerate(given):
+            self.tell(i / (len(given) + 1), f"Storing {name.replace('_', ' ')}")
+            self._merge(name, merge.staged_files(self.staged, name))
+        self.tell(len(given) / (len(given) + 1), "Assembling requests")
+        self._assemble(receipt)
+        self._count(receipt)
+        if not self.written:
+            receipt.version = self.base.number if self.base else 0
+            return receipt
+        for name in sorted(self.written):
+            self._compact(name)
+        self._publish(receipt)
+        for path in self.passing:
+            path.unlink(missing_ok=True)
+        self.tell(1.0, "Stored")
+        return receipt
+
+    def _stored(self, name: str) -> list[Path]:
+        """Files of a table in the version that this load builds on."""
+        if self.base is None or name not in self.base.tables:
+            return []
+        return [f.path for f in delta.files(self.path / name, self.base.tables[name].version)]
+
+    def _merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.Plan:
+        table = schema.TABLES[name]
+        merged = merge.Merge(
+            self.connection, table, staged=staged, stored=self.files.get(name, []),
+            stored_extra=self.extra.get(name, ()), prefix=prefix,
+        )  # fmt: skip
+        plan = merged.plan()
+        self.merges[prefix + name], self.plans[prefix + name] = merged, plan
+        if plan.query is not None:
+            self.extra[name] = plan.extra
+            self._write(name, plan.query, plan.replaced)
+        return plan
+
+    def _write(self, name: str, query: str, replaced: Sequence[Path]) -> None:
+        place = self.path / name
+        named = set(self._stored(name))
+        self.passing += [path for path in replaced if path not in named]
+        delta.append(place, name, merge.batches(self.connection, query))
+        delta.remove(place, replaced)
+        self.written.add(name)
+        self.files[name] = [f.path for f in delta.files(place, delta.latest(place) or 0)]
+
+    def _assemble(self, receipt: Receipt) -> None:
+        """Requests of the touched traces that have spans, from everything that is stored of them."""
+        touched = [m.touched_traces() for n in ("spans", *_PARTS) if (m := self.merges.get(n)) and self._changes(n)]
+        if not touched or not self.files.get("spans"):
+            return
+        whole = "" if receipt.columns else self._whole_traces()  # a mapped table knows less than the spans do
+        self.connection.execute(
+            f"CREATE OR REPLACE TABLE touched AS SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(touched)}){whole}"
+        )
+        if not self.connection.execute("SELECT 1 FROM touched LIMIT 1").fetchone():
+            return
+        place = self.work / "assembled"
+        place.mkdir()
+        made_of = assemble_all(
+            spans=self._stream("spans"), documents=self._stream("documents"), tool_calls=self._stream("tool_calls"),
+            scores=self._stream("scores"), incidents=self._stream("incidents"),
+        )  # fmt: skip
+        for i, table in enumerate(made_of):
+            pq.write_table(table, place / f"{i}.parquet", compression="zstd")
+        if made := sorted(place.glob("*.parquet"), key=lambda p: int(p.stem)):
+            self._merge("requests", made, prefix=_ASSEMBLED)
+
+    def _whole_traces(self) -> str:
+        """` EXCEPT …`: traces of which nothing was stored and that bring their request along, assembled already."""
+        if "requests" not in self.merges:
+            return ""
+        known = [
+            f"SELECT trace_id FROM {merge.scan(files, schema.TABLES[name])}"
+            for name in ("requests", "spans", *_PARTS)
+            if (files := self._stored(name))
+        ]
+        given = self.merges["requests"].given_traces()
+        return f" EXCEPT ({given}{''.join(f' EXCEPT {query}' for query in known)})"
+
+    def _changes(self, name: str) -> bool:
+        return bool(self.plans[name].new or self.plans[name].changed)
+
+    def _stream(self, name: str) -> Iterator[pa.RecordBatch]:
+        if not self.files.get(name):
+            return iter(())
+        table = schema.TABLES[name]
+        columns = ", ".join(f"r.{merge.name(c)}" for c in table.names)
+        order = ["trace_id"] + [c for c in ("started_at", "span_id") if c in table.names]
+        scan = merge.scan(self.files[name], table)
+        query = (
+            f"SELECT {columns} FROM {scan} r SEMI JOIN touched t ON r.trace_id = t.trace_id ORDER BY {', '.join(order)}"
+        )
+        return iter(merge.batches(self.connection, query))
+
+    def _count(self, receipt: Receipt) -> None:
+        """Exact counts of the load: what was new or completed, what was known, and what its requests look like."""
+        told = [p for n, p in self.plans.items() if not n.startswith(_ASSEMBLED)]
+        main = [self.plans[n] for n in ("spans", "requests") if n in self.plans][:1] or told
+        receipt.loaded = sum(p.new + p.changed for p in main) or sum(p.new + p.changed for p in told)
+        if not receipt.loaded:  # the rules of assembly may have changed since the spans were stored
+            receipt.loaded = sum(p.new + p.changed for p in self.plans.values())
+        receipt.repeated = (receipt.repeated if "requests" in self.plans else 0) + sum(p.known for p in main)
+        if "spans" in self.plans:
+            receipt.spans = self.merges["spans"].distinct
+        parts = [self.merges[n].given_traces() for n in ("requests", "spans") if n in self.merges]
+        if parts and self.files.get("requests"):
+            self._look(receipt, " UNION ALL ".join(parts))
+        self._unmatched(receipt)
+
+    def _look(self, receipt: Receipt, traces: str) -> None:
+        columns = [c for c in schema.REQUESTS.names if c not in _DERIVED]
+        filled = ", ".join(f"count(r.{merge.name(c)})" for c in columns)
+        times = "min(epoch_us(r.started_at)), max(epoch_us(r.started_at))"
+        row = self.connection.execute(
+            f"SELECT count(*), count(*) FILTER (r.priced = false), {times}, {filled} "
+            f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r "
+            f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
+        ).fetchone()
+        assert row is not None
+        receipt.requests, receipt.unpriced, receipt.first, receipt.last = row[:4]
+        receipt.missing = [c for c, n in zip(columns, row[4:], strict=True) if not n]
+
+    def _unmatched(self, receipt: Receipt) -> None:
+        """Scores and incidents of requests that came from a table change no outcome: say so."""
+        told = [self.merges[n].given_traces() for n in ("scores", "incidents") if n in self.merges]
+        if not told or "requests" in self.merges or not self.files.get("requests"):
+            return
+        spans = self.files.get("spans")
+        known = f"ANTI JOIN {merge.scan(spans, schema.SPANS)} s ON t.trace_id = s.trace_id" if spans else ""
+        requests = merge.scan(self.files["requests"], schema.REQUESTS)
+        found = self.connection.execute(
+            f"SELECT count(*) FROM (SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(told)})) t {known} "
+            f"SEMI JOIN {requests} r ON t.trace_id = r.trace_id"
+        ).fetchone()
+        if found and found[0]:
+            receipt.note(
+                f"{found[0]} requests came from a table without spans: their scores and incidents are stored, "
+                "their outcomes stay as the table gave them."
+            )
+
+    def _compact(self, name: str) -> None:
+        """Rewrite the small files of a partition as one when many have piled up."""
+        place = self.path / name
+        small: dict[str, list[Path]] = {}
+        for f in delta.files(place, delta.latest(place) or 0):
+            if f.size < _SMALL_BYTES:
+                small.setdefault(f.partition, []).append(f.path)
+        doomed = [path for paths in small.values() if len(paths) >= _SMALL_FILES for path in paths]
+        if not doomed:
+            return
+        table = schema.TABLES[name]
+        order = ", ".join(merge.name(k) for k in (("day", *table.key) if name == "requests" else table.key))
+        columns = ", ".join(merge.name(c) for c in (*table.names, *self.extra.get(name, ())))
+        self._write(name, f"SELECT {columns} FROM {merge.scan(doomed, table)} ORDER BY {order}", doomed)
+
+    def _publish(self, receipt: Receipt) -> None:
+        kept = dict(self.base.tables) if self.base else {}
+        for name in self.written:
+            kept[name] = delta.describe(self.path / name, self.extra.get(name, ()))
+        first = last = None
+        if self.files.get("requests"):
+            scan = merge.scan(self.files["requests"], schema.REQUESTS)
+            times = f"SELECT min(epoch_us(started_at)), max(epoch_us(started_at)) FROM {scan}"
+            first, last = self.connection.execute(times).fetchone()  # type: ignore[misc]
+        receipt.version = (self.base.number if self.base else 0) + 1
+        manifest.write(
+            Manifest(
+                dataset=self.dataset, number=receipt.version, created_at=manifest.now(), tables=kept,
+                receipt=orjson.loads(receipt.to_json()), first=first, last=last,
+                requests=kept["requests"].rows if "requests" in kept else 0,
+                spans=kept["spans"].rows if "spans" in kept else 0,
+                size=sum(f.stat().st_size for paths in self.files.values() for f in paths),
+            )
+        )  # fmt: skip
