@@ -15,6 +15,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
+from kpi.store.lake import read_version
 
 Answer = TypeVar("Answer")
 
@@ -40,7 +41,9 @@ def open_source(dataset: str, version: int | None) -> kpi.Source:
 @st.cache_resource(ttl="12h", max_entries=8, show_spinner=False)
 def _source(key: str) -> kpi.Source:
     dataset, version = json.loads(key)
-    return kpi.open(dataset, version)
+    source = kpi.open(dataset, version)
+    kpi.warm(source)
+    return source
 
 
 def _ask(
@@ -65,6 +68,16 @@ def profile(source: kpi.Source) -> kpi.Profile:
 
 def resolve(source: kpi.Source, view: kpi.Slice) -> kpi.Resolved:
     return kpi.resolve(source, view)
+
+
+def receipt(source: kpi.Source) -> kpi.Receipt:
+    """The receipt of the load that made this version."""
+    return read_version(source.name, source.version).receipt
+
+
+def register(source: kpi.Source) -> kpi.Register:
+    """The KPIs that govern this data: the register beside it, else the built-in one."""
+    return kpi.register_of(source)
 
 
 def scorecard(source: kpi.Source, view: kpi.Slice, *, by: str | None = None) -> Any:

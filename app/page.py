@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import kpi
-from app import charts, slicebar, text
+from app import charts, data, slicebar, text
 from app.slicebar import Here
 
 Slot = DeltaGenerator
@@ -179,9 +179,9 @@ def percentiles_of(metric: str, here: Here) -> list[str]:
     return [m.name for m in sorted(family, key=lambda m: m.q or 0) if here.profile.supports(m)]
 
 
-def promise(metric: str) -> Any:
+def promise(metric: str, here: Here) -> Any:
     """The register's entry for a metric, None where it is not governed."""
-    return next((e for e in kpi.load_register().entries if e.metric == metric), None)
+    return next((e for e in data.register(here.source).entries if e.metric == metric), None)
 
 
 def grain(here: Here, *, groups: int = 1) -> tuple[str, bool]:

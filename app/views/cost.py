@@ -37,8 +37,9 @@ if not data.count(whole):
     st.stop()
 
 look = cards.colours()
+register = data.register(here.source)
 with st.grid(4, min_column_width=200, gap="small"):
-    for r in kpi.judge_frame(whole[whole["metric"].isin(able)]).itertuples():
+    for r in kpi.judge_frame(whole[whole["metric"].isin(able)], register=register).itertuples():
         m = kpi.METRICS[r.metric]
         about = f"{m.definition}. {m.formula}."
         cards.number(m.label, r.value, r.unit, low=r.low, high=r.high, n=r.n, help=about, state=r.state)
@@ -62,7 +63,7 @@ if by:
         st.altair_chart(
             charts.stacked(stack, colours=look, over_time=False, by=by), alt=f"Total cost by {by}, stacked by part"
         )
-    tables.groups(kpi.judge_frame(split[split["metric"].isin(able)]), by)
+    tables.groups(kpi.judge_frame(split[split["metric"].isin(able)], register=register), by)
     if hidden:
         st.caption(text.safe(f"Hidden: {'; '.join(hidden[:8])}."))
 priced = whole[whole["metric"] == "priced_share"].iloc[0]

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-import kpi
 from app import data, loading, page, slicebar, tables, text
 
 stored = data.datasets()
@@ -28,7 +27,7 @@ loading.draw(here.view.dataset if here else "default")
 if here:
     name = here.view.dataset
     st.subheader("Last load", anchor=False)
-    loading.receipt(kpi.receipt(name, here.source.version))
+    loading.receipt(data.receipt(here.source))
     st.subheader("Versions", anchor=False)
     loading.versions(name)
     st.subheader("What this data can tell", anchor=False)
@@ -38,5 +37,4 @@ if here:
         "profile = kpi.profile(source)",
         "missing = profile.missing()",
         f"versions = kpi.versions({name!r})",
-        f"receipt = kpi.receipt({name!r}, source.version)",
     )

@@ -26,7 +26,8 @@ if not data.count(total):
     page.nothing(here)
     st.stop()
 whole = total[total["metric"] == metric].iloc[0]
-frame = kpi.judge_frame(frame.assign(**{by: frame[by].fillna("(none)")}))
+frame = frame.assign(**{by: frame[by].fillna("(none)")})
+frame = kpi.judge_frame(frame, register=data.register(here.source))
 shown, hidden = kpi.hide_small(frame, by=[by])
 thin = shown[(shown["n"] < chosen.min_n) | shown["value"].isna()]
 shown = shown.drop(thin.index).sort_values("value", ascending=chosen.direction != "down")

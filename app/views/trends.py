@@ -42,7 +42,7 @@ if by:
     shown, hidden = kpi.hide_small(wide[0].assign(**{by: wide[0][by].fillna("(none)")}), by=[by])
     frame = frame.assign(**{by: frame[by].fillna("(none)")})
     frame = frame[frame[by].isin(shown[by])]
-entry = page.promise(metric)
+entry = page.promise(metric, here)
 target = entry.target if entry else None
 happened = tables.timed(data.events(here.source, here.view), here.view.tz)
 subject = "Percentiles" if len(drawn_metrics) > 1 else chosen.label

@@ -93,8 +93,9 @@ def idle(page: Page, timeout: float = 40_000) -> None:
 
 def go(page: Page, url: str) -> None:
     page.goto(url)
-    page.get_by_role("heading", level=1).wait_for(timeout=40_000)
+    page.get_by_role("heading", level=1).first.wait_for(timeout=40_000)
     idle(page)
+    assert not page.get_by_test_id("stException").count(), page.get_by_test_id("stException").first.inner_text()
 
 
 def metrics(page: Page) -> dict[str, str]:

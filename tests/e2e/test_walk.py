@@ -35,7 +35,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_whole_walk(page: Page, browser: Browser, served: Served, table: Path):
     go(page, f"{served.url}/data")
-    name = page.get_by_label("Into data set")
+    name = page.get_by_role("textbox", name="Into data set")
     name.fill("walk")
     name.press("Enter")
     idle(page)
