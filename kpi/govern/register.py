@@ -5,6 +5,7 @@ Which KPIs are governed, their limits, owner and next step per state. Data in TO
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
@@ -88,7 +89,8 @@ def load_register(path: Path | None = None) -> Register:
     entries = data.get("kpi", [])
     if not isinstance(entries, list) or not entries:
         raise RegisterError("register.empty", "The register names no KPI", hint="Add at least one [[kpi]] table.")
-    weights = data.get("index", {}).get("weights", {})
+    index = data.get("index", {})
+    weights = _weights(index.get("weights", {}) if isinstance(index, dict) else None)
     found = tuple(_entry(e, i, weights) for i, e in enumerate(entries, start=1))
     names = [e.metric for e in found]
     twice = next((n for n in names if names.count(n) > 1), None)
@@ -103,7 +105,24 @@ def register_of(source: Source) -> Register:
     return load_register(own if own is not None and own.exists() else None)
 
 
-def _entry(data: dict[str, Any], number: int, weights: dict[str, float]) -> Entry:
+def _number(value: Any, field_: str, of: str, row: int | None = None) -> float:
+    """A finite number out of TOML, where true and "5" are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RegisterError("register.field", f"{field_!r} of {of} is no number", hint="Write a plain number.", row=row)
+    return float(value)
+
+
+def _weights(found: Any) -> dict[str, float]:
+    if not isinstance(found, dict) or any(_number(w, "weights", f"{n[:60]!r}") < 0 for n, w in found.items()):
+        raise RegisterError("register.field", "'weights' of the index must be 0 or more", hint="Write metric = 1.")
+    return {n: float(w) for n, w in found.items()}
+
+
+def _entry(data: Any, number: int, weights: dict[str, float]) -> Entry:
+    if not isinstance(data, dict):
+        raise RegisterError(
+            "register.field", f"KPI {number} of the register is no table", hint="Write [[kpi]].", row=number
+        )
     for name in _REQUIRED:
         if name not in data:
             raise RegisterError(
@@ -133,7 +152,8 @@ def _entry(data: dict[str, Any], number: int, weights: dict[str, float]) -> Entr
             hint="Choose another metric.",
             row=number,
         )
-    limits = [float(data[k]) for k in ("target", "watch", "off")]
+    of = f"KPI {number} of the register ({name!r})"
+    limits = [_number(data[k], k, of, number) for k in ("target", "watch", "off")]
     ordered = limits == sorted(limits, reverse=direction == "up")
     if not ordered:
         raise RegisterError(
@@ -142,7 +162,14 @@ def _entry(data: dict[str, Any], number: int, weights: dict[str, float]) -> Entr
             hint="From good to bad: target, watch, off.",
             row=number,
         )
-    known = {k: data[k] for k in ("min_n", "max_age_days", "window", "cadence") if k in data}
+    known: dict[str, Any] = {k: str(data[k]) for k in ("window", "cadence") if k in data}
+    known |= {k: _number(data[k], k, of, number) for k in ("min_n", "max_age_days") if k in data}
+    if "min_n" in known:
+        known["min_n"] = int(known["min_n"])
+    if not isinstance(data.get("action", {}), dict):
+        raise RegisterError(
+            "register.field", f"'action' of {of} is no table", hint="Write [kpi.action] below the KPI.", row=number
+        )
     return Entry(
         metric=name, label=label, unit=unit, direction=direction, definition=definition, target=limits[0],
         watch=limits[1], off=limits[2], owner=str(data["owner"]), weight=float(weights.get(name, 1.0)),
