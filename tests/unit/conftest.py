@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 import kpi
 from kpi.store import lake
 from kpi.store.engines import DuckSource
+from kpi.store.opening import open_dataset
 from sample_data.__main__ import receipt_of, stage
 from sample_data.world import build
 
@@ -35,9 +37,15 @@ def stored_home(tmp_path_factory: pytest.TempPathFactory, world_tables: dict[str
 
 @pytest.fixture
 def sample_home(stored_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """KPI_HOME points at the stored world."""
+    """KPI_HOME points at the stored world, which is opened once: opening reads every footer."""
     monkeypatch.setenv("KPI_HOME", str(stored_home))
+    monkeypatch.setattr(kpi, "open", lambda dataset="default", version=None: _opened(stored_home, dataset, version))
     return stored_home
+
+
+@functools.cache
+def _opened(home: Path, dataset: str, version: int | None) -> DuckSource:
+    return open_dataset(dataset, version)
 
 
 @pytest.fixture(scope="session")
@@ -45,4 +53,4 @@ def sample(stored_home: Path) -> DuckSource:
     """The stored world, opened."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KPI_HOME", str(stored_home))
-        return kpi.open("sample")
+        return _opened(stored_home, "sample", None)
