@@ -15,6 +15,7 @@ from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns, conditions
 from kpi.measure.summary import resolve
 from kpi.schema import EXTRA_PREFIX, TABLES
+from kpi.store.cache import CLUSTER, STARTED
 from kpi.store.engines import SQL_TYPES, Source
 
 Sort = Literal["recent", "cost", "latency", "failed"]
@@ -124,7 +125,7 @@ def trace(source: Source, trace_id: str) -> Trace:
             f"There is no trace {trace_id[:64]!r} in {source.name!r}",
             hint="Check the id, or the version of the data set.",
         )
-    request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items()}
+    request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items() if k not in (CLUSTER, STARTED)}
     parts = {
         name: _rows(source, name, trace_id) for name in ("spans", "documents", "tool_calls", "scores", "incidents")
     }

@@ -164,7 +164,7 @@ class DuckSource(Source):
         with self._lock:  # making a cursor touches the shared connection
             cursor = self._connection.cursor()
         try:
-            return cursor.sql(text, params=values).to_arrow_table()
+            return _plain_texts(cursor.sql(text, params=values).to_arrow_table())
         except duckdb.Error as error:
             raise StoreError(
                 "store.query_failed",
@@ -173,6 +173,14 @@ class DuckSource(Source):
             ) from error
         finally:
             cursor.close()
+
+
+def _plain_texts(rows: pa.Table) -> pa.Table:
+    """Dictionary columns (ENUM in the cache) as plain text, so that a cache changes nothing that callers see."""
+    for i, column in enumerate(rows.schema):
+        if pa.types.is_dictionary(column.type):
+            rows = rows.set_column(i, column.name, rows.column(i).cast(column.type.value_type))
+    return rows
 
 
 def compile_duckdb(statement: Statement) -> tuple[str, list]:

@@ -12,11 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+import kpi
 from kpi.errors import MetricError, StoreError
 from kpi.measure.metrics import METRICS
 from kpi.measure.slice import Slice
 from kpi.measure.summary import summarise
+from kpi.store.cache import build_cache
 from kpi.store.engines import DuckSource, from_frame
+from sample_data import world
 
 
 def rows(n: int = 400) -> pa.Table:
@@ -147,3 +150,36 @@ def test_what_cannot_be_read_is_said() -> None:
     with pytest.raises(StoreError) as caught:
         source.run(sa.select(sa.column("secret text")).select_from(source.table("requests")))
     assert "secret" not in str(caught.value)
+
+
+def test_a_cache_changes_no_answer(tmp_path):
+    table = world.build(requests=3_000)["requests"]
+    path = tmp_path / "requests.parquet"
+    pq.write_table(table, path)
+    source = DuckSource(name="plain", fingerprint="f", files={"requests": [path]})
+    cached = DuckSource(name="plain", fingerprint="f", files={"requests": [path]})
+    cache = tmp_path / "cache.duckdb"
+    assert build_cache(cache, [path])
+    assert cached.adopt(cache)
+    assert "cluster_id" in cached.columns("requests")
+    for view in (kpi.Slice(), kpi.Slice(last="all", tz="Asia/Tokyo").where(language=["es", "de"])):
+        for ask in (
+            lambda s, v: kpi.summarise(s, list(kpi.METRICS), v, by=["language", "intent"]),
+            lambda s, v: kpi.summarise(s, ["task_success", "latency_p95"], v, every="day"),
+            lambda s, v: kpi.find_traces(s, v, sort="cost"),
+        ):
+            pd.testing.assert_frame_equal(ask(source, view), ask(cached, view))
+    one = kpi.find_traces(source, kpi.Slice())["trace_id"][0]
+    before, after = kpi.trace(source, one).request, kpi.trace(cached, one).request
+    assert before == after
+
+
+def test_a_damaged_cache_is_thrown_away(tmp_path):
+    path = tmp_path / "requests.parquet"
+    pq.write_table(world.build(requests=500)["requests"], path)
+    source = DuckSource(name="plain", fingerprint="f", files={"requests": [path]})
+    cache = tmp_path / "cache.duckdb"
+    cache.write_bytes(b"not a database" * 1000)
+    assert not source.adopt(cache)
+    assert not cache.exists()
+    assert kpi.summarise(source, ["requests"], kpi.Slice(last="all"))["value"].sum() == 500
