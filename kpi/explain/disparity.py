@@ -73,18 +73,15 @@ def gap(frame: pd.DataFrame, *, dimension: str, tests: int = 1) -> Gap | None:
 def hide_small(frame: pd.DataFrame, *, by: Sequence[str], floor: int = FLOOR) -> tuple[pd.DataFrame, list[str]]:
     """The frame without groups that are too small to show, and a reason for each hidden group.
 
-    A group is hidden with fewer than `floor` users. When exactly one group of a metric would be hidden, the next
-    smallest goes too, or it could be worked out from the total (complementary hiding). Groups without users count
-    requests, 30 at least.
+    A group is hidden with fewer than `floor` users. More go, smallest first, until what is hidden in all, and in each
+    row and column of a cross table, is two groups and `floor` users at least: else the total minus the groups shown
+    would give the small one away (complementary hiding). Groups without users are shown: nobody repeats in them.
     """
     if frame.empty or not by:
         return frame, []
     sized = frame[frame["clusters"] > 0]
     users = sized.groupby(list(by), dropna=False, observed=True)["clusters"].max()
-    small = set(users[users < floor].index)
-    if len(small) == 1 and len(users) > 2:
-        rest = users.drop(list(small)).sort_values()
-        small.add(rest.index[0])
+    small = {users.index[i] for i in _hidden(list(users.index), users.to_numpy(), len(by), floor)}
     reasons = [
         f"{_name(key)}: {int(users[key])} users, fewer than {floor}" if users[key] < floor
         else f"{_name(key)}: hidden so that the smaller group cannot be worked out"
@@ -92,6 +89,26 @@ def hide_small(frame: pd.DataFrame, *, by: Sequence[str], floor: int = FLOOR) ->
     ]  # fmt: skip
     keys = pd.MultiIndex.from_frame(frame[list(by)]) if len(by) > 1 else pd.Index(frame[by[0]])
     return frame[~keys.isin(list(small))].reset_index(drop=True), reasons
+
+
+def _hidden(keys: Sequence[object], users: np.ndarray, dimensions: int, floor: int) -> set[int]:
+    """Positions of the groups to hide, complementary ones included."""
+    hidden = set(np.flatnonzero(users < floor).tolist())
+    lines: dict[object, list[int]] = {"all": list(range(len(keys)))}
+    if dimensions > 1:
+        for i, key in enumerate(keys):
+            for d, value in enumerate(key if isinstance(key, tuple) else (key,)):
+                lines.setdefault((d, label(value)), []).append(i)
+    grown = True
+    while grown:
+        grown = False
+        for line in lines.values():
+            inside = [i for i in line if i in hidden]
+            rest = [i for i in line if i not in hidden]
+            if rest and inside and (len(inside) < 2 or users[inside].sum() < floor):
+                hidden.add(min(rest, key=lambda i: users[i]))
+                grown = True
+    return hidden
 
 
 def _name(key: object) -> str:
