@@ -78,7 +78,7 @@ def sizes(users: list[int]) -> pd.DataFrame:
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8))
 def test_no_small_group_is_shown_or_left_alone_in_the_rest(users: list[int]) -> None:
-    """Whoever knows the total and every shown group learns the sum of the hidden ones: never that of one small group."""
+    """Who knows the total and the shown groups learns the sum of the hidden ones: never that of one small group."""
     table = sizes(users)
     shown, reasons = hide_small(table, by=["group"])
     hidden = table[~table["group"].isin(shown["group"])]
