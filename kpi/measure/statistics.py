@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,17 @@ class Grouping:
 
 def _time_axis(grain: str) -> str:
     return f"every:{grain}"
+
+
+def _merged(groupings: Sequence[Grouping]) -> list[Grouping]:
+    """One grouping for each set of axes, wanting what all that share it want: a set asked for twice would count twice."""
+    found: dict[frozenset[str], Grouping] = {}
+    for g in groupings:
+        same = found.setdefault(frozenset(g.axes), g)
+        every_metric = not (same.metrics and g.metrics)
+        names = () if every_metric else tuple(dict.fromkeys((*same.metrics, *g.metrics)))
+        found[frozenset(g.axes)] = replace(same, intervals=same.intervals or g.intervals, metrics=names)
+    return list(found.values())
 
 
 class Columns:
@@ -147,6 +158,7 @@ class Plan:
 
     def __init__(self, source: Source, metrics: Sequence[Metric], groupings: Sequence[Grouping]) -> None:
         self.source, self.metrics, self.groupings = source, metrics, groupings
+        self.sets = _merged(groupings)
         self.axes = list(dict.fromkeys(a for g in groupings for a in g.axes))
         self.ratios = [m for m in metrics if m.kind in RATIO_KINDS]
         self.sketches = list(dict.fromkeys(m.column for m in metrics if m.kind == "quantile" and m.column))
@@ -165,7 +177,7 @@ class Plan:
         self._typed = False
         parts = []
         alike: dict[tuple[bool, tuple[str, ...]], list[Grouping]] = {}
-        for g in self.groupings:
+        for g in self.sets:
             alike.setdefault((g.intervals, g.metrics), []).append(g)
         for number, ((with_users, _), chosen) in enumerate(alike.items()):
             parts.append(self._sums(base, chosen, with_users, number))
@@ -173,7 +185,7 @@ class Plan:
             for with_users in (True, False):
                 chosen = [
                     g
-                    for g in self.groupings
+                    for g in self.sets
                     if g.intervals is with_users
                     and any(m.kind == "quantile" and m.column == column for m in self.wanted(g))
                 ]
@@ -324,10 +336,10 @@ class Plan:
         return self._select(steps, _SKETCH, values, steps.c.b)
 
     def _distinct(self, base: sa.CTE) -> sa.Select:
-        group, number = self._group(base, self.groupings)
+        group, number = self._group(base, self.sets)
         seen = [base.c[f"d{i}"] for i in range(len(self.distinct))]
         values = [v for c in seen for v in (sa.func.count(sa.distinct(c)), sa.func.count(c))]
-        columns = [*self._axes_of(base, self.groupings), number.label("g")]
+        columns = [*self._axes_of(base, self.sets), number.label("g")]
         chosen = sa.select(*columns, *(v.label(f"v{i}") for i, v in enumerate(values))).select_from(base)
         chosen = chosen.group_by(*group) if group else chosen
         return self._select(chosen.subquery("seen"), _DISTINCT, None)

@@ -17,7 +17,8 @@ from kpi.measure.slice import GRAINS, NONE_VALUE, Slice
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import summarise, tally
 from kpi.schema import ARROW, REQUESTS, SEVERITIES
-from kpi.store.engines import from_frame
+from kpi.store.engines import DuckSource, from_frame
+from sample_data import world
 from tests import plain
 
 BIN = 0.00502  # half a bin of the sketch, relative
@@ -235,3 +236,26 @@ def test_what_is_unknown_is_named() -> None:
             summarise(source, "requests", Slice().where(**{dimension: "x"}))
     with pytest.raises(SliceError):
         summarise(source, "requests", every="minute")
+
+
+def test_groupings_that_share_axes_do_not_meet() -> None:
+    source = DuckSource(name="world", fingerprint="w", tables={"requests": world.build(requests=2_000)["requests"]})
+    view = Slice(last="all")
+    names = ["task_success", "latency_p95", "requests", "users"]
+    groupings = [
+        Grouping(by=("language",), metrics=("task_success",)),
+        Grouping(by=("language",), metrics=("latency_p95", "requests")),
+        Grouping(by=("language", "intent"), intervals=False),
+        Grouping(by=("intent", "language")),
+        Grouping(by=("language",)),
+    ]
+    frames = tally(source, names, view, groupings=groupings)
+    whole = summarise(source, names, view, by=["language"])
+    for frame, wanted in zip(frames[:2], (["task_success"], ["latency_p95", "requests"]), strict=True):
+        alone = whole[whole["metric"].isin(wanted)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(frame, alone)
+    pd.testing.assert_frame_equal(frames[4], whole)
+    pd.testing.assert_frame_equal(frames[3], summarise(source, names, view, by=["intent", "language"]))
+    crossed = frames[2].sort_values(["metric", "intent", "language"], ignore_index=True)[frames[3].columns]
+    straight = frames[3].sort_values(["metric", "intent", "language"], ignore_index=True)
+    pd.testing.assert_frame_equal(crossed, straight)
