@@ -57,3 +57,13 @@ def test_every_json_key_and_exit_code_is_documented() -> None:
         assert ", ".join(f"`{k}`" for k in listed) in text
     for code in range(4):
         assert f"| {code} |" in text
+
+
+def test_the_notebook_runs_on_the_sample(sample_home: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", page("notebook.md"), re.DOTALL)
+    assert len(blocks) == 4
+    seen: dict[str, object] = {}
+    for block in blocks:
+        exec(block, seen)
+    assert len(seen["daily"]) == 28  # type: ignore[arg-type]
+    assert len(seen["by_language"]) == 10  # type: ignore[arg-type]
