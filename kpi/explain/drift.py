@@ -324,5 +324,6 @@ def _sentence(column: str, found: Distance, shown: pd.DataFrame, now: Shares, be
     most = shown.loc[(shown["now"] - shown["baseline"]).abs().idxmax()]
     return (
         f"{subject} has changed: distance {found.value:.3f} ({found.low:.3f} to {found.high:.3f}); "
-        f"most in {most['value']}, from {format_value(most['baseline'], 'share')} to {format_value(most['now'], 'share')} of requests ({size})."
+        f"most in {most['value']}, from {format_value(most['baseline'], 'share')} "
+        f"to {format_value(most['now'], 'share')} of requests ({size})."
     )
