@@ -36,6 +36,7 @@ def _no_tick(_: int) -> None:
 class Context:
     """What a reader may use.
 
+    mapping: given by a person; it must fit the data. saved: kept from an earlier load; it counts where it fits.
     tick: called now and then with the bytes of this input consumed so far (decompressed); cheap, drives the progress
     bar. now_us: the clock against which times in the future are judged. plan: what a first pass over all tables of the
     load decided (`kpi.ingest.table.Plan`); readers of spans leave it alone.
@@ -44,6 +45,7 @@ class Context:
     privacy: Privacy
     receipt: Receipt
     mapping: Mapping | None = None
+    saved: Mapping | None = None
     tick: Callable[[int], None] = _no_tick
     limits: Limits = field(default_factory=Limits)
     now_us: int = field(default_factory=lambda: time.time_ns() // 1_000)

@@ -29,7 +29,7 @@ from kpi.ingest.archive import Limits, Opened, expand, open_inputs
 from kpi.ingest.mapping import Mapping, Preview
 from kpi.ingest.receipt import Receipt
 
-__all__ = ["Limits", "Opened", "open_inputs", "preview", "stage"]
+__all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]
 
 Progress = Callable[[float, str], None]
 _ROOT = Path(__file__).resolve().parents[2]
@@ -61,13 +61,41 @@ def stage(
     *,
     directory: Path,
     mapping: Mapping | None = None,
+    saved: Mapping | None = None,
     allow: Collection[str] = (),
     key: bytes,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
+    """The receipt of `read`, for callers who need not know which mapping a table was read through."""
+    done = read(
+        paths, directory=directory, mapping=mapping, saved=saved, allow=allow, key=key, limits=limits, progress=progress
+    )
+    return done.receipt
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """What reading came to. mapping: the one that tables were read through; None where there was no table."""
+
+    receipt: Receipt
+    mapping: Mapping | None
+
+
+def read(
+    paths: Sequence[Path],
+    *,
+    directory: Path,
+    mapping: Mapping | None = None,
+    saved: Mapping | None = None,
+    allow: Collection[str] = (),
+    key: bytes,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Read:
     """Read files (or folders of them) into `directory/<table>/<n>.parquet`, canonical and redacted.
 
+    mapping: given by a person, strict. saved: of an earlier load, applied to the columns that are there and fit.
     allow: metadata keys to keep besides the default ones. key: for pseudonyms of users. progress: called in this
     process with a fraction in 0-1 and a short text. Raises IngestError for a file that cannot be read at all, and when
     the child crashes, runs out of memory or time; MappingError for a mapping that contradicts the data. What was
@@ -78,11 +106,14 @@ def stage(
         "paths": [str(p.resolve()) for p in _existing(paths)],
         "directory": str(Path(directory).resolve()),
         "mapping": mapping.to_dict() if mapping else None,
+        "saved": saved.to_dict() if saved and not mapping else None,
         "allow": sorted(allow),
         "key": key.hex(),
     }
     Path(directory).mkdir(parents=True, exist_ok=True)
-    return Receipt.from_json(orjson.dumps(_run(job, limits or Limits(), progress)))
+    told = _run(job, limits or Limits(), progress)
+    used = Mapping.from_dict(told["mapping"]) if told["mapping"] else None
+    return Read(Receipt.from_json(orjson.dumps(told["receipt"])), used)
 
 
 def preview(path: Path, mapping: Mapping | None = None, rows: int = 20, *, limits: Limits | None = None) -> Preview:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from kpi.errors import StoreError
+from kpi.errors import MappingError, StoreError
 from kpi.ingest import guard
 from kpi.ingest.mapping import Mapping
 from kpi.ingest.privacy import Allow, load_key
@@ -38,7 +38,8 @@ def load(
 ) -> Receipt:
     """Load exports into a data set and return the receipt.
 
-    mapping: of the columns of a table; without it the one saved beside the data set, else guessed. allow: metadata keys
+    mapping: of the columns of a table, and strict; without it the one kept from earlier loads counts for the columns
+    that are there and fit, and the rest is guessed. What was used is kept for the next load. allow: metadata keys
     to keep from now on, besides those allowed before. progress: called with a fraction in 0-1 and a short text.
     Raises IngestError, MappingError, StoreError; the data set is then as it was.
     """
@@ -51,12 +52,12 @@ def load(
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=place))
     try:
-        receipt = guard.stage(
-            files, directory=stage, mapping=mapping or saved_mapping(dataset), allow=allowed, key=key,
-            progress=_part(progress, 0.0, _READING),
+        done = guard.read(
+            files, directory=stage, mapping=mapping, saved=None if mapping else saved_mapping(dataset),
+            allow=allowed, key=key, progress=_part(progress, 0.0, _READING),
         )  # fmt: skip
-        receipt = lake.commit(dataset, stage, receipt, progress=_part(progress, _READING, 1.0))
-        _remember(place, mapping, allowed)
+        receipt = lake.commit(dataset, stage, done.receipt, progress=_part(progress, _READING, 1.0))
+        _remember(dataset, done.mapping, allowed)
         return receipt
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -86,11 +87,23 @@ def saved_allow(dataset: str) -> frozenset[str]:
         ) from error  # fmt: skip
 
 
-def _remember(place: Path, mapping: Mapping | None, allowed: Sequence[str]) -> None:
-    if mapping is not None:
-        _replace(place / "mapping.json", orjson.dumps(mapping.to_dict(), option=orjson.OPT_INDENT_2))
+def _remember(dataset: str, used: Mapping | None, allowed: Sequence[str]) -> None:
+    """Keep what was used. Spans need no mapping, and leave the one of the tables before them as it is."""
+    place = folder(dataset)
+    if used is not None:
+        kept = used
+        with contextlib.suppress(MappingError):  # a damaged file is replaced
+            kept = _with_absent(used, saved_mapping(dataset))
+        _replace(place / "mapping.json", orjson.dumps(kept.to_dict(), option=orjson.OPT_INDENT_2))
     if allowed:
         _replace(place / "allow.json", orjson.dumps(list(allowed), option=orjson.OPT_INDENT_2))
+
+
+def _with_absent(used: Mapping, saved: Mapping | None) -> Mapping:
+    """What was used, and what is known of columns that this load did not have, as far as both go together."""
+    sources, fields = {c.source for c in used.columns}, {c.field for c in used.columns if c.field}
+    others = (c for c in (saved.columns if saved else ()) if c.source not in sources and c.field not in fields)
+    return Mapping((*used.columns, *others))
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -43,7 +43,8 @@ def plan(sources: Iterable[Opened], context: Context) -> Plan:
 
     Raises IngestError when no column can be recognised, MappingError when the given mapping contradicts the data.
     """
-    profiler = Profiler(context.mapping)
+    saved = _decided(context.saved)
+    profiler = Profiler(context.mapping or saved)
     problems: list[tuple[int, str, str]] = []
 
     def remember_first(row: int, reason: str, hint: str) -> None:
@@ -62,7 +63,7 @@ def plan(sources: Iterable[Opened], context: Context) -> Plan:
     if context.mapping is not None:
         context.mapping.check_columns(p.name for p in profiles)
         _check_values(context.mapping, profiles)
-    mapping = guess(profiles, context.mapping)
+    mapping = guess(profiles, context.mapping or _fitting(saved, profiles))
     return Plan(mapping, tuple(profiles), profiler.rows, profiler.uncounted_models)
 
 
@@ -136,6 +137,20 @@ def _record(settled: Plan, context: Context) -> None:
         receipt.note("No column holds the time of a request: nothing can be shown over time or by window.")
     if settled.mapping.source_of("trace_id") is None:
         receipt.note("No column holds an id: ids were made from the content, so rows equal in every column count once.")
+
+
+def _decided(saved: Mapping | None) -> Mapping | None:
+    """The mapping of an earlier load without the columns that it could make nothing of: they are looked at anew."""
+    return Mapping(tuple(c for c in saved.columns if c.how != "unmapped")) if saved else None
+
+
+def _fitting(saved: Mapping | None, profiles: Sequence[Profile]) -> Mapping | None:
+    """What a mapping kept from an earlier load says of the columns that are here and hold what it expects."""
+    if saved is None:
+        return None
+    present = {p.name: p for p in profiles}
+    fits = [c for c in saved.columns if (p := present.get(c.source)) and (not c.field or not p.count or p.readable > 0)]
+    return Mapping(tuple(fits))
 
 
 def _check_values(mapping: Mapping, profiles: Sequence[Profile]) -> None:

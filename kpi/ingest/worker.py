@@ -147,6 +147,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
         privacy=Privacy(bytes.fromhex(job["key"]), DEFAULT_ALLOW | frozenset(job["allow"])),
         receipt=receipt,
         mapping=Mapping.from_dict(job["mapping"]) if job["mapping"] else None,
+        saved=Mapping.from_dict(job["saved"]) if job.get("saved") else None,
         tick=reporter.tick,
         limits=Limits(**job["limits"]),
     )
@@ -160,7 +161,8 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     stage.finish()
     receipt.keep_out(Counter(context.privacy.kept_out))
     reporter.say(1.0, "Read")
-    return orjson.loads(receipt.to_json())
+    used = context.plan.mapping.to_dict() if context.plan else None
+    return {"receipt": orjson.loads(receipt.to_json()), "mapping": used}
 
 
 def _plan(inputs: list[tuple[Any, str]], context: Any, reporter: _Reporter) -> None:

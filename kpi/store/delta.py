@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
@@ -23,6 +24,7 @@ from kpi.store.manifest import TableVersion
 PARTITION = {"requests": "day"}
 FILE_BYTES = 128 * 2**20
 GROUP_ROWS = 65_536
+APPEND_ROWS = 262_144  # of a partitioned table at a time: its writer holds every partition it has met in memory
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _KEEP_HISTORY: dict[str, str | None] = {
     "delta.logRetentionDuration": "interval 36500 days",
@@ -83,19 +85,46 @@ def describe(path: Path, extra: Sequence[str]) -> TableVersion:
 
 
 def append(path: Path, table: str, rows: pa.RecordBatchReader) -> None:
-    """Append a stream of rows in one Delta version; columns that are new are null in older rows."""
+    """Append a stream of rows; columns that are new are null in older rows. A long one takes several Delta versions."""
     partition = [PARTITION[table]] if table in PARTITION else None
     try:
-        write_deltalake(
-            str(path), rows, mode="append", schema_mode="merge", partition_by=partition,
-            configuration=None if exists(path) else _KEEP_HISTORY, target_file_size=FILE_BYTES,
-            writer_properties=_WRITER,
-        )  # fmt: skip
+        for part in _parts(rows) if partition else (rows,):
+            write_deltalake(
+                str(path), part, mode="append", schema_mode="merge", partition_by=partition,
+                configuration=None if exists(path) else _KEEP_HISTORY, target_file_size=FILE_BYTES,
+                writer_properties=_WRITER,
+            )  # fmt: skip
     except (DeltaError, OSError) as error:
         raise StoreError(
             "store.write", f"The table {table!r} could not be written ({type(error).__name__})",
             hint="Nothing that was stored before is lost. Check the free disk space and load again.",
         ) from error  # fmt: skip
+
+
+def _parts(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatchReader]:
+    held: list[pa.RecordBatch] = []
+    for batch in rows:
+        held.append(batch)
+        if sum(b.num_rows for b in held) >= APPEND_ROWS:
+            yield pa.RecordBatchReader.from_batches(rows.schema, held)
+            held = []
+    if held:
+        yield pa.RecordBatchReader.from_batches(rows.schema, held)
+
+
+def filled(paths: Iterable[Path]) -> set[str]:
+    """Columns that the statistics of Parquet files prove to hold at least one value."""
+    found: set[str] = set()
+    for path in paths:
+        metadata = pq.read_metadata(path)
+        for g in range(metadata.num_row_groups):
+            group = metadata.row_group(g)
+            for c in range(group.num_columns):
+                column = group.column(c)
+                told = column.statistics
+                if told is not None and told.has_null_count and told.null_count < group.num_rows:
+                    found.add(column.path_in_schema)
+    return found
 
 
 def remove(path: Path, gone: Iterable[Path]) -> None:

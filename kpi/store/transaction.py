@@ -161,13 +161,16 @@ class Transaction:
         self._unmatched(receipt)
 
     def _look(self, receipt: Receipt, traces: str) -> None:
-        columns = [c for c in schema.REQUESTS.names if c not in _DERIVED]
-        filled = ", ".join(f"count(r.{merge.name(c)})" for c in columns)
+        """The requests of this load. In a first load they are all there are, and need no join."""
+        first = self.base is None
+        proven = delta.filled(self.files["requests"]) if first else set()
+        columns = [c for c in schema.REQUESTS.names if c not in _DERIVED | proven]
+        filled = "".join(f", count(r.{merge.name(c)})" for c in columns)
+        of_load = f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
         times = "min(epoch_us(r.started_at)), max(epoch_us(r.started_at))"
         row = self.connection.execute(
-            f"SELECT count(*), count(*) FILTER (r.priced = false), {times}, {filled} "
-            f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r "
-            f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
+            f"SELECT count(*), count(*) FILTER (r.priced = false), {times}{filled} "
+            f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r " + ("" if first else of_load)
         ).fetchone()
         assert row is not None
         receipt.requests, receipt.unpriced, receipt.first, receipt.last = row[:4]
