@@ -24,7 +24,7 @@ from kpi.store.manifest import TableVersion
 PARTITION = {"requests": "day"}
 FILE_BYTES = 128 * 2**20
 GROUP_ROWS = 65_536
-APPEND_ROWS = 262_144  # of a partitioned table at a time: its writer holds every partition it has met in memory
+APPEND_ROWS = 131_072  # of a partitioned table at a time: its writer holds every partition it has met in memory
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _KEEP_HISTORY: dict[str, str | None] = {
     "delta.logRetentionDuration": "interval 36500 days",

@@ -18,7 +18,7 @@ from kpi import schema
 from kpi.errors import StoreError
 from kpi.schema import Table
 
-MEMORY = "768MB"
+MEMORY = "512MB"
 _TYPES = {
     "string": "VARCHAR",
     "bool": "BOOLEAN",
