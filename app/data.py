@@ -15,7 +15,6 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from kpi.store.lake import read_version
 
 Answer = TypeVar("Answer")
 
@@ -72,7 +71,7 @@ def resolve(source: kpi.Source, view: kpi.Slice) -> kpi.Resolved:
 
 def receipt(source: kpi.Source) -> kpi.Receipt:
     """The receipt of the load that made this version."""
-    return read_version(source.name, source.version).receipt
+    return kpi.receipt(source.name, source.version)
 
 
 def register(source: kpi.Source) -> kpi.Register:

@@ -16,7 +16,6 @@ import streamlit as st
 
 import kpi
 from app import data, page, slicebar, text
-from kpi.ingest.aliases import FIELDS, KIND_UNITS, slug
 
 words = kpi.wording
 STEPS = (
@@ -108,7 +107,7 @@ def _mapping(path: Path) -> kpi.Mapping | None:
         st.caption(text.safe(note))
     if not preview.columns:
         return None
-    fields = _fields(preview)
+    fields = kpi.mapping_fields(preview)
     units = sorted({u for found in fields.values() for u in found if u})
     shown = pd.DataFrame(
         {
@@ -143,12 +142,6 @@ def _mapping(path: Path) -> kpi.Mapping | None:
         if (field, unit) != (column.field, column.unit or ""):
             mapping = mapping.replace(column.source, field=field, unit=unit, decimal=column.decimal)
     return mapping
-
-
-def _fields(preview: kpi.Preview) -> dict[str, tuple[str, ...]]:
-    """Every field that a column may be, with its units; each column may also be a cohort of its own name."""
-    known = {name: KIND_UNITS[kind] for name, kind in FIELDS.items()}
-    return known | {f"x_{slug(c.source)}": () for c in preview.columns}
 
 
 def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str]) -> None:

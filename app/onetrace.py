@@ -76,7 +76,7 @@ def _header(found: Any, tz: str) -> None:
     st.caption(text.safe(" · ".join([*moment, *map(str, known)])))
     with st.grid(4, min_column_width=130, gap="small"):
         for column in _FACTS:
-            st.metric(text.safe(_NAMES[column]), text.safe(text.stored(column, request.get(column))))
+            st.metric(text.safe(_NAMES[column]), text.safe(kpi.wording.format_column(column, request.get(column))))
     st.code(str(request["trace_id"]), language=None)
 
 
@@ -163,7 +163,7 @@ def _facts(request: dict[str, Any], columns: Sequence[str]) -> None:
         label = column
         for ending in names:
             label = label.removesuffix(ending)
-        told[text.dimension(label)] = text.stored(column, request.get(column))
+        told[text.dimension(label)] = kpi.wording.format_column(column, request.get(column))
     st.dataframe(
         pd.DataFrame({"": told.keys(), "Value": told.values()}),
         hide_index=True,

@@ -55,8 +55,7 @@ def breakdown(scorecard: Any, by: str) -> None:
     units = {c.metric: c.unit for c in scorecard.cards}
     order = [m for m in labels if m in set(frame["metric"])]
     groups = _by_harm(frame, by)
-    named = frame.assign(group=frame[by].fillna("(none)")).sort_values("n", ascending=False)
-    named = named.drop_duplicates(["group", "metric"])
+    named = frame.assign(group=frame[by].fillna("(none)"))
     cells = named.pivot(index="group", columns="metric")
     values = cells["value"].loc[groups, order].rename(columns=labels)
     states = cells["state"].loc[groups, order].rename(columns=labels)

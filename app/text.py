@@ -19,7 +19,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _ADDRESS = re.compile(r"(?i)(?<=\w)(?=://)|(?<=www)(?=\.)|(?<=mailto)(?=:)|(?<=xmpp)(?=:)|(?=@)")
 _JOINER = "\u2060"  # invisible, and enough to keep an address from becoming a link
 LONGEST = 300
-_STORED = {"_us": (1e-3, "ms"), "_nusd": (1e-9, "usd"), "_tokens": (1.0, "tokens")}  # as kpi.schema stores them
 
 
 def safe(value: object, *, longest: int = LONGEST) -> str:
@@ -91,16 +90,6 @@ def versus(view: kpi.Slice) -> str:
         if view.baseline == "weekdays"
         else "vs. chosen dates"
     )
-
-
-def stored(column: str, value: Any) -> str:
-    """A stored value of a canonical column in words: microseconds, nano-dollars, tokens, yes and no. Plain text."""
-    if value is None or value != value:
-        return kpi.wording.format_value(None, "count")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    scale, unit = next((s for ending, s in _STORED.items() if column.endswith(ending)), (1.0, "count"))
-    return kpi.wording.format_value(float(value) * scale, unit)
 
 
 def python(view: kpi.Slice, calls: Iterable[str]) -> str:

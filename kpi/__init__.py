@@ -17,7 +17,7 @@ from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
 from kpi.ingest.guard import preview
 from kpi.ingest.load import load
-from kpi.ingest.mapping import Mapping, Preview
+from kpi.ingest.mapping import Mapping, Preview, mapping_fields
 from kpi.ingest.receipt import Receipt
 from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
@@ -29,7 +29,7 @@ from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
 from kpi.store.engines import Source, SqlSource, from_frame
 from kpi.store.lake import DatasetInfo, VersionInfo, datasets, restore, versions
-from kpi.store.opening import open_dataset, warm
+from kpi.store.opening import open_dataset, receipt, warm
 from kpi.store.opening import open_dataset as open
 
 __all__ = [
@@ -70,11 +70,13 @@ __all__ = [
     "judge_frame",
     "load",
     "load_register",
+    "mapping_fields",
     "metric",
     "open",
     "open_dataset",
     "preview",
     "profile",
+    "receipt",
     "register_of",
     "resolve",
     "restore",

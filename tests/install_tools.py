@@ -52,7 +52,9 @@ def apt_install(*packages: str) -> bool:
     quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "stdout": subprocess.DEVNULL}
     try:
         subprocess.run([*sudo, "apt-get", "update", "-qq"], check=False, **quiet)
-        subprocess.run([*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, **quiet)
+        subprocess.run(
+            [*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, **quiet
+        )
     except (OSError, subprocess.CalledProcessError):
         return False
     return True
@@ -63,7 +65,10 @@ def main() -> int:
     if find_browser() is None and not (apt_install("chromium", "fonts-dejavu") and find_browser()):
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
         if find_browser() is None:
-            print("The browser tests need Chromium: install the package chromium, or set CHROMIUM to one.", file=sys.stderr)
+            print(
+                "The browser tests need Chromium: install the package chromium, or set CHROMIUM to one.",
+                file=sys.stderr,
+            )
             return 1
     if find_postgres() is None and not (apt_install("postgresql") and find_postgres()):
         print("The database tests need PostgreSQL's server binaries: install the package postgresql.", file=sys.stderr)

@@ -226,6 +226,12 @@ def guess(columns: Sequence[Profile], given: Mapping | None = None) -> Mapping:
     return Mapping(tuple(found[p.name] for p in columns if p.name in found))
 
 
+def mapping_fields(preview: Preview) -> dict[str, tuple[str, ...]]:
+    """What a column of a previewed file may be mapped to: field -> its units, none where it has no choice."""
+    cohorts = {schema.EXTRA_PREFIX + slug(c.source): () for c in preview.columns}
+    return {name: tuple(KIND_UNITS[kind]) for name, kind in FIELDS.items()} | cohorts
+
+
 def candidate(profile: Profile) -> tuple[str, str, int] | None:
     """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field."""
     named = (profile.name, "", -1) if profile.name in FIELDS else known(profile.name)

@@ -52,7 +52,7 @@ def _time_axis(grain: str) -> str:
 
 
 def _merged(groupings: Sequence[Grouping]) -> list[Grouping]:
-    """One grouping for each set of axes, wanting what all that share it want: a set asked for twice would count twice."""
+    """One grouping a set of axes, wanting what all that share it want: a set asked for twice would count twice."""
     found: dict[frozenset[str], Grouping] = {}
     for g in groupings:
         same = found.setdefault(frozenset(g.axes), g)

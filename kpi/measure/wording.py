@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from kpi.ingest.receipt import Receipt
 
 UNKNOWN = "–"
+_STORED = {"_us": (1e-3, "ms"), "_nusd": (1e-9, "usd"), "_tokens": (1.0, "tokens")}  # ending -> to unit
 MINUS = "−"
 
 
@@ -54,6 +55,16 @@ def format_change(value: float | None, unit: str) -> str:
     sign = "+" if value > 0 else MINUS if value < 0 else "±"
     size = abs(value)
     return sign + (f"{_digits(100 * size)} pp" if unit == "share" else format_value(size, unit))
+
+
+def format_column(column: str, value: object) -> str:
+    """A stored value of a canonical column: durations and money with their unit, yes and no, else the number."""
+    if value is None or value != value:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    scale, unit = next((s for ending, s in _STORED.items() if column.endswith(ending)), (1.0, "count"))
+    return format_value(float(str(value)) * scale, unit)
 
 
 def format_count(n: float, noun: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from kpi.errors import StoreError
+from kpi.ingest.receipt import Receipt
 from kpi.store.cache import build_cache, cache_path
 from kpi.store.engines import DuckSource
 from kpi.store.lake import read_version
@@ -30,6 +31,11 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> DuckSo
         name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files,
         cache=cache if cache.exists() else None,
     )  # fmt: skip
+
+
+def receipt(dataset: str = "default", version: int | None = None) -> Receipt:
+    """The receipt of the load that made a version, the newest when None. Raises StoreError."""
+    return read_version(dataset, version).receipt
 
 
 def warm(source: DuckSource) -> threading.Thread | None:
