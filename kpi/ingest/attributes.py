@@ -12,40 +12,17 @@ from typing import Any
 import orjson
 
 from kpi.ingest import vocabulary as names
+from kpi.ingest.shapes import shape_of
 from kpi.ingest.wire import ERROR, OK, Attributes, Span, nanos
 
 
 def first(attributes: Attributes, keys: tuple[str, ...]) -> Any:
     """The value of the first name that is present and not empty."""
-    for name in _present(attributes, keys):
+    for name in shape_of(attributes).present(keys):
         value = attributes[name]
         if value is not None and value != "":
             return value
     return None
-
-
-_SHAPES: dict[tuple[str, ...], dict[tuple[str, ...], tuple[str, ...]]] = {}
-_SHAPES_KEPT = 2_000
-_last: tuple[Attributes, dict[tuple[str, ...], tuple[str, ...]]] = ({}, {})
-
-
-def _present(attributes: Attributes, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `keys` that are present. Exporters write few sets of names, so the answer is remembered by set.
-
-    Holding the last attributes keeps their identity from being reused; a tuple is replaced whole, so threads are safe.
-    """
-    global _last
-    held, known = _last
-    if held is not attributes:
-        shape = tuple(attributes)
-        if len(_SHAPES) > _SHAPES_KEPT:
-            _SHAPES.clear()
-        known = _SHAPES.setdefault(shape, {})
-        _last = (attributes, known)
-    found = known.get(keys)
-    if found is None:
-        found = known[keys] = tuple(key for key in keys if key in attributes)
-    return found
 
 
 def text_of(value: Any) -> str | None:
@@ -137,11 +114,18 @@ _KIND_NAMES = (
 
 def model_of(attributes: Attributes) -> str | None:
     """The model that answered; the one asked for where the call failed or does not say."""
-    return text_of(first(attributes, (*names.MODEL_ANSWERED, *names.MODEL_NAMED)) or requested_model(attributes))
+    if "model" not in shape_of(attributes).topics:
+        return None
+    return text_of(first(attributes, _MODEL_STATED) or requested_model(attributes))
+
+
+_MODEL_STATED = (*names.MODEL_ANSWERED, *names.MODEL_NAMED)
 
 
 def requested_model(attributes: Attributes) -> str | None:
     """The model the application asked for: known for failed calls as well, so versions keep their failures."""
+    if "model" not in shape_of(attributes).topics:
+        return None
     stated = first(attributes, names.MODEL_REQUESTED)
     if stated is None:
         invocation = parse(attributes.get("llm.invocation_parameters"))
@@ -169,6 +153,8 @@ def tokens_of(attributes: Attributes) -> dict[str, int | None]:
     Buckets of Langfuse are disjoint and added up. Elsewhere the input includes the cache, unless the numbers say
     otherwise: a cache larger than the input can only stand beside it.
     """
+    if "tokens" not in shape_of(attributes).topics:
+        return dict.fromkeys(names.TOKENS)
     usage = parse(attributes.get("langfuse.observation.usage_details"))
     if isinstance(usage, dict):
         return _bucket_tokens(usage)
@@ -181,7 +167,7 @@ def tokens_of(attributes: Attributes) -> dict[str, int | None]:
 
 
 def _first_count(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
-    for name in _present(attributes, keys):
+    for name in shape_of(attributes).present(keys):
         count = count_of(attributes[name])
         if count is not None:
             return count
@@ -211,6 +197,8 @@ def _bucket_tokens(usage: dict[str, Any]) -> dict[str, int | None]:
 
 def cost_of(attributes: Attributes) -> int | None:
     """Reported cost in nano-dollars: the total where there is one, else its disjoint parts, never both."""
+    if "cost" not in shape_of(attributes).topics:
+        return None
     details = parse(attributes.get("langfuse.observation.cost_details"))
     if isinstance(details, dict) and details:
         if (total := nusd(details.get("total"))) is not None:
@@ -242,7 +230,9 @@ def ttft_us(span: Span) -> int | None:
 
 def _first_token(span: Span) -> int | None:
     attributes = span.attributes
-    for name, scale in _FIRST_TOKEN:
+    if not span.events and "first_token" not in shape_of(attributes).topics:
+        return None
+    for name, scale in names.FIRST_TOKEN:
         if name in attributes and (value := _seconds(attributes[name])) is not None:
             return round(value * scale)
     if span.start is None:
@@ -258,12 +248,6 @@ def _first_token(span: Span) -> int | None:
     return min(known) - span.start if known else None
 
 
-_FIRST_TOKEN = (
-    ("gen_ai.response.time_to_first_chunk", 1_000_000_000),
-    ("gen_ai.server.time_to_first_token", 1_000_000_000),
-    ("gen_ai.latency.time_to_first_token", 1_000_000_000),
-    ("ai.response.msToFirstChunk", 1_000_000),
-)
 _FIRST_TOKEN_EVENTS = frozenset(
     {"First Token Stream Event", "ai.stream.firstChunk", "llm.content.completion.chunk", "gen_ai.content.chunk"}
 )
@@ -279,21 +263,10 @@ def _seconds(value: Any) -> float | None:
 
 def queue_us(attributes: Attributes) -> int | None:
     """Queue time in microseconds where an attribute says so; the unit is the name's suffix, seconds without one."""
-    for key, value in attributes.items():
-        scale = _queue_scale(key)
-        if scale and (number := _seconds(value)) is not None:
+    for key, scale in shape_of(attributes).queues:
+        if (number := _seconds(attributes[key])) is not None:
             return round(number * scale)
     return None
-
-
-@lru_cache(maxsize=16_384)
-def _queue_scale(key: str) -> int:
-    folded = key.lower()
-    if "queue_time" not in folded and "time_in_queue" not in folded and "queuetime" not in folded:
-        return 0
-    if folded.endswith("_us"):
-        return 1
-    return 1_000 if folded.endswith(("_ms", "ms")) else 1_000_000
 
 
 def status_of(span: Span) -> tuple[str, str | None]:
@@ -310,16 +283,6 @@ def status_of(span: Span) -> tuple[str, str | None]:
             kind = text_of(thrown[-1].get("exception.type"))
         return "error", kind
     return ("running" if span.end is None else "ok"), None
-
-
-@lru_cache(maxsize=16_384)
-def metadata_name(key: str) -> str | None:
-    """The name under which an attribute may become a cohort (`app.locale`, `metadata.tenant`), None for vocabulary."""
-    for prefix in names.METADATA_PREFIXES:
-        if key.startswith(prefix):
-            rest = key[len(prefix) :]
-            return None if rest in ("session_id", "user_id", "sessionId", "userId") else f"metadata.{rest}"
-    return None if key == "metadata" or key.startswith(names.VOCABULARY) else key
 
 
 @lru_cache(maxsize=16_384)

@@ -11,28 +11,16 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from kpi.ingest.attributes import first, parse
+from kpi.ingest.shapes import shape_of
+from kpi.ingest.vocabulary import FINISH, INPUT_VALUES, OUTPUT_VALUES, STRUCTURED
 from kpi.ingest.wire import Attributes, Event
 
 REFUSAL_REASONS = frozenset(
     {"content_filter", "content_filtered", "refusal", "safety", "blocklist", "prohibited_content", "spii",
      "guardrail_intervened"}
 )  # fmt: skip
-INPUT_VALUES = (
-    "ai.prompt.messages", "ai.prompt", "langfuse.observation.input", "input.value", "gen_ai.prompt",
-    "traceloop.entity.input", "gen_ai.retrieval.query.text", "gen_ai.tool.call.arguments", "ai.toolCall.args",
-    "reranker.query",
-)  # fmt: skip
-OUTPUT_VALUES = (
-    "ai.response.text", "ai.response.object", "langfuse.observation.output", "output.value", "gen_ai.completion",
-    "traceloop.entity.output", "gen_ai.tool.call.result", "ai.toolCall.result",
-)  # fmt: skip
-FINISH = (
-    "gen_ai.response.finish_reasons", "llm.finish_reason", "ai.response.finishReason",
-    "gen_ai.completion.0.finish_reason",
-)  # fmt: skip
 
 
-_STRUCTURED = {"input": "gen_ai.input.messages", "output": "gen_ai.output.messages"}
 _INDEXED = {
     side: frozenset(
         f"{stem}.0.{leaf}"
@@ -64,8 +52,13 @@ class Said(NamedTuple):
     refused: bool | None
 
 
+_SILENT = Said(None, None, None)
+
+
 def said(attributes: Attributes, events: Iterable[Event] = ()) -> Said:
     """Text and refusal of one span (or of one log record that carries a span's attributes)."""
+    if not events and "words" not in shape_of(attributes).topics:
+        return _SILENT
     asked = _messages(attributes, events, "input")
     question = last_user_text(asked) if asked else _plain(first(attributes, INPUT_VALUES))
     answers = [m for m in _messages(attributes, events, "output") if m.role in ("assistant", "model", "ai", "")]
@@ -126,7 +119,7 @@ def _text_of_part(part: dict[str, Any]) -> str:
 
 
 def _messages(attributes: Attributes, events: Iterable[Event], side: str) -> list[Message]:
-    structured = parse(attributes.get(_STRUCTURED[side]))
+    structured = parse(attributes.get(STRUCTURED[side]))
     if isinstance(structured, list):
         return [message_of(m) for m in structured]
     if isinstance(structured, dict):

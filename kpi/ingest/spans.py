@@ -22,6 +22,7 @@ from kpi.ingest.attributes import first, parse, text_of
 from kpi.ingest.context import Context
 from kpi.ingest.messages import said
 from kpi.ingest.outcomes import source_of
+from kpi.ingest.shapes import shape_of
 from kpi.ingest.wire import Attributes, Span
 
 Row = dict[str, Any]
@@ -166,14 +167,14 @@ class SpanRows:
 def _metadata(attributes: Attributes) -> dict[str, Any]:
     """Attributes outside every known vocabulary, scalars only, under the names the allow-list knows."""
     found: dict[str, Any] = {}
-    for key, value in attributes.items():
-        name = facts_of.metadata_name(key)
+    for key, name in shape_of(attributes).metadata:
+        value = attributes[key]
         if name is not None:
             if isinstance(value, str) and value[:1] == '"':
                 value = text_of(value)
             if value is not None and not isinstance(value, (dict, list)):
                 found[name] = value
-        elif key == "metadata" and isinstance(parsed := parse(value), dict):
+        elif isinstance(parsed := parse(value), dict):
             for inner, member in parsed.items():
                 if member is not None and not isinstance(member, (dict, list)):
                     found[f"metadata.{inner}"] = member
@@ -290,9 +291,11 @@ def scores(span: Span) -> Iterator[Row]:
         if event.name == "gen_ai.evaluation.result":
             yield from evaluation(event.attributes, span.trace_id, span.span_id, event.at)
     attributes = span.attributes
+    if "scores" not in shape_of(attributes).topics:
+        return
     if "gen_ai.evaluation.name" in attributes:
         yield from evaluation(attributes, span.trace_id, span.span_id, span.end or span.start)
-    for prefix, noun in _ANNOTATIONS:
+    for prefix, noun in vocabulary.ANNOTATIONS:
         if f"{prefix}.0.{noun}.name" not in attributes:
             continue
         for index in count():
@@ -304,12 +307,6 @@ def scores(span: Span) -> Iterator[Row]:
             kind = attributes.get(base + "annotator_kind")
             owner = None if prefix.startswith("trace.") else span.span_id
             yield score_row(span.trace_id, owner, str(name), kind, span.end or span.start, **parts)
-
-
-_ANNOTATIONS = (
-    ("annotations", "annotation"), ("evaluations", "evaluation"),
-    ("trace.annotations", "annotation"), ("trace.evaluations", "evaluation"),
-)  # fmt: skip
 
 
 def evaluation(attributes: Attributes, trace_id: str, span_id: str | None, at: int | None) -> Iterator[Row]:

@@ -79,6 +79,32 @@ LANGFUSE_REASONING = ("output_reasoning_tokens", "output_reasoning", "completion
 COST = ("llm.cost.total", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "operation.cost")
 COST_PARTS = ("llm.cost.prompt", "llm.cost.completion")
 STREAMED = ("gen_ai.request.stream", "llm.is_streaming")
+# Time to first token, with the nanoseconds of its unit.
+FIRST_TOKEN = (
+    ("gen_ai.response.time_to_first_chunk", 1_000_000_000),
+    ("gen_ai.server.time_to_first_token", 1_000_000_000),
+    ("gen_ai.latency.time_to_first_token", 1_000_000_000),
+    ("ai.response.msToFirstChunk", 1_000_000),
+)
+ANNOTATIONS = (
+    ("annotations", "annotation"), ("evaluations", "evaluation"),
+    ("trace.annotations", "annotation"), ("trace.evaluations", "evaluation"),
+)  # fmt: skip
+
+INPUT_VALUES = (
+    "ai.prompt.messages", "ai.prompt", "langfuse.observation.input", "input.value", "gen_ai.prompt",
+    "traceloop.entity.input", "gen_ai.retrieval.query.text", "gen_ai.tool.call.arguments", "ai.toolCall.args",
+    "reranker.query",
+)  # fmt: skip
+OUTPUT_VALUES = (
+    "ai.response.text", "ai.response.object", "langfuse.observation.output", "output.value", "gen_ai.completion",
+    "traceloop.entity.output", "gen_ai.tool.call.result", "ai.toolCall.result",
+)  # fmt: skip
+FINISH = (
+    "gen_ai.response.finish_reasons", "llm.finish_reason", "ai.response.finishReason",
+    "gen_ai.completion.0.finish_reason",
+)  # fmt: skip
+STRUCTURED = {"input": "gen_ai.input.messages", "output": "gen_ai.output.messages"}
 
 # The last part of an attribute's name -> the canonical cohort or version it states.
 ALIASES: dict[str, str] = {

@@ -26,6 +26,7 @@ _STATUS = {
 }  # fmt: skip
 _HEX = frozenset("0123456789abcdefABCDEF")
 _MAX_ID = 128
+_NANO_DIGITS = 19  # nanoseconds since the epoch, from 2001 to 2262
 _NUMBERS = {"intValue", "int_value", "doubleValue", "double_value"}
 
 
@@ -97,6 +98,8 @@ def nanos(value: Any) -> int | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, str):
+        if len(value) == _NANO_DIGITS and value.isdecimal() and 10**17 <= (at := int(value)) < 2**63:
+            return at  # nearly every time
         text = value.strip().strip('"')
         if not text:
             return None
@@ -142,7 +145,7 @@ def identifier(value: Any, size: int) -> str | None:
         return value.hex() if any(value) else None
     if not isinstance(value, str):
         return None if value in (None, 0) else str(value)[:_MAX_ID]
-    if len(value) == 2 * size and _HEX.issuperset(value):
+    if len(value) == 2 * size and _is_hex(value, size):
         text = value.lower()
         return None if text in NO_ID else text
     text = value.strip().removeprefix("tr-")
@@ -156,6 +159,13 @@ def identifier(value: Any, size: int) -> str | None:
         if len(raw) == size:
             return raw.hex() if any(raw) else None
     return (text.lower() if _HEX.issuperset(text) else text)[:_MAX_ID]
+
+
+def _is_hex(text: str, size: int) -> bool:
+    try:
+        return len(bytes.fromhex(text)) == size  # shorter where it skipped blanks
+    except ValueError:
+        return False
 
 
 def value_of(union: Any) -> Any:
@@ -193,11 +203,10 @@ def attributes_of(pairs: Any) -> Attributes:
     """`[{key, value}]` -> dict; the first of a repeated key stays."""
     found: Attributes = {}
     for pair in pairs or ():
-        union = pair.get("value")
-        if type(union) is dict and len(union) == 1 and "stringValue" in union:  # nearly every attribute
-            found.setdefault(pair["key"], union["stringValue"])
-        else:
-            found.setdefault(pair["key"], value_of(union))
+        union, key = pair.get("value"), pair["key"]
+        if key not in found:
+            short = type(union) is dict and len(union) == 1  # nearly every attribute
+            found[key] = union["stringValue"] if short and "stringValue" in union else value_of(union)
     return found
 
 

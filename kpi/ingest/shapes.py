@@ -1,0 +1,100 @@
+"""What the names of a span's attributes alone decide, worked out once per set of names.
+
+A service writes a handful of sets of names, and most of the many names an exporter may use are absent from each. So
+which of them are there, and which questions need no asking, is remembered per set. This room never looks at a value.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from kpi.ingest import vocabulary as names
+
+Keys = tuple[str, ...]
+# Every name a question may be answered by; what begins with one of the prefixes belongs to `words`.
+_TOPICS: dict[str, frozenset[str]] = {
+    "words": frozenset({*names.INPUT_VALUES, *names.OUTPUT_VALUES, *names.FINISH, *names.STRUCTURED.values()}),
+    "model": frozenset(
+        {*names.MODEL_ANSWERED, *names.MODEL_NAMED, *names.MODEL_REQUESTED, "llm.invocation_parameters"}
+    ),
+    "tokens": frozenset(
+        {key for keys in names.TOKENS.values() for key in keys} | {"langfuse.observation.usage_details"}
+    ),
+    "cost": frozenset({*names.COST, *names.COST_PARTS, "langfuse.observation.cost_details"}),
+    "first_token": frozenset({*(name for name, _ in names.FIRST_TOKEN), "langfuse.observation.completion_start_time"}),
+    "prompt": frozenset(names.PROMPT_VERSION),
+    "scores": frozenset({"gen_ai.evaluation.name", *(f"{prefix}.0.{noun}.name" for prefix, noun in names.ANNOTATIONS)}),
+}
+_INDEXED = ("gen_ai.prompt.0.", "gen_ai.completion.0.", "llm.input_messages.0.", "llm.output_messages.0.")
+
+
+class Shape:
+    """One set of attribute names.
+
+    topics: which of `_TOPICS` it can speak of. metadata: (key, name for the allow-list), the name None where the value
+    is an object of metadata. queues: (key, microseconds of its unit).
+    """
+
+    __slots__ = ("_present", "keys", "metadata", "queues", "topics")
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = frozenset(keys)
+        self.topics = frozenset(topic for topic, known in _TOPICS.items() if not known.isdisjoint(keys))
+        if any(key.startswith(_INDEXED) for key in keys):
+            self.topics |= {"words"}
+        named = [(key, metadata_name(key)) for key in keys]
+        self.metadata = tuple((key, name) for key, name in named if name is not None or key == "metadata")
+        self.queues = tuple((key, scale) for key in keys if (scale := _queue_scale(key)))
+        self._present: dict[Keys, Keys] = {}
+
+    def present(self, keys: Keys) -> Keys:
+        """Those of `keys` that are in the set, in the order asked for."""
+        found = self._present.get(keys)
+        if found is None:
+            found = self._present[keys] = tuple(key for key in keys if key in self.keys)
+        return found
+
+
+_KEPT = 2_000
+_shapes: dict[Keys, Shape] = {}
+_last: tuple[dict[str, Any], Shape] = ({}, Shape(()))
+
+
+def shape_of(attributes: dict[str, Any]) -> Shape:
+    """The shape of these attributes, which must not gain or lose names afterwards.
+
+    Holding the last attributes keeps their identity from being reused; a tuple is replaced whole, so threads are safe.
+    """
+    global _last
+    held, shape = _last
+    if held is attributes:
+        return shape
+    keys = tuple(attributes)
+    found = _shapes.get(keys)
+    if found is None:
+        if len(_shapes) >= _KEPT:
+            _shapes.clear()
+        found = _shapes[keys] = Shape(keys)
+    _last = (attributes, found)
+    return found
+
+
+@lru_cache(maxsize=16_384)
+def _queue_scale(key: str) -> int:
+    folded = key.lower()
+    if "queue_time" not in folded and "time_in_queue" not in folded and "queuetime" not in folded:
+        return 0
+    if folded.endswith("_us"):
+        return 1
+    return 1_000 if folded.endswith(("_ms", "ms")) else 1_000_000
+
+
+@lru_cache(maxsize=16_384)
+def metadata_name(key: str) -> str | None:
+    """The name under which an attribute may become a cohort (`app.locale`, `metadata.tenant`), None for vocabulary."""
+    for prefix in names.METADATA_PREFIXES:
+        if key.startswith(prefix):
+            rest = key[len(prefix) :]
+            return None if rest in ("session_id", "user_id", "sessionId", "userId") else f"metadata.{rest}"
+    return None if key == "metadata" or key.startswith(names.VOCABULARY) else key
