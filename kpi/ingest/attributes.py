@@ -135,6 +135,8 @@ def requested_model(attributes: Attributes) -> str | None:
 
 def provider_of(attributes: Attributes) -> str | None:
     """Provider in the vocabulary of the current conventions (`OpenAI`, `openai.chat` -> `openai`)."""
+    if "provider" not in shape_of(attributes).topics:
+        return None
     stated = text_of(first(attributes, names.PROVIDER))
     return _provider(stated) if stated else None
 

@@ -24,6 +24,9 @@ _TOPICS: dict[str, frozenset[str]] = {
     "cost": frozenset({*names.COST, *names.COST_PARTS, "langfuse.observation.cost_details"}),
     "first_token": frozenset({*(name for name, _ in names.FIRST_TOKEN), "langfuse.observation.completion_start_time"}),
     "prompt": frozenset(names.PROMPT_VERSION),
+    "provider": frozenset(names.PROVIDER),
+    "who": frozenset({*names.SESSION, *names.USER}),
+    "place": frozenset({*names.RELEASE, *names.ENVIRONMENT}),
     "scores": frozenset({"gen_ai.evaluation.name", *(f"{prefix}.0.{noun}.name" for prefix, noun in names.ANNOTATIONS)}),
 }
 _INDEXED = ("gen_ai.prompt.0.", "gen_ai.completion.0.", "llm.input_messages.0.", "llm.output_messages.0.")

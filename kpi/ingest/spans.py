@@ -56,6 +56,7 @@ class SpanRows:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._users: dict[str, str | None] = {}
+        self._known_metadata: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
         self._resource: Attributes | None = None
         self._resource_metadata: dict[str, Any] = {}
         self._resource_release: Any = None
@@ -68,12 +69,13 @@ class SpanRows:
         row = self._span_row(span, kind)
         yield "spans", row
         if kind in ("retriever", "reranker"):
-            yield from ((("documents"), doc) for doc in documents(span, kind))
+            yield from (("documents", doc) for doc in documents(span, kind))
         elif kind == "tool":
             yield "tool_calls", tool_call(span, row)
         elif kind == "guardrail":
             yield from ((("incidents"), incident) for incident in incidents(span))
-        yield from (("scores", score) for score in scores(span))
+        if span.events or "scores" in shape_of(span.attributes).topics:
+            yield from (("scores", score) for score in scores(span))
 
     def _span_row(self, span: Span, kind: str) -> Row:
         attributes = span.attributes
@@ -109,15 +111,17 @@ class SpanRows:
 
     def facts(self, span: Span, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """(allow-listed attributes, request-level facts as canonical columns) that one span carries."""
-        metadata = dict(self._metadata_of_resource(span.resource))
-        metadata.update(_metadata(span.attributes))
+        metadata = {**self._metadata_of_resource(span.resource), **_metadata(span.attributes)}
         facts: dict[str, Any] = {}
+        if not metadata:
+            self._named_facts(span, kind, facts)
+            return {}, facts
         for name in [n for n in metadata if facts_of.stated_outcome(n)]:
             truth = facts_of.truth_of(metadata.pop(name))
             outcome = facts_of.stated_outcome(name)
             if truth is not None and outcome:
                 facts[outcome] = truth
-        allowed = self._context.privacy.attributes(metadata) if metadata else {}
+        allowed = self._allowed(metadata)
         for name, value in allowed.items():
             text = text_of(value)
             if text and len(text) <= _SHORT:
@@ -125,25 +129,40 @@ class SpanRows:
         self._named_facts(span, kind, facts)
         return allowed, facts
 
+    def _allowed(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """The allow-listed part, masked. Spans repeat few values; where a key is kept out, each time is counted."""
+        # Text alone: 1, 1.0 and True are one key of a dict but three values of an attribute.
+        key = tuple(metadata.items()) if all(type(v) is str and len(v) <= _SHORT for v in metadata.values()) else None
+        known = self._known_metadata.get(key) if key else None
+        if known is None:
+            known = self._context.privacy.attributes(metadata)
+            if key and len(known) == len(metadata):
+                if len(self._known_metadata) >= _CACHE:
+                    self._known_metadata.clear()
+                self._known_metadata[key] = known
+        return known
+
     def _named_facts(self, span: Span, kind: str, facts: dict[str, Any]) -> None:
         attributes = span.attributes
-        session = text_of(first(attributes, vocabulary.SESSION))
-        if session:
-            # A session named after a person is a person: such an id becomes a pseudonym like the user's.
-            facts["session_id"] = self._user(session) if "@" in session else session[:_SHORT]
-        user = text_of(first(attributes, vocabulary.USER))
-        if user:
-            facts["user_key"] = self._user(user)
-        for fact, names, stated in (
-            ("release", vocabulary.RELEASE, self._resource_release),
-            ("environment", vocabulary.ENVIRONMENT, self._resource_environment),
-        ):
-            value = text_of(first(attributes, names) or stated)
-            if value:
-                facts[fact] = value[:_SHORT]
-        prompt = text_of(first(attributes, vocabulary.PROMPT_VERSION))
-        if prompt:
-            facts["prompt_version"] = prompt[:_SHORT]
+        topics = shape_of(attributes).topics
+        if "who" in topics:
+            session = text_of(first(attributes, vocabulary.SESSION))
+            if session:
+                # A session named after a person is a person: such an id becomes a pseudonym like the user's.
+                facts["session_id"] = self._user(session) if "@" in session else session[:_SHORT]
+            user = text_of(first(attributes, vocabulary.USER))
+            if user:
+                facts["user_key"] = self._user(user)
+        release, environment = self._resource_release, self._resource_environment
+        if "place" in topics:
+            release = first(attributes, vocabulary.RELEASE) or release
+            environment = first(attributes, vocabulary.ENVIRONMENT) or environment
+        if value := text_of(release):
+            facts["release"] = value[:_SHORT]
+        if value := text_of(environment):
+            facts["environment"] = value[:_SHORT]
+        if "prompt" in topics and (value := text_of(first(attributes, vocabulary.PROMPT_VERSION))):
+            facts["prompt_version"] = value[:_SHORT]
         if kind == "llm":
             requested = facts_of.requested_model(attributes)
             if requested:
@@ -291,8 +310,6 @@ def scores(span: Span) -> Iterator[Row]:
         if event.name == "gen_ai.evaluation.result":
             yield from evaluation(event.attributes, span.trace_id, span.span_id, event.at)
     attributes = span.attributes
-    if "scores" not in shape_of(attributes).topics:
-        return
     if "gen_ai.evaluation.name" in attributes:
         yield from evaluation(attributes, span.trace_id, span.span_id, span.end or span.start)
     for prefix, noun in vocabulary.ANNOTATIONS:
