@@ -93,7 +93,10 @@ def to_table(table: str, rows: list[dict[str, Any]]) -> pa.Table:
     if unknown:
         raise KeyError(f"{table} has no column {sorted(unknown)[0]!r}")
     target = canonical.arrow_schema(extra)
-    arrays = [_array([row.get(f.name) for row in rows], f.type) for f in target]
+    arrays = [
+        _array([row.get(f.name) for row in rows], f.type) if f.name in names else pa.nulls(len(rows), f.type)
+        for f in target
+    ]
     return with_day(pa.table(arrays, schema=target))
 
 
