@@ -20,8 +20,8 @@ def rolling(
 ) -> pd.DataFrame:
     """Metrics over a trailing window of `days` days, one row a day: metric, dimensions of `by`, bucket, value, n, unit.
 
-    The first days of the slice use the days there are. No interval: users return within the window, so their sums
-    do not add up over days. Distinct counts and maxima are left out.
+    Days on which a group has no request are left out. The first days of the slice use the days there are. There is no
+    interval: users return within the window, so their sums do not add up over days. No distinct counts and maxima.
     """
     resolved = resolve(source, slice)
     grouping = Grouping(by=tuple(by), every="day", intervals=False)
