@@ -41,7 +41,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 
 bench: $(VENV)/.test ## speed on one million requests, beside plain pandas
 	$(BIN)/python -m tests.bench

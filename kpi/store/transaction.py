@@ -158,6 +158,9 @@ class Transaction:
         parts = [self.merges[n].given_traces() for n in ("requests", "spans") if n in self.merges]
         if parts and self.files.get("requests"):
             self._look(receipt, " UNION ALL ".join(parts))
+        elif parts:
+            receipt.requests = 0
+            receipt.note("So far only logs of spans: the requests appear once their traces are loaded as well.")
         self._unmatched(receipt)
 
     def _look(self, receipt: Receipt, traces: str) -> None:
