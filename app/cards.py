@@ -78,6 +78,7 @@ def kpi_card(card: Any, here: Here) -> None:
             badge(card.state, card.reason)
             st.caption(text.safe(card.owner), width="content")
         if card.state != "on_target":
+            st.caption(text.safe(card.gist))
             st.caption(f":material/arrow_forward: {text.safe(card.action)}")
         st.space("stretch")
         counted = f"n = {words.format_count(card.n)}"

@@ -22,7 +22,8 @@ if not stored:
                 st.caption(text.safe(told))
 
 st.subheader("Load", anchor=False)
-loading.draw(here.view.dataset if here else "default")
+# Nobody wants real traces mixed into the sample world: only a data set of one's own is offered to be added to.
+loading.draw(here.view.dataset if here and here.view.dataset != "sample" else "default")
 
 if here:
     name = here.view.dataset

@@ -68,6 +68,11 @@ class Card:
     spark: pd.DataFrame
 
     @property
+    def gist(self) -> str:
+        """The first sentence of the reason."""
+        return self.reason.split(". ")[0].rstrip(".") + "."
+
+    @property
     def metric(self) -> str:
         return self.entry.metric
 
@@ -332,7 +337,9 @@ def _fairness_card(entry: Entry, now: _Window) -> Card:
         return _no_card(entry, "No cohort with two groups that are large enough.")
     worst: Gap = min(gaps, key=lambda g: (g.p, -g.value))
     state, reason = judge(entry, worst.value, worst.low, worst.high, worst.n)
-    sides = f"{worst.dimension}: {worst.worst} is {format_change(-worst.observed, 'share')} behind {worst.best}"
+    sides = (
+        f"{worst.dimension}: {worst.worst} is {format_change(worst.observed, 'share').lstrip('+')} behind {worst.best}"
+    )
     told = sides if worst.low > 0 else f"No clear gap ({sides}, within noise)"
     return Card(entry=entry, value=worst.value, low=worst.low, high=worst.high, n=worst.n, state=state,
                 reason=f"{told}. {reason}", change=None, spark=_no_spark())  # fmt: skip
@@ -408,7 +415,7 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
     if first.change and first.change.clear:
         words += f", {first.change.words} on {_baseline_words(resolved)}"
     elif first.metric in COMPUTED or first.metric == "incident_rate":
-        words += f". {first.reason.split('. ')[0].rstrip('.')}"
+        words += f". {first.gist.rstrip('.')}"
     counts = [f"{len(off)} of {len(cards)} KPIs off target"] if off else []
     counts += [f"{len(watch)} on watch"] if watch else []
     return f"{words}. Owner: {first.owner}. {', '.join(counts)} over {size}."
