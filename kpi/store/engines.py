@@ -194,8 +194,8 @@ def compile_duckdb(statement: Statement) -> tuple[str, list]:
 class SqlSource(Source):
     """Rows in a database behind SQLAlchemy, read where they stand. Only statistics cross the wire.
 
-    tables: canonical table name -> name in the database. The fingerprint cannot see changes of the rows, so it
-    names the database and the day it was opened.
+    tables: canonical table name -> name in the database. The fingerprint names the database and its tables; it cannot
+    see the rows change, so results of such a source must not be kept for long.
     """
 
     def __init__(self, engine: sa.Engine, *, name: str, tables: Mapping[str, str] | None = None) -> None:
