@@ -59,7 +59,7 @@ def server() -> Iterator[sa.Engine]:
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     try:
         if account:
-            os.chown(folder, account["user"], account["group"])  # type: ignore[arg-type]
+            os.chown(folder, account["user"], account["group"])
         environment = {**os.environ, "LC_ALL": "C", "HOME": str(folder), "TZ": "UTC"}
         run = lambda *words: subprocess.run(  # noqa: E731
             [str(w) for w in words], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL,
@@ -91,7 +91,7 @@ def fill(engine: sa.Engine, name: str, rows: pa.Table) -> SqlSource:
     table.create(engine)
     connection = engine.raw_connection()
     try:
-        driver: psycopg.Connection = connection.driver_connection  # type: ignore[assignment]
+        driver: psycopg.Connection = connection.driver_connection
         columns = ", ".join(f'"{c}"' for c in rows.column_names)
         with driver.cursor() as cursor, cursor.copy(f'COPY "{name}" ({columns}) FROM STDIN') as copy:
             for row in zip(*(c.to_pylist() for c in rows.columns), strict=True):

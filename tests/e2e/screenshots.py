@@ -44,7 +44,7 @@ def main() -> int:
                 for name, (address, height) in PAGES.items():
                     context = browser.new_context(
                         viewport={"width": width, "height": 844 if width < 500 else height},
-                        color_scheme=scheme,  # type: ignore[arg-type]
+                        color_scheme=scheme,
                         reduced_motion="reduce",
                         timezone_id="UTC",
                         locale="en-US",

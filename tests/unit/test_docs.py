@@ -65,5 +65,5 @@ def test_the_notebook_runs_on_the_sample(sample_home: Path) -> None:
     seen: dict[str, object] = {}
     for block in blocks:
         exec(block, seen)
-    assert len(seen["daily"]) == 28  # type: ignore[arg-type]
-    assert len(seen["by_language"]) == 10  # type: ignore[arg-type]
+    assert len(seen["daily"]) == 28
+    assert len(seen["by_language"]) == 10

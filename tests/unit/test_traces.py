@@ -98,7 +98,7 @@ def test_text_is_no_pattern(text: str, found: set[str]) -> None:
      ("failed", ["t3", "t2", "t6"])],
 )  # fmt: skip
 def test_sorts(sort: str, first: list[str]) -> None:
-    assert kpi.find_traces(rows(), sort=sort, limit=3)["trace_id"].tolist() == first  # type: ignore[arg-type]
+    assert kpi.find_traces(rows(), sort=sort, limit=3)["trace_id"].tolist() == first
 
 
 def test_pages_follow_each_other_and_wrong_questions_are_typed() -> None:
