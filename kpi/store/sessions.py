@@ -1,0 +1,193 @@
+"""How a session with each kind of database is opened: read-only, in UTC, with an end to every statement.
+
+The table of kinds is the allow-list: a dialect, driver or query key that is not in it is refused.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import socket
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from kpi.errors import StoreError
+
+TIMEOUT_S = 30
+CONNECT_S = 10
+# Where clouds hand out credentials to whoever asks; link-local addresses are refused as such.
+_METADATA = frozenset(["fd00:ec2::254", "100.100.100.200", "192.0.0.192"])
+_STEPS = 20_000  # SQLite instructions between two looks at the clock
+REFUSED = ("connection.refused", "This connection cannot be used")  # the same for all reasons, which tell what is there
+REMEDY = "Ask the administrator: `kpi connections` on the server says why."
+
+
+class Refused(Exception):
+    """Why a connection may not be used; for the administrator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of database. drivername: as SQLAlchemy wants it. spelled: how a URL may begin. query: allowed keys.
+
+    module, package: the driver, imported as and installed as; "" where Python brings it.
+    """
+
+    name: str
+    title: str
+    drivername: str
+    spelled: frozenset[str]
+    module: str = ""
+    package: str = ""
+    query: frozenset[str] = frozenset()
+    is_file: bool = False
+
+
+def _kind(name: str, title: str, spelled: str, module: str = "", package: str = "", query: str = "") -> Kind:
+    """spelled: the first is what SQLAlchemy is given."""
+    words = spelled.split()
+    return Kind(
+        name=name, title=title, drivername=words[0], spelled=frozenset(words), module=module, package=package,
+        query=frozenset(query.split()), is_file=name in ("sqlite", "duckdb"),
+    )  # fmt: skip
+
+
+KINDS = (
+    _kind("sqlite", "SQLite file", "sqlite sqlite+pysqlite"),
+    _kind("duckdb", "DuckDB file", "duckdb"),
+    _kind("postgresql", "PostgreSQL", "postgresql+psycopg postgresql postgres", "psycopg", "psycopg[binary]",
+          "sslmode connect_timeout application_name"),
+    _kind("mysql", "MySQL", "mysql+pymysql mysql", "pymysql", "pymysql", "charset"),
+    _kind("mariadb", "MariaDB", "mariadb+pymysql mariadb", "pymysql", "pymysql", "charset"),
+    _kind("clickhouse", "ClickHouse", "clickhousedb+connect clickhousedb clickhouse", "clickhouse_connect",
+          "clickhouse-connect", "secure"),
+    _kind("trino", "Trino", "trino", "trino", "trino[sqlalchemy]"),
+    _kind("snowflake", "Snowflake", "snowflake", "snowflake.sqlalchemy", "snowflake-sqlalchemy", "warehouse role"),
+    _kind("bigquery", "BigQuery", "bigquery", "sqlalchemy_bigquery", "sqlalchemy-bigquery", "location"),
+    _kind("databricks", "Databricks", "databricks", "databricks.sqlalchemy", "databricks-sqlalchemy",
+          "http_path catalog schema"),
+)  # fmt: skip
+
+
+def installed(kind: Kind) -> bool:
+    """Whether the driver of a kind can be imported; nothing is imported but its parent package."""
+    try:
+        return not kind.module or importlib.util.find_spec(kind.module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def kind_of(drivername: str) -> Kind:
+    """The kind a URL begins with, driver and all. Raises Refused."""
+    for kind in KINDS:
+        if drivername in kind.spelled:
+            return kind
+    known = ", ".join(sorted(w for k in KINDS for w in k.spelled))
+    raise Refused(f"the dialect and driver {drivername[:40]!r} are not allowed (allowed: {known})")
+
+
+def refuse_address(host: str) -> None:
+    """Refuse what a host is or resolves to when it is link-local, a metadata service or no address of one machine.
+
+    A path is the folder of a local socket; a name that does not resolve now is looked at again when connecting.
+    Raises Refused.
+    """
+    if host.startswith("/"):
+        return
+    if "," in host or "%" in host or "\0" in host:
+        raise Refused("the host is no plain name or address")
+    for address in _addresses(host):
+        plain = getattr(address, "ipv4_mapped", None) or address
+        if plain.is_link_local or plain.is_multicast or plain.is_unspecified or str(plain) in _METADATA:
+            raise Refused("the host is a link-local or metadata address")
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(ipaddress.ip_address(str(f[4][0]).split("%")[0]) for f in found))
+
+
+def connect_arguments(kind: Kind, url: sa.URL) -> dict[str, Any]:
+    """Keyword arguments of `create_engine` for a kind."""
+    if kind.name == "sqlite":
+        return {"creator": _sqlite(str(url.database)), "poolclass": sa.QueuePool}
+    driver: dict[str, Any] = {}
+    if kind.name == "postgresql" and "connect_timeout" not in url.query:
+        driver = {"connect_timeout": CONNECT_S}
+    elif kind.name in ("mysql", "mariadb"):
+        driver = {"connect_timeout": CONNECT_S, "read_timeout": TIMEOUT_S + 5, "local_infile": False}
+    elif kind.name == "clickhouse":
+        driver = {
+            "connect_timeout": CONNECT_S, "send_receive_timeout": TIMEOUT_S + 5, "ch_readonly": "1",
+            "ch_max_execution_time": str(TIMEOUT_S),
+        }  # fmt: skip
+    return {"connect_args": driver}
+
+
+def _sqlite(path: str) -> Callable[[], sqlite3.Connection]:
+    def connect() -> sqlite3.Connection:
+        found = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=CONNECT_S, check_same_thread=False)
+        found.execute("PRAGMA query_only=ON")
+        found.execute("PRAGMA trusted_schema=OFF")
+        return found
+
+    return connect
+
+
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "postgresql": (
+        "SET default_transaction_read_only = on", f"SET statement_timeout = {TIMEOUT_S * 1000}", "SET TIME ZONE 'UTC'",
+    ),
+    "mysql": (
+        "SET SESSION TRANSACTION READ ONLY", f"SET SESSION max_execution_time = {TIMEOUT_S * 1000}",
+        "SET time_zone = '+00:00'",
+    ),
+    "mariadb": (
+        "SET SESSION TRANSACTION READ ONLY", f"SET SESSION max_statement_time = {TIMEOUT_S}",
+        "SET time_zone = '+00:00'",
+    ),
+}  # fmt: skip
+
+
+def prepare(kind: Kind, engine: sa.Engine) -> None:
+    """Make every session of an engine read-only, in UTC and bounded in time, and look at the address it goes to."""
+    settings = _SETTINGS.get(kind.name, ())
+
+    @sa.event.listens_for(engine, "do_connect")
+    def look(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:
+        host = str(options.get("host") or "")
+        if not host:
+            return
+        try:
+            refuse_address(host)  # a name may have moved since it was checked
+        except Refused:
+            raise StoreError(*REFUSED, hint=REMEDY) from None
+        if kind.name == "postgresql" and not host.startswith("/") and (found := _addresses(host)):
+            # connects to the addresses that were looked at; the name stays, for certificates
+            options |= {"host": ",".join([host] * len(found)), "hostaddr": ",".join(str(a) for a in found)}
+
+    @sa.event.listens_for(engine, "connect")
+    def settle(connection: Any, record: Any) -> None:
+        if settings:
+            cursor = connection.cursor()
+            for statement in settings:
+                cursor.execute(statement)
+            cursor.close()
+            connection.commit()
+
+    if kind.name == "sqlite":
+
+        @sa.event.listens_for(engine, "before_cursor_execute")
+        def start(connection: sa.Connection, *_: Any) -> None:
+            limit = time.monotonic() + TIMEOUT_S
+            driver: Any = connection.connection.driver_connection
+            driver.set_progress_handler(lambda: time.monotonic() > limit, _STEPS)
