@@ -32,6 +32,7 @@ SOURCES = ("human", "user", "code", "judge")  # in order of trust, see DESIGN "o
 SPAN_KINDS = (
     "llm", "embedding", "retriever", "reranker", "tool", "agent", "chain", "guardrail", "evaluator", "other",
 )  # fmt: skip
+WHOLE = "trace"  # kind of the `spans` row that holds what an export says of a trace as a whole; it is no span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ SPANS = Table(
     key=("trace_id", "span_id"),
     columns=(
         *_columns("string", "id", "trace_id span_id parent_id"),
-        *_columns("string", "dimension", "name kind", doc="kind: one of SPAN_KINDS"),
+        *_columns("string", "dimension", "name kind", doc="kind: one of SPAN_KINDS, or WHOLE"),
         Column(name="started_at", type="time", privacy="time"),
         Column(name="duration_us", type="int", privacy="measure", unit="us"),
         Column(name="status", type="string", privacy="dimension", doc="ok, error or running"),

@@ -65,12 +65,11 @@ def assemble(
     if not spans:
         raise ValueError("a request needs at least one span")
     trace = Trace(spans)
-    started = [s["started_at"] for s in trace.spans if s["started_at"] is not None]
-    begin = trace.root["started_at"] if trace.root else min(started, default=None)
+    begin = _begin(trace)
     calls = trace.leaves([s for s in trace.model_spans if "evaluator" not in trace.above[s["span_id"]]])
     answering = [s for s in calls if not trace.above[s["span_id"]] & _SIDE] or calls
     row: Row = {
-        "trace_id": trace.spans[0]["trace_id"],
+        "trace_id": spans[0]["trace_id"],
         "started_at": begin,
         "day": None if begin is None else date.fromordinal(_EPOCH_DAY + begin // _DAY_US),
         **_facts(trace, answering),
@@ -87,11 +86,19 @@ def assemble(
     return row
 
 
+def _begin(trace: Trace) -> int | None:
+    """When the request started: its root, else its first span, else what is said of the whole."""
+    if trace.root and trace.root["started_at"] is not None:
+        return int(trace.root["started_at"])
+    started = [s["started_at"] for s in trace.spans if s["started_at"] is not None]
+    return min(started, default=trace.whole["started_at"] if trace.whole else None)
+
+
 def _facts(trace: Trace, answering: list[Row]) -> Row:
     """Request-level facts: the root's first, then by time; prompt and model from model spans, the last answer first."""
     found: Row = {}
     attributes: Row = {}
-    ranked = [*trace.first, *trace.spans]
+    ranked = [*trace.speaking, *trace.spans]
     for span in ranked:
         if span["context"]:
             for name, value in parsed(span["context"]).items():
@@ -110,18 +117,20 @@ def _facts(trace: Trace, answering: list[Row]) -> Row:
     if attributes:
         found["attributes"] = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode()
     for name in ("model", "provider"):
-        known = [s[name] for s in (*answers, *trace.first, *trace.spans) if s[name] and s["kind"] in _MODEL_KINDS]
+        known = [s[name] for s in (*answers, *trace.speaking, *trace.spans) if s[name] and s["kind"] in _MODEL_KINDS]
         if known:
             found[name] = known[0]
     return found
 
 
-_MODEL_KINDS = frozenset({"llm", "agent", "chain", "other"})
+_MODEL_KINDS = frozenset({"llm", "agent", "chain", "other", schema.WHOLE})
 
 
 def _failure(trace: Trace) -> Row:
-    failed = [s for s in trace.first if s["status"] == "error"]
-    row: Row = {"error": bool(failed) if any(s["status"] for s in trace.first) else None}
+    # What the export says of the whole settles it: a request may survive the failure of its root, and fail after it.
+    stated = [trace.whole] if trace.whole and trace.whole["status"] in ("ok", "error") else trace.first
+    failed = [s for s in stated if s["status"] == "error"]
+    row: Row = {"error": bool(failed) if any(s["status"] for s in stated) else None}
     if failed:
         named = [s["error_type"] for s in failed if s["error_type"]]
         # The failure that took the root down is the last one below it: earlier ones were survived.
@@ -136,6 +145,10 @@ def _latencies(trace: Trace, begin: int | None, answering: list[Row]) -> Row:
     else:
         ends = [s["started_at"] + s["duration_us"] for s in trace.spans if _timed(s)]
         row = {"total_us": max(ends) - begin if ends and begin is not None else None}
+    if trace.whole and trace.whole["duration_us"] is not None and (not trace.root or row["total_us"] is None):
+        row["total_us"] = trace.whole["duration_us"]
+    if trace.whole and trace.whole["ttft_us"] is not None:
+        row["ttft_us"] = trace.whole["ttft_us"]
     for kind, column in _STAGES.items():
         row[column] = _union([s for s in trace.spans if s["kind"] == kind and _timed(s)])
     last = answering[-1] if answering else None
@@ -169,7 +182,7 @@ def _tokens(trace: Trace, calls: list[Row]) -> Row:
     counted = trace.leaves(models)
     if not counted:
         others = [s for s in trace.spans if _has_usage(s) and s["kind"] not in ("llm", "embedding", "evaluator")]
-        counted = trace.outermost(others)
+        counted = trace.outermost(others) or ([trace.whole] if trace.whole else [])
     return {name: _sum([s[name] for s in counted]) for name in TOKENS}
 
 
@@ -192,15 +205,17 @@ def _costs(trace: Trace, calls: list[Row]) -> Row:
     used = [s for s in calls if (s["input_tokens"] or 0) + (s["output_tokens"] or 0) > 0]
     priced_above = {s["span_id"] for s in inference}
     unpriced = [s for s in used if s["span_id"] not in priced_above and not _below(trace, s, priced_above)]
-    aggregate = [s for s in costed if s["kind"] in ("agent", "chain", "other")]
+    aggregate = trace.outermost([s for s in costed if s["kind"] in ("agent", "chain", "other")])
+    if not aggregate and trace.whole and trace.whole["cost_nusd"] is not None:
+        aggregate = [trace.whole]
     row: Row = {"inference_nusd": None, "priced": None}
     if inference and not unpriced:
         row |= {"inference_nusd": sum(s["cost_nusd"] for s in [*inference, *embeddings]), "priced": True}
     elif not models and not used and embeddings:
         row |= {"inference_nusd": sum(s["cost_nusd"] for s in embeddings), "priced": True}
     elif not models and aggregate:
-        row |= {"inference_nusd": sum(s["cost_nusd"] for s in trace.outermost(aggregate)), "priced": True}
-    elif used or any(_has_usage(s) for s in trace.spans):
+        row |= {"inference_nusd": sum(s["cost_nusd"] for s in aggregate), "priced": True}
+    elif used or any(_has_usage(s) for s in (*trace.spans, *([trace.whole] if trace.whole else []))):
         row["priced"] = False
     # A stage that repeats the cost of the calls below it is no further cost.
     lowest = {s["span_id"] for s in trace.leaves(costed)}
@@ -231,7 +246,7 @@ def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
     kinds = {s["span_id"]: s["kind"] for s in trace.spans}
     tools = [s for s in trace.spans if s["kind"] == "tool"]
     retrieved = {(d["span_id"], d["rank"]) for d in documents if kinds.get(d["span_id"]) == "retriever"}
-    known = any(s["kind"] is not None for s in trace.spans)
+    known = any(s["kind"] is not None for s in trace.spans)  # an export of traces alone says nothing of their steps
     # A failed call that a sibling repeated on the same model was retried.
     retries = sum(
         any(b["parent_id"] == a["parent_id"] and b["model"] == a["model"] for b in calls[i + 1 :])
@@ -249,8 +264,8 @@ def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
 
 def _texts(trace: Trace, answering: list[Row]) -> Row:
     """What the user asked and got: the root's texts, else those of the first and the last answering model span."""
-    asked = [s["input_text"] for s in (*trace.first, *answering) if s["input_text"]]
-    got = [s["output_text"] for s in (*trace.first, *answering[::-1]) if s["output_text"]]
+    asked = [s["input_text"] for s in (*trace.speaking, *answering) if s["input_text"]]
+    got = [s["output_text"] for s in (*trace.speaking, *answering[::-1]) if s["output_text"]]
     return {"input_text": asked[0] if asked else None, "output_text": got[0] if got else None}
 
 
@@ -278,7 +293,7 @@ def assemble_all(
     """Requests of many traces, merge-joined: canonical record batches ordered by trace_id -> `requests` tables.
 
     Order within a trace is no matter. Tables have at most 20,000 rows and each its own `x_` columns. Traces of which
-    no span says when it started (only logs have arrived) yield no request yet; rows without spans are skipped.
+    only logs have arrived (rows without a kind) yield no request yet; rows without spans are skipped.
     """
     sides = {
         "documents": _Side(documents, _DOCUMENT_COLUMNS),
@@ -290,7 +305,7 @@ def assemble_all(
     for trace_id, found in groupby(_rows(spans, schema.SPANS.names), key=itemgetter("trace_id")):
         of_trace = list(found)
         beside = {name: side.of(trace_id) for name, side in sides.items()}
-        if all(span["started_at"] is None for span in of_trace):
+        if all(span["kind"] is None for span in of_trace):
             continue
         rows.append(assemble(of_trace, rules=rules, **beside))
         if len(rows) >= _TABLE_ROWS:

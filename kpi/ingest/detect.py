@@ -1,96 +1,61 @@
-"""Which format is this? Decided by content, never by name alone. A new format is one line in READERS and one probe.
+"""Which format is this? Decided by content, never by name alone: OTLP, a vendor's format by its keys, else a table.
 
-Formats that are recognised but cannot be read yet end in an error that names them and says what to do instead.
+Vendors' formats say themselves how they are recognised (`kpi.ingest.formats`); nothing here lists them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
 from collections.abc import Collection
+from typing import Any
 
 import orjson
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import Opened, encoding
+from kpi.ingest.archive import HEAD_BYTES, Limits, Opened, encoding, lines
+from kpi.ingest.formats import formats, recognise
+from kpi.ingest.records import ENVELOPES, read_whole
+from kpi.ingest.rows import delimiter_of
+from kpi.ingest.wire import loads
 
-READERS: dict[str, str] = {
-    "otlp": "kpi.ingest.otlp",
-    "table": "kpi.ingest.table",
-}
-
+TABLE, OTLP = "table", "otlp"
 _KEY_DEPTH = 4
 _ALTERNATIVE = "Export the traces as OTLP, or load a table with one row a request through a column mapping."
-
-# (keys that must all be there, format, name for people); first match wins. "" = a table row.
-_JSON_PROBES: tuple[tuple[frozenset[str], str, str], ...] = tuple(
-    (frozenset(keys.split()), slug, title)
-    for keys, slug, title in (
-        ("resourceSpans", "otlp", ""),
-        ("resource_spans", "otlp", ""),
-        ("batches", "otlp", ""),
-        ("resourceLogs", "otlp", ""),
-        ("resource_logs", "otlp", ""),
-        ("resourceMetrics", "otlp_metrics", "OTLP metrics"),
-        ("trace observations", "langfuse", "Langfuse trace"),
-        ("trace spans downloaded_at", "opik", "Opik"),
-        ("info data", "mlflow", "MLflow trace"),
-        ("trace_id spans assessments", "mlflow", "MLflow search result"),
-        ("trace_id trace spans", "mlflow", "MLflow search result"),
-        ("info spans", "mlflow", "MLflow trace"),
-        ("context span_kind attributes", "phoenix", "Phoenix span"),
-        ("run_type dotted_order", "langsmith", "LangSmith run"),
-        ("run_type trace_id inputs", "langsmith", "LangSmith run"),
-        ("request_id spend startTime", "litellm", "LiteLLM spend log"),
-        ("litellm_call_id response_cost", "litellm", "LiteLLM payload"),
-        ("parent_observation_id trace_id", "langfuse", "Langfuse observation"),
-        ("parentObservationId traceId", "langfuse", "Langfuse observation"),
-        ("data_type string_value", "langfuse", "Langfuse score"),
-        ("dataType stringValue", "langfuse", "Langfuse score"),
-        ("bookmarked public tags", "langfuse", "Langfuse trace"),
-        ("op_name started_at", "weave", "W&B Weave call"),
-        ("request_created_at response_status", "helicone", "Helicone request"),
-        ("schemaType modelId requestId", "bedrock", "Bedrock invocation log"),
-        ("eval samples", "inspect", "Inspect AI evaluation log"),
-        ("schema_version steps", "atif", "ATIF trajectory"),
-        ("object choices", "openai", "OpenAI stored completion"),
-        ("annotation_name result.label", "phoenix", "Phoenix annotation"),
-        ("annotator_kind result", "phoenix", "Phoenix annotation"),
-        ("start_time span_id trace_id parent_id name", "phoenix", "Phoenix span"),
-        ("context.span_id", "phoenix", "Phoenix span frame"),
-        ("request_id trace timestamp_ms", "mlflow", "MLflow 2 trace frame"),
-        ("project_id traces", "phoenix", "Phoenix session"),
-        ("spans start_time end_time project_id", "phoenix", "Phoenix trace"),
-        ("traceId spanId attributes", "otlp_flat", "list of bare OTLP spans"),
-        ("trace_id span_id attributes", "otlp_flat", "list of bare OTLP spans"),
+# Any of these sets of keys means OTLP: envelopes of traces and logs in both casings, Tempo's, and bare spans.
+_OTLP_KEYS = tuple(
+    frozenset(keys.split())
+    for keys in (
+        "resourceSpans", "resource_spans", "batches", "resourceLogs", "resource_logs",
+        "traceId spanId attributes startTimeUnixNano", "trace_id span_id attributes start_time_unix_nano",
     )
-)
-_DELIMITERS = ",;\t|"
+)  # fmt: skip
+_NO_TRACES = ((frozenset({"resourceMetrics"}), "OTLP metrics"), (frozenset({"resource_metrics"}), "OTLP metrics"))
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def detect(source: Opened) -> str:
-    """The slug of the format of `source`, a key of READERS.
+    """The name of the format of `source`: `otlp`, `table`, or one of `kpi.ingest.formats`.
 
-    Raises IngestError `ingest.unsupported_format` for a format that is recognised but not supported yet, and
-    `ingest.unknown_format` for everything else.
+    Raises IngestError `ingest.unsupported_format` for what holds no traces, `ingest.unknown_format` for all else.
     """
     head = source.head
     if head.startswith(b"PAR1"):
-        return _supported(_by_names(_parquet_names(source)), source)
+        return _by_names(_parquet_names(source), source) or TABLE
     if head.startswith(b"SQLite format 3"):
-        return _supported(("sqlite", "SQLite database"), source)
+        raise _unsupported(source, "SQLite database")
     text = _text(head)
     if text is None:
         return _binary(source)
     text = text.lstrip()
     if text[:1] in "{[" and text:
-        return _supported(_by_json(text), source)
+        return _by_json(text, source)
     columns = header(text)
     if columns is None:
         raise _unknown(source)
-    return _supported(_by_names(columns), source)
+    return _by_names(columns, source) or TABLE
 
 
 def header(text: str) -> list[str] | None:
@@ -105,13 +70,6 @@ def header(text: str) -> list[str] | None:
     if sum(bool(n.strip()) for n in names) < 2 or any(len(n) > 300 for n in names):
         return None
     return [n.strip() for n in names]
-
-
-def delimiter_of(line: str) -> str | None:
-    """The delimiter of a header line: the one of `, ; tab |` that splits it into most parts outside quotes."""
-    outside = re.sub(r'"[^"]*"', "", line)
-    best = max(_DELIMITERS, key=outside.count)
-    return best if outside.count(best) else None
 
 
 def is_protobuf(head: bytes) -> bool:
@@ -183,29 +141,54 @@ def _text(head: bytes) -> str | None:
 
 def _binary(source: Opened) -> str:
     if is_protobuf(source.head):
-        return "otlp"
+        return OTLP
     raise _unknown(source)
 
 
-def _by_json(text: str) -> tuple[str, str]:
+_PATHS: tuple[tuple[str, ...], ...] = (
+    (), ("[]",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
+)  # fmt: skip
+
+
+def _by_json(text: str, source: Opened) -> str:
     keys = json_keys(text)
-    for path in ((), ("[]",), ("data",), ("data", "[]"), ("[]", "[]"), ("spans", "[]"), ("traces", "[]")):
-        if path in keys:
-            slug, title = _by_names(keys[path])
-            nested = slug == "table" and bool({"data", "spans", "traces"} & keys[path])
-            if not nested:
-                return slug, title
-    return "table", ""
+    for path in _PATHS:
+        if path in keys and (found := _by_names(keys[path], source)):
+            return found
+    if len(source.head) >= HEAD_BYTES and (found := _by_names(_first_keys(source), source)):
+        return found
+    return TABLE
 
 
-def _by_names(names: Collection[str]) -> tuple[str, str]:
+def _first_keys(source: Opened) -> Collection[str]:
+    """Keys of the first record, read whole: what identifies it may stand behind more text than the head holds."""
+    limits = Limits()
+    try:
+        line = next((line for _, line in lines(source, limits=limits)), None)
+        with contextlib.suppress(ValueError):
+            return _keys_of(loads(line or b""))
+        return _keys_of(loads(read_whole(source, limits)))
+    except (ValueError, IngestError):
+        return ()
+
+
+def _keys_of(document: Any) -> Collection[str]:
+    while isinstance(document, list) and document:
+        document = document[0]
+    return document if isinstance(document, dict) else ()
+
+
+def _by_names(names: Collection[str], source: Opened) -> str | None:
     present = set(names)
-    for wanted, slug, title in _JSON_PROBES:
-        if wanted <= present:
-            return slug, title
-    if sum(n.startswith("trace_") for n in present) > 3 and sum(n.startswith("span_") for n in present) > 3:
-        return "opik", "Opik table"
-    return "table", ""
+    if any(keys <= present for keys in _OTLP_KEYS):
+        return OTLP
+    found = recognise(present)
+    if found is not None:
+        return found.name
+    for keys, title in _NO_TRACES:
+        if keys <= present:
+            raise _unsupported(source, title)
+    return None
 
 
 def _parquet_names(source: Opened) -> list[str]:
@@ -220,17 +203,14 @@ def _parquet_names(source: Opened) -> list[str]:
         ) from error
 
 
-def _supported(found: tuple[str, str], source: Opened) -> str:
-    slug, title = found
-    if slug in READERS:
-        return slug
-    raise IngestError(
-        "ingest.unsupported_format", f"{source.name} is a {title} export, which is not supported yet", hint=_ALTERNATIVE
-    )
+def _unsupported(source: Opened, title: str) -> IngestError:
+    return IngestError("ingest.unsupported_format", f"{source.name} holds {title}, which has no traces to load",
+                       hint=_ALTERNATIVE)  # fmt: skip
 
 
 def _unknown(source: Opened) -> IngestError:
+    titles = ", ".join(sorted(f.title for f in formats().values()))
     return IngestError(
         "ingest.unknown_format", f"{source.name} is in no format that is known here",
-        hint="Supported: OTLP traces and logs (JSON, JSONL, protobuf), and tables as CSV, TSV, Parquet or JSONL.",
+        hint=f"Supported: OTLP traces and logs, {titles}, and tables as CSV, TSV, Parquet or JSONL.",
     )  # fmt: skip

@@ -17,80 +17,45 @@ import pyarrow as pa
 
 from kpi.errors import IngestError
 from kpi.ingest.archive import Opened
-from kpi.ingest.context import Context, RowBuffer
+from kpi.ingest.context import Context
+from kpi.ingest.intake import MALFORMED, Intake
 from kpi.ingest.messages import FINISH, REFUSAL_REASONS, last_user_text, message_of, said
-from kpi.ingest.spans import SpanRows, evaluation, redacted, score_row
+from kpi.ingest.spans import evaluation, score_row
 from kpi.ingest.wire import Record, Span, json_log, json_records, json_span, loads, proto_records
 
 NAME = "otlp"
 _CONTENT_EVENTS = frozenset(
     {"gen_ai.client.inference.operation.details", "gen_ai.user.message", "gen_ai.choice", "gen_ai.assistant.message"}
 )
-_REMEMBERED = 1_000_000  # spans of one file in which repeats are recognised; beyond it the store's merge does it alone
 _HELD = 20_000  # spans whose log messages are gathered before their rows are written
 _FRAME = 4
-_MALFORMED = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
 
 
 def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
     """(table, rows) of one export; every text redacted. IngestError when nothing in the file can be read."""
-    loading = _Loading(context, source.name)
+    loading = _Loading(context)
+    loading.file = source.name
     head = source.head.lstrip(b"\xef\xbb\xbf \t\r\n")
     records = _json(source, loading) if head[:1] in (b"{", b"[") else _protobuf(source, loading)
     for record in records:
-        loading.take(record)
-        yield from loading.tables(loading.buffer.full())
+        loading.receipt.rows_read += 1
+        if isinstance(record, Record):
+            loading.take_log(record)
+        else:
+            loading.take(record)
+        yield from loading.full()
     loading.write_held()
-    yield from loading.tables(loading.buffer.rest())
+    yield from loading.rest()
 
 
-class _Loading:
-    """The state of reading one file: the buffer, what was seen, and log texts waiting for their siblings."""
+class _Loading(Intake):
+    """Reading one file: beside the spans, log texts that wait for their siblings."""
 
-    def __init__(self, context: Context, file: str) -> None:
-        self.context = context
-        self.receipt = context.receipt
-        self.file = file
-        self.position = 0
-        self.buffer = RowBuffer()
-        self.rows = SpanRows(context)
-        self._seen: set[int] = set()
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._held: dict[tuple[str, str], dict[str, tuple[int, Any]]] = {}
 
-    def tables(self, found: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
-        for name, table in found:
-            yield name, redacted(name, table, self.context)
-
-    def drop(self, reason: str, hint: str = "") -> None:
-        self.receipt.drop(self.position, reason, hint=hint, file=self.file)
-
-    def take(self, record: Span | Record) -> None:
-        self.receipt.rows_read += 1
-        if isinstance(record, Record):
-            self._take_log(record)
-        elif not record.trace_id or not record.span_id:
-            self.drop("span without trace id or span id")
-        else:
-            try:
-                found = list(self.rows.rows(record))
-            except _MALFORMED:
-                self.drop("malformed span", "An attribute has a type that no exporter writes.")
-                return
-            self.receipt.spans += 1
-            self.receipt.repeated += self._is_repeat(record)
-            for table, row in found:
-                self.buffer.add(table, row)
-            if record.start is None:
-                self.receipt.note("Some spans have no start time; they count only beside others of their trace.")
-
-    def _is_repeat(self, span: Span) -> bool:
-        """Whether a span of these ids came before in this file. It is passed on: the merge keeps the fuller one."""
-        before = len(self._seen)
-        if before < _REMEMBERED:
-            self._seen.add(hash((span.trace_id, span.span_id)))
-        return before < _REMEMBERED and len(self._seen) == before
-
-    def _take_log(self, record: Record) -> None:
+    def take_log(self, record: Record) -> None:
         if record.event == "gen_ai.evaluation.result":
             if record.trace_id is None:
                 self.drop("evaluation without a trace id", "It cannot be joined to a request.")
@@ -216,12 +181,12 @@ def _of_message(message: Any, loading: _Loading) -> Iterator[Span | Record]:
         for sort, raw, resource in json_records(message):
             try:
                 record = json_span(raw, resource) if sort == "span" else json_log(raw, resource)
-            except _MALFORMED as error:
+            except MALFORMED as error:
                 loading.receipt.rows_read += 1
                 loading.drop(str(error) if type(error) is ValueError else f"malformed {sort}")
                 continue
             yield record
-    except _MALFORMED as error:
+    except MALFORMED as error:
         loading.receipt.rows_read += 1
         loading.drop(f"not OTLP: {error}" if type(error) is ValueError else "malformed OTLP message")
 

@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 
 from kpi.errors import IngestError
 from kpi.ingest.archive import MIB, Limits, Opened, lines, utf8_stream
-from kpi.ingest.detect import delimiter_of
 
 BATCH_ROWS = 100_000
 TEXT_BATCH_ROWS = 50_000
 TEXT_BATCH_BYTES = 32 * MIB
 _ENVELOPES = ("data", "rows", "records", "requests", "items", "results")
 _RECOVERED_LINES = 100_000
+_DELIMITERS = ",;\t|"
 
 Drop = Callable[[int, str, str], None]  # row, reason, hint
 Note = Callable[[str], None]
@@ -64,6 +64,13 @@ def batches(
                 "ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows", hint="Load it in parts."
             )
         yield batch
+
+
+def delimiter_of(line: str) -> str | None:
+    """The delimiter of a header line: the one of `, ; tab |` that splits it into most parts outside quotes."""
+    outside = re.sub(r'"[^"]*"', "", line)
+    best = max(_DELIMITERS, key=outside.count)
+    return best if outside.count(best) else None
 
 
 # --- delimited text --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ table leaves (`redacted`). This room never looks at more than one span at a time
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -26,7 +27,7 @@ from kpi.ingest.shapes import shape_of
 from kpi.ingest.wire import Attributes, Span
 
 Row = dict[str, Any]
-_SHORT = 200  # longest dimension value kept; a longer one is no cohort
+SHORT = 200  # longest dimension value kept; a longer one is no cohort
 _CACHE = 50_000
 BLOCKED = frozenset({"deny", "block", "blocked", "guardrail_intervened", "true", "match_found", "intervened", "reject"})
 _CONTENT = {
@@ -79,7 +80,10 @@ class SpanRows:
 
     def _span_row(self, span: Span, kind: str) -> Row:
         attributes = span.attributes
+        status: str | None
         status, error_type = facts_of.status_of(span)
+        if kind == schema.WHOLE and status != "error" and not span.status:
+            status = None  # most exports say of the whole only when it began
         words = said(attributes, span.events)
         allowed, facts = self.facts(span, kind)
         if words.refused is not None:
@@ -95,7 +99,7 @@ class SpanRows:
             "started_at": started,
             "duration_us": (span.end - span.start) // 1000 if ended and span.end and span.start else None,
             "status": status,
-            "error_type": error_type[:_SHORT] if error_type else None,
+            "error_type": error_type[:SHORT] if error_type else None,
             "status_message": _failure_message(span) if status == "error" else None,
             "model": facts_of.model_of(attributes),
             "provider": facts_of.provider_of(attributes),
@@ -124,7 +128,7 @@ class SpanRows:
         allowed = self._allowed(metadata)
         for name, value in allowed.items():
             text = text_of(value)
-            if text and len(text) <= _SHORT:
+            if text and len(text) <= SHORT:
                 facts.setdefault(facts_of.cohort_column(name), text)
         self._named_facts(span, kind, facts)
         return allowed, facts
@@ -132,7 +136,7 @@ class SpanRows:
     def _allowed(self, metadata: dict[str, Any]) -> dict[str, Any]:
         """The allow-listed part, masked. Spans repeat few values; where a key is kept out, each time is counted."""
         # Text alone: 1, 1.0 and True are one key of a dict but three values of an attribute.
-        key = tuple(metadata.items()) if all(type(v) is str and len(v) <= _SHORT for v in metadata.values()) else None
+        key = tuple(metadata.items()) if all(type(v) is str and len(v) <= SHORT for v in metadata.values()) else None
         known = self._known_metadata.get(key) if key else None
         if known is None:
             known = self._context.privacy.attributes(metadata)
@@ -149,7 +153,7 @@ class SpanRows:
             session = text_of(first(attributes, vocabulary.SESSION))
             if session:
                 # A session named after a person is a person: such an id becomes a pseudonym like the user's.
-                facts["session_id"] = self._user(session) if "@" in session else session[:_SHORT]
+                facts["session_id"] = self._user(session) if "@" in session else session[:SHORT]
             user = text_of(first(attributes, vocabulary.USER))
             if user:
                 facts["user_key"] = self._user(user)
@@ -158,15 +162,15 @@ class SpanRows:
             release = first(attributes, vocabulary.RELEASE) or release
             environment = first(attributes, vocabulary.ENVIRONMENT) or environment
         if value := text_of(release):
-            facts["release"] = value[:_SHORT]
+            facts["release"] = value[:SHORT]
         if value := text_of(environment):
-            facts["environment"] = value[:_SHORT]
+            facts["environment"] = value[:SHORT]
         if "prompt" in topics and (value := text_of(first(attributes, vocabulary.PROMPT_VERSION))):
-            facts["prompt_version"] = value[:_SHORT]
+            facts["prompt_version"] = value[:SHORT]
         if kind == "llm":
             requested = facts_of.requested_model(attributes)
             if requested:
-                facts["x_requested_model"] = requested[:_SHORT]
+                facts["x_requested_model"] = requested[:SHORT]
 
     def _user(self, user: str) -> str | None:
         if user not in self._users:
@@ -255,7 +259,7 @@ def tool_call(span: Span, row: Row) -> Row:
         "trace_id": span.trace_id,
         "span_id": span.span_id,
         "call_id": text_of(first(attributes, ("gen_ai.tool.call.id", "tool.id", "ai.toolCall.id"))) or span.span_id,
-        "name": (text_of(first(attributes, names)) or span.name)[:_SHORT],
+        "name": (text_of(first(attributes, names)) or span.name)[:SHORT],
         "arguments": _as_text(arguments) or row["input_text"],
         "result": _as_text(result) or row["output_text"],
         "error_type": row["error_type"] or ("error" if row["status"] == "error" else None),
@@ -299,7 +303,7 @@ def incidents(span: Span) -> Iterator[Row]:
         "at": span.start // 1000 if span.start is not None else None,
         "category": text_of(category or output.get("category")) or "guardrail",
         "severity": severity if severity in schema.SEVERITIES else None,
-        "detector": detector[:_SHORT],
+        "detector": detector[:SHORT],
         "state": "blocked" if blocked else "flagged",
     }
 
@@ -340,20 +344,34 @@ def evaluation(attributes: Attributes, trace_id: str, span_id: str | None, at: i
 
 
 def score_row(
-    trace_id: str, span_id: str | None, name: str, annotator: Any, at: int | None,
+    trace_id: str | None, span_id: str | None, name: str, annotator: Any, at: int | None,
     *, score: Any = None, label: Any = None, explanation: Any = None, identifier: Any = None,
 ) -> Row:  # fmt: skip
-    """One canonical score. `at` is in nanoseconds; the id is a hash of the content, so a repeat is the same row."""
-    value = float(score) if isinstance(score, (int, float)) else None
+    """One canonical score. `at` is in nanoseconds; the id is a hash of the content, so a repeat is the same row.
+
+    The trace is no part of it where the span is known: some exports of the same score leave the trace out.
+    """
+    value = _score_value(score)
     source = source_of(name, annotator)
+    owner = (span_id,) if span_id else (trace_id, None)
     return {
-        "score_id": stable_id(trace_id, span_id, name, value, label, source, explanation, identifier, at),
+        "score_id": stable_id(*owner, name, value, label, source, explanation, identifier, at),
         "trace_id": trace_id,
         "span_id": span_id,
-        "name": name[:_SHORT],
+        "name": name[:SHORT],
         "value": value,
         "label": text_of(label),
         "source": source,
         "explanation": text_of(explanation),
         "at": at // 1000 if at is not None else None,
     }
+
+
+def _score_value(score: Any) -> float | None:
+    """A number, a boolean as 0 or 1, or text that is a number."""
+    if isinstance(score, str):
+        try:
+            score = float(score)
+        except ValueError:
+            return None
+    return float(score) if isinstance(score, (int, float)) and math.isfinite(score) else None

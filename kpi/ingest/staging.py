@@ -55,11 +55,11 @@ class Stage:
             )  # fmt: skip
         requests = self._unique_requests()
         traces = self._column("spans", "trace_id")
-        receipt.spans = len(traces)
+        receipt.spans = int((self._column("spans", "kind") != schema.WHOLE).sum())
         receipt.requests = requests + (traces.nunique() if len(traces) else 0)
         receipt.rows_read = receipt.rows_read or receipt.spans + requests + receipt.dropped
         receipt.loaded = receipt.requests
-        if requests and not receipt.spans:
+        if requests and not len(traces):
             receipt.missing = [c for c in schema.REQUESTS.names if c not in self._filled and c not in _DERIVED]
 
     def _column(self, table: str, column: str) -> pd.Series:

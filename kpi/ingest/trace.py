@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from kpi.schema import WHOLE
+
 Row = dict[str, Any]
 _LAST = 2**63
 
@@ -53,7 +55,10 @@ def _fullness(row: Row) -> tuple[Any, ...]:
 
 
 class Trace:
-    """The spans of one trace as a tree; spans sorted by (start, id) so that every later choice is the same."""
+    """The spans of one trace as a tree; spans sorted by (start, id) so that every later choice is the same.
+
+    whole: what an export says of the trace itself, or None. It stands outside the tree.
+    """
 
     def __init__(self, rows: Sequence[Row]) -> None:
         spans = {row["span_id"]: row for row in rows}
@@ -62,14 +67,17 @@ class Trace:
             for row in rows:
                 versions.setdefault(row["span_id"], []).append(row)
             spans = {i: found[0] if len(found) == 1 else merge_spans(found) for i, found in versions.items()}
-        spans = {i: _settled(span) for i, span in spans.items()}
+        self.whole = next((s for s in spans.values() if s["kind"] == WHOLE), None)
+        spans = {i: _settled(span) for i, span in spans.items() if span["kind"] != WHOLE}
         self.by_id = spans
         self.spans = sorted(spans.values(), key=_start)
-        self.roots = [s for s in self.spans if s["parent_id"] is None and s["started_at"] is not None]
-        tops = [s for s in self.spans if s["parent_id"] not in spans and s["started_at"] is not None]
+        dated = [s for s in self.spans if s["started_at"] is not None] or [s for s in self.spans if s["kind"]]
+        self.roots = [s for s in dated if s["parent_id"] is None]
+        tops = [s for s in dated if s["parent_id"] not in spans]
         self.root = self.roots[0] if len(self.roots) == 1 else None
         self.tops = self.roots or tops
         self.first = [self.root] if self.root else self.tops
+        self.speaking = [*([self.whole] if self.whole else []), *self.first]  # who speaks for the request
         self.model_spans = [s for s in self.spans if s["kind"] == "llm"]
         self.above = {s["span_id"]: self._kinds_above(s) for s in self.model_spans}
 

@@ -5,7 +5,7 @@ GenAI conventions of every generation, OpenInference, OpenLLMetry (Traceloop), t
 
 from __future__ import annotations
 
-from kpi.schema import COHORTS, VERSIONS
+from kpi.schema import COHORTS, VERSIONS, WHOLE
 
 OPERATION_KINDS = {
     "chat": "llm", "generate_content": "llm", "text_completion": "llm", "fetch_response": "llm", "completion": "llm",
@@ -16,7 +16,7 @@ OPERATION_KINDS = {
 OPENINFERENCE_KINDS = {
     "llm": "llm", "decision": "llm", "embedding": "embedding", "retriever": "retriever", "reranker": "reranker",
     "tool": "tool", "agent": "agent", "chain": "chain", "prompt": "chain", "guardrail": "guardrail",
-    "evaluator": "evaluator",
+    "evaluator": "evaluator", "trace": WHOLE,
 }  # fmt: skip
 LANGFUSE_KINDS = {**OPENINFERENCE_KINDS, "generation": "llm", "span": "chain", "event": "other"}
 TRACELOOP_KINDS = {"workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool"}

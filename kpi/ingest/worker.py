@@ -136,11 +136,13 @@ def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
 def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.archive import Limits
     from kpi.ingest.context import Context
-    from kpi.ingest.detect import READERS
+    from kpi.ingest.detect import OTLP, TABLE
+    from kpi.ingest.formats import formats
     from kpi.ingest.mapping import Mapping
     from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy
     from kpi.ingest.receipt import Receipt
     from kpi.ingest.staging import Stage
+    from kpi.ingest.translate import Translation
 
     inputs = _open(job)
     receipt = Receipt(files=[s.name for s, _ in inputs], format="+".join(sorted({slug for _, slug in inputs})))
@@ -157,9 +159,17 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     )
     _plan(inputs, context, reporter)
     stage = Stage(Path(job["directory"]), receipt)
+    translations: dict[str, Translation] = {}  # one a format: the files of an export may need each other
     for index, (source, slug) in enumerate(inputs):
         reporter.index, reporter.text = index, f"Reading {source.name}"
-        for name, table in importlib.import_module(READERS[slug]).read(source, context):
+        if slug in (OTLP, TABLE):
+            tables = importlib.import_module(f"kpi.ingest.{slug}").read(source, context)
+        else:
+            tables = translations.setdefault(slug, Translation(formats()[slug], context)).read(source)
+        for name, table in tables:
+            stage.write(name, table)
+    for translation in translations.values():
+        for name, table in translation.finish():
             stage.write(name, table)
     reporter.say(0.98, "Checking for repeated rows")
     stage.finish()

@@ -14,7 +14,7 @@ from kpi.errors import MetricError
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns, conditions
 from kpi.measure.summary import resolve
-from kpi.schema import EXTRA_PREFIX, TABLES
+from kpi.schema import EXTRA_PREFIX, TABLES, WHOLE
 from kpi.store.cache import CLUSTER, STARTED
 from kpi.store.engines import SQL_TYPES, Source
 
@@ -131,7 +131,7 @@ def trace(source: Source, trace_id: str) -> Trace:
     }
     return Trace(
         request=request,
-        spans=_tree(parts["spans"]),
+        spans=_tree(parts["spans"][parts["spans"]["kind"] != WHOLE] if len(parts["spans"]) else parts["spans"]),
         documents=parts["documents"].sort_values(["span_id", "rank"]),
         tool_calls=parts["tool_calls"].sort_values("started_at"),
         scores=parts["scores"].sort_values(["name", "source"]),

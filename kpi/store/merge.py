@@ -179,6 +179,10 @@ class Merge:
         """A query of all trace ids of the input."""
         return f"SELECT DISTINCT trace_id FROM {self._t('fresh')} WHERE trace_id IS NOT NULL"
 
+    def count(self, condition: str) -> int:
+        """Keys of the input whose row meets a condition of SQL."""
+        return int(self._fetch(f"SELECT count(*) FROM {self._t('fresh')} WHERE {condition}")[0][0])
+
     def _plan(self, query: str | None, files: tuple[Path, ...], *, new: int, changed: int, known: int) -> Plan:
         if query is not None:
             order = ["day", *self.table.key] if self.table.name == "requests" else list(self.table.key)

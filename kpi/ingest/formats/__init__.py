@@ -1,0 +1,64 @@
+"""Exports of vendors, one module each. A module in this package is a format; nothing else lists it.
+
+A format says how it is recognised and what its records mean:
+
+    NAME = "acme"                              # short, lower case; stands on receipts
+    TITLE = "Acme traces"                      # as people call it
+    KEYS = ("acme_trace_id acme_span_id",)     # sets of keys or columns that only its records have
+
+    def translate(record: dict, say: Say) -> Iterator[Span | Score | Incident]:
+        ...
+
+`record` is one JSON object, CSV row or Parquet row (`kpi.ingest.records`). `translate` yields what it states with
+`observed.span`, `observed.whole`, `Score` and `Incident`; `say` takes what could not be read. Where records need each
+other (a score that comes before its trace), they are kept in `say.kept`, and a function `finish(say)` yields what
+they come to when all inputs of the load have been read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from kpi.ingest.intake import Incident, Score
+from kpi.ingest.wire import Span
+
+Item = Span | Score | Incident
+
+
+@dataclass(frozen=True)
+class Format:
+    """One vendor's export. keys: sets of keys; a record is of this format when it has all of one set."""
+
+    name: str
+    title: str
+    keys: tuple[frozenset[str], ...]
+    translate: Callable[[dict[str, Any], Any], Iterator[Item]]
+    finish: Callable[[Any], Iterator[Item]] | None
+
+    def matches(self, names: Collection[str]) -> int:
+        """Size of the largest set of keys that `names` holds whole; 0 for none."""
+        return max((len(keys) for keys in self.keys if keys <= set(names)), default=0)
+
+
+@lru_cache(maxsize=1)
+def formats() -> dict[str, Format]:
+    """Every format by name, found by looking into this package."""
+    found = {}
+    for module_info in pkgutil.iter_modules(__path__):
+        if module_info.name.startswith("_"):  # parts of a format that is split over files
+            continue
+        module = importlib.import_module(f"{__name__}.{module_info.name}")
+        keys = tuple(frozenset(words.split()) for words in module.KEYS)
+        found[module.NAME] = Format(module.NAME, module.TITLE, keys, module.translate, getattr(module, "finish", None))
+    return found
+
+
+def recognise(names: Collection[str]) -> Format | None:
+    """The format whose records have these keys, the one that names most of them; None for none."""
+    best = max(formats().values(), key=lambda f: f.matches(names), default=None)
+    return best if best and best.matches(names) else None

@@ -1,0 +1,159 @@
+"""Opik: `opik export` writes one JSON document a trace, or a CSV of flattened spans (FORMATS f; opik 2.2).
+
+Durations and time to first token are in milliseconds, costs in USD. The CSV's writer stops at the first span whose keys
+differ from the first one's, so such a file is often cut: the spans that the trace counts and that are not there are
+missed by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.attributes import count_of
+from kpi.ingest.formats import Item
+from kpi.ingest.intake import Incident, Score
+from kpi.ingest.observed import as_text, fields, mapping, objects, span, whole
+from kpi.ingest.translate import Say
+from kpi.ingest.wire import nanos
+
+NAME = "opik"
+TITLE = "Opik"
+KEYS = ("trace spans", "trace_id trace_start_time span_id span_trace_id span_type")
+
+_KINDS = {"llm": "llm", "tool": "tool", "guardrail": "guardrail", "general": "chain"}
+# What the platform keeps for itself, or counts of what stands beside: nothing is lost without it.
+_BOOKKEEPING = fields(
+    "project_id project_name created_at last_updated_at created_by last_updated_by total_estimated_cost_version",
+    "span_count llm_span_count has_tool_spans providers",
+)
+_COMMON = fields(
+    "id name start_time end_time input output metadata tags error_info usage feedback_scores total_estimated_cost",
+    "duration ttft environment",
+)
+_TRACE = _BOOKKEEPING | _COMMON | fields("span_feedback_scores guardrails_validations thread_id")
+_SPAN = _BOOKKEEPING | _COMMON | fields("trace_id parent_span_id type model provider")
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One trace with its spans, or one CSV row: a span beside the columns of its trace."""
+    if "trace" in record:
+        trace, spans = mapping(record["trace"]), objects(record.get("spans"))
+    else:
+        trace, spans = _unflattened(record, "trace_"), [_unflattened(record, "span_")]
+    say.left_out(trace, _TRACE, "trace")
+    seen = say.kept.setdefault(trace.get("id"), {"told": count_of(trace.get("span_count")), "spans": set()})
+    if not seen["spans"]:
+        yield from _trace(trace)
+    for row in spans:
+        say.left_out(row, _SPAN, "span")
+        seen["spans"].add(row.get("id"))
+        yield from _span(row)
+
+
+def finish(say: Say) -> Iterator[Item]:
+    """Say how many spans the traces have and the export does not."""
+    missing = sum(max(0, (seen["told"] or 0) - len(seen["spans"])) for seen in say.kept.values())
+    if missing:
+        say.note(f"The export lacks {missing} spans that its traces count: its writer stopped early. Export as JSON.")
+    yield from ()
+
+
+def _trace(trace: dict[str, Any]) -> Iterator[Item]:
+    usage = mapping(trace.get("usage"))
+    yield whole(trace.get("id"), **_common(trace), **_tokens(usage), session=trace.get("thread_id"))
+    yield from _scores(trace, trace.get("id"), None)
+    for score in objects(trace.get("span_feedback_scores")):
+        yield from _scores({"feedback_scores": [score]}, trace.get("id"), None)
+    for validation in objects(trace.get("guardrails_validations")):
+        for check in objects(validation.get("checks")):
+            if check.get("result") == "failed":
+                at = nanos(trace.get("start_time"))
+                category = str(check.get("name") or "guardrail").lower()
+                yield Incident(str(trace.get("id")), validation.get("span_id"), category, detector="opik", at=at)
+
+
+def _span(row: dict[str, Any]) -> Iterator[Item]:
+    kind = _KINDS.get(str(row.get("type") or "").lower(), "other")
+    output = mapping(row.get("output"))
+    documents = objects(output["documents"]) if kind == "chain" and "documents" in output else None
+    name = row.get("name")
+    yield span(
+        row.get("trace_id"), row.get("id"), parent_id=row.get("parent_span_id"),
+        kind="retriever" if documents is not None else kind, documents=documents,
+        model=row.get("model"), provider=_provider(row.get("provider")), **_common(row),
+        tool={"name": name, "arguments": row.get("input"), "result": row.get("output")} if kind == "tool" else None,
+        **_tokens(mapping(row.get("usage"))),
+    )  # fmt: skip
+    yield from _scores(row, row.get("trace_id"), row.get("id"))
+
+
+def _common(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What traces and spans state alike."""
+    error = mapping(row.get("error_info"))
+    metadata = mapping(row.get("metadata"))
+    milliseconds = {"seconds": row.get("duration"), "ttft_seconds": row.get("ttft")}
+    return {
+        "name": row.get("name"), "start": row.get("start_time"), "end": row.get("end_time"),
+        **{k: float(v) / 1e3 for k, v in milliseconds.items() if v is not None},
+        "input": _only(row.get("input")), "output": _only(row.get("output")),
+        "status": "error" if error else "ok" if row.get("end_time") else None,
+        "error_type": error.get("exception_type"), "message": error.get("message"),
+        "metadata": metadata, "tags": row.get("tags") if isinstance(row.get("tags"), list) else None,
+        "user": metadata.get("user_id"), "release": metadata.get("release"),
+        "environment": row.get("environment"), "cost_usd": row.get("total_estimated_cost"),
+    }  # fmt: skip
+
+
+def _only(value: Any) -> Any:
+    """`{"output": "text"}`, as the decorator wraps what a function returns, is that text."""
+    inner = mapping(value)
+    return next(iter(inner.values())) if set(inner) in ({"output"}, {"input"}) else value
+
+
+def _tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """The map repeats the provider's own usage under `original_usage.`: read each fact once, sum nothing."""
+    original = "original_usage."
+    return {
+        "input_tokens": usage.get("prompt_tokens"),
+        "output_tokens": usage.get("completion_tokens"),
+        "cached_read_tokens": usage.get(original + "prompt_tokens_details.cached_tokens")
+        or usage.get(original + "cache_read_input_tokens"),
+        "cache_write_tokens": usage.get(original + "cache_creation_input_tokens"),
+        "reasoning_tokens": usage.get(original + "completion_tokens_details.reasoning_tokens"),
+    }
+
+
+def _provider(stated: Any) -> str | None:
+    """A custom base URL appears as its host: that is no provider."""
+    name = as_text(stated)
+    return None if name and (":" in name or name.replace(".", "").isdigit() or name == "localhost") else name
+
+
+def _scores(row: Mapping[str, Any], trace_id: Any, span_id: Any) -> Iterator[Item]:
+    for score in objects(row.get("feedback_scores")):
+        yield Score(
+            str(trace_id), str(span_id) if span_id else None, str(score.get("name") or ""),
+            annotator={"ui": "human", "online_scoring": "judge"}.get(str(score.get("source")), score.get("source")),
+            value=score.get("value"), label=score.get("category_name"), explanation=score.get("reason"),
+            at=nanos(score.get("last_updated_at") or score.get("created_at")),
+        )  # fmt: skip
+
+
+def _unflattened(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """`trace_input_q` -> `{"input": {"q": …}}`: the CSV flattens objects by their keys."""
+    found: dict[str, Any] = {}
+    for column, value in record.items():
+        if value is None or not column.startswith(prefix):
+            continue
+        name = column.removeprefix(prefix)
+        outer = next(
+            (o for o in ("input", "output", "metadata", "usage", "error_info") if name.startswith(o + "_")), ""
+        )
+        if outer:
+            inside = found.setdefault(outer, {})
+            if isinstance(inside, dict):
+                inside[name.removeprefix(outer + "_")] = value
+        else:
+            found[name] = value
+    return found

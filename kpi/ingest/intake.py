@@ -1,0 +1,150 @@
+"""From what a reader decoded to canonical tables: the last step that all readers of traces share.
+
+A reader hands over spans (`kpi.ingest.wire.Span`), scores and incidents, one after the other and in any order. They
+become rows, are counted on the receipt, and leave as redacted Arrow tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from kpi import schema
+from kpi.ingest.attributes import text_of
+from kpi.ingest.context import Context, RowBuffer
+from kpi.ingest.spans import SHORT, SpanRows, redacted, score_row, stable_id
+from kpi.ingest.wire import Span
+
+# What broken input makes Python raise inside a reader; anything else is a fault of the reader and must be seen.
+MALFORMED = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, OverflowError)
+_REMEMBERED = 1_000_000  # spans of one load in which repeats are recognised; beyond it the store's merge does it alone
+
+
+class Score(NamedTuple):
+    """One evaluation, annotation or piece of feedback.
+
+    trace_id may be None where only the span is known: it is joined when the spans are stored. annotator: who judged, in
+    the exporter's own word (HUMAN, LLM, api, …). value: a number or boolean. at: nanoseconds since the epoch.
+    """
+
+    trace_id: str | None
+    span_id: str | None
+    name: str
+    annotator: str | None = None
+    value: Any = None
+    label: Any = None
+    explanation: Any = None
+    at: int | None = None
+    identifier: str | None = None
+
+
+class Incident(NamedTuple):
+    """A safety event that an exporter reports beside its spans. at: nanoseconds since the epoch.
+
+    severity: one of `kpi.schema.SEVERITIES`, only where the export states it. state: blocked or flagged.
+    """
+
+    trace_id: str
+    span_id: str | None
+    category: str
+    detector: str | None = None
+    severity: str | None = None
+    state: str = "flagged"
+    at: int | None = None
+
+
+class Intake:
+    """The state of reading inputs of one format: rows waiting to be written, and what was seen.
+
+    file, position: the input at hand and the 1-based line or record, for the receipt.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.receipt = context.receipt
+        self.file = ""
+        self.position = 0
+        self.buffer = RowBuffer()
+        self.rows = SpanRows(context)
+        self._seen: set[int] = set()
+
+    def full(self) -> Iterator[tuple[str, pa.Table]]:
+        """Tables that have reached the flush size, redacted."""
+        return self._redacted(self.buffer.full())
+
+    def rest(self) -> Iterator[tuple[str, pa.Table]]:
+        """Everything left, redacted."""
+        return self._redacted(self.buffer.rest())
+
+    def _redacted(self, found: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
+        for name, table in found:
+            yield name, redacted(name, table, self.context)
+
+    def drop(self, reason: str, hint: str = "") -> None:
+        """Quarantine the record at hand."""
+        self.receipt.drop(self.position, reason, hint=hint, file=self.file)
+
+    def take(self, item: Span | Score | Incident) -> None:
+        """Rows of one decoded item. A malformed one is counted and left out."""
+        try:
+            if isinstance(item, Span):
+                self._take_span(item)
+            elif isinstance(item, Score):
+                self._take_score(item)
+            else:
+                self._take_incident(item)
+        except MALFORMED:
+            self.drop(f"malformed {type(item).__name__.lower()}", "An attribute has a type that no exporter writes.")
+
+    def _take_span(self, span: Span) -> None:
+        if not span.trace_id or not span.span_id:
+            self.drop("span without trace id or span id")
+            return
+        found = list(self.rows.rows(span))
+        whole = found[0][1]["kind"] == schema.WHOLE
+        self.receipt.spans += not whole
+        self.receipt.repeated += self._is_repeat(span)
+        for table, row in found:
+            self.buffer.add(table, row)
+        if span.start is None and not whole:
+            self.receipt.note(
+                "Some spans have no start time: their length is unknown, and requests of such spans alone have no time."
+            )
+
+    def _is_repeat(self, span: Span) -> bool:
+        """Whether a span of these ids came before in this load. It is passed on: the merge keeps the fuller one."""
+        before = len(self._seen)
+        if before < _REMEMBERED:
+            self._seen.add(hash((span.trace_id, span.span_id)))
+        return before < _REMEMBERED and len(self._seen) == before
+
+    def _take_score(self, score: Score) -> None:
+        if not score.name or not (score.trace_id or score.span_id):
+            self.drop("score without a name, or without a trace or span to belong to", "It cannot be joined.")
+            return
+        parts = {"score": score.value, "label": score.label, "explanation": score.explanation}
+        row = score_row(
+            score.trace_id, score.span_id, str(score.name), score.annotator, score.at,
+            identifier=score.identifier, **parts,
+        )  # fmt: skip
+        self.buffer.add("scores", row)
+
+    def _take_incident(self, incident: Incident) -> None:
+        if not incident.trace_id:
+            self.drop("incident without a trace id")
+            return
+        category = (text_of(incident.category) or "unspecified")[:SHORT]
+        detector = text_of(incident.detector)
+        severity = str(incident.severity or "").lower()
+        row = {
+            "incident_id": stable_id("incident", incident.trace_id, incident.span_id, category, detector, incident.at),
+            "trace_id": incident.trace_id,
+            "at": incident.at // 1000 if incident.at is not None else None,
+            "category": category,
+            "severity": severity if severity in schema.SEVERITIES else None,
+            "detector": detector[:SHORT] if detector else None,
+            "state": incident.state,
+        }
+        self.buffer.add("incidents", row)

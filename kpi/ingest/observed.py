@@ -1,0 +1,162 @@
+"""What a vendor's record states, said in the words of the index: the vocabulary in which readers of exports speak.
+
+`span` and `whole` take the facts of one operation, or of a whole trace, under their canonical names, convert ids and
+times of every spelling, and give a `Span` that goes the way of all spans: privacy, allow-list, redaction, rows.
+Everything is optional but the ids. What an export does not say stays None; nothing is invented.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from kpi.ingest.attributes import count_of, parse
+from kpi.ingest.wire import ERROR, OK, Attributes, Event, Span, identifier, nanos
+from kpi.schema import WHOLE
+
+WHOLE_ID = "trace"  # span id of the row about a whole trace: one for each trace
+_STATUS = {"ok": OK, "error": ERROR}
+_TEXTS = {"name": "gen_ai.tool.name", "id": "gen_ai.tool.call.id", "arguments": "gen_ai.tool.call.arguments",
+          "result": "gen_ai.tool.call.result"}  # fmt: skip
+_FIELDS = {
+    "model": "gen_ai.response.model",
+    "requested_model": "gen_ai.request.model",
+    "provider": "gen_ai.provider.name",
+    "input_tokens": "gen_ai.usage.input_tokens",
+    "output_tokens": "gen_ai.usage.output_tokens",
+    "cached_read_tokens": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write_tokens": "gen_ai.usage.cache_write.input_tokens",
+    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
+    "cost_usd": "gen_ai.usage.cost",
+    "session": "gen_ai.conversation.id",
+    "user": "user.id",
+    "release": "service.version",
+    "environment": "deployment.environment.name",
+    "prompt_version": "gen_ai.prompt.version",
+    "severity": "gen_ai.guardrail.severity",
+}
+
+
+def span(
+    trace_id: Any, span_id: Any, *, parent_id: Any = None, name: Any = None, kind: str = "other",
+    start: Any = None, end: Any = None, seconds: Any = None, first_token: Any = None, ttft_seconds: Any = None,
+    streamed: bool | None = None, queue_seconds: Any = None,
+    status: str | None = None, error_type: Any = None, message: Any = None,
+    input: Any = None, output: Any = None, documents: Sequence[Mapping[str, Any]] | None = None,
+    tool: Mapping[str, Any] | None = None, finish_reason: Any = None,
+    metadata: Mapping[str, Any] | None = None, tags: Iterable[Any] | None = None,
+    attributes: Attributes | None = None, events: Sequence[Event] = (), cache_included: bool = True, **facts: Any,
+) -> Span:  # fmt: skip
+    """One operation of a trace.
+
+    kind: one of `kpi.schema.SPAN_KINDS`. start, end, first_token: a time in any spelling (`wire.nanos`); seconds: the
+    length where no end is known; ttft_seconds: time to first token. status: ok, error, or None where it is not said.
+    input, output: text, messages or objects as they came. documents: `{id, score, content}` in rank order. tool:
+    `{name, id, arguments, result}` of an executed call. metadata: keys that may be cohorts; the allow-list decides.
+    tags: of these, `key:value` pairs are metadata. attributes: further ones in names that `vocabulary` knows.
+    cache_included: False where `input_tokens` leaves cached tokens out. facts: model, requested_model, provider,
+    input_tokens, output_tokens, cached_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, session, user,
+    release, environment, prompt_version, severity. An unknown name is a programming error (TypeError).
+    """
+    unknown = facts.keys() - _FIELDS.keys()
+    if unknown:
+        raise TypeError(f"span() has no fact {sorted(unknown)[0]!r}")
+    begun, ended = nanos(start), nanos(end)
+    if ended is None and begun is not None and (length := _number(seconds)) is not None:
+        ended = begun + round(length * 1e9)
+    found: Attributes = {**(attributes or {}), "openinference.span.kind": kind}
+    if not cache_included and facts.get("input_tokens") is not None:
+        cached = (count_of(facts.get("cached_read_tokens")) or 0) + (count_of(facts.get("cache_write_tokens")) or 0)
+        facts["input_tokens"] = (count_of(facts["input_tokens"]) or 0) + cached
+    for fact, value in facts.items():
+        if value is not None and value != "":
+            found[_FIELDS[fact]] = value
+    if (delay := _delay(begun, first_token, ttft_seconds)) is not None:
+        found["gen_ai.response.time_to_first_chunk"] = delay
+    if streamed is not None:
+        found["gen_ai.request.stream"] = streamed
+    if (queued := _number(queue_seconds)) is not None:
+        found["gen_ai.latency.queue_time"] = queued
+    for key, value in (("input.value", input), ("output.value", output), ("error.type", error_type),
+                       ("gen_ai.response.finish_reasons", finish_reason)):  # fmt: skip
+        if (text := as_text(value)) is not None:
+            found[key] = text
+    if documents is not None:
+        found["gen_ai.retrieval.documents"] = list(documents)
+    for part, key in _TEXTS.items():
+        if tool and (text := as_text(tool.get(part))) is not None:
+            found[key] = text
+    found |= _metadata(metadata, tags)
+    return Span(
+        identifier(trace_id, 16) or "", identifier(span_id, 8) or "", identifier(parent_id, 8), str(name or ""),
+        begun, ended, found, list(events), _STATUS.get(status or "", 0), as_text(message) or "", {},
+    )  # fmt: skip
+
+
+def whole(trace_id: Any, **facts: Any) -> Span:
+    """What an export says of a trace as a whole (user, session, release, tags, outcome, its own input and output).
+
+    Takes what `span` takes, without span id and kind. Tokens and cost count only where no span states any.
+    """
+    return span(trace_id, WHOLE_ID, kind=WHOLE, **facts)
+
+
+def fields(*words: str) -> frozenset[str]:
+    """Names of fields, written as blank-separated words; for `Say.left_out`."""
+    return frozenset(name for text in words for name in text.split())
+
+
+def as_text(value: Any) -> str | None:
+    """Text as it is, structures as JSON, nothing as None."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list that came as a list, as JSON text, or as one object; an empty list for all else."""
+    value = parse(value)
+    if isinstance(value, dict):
+        return [value]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """An object that came as one or as JSON text; an empty one for all else."""
+    value = parse(value)
+    return value if isinstance(value, dict) else {}
+
+
+def _delay(begun: int | None, first_token: Any, ttft_seconds: Any) -> float | None:
+    if (delay := _number(ttft_seconds)) is not None:
+        return delay
+    at = nanos(first_token)
+    return (at - begun) / 1e9 if at is not None and begun is not None and at >= begun else None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number from 0 on; sentinels below and everything else are None."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 <= number < math.inf else None
+
+
+def _metadata(metadata: Mapping[str, Any] | None, tags: Iterable[Any] | None) -> Attributes:
+    found: Attributes = {}
+    for tag in tags or ():
+        key, colon, value = tag.partition(":") if isinstance(tag, str) else ("", "", "")
+        if colon and key.strip() and value.strip() and not value.startswith("//"):
+            found[f"metadata.{key.strip()}"] = value.strip()
+    for key, value in (metadata or {}).items():
+        if value is not None:
+            found[f"metadata.{key}"] = value
+    return found

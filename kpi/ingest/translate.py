@@ -1,0 +1,113 @@
+"""Drives a vendor's format: its records one after the other, what they mean as rows, what is wrong on the receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from kpi.ingest.archive import Opened
+from kpi.ingest.context import Context
+from kpi.ingest.formats import Format, Item
+from kpi.ingest.intake import MALFORMED, Intake
+from kpi.ingest.receipt import ColumnUse
+from kpi.ingest.records import records
+
+
+class Say:
+    """What a format may say while it translates, besides what it yields.
+
+    kept: the format's own memory for the length of a load. file: the input at hand.
+    """
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self.kept: dict[Any, Any] = {}
+        self._left_out: set[str] = set()
+
+    @property
+    def file(self) -> str:
+        return self._intake.file
+
+    def drop(self, reason: str, hint: str = "") -> None:
+        """Count the record at hand, or a part of it, as one that could not be read."""
+        self._intake.drop(reason, hint)
+
+    def note(self, sentence: str) -> None:
+        """A plain sentence for the receipt; repeated ones appear once."""
+        self._intake.receipt.note(sentence)
+
+    def left_out(self, record: Mapping[str, Any], read: Collection[str], inside: str = "") -> None:
+        """Name on the receipt the fields of a record that hold something and are not among those that are read."""
+        for key, value in record.items():
+            if key in read or value is None or value == "" or value == [] or value == {}:
+                continue
+            name = f"{inside}.{key}" if inside else str(key)
+            if name not in self._left_out and len(self._left_out) < _FIELDS_NAMED:
+                self._left_out.add(name)
+                self._intake.receipt.use(ColumnUse(source=name[:_NAME], field=None, how="unmapped"))
+
+
+_FIELDS_NAMED = 500
+_NAME = 200
+
+
+class Translation:
+    """One load's reading of one format. Read every input, then finish."""
+
+    def __init__(self, format: Format, context: Context) -> None:
+        self._format, self._context = format, context
+        self._intake = Intake(context)
+        self._say = Say(self._intake)
+
+    def read(self, source: Opened) -> Iterator[tuple[str, pa.Table]]:
+        """(table, rows) of one input; every text redacted. IngestError when nothing in it can be read."""
+        intake, context = self._intake, self._context
+        intake.file = source.name
+        found = records(
+            source, limits=context.limits, drop=self._drop, note=intake.receipt.note,
+            is_record=lambda r: bool(self._format.matches(r)),
+        )  # fmt: skip
+        for position, record, consumed in found:
+            intake.position = position
+            intake.receipt.rows_read += 1
+            self._take(record)
+            yield from intake.full()
+            context.tick(consumed)
+
+    def finish(self) -> Iterator[tuple[str, pa.Table]]:
+        """What could be said only after the last input, and all rows that still wait."""
+        intake = self._intake
+        if self._format.finish is not None:
+            for item in self._guarded(self._format.finish(self._say)):
+                intake.take(item)
+                yield from intake.full()
+        yield from intake.rest()
+
+    def records(self, found: Iterator[dict[str, Any]], name: str) -> Iterator[tuple[str, pa.Table]]:
+        """(table, rows) of records that come from elsewhere than a file, such as a database."""
+        self._intake.file = name
+        for position, record in enumerate(found, 1):
+            self._intake.position = position
+            self._intake.receipt.rows_read += 1
+            self._take(record)
+            yield from self._intake.full()
+
+    def _take(self, record: dict[str, Any]) -> None:
+        if not self._format.matches(record):
+            self._intake.drop(f"not a record of {self._format.title}", "It lacks the keys that identify one.")
+            return
+        for item in self._guarded(self._format.translate(record, self._say)):
+            self._intake.take(item)
+
+    def _guarded(self, items: Iterator[Item]) -> Iterator[Item]:
+        """A record that breaks off its translation is counted; what it stated before stays."""
+        try:
+            yield from items
+        except MALFORMED as error:
+            self._intake.drop(f"malformed record ({type(error).__name__})", "A field has an unexpected type.")
+
+    def _drop(self, position: int, reason: str, hint: str) -> None:
+        self._intake.receipt.rows_read += 1
+        self._intake.receipt.drop(position, reason, hint=hint, file=self._intake.file)

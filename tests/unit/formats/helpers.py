@@ -1,0 +1,56 @@
+"""What formats make of files, without the guard's child process and without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kpi.ingest import otlp
+from kpi.ingest.archive import Limits, open_inputs
+from kpi.ingest.assemble import assemble_all
+from kpi.ingest.context import Context, to_table
+from kpi.ingest.detect import OTLP, detect
+from kpi.ingest.formats import formats
+from kpi.ingest.privacy import Privacy
+from kpi.ingest.receipt import Receipt
+from kpi.ingest.translate import Translation
+
+Row = dict[str, Any]
+KEY = b"a key for tests, 32 bytes long.."
+
+
+def read_all(paths: Iterable[Path | str], *, allow: Iterable[str] = ()) -> tuple[dict[str, list[Row]], Receipt]:
+    """(rows by canonical table, receipt) of some files read as one load: nothing merged, nothing assembled."""
+    receipt = Receipt()
+    context = Context(privacy=Privacy(KEY, allow), receipt=receipt) if allow else Context(Privacy(KEY), receipt)
+    tables: dict[str, list[Row]] = {}
+    translations: dict[str, Translation] = {}
+    found = []
+    for source in open_inputs([Path(p) for p in paths], limits=Limits()):
+        slug = detect(source)
+        if slug == OTLP:
+            found.append(otlp.read(source, context))
+        else:
+            found.append(translations.setdefault(slug, Translation(formats()[slug], context)).read(source))
+        for name, table in found.pop():
+            tables.setdefault(name, []).extend(table.to_pylist())
+    for translation in translations.values():
+        for name, table in translation.finish():
+            tables.setdefault(name, []).extend(table.to_pylist())
+    return tables, receipt
+
+
+def requests_of(tables: dict[str, list[Row]]) -> dict[str, Row]:
+    """Assembled requests by trace id, from what `read_all` gave. Scores that name only their span are joined."""
+    owners = {s["span_id"]: s["trace_id"] for s in tables.get("spans", [])}
+    parts = {}
+    for name in ("spans", "documents", "tool_calls", "scores", "incidents"):
+        rows = [dict(r) for r in tables.get(name, [])]
+        if name == "scores":
+            for row in rows:
+                row["trace_id"] = row["trace_id"] or owners.get(row["span_id"])
+            rows = list({r["score_id"]: r for r in rows if r["trace_id"]}.values())
+        rows.sort(key=lambda r: (r["trace_id"], str(r.get("span_id"))))
+        parts[name] = [to_table(name, rows).to_batches()[0]] if rows else []
+    return {row["trace_id"]: row for table in assemble_all(**parts) for row in table.to_pylist()}
