@@ -56,3 +56,7 @@ class MetricError(KpiError):
 
 class RegisterError(KpiError):
     """The KPI register is malformed: names the entry and the field."""
+
+
+class PriceError(KpiError):
+    """The user's price file is malformed: names the line or the key."""
