@@ -41,7 +41,9 @@ FIELDS = {
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 # Not text by the token, or not the list price: trained and committed capacity, a host's own routing.
 _LEFT_OUT = re.compile(r"\bft:|/container$|-audio-|-realtime|transcribe|-tts|commitment|/routers/")
-WITHDRAWN = frozenset("openai anthropic gemini vertex_ai bedrock azure mistral cohere deepseek".split())
+WITHDRAWN = frozenset({
+    "openai", "anthropic", "gemini", "vertex_ai", "bedrock", "azure", "mistral", "cohere", "deepseek",
+})  # fmt: skip
 REGIONAL = frozenset({"azure", "bedrock"})
 
 

@@ -116,13 +116,19 @@ REQUESTS = Table(
         *TOKENS,
         *COSTS,
         Column(name="priced", type="bool", privacy="measure", doc="false: used tokens but no price is known"),
+        Column(name="computed_nusd", type="int", privacy="measure", unit="nusd",
+               doc="inference by the price table, also where a reported cost won"),
+        Column(name="cost_source", type="string", privacy="dimension",
+               doc="total: reported, computed (price table, unit costs) or mixed"),
+        Column(name="unpriced_model", type="string", privacy="dimension",
+               doc="models without a price that used tokens, joined by a comma"),
         *COUNTS,
         Column(name="incident_count", type="int", privacy="measure", unit="count"),
         Column(name="worst_severity", type="string", privacy="dimension", doc="one of SEVERITIES, null if none"),
         Column(name="error_type", type="string", privacy="dimension"),
         *_columns("string", "content", "input_text output_text", doc="redacted"),
     ),
-)
+)  # fmt: skip
 
 SPANS = Table(
     name="spans",
