@@ -243,7 +243,8 @@ class Merge:
             best = ", ".join(name(c) if c in self.table.key else f"{_best(c)} AS {name(c)}" for c in self._columns)
             merged = f"SELECT {best} FROM {raw} r SEMI JOIN {twice} t ON {match} GROUP BY {keys}"
         else:
-            latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {_ORDER} DESC) = 1"
+            known = "trace_id IS NULL, " if _joined(self.table) else ""
+            latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {known}{_ORDER} DESC) = 1"
             merged = f"SELECT {plain} FROM {raw} r SEMI JOIN {twice} t ON {match} QUALIFY {latest}"
         self._run(
             f"CREATE OR REPLACE TABLE {self._t('fresh')} AS "
@@ -277,6 +278,8 @@ class Merge:
                 columns.append(f"{old} AS {name(c)}")
                 continue
             new = _completed(c) if self.table.name in COALESCED else f"s.{name(c)}"
+            if c == "trace_id":  # of a score that names only its span, and was joined to its trace before
+                new = f"coalesce({new}, {old})"
             columns.append(f"{new} AS {name(c)}")
             differs.append(f"{new} IS DISTINCT FROM {old}")
         self._run(
@@ -284,6 +287,11 @@ class Merge:
             f"JOIN {scan(files, self.table)} o ON {same(self.table.key, 's', 'o')} WHERE {' OR '.join(differs)}"
         )
         return self._fetch(f"SELECT count(*) FROM {self._t('changed')}")[0][0]
+
+
+def _joined(table: Table) -> bool:
+    """Whether rows of the table may come without the trace that they belong to."""
+    return "trace_id" in table.names and "trace_id" not in table.key
 
 
 def _best(column: str) -> str:

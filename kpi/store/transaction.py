@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from kpi import schema
 from kpi.ingest.assemble import assemble_all
 from kpi.ingest.receipt import Receipt
-from kpi.store import delta, manifest, merge
+from kpi.store import delta, manifest, merge, orphans
 from kpi.store.manifest import Manifest
 
 Progress = Callable[[float, str], None]
@@ -50,10 +50,12 @@ class Transaction:
         for name, table in self.base.tables.items() if self.base else ():
             self.files[name] = self._stored(name)
             self.extra[name] = table.extra
-        given = [name for name in schema.TABLES if merge.staged_files(self.staged, name)]
-        for i, name in enumerate(given):
+        given = {name: files for name in schema.TABLES if (files := merge.staged_files(self.staged, name))}
+        for i, (name, files) in enumerate(given.items()):
             self.tell(i / (len(given) + 1), f"Storing {name.replace('_', ' ')}")
-            self._merge(name, merge.staged_files(self.staged, name))
+            self._merge(name, [*files, *self._adopted(files)] if name == "scores" else files)
+        if "spans" in given and "scores" not in given and (found := self._adopted(())):
+            self._merge("scores", found)
         self.tell(len(given) / (len(given) + 1), "Assembling requests")
         self._assemble(receipt)
         self._count(receipt)
@@ -86,6 +88,14 @@ class Transaction:
             self.extra[name] = plan.extra
             self._write(name, plan.query, plan.replaced)
         return plan
+
+    def _adopted(self, staged: Sequence[Path]) -> list[Path]:
+        """Scores, staged or stored, that waited for their span; the spans of this load are stored by now."""
+        found = orphans.adopted(
+            self.connection, scores=[*staged, *self.files.get("scores", [])], spans=self.files.get("spans", []),
+            target=self.work / "adopted.parquet",
+        )  # fmt: skip
+        return [found] if found else []
 
     def _write(self, name: str, query: str, replaced: Sequence[Path]) -> None:
         place = self.path / name
@@ -181,6 +191,10 @@ class Transaction:
 
     def _unmatched(self, receipt: Receipt) -> None:
         """Scores and incidents of requests that came from a table change no outcome: say so."""
+        if "scores" in self.merges and (waiting := self.merges["scores"].count("trace_id IS NULL")):
+            receipt.note(
+                f"{waiting} scores name a span that is not loaded: they are stored and join its trace once it is."
+            )
         told = [self.merges[n].given_traces() for n in ("scores", "incidents") if n in self.merges]
         if not told or "requests" in self.merges or not self.files.get("requests"):
             return
