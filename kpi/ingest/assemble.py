@@ -3,7 +3,8 @@
 The rules, in short:
 
 - tokens and cost come from leaf model spans only: wrappers and agents repeat the sums of their children. An aggregate
-  is used only where no model span knows anything. Model calls below an evaluator are review, not the request.
+  is used only where no model span knows anything. Model calls below an evaluator are review, not the request. What
+  they cost is the business of `kpi.ingest.costs`.
 - total latency is the root span's; without one root, from the earliest start to the latest end. A stage's latency is
   the wall-clock union of its spans, so nothing parallel or nested counts twice.
 - time to first token runs from the start of the trace to the first token of the answering (last) model span: what
@@ -18,7 +19,6 @@ Spans stored twice (exported again, or completed by a log) are merged first: nul
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -28,7 +28,9 @@ import pyarrow as pa
 
 from kpi import schema
 from kpi.ingest.context import to_table
+from kpi.ingest.costs import day_of, span_costs
 from kpi.ingest.outcomes import DEFAULT, OutcomeRules, resolve
+from kpi.ingest.pricing import NO_PRICES, PriceTable
 from kpi.ingest.trace import Trace, merge_spans, parsed
 
 __all__ = ["assemble", "assemble_all", "merge_spans"]
@@ -39,14 +41,9 @@ _STAGES = {
     "retriever": "retrieval_us", "reranker": "rerank_us", "tool": "tool_us", "llm": "model_us",
     "guardrail": "guardrail_us",
 }  # fmt: skip
-_COSTS = {
-    "retriever": "retrieval_nusd", "reranker": "retrieval_nusd", "tool": "tool_nusd", "guardrail": "orchestration_nusd",
-}  # fmt: skip
 _OUTCOMES = frozenset(c.name for c in schema.OUTCOMES) - {"error"}
 _FROM_MODEL_SPANS = ("prompt_version", "x_requested_model")
 _SIDE = frozenset({"guardrail", "evaluator", "retriever", "reranker"})  # model calls below these do not answer the user
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
-_DAY_US = 86_400_000_000
 
 
 def assemble(
@@ -57,10 +54,12 @@ def assemble(
     scores: Sequence[Row] = (),
     incidents: Sequence[Row] = (),
     rules: OutcomeRules = DEFAULT,
+    prices: PriceTable = NO_PRICES,
 ) -> Row:
     """All canonical rows of one trace, in any order -> its canonical `requests` row (times in epoch microseconds).
 
-    `tool_calls` adds no number: every executed call is a tool span. Raises ValueError without any span.
+    `tool_calls` names tools and adds no number: every executed call is a tool span. prices: for calls without a
+    reported cost. Raises ValueError without any span.
     """
     if not spans:
         raise ValueError("a request needs at least one span")
@@ -71,12 +70,12 @@ def assemble(
     row: Row = {
         "trace_id": spans[0]["trace_id"],
         "started_at": begin,
-        "day": None if begin is None else date.fromordinal(_EPOCH_DAY + begin // _DAY_US),
+        "day": day_of(begin),
         **_facts(trace, answering),
         **_failure(trace),
         **_latencies(trace, begin, answering),
         **_tokens(trace, calls),
-        **_costs(trace, calls),
+        **span_costs(trace, begin, prices, {t["span_id"]: t.get("name") for t in tool_calls}),
         **_counts(trace, calls, documents),
         **_texts(trace, answering),
     }
@@ -195,53 +194,6 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _costs(trace: Trace, calls: list[Row]) -> Row:
-    """Cost parts in nano-dollars. Inference is known only when every model call that used tokens is priced."""
-    costed = [s for s in trace.spans if s["cost_nusd"] is not None]
-    models = [s for s in trace.model_spans if s["cost_nusd"] is not None]
-    reviewing = [s for s in models if "evaluator" in trace.above[s["span_id"]]]
-    inference = trace.leaves([s for s in models if "evaluator" not in trace.above[s["span_id"]]])
-    embeddings = [s for s in costed if s["kind"] == "embedding"]
-    used = [s for s in calls if (s["input_tokens"] or 0) + (s["output_tokens"] or 0) > 0]
-    priced_above = {s["span_id"] for s in inference}
-    unpriced = [s for s in used if s["span_id"] not in priced_above and not _below(trace, s, priced_above)]
-    aggregate = trace.outermost([s for s in costed if s["kind"] in ("agent", "chain", "other")])
-    if not aggregate and trace.whole and trace.whole["cost_nusd"] is not None:
-        aggregate = [trace.whole]
-    row: Row = {"inference_nusd": None, "priced": None}
-    if inference and not unpriced:
-        row |= {"inference_nusd": sum(s["cost_nusd"] for s in [*inference, *embeddings]), "priced": True}
-    elif not models and not used and embeddings:
-        row |= {"inference_nusd": sum(s["cost_nusd"] for s in embeddings), "priced": True}
-    elif not models and aggregate:
-        row |= {"inference_nusd": sum(s["cost_nusd"] for s in aggregate), "priced": True}
-    elif used or any(_has_usage(s) for s in (*trace.spans, *([trace.whole] if trace.whole else []))):
-        row["priced"] = False
-    # A stage that repeats the cost of the calls below it is no further cost.
-    lowest = {s["span_id"] for s in trace.leaves(costed)}
-    for kind, column in _COSTS.items():
-        parts = [s for s in costed if s["kind"] == kind and s["span_id"] in lowest]
-        if parts:
-            row[column] = (row.get(column) or 0) + sum(s["cost_nusd"] for s in parts)
-    review = trace.leaves([s for s in costed if s["kind"] == "evaluator"] + reviewing)
-    if review:
-        row["review_nusd"] = sum(s["cost_nusd"] for s in review)
-    known = [v for name, v in row.items() if name.endswith("_nusd") and v is not None]
-    if known and row["priced"] is not False:  # a request stopped before any model call still cost what it used
-        row["total_nusd"] = sum(known)
-    return row
-
-
-def _below(trace: Trace, span: Row, ids: set[str]) -> bool:
-    parent, visited = span["parent_id"], {span["span_id"]}
-    while parent in trace.by_id and parent not in visited:
-        if parent in ids:
-            return True
-        visited.add(parent)
-        parent = trace.by_id[parent]["parent_id"]
-    return False
-
-
 def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
     kinds = {s["span_id"]: s["kind"] for s in trace.spans}
     tools = [s for s in trace.spans if s["kind"] == "tool"]
@@ -289,6 +241,7 @@ def assemble_all(
     scores: Iterable[pa.RecordBatch] = (),
     incidents: Iterable[pa.RecordBatch] = (),
     rules: OutcomeRules = DEFAULT,
+    prices: PriceTable = NO_PRICES,
 ) -> Iterator[pa.Table]:
     """Requests of many traces, merge-joined: canonical record batches ordered by trace_id -> `requests` tables.
 
@@ -297,7 +250,7 @@ def assemble_all(
     """
     sides = {
         "documents": _Side(documents, _DOCUMENT_COLUMNS),
-        "tool_calls": _Side(tool_calls, ("trace_id", "span_id", "call_id")),
+        "tool_calls": _Side(tool_calls, ("trace_id", "span_id", "call_id", "name")),
         "scores": _Side(scores, _SCORE_COLUMNS),
         "incidents": _Side(incidents, _INCIDENT_COLUMNS),
     }
@@ -307,7 +260,7 @@ def assemble_all(
         beside = {name: side.of(trace_id) for name, side in sides.items()}
         if all(span["kind"] is None for span in of_trace):
             continue
-        rows.append(assemble(of_trace, rules=rules, **beside))
+        rows.append(assemble(of_trace, rules=rules, prices=prices, **beside))
         if len(rows) >= _TABLE_ROWS:
             yield to_table("requests", rows)
             rows = []

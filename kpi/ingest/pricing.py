@@ -163,6 +163,11 @@ class PriceTable:
             self._index.setdefault((price.provider, price.model.lower()), []).append(price)
 
     @cached_property
+    def dated(self) -> bool:
+        """Whether any row counts on some days only."""
+        return any(p.start or p.until for p in self.prices)
+
+    @cached_property
     def _sellers(self) -> frozenset[str]:
         return frozenset(p.provider for p in self.prices if p.provider)
 
@@ -245,3 +250,6 @@ def _undated(model: str) -> str | None:
     """The name without the date at its end, or None where it has none: `gpt-4o-2024-08-06` -> `gpt-4o`."""
     found = _DATED.fullmatch(model)
     return f"{found[1]}{found[3] or ''}" if found else None
+
+
+NO_PRICES = PriceTable(prices=())
