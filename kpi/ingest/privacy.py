@@ -210,6 +210,10 @@ class Privacy:
             :PSEUDONYM_BYTES
         ].hex()
 
+    def identity(self, value: str | None) -> str | None:
+        """An id of anything but a user, as it is; one that holds an e-mail address names a person: a pseudonym."""
+        return self.user(value) if value is not None and "@" in value else value
+
     def users(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
         """A column of user ids of any scalar type as pseudonyms (string array)."""
         return _map_unique(column, self.user)

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kpi import schema
 from kpi.ingest import attributes as facts_of
@@ -30,20 +31,32 @@ Row = dict[str, Any]
 SHORT = 200  # longest dimension value kept; a longer one is no cohort
 _CACHE = 50_000
 BLOCKED = frozenset({"deny", "block", "blocked", "guardrail_intervened", "true", "match_found", "intervened", "reject"})
-_CONTENT = {
-    name: [c.name for c in table.columns if c.privacy == "content"] + (["name"] if name == "spans" else [])
+_OWN = frozenset(
+    {"kind", "status", "source", "severity", "state", "attributes", "context"}
+)  # our words, or masked before
+_MASKED = {
+    name: [c.name for c in table.columns if c.type == "string" and c.privacy in ("content", "dimension")
+           and c.name not in _OWN]
     for name, table in schema.TABLES.items()
-}
+}  # fmt: skip
+_IDS = {name: [c.name for c in table.columns if c.privacy == "id" and c.name != "user_key"]
+        for name, table in schema.TABLES.items()}  # fmt: skip
 
 
 def redacted(name: str, table: pa.Table, context: Context) -> pa.Table:
-    """The table with every content column, and span names, passed through redaction."""
-    for column in _CONTENT[name]:
-        position = table.column_names.index(column)
+    """The table with every text and name passed through redaction; an id that holds an address is a pseudonym."""
+    for column in _MASKED[name]:
         if table[column].null_count < table.num_rows:
-            clean = context.privacy.texts(table[column]).cast(table.schema.field(column).type)
-            table = table.set_column(position, table.schema.field(column), clean)
+            table = _replaced(table, column, context.privacy.texts(table[column]))
+    for column in _IDS[name]:
+        if pc.any(pc.match_substring(table[column], "@")).as_py():
+            table = _replaced(table, column, pa.array(map(context.privacy.identity, table[column].to_pylist())))
     return table
+
+
+def _replaced(table: pa.Table, column: str, values: pa.Array) -> pa.Table:
+    position = table.column_names.index(column)
+    return table.set_column(position, table.schema.field(column), values.cast(table.schema.field(column).type))
 
 
 def stable_id(*parts: object) -> str:
@@ -57,6 +70,7 @@ class SpanRows:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._users: dict[str, str | None] = {}
+        self._names: dict[str, str | None] = {}
         self._known_metadata: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
         self._resource: Attributes | None = None
         self._resource_metadata: dict[str, Any] = {}
@@ -152,8 +166,7 @@ class SpanRows:
         if "who" in topics:
             session = text_of(first(attributes, vocabulary.SESSION))
             if session:
-                # A session named after a person is a person: such an id becomes a pseudonym like the user's.
-                facts["session_id"] = self._user(session) if "@" in session else session[:SHORT]
+                facts["session_id"] = self._context.privacy.identity(session[:SHORT])
             user = text_of(first(attributes, vocabulary.USER))
             if user:
                 facts["user_key"] = self._user(user)
@@ -162,15 +175,15 @@ class SpanRows:
             release = first(attributes, vocabulary.RELEASE) or release
             environment = first(attributes, vocabulary.ENVIRONMENT) or environment
         if value := text_of(release):
-            facts["release"] = value[:SHORT]
+            facts["release"] = self._masked(value)
         if value := text_of(environment):
-            facts["environment"] = value[:SHORT]
+            facts["environment"] = self._masked(value)
         if "prompt" in topics and (value := text_of(first(attributes, vocabulary.PROMPT_VERSION))):
-            facts["prompt_version"] = value[:SHORT]
+            facts["prompt_version"] = self._masked(value)
         if kind == "llm":
             requested = facts_of.requested_model(attributes)
             if requested:
-                facts["x_requested_model"] = requested[:SHORT]
+                facts["x_requested_model"] = self._masked(requested)
 
     def _user(self, user: str) -> str | None:
         if user not in self._users:
@@ -178,6 +191,14 @@ class SpanRows:
                 self._users.clear()
             self._users[user] = self._context.privacy.user(user)
         return self._users[user]
+
+    def _masked(self, value: str) -> str | None:
+        """A short name without what identifies a person; spans repeat few of them."""
+        if value not in self._names:
+            if len(self._names) >= _CACHE:
+                self._names.clear()
+            self._names[value] = self._context.privacy.text(value[:SHORT])
+        return self._names[value]
 
     def _metadata_of_resource(self, resource: Attributes) -> dict[str, Any]:
         if resource is not self._resource:  # spans of one batch share the object

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kpi.ingest import otlp
+from kpi.ingest import otlp, table
 from kpi.ingest.archive import Limits, open_inputs
 from kpi.ingest.assemble import assemble_all
 from kpi.ingest.context import Context, to_table
-from kpi.ingest.detect import OTLP, detect
+from kpi.ingest.detect import OTLP, TABLE, detect
 from kpi.ingest.formats import formats
 from kpi.ingest.privacy import Privacy
 from kpi.ingest.receipt import Receipt
@@ -26,18 +26,19 @@ def read_all(paths: Iterable[Path | str], *, allow: Iterable[str] = ()) -> tuple
     context = Context(privacy=Privacy(KEY, allow), receipt=receipt) if allow else Context(Privacy(KEY), receipt)
     tables: dict[str, list[Row]] = {}
     translations: dict[str, Translation] = {}
-    found = []
-    for source in open_inputs([Path(p) for p in paths], limits=Limits()):
-        slug = detect(source)
-        if slug == OTLP:
-            found.append(otlp.read(source, context))
+    sources = [(source, detect(source)) for source in open_inputs([Path(p) for p in paths], limits=Limits())]
+    if plain := [source for source, slug in sources if slug == TABLE]:
+        context.plan = table.plan(iter(plain), context)
+    for source, slug in sources:
+        if slug in (OTLP, TABLE):
+            found = (otlp if slug == OTLP else table).read(source, context)
         else:
-            found.append(translations.setdefault(slug, Translation(formats()[slug], context)).read(source))
-        for name, table in found.pop():
-            tables.setdefault(name, []).extend(table.to_pylist())
+            found = translations.setdefault(slug, Translation(formats()[slug], context)).read(source)
+        for name, rows in found:
+            tables.setdefault(name, []).extend(rows.to_pylist())
     for translation in translations.values():
-        for name, table in translation.finish():
-            tables.setdefault(name, []).extend(table.to_pylist())
+        for name, rows in translation.finish():
+            tables.setdefault(name, []).extend(rows.to_pylist())
     return tables, receipt
 
 
