@@ -128,6 +128,8 @@ _MODEL_KINDS = frozenset({"llm", "agent", "chain", "other", schema.WHOLE})
 def _failure(trace: Trace) -> Row:
     # What the export says of the whole settles it: a request may survive the failure of its root, and fail after it.
     stated = [trace.whole] if trace.whole and trace.whole["status"] in ("ok", "error") else trace.first
+    if len(stated) > 1 and all(s["kind"] == "llm" for s in stated):
+        stated = stated[-1:]  # calls side by side, as gateways log them: earlier failures were retried or fell back
     failed = [s for s in stated if s["status"] == "error"]
     row: Row = {"error": bool(failed) if any(s["status"] for s in stated) else None}
     if failed:

@@ -274,7 +274,8 @@ def queue_us(attributes: Attributes) -> int | None:
 def status_of(span: Span) -> tuple[str, str | None]:
     """(ok | error | running, error type). Unset is a success unless an error or exception is recorded.
 
-    A span that its developer set to OK stays OK beside a recorded exception: it was handled.
+    A span that its developer set to OK stays OK beside a recorded exception: it was handled. It is also over, though
+    the export may not say when.
     """
     attributes = span.attributes
     kind = text_of(attributes.get("error.type"))
@@ -284,7 +285,7 @@ def status_of(span: Span) -> tuple[str, str | None]:
         if kind is None and thrown:
             kind = text_of(thrown[-1].get("exception.type"))
         return "error", kind
-    return ("running" if span.end is None else "ok"), None
+    return ("running" if span.end is None and span.status != OK else "ok"), None
 
 
 @lru_cache(maxsize=16_384)

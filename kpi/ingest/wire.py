@@ -110,7 +110,8 @@ def nanos(value: Any) -> int | None:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        value = int(value * 1e9) if abs(value) < 1e11 else int(value)
+        # A float holds no more than microseconds of today; what it adds below them is noise.
+        value = round(value * 1e6) if abs(value) < 1e11 else round(value * 1e3) if abs(value) < 1e14 else int(value)
     if not isinstance(value, int) or value <= 0:
         return None
     if value >= 10**17:
