@@ -27,7 +27,8 @@ from kpi.measure.slice import Resolved, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
-from kpi.store.engines import Source, SqlSource, from_frame
+from kpi.store.databases import SqlSource
+from kpi.store.engines import Source, from_frame
 from kpi.store.lake import DatasetInfo, VersionInfo, datasets, restore, versions
 from kpi.store.opening import open_dataset, receipt, warm
 from kpi.store.opening import open_dataset as open

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from kpi.store.engines import SQL_TYPES, SqlSource, arrow_kind
+from kpi.store.databases import SqlSource
+from kpi.store.engines import SQL_TYPES, arrow_kind
 
 INSTALL = "PostgreSQL's initdb is missing: apt-get install postgresql"
 _USER, _DATABASE = "tester", "postgres"

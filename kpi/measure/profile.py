@@ -73,7 +73,7 @@ def _is_dimension(column: str) -> bool:
     return column in DIMENSIONS or column in _EXTRA_DIMENSIONS or column.startswith(EXTRA_PREFIX)
 
 
-def _values(source: Source, table: sa.TableClause, columns: list[str]) -> dict[str, tuple[tuple[str, int], ...]]:
+def _values(source: Source, table: sa.FromClause, columns: list[str]) -> dict[str, tuple[tuple[str, int], ...]]:
     if not columns:
         return {}
     number = sa.Integer()

@@ -65,8 +65,8 @@ def _merged(groupings: Sequence[Grouping]) -> list[Grouping]:
 class Columns:
     """A requests table as `kpi.measure.metrics.Row`: columns that the data lacks are typed NULLs."""
 
-    def __init__(self, source: Source, table: sa.TableClause) -> None:
-        self._source, self._table = source, table
+    def __init__(self, source: Source, table: sa.FromClause) -> None:
+        self.dialect, self._table = source.dialect, table
 
     def __contains__(self, column: str) -> bool:
         return column in self._table.c
@@ -97,7 +97,7 @@ def dimension(source: Source, name: str) -> sa.ColumnElement:
     return found if isinstance(found.type, sa.Text) else sa.cast(found, _TEXT)
 
 
-def _groupable(column: str, table: sa.TableClause) -> bool:
+def _groupable(column: str, table: sa.FromClause) -> bool:
     if column in (CLUSTER, STARTED) or (
         column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
     ):
@@ -119,8 +119,7 @@ def conditions(source: Source, filters: Filters, window: Window | None) -> list[
         found.append(sa.or_(*tests))
     if window is not None:
         started = Columns(source, source.table("requests"))["started_at"]
-        kind = sa.DateTime(timezone=True)
-        found += [started >= sa.literal(window.start, kind), started < sa.literal(window.end, kind)]
+        found += [started >= source.dialect.moment(window.start), started < source.dialect.moment(window.end)]
     return found
 
 
@@ -132,11 +131,10 @@ def cluster(row: Columns) -> sa.ColumnElement:
 
 
 def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement:
-    """Local start of the hour, day, ISO week or month, as a timestamp without zone."""
-    local: sa.ColumnElement = sa.func.timezone(sa.literal(tz, _TEXT), row["started_at"])
-    if tz == "UTC" and STARTED in row:
-        local = row[STARTED]
-    return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), local), sa.DateTime())
+    """Local start of the hour, day, ISO week or month, as a timestamp without zone or its text."""
+    if tz == "UTC" and STARTED in row:  # the cache of the lake, in DuckDB
+        return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), row[STARTED]), sa.DateTime())
+    return row.dialect.bucket(row["started_at"], grain, tz)
 
 
 def log_bin(value: sa.ColumnElement) -> sa.ColumnElement:
@@ -179,8 +177,8 @@ class Plan:
         alike: dict[tuple[bool, tuple[str, ...]], list[Grouping]] = {}
         for g in self.sets:
             alike.setdefault((g.intervals, g.metrics), []).append(g)
-        for number, ((with_users, _), chosen) in enumerate(alike.items()):
-            parts.append(self._sums(base, chosen, with_users, number))
+        for (with_users, _), chosen in alike.items():
+            parts += [self._sums(base, sets, with_users) for sets in self._together(chosen)]
         for i, column in enumerate(self.sketches):
             for with_users in (True, False):
                 chosen = [
@@ -189,11 +187,19 @@ class Plan:
                     if g.intervals is with_users
                     and any(m.kind == "quantile" and m.column == column for m in self.wanted(g))
                 ]
-                if chosen:
-                    parts.append(self._sketch(base, chosen, i, with_users))
+                parts += [self._sketch(base, sets, i, with_users) for sets in self._together(chosen)]
         if self.distinct:
-            parts.append(self._distinct(base))
+            parts += [self._distinct(base, sets) for sets in self._together(self.sets)]
         return parts[0] if len(parts) == 1 else sa.union_all(*parts)
+
+    def _together(self, groupings: Sequence[Grouping]) -> list[Sequence[Grouping]]:
+        """Groupings that one GROUP BY makes: all of them, or each alone where the engine lacks GROUPING SETS."""
+        if self.source.dialect.grouping_sets:
+            return [groupings] if groupings else []
+        return [[g] for g in groupings]
+
+    def _name(self, stem: str, groupings: Sequence[Grouping], with_users: bool) -> str:
+        return f"{stem}_{self.sets.index(groupings[0])}_{'user' if with_users else 'all'}"
 
     def _base(self, filters: Filters, window: Window | None, tz: str) -> sa.CTE:
         table = self.source.table("requests")
@@ -249,7 +255,7 @@ class Plan:
             for i, a in enumerate(self.axes)
         ]
 
-    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool, part: int) -> sa.Select:
+    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> sa.Select:
         group, number = self._group(base, groupings, *(("c",) if with_users else ()))
         wanted = [i for i, m in enumerate(self.ratios) if m in self.wanted(groupings[0])]
         columns: list[sa.ColumnElement] = [
@@ -265,7 +271,7 @@ class Plan:
             columns += [sa.func.max(m).label(f"m{i}"), sa.func.count(m).label(f"k{i}")]
         inner = sa.select(*columns).select_from(base)
         inner = inner.group_by(*group) if group else inner
-        return self._outer_sums(inner.cte(f"sums_{part}"), with_users, wanted)
+        return self._outer_sums(inner.cte(self._name("sums", groupings, with_users)), with_users, wanted)
 
     def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> sa.Select:
         total = lambda e: sa.func.sum(sa.cast(e, _DOUBLE))  # noqa: E731
@@ -310,7 +316,7 @@ class Plan:
             )
             .where(base.c[name].is_not(None))
             .group_by(*group)
-            .cte(f"cells_{name}_{'user' if with_users else 'all'}")
+            .cte(self._name(f"cells_{name}", groupings, with_users))
         )
         nothing = sa.cast(sa.null(), _DOUBLE)
         column = sa.literal_column(str(index), _DOUBLE)
@@ -321,7 +327,9 @@ class Plan:
         upto = sa.func.sum(cells.c.n).over(partition_by=keys, order_by=cells.c.b, rows=(None, 0))
         size = sa.func.sum(cells.c.n).over(partition_by=keys)
         axes = [cells.c[f"a{i}"] for i in range(len(self.axes))]
-        steps = sa.select(*axes, cells.c.g, cells.c.b, cells.c.n, upto.label("u"), size.label("s")).cte(f"steps_{name}")
+        steps = sa.select(*axes, cells.c.g, cells.c.b, cells.c.n, upto.label("u"), size.label("s")).cte(
+            self._name(f"steps_{name}", groupings, with_users)
+        )
         two = sa.literal_column("2", _INT)
         first = sa.case((steps.c.u == steps.c.n, sa.literal_column("1", _INT)), else_=sa.literal_column("0", _INT))
         n = steps.c.n
@@ -335,11 +343,11 @@ class Plan:
         ]
         return self._select(steps, _SKETCH, values, steps.c.b)
 
-    def _distinct(self, base: sa.CTE) -> sa.Select:
-        group, number = self._group(base, self.sets)
+    def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> sa.Select:
+        group, number = self._group(base, groupings)
         seen = [base.c[f"d{i}"] for i in range(len(self.distinct))]
         values = [v for c in seen for v in (sa.func.count(sa.distinct(c)), sa.func.count(c))]
-        columns = [*self._axes_of(base, self.sets), number.label("g")]
+        columns = [*self._axes_of(base, groupings), number.label("g")]
         chosen = sa.select(*columns, *(v.label(f"v{i}") for i, v in enumerate(values))).select_from(base)
         chosen = chosen.group_by(*group) if group else chosen
         return self._select(chosen.subquery("seen"), _DISTINCT, None)

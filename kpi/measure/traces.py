@@ -11,6 +11,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
+from kpi.ingest.redact import redact
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns, conditions
 from kpi.measure.summary import resolve
@@ -46,6 +47,8 @@ _LISTED = (
     "input_text",
 )
 _MAX_ROWS = 500
+HIDDEN = frozenset(["user_key"])  # of rows read in place: there it may be the user's own id
+_CONTENT = {c.name for t in TABLES.values() for c in t.columns if c.privacy == "content"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +89,22 @@ def find_traces(
     row = Columns(source, table)
     resolved = resolve(source, slice)
     where = conditions(source, resolved.filters, resolved.window)
+    hidden = HIDDEN if source.live else frozenset()
     if text.strip():
         where.append(
-            sa.or_(*(sa.func.lower(row[c]).contains(text.strip().lower(), autoescape=True) for c in _searched(table)))
+            sa.or_(*(source.dialect.contains(row[c], text.strip()) for c in _searched(table) if c not in hidden))
         )
-    columns = [row[c].label(c) for c in _LISTED]
+    columns = [(sa.cast(sa.null(), SQL_TYPES["string"]) if c in hidden else row[c]).label(c) for c in _LISTED]
     statement = (
         sa.select(*columns).where(*where).order_by(*_order(row, sort)).limit(min(limit, _MAX_ROWS)).offset(offset)
     )
-    found = source.run(statement.select_from(table)).to_pandas()
+    found = _masked(source, source.run(statement.select_from(table)).to_pandas())
     found.insert(2, "latency_ms", found.pop("total_us") * 1e-3)
     found.insert(3, "cost_usd", found.pop("total_nusd") * 1e-9)
     return found
 
 
-def _searched(table: sa.TableClause) -> list[str]:
+def _searched(table: sa.FromClause) -> list[str]:
     return [c for c in ("trace_id", "session_id", "user_key", "input_text", "output_text") if c in table.c]
 
 
@@ -145,8 +149,17 @@ def _rows(source: Source, table: str, trace_id: str) -> pd.DataFrame:
     if "trace_id" not in columns:
         return pd.DataFrame(columns=list(TABLES[table].names))
     found = source.table(table)
-    statement = sa.select(*found.c).where(found.c.trace_id == sa.literal(trace_id, SQL_TYPES["string"]))
-    return source.run(statement).to_pandas()
+    shown = [c for c in found.c if not (source.live and c.name in HIDDEN)]
+    statement = sa.select(*shown).where(found.c.trace_id == sa.literal(trace_id, SQL_TYPES["string"]))
+    return _masked(source, source.run(statement).to_pandas())
+
+
+def _masked(source: Source, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows read in place were never loaded, so their texts are masked before they are shown."""
+    if source.live:
+        for name in _CONTENT & set(rows.columns):
+            rows[name] = [redact(v) if isinstance(v, str) else None for v in rows[name]]
+    return rows
 
 
 def _tree(spans: pd.DataFrame) -> pd.DataFrame:
@@ -232,8 +245,8 @@ def events(source: Source, slice: Slice | None = None) -> pd.DataFrame:
         []
         if window is None
         else [
-            table.c.at >= sa.literal(window.start, SQL_TYPES["time"]),
-            table.c.at < sa.literal(window.end, SQL_TYPES["time"]),
+            table.c.at >= source.dialect.moment(window.start),
+            table.c.at < source.dialect.moment(window.end),
         ]
     )
     return source.run(sa.select(*(table.c[c] for c in columns)).where(*where).order_by(table.c.at)).to_pandas()

@@ -1,8 +1,8 @@
 """Sources: where the rows of a data set stand, and how a statement reaches them.
 
 One statement, written in SQLAlchemy Core, runs on the embedded DuckDB (the stock PostgreSQL dialect compiles it,
-a native cursor runs it: one cursor per query, because a connection shared by threads gives wrong answers) or on any
-database through its own SQLAlchemy dialect. A source knows tables and columns, never metrics.
+a native cursor runs it: one cursor per query, because a connection shared by threads gives wrong answers); databases
+are in `kpi.store.databases`. A source knows tables and columns, never metrics.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -22,6 +23,7 @@ from sqlalchemy.sql.selectable import CompoundSelect
 
 from kpi.errors import MetricError, StoreError
 from kpi.schema import TABLES, Type
+from kpi.store.dialects import Dialect
 
 Statement = Select | CompoundSelect
 
@@ -56,16 +58,23 @@ def arrow_kind(kind: pa.DataType) -> Type:
 
 
 class Source(ABC):
-    """The rows of one data set at one version. Immutable: the same fingerprint means the same numbers.
+    """The rows of one data set at one version. Immutable: the same fingerprint means the same numbers, unless `live`.
 
     name: data set, as people call it. version: number of the stored version, 0 where there is none.
     fingerprint: 16 hexadecimal digits that identify the rows; cache keys and links are built on it.
+    dialect: what its engine says differently. read_at: when a live source was opened, None for rows that are stored.
     """
 
     name: str
     version: int
     fingerprint: str
-    _made: dict[str, sa.TableClause]
+    dialect: Dialect = Dialect()
+    read_at: datetime | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the rows may change under the source: answers are then not to be kept for longer than a minute."""
+        return self.read_at is not None
 
     @abstractmethod
     def columns(self, table: str) -> Mapping[str, Type]:
@@ -75,21 +84,12 @@ class Source(ABC):
     def run(self, statement: Statement) -> pa.Table:
         """Execute one statement and return its rows as an Arrow table."""
 
-    def table(self, name: str) -> sa.TableClause:
-        """SQLAlchemy table of the columns that exist; the same object each time, so that statements can join it.
+    @abstractmethod
+    def table(self, name: str) -> sa.FromClause:
+        """Table of the columns that exist; the same object each time, so that statements can join it.
 
-        Raises MetricError when the source has no such table.
+        Raises MetricError or StoreError when the source has no such table.
         """
-        columns = self.columns(name)
-        if not columns:
-            raise MetricError("source.no_table", f"The data set {self.name!r} has no {name}", hint="Load traces first.")
-        if name not in self._made:
-            self._made[name] = sa.table(self._place(name), *(sa.column(c, SQL_TYPES[t]) for c, t in columns.items()))
-        return self._made[name]
-
-    def _place(self, table: str) -> str:
-        """Name of a canonical table in the engine."""
-        return table
 
 
 class DuckSource(Source):
@@ -107,7 +107,8 @@ class DuckSource(Source):
         threads: int | None = None,
     ) -> None:
         """files: Parquet files by table. tables: rows in memory. cache: see `kpi.store.cache`, serves `requests`."""
-        self.name, self.version, self.fingerprint, self._made = name, version, fingerprint, {}
+        self.name, self.version, self.fingerprint = name, version, fingerprint
+        self._made: dict[str, sa.FromClause] = {}
         self._connection = duckdb.connect(":memory:")
         self._lock = threading.Lock()
         self._columns: dict[str, dict[str, Type]] = {}
@@ -159,12 +160,20 @@ class DuckSource(Source):
     def columns(self, table: str) -> Mapping[str, Type]:
         return self._columns.get(table, {})
 
+    def table(self, name: str) -> sa.FromClause:
+        columns = self.columns(name)
+        if not columns:
+            raise MetricError("source.no_table", f"The data set {self.name!r} has no {name}", hint="Load traces first.")
+        if name not in self._made:
+            self._made[name] = sa.table(name, *(sa.column(c, SQL_TYPES[t]) for c, t in columns.items()))
+        return self._made[name]
+
     def run(self, statement: Statement) -> pa.Table:
         text, values = compile_duckdb(statement)
         with self._lock:  # making a cursor touches the shared connection
             cursor = self._connection.cursor()
         try:
-            return _plain_texts(cursor.sql(text, params=values).to_arrow_table())
+            return plain_texts(cursor.sql(text, params=values).to_arrow_table())
         except duckdb.Error as error:
             raise StoreError(
                 "store.query_failed",
@@ -175,7 +184,7 @@ class DuckSource(Source):
             cursor.close()
 
 
-def _plain_texts(rows: pa.Table) -> pa.Table:
+def plain_texts(rows: pa.Table) -> pa.Table:
     """Dictionary columns (ENUM in the cache) as plain text, so that a cache changes nothing that callers see."""
     for i, column in enumerate(rows.schema):
         if pa.types.is_dictionary(column.type):
@@ -189,63 +198,6 @@ def compile_duckdb(statement: Statement) -> tuple[str, list]:
         dialect=postgresql.dialect(paramstyle="numeric_dollar"), compile_kwargs={"render_postcompile": True}
     )
     return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
-
-
-class SqlSource(Source):
-    """Rows in a database behind SQLAlchemy, read where they stand. Only statistics cross the wire.
-
-    tables: canonical table name -> name in the database. The fingerprint names the database and its tables; it cannot
-    see the rows change, so results of such a source must not be kept for long.
-    """
-
-    def __init__(self, engine: sa.Engine, *, name: str, tables: Mapping[str, str] | None = None) -> None:
-        self.name, self.version, self._engine, self._made = name, 0, engine, {}
-        self._tables = dict(tables or {t: t for t in TABLES})
-        self._reflected: dict[str, dict[str, Type]] = {}
-        place = engine.url.render_as_string(hide_password=True)
-        self.fingerprint = hashlib.sha256(f"{place}:{sorted(self._tables.items())}".encode()).hexdigest()[:16]
-
-    def columns(self, table: str) -> Mapping[str, Type]:
-        if table not in self._reflected:
-            self._reflected[table] = self._reflect(self._tables.get(table, table))
-        return self._reflected[table]
-
-    def _reflect(self, name: str) -> dict[str, Type]:
-        inspector = sa.inspect(self._engine)
-        if not inspector.has_table(name):
-            return {}
-        kinds: list[tuple[type, Type]] = [
-            (sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Numeric, "float"), (sa.Float, "float"),
-            (sa.DateTime, "time"), (sa.Date, "date"),
-        ]  # fmt: skip
-        return {
-            c["name"]: next((kind for base, kind in kinds if isinstance(c["type"], base)), "string")
-            for c in inspector.get_columns(name)
-        }
-
-    def _place(self, table: str) -> str:
-        return self._tables.get(table, table)
-
-    def run(self, statement: Statement) -> pa.Table:
-        try:
-            with self._engine.connect() as connection:
-                result = connection.execute(statement)
-                names = list(result.keys())
-                rows = result.fetchall()
-        except sa.exc.SQLAlchemyError as error:
-            raise StoreError(
-                "store.query_failed",
-                f"The database of {self.name!r} could not answer: {type(error).__name__}",
-                hint="Check that it is up and that the connection may read the table.",
-            ) from error
-        return pa.table({n: _plain([row[i] for row in rows]) for i, n in enumerate(names)}) if names else pa.table({})
-
-
-def _plain(values: list) -> pa.Array:
-    """Driver values as an Arrow column: exact decimals become floats, for statistics are read as numbers."""
-    from decimal import Decimal
-
-    return pa.array([float(v) if isinstance(v, Decimal) else v for v in values])
 
 
 def from_frame(frame: object, *, name: str = "frame") -> DuckSource:

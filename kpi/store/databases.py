@@ -1,0 +1,338 @@
+"""Data sets read where they stand: in a database, a DuckDB file or Spark. Only statistics cross the wire.
+
+A `LiveSource` knows which tables stand for the canonical ones and how to run a statement. Its rows may change under it,
+so answers are kept for a minute at most (`read_at` says since when), and its users' ids and its texts are hidden or
+masked by those who show them. An engine that goes away is one clear error; the next statement connects anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+
+from kpi.errors import MappingError, StoreError
+from kpi.ingest.mapping import Mapping as ColumnMappings
+from kpi.schema import TABLES, Type
+from kpi.store.dialects import SparkCompiler, SparkDialect, dialect_of, teach_sqlite
+from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts
+from kpi.store.inplace import SQL_TYPES, Held, canonical, mapped
+
+MOST_ROWS = 1_000_000  # that one statement may bring over the wire
+_KINDS: list[tuple[type, Held]] = [
+    (sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Numeric, "float"), (sa.Float, "float"), (sa.DateTime, "naive"),
+    (sa.Date, "date"), (sa.String, "string"), (sa.Uuid, "string"),
+]  # fmt: skip
+
+
+class LiveSource(Source):
+    """Rows that stay in their engine. tables: canonical table -> table, view or `schema.table` in the engine.
+
+    mapping: what the columns of `requests` mean; without one the tables are canonical themselves. Other tables are
+    read where they are canonical and there.
+    """
+
+    def __init__(
+        self, *, name: str, place: str, tables: Mapping[str, str] | None, mapping: ColumnMappings | None
+    ) -> None:
+        """place: what identifies the engine, without secrets; goes into the fingerprint."""
+        self.name, self.version, self.read_at = name, 0, datetime.now(UTC)
+        self._tables = dict(tables or {t: t for t in TABLES})
+        self._mapping = mapping
+        self._views: dict[str, sa.FromClause | None] = {}
+        self._lock = threading.Lock()
+        told = mapping.to_dict() if mapping else None
+        self.fingerprint = hashlib.sha256(f"{place}:{sorted(self._tables.items())}:{told}".encode()).hexdigest()[:16]
+
+    @abstractmethod
+    def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
+        """The columns of a table as the engine has them and what they hold; empty when there is no such table."""
+
+    def columns(self, table: str) -> Mapping[str, Type]:
+        view = self._view(table)
+        if view is None:
+            return {}
+        known = TABLES[table]
+        return {c.name: known[c.name].type if c.name in known.names else "string" for c in view.c}
+
+    def table(self, name: str) -> sa.FromClause:
+        view = self._view(name)
+        if view is None:
+            place = self._tables.get(name, name)
+            raise StoreError(
+                "source.no_table", f"The database of {self.name!r} has no table {place[:60]!r}",
+                hint="Name the table with `kpi connect`, and let the connection's user read it.",
+            )  # fmt: skip
+        return view
+
+    def _view(self, name: str) -> sa.FromClause | None:
+        with self._lock:
+            if name not in self._views:
+                self._views[name] = self._made_view(name)
+            return self._views[name]
+
+    def _made_view(self, name: str) -> sa.FromClause | None:
+        schema, _, place = self._tables.get(name, name).rpartition(".")
+        held = self.held(place, schema or None)
+        if not held:
+            return None
+        there = sa.table(place, *(sa.column(c, SQL_TYPES[h]) for c, h in held.items()), schema=schema or None)
+        if name == "requests" and self._mapping is not None:
+            found = mapped(self._mapping, held, there, self.dialect)
+        else:
+            found = canonical(TABLES[name], held, there, self.dialect)
+        if not found:
+            columns = ", ".join(repr(c[:40]) for c in list(held)[:8])
+            raise MappingError(
+                "mapping.no_columns", f"The table {place[:60]!r} has none of the canonical columns of {name}",
+                hint=f"Say what its columns mean with `kpi connect NAME --table T --mapping FILE`; it has {columns}.",
+            )  # fmt: skip
+        if all(e is there.c.get(c) for c, e in found.items()) and name == place and not schema:
+            return sa.table(place, *(sa.column(c, e.type) for c, e in found.items()))
+        return sa.select(*(e.label(c) for c, e in found.items())).select_from(there).subquery(name)
+
+    def _failed(self, reason: str) -> StoreError:
+        return StoreError(
+            "store.query_failed", f"The database of {self.name!r} could not answer: {reason}",
+            hint="Try again; if it stays, check that it is up and that the connection may read the table.",
+        )  # fmt: skip
+
+    def _too_many(self) -> StoreError:
+        return StoreError(
+            "store.too_many_rows", f"The answer of {self.name!r} has more than {MOST_ROWS:,} rows",
+            hint="Choose a shorter window, a coarser grain or fewer dimensions.",
+        )  # fmt: skip
+
+
+class SqlSource(LiveSource):
+    """Rows in a database behind SQLAlchemy."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        name: str,
+        tables: Mapping[str, str] | None = None,
+        mapping: ColumnMappings | None = None,
+    ) -> None:
+        self._engine, self.dialect = engine, dialect_of(engine.dialect.name)
+        super().__init__(
+            name=name, place=engine.url.render_as_string(hide_password=True), tables=tables, mapping=mapping
+        )
+        if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "checkout", _teach):
+            sa.event.listen(engine, "checkout", _teach)
+
+    def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
+        reason = ""
+        try:
+            inspector = sa.inspect(self._engine)
+            try:
+                found = inspector.get_columns(place, schema=schema)
+            except sa.exc.NoSuchTableError:
+                return {}
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            reason = _reason(error)
+        if reason:  # raised out here: a driver's text may hold the address and more
+            raise self._failed(reason)
+        return {c["name"]: _held(c["type"]) for c in found}
+
+    def run(self, statement: Statement) -> pa.Table:
+        reason = ""
+        try:
+            with self._engine.connect() as connection:
+                result = connection.execute(statement)
+                names = list(result.keys())
+                rows = result.fetchmany(MOST_ROWS + 1)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            reason = _reason(error)
+        if reason:
+            raise self._failed(reason)
+        if len(rows) > MOST_ROWS:
+            raise self._too_many()
+        kinds = [c.type for c in statement.selected_columns]
+        columns = list(zip(*rows, strict=True)) or [()] * len(names)
+        return pa.table({n: arrow_column(v, k) for n, v, k in zip(names, columns, kinds, strict=True)})
+
+
+def _teach(connection: Any, record: Any, proxy: Any) -> None:
+    if not record.info.get("kpi"):
+        teach_sqlite(connection)
+        record.info["kpi"] = True
+
+
+def _held(kind: sa.types.TypeEngine) -> Held:
+    inner = getattr(kind, "_as_generic", None)
+    if type(kind).__module__.startswith("clickhouse_connect"):
+        return _clickhouse_held(str(getattr(kind, "name", "")))
+    if isinstance(kind, sa.DateTime):
+        return "time" if kind.timezone else "naive"
+    if type(kind).__name__ == "TINYINT" and getattr(kind, "display_width", None) == 1:
+        return "bool"
+    found = next((held for base, held in _KINDS if isinstance(kind, base)), None)
+    return found or ("string" if inner is None else "other")
+
+
+def _clickhouse_held(name: str) -> Held:
+    """What a ClickHouse type holds, by its name: `Nullable(DateTime64(6, 'UTC'))`."""
+    plain = name
+    for wrapper in ("LowCardinality(", "Nullable("):
+        plain = plain.removeprefix(wrapper)
+    starts: list[tuple[str, Held]] = [
+        ("Bool", "bool"), ("Int", "int"), ("UInt", "int"), ("Float", "float"), ("Decimal", "float"),
+        ("DateTime", "time"), ("Date", "date"), ("String", "string"), ("FixedString", "string"), ("Enum", "string"),
+        ("UUID", "string"),
+    ]  # fmt: skip
+    return next((held for start, held in starts if plain.startswith(start)), "other")
+
+
+_STATES = {
+    "57014": "it took longer than allowed", "42501": "the connection may not read the table",
+    "28P01": "the password was refused", "28000": "the login was refused", "3D000": "there is no such database",
+    "42P01": "the table is not there", "42703": "a column is not there", "53300": "it has no connection to spare",
+}  # fmt: skip
+_NUMBERS = {
+    1045: "the password was refused", 1142: "the connection may not read the table", 1146: "the table is not there",
+    1054: "a column is not there", 1969: "it took longer than allowed", 3024: "it took longer than allowed",
+}  # fmt: skip
+
+
+def _reason(error: BaseException) -> str:
+    """Why a statement failed, in words of ours: a driver's text may hold addresses, values and secrets."""
+    driver = getattr(error, "orig", None)
+    state = str(getattr(driver, "sqlstate", None) or "")
+    number = driver.args[0] if driver is not None and driver.args and isinstance(driver.args[0], int) else None
+    if told := _STATES.get(state) or _NUMBERS.get(number or 0):
+        return told
+    if "interrupted" in str(driver) or "TIMEOUT_EXCEEDED" in str(driver):
+        return "it took longer than allowed"
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | OSError | sa.exc.TimeoutError):
+        return "it cannot be reached, or went away"
+    return f"{type(driver or error).__name__}{f' {state}' if state else ''}"
+
+
+def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine) -> pa.Array:
+    """Values of a driver as an Arrow column of the type that the statement gives the column."""
+    if isinstance(kind, sa.Boolean):
+        return pa.array([None if v is None else bool(v) for v in values], pa.bool_())
+    if isinstance(kind, sa.Integer):
+        return pa.array([None if v is None else int(v) for v in values], pa.int64())
+    if isinstance(kind, sa.Numeric | sa.Float):  # exact decimals become floats: statistics are read as numbers
+        return pa.array([None if v is None else float(v) for v in values], pa.float64())
+    if isinstance(kind, sa.DateTime):
+        return pa.array([_utc(v) for v in values], pa.timestamp("us", "UTC" if kind.timezone else None))
+    if isinstance(kind, sa.Date):
+        return pa.array([v if isinstance(v, date) or v is None else date.fromisoformat(v) for v in values], pa.date32())
+    return pa.array([None if v is None else str(v) for v in values], pa.string())
+
+
+def _utc(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class DuckFileSource(LiveSource):
+    """Tables or views of a DuckDB file, attached read-only; nothing but this file can be reached from its views."""
+
+    def __init__(
+        self, path: Path, *, name: str, tables: Mapping[str, str] | None = None, mapping: ColumnMappings | None = None
+    ) -> None:
+        super().__init__(name=name, place=f"duckdb:{path}", tables=tables, mapping=mapping)
+        reason = ""
+        try:
+            self._connection = duckdb.connect(str(path), read_only=True)
+            for setting in ("TimeZone = 'UTC'", "enable_external_access = false", "lock_configuration = true"):
+                self._connection.execute(f"SET {setting}")
+        except duckdb.Error as error:
+            reason = type(error).__name__
+        if reason:
+            raise self._failed(f"the file cannot be opened ({reason})")
+
+    def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
+        rows = self._ask(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = $1 AND table_schema = $2"
+            " ORDER BY ordinal_position",
+            [place, schema or "main"],
+        ).to_pylist()
+        return {r["column_name"]: _duckdb_held(r["data_type"]) for r in rows}
+
+    def run(self, statement: Statement) -> pa.Table:
+        return plain_texts(self._ask(*compile_duckdb(statement)))
+
+    def _ask(self, text: str, values: list) -> pa.Table:
+        with self._lock_cursor:
+            cursor = self._connection.cursor()
+        reason = ""
+        try:
+            return cursor.sql(text, params=values).to_arrow_table()
+        except duckdb.Error as error:
+            reason = type(error).__name__
+        finally:
+            cursor.close()
+        raise self._failed(reason)
+
+    _lock_cursor = threading.Lock()  # making a cursor touches the shared connection
+
+
+def _duckdb_held(name: str) -> Held:
+    plain = name.split("(")[0]
+    groups: dict[Held, str] = {
+        "bool": "BOOLEAN", "int": "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT",
+        "float": "FLOAT DOUBLE DECIMAL", "date": "DATE", "string": "VARCHAR UUID ENUM",
+    }  # fmt: skip
+    if plain.startswith("TIMESTAMP"):
+        return "time" if "ZONE" in name else "naive"
+    return next((held for held, names in groups.items() if plain in names.split()), "other")
+
+
+class SparkSource(LiveSource):
+    """Tables or views of a Spark session, Databricks included. The session's time zone must be UTC."""
+
+    dialect = SparkDialect()
+
+    def __init__(
+        self, spark: Any, *, name: str, tables: Mapping[str, str] | None = None, mapping: ColumnMappings | None = None
+    ) -> None:
+        """spark: a pyspark SparkSession. Raises StoreError when its time zone is not UTC."""
+        self._spark = spark
+        if spark.conf.get("spark.sql.session.timeZone") not in ("UTC", "Etc/UTC"):
+            raise StoreError(
+                "source.time_zone", "The time zone of the Spark session is not UTC",
+                hint="Set it before: spark.conf.set('spark.sql.session.timeZone', 'UTC').",
+            )  # fmt: skip
+        super().__init__(name=name, place="spark", tables=tables, mapping=mapping)
+
+    def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
+        full = f"{schema}.{place}" if schema else place
+        if not self._spark.catalog.tableExists(full):
+            return {}
+        kinds: dict[str, Held] = {
+            "string": "string", "boolean": "bool", "tinyint": "int", "smallint": "int", "int": "int", "bigint": "int",
+            "float": "float", "double": "float", "timestamp": "time", "timestamp_ntz": "naive", "date": "date",
+        }  # fmt: skip
+        fields = self._spark.table(full).schema.fields
+        simple = {f.name: f.dataType.simpleString() for f in fields}
+        return {n: "float" if k.startswith("decimal") else kinds.get(k, "other") for n, k in simple.items()}
+
+    def run(self, statement: Statement) -> pa.Table:
+        compiled = statement.compile(dialect=SparkCompiler(), compile_kwargs={"render_postcompile": True})
+        reason = ""
+        try:
+            found = self._spark.sql(str(compiled), args=dict(compiled.params)).limit(MOST_ROWS + 1).collect()
+        except Exception as error:  # pyspark has no common base for what its own and Java's side raise
+            reason = type(error).__name__
+        if reason:
+            raise self._failed(reason)
+        if len(found) > MOST_ROWS:
+            raise self._too_many()
+        kinds = [(c.name, c.type) for c in statement.selected_columns]
+        return pa.table({n: arrow_column([r[i] for r in found], k) for i, (n, k) in enumerate(kinds)})

@@ -1,0 +1,245 @@
+"""A table of a database as the canonical table: which expression of its columns each canonical column is.
+
+Either the table is canonical itself (columns by their names, checked), or a mapping says what its columns mean (the
+grammar of files, `kpi.ingest.mapping`). Nothing is copied: what comes out are expressions of one SELECT. Numbers that
+cannot be true (negative, over the limits of a load) are unknown. Columns that are neither canonical nor mapped stay
+unseen. User ids cannot be replaced by keyed pseudonyms in an engine: they group, and are never shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from kpi import schema
+from kpi.errors import MappingError
+from kpi.ingest.aliases import SCORE_PREFIX
+from kpi.ingest.convert import DEAREST_NUSD, DURATION_US, LONGEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
+from kpi.ingest.mapping import ColumnMapping
+from kpi.ingest.mapping import Mapping as ColumnMappings
+from kpi.ingest.values import FALSE_WORDS, TRUE_WORDS
+from kpi.store.dialects import DOUBLE, INT, TEXT, Dialect, Expression, text_of, times, whole
+
+Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "other"]
+PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd")
+SQL_TYPES: dict[Held, sa.types.TypeEngine] = {
+    "string": TEXT, "bool": sa.Boolean(), "int": INT, "float": DOUBLE, "time": sa.DateTime(timezone=True),
+    "naive": sa.DateTime(), "date": sa.Date(), "other": sa.types.NULLTYPE,
+}  # fmt: skip
+_HOLDS: dict[Held, str] = {
+    "string": "text", "bool": "booleans", "int": "whole numbers", "float": "numbers", "time": "times",
+    "naive": "times without zone", "date": "dates", "other": "something else",
+}  # fmt: skip
+_WANTED = {
+    "bool": "booleans, or numbers where 0 is false", "int": "whole numbers", "float": "numbers", "time": "times",
+    "string": "text",
+}  # fmt: skip
+_NUMBERS = ("int", "float")
+
+
+def canonical(
+    table: schema.Table, held: Mapping[str, Held], place: sa.FromClause, dialect: Dialect
+) -> dict[str, Expression]:
+    """Canonical column -> expression, for a table that is canonical by the names of its columns.
+
+    Raises MappingError `mapping.wrong_type` for a column that holds what its name does not promise.
+    """
+    found: dict[str, Expression] = {}
+    for name, kind in held.items():
+        extra = table.name == "requests" and name.startswith(schema.EXTRA_PREFIX)
+        if (name not in table.names and not extra) or name == "day":  # the partition of the lake, not a fact
+            continue
+        wanted = "string" if extra else table[name].type
+        made = _fit(place.c[name], kind, wanted, dialect, plain=name in table.key)
+        if made is None:
+            raise _wrong_type(name, kind, name, _WANTED[wanted])
+        found[name] = made
+    return found
+
+
+def _fit(column: Expression, held: Held, wanted: str, dialect: Dialect, *, plain: bool) -> Expression | None:
+    """The column as its canonical type; None when it cannot be. plain: keep an index on a text usable."""
+    if wanted == "string":
+        return column if held == "string" and plain else _text(column, held, dialect)
+    if wanted == "time":
+        return _time(column, held, "auto", dialect)
+    if wanted == "bool":
+        return column if held == "bool" else _truth(column) if held in _NUMBERS else None
+    if held == "bool":
+        return sa.case((column, whole(1)), (sa.not_(column), whole(0)), else_=sa.cast(sa.null(), INT))
+    if held not in _NUMBERS:
+        return None
+    if wanted == "float":
+        return column if held == "float" else sa.cast(column, DOUBLE)
+    return column if held == "int" else sa.cast(sa.func.round(column), INT)
+
+
+def mapped(
+    mapping: ColumnMappings, held: Mapping[str, Held], place: sa.FromClause, dialect: Dialect
+) -> dict[str, Expression]:
+    """Canonical column -> expression, for a table whose columns a mapping explains; `requests` only.
+
+    Raises MappingError that names the column, what it holds and what was expected.
+    """
+    mapping.check_columns(held)
+    given: dict[str, Expression] = {}
+    for column in mapping.columns:
+        if column.field is not None:
+            given[column.field] = _convert(column, place.c[column.source], held[column.source], dialect)
+    if "trace_id" not in given:
+        raise MappingError(
+            "mapping.no_id", "No column is mapped to trace_id, by which a request is found again",
+            hint="Map the column that identifies a row; ids can only be made up when rows are loaded.",
+        )  # fmt: skip
+    _derive(given)
+    return given
+
+
+def _convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialect) -> Expression:
+    kind, name = column.kind, str(column.field)
+    if name.startswith(SCORE_PREFIX) or name in ("ended_at", "error_message") or column.decimal != ".":
+        raise MappingError(
+            "mapping.not_in_place", f"Column {column.source!r}: {name} can only be read when rows are loaded",
+            hint="Leave the column out, or load an export of the table instead.",
+        )  # fmt: skip
+    made: Expression | None
+    if kind in ("id", "dimension", "content", "user"):
+        return _text(cell, held, dialect)
+    if kind == "severity":
+        words = sa.func.lower(_text(cell, held, dialect))
+        return sa.case((words.in_(schema.SEVERITIES), words), else_=sa.cast(sa.null(), TEXT))
+    if kind == "time":
+        made, wanted = (
+            _time(cell, held, column.unit or "auto", dialect),
+            "times, or epochs with their unit s, ms, us or ns",
+        )
+    elif kind == "bool":
+        made, wanted = _boolean(cell, held, column.unit == "inverted"), "booleans, 0 and 1, or words such as yes and no"
+    elif kind == "status":
+        made = (cell >= whole(400)) if held in _NUMBERS else _boolean(cell, held, True)
+        wanted = "HTTP codes, booleans that say ok, or words such as ok and error"
+    elif kind == "score" and column.unit == "words":
+        told = _boolean(cell, held, False)
+        made, wanted = None if told is None else sa.cast(_flag(told), DOUBLE), "words such as up and down"
+    else:
+        made, wanted = _number(column, cell, held), f"numbers in {column.unit or 'the unit of the field'}"
+    if made is None:
+        raise _wrong_type(column.source, held, name, wanted)
+    return made
+
+
+def _text(cell: Expression, held: Held, dialect: Dialect) -> Expression:
+    """Any scalar as text; the empty text is unknown."""
+    if held == "bool":
+        unknown = sa.cast(sa.null(), TEXT)
+        return sa.case((cell, text_of("true")), (sa.not_(cell), text_of("false")), else_=unknown)
+    words = dialect.text(cell if held == "string" else sa.cast(cell, TEXT))
+    return sa.func.nullif(words, text_of(""), type_=TEXT)
+
+
+def _time(cell: Expression, held: Held, unit: str, dialect: Dialect) -> Expression | None:
+    if held == "time":
+        return cell if dialect.keeps_moments else dialect.utc(cell)
+    if held in ("naive", "date"):
+        return dialect.utc(cell if held == "naive" else sa.cast(cell, sa.DateTime()))
+    if held in _NUMBERS:
+        return dialect.epoch(cell, unit) if unit in ("s", "ms", "us", "ns") else None
+    return dialect.parsed(cell) if held == "string" and unit == "auto" else None
+
+
+def _truth(cell: Expression) -> Expression:
+    return cell != sa.literal_column("0", INT)
+
+
+def _boolean(cell: Expression, held: Held, inverted: bool) -> Expression | None:
+    if held == "bool":
+        found = cell
+    elif held in _NUMBERS:
+        found = _truth(cell)
+    elif held == "string":
+        words = sa.func.lower(sa.func.trim(cell))
+        yes, no = (text_of(w) for w in ("yes", "no"))
+        told = sa.case(
+            (words.in_([text_of(w) for w in sorted(TRUE_WORDS)]), yes),
+            (words.in_([text_of(w) for w in sorted(FALSE_WORDS)]), no),
+        )
+        found = told == yes
+    else:
+        return None
+    return sa.not_(found) if inverted else found
+
+
+def _flag(condition: Expression) -> Expression:
+    return sa.case((condition, whole(1)), (sa.not_(condition), whole(0)), else_=sa.cast(sa.null(), INT))
+
+
+def _number(column: ColumnMapping, cell: Expression, held: Held) -> Expression | None:
+    kind = column.kind
+    if held == "bool" and kind == "count":
+        return _flag(cell)
+    if held not in _NUMBERS:
+        return None
+    if kind == "score":
+        low, high = SCALES.get(column.unit, (0.0, 1.0))
+        share = times(cell, 1 / (high - low)) - sa.cast(sa.literal_column(repr(low / (high - low)), DOUBLE), DOUBLE)
+        return _within(cell, low, high, share, DOUBLE)
+    if kind == "duration":
+        factor, most = DURATION_US[column.unit or "us"], LONGEST_US
+    elif kind == "money":
+        factor, most = MONEY_NUSD[column.unit or "usd"], DEAREST_NUSD
+    else:
+        factor, most = 1.0, MOST_TOKENS
+    if held == "int" and factor >= 1:  # whole numbers stay whole: no digit of a nano-dollar is lost
+        return _within(cell, 0, most / factor, cell * whole(int(factor)) if factor > 1 else cell, INT)
+    return _within(cell, 0, most / factor, sa.cast(sa.func.round(times(cell, factor)), INT), INT)
+
+
+def _within(cell: Expression, low: float, high: float, value: Expression, kind: sa.types.TypeEngine) -> Expression:
+    """The value where the cell lies in [low, high], else unknown: no sum is poisoned by one absurd row."""
+    limits = [sa.cast(sa.literal_column(repr(float(v)), DOUBLE), DOUBLE) for v in (low, high)]
+    inside = sa.and_(cell >= limits[0], cell <= limits[1])
+    return sa.case((inside, value), else_=sa.cast(sa.null(), kind))
+
+
+def _derive(given: dict[str, Expression]) -> None:
+    """What follows from the fields, as when rows are loaded: errors, sums of costs, whether a price is known."""
+    told = [given.pop(f) for f in ("status",) if f in given]
+    known = [*([given["error"]] if "error" in given else []), *told]
+    if "error_type" in given:
+        known.append(given["error_type"].is_not(None))
+    if known:
+        given["error"] = sa.func.coalesce(*known, type_=sa.Boolean()) if len(known) > 1 else known[0]
+    halves = [given.pop(f) for f in ("input_cost", "output_cost") if f in given]
+    if halves and "inference_nusd" not in given:
+        given["inference_nusd"] = _sum(halves)
+    parts = [given[p] for p in PARTS if p in given]
+    if parts:
+        both = [*([given["total_nusd"]] if "total_nusd" in given else []), _sum(parts)]
+        given["total_nusd"] = sa.func.coalesce(*both, type_=INT) if len(both) > 1 else both[0]
+    elif "total_nusd" in given:
+        given["inference_nusd"] = given["total_nusd"]
+    tokens = [given[t] for t in ("input_tokens", "output_tokens") if t in given]
+    priced: list[Any] = [(given["total_nusd"].is_not(None), sa.true())] if "total_nusd" in given else []
+    if tokens:
+        priced.append((_sum(tokens) > whole(0), sa.false()))
+    if priced:
+        given["priced"] = sa.case(*priced, else_=sa.null())
+
+
+def _sum(columns: list[Expression]) -> Expression:
+    """Sum of what is known, unknown where nothing is."""
+    if len(columns) == 1:
+        return columns[0]
+    total = sum((sa.func.coalesce(c, whole(0), type_=INT) for c in columns[1:]), sa.func.coalesce(columns[0], whole(0)))
+    known = sa.or_(*(c.is_not(None) for c in columns))
+    return sa.case((known, total), else_=sa.cast(sa.null(), INT))
+
+
+def _wrong_type(column: str, held: Held, field: str, wanted: str) -> MappingError:
+    told = "" if column == field else f" and is mapped to {field}"
+    return MappingError(
+        "mapping.wrong_type", f"Column {column[:60]!r} holds {_HOLDS[held]}{told}; expected were {wanted}",
+        hint="Map another column or give the right unit: `kpi connect NAME --table TABLE --mapping FILE`.",
+    )  # fmt: skip

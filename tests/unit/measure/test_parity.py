@@ -1,0 +1,88 @@
+"""Every engine gives the numbers of DuckDB over the lake: the whole registry on the sample, to 1e-9."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import kpi
+from kpi.measure.estimate import LOG_BASE
+from kpi.store.engines import Source
+from tests.engines import ENGINES, filled
+
+BERLIN = kpi.Slice(last="all", tz="Europe/Berlin")
+QUANTILES = {m.name for m in kpi.METRICS.values() if m.kind == "quantile"}
+QUESTIONS = {
+    "whole, versions and days": (
+        list(kpi.METRICS), BERLIN,
+        [kpi.Grouping(), kpi.Grouping(by=("prompt_version", "language")), kpi.Grouping(every="day")],
+    ),
+    "filtered, half-hour zone, hours": (
+        ["requests", "task_success", "latency_p95"],
+        kpi.Slice(last="3d", tz="Asia/Kolkata").where(language=["es", "(none)"]),
+        [kpi.Grouping(every="hour"), kpi.Grouping(by=("intent",), every="hour", intervals=False)],
+    ),
+    "weeks": (["requests", "cost_per_query", "cost_p50"], BERLIN, [kpi.Grouping(by=("intent",), every="week")]),
+    "months": (["users", "error_rate"], kpi.Slice(last="all", tz="America/New_York"), [kpi.Grouping(every="month")]),
+    "nothing": (["requests", "task_success", "latency_p95"], BERLIN.where(language="nobody"), [kpi.Grouping()]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, world_tables: dict[str, pa.Table], tmp_path_factory) -> Iterator[Source]:
+    """The sample's requests in one engine after the other."""
+    folder: Path = tmp_path_factory.mktemp("engine")
+    with filled(request.param, world_tables["requests"], folder) as source:
+        yield source
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_metrics_agree(question: str, engine: Source, sample: Source) -> None:
+    metrics, view, groupings = QUESTIONS[question]
+    ours, theirs = (kpi.tally(source, metrics, view, groupings=groupings) for source in (sample, engine))
+    for expected, found in zip(ours, theirs, strict=True):
+        assert len(expected) >= (len(metrics) if question != "nothing" else 0)
+        sketched = expected["metric"].isin(QUANTILES)
+        pd.testing.assert_frame_equal(found[~sketched], expected[~sketched], rtol=1e-9, atol=0, check_dtype=False)
+        pd.testing.assert_frame_equal(found[sketched], expected[sketched], rtol=LOG_BASE - 1, atol=0, check_dtype=False)
+        other = ~np.isclose(found["value"], expected["value"], rtol=1e-9, equal_nan=True)
+        assert other.sum() <= 0.01 * len(found), "a value on the border of two bins may fall into either; few do"
+
+
+def test_profiles_agree(engine: Source, sample: Source) -> None:
+    ours, theirs = kpi.profile(sample), kpi.profile(engine)
+    assert (theirs.first, theirs.last, theirs.requests) == (ours.first, ours.last, ours.requests)
+    assert theirs.dimensions == ours.dimensions
+    assert theirs.filled == {k: v for k, v in ours.filled.items() if k != "day"}
+
+
+def test_traces_agree(engine: Source, sample: Source) -> None:
+    """The same requests in the same order; the user column is hidden where rows are read in place."""
+    view = kpi.Slice(last="7d").where(language="es")
+    for sort, text in (("recent", ""), ("cost", "REFUND"), ("latency", ""), ("failed", "a%b")):
+        ours, theirs = (kpi.find_traces(s, view, sort=sort, text=text, limit=20) for s in (sample, engine))
+        assert theirs["user_key"].isna().all()
+        pd.testing.assert_frame_equal(
+            theirs.drop(columns="user_key"), ours.drop(columns="user_key"), check_dtype=False, rtol=1e-12
+        )
+    one = ours["trace_id"].iloc[0] if len(ours) else kpi.find_traces(sample, view)["trace_id"].iloc[0]
+    expected, found = kpi.trace(sample, one).request, kpi.trace(engine, one).request
+    assert "user_key" not in found
+    assert {k: v for k, v in found.items() if k != "day"} == {
+        k: v for k, v in expected.items() if k not in ("user_key", "day")
+    }
+
+
+def test_drift_and_rolling_agree(engine: Source, sample: Source) -> None:
+    view = kpi.Slice(last="14d", tz="Europe/Berlin")
+    for column in ("intent", "total_us"):
+        ours, theirs = (kpi.drift(s, column, view) for s in (sample, engine))
+        assert theirs.sentence == ours.sentence
+        pd.testing.assert_frame_equal(theirs.series, ours.series, rtol=1e-6, check_dtype=False)
+    ours, theirs = (kpi.rolling(s, ["task_success", "latency_p95"], view) for s in (sample, engine))
+    pd.testing.assert_frame_equal(theirs, ours, rtol=1e-9, check_dtype=False)
