@@ -1,0 +1,257 @@
+"""What was asked and what was answered, in the bodies of providers and the messages of LangChain.
+
+Exports that keep inputs and outputs of a call as they came share these shapes: OpenAI (chat, completions, responses),
+Anthropic, Gemini, LangChain (serialised messages, generations, documents), and plain functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kpi.ingest.attributes import count_of, parse
+from kpi.ingest.observed import objects
+
+_ROLES = {
+    "human": "user", "humanmessage": "user", "humanmessagechunk": "user", "user": "user", "ai": "assistant",
+    "aimessage": "assistant", "aimessagechunk": "assistant", "assistant": "assistant", "model": "assistant",
+    "system": "system", "systemmessage": "system", "developer": "system", "tool": "tool", "toolmessage": "tool",
+    "function": "tool", "functionmessage": "tool", "chat": "user", "chatmessage": "user",
+}  # fmt: skip
+_ASKED = ("question", "query", "q", "user_input", "user_message", "prompt", "input", "text", "message", "content")
+_ANSWERED = ("answer", "output", "response", "result", "output_text", "reply", "completion", "text", "content")
+_DEPTH = 4
+
+
+class Reply(NamedTuple):
+    """What a call answered. output: text, or `{choices}` for `kpi.ingest.messages`; usage: as the body has it."""
+
+    output: Any
+    finish: str | None = None
+    model: str | None = None
+    usage: Mapping[str, Any] | None = None
+    tool_call_id: str | None = None
+
+
+def messages(value: Any) -> list[dict[str, Any]]:
+    """Messages of LangChain or a provider as `{role, content, …}`; empty where `value` is no list of them."""
+    value = parse(value)
+    if not isinstance(value, list) or not value:
+        return []
+    if all(isinstance(v, list) and not _is_pair(v) for v in value):  # LangChain keeps a list for each prompt
+        value = [message for inner in value for message in inner]
+    found = [_message(v) for v in value]
+    return [m for m in found if m] if all(found) else []
+
+
+def question(value: Any) -> Any:
+    """What was asked, from the inputs of a call: messages, or a plain function's text; else the inputs themselves."""
+    value = parse(value)
+    if not isinstance(value, dict):
+        return messages(value) or value
+    for name in ("messages", "input", "contents", "chat_history"):
+        if found := messages(value.get(name)):
+            return found
+    return _named(value, _ASKED)
+
+
+def reply(value: Any, depth: int = 0) -> Reply:
+    """What was answered, from the outputs of a call."""
+    value = parse(value)
+    if isinstance(value, list) and (found := _last_answer(value)):
+        return found
+    if not isinstance(value, dict) or depth > _DEPTH:
+        return Reply(value)
+    if isinstance(value.get("generations"), list):
+        return _generated(value)
+    model = _text(value.get("model") or value.get("model_name"))
+    usage = _usage_of(value)
+    if isinstance(value.get("choices"), list):
+        choices = objects(value["choices"])
+        told = [c if "message" in c else {"message": _assistant(c.get("text"))} for c in choices]
+        return Reply({"choices": told}, _finish(choices), model, usage)
+    if isinstance(value.get("candidates"), list):
+        candidates = objects(value["candidates"])
+        told = [{"message": c["content"]} for c in candidates if isinstance(c.get("content"), dict)]
+        return Reply({"choices": told}, _finish(candidates), _text(value.get("modelVersion")) or model, usage)
+    items = value.get("output")
+    if isinstance(items, list) and any(isinstance(i, dict) and i.get("type") == "message" for i in items):
+        told = [{"message": i} for i in objects(items) if i.get("type") == "message"]
+        return Reply({"choices": told}, None, model, usage)
+    if (said := _message(value)) and ("content" in said or "refusal" in said):
+        return _of_message(value, said, model, usage)
+    if isinstance(value.get("messages"), list) and (found := _last_answer(value["messages"])):
+        return found
+    if len(value) == 1 and isinstance(inner := next(iter(value.values())), (dict, list)):
+        found = reply(inner, depth + 1)
+        return found if found.output is not inner else Reply(value)
+    return Reply(_named(value, _ANSWERED), None, model, usage)
+
+
+def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
+    """Token facts for `observed.span`, from a usage object in the names of OpenAI, Anthropic, Gemini or LangChain.
+
+    Anthropic's own input leaves cached tokens out: they are added, so that the input includes them as elsewhere.
+    """
+    if not usage:
+        return {}
+    asked = _object(
+        usage, "prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details"
+    )
+    given = _object(
+        usage, "completion_tokens_details", "output_tokens_details", "output_token_details", "completion_token_details"
+    )
+    found = {
+        "input_tokens": _count(usage, "input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count"),
+        "output_tokens": _count(
+            usage, "output_tokens", "completion_tokens", "candidatesTokenCount", "candidates_token_count"
+        ),
+        "cached_read_tokens": _count(asked, "cache_read", "cached_tokens"),
+        "cache_write_tokens": _count(asked, "cache_creation", "cache_write", "cache_write_tokens"),
+        "reasoning_tokens": _count(given, "reasoning", "reasoning_tokens"),
+    }
+    if found["cached_read_tokens"] is None:
+        found["cached_read_tokens"] = _count(usage, "cachedContentTokenCount", "cached_content_token_count")
+    beside = {name: _count(usage, f"cache_{name}_input_tokens") for name in ("read", "creation")}
+    if any(beside.values()) and found["input_tokens"] is not None:
+        found["input_tokens"] += sum(count or 0 for count in beside.values())
+    for name, fact in (("read", "cached_read_tokens"), ("creation", "cache_write_tokens")):
+        found[fact] = found[fact] if beside[name] is None else beside[name]
+    return found
+
+
+def documents(value: Any) -> list[dict[str, Any]] | None:
+    """Retrieved chunks as `{id, score, content}`, from LangChain's documents or dicts like them; None for no list."""
+    value = parse(value)
+    if isinstance(value, dict):
+        lists = [value[n] for n in ("documents", "output", "results", "docs", "context", "chunks") if n in value]
+        value = next((found for v in lists if isinstance(found := parse(v), list)), None)
+    if not isinstance(value, list):
+        return None
+    return [_document(v) for v in value if isinstance(v, (dict, str))]
+
+
+def _document(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"content": value}
+    value = value["kwargs"] if isinstance(value.get("kwargs"), dict) else value
+    if isinstance(value.get("document"), dict):  # a pair of document and score
+        value = {**value["document"], "score": value.get("score")}
+    inside = value.get("metadata") if isinstance(value.get("metadata"), dict) else {}
+    both = (value, inside or {})
+    return {
+        "id": _first(both, "id", "document_id", "doc_id", "doc_uri", "source", "url", "uri", "chunk_id"),
+        "score": _first(both, "score", "relevance_score", "similarity", "similarity_score"),
+        "content": _first((value,), "page_content", "content", "text"),
+    }
+
+
+def _first(places: tuple[Mapping[str, Any], ...], *names: str) -> Any:
+    return next((p[n] for n in names for p in places if p.get(n) is not None and p[n] != ""), None)
+
+
+def _is_pair(value: list[Any]) -> bool:
+    return len(value) == 2 and isinstance(value[0], str) and value[0].lower() in _ROLES
+
+
+def _body(value: Any) -> dict[str, Any]:
+    """The inside of a serialised message: `kwargs` of a constructor, or `data` beside a type."""
+    for name in ("kwargs", "data"):
+        if isinstance(value, dict) and isinstance(value.get(name), dict) and ("type" in value or "lc" in value):
+            return {**value[name], "type": value[name].get("type") or _class(value)}
+    return value if isinstance(value, dict) else {}
+
+
+def _class(value: Mapping[str, Any]) -> Any:
+    path = value.get("id")
+    return path[-1] if isinstance(path, list) and path else value.get("type")
+
+
+def _message(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, list) and _is_pair(value):
+        return {"role": _ROLES[value[0].lower()], "content": value[1]}
+    body = _body(value)
+    stated = body.get("role") or body.get("type")
+    role = _ROLES.get(stated.lower()) if isinstance(stated, str) else None
+    if role is None or not body.keys() & {"content", "parts", "tool_calls", "refusal"}:
+        return None
+    found = {name: body[name] for name in ("content", "parts", "refusal") if body.get(name) is not None}
+    extra = body.get("additional_kwargs")
+    if isinstance(extra, dict) and extra.get("refusal"):
+        found["refusal"] = extra["refusal"]
+    return {"role": role, **found}
+
+
+def _of_message(value: Any, said: dict[str, Any], model: str | None, usage: Mapping[str, Any] | None) -> Reply:
+    body = _body(value)
+    told = body.get("response_metadata")
+    told = told if isinstance(told, dict) else {}
+    finish = _text(body.get("stop_reason") or told.get("finish_reason") or told.get("stop_reason"))
+    answered = said if said["role"] == "assistant" else {"role": "assistant", "content": said.get("content")}
+    return Reply(
+        {"choices": [{"message": answered}]}, finish,
+        _text(told.get("model_name") or told.get("model")) or model, usage or _usage_of(body) or _usage_of(told),
+        _text(body.get("tool_call_id")),
+    )  # fmt: skip
+
+
+def _generated(value: dict[str, Any]) -> Reply:
+    """LangChain's result of a model call: `generations`, one list for each prompt, and `llm_output`."""
+    flat = [g for inner in value["generations"] for g in (inner if isinstance(inner, list) else [inner])]
+    told = value.get("llm_output")
+    told = told if isinstance(told, dict) else {}
+    choices, finish, model, usage = [], None, _text(told.get("model_name") or told.get("model")), _usage_of(told)
+    for generation in objects(flat):
+        said = _message(generation.get("message"))
+        choices.append({"message": said or _assistant(generation.get("text"))})
+        info = generation.get("generation_info")
+        finish = finish or _text(info.get("finish_reason") if isinstance(info, dict) else None)
+        if said:
+            inner = _of_message(generation["message"], said, None, None)
+            finish, model, usage = finish or inner.finish, model or inner.model, inner.usage or usage
+    return Reply({"choices": choices}, finish, model, usage)
+
+
+def _last_answer(listed: list[Any]) -> Reply | None:
+    """The last thing said in a list of messages, when it is no one's question."""
+    found = messages(listed)
+    if not found or found[-1]["role"] in ("user", "system"):
+        return None
+    last = listed[-1]
+    while isinstance(last, list) and last and not _is_pair(last):
+        last = last[-1]
+    return _of_message(last, found[-1], None, None)
+
+
+def _assistant(text: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
+
+
+def _usage_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    names = ("usage_metadata", "usage", "token_usage", "usageMetadata")
+    return next((body[n] for n in names if isinstance(body.get(n), dict) and body[n]), None)
+
+
+def _finish(choices: list[dict[str, Any]]) -> str | None:
+    return next((_text(c.get("finish_reason") or c.get("finishReason")) for c in choices), None)
+
+
+def _named(value: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """The text under the most telling name of a function's arguments or results; None where all are empty."""
+    texts = [value[n] for n in names if isinstance(value.get(n), str) and value[n]]
+    held = [v for v in value.values() if v is not None]
+    if not texts and len(held) == 1 and isinstance(held[0], str):
+        return held[0] or None
+    return texts[0] if texts else value if held else None
+
+
+def _object(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((usage[n] for n in names if isinstance(usage.get(n), dict)), {})
+
+
+def _count(usage: Mapping[str, Any], *names: str) -> int | None:
+    return next((count for n in names if (count := count_of(usage.get(n))) is not None), None)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,324 @@
+"""MLflow traces of version 3 and 2: `Trace.to_json`, `search_traces`, answers of the REST API (FORMATS e; 3.17, 2.22).
+
+Attributes of spans are JSON in strings. Ids are base64 or hex, and the trace's is `tr-` + hex. What the trace states of
+itself (tokens, cost) is a sum over its spans, so it stands on the row of the whole. Chunks of streams, most of such a
+file, are dropped; the first one's time is the time to first token.
+
+The store's database is read into the same trace dicts, `{info, data: {spans}}`, and comes here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from kpi.ingest.attributes import count_of, parse
+from kpi.ingest.formats import Item
+from kpi.ingest.formats._replies import counts, documents, question, reply
+from kpi.ingest.intake import Score
+from kpi.ingest.observed import fields, mapping, objects, span, whole
+from kpi.ingest.translate import Say
+from kpi.ingest.wire import Event, attributes_of, identifier, nanos
+
+NAME = "mlflow"
+TITLE = "MLflow traces"
+KEYS = (
+    "info data",
+    "trace_info",
+    "trace_id trace spans assessments",
+    "trace_id state request_time trace_metadata",
+    "request_id trace timestamp_ms",
+    "request_id timestamp_ms status request_metadata",
+)
+
+_KINDS = {
+    "LLM": "llm", "CHAT_MODEL": "llm", "CHAIN": "chain", "WORKFLOW": "chain", "TASK": "chain", "PARSER": "chain",
+    "AGENT": "agent", "TOOL": "tool", "RETRIEVER": "retriever", "MEMORY": "retriever", "RERANKER": "reranker",
+    "EMBEDDING": "embedding", "GUARDRAIL": "guardrail", "EVALUATOR": "evaluator",
+}  # fmt: skip
+_STATES = {"OK": "ok", "ERROR": "error", "STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error", "1": "ok", "2": "error"}
+# What the platform keeps for itself, or repeats of what is read elsewhere.
+_BOOKKEEPING = fields("experiment_id trace_location request_preview response_preview")
+_INFO = _BOOKKEEPING | fields(
+    "trace_id request_id request_time timestamp_ms execution_duration_ms execution_duration execution_time_ms state",
+    "status trace_metadata request_metadata tags assessments request response spans trace trace_name session_id",
+)
+_SPAN = fields(
+    "trace_id span_id parent_span_id parent_id context name start_time_unix_nano start_time end_time_unix_nano",
+    "end_time status status_code status_message attributes events flags trace_state kind",
+)
+_ATTRIBUTES = fields(
+    "mlflow.spanType mlflow.spanInputs mlflow.spanOutputs mlflow.chat.tokenUsage mlflow.llm.cost mlflow.llm.model",
+    "mlflow.llm.provider model",
+    "mlflow.traceRequestId mlflow.spanFunctionName mlflow.spanLogLevel mlflow.message.format mlflow.experimentId",
+)
+_ASSESSMENT = fields(
+    "assessment_id assessment_name name trace_id span_id source create_time create_time_ms last_update_time",
+    "last_update_time_ms feedback expectation rationale valid overrides",
+)
+_COMPLETE = (False, 0)
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One trace: what is said of it, its spans, its assessments."""
+    info, spans = _parts(record)
+    # Traces that live in a table of a catalog are called `trace:/catalog.schema/<hex>`.
+    stated = str(info.get("trace_id") or info.get("request_id") or "").rsplit("/", 1)[-1]
+    trace_id = identifier(_hex(stated), 16)
+    if not trace_id:
+        say.drop("trace without an id", "An MLflow trace has `trace_id` (version 2: `request_id`) in its info.")
+        return
+    say.left_out(info, _INFO, "info")
+    metadata = dict(_pairs(info.get("trace_metadata") or info.get("request_metadata")))
+    yield _whole(trace_id, info, metadata, alone=not spans)
+    for raw in spans:
+        say.left_out(raw, _SPAN, "span")
+        yield _span(trace_id, raw, say)
+    for assessment in objects(info.get("assessments")):
+        yield from _assessment(trace_id, assessment, say)
+    _remember(trace_id, info, metadata, len(spans), say)
+
+
+def finish(say: Say) -> Iterator[Item]:
+    """Say what the traces lack and what was left out on purpose."""
+    seen = [state for key, state in say.kept.items() if key[0] == "trace"]
+    counted = [
+        (_RUNNING, sum(running for running, _ in seen)),
+        (_BARE, sum(missing < 0 for _, missing in seen)),
+        (_CUT, sum(missing for _, missing in seen if missing > 0)),
+        *((why, len(say.kept.get(("aside", why), ()))) for why in (_SUPERSEDED, _EXPECTED, _FAILED, _STRUCTURED)),
+    ]
+    for sentence, number in counted:
+        if number:
+            say.note(sentence.format(number))
+    yield from ()
+
+
+_RUNNING = "Traces still in progress when they were exported: {}."
+_BARE = "Traces without their spans: {}. Search with `include_spans=True`, or export each with `Trace.to_json`."
+_CUT = "Spans that the traces count and the export lacks: {}. It was cut off, or holds a part of each trace."
+_SUPERSEDED = "Assessments left out because they are marked invalid (a later one replaced them): {}."
+_EXPECTED = "Expectations left out: {}. They are labels of what the answer should be, not scores of what it was."
+_FAILED = "Assessments left out because their judge failed and gave no value: {}."
+_STRUCTURED = "Assessments left out because their value is a list or an object, which is no score: {}."
+
+
+def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(info, spans) of a trace in any layout."""
+    inner = mapping(record.get("trace"))  # a frame holds the whole trace as JSON; version 2 only its repr
+    if "info" in inner:
+        record = inner
+    if "info" in record:
+        data = mapping(record.get("data"))
+        asked = {name: data.get(name) for name in ("request", "response")}  # version 2
+        return {**asked, **mapping(record["info"])}, objects(data.get("spans"))
+    if "trace_info" in record:
+        return mapping(record["trace_info"]), objects(record.get("spans"))
+    return record, objects(record.get("spans"))
+
+
+def _whole(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], *, alone: bool) -> Item:
+    tags = dict(_pairs(info.get("tags")))
+    usage, cost = mapping(metadata.get("mlflow.trace.tokenUsage")), mapping(metadata.get("mlflow.trace.cost"))
+    free = {k: v for k, v in {**metadata, **tags}.items() if not str(k).startswith("mlflow.")}
+    # Previews are cut short: they speak only where no span does.
+    asked = _first(info, "request", "request_preview") or metadata.get("mlflow.traceInputs")
+    told = _first(info, "response", "response_preview") or metadata.get("mlflow.traceOutputs")
+    return whole(
+        trace_id, name=tags.get("mlflow.traceName") or info.get("trace_name"),
+        start=_first(info, "request_time", "timestamp_ms"), seconds=_seconds(info),
+        status=_STATES.get(str(_first(info, "state", "status")).upper()),
+        input=question(_decoded(asked)) if alone else None, output=reply(_decoded(told)).output if alone else None,
+        session=metadata.get("mlflow.trace.session") or info.get("session_id"), user=metadata.get("mlflow.trace.user"),
+        release=free.get("release") or metadata.get("mlflow.source.git.commit") or metadata.get("mlflow.modelId"),
+        prompt_version=_prompt(tags.get("mlflow.linkedPrompts") or metadata.get("mlflow.linkedPrompts")),
+        metadata={k: v for k, v in free.items() if k != "release"}, **_stated(usage), cost_usd=_cost(cost),
+    )  # fmt: skip
+
+
+def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
+    stated = raw.get("attributes")
+    attributes = attributes_of(stated) if isinstance(stated, list) else mapping(stated)
+    kind = _KINDS.get(str(_decoded(attributes.get("mlflow.spanType")) or "").upper(), "other")
+    asked, told = (_decoded(attributes.get(f"mlflow.span{side}")) for side in ("Inputs", "Outputs"))
+    body = reply(told)
+    usage = mapping(_decoded(attributes.get("mlflow.chat.tokenUsage")))
+    name = raw.get("name")
+    return span(
+        trace_id, _id(raw, "span_id"), parent_id=_hex(raw.get("parent_span_id") or raw.get("parent_id")),
+        name=name, kind=kind,
+        start=_first(raw, "start_time_unix_nano", "start_time"), end=_first(raw, "end_time_unix_nano", "end_time"),
+        **_ended(raw), **_streamed(raw),
+        input=question(asked), output=told if kind in ("guardrail", "evaluator") else body.output,
+        finish_reason=body.finish,
+        documents=documents(told) if kind in ("retriever", "reranker") else None,
+        tool={"name": name, "arguments": asked, "result": told} if kind == "tool" else None,
+        model=_decoded(attributes.get("mlflow.llm.model")) or body.model,
+        requested_model=_requested(attributes, asked) if kind in ("llm", "embedding") else None,
+        provider=_decoded(attributes.get("mlflow.llm.provider")),
+        **_tokens(usage, body.usage if kind in ("llm", "embedding") else None),
+        cost_usd=_cost(mapping(_decoded(attributes.get("mlflow.llm.cost")))),
+        attributes=_further(attributes, kind, say),
+    )  # fmt: skip
+
+
+def _further(attributes: Mapping[str, Any], kind: str, say: Say) -> dict[str, Any]:
+    """Attributes that the application or another instrumentation set. Bare names on model spans are call parameters."""
+    found: dict[str, Any] = {}
+    left: dict[str, Any] = {}
+    for key, value in attributes.items():
+        if key in _ATTRIBUTES:
+            continue
+        own = not key.startswith("mlflow.") and ("." in key or kind not in ("llm", "embedding"))
+        (found if own else left)[key] = value
+    say.left_out(left, (), "span.attributes")
+    return {key if "." in key else f"metadata.{key}": _decoded(value) for key, value in found.items()}
+
+
+def _ended(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Status, message, and events but the chunks of streams: a failed model call may tell of it in an event only."""
+    status = mapping(raw.get("status"))
+    code = str(status.get("code") or raw.get("status_code") or "").upper()
+    events = [e for e in objects(raw.get("events")) if not str(e.get("name")).startswith("mlflow.chunk.")]
+    return {
+        "status": _STATES.get(code), "message": status.get("message") or raw.get("status_message"),
+        "events": [Event(str(e.get("name") or ""), nanos(_at(e)), _event_attributes(e)) for e in events],
+    }  # fmt: skip
+
+
+def _event_attributes(event: Mapping[str, Any]) -> dict[str, Any]:
+    stated = event.get("attributes")
+    return attributes_of(stated) if isinstance(stated, list) else mapping(stated)
+
+
+def _streamed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    chunks = [e for e in objects(raw.get("events")) if str(e.get("name")).startswith("mlflow.chunk.")]
+    times = [at for e in chunks if (at := nanos(_at(e))) is not None]
+    return {"streamed": True, "first_token": min(times, default=None)} if chunks else {}
+
+
+def _at(event: Mapping[str, Any]) -> Any:
+    return _first(event, "time_unix_nano", "timestamp")
+
+
+def _stated(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """MLflow's own counts, of a span or of a trace. The input includes what was read from a cache."""
+    return {
+        "input_tokens": count_of(usage.get("input_tokens")), "output_tokens": count_of(usage.get("output_tokens")),
+        "cached_read_tokens": count_of(usage.get("cache_read_input_tokens")),
+        "cache_write_tokens": count_of(usage.get("cache_creation_input_tokens")),
+    }  # fmt: skip
+
+
+def _tokens(usage: Mapping[str, Any], body: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The span's own counts, and what only the provider's body tells (reasoning)."""
+    inside = counts(body)
+    if not usage:
+        return inside
+    found = _stated(usage)
+    # Where the provider's own count stands unchanged, and leaves the cache out (Anthropic), so does the span's.
+    if body and found["input_tokens"] is not None and found["input_tokens"] == count_of(body.get("input_tokens")):
+        found["input_tokens"] = inside["input_tokens"]
+    return {**inside, **{name: value for name, value in found.items() if value is not None}}
+
+
+def _requested(attributes: Mapping[str, Any], asked: Any) -> Any:
+    inside = asked.get("model") if isinstance(asked, dict) else None
+    return _decoded(attributes.get("model")) or (inside if isinstance(inside, str) else None)
+
+
+def _cost(cost: Mapping[str, Any]) -> Any:
+    if cost.get("total_cost") is not None:
+        return cost["total_cost"]
+    parts = [p for p in (cost.get("input_cost"), cost.get("output_cost")) if isinstance(p, (int, float))]
+    return sum(parts) if len(parts) == 2 else None
+
+
+def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
+    feedback = mapping(raw.get("feedback"))
+    value = feedback.get("value")
+    why = (
+        _SUPERSEDED if raw.get("valid") is False
+        else _EXPECTED if raw.get("expectation") is not None
+        else _FAILED if value is None
+        else _STRUCTURED if isinstance(value, (list, dict))
+        else None
+    )  # fmt: skip
+    if why:
+        aside = say.kept.setdefault(("aside", why), set())
+        aside.add(raw.get("assessment_id") or (trace_id, str(raw)))
+        return
+    say.left_out(raw, _ASSESSMENT, "assessment")
+    source = mapping(raw.get("source"))
+    is_text = isinstance(value, str)
+    yield Score(
+        trace_id, identifier(_hex(raw.get("span_id")), 8), str(raw.get("assessment_name") or raw.get("name") or ""),
+        annotator=source.get("source_type"), value=None if is_text else value, label=value if is_text else None,
+        explanation=raw.get("rationale"), identifier=raw.get("assessment_id"),
+        at=nanos(_first(raw, "last_update_time", "last_update_time_ms", "create_time", "create_time_ms")),
+    )  # fmt: skip
+
+
+def _remember(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], spans: int, say: Say) -> None:
+    """Whether the trace is still running and how many spans it lacks (-1: all); the best of several exports counts."""
+    told = count_of(mapping(metadata.get("mlflow.trace.sizeStats")).get("num_spans"))
+    running = str(_first(info, "state", "status")).upper() == "IN_PROGRESS"
+    missing = -1 if not spans else max(0, (told or 0) - spans)
+    key = ("trace", hash(trace_id))
+    before = say.kept.get(key)
+    if before is not None:
+        running = running and before[0]
+        missing = max(missing, before[1]) if missing < 0 or before[1] < 0 else min(missing, before[1])
+    say.kept[key] = (running, missing) if running or missing else _COMPLETE
+
+
+def _prompt(linked: Any) -> str | None:
+    """`[{name, version}]`: the version of the one prompt, or all of them by name."""
+    found = [p for p in objects(linked) if p.get("version") is not None]
+    if len(found) == 1:
+        return str(found[0]["version"])
+    return ", ".join(sorted(f"{p.get('name')}/{p['version']}" for p in found)) or None
+
+
+def _seconds(info: Mapping[str, Any]) -> float | None:
+    """Length of the trace: milliseconds, but the REST API writes `0.334s`."""
+    stated = _first(info, "execution_duration_ms", "execution_time_ms", "execution_duration")
+    try:
+        if isinstance(stated, str) and stated.endswith("s"):
+            return float(stated[:-1])
+        return None if stated is None else float(stated) / 1e3
+    except (TypeError, ValueError):
+        return None
+
+
+def _first(record: Mapping[str, Any], *names: str) -> Any:
+    return next((record[n] for n in names if record.get(n) is not None and record[n] != ""), None)
+
+
+def _id(raw: Mapping[str, Any], name: str) -> Any:
+    return _hex(raw.get(name) or mapping(raw.get("context")).get(name))
+
+
+def _hex(value: Any) -> Any:
+    return value.removeprefix("0x") if isinstance(value, str) else value
+
+
+def _decoded(value: Any) -> Any:
+    """An attribute's value: JSON in a string, of numbers and plain text too."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    """Entries of a map that came as one, as JSON text, or as a list of `{key, value}` (REST API of version 2)."""
+    value = parse(value)
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from ((str(v["key"]), v.get("value")) for v in value if isinstance(v, dict) and "key" in v)
