@@ -25,7 +25,9 @@ from kpi.ingest.wire import loads
 
 Drop = Callable[[int, str, str], None]  # record, reason, hint
 Note = Callable[[str], None]
-ENVELOPES = ("data", "rows", "records", "requests", "items", "results", "traces", "spans", "sessions")
+ENVELOPES = (
+    "data", "rows", "records", "requests", "items", "results", "traces", "trace", "spans", "sessions", "runs",
+)  # fmt: skip
 _CUT_HINT = "The export was cut off or damaged; load it again when complete."
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\r\n]*")
