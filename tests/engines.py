@@ -26,6 +26,7 @@ from sqlalchemy.dialects import mysql
 
 from kpi.store.databases import DuckFileSource, SparkSource, SqlSource
 from kpi.store.engines import SQL_TYPES, Source, arrow_kind
+from kpi.store.sessions import WIDE
 from tests import postgres
 
 ENGINES = ("postgresql", "sqlite", "duckdb file", "clickhouse", "spark", "mariadb")
@@ -74,7 +75,7 @@ def _clickhouse(rows: pa.Table, folder: Path) -> Iterator[Source]:
     path = folder / "requests.parquet"
     pq.write_table(rows, path)
     engine = sa.create_engine(
-        "clickhousedb://", creator=lambda: driver.connect(interface="chdb"), poolclass=sa.StaticPool
+        "clickhousedb://", creator=lambda: driver.connect(interface="chdb", **WIDE), poolclass=sa.StaticPool
     )
     with engine.connect() as connection:
         connection.exec_driver_sql("DROP TABLE IF EXISTS requests")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -220,24 +220,37 @@ def _reason(error: BaseException) -> str:
 
 def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine) -> pa.Array:
     """Values of a driver as an Arrow column of the type that the statement gives the column."""
-    if isinstance(kind, sa.Boolean):
-        return pa.array([None if v is None else bool(v) for v in values], pa.bool_())
-    if isinstance(kind, sa.Integer):
-        return pa.array([None if v is None else int(v) for v in values], pa.int64())
-    if isinstance(kind, sa.Numeric | sa.Float):  # exact decimals become floats: statistics are read as numbers
-        return pa.array([None if v is None else float(v) for v in values], pa.float64())
-    if isinstance(kind, sa.DateTime):
-        return pa.array([_utc(v) for v in values], pa.timestamp("us", "UTC" if kind.timezone else None))
-    if isinstance(kind, sa.Date):
-        return pa.array([v if isinstance(v, date) or v is None else date.fromisoformat(v) for v in values], pa.date32())
-    return pa.array([None if v is None else str(v) for v in values], pa.string())
+    target, convert = _TARGETS[_generic(kind)]
+    if isinstance(kind, sa.DateTime) and not kind.timezone:
+        target = pa.timestamp("us")
+    try:
+        return pa.array(values, target)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # exact decimals, 0 for false, texts for times
+        return pa.array([None if v is None else convert(v) for v in values], target)
 
 
-def _utc(value: Any) -> datetime | None:
-    if value is None:
-        return None
+def _generic(kind: sa.types.TypeEngine) -> type:
+    return next((base for base in _TARGETS if isinstance(kind, base)), sa.String)
+
+
+def _utc(value: Any) -> datetime:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _day(value: Any) -> date:
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+_TARGETS: dict[type, tuple[pa.DataType, Callable[[Any], Any]]] = {
+    sa.Boolean: (pa.bool_(), bool),
+    sa.Integer: (pa.int64(), int),
+    sa.Numeric: (pa.float64(), float),
+    sa.Float: (pa.float64(), float),
+    sa.DateTime: (pa.timestamp("us", "UTC"), _utc),
+    sa.Date: (pa.date32(), _day),
+    sa.String: (pa.string(), str),
+}
 
 
 class DuckFileSource(LiveSource):

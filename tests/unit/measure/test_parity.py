@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,19 @@ import pytest
 
 import kpi
 from kpi.measure.estimate import LOG_BASE
+from kpi.store import lake
 from kpi.store.engines import Source
+from sample_data.__main__ import receipt_of, stage
+from sample_data.world import build
 from tests.engines import ENGINES, filled
 
 BERLIN = kpi.Slice(last="all", tz="Europe/Berlin")
 QUANTILES = {m.name for m in kpi.METRICS.values() if m.kind == "quantile"}
 QUESTIONS = {
-    "whole, versions and days": (
-        list(kpi.METRICS), BERLIN,
-        [kpi.Grouping(), kpi.Grouping(by=("prompt_version", "language")), kpi.Grouping(every="day")],
+    "every metric": (
+        list(kpi.METRICS), BERLIN, [kpi.Grouping(), kpi.Grouping(by=("prompt_version",)), kpi.Grouping(every="month")]
     ),
+    "days": (["requests", "correctness", "latency_p95"], BERLIN, [kpi.Grouping(by=("language",), every="day")]),
     "filtered, half-hour zone, hours": (
         ["requests", "task_success", "latency_p95"],
         kpi.Slice(last="3d", tz="Asia/Kolkata").where(language=["es", "(none)"]),
@@ -33,56 +36,80 @@ QUESTIONS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def world() -> dict[str, pa.Table]:
+    return build(requests=4_000)
+
+
+@pytest.fixture(scope="module")
+def lake_source(world: dict[str, pa.Table], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
+    """The sample in the lake, read by DuckDB: what every other engine is compared with."""
+    home, staged = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("staged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KPI_HOME", str(home))
+        stage(world, staged)
+        lake.commit("sample", staged, receipt_of(world))
+        yield kpi.open("sample")
+
+
 @pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest, world_tables: dict[str, pa.Table], tmp_path_factory) -> Iterator[Source]:
+def engine(request: pytest.FixtureRequest, world: dict[str, pa.Table], tmp_path_factory) -> Iterator[Source]:
     """The sample's requests in one engine after the other."""
-    folder: Path = tmp_path_factory.mktemp("engine")
-    with filled(request.param, world_tables["requests"], folder) as source:
+    with filled(request.param, world["requests"], tmp_path_factory.mktemp("engine")) as source:
         yield source
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_metrics_agree(question: str, engine: Source, sample: Source) -> None:
+@pytest.fixture(scope="module")
+def expected(lake_source: Source) -> Callable[[str], list[pd.DataFrame]]:
+    """The answer of the lake to a question, asked once."""
+    return functools.cache(lambda question: ask(lake_source, question))
+
+
+def ask(source: Source, question: str) -> list[pd.DataFrame]:
     metrics, view, groupings = QUESTIONS[question]
-    ours, theirs = (kpi.tally(source, metrics, view, groupings=groupings) for source in (sample, engine))
-    for expected, found in zip(ours, theirs, strict=True):
-        assert len(expected) >= (len(metrics) if question != "nothing" else 0)
-        sketched = expected["metric"].isin(QUANTILES)
-        pd.testing.assert_frame_equal(found[~sketched], expected[~sketched], rtol=1e-9, atol=0, check_dtype=False)
-        pd.testing.assert_frame_equal(found[sketched], expected[sketched], rtol=LOG_BASE - 1, atol=0, check_dtype=False)
-        other = ~np.isclose(found["value"], expected["value"], rtol=1e-9, equal_nan=True)
+    return kpi.tally(source, metrics, view, groupings=groupings)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_metrics_agree(question: str, engine: Source, expected: Callable[[str], list[pd.DataFrame]]) -> None:
+    for right, found in zip(expected(question), ask(engine, question), strict=True):
+        assert len(right) >= (len(QUESTIONS[question][0]) if question != "nothing" else 0)
+        sketched = right["metric"].isin(QUANTILES)
+        pd.testing.assert_frame_equal(found[~sketched], right[~sketched], rtol=1e-9, atol=0, check_dtype=False)
+        pd.testing.assert_frame_equal(found[sketched], right[sketched], rtol=LOG_BASE - 1, atol=0, check_dtype=False)
+        other = ~np.isclose(found["value"], right["value"], rtol=1e-9, equal_nan=True)
         assert other.sum() <= 0.01 * len(found), "a value on the border of two bins may fall into either; few do"
 
 
-def test_profiles_agree(engine: Source, sample: Source) -> None:
-    ours, theirs = kpi.profile(sample), kpi.profile(engine)
+def test_profiles_agree(engine: Source, lake_source: Source) -> None:
+    ours, theirs = kpi.profile(lake_source), kpi.profile(engine)
     assert (theirs.first, theirs.last, theirs.requests) == (ours.first, ours.last, ours.requests)
     assert theirs.dimensions == ours.dimensions
     assert theirs.filled == {k: v for k, v in ours.filled.items() if k != "day"}
 
 
-def test_traces_agree(engine: Source, sample: Source) -> None:
+def test_traces_agree(engine: Source, lake_source: Source) -> None:
     """The same requests in the same order; the user column is hidden where rows are read in place."""
     view = kpi.Slice(last="7d").where(language="es")
     for sort, text in (("recent", ""), ("cost", "REFUND"), ("latency", ""), ("failed", "a%b")):
-        ours, theirs = (kpi.find_traces(s, view, sort=sort, text=text, limit=20) for s in (sample, engine))
+        ours, theirs = (kpi.find_traces(s, view, sort=sort, text=text, limit=20) for s in (lake_source, engine))
         assert theirs["user_key"].isna().all()
         pd.testing.assert_frame_equal(
             theirs.drop(columns="user_key"), ours.drop(columns="user_key"), check_dtype=False, rtol=1e-12
         )
-    one = ours["trace_id"].iloc[0] if len(ours) else kpi.find_traces(sample, view)["trace_id"].iloc[0]
-    expected, found = kpi.trace(sample, one).request, kpi.trace(engine, one).request
+    one = ours["trace_id"].iloc[0] if len(ours) else kpi.find_traces(lake_source, view)["trace_id"].iloc[0]
+    expected, found = kpi.trace(lake_source, one).request, kpi.trace(engine, one).request
     assert "user_key" not in found
     assert {k: v for k, v in found.items() if k != "day"} == {
         k: v for k, v in expected.items() if k not in ("user_key", "day")
     }
 
 
-def test_drift_and_rolling_agree(engine: Source, sample: Source) -> None:
+def test_drift_and_rolling_agree(engine: Source, lake_source: Source) -> None:
     view = kpi.Slice(last="14d", tz="Europe/Berlin")
     for column in ("intent", "total_us"):
-        ours, theirs = (kpi.drift(s, column, view) for s in (sample, engine))
+        ours, theirs = (kpi.drift(s, column, view) for s in (lake_source, engine))
         assert theirs.sentence == ours.sentence
         pd.testing.assert_frame_equal(theirs.series, ours.series, rtol=1e-6, check_dtype=False)
-    ours, theirs = (kpi.rolling(s, ["task_success", "latency_p95"], view) for s in (sample, engine))
+    ours, theirs = (kpi.rolling(s, ["task_success", "latency_p95"], view) for s in (lake_source, engine))
     pd.testing.assert_frame_equal(theirs, ours, rtol=1e-9, check_dtype=False)
