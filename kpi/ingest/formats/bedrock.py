@@ -1,0 +1,142 @@
+"""Amazon Bedrock model invocation logs: JSON lines as delivered to S3 or CloudWatch (FORMATS f).
+
+One record is one call and one request: the log knows no traces. Bodies are the providers' own, streams are lists of
+chunks. Counts of input tokens leave cached ones out. How long a call took is known only where its body says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.formats import Item
+from kpi.ingest.formats._bodies import answer, question
+from kpi.ingest.observed import fields, mapping, objects, span
+from kpi.ingest.translate import Say
+
+NAME = "bedrock"
+TITLE = "Bedrock invocation logs"
+KEYS = ("schemaType requestId modelId", "requestId operation modelId timestamp")
+
+# The account and the role that called are the application's own, not the user's.
+_RECORD = fields(
+    "schemaType schemaVersion timestamp accountId identity region inferenceRegion requestId operation modelId input",
+    "output requestMetadata errorCode errorMessage",
+)
+_SIDE = fields(
+    "inputContentType inputBodyJson inputBodyS3Path inputTokenCount cacheReadInputTokenCount",
+    "cacheWriteInputTokenCount outputContentType outputBodyJson outputBodyS3Path outputTokenCount",
+)
+_SESSIONS = ("session_id", "sessionId", "conversation_id", "conversationId")
+_USERS = ("user_id", "userId", "end_user")
+_POLICIES = {"topics": "name", "filters": "type", "piiEntities": "type", "regexes": "name", "customWords": "",
+             "managedWordLists": "type"}  # fmt: skip
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One call, and the guardrail that looked at it."""
+    if record.get("schemaType") not in (None, "ModelInvocationLog"):
+        say.drop("not a model invocation", "Only records of the type ModelInvocationLog are read.")
+        return
+    say.left_out(record, _RECORD)
+    asked, got = mapping(record.get("input")), mapping(record.get("output"))
+    say.left_out(asked, _SIDE, "input")
+    say.left_out(got, _SIDE, "output")
+    if asked.get("inputBodyS3Path") or got.get("outputBodyS3Path"):
+        say.note("Bodies that are too large for the log lie in files of their own in S3: these texts are missing.")
+    request_id, body = record.get("requestId"), got.get("outputBodyJson")
+    yield _call(record, asked, got, say)
+    marks = _marks(body)
+    if marks:
+        yield _guardrail(marks, trace_id=request_id, span_id=f"{request_id}:guardrail", parent_id=request_id,
+                         start=record.get("timestamp"))  # fmt: skip
+
+
+def _call(record: Mapping[str, Any], asked: Mapping[str, Any], got: Mapping[str, Any], say: Say) -> Item:
+    body = got.get("outputBodyJson")
+    said = answer(body)
+    model = str(record.get("modelId") or "").rpartition("/")[2]
+    kind = "embedding" if "embed" in model else "reranker" if "rerank" in model else "llm"
+    own = mapping(record.get("requestMetadata"))
+    length, first = _latency(body)
+    if length is None:
+        say.note("These logs state a latency only where the body of the answer does: elsewhere it is unknown.")
+    failed = record.get("errorCode")
+    return span(
+        record.get("requestId"), record.get("requestId"), name=record.get("operation"), kind=kind,
+        start=record.get("timestamp"), seconds=length, ttft_seconds=first,
+        streamed="Stream" in str(record.get("operation") or ""),
+        status="error" if failed else "ok", error_type=failed, message=record.get("errorMessage"),
+        model=model, requested_model=model, provider="aws.bedrock",
+        input=question(asked.get("inputBodyJson")), output=said.output if kind == "llm" else None,
+        finish_reason=said.finish if kind == "llm" else None,
+        session=_first(own, _SESSIONS), user=_first(own, _USERS),
+        metadata={"cloud_region": record.get("inferenceRegion") or record.get("region"), **own},
+        **_tokens(asked, got, said.tokens, said.cache_included),
+    )  # fmt: skip
+
+
+def _first(own: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((own[name] for name in names if own.get(name)), None)
+
+
+def _tokens(
+    asked: Mapping[str, Any], got: Mapping[str, Any], body: Mapping[str, Any], included: bool
+) -> dict[str, Any]:
+    """Counts of the log, which leave cached tokens out; those of the body where the log has none."""
+    found = {
+        "input_tokens": asked.get("inputTokenCount"), "output_tokens": got.get("outputTokenCount"),
+        "cached_read_tokens": asked.get("cacheReadInputTokenCount"),
+        "cache_write_tokens": asked.get("cacheWriteInputTokenCount"),
+    }  # fmt: skip
+    from_body = found["input_tokens"] is None
+    return {
+        **{name: body.get(name) if value is None else value for name, value in found.items()},
+        "reasoning_tokens": body.get("reasoning_tokens"),
+        "cache_included": included and from_body,
+    }
+
+
+def _latency(body: Any) -> tuple[float | None, float | None]:
+    """(seconds of the call, seconds to its first token), where the body or its last chunk states them in ms."""
+    for chunk in reversed(objects(body)):
+        marks = mapping(chunk.get("amazon-bedrock-invocationMetrics"))
+        metrics = mapping(chunk.get("metrics")) or mapping(mapping(chunk.get("metadata")).get("metrics"))
+        length = marks.get("invocationLatency", metrics.get("latencyMs"))
+        if isinstance(length, (int, float)) and length >= 0:
+            first = marks.get("firstByteLatency", metrics.get("timeToFirstByteMs"))
+            return length / 1e3, first / 1e3 if isinstance(first, (int, float)) else None
+    return None, None
+
+
+def _marks(body: Any) -> list[dict[str, Any]]:
+    """Chunks in which a guardrail says what it did."""
+    names = ("amazon-bedrock-guardrailAction", "amazon-bedrock-trace", "trace")
+    chunks = [chunk for outer in objects(body) for chunk in (outer, mapping(outer.get("metadata")))]
+    return [c for c in chunks if any(c.get(n) for n in names) or c.get("stopReason") == "guardrail_intervened"]
+
+
+def _guardrail(marks: list[dict[str, Any]], **ids: Any) -> Item:
+    acted = [m for m in marks if str(m.get("amazon-bedrock-guardrailAction")).upper() == "INTERVENED"
+             or m.get("stopReason") == "guardrail_intervened"]  # fmt: skip
+    found = [
+        category
+        for mark in marks
+        for name in ("amazon-bedrock-trace", "trace")
+        for category in _blocked(mapping(mapping(mark.get(name)).get("guardrail")))
+    ]
+    verdict = "intervened" if acted or found else "none"
+    return span(
+        **ids, name="guardrail", kind="guardrail", status="ok", output={"action": verdict, "categories": found}
+    )  # fmt: skip
+
+
+def _blocked(assessment: Any, policy: str = "") -> list[str]:
+    """Names of what was blocked or masked anywhere in an assessment, in its order."""
+    if isinstance(assessment, list):
+        return [name for item in assessment for name in _blocked(item, policy)]
+    if not isinstance(assessment, dict):
+        return []
+    if str(assessment.get("action")).upper() in ("BLOCKED", "ANONYMIZED") and policy in _POLICIES:
+        return [str(assessment.get(_POLICIES[policy]) or "word")]
+    return [name for key, value in assessment.items() for name in _blocked(value, key)]

@@ -1,0 +1,183 @@
+"""Datadog LLM Observability: spans of the export API, spans and evaluations as SDKs send them (FORMATS f).
+
+Times and durations are nanoseconds by the documentation, whose own example starts in milliseconds: starts are read by
+their magnitude. Estimated costs are nano-dollars. Span ids are decimal, and the parent of a root is "undefined".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.attributes import count_of
+from kpi.ingest.formats import Item
+from kpi.ingest.intake import Score
+from kpi.ingest.observed import as_text, fields, mapping, objects, span
+from kpi.ingest.translate import Say
+from kpi.ingest.wire import identifier, nanos
+
+NAME = "datadog"
+TITLE = "Datadog LLM Observability"
+KEYS = ("id type attributes", "span_id trace_id start_ns", "join_on label metric_type", "span_id label metric_type")
+
+_KINDS = {
+    "llm": "llm", "embedding": "embedding", "retrieval": "retriever", "tool": "tool", "agent": "agent",
+    "workflow": "chain", "task": "chain", "experiment": "chain",
+}  # fmt: skip
+_SPAN = fields(
+    "span_id trace_id parent_id name span_kind status start_ns duration ml_app model_name model_provider input output",
+    "metadata metrics tags session_id service evaluation error meta",
+)
+_META = fields(
+    "kind span.kind span model_name model_provider input output metadata error error.message error.type error.stack"
+)
+_METRICS = fields(
+    "input_tokens output_tokens total_tokens non_cached_input_tokens cache_read_input_tokens cache_write_input_tokens",
+    "reasoning_output_tokens time_to_first_token estimated_total_cost estimated_input_cost estimated_output_cost",
+    "estimated_cache_read_input_cost estimated_cache_write_input_cost estimated_non_cached_input_cost",
+    "estimated_reasoning_output_cost",
+)
+_EVALUATION = fields(
+    "id join_on span_id trace_id label metric_type score_value categorical_value boolean_value json_value ml_app",
+    "timestamp_ms tags reasoning assessment",
+)
+_METRIC_VALUES = ("score_value", "categorical_value", "boolean_value")
+# Tags by which the agent says what runs it; `language` is that of the code, no user's.
+_TECHNICAL = frozenset({"ddtrace.version", "source", "ml_app", "error", "error_type", "integration", "runtime-id"})
+_CODE = frozenset({"python", "javascript", "nodejs", "java", "go", "ruby", "dotnet", "php", "jvm"})
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """A span, an evaluation, or what an API wraps around several of either."""
+    attributes = mapping(record.get("attributes"))
+    if "metric_type" in record:
+        yield from _evaluation(record, say)
+    elif "start_ns" in record:
+        yield from _span(record, say)
+    elif "start_ns" in attributes:
+        yield from _span(attributes, say)
+    elif attributes.get("spans") or attributes.get("metrics"):
+        common = {k: attributes[k] for k in ("session_id", "ml_app") if attributes.get(k)}
+        for inner in objects(attributes.get("spans")):
+            tags = [*_listed(attributes.get("tags")), *_listed(inner.get("tags"))]
+            yield from _span({**common, **inner, "tags": tags}, say)
+        for inner in objects(attributes.get("metrics")):
+            yield from _evaluation(inner, say)
+    else:
+        say.drop("neither a span nor an evaluation of LLM Observability", "Export spans of LLM Observability.")
+
+
+def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    meta, metrics = mapping(record.get("meta")), mapping(record.get("metrics"))
+    say.left_out(record, _SPAN)
+    say.left_out(meta, _META, "meta")
+    say.left_out(metrics, _METRICS, "metrics")
+    tags = _tags(record.get("tags"))
+    kind = _KINDS.get(str(record.get("span_kind") or meta.get("kind") or meta.get("span.kind")
+                          or mapping(meta.get("span")).get("kind") or "").lower(), "other")  # fmt: skip
+    error = mapping(record.get("error")) or mapping(meta.get("error"))
+    asked, got = mapping(record.get("input") or meta.get("input")), mapping(record.get("output") or meta.get("output"))
+    failed = record.get("status") == "error"
+    yield span(
+        record.get("trace_id"), record.get("span_id"), parent_id=record.get("parent_id"), name=record.get("name"),
+        kind=kind, start=record.get("start_ns"), seconds=_seconds(record.get("duration")),
+        ttft_seconds=metrics.get("time_to_first_token"), status="error" if failed else "ok",
+        error_type=error.get("type") or meta.get("error.type") or tags.get("error_type") if failed else None,
+        message=error.get("message") or meta.get("error.message") if failed else None,
+        model=record.get("model_name") or meta.get("model_name"),
+        provider=record.get("model_provider") or meta.get("model_provider"),
+        input=_said(asked), output=_said(got, "assistant"),
+        documents=[{"id": d.get("id") or d.get("name"), "score": d.get("score"), "content": d.get("text")}
+                   for d in objects(got.get("documents"))] if kind == "retriever" else None,
+        tool={"name": record.get("name"), "arguments": asked.get("value"), "result": got.get("value")}
+        if kind == "tool" else None,
+        session=record.get("session_id") or tags.get("session_id"), user=tags.get("user_id"),
+        release=tags.get("version"), environment=tags.get("env"),
+        metadata={**_cohorts(tags), **mapping(record.get("metadata") or meta.get("metadata"))},
+        **_tokens(metrics), cost_usd=_cost(metrics),
+    )  # fmt: skip
+    for label, result in mapping(record.get("evaluation")).items():
+        yield _verdict(record, str(label), mapping(result))
+
+
+def _seconds(nanoseconds: Any) -> float | None:
+    number = count_of(nanoseconds)
+    return None if number is None else number / 1e9
+
+
+def _said(side: Mapping[str, Any], role: str = "") -> Any:
+    """Messages where there are any, else the plain value."""
+    messages = objects(side.get("messages"))
+    if messages and role:
+        return {"choices": [{"message": {"role": role, **m}} for m in messages]}
+    return messages or side.get("value")
+
+
+def _tokens(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The input includes cached tokens; `non_cached_input_tokens` is a part of it."""
+    return {
+        "input_tokens": metrics.get("input_tokens"), "output_tokens": metrics.get("output_tokens"),
+        "cached_read_tokens": metrics.get("cache_read_input_tokens"),
+        "cache_write_tokens": metrics.get("cache_write_input_tokens"),
+        "reasoning_tokens": metrics.get("reasoning_output_tokens"),
+    }  # fmt: skip
+
+
+def _cost(metrics: Mapping[str, Any]) -> float | None:
+    """USD. The total where it is stated; input and output hold their own parts (cached, reasoning)."""
+    stated = [metrics.get("estimated_total_cost")]
+    if stated[0] is None:
+        stated = [metrics.get("estimated_input_cost"), metrics.get("estimated_output_cost")]
+    known = [float(cost) for cost in stated if isinstance(cost, (int, float)) and cost >= 0]
+    return sum(known) / 1e9 if len(known) == len(stated) else None
+
+
+def _tags(value: Any) -> dict[str, str]:
+    """`key:value` tags; of a key that is repeated, the first."""
+    found: dict[str, str] = {}
+    for tag in _listed(value):
+        key, _, text = tag.partition(":") if isinstance(tag, str) else ("", "", "")
+        if key and text:
+            found.setdefault(key.strip(), text.strip())
+    return found
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _cohorts(tags: Mapping[str, str]) -> dict[str, str]:
+    consumed = _TECHNICAL | {"env", "version", "session_id", "user_id"}
+    return {
+        key: value for key, value in tags.items()
+        if key not in consumed and not (key == "language" and value.lower() in _CODE)
+    }  # fmt: skip
+
+
+def _verdict(record: Mapping[str, Any], label: str, result: Mapping[str, Any]) -> Score:
+    """An evaluation that the export repeats on its span. `assessment` is what Datadog makes of the value."""
+    value, told = result.get("value"), result.get("assessment")
+    number = isinstance(value, (bool, int, float))
+    return Score(
+        identifier(record.get("trace_id"), 16), identifier(record.get("span_id"), 8), label,
+        value=value if number else None, label=told if told and not number else None if number else as_text(value),
+        explanation=as_text(result.get("reasoning")),
+    )  # fmt: skip
+
+
+def _evaluation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    say.left_out(record, _EVALUATION, "evaluation")
+    joined = mapping(mapping(record.get("join_on")).get("span")) or record
+    span_id = identifier(joined.get("span_id"), 8)
+    if span_id is None:
+        say.drop("evaluation that names no span", "Join evaluations on span ids: tags are not looked up.")
+        return
+    value = next((record[n] for n in _METRIC_VALUES if record.get(n) is not None), None)
+    number = isinstance(value, (bool, int, float))
+    tags = _tags(record.get("tags"))
+    yield Score(
+        identifier(joined.get("trace_id"), 16), span_id, str(record.get("label") or ""),
+        annotator=tags.get("annotator_kind"), value=value if number else None,
+        label=None if number else record.get("assessment") or as_text(value), explanation=record.get("reasoning"),
+        at=nanos(record.get("timestamp_ms")),
+    )  # fmt: skip

@@ -1,0 +1,204 @@
+"""Helicone: requests as JSON, JSON lines or CSV, as its exporter and its API give them (FORMATS f).
+
+One record is one call through the gateway. The calls of a session are one request; their paths (`/plan/search`) become
+the steps of its tree. Delays are in milliseconds, costs in USD. Bodies may lie outside the export.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.attributes import count_of, nusd, truth_of
+from kpi.ingest.formats import Item
+from kpi.ingest.formats._bodies import answer, question
+from kpi.ingest.intake import Incident, Score
+from kpi.ingest.observed import fields, mapping, objects, span
+from kpi.ingest.translate import Say
+from kpi.ingest.wire import Span, nanos
+
+NAME = "helicone"
+TITLE = "Helicone"
+KEYS = ("request_created_at response_status", "request_created_at request_id delay_ms")
+
+# What is read, repeated elsewhere (ids of the response, totals) or the platform's own (assets, storage, key owner).
+_FIELDS = fields(
+    "request_id request_created_at request_body request_path request_user_id request_properties request_model",
+    "model_override model response_id response_created_at response_body response_status response_model provider",
+    "helicone_user delay_ms time_to_first_token prompt_tokens completion_tokens total_tokens completion_audio_tokens",
+    "prompt_cache_write_tokens prompt_cache_read_tokens prompt_audio_tokens reasoning_tokens prompt_id prompt_version",
+    "feedback_rating feedback_created_at feedback_id signed_body_url scores costUSD cost cost_usd country_code",
+    "asset_ids asset_urls llmSchema properties cache_enabled cache_reference_id storage_location updated_at",
+    "request_feedback request_prompt response_prompt size_bytes ai_gateway_body_mapping",
+)
+_KINDS = (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"))
+# Codes that the gateway makes up where no provider answered.
+_OWN_STATUS = {-1: "timeout", -3: "cancelled", -4: "threat"}
+_PENDING, _THREAT = -2, -4
+_NO_CACHE = "00000000-0000-0000-0000-000000000000"
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One call, with its feedback and scores."""
+    say.left_out(record, _FIELDS)
+    properties = mapping(record.get("request_properties")) or mapping(record.get("properties"))
+    session = properties.get("Helicone-Session-Id")
+    trace_id, span_id = session or record.get("request_id"), record.get("request_id")
+    path = str(properties.get("Helicone-Session-Path") or "").strip("/") if session else ""
+    call = _call(
+        record, properties, say, trace_id=trace_id, span_id=span_id, session=session,
+        parent_id=_step_id(path) if path else None,
+    )  # fmt: skip
+    yield call
+    if path:
+        _remember(say, call, path)
+    yield from _scores(record, call.trace_id, call.span_id)
+
+
+def finish(say: Say) -> Iterator[Item]:
+    """The steps that session paths name: each lasts from its first call to its last and ends as that one did."""
+    for (trace_id, path), (begun, ended, status) in say.kept.items():
+        parent, _, name = path.rpartition("/")
+        yield span(
+            trace_id, _step_id(path), parent_id=_step_id(parent) if parent else None, name=name, kind="chain",
+            start=begun, end=ended, status={1: "ok", 2: "error"}.get(status),
+        )  # fmt: skip
+
+
+def _step_id(path: str) -> str:
+    return f"path:/{path}"
+
+
+def _remember(say: Say, call: Span, path: str) -> None:
+    if call.start is None:
+        return
+    last = (call.end or call.start, call.status)
+    parts = path.split("/")
+    for depth in range(1, len(parts) + 1):
+        key = (call.trace_id, "/".join(parts[:depth]))
+        begun, ended, status = say.kept.get(key, (call.start, *last))
+        say.kept[key] = (min(begun, call.start), *max((ended, status), last))
+
+
+def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **ids: Any) -> Span:
+    body, said = mapping(record.get("request_body")), answer(record.get("response_body"))
+    if record.get("signed_body_url") and not body:
+        say.note("Bodies of requests lie in Helicone's storage, not in the export: these have no texts.")
+    kind = _kind(record, body)
+    code = _code(record.get("response_status"))
+    pending = code == _PENDING
+    delay = _milliseconds(record.get("delay_ms"))
+    used = _tokens(record, said.tokens)
+    own = {k: v for k, v in properties.items() if not k.lower().startswith("helicone-")}
+    result = mapping(record.get("response_body"))
+    tool = {"name": body.get("toolName"), "arguments": body.get("input"), "result": result} if kind == "tool" else None
+    return span(
+        **ids, name=body.get("toolName") or _endpoint(record.get("request_path")) or kind, kind=kind,
+        start=record.get("request_created_at"), seconds=delay,
+        end=record.get("response_created_at") if delay is None and not pending else None,
+        ttft_seconds=_milliseconds(record.get("time_to_first_token")), streamed=truth_of(body.get("stream")),
+        **_status(code, result),
+        model=record.get("response_model") or record.get("model"),
+        requested_model=record.get("model_override") or record.get("request_model"), provider=record.get("provider"),
+        user=record.get("request_user_id"), input=question(body) or body.get("text"), tool=tool,
+        output=said.output if kind == "llm" else None, finish_reason=said.finish if kind == "llm" else None,
+        metadata={"country_code": record.get("country_code"), **own},
+        prompt_version=record.get("prompt_version") or record.get("prompt_id"),
+        **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say),
+        **_verdict(kind, result),
+    )  # fmt: skip
+
+
+def _verdict(kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a moderation endpoint answered, as a guardrail says it."""
+    checks = objects(result.get("results"))
+    if kind != "guardrail" or not checks:
+        return {}
+    categories = [name for check in checks for name, hit in mapping(check.get("categories")).items() if hit is True]
+    return {"output": {"flagged": any(c.get("flagged") is True for c in checks), "categories": categories}}
+
+
+def _kind(record: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    logged = str(body.get("_type") or "")
+    if logged in ("tool", "vector_db"):
+        return "tool" if logged == "tool" else "retriever"
+    path = str(record.get("request_path") or "").lower()
+    return next((kind for word, kind in _KINDS if word in path), "llm")
+
+
+def _endpoint(path: Any) -> str:
+    """`https://host/v1/chat/completions?x` -> `chat/completions`: the host is the provider's or a proxy's."""
+    return re.sub(r"^(?:\w+://[^/]*)?/?(?:v\d\w*/)?", "", str(path or "").partition("?")[0])
+
+
+def _code(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _status(code: int | None, result: Mapping[str, Any]) -> dict[str, Any]:
+    if code is None or code == _PENDING:
+        return {}
+    if code in _OWN_STATUS:
+        return {"status": "error", "error_type": _OWN_STATUS[code]}
+    if code < 400:
+        return {"status": "ok"}
+    error = mapping(result.get("error"))
+    named = error.get("code") or error.get("type")
+    return {"status": "error", "error_type": str(named or code), "message": error.get("message")}
+
+
+def _milliseconds(value: Any) -> float | None:
+    """Milliseconds as seconds; negative sentinels and what is no number are None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number / 1e3 if number >= 0 and not isinstance(value, bool) else None
+
+
+def _tokens(record: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns first; the details that they lack are in the provider's body. The input includes cached tokens."""
+    stated = {
+        "input_tokens": record.get("prompt_tokens"), "output_tokens": record.get("completion_tokens"),
+        "cached_read_tokens": record.get("prompt_cache_read_tokens"),
+        "cache_write_tokens": record.get("prompt_cache_write_tokens"),
+        "reasoning_tokens": record.get("reasoning_tokens"),
+    }  # fmt: skip
+    if stated["input_tokens"] is None and stated["output_tokens"] is None:
+        return {}
+    return {name: body.get(name) if value is None else value for name, value in stated.items()}
+
+
+def _cost(record: Mapping[str, Any], used: Mapping[str, Any], say: Say) -> Any:
+    stated = next((record[n] for n in ("costUSD", "cost", "cost_usd") if record.get(n) is not None), None)
+    cached = record.get("cache_reference_id") not in (None, "", _NO_CACHE)
+    if nusd(stated) == 0 and not cached and any(count_of(v) for v in used.values()):
+        say.note("Helicone writes a cost of 0 for models whose price it does not know: such a cost counts as unknown.")
+        return None
+    return stated
+
+
+def _scores(record: Mapping[str, Any], trace_id: str, span_id: str) -> Iterator[Item]:
+    if (rating := truth_of(record.get("feedback_rating"))) is not None:
+        yield Score(
+            trace_id, span_id, "user_feedback", annotator="user", value=rating,
+            at=nanos(record.get("feedback_created_at")),
+        )  # fmt: skip
+    for name, stated in mapping(record.get("scores")).items():
+        detail = mapping(stated)
+        value = detail.get("value") if detail else stated
+        kind = str(detail.get("valueType") or "")
+        boolean = kind == "boolean" or str(name).endswith("-hcone-bool")
+        if value is not None:
+            yield Score(
+                trace_id, span_id, str(name).removesuffix("-hcone-bool"),
+                value=truth_of(value) if boolean else value,
+                label=value if isinstance(value, str) and _code(value) is None else None,
+            )  # fmt: skip
+    if _code(record.get("response_status")) == _THREAT:
+        yield Incident(trace_id, span_id, "threat", detector="helicone", state="blocked",
+                       at=nanos(record.get("request_created_at")))  # fmt: skip

@@ -1,0 +1,99 @@
+"""OpenAI stored completions: the answer of the list endpoint, its completions one a line, and their messages.
+
+Such a list says when a completion began, in whole seconds, but neither how long it took nor what it cost, and it holds
+no failures. What was asked is in another endpoint (`/{id}/messages`): its answers may be loaded beside the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.formats import Item
+from kpi.ingest.formats._bodies import answer
+from kpi.ingest.observed import fields, mapping, objects, span, whole
+from kpi.ingest.translate import Say
+
+NAME = "openai"
+TITLE = "OpenAI stored completions"
+KEYS = ("object id created choices model", "object data first_id last_id has_more", "id role content content_parts")
+
+_FIELDS = fields(
+    "object id request_id created model choices usage metadata moderation input_user temperature top_p service_tier",
+)
+_MESSAGE = fields("object id role content content_parts refusal name tool_calls function_call annotations")
+_SESSIONS = ("session_id", "conversation_id", "thread_id")
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One completion, one message of a completion, or a page of either."""
+    if "choices" in record:
+        yield from _completion(record, say)
+    elif "role" in record:
+        _message(record, say)
+    else:
+        if record.get("has_more") is True:
+            say.note(f"{say.file} is one page of a longer list: load the following pages as well.")
+        for item in objects(record.get("data")):
+            if "choices" in item or "role" in item:
+                yield from translate(item, say)
+            else:
+                say.drop("not a stored completion", "Only completions and their messages are read.")
+
+
+def finish(say: Say) -> Iterator[Item]:
+    """What was asked: of each completion the last message of the user, once all messages are there."""
+    for trace_id, (_, message) in say.kept.items():
+        yield whole(trace_id, input=[message])
+
+
+def _message(record: Mapping[str, Any], say: Say) -> None:
+    """Messages are numbered: `<id of the completion>-<number>`."""
+    say.left_out(record, _MESSAGE, "messages")
+    trace_id, _, number = str(record.get("id") or "").rpartition("-")
+    if not trace_id or not number.isdigit():
+        say.drop("message without the id of its completion", "Its id should be that of the completion and a number.")
+    elif record.get("role") == "user":
+        content = record.get("content") or record.get("content_parts")
+        told = say.kept.get(trace_id)
+        if content and (told is None or told[0] < int(number)):
+            say.kept[trace_id] = (int(number), {"role": "user", "content": content})
+
+
+def _completion(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    say.left_out(record, _FIELDS)
+    say.note("Stored completions state no latency, no cost and no failures: such figures are unknown.")
+    trace_id, start = record.get("id"), record.get("created")
+    own, said = mapping(record.get("metadata")), answer(dict(record))
+    settings = {name: record.get(name) for name in ("temperature", "top_p", "service_tier")}
+    yield span(
+        trace_id, trace_id, name="chat.completion", kind="llm", start=start, status="ok",
+        model=record.get("model"), provider="openai", output=said.output, finish_reason=said.finish,
+        user=record.get("input_user") or own.get("user_id"),
+        session=next((own[name] for name in _SESSIONS if own.get(name)), None),
+        metadata={**settings, **own}, **said.tokens,
+    )  # fmt: skip
+    moderation = mapping(record.get("moderation"))
+    for side in ("input", "output"):
+        if verdict := mapping(moderation.get(side)):
+            yield _moderation(verdict, trace_id=trace_id, span_id=f"{trace_id}:moderation:{side}", start=start)
+
+
+def _moderation(verdict: Mapping[str, Any], **ids: Any) -> Item:
+    """The inline safety verdict of one side. Of several categories that hit, the one of the highest score names it."""
+    failed = verdict.get("type") == "error"
+    scores: dict[str, float] = {}
+    flagged = False
+    for result in objects(verdict.get("results")):
+        flagged = flagged or result.get("flagged") is True
+        known = mapping(result.get("category_scores"))
+        for name, hit in mapping(result.get("categories")).items():
+            score = known.get(name)
+            if hit is True:
+                scores[name] = max(scores.get(name, 0.0), float(score) if isinstance(score, (int, float)) else 0.0)
+    return span(
+        **ids, parent_id=ids["trace_id"], name="moderation", kind="guardrail", status="error" if failed else "ok",
+        error_type=verdict.get("code") or "error" if failed else None, message=verdict.get("message"),
+        output={"flagged": flagged, "categories": sorted(scores, key=lambda name: (-scores[name], name))},
+        attributes={"gen_ai.guardrail.component.name": verdict.get("model") or "moderation"},
+    )  # fmt: skip

@@ -1,0 +1,226 @@
+"""W&B Weave calls: JSON, JSON lines, and CSV whose columns are paths (`summary.weave.latency_ms`) (FORMATS f).
+
+A call's `summary.usage` counts every call below it as well. So tokens and cost are taken from model calls, and of the
+root they say something of the whole trace only. `wb_user_id` is who ran the program, not who used it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from kpi.ingest.attributes import count_of, nusd
+from kpi.ingest.formats import Item
+from kpi.ingest.formats._bodies import answer, question, usage_tokens
+from kpi.ingest.intake import Score
+from kpi.ingest.observed import as_text, fields, mapping, objects, span, whole
+from kpi.ingest.translate import Say
+from kpi.ingest.wire import identifier, nanos
+
+NAME = "weave"
+TITLE = "Weave"
+KEYS = ("op_name started_at",)
+
+# Ids of the platform, and what summary repeats of the call itself.
+_FIELDS = fields(
+    "id project_id op_name display_name trace_id parent_id started_at ended_at attributes inputs output exception",
+    "summary wb_user_id wb_run_id wb_run_step wb_run_step_end deleted_at thread_id turn_id storage_size_bytes",
+    "total_storage_size_bytes",
+)
+_SUMMARY = fields("usage status_counts weave")
+_INNER = fields("status trace_name latency_ms costs feedback display_name")
+# What the integrations of Weave call the functions of model providers that they trace.
+_MODEL_CALL = re.compile(
+    r"^(openai|anthropic|litellm|mistralai|cohere|groq|google|vertexai|cerebras|together|bedrock|"
+    r"langchain\.llm|huggingface_hub|ollama)\b.*(create|stream|parse|completion|complete|chat|generate|invoke|converse)",
+    re.IGNORECASE,
+)
+_KINDS = {
+    "llm": "llm", "tool": "tool", "agent": "agent", "retriever": "retriever", "retrieval": "retriever",
+    "search": "retriever", "embedding": "embedding", "guardrail": "guardrail", "scorer": "evaluator",
+}  # fmt: skip
+_THUMBS = {"👍": 1.0, "👎": 0.0, ":+1:": 1.0, ":-1:": 0.0, ":thumbs_up:": 1.0, ":thumbs_down:": 0.0}
+_REASONS = ("reason", "rationale", "explanation", "comment")
+_ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|\(|$)")
+_REFERENCE = "weave:///"
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One call, with its feedback; of a root also what its summary says of the whole."""
+    call = _nested(record)
+    say.left_out(call, _FIELDS)
+    if call.get("deleted_at"):
+        say.note("Calls that were deleted in Weave are left out.")
+        return
+    summary = mapping(call.get("summary"))
+    inner = mapping(summary.get("weave"))
+    say.left_out(summary, _SUMMARY, "summary")
+    say.left_out(inner, _INNER, "summary.weave")
+    yield from _call(call, summary, inner, say)
+    for item in objects(inner.get("feedback")):
+        yield from _feedback(item, call)
+
+
+def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    path, _, digest = str(call.get("op_name") or "").rpartition("/")[2].partition(":")
+    inputs, attributes = mapping(call.get("inputs")), mapping(call.get("attributes"))
+    usage = {name: mapping(u) for name, u in mapping(summary.get("usage")).items()}
+    kind = _kind(path, mapping(attributes.get("weave")), inputs, usage)
+    root, running = not call.get("parent_id"), inner.get("status") == "running"
+    exception = call.get("exception")
+    named = _ERROR.match(str(exception or ""))
+    said = answer(call.get("output"))
+    latency = _number(inner.get("latency_ms"))
+    if _holds_references(call.get("output")) or _holds_references(inputs):
+        say.note("Some inputs and outputs are references to objects that Weave keeps elsewhere: they are missing.")
+    yield span(
+        call.get("trace_id"), call.get("id"), parent_id=call.get("parent_id"),
+        name=call.get("display_name") or path, kind=kind, start=call.get("started_at"), end=call.get("ended_at"),
+        seconds=None if running or latency is None else latency / 1e3,
+        status=_status(call, inner),
+        error_type=named[1] if named else None, message=exception,
+        model=next(iter(usage), None) if kind in ("llm", "embedding") else None,
+        requested_model=inputs.get("model") if isinstance(inputs.get("model"), str) else None,
+        input=question(inputs) or _only(inputs), output=said.output or _only(call.get("output")),
+        finish_reason=said.finish if kind == "llm" else None,
+        documents=objects(call.get("output")) if kind == "retriever" else None,
+        tool={"name": path, "arguments": inputs, "result": call.get("output")} if kind == "tool" else None,
+        metadata={k: v for k, v in attributes.items() if k != "weave"},
+        user=attributes.get("user_id"), session=call.get("thread_id") or attributes.get("session_id"),
+        release=digest or None if root else None,
+        **(_used(usage, inner) if kind in ("llm", "embedding") else {}),
+    )  # fmt: skip
+    if root and usage and kind not in ("llm", "embedding"):
+        yield whole(call.get("trace_id"), **_used(usage, inner), model=next(iter(usage)) if len(usage) == 1 else None)
+
+
+def _status(call: Mapping[str, Any], inner: Mapping[str, Any]) -> str | None:
+    """A call whose descendant failed has itself succeeded."""
+    if call.get("exception") or inner.get("status") == "error":
+        return "error"
+    return "ok" if call.get("ended_at") and inner.get("status") != "running" else None
+
+
+def _kind(path: str, stated: Mapping[str, Any], inputs: Mapping[str, Any], usage: Mapping[str, Any]) -> str:
+    """As the code says; else a model call is one that Weave's integrations trace, or that names a model and used it."""
+    known = _KINDS.get(str(stated.get("kind") or "").lower())
+    if known:
+        return known
+    if "embedding" in path.lower() and "model" in inputs:
+        return "embedding"
+    if _MODEL_CALL.search(path):
+        return "llm"
+    alone = len(usage) == 1 and all(u.get("requests") in (1, "1", None) for u in usage.values())
+    if alone and isinstance(inputs.get("model"), str) and ("messages" in inputs or "prompt" in inputs):
+        return "llm"
+    return "evaluator" if path.endswith(".score") or path == "score" else "chain"
+
+
+def _used(usage: Mapping[str, Mapping[str, Any]], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """Tokens and cost of all models of one summary."""
+    parts = [usage_tokens(used) for used in usage.values()]
+    found: dict[str, Any] = {}
+    for name in parts[0] if parts else ():
+        counts = [count for p in parts if (count := count_of(p[name])) is not None]
+        found[name] = sum(counts) if counts else None
+    costs = [mapping(c) for c in mapping(inner.get("costs")).values()]
+    totals = [c.get(f"{side}_tokens_total_cost") for c in costs for side in ("prompt", "completion")]
+    known = [Decimal(str(t)) for t in totals if nusd(t) is not None]
+    found["cost_usd"] = sum(known) if known and len(known) == len(totals) else None
+    # Anthropic counts cached tokens beside the input; its own usage object passes through unchanged.
+    beside = any("cache_read_input_tokens" in u or "cache_creation_input_tokens" in u for u in usage.values())
+    return {**found, "cache_included": not beside}
+
+
+def _feedback(item: Mapping[str, Any], call: Mapping[str, Any]) -> Iterator[Item]:
+    """Reactions, notes and annotations are of people; a runnable is a scorer, which may be code or a model."""
+    kind, payload = str(item.get("feedback_type") or ""), mapping(item.get("payload"))
+    ids: dict[str, Any] = {"trace_id": identifier(call.get("trace_id"), 16), "span_id": identifier(call.get("id"), 8)}
+    rest: dict[str, Any] = {"at": nanos(item.get("created_at")), "identifier": as_text(item.get("id"))}
+    if kind.startswith("wandb.reaction"):
+        emoji = str(payload.get("emoji") or payload.get("alias") or "")
+        plain = emoji.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff\ufe0f")  # shades of skin
+        name = "thumbs" if plain in _THUMBS else "reaction"
+        label = None if plain in _THUMBS else emoji
+        yield Score(**ids, name=name, annotator="human", value=_THUMBS.get(plain), label=label, **rest)
+    elif kind.startswith("wandb.note"):
+        yield Score(**ids, name="note", annotator="human", explanation=payload.get("note"), **rest)
+    elif kind.startswith("wandb.annotation."):
+        yield _score(kind.removeprefix("wandb.annotation."), payload.get("value"), "human", ids | rest)
+    elif kind.startswith("wandb.runnable."):
+        name, output = kind.removeprefix("wandb.runnable."), payload.get("output")
+        verdicts = {k: v for k, v in mapping(output).items() if isinstance(v, (bool, int, float))}
+        if not verdicts:
+            yield _score(name, output, None, ids | rest)
+        reason = next((mapping(output)[r] for r in _REASONS if isinstance(mapping(output).get(r), str)), None)
+        for key, value in verdicts.items():
+            yield _score(name if len(verdicts) == 1 else f"{name}.{key}", value, None, ids | rest, reason)
+
+
+def _score(name: str, value: Any, annotator: str | None, facts: dict[str, Any], reason: str | None = None) -> Score:
+    number = isinstance(value, (bool, int, float))
+    return Score(
+        name=name, annotator=annotator, value=value if number else None,
+        label=None if number else as_text(value), explanation=reason, **facts,
+    )  # fmt: skip
+
+
+def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns that are paths, as the objects that they were: `{"a.b": 1}` -> `{"a": {"b": 1}}`.
+
+    Only the first name and the few known ones below it are split off: model names and scores hold dots themselves.
+    """
+    found: dict[str, Any] = {k: v for k, v in record.items() if "." not in k}
+    for column, value in record.items():
+        if "." not in column or value is None:
+            continue
+        place = found
+        *outer, last = _path(column)
+        for name in outer:
+            if not isinstance(place.get(name), dict):
+                place[name] = {}
+            place = place[name]
+        place.setdefault(last, value)
+    return found
+
+
+def _path(column: str) -> list[str]:
+    first, _, rest = column.partition(".")
+    if first != "summary":
+        return [first, rest] if first != "attributes" or not rest.startswith("weave.") else [first, *rest.split(".", 1)]
+    found = [first]
+    while rest:
+        name, _, after = rest.partition(".")
+        if name in ("usage", "costs"):  # then a model, which may hold dots, then a count
+            model, _, count = after.rpartition(".")
+            return [*found, name, model, count] if model else [*found, name, after]
+        found.append(name)
+        rest = after
+    return found
+
+
+def _only(value: Any) -> Any:
+    """The one text among named values; references to objects kept elsewhere are nothing."""
+    inner = mapping(value)
+    if not inner:
+        return None if _is_reference(value) else value
+    kept = {k: v for k, v in inner.items() if not _is_reference(v)}
+    return next(iter(kept.values())) if len(kept) == 1 else kept or None
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(_REFERENCE)
+
+
+def _holds_references(value: Any) -> bool:
+    values: Iterable[Any] = value.values() if isinstance(value, dict) else [value]
+    return any(_is_reference(v) for v in values)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
