@@ -50,7 +50,6 @@ def test_supported_formats(tmp_path, content, expected):
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        ('{"trace": {}, "observations": []}', "Langfuse"),
         ('{"run_type": "llm", "dotted_order": "x", "id": 1}', "LangSmith"),
         ('{"info": {"trace_id": "tr-1"}, "data": {}}', "MLflow"),
         ("name,context.span_id,start_time\na,b,c\n", "Phoenix"),

@@ -1,0 +1,356 @@
+"""Langfuse: downloads of a trace, batch exports of the UI, scheduled exports to blob storage, API pages, its tables.
+
+One record is a trace with all that belongs to it, or one row: a trace, an observation (`events` in v4) or a score.
+Rows join by id, in any order. Names are camelCase (API, UI) or snake_case (blob, databases): the latter are renamed.
+A latency may be in seconds or milliseconds, so it is worked out from the times; a cost or usage of 0 beside empty
+details is Langfuse's way to say that none is known. Of `usageDetails` the buckets are disjoint (FORMATS c, 3.3).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.attributes import count_of, kind_of, nusd, truth_of
+from kpi.ingest.formats import Item
+from kpi.ingest.formats import _langfuse_names as names
+from kpi.ingest.formats import _langfuse_texts as texts
+from kpi.ingest.formats._replies import documents
+from kpi.ingest.intake import Score
+from kpi.ingest.observed import mapping, objects, span, whole
+from kpi.ingest.outcomes import source_of
+from kpi.ingest.shapes import metadata_name
+from kpi.ingest.translate import Say
+from kpi.ingest.vocabulary import LANGFUSE_KINDS
+from kpi.ingest.wire import identifier, nanos
+from kpi.schema import WHOLE
+
+NAME = "langfuse"
+TITLE = "Langfuse"
+KEYS = (
+    "trace observations",  # download of one trace
+    "version window files",  # manifest of an export to blob storage
+    "id timestamp htmlPath", "id timestamp bookmarked public tags", "id timestamp project_id session_id release",
+    "traceId parentObservationId", "trace_id parent_observation_id", "span_id trace_id parent_span_id is_app_root",
+    "id name source timestamp dataType", "id name source timestamp data_type trace_id",
+)  # fmt: skip
+Row = dict[str, Any]
+_MS_RATIO = 30  # a latency so many times the length in seconds is in milliseconds
+_CUT_AT = 200  # characters to which the API cuts values of metadata
+_CATEGORY_LENGTH = 40
+_CATEGORY = re.compile(r"[^\W\d_]+(?:[ _/-][^\W\d_]+){0,3}")
+
+
+def translate(record: Row, say: Say) -> Iterator[Item]:
+    """A trace with all its parts, a row of one table, or the manifest that counts the rows of an export."""
+    if "window" in record and "files" in record:
+        _manifest(record, say)
+    elif isinstance(record.get("trace"), (dict, str)) and "observations" in record:
+        yield from _with_parts(mapping(record["trace"]), objects(record["observations"]), say)
+    elif record.get("observations") or record.get("scores"):
+        yield from _with_parts(record, [], say)
+    else:
+        yield from _row(record, say)
+
+
+def finish(say: Say) -> Iterator[Item]:
+    """Scores known from columns alone, and what the export should hold and does not."""
+    told = say.kept.get("scored", set())
+    columns: dict[tuple[str, str | None, str], set[Any]] = say.kept.get("columns", {})
+    finer = {(trace, name) for trace, observation, name in columns if observation}
+    for (trace, observation, name), values in sorted(columns.items(), key=str):
+        if (trace, name) in told or (not observation and (trace, name) in finer):
+            continue  # the same scores came as rows, or once more by observation
+        for number, value in enumerate(sorted(values, key=str)):
+            yield _column_score(trace, observation, name, value, number)
+    if open_ := say.kept.get("open"):
+        say.note(f"{open_} observations have no end: they still ran when they were exported, or their end is left out.")
+    read = say.kept.get("read", {})
+    for file, rows in sorted(say.kept.get("manifest", {}).items()):
+        if file in read and read[file] != rows:
+            say.note(f"{'/'.join(file)}: {read[file]} rows were read, its manifest counts {rows}.")
+        elif file not in read and rows:
+            say.note(f"{'/'.join(file)} is missing: a manifest names it with {rows} rows.")
+
+
+def _manifest(record: Row, say: Say) -> None:
+    for file in objects(record.get("files")):
+        rows = count_of(file.get("rowCount"))
+        if rows is not None:
+            say.kept.setdefault("manifest", {})[(str(file.get("table")), _file_name(str(file.get("key"))))] = rows
+
+
+def _file_name(key: str) -> str:
+    return key.rsplit("/", 1)[-1].removesuffix(".gz")
+
+
+def _with_parts(trace: Row, observations: list[Row], say: Say) -> Iterator[Item]:
+    """One trace with its observations and scores inside. What stands there twice is taken once."""
+    yield from _row(trace, say)
+    known = {row.get("id") for row in observations}
+    observations = [*observations, *(r for r in objects(trace.get("observations")) if r.get("id") not in known)]
+    rows = [_named(row) for row in observations]
+    # One download is in one unit; those of its observations that have a length tell which.
+    unit = next((found for row in rows if (found := _measured_unit(row))), None)
+    for row in rows:
+        yield from _observation(row, say, unit)
+    for score in objects(trace.get("scores")):
+        yield from _score(_named(score), say)
+    if objects(trace.get("corrections")):
+        say.note(_CORRECTIONS)
+
+
+_CORRECTIONS = "Corrections (better answers that people wrote) are not read."
+
+
+def _row(record: Row, say: Say) -> Iterator[Item]:
+    row = _named(record)
+    if truth_of(row.get("is_deleted")):
+        say.note("Rows that the database marks as deleted were left out.")
+        return
+    if "data_type" in record or ("dataType" in record and "source" in record):
+        table, items = "scores", _score(row, say)
+    elif "parentObservationId" in row:
+        enriched = "trace_name" in record and "trace_id" in record
+        table = "observations_v2" if enriched else "observations"
+        # Milliseconds or seconds, by the age of the integration: only the times themselves can tell.
+        items = _observation(row, say, None if enriched else 1.0)
+    else:
+        table, items = "traces", _trace(row, say)
+    read = say.kept.setdefault("read", {})
+    file = (table, _file_name(say.file))
+    read[file] = read.get(file, 0) + 1
+    yield from items
+
+
+def _named(record: Mapping[str, Any]) -> Row:
+    """The row under the API's names; of two spellings of a name the one that holds something."""
+    row: Row = {}
+    for key, value in record.items():
+        name = names.NAMES.get(key, key)
+        if name not in row or row[name] is None or row[name] == "":
+            row[name] = value
+    return row
+
+
+def _trace(row: Row, say: Say) -> Iterator[Item]:
+    _read_columns(row, row.get("id"), None, names.TRACE, say)
+    facts, shown = _facts(row, say), _texts(row)
+    attributes = {**facts.pop("attributes"), **shown.pop("attributes")}
+    _kind("", attributes)
+    yield whole(
+        row.get("id"), start=row.get("timestamp"), cost_usd=_positive(row.get("totalCost")),
+        # In seconds from the API; elsewhere in either unit, and the observations' own times say more.
+        seconds=_positive(row.get("latency")) if "htmlPath" in row else None,
+        attributes=attributes, **facts, **shown,
+    )  # fmt: skip
+
+
+def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
+    """unit: seconds in one of the row's own latency where its times cannot tell; None for not known."""
+    _read_columns(row, row.get("traceId"), row.get("id"), names.OBSERVATION, say)
+    stated = str(row.get("type") or "").lower()
+    facts = _facts(row, say)
+    attributes = facts.pop("attributes")
+    kind = _kind(stated, attributes)
+    start, end = row.get("startTime"), row.get("endTime") or None
+    unit = _measured_unit(row) or unit
+    seconds = _seconds(row, "latency", unit) if end is None else None
+    if stated == "event":
+        end = end or start  # a point in time
+    elif end is None and seconds is None:
+        say.kept["open"] = say.kept.get("open", 0) + 1
+    usage, cost = _usage(row, say), _cost(row)
+    attributes |= {"langfuse.observation.usage_details": usage} if usage else {}
+    attributes |= {"langfuse.observation.cost_details": cost} if cost else {}
+    failed = str(row.get("level") or "").upper() == "ERROR"
+    first_token = row.get("completionStartTime") or None
+    if kind in _PAYLOAD_KINDS:
+        shown = {"input": texts.decoded(row.get("input")), "output": texts.decoded(row.get("output"))}
+    else:
+        shown = _texts(row)
+        attributes |= shown.pop("attributes")
+    yield span(
+        row.get("traceId"), row.get("id"), parent_id=row.get("parentObservationId"), kind=kind,
+        start=start, end=end, seconds=seconds, first_token=first_token,
+        ttft_seconds=_seconds(row, "timeToFirstToken", unit) if first_token is None else None,
+        streamed=truth_of(mapping(row.get("modelParameters")).get("stream")) or None,
+        status="error" if failed else "ok" if end else None, message=row.get("statusMessage") if failed else None,
+        documents=documents(shown["output"]) if kind == "retriever" else None,
+        tool={"arguments": shown["input"], "result": shown["output"]} if kind == "tool" else None,
+        model=row.get("model"), requested_model=attributes.pop("gen_ai.request.model", row.get("model")),
+        prompt_version=row.get("promptVersion"), attributes=attributes, **shown, **facts,
+    )  # fmt: skip
+
+
+_PAYLOAD_KINDS = frozenset({"tool", "retriever", "guardrail", "embedding"})  # what they take and give is no speech
+
+
+def _facts(row: Row, say: Say) -> Row:
+    """What traces and observations state alike; `attributes`: what the span behind the row adds to its fields."""
+    listed = row.get("metadata_names")
+    if isinstance(listed, list):
+        metadata = dict(zip(map(str, listed), row.get("metadata_values") or (), strict=False))
+    else:
+        found = texts.decoded(row.get("metadata"))
+        metadata = found if isinstance(found, dict) else {}
+    if any(isinstance(value, str) and len(value) == _CUT_AT for value in metadata.values()):
+        say.note(f"Some values of metadata have {_CUT_AT} characters, to which the API cuts longer ones.")
+    behind = mapping(metadata.get("attributes"))
+    attributes = {
+        key: value for key, value in behind.items()
+        if key in names.ATTRIBUTES or key in names.KIND_ATTRIBUTES or metadata_name(key) is not None
+    }  # fmt: skip
+    return {
+        "name": row.get("name"), "user": row.get("userId"), "session": row.get("sessionId"),
+        "release": row.get("release") or row.get("version"), "environment": row.get("environment"),
+        "tags": row["tags"] if isinstance(row.get("tags"), list) else None,
+        "metadata": {k: v for k, v in metadata.items() if k not in names.SDK_METADATA}, "attributes": attributes,
+    }  # fmt: skip
+
+
+def _texts(row: Row) -> Row:
+    """input and output where they are no messages, else `attributes` that hold the messages."""
+    found: Row = {"attributes": {}}
+    for side, understood in (("input", texts.asked), ("output", texts.answered)):
+        value = texts.decoded(row.get(side))
+        messages = understood(value)
+        if messages:
+            found["attributes"][f"gen_ai.{side}.messages"] = messages
+        else:
+            found[side] = value
+    return found
+
+
+def _kind(stated: str, attributes: Row) -> str:
+    """The kind; an observation that is stated to be a mere span may say more in the attributes it came with."""
+    told = {key: attributes.pop(key) for key in names.KIND_ATTRIBUTES if key in attributes}
+    if stated == "span" and told and (kind := kind_of(told)) not in ("other", WHOLE):
+        return kind
+    return LANGFUSE_KINDS.get(stated, "other") if stated != "trace" else "other"
+
+
+def _measured_unit(row: Row) -> float | None:
+    """1.0 or 0.001 seconds, from a latency beside both times; None where they cannot tell."""
+    latency, start, end = _positive(row.get("latency")), nanos(row.get("startTime")), nanos(row.get("endTime"))
+    if latency is None or start is None or end is None or end <= start:
+        return None
+    return 0.001 if latency > _MS_RATIO * (end - start) / 1e9 else 1.0
+
+
+def _seconds(row: Row, name: str, unit: float | None) -> float | None:
+    """`latency` or `timeToFirstToken` in seconds, from the field whose unit is known."""
+    if (milliseconds := _positive(row.get(f"{name}Ms"))) is not None:
+        return milliseconds / 1e3
+    value = _positive(row.get(name))
+    return value * unit if value is not None and unit is not None else None
+
+
+def _positive(value: Any) -> float | None:
+    """A number above 0. Sentinels (-1) and the 0 of what was never measured or priced are None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 < number < float("inf") else None
+
+
+def _usage(row: Row, say: Say) -> Row | None:
+    """Buckets of tokens; sums of old rows only where they are tokens and more than the zeros of an empty usage."""
+    details = mapping(row.get("usageDetails"))
+    if details:
+        if details.keys() == {"total"}:
+            say.note("Some observations state only the total of their tokens: input and output are not known.")
+        return details
+    usage = mapping(row.get("usage"))
+    if str(usage.get("unit") or row.get("unit") or "TOKENS").upper() != "TOKENS":
+        say.note("Usage in other units than tokens (characters, images, seconds) is not read.")
+        return None
+    for source, given, returned in (
+        (usage, "input", "output"), (row, "inputUsage", "outputUsage"), (row, "promptTokens", "completionTokens"),
+    ):  # fmt: skip
+        counts = {"input": count_of(source.get(given)), "output": count_of(source.get(returned))}
+        if any(counts.values()):
+            return counts
+    return None
+
+
+def _cost(row: Row) -> Row | None:
+    """Parts of the cost with their total. A total of 0 beside no parts says that no price was known."""
+    details = mapping(row.get("costDetails"))
+    total = next((v for n in ("totalCost", "calculatedTotalCost") if nusd(v := row.get(n)) is not None), None)
+    if details:
+        return details if nusd(details.get("total")) is not None else {**details, "total": total}
+    return {"total": total} if total is not None and nusd(total) else None
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def _score(row: Row, say: Say) -> Iterator[Item]:
+    subject = mapping(row.get("subject"))  # third version of the API
+    about = str(subject.get("kind") or "")
+    trace = subject.get("traceId") if about == "observation" else subject.get("id") if about == "trace" else None
+    trace = identifier(row.get("traceId") or trace, 16)
+    observation = identifier(row.get("observationId") or (subject.get("id") if about == "observation" else None), 8)
+    say.left_out(row, names.SCORE, "scores")
+    name, type_ = str(row.get("name") or ""), str(row.get("dataType") or "").upper()
+    if not (trace or observation):
+        say.drop("a score of a session or a dataset run, not of a request", "Score traces or observations.")
+        return
+    if type_ == "CORRECTION":
+        say.note(_CORRECTIONS)
+        return
+    value, words = row.get("value"), row.get("longStringValue") or row.get("stringValue")
+    if type_ in ("CATEGORICAL", "TEXT"):  # their number is the place of a category, or nothing
+        value, words = None, words or value
+    comment = row.get("comment")
+    # Free text is kept where it is redacted.
+    explanation = "\n".join(str(part) for part in (words, comment) if part) if type_ == "TEXT" else comment
+    say.kept.setdefault("scored", set()).add((trace, name))
+    yield Score(
+        trace, observation, name, annotator=_annotator(row.get("source"), name), value=value,
+        label=words if type_ == "CATEGORICAL" else None, explanation=explanation or None,
+        at=nanos(row.get("timestamp")), identifier=row.get("id"),
+    )  # fmt: skip
+
+
+def _annotator(source: Any, name: str) -> str | None:
+    """`API` is whatever the application sent: what its users said, or what its code found."""
+    stated = str(source or "").upper()
+    if stated == "API":
+        return "user" if source_of(name) == "user" else "code"
+    return {"ANNOTATION": "human", "EVAL": "judge"}.get(stated, stated or None)
+
+
+def _read_columns(row: Row, trace: Any, observation: Any, read: frozenset[str], say: Say) -> None:
+    """Keep the score columns of a UI export, and name what is not read.
+
+    Such an export has a column for each score name, with lists of its values, and a score named like a field stands
+    in that field's place.
+    """
+    if "userId" in row or "traceId" in row:
+        for key in [key for key, value in row.items() if isinstance(value, list) and _is_scores(key, value)]:
+            kept = say.kept.setdefault("columns", {})
+            place = (identifier(trace, 16), identifier(observation, 8) if observation else None, key)
+            kept.setdefault(place, set()).update(row.pop(key))
+            if key in read:
+                say.note(f"The values of the field {key} are lost: a score of that name stands in its place.")
+    say.left_out(row, read, "observations" if observation else "traces")
+
+
+def _is_scores(key: str, values: list[Any]) -> bool:
+    if key in names.LISTS or not values or not all(isinstance(v, (str, int, float)) for v in values):
+        return False
+    return key not in names.PAYLOADS or not any(isinstance(v, str) for v in values)
+
+
+def _column_score(trace: str | None, observation: str | None, name: str, value: Any, number: int) -> Score:
+    """A score of which an export kept the value only. Words that may be free text are kept where they are redacted."""
+    is_label = isinstance(value, str) and bool(_CATEGORY.fullmatch(value)) and len(value) <= _CATEGORY_LENGTH
+    return Score(
+        trace, observation, name, value=value if not isinstance(value, str) else None,
+        label=value if is_label else None, explanation=None if is_label or not isinstance(value, str) else value,
+        identifier=str(number),
+    )  # fmt: skip
