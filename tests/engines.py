@@ -143,11 +143,9 @@ def mariadb() -> Iterator[sa.Engine]:
              "--innodb-flush-log-at-trx-commit=0", f"--pid-file={folder / 'pid'}"],
             cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **account,
         )  # fmt: skip
-        url = sa.URL.create(
-            "mysql+pymysql", username="root", database="test", query={"unix_socket": str(socket), "charset": "utf8mb4"}
-        )
+        url = sa.URL.create("mysql+pymysql", username="root", query={"unix_socket": str(socket), "charset": "utf8mb4"})
         _create_database(url)
-        engine = sa.create_engine(url)
+        engine = sa.create_engine(url.set(database="test"))
         yield engine
         engine.dispose()
     finally:
@@ -158,7 +156,7 @@ def mariadb() -> Iterator[sa.Engine]:
 
 
 def _create_database(url: sa.URL) -> None:
-    engine = sa.create_engine(url.set(database=None))
+    engine = sa.create_engine(url)
     for _ in range(300):
         with suppress(sa.exc.OperationalError), engine.connect() as connection:
             connection.exec_driver_sql("CREATE DATABASE test CHARACTER SET utf8mb4")

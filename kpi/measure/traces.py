@@ -109,11 +109,11 @@ def _searched(table: sa.FromClause) -> list[str]:
 
 
 def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement]:
-    recent = row["started_at"].desc().nulls_last()
+    recent = row.dialect.falling(row["started_at"])
     if sort == "cost":
-        return [row["total_nusd"].desc().nulls_last(), row["trace_id"]]
+        return [row.dialect.falling(row["total_nusd"]), row["trace_id"]]
     if sort == "latency":
-        return [row["total_us"].desc().nulls_last(), row["trace_id"]]
+        return [row.dialect.falling(row["total_us"]), row["trace_id"]]
     if sort == "failed":
         failed = sa.case((row["error"].is_(sa.true()), 0), (row["success"].is_(sa.false()), 1), else_=2)
         return [failed, recent, row["trace_id"]]

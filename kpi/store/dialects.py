@@ -80,6 +80,10 @@ class Dialect:
         """A text column that compares by its characters, case and all."""
         return column
 
+    def falling(self, column: Expression) -> Expression:
+        """Order from the largest to the smallest, unknown last."""
+        return column.desc().nulls_last()
+
     def contains(self, column: Expression, part: str) -> Expression:
         """Whether a text holds a part, in any case."""
         return sa.func.lower(column).contains(part.lower(), autoescape=True)
@@ -141,6 +145,9 @@ class MysqlDialect(Dialect):
     def epoch(self, column: Expression, unit: str) -> Expression:
         start = sa.literal_column("TIMESTAMP'1970-01-01 00:00:00.000000'", WALL)
         return sa.func.timestampadd(sa.text("MICROSECOND"), micros(column, unit), start, type_=MOMENT)
+
+    def falling(self, column: Expression) -> Expression:
+        return column.desc()  # unknown is the smallest there
 
     def text(self, column: Expression) -> Expression:
         return sa.collate(sa.cast(column, sa.Text()), "utf8mb4_bin")
