@@ -207,6 +207,8 @@ def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
         for i, a in enumerate(calls)
         if a["status"] == "error"
     )
+    stated = (parsed(s["context"]).get("retries") for s in calls if s["context"])  # of calls that hide their attempts
+    retries = max(retries, sum(n for n in stated if isinstance(n, int)))
     return {
         "llm_calls": len(calls) if known else None,
         "tool_calls": len(tools) if known else None,

@@ -37,6 +37,7 @@ _FIELDS = {
     "environment": "deployment.environment.name",
     "prompt_version": "gen_ai.prompt.version",
     "severity": "gen_ai.guardrail.severity",
+    "retries": "gen_ai.request.retries",
 }
 
 
@@ -59,7 +60,8 @@ def span(
     tags: of these, `key:value` pairs are metadata. attributes: further ones in names that `vocabulary` knows.
     cache_included: False where `input_tokens` leaves cached tokens out. facts: model, requested_model, provider,
     input_tokens, output_tokens, cached_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, session, user,
-    release, environment, prompt_version, severity. An unknown name is a programming error (TypeError).
+    release, environment, prompt_version, severity, retries (attempts of a call that the export does not list). An
+    unknown name is a programming error (TypeError).
     """
     unknown = facts.keys() - _FIELDS.keys()
     if unknown:

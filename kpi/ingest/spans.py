@@ -184,6 +184,8 @@ class SpanRows:
             requested = facts_of.requested_model(attributes)
             if requested:
                 facts["x_requested_model"] = self._masked(requested)
+            if retries := facts_of.count_of(attributes.get("gen_ai.request.retries")):
+                facts["retries"] = retries
 
     def _user(self, user: str) -> str | None:
         if user not in self._users:

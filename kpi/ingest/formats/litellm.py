@@ -35,6 +35,7 @@ _METADATA = fields(
     "user_agent litellm_call_id guardrail_information error_information vector_store_request_metadata",
     "mcp_tool_call_metadata applied_guardrails model_map_information status proxy_server_request team_id team_alias",
     "prompt_management_metadata litellm_roi_estimator used_client_oauth_token attempted_fallbacks",
+    "attempted_retries max_retries max_fallbacks",
 )
 _FAILED_GUARD = "guardrail_failed_to_respond"
 
@@ -90,7 +91,8 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         },
         tags=tags if isinstance(tags := parse(record.get("request_tags")), list) else None,
         prompt_version=None if own.get("prompt_version") else managed.get("prompt_id"),
-        **_tokens(record, metadata), cost_usd=_cost(record, metadata, failed, say),
+        retries=count_of(metadata.get("attempted_retries")), cost_usd=_cost(record, metadata, failed, say),
+        **_tokens(record, metadata),
     )  # fmt: skip
 
 
