@@ -44,6 +44,8 @@ _BOOKKEEPING = fields("experiment_id trace_location request_preview response_pre
 _INFO = _BOOKKEEPING | fields(
     "trace_id request_id request_time timestamp_ms execution_duration_ms execution_duration execution_time_ms state",
     "status trace_metadata request_metadata tags assessments request response spans trace trace_name session_id",
+    "db_payload_generation input_tokens output_tokens total_tokens cache_read_input_tokens",
+    "cache_creation_input_tokens input_cost output_cost total_cost",
 )
 _SPAN = fields(
     "trace_id span_id parent_span_id parent_id context name start_time_unix_nano start_time end_time_unix_nano",
@@ -121,7 +123,9 @@ def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]
 
 def _whole(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], *, alone: bool) -> Item:
     tags = dict(_pairs(info.get("tags")))
-    usage, cost = mapping(metadata.get("mlflow.trace.tokenUsage")), mapping(metadata.get("mlflow.trace.cost"))
+    # The store has columns for what traces elsewhere keep in their metadata.
+    usage = mapping(metadata.get("mlflow.trace.tokenUsage")) or info
+    cost = mapping(metadata.get("mlflow.trace.cost")) or info
     free = {k: v for k, v in {**metadata, **tags}.items() if not str(k).startswith("mlflow.")}
     # Previews are cut short: they speak only where no span does.
     asked = _first(info, "request", "request_preview") or metadata.get("mlflow.traceInputs")
@@ -248,7 +252,7 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
     )  # fmt: skip
     if why:
         aside = say.kept.setdefault(("aside", why), set())
-        aside.add(raw.get("assessment_id") or (trace_id, str(raw)))
+        aside.add(str(raw.get("assessment_id") or (trace_id, raw)))
         return
     say.left_out(raw, _ASSESSMENT, "assessment")
     source = mapping(raw.get("source"))
