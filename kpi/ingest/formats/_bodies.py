@@ -134,7 +134,7 @@ def _joined(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             whole |= {k: v for k, v in place.items() if k.startswith("amazon-bedrock-") or k in ("metrics", "trace")}
             if finish := _finish(place):
                 whole["finish_reason"] = finish
-    return {**whole, "content": "".join(texts), "usage": usage}
+    return {**whole, "usage": usage, **({"content": "".join(texts)} if texts else {})}
 
 
 def _pieces(chunk: Mapping[str, Any]) -> Iterable[Any]:

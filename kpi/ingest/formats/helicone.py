@@ -102,21 +102,20 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
         model=record.get("response_model") or record.get("model"),
         requested_model=record.get("model_override") or record.get("request_model"), provider=record.get("provider"),
         user=record.get("request_user_id"), input=question(body) or body.get("text"), tool=tool,
-        output=said.output if kind == "llm" else None, finish_reason=said.finish if kind == "llm" else None,
+        output=said.output if kind == "llm" else _verdict(kind, result), finish_reason=said.finish if kind == "llm" else None,
         metadata={"country_code": record.get("country_code"), **own},
         prompt_version=record.get("prompt_version") or record.get("prompt_id"),
         **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say),
-        **_verdict(kind, result),
     )  # fmt: skip
 
 
-def _verdict(kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(kind: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a moderation endpoint answered, as a guardrail says it."""
     checks = objects(result.get("results"))
     if kind != "guardrail" or not checks:
-        return {}
+        return None
     categories = [name for check in checks for name, hit in mapping(check.get("categories")).items() if hit is True]
-    return {"output": {"flagged": any(c.get("flagged") is True for c in checks), "categories": categories}}
+    return {"flagged": any(c.get("flagged") is True for c in checks), "categories": categories}
 
 
 def _kind(record: Mapping[str, Any], body: Mapping[str, Any]) -> str:
