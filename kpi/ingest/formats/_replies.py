@@ -20,6 +20,7 @@ _ROLES = {
 }  # fmt: skip
 _ASKED = ("question", "query", "q", "user_input", "user_message", "prompt", "input", "text", "message", "content")
 _ANSWERED = ("answer", "output", "response", "result", "output_text", "reply", "completion", "text", "content")
+_USAGES = ("usage_metadata", "usage", "token_usage", "usageMetadata")
 _DEPTH = 4
 
 
@@ -82,10 +83,11 @@ def reply(value: Any, depth: int = 0) -> Reply:
         return _of_message(value, said, model, usage)
     if isinstance(value.get("messages"), list) and (found := _last_answer(value["messages"])):
         return found
-    if len(value) == 1 and isinstance(inner := next(iter(value.values())), (dict, list)):
+    rest = {k: v for k, v in value.items() if k not in _USAGES}
+    if len(rest) == 1 and isinstance(inner := next(iter(rest.values())), (dict, list)):
         found = reply(inner, depth + 1)
-        return found if found.output is not inner else Reply(value)
-    return Reply(_named(value, _ANSWERED), None, model, usage)
+        return found._replace(output=rest if found.output is inner else found.output, usage=usage or found.usage)
+    return Reply(_named(rest, _ANSWERED), None, model, usage)
 
 
 def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
@@ -228,8 +230,7 @@ def _assistant(text: Any) -> dict[str, Any]:
 
 
 def _usage_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    names = ("usage_metadata", "usage", "token_usage", "usageMetadata")
-    return next((body[n] for n in names if isinstance(body.get(n), dict) and body[n]), None)
+    return next((body[n] for n in _USAGES if isinstance(body.get(n), dict) and body[n]), None)
 
 
 def _finish(choices: list[dict[str, Any]]) -> str | None:

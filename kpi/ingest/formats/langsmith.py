@@ -59,6 +59,7 @@ _FEEDBACK = fields(
 _NAMED = re.compile(
     r"(?:\w+\.)*([A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Failure)|[A-Z]\w+(?=\())\s*(?:[(:]|$)"
 )
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _ORDERED = re.compile(r"(\d{8}T\d{6})(\d{0,6})Z")
 _ROOT, _BELOW, _SUMS = 1, 2, 4  # of a trace: its root is here; runs below it or model runs; tokens on the root
 _HELD = 200_000  # averages that wait for the end of the load; later ones count at once
@@ -274,9 +275,9 @@ def _feedback(record: dict[str, Any], say: Say) -> Iterator[Item]:
     say.left_out(record, _FEEDBACK, "feedback")
     key, run_id = str(record.get("key") or ""), _id(record.get("run_id"))
     score, value = record.get("score"), record.get("value")
-    if score is None and isinstance(value, (bool, int, float)):
-        score = value
-    if score is None and not isinstance(value, str) and value is not None:
+    if score is None and (isinstance(value, (bool, int, float)) or _NUMBER.fullmatch(str(value))):
+        score, value = value, None
+    if isinstance(value, (dict, list)):
         say.left_out({"value": value}, (), "feedback")
     say.kept.setdefault("told", set()).add(hash((run_id, key)))
     yield Score(
