@@ -279,10 +279,10 @@ def _usage(row: Row, say: Say) -> Row | None:
 def _cost(row: Row) -> Row | None:
     """Parts of the cost with their total. A total of 0 beside no parts says that no price was known."""
     details = mapping(row.get("costDetails"))
-    total = next((v for n in ("totalCost", "calculatedTotalCost") if nusd(v := row.get(n)) is not None), None)
+    total = next((row[n] for n in ("totalCost", "calculatedTotalCost") if nusd(row.get(n))), None)
     if details:
-        return details if nusd(details.get("total")) is not None else {**details, "total": total}
-    return {"total": total} if total is not None and nusd(total) else None
+        return details if total is None or nusd(details.get("total")) is not None else {**details, "total": total}
+    return {"total": total} if total is not None else None
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
