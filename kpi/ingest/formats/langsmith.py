@@ -48,6 +48,7 @@ _BOOKKEEPING = fields(
     "ttl_seconds trace_min_start_time trace_max_start_time trace_upgrade last_queued_at in_dataset is_in_dataset",
     "total_tokens latency_seconds prompt_cost_details completion_cost_details total_cost_details share_url",
 )
+_KNOWN = _READ | _BOOKKEEPING | {"tags"}
 _METADATA = fields(
     "user_id session_id thread_id conversation_id revision_id LANGCHAIN_REVISION_ID release usage_metadata",
     "prompt_version",
@@ -107,8 +108,9 @@ _AVERAGES = "feedback_stats holds averages of several pieces of feedback: load t
 
 def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
     tags = run.get("tags") if isinstance(run.get("tags"), list) else []
-    plain = any(":" not in str(tag) for tag in tags or ())  # only `key:value` can be a cohort
-    say.left_out(run, _READ | _BOOKKEEPING if plain else _READ | _BOOKKEEPING | {"tags"}, "run")
+    say.left_out(run, _KNOWN, "run")
+    if any(":" not in str(tag) for tag in tags or ()):  # only `key:value` can be a cohort
+        say.left_out({"tags": tags}, (), "run")
     extra = mapping(run.get("extra"))
     say.left_out(extra, ("metadata", "runtime", "invocation_params"), "run.extra")
     path = [part[-36:].lower() for part in str(run.get("dotted_order") or "").split(".") if len(part) >= 36]
@@ -134,8 +136,9 @@ def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
         **_models(run, extra, metadata, body, is_model), **(counted if is_model else {}),
         metadata={k: v for k, v in metadata.items() if _is_free(k)}, tags=tags,
     )  # fmt: skip
-    if not parent and not is_model and any(v for v in counted.values()):
-        yield whole(trace_id, name=run.get("name"), **timed, first_token=run.get("first_token_time"), **counted)
+    first_token = run.get("first_token_time")
+    if not parent and not is_model and (first_token or any(counted.values())):
+        yield whole(trace_id, name=run.get("name"), **timed, first_token=first_token, **counted)
     _remember(run, run_id, say)
     seen = (0 if parent else _ROOT) | (_BELOW if parent or is_model else _SUMS if usage else 0)
     traces = say.kept.setdefault("traces", {})

@@ -47,6 +47,7 @@ _INFO = _BOOKKEEPING | fields(
     "db_payload_generation input_tokens output_tokens total_tokens cache_read_input_tokens",
     "cache_creation_input_tokens input_cost output_cost total_cost",
 )
+_OUTER = _INFO | fields("info data trace_info")
 _SPAN = fields(
     "trace_id span_id parent_span_id parent_id context name start_time_unix_nano start_time end_time_unix_nano",
     "end_time status status_code status_message attributes events flags trace_state kind",
@@ -72,7 +73,9 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if not trace_id:
         say.drop("trace without an id", "An MLflow trace has `trace_id` (version 2: `request_id`) in its info.")
         return
-    say.left_out(info, _INFO, "info")
+    say.left_out(record, _OUTER)
+    if info is not record:
+        say.left_out(info, _INFO, "info")
     metadata = dict(_pairs(info.get("trace_metadata") or info.get("request_metadata")))
     yield _whole(trace_id, info, metadata, alone=not spans)
     for raw in spans:

@@ -201,6 +201,12 @@ def test_a_folder_loads_into_the_store(shared, tmp_path, home) -> None:
     assert any("Expectations left out: 1." in note for note in receipt.notes)
 
 
+def test_columns_that_somebody_added_to_a_frame_are_named(shared, tmp_path) -> None:
+    frame(shared).assign(**{"correctness/value": 1.0}).to_csv(tmp_path / "frame.csv", index=False)
+    _, receipt = read_all([tmp_path / "frame.csv"])
+    assert {"correctness/value", "info.client_request_id"} <= {c.source for c in receipt.columns}
+
+
 def test_nobody_who_judged_is_stored_by_name(shared) -> None:
     tables, _ = read_all([shared / FOLDER / "traces_to_json.jsonl"])
     assert "alice@example.com" in (shared / FOLDER / "traces_to_json.jsonl").read_text()
@@ -238,7 +244,7 @@ def test_trap_3_ids_are_base64_and_the_trace_has_a_prefix(tmp_path) -> None:
     assert {s["trace_id"] for s in tables["spans"]} == {"ab" * 16}
 
 
-def test_trap_7_attributes_are_json_in_strings(tmp_path) -> None:
+def test_trap_7_and_23_attributes_are_escaped_json_in_strings(tmp_path) -> None:
     step = span(1, "CHAT_MODEL", attributes={"mlflow.llm.model": "m-1", "mlflow.spanOutputs": 'Grüße "x"\n'})
     request = the_request(written(tmp_path / "t.json", trace(step)))
     assert (request["model"], request["llm_calls"]) == ("m-1", 1)
