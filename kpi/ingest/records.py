@@ -6,7 +6,6 @@ read, and the receipt says what is missing. Nothing here knows what a record mea
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import re
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi.errors import IngestError
+from kpi.ingest import reprs
 from kpi.ingest.archive import MIB, Limits, Opened, lines, utf8_stream
 from kpi.ingest.rows import batches
 from kpi.ingest.wire import loads
@@ -200,29 +200,15 @@ def from_cell(value: Any) -> Any:
 
 _NOTHING = frozenset({"", "None", "nan", "NaN", "NaT", "null", "NULL", "<NA>"})
 _CALL = re.compile(r"(?:array|Timestamp|datetime\.datetime|UUID|Decimal)\(")
-_ARRAY = re.compile(r"array\((\[[^()]*\])(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
-_QUOTED_CALL = re.compile(r"(?:Timestamp|UUID|Decimal)\(('[^']*'|\"[^\"]*\")[^()]*\)")
-_MOMENT = re.compile(r"datetime\.datetime\(([0-9, ]+)(?:,\s*tzinfo=[^()]*(?:\([^()]*\))?[^()]*)?\)")
 
 
 def _from_repr(text: str, otherwise: str) -> Any:
     if len(text) > _REPR_CHARS:
         return otherwise
-    text = _ARRAY.sub(r"\1", text)
-    text = _QUOTED_CALL.sub(r"\1", text)
-    text = _MOMENT.sub(_moment, text)
-    text = re.sub(r"\bnan\b", "None", text)
     try:
-        return _plain(ast.literal_eval(text))
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return _plain(reprs.read(text))
+    except (ValueError, SyntaxError, RecursionError, TypeError, OverflowError):
         return otherwise
-
-
-def _moment(call: re.Match[str]) -> str:
-    try:
-        return repr(datetime(*(int(part) for part in call[1].split(",") if part.strip())).isoformat())  # type: ignore[arg-type]
-    except (ValueError, TypeError):
-        return "None"
 
 
 def _plain(value: Any) -> Any:
