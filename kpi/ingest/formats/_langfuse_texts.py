@@ -1,20 +1,17 @@
-"""What was asked and answered, in the shapes in which frameworks hand it to Langfuse.
+"""What was asked and answered, in the wrappings in which frameworks hand it to Langfuse.
 
-Langfuse keeps whatever an instrumentation recorded: text, text quoted once or twice as JSON, a Python repr, messages
-in the shape of a provider or framework, a function's arguments. What is understood becomes `[{role, content}]`.
+Langfuse keeps whatever an instrumentation recorded: text, text quoted once or twice as JSON, a Python repr, a
+function's arguments, a body of a provider. What is inside the wrapping, `_replies` understands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from kpi.ingest.attributes import parse
+from kpi.ingest.formats import _replies
 from kpi.ingest.records import from_cell
 
-Messages = list[dict[str, Any]]
-_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "tool"}  # LangChain types
-_QUESTIONS = ("prompt", "contents", "new_message", "input", "question", "query", "user_input", "message", "text")
 _CALL_KEYS = frozenset({"toolCallId", "tool_call_id", "call_id", "function", "functionCall"})
 
 
@@ -33,98 +30,53 @@ def decoded(value: Any) -> Any:
     return value
 
 
-def asked(value: Any) -> Messages | None:
-    """The messages in a decoded input; None where it has another shape."""
-    if isinstance(value, list):
-        return _messages(value)
+def asked(value: Any) -> Any:
+    """What a decoded input asks: messages, a text, or the input as it is."""
+    if isinstance(value, list):  # the Responses API puts calls of tools between the messages
+        return _replies.question([v for v in value if not _is_call(v)] or value)
     if not isinstance(value, dict):
-        return None
-    if (message := _message(value)) is not None:
-        return [message]
-    if isinstance(value.get("messages"), list):
-        return _messages(value["messages"])
-    for name in _QUESTIONS:
+        return value
+    if message := _replies.messages([value]):
+        return message
+    for name in ("new_message", "contents", "messages", "prompt"):
         inner = value.get(name)
-        if inner and isinstance(inner, str):
-            return [{"role": "user", "content": inner}]
-        if inner and (found := asked(inner)):
-            return found
-    if "args" in value or "kwargs" in value:
-        return _arguments(value)
-    return None
+        if isinstance(inner, str) or (isinstance(inner, (dict, list)) and inner):
+            return asked(inner)
+    if value.keys() <= {"args", "kwargs"}:
+        return _argument(value)
+    return _replies.question(value)
 
 
-def answered(value: Any) -> Messages | None:
-    """The messages in a decoded output that answer; empty ones where tools were called; None for another shape."""
-    if isinstance(value, list):
-        if value and all(isinstance(item, dict) and item.keys() & _CALL_KEYS for item in value):
-            return [{"role": "assistant", "content": None}]
-        found = _messages(value)
-        return _after_the_question(found) if found else None
-    if not isinstance(value, dict):
-        return None
-    if (message := _message(value)) is not None:
-        return [message]
-    for name in ("choices", "candidates"):  # OpenAI, Gemini
-        if isinstance(value.get(name), list):
-            inner = [m for item in value[name] if isinstance(item, dict) and (m := _wrapped(item))]
-            return inner or None
-    if isinstance(value.get("messages"), list):
-        return answered(value["messages"])
-    if isinstance(value.get("output"), list) and value.get("object") == "response":  # OpenAI's Responses API
-        return _messages(value["output"]) or [{"role": "assistant", "content": None}]
-    return [message] if (message := _wrapped(value)) else None
-
-
-def _messages(items: list[Any]) -> Messages | None:
-    """Those of a list that are messages; calls of tools that stand between them are none."""
-    found = [message for item in items if (message := _message(item)) is not None]
-    return found or None
-
-
-def _message(item: Any) -> dict[str, Any] | None:
-    if not isinstance(item, dict):
-        return None
-    role = item.get("role")
-    if item.get("type") == "constructor" and isinstance(item.get("kwargs"), dict):  # LangChain's own serialisation
-        name = item["id"][-1] if isinstance(item.get("id"), list) and item["id"] else ""
-        item, role = item["kwargs"], _ROLES.get(str(name).removesuffix("Chunk").removesuffix("Message").lower())
-    elif not role and "content" in item:
-        role = _ROLES.get(str(item.get("type")))
-    if not isinstance(role, str) or not role:
-        return None
-    extra = item.get("additional_kwargs")
-    kept = {name: item[name] for name in ("parts", "content", "text", "refusal", "finish_reason") if name in item}
-    if isinstance(extra, Mapping) and isinstance(extra.get("refusal"), str):
-        kept["refusal"] = extra["refusal"]
-    return {**kept, "role": role.lower()}
-
-
-def _wrapped(item: dict[str, Any]) -> dict[str, Any] | None:
-    """The message in `{"message": …, "finish_reason": …}` or `{"content": …}`, with the reason why it ended."""
-    inner = item.get("message", item.get("content"))
+def answered(value: Any) -> tuple[Any, str | None]:
+    """(what a decoded output answers, why the model stopped). Mere calls of tools answer nothing."""
+    listed = value.get("output") if isinstance(value, dict) else value
+    if isinstance(listed, list) and listed and all(map(_is_call, listed)):
+        return None, None
+    inner = value.get("message", value.get("content")) if isinstance(value, dict) else None
     if isinstance(inner, dict):
-        message = _message(inner)
-        if message is None and ("parts" in inner or "content" in inner):
-            message = {**inner, "role": "assistant"}
-    else:
-        message = {"role": "assistant", "content": inner} if inner and isinstance(inner, (str, list)) else None
-    reason = item.get("finish_reason", item.get("finishReason"))
-    return {**message, "finish_reason": reason} if message and isinstance(reason, str) else message
+        return _reply({"choices": [{"message": {"role": "assistant", **inner}}]}, value)
+    if isinstance(inner, list) and "role" not in value:
+        return _reply({**value, "role": "assistant"}, value)
+    return _reply(value, value[-1] if isinstance(value, list) and value else value)
 
 
-def _after_the_question(messages: Messages) -> Messages:
-    """An agent's output may be the whole conversation: what was said last is the answer."""
-    asked_at = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=-1)
-    return messages[asked_at + 1 :] if asked_at + 1 < len(messages) else messages
+def _reply(value: Any, ended: Any) -> tuple[Any, str | None]:
+    """ended: the object that may say why the model stopped."""
+    found = _replies.reply(value)
+    reason = ended.get("finish_reason", ended.get("finishReason")) if isinstance(ended, dict) else None
+    return found.output, found.finish or (reason if isinstance(reason, str) else None)
 
 
-def _arguments(call: dict[str, Any]) -> Messages | None:
-    """A decorated function's arguments, where they are text and nothing else."""
+def _is_call(item: Any) -> bool:
+    if not isinstance(item, dict) or "role" in item:
+        return False
+    return bool(item.keys() & _CALL_KEYS) or item.get("type") == "reasoning"  # thinking that led to the calls
+
+
+def _argument(call: dict[str, Any]) -> Any:
+    """The one argument of a decorated function; all of them where there are more."""
     positional, named = call.get("args") or [], call.get("kwargs") or {}
     if not isinstance(positional, list) or not isinstance(named, dict):
-        return None
+        return call
     values = [*positional, *named.values()]
-    if len(values) == 1 and isinstance(values[0], str) and values[0]:
-        return [{"role": "user", "content": values[0]}]
-    return None
+    return asked(values[0]) if len(values) == 1 else call

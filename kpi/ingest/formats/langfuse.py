@@ -136,14 +136,13 @@ def _named(record: Mapping[str, Any]) -> Row:
 
 def _trace(row: Row, say: Say) -> Iterator[Item]:
     _read_columns(row, row.get("id"), None, names.TRACE, say)
-    facts, shown = _facts(row, say), _texts(row)
-    attributes = {**facts.pop("attributes"), **shown.pop("attributes")}
-    _kind("", attributes)
+    facts = _facts(row, say)
+    _kind("", facts["attributes"])
     yield whole(
         row.get("id"), start=row.get("timestamp"), cost_usd=_positive(row.get("totalCost")),
         # In seconds from the API; elsewhere in either unit, and the observations' own times say more.
         seconds=_positive(row.get("latency")) if "htmlPath" in row else None,
-        attributes=attributes, **facts, **shown,
+        **facts, **_texts(row),
     )  # fmt: skip
 
 
@@ -170,7 +169,6 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
         shown = {"input": texts.decoded(row.get("input")), "output": texts.decoded(row.get("output"))}
     else:
         shown = _texts(row)
-        attributes |= shown.pop("attributes")
     yield span(
         row.get("traceId"), row.get("id"), parent_id=row.get("parentObservationId"), kind=kind,
         start=start, end=end, seconds=seconds, first_token=first_token,
@@ -211,16 +209,9 @@ def _facts(row: Row, say: Say) -> Row:
 
 
 def _texts(row: Row) -> Row:
-    """input and output where they are no messages, else `attributes` that hold the messages."""
-    found: Row = {"attributes": {}}
-    for side, understood in (("input", texts.asked), ("output", texts.answered)):
-        value = texts.decoded(row.get(side))
-        messages = understood(value)
-        if messages:
-            found["attributes"][f"gen_ai.{side}.messages"] = messages
-        else:
-            found[side] = value
-    return found
+    """input, output and the reason why a model stopped."""
+    output, finish = texts.answered(texts.decoded(row.get("output")))
+    return {"input": texts.asked(texts.decoded(row.get("input"))), "output": output, "finish_reason": finish}
 
 
 def _kind(stated: str, attributes: Row) -> str:
