@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -36,9 +36,16 @@ _REPR_CHARS = 2_000_000
 
 
 def records(
-    source: Opened, *, limits: Limits, drop: Drop, note: Note, is_record: Callable[[dict[str, Any]], bool]
+    source: Opened,
+    *,
+    limits: Limits,
+    drop: Drop,
+    note: Note,
+    is_record: Callable[[dict[str, Any]], bool],
+    texts: Collection[str] = (),
 ) -> Iterator[tuple[int, dict[str, Any], int]]:
     """(1-based position, record, bytes consumed). is_record: whether an object is a record itself, not its envelope.
+    texts: columns of CSV whose cells are taken as they are.
 
     Cells of CSV that hold JSON or a Python repr are read as what they hold, empty cells are None, and members of
     Parquet structs that a row does not have are left out. Raises IngestError when nothing at all can be read.
@@ -48,7 +55,7 @@ def records(
         for batch in batches(source, limits=limits, drop=drop, note=note):
             rows = _nanoseconds(batch.table).to_pylist()
             for number, row in zip(batch.numbers.tolist(), rows, strict=True):
-                yield number, {k: cell(v) for k, v in row.items()}, batch.consumed
+                yield number, {k: (v or None) if k in texts else cell(v) for k, v in row.items()}, batch.consumed
         return
     lined = _lined(source, limits)
     found = _of_lines(source, limits, drop) if lined else _of_document(source, limits, drop, note)

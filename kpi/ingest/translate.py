@@ -67,7 +67,7 @@ class Translation:
         intake.file = source.name
         found = records(
             source, limits=context.limits, drop=self._drop, note=intake.receipt.note,
-            is_record=lambda r: bool(self._format.matches(r)),
+            is_record=lambda r: bool(self._format.matches(r)), texts=self._format.texts,
         )  # fmt: skip
         for position, record, consumed in found:
             intake.position = position

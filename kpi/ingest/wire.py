@@ -123,6 +123,19 @@ def nanos(value: Any) -> int | None:
     return value * 1_000_000_000 if 10**9 <= value < 10**11 else None
 
 
+def _moment(value: Any) -> int | None:
+    """A time of OTLP. One written as a bare number may have been a float, which holds every 256th nanosecond: it is
+    the microsecond that it was rounded from, where it is near enough to one."""
+    at = nanos(value)
+    if at is None or isinstance(value, str) or at % _FLOAT_STEP:
+        return at
+    nearest = round(at, -3)
+    return nearest if abs(nearest - at) <= _FLOAT_STEP // 2 else at
+
+
+_FLOAT_STEP = 256  # of floats around nanoseconds of today
+
+
 def _nanos_of_text(text: str) -> int | None:
     try:
         return nanos(float(text))
@@ -279,8 +292,8 @@ def json_span(raw: dict[str, Any], resource: Attributes) -> Span:
         span_id,
         identifier(_get(raw, "parentSpanId", "parent_span_id"), 8),
         str(raw.get("name") or ""),
-        nanos(_get(raw, "startTimeUnixNano", "start_time_unix_nano")),
-        nanos(_get(raw, "endTimeUnixNano", "end_time_unix_nano")),
+        _moment(_get(raw, "startTimeUnixNano", "start_time_unix_nano")),
+        _moment(_get(raw, "endTimeUnixNano", "end_time_unix_nano")),
         attributes_of(raw.get("attributes")),
         [_json_event(event) for event in raw.get("events") or ()],
         _STATUS.get(status.get("code") or 0, 0),
@@ -290,7 +303,7 @@ def json_span(raw: dict[str, Any], resource: Attributes) -> Span:
 
 
 def _json_event(raw: dict[str, Any]) -> Event:
-    at = nanos(_get(raw, "timeUnixNano", "time_unix_nano"))
+    at = _moment(_get(raw, "timeUnixNano", "time_unix_nano"))
     return Event(str(raw.get("name") or ""), at, attributes_of(raw.get("attributes")))
 
 

@@ -9,6 +9,8 @@ A format says how it is recognised and what its records mean:
     def translate(record: dict, say: Say) -> Iterator[Span | Score | Incident]:
         ...
 
+Optional: TEXTS = ("name answer",), columns of its tables whose cells stay the text they are, also where that is JSON.
+
 `record` is one JSON object, CSV row or Parquet row (`kpi.ingest.records`). `translate` yields what it states with
 `observed.span`, `observed.whole`, `Score` and `Incident`; `say` takes what could not be read. Where records need each
 other (a score that comes before its trace), they are kept in `say.kept`, and a function `finish(say)` yields what
@@ -32,13 +34,17 @@ Item = Span | Score | Incident
 
 @dataclass(frozen=True)
 class Format:
-    """One vendor's export. keys: sets of keys; a record is of this format when it has all of one set."""
+    """One vendor's export. keys: sets of keys; a record is of this format when it has all of one set.
+
+    texts: columns of delimited text that are not read as JSON or repr.
+    """
 
     name: str
     title: str
     keys: tuple[frozenset[str], ...]
     translate: Callable[[dict[str, Any], Any], Iterator[Item]]
     finish: Callable[[Any], Iterator[Item]] | None
+    texts: frozenset[str] = frozenset()
 
     def matches(self, names: Collection[str]) -> int:
         """Size of the largest set of keys that `names` holds whole; 0 for none."""
@@ -54,7 +60,9 @@ def formats() -> dict[str, Format]:
             continue
         module = importlib.import_module(f"{__name__}.{module_info.name}")
         keys = tuple(frozenset(words.split()) for words in module.KEYS)
-        found[module.NAME] = Format(module.NAME, module.TITLE, keys, module.translate, getattr(module, "finish", None))
+        texts = frozenset(" ".join(getattr(module, "TEXTS", ())).split())
+        finish = getattr(module, "finish", None)
+        found[module.NAME] = Format(module.NAME, module.TITLE, keys, module.translate, finish, texts)
     return found
 
 
