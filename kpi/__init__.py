@@ -27,15 +27,18 @@ from kpi.measure.slice import Resolved, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
-from kpi.store.databases import SqlSource
+from kpi.store.connections import Connection, connections
+from kpi.store.databases import SparkSource, SqlSource
 from kpi.store.engines import Source, from_frame
 from kpi.store.lake import DatasetInfo, VersionInfo, datasets, restore, versions
+from kpi.store.live import Placement, connect, open_connection
 from kpi.store.opening import open_dataset, receipt, warm
 from kpi.store.opening import open_dataset as open
 
 __all__ = [
     "METRICS",
     "Card",
+    "Connection",
     "DatasetInfo",
     "Difference",
     "Drift",
@@ -45,6 +48,7 @@ __all__ = [
     "KpiError",
     "Mapping",
     "Metric",
+    "Placement",
     "Preview",
     "Profile",
     "Receipt",
@@ -53,11 +57,14 @@ __all__ = [
     "Scorecard",
     "Slice",
     "Source",
+    "SparkSource",
     "SqlSource",
     "Trace",
     "VersionInfo",
     "Window",
     "compare_windows",
+    "connect",
+    "connections",
     "datasets",
     "difference",
     "drift",
@@ -74,6 +81,7 @@ __all__ = [
     "mapping_fields",
     "metric",
     "open",
+    "open_connection",
     "open_dataset",
     "preview",
     "profile",

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from kpi.errors import MappingError, StoreError
 from kpi.ingest.mapping import Mapping as ColumnMappings
 from kpi.schema import TABLES, Type
-from kpi.store.dialects import SparkCompiler, SparkDialect, dialect_of, teach_sqlite
+from kpi.store.dialects import DuckDialect, SparkCompiler, SparkDialect, dialect_of, teach_sqlite
 from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts
 from kpi.store.inplace import SQL_TYPES, Held, canonical, mapped
 
@@ -66,12 +66,28 @@ class LiveSource(Source):
     def table(self, name: str) -> sa.FromClause:
         view = self._view(name)
         if view is None:
-            place = self._tables.get(name, name)
-            raise StoreError(
-                "source.no_table", f"The database of {self.name!r} has no table {place[:60]!r}",
-                hint="Name the table with `kpi connect`, and let the connection's user read it.",
-            )  # fmt: skip
+            raise self.no_table(name)
         return view
+
+    def physical(self, name: str) -> Mapping[str, Held]:
+        """The columns of the table that stands for a canonical one, as the engine has them."""
+        schema, _, place = self._tables.get(name, "").rpartition(".")
+        return self.held(place, schema or None) if place else {}
+
+    def sample(self, rows: int) -> pa.Table:
+        """Some rows of the table that stands for `requests`, with its own columns."""
+        return self.run(sa.select(*self._there("requests", self.physical("requests")).c).limit(rows))
+
+    def no_table(self, name: str) -> StoreError:
+        """The error for a table that is not there."""
+        return StoreError(
+            "source.no_table", f"The database of {self.name!r} has no table {self._tables.get(name, name)[:60]!r}",
+            hint="Name the table with `kpi connect NAME --table TABLE`, and let the connection's user read it.",
+        )  # fmt: skip
+
+    def _there(self, name: str, held: Mapping[str, Held]) -> sa.TableClause:
+        schema, _, place = self._tables[name].rpartition(".")
+        return sa.table(place, *(sa.column(c, SQL_TYPES[h]) for c, h in held.items()), schema=schema or None)
 
     def _view(self, name: str) -> sa.FromClause | None:
         with self._lock:
@@ -80,24 +96,31 @@ class LiveSource(Source):
             return self._views[name]
 
     def _made_view(self, name: str) -> sa.FromClause | None:
-        schema, _, place = self._tables.get(name, name).rpartition(".")
-        held = self.held(place, schema or None)
+        held = self.physical(name)
         if not held:
             return None
-        there = sa.table(place, *(sa.column(c, SQL_TYPES[h]) for c, h in held.items()), schema=schema or None)
-        if name == "requests" and self._mapping is not None:
-            found = mapped(self._mapping, held, there, self.dialect)
-        else:
-            found = canonical(TABLES[name], held, there, self.dialect)
+        there = self._there(name, held)
+        if name != "requests":
+            return _shown(name, there, self._other(name, held, there))
+        if self._mapping is not None:
+            return _shown(name, there, mapped(self._mapping, held, there, self.dialect))
+        found = canonical(TABLES[name], held, there, self.dialect)
         if not found:
             columns = ", ".join(repr(c[:40]) for c in list(held)[:8])
             raise MappingError(
-                "mapping.no_columns", f"The table {place[:60]!r} has none of the canonical columns of {name}",
-                hint=f"Say what its columns mean with `kpi connect NAME --table T --mapping FILE`; it has {columns}.",
+                "mapping.no_columns", f"The table {there.name[:60]!r} has none of the canonical columns of requests",
+                hint=f"Say what its columns mean: `kpi connect NAME --table T --mapping FILE`; it has {columns}.",
             )  # fmt: skip
-        if all(e is there.c.get(c) for c, e in found.items()) and name == place and not schema:
-            return sa.table(place, *(sa.column(c, e.type) for c, e in found.items()))
-        return sa.select(*(e.label(c) for c, e in found.items())).select_from(there).subquery(name)
+        return _shown(name, there, found)
+
+    def _other(self, name: str, held: Mapping[str, Held], there: sa.TableClause) -> dict[str, sa.ColumnElement]:
+        """Another canonical table; empty where a table of that name is somebody else's (`events`, `scores`)."""
+        if not set(TABLES[name].key) <= set(held):
+            return {}
+        try:
+            return canonical(TABLES[name], held, there, self.dialect)
+        except MappingError:
+            return {}
 
     def _failed(self, reason: str) -> StoreError:
         return StoreError(
@@ -110,6 +133,15 @@ class LiveSource(Source):
             "store.too_many_rows", f"The answer of {self.name!r} has more than {MOST_ROWS:,} rows",
             hint="Choose a shorter window, a coarser grain or fewer dimensions.",
         )  # fmt: skip
+
+
+def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElement]) -> sa.FromClause | None:
+    """The canonical table: the table itself where nothing differs, else a SELECT over it."""
+    if not found:
+        return None
+    if name == there.name and not there.schema and all(e is there.c.get(c) for c, e in found.items()):
+        return sa.table(name, *(sa.column(c, e.type) for c, e in found.items()))
+    return sa.select(*(e.label(c) for c, e in found.items())).select_from(there).subquery(name)
 
 
 class SqlSource(LiveSource):
@@ -197,6 +229,7 @@ _STATES = {
     "57014": "it took longer than allowed", "42501": "the connection may not read the table",
     "28P01": "the password was refused", "28000": "the login was refused", "3D000": "there is no such database",
     "42P01": "the table is not there", "42703": "a column is not there", "53300": "it has no connection to spare",
+    "22007": "a text is no time, check the mapping", "22008": "a time is out of range, check its unit in the mapping",
 }  # fmt: skip
 _NUMBERS = {
     1045: "the password was refused", 1142: "the connection may not read the table", 1146: "the table is not there",
@@ -253,18 +286,24 @@ _TARGETS: dict[type, tuple[pa.DataType, Callable[[Any], Any]]] = {
 }
 
 
+_LOCKED = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
+
+
 class DuckFileSource(LiveSource):
     """Tables or views of a DuckDB file, attached read-only; nothing but this file can be reached from its views."""
+
+    dialect = DuckDialect()
 
     def __init__(
         self, path: Path, *, name: str, tables: Mapping[str, str] | None = None, mapping: ColumnMappings | None = None
     ) -> None:
         super().__init__(name=name, place=f"duckdb:{path}", tables=tables, mapping=mapping)
+        self._connection, self._cursors = duckdb.connect(":memory:"), threading.Lock()
+        attached = "ATTACH '" + str(path).replace("'", "''") + "' AS placed (READ_ONLY)"
         reason = ""
         try:
-            self._connection = duckdb.connect(str(path), read_only=True)
-            for setting in ("TimeZone = 'UTC'", "enable_external_access = false", "lock_configuration = true"):
-                self._connection.execute(f"SET {setting}")
+            for text in (attached, *_LOCKED):
+                self._connection.execute(text)
         except duckdb.Error as error:
             reason = type(error).__name__
         if reason:
@@ -273,7 +312,7 @@ class DuckFileSource(LiveSource):
     def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
         rows = self._ask(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = $1 AND table_schema = $2"
-            " ORDER BY ordinal_position",
+            " AND table_catalog = 'placed' ORDER BY ordinal_position",
             [place, schema or "main"],
         ).to_pylist()
         return {r["column_name"]: _duckdb_held(r["data_type"]) for r in rows}
@@ -282,18 +321,17 @@ class DuckFileSource(LiveSource):
         return plain_texts(self._ask(*compile_duckdb(statement)))
 
     def _ask(self, text: str, values: list) -> pa.Table:
-        with self._lock_cursor:
+        with self._cursors:  # making a cursor touches the shared connection
             cursor = self._connection.cursor()
         reason = ""
         try:
+            cursor.execute("USE placed")
             return cursor.sql(text, params=values).to_arrow_table()
         except duckdb.Error as error:
             reason = type(error).__name__
         finally:
             cursor.close()
         raise self._failed(reason)
-
-    _lock_cursor = threading.Lock()  # making a cursor touches the shared connection
 
 
 def _duckdb_held(name: str) -> Held:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 Expression = sa.ColumnElement[Any]
 TEXT, INT = sa.Text(), sa.BigInteger()
@@ -47,7 +48,7 @@ def micros(column: Expression, unit: str) -> Expression:
 
 
 class Dialect:
-    """PostgreSQL and DuckDB, after which the canonical statement is written; the others say where they differ."""
+    """PostgreSQL and the lake's DuckDB, for which the statement is written; the others say where they differ."""
 
     grouping_sets = True
     keeps_moments = True  # a column of times is read as it is
@@ -87,6 +88,25 @@ class Dialect:
     def contains(self, column: Expression, part: str) -> Expression:
         """Whether a text holds a part, in any case."""
         return sa.func.lower(column).contains(part.lower(), autoescape=True)
+
+
+class _Tried(FunctionElement[Any]):
+    """A text as the moment it names, unknown where it names none."""
+
+    inherit_cache = True
+    type = MOMENT
+
+
+@compiles(_Tried)
+def _try_cast(element: _Tried, compiler: SQLCompiler, **options: Any) -> str:
+    return f"TRY_CAST({compiler.process(element.clauses, **options)} AS TIMESTAMPTZ)"
+
+
+class DuckDialect(Dialect):
+    """DuckDB, where a text that is no time can be left unknown."""
+
+    def parsed(self, column: Expression) -> Expression | None:
+        return _Tried(column)
 
 
 class SqliteDialect(Dialect):

@@ -97,9 +97,16 @@ def mapped(
     return given
 
 
+def supported(column: ColumnMapping) -> bool:
+    """Whether a mapped column can be read in place; the others need the rows to be loaded."""
+    name = str(column.field)
+    worded = column.unit in ("day/month", "month/day") or column.decimal != "."
+    return not (name.startswith(SCORE_PREFIX) or name in ("ended_at", "error_message") or worded)
+
+
 def _convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialect) -> Expression:
     kind, name = column.kind, str(column.field)
-    if name.startswith(SCORE_PREFIX) or name in ("ended_at", "error_message") or column.decimal != ".":
+    if not supported(column):
         raise MappingError(
             "mapping.not_in_place", f"Column {column.source!r}: {name} can only be read when rows are loaded",
             hint="Leave the column out, or load an export of the table instead.",

@@ -7,18 +7,26 @@ import threading
 from kpi.errors import StoreError
 from kpi.ingest.receipt import Receipt
 from kpi.store.cache import build_cache, cache_path
-from kpi.store.engines import DuckSource
+from kpi.store.engines import DuckSource, Source
 from kpi.store.lake import read_version
+from kpi.store.live import PREFIX, open_connection
 from kpi.store.manifest import folder, names
 
 WORTH_CACHING = 50_000  # requests below which reading Parquet is as fast
 
 
-def open_dataset(dataset: str = "default", version: int | None = None) -> DuckSource:
-    """The rows of a data set at a version, the newest when None.
+def open_dataset(dataset: str = "default", version: int | None = None) -> Source:
+    """The rows of a data set at a version, the newest when None; `db:NAME` is a named database, read in place.
 
-    Raises StoreError when there is no such data set or version.
+    Raises StoreError when there is no such data set, version or connection.
     """
+    if dataset.startswith(PREFIX):
+        if version is not None:
+            raise StoreError(
+                "store.no_version", f"{dataset[:60]} is read in place and has no versions",
+                hint="Open it without a version, or load an export of it to keep versions.",
+            )  # fmt: skip
+        return open_connection(dataset.removeprefix(PREFIX))
     if dataset not in names():
         have = ", ".join(names()) or "none yet"
         raise StoreError(
@@ -38,12 +46,14 @@ def receipt(dataset: str = "default", version: int | None = None) -> Receipt:
     return read_version(dataset, version).receipt
 
 
-def warm(source: DuckSource) -> threading.Thread | None:
+def warm(source: Source) -> threading.Thread | None:
     """Build the cache of a large data set in the background and let the source use it; None when there is nothing
     to do.
 
     For servers, which answer many questions on one version. Answers stay the same, before and after.
     """
+    if not isinstance(source, DuckSource) or source.live:
+        return None
     found = read_version(source.name, source.version)
     path = cache_path(folder(source.name), found.fingerprint)
     files = found.files.get("requests", [])

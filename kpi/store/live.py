@@ -1,0 +1,205 @@
+"""Open a named connection as a data set, `db:NAME`, and settle which table and mapping it stands for.
+
+`connect` looks at the table once: types, then a sample of rows against the mapping. What it finds right is saved in the
+state folder and used by everybody who opens the name. What it finds wrong names the column, what it holds and what was
+expected.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from kpi import schema
+from kpi.errors import MappingError, StoreError
+from kpi.ingest.convert import EARLIEST_US
+from kpi.ingest.mapping import ColumnMapping, guess, kind_of
+from kpi.ingest.mapping import Mapping as ColumnMappings
+from kpi.ingest.profile import Profiler
+from kpi.store.connections import checked, open_engine, table_of
+from kpi.store.databases import DuckFileSource, LiveSource, SqlSource
+from kpi.store.inplace import supported
+from kpi.store.manifest import home
+
+PREFIX = "db:"
+SAMPLE_ROWS = 1_000
+_LATEST_US = 4_102_444_800_000_000  # the year 2100
+_TIME_UNITS = ((1e11, "s"), (1e14, "ms"), (1e17, "us"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where the requests of a connection are. table: table, view or `schema.table`. mapping: None when canonical."""
+
+    table: str
+    mapping: ColumnMappings | None = None
+
+
+def open_connection(name: str, *, table: str | None = None, mapping: ColumnMappings | None = None) -> LiveSource:
+    """The rows of a named connection, read in place. Without `table` and `mapping`: as `connect` saved them, else the
+    canonical table that secrets.toml names, else `requests`.
+
+    Raises StoreError for a connection that cannot be used, MappingError for a table that does not fit.
+    """
+    kept = placement(name) if table is None and mapping is None else None
+    place = kept or Placement(table=table or table_of(name), mapping=mapping)
+    source = _source(name, place)
+    source.table("requests")  # what does not fit is said now, not on a page
+    return source
+
+
+def connect(name: str, *, table: str, mapping: ColumnMappings | None = None) -> Placement:
+    """Check a table of a connection and save it as the data set `db:NAME`.
+
+    Without a mapping, a table with canonical columns is taken as it is, any other is guessed at from names, types and
+    1,000 rows. Raises StoreError, and MappingError that names the column, what it holds and what was expected.
+    """
+    raw = _source(name, Placement(table=table))
+    held = raw.physical("requests")
+    if not held:
+        raise raw.no_table("requests")
+    if mapping is None and not _is_canonical(held):
+        mapping = _guessed(raw.sample(SAMPLE_ROWS))
+    elif mapping is not None:
+        mapping = _settled(mapping, raw.sample(SAMPLE_ROWS))
+    place = Placement(table=table, mapping=mapping)
+    source = _source(name, place)
+    source.table("requests")
+    if mapping is not None:
+        _check_values(mapping, source, raw.sample(SAMPLE_ROWS))
+    _save(name, place)
+    return place
+
+
+def placement(name: str) -> Placement | None:
+    """What `connect` saved for a connection; None when it saved nothing."""
+    path = _path(name)
+    try:
+        data = orjson.loads(path.read_bytes()) if path.exists() else None
+        if data is None:
+            return None
+        mapping = ColumnMappings.from_dict(data["mapping"]) if data["mapping"] is not None else None
+        return Placement(table=str(data["table"]), mapping=mapping)
+    except (OSError, ValueError, KeyError, TypeError, MappingError) as error:
+        raise StoreError(
+            "connection.placement", f"What was saved for the connection {name!r} cannot be read",
+            hint=f"Save it anew: `kpi connect {name} --table TABLE`.",
+        ) from error  # fmt: skip
+
+
+def _source(name: str, place: Placement) -> LiveSource:
+    kind, url = checked(name)
+    told = f"{PREFIX}{name}"
+    prefix = place.table.rpartition(".")[0]
+    others = [] if place.mapping else [t for t in schema.TABLES if t != "requests"]
+    tables = {"requests": place.table, **{t: f"{prefix}.{t}" if prefix else t for t in others}}
+    if kind.name == "duckdb":
+        return DuckFileSource(Path(str(url.database)), name=told, tables=tables, mapping=place.mapping)
+    return SqlSource(open_engine(name), name=told, tables=tables, mapping=place.mapping)
+
+
+def _path(name: str) -> Path:
+    checked(name)  # a name that is configured is safe in a path
+    return home() / "connections" / f"{name}.json"
+
+
+def _save(name: str, place: Placement) -> None:
+    path = _path(name)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    draft = path.with_suffix(f".{secrets.token_hex(4)}")
+    data = {"table": place.table, "mapping": place.mapping.to_dict() if place.mapping else None}
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+    os.replace(draft, path)
+
+
+# -- what a table holds ---------------------------------------------------------------------------------------------
+
+
+def _is_canonical(held: Mapping[str, Any]) -> bool:
+    """An id and a time by their canonical names, and one fact at least."""
+    facts = {c.name for c in schema.REQUESTS.columns if c.privacy == "measure"}
+    return {"trace_id", "started_at"} <= set(held) and bool(facts & set(held))
+
+
+def _guessed(sample: pa.Table) -> ColumnMappings:
+    """A mapping from the names and a sample; fields that need a load are left out."""
+    profiler = Profiler(None)
+    profiler.add(sample)
+    found = guess(profiler.profiles())
+    fits = [c if not c.field or supported(c) else ColumnMapping(c.source, None, how="unmapped") for c in found.columns]
+    return _settled(ColumnMappings(tuple(fits)), sample)
+
+
+def _settled(mapping: ColumnMappings, sample: pa.Table) -> ColumnMappings:
+    """The mapping with the unit of every epoch written out, by the size of its numbers."""
+    mapping.check_columns(sample.column_names)
+    settled = []
+    for column in mapping.columns:
+        if column.field and kind_of(column.field) == "time" and column.unit in ("", "auto"):
+            values = sample[column.source]
+            if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+                largest = pc.max(pc.abs(values)).as_py() or 0
+                unit = next((u for limit, u in _TIME_UNITS if largest < limit), "ns")
+                column = ColumnMapping(column.source, column.field, unit, column.decimal, column.how, column.why)
+        settled.append(column)
+    return ColumnMappings(tuple(settled))
+
+
+def _check_values(mapping: ColumnMappings, source: LiveSource, sample: pa.Table) -> None:
+    """Every mapped column must say something where the table does, and times must be times of our days."""
+    view = source.table("requests")
+    shown = [c for c in mapping.columns if c.field and c.field in view.c]
+    rows = _read(shown, source, view)
+    for column in shown:
+        field = str(column.field)
+        filled = len(sample) - sample[column.source].null_count
+        if filled and rows[field].null_count == len(rows):
+            raise MappingError(
+                "mapping.contradiction",
+                f"Column {column.source[:60]!r} is mapped to {field}, but none of {filled:,} values is "
+                f"{'one' if not column.unit else f'one in {column.unit}'}",
+                hint=f"Expected were values of the kind {column.kind}: map another column, or give the right unit.",
+            )  # fmt: skip
+        if column.kind == "time" and filled and not _is_believable(rows[field]):
+            raise MappingError(
+                "mapping.contradiction",
+                f"Column {column.source[:60]!r} is mapped to {field}, but its times lie far from our days",
+                hint="Give the right unit: s, ms, us or ns.",
+            )  # fmt: skip
+
+
+def _is_believable(times: pa.ChunkedArray) -> bool:
+    """Whether the latest of these times lies between the years 2000 and 2100."""
+    latest = pc.max(times.cast(pa.int64())).as_py()
+    return latest is None or EARLIEST_US <= latest <= _LATEST_US
+
+
+def _read(shown: Sequence[ColumnMapping], source: LiveSource, view: sa.FromClause) -> pa.Table:
+    """A sample of the mapped columns; where that fails, the column that it fails on is named."""
+    ask = lambda columns: source.run(  # noqa: E731
+        sa.select(*(view.c[str(c.field)] for c in columns)).select_from(view).limit(SAMPLE_ROWS)
+    )
+    try:
+        return ask(shown)
+    except StoreError:
+        for column in shown:
+            try:
+                ask([column])
+            except StoreError:
+                raise MappingError(
+                    "mapping.contradiction",
+                    f"Column {column.source[:60]!r} is mapped to {column.field}, but its values cannot be read as one",
+                    hint=f"Expected were values of the kind {column.kind}: map another column, or give the right unit.",
+                ) from None
+        raise
