@@ -145,10 +145,10 @@ def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
     traces[hash(trace_id)] = traces.get(hash(trace_id), 0) | seen
     yield from _averages(run, run_id, trace_id, say)
     for inner in objects(run.get("child_runs")):
-        yield from _run({"trace_id": trace_id, "parent_run_id": run_id, **_held(inner)}, say)
+        yield from _run({"trace_id": trace_id, "parent_run_id": run_id, **_present(inner)}, say)
 
 
-def _held(run: dict[str, Any]) -> dict[str, Any]:
+def _present(run: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in run.items() if value is not None}
 
 

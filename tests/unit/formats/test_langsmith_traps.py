@@ -85,6 +85,11 @@ def test_trap_13_costs_are_decimal_text(tmp_path, costs) -> None:
     assert the_request(tmp_path, run(kind="llm", **stated))["total_nusd"] == 103_200
 
 
+def test_trap_13_a_cost_that_the_application_states_itself(tmp_path) -> None:
+    usage = {"input_tokens": 412, "output_tokens": 31, "total_cost": 0.5}
+    assert the_request(tmp_path, run(kind="llm", outputs={"usage_metadata": usage}))["total_nusd"] == 500_000_000
+
+
 def test_trap_14_sums_on_parents_count_once(tmp_path) -> None:
     sums = {"prompt_tokens": 100, "completion_tokens": 10, "total_cost": "0.001"}
     chain, leaf = run(CHILD, parent=ROOT, **sums), run(LEAF, "llm", parent=CHILD, **sums)
@@ -161,6 +166,11 @@ def test_trap_24_session_id_is_the_project(tmp_path, key: str) -> None:
     assert the_request(tmp_path, run())["session_id"] is None
     assert the_request(tmp_path, run(extra={"metadata": {key: "chat-1"}}))["session_id"] == "chat-1"
     assert the_request(tmp_path, run(thread_id="chat-2"))["session_id"] == "chat-2"
+
+
+def test_prompts_of_the_hub_are_versions(tmp_path) -> None:
+    told = run(kind="llm", extra={"metadata": {"lc_hub_commit_hash": "c0ffee", "lc_hub_repo": "support"}})
+    assert the_request(tmp_path, told)["prompt_version"] == "c0ffee"
 
 
 def test_whose_key_traced_the_run_is_no_user(tmp_path) -> None:
@@ -260,7 +270,7 @@ def feedback(**more: Any) -> dict[str, Any]:
     ("source", "ours"),
     [
         ({"type": "model"}, "judge"), ({"type": "auto_eval"}, "judge"), ({"type": "app", "user_id": "r"}, "human"),
-        ({"type": "api", "user_id": "r"}, "human"), ({"type": "api"}, "user"),
+        ({"type": "app"}, "human"), ({"type": "api", "user_id": "r"}, "human"), ({"type": "api"}, "user"),
     ],
 )  # fmt: skip
 def test_feedback_records(tmp_path, source, ours: str) -> None:
@@ -272,6 +282,11 @@ def test_feedback_records(tmp_path, source, ours: str) -> None:
         assert (score["source"], score["value"], score["explanation"], score["span_id"]) == (ours, 1.0, "good", ROOT)
         (request,) = requests_of(tables).values()
         assert (request["correct"], request["outcome_source"]) == (True, ours)
+
+
+def test_an_automatic_evaluator_is_no_user_whatever_its_key_is_called(tmp_path) -> None:
+    told = feedback(key="user_feedback", feedback_source={"type": "auto_eval"})
+    assert [s["source"] for s in read_all([written(tmp_path / "f.json", told)])[0]["scores"]] == ["judge"]
 
 
 @pytest.mark.parametrize(
