@@ -17,7 +17,7 @@ from kpi.ingest.formats import Item
 from kpi.ingest.formats import _langfuse_names as names
 from kpi.ingest.formats import _langfuse_texts as texts
 from kpi.ingest.formats._replies import documents
-from kpi.ingest.intake import Score
+from kpi.ingest.intake import MALFORMED, Score
 from kpi.ingest.observed import mapping, objects, span, whole
 from kpi.ingest.outcomes import source_of
 from kpi.ingest.shapes import metadata_name
@@ -90,13 +90,14 @@ def _with_parts(trace: Row, observations: list[Row], say: Say) -> Iterator[Item]
     yield from _row(trace, say)
     known = {row.get("id") for row in observations}
     observations = [*observations, *(r for r in objects(trace.get("observations")) if r.get("id") not in known)]
-    rows = [_named(row) for row in observations]
+    rows, scores = [_named(row) for row in observations], objects(trace.get("scores"))
     # One download is in one unit; those of its observations that have a length tell which.
     unit = next((found for row in rows if (found := _measured_unit(row))), None)
-    for row in rows:
-        yield from _observation(row, say, unit)
-    for score in objects(trace.get("scores")):
-        yield from _score(_named(score), say)
+    for part in (*(_observation(row, say, unit) for row in rows), *(_score(_named(s), say) for s in scores)):
+        try:
+            yield from part
+        except MALFORMED:
+            say.drop("malformed observation or score of a trace", "A field has an unexpected type.")
     if objects(trace.get("corrections")):
         say.note(_CORRECTIONS)
 
@@ -153,8 +154,7 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     facts = _facts(row, say)
     attributes = facts.pop("attributes")
     kind = _kind(stated, attributes)
-    start, end = row.get("startTime"), row.get("endTime") or None
-    unit = _measured_unit(row) or unit
+    start, end, first_token = (nanos(row.get(n)) for n in ("startTime", "endTime", "completionStartTime"))
     seconds = _seconds(row, "latency", unit) if end is None else None
     if stated == "event":
         end = end or start  # a point in time
@@ -164,7 +164,6 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     attributes |= {"langfuse.observation.usage_details": usage} if usage else {}
     attributes |= {"langfuse.observation.cost_details": cost} if cost else {}
     failed = str(row.get("level") or "").upper() == "ERROR"
-    first_token = row.get("completionStartTime") or None
     if kind in _PAYLOAD_KINDS:
         shown = {"input": texts.decoded(row.get("input")), "output": texts.decoded(row.get("output"))}
     else:
@@ -172,7 +171,7 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     yield span(
         row.get("traceId"), row.get("id"), parent_id=row.get("parentObservationId"), kind=kind,
         start=start, end=end, seconds=seconds, first_token=first_token,
-        ttft_seconds=_seconds(row, "timeToFirstToken", unit) if first_token is None else None,
+        ttft_seconds=None if first_token else _seconds(row, "timeToFirstToken", unit),
         streamed=truth_of(mapping(row.get("modelParameters")).get("stream")) or None,
         status="error" if failed else "ok" if end else None, message=row.get("statusMessage") if failed else None,
         documents=documents(shown["output"]) if kind == "retriever" else None,
@@ -224,7 +223,8 @@ def _kind(stated: str, attributes: Row) -> str:
 
 def _measured_unit(row: Row) -> float | None:
     """1.0 or 0.001 seconds, from a latency beside both times; None where they cannot tell."""
-    latency, start, end = _positive(row.get("latency")), nanos(row.get("startTime")), nanos(row.get("endTime"))
+    latency = _positive(row.get("latency"))
+    start, end = (nanos(row.get("startTime")), nanos(row.get("endTime"))) if latency is not None else (None, None)
     if latency is None or start is None or end is None or end <= start:
         return None
     return 0.001 if latency > _MS_RATIO * (end - start) / 1e9 else 1.0
@@ -235,6 +235,7 @@ def _seconds(row: Row, name: str, unit: float | None) -> float | None:
     if (milliseconds := _positive(row.get(f"{name}Ms"))) is not None:
         return milliseconds / 1e3
     value = _positive(row.get(name))
+    unit = _measured_unit(row) or unit if value is not None else None
     return value * unit if value is not None and unit is not None else None
 
 
