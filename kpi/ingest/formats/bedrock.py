@@ -16,7 +16,7 @@ from kpi.ingest.translate import Say
 
 NAME = "bedrock"
 TITLE = "Bedrock invocation logs"
-KEYS = ("schemaType requestId modelId", "requestId operation modelId timestamp")
+KEYS = ("schemaType requestId modelId",)
 
 # The account and the role that called are the application's own, not the user's.
 _RECORD = fields(
@@ -35,7 +35,7 @@ _POLICIES = {"topics": "name", "filters": "type", "piiEntities": "type", "regexe
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, and the guardrail that looked at it."""
-    if record.get("schemaType") not in (None, "ModelInvocationLog"):
+    if record.get("schemaType") != "ModelInvocationLog":
         say.drop("not a model invocation", "Only records of the type ModelInvocationLog are read.")
         return
     say.left_out(record, _RECORD)

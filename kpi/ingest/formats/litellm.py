@@ -80,7 +80,8 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         message=(error.get("error_message") or record.get("error_str")) if failed else None,
         model=record.get("model"), requested_model=record.get("model_group"),
         provider=record.get("custom_llm_provider"), user=_customer(record, metadata),
-        input=question({"messages": record.get("messages")}) or _text(record.get("messages")),
+        input=question({"messages": record.get("messages")}) or _text(record.get("messages"))
+        or question(record.get("proxy_server_request")),
         output=(said.output or _text(record.get("response"))) if said else None, finish_reason=finish,
         tool={"name": used.get("name") or record.get("mcp_namespaced_tool_name"), "arguments": used.get("arguments"),
               "result": used.get("result")} if kind == "tool" else None,

@@ -45,6 +45,7 @@ _THUMBS = {"👍": 1.0, "👎": 0.0, ":+1:": 1.0, ":-1:": 0.0, ":thumbs_up:": 1.
 _REASONS = ("reason", "rationale", "explanation", "comment")
 _ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|\(|$)")
 _REFERENCE = "weave:///"
+_COUNT = re.compile(r"(.+?)\.(?:(\w+_details)\.)?(\w+)")  # a model's name may hold dots, a count does not
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -194,8 +195,8 @@ def _path(column: str) -> list[str]:
     while rest:
         name, _, after = rest.partition(".")
         if name in ("usage", "costs"):  # then a model, which may hold dots, then a count
-            model, _, count = after.rpartition(".")
-            return [*found, name, model, count] if model else [*found, name, after]
+            parts = _COUNT.fullmatch(after)
+            return [*found, name, *(p for p in parts.groups() if p)] if parts else [*found, name, after]
         found.append(name)
         rest = after
     return found

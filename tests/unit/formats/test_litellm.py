@@ -215,3 +215,21 @@ def test_tools_called_through_the_gateway(tmp_path: Path) -> None:
     tables, _ = read(tmp_path, {**CALL, "call_type": "call_mcp_tool", "metadata": {"mcp_tool_call_metadata": used}})
     (call,) = tables["tool_calls"]
     assert (call["name"], call["arguments"], call["result"]) == ("get_order", '{"id":7}', "sent")
+
+
+def test_what_was_asked_may_stand_in_the_request_to_the_proxy(tmp_path: Path) -> None:
+    body = {"model": "support-mini", "messages": [{"role": "user", "content": "Hello"}]}
+    stored = one(tmp_path, messages="{}", response="{}", proxy_server_request=json.dumps(body))
+    assert (stored["input_text"], stored["output_text"]) == ("Hello", None)
+
+
+def test_trap_7_json_in_text_and_trap_23_ids_of_digits(tmp_path: Path) -> None:
+    path = tmp_path / "spend.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        record = {**CALL, "request_id": "1748652919163558461", "messages": "{}", "response": "{}",
+                  "metadata": json.dumps({"spend_logs_metadata": {"tenant": "acme\nGmbH"}})}  # fmt: skip
+        writer.writerows([record, record.values()])
+    (request,) = requests_of(read_all([path])[0]).values()
+    assert (request["trace_id"], request["tenant"]) == ("1748652919163558461", "acme\nGmbH")
+    assert (request["input_text"], request["output_text"]) == (None, None)

@@ -176,3 +176,16 @@ def test_deleted_calls_are_left_out(tmp_path: Path) -> None:
     tables, receipt = read(tmp_path, call("c", None, "agent", 0, deleted_at="2026-03-02T00:00:00Z"))
     assert not tables
     assert any("deleted" in note for note in receipt.notes)
+
+
+def test_columns_of_models_whose_names_hold_dots(tmp_path: Path) -> None:
+    used = {"prompt_tokens": 412, "completion_tokens": 31, "prompt_tokens_details": {"cached_tokens": 256}}
+    model_call = call("c", None, "openai.chat.completions.create", 0, summary={"usage": {"gpt-4.1": used}})
+    row = flat(model_call)
+    assert "summary.usage.gpt-4.1.prompt_tokens_details.cached_tokens" in row
+    with (tmp_path / "calls.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row)
+    (request,) = requests_of(read_all([tmp_path / "calls.csv"])[0]).values()
+    assert (request["model"], request["input_tokens"], request["cached_read_tokens"]) == ("gpt-4.1", 412, 256)
