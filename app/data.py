@@ -1,6 +1,7 @@
 """The cached doors into `kpi`: one canonical key string in, a small result out.
 
-Sources live once a process, by data set and version. Results are kept by (fingerprint of the rows, call, arguments);
+Sources live once a process, by data set and version; rows read in place are opened anew each minute. Results are kept
+by (fingerprint of the rows, since when they are read, call, arguments);
 frames never go in as arguments, because Streamlit hashes big frames from a sample and would serve old numbers.
 """
 
@@ -25,13 +26,27 @@ def datasets() -> list[Any]:
     return list(kpi.datasets())
 
 
+@st.cache_data(ttl="3s", max_entries=1, show_spinner=False)
+def names() -> list[str]:
+    """What can be chosen as data: stored data sets, then the databases that an administrator has named."""
+    stored = [d.name for d in datasets()]
+    try:
+        named = [f"db:{c.name}" for c in kpi.connections() if not c.problem]
+    except kpi.KpiError:  # a broken list of connections must not hide what is stored
+        named = []
+    return [*stored, *named]
+
+
 def forget() -> None:
     """Look again at what is stored: after a load, a restore or a deletion."""
     datasets.clear()
+    names.clear()
 
 
 def open_source(dataset: str, version: int | None) -> kpi.Source:
     """The rows of one stored version (None: the newest). Raises StoreError for what is not there."""
+    if dataset.startswith("db:"):
+        return _live_source(json.dumps([dataset, version]))
     if version is None:
         version = next((d.version for d in datasets() if d.name == dataset), None)
     return _source(json.dumps([dataset, version]))
@@ -45,6 +60,12 @@ def _source(key: str) -> kpi.Source:
     return source
 
 
+@st.cache_resource(ttl="60s", max_entries=8, show_spinner=False)
+def _live_source(key: str) -> kpi.Source:
+    """Rows read in place change under us: what is known of them, and every answer, is a minute old at most."""
+    return kpi.open(*json.loads(key))
+
+
 def _ask(
     source: kpi.Source,
     call: str,
@@ -53,7 +74,8 @@ def _ask(
     make: Callable[[], Answer],
 ) -> Answer:
     query = view.to_query(full=True) if view else None
-    return _kept(json.dumps([source.name, source.version, source.fingerprint, call, query, arguments]), make)
+    rows = [source.name, source.version, source.fingerprint, source.read_at and source.read_at.isoformat()]
+    return _kept(json.dumps([*rows, call, query, arguments]), make)
 
 
 @st.cache_data(ttl="1h", max_entries=600, max_size="300MiB", show_spinner=False)

@@ -27,7 +27,7 @@ GROUPS = {
 chosen = st.navigation([p for pages in GROUPS.values() for p in pages], position="hidden")
 here = None
 with page.problems():
-    here = slicebar.current() if data.datasets() else None
+    here = slicebar.current() if data.names() else None
 with st.sidebar:
     page.navigation(GROUPS, here)
     with page.problems():
@@ -38,5 +38,5 @@ with st.sidebar:
 with page.problems():
     if here or chosen is DATA:
         chosen.run()
-    elif not data.datasets():
+    elif not data.names():
         page.welcome()

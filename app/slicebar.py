@@ -66,7 +66,7 @@ def asked() -> kpi.Slice:
     """The slice of the URL as it stands, with a data set chosen where the link names none. Raises SliceError."""
     query = {k: st.query_params.get_all(k) for k in st.query_params}
     view = kpi.Slice.from_query(query)
-    names = [d.name for d in data.datasets()]
+    names = data.names()
     return view if "data" in query or not names or view.dataset in names else replace(view, dataset=names[0])
 
 
@@ -128,7 +128,7 @@ def draw(here: Here) -> None:
 
 def draw_datasets() -> None:
     """Only the choice of a data set, for when there is nothing to slice."""
-    names = [d.name for d in data.datasets()]
+    names = data.names()
     if names:
         asked_for = st.query_params.get("data", "")
         keep("bar_dataset", asked_for if asked_for in names else None)
@@ -158,7 +158,7 @@ def report() -> list[str]:
 
 
 def _draw_dataset(here: Here) -> None:
-    names = [d.name for d in data.datasets()]
+    names = data.names()
     names = names if here.view.dataset in names else [here.view.dataset, *names]
     keep("bar_dataset", here.view.dataset)
     st.selectbox("Data set", names, key="bar_dataset", on_change=_change_dataset)
@@ -250,7 +250,7 @@ def _base() -> kpi.Slice:
 
 
 def _first_name() -> str:
-    names = [d.name for d in data.datasets()]
+    names = data.names()
     return kpi.Slice().dataset if kpi.Slice().dataset in names or not names else names[0]
 
 

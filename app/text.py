@@ -56,8 +56,18 @@ def window(span: kpi.Window, tz: str) -> str:
     return f"{day(span.start, tz, year=not same_year)} to {day(last, tz, year=True)}"
 
 
-def slice_sentence(view: kpi.Slice, resolved: kpi.Resolved, *, version: int, requests: float | None = None) -> str:
-    """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped."""
+def slice_sentence(
+    view: kpi.Slice,
+    resolved: kpi.Resolved,
+    *,
+    version: int,
+    requests: float | None = None,
+    read_at: datetime | None = None,
+) -> str:
+    """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped.
+
+    read_at: since when rows that are read in place are known, None for stored rows.
+    """
     parts = []
     if requests is not None:
         parts.append(kpi.wording.format_count(requests, "request" if requests == 1 else "requests"))
@@ -66,7 +76,11 @@ def slice_sentence(view: kpi.Slice, resolved: kpi.Resolved, *, version: int, req
         parts.append(f"compared with {baseline(view, resolved)}" if resolved.baseline else "no comparison")
     else:
         parts.append("no times in this data")
-    parts.append(f"{view.dataset}, version {version}" if version else view.dataset)
+    if read_at is not None:
+        name = view.dataset.removeprefix("db:")
+        parts.append(f"live from {name}, read at {read_at.astimezone(ZoneInfo(view.tz)):%H:%M}")
+    else:
+        parts.append(f"{view.dataset}, version {version}" if version else view.dataset)
     return " · ".join(parts)
 
 

@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     versions = commands.add_parser("versions", help="list the versions of a data set")
     versions.add_argument("--dataset", default="default")
     _finish(versions, _versions)
+    _finish(commands.add_parser("connections", help="list databases that the administrator has named"), _connections)
+    connect = commands.add_parser("connect", help="check a table of a named database and use it as --dataset db:NAME")
+    connect.add_argument("name", metavar="NAME", help="connection, as `kpi connections` lists it")
+    connect.add_argument("--table", required=True, help="table or view with one row a request; may name its schema")
+    connect.add_argument("--mapping", type=Path, help="what its columns mean (default: canonical names, else guessed)")
+    _finish(connect, _connect)
     _finish(commands.add_parser("metrics", help="list metrics with unit and definition"), _metrics)
 
     score = commands.add_parser("scorecard", help="every governed KPI with state, change, owner and next step")
@@ -220,6 +226,39 @@ def _versions(options: argparse.Namespace) -> int:
         (v.number, v.created_at[:16], format_count(v.requests), format_count(v.loaded), v.fingerprint) for v in found
     ]
     _print_table(("version", "created", "requests", "loaded", "fingerprint"), rows)
+    return FINE
+
+
+def _connections(options: argparse.Namespace) -> int:
+    found = kpi.connections()
+    if options.json:
+        keys = ("name", "dialect", "description", "table", "problem")
+        _print_json({"connections": [{k: getattr(c, k) for k in keys} for c in found]})
+        return FINE
+    if not found:
+        print("No connection yet. An administrator names them in .streamlit/secrets.toml or in KPI_CONNECTION_NAME.")
+        return FINE
+    rows = [(c.name, f"db:{c.name}", c.description, c.table, c.problem or "none") for c in found]
+    _print_table(("connection", "data set", "database", "table", "problem"), rows)
+    return FINE
+
+
+def _connect(options: argparse.Namespace) -> int:
+    mapping = kpi.Mapping.load(options.mapping) if options.mapping else None
+    place = kpi.connect(options.name, table=options.table, mapping=mapping)
+    columns = place.mapping.columns if place.mapping else ()
+    if options.json:
+        listed = [{"source": c.source, "field": c.field, "how": c.how, "unit": c.unit} for c in columns]
+        _print_json({"dataset": f"db:{options.name}", "table": place.table, "columns": listed})
+        return FINE
+    if columns:
+        _print_table(
+            ("column", "read as", "how", "unit", "note"),
+            [(c.source, c.field or "–", c.how, c.unit, c.why) for c in columns],
+        )
+    else:
+        print("The table has canonical columns and is used as it is.")
+    print(f"Saved. Use it as --dataset db:{options.name}, or choose it in the app.")
     return FINE
 
 

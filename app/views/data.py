@@ -6,7 +6,7 @@ from app import data, loading, page, slicebar, tables, text
 
 stored = data.datasets()
 here = None
-if stored:
+if data.names():
     with page.problems():
         here = slicebar.current()
 if here:
@@ -23,19 +23,21 @@ if not stored:
 
 st.subheader("Load", anchor=False)
 # Nobody wants real traces mixed into the sample world: only a data set of one's own is offered to be added to.
-loading.draw(here.view.dataset if here and here.view.dataset != "sample" else "default")
+mine = here and here.view.dataset != "sample" and not here.source.live
+loading.draw(here.view.dataset if mine else "default")
 
 if here:
     name = here.view.dataset
-    st.subheader("Last load", anchor=False)
-    loading.receipt(data.receipt(here.source))
-    st.subheader("Versions", anchor=False)
-    loading.versions(name)
+    if not here.source.live:
+        st.subheader("Last load", anchor=False)
+        loading.receipt(data.receipt(here.source))
+        st.subheader("Versions", anchor=False)
+        loading.versions(name)
     st.subheader("What this data can tell", anchor=False)
     tables.support(here.profile)
     page.as_python(
         here,
         "profile = kpi.profile(source)",
         "missing = profile.missing()",
-        f"versions = kpi.versions({name!r})",
+        *([] if here.source.live else [f"versions = kpi.versions({name!r})"]),
     )
