@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -73,6 +74,7 @@ def test_trap_12_the_input_includes_the_cache(tmp_path) -> None:
     usage = {"input_tokens": 412, "output_tokens": 31, "input_token_details": {"cache_read": 256}}
     request = the_request(tmp_path, run(kind="llm", outputs={"usage_metadata": usage}))
     assert (request["input_tokens"], request["cached_read_tokens"]) == (412, 256)
+    assert the_request(tmp_path, run(kind="llm", extra={"metadata": {"usage_metadata": usage}}))["output_tokens"] == 31
     stated = {"prompt_tokens": 412, "completion_tokens": 31, "prompt_token_details": {"cache_read": 256}}
     assert the_request(tmp_path, run(kind="llm", **stated))["cached_read_tokens"] == 256
 
@@ -153,11 +155,12 @@ def test_trap_20_a_refusal_stands_beside_an_empty_content(tmp_path) -> None:
 
 
 def test_trap_22_offloaded_and_previewed_texts_are_said(tmp_path) -> None:
-    stated = run(inputs={}, inputs_s3_urls={"ROOT": {"presigned_url": "secret-link"}}, outputs_preview="becau…")
+    links = {"ROOT": {"presigned_url": "secret-link"}}
+    stated = run(inputs={}, inputs_s3_urls=links, inputs_preview="wh…", outputs_preview="becau…")
     tables, receipt = read_all([written(tmp_path / "runs.jsonl", stated)])
     assert any("outside the export (`s3_urls`): 1." in note for note in receipt.notes)
     assert any("previews" in note for note in receipt.notes)
-    assert tables["spans"][0]["output_text"] == "becau…"
+    assert (tables["spans"][0]["input_text"], tables["spans"][0]["output_text"]) == ("wh…", "becau…")
     assert "secret-link" not in str(tables) + str(receipt)
 
 
@@ -171,6 +174,23 @@ def test_trap_24_session_id_is_the_project(tmp_path, key: str) -> None:
 def test_prompts_of_the_hub_are_versions(tmp_path) -> None:
     told = run(kind="llm", extra={"metadata": {"lc_hub_commit_hash": "c0ffee", "lc_hub_repo": "support"}})
     assert the_request(tmp_path, told)["prompt_version"] == "c0ffee"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"extra": {"metadata": {"ls_model_name": "m-1"}}}, {"inputs": {"model": "m-1"}},
+     {"extra": {"invocation_params": {"model": "m-1"}}}, {"extra": {"invocation_params": {"model_name": "m-1"}}}],
+)  # fmt: skip
+def test_a_failed_call_keeps_the_model_it_asked_for(tmp_path, more) -> None:
+    request = the_request(tmp_path, run(kind="llm", error="TimeoutError()", **more))
+    assert (request["model"], request["x_requested_model"], request["error"]) == ("m-1", "m-1", True)
+
+
+def test_what_the_tracer_writes_into_the_metadata_is_no_cohort(tmp_path) -> None:
+    told = {"ls_type": "a", "lc_hub_repo": "b", "langgraph_node": "c", "thread_id": "d", "shop": "e"}
+    path = written(tmp_path / "runs.jsonl", run(extra={"metadata": told}))
+    tables, _ = read_all([path], allow=[f"metadata.{name}" for name in told])
+    assert json.loads(tables["spans"][0]["attributes"]) == {"metadata.shop": "e"}
 
 
 def test_whose_key_traced_the_run_is_no_user(tmp_path) -> None:
@@ -280,6 +300,7 @@ def test_feedback_records(tmp_path, source, ours: str) -> None:
         tables, _ = read_all([tmp_path / f"{name}.json" for name in order])
         (score,) = tables["scores"]
         assert (score["source"], score["value"], score["explanation"], score["span_id"]) == (ours, 1.0, "good", ROOT)
+        assert str(score["at"]) == "2026-11-23 18:03:00+00:00"
         (request,) = requests_of(tables).values()
         assert (request["correct"], request["outcome_source"]) == (True, ours)
 
@@ -292,6 +313,7 @@ def test_an_automatic_evaluator_is_no_user_whatever_its_key_is_called(tmp_path) 
 @pytest.mark.parametrize(
     ("stated", "value", "label"),
     [
+        ({"modified_at": None}, 1.0, None),
         ({"score": True}, 1.0, None),
         ({"score": None, "value": "bad"}, None, "bad"),
         ({"score": None, "value": 0.5}, 0.5, None),
