@@ -79,6 +79,9 @@ def assemble(
         **_counts(trace, calls, documents),
         **_texts(trace, answering),
     }
+    if row["priced"] is None and any(s["status"] == "ok" for s in calls):
+        # Calls that answered, of which neither tokens nor cost are told: what the request cost in all is unknown.
+        row |= {"total_nusd": None, "cost_source": None}
     stated = {name: row.pop(name) for name in [n for n in row if n in _OUTCOMES]}
     row.update(resolve(rules.verdicts(scores), {k: v for k, v in stated.items() if isinstance(v, bool)}))
     row.update(_safety(trace, scores, incidents, rules))

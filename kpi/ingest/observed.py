@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.attributes import count_of, parse
+from kpi.ingest.attributes import cohort_column, count_of, parse, text_of
 from kpi.ingest.wire import ERROR, OK, Attributes, Event, Span, identifier, nanos
 from kpi.schema import WHOLE
 
@@ -49,6 +49,7 @@ def span(
     input: Any = None, output: Any = None, documents: Sequence[Mapping[str, Any]] | None = None,
     tool: Mapping[str, Any] | None = None, finish_reason: Any = None,
     metadata: Mapping[str, Any] | None = None, tags: Iterable[Any] | None = None,
+    cohorts: Mapping[str, Any] | None = None, turns: Any = None,
     attributes: Attributes | None = None, events: Sequence[Event] = (), cache_included: bool = True, **facts: Any,
 ) -> Span:  # fmt: skip
     """One operation of a trace.
@@ -57,7 +58,9 @@ def span(
     length where no end is known; ttft_seconds: time to first token. status: ok, error, or None where it is not said.
     input, output: text, messages or objects as they came. documents: `{id, score, content}` in rank order. tool:
     `{name, id, arguments, result}` of an executed call. metadata: keys that may be cohorts; the allow-list decides.
-    tags: of these, `key:value` pairs are metadata. attributes: further ones in names that `vocabulary` knows.
+    tags: of these, `key:value` pairs are metadata. cohorts: what the format itself names of a run (task, trial): kept
+    without asking the allow-list, so never keys that people chose. turns: messages of the user. attributes: further
+    ones in names that `vocabulary` knows.
     cache_included: False where `input_tokens` leaves cached tokens out. facts: model, requested_model, provider,
     input_tokens, output_tokens, cached_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, session, user,
     release, environment, prompt_version, severity, retries (attempts of a call that the export does not list). An
@@ -95,6 +98,7 @@ def span(
     return Span(
         identifier(trace_id, 16) or "", identifier(span_id, 8) or "", identifier(parent_id, 8), str(name or ""),
         begun, ended, found, list(events), _STATUS.get(status or "", 0), as_text(message) or "", {},
+        _own(cohorts, turns),
     )  # fmt: skip
 
 
@@ -139,6 +143,15 @@ def _delay(begun: int | None, first_token: Any, ttft_seconds: Any) -> float | No
         return delay
     at = nanos(first_token)
     return (at - begun) / 1e9 if at is not None and begun is not None and at >= begun else None
+
+
+def _own(cohorts: Mapping[str, Any] | None, turns: Any) -> Attributes | None:
+    found: Attributes = {
+        cohort_column(name): text for name, value in (cohorts or {}).items() if (text := text_of(value))
+    }
+    if (counted := count_of(turns)) is not None:
+        found["turns"] = counted
+    return found or None
 
 
 def _number(value: Any) -> float | None:

@@ -180,9 +180,11 @@ DEFAULT = OutcomeRules(
     rules=(
         Rule(outcome="success",
              names=("success", "task_success", "task_completion", "passed", "pass", "goal_achieved")),
+        Rule(outcome="success", names=("reward",), threshold=1 - 1e-6),  # full marks: part of a reward is no success
         Rule(outcome="success", names=_THUMBS, low=None, high=None),
         Rule(outcome="correct",
-             names=("correct", "correctness", "accuracy", "answer_correctness", "exact_match", "qa")),
+             names=("correct", "correctness", "accuracy", "answer_correctness", "exact_match", "qa", "includes",
+                    "match", "model_graded_qa", "model_graded_fact")),
         Rule(outcome="correctness", names=("correctness", "accuracy", "answer_correctness")),
         Rule(outcome="grounded", names=("grounded", "groundedness", "faithful", "faithfulness")),
         Rule(outcome="groundedness", names=("groundedness", "faithfulness")),
@@ -214,6 +216,6 @@ DEFAULT = OutcomeRules(
     bad_labels=frozenset(
         {"fail", "failed", "incorrect", "wrong", "ungrounded", "not_grounded", "unfaithful", "unresolved",
          "not_resolved", "failure", "negative", "down", "thumbs_down", "bad", "irrelevant", "not_relevant",
-         "unsafe", "toxic", "hallucinated", "harmful"}
+         "unsafe", "toxic", "hallucinated", "harmful", "partial", "partially_correct"}
     ),
 )  # fmt: skip

@@ -180,6 +180,8 @@ class SpanRows:
             facts["environment"] = self._masked(value)
         if "prompt" in topics and (value := text_of(first(attributes, vocabulary.PROMPT_VERSION))):
             facts["prompt_version"] = self._masked(value)
+        for column, value in (span.own or {}).items():
+            facts[column] = self._masked(value) if isinstance(value, str) else value
         if kind == "llm":
             requested = facts_of.requested_model(attributes)
             if requested:
@@ -339,6 +341,7 @@ def scores(span: Span) -> Iterator[Row]:
     attributes = span.attributes
     if "gen_ai.evaluation.name" in attributes:
         yield from evaluation(attributes, span.trace_id, span.span_id, span.end or span.start)
+    given: set[str] = set()
     for prefix, noun in vocabulary.ANNOTATIONS:
         if f"{prefix}.0.{noun}.name" not in attributes:
             continue
@@ -347,10 +350,15 @@ def scores(span: Span) -> Iterator[Row]:
             name = attributes.get(base + "name")
             if name is None:
                 break
-            parts = {part: attributes.get(base + part) for part in ("score", "label", "explanation", "identifier")}
+            parts: Row = {part: attributes.get(base + part) for part in ("score", "label", "explanation", "identifier")}
             kind = attributes.get(base + "annotator_kind")
             owner = None if prefix.startswith("trace.") else span.span_id
-            yield score_row(span.trace_id, owner, str(name), kind, span.end or span.start, **parts)
+            # When it was given is not said. Two of one name and annotator stand beside each other, told apart by value.
+            row = score_row(span.trace_id, owner, str(name), kind, None, once=True, **parts)
+            if row["score_id"] in given:
+                row = score_row(span.trace_id, owner, str(name), kind, None, **parts)
+            given.add(row["score_id"])
+            yield row
 
 
 def evaluation(attributes: Attributes, trace_id: str, span_id: str | None, at: int | None) -> Iterator[Row]:
@@ -358,7 +366,7 @@ def evaluation(attributes: Attributes, trace_id: str, span_id: str | None, at: i
     name = text_of(attributes.get("gen_ai.evaluation.name"))
     if name:
         stated = first(attributes, ("gen_ai.evaluation.source", "gen_ai.evaluation.annotator_kind"))
-        parts = {
+        parts: Row = {
             "score": attributes.get("gen_ai.evaluation.score.value"),
             "label": attributes.get("gen_ai.evaluation.score.label"),
             "explanation": attributes.get("gen_ai.evaluation.explanation"),
@@ -368,17 +376,19 @@ def evaluation(attributes: Attributes, trace_id: str, span_id: str | None, at: i
 
 def score_row(
     trace_id: str | None, span_id: str | None, name: str, annotator: Any, at: int | None,
-    *, score: Any = None, label: Any = None, explanation: Any = None, identifier: Any = None,
+    *, score: Any = None, label: Any = None, explanation: Any = None, identifier: Any = None, once: bool = False,
 ) -> Row:  # fmt: skip
     """One canonical score. `at` is in nanoseconds; the id is a hash of the content, so a repeat is the same row.
 
-    The trace is no part of it where the span is known: some exports of the same score leave the trace out.
+    The trace is no part of it where the span is known: some exports of the same score leave the trace out. once: the id
+    is of what the exporter knows the score by, so that a corrected one replaces the first.
     """
     value = _score_value(score)
     source = source_of(name, annotator)
     owner = (span_id,) if span_id else (trace_id, None)
+    content = ("once", source, identifier or "") if once else (value, label, source, explanation, identifier, at)
     return {
-        "score_id": stable_id(*owner, name, value, label, source, explanation, identifier, at),
+        "score_id": stable_id(*owner, name, *content),
         "trace_id": trace_id,
         "span_id": span_id,
         "name": name[:SHORT],
