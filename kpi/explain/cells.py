@@ -1,0 +1,196 @@
+"""The small result that reasons are found in: sums by day, user and combination of values, out of one query.
+
+A cell holds, for one user on one day with one combination of dimension values, the numerator and denominator of each
+metric. Everything else in this floor is arithmetic on cells: a segment is a choice of cells, a window a choice of days,
+and whoever comes back is one cluster. No row leaves the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from kpi.measure.metrics import Metric
+from kpi.measure.profile import profile
+from kpi.measure.slice import Filters, Window
+from kpi.measure.statistics import RATIO_KINDS, Columns, bucket, cluster, conditions, dimension
+from kpi.schema import DIMENSIONS, VERSIONS
+from kpi.store.engines import Source
+
+Array = np.ndarray
+MAX_VALUES = 60  # of one dimension; the rarest beyond it are left out of the search
+_VERSIONS = frozenset(c.name for c in VERSIONS) - {"environment"}
+_DOUBLE: sa.Double = sa.Double()
+_INT = sa.BigInteger()
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A dimension of cells. codes: index into `values` per cell, -1 where unknown or too rare."""
+
+    values: tuple[str, ...]
+    codes: Array
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Numerator and denominator sums of one metric per cell; both 0 where the metric is unknown.
+
+    kind: of the metric. The numerator of a quantile is a sum of natural logarithms: heavy tails are compared by them.
+    """
+
+    y: Array
+    x: Array
+    kind: str = "ratio"
+
+    @property
+    def logged(self) -> bool:
+        return self.kind == "quantile"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of a window. day: days since `first`; user: number of the cluster; rows: requests of the cell."""
+
+    first: date
+    days: int
+    day: Array
+    user: Array
+    rows: Array
+    dims: Mapping[str, Codes]
+    terms: Mapping[str, Terms]
+    users: int = field(default=0)
+
+    def __len__(self) -> int:
+        return len(self.day)
+
+    def where(self, keep: Array) -> Cells:
+        """The cells that a boolean mask keeps."""
+        return replace(
+            self, day=self.day[keep], user=self.user[keep], rows=self.rows[keep],
+            dims={d: Codes(c.values, c.codes[keep]) for d, c in self.dims.items()},
+            terms={m: Terms(t.y[keep], t.x[keep], t.kind) for m, t in self.terms.items()},
+        )  # fmt: skip
+
+    def mask(self, where: Mapping[str, str]) -> Array:
+        """Which cells lie in a segment."""
+        found = np.ones(len(self), dtype=bool)
+        for name, value in where.items():
+            codes = self.dims[name]
+            found &= codes.codes == codes.values.index(value)
+        return found
+
+    def date_of(self, day: int) -> date:
+        return self.first + timedelta(days=int(day))
+
+
+def cells(
+    source: Source,
+    metrics: Sequence[Metric],
+    *,
+    window: Window,
+    filters: Filters = (),
+    tz: str = "UTC",
+    dimensions: Sequence[str] | None = None,
+) -> Cells:
+    """The cells of a window, for rates, ratios and incidences as they are and for quantiles as sums of logarithms.
+
+    dimensions: those to keep apart; by default all that are filled and have 2 to 60 values. Metrics of other kinds are
+    left out. One query.
+    """
+    table = source.table("requests")
+    row = Columns(source, table)
+    names = list(dimensions) if dimensions is not None else searchable(source)
+    keys = [bucket(row, "day", tz).label("day"), cluster(row).label("user")]
+    keys += [dimension(source, n).label(f"d{i}") for i, n in enumerate(names)]
+    chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
+    sums = [sa.func.count().label("rows")]
+    for i, metric in enumerate(chosen):
+        y, x = _terms(metric, row)
+        sums += [sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
+    inner = sa.select(*keys, *sums).select_from(table).where(*conditions(source, filters, window)).group_by(*keys)
+    found = source.run(inner)
+    return _read(found, names, chosen, window, tz)
+
+
+def searchable(source: Source) -> list[str]:
+    """Dimensions that can carry a reason: versions and cohorts with at least two values, and few."""
+    known = profile(source).dimensions
+    usable = [d for d, values in known.items() if 2 <= len(values) < 500 and d not in _NO_REASON]
+    return sorted(usable, key=lambda d: (d not in DIMENSIONS, d))
+
+
+_NO_REASON = frozenset({"error_type", "worst_severity", "outcome_source", "cost_source"})  # outcomes themselves
+
+
+def is_version(name: str) -> bool:
+    """Whether a dimension says which version served the request: its values come and go."""
+    return name in _VERSIONS or name.endswith("_version")
+
+
+def _terms(metric: Metric, row: Columns) -> tuple[sa.ColumnElement, sa.ColumnElement]:
+    """Numerator and denominator of a row, both NULL unless both are known."""
+    nothing = sa.cast(sa.null(), _DOUBLE)
+    if metric.kind == "quantile":
+        assert metric.column is not None
+        value = row[metric.column]
+        positive = value > sa.literal_column("0", _INT)
+        one = sa.literal_column("1", _INT)
+        return (
+            sa.case((positive, sa.func.ln(sa.cast(value, _DOUBLE))), else_=nothing),
+            sa.case((positive, one), else_=sa.cast(sa.null(), _INT)),
+        )
+    assert metric.y is not None
+    assert metric.x is not None
+    y, x = metric.y(row), metric.x(row)
+    both = sa.and_(y.is_not(None), x.is_not(None))
+    return (
+        sa.case((both, sa.cast(y, _INT)), else_=sa.cast(sa.null(), _INT)),
+        sa.case((both, sa.cast(x, _INT)), else_=sa.cast(sa.null(), _INT)),
+    )
+
+
+def _read(found: pa.Table, names: Sequence[str], chosen: Sequence[Metric], window: Window, tz: str) -> Cells:
+    zone = ZoneInfo(tz)
+    first = window.start.astimezone(zone).date()
+    last = (window.end - timedelta(microseconds=1)).astimezone(zone).date()
+    days = pd.to_datetime(found["day"].to_pandas()).to_numpy(dtype="datetime64[D]")
+    user = _encoded(found["user"])[0]
+    return Cells(
+        first=first,
+        days=(last - first).days + 1,
+        day=(days - np.datetime64(first)).astype(int),
+        user=user,
+        rows=_numbers(found["rows"]),
+        dims={n: _codes(found[f"d{i}"]) for i, n in enumerate(names)},
+        terms={m.name: Terms(_numbers(found[f"y{i}"]), _numbers(found[f"x{i}"]), m.kind) for i, m in enumerate(chosen)},
+        users=int(user.max()) + 1 if len(user) else 0,
+    )
+
+
+def _numbers(column: pa.ChunkedArray) -> Array:
+    return pc.fill_null(pc.cast(column, pa.float64(), safe=False), 0.0).to_numpy()
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[Array, list]:
+    encoded = pc.dictionary_encode(column).combine_chunks()
+    whole = pa.concat_arrays(encoded.chunks) if isinstance(encoded, pa.ChunkedArray) else encoded
+    return pc.fill_null(whole.indices, -1).to_numpy().astype(np.int64), whole.dictionary.to_pylist()
+
+
+def _codes(column: pa.ChunkedArray) -> Codes:
+    codes, values = _encoded(column)
+    counts = np.bincount(codes[codes >= 0], minlength=len(values))
+    order = np.argsort(-counts, kind="stable")[:MAX_VALUES]
+    order = np.array(sorted(order, key=lambda i: str(values[i])), dtype=int)  # so that no later choice depends on order
+    place = np.full(len(values) + 1, -1)
+    place[order] = np.arange(len(order))
+    return Codes(tuple(str(values[i]) for i in order), place[codes])
