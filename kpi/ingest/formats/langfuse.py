@@ -66,8 +66,10 @@ def finish(say: Say) -> Iterator[Item]:
             yield _column_score(trace, observation, name, value, number)
     if open_ := say.kept.get("open"):
         say.note(f"{open_} observations have no end: they still ran when they were exported, or their end is left out.")
-    read = say.kept.get("read", {})
-    for file, rows in sorted(say.kept.get("manifest", {}).items()):
+    read, manifest = say.kept.get("read", {}), say.kept.get("manifest", {})
+    if manifest and not read:
+        say.drop("a manifest, which counts rows and holds none", "Load it with the files that it names.")
+    for file, rows in sorted(manifest.items()):
         if file in read and read[file] != rows:
             say.note(f"{'/'.join(file)}: {read[file]} rows were read, its manifest counts {rows}.")
         elif file not in read and rows:
