@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from kpi import schema
 from kpi.ingest.archive import Limits
+from kpi.ingest.pricing import NO_PRICES, PriceTable
 from kpi.ingest.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Context:
     mapping: given by a person; it must fit the data. saved: kept from an earlier load; it counts where it fits.
     tick: called now and then with the bytes of this input consumed so far (decompressed); cheap, drives the progress
     bar. now_us: the clock against which times in the future are judged. plan: what a first pass over all tables of the
-    load decided (`kpi.ingest.table.Plan`); readers of spans leave it alone.
+    load decided (`kpi.ingest.table.Plan`); readers of spans leave it alone. prices: for rows of tables; requests that
+    come as spans are priced when they are assembled.
     """
 
     privacy: Privacy
@@ -50,6 +52,7 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     now_us: int = field(default_factory=lambda: time.time_ns() // 1_000)
     plan: Plan | None = None
+    prices: PriceTable = NO_PRICES
 
 
 class RowBuffer:

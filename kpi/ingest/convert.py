@@ -18,8 +18,10 @@ from kpi import schema
 from kpi.ingest import times, values
 from kpi.ingest.aliases import SCORE_PREFIX
 from kpi.ingest.context import Context, with_day
+from kpi.ingest.costs import PARTS
 from kpi.ingest.mapping import ColumnMapping, Mapping, Profile, kind_of
 from kpi.ingest.rows import Batch
+from kpi.ingest.table_costs import price_requests
 from kpi.ingest.values import Parsed
 
 DURATION_US = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6, "min": 60e6}
@@ -32,7 +34,6 @@ EARLIEST_US = 946_684_800_000_000  # 2000-01-01: nothing that is measured here i
 GRACE_US = 600_000_000  # clocks differ
 _DIMENSION_LENGTH = 200
 _USERS_REMEMBERED = 1_000_000
-_PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd")
 _HINTS = {
     "time": "Expected ISO 8601 (2026-11-01T10:00:00Z) or an epoch in s, ms, us or ns.",
     "duration": "Expected a number; check the unit of the column in the mapping.",
@@ -70,11 +71,11 @@ class Converter:
             if column.field and column.source in batch.table.column_names:
                 found[column.field] = self._field(column, work)
         raw = dict(found)
-        self._derive(found, work)
+        totals = self._derive(found, work)
         ids = self._ids(found, raw, batch)
         found["trace_id"] = ids
         keep = pa.array(~work.bad)
-        yield "requests", _requests(found, work.rows).filter(keep)
+        yield "requests", self._priced(_requests(found, work.rows).filter(keep), totals.filter(keep))
         for name in [n for n in found if n.startswith(SCORE_PREFIX)]:
             yield "scores", _scores(name, found, work.rows).filter(pc.and_(keep, found[name].is_valid()))
 
@@ -190,14 +191,17 @@ class Converter:
 
     # --- what follows from the fields --------------------------------------------------------------------------------
 
-    def _derive(self, found: dict[str, pa.Array], work: _Work) -> None:
+    def _derive(self, found: dict[str, pa.Array], work: _Work) -> pa.Array:
+        """Fills in what follows; returns where the total cost itself was reported."""
         self._tokens(found)
         self._duration(found, work)
         _errors(found)
-        _costs(found, work.rows)
-        if "priced" in found:
-            unpriced = pc.and_(pc.invert(found["priced"]).fill_null(False), pa.array(~work.bad))
-            self._context.receipt.unpriced += pc.sum(unpriced.cast(pa.int64())).as_py() or 0
+        return _reported_costs(found, work.rows)
+
+    def _priced(self, table: pa.Table, totals: pa.Array) -> pa.Table:
+        table = price_requests(table, self._context.prices, totals=totals)
+        self._context.receipt.unpriced += pc.sum(pc.equal(table["priced"], False).cast(pa.int64())).as_py() or 0
+        return table
 
     def _tokens(self, found: dict[str, pa.Array]) -> None:
         """Where a whole model reports 0 tokens everywhere, the count is unknown."""
@@ -292,22 +296,16 @@ def _errors(found: dict[str, pa.Array]) -> None:
         found["error"] = pc.coalesce(*known)
 
 
-def _costs(found: dict[str, pa.Array], rows: int) -> None:
-    """Sum the parts that are known; a total alone counts as inference. priced: false where tokens have no cost."""
+def _reported_costs(found: dict[str, pa.Array], rows: int) -> pa.Array:
+    """Prompt and answer add up to inference, and a total alone counts as inference. Returns where a total is known."""
     halves = [c for c in (found.pop("input_cost", None), found.pop("output_cost", None)) if c is not None]
     if halves and "inference_nusd" not in found:
         found["inference_nusd"] = _sum(halves)
-    parts = [found[p] for p in _PARTS if p in found]
-    if parts:
-        total = _sum(parts)
-        found["total_nusd"] = pc.coalesce(found["total_nusd"], total) if "total_nusd" in found else total
-    elif "total_nusd" in found:
+    if "total_nusd" not in found:
+        return pa.array(np.zeros(rows, bool))
+    if not any(part in found for part in PARTS):
         found["inference_nusd"] = found["total_nusd"]
-    tokens = [found[t] for t in ("input_tokens", "output_tokens") if t in found]
-    costs = found.get("total_nusd", pa.nulls(rows, pa.int64()))
-    used = pc.greater(_sum(tokens), 0).fill_null(False) if tokens else pa.array(np.zeros(rows, bool))
-    unknown = pc.if_else(used, pa.scalar(False), pa.scalar(None, pa.bool_()))
-    found["priced"] = pc.if_else(costs.is_valid(), pa.scalar(True), unknown)
+    return found["total_nusd"].is_valid()
 
 
 def _sum(columns: Sequence[pa.Array]) -> pa.Array:

@@ -133,8 +133,8 @@ class _Bill:
     def _aggregate_usage(self, pool: _Pool) -> None:
         """Where no model span states usage, that of the outermost spans that do: sums over calls, so without tiers."""
         trace = self.trace
-        others = trace.outermost([s for s in trace.spans if _used(s) and s["kind"] not in _NO_AGGREGATE])
-        pool.counted = others or ([trace.whole] if trace.whole and _used(trace.whole) else [])
+        others = trace.outermost([s for s in trace.spans if used_tokens(s) and s["kind"] not in _NO_AGGREGATE])
+        pool.counted = others or ([trace.whole] if trace.whole and used_tokens(trace.whole) else [])
         found = [self._by_table(s, one_call=False) for s in pool.counted]
         pool.by_table = _sum_known(found)
         if not pool.reported:
@@ -195,7 +195,7 @@ class _Bill:
             return _Pool()
         trace = self.trace
         pool = _Pool(reported=trace.leaves([s for s in spans if s["cost_nusd"] is not None]))
-        pool.counted = trace.leaves([s for s in spans if _used(s) or self._billed_by_call(s)])
+        pool.counted = trace.leaves([s for s in spans if used_tokens(s) or self._billed_by_call(s)])
         told = {s["span_id"] for s in pool.reported}
         lowest = {s["span_id"] for s in trace.leaves([*pool.reported, *pool.counted])} if told else None
         above = told.union(covered, self.covering)
@@ -253,7 +253,8 @@ def usage_of(row: Row) -> Usage:
     )  # fmt: skip
 
 
-def _used(row: Row) -> bool:
+def used_tokens(row: Row) -> bool:
+    """Whether a span or a request says that tokens were used."""
     return (row["input_tokens"] or 0) + (row["output_tokens"] or 0) > 0
 
 
@@ -279,51 +280,3 @@ def _below(trace: Trace, span: Row, ids: set[str]) -> bool:
         visited.add(parent)
         parent = trace.by_id[parent]["parent_id"]
     return False
-
-
-# --- rows of tables --------------------------------------------------------------------------------------------------
-
-
-def row_costs(row: Row, prices: PriceTable, *, whole: bool = False) -> Row:
-    """Cost columns of one request of a table, out of its own columns; what is not in the result stays as it is.
-
-    row: canonical columns, `started_at` in epoch microseconds. whole: its total was reported, so that nothing is added
-    to it. A table knows counts and no steps: a request that retrieved counts as one retrieval, its tool calls cost the
-    default, and tokens of several calls are priced without tiers.
-    """
-    day = day_of(row["started_at"]) if prices.dated else None
-    used, model, provider = _used(row), row["model"], row["provider"]
-    by_table = None
-    if used and model:
-        by_table = prices.cost(provider, model, usage_of(row), day, one_call=(row["llm_calls"] or 1) <= 1)
-    found: Row = {"computed_nusd": by_table}
-    told = [name for name in PARTS if row[name] is not None]
-    if whole and row["total_nusd"] is not None:
-        return found | {"priced": True, "cost_source": REPORTED}
-    if row["inference_nusd"] is None and used:
-        if by_table is None:
-            named = model if model and len(prices.find(provider, model, day)) != 1 else None
-            return found | {"priced": False, "unpriced_model": named, "total_nusd": None, "cost_source": None}
-        found["inference_nusd"] = by_table
-    added = _unit_costs(row, prices) if told or "inference_nusd" in found else {}
-    found |= added
-    parts = [found.get(name, row[name]) for name in PARTS]
-    known = [part for part in parts if part is not None]
-    if known:
-        computed = bool(added) or "inference_nusd" in found
-        source = MIXED if computed and told else COMPUTED if computed else REPORTED
-        found |= {"priced": True, "total_nusd": sum(known), "cost_source": source}
-    return found
-
-
-def _unit_costs(row: Row, prices: PriceTable) -> Row:
-    """Unit costs of the parts that the row does not report."""
-    units, found = prices.units, {}
-    if row["retrieval_nusd"] is None and units.retrieval is not None and (row["retrieved_docs"] or row["retrieval_us"]):
-        found["retrieval_nusd"] = units.retrieval
-    if row["orchestration_nusd"] is None and units.orchestration is not None:
-        found["orchestration_nusd"] = units.orchestration
-    each = units.tool(None)
-    if row["tool_nusd"] is None and each is not None and row["tool_calls"]:
-        found["tool_nusd"] = each * row["tool_calls"]
-    return found

@@ -47,6 +47,7 @@ class Receipt:
     rows_read: rows, spans or records seen, good or bad. loaded: new or completed rows. repeated: rows stored already,
     or twice in the input. first, last: epoch microseconds of the earliest and latest request. missing: canonical
     request columns that this load left empty. All drops are counted in `drop_reasons`; the first 1,000 are kept.
+    unpriced_models: requests without a price, by the model that lacks it. prices: version and day of the price table.
     """
 
     dataset: str = ""
@@ -65,6 +66,8 @@ class Receipt:
     unmapped: list[str] = field(default_factory=list)
     kept_out: dict[str, int] = field(default_factory=dict)
     unpriced: int = 0
+    unpriced_models: dict[str, int] = field(default_factory=dict)
+    prices: str = ""
     first: int | None = None
     last: int | None = None
     missing: list[str] = field(default_factory=list)
