@@ -26,7 +26,8 @@ class Score(NamedTuple):
     """One evaluation, annotation or piece of feedback.
 
     trace_id may be None where only the span is known: it is joined when the spans are stored. annotator: who judged, in
-    the exporter's own word (HUMAN, LLM, api, …). value: a number or boolean. at: nanoseconds since the epoch.
+    the exporter's own word (HUMAN, LLM, api, …). value: a number or boolean. at: nanoseconds since the epoch. once: the
+    exporter keeps one score of this name, annotator and identifier for each span or trace, and a later one replaces it.
     """
 
     trace_id: str | None
@@ -38,6 +39,7 @@ class Score(NamedTuple):
     explanation: Any = None
     at: int | None = None
     identifier: str | None = None
+    once: bool = False
 
 
 class Incident(NamedTuple):
@@ -127,7 +129,7 @@ class Intake:
         parts = {"score": score.value, "label": score.label, "explanation": score.explanation}
         row = score_row(
             score.trace_id, score.span_id, str(score.name), score.annotator, score.at,
-            identifier=score.identifier, **parts,
+            identifier=score.identifier, once=score.once, **parts,
         )  # fmt: skip
         self.buffer.add("scores", row)
 

@@ -85,7 +85,10 @@ class _Loading(Intake):
                 self.buffer.add("spans", {"trace_id": trace_id, "span_id": span_id, **texts})
             at, refused = fields.get("refused", (0, False))
             if refused:  # its own row: a second context for the span would take the place of the first
-                parts = {"score": 1.0, "explanation": "refusal or content filter in the span's messages"}
+                parts: dict[str, Any] = {
+                    "score": 1.0,
+                    "explanation": "refusal or content filter in the span's messages",
+                }
                 self.buffer.add("scores", score_row(trace_id, span_id, "refused", "code", at or None, **parts))
         self._held.clear()
 

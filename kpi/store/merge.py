@@ -30,6 +30,7 @@ _TYPES = {
 _ORDER = "_order"
 COALESCED = frozenset(["spans", "tool_calls"])  # partial rows of these complete each other: null overwrites nothing
 _JSON = frozenset(["attributes", "context"])  # objects whose keys complete each other
+_PARTIAL = frozenset(["trace_id", "at"])  # what some exports of a score leave out, and others of the same do not
 _ENDED, _SETTLED = 2**60, 2**61  # what an end, and a final status, count for beside the order of arrival
 _UNITED = """
 CREATE OR REPLACE MACRO united(older, newer) AS CASE
@@ -242,9 +243,11 @@ class Merge:
         if self.table.name in COALESCED:
             best = ", ".join(name(c) if c in self.table.key else f"{_best(c)} AS {name(c)}" for c in self._columns)
             merged = f"SELECT {best} FROM {raw} r SEMI JOIN {twice} t ON {match} GROUP BY {keys}"
+        elif _joined(self.table):
+            latest = ", ".join(name(c) if c in self.table.key else f"{_latest(c)} AS {name(c)}" for c in self._columns)
+            merged = f"SELECT {latest} FROM {raw} r SEMI JOIN {twice} t ON {match} GROUP BY {keys}"
         else:
-            known = "trace_id IS NULL, " if _joined(self.table) else ""
-            latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {known}{_ORDER} DESC) = 1"
+            latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {_ORDER} DESC) = 1"
             merged = f"SELECT {plain} FROM {raw} r SEMI JOIN {twice} t ON {match} QUALIFY {latest}"
         self._run(
             f"CREATE OR REPLACE TABLE {self._t('fresh')} AS "
@@ -278,7 +281,7 @@ class Merge:
                 columns.append(f"{old} AS {name(c)}")
                 continue
             new = _completed(c) if self.table.name in COALESCED else f"s.{name(c)}"
-            if c == "trace_id":  # of a score that names only its span, and was joined to its trace before
+            if c in _PARTIAL and _joined(self.table):
                 new = f"coalesce({new}, {old})"
             columns.append(f"{new} AS {name(c)}")
             differs.append(f"{new} IS DISTINCT FROM {old}")
@@ -292,6 +295,11 @@ class Merge:
 def _joined(table: Table) -> bool:
     """Whether rows of the table may come without the trace that they belong to."""
     return "trace_id" in table.names and "trace_id" not in table.key
+
+
+def _latest(column: str) -> str:
+    """Of several rows of one score in the input (an aggregate): as the last has it, also null, but for `_PARTIAL`."""
+    return f"{'arg_max' if column in _PARTIAL else 'arg_max_null'}({name(column)}, {_ORDER})"
 
 
 def _best(column: str) -> str:
