@@ -1,0 +1,185 @@
+"""Phoenix: spans as data frame, REST answer or download, annotations, sessions and traces (FORMATS b; Phoenix 20.26).
+
+Its "OTLP JSON" is OTLP and read as such. All others hold the same OpenInference attributes in other nestings; the
+attributes of a span are given through as OTLP would carry them, so that every export of a trace makes one request. The
+costs that Phoenix computes are in none of its exports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.attributes import count_of, kind_of
+from kpi.ingest.formats import Item
+from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
+from kpi.ingest.intake import Score
+from kpi.ingest.observed import fields, mapping, objects, span, whole
+from kpi.ingest.translate import Say
+from kpi.ingest.vocabulary import OPENINFERENCE_KINDS
+from kpi.ingest.wire import Attributes, Event, identifier, nanos
+from kpi.schema import WHOLE
+
+NAME = "phoenix"
+TITLE = "Phoenix"
+KEYS = (
+    "context span_kind attributes",  # spans of REST and of the user interface
+    "context.span_id context.trace_id",  # the spans frame
+    "annotation_name annotator_kind",  # the annotations frame
+    "name annotator_kind result",  # annotations of REST
+    "trace_id project_id start_time end_time spans",
+    "session_id project_id start_time end_time traces",
+)
+# Cells of a CSV that are text also where they look like JSON, so that every export of a span has the same text.
+TEXTS = (
+    "name status_message attributes.input.value attributes.output.value attributes.llm.invocation_parameters",
+    "result.label result.explanation",
+)
+
+_COLUMN = "attributes."
+_DEFAULT_LIMIT = 1000  # spans that the client asks for where nobody says otherwise
+_STATUS = {"OK": "ok", "ERROR": "error"}
+# `id` numbers the row in Phoenix's own database, `__index_level_0__` and `Unnamed: 0` that of a frame.
+_BOOKKEEPING = fields("id project_id __index_level_0__ created_at updated_at") | {"Unnamed: 0"}
+_SPAN = _BOOKKEEPING | fields(
+    "context name span_kind parent_id start_time end_time status_code status_message events attributes",
+    "context.span_id context.trace_id",
+)
+_SCORE = _BOOKKEEPING | fields(
+    "name annotation_name annotator_kind result result.label result.score result.explanation identifier span_id",
+    "trace_id session_id document_position source",  # source: by which door it came, API or APP
+)
+_TRACE = _BOOKKEEPING | fields("trace_id start_time end_time spans token_count_prompt token_count_completion")
+_TRACE |= fields("token_count_total")  # of the two
+_SESSION = _BOOKKEEPING | fields("session_id start_time end_time traces")
+_BARE = _BOOKKEEPING | fields("span_id parent_id name span_kind status_code status_message start_time end_time")
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One span, annotation, trace or session."""
+    if "annotator_kind" in record and ("result" in record or "annotation_name" in record):
+        yield from _annotation(record, say)
+    elif "traces" in record:
+        yield from _session(record, say)
+    elif "spans" in record:
+        yield from _trace(record, say)
+    elif "context.span_id" in record:
+        counts = say.kept.setdefault("frames", {})
+        counts[say.file] = counts.get(say.file, 0) + 1
+        yield from _frame_row(record, say)
+    else:
+        context = mapping(record["context"])
+        given = mapping(record["attributes"])
+        yield from _span(record, context.get("trace_id"), context.get("span_id"), given, say)
+        say.left_out(record, _SPAN, "span")
+
+
+def finish(say: Say) -> Iterator[Item]:
+    """Say which frames may have been cut off by the client."""
+    for file, count in say.kept.get("frames", {}).items():
+        if count == _DEFAULT_LIMIT:
+            say.note(f"{file} has exactly {count:,} spans, where Phoenix's client stops: ask it for more with limit=.")
+    yield from ()
+
+
+# --- spans -----------------------------------------------------------------------------------------------------------
+
+
+def _frame_row(row: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    given = {name.removeprefix(_COLUMN): value for name, value in row.items() if name.startswith(_COLUMN)}
+    yield from _span(row, row.get("context.trace_id"), row["context.span_id"], given, say)
+    say.left_out({k: v for k, v in row.items() if not k.startswith(_COLUMN)}, _SPAN)
+
+
+def _span(row: Mapping[str, Any], trace_id: Any, span_id: Any, given: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    attributes = attributes_of(given)
+    events = [_event(event) for event in objects(row.get("events"))]
+    yield span(
+        trace_id, span_id, parent_id=row.get("parent_id"), name=row.get("name"), kind=_kind(row, attributes),
+        start=row.get("start_time"), end=row.get("end_time"), status=_status(row), message=row.get("status_message"),
+        attributes=attributes, events=events,
+    )  # fmt: skip
+    say.left_out(unread(attributes), (), "attributes")
+
+
+def _kind(row: Mapping[str, Any], attributes: Attributes) -> str:
+    """The kind as stated, in any case; else what the attributes of other instrumentations tell."""
+    for stated in (row.get("span_kind"), attributes.get("openinference.span.kind")):
+        kind = OPENINFERENCE_KINDS.get(str(stated or "").lower())
+        if kind and kind != WHOLE:
+            return kind
+    others = {k: v for k, v in attributes.items() if k != "openinference.span.kind"}
+    return kind_of(others)
+
+
+def _status(row: Mapping[str, Any]) -> str | None:
+    return _STATUS.get(str(row.get("status_code") or "").upper())
+
+
+def _event(event: Mapping[str, Any]) -> Event:
+    return Event(str(event.get("name") or ""), nanos(event.get("timestamp")), mapping(event.get("attributes")))
+
+
+# --- traces and sessions ---------------------------------------------------------------------------------------------
+
+
+def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    """Sums of a trace, and its spans without attributes; they complete the fuller spans of other exports."""
+    trace_id = record["trace_id"]
+    yield whole(
+        trace_id, start=record.get("start_time"), end=record.get("end_time"),
+        # Phoenix sums what its spans state: 0 where none of them states any.
+        input_tokens=count_of(record.get("token_count_prompt")) or None,
+        output_tokens=count_of(record.get("token_count_completion")) or None,
+    )  # fmt: skip
+    spans = objects(record.get("spans"))
+    for row in spans:
+        yield span(
+            trace_id, row.get("span_id"), parent_id=row.get("parent_id"), name=row.get("name"), kind=_kind(row, {}),
+            start=row.get("start_time"), end=row.get("end_time"), status=_status(row),
+            message=row.get("status_message"),
+        )  # fmt: skip
+        say.left_out(row, _BARE, "span")
+    say.left_out(record, _TRACE, "trace")
+    if spans:
+        say.note(
+            "Spans of Phoenix's list of traces come without attributes: their times and errors are known, not their "
+            "texts, models, documents or what guardrails found (no incident shows). Export the spans as well."
+        )
+
+
+def _session(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    for trace in objects(record["traces"]):
+        yield whole(
+            trace.get("trace_id"), start=trace.get("start_time"), end=trace.get("end_time"),
+            session=record.get("session_id"),
+        )  # fmt: skip
+        say.left_out(trace, _TRACE, "trace")
+    say.left_out(record, _SESSION, "session")
+
+
+# --- annotations -----------------------------------------------------------------------------------------------------
+
+
+def _annotation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
+    """Of a span, of one of its documents, or of a trace."""
+    result = mapping(record.get("result"))
+    label, value, explanation = (
+        result[part] if part in result else record.get(f"result.{part}") for part in ("label", "score", "explanation")
+    )
+    say.left_out(record, _SCORE, "annotation")
+    span_id, trace_id = identifier(record.get("span_id"), 8), identifier(record.get("trace_id"), 16)
+    if not span_id and not trace_id and record.get("session_id"):
+        say.drop("an annotation of a session", "It judges no single request: annotate the trace or a span of it.")
+        return
+    name, named = str(record.get("annotation_name") or record.get("name") or ""), record.get("identifier")
+    place = count_of(record.get("document_position"))
+    if name and place is not None:
+        # Under a name of its own: the verdict on one document is none on the request.
+        name, named = f"document_{name}", f"{place}:{named or ''}"
+        explanation = f"document {place + 1}" + (f": {explanation}" if explanation else "")
+    yield Score(
+        trace_id, span_id, name, annotator=record.get("annotator_kind"), value=value, label=label,
+        explanation=explanation, at=nanos(record.get("updated_at") or record.get("created_at")),
+        identifier=named or None, once=True,
+    )  # fmt: skip
