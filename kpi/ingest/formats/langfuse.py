@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.attributes import count_of, kind_of, nusd, truth_of
+from kpi.ingest.attributes import count_of, kind_of, nusd, parse, truth_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats import _langfuse_names as names
 from kpi.ingest.formats import _langfuse_texts as texts
@@ -196,7 +196,7 @@ def _facts(row: Row, say: Say) -> Row:
         metadata = found if isinstance(found, dict) else {}
     if any(isinstance(value, str) and len(value) == _CUT_AT for value in metadata.values()):
         say.note(f"Some values of metadata have {_CUT_AT} characters, to which the API cuts longer ones.")
-    behind = mapping(metadata.get("attributes"))
+    behind, tags = mapping(metadata.get("attributes")), parse(row.get("tags"))
     attributes = {
         key: value for key, value in behind.items()
         if key in names.ATTRIBUTES or key in names.KIND_ATTRIBUTES or metadata_name(key) is not None
@@ -204,7 +204,7 @@ def _facts(row: Row, say: Say) -> Row:
     return {
         "name": row.get("name"), "user": row.get("userId"), "session": row.get("sessionId"),
         "release": row.get("release") or row.get("version"), "environment": row.get("environment"),
-        "tags": row["tags"] if isinstance(row.get("tags"), list) else None,
+        "tags": tags if isinstance(tags, list) else None,
         "metadata": {k: v for k, v in metadata.items() if k not in names.SDK_METADATA}, "attributes": attributes,
     }  # fmt: skip
 

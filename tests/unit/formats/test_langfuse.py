@@ -184,7 +184,7 @@ def test_a_folder_loads_and_a_second_load_adds_nothing(shared: Path, home: Path,
     assert (again.loaded, again.dropped) == (0, 0)
 
 
-def test_compressed_files_and_parquet_give_the_same(shared: Path, tmp_path: Path) -> None:
+def test_compressed_files_parquet_and_csv_give_the_same(shared: Path, tmp_path: Path) -> None:
     """Parquet has maps, times and decimals of its own, and is what new integrations write."""
     observations, traces, scores = (shared / path for path in LAYOUTS["blob"])
     expected = requests_of(read_all([observations, traces, scores])[0])
@@ -208,7 +208,14 @@ def test_compressed_files_and_parquet_give_the_same(shared: Path, tmp_path: Path
             arrays[name] = pa.array(values)
     parquet = tmp_path / f"{STAMP}.parquet"
     pq.write_table(pa.table(arrays), parquet)
-    for other in (zipped, parquet):
+    table = tmp_path / f"{STAMP}.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        writer.writerow(rows[0])
+        writer.writerows(
+            [json.dumps(v) if isinstance(v, (dict, list)) else v for v in row.values()] for row in rows
+        )  # fmt: skip
+    for other in (zipped, parquet, table):
         assert requests_of(read_all([other, traces, scores])[0]) == expected
 
 

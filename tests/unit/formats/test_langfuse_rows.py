@@ -469,6 +469,17 @@ def test_observations_without_a_trace_or_with_wrong_types_lose_themselves_only(r
     assert receipt.drop_reasons == {"span without trace id or span id": 1}
 
 
+def test_a_malformed_part_of_a_trace_loses_itself_only(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    odd = observation(1, metadata_names=["plan"], metadata_values=5)
+    parts = {"trace": {"id": TRACE, "scores": [score()]}, "observations": [odd, observation(2)]}
+    path.write_text(json.dumps(parts))
+    tables, receipt = read_all([path])
+    assert [s["span_id"] for s in tables["spans"]] == ["trace", f"{2:016x}"]
+    assert len(tables["scores"]) == 1
+    assert receipt.drop_reasons == {"malformed observation or score of a trace": 1}
+
+
 def test_other_tables_are_not_taken_for_langfuse() -> None:
     for columns in (
         "id timestamp user_id session_id model input output release environment tags",
