@@ -58,6 +58,23 @@ def answer(body: Any) -> Answer:
     return Answer(output, _finish(whole), usage_tokens(usage), not beside)
 
 
+def moderation(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the results of a moderation endpoint come to, as the output of a guardrail: `{flagged, categories}`.
+
+    Categories that hit come in the order of their scores, the highest first.
+    """
+    scores: dict[str, float] = {}
+    results = objects(body.get("results"))
+    for result in results:
+        known = mapping(result.get("category_scores"))
+        for name, hit in mapping(result.get("categories")).items():
+            score = known.get(name)
+            if hit is True:
+                scores[name] = max(scores.get(name, 0.0), float(score) if isinstance(score, (int, float)) else 0.0)
+    flagged = any(result.get("flagged") is True for result in results)
+    return {"flagged": flagged, "categories": sorted(scores, key=lambda name: (-scores[name], name))}
+
+
 def usage_tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Token facts of a provider's `usage` object; every name is None where it is not stated."""
 

@@ -48,7 +48,7 @@ _CODE = frozenset({"python", "javascript", "nodejs", "java", "go", "ruby", "dotn
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
-    """A span, an evaluation, or what an API wraps around several of either."""
+    """A span, bare or wrapped by the API, or an evaluation."""
     attributes = mapping(record.get("attributes"))
     if "metric_type" in record:
         yield from _evaluation(record, say)
@@ -56,13 +56,6 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         yield from _span(record, say)
     elif "start_ns" in attributes:
         yield from _span(attributes, say)
-    elif attributes.get("spans") or attributes.get("metrics"):
-        common = {k: attributes[k] for k in ("session_id", "ml_app") if attributes.get(k)}
-        for inner in objects(attributes.get("spans")):
-            tags = [*_listed(attributes.get("tags")), *_listed(inner.get("tags"))]
-            yield from _span({**common, **inner, "tags": tags}, say)
-        for inner in objects(attributes.get("metrics")):
-            yield from _evaluation(inner, say)
     else:
         say.drop("neither a span nor an evaluation of LLM Observability", "Export spans of LLM Observability.")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from kpi.ingest.attributes import count_of, nusd, truth_of
 from kpi.ingest.formats import Item
-from kpi.ingest.formats._bodies import answer, question
+from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.intake import Incident, Score
-from kpi.ingest.observed import fields, mapping, objects, span
+from kpi.ingest.observed import fields, mapping, span
 from kpi.ingest.translate import Say
 from kpi.ingest.wire import Span, nanos
 
@@ -102,21 +102,12 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
         model=record.get("response_model") or record.get("model"),
         requested_model=record.get("model_override") or record.get("request_model"), provider=record.get("provider"),
         user=record.get("request_user_id"), input=question(body) or body.get("text"), tool=tool,
-        output=said.output if kind == "llm" else _verdict(kind, result),
+        output=said.output if kind == "llm" else moderation(result) if kind == "guardrail" else None,
         finish_reason=said.finish if kind == "llm" else None,
         metadata={"country_code": record.get("country_code"), **own},
         prompt_version=record.get("prompt_version") or record.get("prompt_id"),
         **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say),
     )  # fmt: skip
-
-
-def _verdict(kind: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a moderation endpoint answered, as a guardrail says it."""
-    checks = objects(result.get("results"))
-    if kind != "guardrail" or not checks:
-        return None
-    categories = [name for check in checks for name, hit in mapping(check.get("categories")).items() if hit is True]
-    return {"flagged": any(c.get("flagged") is True for c in checks), "categories": categories}
 
 
 def _kind(record: Mapping[str, Any], body: Mapping[str, Any]) -> str:

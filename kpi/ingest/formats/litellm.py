@@ -12,7 +12,7 @@ from typing import Any
 
 from kpi.ingest.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.formats import Item
-from kpi.ingest.formats._bodies import answer, question, usage_tokens
+from kpi.ingest.formats._bodies import answer, moderation, question, usage_tokens
 from kpi.ingest.observed import as_text, fields, mapping, objects, span
 from kpi.ingest.translate import Say
 
@@ -68,6 +68,7 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
     failed = record.get("status") == "failure" or bool(record.get("error_str"))
     said = answer(record.get("response")) if kind == "llm" else None
     finish = said.finish if said else None
+    checked = moderation(mapping(record.get("response"))) if kind == "guardrail" else None
     own = {**mapping(metadata.get("requester_metadata")), **mapping(metadata.get("spend_logs_metadata"))}
     managed = mapping(metadata.get("prompt_management_metadata"))
     used = mapping(metadata.get("mcp_tool_call_metadata"))
@@ -82,7 +83,7 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         provider=record.get("custom_llm_provider"), user=_customer(record, metadata),
         input=question({"messages": record.get("messages")}) or _text(record.get("messages"))
         or question(record.get("proxy_server_request")),
-        output=(said.output or _text(record.get("response"))) if said else None, finish_reason=finish,
+        output=(said.output or _text(record.get("response"))) if said else checked, finish_reason=finish,
         tool={"name": used.get("name") or record.get("mcp_namespaced_tool_name"), "arguments": used.get("arguments"),
               "result": used.get("result")} if kind == "tool" else None,
         metadata={
@@ -100,7 +101,7 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
 def _kind(call_type: str) -> str:
     word = call_type.lower()
     for part, kind in (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"),
-                       ("mcp", "tool"), ("vector_store", "retriever")):  # fmt: skip
+                       ("list_mcp", "other"), ("mcp", "tool"), ("vector_store", "retriever")):  # fmt: skip
         if part in word:
             return kind
     return "llm"

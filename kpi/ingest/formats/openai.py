@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.formats import Item
-from kpi.ingest.formats._bodies import answer
+from kpi.ingest.formats._bodies import answer, moderation
 from kpi.ingest.observed import fields, mapping, objects, span, whole
 from kpi.ingest.translate import Say
 
@@ -73,27 +73,18 @@ def _completion(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         session=next((own[name] for name in _SESSIONS if own.get(name)), None),
         metadata={**settings, **own}, **said.tokens,
     )  # fmt: skip
-    moderation = mapping(record.get("moderation"))
+    verdicts = mapping(record.get("moderation"))
     for side in ("input", "output"):
-        if verdict := mapping(moderation.get(side)):
+        if verdict := mapping(verdicts.get(side)):
             yield _moderation(verdict, trace_id=trace_id, span_id=f"{trace_id}:moderation:{side}", start=start)
 
 
 def _moderation(verdict: Mapping[str, Any], **ids: Any) -> Item:
     """The inline safety verdict of one side. Of several categories that hit, the one of the highest score names it."""
     failed = verdict.get("type") == "error"
-    scores: dict[str, float] = {}
-    flagged = False
-    for result in objects(verdict.get("results")):
-        flagged = flagged or result.get("flagged") is True
-        known = mapping(result.get("category_scores"))
-        for name, hit in mapping(result.get("categories")).items():
-            score = known.get(name)
-            if hit is True:
-                scores[name] = max(scores.get(name, 0.0), float(score) if isinstance(score, (int, float)) else 0.0)
     return span(
         **ids, parent_id=ids["trace_id"], name="moderation", kind="guardrail", status="error" if failed else "ok",
         error_type=verdict.get("code") or "error" if failed else None, message=verdict.get("message"),
-        output={"flagged": flagged, "categories": sorted(scores, key=lambda name: (-scores[name], name))},
+        output=moderation(verdict),
         attributes={"gen_ai.guardrail.component.name": verdict.get("model") or "moderation"},
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 from kpi.ingest.attributes import count_of, nusd
 from kpi.ingest.formats import Item
-from kpi.ingest.formats._bodies import answer, question, usage_tokens
+from kpi.ingest.formats._bodies import answer, moderation, question, usage_tokens
 from kpi.ingest.intake import Score
 from kpi.ingest.observed import as_text, fields, mapping, objects, span, whole
 from kpi.ingest.translate import Say
@@ -72,7 +72,7 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
     root, running = not call.get("parent_id"), inner.get("status") == "running"
     exception = call.get("exception")
     named = _ERROR.match(str(exception or ""))
-    said = answer(call.get("output"))
+    said, checked = answer(call.get("output")), mapping(call.get("output"))
     latency = _number(inner.get("latency_ms"))
     if _holds_references(call.get("output")) or _holds_references(inputs):
         say.note("Some inputs and outputs are references to objects that Weave keeps elsewhere: they are missing.")
@@ -84,7 +84,9 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
         error_type=named[1] if named else None, message=exception,
         model=next(iter(usage), None) if kind in ("llm", "embedding") else None,
         requested_model=inputs.get("model") if isinstance(inputs.get("model"), str) else None,
-        input=question(inputs) or _only(inputs), output=said.output or _only(call.get("output")),
+        input=question(inputs) or _only(inputs),
+        output=moderation(checked) if kind == "guardrail" and "results" in checked else
+        said.output or _only(call.get("output")),
         finish_reason=said.finish if kind == "llm" else None,
         documents=objects(call.get("output")) if kind == "retriever" else None,
         tool={"name": path, "arguments": inputs, "result": call.get("output")} if kind == "tool" else None,
@@ -111,6 +113,8 @@ def _kind(path: str, stated: Mapping[str, Any], inputs: Mapping[str, Any], usage
         return known
     if "embedding" in path.lower() and "model" in inputs:
         return "embedding"
+    if path.startswith("openai.moderations"):
+        return "guardrail"
     if _MODEL_CALL.search(path):
         return "llm"
     alone = len(usage) == 1 and all(u.get("requests") in (1, "1", None) for u in usage.values())

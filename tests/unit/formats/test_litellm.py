@@ -233,3 +233,10 @@ def test_trap_7_json_in_text_and_trap_23_ids_of_digits(tmp_path: Path) -> None:
     (request,) = requests_of(read_all([path])[0]).values()
     assert (request["trace_id"], request["tenant"]) == ("1748652919163558461", "acme\nGmbH")
     assert (request["input_text"], request["output_text"]) == (None, None)
+
+
+def test_moderations_called_through_the_gateway(tmp_path: Path) -> None:
+    verdict = {"results": [{"flagged": True, "categories": {"hate": True}, "category_scores": {"hate": 0.9}}]}
+    tables, receipt = read(tmp_path, {**CALL, "call_type": "amoderation", "response": json.dumps(verdict)})
+    assert receipt.dropped == 0
+    assert [(i["category"], i["state"]) for i in tables["incidents"]] == [("hate", "flagged")]

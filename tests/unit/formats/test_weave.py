@@ -189,3 +189,9 @@ def test_columns_of_models_whose_names_hold_dots(tmp_path: Path) -> None:
         writer.writerow(row)
     (request,) = requests_of(read_all([tmp_path / "calls.csv"])[0]).values()
     assert (request["model"], request["input_tokens"], request["cached_read_tokens"]) == ("gpt-4.1", 412, 256)
+
+
+def test_traced_moderations_are_guardrails(tmp_path: Path) -> None:
+    verdict = {"results": [{"flagged": True, "categories": {"hate": True, "sexual": False}}]}
+    tables, _ = read(tmp_path, call("c", None, "openai.moderations.create", 0, output=verdict))
+    assert [(i["category"], i["state"]) for i in tables["incidents"]] == [("hate", "flagged")]
