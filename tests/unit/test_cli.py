@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,8 @@ CARD = [
     "owner", "action",
 ]  # fmt: skip
 ROW = ["metric", "by", "bucket", "value", "low", "high", "n", "unit"]
+CONNECTION = ["name", "dialect", "description", "table", "problem"]
+PLACEMENT = ["dataset", "table", "columns"]
 TRACE = ["request", "why", "spans", "documents", "tool_calls", "scores", "incidents"]
 
 
@@ -355,3 +358,39 @@ def test_the_installed_script(sample_home: Path) -> None:
     assert done.returncode == cli.FINE, done.stderr
     assert json.loads(done.stdout)["rows"][0]["value"] == 12_000
     assert subprocess.run([script, "nonsense"], capture_output=True).returncode == cli.BAD
+
+
+def test_connections_and_connect(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A named database is listed, a table of it is checked and saved, and then read in place."""
+    folder = home / "databases"
+    folder.mkdir(parents=True)
+    frame = requests(24).rename(columns={"success": "worked"})
+    with sqlite3.connect(folder / "shop.db") as made:
+        frame.to_sql("calls", made, index=False)
+    made.close()
+    monkeypatch.setenv("KPI_SECRETS", str(home / "absent.toml"))
+    code, out, _ = run("connections", "--json")
+    assert (code, json.loads(out)) == (0, {"connections": []})
+    monkeypatch.setenv("KPI_CONNECTION_SHOP", "sqlite:///shop.db")
+    monkeypatch.setenv("KPI_CONNECTION_LOST", "postgresql://me:hunter2@169.254.169.254/x")
+    code, out, _ = run("connections")
+    assert code == 0
+    assert "db:shop" in out
+    assert "hunter2" not in out
+    listed = json.loads(run("connections", "--json")[1])["connections"]
+    assert [list(c) for c in listed] == [CONNECTION] * 2
+    assert [bool(c["problem"]) for c in listed] == [True, False]
+
+    mapping = home / "mapping.toml"
+    mapping.write_text('[columns.request_id]\nfield = "trace_id"\n[columns.timestamp]\nfield = "started_at"\n'
+                       '[columns.worked]\nfield = "total_us"\nunit = "min"\n')  # fmt: skip
+    code, _, said = run("connect", "shop", "--table", "absent")
+    assert (code, "has no table 'absent'" in said) == (3, True)
+    assert run("connect", "nobody", "--table", "calls")[0] == 3
+    mapping.write_text(mapping.read_text().replace("total_us", "success").replace('unit = "min"', ""))
+    code, out, _ = run("connect", "shop", "--table", "calls", "--mapping", mapping, "--json")
+    assert (code, list(json.loads(out)), json.loads(out)["dataset"]) == (0, PLACEMENT, "db:shop")
+    code, out, _ = run("summarise", "task_success", "--dataset", "db:shop", "--last", "all", "--json")
+    assert (code, json.loads(out)["rows"][0]["n"]) == (0, 24)
+    assert run("versions", "--dataset", "db:shop")[0] == 3
+    assert run("scorecard", "--dataset", "db:lost")[2].startswith("kpi: This connection cannot be used")

@@ -40,6 +40,7 @@ REFUSED = [
     "postgresql://u:p@[fe80::1]/d", "postgresql://u:p@[::ffff:169.254.169.254]/d", "postgresql://u:p@[fd00:ec2::254]/d",
     "postgresql://u:p@100.100.100.200/d", "postgresql://u:p@169%2e254%2e169%2e254/d", "postgresql://u:p@a,b/d",
     "postgresql://u:p@0.0.0.0/d", "oracle://u:p@h/d", "mssql+pyodbc://u:p@h/d", "file:///etc/passwd", "nonsense", "",
+    "snowflake://u:p@h/d",
 ]  # fmt: skip
 
 
@@ -167,3 +168,21 @@ def test_urls_for_people_hold_no_secret() -> None:
         assert CANARY not in shown
         assert "***" in shown
     assert redact_url("postgresql://u:p@h/d?sslmode=require") == "postgresql://***:***@h/d?sslmode=***"
+
+
+def test_clickhouse_reads_only(folder: Path) -> None:
+    """On ClickHouse's engine in this process, with the settings that a server is asked for."""
+    pytest.importorskip("chdb", reason="ClickHouse's engine is not installed: pip install '.[engines]'")
+    driver = pytest.importorskip("clickhouse_connect.dbapi")
+    url = sa.make_url("clickhousedb+connect://reader@localhost/d")
+    settings = sessions.connect_arguments(sessions.kind_of(url.drivername), url)["connect_args"]
+    asked = {k: v for k, v in settings.items() if k.startswith("ch_")}
+    made = driver.connect(interface="chdb", **asked)
+    try:
+        with pytest.raises(driver.DatabaseError, match="readonly"):
+            made.command("CREATE TABLE more (a Int64) ENGINE = Memory")
+        with pytest.raises(driver.DatabaseError, match="readonly"):
+            made.command("SET readonly = 0")
+        assert int(made.command("SELECT value FROM system.settings WHERE name = 'max_execution_time'")) == 30
+    finally:
+        made.close()
