@@ -167,7 +167,7 @@ def _ended(run: Mapping[str, Any]) -> dict[str, Any]:
     error = str(run.get("error") or run.get("error_preview") or "").strip()
     status = str(run.get("status") or "").lower()
     if not error and status != "error":
-        return {"status": "ok" if status == "success" or (not status and run.get("end_time")) else None}
+        return {"status": "ok" if status == "success" else None}
     said, _, trace = error.partition("Traceback (most recent call last)")
     line = said.strip() or trace.strip().rpartition("\n")[2].strip()
     named = _NAMED.match(line)

@@ -44,6 +44,8 @@ def test_the_dotted_order_alone_tells_the_tree(shared, tmp_path) -> None:
     bare = [{k: v for k, v in r.items() if k not in ("id", "trace_id", "parent_run_id", "parent_run_ids")} for r in raw]
     assert kpis(written(tmp_path / "bare.jsonl", *bare)) == kpis(shared / DUMP)
     assert str(the_request(tmp_path, run(start_time=None))["started_at"]) == "2026-11-23 18:02:15.091870+00:00"
+    milliseconds = run(start_time=None, dotted_order=f"20261123T180215091Z{ROOT}")
+    assert str(the_request(tmp_path, milliseconds)["started_at"]) == "2026-11-23 18:02:15.091000+00:00"
 
 
 def test_trap_8_empty_cells_of_a_frame_are_nothing(tmp_path) -> None:
@@ -105,6 +107,14 @@ def test_trap_14_the_root_speaks_where_only_roots_were_exported(tmp_path) -> Non
     (request,) = requests_of(tables).values()
     assert (request["input_tokens"], request["total_nusd"]) == (100, 1_000_000)
     assert any("only the root run is here: 1." in note for note in receipt.notes)
+
+
+def test_tokens_of_embeddings_are_their_own(tmp_path) -> None:
+    stated = {"prompt_tokens": 8, "completion_tokens": 0, "total_cost": "0.0001"}
+    told = run(CHILD, "embedding", parent=ROOT, extra={"metadata": {"ls_model_name": "e-1"}}, **stated)
+    tables, _ = read_all([written(tmp_path / "runs.jsonl", run(), told)])
+    (row,) = (s for s in tables["spans"] if s["kind"] == "embedding")
+    assert (row["model"], row["input_tokens"], row["cost_nusd"]) == ("e-1", 8, 100_000)
 
 
 def test_trap_15_zero_tokens_are_unknown(tmp_path) -> None:
