@@ -24,7 +24,8 @@ from kpi.errors import IngestError
 
 HEAD_BYTES = 64 * 1024
 MIB = 1024 * 1024
-_RANDOM_ACCESS = (b"PAR1", b"SQLite format 3")
+SQLITE = b"SQLite format 3"
+_RANDOM_ACCESS = (b"PAR1", SQLITE)
 _SPLIT_HINT = "Split the export into smaller files and load them together."
 _BROKEN = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, zstandard.ZstdError, NotImplementedError)
 
@@ -145,7 +146,13 @@ def open_inputs(paths: Sequence[Path], *, limits: Limits) -> Iterator[Opened]:
     if sum(f.stat().st_size for f in files) > limits.input_bytes:
         raise IngestError("ingest.too_large", "The files are too large for one load", hint=_SPLIT_HINT)
     for path in files:
-        yield from _open(path, limits)
+        for source in _open(path, limits):
+            if source.head.startswith(SQLITE):
+                from kpi.ingest.databases import files as databases  # needs this module itself
+
+                yield from databases.inputs(source, limits)
+            else:
+                yield source
 
 
 def _open(path: Path, limits: Limits) -> Iterator[Opened]:
@@ -213,14 +220,11 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
             infos = [i for i in archive.infolist() if not i.is_dir()]
     except (*_BROKEN, ValueError, UnicodeDecodeError) as error:
         raise IngestError("ingest.bad_archive", f"{name} is a damaged zip file", hint="Export it again.") from error
+    if samples := _of_eval_log(infos):
+        yield from _one_name(name, path, samples, limits)
+        return
     if len(infos) > limits.members:
         raise IngestError("ingest.too_many_members", f"{name} holds more than {limits.members} files", hint=_SPLIT_HINT)
-    names = {i.filename for i in infos}
-    if "header.json" in names and any(n.startswith(("samples/", "_journal/")) for n in names):
-        raise IngestError(
-            "ingest.unsupported_format", "This is an Inspect AI evaluation log, which is not supported yet",
-            hint="Export the runs as OTLP, or as a table with one row a request.",
-        )  # fmt: skip
     if not infos:
         raise IngestError("ingest.empty", f"{name} holds no files")
     for info in infos:
@@ -228,6 +232,27 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
             raise IngestError("ingest.bad_archive", f"{name} is encrypted", hint="Unpack it and load what is inside.")
         opener = functools.partial(_member, path, info)
         yield _compressed(f"{name}: {display(info.filename)}", opener, info.compress_size, limits)
+
+
+def _of_eval_log(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """The header and samples of an Inspect AI log, which its journal, summaries and reductions repeat; else nothing."""
+    names = {i.filename: i for i in infos}
+    head = names.get("header.json") or names.get("_journal/start.json")  # a run that was killed has only the latter
+    samples = [i for i in infos if i.filename.startswith("samples/") and i.filename.endswith(".json")]
+    return [head, *samples] if head is not None and (samples or "_journal/start.json" in names) else []
+
+
+def _one_name(name: str, path: Path, infos: list[zipfile.ZipInfo], limits: Limits) -> Iterator[Opened]:
+    """Members that make one log, all under its name; the archive is opened once, for there may be ten thousands."""
+    if len(infos) > _SAMPLES * limits.members:
+        raise IngestError("ingest.too_many_members", f"{name} holds too many samples", hint=_SPLIT_HINT)
+    archive = zipfile.ZipFile(path)
+    for info in infos:
+        opener = functools.partial(cast(Callable[..., BinaryIO], archive.open), info)
+        yield _compressed(name, opener, info.compress_size, limits)
+
+
+_SAMPLES = 50  # an evaluation log has a small member a sample
 
 
 def _member(path: Path, info: zipfile.ZipInfo) -> BinaryIO:

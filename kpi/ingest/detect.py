@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import HEAD_BYTES, Limits, Opened, encoding, lines
+from kpi.ingest.archive import HEAD_BYTES, SQLITE, Limits, Opened, encoding, lines
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.records import ENVELOPES, read_whole
 from kpi.ingest.rows import delimiter_of
@@ -44,8 +44,10 @@ def detect(source: Opened) -> str:
     head = source.head
     if head.startswith(b"PAR1"):
         return _by_names(_parquet_names(source), source) or TABLE
-    if head.startswith(b"SQLite format 3"):
-        raise _unsupported(source, "SQLite database")
+    if head.startswith(SQLITE):
+        from kpi.ingest.databases import files
+
+        return files.format_of(source, Limits())
     text = _text(head)
     if text is None:
         return _binary(source)

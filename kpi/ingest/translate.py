@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kpi.ingest.archive import Opened
+from kpi.ingest.archive import SQLITE, Opened
 from kpi.ingest.context import Context
 from kpi.ingest.formats import Format, Item
 from kpi.ingest.intake import MALFORMED, Intake
@@ -64,6 +64,11 @@ class Translation:
     def read(self, source: Opened) -> Iterator[tuple[str, pa.Table]]:
         """(table, rows) of one input; every text redacted. IngestError when nothing in it can be read."""
         intake, context = self._intake, self._context
+        if source.head.startswith(SQLITE):
+            from kpi.ingest.databases import files
+
+            yield from self.records(files.records(source, self._format.name, context), source.name)
+            return
         intake.file = source.name
         found = records(
             source, limits=context.limits, drop=self._drop, note=intake.receipt.note,

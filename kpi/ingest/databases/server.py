@@ -1,0 +1,143 @@
+"""A named database, through SQLAlchemy: a read-only session of its own, and errors that hold nothing of the driver's.
+
+Two connections: one streams a table, the other looks up what belongs to its rows. Both are closed afterwards instead
+of going back to the pool, for their statements may run longer than those of a page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from kpi.errors import StoreError
+from kpi.ingest.databases import Vendor, recognise
+from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain, utc
+from kpi.ingest.receipt import Receipt
+
+STATEMENT_S = 600  # the first rows of a large table come when all of them are sorted
+_LONGER = {
+    "postgresql": f"SET statement_timeout = {STATEMENT_S * 1000}",
+    "mysql": f"SET SESSION max_execution_time = {STATEMENT_S * 1000}",
+    "mariadb": f"SET SESSION max_statement_time = {STATEMENT_S}",
+}
+_CATALOGUE = (
+    "SELECT table_schema AS place, table_name AS name, column_name AS col FROM information_schema.columns WHERE "
+    "LOWER(table_schema) NOT IN ('information_schema', 'pg_catalog', 'mysql', 'performance_schema', 'sys', 'system')"
+)
+
+
+class ServerDatabase(Database):
+    """Tables of one schema of a server, or of a SQLite file that the administrator named."""
+
+    def __init__(self, name: str, main: sa.Connection, side: sa.Connection, receipt: Receipt) -> None:
+        self._name, self._main, self._side = name, main, side
+        self._dialect = main.dialect.name
+        self.schema = ""
+        super().__init__({}, receipt)
+        # SQLAlchemy's ClickHouse driver holds a whole answer in memory
+        self._clickhouse = self._dialect.startswith("clickhouse")
+        self.page = 5_000 if self._clickhouse else self.page
+
+    def choose(self, format: str | None) -> Vendor:
+        """The vendor whose tables are here, and the schema they are in. Raises StoreError `copy.*`."""
+        schemas = self._schemas()
+        found = [
+            (vendor, schema) for schema, tables in sorted(schemas.items()) for vendor in recognise(tables)
+            if format in (None, vendor.name)
+        ]  # fmt: skip
+        if not found:
+            raise StoreError(
+                "copy.unknown_database", f"The database {self._name!r} has no tables of {format or 'a known vendor'}",
+                hint="Known are Phoenix, MLflow, LiteLLM and Langfuse; the role must be allowed to read their tables. "
+                f"A table of requests is read in place, as the data set db:{self._name}.",
+            )  # fmt: skip
+        if len(found) > 1:
+            names = ", ".join(f"{vendor.name} in {schema}" for vendor, schema in found)
+            raise StoreError(
+                "copy.several", f"The database {self._name!r} has tables of several vendors: {names}"[:300],
+                hint="Name one of them (--format), and give the role the right to read one schema only.",
+            )  # fmt: skip
+        vendor, self.schema = found[0]
+        super().__init__(schemas[self.schema], self.receipt)
+        return vendor
+
+    def _schemas(self) -> dict[str, dict[str, set[str]]]:
+        found: dict[str, dict[str, set[str]]] = {}
+        if self._dialect == "sqlite":
+            for row in self.look_up("SELECT name FROM sqlite_master WHERE type = 'table'", {}, "the catalogue"):
+                columns = self.look_up(f"PRAGMA table_xinfo({self.quoted(row['name'])})", {}, "the catalogue")
+                found.setdefault("", {})[row["name"]] = {c["name"] for c in columns}
+            return found
+        for row in self.look_up(_CATALOGUE, {}, "the catalogue"):
+            found.setdefault(row["place"], {}).setdefault(row["name"], set()).add(row["col"])
+        return found
+
+    def quoted(self, name: str) -> str:
+        return self._main.dialect.identifier_preparer.quote_identifier(name)
+
+    def source(self, table: str) -> str:
+        place = f"{self.quoted(self.schema)}." if self.schema else ""
+        final = " FINAL" if self._clickhouse and self.has(table, "event_ts") else ""
+        return f"{place}{self.quoted(table)}{final}"
+
+    def condition(self, table: str) -> str:
+        return f"{self.quoted('is_deleted')} = 0" if self._clickhouse and self.has(table, "is_deleted") else ""
+
+    def moment(self, name: str) -> str:
+        return f"toDateTime64(:{name}, 6, 'UTC')" if self._clickhouse else f":{name}"
+
+    def moment_value(self, at: datetime) -> Any:
+        naive = utc(at).replace(tzinfo=None)
+        return naive.isoformat(" ", "microseconds") if self._clickhouse or self._dialect == "sqlite" else naive
+
+    def stream(self, statement: str, values: Values, table: str) -> Iterator[list[Row]]:
+        with self._typed(table):
+            result = self._main.execute(sa.text(statement), dict(values))
+            for part in result.mappings().partitions(BATCH):
+                yield [{k: plain(v) for k, v in row.items()} for row in part]
+
+    def look_up(self, statement: str, values: Values, table: str) -> list[Row]:
+        with self._typed(table):
+            rows = self._side.execute(sa.text(statement), dict(values)).mappings().all()
+            return [{k: plain(v) for k, v in row.items()} for row in rows]
+
+    def _typed(self, table: str) -> contextlib.AbstractContextManager[None]:
+        return _typed(self._name, table, self._main.engine)
+
+
+@contextlib.contextmanager
+def connected(engine: sa.Engine, name: str, receipt: Receipt) -> Iterator[ServerDatabase]:
+    """The database behind an engine. Raises StoreError `copy.failed`, at any later step too, when it goes away."""
+    with contextlib.ExitStack() as stack:
+        both = []
+        for _ in range(2):
+            with _typed(name, "", engine):
+                connection = stack.enter_context(contextlib.closing(engine.connect()))
+                connection.detach()
+                if longer := _LONGER.get(connection.dialect.name):
+                    connection.exec_driver_sql(longer)
+                    connection.commit()
+                both.append(connection)
+        main, side = both
+        yield ServerDatabase(name, main.execution_options(stream_results=True, max_row_buffer=BATCH), side, receipt)
+
+
+@contextlib.contextmanager
+def _typed(name: str, table: str, engine: sa.Engine) -> Iterator[None]:
+    """Errors of the driver as ours. Their texts may hold addresses and values, so they are not passed on."""
+    driver = getattr(engine.dialect.dbapi, "Error", sa.exc.SQLAlchemyError)
+    failed = ""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, driver, OSError) as error:
+        failed = type(getattr(error, "orig", None) or error).__name__
+    if failed:  # raised out here: the driver's error must not hang on ours as its context
+        what = f"stopped answering while {table} was read" if table else "could not be reached"
+        raise StoreError(
+            "copy.failed", f"The database {name!r} {what} ({failed})",
+            hint="Nothing was stored. Check that it runs and that its role may read the table, then copy again.",
+        )  # fmt: skip
