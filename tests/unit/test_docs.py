@@ -55,16 +55,6 @@ def test_every_json_key_and_exit_code_is_documented() -> None:
     text = page("cli.md")
     listed_keys = (keys.LOAD, keys.DATASETS, keys.VERSIONS, keys.METRICS, keys.CARD, keys.ROW, keys.TRACE)
     for listed in (*listed_keys, keys.CONNECTION, keys.PLACEMENT):
-        keys.LOAD,
-        keys.DATASETS,
-        keys.VERSIONS,
-        keys.METRICS,
-        keys.CARD,
-        keys.ROW,
-        keys.TRACE,
-        keys.CONNECTION,
-        keys.PLACEMENT,
-    ):
         assert ", ".join(f"`{k}`" for k in listed) in text
     for code in range(4):
         assert f"| {code} |" in text
