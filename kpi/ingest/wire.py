@@ -129,13 +129,13 @@ def nanos(value: Any) -> int | None:
 
 
 def _moment(value: Any) -> int | None:
-    """A time of OTLP. One written as a bare number may have been a float, which holds every 256th nanosecond: it is
-    the microsecond that it was rounded from, where it is near enough to one."""
+    """A time of OTLP. One written as a bare number may have been a float, of seconds and then of nanoseconds, each of
+    which holds every 256th nanosecond or so: it is the microsecond that it was, where it is near enough to one."""
     at = nanos(value)
     if at is None or isinstance(value, str) or at % _FLOAT_STEP:
         return at
     nearest = round(at, -3)
-    return nearest if abs(nearest - at) <= _FLOAT_STEP // 2 else at
+    return nearest if abs(nearest - at) <= _FLOAT_STEP else at
 
 
 _FLOAT_STEP = 256  # of floats around nanoseconds of today
