@@ -38,6 +38,7 @@ KEYS = (
 Row = dict[str, Any]
 _MS_RATIO = 30  # a latency so many times the length in seconds is in milliseconds
 _CUT_AT = 200  # characters to which the API cuts values of metadata
+_REMEMBERED = 1_000_000  # scores of one load of which the time of the last version is known
 _CATEGORY_LENGTH = 40
 _CATEGORY = re.compile(r"[^\W\d_]+(?:[ _/-][^\W\d_]+){0,3}")
 
@@ -303,11 +304,25 @@ def _score(row: Row, say: Say) -> Iterator[Item]:
     # Free text is kept where it is redacted.
     explanation = "\n".join(str(part) for part in (words, comment) if part) if type_ == "TEXT" else comment
     say.kept.setdefault("scored", set()).add((trace, name))
+    if _is_outdated(row, say):
+        return
     yield Score(
         trace, observation, name, annotator=_annotator(row.get("source"), name), value=value,
         label=words if type_ == "CATEGORICAL" else None, explanation=explanation or None,
-        at=nanos(row.get("timestamp")), identifier=row.get("id"),
+        at=nanos(row.get("timestamp")), identifier=row.get("id"), once=bool(row.get("id")),
     )  # fmt: skip
+
+
+def _is_outdated(row: Row, say: Say) -> bool:
+    """Whether a later version of this score was read before: of a corrected one the correction counts, in any order."""
+    versions = say.kept.setdefault("versions", {})
+    at = nanos(row.get("updatedAt") or row.get("updated_at") or row.get("timestamp")) or 0
+    known = hash(row.get("id"))
+    if versions.get(known, 0) > at:
+        return True
+    if len(versions) < _REMEMBERED:
+        versions[known] = at
+    return False
 
 
 def _annotator(source: Any, name: str) -> str | None:

@@ -7,15 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import kpi
 from kpi.ingest.context import Context
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.privacy import Privacy
 from kpi.ingest.receipt import Receipt
 from kpi.ingest.translate import Translation
+from kpi.store.lake import read_version
 from tests.unit.formats.helpers import KEY, Row, read_all, requests_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -396,6 +399,18 @@ def test_scores_by_type_and_source(read) -> None:
     assert "ann@example.com" not in note
     assert receipt.drop_reasons == {"a score of a session or a dataset run, not of a request": 1}
     assert any("Corrections" in text for text in receipt.notes)
+
+
+def test_a_corrected_score_replaces_the_first_in_any_order(tmp_path: Path, home: Path) -> None:
+    first = score(name="correct", source="ANNOTATION", value=0, updatedAt="2026-03-09T11:00:00Z")
+    second = {**first, "value": 1, "comment": "on second thoughts", "updatedAt": "2026-03-10T11:00:00Z"}
+    for name, rows in (("a", [first, second]), ("b", [second, first])):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, observation()]))
+        kpi.load(path, dataset=name)
+        files = [str(file) for file in read_version(name).files["scores"]]
+        found = duckdb.sql(f"SELECT value, explanation FROM read_parquet({files})").fetchall()
+        assert found == [(1.0, "on second thoughts")]
 
 
 def test_words_in_score_columns_are_labels_only_where_they_can_be_no_free_text(read) -> None:
