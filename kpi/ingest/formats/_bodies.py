@@ -1,5 +1,6 @@
 """Request and response bodies of model providers, as gateways log them: what was asked, answered and counted.
 
+Calls that an application or a framework traces itself hold more kinds of values: see `_replies`.
 OpenAI (chat, responses, completions), Anthropic, Gemini, and those of Bedrock (Converse, Cohere, Titan, Llama,
 Mistral), whole or as the list of chunks of a stream. Bodies are recognised by their members, not by a name beside them.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from kpi.ingest.formats._replies import counts
 from kpi.ingest.observed import mapping, objects
 
 Message = dict[str, Any]
@@ -21,13 +23,12 @@ _STOPS = ("stop_reason", "stopReason", "finish_reason", "finishReason", "complet
 class Answer(NamedTuple):
     """output: `{"choices": [{"message": …}]}`, or None for what is no text. finish: why it ended.
 
-    tokens: facts of `observed.span`, None where not stated; cache_included: whether the input holds the cached ones.
+    tokens: facts of `observed.span`; the input includes cached tokens, whoever counted.
     """
 
     output: dict[str, Any] | None
     finish: str | None
     tokens: dict[str, Any]
-    cache_included: bool
 
 
 def question(body: Any) -> Any:
@@ -53,9 +54,7 @@ def answer(body: Any) -> Answer:
     messages = _messages(whole)
     output = {"choices": [{"message": m} for m in messages]} if messages else None
     usage = mapping(whole.get("usage")) or mapping(whole.get("usageMetadata"))
-    # Anthropic and Converse count cached tokens beside the input, all others within it.
-    beside = "inputTokens" in usage or ("input_tokens" in usage and "input_tokens_details" not in usage)
-    return Answer(output, _finish(whole), usage_tokens(usage), not beside)
+    return Answer(output, _finish(whole), counts(usage))
 
 
 def moderation(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,26 +72,6 @@ def moderation(body: Mapping[str, Any]) -> dict[str, Any]:
                 scores[name] = max(scores.get(name, 0.0), float(score) if isinstance(score, (int, float)) else 0.0)
     flagged = any(result.get("flagged") is True for result in results)
     return {"flagged": flagged, "categories": sorted(scores, key=lambda name: (-scores[name], name))}
-
-
-def usage_tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Token facts of a provider's `usage` object; every name is None where it is not stated."""
-
-    def stated(*names: str) -> Any:
-        return next((usage[n] for n in names if usage.get(n) is not None), None)
-
-    asked = mapping(stated("prompt_tokens_details", "input_tokens_details"))
-    said = mapping(stated("completion_tokens_details", "output_tokens_details"))
-    cached = stated("cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount",
-                    "cachedContentTokenCount")  # fmt: skip
-    written = stated("cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount")
-    return {
-        "input_tokens": stated("prompt_tokens", "input_tokens", "inputTokens", "promptTokenCount"),
-        "output_tokens": stated("completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount"),
-        "cached_read_tokens": asked.get("cached_tokens") if cached is None else cached,
-        "cache_write_tokens": asked.get("cache_write_tokens") if written is None else written,
-        "reasoning_tokens": said.get("reasoning_tokens"),
-    }
 
 
 def _messages(body: Mapping[str, Any]) -> list[Message]:

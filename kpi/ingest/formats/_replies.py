@@ -91,9 +91,9 @@ def reply(value: Any, depth: int = 0) -> Reply:
 
 
 def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
-    """Token facts for `observed.span`, from a usage object in the names of OpenAI, Anthropic, Gemini or LangChain.
+    """Token facts for `observed.span`, from a usage object of OpenAI, Anthropic, Gemini, Bedrock or LangChain.
 
-    Anthropic's own input leaves cached tokens out: they are added, so that the input includes them as elsewhere.
+    Anthropic and Bedrock leave cached tokens out of the input: they are added, so that it includes them as elsewhere.
     """
     if not usage:
         return {}
@@ -104,9 +104,16 @@ def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
         usage, "completion_tokens_details", "output_tokens_details", "output_token_details", "completion_token_details"
     )
     found = {
-        "input_tokens": _count(usage, "input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count"),
+        "input_tokens": _count(
+            usage, "input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"
+        ),
         "output_tokens": _count(
-            usage, "output_tokens", "completion_tokens", "candidatesTokenCount", "candidates_token_count"
+            usage,
+            "output_tokens",
+            "completion_tokens",
+            "candidatesTokenCount",
+            "candidates_token_count",
+            "outputTokens",
         ),
         "cached_read_tokens": _count(asked, "cache_read", "cached_tokens"),
         "cache_write_tokens": _count(asked, "cache_creation", "cache_write", "cache_write_tokens"),
@@ -114,7 +121,10 @@ def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
     }
     if found["cached_read_tokens"] is None:
         found["cached_read_tokens"] = _count(usage, "cachedContentTokenCount", "cached_content_token_count")
-    beside = {name: _count(usage, f"cache_{name}_input_tokens") for name in ("read", "creation")}
+    beside = {
+        "read": _count(usage, "cache_read_input_tokens", "cacheReadInputTokens"),
+        "creation": _count(usage, "cache_creation_input_tokens", "cacheWriteInputTokens"),
+    }
     if any(beside.values()) and found["input_tokens"] is not None:
         found["input_tokens"] += sum(count or 0 for count in beside.values())
     for name, fact in (("read", "cached_read_tokens"), ("creation", "cache_write_tokens")):

@@ -72,7 +72,7 @@ def _call(record: Mapping[str, Any], asked: Mapping[str, Any], got: Mapping[str,
         finish_reason=said.finish if kind == "llm" else None,
         session=_first(own, _SESSIONS), user=_first(own, _USERS),
         metadata={"cloud_region": record.get("inferenceRegion") or record.get("region"), **own},
-        **_tokens(asked, got, said.tokens, said.cache_included),
+        **_tokens(asked, got, said.tokens),
     )  # fmt: skip
 
 
@@ -80,20 +80,17 @@ def _first(own: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((own[name] for name in names if own.get(name)), None)
 
 
-def _tokens(
-    asked: Mapping[str, Any], got: Mapping[str, Any], body: Mapping[str, Any], included: bool
-) -> dict[str, Any]:
+def _tokens(asked: Mapping[str, Any], got: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """Counts of the log, which leave cached tokens out; those of the body where the log has none."""
     found = {
         "input_tokens": asked.get("inputTokenCount"), "output_tokens": got.get("outputTokenCount"),
         "cached_read_tokens": asked.get("cacheReadInputTokenCount"),
         "cache_write_tokens": asked.get("cacheWriteInputTokenCount"),
     }  # fmt: skip
-    from_body = found["input_tokens"] is None
     return {
         **{name: body.get(name) if value is None else value for name, value in found.items()},
         "reasoning_tokens": body.get("reasoning_tokens"),
-        "cache_included": included and from_body,
+        "cache_included": found["input_tokens"] is None,
     }
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from kpi.ingest.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.formats import Item
-from kpi.ingest.formats._bodies import answer, moderation, question, usage_tokens
+from kpi.ingest.formats._bodies import answer, moderation, question
+from kpi.ingest.formats._replies import counts
 from kpi.ingest.observed import as_text, fields, mapping, objects, span
 from kpi.ingest.translate import Say
 
@@ -118,7 +119,7 @@ def _tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str,
     if not any(count_of(v) for v in stated.values()):
         return {}
     extra = mapping(metadata.get("additional_usage_values"))
-    usage = usage_tokens({**extra, **{k: v for k, v in mapping(metadata.get("usage_object")).items() if v is not None}})
+    usage = counts({**extra, **{k: v for k, v in mapping(metadata.get("usage_object")).items() if v is not None}})
     return {**usage, **stated}
 
 

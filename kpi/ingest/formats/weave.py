@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kpi.ingest.attributes import count_of, nusd
+from kpi.ingest.attributes import nusd
 from kpi.ingest.formats import Item
-from kpi.ingest.formats._bodies import answer, moderation, question, usage_tokens
+from kpi.ingest.formats._bodies import moderation
+from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.intake import Score
 from kpi.ingest.observed import as_text, fields, mapping, objects, span, whole
 from kpi.ingest.translate import Say
@@ -72,7 +73,7 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
     root, running = not call.get("parent_id"), inner.get("status") == "running"
     exception = call.get("exception")
     named = _ERROR.match(str(exception or ""))
-    said, checked = answer(call.get("output")), mapping(call.get("output"))
+    said, checked = reply(_held(call.get("output"))), mapping(call.get("output"))
     latency = _number(inner.get("latency_ms"))
     if _holds_references(call.get("output")) or _holds_references(inputs):
         say.note("Some inputs and outputs are references to objects that Weave keeps elsewhere: they are missing.")
@@ -84,11 +85,10 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
         error_type=named[1] if named else None, message=exception,
         model=next(iter(usage), None) if kind in ("llm", "embedding") else None,
         requested_model=inputs.get("model") if isinstance(inputs.get("model"), str) else None,
-        input=question(inputs) or _only(inputs),
-        output=moderation(checked) if kind == "guardrail" and "results" in checked else
-        said.output or _only(call.get("output")),
+        input=question(_held(inputs)),
+        output=moderation(checked) if kind == "guardrail" and "results" in checked else said.output,
         finish_reason=said.finish if kind == "llm" else None,
-        documents=objects(call.get("output")) if kind == "retriever" else None,
+        documents=documents(call.get("output")) if kind == "retriever" else None,
         tool={"name": path, "arguments": inputs, "result": call.get("output")} if kind == "tool" else None,
         metadata={k: v for k, v in attributes.items() if k != "weave"},
         user=attributes.get("user_id"), session=call.get("thread_id") or attributes.get("session_id"),
@@ -125,18 +125,15 @@ def _kind(path: str, stated: Mapping[str, Any], inputs: Mapping[str, Any], usage
 
 def _used(usage: Mapping[str, Mapping[str, Any]], inner: Mapping[str, Any]) -> dict[str, Any]:
     """Tokens and cost of all models of one summary."""
-    parts = [usage_tokens(used) for used in usage.values()]
+    parts = [counts(used) for used in usage.values()]
     found: dict[str, Any] = {}
-    for name in parts[0] if parts else ():
-        counts = [count for p in parts if (count := count_of(p[name])) is not None]
-        found[name] = sum(counts) if counts else None
+    for name in dict.fromkeys(name for part in parts for name in part):
+        known = [count for part in parts if (count := part.get(name)) is not None]
+        found[name] = sum(known) if known else None
     costs = [mapping(c) for c in mapping(inner.get("costs")).values()]
     totals = [c.get(f"{side}_tokens_total_cost") for c in costs for side in ("prompt", "completion")]
-    known = [Decimal(str(t)) for t in totals if nusd(t) is not None]
-    found["cost_usd"] = sum(known) if known and len(known) == len(totals) else None
-    # Anthropic counts cached tokens beside the input; its own usage object passes through unchanged.
-    beside = any("cache_read_input_tokens" in u or "cache_creation_input_tokens" in u for u in usage.values())
-    return {**found, "cache_included": not beside}
+    priced = [Decimal(str(t)) for t in totals if nusd(t) is not None]
+    return {**found, "cost_usd": sum(priced) if priced and len(priced) == len(totals) else None}
 
 
 def _feedback(item: Mapping[str, Any], call: Mapping[str, Any]) -> Iterator[Item]:
@@ -206,13 +203,12 @@ def _path(column: str) -> list[str]:
     return found
 
 
-def _only(value: Any) -> Any:
-    """The one text among named values; references to objects kept elsewhere are nothing."""
+def _held(value: Any) -> Any:
+    """What an input or output holds itself, without references to objects that are kept elsewhere."""
     inner = mapping(value)
-    if not inner:
-        return None if _is_reference(value) else value
-    kept = {k: v for k, v in inner.items() if not _is_reference(v)}
-    return next(iter(kept.values())) if len(kept) == 1 else kept or None
+    if inner:
+        return {k: v for k, v in inner.items() if not _is_reference(v)}
+    return None if _is_reference(value) else value
 
 
 def _is_reference(value: Any) -> bool:
