@@ -125,7 +125,8 @@ def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
         "read": _count(usage, "cache_read_input_tokens", "cacheReadInputTokens"),
         "creation": _count(usage, "cache_creation_input_tokens", "cacheWriteInputTokens"),
     }
-    if any(beside.values()) and found["input_tokens"] is not None:
+    # A gateway that says `prompt_tokens`, as OpenAI does, has added the cache already and repeats Anthropic's counts.
+    if any(beside.values()) and found["input_tokens"] is not None and usage.get("prompt_tokens") is None:
         found["input_tokens"] += sum(count or 0 for count in beside.values())
     for name, fact in (("read", "cached_read_tokens"), ("creation", "cache_write_tokens")):
         found[fact] = found[fact] if beside[name] is None else beside[name]

@@ -131,6 +131,10 @@ def test_trap_12_anthropic_counts_the_cache_beside_the_input(tmp_path: Path) -> 
     tables, _ = read(tmp_path, call("c", None, "anthropic.Messages.create", 0, summary={"usage": usage}))
     (request,) = requests_of(tables).values()
     assert (request["input_tokens"], request["cached_read_tokens"]) == (412, 256)
+    within = {"prompt_tokens": 412, "cache_read_input_tokens": 256, "completion_tokens": 9}
+    tables, _ = read(tmp_path, call("c", None, "litellm.completion", 0, summary={"usage": {"claude-sonnet-4": within}}))
+    (request,) = requests_of(tables).values()
+    assert (request["input_tokens"], request["cached_read_tokens"]) == (412, 256)
 
 
 def test_feedback_of_every_kind(tmp_path: Path) -> None:
