@@ -22,6 +22,7 @@ from kpi.ingest.receipt import Receipt
 from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
 from kpi.measure.profile import Profile, profile
+from kpi.measure.reliability import pass_hat_k
 from kpi.measure.rolling import rolling
 from kpi.measure.slice import Resolved, Slice, Window
 from kpi.measure.statistics import Grouping
@@ -83,6 +84,7 @@ __all__ = [
     "open",
     "open_connection",
     "open_dataset",
+    "pass_hat_k",
     "preview",
     "profile",
     "receipt",

@@ -1,4 +1,4 @@
-"""The command line: `kpi load | datasets | metrics | scorecard | summarise | traces | trace`.
+"""The command line: `kpi load | datasets | metrics | scorecard | summarise | reliability | traces | trace`.
 
 Every command prints a table a person likes to read, or with --json stable keys for scripts. Exit codes: 0 fine, 1 a
 limit is breached, 2 cannot tell, 3 bad usage or bad data.
@@ -59,6 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     _finish(load, _load)
 
+    copy = commands.add_parser("copy", help="copy what is new in a named database of a vendor into a data set")
+    copy.add_argument("connection", metavar="CONNECTION", help="a name that `kpi connections` lists")
+    copy.add_argument("--dataset", default="default", help="data set to copy into (default: %(default)s)")
+    copy.add_argument("--since", metavar="TIME", help="leave out what began before, ISO 8601")
+    copy.add_argument("--full", action="store_true", help="read everything again, not only what is new")
+    copy.add_argument(
+        "--format", metavar="VENDOR", help="phoenix, mlflow, litellm or langfuse, where there are several"
+    )
+    copy.add_argument(
+        "--allow", action="append", default=[], metavar="KEY", help="metadata key to keep as well; may be repeated"
+    )
+    _finish(copy, _copy)
+
     _finish(commands.add_parser("datasets", help="list data sets"), _datasets)
     versions = commands.add_parser("versions", help="list the versions of a data set")
     versions.add_argument("--dataset", default="default")
@@ -82,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     summarise.add_argument("--every", choices=("hour", "day", "week", "month"), help="time bucket")
     _slice_options(summarise)
     _finish(summarise, _summarise)
+
+    reliability = commands.add_parser("reliability", help="pass^k: share of tasks solved in each of k tries")
+    reliability.add_argument("--by", default="task", metavar="DIM,DIM", help="what a task is (default: %(default)s)")
+    reliability.add_argument("-k", type=int, default=4, help="most tries (default: %(default)s)")
+    _slice_options(reliability)
+    _finish(reliability, _reliability)
 
     traces = commands.add_parser("traces", help="find requests of a slice")
     traces.add_argument("--text", default="", help="part of an id, input or output")
@@ -132,6 +151,18 @@ def _load(options: argparse.Namespace) -> int:
     receipt = kpi.load(
         options.files, dataset=options.dataset, mapping=mapping, allow=options.allow, progress=_progress()
     )
+    return _receipt(receipt, options)
+
+
+def _copy(options: argparse.Namespace) -> int:
+    receipt = kpi.copy(
+        options.connection, dataset=options.dataset, since=options.since, full=options.full, format=options.format,
+        allow=options.allow, progress=_progress(),
+    )  # fmt: skip
+    return _receipt(receipt, options)
+
+
+def _receipt(receipt: kpi.Receipt, options: argparse.Namespace) -> int:
     if options.json:
         _print_json(
             {
@@ -344,6 +375,24 @@ def _summarise(options: argparse.Namespace) -> int:
                 for r in rows
             ],
         )
+    return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
+
+
+def _reliability(options: argparse.Namespace) -> int:
+    source = kpi.open(options.dataset, options.version)
+    found = kpi.pass_hat_k(source, _slice(options), by=[d for d in options.by.split(",") if d], k=options.k)
+    rows = found.to_dict("records")
+    if options.json:
+        _print_json({"rows": rows})
+    else:
+        _print_table(
+            ("tries", "solved in each", "95 % interval", "tasks", "requests"),
+            [
+                (r["k"], format_value(r["value"], "share"), format_interval(r["low"], r["high"], "share"),
+                 format_count(r["n_tasks"]), format_count(r["trials"]))
+                for r in rows
+            ],
+        )  # fmt: skip
     return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
 
 

@@ -122,9 +122,11 @@ class Events:
 
     def _asked(self, event: Row) -> Any:
         """The last words of the user before this call."""
-        messages = event.get("input") if isinstance(event.get("input"), list) else []
-        for start, end in (r for r in event.get("input_refs") or [] if isinstance(r, list) and len(r) == 2):
-            messages = [*messages, *self._pool[start:end]]
+        given, refs = event.get("input"), event.get("input_refs")
+        messages: list[Any] = list(given) if isinstance(given, list) else []
+        for reference in refs if isinstance(refs, list) else []:
+            if isinstance(reference, list) and len(reference) == 2:
+                messages += self._pool[reference[0] : reference[1]]
         users = [m for m in messages if isinstance(m, dict) and m.get("role") == "user"]
         return text(self.resolved(_text(users[-1].get("content")))) if users else None
 

@@ -163,7 +163,7 @@ def _agent_step(
 def _text(content: Any) -> str | None:
     """A message as text, of parts as well; pictures are none."""
     if isinstance(content, list):
-        parts = [p.get("text") for p in content if isinstance(p, dict) and isinstance(p.get("text"), str)]
+        parts = [text for p in content if isinstance(p, dict) and isinstance(text := p.get("text"), str)]
         return "\n".join(parts) or None
     return content if isinstance(content, str) and content else None
 
