@@ -85,7 +85,7 @@ def _manifest(record: Row, say: Say) -> None:
 
 
 def _file_name(key: str) -> str:
-    return key.rsplit("/", 1)[-1].removesuffix(".gz")
+    return key.rsplit("/", 1)[-1].rsplit(": ", 1)[-1].removesuffix(".gz")  # members are named `archive: file`
 
 
 def _with_parts(trace: Row, observations: list[Row], say: Say) -> Iterator[Item]:

@@ -284,11 +284,17 @@ def test_a_manifest_counts_what_was_read(shared: Path, tmp_path: Path) -> None:
     manifest = folder / "manifests" / f"{STAMP}.json"
     manifest.parent.mkdir()
     manifest.write_bytes((shared / BLOB / "manifests" / f"{STAMP}.json").read_bytes())
-    _, receipt = read_all([folder])
-    assert receipt.notes == [
-        f"observations_v2/{STAMP}.jsonl is missing: a manifest names it with 138 rows.",
-        f"scores/{STAMP}.jsonl: 57 rows were read, its manifest counts 60.",
-    ]
+    packed = tmp_path / "p.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in folder.rglob("*.*"):
+            plain = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            archive.writestr(str(path.relative_to(folder)).removesuffix(".gz"), plain)
+    for source in (folder, packed):
+        _, receipt = read_all([source])
+        assert receipt.notes == [
+            f"observations_v2/{STAMP}.jsonl is missing: a manifest names it with 138 rows.",
+            f"scores/{STAMP}.jsonl: 57 rows were read, its manifest counts 60.",
+        ]
     _, receipt = read_all([manifest])
     assert receipt.drop_reasons == {"a manifest, which counts rows and holds none": 1}
 
