@@ -31,7 +31,8 @@ _ORDER = "_order"
 COALESCED = frozenset(["spans", "tool_calls"])  # partial rows of these complete each other: null overwrites nothing
 _JSON = frozenset(["attributes", "context"])  # objects whose keys complete each other
 _PARTIAL = frozenset(["trace_id", "at"])  # what some exports of a score leave out, and others of the same do not
-_ENDED, _SETTLED = 2**60, 2**61  # what an end, and a final status, count for beside the order of arrival
+_VAGUE = {"status": "running", "error_type": "error"}  # every other value says more than this one
+_ENDED, _SETTLED = 2**60, 2**61  # what an end, and a value that is not vague, count for beside the order of arrival
 _UNITED = """
 CREATE OR REPLACE MACRO united(older, newer) AS CASE
     WHEN newer IS NULL THEN older
@@ -309,8 +310,8 @@ def _best(column: str) -> str:
     if column in _JSON:
         kept = f"list({name(column)} ORDER BY {rank}) FILTER ({name(column)} IS NOT NULL)"
         return f"list_reduce({kept}, lambda older, newer: united(older, newer))"
-    if column == "status":
-        rank = f"{rank} + CASE WHEN status = 'running' THEN 0 ELSE {_SETTLED} END"
+    if column in _VAGUE:
+        rank = f"{rank} + CASE WHEN {name(column)} = {literal(_VAGUE[column])} THEN 0 ELSE {_SETTLED} END"
     return f"arg_max({name(column)}, {rank})"
 
 
@@ -320,8 +321,9 @@ def _completed(column: str) -> str:
     poorer = "s.duration_us IS NULL AND o.duration_us IS NOT NULL"
     if column in _JSON:
         return f"CASE WHEN {poorer} THEN united({new}, {old}) ELSE united({old}, {new}) END"
-    if column == "status":
-        poorer = f"({poorer} AND {old} <> 'running') OR {new} = 'running'"
+    if column in _VAGUE:
+        vague = literal(_VAGUE[column])
+        poorer = f"({poorer} AND {old} <> {vague}) OR {new} = {vague}"
     return f"CASE WHEN {poorer} THEN coalesce({old}, {new}) ELSE coalesce({new}, {old}) END"
 
 
