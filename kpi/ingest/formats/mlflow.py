@@ -58,8 +58,8 @@ _ATTRIBUTES = fields(
     "mlflow.traceRequestId mlflow.spanFunctionName mlflow.spanLogLevel mlflow.message.format mlflow.experimentId",
 )
 _ASSESSMENT = fields(
-    "assessment_id assessment_name name trace_id span_id source create_time create_time_ms last_update_time",
-    "last_update_time_ms feedback expectation rationale valid overrides",
+    "assessment_id assessment_name name trace_id span_id source create_time last_update_time",
+    "feedback expectation rationale valid overrides",
 )
 _COMPLETE = (False, 0)
 
@@ -264,7 +264,7 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
         trace_id, identifier(_hex(raw.get("span_id")), 8), str(raw.get("assessment_name") or raw.get("name") or ""),
         annotator=source.get("source_type"), value=None if is_text else value, label=value if is_text else None,
         explanation=raw.get("rationale"), identifier=raw.get("assessment_id"),
-        at=nanos(_first(raw, "last_update_time", "last_update_time_ms", "create_time", "create_time_ms")),
+        at=nanos(_first(raw, "last_update_time", "create_time")),
     )  # fmt: skip
 
 

@@ -145,6 +145,33 @@ def test_trap_22_a_cut_trace_says_how_many_spans_it_lacks(tmp_path) -> None:
     assert any("export lacks: 4." in note for note in receipt.notes)
 
 
+def test_a_guardrail_that_flags_is_an_incident(tmp_path) -> None:
+    flagged = {
+        "mlflow.spanInputs": {"text": "my number is"},
+        "mlflow.spanOutputs": {"flagged": True, "categories": ["pii"]},
+    }
+    steps = span(1, "AGENT"), span(2, "GUARDRAIL", parent=1, attributes=flagged)
+    tables, _ = read_all([written(tmp_path / "t.json", trace(*steps))])
+    assert [(i["category"], i["state"], i["detector"]) for i in tables["incidents"]] == [("pii", "flagged", "step 2")]
+
+
+@pytest.mark.parametrize("name", ["tr-" + "ab" * 16, "trace:/catalog.schema/" + "ab" * 16, "ab" * 16])
+def test_names_of_a_trace(tmp_path, name: str) -> None:
+    assert the_request(written(tmp_path / "t.json", trace(span(1, "LLM"), trace_id=name)))["trace_id"] == "ab" * 16
+
+
+def test_attributes_of_the_application_may_be_cohorts_and_the_others_are_named(tmp_path) -> None:
+    steps = (
+        span(1, "AGENT", attributes={"shop": "north", "user.id": "u-1"}),
+        span(2, "LLM", parent=1, attributes={"temperature": 0.2, "model": "m-1"}),
+    )
+    tables, receipt = read_all([written(tmp_path / "t.json", trace(*steps))], allow=["metadata.shop"])
+    (request,) = requests_of(tables).values()
+    assert (request["x_shop"], request["x_requested_model"]) == ("north", "m-1")
+    assert request["user_key"] not in (None, "u-1")
+    assert [c.source for c in receipt.columns] == ["span.attributes.temperature"]
+
+
 # --- states and assessments ------------------------------------------------------------------------------------------
 
 
@@ -190,6 +217,37 @@ def test_who_judged(tmp_path, source: str, ours: str) -> None:
     (score,) = tables["scores"]
     assert (score["source"], score["value"], score["explanation"]) == (ours, 1.0, "because")
     assert score["span_id"] == "00000000000000ff"
+
+
+ASKED, TOLD = json.dumps({"q": "why?"}), json.dumps("because")
+
+
+@pytest.mark.parametrize(
+    ("info", "data"),
+    [
+        ({"request_preview": ASKED, "response_preview": TOLD}, {}),
+        ({"trace_metadata": {"mlflow.traceInputs": ASKED, "mlflow.traceOutputs": TOLD}}, {}),
+        ({"request_preview": '{"q": "wh', "response_preview": "bec"}, {"request": ASKED, "response": TOLD}),
+    ],
+)
+def test_a_trace_without_its_spans_still_says_what_was_asked(tmp_path, info, data) -> None:
+    stated = trace(**info)
+    stated["data"] |= data
+    request = the_request(written(tmp_path / "t.json", stated))
+    assert (request["input_text"], request["output_text"]) == ("why?", "because")
+
+
+def test_previews_do_not_speak_over_spans(tmp_path) -> None:
+    told = span(1, "AGENT", attributes={"mlflow.spanInputs": {"q": "why not?"}, "mlflow.spanOutputs": "because"})
+    stated = trace(told, request_preview='{"q": "why', response_preview='"bec')
+    request = the_request(written(tmp_path / "t.json", stated))
+    assert (request["input_text"], request["output_text"]) == ("why not?", "because")
+
+
+def test_several_linked_prompts_are_one_version(tmp_path) -> None:
+    linked = json.dumps([{"name": "tone", "version": 2}, {"name": "facts", "version": 11}])
+    stated = trace(span(1, "LLM"), trace_metadata={"mlflow.linkedPrompts": linked})
+    assert the_request(written(tmp_path / "t.json", stated))["prompt_version"] == "facts/11, tone/2"
 
 
 def test_linked_prompts_are_the_prompt_version(tmp_path) -> None:
