@@ -64,12 +64,21 @@ def stage(
     saved: Mapping | None = None,
     allow: Collection[str] = (),
     key: bytes,
+    prices: str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
     """The receipt of `read`, for callers who need not know which mapping a table was read through."""
     done = read(
-        paths, directory=directory, mapping=mapping, saved=saved, allow=allow, key=key, limits=limits, progress=progress
+        paths,
+        directory=directory,
+        mapping=mapping,
+        saved=saved,
+        allow=allow,
+        key=key,
+        prices=prices,
+        limits=limits,
+        progress=progress,
     )
     return done.receipt
 
@@ -90,16 +99,17 @@ def read(
     saved: Mapping | None = None,
     allow: Collection[str] = (),
     key: bytes,
+    prices: str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Read:
     """Read files (or folders of them) into `directory/<table>/<n>.parquet`, canonical and redacted.
 
     mapping: given by a person, strict. saved: of an earlier load, applied to the columns that are there and fit.
-    allow: metadata keys to keep besides the default ones. key: for pseudonyms of users. progress: called in this
-    process with a fraction in 0-1 and a short text. Raises IngestError for a file that cannot be read at all, and when
-    the child crashes, runs out of memory or time; MappingError for a mapping that contradicts the data. What was
-    staged until then is not to be used.
+    allow: metadata keys to keep besides the default ones. key: for pseudonyms of users. prices: text of the user's
+    price file. progress: called in this process with a fraction in 0-1 and a short text. Raises IngestError for a file
+    that cannot be read at all, and when the child crashes, runs out of memory or time; MappingError for a mapping that
+    contradicts the data. What was staged until then is not to be used.
     """
     job = {
         "task": "stage",
@@ -109,6 +119,7 @@ def read(
         "saved": saved.to_dict() if saved and not mapping else None,
         "allow": sorted(allow),
         "key": key.hex(),
+        "prices": prices,
     }
     Path(directory).mkdir(parents=True, exist_ok=True)
     told = _run(job, limits or Limits(), progress)

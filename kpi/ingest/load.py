@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import orjson
@@ -18,6 +18,7 @@ import orjson
 from kpi.errors import MappingError, StoreError
 from kpi.ingest import guard
 from kpi.ingest.mapping import Mapping
+from kpi.ingest.price_file import table_of, user_text
 from kpi.ingest.privacy import Allow, load_key
 from kpi.ingest.receipt import Receipt
 from kpi.store import lake
@@ -41,29 +42,44 @@ def load(
     mapping: of the columns of a table, and strict; without it the one kept from earlier loads counts for the columns
     that are there and fit, and the rest is guessed. What was used is kept for the next load. allow: metadata keys
     to keep from now on, besides those allowed before. progress: called with a fraction in 0-1 and a short text.
-    Raises IngestError, MappingError, StoreError; the data set is then as it was.
+    Raises IngestError, MappingError, PriceError, StoreError; the data set is then as it was.
     """
     files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    allowed = allowed_keys(dataset, allow)
+    key, own_prices = load_key(home()), user_text(home())
+    prices = table_of(own_prices)
+    with stage_folder(dataset) as stage:
+        done = guard.read(
+            files, directory=stage, mapping=mapping, saved=None if mapping else saved_mapping(dataset),
+            allow=allowed, key=key, prices=own_prices, progress=part(progress, 0.0, _READING),
+        )  # fmt: skip
+        told = part(progress, _READING, 1.0)
+        receipt = lake.commit(dataset, stage, done.receipt, prices=prices, progress=told)
+        remember(dataset, done.mapping, allowed)
+        return receipt
+
+
+@contextlib.contextmanager
+def stage_folder(dataset: str) -> Iterator[Path]:
+    """A folder for what is staged, gone afterwards; so is the data set's where it is new and nothing was stored."""
     place = folder(dataset)
-    allowed = sorted(saved_allow(dataset) | {a.strip() for a in allow if a.strip()})
-    Allow(allowed)  # a pattern that is too broad stops here, before anything is read
-    key = load_key(home())
     new = not place.exists()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=place))
     try:
-        done = guard.read(
-            files, directory=stage, mapping=mapping, saved=None if mapping else saved_mapping(dataset),
-            allow=allowed, key=key, progress=_part(progress, 0.0, _READING),
-        )  # fmt: skip
-        receipt = lake.commit(dataset, stage, done.receipt, progress=_part(progress, _READING, 1.0))
-        _remember(dataset, done.mapping, allowed)
-        return receipt
+        yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         if new and not (place / "versions").exists():
             with contextlib.suppress(OSError):
                 place.rmdir()  # only where nothing was stored
+
+
+def allowed_keys(dataset: str, allow: Collection[str]) -> list[str]:
+    """Metadata keys allowed before and now, sorted. Raises IngestError for a pattern that is too broad."""
+    allowed = sorted(saved_allow(dataset) | {a.strip() for a in allow if a.strip()})
+    Allow(allowed)  # stops here, before anything is read
+    return allowed
 
 
 def saved_mapping(dataset: str) -> Mapping | None:
@@ -87,16 +103,16 @@ def saved_allow(dataset: str) -> frozenset[str]:
         ) from error  # fmt: skip
 
 
-def _remember(dataset: str, used: Mapping | None, allowed: Sequence[str]) -> None:
+def remember(dataset: str, used: Mapping | None, allowed: Sequence[str]) -> None:
     """Keep what was used. Spans need no mapping, and leave the one of the tables before them as it is."""
     place = folder(dataset)
     if used is not None:
         kept = used
         with contextlib.suppress(MappingError):  # a damaged file is replaced
             kept = _with_absent(used, saved_mapping(dataset))
-        _replace(place / "mapping.json", orjson.dumps(kept.to_dict(), option=orjson.OPT_INDENT_2))
+        replace_file(place / "mapping.json", orjson.dumps(kept.to_dict(), option=orjson.OPT_INDENT_2))
     if allowed:
-        _replace(place / "allow.json", orjson.dumps(list(allowed), option=orjson.OPT_INDENT_2))
+        replace_file(place / "allow.json", orjson.dumps(list(allowed), option=orjson.OPT_INDENT_2))
 
 
 def _with_absent(used: Mapping, saved: Mapping | None) -> Mapping:
@@ -106,13 +122,15 @@ def _with_absent(used: Mapping, saved: Mapping | None) -> Mapping:
     return Mapping((*used.columns, *others))
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     draft.write_bytes(content)
     os.replace(draft, path)
 
 
-def _part(progress: Progress | None, start: float, end: float) -> Progress | None:
+def part(progress: Progress | None, start: float, end: float) -> Progress | None:
+    """A stretch of a progress bar as a bar of its own."""
     if progress is None:
         return None
     tell = progress

@@ -46,6 +46,11 @@ def table_of(text: str | None) -> PriceTable:
     return PriceTable(prices=tuple(prices), units=units, version=version, day=facts["date"].isoformat())
 
 
+def current(home: Path) -> PriceTable:
+    """The shipped table under the user's file in the state folder. Raises PriceError."""
+    return table_of(user_text(home))
+
+
 def user_text(home: Path) -> str | None:
     """The text of the user's price file, or None where there is none. Raises PriceError when it cannot be read."""
     path = home / FILE

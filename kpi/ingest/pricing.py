@@ -162,6 +162,11 @@ class PriceTable:
         for price in sorted(self.prices, key=lambda p: p.start or date.min, reverse=True):
             self._index.setdefault((price.provider, price.model.lower()), []).append(price)
 
+    @property
+    def label(self) -> str:
+        """Version and day, as receipts name the table."""
+        return f"{self.version} of {self.day}"
+
     @cached_property
     def dated(self) -> bool:
         """Whether any row counts on some days only."""

@@ -16,6 +16,8 @@ import orjson
 How = Literal["exact", "alias", "guessed", "cohort", "unmapped"]
 DROPS_KEPT = 1_000
 NOTES_KEPT = 200
+NAMED_MODELS = 200  # without a price, most requests first
+NOT_NAMED = "(model or token counts not stated)"
 _NAME_LENGTH = 200
 
 

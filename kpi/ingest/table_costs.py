@@ -16,9 +16,9 @@ from kpi.ingest.pricing import PriceTable
 
 Row = dict[str, Any]
 _TOKENS = tuple(c.name for c in schema.TOKENS)
-_WRITTEN = (*PARTS, "total_nusd", "priced", "computed_nusd", "cost_source", "unpriced_model")
-_READ = (
-    *_WRITTEN, *_TOKENS, "model", "provider", "started_at", "llm_calls", "tool_calls", "retrieved_docs", "retrieval_us",
+WRITTEN = (*PARTS, "total_nusd", "priced", "computed_nusd", "cost_source", "unpriced_model")
+READ = (
+    *WRITTEN, *_TOKENS, "model", "provider", "started_at", "llm_calls", "tool_calls", "retrieved_docs", "retrieval_us",
 )  # fmt: skip
 
 
@@ -37,24 +37,24 @@ def reprice_requests(table: pa.Table, prices: PriceTable) -> pa.Table:
     for row in _rows(table):
         blank = all(row[name] is None for name in (*PARTS, "total_nusd"))
         if row["cost_source"] == COMPUTED or (row["cost_source"] is None and blank):
-            found.append(_costs(row | dict.fromkeys(_WRITTEN), prices, whole=False))
+            found.append(_costs(row | dict.fromkeys(WRITTEN), prices, whole=False))
         else:
-            found.append({**{c: row[c] for c in _WRITTEN}, "computed_nusd": _by_table(row, prices)})
+            found.append({**{c: row[c] for c in WRITTEN}, "computed_nusd": _by_table(row, prices)})
     return _with(table, found)
 
 
 def _rows(table: pa.Table) -> list[Row]:
     columns = []
-    for name in _READ:
+    for name in READ:
         column = table[name]
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.int64())
         columns.append(column.to_pylist())
-    return [dict(zip(_READ, values, strict=True)) for values in zip(*columns, strict=True)]
+    return [dict(zip(READ, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _with(table: pa.Table, found: list[Row]) -> pa.Table:
-    for name in _WRITTEN:
+    for name in WRITTEN:
         at = table.column_names.index(name)
         kind = table.schema.field(name)
         table = table.set_column(at, kind, pa.array([row[name] for row in found], type=kind.type))
@@ -64,7 +64,7 @@ def _with(table: pa.Table, found: list[Row]) -> pa.Table:
 def _costs(row: Row, prices: PriceTable, *, whole: bool) -> Row:
     """The cost columns of one request. whole: its total was reported, so that nothing is added to it."""
     by_table = _by_table(row, prices)
-    found: Row = {name: row[name] for name in _WRITTEN} | {"computed_nusd": by_table, "unpriced_model": None}
+    found: Row = {name: row[name] for name in WRITTEN} | {"computed_nusd": by_table, "unpriced_model": None}
     if whole:
         return found | {"priced": True, "cost_source": REPORTED}
     told = [name for name in PARTS if row[name] is not None]

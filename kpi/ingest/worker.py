@@ -139,6 +139,8 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.detect import OTLP, TABLE
     from kpi.ingest.formats import formats
     from kpi.ingest.mapping import Mapping
+    from kpi.ingest.price_file import table_of
+    from kpi.ingest.pricing import NO_PRICES
     from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy
     from kpi.ingest.receipt import Receipt
     from kpi.ingest.staging import Stage
@@ -156,6 +158,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
         saved=Mapping.from_dict(job["saved"]) if job.get("saved") else None,
         tick=reporter.tick,
         limits=Limits(**job["limits"]),
+        prices=table_of(job["prices"]) if any(slug == "table" for _, slug in inputs) else NO_PRICES,
     )
     _plan(inputs, context, reporter)
     stage = Stage(Path(job["directory"]), receipt)

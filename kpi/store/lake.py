@@ -8,23 +8,27 @@ any number of readers, in any number of processes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from kpi.errors import StoreError
+from kpi.ingest import price_file
+from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import Receipt
 from kpi.store import delta, manifest, merge, recovery
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
 __all__ = [
-    "DatasetInfo", "Version", "VersionInfo", "commit", "datasets", "delete", "home", "read_version", "restore", "sweep",
-    "versions",
+    "DatasetInfo", "Version", "VersionInfo", "commit", "datasets", "delete", "home", "read_version", "reprice",
+    "restore", "sweep", "versions",
 ]  # fmt: skip
 
 
@@ -163,23 +167,45 @@ def sweep(dataset: str) -> int:
         return recovery.sweep(dataset, path)
 
 
-def commit(dataset: str, staged: Path, receipt: Receipt, *, progress: Progress | None = None) -> Receipt:
+def commit(
+    dataset: str, staged: Path, receipt: Receipt, *, prices: PriceTable | None = None, progress: Progress | None = None
+) -> Receipt:
     """Merge staged canonical tables into a data set and make that its next version.
 
     staged: `<table>/<n>.parquet`, as written by `kpi.ingest.guard.stage`. Rows are merged by the table's key: a row
     that is stored already is repeated; partial spans complete each other; otherwise the last row counts. The requests
     of all traces that were touched and have spans are assembled anew. A load that changes nothing makes no version.
-    Returns the receipt with counts. Raises StoreError; nothing that was stored before is then lost.
+    prices: for requests assembled from spans; by default those of the state folder. Returns the receipt with counts.
+    Raises StoreError, PriceError; nothing that was stored before is then lost.
     """
+    with _transaction(dataset, Path(staged), prices, progress) as load:
+        return load.run(dataclasses.replace(receipt, dataset=dataset))
+
+
+def reprice(dataset: str, *, progress: Progress | None = None) -> Receipt:
+    """Cost every request of a data set again, by the prices of the state folder, as its next version.
+
+    Requests are assembled anew from their spans; of those from tables, the ones whose cost was computed or unknown are
+    computed again. Where no cost changes there is no new version. Returns the receipt; raises StoreError, PriceError.
+    """
+    manifest.read(dataset)  # raises for what is not there
+    with _transaction(dataset, None, None, progress) as load:
+        return load.reprice(Receipt(dataset=dataset, format="reprice"))
+
+
+@contextlib.contextmanager
+def _transaction(
+    dataset: str, staged: Path | None, prices: PriceTable | None, progress: Progress | None
+) -> Iterator[Transaction]:
     tell = progress or (lambda fraction, text: None)
+    table = prices or price_file.current(home())
     with writer(dataset) as path:
         base = manifest.read(dataset) if numbers(dataset) else None
         recovery.recover(dataset, path, base)
         work = Path(tempfile.mkdtemp(prefix=recovery.WORK, dir=path))
         try:
             with merge.workspace(work) as connection:
-                load = Transaction(dataset, path, base, connection, Path(staged), work, tell)
-                return load.run(dataclasses.replace(receipt, dataset=dataset))
+                yield Transaction(dataset, path, base, connection, staged or work, work, tell, table)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
@@ -30,8 +31,8 @@ _TYPES = {
 _ORDER = "_order"
 COALESCED = frozenset(["spans", "tool_calls"])  # partial rows of these complete each other: null overwrites nothing
 _JSON = frozenset(["attributes", "context"])  # objects whose keys complete each other
-_PARTIAL = frozenset(["trace_id", "at"])  # what some exports of a score leave out, and others of the same do not
 _VAGUE = {"status": "running", "error_type": "error"}  # every other value says more than this one
+_PARTIAL = frozenset(["trace_id", "at"])  # what some exports of a score leave out, and others of the same do not
 _ENDED, _SETTLED = 2**60, 2**61  # what an end, and a value that is not vague, count for beside the order of arrival
 _UNITED = """
 CREATE OR REPLACE MACRO united(older, newer) AS CASE
@@ -97,7 +98,25 @@ def scan(files: Sequence[Path], table: Table, *, filename: bool = False) -> str:
         "hive_partitioning=true, hive_types={'day': 'DATE'}" if table.name == "requests" else "hive_partitioning=false"
     )
     named = ", filename='_file'" if filename else ""
-    return f"read_parquet([{listed}], union_by_name=true, {partition}{named})"
+    rows = f"read_parquet([{listed}], union_by_name=true, {partition}{named})"
+    new = _newer_columns(files, table)
+    return f"(SELECT *, {', '.join(new)} FROM {rows})" if new else rows
+
+
+def _newer_columns(files: Sequence[Path], table: Table) -> list[str]:
+    """Columns of the table that no file has, because a release before them wrote it: null."""
+    lacking = {c.name: c for c in table.columns if c.name != "day"}
+    for path in reversed(files):
+        for column in _stored_names(path):
+            lacking.pop(column, None)
+        if not lacking:
+            break
+    return [f"NULL::{_TYPES[c.type]} AS {name(c.name)}" for c in lacking.values()]
+
+
+@lru_cache(maxsize=4096)
+def _stored_names(path: Path) -> tuple[str, ...]:
+    return tuple(pq.read_schema(path).names)
 
 
 def extra_columns(files: Sequence[Path], table: Table) -> tuple[str, ...]:

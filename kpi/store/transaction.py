@@ -5,8 +5,10 @@ Runs while the writer's lock is held. Until the manifest is written no reader se
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -16,7 +18,9 @@ import pyarrow.parquet as pq
 
 from kpi import schema
 from kpi.ingest.assemble import assemble_all
-from kpi.ingest.receipt import Receipt
+from kpi.ingest.pricing import PriceTable
+from kpi.ingest.receipt import NAMED_MODELS, NOT_NAMED, Receipt
+from kpi.ingest.table_costs import READ, WRITTEN, reprice_requests
 from kpi.store import delta, manifest, merge, orphans
 from kpi.store.manifest import Manifest
 
@@ -39,6 +43,7 @@ class Transaction:
     staged: Path
     work: Path
     tell: Progress
+    prices: PriceTable
     files: dict[str, list[Path]] = field(default_factory=dict)
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
     plans: dict[str, merge.Plan] = field(default_factory=dict)
@@ -47,9 +52,7 @@ class Transaction:
     passing: list[Path] = field(default_factory=list)  # files that were written and replaced within this load
 
     def run(self, receipt: Receipt) -> Receipt:
-        for name, table in self.base.tables.items() if self.base else ():
-            self.files[name] = self._stored(name)
-            self.extra[name] = table.extra
+        self._open(receipt)
         given = {name: files for name in schema.TABLES if (files := merge.staged_files(self.staged, name))}
         for i, (name, files) in enumerate(given.items()):
             self.tell(i / (len(given) + 1), f"Storing {name.replace('_', ' ')}")
@@ -59,6 +62,54 @@ class Transaction:
         self.tell(len(given) / (len(given) + 1), "Assembling requests")
         self._assemble(receipt)
         self._count(receipt)
+        return self._finish(receipt)
+
+    def reprice(self, receipt: Receipt) -> Receipt:
+        """Replace the cost columns of every request, and nothing else of it."""
+        self._open(receipt)
+        requests = self.files.get("requests")
+        if requests:
+            self.tell(0.1, "Computing costs")
+            costs = f"read_parquet({merge.literal(str(self._all_costs() / '*.parquet'))})"
+            changed = ", ".join(f"c.{merge.name(name)} AS {merge.name(name)}" for name in WRITTEN)
+            place = self.work / "repriced"
+            place.mkdir()
+            self.connection.execute(
+                f"COPY (SELECT o.* REPLACE ({changed}) FROM {merge.scan(requests, schema.REQUESTS)} o "
+                f"JOIN {costs} c ON o.trace_id = c.trace_id) TO {merge.literal(str(place / '0.parquet'))}"
+            )
+            self.tell(0.7, "Storing requests")
+            receipt.loaded = self._merge("requests", [place / "0.parquet"]).changed
+            self._look(receipt, None)
+        receipt.note(f"{receipt.loaded:,} requests cost something else than before by price table {self.prices.label}.")
+        return self._finish(receipt)
+
+    def _all_costs(self) -> Path:
+        """Cost columns of all requests as Parquet files: from their spans where there are any, else from their own."""
+        place = self.work / "costs"
+        place.mkdir()
+        spans = self.files.get("spans")
+        known = f"SELECT DISTINCT trace_id FROM {merge.scan(spans, schema.SPANS)}" if spans else "SELECT '' AS trace_id"
+        self.connection.execute(f"CREATE OR REPLACE TABLE touched AS {known}")
+        made_of = assemble_all(spans=self._stream("spans"), tool_calls=self._stream("tool_calls"), prices=self.prices)
+        rows = merge.scan(self.files["requests"], schema.REQUESTS)
+        columns = ", ".join(f"r.{merge.name(c)}" for c in ("trace_id", *READ))
+        alone = f"SELECT {columns} FROM {rows} r ANTI JOIN touched t ON r.trace_id = t.trace_id"
+        tables = (
+            reprice_requests(pa.Table.from_batches([batch]), self.prices)
+            for batch in merge.batches(self.connection, alone)
+        )
+        for i, table in enumerate(chain(made_of, tables)):
+            pq.write_table(table.select(["trace_id", *WRITTEN]), place / f"{i}.parquet")
+        return place
+
+    def _open(self, receipt: Receipt) -> None:
+        receipt.prices = self.prices.label
+        for name, table in self.base.tables.items() if self.base else ():
+            self.files[name] = self._stored(name)
+            self.extra[name] = table.extra
+
+    def _finish(self, receipt: Receipt) -> Receipt:
         if not self.written:
             receipt.version = self.base.number if self.base else 0
             return receipt
@@ -121,7 +172,7 @@ class Transaction:
         place.mkdir()
         made_of = assemble_all(
             spans=self._stream("spans"), documents=self._stream("documents"), tool_calls=self._stream("tool_calls"),
-            scores=self._stream("scores"), incidents=self._stream("incidents"),
+            scores=self._stream("scores"), incidents=self._stream("incidents"), prices=self.prices,
         )  # fmt: skip
         for i, table in enumerate(made_of):
             pq.write_table(table, place / f"{i}.parquet", compression="zstd")
@@ -173,21 +224,27 @@ class Transaction:
             receipt.note("So far only logs of spans: the requests appear once their traces are loaded as well.")
         self._unmatched(receipt)
 
-    def _look(self, receipt: Receipt, traces: str) -> None:
-        """The requests of this load. In a first load they are all there are, and need no join."""
-        first = self.base is None
-        proven = delta.filled(self.files["requests"]) if first else set()
+    def _look(self, receipt: Receipt, traces: str | None) -> None:
+        """The requests of this load, or without `traces` all. In a first load they are all there are, too."""
+        every = self.base is None or traces is None
+        proven = delta.filled(self.files["requests"]) if every else set()
         columns = [c for c in schema.REQUESTS.names if c not in _DERIVED | proven]
         filled = "".join(f", count(r.{merge.name(c)})" for c in columns)
         of_load = f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
         times = "min(epoch_us(r.started_at)), max(epoch_us(r.started_at))"
+        rows = f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r " + ("" if every else of_load)
         row = self.connection.execute(
-            f"SELECT count(*), count(*) FILTER (r.priced = false), {times}{filled} "
-            f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r " + ("" if first else of_load)
+            f"SELECT count(*), count(*) FILTER (r.priced = false), {times}{filled} {rows}"
         ).fetchone()
         assert row is not None
         receipt.requests, receipt.unpriced, receipt.first, receipt.last = row[:4]
         receipt.missing = [c for c, n in zip(columns, row[4:], strict=True) if not n]
+        models: Counter[str] = Counter()
+        if receipt.unpriced:
+            query = f"SELECT r.unpriced_model, count(*) {rows} WHERE r.priced = false GROUP BY 1"
+            for names, count in self.connection.execute(query).fetchall():
+                models.update(dict.fromkeys(names.split(", ") if names else [NOT_NAMED], count))
+        receipt.unpriced_models = dict(models.most_common(NAMED_MODELS))
 
     def _unmatched(self, receipt: Receipt) -> None:
         """Scores and incidents of requests that came from a table change no outcome: say so."""
