@@ -61,6 +61,8 @@ def records(
     found = _of_lines(source, limits, drop) if lined else _of_document(source, limits, drop, note)
     position = 0
     for at, item, consumed in found:
+        if isinstance(item, dict) and item.get("next_cursor") and not is_record(item):
+            note(f"{source.name} is one page of an answer and names a next one: load all pages.")
         for record in _unwrapped(item, is_record):
             position = at if lined else position + 1
             if isinstance(record, dict):

@@ -380,6 +380,14 @@ def test_a_frame_of_exactly_the_clients_limit_may_be_cut(tmp_path: Path) -> None
         assert any("exactly 1,000 spans" in n for n in read_all([tmp_path / "f.csv"])[1].notes) is said
 
 
+def test_one_page_of_an_answer_says_that_there_are_more(tmp_path: Path) -> None:
+    for cursor, said in ((None, False), ("U3Bhbjox", True)):
+        (tmp_path / "page.json").write_text(json.dumps({"data": [span()], "next_cursor": cursor}))
+        tables, receipt = read_all([tmp_path / "page.json"])
+        assert len(tables["spans"]) == 1
+        assert any("load all pages" in note for note in receipt.notes) is said
+
+
 def test_arguments_that_were_flattened_are_objects_again() -> None:
     given = {
         "tool.parameters.a.0.b": 1,
