@@ -1,0 +1,262 @@
+"""Findings: what changed, for whom, since when, by how much, who acts. The few sentences that a person should read.
+
+The search and its arithmetic are in `kpi.explain`; here a change gets its words, its owner and its next step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from kpi.explain.cells import cells
+from kpi.explain.compare import difference
+from kpi.explain.tell import LEVEL, Change, tell
+from kpi.govern.register import Entry, Register, register_of
+from kpi.govern.scorecard import judge
+from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.profile import profile
+from kpi.measure.slice import Slice, Window
+from kpi.measure.statistics import Grouping
+from kpi.measure.summary import measure, resolve
+from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
+from kpi.store.engines import Source
+
+SHOWN = 7
+DAYS, DAYS_BEFORE = 14, 28  # looked at, and compared with, where no window is given
+# What is searched, in the order in which people care; latency and cost by their logarithms.
+SEARCHED = (
+    "task_success", "correctness", "groundedness", "retrieval_hit_rate", "escalation_rate", "refusal_rate",
+    "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_p50", "latency_p50",
+)  # fmt: skip
+_TAILS = {"cost_p50": ("cost_per_query", "cost_p95"), "latency_p50": ("latency_p95", "latency_p50")}
+_PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
+_HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
+_TOTAL = Grouping()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One change in plain words.
+
+    kind: regression, improvement, hidden_regression (the whole is flat or better) or mix (no group changed, their
+    shares did). where: segment; version: the version that brought it, and its dimension. since: first day. value, was:
+    the metric from then on and before, in its unit; change: value - was with its 95 % interval. n: requests that count
+    since then. q: of such findings this share is false at most. state: of the segment by the register, None where it
+    does not govern the metric. also: metrics that moved with it. link: to its evidence, relative to the app's address.
+    """
+
+    kind: str
+    metric: str
+    where: Mapping[str, str]
+    version: str | None
+    version_of: str | None
+    since: date
+    value: float
+    was: float
+    change: float
+    low: float
+    high: float
+    unit: str
+    n: int
+    q: float
+    state: str | None
+    owner: str
+    action: str
+    link: str
+    sentence: str
+    also: tuple[str, ...] = ()
+    mix: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the keys of `kpi findings --json`."""
+        plain = {
+            name: getattr(self, name)
+            for name in ("kind", "metric", "version", "version_of", "unit", "n", "state", "owner", "action", "link",
+                         "sentence")
+        }  # fmt: skip
+        numbers = {k: _plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
+        return {
+            **plain, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
+            "mix": dict(self.mix) if self.mix else None,
+        }  # fmt: skip
+
+
+def findings(
+    source: Source,
+    slice: Slice | None = None,
+    *,
+    register: Register | None = None,
+    metrics: Sequence[str] | None = None,
+    most: int = SHOWN,
+    level: float = LEVEL,
+) -> list[Finding]:
+    """The changes worth telling in a slice, the most important first; an empty list when nothing changed for certain.
+
+    slice: without one the last 14 days are compared with the 28 before; with one its window with its baseline of time.
+    metrics: names to search, by default those of SEARCHED that the data supports. Raises MetricError, SliceError.
+    """
+    looked, before = _windows(source, slice)
+    if looked is None or before is None:
+        return []
+    filters = slice.filters if slice else ()
+    tz = slice.tz if slice else "UTC"
+    names = [m for m in (metrics or SEARCHED) if profile(source).supports(METRICS[m])]
+    whole = Window(start=before.start, end=looked.end)
+    found = cells(source, [METRICS[m] for m in names], window=whole, filters=filters, tz=tz)
+    start = _day(looked.start, tz, found.first)
+    changes = tell(found, start, level=level) if len(found) else []
+    governed = register or register_of(source)
+    entries = {e.metric: e for e in governed.entries}
+    asked = slice or Slice(dataset=source.name)
+    told = [_finding(source, c, asked, whole, found.date_of(c.day), entries) for c in changes]
+    return sorted((f for f in told if f is not None), key=_order)[:most]
+
+
+def _windows(source: Source, slice: Slice | None) -> tuple[Window | None, Window | None]:
+    """(window, window before) to compare; None where the data has no times or the baseline is none of time."""
+    if slice is None:
+        resolved = resolve(source, Slice(last=f"{DAYS}d", baseline="none"))
+        looked = resolved.window
+        if looked is None:
+            return None, None
+        return looked, Window(start=looked.start - timedelta(days=DAYS_BEFORE), end=looked.start)
+    resolved = resolve(source, slice)
+    if resolved.window is None or resolved.baseline is None or resolved.baseline.end > resolved.window.start:
+        return None, None
+    return resolved.window, resolved.baseline
+
+
+def _day(moment: datetime, tz: str, first: date) -> int:
+    return (moment.astimezone(ZoneInfo(tz)).date() - first).days
+
+
+def _order(finding: Finding) -> tuple[int, float]:
+    """Hidden regressions on top, then what got worse, then the rest; each by how sure it is."""
+    rank = {"hidden_regression": 0, "regression": 1, "mix": 2, "improvement": 3}[finding.kind]
+    size = abs(finding.change) / max((finding.high - finding.low) / 2, 1e-12)
+    return rank, -size
+
+
+def _finding(
+    source: Source, change: Change, slice: Slice, whole: Window, since: date, entries: Mapping[str, Entry]
+) -> Finding | None:
+    metric, value, was, low, high, n = _numbers(source, change, slice, whole, since)
+    if not math.isfinite(value) or not math.isfinite(was):
+        return None
+    kind = _kind(change, metric, value - was)
+    entry = entries.get(metric.name)
+    state = judge(entry, value, value, value, n)[0] if entry and n else None
+    finding = Finding(
+        kind=kind, metric=metric.name, where=dict(change.where), since=since, value=value, was=was, change=value - was,
+        version=change.version[1] if change.version else None, version_of=change.version[0] if change.version else None,
+        low=low, high=high, unit=metric.unit, n=n, q=change.q, state=state,
+        owner=entry.owner if entry else "", action=_action(entry, kind, change), sentence="",
+        link=_link(slice, change, metric, since), also=change.also,
+        mix={"dimension": change.mix[0], "value": change.mix[1], "change": change.mix[2]} if change.mix else None,
+    )  # fmt: skip
+    return replace(finding, sentence=_sentence(finding, metric))
+
+
+def _kind(change: Change, metric: Metric, moved: float) -> str:
+    if change.mix is not None:
+        return "mix"
+    if metric.direction == "none":
+        return "regression" if moved > 0 else "improvement"
+    better = moved > 0 if metric.direction == "up" else moved < 0
+    if better:
+        return "improvement"
+    worse = -1.0 if metric.direction == "up" else 1.0
+    hidden = bool(change.where) and worse * change.total_z < _HIDDEN_Z
+    return "hidden_regression" if hidden else "regression"
+
+
+def _numbers(
+    source: Source, change: Change, slice: Slice, whole: Window, since: date
+) -> tuple[Metric, float, float, float, float, int]:
+    """(metric, value, value before, change's limits, n): from the rows of the segment, in the unit of the metric."""
+    names = _TAILS.get(change.metric, (change.metric,))
+    zone = ZoneInfo(slice.tz)
+    cut = datetime.combine(since, time(), zone)
+    segment = tuple((d, (v,)) for d, v in change.where.items())
+    served = (*segment, *(((change.version[0], (change.version[1],)),) if change.version else ()))
+    frames = [
+        measure(source, names, filters=_merged(slice.filters, f), window=w, tz=slice.tz, groupings=[_TOTAL])[0]
+        for f, w in ((served, Window(start=cut, end=whole.end)), (segment, Window(start=whole.start, end=cut)))
+    ]
+    best: tuple[float, Metric, pd.Series, pd.Series] | None = None
+    for position, name in enumerate(names):
+        now, before = (f[f["metric"] == name].iloc[0] for f in frames)
+        ratio = abs(math.log(now["value"] / before["value"])) if now["value"] > 0 and before["value"] > 0 else 0.0
+        if best is None or (position and ratio > _PREFERRED * best[0]):
+            best = (ratio, METRICS[name], now, before)
+    assert best is not None
+    _, metric, now, before = best
+    limits = difference((now["value"], now["low"], now["high"]), (before["value"], before["low"], before["high"]))
+    low, high = limits.low, limits.high
+    if metric.name == change.metric:  # users of both windows are compared with themselves, which is sharper
+        low, high = change.low * metric.scale, change.high * metric.scale
+    return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
+
+
+def _merged(filters: Any, more: Any) -> Any:
+    """Filters of the slice and of a segment; where both speak of a dimension the segment's value is within it."""
+    return tuple({**dict(filters), **dict(more)}.items())
+
+
+def _action(entry: Entry | None, kind: str, change: Change) -> str:
+    if kind == "improvement":
+        return "Keep it: find out what made it better."
+    if kind == "mix":
+        return "No group got worse: plan for the new mix, and judge versions within each group."
+    if change.version is not None:
+        return f"Compare {change.version[1]} with the version before it there; roll it back if the traces agree."
+    return entry.action("off_target") if entry else "Read ten traces of the segment, failed ones first."
+
+
+def _link(slice: Slice, change: Change, metric: Metric, since: date) -> str:
+    where = {**change.where, **(dict([change.version]) if change.version else {})}
+    query = slice.where(**where).to_query()
+    query |= {"metric": [metric.name]}
+    return "why?" + urlencode(query, doseq=True)
+
+
+def _sentence(f: Finding, metric: Metric) -> str:
+    """One sentence: what, where, since when, by how much and how sure."""
+    words = [f"{metric.label} {_verb(f)}"]
+    if f.where:
+        words.append("for " + " and ".join(f"{_noun(d)} {v}" for d, v in f.where.items()))
+    if f.version:
+        words.append(f"with {_noun(f.version_of or '')} {f.version}")
+    words.append(f"since {f.since.day} {f.since:%b}")
+    size = f"{format_value(f.was, f.unit)} to {format_value(f.value, f.unit)}"
+    limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
+    told = f"{' '.join(words)}: {size} ({limits}; {format_count(f.n, 'requests')})"
+    if f.kind == "hidden_regression":
+        told += ", hidden in a total that did not get worse"
+    if f.mix:
+        told += f": no group changed, {_noun(f.mix['dimension'])} {f.mix['value']} became " + (
+            "more frequent" if f.mix["change"] > 0 else "rarer"
+        )
+    return told + "."
+
+
+def _verb(f: Finding) -> str:
+    return "rose" if f.change > 0 else "fell"
+
+
+def _noun(dimension: str) -> str:
+    return {"prompt_version": "prompt", "retrieval_version": "index", "policy_version": "policy"}.get(
+        dimension, dimension.replace("_", " ")
+    )
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
