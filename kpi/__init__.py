@@ -15,12 +15,14 @@ from kpi.explain.disparity import Gap, gap, hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
+from kpi.ingest.copy import copy
 from kpi.ingest.guard import preview
 from kpi.ingest.load import load
 from kpi.ingest.mapping import Mapping, Preview, mapping_fields
 from kpi.ingest.receipt import Receipt
 from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
+from kpi.measure.priced import PriceState, init_prices, model_prices, price_state
 from kpi.measure.profile import Profile, profile
 from kpi.measure.reliability import pass_hat_k
 from kpi.measure.rolling import rolling
@@ -31,7 +33,7 @@ from kpi.measure.traces import Trace, events, find_traces, trace
 from kpi.store.connections import Connection, connections
 from kpi.store.databases import SparkSource, SqlSource
 from kpi.store.engines import Source, from_frame
-from kpi.store.lake import DatasetInfo, VersionInfo, datasets, restore, versions
+from kpi.store.lake import DatasetInfo, VersionInfo, datasets, reprice, restore, versions
 from kpi.store.live import Placement, connect, open_connection
 from kpi.store.opening import open_dataset, receipt, warm
 from kpi.store.opening import open_dataset as open
@@ -51,6 +53,7 @@ __all__ = [
     "Metric",
     "Placement",
     "Preview",
+    "PriceState",
     "Profile",
     "Receipt",
     "Register",
@@ -66,6 +69,7 @@ __all__ = [
     "compare_windows",
     "connect",
     "connections",
+    "copy",
     "datasets",
     "difference",
     "drift",
@@ -76,19 +80,23 @@ __all__ = [
     "from_frame",
     "gap",
     "hide_small",
+    "init_prices",
     "judge_frame",
     "load",
     "load_register",
     "mapping_fields",
     "metric",
+    "model_prices",
     "open",
     "open_connection",
     "open_dataset",
     "pass_hat_k",
     "preview",
+    "price_state",
     "profile",
     "receipt",
     "register_of",
+    "reprice",
     "resolve",
     "restore",
     "rolling",

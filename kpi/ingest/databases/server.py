@@ -7,9 +7,10 @@ of going back to the pool, for their statements may run longer than those of a p
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,6 +19,7 @@ from kpi.ingest.databases import Vendor, recognise
 from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain, utc
 from kpi.ingest.receipt import Receipt
 
+Answer = TypeVar("Answer")
 STATEMENT_S = 600  # the first rows of a large table come when all of them are sorted
 _LONGER = {
     "postgresql": f"SET statement_timeout = {STATEMENT_S * 1000}",
@@ -95,18 +97,18 @@ class ServerDatabase(Database):
         return naive.isoformat(" ", "microseconds") if self._clickhouse or self._dialect == "sqlite" else naive
 
     def stream(self, statement: str, values: Values, table: str) -> Iterator[list[Row]]:
-        with self._typed(table):
-            result = self._main.execute(sa.text(statement), dict(values))
-            for part in result.mappings().partitions(BATCH):
-                yield [{k: plain(v) for k, v in row.items()} for row in part]
+        if self._clickhouse:
+            statement += f" SETTINGS max_execution_time = {STATEMENT_S}"
+        result = self._answer(table, lambda: self._main.execute(sa.text(statement), dict(values)).mappings())
+        while rows := self._answer(table, lambda: result.fetchmany(BATCH)):
+            yield [{k: plain(v) for k, v in row.items()} for row in rows]
 
     def look_up(self, statement: str, values: Values, table: str) -> list[Row]:
-        with self._typed(table):
-            rows = self._side.execute(sa.text(statement), dict(values)).mappings().all()
-            return [{k: plain(v) for k, v in row.items()} for row in rows]
+        rows = self._answer(table, lambda: self._side.execute(sa.text(statement), dict(values)).mappings().all())
+        return [{k: plain(v) for k, v in row.items()} for row in rows]
 
-    def _typed(self, table: str) -> contextlib.AbstractContextManager[None]:
-        return _typed(self._name, table, self._main.engine)
+    def _answer(self, table: str, ask: Callable[[], Answer]) -> Answer:
+        return _answer(self._main.engine, self._name, f"stopped answering while {table} was read", ask)
 
 
 @contextlib.contextmanager
@@ -115,29 +117,36 @@ def connected(engine: sa.Engine, name: str, receipt: Receipt) -> Iterator[Server
     with contextlib.ExitStack() as stack:
         both = []
         for _ in range(2):
-            with _typed(name, "", engine):
-                connection = stack.enter_context(contextlib.closing(engine.connect()))
-                connection.detach()
-                if longer := _LONGER.get(connection.dialect.name):
-                    connection.exec_driver_sql(longer)
-                    connection.commit()
-                both.append(connection)
+            connection = _answer(engine, name, "could not be reached", functools.partial(_session, engine))
+            stack.callback(_close, connection)
+            both.append(connection)
         main, side = both
         yield ServerDatabase(name, main.execution_options(stream_results=True, max_row_buffer=BATCH), side, receipt)
 
 
-@contextlib.contextmanager
-def _typed(name: str, table: str, engine: sa.Engine) -> Iterator[None]:
-    """Errors of the driver as ours. Their texts may hold addresses and values, so they are not passed on."""
+def _session(engine: sa.Engine) -> sa.Connection:
+    connection = engine.connect()
+    connection.detach()
+    if longer := _LONGER.get(connection.dialect.name):
+        connection.exec_driver_sql(longer)
+        connection.commit()
+    return connection
+
+
+def _close(connection: sa.Connection) -> None:
+    with contextlib.suppress(Exception):  # one that is lost cannot say good-bye
+        connection.close()
+
+
+def _answer(engine: sa.Engine, name: str, what: str, ask: Callable[[], Answer]) -> Answer:
+    """What `ask` gives; errors of the driver as ours. Their texts may hold addresses and values: none is passed on."""
     driver = getattr(engine.dialect.dbapi, "Error", sa.exc.SQLAlchemyError)
-    failed = ""
     try:
-        yield
+        return ask()
     except (sa.exc.SQLAlchemyError, driver, OSError) as error:
-        failed = type(getattr(error, "orig", None) or error).__name__
-    if failed:  # raised out here: the driver's error must not hang on ours as its context
-        what = f"stopped answering while {table} was read" if table else "could not be reached"
-        raise StoreError(
-            "copy.failed", f"The database {name!r} {what} ({failed})",
-            hint="Nothing was stored. Check that it runs and that its role may read the table, then copy again.",
-        )  # fmt: skip
+        kind = type(getattr(error, "orig", None) or error).__name__
+    # raised out here: the driver's error must not hang on ours as its context
+    raise StoreError(
+        "copy.failed", f"The database {name!r} {what} ({kind})",
+        hint="Nothing was stored. Check that it runs and that its role may read the table, then copy again.",
+    )  # fmt: skip

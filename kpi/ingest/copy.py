@@ -1,0 +1,172 @@
+"""A named database of a vendor copied into a data set: what is new since the last copy, in one new version.
+
+How far each table was read is kept beside the data set and written after the commit: a copy that fails anywhere leaves
+all as it was, and one that is repeated changes nothing. Rows of a team's own database are still texts of strangers:
+they go through the same translation and redaction as files. No password leaves this process, and no text of a driver
+reaches a message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from kpi.errors import IngestError, StoreError
+from kpi.ingest.context import Context
+from kpi.ingest.databases.database import Row, utc
+from kpi.ingest.databases.server import connected
+from kpi.ingest.databases.streams import Marks, read
+from kpi.ingest.formats import formats
+from kpi.ingest.load import Progress, allowed_keys, part, remember, replace_file, stage_folder
+from kpi.ingest.price_file import table_of, user_text
+from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy, load_key
+from kpi.ingest.receipt import Receipt
+from kpi.ingest.staging import Stage
+from kpi.ingest.translate import Translation
+from kpi.store import lake, manifest
+from kpi.store.connections import open_engine
+from kpi.store.manifest import folder, home
+
+_READING = 0.7  # share of a copy's time, for the progress bar
+_EVERY = 2_000  # rows between two words of progress
+
+
+def copy(
+    connection: str,
+    *,
+    dataset: str = "default",
+    since: datetime | str | None = None,
+    full: bool = False,
+    format: str | None = None,
+    allow: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Receipt:
+    """Copy what is new in a vendor's database (Phoenix, MLflow, LiteLLM, Langfuse) into a data set.
+
+    connection: a name the administrator gave. since: leave out what began before; ISO 8601, UTC where it has no zone.
+    full: read everything again, as after a change of the allow-list. format: which vendor's tables, where a database
+    holds several. allow, progress: as in `kpi.load`. Where nothing is new the receipt says so and no version is made.
+    Raises StoreError and IngestError; the data set and how far it was read are then as before.
+    """
+    began = _since(since)
+    allowed = allowed_keys(dataset, allow)
+    key, prices = load_key(home()), table_of(user_text(home()))
+    engine = open_engine(connection)
+    receipt = Receipt(files=[connection])
+    with stage_folder(dataset) as directory:
+        with connected(engine, connection, receipt) as database:
+            vendor = database.choose(format)
+            sources = _Sources(dataset)
+            identity = _identity(key, engine, database.schema)
+            marks = Marks() if full else sources.marks(connection, identity, vendor.name)
+            receipt.format = vendor.name
+            context = Context(Privacy(key, DEFAULT_ALLOW | frozenset(allowed)), receipt)
+            told = _Told(part(progress, 0.0, _READING), connection)
+            found = read(database, vendor.streams, marks, since=began, tell=told.tell)
+            staged = _staged(found, Translation(formats()[vendor.name], context), Stage(directory, receipt), receipt)
+        receipt.keep_out(Counter(context.privacy.kept_out))
+        if staged:
+            done = lake.commit(dataset, directory, receipt, prices=prices, progress=part(progress, _READING, 1.0))
+        else:
+            done = _nothing(dataset, connection, receipt)
+        remember(dataset, None, allowed)
+        kept = {"database": identity, "format": vendor.name, "version": done.version}
+        sources.write(connection, {**kept, "tables": marks.tables, "open": marks.open})
+    return done
+
+
+def _staged(found: Iterator[Row], translation: Translation, stage: Stage, receipt: Receipt) -> bool:
+    """Write all tables. False where there was nothing to write and nothing was wrong."""
+    for tables in (translation.records(found, receipt.files[0]), translation.finish()):
+        for table, rows in tables:
+            stage.write(table, rows)
+    if not receipt.rows_read and not receipt.dropped:
+        return False
+    stage.finish()
+    return True
+
+
+def _nothing(dataset: str, connection: str, receipt: Receipt) -> Receipt:
+    """The receipt of a copy that met no row. Raises IngestError where there never was one."""
+    if not manifest.numbers(dataset):
+        raise IngestError("ingest.no_rows", f"The database {connection!r} holds no traces yet",
+                          hint="Copy again when its application has written some, or look at --since.")  # fmt: skip
+    receipt.dataset, receipt.version = dataset, manifest.numbers(dataset)[-1]
+    receipt.note(f"Nothing is new in {connection} since the last copy.")
+    return receipt
+
+
+def _since(since: datetime | str | None) -> datetime | None:
+    if since is None or isinstance(since, datetime):
+        return utc(since) if since else None
+    try:
+        return utc(datetime.fromisoformat(since.strip()))
+    except ValueError:
+        raise IngestError(
+            "copy.since", f"{since[:40]!r} is no time", hint="Write ISO 8601: 2026-11-01 or 2026-11-01T12:00:00Z."
+        ) from None
+
+
+class _Told:
+    """Progress of reading in words."""
+
+    def __init__(self, progress: Progress | None, name: str) -> None:
+        self._progress, self._name, self._next = progress, name, 0
+
+    def tell(self, done: int, total: int) -> None:
+        if self._progress is not None and done >= self._next:
+            self._next = done + _EVERY
+            self._progress(done / max(total, 1), f"Copying {self._name}: {done:,} of {total:,} rows")
+
+
+def _identity(key: bytes, engine: sa.Engine, schema: str) -> str:
+    """Which database a name stood for, told without telling its address: marks of another one mean nothing."""
+    url = engine.url
+    where = "\0".join(str(p) for p in (url.get_backend_name(), url.host, url.port, url.database, schema))
+    return hmac.new(key, f"source\0{where}".encode(), hashlib.sha256).hexdigest()[:16]
+
+
+class _Sources:
+    """`sources.json` of a data set: for each connection, how far its tables were read and in which version."""
+
+    def __init__(self, dataset: str) -> None:
+        self._dataset = dataset
+        self._path = folder(dataset) / "sources.json"
+
+    def _read(self) -> dict[str, Any]:
+        if not self._path.exists():
+            return {}
+        try:
+            found = orjson.loads(self._path.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            found = None
+        if not isinstance(found, dict):
+            raise StoreError(
+                "copy.sources", f"The list of what was copied into {self._dataset!r} is damaged",
+                hint="Delete sources.json in the folder of the data set: the next copy then reads everything again.",
+            )  # fmt: skip
+        return found
+
+    def marks(self, connection: str, identity: str, format: str) -> Marks:
+        """Where to go on; at the start for another database, and when an older version was restored since."""
+        known = self._read().get(connection)
+        if not isinstance(known, dict) or (known.get("database"), known.get("format")) != (identity, format):
+            return Marks()
+        copied = int(known.get("version") or 0)
+        numbers = manifest.numbers(self._dataset)
+        if not numbers or numbers[-1] < copied:
+            return Marks()
+        since = (v for v in lake.versions(self._dataset) if v.number > copied and v.origin is not None)
+        if any(v.origin is not None and v.origin < copied for v in since):
+            return Marks()
+        return Marks(dict(known.get("tables") or {}), {k: list(v) for k, v in (known.get("open") or {}).items()})
+
+    def write(self, connection: str, entry: dict[str, Any]) -> None:
+        replace_file(self._path, orjson.dumps({**self._read(), connection: entry}, option=orjson.OPT_INDENT_2))
