@@ -132,6 +132,18 @@ def test_trap_17_a_failed_call_may_tell_of_it_in_an_event_only(tmp_path) -> None
     assert request["error"] is False  # the trace as a whole succeeded
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [{"status": {"code": "STATUS_CODE_ERROR", "message": "gone"}},
+     {"status": None, "status_code": "ERROR", "status_message": "gone"}],  # version 3 and 2
+)  # fmt: skip
+def test_trap_17_a_status_with_its_message(tmp_path, stated) -> None:
+    tables, _ = read_all([written(tmp_path / "t.json", trace(span(1, "TOOL", **stated), state="ERROR"))])
+    (call,) = (s for s in tables["spans"] if s["kind"] == "tool")
+    assert (call["status"], call["status_message"]) == ("error", "gone")
+    assert [t["error_type"] for t in tables["tool_calls"]] == ["error"]
+
+
 def test_trap_20_a_refusal_stands_beside_an_empty_content(tmp_path) -> None:
     body = {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": None, "refusal": "No."}}]}
     step = span(1, "CHAT_MODEL", attributes={"mlflow.spanOutputs": body})
