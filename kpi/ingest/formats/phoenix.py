@@ -124,7 +124,10 @@ def _event(event: Mapping[str, Any]) -> Event:
 
 
 def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
-    """Sums of a trace, and its spans without attributes; they complete the fuller spans of other exports."""
+    """Sums of a trace, and its spans without attributes; they complete the fuller spans of other exports.
+
+    Guardrails without their verdict are left out: that one ran, and nothing is told of an incident, reads as "safe".
+    """
     trace_id = record["trace_id"]
     yield whole(
         trace_id, start=record.get("start_time"), end=record.get("end_time"),
@@ -134,8 +137,10 @@ def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     )  # fmt: skip
     spans = objects(record.get("spans"))
     for row in spans:
+        if (kind := _kind(row, {})) == "guardrail":
+            continue
         yield span(
-            trace_id, row.get("span_id"), parent_id=row.get("parent_id"), name=row.get("name"), kind=_kind(row, {}),
+            trace_id, row.get("span_id"), parent_id=row.get("parent_id"), name=row.get("name"), kind=kind,
             start=row.get("start_time"), end=row.get("end_time"), status=_status(row),
             message=row.get("status_message"),
         )  # fmt: skip
@@ -144,7 +149,8 @@ def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     if spans:
         say.note(
             "Spans of Phoenix's list of traces come without attributes: their times and errors are known, not their "
-            "texts, models, documents or what guardrails found (no incident shows). Export the spans as well."
+            "texts, models or documents. Guardrails are left out, for what they found is not told. "
+            "Export the spans as well."
         )
 
 
