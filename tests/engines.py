@@ -11,9 +11,10 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,50 +25,58 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from kpi.ingest.mapping import Mapping
 from kpi.store.databases import DuckFileSource, SparkSource, SqlSource
 from kpi.store.engines import SQL_TYPES, Source, arrow_kind
 from kpi.store.sessions import WIDE
 from tests import postgres
 
+Make = Callable[..., Source]
 ENGINES = ("postgresql", "sqlite", "duckdb file", "clickhouse", "spark", "mariadb")
 
 
+def _sql(engine: sa.Engine, mapping: Mapping | None = None) -> SqlSource:
+    return SqlSource(engine, name=engine.dialect.name, mapping=mapping)
+
+
 @contextmanager
-def filled(name: str, rows: pa.Table, folder: Path) -> Iterator[Source]:
-    """A source on engine `name` whose table `requests` holds the rows. Skips when the engine is not there."""
+def filled(name: str, rows: pa.Table, folder: Path) -> Iterator[Make]:
+    """Rows as table `requests` of engine `name`; yields what opens it, with a mapping or as canonical. Skips when the
+    engine is not there."""
     makers = {
         "postgresql": _postgresql, "sqlite": _sqlite, "duckdb file": _duckdb, "clickhouse": _clickhouse,
         "spark": _spark, "mariadb": _mariadb,
     }  # fmt: skip
-    with makers[name](rows, folder) as source:
-        yield source
+    with makers[name](rows, folder) as opened:
+        yield opened
 
 
 @contextmanager
-def _postgresql(rows: pa.Table, folder: Path) -> Iterator[Source]:
+def _postgresql(rows: pa.Table, folder: Path) -> Iterator[Make]:
     with postgres.server() as engine:
-        yield postgres.fill(engine, "requests", rows)
+        postgres.fill(engine, "requests", rows)
+        yield partial(_sql, engine)
 
 
 @contextmanager
-def _sqlite(rows: pa.Table, folder: Path) -> Iterator[Source]:
+def _sqlite(rows: pa.Table, folder: Path) -> Iterator[Make]:
     engine = sa.create_engine(f"sqlite:///{folder / 'requests.db'}")
     insert(engine, "requests", rows)
-    yield SqlSource(engine, name="sqlite")
+    yield partial(_sql, engine)
     engine.dispose()
 
 
 @contextmanager
-def _duckdb(rows: pa.Table, folder: Path) -> Iterator[Source]:
+def _duckdb(rows: pa.Table, folder: Path) -> Iterator[Make]:
     path = folder / "requests.duckdb"
     with duckdb.connect(str(path)) as made:
         made.execute("SET TimeZone='Asia/Kolkata'")
         made.execute("CREATE TABLE requests AS SELECT * FROM rows")
-    yield DuckFileSource(path, name="file")
+    yield lambda mapping=None: DuckFileSource(path, name="file", mapping=mapping)
 
 
 @contextmanager
-def _clickhouse(rows: pa.Table, folder: Path) -> Iterator[Source]:
+def _clickhouse(rows: pa.Table, folder: Path) -> Iterator[Make]:
     """The engine of ClickHouse in this process, through ClickHouse's own SQLAlchemy dialect."""
     _need("chdb", "clickhouse_connect")
     import clickhouse_connect.dbapi as driver
@@ -82,12 +91,12 @@ def _clickhouse(rows: pa.Table, folder: Path) -> Iterator[Source]:
         connection.exec_driver_sql(
             f"CREATE TABLE requests ENGINE = MergeTree ORDER BY tuple() AS SELECT * FROM file('{path}', Parquet)"
         )
-    yield SqlSource(engine, name="clickhouse")
+    yield partial(_sql, engine)
     engine.dispose()
 
 
 @contextmanager
-def _spark(rows: pa.Table, folder: Path) -> Iterator[Source]:
+def _spark(rows: pa.Table, folder: Path) -> Iterator[Make]:
     _need("pyspark")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java")
@@ -96,7 +105,8 @@ def _spark(rows: pa.Table, folder: Path) -> Iterator[Source]:
     path = folder / "spark.parquet"
     pq.write_table(rows, path)
     quiet = {
-        "spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC", "spark.sql.shuffle.partitions": "2",
+        "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC", "spark.sql.shuffle.partitions": "2",
         "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
     }  # fmt: skip
@@ -106,15 +116,15 @@ def _spark(rows: pa.Table, folder: Path) -> Iterator[Source]:
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
     session.read.parquet(str(path)).createOrReplaceTempView("requests")
-    yield SparkSource(session, name="spark")
+    yield lambda mapping=None: SparkSource(session, name="spark", mapping=mapping)
     session.stop()
 
 
 @contextmanager
-def _mariadb(rows: pa.Table, folder: Path) -> Iterator[Source]:
+def _mariadb(rows: pa.Table, folder: Path) -> Iterator[Make]:
     with mariadb() as engine:
         insert(engine, "requests", rows)
-        yield SqlSource(engine, name="mariadb")
+        yield partial(_sql, engine)
 
 
 @contextmanager

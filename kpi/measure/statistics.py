@@ -75,7 +75,7 @@ class Columns:
         if column in self._table.c:
             return self._table.c[column]
         kind = REQUESTS[column].type if column in REQUESTS.names else "string"
-        return sa.cast(sa.null(), SQL_TYPES[kind])
+        return self.dialect.unknown(SQL_TYPES[kind])
 
 
 def dimension(source: Source, name: str) -> sa.ColumnElement:

@@ -116,18 +116,6 @@ def table_of(name: str) -> str:
     return str(_configured().get(name, {}).get("table", "requests"))
 
 
-def redact_url(url: sa.URL | str) -> str:
-    """A URL for people: password, user and the values of its query replaced by `***`. What is no URL becomes `***`."""
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError, TypeError):
-        return "***"
-    stars = dict.fromkeys(parsed.query, "***")
-    user = None if parsed.username is None else "***"
-    hidden = parsed.set(query=stars, username=user, password=None if parsed.password is None else "***")
-    return hidden.render_as_string(hide_password=False).replace("%2A%2A%2A", "***")
-
-
 def data_folder() -> Path:
     """The only folder whose database files may be opened: `KPI_DATA_DIR`, else `databases` in the state folder."""
     given = os.environ.get("KPI_DATA_DIR")

@@ -25,6 +25,7 @@ from kpi.schema import TABLES, Type
 from kpi.store.dialects import DuckDialect, SparkCompiler, SparkDialect, dialect_of, teach_sqlite
 from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts
 from kpi.store.inplace import SQL_TYPES, Held, canonical, mapped
+from kpi.store.sessions import redact_url
 
 MOST_ROWS = 1_000_000  # that one statement may bring over the wire
 _KINDS: list[tuple[type, Held]] = [
@@ -156,9 +157,7 @@ class SqlSource(LiveSource):
         mapping: ColumnMappings | None = None,
     ) -> None:
         self._engine, self.dialect = engine, dialect_of(engine.dialect.name)
-        super().__init__(
-            name=name, place=engine.url.render_as_string(hide_password=True), tables=tables, mapping=mapping
-        )
+        super().__init__(name=name, place=redact_url(engine.url), tables=tables, mapping=mapping)
         if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "checkout", _teach):
             sa.event.listen(engine, "checkout", _teach)
 
@@ -201,15 +200,16 @@ def _teach(connection: Any, record: Any, proxy: Any) -> None:
 
 
 def _held(kind: sa.types.TypeEngine) -> Held:
-    inner = getattr(kind, "_as_generic", None)
+    """What a reflected type holds; types that are no scalar (JSON, arrays) are "other"."""
+    if isinstance(kind, sa.TypeDecorator):
+        kind = kind.impl_instance
     if type(kind).__module__.startswith("clickhouse_connect"):
         return _clickhouse_held(str(getattr(kind, "name", "")))
     if isinstance(kind, sa.DateTime):
         return "time" if kind.timezone else "naive"
     if type(kind).__name__ == "TINYINT" and getattr(kind, "display_width", None) == 1:
         return "bool"
-    found = next((held for base, held in _KINDS if isinstance(kind, base)), None)
-    return found or ("string" if inner is None else "other")
+    return next((held for base, held in _KINDS if isinstance(kind, base)), "other")
 
 
 def _clickhouse_held(name: str) -> Held:

@@ -77,6 +77,10 @@ class Dialect:
         """A number of s, ms, us or ns since 1970 as a moment, good to the microsecond."""
         return sa.func.to_timestamp(times(column, _MICROS[unit] * 1e-6), type_=MOMENT)
 
+    def unknown(self, kind: sa.types.TypeEngine) -> Expression:
+        """NULL of a type, for a column that the data lacks."""
+        return sa.cast(sa.null(), kind)
+
     def text(self, column: Expression) -> Expression:
         """A text column that compares by its characters, case and all."""
         return column
@@ -165,6 +169,9 @@ class MysqlDialect(Dialect):
     def epoch(self, column: Expression, unit: str) -> Expression:
         start = sa.literal_column("TIMESTAMP'1970-01-01 00:00:00.000000'", WALL)
         return sa.func.timestampadd(sa.text("MICROSECOND"), micros(column, unit), start, type_=MOMENT)
+
+    def unknown(self, kind: sa.types.TypeEngine) -> Expression:
+        return sa.type_coerce(sa.null(), kind) if isinstance(kind, sa.Boolean) else sa.cast(sa.null(), kind)
 
     def falling(self, column: Expression) -> Expression:
         return column.desc()  # unknown is the smallest there

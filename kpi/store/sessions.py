@@ -116,6 +116,18 @@ def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]
     return list(dict.fromkeys(ipaddress.ip_address(str(f[4][0]).split("%")[0]) for f in found))
 
 
+def redact_url(url: sa.URL | str) -> str:
+    """A URL for people: password, user and the values of its query replaced by `***`. What is no URL becomes `***`."""
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError, TypeError):
+        return "***"
+    stars = dict.fromkeys(parsed.query, "***")
+    user = None if parsed.username is None else "***"
+    hidden = parsed.set(query=stars, username=user, password=None if parsed.password is None else "***")
+    return hidden.render_as_string(hide_password=False).replace("%2A%2A%2A", "***")
+
+
 def connect_arguments(kind: Kind, url: sa.URL) -> dict[str, Any]:
     """Keyword arguments of `create_engine` for a kind."""
     if kind.name == "sqlite":

@@ -55,8 +55,8 @@ def lake_source(world: dict[str, pa.Table], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest, world: dict[str, pa.Table], tmp_path_factory) -> Iterator[Source]:
     """The sample's requests in one engine after the other."""
-    with filled(request.param, world["requests"], tmp_path_factory.mktemp("engine")) as source:
-        yield source
+    with filled(request.param, world["requests"], tmp_path_factory.mktemp("engine")) as opened:
+        yield opened()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from kpi.errors import StoreError
 from kpi.store import connections, sessions
-from kpi.store.connections import open_engine, redact_url
+from kpi.store.connections import open_engine
+from kpi.store.sessions import redact_url
 
 CANARY = "hunter2-canary"
 SECRETS = f"""

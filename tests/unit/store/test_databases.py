@@ -137,6 +137,27 @@ def test_a_mapped_table_gives_the_numbers_of_a_load(named, home: Path, tmp_path:
         pd.testing.assert_frame_equal(found, expected, rtol=1e-9, check_dtype=False)
 
 
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_a_mapping_means_the_same_on_every_engine(engine: str, tmp_path: Path) -> None:
+    """Units, booleans in words, texts that differ by case or a blank, absurd values: as on a DuckDB file."""
+    rows = foreign_rows()
+    groupings = [kpi.Grouping(), kpi.Grouping(by=("model", "team")), kpi.Grouping(every="hour")]
+    (tmp_path / "right").mkdir()
+    answers = []
+    for name, folder in (("duckdb file", tmp_path / "right"), (engine, tmp_path)):
+        with engines.filled(name, rows, folder) as opened:
+            source = opened(mapping=MAPPING)
+            answers.append(
+                (kpi.tally(source, METRICS, ALL, groupings=groupings), kpi.find_traces(source, ALL, limit=9))
+            )
+    (right, right_traces), (found, found_traces) = answers
+    for one, other in zip(right, found, strict=True):
+        columns = [c for c in ("metric", "model", "team", "bucket") if c in one]
+        ordered = [f.sort_values(columns, ignore_index=True) for f in (one, other)]
+        pd.testing.assert_frame_equal(*ordered, rtol=1e-9, check_dtype=False)
+    pd.testing.assert_frame_equal(right_traces, found_traces, rtol=1e-9, check_dtype=False)
+
+
 def test_absurd_values_are_unknown(named) -> None:
     rows = foreign_rows()
     kpi.connect(named(rows), table="log", mapping=MAPPING)
