@@ -16,6 +16,7 @@ from app import charts, data, slicebar, text
 from app.slicebar import Here
 
 Slot = DeltaGenerator
+NO_TIMES = "This data has no times: trends, drift and windows are off."
 
 
 def navigation(groups: dict[str, list[Any]], here: Here | None) -> None:
@@ -59,6 +60,8 @@ def header(title: str, here: Here) -> Slot:
             )
             st.code(link(here), language=None, wrap_lines=True)
     slot = st.empty()
+    if not here.timed:
+        st.caption(NO_TIMES, help="No request says when it began. Everything that needs no times works.")
     reports()
     _chips()
     return slot
@@ -234,11 +237,11 @@ def nothing(here: Here, what: str = "No requests match this slice.") -> None:
     """The empty state: says what is empty and offers the way out."""
     with st.container(border=True, horizontal_alignment="center"):
         st.markdown(f"**{text.safe(what)}**", width="content")
-        st.caption("Widen the window or take away a filter.", width="content")
+        st.caption("Widen the window or take away a filter." if here.timed else "Take away a filter.", width="content")
         with st.container(horizontal=True, horizontal_alignment="center"):
             if here.view.filters:
                 st.button("Clear filters", icon=":material/filter_alt_off:", on_click=_clear, key="empty_clear")
-            if here.view.last != "all":
+            if here.timed and here.view.last != "all":
                 st.button("All times", icon=":material/date_range:", on_click=_all_times, key="empty_all")
 
 

@@ -26,6 +26,7 @@ COMPARED = {
     "version": "A version",
     "custom": "Chosen dates",
 }
+EARLIER = ("previous", "weekdays", "custom")  # of COMPARED, what needs times
 GRAINS = ("hour", "day", "week")
 VERSIONS = (
     "model",
@@ -49,6 +50,11 @@ class Here:
     source: kpi.Source
     profile: kpi.Profile
     resolved: kpi.Resolved
+
+    @property
+    def timed(self) -> bool:
+        """Whether any request says when it began: else there is no window, trend or earlier time to compare with."""
+        return self.profile.first is not None
 
     @property
     def versions(self) -> list[str]:
@@ -117,10 +123,12 @@ def tidy() -> None:
 def draw(here: Here) -> None:
     """The controls, set to the slice of the URL."""
     _draw_dataset(here)
-    _draw_window(here)
+    if here.timed:
+        _draw_window(here)
     _draw_baseline(here)
-    keep("bar_grain", here.view.grain if here.view.grain in GRAINS else "day")
-    st.segmented_control("Grain", GRAINS, key="bar_grain", required=True, on_change=_write, width="stretch")
+    if here.timed:
+        keep("bar_grain", here.view.grain if here.view.grain in GRAINS else "day")
+        st.segmented_control("Grain", GRAINS, key="bar_grain", required=True, on_change=_write, width="stretch")
     _draw_filters("Versions", here.versions, here)
     _draw_filters("Cohorts", here.cohorts, here)
     st.button("Reset", icon=":material/restart_alt:", on_click=reset, key="bar_reset", width="stretch")
@@ -180,7 +188,8 @@ def _draw_window(here: Here) -> None:
 def _draw_baseline(here: Here) -> None:
     view = here.view
     mode = _baseline_mode(view.baseline)
-    options = [m for m in COMPARED if m != "version" or here.versions]
+    able = {"none", *(["version"] if here.versions else []), *(EARLIER if here.timed else [])}
+    options = [m for m in COMPARED if m in able]
     keep("bar_vs", mode if mode in options else "none")
     st.selectbox("Compared with", options, key="bar_vs", on_change=_write, format_func=COMPARED.__getitem__)
     st.session_state["_versions"] = {d: [v for v, _ in here.profile.dimensions[d]] for d in here.versions}

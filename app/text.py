@@ -73,9 +73,7 @@ def slice_sentence(
         parts.append(kpi.wording.format_count(requests, "request" if requests == 1 else "requests"))
     if resolved.window:
         parts.append(window(resolved.window, view.tz))
-        parts.append(f"compared with {baseline(view, resolved)}" if resolved.baseline else "no comparison")
-    else:
-        parts.append("no times in this data")
+    parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else "no comparison")
     if read_at is not None:
         name = view.dataset.removeprefix("db:")
         parts.append(f"live from {name}, read at {read_at.astimezone(ZoneInfo(view.tz)):%H:%M}")
@@ -86,8 +84,7 @@ def slice_sentence(
 
 def baseline(view: kpi.Slice, resolved: kpi.Resolved) -> str:
     """What the slice is compared with, in words. Plain text."""
-    assert resolved.baseline is not None
-    if view.baseline not in ("previous", "weekdays") and ".." not in view.baseline:
+    if resolved.baseline is None or (view.baseline not in ("previous", "weekdays") and ".." not in view.baseline):
         name, _, value = view.baseline.partition(":")
         return f"{dimension(name).lower()} {value}"
     return window(resolved.baseline, view.tz)

@@ -146,6 +146,13 @@ def _slice(options: argparse.Namespace) -> kpi.Slice:
     )  # fmt: skip
 
 
+def _say_timeless(source: kpi.Source, options: argparse.Namespace) -> None:
+    """What asks for a time is said to be in vain, on standard error, where no request has one."""
+    asked = options.last or options.start or options.end or getattr(options, "every", None)
+    if asked and kpi.profile(source).first is None:
+        print("kpi: this data has no times: windows and buckets are off, every request counts", file=sys.stderr)
+
+
 def _load(options: argparse.Namespace) -> int:
     mapping = kpi.Mapping.load(options.mapping) if options.mapping else None
     receipt = kpi.load(
@@ -311,6 +318,7 @@ def _metrics(options: argparse.Namespace) -> int:
 def _scorecard(options: argparse.Namespace) -> int:
     register = kpi.load_register(options.register) if options.register else None
     source = kpi.open(options.dataset, options.version)
+    _say_timeless(source, options)
     card = kpi.scorecard(source, _slice(options), register=register)
     if options.json:
         _print_json(card.to_json())
@@ -340,6 +348,7 @@ def _scorecard(options: argparse.Namespace) -> int:
 def _summarise(options: argparse.Namespace) -> int:
     by = [d for d in options.by.split(",") if d]
     source = kpi.open(options.dataset, options.version)
+    _say_timeless(source, options)
     found = kpi.summarise(source, options.metrics, _slice(options), by=by, every=options.every)
     rows = found.to_dict("records")
     if options.json:
@@ -380,6 +389,7 @@ def _summarise(options: argparse.Namespace) -> int:
 
 def _reliability(options: argparse.Namespace) -> int:
     source = kpi.open(options.dataset, options.version)
+    _say_timeless(source, options)
     found = kpi.pass_hat_k(source, _slice(options), by=[d for d in options.by.split(",") if d], k=options.k)
     rows = found.to_dict("records")
     if options.json:
@@ -398,6 +408,7 @@ def _reliability(options: argparse.Namespace) -> int:
 
 def _traces(options: argparse.Namespace) -> int:
     source = kpi.open(options.dataset, options.version)
+    _say_timeless(source, options)
     found = kpi.find_traces(source, _slice(options), text=options.text, sort=options.sort, limit=options.limit)
     if options.json:
         _print_json({"traces": _records(found)})

@@ -18,18 +18,21 @@ here = slicebar.current()
 slot = page.header("Cost: where does the money go?", here)
 able = tuple(m for m in HEAD if here.profile.supports(kpi.METRICS[m]))
 parts = {m: label for m, label in PARTS.items() if here.profile.supports(kpi.METRICS[m])}
-if not able:
+shown = able or tuple(parts)  # where only parts are known, they are what there is to show
+if not shown:
     page.sentence(slot, here)
     page.cannot(here, "cost_per_query")
     st.stop()
 splits = [*here.versions, *here.cohorts]
 by = page.choose("by", splits, default="model" if "model" in splits else (splits or [""])[0])
 grain, _ = page.grain(here, groups=len(parts))
-split_metrics = (*parts, *(m for m in able if m != "cost_worst"))
-groupings = [kpi.Grouping(metrics=("requests", *able, "priced_share"))]
-groupings += [kpi.Grouping(every=grain, intervals=False, metrics=tuple(parts))] if parts else []
+split_metrics = tuple(dict.fromkeys([*parts, *(m for m in shown if m != "cost_worst")]))
+groupings = [kpi.Grouping(metrics=("requests", *shown, "priced_share"))]
+groupings += [kpi.Grouping(every=grain, intervals=False, metrics=tuple(parts))] if parts and here.timed else []
 groupings += [kpi.Grouping(by=(by,), metrics=split_metrics)] if by else []
-frames = iter(data.tally(here.source, ["requests", *able, "priced_share", *parts], here.view, groupings))
+frames = iter(
+    data.tally(here.source, list(dict.fromkeys(["requests", *shown, "priced_share", *parts])), here.view, groupings)
+)
 whole = next(frames)
 page.sentence(slot, here, data.count(whole))
 if not data.count(whole):
@@ -39,11 +42,13 @@ if not data.count(whole):
 look = cards.colours()
 register = data.register(here.source)
 with st.grid(4, min_column_width=200, gap="small"):
-    for r in kpi.judge_frame(whole[whole["metric"].isin(able)], register=register).itertuples():
+    for r in kpi.judge_frame(whole[whole["metric"].isin(shown)], register=register).itertuples():
         m = kpi.METRICS[r.metric]
         about = f"{m.definition}. {m.formula}."
         cards.number(m.label, r.value, r.unit, low=r.low, high=r.high, n=r.n, help=about, state=r.state)
-if parts:
+if not able:
+    st.caption("Only these parts of the cost are known: what a request cost in all is not.")
+if parts and here.timed:
     over = next(frames)
     if len(over):
         st.subheader(text.safe(f"Spend by {grain} and part"), anchor=False)
@@ -63,7 +68,7 @@ if by:
         st.altair_chart(
             charts.stacked(stack, colours=look, over_time=False, by=by), alt=f"Total cost by {by}, stacked by part"
         )
-    tables.groups(kpi.judge_frame(split[split["metric"].isin(able)], register=register), by)
+    tables.groups(kpi.judge_frame(split[split["metric"].isin(shown)], register=register), by)
     if hidden:
         st.caption(text.safe(f"Hidden: {'; '.join(hidden[:8])}."))
 priced = whole[whole["metric"] == "priced_share"].iloc[0]
@@ -75,7 +80,7 @@ if priced["n"]:
 
 page.as_python(
     here,
-    f"numbers = kpi.summarise(source, {list(able)!r}, view)",
-    *([f"over_time = kpi.summarise(source, {list(parts)!r}, view, every={grain!r})"] if parts else []),
+    f"numbers = kpi.summarise(source, {list(shown)!r}, view)",
+    *([f"over_time = kpi.summarise(source, {list(parts)!r}, view, every={grain!r})"] if parts and here.timed else []),
     *([f"split = kpi.summarise(source, {list(split_metrics)!r}, view, by=[{by!r}])"] if by else []),
 )

@@ -12,9 +12,12 @@ if not columns:
         "This data has no column whose drift could be shown.", "Map cohorts, outcomes or tokens on the Data page."
     )
     st.stop()
-if here.resolved.baseline is None:
+if not here.resolved.compared:
+    other = "Compare with a version in the slice bar"
+    remedy = other if here.versions else "Load an export that says when requests began"
     page.empty(
-        "Drift needs something to compare with.", "Pick one under Compared with in the slice bar; the data needs times."
+        "Drift needs something to compare with.",
+        "Pick one under Compared with in the slice bar." if here.timed else f"This data has no times. {remedy}.",
     )
     st.stop()
 

@@ -37,7 +37,10 @@ st.subheader(text.safe(f"{chosen.label} by {text.dimension(by).lower()}"), ancho
 order = "Worst first. " if chosen.direction != "none" else ""
 st.caption(text.safe(f"{order}The dashed line is the whole slice: {value}. Bars are 95 % intervals."))
 if shown.empty:
-    page.empty("No group is large enough to show.", "Widen the window or pick another cohort.")
+    page.empty(
+        "No group is large enough to show.",
+        "Widen the window or pick another cohort." if here.timed else "Pick another cohort.",
+    )
 else:
     look = cards.colours()
     ordered = list(shown[by])[:SHOWN]

@@ -9,6 +9,13 @@ SHAPES = {"value": "As it is", "rolling": "7-day rolling", "percentiles": "Perce
 
 here = slicebar.current()
 slot = page.header("Trends: how has it been?", here)
+if not here.timed:
+    page.sentence(slot, here, data.requests(here.source, here.view))
+    page.empty(
+        "There is no trend to show: this data has no times.",
+        "Load an export that says when requests began. Overview, Segments, Cost and Traces work without.",
+    )
+    st.stop()
 metric, row = page.metric_choice(here, default="task_success")
 chosen = kpi.METRICS[metric]
 family = page.percentiles_of(metric, here)

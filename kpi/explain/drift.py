@@ -116,11 +116,12 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
             hint=f"Choose one of {', '.join(drift_columns(source)[:20])}.",
         )
     resolved = resolve(source, slice)
-    if resolved.baseline is None or resolved.baseline_filters is None:
+    if resolved.baseline_filters is None:
+        timed = "Choose what to compare with, such as the window before."
         raise MetricError(
             "drift.no_baseline",
-            "Drift needs a baseline and times",
-            hint="Choose what to compare with in the slice bar.",
+            "Drift needs something to compare with",
+            hint=timed if resolved.window else "This data has no times: compare with a version, such as model:NAME.",
         )
     tz, grain = resolved.slice.tz, resolved.slice.grain
     ask = _question(column)

@@ -172,9 +172,7 @@ def scorecard(
     resolved = resolve(source, slice)
     metrics = [METRICS[e.metric] for e in register.entries if e.metric in METRICS]
     now = _window(source, resolved, known, metrics, by=by, current=True)
-    before = (
-        _window(source, resolved, known, metrics, by=None, current=False) if resolved.baseline is not None else None
-    )
+    before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
     cards = tuple(_card(entry, now, before, known, resolved) for entry in register.entries)
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
     breakdown = judge_frame(now.broken, register=register) if by else pd.DataFrame()
@@ -227,7 +225,7 @@ def _window(
 
 def _card(entry: Entry, now: _Window, before: _Window | None, known: Profile, resolved: Resolved) -> Card:
     if entry.metric == "drift_score":
-        return _drift_card(entry, now, before)
+        return _drift_card(entry, now, before, timed=resolved.window is not None)
     if entry.metric == "fairness_gap":
         return _fairness_card(entry, now)
     value, low, high, n = _row(now.total, entry.metric)
@@ -309,7 +307,7 @@ def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.T
     return last if end - last > timedelta(days=entry.max_age_days + grain) else None
 
 
-def _drift_card(entry: Entry, now: _Window, before: _Window | None) -> Card:
+def _drift_card(entry: Entry, now: _Window, before: _Window | None, *, timed: bool) -> Card:
     found: dict[str, Distance] = {}
     if before is not None:
         for d in now.inputs:
@@ -318,9 +316,9 @@ def _drift_card(entry: Entry, now: _Window, before: _Window | None) -> Card:
                 found[d] = measured
     if not found:
         why = (
-            "No baseline to compare with."
+            ("No baseline to compare with." if timed else "The data has no times, and so no window before.")
             if before is None
-            else "The data has no intent, language, region or channel in both windows."
+            else "The data has no intent, language, region or channel on both sides."
         )
         return _no_card(entry, why)
     worst = max(found, key=lambda d: (found[d].low, found[d].value))

@@ -104,7 +104,7 @@ class Slice:
     def resolve(self, first: datetime | None, last: datetime | None) -> Resolved:
         """Absolute windows on data whose requests lie in [first, last]; None where the data has no times."""
         if first is None or last is None:
-            return Resolved(slice=self, window=None, baseline=None, baseline_filters=None)
+            return Resolved(slice=self, window=None, baseline=None, baseline_filters=self._other_version())
         window = self._window(first, last)
         baseline, filters = self._baseline(window)
         return Resolved(slice=self, window=window, baseline=baseline, baseline_filters=filters)
@@ -138,8 +138,14 @@ class Slice:
             return self._earlier(window, timedelta(days=7 * weeks)), self.filters
         if ".." in self.baseline:
             return _span(self.baseline, self.tz), self.filters
+        return window, self._other_version()
+
+    def _other_version(self) -> Filters | None:
+        """Filters of the rows compared with, where the baseline is a version: it needs no times."""
+        if self.baseline in ("previous", "weekdays", "none") or ".." in self.baseline:
+            return None
         dimension, value = self.baseline.split(":", 1)
-        return window, _normal((*(f for f in self.filters if f[0] != dimension), (dimension, (value,))))
+        return _normal((*(f for f in self.filters if f[0] != dimension), (dimension, (value,))))
 
     def _local_days(self, window: Window) -> timedelta | None:
         """The length of a window of whole local days, in days on the calendar; None for other windows."""
@@ -220,7 +226,10 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A slice with absolute windows. window None: the data has no times, every row counts."""
+    """A slice with absolute windows. window None: the data has no times, every row counts.
+
+    baseline_filters is None where there is nothing to compare with.
+    """
 
     slice: Slice
     window: Window | None
@@ -230,6 +239,11 @@ class Resolved:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", self.slice.filters)
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is a baseline: a window before, or a version, which needs no times."""
+        return self.baseline_filters is not None
 
 
 def parse_filters(items: Iterable[str], *, separator: str = "=") -> Filters:

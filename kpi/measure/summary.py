@@ -63,7 +63,7 @@ def compare_windows(
     resolved = resolve(source, slice)
     tz = resolved.slice.tz
     now = measure(source, metrics, filters=resolved.filters, window=resolved.window, tz=tz, groupings=groupings)
-    if resolved.baseline is None or resolved.baseline_filters is None:
+    if resolved.baseline_filters is None:
         return now, None
     before = measure(
         source, metrics, filters=resolved.baseline_filters, window=resolved.baseline, tz=tz,
