@@ -42,6 +42,8 @@ def write(folder: Path, content: bytes | str, name: str = "file.dat") -> Path:
         ("id,latency_ms\n1,2\n".encode("utf-16"), "table"),
         ('{"id": 1}'.encode("utf-8-sig"), "table"),
         ("request_id,spend,startTime\n1,2,3\n", "litellm"),
+        ("name,context.span_id,context.trace_id\na,b,c\n", "phoenix"),
+        ('{"data": [{"context": {}, "span_kind": "LLM", "attributes": {}}]}', "phoenix"),
         ('{"data": [{"id": "1", "type": "span", "attributes": {}}], "meta": {}}', "datadog"),
     ],
 )
@@ -54,8 +56,6 @@ def test_supported_formats(tmp_path, content, expected):
     [
         ('{"run_type": "llm", "dotted_order": "x", "id": 1}', "LangSmith"),
         ('{"info": {"trace_id": "tr-1"}, "data": {}}', "MLflow"),
-        ("name,context.span_id,start_time\na,b,c\n", "Phoenix"),
-        ('{"data": [{"context": {}, "span_kind": "LLM", "attributes": {}}]}', "Phoenix"),
         (b"SQLite format 3\x00" + b"x" * 100, "SQLite"),
         ('{"eval": {}, "samples": []}', "Inspect"),
     ],
