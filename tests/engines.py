@@ -187,7 +187,8 @@ def insert(engine: sa.Engine, name: str, rows: pa.Table) -> None:
     with engine.begin() as connection:
         table.drop(connection, checkfirst=True)
         table.create(connection)
-        connection.execute(table.insert(), plain)
+        if plain:
+            connection.execute(table.insert(), plain)
 
 
 def _need(*modules: str) -> None:

@@ -48,7 +48,7 @@ _LISTED = (
 )
 _MAX_ROWS = 500
 HIDDEN = frozenset(["user_key"])  # of rows read in place: there it may be the user's own id
-_CONTENT = {c.name for t in TABLES.values() for c in t.columns if c.privacy == "content"}
+_MASKED = {c.name for t in TABLES.values() for c in t.columns if c.privacy == "content"} | {"attributes", "context"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +157,8 @@ def _rows(source: Source, table: str, trace_id: str) -> pd.DataFrame:
 def _masked(source: Source, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows read in place were never loaded, so their texts are masked before they are shown."""
     if source.live:
-        for name in _CONTENT & set(rows.columns):
-            rows[name] = [redact(v) if isinstance(v, str) else None for v in rows[name]]
+        for name in _MASKED & set(rows.columns):
+            rows[name] = rows[name].map(redact, na_action="ignore")
     return rows
 
 

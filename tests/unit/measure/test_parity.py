@@ -12,11 +12,12 @@ import pytest
 
 import kpi
 from kpi.measure.estimate import LOG_BASE
+from kpi.schema import TABLES
 from kpi.store import lake
 from kpi.store.engines import Source
 from sample_data.__main__ import receipt_of, stage
 from sample_data.world import build
-from tests.engines import ENGINES, filled
+from tests.engines import ENGINES, filled, insert
 
 BERLIN = kpi.Slice(last="all", tz="Europe/Berlin")
 QUANTILES = {m.name for m in kpi.METRICS.values() if m.kind == "quantile"}
@@ -113,3 +114,41 @@ def test_drift_and_rolling_agree(engine: Source, lake_source: Source) -> None:
         pd.testing.assert_frame_equal(theirs.series, ours.series, rtol=1e-6, check_dtype=False)
     ours, theirs = (kpi.rolling(s, ["task_success", "latency_p95"], view) for s in (lake_source, engine))
     pd.testing.assert_frame_equal(theirs, ours, rtol=1e-9, check_dtype=False)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_whole_traces_and_events_agree(kind: str, world: dict[str, pa.Table], lake_source: Source, tmp_path) -> None:
+    """All canonical tables in place: spans, documents, tool calls, scores and incidents of a request, and events."""
+    with filled(kind, world["requests"], tmp_path) as opened:
+        source = opened()
+        assert kpi.events(source).empty  # not there yet
+        for name, rows in world.items():
+            if name != "requests":
+                insert(source._engine, name, rows)
+        source = opened()
+        view = kpi.Slice(last="all")
+        bad = kpi.find_traces(lake_source, view, sort="failed", limit=3)["trace_id"]
+        incident = world["incidents"]["trace_id"][0].as_py()
+        for one in (*bad, incident):
+            right, found = kpi.trace(lake_source, one), kpi.trace(source, one)
+            assert found.why == right.why
+            for part in ("spans", "documents", "tool_calls", "scores", "incidents"):
+                ours, theirs = (getattr(t, part).reset_index(drop=True) for t in (right, found))
+                same = [c for c in ours if c in theirs and c != "day"]
+                assert len(same) >= len(TABLES[part].names) - 1
+                pd.testing.assert_frame_equal(theirs[same], ours[same], check_dtype=False, rtol=1e-9)
+        assert len(kpi.trace(source, bad.iloc[0]).spans)
+        ours, theirs = (kpi.events(s, view) for s in (lake_source, source))
+        assert len(ours)
+        pd.testing.assert_frame_equal(theirs, ours, check_dtype=False)
+
+
+def test_a_table_of_somebody_else_is_no_canonical_table(world: dict[str, pa.Table], tmp_path) -> None:
+    """`events` and `scores` are common names: a table without the key columns, or with other types, is left alone."""
+    with filled("sqlite", world["requests"].slice(0, 50), tmp_path) as opened:
+        engine = opened()._engine
+        insert(engine, "events", pa.table({"at": ["noon"], "name": ["party"]}))
+        insert(engine, "scores", pa.table({"score_id": ["a"], "trace_id": ["b"], "value": ["ten points"]}))
+        source = opened()
+        assert kpi.events(source).empty
+        assert kpi.trace(source, world["requests"]["trace_id"][0].as_py()).scores.empty
