@@ -103,6 +103,16 @@ def _paint(table: pd.DataFrame, states: pd.DataFrame, look: charts.Look) -> pd.D
     return css
 
 
+def unpriced(models: pd.DataFrame) -> None:
+    """Models without a price, with their requests."""
+    st.dataframe(
+        models.rename(columns={"model": "Model", "requests": "Requests"}),
+        hide_index=True,
+        alt="Models without a price",
+        column_config={"Requests": st.column_config.NumberColumn(format="localized")},
+    )
+
+
 def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     """The list of traces; picking a row writes trace= into the URL, and the URL alone says which one is open."""
     ids = list(found["trace_id"])

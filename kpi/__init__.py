@@ -22,7 +22,7 @@ from kpi.ingest.mapping import Mapping, Preview, mapping_fields
 from kpi.ingest.receipt import Receipt
 from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
-from kpi.measure.priced import PriceState, init_prices, model_prices, price_state
+from kpi.measure.priced import PriceState, init_prices, model_prices, price_sentences, price_state, unpriced_models
 from kpi.measure.profile import Profile, profile
 from kpi.measure.reliability import pass_hat_k
 from kpi.measure.rolling import rolling
@@ -92,6 +92,7 @@ __all__ = [
     "open_dataset",
     "pass_hat_k",
     "preview",
+    "price_sentences",
     "price_state",
     "profile",
     "receipt",
@@ -105,6 +106,7 @@ __all__ = [
     "summarise",
     "tally",
     "trace",
+    "unpriced_models",
     "versions",
     "warm",
     "wording",

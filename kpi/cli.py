@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _finish(copy, _copy)
 
+    _prices_options(commands)
     _finish(commands.add_parser("datasets", help="list data sets"), _datasets)
     versions = commands.add_parser("versions", help="list the versions of a data set")
     versions.add_argument("--dataset", default="default")
@@ -115,6 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--version", type=int, help="stored version (default: the newest)")
     _finish(trace, _trace)
     return parser
+
+
+def _prices_options(commands: Any) -> None:
+    prices = commands.add_parser("prices", help="list the models of a data set with their price, or begin a price file")
+    prices.add_argument("dataset", nargs="?", default="default", metavar="DATASET")
+    prices.add_argument("--init", action="store_true", help="write a commented prices.toml into the state folder")
+    _finish(prices, _prices)
+    reprice = commands.add_parser("reprice", help="compute the costs of a data set again, after prices changed")
+    reprice.add_argument("dataset", nargs="?", default="default", metavar="DATASET")
+    _finish(reprice, _reprice)
 
 
 def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
@@ -184,6 +195,8 @@ def _receipt(receipt: kpi.Receipt, options: argparse.Namespace) -> int:
                 "dropped": receipt.dropped,
                 "unmapped": receipt.unmapped,
                 "unpriced": receipt.unpriced,
+                "unpriced_models": receipt.unpriced_models,
+                "prices": receipt.prices,
                 "from": _moment(receipt.first),
                 "to": _moment(receipt.last),
                 "notes": receipt.notes,
@@ -203,6 +216,45 @@ def _receipt(receipt: kpi.Receipt, options: argparse.Namespace) -> int:
         _print_table(("column", "read as", "how", "unit", "note"), rows)
     for drop in receipt.drops[:20]:
         print(f"  row {drop.row}: {_printable(f'{drop.reason}. {drop.hint}', longest=400)}")
+    return FINE
+
+
+def _prices(options: argparse.Namespace) -> int:
+    if options.init:
+        path = kpi.init_prices()
+        if options.json:
+            _print_json({"path": path})
+        else:
+            print(f"Written: {_printable(path, longest=1000)}. Add prices there, then: kpi reprice DATASET")
+        return FINE
+    found = kpi.model_prices(kpi.open(options.dataset))
+    state = kpi.price_state()
+    if options.json:
+        _print_json({"version": state.version, "day": state.day, "units": state.units, "models": _records(found)})
+        return FINE
+    print(f"Price table {state.version} of {state.day}, {state.own} rows of your own. USD per million tokens.")
+    _print_table(
+        ("model", "provider", "requests", "unpriced", "input", "cached", "output", "source"),
+        [
+            (r.model, r.provider or "–", format_count(r.requests), format_count(r.unpriced),
+             *(format_value(v, "usd") for v in (r.input_usd, r.cached_usd, r.output_usd)), r.source or "no price")
+            for r in found.itertuples()
+        ],
+    )  # fmt: skip
+    return FINE
+
+
+def _reprice(options: argparse.Namespace) -> int:
+    receipt = kpi.reprice(options.dataset, progress=_progress())
+    if options.json:
+        _print_json({
+            "dataset": receipt.dataset, "version": receipt.version, "requests": receipt.requests,
+            "changed": receipt.loaded, "unpriced": receipt.unpriced, "unpriced_models": receipt.unpriced_models,
+            "prices": receipt.prices,
+        })  # fmt: skip
+        return FINE
+    for sentence in receipt_sentences(receipt):
+        print(f"  {_printable(sentence, longest=2000)}")
     return FINE
 
 

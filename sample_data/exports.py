@@ -24,7 +24,8 @@ from sample_data import otlp
 COUNT = 130
 RENAMED = {"trace_id": "request_id", "user_key": "user_id", "started_at": "timestamp", "input_text": "question",
            "output_text": "answer"}  # fmt: skip
-DERIVED = ("day", "attributes", "priced")  # not part of an export: a load works them out
+# Not part of an export: a load works them out.
+DERIVED = ("day", "attributes", "priced", "cost_source", "unpriced_model", "computed_nusd")
 
 
 def choose_traces(tables: dict[str, pa.Table], *, count: int = COUNT) -> list[str]:

@@ -101,6 +101,8 @@ def request_table(
     columns["worst_severity"] = np.array([*SEVERITIES, None], dtype=object)[rank]
     columns["output_text"][columns["error"].astype(bool)] = None
     columns["total_nusd"] = total_cost(columns)
+    columns["cost_source"] = np.where(np.isnan(columns["total_nusd"]), None, "reported")
+    columns["unpriced_model"] = np.where([p is False for p in columns["priced"]], columns["model"], None)
     return table("requests", columns)
 
 

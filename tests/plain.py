@@ -108,6 +108,10 @@ def pair(name: str, rows: pd.DataFrame) -> tuple[Pair, float] | None:
     if name == "slo_attainment":
         latency = number("total_us")
         return ((latency <= SLO_US).astype(float).where(latency.notna()), one), 1.0
+    if name == "computed_share":
+        return ((rows["cost_source"] != "reported").astype(float).where(rows["cost_source"].notna()), one), 1.0
+    if name == "computed_to_reported":
+        return (number("computed_nusd"), number("inference_nusd").where(rows["cost_source"] == "reported")), 1.0
     if name == "cost_per_answered":
         refused, error = number("refused"), number("error")
         answered = 1 - ((refused == 1) | (error == 1)).astype(float)
@@ -129,7 +133,8 @@ def measure(name: str, rows: pd.DataFrame) -> dict[str, float]:
         (y, x), scale = found
         known = (y.notna() & x.notna()).to_numpy()
         s = sums(y[known].to_numpy(), x[known].to_numpy(), who[known])
-        kind = "incidence" if scale == 1000 else "rate" if name in RATES or name == "slo_attainment" else "ratio"
+        rates = (*RATES, "slo_attainment", "computed_share")
+        kind = "incidence" if scale == 1000 else "rate" if name in rates else "ratio"
         e = getattr(estimate, kind)(s)
         total = x[known].sum()
         value = y[known].sum() / total * scale if total else np.nan

@@ -13,26 +13,40 @@ PARTS = {
     "review_total": "Human review",
 }
 HEAD = ("total_cost", "cost_per_query", "cost_per_answered", "cost_per_resolved", "cost_p50", "cost_p95", "cost_worst")
+ORIGIN = ("priced_share", "computed_share", "computed_to_reported")
+UNPRICED = kpi.Grouping(by=("unpriced_model",), intervals=False, metrics=("requests",))
+
+
+def without_price(split) -> None:
+    """Models that have no price, and what to do about it."""
+    models = kpi.unpriced_models(split)
+    if len(models):
+        st.markdown(text.safe("These models have no price, so that no cost counts their requests. Give each a row:"))
+        tables.unpriced(models)
+        st.code(f"kpi prices --init  # writes prices.toml\nkpi reprice {here.source.name}", language="bash")
+
 
 here = slicebar.current()
 slot = page.header("Cost: where does the money go?", here)
 able = tuple(m for m in HEAD if here.profile.supports(kpi.METRICS[m]))
 parts = {m: label for m, label in PARTS.items() if here.profile.supports(kpi.METRICS[m])}
 shown = able or tuple(parts)  # where only parts are known, they are what there is to show
+unpriced = here.profile.filled.get("unpriced_model", 0) > 0
 if not shown:
     page.sentence(slot, here)
     page.cannot(here, "cost_per_query")
+    if unpriced:
+        without_price(data.tally(here.source, ["requests"], here.view, [UNPRICED])[0])
     st.stop()
 splits = [*here.versions, *here.cohorts]
 by = page.choose("by", splits, default="model" if "model" in splits else (splits or [""])[0])
 grain, _ = page.grain(here, groups=len(parts))
 split_metrics = tuple(dict.fromkeys([*parts, *(m for m in shown if m != "cost_worst")]))
-groupings = [kpi.Grouping(metrics=("requests", *shown, "priced_share"))]
+groupings = [kpi.Grouping(metrics=("requests", *shown, *ORIGIN))]
 groupings += [kpi.Grouping(every=grain, intervals=False, metrics=tuple(parts))] if parts and here.timed else []
 groupings += [kpi.Grouping(by=(by,), metrics=split_metrics)] if by else []
-frames = iter(
-    data.tally(here.source, list(dict.fromkeys(["requests", *shown, "priced_share", *parts])), here.view, groupings)
-)
+groupings += [UNPRICED] if unpriced else []
+frames = iter(data.tally(here.source, list(dict.fromkeys(["requests", *shown, *ORIGIN, *parts])), here.view, groupings))
 whole = next(frames)
 page.sentence(slot, here, data.count(whole))
 if not data.count(whole):
@@ -71,16 +85,15 @@ if by:
     tables.groups(kpi.judge_frame(split[split["metric"].isin(shown)], register=register), by)
     if hidden:
         st.caption(text.safe(f"Hidden: {'; '.join(hidden[:8])}."))
-priced = whole[whole["metric"] == "priced_share"].iloc[0]
-if priced["n"]:
-    share = kpi.wording.format_value(priced["value"], "share")
-    st.caption(
-        text.safe(f"{share} of the requests that used tokens have a known price; the others are left out, not zero.")
-    )
+st.subheader("Where the prices come from", anchor=False)
+st.markdown("\n".join(f"- {text.safe(sentence)}" for sentence in kpi.price_sentences(whole, kpi.price_state())))
+if unpriced:
+    without_price(next(frames))
 
 page.as_python(
     here,
     f"numbers = kpi.summarise(source, {list(shown)!r}, view)",
     *([f"over_time = kpi.summarise(source, {list(parts)!r}, view, every={grain!r})"] if parts and here.timed else []),
+    f"prices = kpi.price_sentences(kpi.summarise(source, {list(ORIGIN)!r}, view), kpi.price_state())",
     *([f"split = kpi.summarise(source, {list(split_metrics)!r}, view, by=[{by!r}])"] if by else []),
 )

@@ -63,6 +63,19 @@ def user_text(home: Path) -> str | None:
         ) from error  # fmt: skip
 
 
+def init(home: Path) -> Path:
+    """Write the commented template. Raises PriceError where there is a file already: it is never replaced."""
+    path = home / FILE
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError as error:
+        raise PriceError(
+            "prices.exists", f"{path} exists already", hint="Edit it; docs/prices.md shows the form."
+        ) from error
+    return path
+
+
 def _own_file(text: str) -> tuple[list[Price], Units]:
     try:
         data = tomllib.loads(text, parse_float=Decimal)

@@ -273,6 +273,31 @@ def _cost() -> list[Metric]:
         _total("total_cost", "Total cost", "total_nusd"),
         *(_total(f"{part}_total", f"{label} total cost", f"{part}_nusd") for part, label in _PARTS.items()),
         _rate("priced_share", "Priced share", "priced", "up", "Requests whose cost is known, of those that used tokens", "cost"),
+        *_price_sources(),
+    ]  # fmt: skip
+
+
+def _price_sources() -> list[Metric]:
+    """How far the cost rests on the price table, and how well the table agrees with what was reported."""
+    reported = sa.literal_column("'reported'", sa.String())
+    return [
+        Metric(
+            name="computed_share", label="Computed cost", kind="rate", unit="share", direction="none",
+            definition="Requests whose cost was computed, at least in part, from the price table or unit costs",
+            formula="requests with cost_source other than reported / requests with known cost_source",
+            null_rule="requests without a known cost are left out", needs=("cost_source",), group="cost",
+            interval="Wilson on n / design effect, the user as cluster",
+            y=lambda r: flag(r["cost_source"] != reported), x=_one("cost_source"),
+        ),
+        Metric(
+            name="computed_to_reported", label="Computed against reported", kind="ratio", unit="share", direction="none",
+            definition="Inference by the price table over inference as reported, where both are known",
+            formula="sum of computed_nusd / sum of inference_nusd, of requests whose cost was reported",
+            null_rule="requests without a reported or a computed inference cost are left out",
+            interval=_RATIO_INTERVAL, needs=("computed_nusd", "cost_source"), group="cost",
+            y=lambda r: r["computed_nusd"],
+            x=lambda r: sa.case((r["cost_source"] == reported, r["inference_nusd"]), else_=sa.cast(sa.null(), _INT)),
+        ),
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from kpi.schema import DIMENSIONS, EXTRA_PREFIX, dimension_name
 from kpi.store.engines import Source
 
 MAX_VALUES = 500
-_EXTRA_DIMENSIONS = ("error_type", "worst_severity", "outcome_source")
+_EXTRA_DIMENSIONS = ("error_type", "worst_severity", "outcome_source", "cost_source", "unpriced_model")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,6 +157,9 @@ def receipt_sentences(receipt: Receipt) -> list[str]:
         told.append(f"{format_count(count)} row{'s' if count != 1 else ''} left out: {reason}")
     if receipt.unpriced:
         told.append(f"{format_count(receipt.unpriced)} requests used tokens but have no price; cost leaves them out.")
+    if receipt.unpriced_models:
+        named = [f"{name} ({format_count(n, 'requests')})" for name, n in list(receipt.unpriced_models.items())[:8]]
+        told.append(f"Without a price: {', '.join(named)}. Give one in prices.toml (kpi prices --init), then reprice.")
     if receipt.unmapped:
         shown = ", ".join(receipt.unmapped[:8]) + (" …" if len(receipt.unmapped) > 8 else "")
         told.append(f"{format_count(len(receipt.unmapped))} columns were not used: {shown}.")
@@ -169,6 +172,8 @@ def receipt_sentences(receipt: Receipt) -> list[str]:
 def _loaded(receipt: Receipt) -> str:
     files = format_count(len(receipt.files), "file" if len(receipt.files) == 1 else "files")
     spans = f" from {format_count(receipt.spans, 'spans')}" if receipt.spans else ""
+    if receipt.format == "reprice":
+        return f"Costs of {format_count(receipt.requests, 'requests')} computed again."
     if not receipt.loaded:
         return f"Nothing new: {format_count(receipt.requests, 'requests')}{spans} in {files} were stored already."
     read = f"{format_count(receipt.requests, 'requests')}{spans} read from {files}"

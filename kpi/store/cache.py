@@ -21,7 +21,7 @@ from kpi.schema import DIMENSIONS, EXTRA_PREFIX
 CLUSTER, STARTED = "cluster_id", "started_utc"
 KEPT = 2  # files per data set: the newest version and the one before, which an open page may still read
 _FEW = 5_000
-_MORE_DIMENSIONS = ("outcome_source", "worst_severity", "error_type")
+_MORE_DIMENSIONS = ("outcome_source", "worst_severity", "error_type", "cost_source", "unpriced_model")
 
 
 def cache_path(folder: Path, fingerprint: str) -> Path:

@@ -81,7 +81,7 @@ class Transaction:
             self.tell(0.7, "Storing requests")
             receipt.loaded = self._merge("requests", [place / "0.parquet"]).changed
             self._look(receipt, None)
-        receipt.note(f"{receipt.loaded:,} requests cost something else than before by price table {self.prices.label}.")
+        receipt.note(f"The cost columns of {receipt.loaded:,} requests changed, by price table {self.prices.label}.")
         return self._finish(receipt)
 
     def _all_costs(self) -> Path:

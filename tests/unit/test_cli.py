@@ -34,6 +34,8 @@ LOAD = [
     "dropped",
     "unmapped",
     "unpriced",
+    "unpriced_models",
+    "prices",
     "from",
     "to",
     "notes",

@@ -1,0 +1,112 @@
+"""The prices behind the costs of a data set: the row that counts for each model, and the models that have none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pandas as pd
+import sqlalchemy as sa
+
+from kpi.ingest import price_file
+from kpi.measure.wording import format_count, format_value
+from kpi.store.engines import Source
+from kpi.store.manifest import home
+
+UNIT_NUSD = 1e-9
+_COLUMNS = ("model", "provider", "requests", "unpriced", "input_usd", "cached_usd", "output_usd", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceState:
+    """The price table in force. version: its hash; day: of the facts that ship; own: rows of the user's file.
+
+    units: unit cost -> USD, only what is known (`retrieval`, `orchestration`, `review minute`, `tool call NAME`).
+    """
+
+    version: str
+    day: str
+    rows: int
+    own: int
+    units: dict[str, float]
+
+
+def price_state() -> PriceState:
+    """What costs are computed with now. Raises PriceError for a malformed price file."""
+    table = price_file.current(home())
+    named = {
+        "retrieval": table.units.retrieval, "orchestration": table.units.orchestration,
+        "review minute": table.units.review_minute,
+        **{f"tool call {name}": cost for name, cost in table.units.tool_call.items()},
+    }  # fmt: skip
+    units = {name: cost * UNIT_NUSD for name, cost in named.items() if cost is not None}
+    own = sum(p.own for p in table.prices)
+    return PriceState(version=table.version, day=table.day, rows=len(table.prices), own=own, units=units)
+
+
+def price_sentences(numbers: pd.DataFrame, state: PriceState) -> list[str]:
+    """How far costs were reported or computed, with what, in plain sentences.
+
+    numbers: a frame of `summarise` with `priced_share`, `computed_share` and `computed_to_reported`, one row each.
+    """
+    found = {r.metric: r for r in numbers.itertuples() if r.n}
+    told = []
+    if "priced_share" in found:
+        share = format_value(found["priced_share"].value, "share")
+        told.append(f"{share} of the requests that used tokens have a known cost; the others are left out, not zero.")
+    if "computed_share" in found:
+        share = found["computed_share"].value
+        told.append(
+            f"Of the known costs {format_value(1 - share, 'share')} were reported by the source alone and "
+            f"{format_value(share, 'share')} computed, at least in part. A reported cost always wins."
+        )
+    if "computed_to_reported" in found:
+        ratio = format_value(found["computed_to_reported"].value, "share")
+        told.append(f"Where both are known, the price table comes to {ratio} of the reported inference cost.")
+    own = f" and {format_count(state.own, 'rows')} of your own" if state.own else ""
+    told.append(f"Price table {state.version}: list prices of {state.day}{own}.")
+    units = ", ".join(f"{name} {format_value(usd, 'usd')}" for name, usd in state.units.items())
+    told.append(
+        f"Unit costs in force: {units}." if units else "No unit costs are set: what no span reports is unknown."
+    )
+    return told
+
+
+def unpriced_models(split: pd.DataFrame) -> pd.DataFrame:
+    """Columns model, requests: a frame of `summarise("requests", by=["unpriced_model"])`, most requests first."""
+    counted: Counter[str] = Counter()
+    for row in split[split["unpriced_model"].notna()].itertuples():
+        counted.update(dict.fromkeys(str(row.unpriced_model).split(", "), int(row.value)))
+    return pd.DataFrame(counted.most_common(), columns=["model", "requests"])
+
+
+def init_prices() -> str:
+    """Write a commented `prices.toml` into the state folder; its path. Raises PriceError where there is one."""
+    return str(price_file.init(home()))
+
+
+def model_prices(source: Source) -> pd.DataFrame:
+    """Models of the requests with the price that counts for them now, most requests first.
+
+    Columns: model, provider, requests, unpriced (requests without a cost), input_usd, cached_usd, output_usd (per
+    million tokens, NaN where there is no price or providers differ), source.
+    """
+    table = price_file.current(home())
+    rows = source.table("requests")
+    unpriced = sa.func.sum(sa.case((rows.c["priced"].is_(sa.false()), 1), else_=0))
+    counted = source.run(
+        sa.select(rows.c["model"], rows.c["provider"], sa.func.count().label("requests"), unpriced.label("unpriced"))
+        .where(rows.c["model"].is_not(None))
+        .group_by(rows.c["model"], rows.c["provider"])
+    ).to_pandas()
+    found = []
+    for row in counted.itertuples():
+        provider = None if pd.isna(row.provider) else row.provider
+        prices = table.find(provider, row.model)
+        one = prices[0] if len(prices) == 1 or len({p.rates for p in prices}) == 1 else None
+        rates = [one.rates.input, one.rates.cached_read, one.rates.output] if one else [None] * 3
+        source_of = one.source if one else "providers differ" if prices else ""
+        usd = [float("nan") if rate is None else rate * UNIT_NUSD for rate in rates]
+        found.append((row.model, provider, int(row.requests), int(row.unpriced), *usd, source_of))
+    frame = pd.DataFrame(found, columns=list(_COLUMNS))
+    return frame.sort_values(["requests", "model"], ascending=[False, True], ignore_index=True)
