@@ -56,7 +56,6 @@ def test_supported_formats(tmp_path, content, expected):
     [
         ('{"run_type": "llm", "dotted_order": "x", "id": 1}', "LangSmith"),
         ('{"info": {"trace_id": "tr-1"}, "data": {}}', "MLflow"),
-        (b"SQLite format 3\x00" + b"x" * 100, "SQLite"),
         ('{"eval": {}, "samples": []}', "Inspect"),
     ],
 )
