@@ -20,6 +20,7 @@ from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain, u
 from kpi.ingest.receipt import Receipt
 
 Answer = TypeVar("Answer")
+PAGE = 5_000  # ClickHouse's driver holds a whole answer in memory
 STATEMENT_S = 600  # the first rows of a large table come when all of them are sorted
 _LONGER = {
     "postgresql": f"SET statement_timeout = {STATEMENT_S * 1000}",
@@ -40,9 +41,8 @@ class ServerDatabase(Database):
         self._dialect = main.dialect.name
         self.schema = ""
         super().__init__({}, receipt)
-        # SQLAlchemy's ClickHouse driver holds a whole answer in memory
         self._clickhouse = self._dialect.startswith("clickhouse")
-        self.page = 5_000 if self._clickhouse else self.page
+        self.page = PAGE if self._clickhouse else self.page
 
     def choose(self, format: str | None) -> Vendor:
         """The vendor whose tables are here, and the schema they are in. Raises StoreError `copy.*`."""
