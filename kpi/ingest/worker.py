@@ -133,6 +133,11 @@ def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
     return found
 
 
+def _names(inputs: list[tuple[Any, str]]) -> list[str]:
+    """Files as people know them: the members of an evaluation log are one."""
+    return [name for name, _ in dict.fromkeys((source.name, source.path) for source, _ in inputs)]
+
+
 def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.archive import Limits
     from kpi.ingest.context import Context
@@ -147,7 +152,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.translate import Translation
 
     inputs = _open(job)
-    receipt = Receipt(files=[s.name for s, _ in inputs], format="+".join(sorted({slug for _, slug in inputs})))
+    receipt = Receipt(files=_names(inputs), format="+".join(sorted({slug for _, slug in inputs})))
     for stray in job["strays"]:
         receipt.note(f"{stray}; it was left out.")
     reporter = _Reporter([s.size or len(s.head) * 4 for s, _ in inputs])
