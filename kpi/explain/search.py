@@ -23,8 +23,7 @@ Array = np.ndarray
 MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
 SHARES = (0.10, 0.42, 0.36, 0.12)  # of the error budget: the whole, segments that name one value, two, three
-_SPLITS_TESTED = 2.0  # what looking at nested parts of the window costs; simulated in tests/worlds
-_SHORTER = 0.7  # each part of "now" that is looked at, over the one before
+_SPLITS_TESTED = 3.0  # what looking at up to 14 nested parts of the window costs; simulated in tests/worlds
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,10 @@ class _Layout:
     group: Array
     entered: tuple[str, str] | None = None
 
+    @property
+    def literals(self) -> int:
+        return len(self.dims) + (self.entered is not None)
+
     def where(self, group: int, cells: Cells) -> tuple[tuple[str, str], ...]:
         """The values that a group stands for."""
         if len(self.dims) == 2:
@@ -76,10 +79,11 @@ class _Layout:
 
 @dataclass(frozen=True)
 class Searched:
-    """All that was looked at, as arrays of one length; `found` makes one of them readable.
+    """What was looked at closely, as arrays of one length; `found` makes one of them readable.
 
-    q: Benjamini-Hochberg over all segments and metrics, weighted so that the whole, single values and pairs share the
-    budget (Genovese, Roeder and Wasserman 2006).
+    looked: pairs of a segment and a metric in all, by the number of values that the segment names; those whose plain
+    statistic already showed nothing were not tested further and count as p = 1. q: Benjamini-Hochberg over all of them,
+    weighted so that the whole, single values and pairs share the budget (Genovese, Roeder and Wasserman 2006).
     """
 
     cells: Cells
@@ -90,10 +94,11 @@ class Searched:
     group: Array
     split: Array
     numbers: Array  # columns as in _NUMBERS
+    looked: Array
     q: Array
 
     def __len__(self) -> int:
-        return len(self.layout)
+        return int(self.looked.sum())
 
     def found(self, i: int) -> Found:
         layout = self.layouts[self.layout[i]]
@@ -107,8 +112,8 @@ class Searched:
 
     def clear(self, level: float) -> list[Found]:
         """Those with q up to a level, strongest first; q here is for one claim alone, see `Found.q`."""
-        literals = np.array([len(la.dims) + (la.entered is not None) for la in self.layouts])[self.layout]
-        alone = weighted_p(self.numbers[:, 3], literals) * len(self) if len(self) else self.q
+        literals = np.array([layout.literals for layout in self.layouts])[self.layout]
+        alone = weighted_p(self.numbers[:, 3], literals, self.looked) * len(self)
         chosen = np.flatnonzero(alone <= level)
         found = [replace(self.found(int(i)), q=min(1.0, float(alone[i]))) for i in chosen]
         return sorted(found, key=lambda f: -abs(f.z))
@@ -126,44 +131,45 @@ def search(cells: Cells, start: int, *, metrics: Sequence[str] | None = None, le
     names = list(metrics) if metrics is not None else list(cells.terms)
     splits = _splits(start, cells.days, least)
     layouts = list(_layouts(cells, start))
-    parts = [part for i, layout in enumerate(layouts) for part in _of_layout(cells, layout, i, names, start, splits)]
-    if not parts:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Searched(
-            cells, layouts, names, nothing, nothing, nothing, nothing, np.zeros((0, len(_NUMBERS))), np.zeros(0)
-        )
-    index = np.concatenate([p[0] for p in parts])  # columns: layout, metric, group, split
-    numbers = np.concatenate([p[1] for p in parts])
-    literals = np.array([len(layout.dims) + (layout.entered is not None) for layout in layouts])
-    q = q_values(numbers[:, 3], literals[index[:, 0]])
-    return Searched(cells, layouts, names, index[:, 0], index[:, 1], index[:, 2], index[:, 3], numbers, q)
+    looked = np.zeros(len(SHARES), dtype=np.int64)
+    parts: list[tuple[Array, Array]] = []
+    screen = _Screen(cells, names, start, splits)
+    for i, layout in enumerate(layouts):
+        split, tried = screen.split(layout)
+        looked[layout.literals] += tried
+        parts += _of_layout(cells, layout, i, names, split, start)
+    index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
+    numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(_NUMBERS)))
+    literals = np.array([layout.literals for layout in layouts])[index[:, 0]]
+    q = q_values(numbers[:, 3], literals, looked)
+    return Searched(cells, layouts, names, index[:, 0], index[:, 1], index[:, 2], index[:, 3], numbers, looked, q)
 
 
-def weighted_p(p: Array, level: Array) -> Array:
-    """p-values over their weights, which average 1: segments that name as many values share a part of the budget."""
-    counts = np.bincount(level, minlength=len(SHARES))
+def weighted_p(p: Array, level: Array, looked: Array | None = None) -> Array:
+    """p-values over their weights, which average 1: segments that name as many values share a part of the budget.
+
+    level: how many values the segment of each names. looked: tests made in all, by level; by default those of `p`.
+    """
+    counts = np.bincount(level, minlength=len(SHARES)) if looked is None else looked
     whole = sum(share for share, n in zip(SHARES, counts, strict=True) if n)
-    weight = np.array([s / whole * len(p) / n if n else 1.0 for s, n in zip(SHARES, counts, strict=True)])
+    weight = np.array([s / whole * counts.sum() / n if n else 1.0 for s, n in zip(SHARES, counts, strict=True)])
     return np.minimum(1.0, p / weight[level])
 
 
-def q_values(p: Array, level: Array) -> Array:
-    """Weighted Benjamini-Hochberg: p-values and, for each, how many values its segment names (0 to 3)."""
-    weighted = weighted_p(p, level)
+def q_values(p: Array, level: Array, looked: Array | None = None) -> Array:
+    """Weighted Benjamini-Hochberg q-values; arguments as of `weighted_p`."""
+    weighted = weighted_p(p, level, looked)
+    tests = len(p) if looked is None else int(looked.sum())
     order = np.argsort(weighted, kind="stable")
-    ranked = weighted[order] * len(p) / np.arange(1, len(p) + 1)
+    ranked = weighted[order] * tests / np.arange(1, len(p) + 1)
     q = np.empty(len(p))
     q[order] = np.minimum(1.0, np.minimum.accumulate(ranked[::-1])[::-1])
     return q
 
 
 def _splits(start: int, end: int, least: int) -> list[int]:
-    """First days of the parts at the end of "now" that are looked at: all of it, then ever shorter ones."""
-    length = end - start
-    lengths = [length]
-    while (shorter := round(lengths[-1] * _SHORTER)) >= max(least, 1) and shorter < lengths[-1]:
-        lengths.append(shorter)
-    return [end - days for days in lengths]
+    """First days of the parts at the end of "now" that are looked at: each day on which a change may have begun."""
+    return list(range(start, max(start + 1, end - max(least, 1) + 1)))
 
 
 def _layouts(cells: Cells, start: int) -> Iterator[_Layout]:
@@ -204,11 +210,72 @@ def entering(cells: Cells, start: int) -> Iterator[tuple[str, str]]:
                 yield name, codes.values[int(i)]
 
 
+class _Screen:
+    """The plain statistic of every group, from sums over cells alone: who is worth the clustered test.
+
+    Clustering nearly always widens; comparing users with themselves narrows by less than a half. What shows less than
+    2.4 plain standard errors in every part of "now" cannot become a finding, which takes about 4. Groups without enough
+    rows are not looked at.
+    """
+
+    def __init__(self, cells: Cells, metrics: Sequence[str], start: int, splits: Sequence[int]) -> None:
+        self._cells, self._start = cells, start
+        self._bounds = np.array(sorted(splits))
+        self._bin = np.where(cells.day < start, 0, np.searchsorted(self._bounds, cells.day, side="right"))
+        self._bins = len(self._bounds) + 1
+        self._terms = [cells.terms[m] for m in metrics]
+        self._spread = [_spread(t, cells.day < start) for t in self._terms]
+
+    def split(self, layout: _Layout) -> tuple[Array, int]:
+        """(metrics x groups: first day of the part that shows most, -1: nothing; metrics and groups looked at)."""
+        inside = np.flatnonzero(layout.group >= 0)
+        group = layout.group[inside]
+        groups = int(group.max()) + 1 if len(group) else 0
+        if not groups:
+            return np.full((len(self._terms), 0), -1), 0
+        key = group * self._bins + self._bin[inside]
+        shape = (groups, self._bins)
+        found, tried = np.full((len(self._terms), groups), -1), 0
+        for i, terms in enumerate(self._terms):
+            x = np.bincount(key, terms.x[inside], minlength=groups * self._bins).reshape(shape)
+            large = (x[:, 0] >= MIN_ROWS) & (x[:, 1:].sum(axis=1) >= MIN_ROWS)
+            if not large.any():
+                continue
+            y = np.bincount(key, terms.y[inside], minlength=groups * self._bins).reshape(shape)
+            after_x, after_y = (np.cumsum(v[:, :0:-1], axis=1) for v in (x, y))  # from the last part backwards
+            with np.errstate(divide="ignore", invalid="ignore"):
+                change = after_y / after_x - (y[:, 0] / x[:, 0])[:, None]
+                level = (after_y + y[:, :1]) / (after_x + x[:, :1])
+                varies = {"rate": level * (1 - level), "incidence": level}.get(terms.kind, self._spread[i])
+                z = np.abs(change) / np.sqrt(varies * (1 / after_x + 1 / x[:, :1]))
+            z = np.where(after_x >= MIN_ROWS, np.nan_to_num(z, nan=0.0, posinf=np.inf), 0.0)
+            shown = large & (z.max(axis=1) >= _WORTH)
+            found[i, shown] = self._bounds[::-1][z[shown].argmax(axis=1)]
+            tried += int(large.sum())
+        return found, tried
+
+
+_WORTH = 2.4
+
+
+def _spread(terms: Terms, before: Array) -> float:
+    """Variance of one unit of the denominator around the value of the whole, from the cells before."""
+    y, x = terms.y[before], terms.x[before]
+    total = x.sum()
+    if not total:
+        return 1.0
+    residual = y - y.sum() / total * x
+    return float((residual**2).sum() / total) or 1.0
+
+
 class _Users:
     """The (group, user) pairs of a layout, numbered once for all metrics."""
 
-    def __init__(self, cells: Cells, layout: _Layout) -> None:
-        self.cells = np.flatnonzero(layout.group >= 0)
+    def __init__(self, cells: Cells, layout: _Layout, groups: Array | None = None) -> None:
+        inside = layout.group >= 0
+        if groups is not None:  # a mask of groups; cells of the others are left aside
+            inside &= groups[layout.group]
+        self.cells = np.flatnonzero(inside)
         span = max(cells.users, 1)
         pairs = layout.group[self.cells].astype(np.int64) * span + cells.user[self.cells]
         unique, self.number = np.unique(pairs, return_inverse=True)
@@ -225,32 +292,28 @@ class _Users:
 
 
 def _of_layout(
-    cells: Cells, layout: _Layout, number: int, metrics: Sequence[str], start: int, splits: Sequence[int]
+    cells: Cells, layout: _Layout, number: int, metrics: Sequence[str], split: Array, start: int
 ) -> Iterator[tuple[Array, Array]]:
-    """(layout, metric, group, split) and the numbers of each usable group, at the split where it shows most."""
-    users = _Users(cells, layout)
-    if not users.groups:
-        return
-    day = cells.day[users.cells]
-    before = day < start
-    sides = [day >= split for split in splits]
-    penalty = _SPLITS_TESTED if len(splits) > 1 else 1.0
-    for position, name in enumerate(metrics):
+    """(layout, metric, group, split) and the numbers of each group worth a test.
+
+    split: metrics x groups, the day at which the plain statistic shows most; -1 where it shows nothing.
+    """
+    for position in np.flatnonzero((split >= 0).any(axis=1)).tolist():
+        name, since = metrics[position], split[position]
         terms = cells.terms[name]
-        then = users.sums(terms.y, before), users.sums(terms.x, before)
-        found = [
-            _tested(users, (users.sums(terms.y, now), users.sums(terms.x, now)), then, terms.kind) for now in sides
-        ]
-        p = np.stack([np.where(t.usable, t.p, np.inf) for t in found])
-        best = p.argmin(axis=0)
-        usable = np.flatnonzero(np.isfinite(p.min(axis=0)))
-        if not len(usable):
-            continue
-        chosen = best[usable]
-        numbers = np.stack([t.numbers for t in found])[chosen, usable]
-        numbers[:, 3] = np.minimum(1.0, numbers[:, 3] * penalty)
-        same = np.full(len(usable), number), np.full(len(usable), position)
-        yield np.stack([*same, usable, np.array(splits)[chosen]], axis=1), numbers
+        users = _Users(cells, layout, since >= 0)
+        day = cells.day[users.cells]
+        before, now = day < start, day >= since[layout.group[users.cells]]
+        found = _tested(
+            users, (users.sums(terms.y, now), users.sums(terms.x, now)),
+            (users.sums(terms.y, before), users.sums(terms.x, before)), terms.kind,
+        )  # fmt: skip
+        usable = np.flatnonzero(found.usable & (since[: users.groups] >= 0))
+        if len(usable):
+            numbers = found.numbers[usable]
+            numbers[:, 3] = np.minimum(1.0, numbers[:, 3] * _SPLITS_TESTED)
+            same = np.full(len(usable), number), np.full(len(usable), position)
+            yield np.stack([*same, usable, since[usable]], axis=1), numbers
 
 
 @dataclass(frozen=True)
