@@ -129,7 +129,8 @@ def _rates(row: Mapping[str, Any], line: int | None) -> Rates:
 
 def _amount(value: Any, key: str, line: int | None) -> int:
     """USD -> billionths, which are per million tokens those of `Rates` and per piece nano-dollars."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 <= value <= _DEAREST:
+    number = isinstance(value, int | Decimal) and not isinstance(value, bool) and Decimal(value).is_finite()
+    if not number or not 0 <= value <= _DEAREST:
         raise _wrong(key, "is no amount", "Give USD as a number of 0 or more.", line)
     scaled = Decimal(value) * SCALE
     if scaled != scaled.to_integral_value():
