@@ -17,8 +17,6 @@ from kpi.explain.search import Found, Searched, entering, search, tested
 
 Array = np.ndarray
 LEVEL = 0.05  # of the first change told; about 4 % of quiet worlds tell anything (simulated in tests/worlds)
-    0.1  # q up to which a change is told; with dependent segments 1 to 2 % of quiet worlds tell anything (simulated)
-)
 _NAMING = 4.0  # what another named value must add to z^2 before it is believed (two nats of likelihood)
 _UNCHANGED = 2.5  # |z| up to which a control did not change
 _OWN = 3.8  # |z| that must be left of a change, once another is taken out, for it to be one of its own
