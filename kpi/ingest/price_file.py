@@ -118,7 +118,7 @@ def _price(row: Mapping[str, Any], origin: str, *, own: bool, line: int | None =
         tiers=tuple(sorted(((int(t["above"]), _rates(t, line)) for t in tiers), key=lambda t: t[0])),
         start=start, until=until, source=str(row.get("source") or origin),
     )  # fmt: skip
-    if own and price.rates.input is None and not price.call:
+    if own and price.rates.input is None and not price.call and not price.tiers:
         raise _wrong("input", "is missing", "Give USD per million input tokens, 0 if they are free.", line)
     return price
 
