@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +33,14 @@ class Say:
     def drop(self, reason: str, hint: str = "") -> None:
         """Count the record at hand, or a part of it, as one that could not be read."""
         self._intake.drop(reason, hint)
+
+    def whole_parts(self, parts: Iterable[Iterator[Item]]) -> Iterator[Item]:
+        """What each part of a record states; one that is malformed is counted and loses itself only."""
+        for part in parts:
+            try:
+                yield from part
+            except MALFORMED as error:
+                self.drop(f"malformed part of a record ({type(error).__name__})", "A field has an unexpected type.")
 
     def note(self, sentence: str) -> None:
         """A plain sentence for the receipt; repeated ones appear once."""

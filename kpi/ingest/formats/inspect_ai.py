@@ -52,8 +52,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if "eval" in record:
         say.left_out(record, _LOG)
         _remember(record, say)
-        for sample in objects(record.get("samples")):
-            yield from _sample(sample, say)
+        yield from say.whole_parts(_sample(sample, say) for sample in objects(record.get("samples")))
     elif "messages" in record:
         yield from _sample(record, say)
 

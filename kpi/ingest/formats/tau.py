@@ -58,8 +58,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     elif "tasks" in record:
         say.left_out(record, _RESULTS)
         _remember(record, say)
-        for simulation in objects(record.get("simulations")):
-            yield from _simulation(simulation, say)
+        yield from say.whole_parts(_simulation(s, say) for s in objects(record.get("simulations")))
     else:
         yield from _simulation(record, say)
 
@@ -106,7 +105,10 @@ def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     say.kept.setdefault("told", {})[trace_id] = True
     reason = record.get("termination_reason")
     if not messages:
-        say.note("Some simulations hold no messages (voice runs keep audio in ticks): their steps are not read.")
+        # A span for the simulated user alone would say that the agent made no calls.
+        say.note(
+            "Some simulations hold no messages (voice runs keep audio in ticks): steps and user cost are not read."
+        )
     yield whole(
         trace_id, name="tau2-bench", start=record.get("start_time"), end=record.get("end_time"),
         seconds=record.get("duration"), status="error" if reason in _STOPPED else "ok",
@@ -115,7 +117,7 @@ def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         metadata={"escalated": _escalated(messages)} if messages else None,
     )  # fmt: skip
     yield from _steps(trace_id, messages, say)
-    yield from _user_cost(trace_id, record.get("user_cost"), say)
+    yield from _user_cost(trace_id, record.get("user_cost") if messages else None, say)
     reward = mapping(record.get("reward_info")).get("reward")
     if reward is not None:
         yield Score(trace_id, None, "reward", "code", value=reward, at=nanos(record.get("end_time")))

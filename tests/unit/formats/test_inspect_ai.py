@@ -232,6 +232,13 @@ def test_a_log_without_events_counts_its_messages(tmp_path: Path) -> None:
     assert row["started_at"] is None
 
 
+def test_a_malformed_sample_loses_itself_only(tmp_path: Path) -> None:
+    broken = sample(uuid="U0", events=[{"event": "model", "model": "p/m", "input_refs": [["a", "b"]]}])
+    _, receipt, found = one(tmp_path, sample(), broken, sample(uuid="U2"))
+    assert {"U1", "U2"} <= found.keys()
+    assert sum(receipt.drop_reasons.values()) == 1
+
+
 def test_a_sample_of_an_old_log_has_the_id_of_its_content(tmp_path: Path) -> None:
     old = copy.deepcopy(sample())
     del old["uuid"]

@@ -178,6 +178,22 @@ def test_tau2_in_a_folder_is_the_same_and_misses_what_is_missing(tmp_path: Path)
     assert any("1 simulations that the results list" in n for n in read_all([tmp_path / "parts"])[1].notes)
 
 
+def test_a_malformed_simulation_loses_itself_only(tmp_path: Path) -> None:
+    broken = {**SIMULATION, "id": "sim-0", "messages": [{"role": "assistant", "usage": {"a": 1}, "timestamp": [],
+              "generation_time_seconds": 1e999, "tool_calls": [{"id": []}]}, {"role": "tool", "id": {}}]}  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps({**RESULTS, "simulations": [broken, SIMULATION]}))
+    assert requests_of(read_all([tmp_path / "results.json"])[0])["sim-1"]["llm_calls"] == 2
+
+
+def test_cohorts_of_the_format_s_own_are_kept_and_masked(tmp_path: Path) -> None:
+    named = {**SIMULATION, "task_id": "ask ann@example.org", "messages": []}
+    (tmp_path / "one.json").write_text(json.dumps(named))
+    (row,) = requests_of(read_all([tmp_path / "one.json"])[0]).values()
+    assert row["x_task"] == "ask [EMAIL]"
+    assert row["x_trial"] == "0"  # neither is on the allow-list, which no export can get around by such names
+    assert row["llm_calls"] is None
+
+
 def test_a_run_that_raised_is_an_error() -> None:
     from kpi.ingest.formats import tau
 
