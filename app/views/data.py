@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import data, loading, page, slicebar, tables, text
+from app import copying, data, loading, page, slicebar, tables, text
 
 stored = data.datasets()
 here = None
@@ -25,6 +25,7 @@ st.subheader("Load", anchor=False)
 # Nobody wants real traces mixed into the sample world: only a data set of one's own is offered to be added to.
 mine = here and here.view.dataset != "sample" and not here.source.live
 loading.draw(here.view.dataset if mine else "default")
+copying.draw(here.view.dataset if mine else "default")
 
 if here:
     name = here.view.dataset

@@ -1,13 +1,13 @@
 """A named database, through SQLAlchemy: a read-only session of its own, and errors that hold nothing of the driver's.
 
-Two connections: one streams a table, the other looks up what belongs to its rows. Both are closed afterwards instead
-of going back to the pool, for their statements may run longer than those of a page.
+Two connections: one streams a table, the other looks up what belongs to its rows.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
@@ -100,6 +100,10 @@ class ServerDatabase(Database):
         if self._clickhouse:
             statement += f" SETTINGS max_execution_time = {STATEMENT_S}"
         result = self._answer(table, lambda: self._main.execute(sa.text(statement), dict(values)).mappings())
+        if self._dialect == "sqlite":  # the limit of a statement counts while its rows are worked on
+            end = time.monotonic() + STATEMENT_S
+            driver: Any = self._main.connection.driver_connection
+            driver.set_progress_handler(lambda: time.monotonic() > end, 50_000)
         while rows := self._answer(table, lambda: result.fetchmany(BATCH)):
             yield [{k: plain(v) for k, v in row.items()} for row in rows]
 
@@ -126,8 +130,9 @@ def connected(engine: sa.Engine, name: str, receipt: Receipt) -> Iterator[Server
 
 def _session(engine: sa.Engine) -> sa.Connection:
     connection = engine.connect()
-    connection.detach()
-    if longer := _LONGER.get(connection.dialect.name):
+    dialect = connection.dialect
+    if longer := _LONGER.get("mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name):
+        connection.detach()  # its statements may run longer than those of a page: it does not go back to the pool
         connection.exec_driver_sql(longer)
         connection.commit()
     return connection

@@ -105,7 +105,7 @@ def phoenix_annotation(number: int, span_row: int, score: float, when: datetime)
 
 def mlflow_tables() -> dict[str, sa.Table]:
     meta = sa.MetaData()
-    text, number, real = sa.String(4000), sa.BigInteger(), sa.Float()
+    text, number, real = sa.Text(), sa.BigInteger(), sa.Float()
     short = sa.String(250)
     pairs = {"key": short, "value": text, "request_id": short}
     found = [
