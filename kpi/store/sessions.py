@@ -160,15 +160,17 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
         "SET default_transaction_read_only = on", f"SET statement_timeout = {TIMEOUT_S * 1000}", "SET TIME ZONE 'UTC'",
         "SELECT set_config('jit', 'off', false) FROM pg_settings WHERE name = 'jit'",  # costs seconds a wide statement
     ),
-    "mysql": (
-        "SET SESSION TRANSACTION READ ONLY", f"SET SESSION max_execution_time = {TIMEOUT_S * 1000}",
-        "SET time_zone = '+00:00'",
-    ),
-    "mariadb": (
-        "SET SESSION TRANSACTION READ ONLY", f"SET SESSION max_statement_time = {TIMEOUT_S}",
-        "SET time_zone = '+00:00'",
-    ),
+    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET time_zone = '+00:00'"),
+    "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET time_zone = '+00:00'"),
 }  # fmt: skip
+
+
+def _mysql_limit(cursor: Any) -> str:
+    """MariaDB, which often answers to `mysql://` too, has another name and unit for the limit of a statement."""
+    cursor.execute("SELECT VERSION()")
+    if "mariadb" in str(cursor.fetchone()[0]).lower():
+        return f"SET SESSION max_statement_time = {TIMEOUT_S}"
+    return f"SET SESSION max_execution_time = {TIMEOUT_S * 1000}"
 
 
 def prepare(kind: Kind, engine: sa.Engine) -> None:
@@ -196,6 +198,8 @@ def prepare(kind: Kind, engine: sa.Engine) -> None:
             cursor = connection.cursor()
             for statement in settings:
                 cursor.execute(statement)
+            if kind.name in ("mysql", "mariadb"):
+                cursor.execute(_mysql_limit(cursor))
             cursor.close()
             connection.commit()
 

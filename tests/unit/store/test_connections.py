@@ -187,3 +187,13 @@ def test_clickhouse_reads_only(folder: Path) -> None:
         assert int(made.command("SELECT value FROM system.settings WHERE name = 'max_execution_time'")) == 30
     finally:
         made.close()
+
+
+def test_the_file_stands_beside_the_app(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    place = tmp_path / "project" / ".streamlit"
+    place.mkdir(parents=True)
+    (place / "secrets.toml").write_text('[connections.here]\nurl = "sqlite:///inside.db"\n[other]\nkey = 1\n')
+    monkeypatch.delenv("KPI_SECRETS")
+    monkeypatch.chdir(place.parent)
+    assert [c.name for c in connections.connections()] == ["here"]
+    assert open_engine("here").connect().closed is False

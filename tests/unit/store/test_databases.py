@@ -22,7 +22,7 @@ import sqlalchemy as sa
 import kpi
 from kpi.errors import KpiError, MappingError, StoreError
 from kpi.ingest.mapping import ColumnMapping
-from kpi.store import connections, databases, live
+from kpi.store import connections, databases, live, sessions
 from kpi.store.databases import SqlSource
 from tests import engines, postgres
 
@@ -426,3 +426,20 @@ def test_a_statement_that_takes_too_long_is_said(proxied: Proxy, monkeypatch) ->
 
     with pytest.raises(StoreError, match="it took longer than allowed"):
         source.run(sa.select(sa.func.pg_sleep(20).label("slept")))
+
+
+@pytest.mark.parametrize("spelled", ["mariadb", "mysql"])
+def test_a_mariadb_session_reads_only_and_ends(spelled: str, monkeypatch) -> None:
+    monkeypatch.setattr(sessions, "TIMEOUT_S", 1)
+    with engines.mariadb() as engine:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE log (a INT)")
+        engine.dispose()
+        sessions.prepare(sessions.kind_of(spelled), engine)
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT @@session.time_zone").scalar() == "+00:00"
+            for text in ("INSERT INTO log VALUES (1)", "UPDATE log SET a = 1", "CREATE TABLE more (a INT)"):
+                with pytest.raises(sa.exc.DBAPIError, match="READ ONLY"):
+                    connection.exec_driver_sql(text)
+            with pytest.raises(sa.exc.OperationalError, match="max_statement_time"):
+                connection.exec_driver_sql("SELECT count(*) FROM seq_1_to_1000000000 JOIN seq_1_to_100000")
