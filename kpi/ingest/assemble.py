@@ -202,6 +202,7 @@ def _sum(values: Iterable[int | None]) -> int | None:
 def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
     kinds = {s["span_id"]: s["kind"] for s in trace.spans}
     tools = [s for s in trace.spans if s["kind"] == "tool"]
+    told = not tools or any(s["status"] for s in tools)  # some exports never say whether a tool failed
     retrieved = {(d["span_id"], d["rank"]) for d in documents if kinds.get(d["span_id"]) == "retriever"}
     known = any(s["kind"] is not None for s in trace.spans)  # an export of traces alone says nothing of their steps
     # A failed call that a sibling repeated on the same model was retried.
@@ -215,7 +216,7 @@ def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
     return {
         "llm_calls": len(calls) if known else None,
         "tool_calls": len(tools) if known else None,
-        "tool_errors": sum(s["status"] == "error" for s in tools) if known else None,
+        "tool_errors": sum(s["status"] == "error" for s in tools) if known and told else None,
         "retrieved_docs": len(retrieved) if retrieved else None,
         "retries": retries if calls else None,
     }

@@ -13,7 +13,7 @@ import orjson
 
 from kpi.ingest import vocabulary as names
 from kpi.ingest.shapes import shape_of
-from kpi.ingest.wire import ERROR, OK, Attributes, Span, nanos
+from kpi.ingest.wire import ERROR, OK, UNKNOWN, Attributes, Span, nanos
 
 
 def first(attributes: Attributes, keys: tuple[str, ...]) -> Any:
@@ -271,8 +271,8 @@ def queue_us(attributes: Attributes) -> int | None:
     return None
 
 
-def status_of(span: Span) -> tuple[str, str | None]:
-    """(ok | error | running, error type). Unset is a success unless an error or exception is recorded.
+def status_of(span: Span) -> tuple[str | None, str | None]:
+    """(ok | error | running | None for unknown, error type). Unset is a success unless an error is recorded.
 
     A span that its developer set to OK stays OK beside a recorded exception: it was handled. It is also over, though
     the export may not say when.
@@ -285,6 +285,8 @@ def status_of(span: Span) -> tuple[str, str | None]:
         if kind is None and thrown:
             kind = text_of(thrown[-1].get("exception.type"))
         return "error", kind
+    if span.status == UNKNOWN:
+        return None, None
     return ("running" if span.end is None and span.status != OK else "ok"), None
 
 

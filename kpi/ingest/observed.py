@@ -14,11 +14,11 @@ from typing import Any
 import orjson
 
 from kpi.ingest.attributes import cohort_column, count_of, parse, text_of
-from kpi.ingest.wire import ERROR, OK, Attributes, Event, Span, identifier, nanos
+from kpi.ingest.wire import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos
 from kpi.schema import WHOLE
 
 WHOLE_ID = "trace"  # span id of the row about a whole trace: one for each trace
-_STATUS = {"ok": OK, "error": ERROR}
+_STATUS = {"ok": OK, "error": ERROR, "unknown": UNKNOWN}
 _TEXTS = {"name": "gen_ai.tool.name", "id": "gen_ai.tool.call.id", "arguments": "gen_ai.tool.call.arguments",
           "result": "gen_ai.tool.call.result"}  # fmt: skip
 _FIELDS = {
@@ -55,7 +55,8 @@ def span(
     """One operation of a trace.
 
     kind: one of `kpi.schema.SPAN_KINDS`. start, end, first_token: a time in any spelling (`wire.nanos`); seconds: the
-    length where no end is known; ttft_seconds: time to first token. status: ok, error, or None where it is not said.
+    length where no end is known; ttft_seconds: time to first token. status: ok, error, unknown where the
+    export cannot tell, None where an end means that all went well and none that it still runs.
     input, output: text, messages or objects as they came. documents: `{id, score, content}` in rank order. tool:
     `{name, id, arguments, result}` of an executed call. metadata: keys that may be cohorts; the allow-list decides.
     tags: of these, `key:value` pairs are metadata. cohorts: what the format itself names of a run (task, trial): kept

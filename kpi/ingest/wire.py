@@ -21,6 +21,7 @@ Attributes = dict[str, Any]
 # What exporters write where a span has no parent; an id of one of these is no id.
 NO_ID = frozenset({"", "0", "0" * 16, "0" * 32, "undefined", "null", "none"})
 OK, ERROR = 1, 2
+UNKNOWN = 3  # never on the wire: an export whose spans say nothing of how they ended, not even by an end
 _STATUS = {
     "STATUS_CODE_OK": OK, "OK": OK, "STATUS_CODE_ERROR": ERROR, "ERROR": ERROR, 1: OK, 2: ERROR, "1": OK, "2": ERROR,
 }  # fmt: skip

@@ -152,7 +152,7 @@ def _agent_step(
         name = call.get("function_name")
         yield span(
             trace_id, f"{key}-{place:02}", parent_id=above, kind="tool", name=name, start=start,
-            status="ok" if found else None,
+            status="unknown",
             tool={"name": name, "id": call.get("tool_call_id"), "arguments": call.get("arguments"),
                   "result": _text(found.get("content"))},
         )  # fmt: skip

@@ -106,9 +106,7 @@ def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     reason = record.get("termination_reason")
     if not messages:
         # A span for the simulated user alone would say that the agent made no calls.
-        say.note(
-            "Some simulations hold no messages (voice runs keep audio in ticks): steps and user cost are not read."
-        )
+        say.note("Some simulations hold no messages (voice runs keep ticks): their steps and user cost are not read.")
     yield whole(
         trace_id, name="tau2-bench", start=record.get("start_time"), end=record.get("end_time"),
         seconds=record.get("duration"), status="error" if reason in _STOPPED else "ok",
@@ -171,7 +169,7 @@ def _call(
     ended = nanos(answer.get("timestamp"))
     yield span(
         trace_id, f"{parent}-{place:02}", parent_id=parent, kind="tool", name=name, start=start,
-        end=ended if ended != start else None, status="error" if failed else "ok" if result is not None else None,
+        end=ended if ended != start else None, status="error" if failed else "ok" if result is not None else "unknown",
         message=text if failed else None,
         tool={"name": name, "id": call.get("id"), "arguments": function.get("arguments"), "result": text},
     )  # fmt: skip

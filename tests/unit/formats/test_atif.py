@@ -46,6 +46,8 @@ def test_steps_are_calls(tmp_path: Path) -> None:
     assert (row["model"], row["release"], row["x_agent"], row["session_id"]) == ("m-1", "1.2", "harbor-agent", "s-1")
     assert row["total_us"] == 9_000_000
     assert {c["name"]: c["result"] for c in tables["tool_calls"]} == {"write": "ok", "read": "hello"}
+    assert row["tool_errors"] is None  # the format cannot say
+    assert row["error"] is False
     assert receipt.dropped == 0
     assert any("first to its last step" in n for n in receipt.notes)
 
