@@ -103,10 +103,10 @@ class Price:
             said -= reasoning
         parts = (
             (plain, rates.input),
-            (read, _first(rates.cached_read, rates.input)),
-            (write, _first(rates.cache_write, rates.input)),
+            (read, rates.input if rates.cached_read is None else rates.cached_read),
+            (write, rates.input if rates.cache_write is None else rates.cache_write),
             (said, rates.output),
-            (reasoning, _first(rates.reasoning, rates.output)),
+            (reasoning, rates.output if rates.reasoning is None else rates.reasoning),
         )
         total = 0
         for tokens, rate in parts:
@@ -118,10 +118,6 @@ class Price:
         if plain is None and said is None and not self.call:
             return None
         return (total + _PER_NANO // 2) // _PER_NANO + self.call
-
-
-def _first(*rates: int | None) -> int | None:
-    return next((r for r in rates if r is not None), None)
 
 
 @dataclass(frozen=True)
@@ -206,7 +202,10 @@ class PriceTable:
         self, provider: str | None, model: str | None, usage: Usage, day: date | None = None, *, one_call: bool = True
     ) -> int | None:
         """Nano-dollars of a call; None without a price, and where several providers would bill it differently."""
-        costs = {p.cost(usage, one_call=one_call) for p in self.find(provider, model, day)}
+        found = self.find(provider, model, day)
+        if len(found) == 1:
+            return found[0].cost(usage, one_call=one_call)
+        costs = {p.cost(usage, one_call=one_call) for p in found}
         return costs.pop() if len(costs) == 1 else None
 
     def _rows(self, provider: str | None, model: str) -> Iterator[list[Price]]:

@@ -9,11 +9,12 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.ingest import price_file
+from kpi.ingest.pricing import SCALE
+from kpi.measure.statistics import Columns
 from kpi.measure.wording import format_count, format_value
 from kpi.store.engines import Source
 from kpi.store.manifest import home
 
-UNIT_NUSD = 1e-9
 _COLUMNS = ("model", "provider", "requests", "unpriced", "input_usd", "cached_usd", "output_usd", "source")
 
 
@@ -39,7 +40,7 @@ def price_state() -> PriceState:
         "review minute": table.units.review_minute,
         **{f"tool call {name}": cost for name, cost in table.units.tool_call.items()},
     }  # fmt: skip
-    units = {name: cost * UNIT_NUSD for name, cost in named.items() if cost is not None}
+    units = {name: cost / SCALE for name, cost in named.items() if cost is not None}
     own = sum(p.own for p in table.prices)
     return PriceState(version=table.version, day=table.day, rows=len(table.prices), own=own, units=units)
 
@@ -92,7 +93,8 @@ def model_prices(source: Source) -> pd.DataFrame:
     million tokens, NaN where there is no price or providers differ), source.
     """
     table = price_file.current(home())
-    rows = source.table("requests")
+    known = Columns(source, source.table("requests"))
+    rows = sa.select(*(known[c].label(c) for c in ("model", "provider", "priced"))).subquery()
     unpriced = sa.func.sum(sa.case((rows.c["priced"].is_(sa.false()), 1), else_=0))
     counted = source.run(
         sa.select(rows.c["model"], rows.c["provider"], sa.func.count().label("requests"), unpriced.label("unpriced"))
@@ -106,7 +108,7 @@ def model_prices(source: Source) -> pd.DataFrame:
         one = prices[0] if len(prices) == 1 or len({p.rates for p in prices}) == 1 else None
         rates = [one.rates.input, one.rates.cached_read, one.rates.output] if one else [None] * 3
         source_of = one.source if one else "providers differ" if prices else ""
-        usd = [float("nan") if rate is None else rate * UNIT_NUSD for rate in rates]
+        usd = [float("nan") if rate is None else rate / SCALE for rate in rates]
         found.append((row.model, provider, int(row.requests), int(row.unpriced), *usd, source_of))
     frame = pd.DataFrame(found, columns=list(_COLUMNS))
     return frame.sort_values(["requests", "model"], ascending=[False, True], ignore_index=True)

@@ -10,6 +10,7 @@ import pytest
 
 import kpi
 from kpi import schema
+from kpi.cli import main
 from kpi.ingest.assemble import assemble
 from kpi.ingest.price_file import table_of
 from kpi.store import lake
@@ -163,3 +164,35 @@ def test_the_table_equals_what_a_gateway_computed_from_the_same_facts(shared: Pa
     assert told
     assert all(computed is not None for _, computed in told)
     assert [reported for reported, _ in told] == [computed for _, computed in told]
+
+
+def test_models_of_a_data_set_with_the_price_that_counts(home: Path, tmp_path: Path, capsys) -> None:
+    usage = {"prompt_tokens": 412, "completion_tokens": 31, "provider": "openai"}
+    load_rows(tmp_path, [{"id": "a", "model": "gpt-4o-mini", **usage}, {"id": "b", "model": "in-house-7b", **usage}])
+    found = kpi.model_prices(kpi.open("rows")).set_index("model")
+    assert found.loc["gpt-4o-mini", ["requests", "unpriced", "input_usd", "cached_usd", "output_usd"]].tolist() == [
+        1, 0, 0.15, 0.075, 0.6
+    ]  # fmt: skip
+    assert (found.loc["in-house-7b", "unpriced"], found.loc["in-house-7b", "source"]) == (1, "")
+    assert main(["prices", "rows"]) == 0
+    assert "in-house-7b  openai" in capsys.readouterr().out
+    assert main(["prices", "--init"]) == 0
+    assert main(["prices", "--init"]) == 3
+    assert main(["reprice", "rows", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out.partition("{")[2].join(["{", ""]))
+    assert printed["unpriced_models"] == {"in-house-7b": 1}
+    assert (printed["changed"], printed["version"]) == (0, 1)
+
+
+def test_the_page_says_what_was_computed_and_names_what_has_no_price(home: Path, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 412, "completion_tokens": 31, "provider": "openai"}
+    load_rows(tmp_path, [{"id": "a", "model": "gpt-4o-mini", **usage}, {"id": "b", "model": "in-house-7b", **usage}])
+    source, view = kpi.open("rows"), kpi.Slice(dataset="rows", last="all")
+    numbers = kpi.summarise(source, ["priced_share", "computed_share", "computed_to_reported"], view)
+    told = kpi.price_sentences(numbers, kpi.price_state())
+    assert told[0].startswith("50.0 % of the requests that used tokens")
+    assert "100 % computed" in told[1]
+    assert FACTS.version in told[2]
+    assert told[3].startswith("No unit costs are set")
+    split = kpi.summarise(source, ["requests"], view, by=["unpriced_model"])
+    assert kpi.unpriced_models(split).to_dict("records") == [{"model": "in-house-7b", "requests": 1}]
