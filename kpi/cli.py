@@ -10,19 +10,34 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import orjson
 import pandas as pd
 
 import kpi
-from kpi.measure.slice import Filters, parse_filters, read_time
+from kpi import cli_reasons
 from kpi.measure.traces import SORTS
 from kpi.measure.wording import STATES, format_count, format_interval, format_value, receipt_sentences
-
-FINE, BREACHED, CANNOT_TELL, BAD = 0, 1, 2, 3
+from kpi.terminal import (
+    BAD,
+    BREACHED,
+    CANNOT_TELL,
+    FINE,
+    Parser,
+    cell,
+    day,
+    finish,
+    moment,
+    print_json,
+    print_table,
+    printable,
+    progress,
+    records,
+    say_timeless,
+    slice_of,
+    slice_options,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,22 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options)
     except kpi.errors.KpiError as error:
         if getattr(options, "json", False):
-            _print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint, "row": error.row}})
-        print(f"kpi: {_printable(str(error), longest=2000)}", file=sys.stderr)
+            print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint, "row": error.row}})
+        print(f"kpi: {printable(str(error), longest=2000)}", file=sys.stderr)
         return BAD
     except BrokenPipeError:
         return FINE
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:  # argparse leaves with 2, which here means "cannot tell"
-        self.print_usage(sys.stderr)
-        print(f"kpi: {message}", file=sys.stderr)
-        raise SystemExit(BAD)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="kpi", description="The AI index on the command line.")
+    parser = Parser(prog="kpi", description="The AI index on the command line.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     load = commands.add_parser("load", help="load trace exports or tables into a data set")
@@ -57,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument(
         "--allow", action="append", default=[], metavar="KEY", help="metadata key to keep as well; may be repeated"
     )
-    _finish(load, _load)
+    finish(load, _load)
 
     copy = commands.add_parser("copy", help="copy what is new in a named database of a vendor into a data set")
     copy.add_argument("connection", metavar="CONNECTION", help="a name that `kpi connections` lists")
@@ -70,51 +78,52 @@ def _parser() -> argparse.ArgumentParser:
     copy.add_argument(
         "--allow", action="append", default=[], metavar="KEY", help="metadata key to keep as well; may be repeated"
     )
-    _finish(copy, _copy)
+    finish(copy, _copy)
 
     _prices_options(commands)
-    _finish(commands.add_parser("datasets", help="list data sets"), _datasets)
+    finish(commands.add_parser("datasets", help="list data sets"), _datasets)
     versions = commands.add_parser("versions", help="list the versions of a data set")
     versions.add_argument("--dataset", default="default")
-    _finish(versions, _versions)
-    _finish(commands.add_parser("connections", help="list databases that the administrator has named"), _connections)
+    finish(versions, _versions)
+    finish(commands.add_parser("connections", help="list databases that the administrator has named"), _connections)
     connect = commands.add_parser("connect", help="check a table of a named database and use it as --dataset db:NAME")
     connect.add_argument("name", metavar="NAME", help="connection, as `kpi connections` lists it")
     connect.add_argument("--table", required=True, help="table or view with one row a request; may name its schema")
     connect.add_argument("--mapping", type=Path, help="what its columns mean (default: canonical names, else guessed)")
-    _finish(connect, _connect)
-    _finish(commands.add_parser("metrics", help="list metrics with unit and definition"), _metrics)
+    finish(connect, _connect)
+    finish(commands.add_parser("metrics", help="list metrics with unit and definition"), _metrics)
 
     score = commands.add_parser("scorecard", help="every governed KPI with state, change, owner and next step")
     score.add_argument("--register", type=Path, help="register of KPIs (TOML) to use instead of the built-in one")
-    _slice_options(score)
-    _finish(score, _scorecard)
+    slice_options(score)
+    finish(score, _scorecard)
 
     summarise = commands.add_parser("summarise", help="metrics by dimension and time")
     summarise.add_argument("metrics", nargs="+", metavar="METRIC")
     summarise.add_argument("--by", default="", metavar="DIM,DIM", help="dimensions to group by")
     summarise.add_argument("--every", choices=("hour", "day", "week", "month"), help="time bucket")
-    _slice_options(summarise)
-    _finish(summarise, _summarise)
+    slice_options(summarise)
+    finish(summarise, _summarise)
 
     reliability = commands.add_parser("reliability", help="pass^k: share of tasks solved in each of k tries")
     reliability.add_argument("--by", default="task", metavar="DIM,DIM", help="what a task is (default: %(default)s)")
     reliability.add_argument("-k", type=int, default=4, help="most tries (default: %(default)s)")
-    _slice_options(reliability)
-    _finish(reliability, _reliability)
+    slice_options(reliability)
+    finish(reliability, _reliability)
 
+    cli_reasons.add(commands)
     traces = commands.add_parser("traces", help="find requests of a slice")
     traces.add_argument("--text", default="", help="part of an id, input or output")
     traces.add_argument("--sort", choices=SORTS, default="recent")
     traces.add_argument("--limit", type=int, default=20)
-    _slice_options(traces)
-    _finish(traces, _traces)
+    slice_options(traces)
+    finish(traces, _traces)
 
     trace = commands.add_parser("trace", help="one request with its spans, documents, tool calls and scores")
     trace.add_argument("id", metavar="ID")
     trace.add_argument("--dataset", default="default")
     trace.add_argument("--version", type=int, help="stored version (default: the newest)")
-    _finish(trace, _trace)
+    finish(trace, _trace)
     return parser
 
 
@@ -122,52 +131,16 @@ def _prices_options(commands: Any) -> None:
     prices = commands.add_parser("prices", help="list the models of a data set with their price, or begin a price file")
     prices.add_argument("dataset", nargs="?", default="default", metavar="DATASET")
     prices.add_argument("--init", action="store_true", help="write a commented prices.toml into the state folder")
-    _finish(prices, _prices)
+    finish(prices, _prices)
     reprice = commands.add_parser("reprice", help="compute the costs of a data set again, after prices changed")
     reprice.add_argument("dataset", nargs="?", default="default", metavar="DATASET")
-    _finish(reprice, _reprice)
-
-
-def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
-    parser.set_defaults(run=run)
-
-
-def _slice_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", default="default", help="data set (default: %(default)s)")
-    parser.add_argument("--version", type=int, help="stored version (default: the newest)")
-    parser.add_argument(
-        "--last", default=None, metavar="28d", help="window back from the end of the data: 28d, 24h, 2w, all"
-    )
-    parser.add_argument("--from", dest="start", metavar="TIME", help="start of the window, ISO 8601")
-    parser.add_argument("--to", dest="end", metavar="TIME", help="end of the window (exclusive), ISO 8601")
-    parser.add_argument("--where", action="append", default=[], metavar="DIM=VALUE", help="filter; may be repeated")
-    parser.add_argument("--vs", default="previous", metavar="BASELINE",
-                        help="previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6")  # fmt: skip
-    parser.add_argument("--tz", default="UTC", help="time zone in which days begin (default: UTC)")
-
-
-def _slice(options: argparse.Namespace) -> kpi.Slice:
-    filters: Filters = parse_filters(options.where)
-    start, end = (read_time(t, options.tz) if t else None for t in (options.start, options.end))
-    last = None if start or end else (options.last or "28d")
-    return kpi.Slice(
-        dataset=options.dataset, version=options.version, last=last, start=start, end=end, baseline=options.vs,
-        filters=filters, tz=options.tz,
-    )  # fmt: skip
-
-
-def _say_timeless(source: kpi.Source, options: argparse.Namespace) -> None:
-    """What asks for a time is said to be in vain, on standard error, where no request has one."""
-    asked = options.last or options.start or options.end or getattr(options, "every", None)
-    if asked and kpi.profile(source).first is None:
-        print("kpi: this data has no times: windows and buckets are off, every request counts", file=sys.stderr)
+    finish(reprice, _reprice)
 
 
 def _load(options: argparse.Namespace) -> int:
     mapping = kpi.Mapping.load(options.mapping) if options.mapping else None
     receipt = kpi.load(
-        options.files, dataset=options.dataset, mapping=mapping, allow=options.allow, progress=_progress()
+        options.files, dataset=options.dataset, mapping=mapping, allow=options.allow, progress=progress()
     )
     return _receipt(receipt, options)
 
@@ -175,14 +148,14 @@ def _load(options: argparse.Namespace) -> int:
 def _copy(options: argparse.Namespace) -> int:
     receipt = kpi.copy(
         options.connection, dataset=options.dataset, since=options.since, full=options.full, format=options.format,
-        allow=options.allow, progress=_progress(),
+        allow=options.allow, progress=progress(),
     )  # fmt: skip
     return _receipt(receipt, options)
 
 
 def _receipt(receipt: kpi.Receipt, options: argparse.Namespace) -> int:
     if options.json:
-        _print_json(
+        print_json(
             {
                 "dataset": receipt.dataset,
                 "version": receipt.version,
@@ -197,8 +170,8 @@ def _receipt(receipt: kpi.Receipt, options: argparse.Namespace) -> int:
                 "unpriced": receipt.unpriced,
                 "unpriced_models": receipt.unpriced_models,
                 "prices": receipt.prices,
-                "from": _moment(receipt.first),
-                "to": _moment(receipt.last),
+                "from": moment(receipt.first),
+                "to": moment(receipt.last),
                 "notes": receipt.notes,
                 "columns": [
                     {"source": c.source, "field": c.field, "how": c.how, "unit": c.unit} for c in receipt.columns
@@ -210,12 +183,12 @@ def _receipt(receipt: kpi.Receipt, options: argparse.Namespace) -> int:
         )
         return FINE
     for sentence in receipt_sentences(receipt):
-        print(f"  {_printable(sentence, longest=2000)}")
+        print(f"  {printable(sentence, longest=2000)}")
     if receipt.columns:
         rows = [(c.source, c.field or "–", c.how, c.unit, c.note) for c in receipt.columns]
-        _print_table(("column", "read as", "how", "unit", "note"), rows)
+        print_table(("column", "read as", "how", "unit", "note"), rows)
     for drop in receipt.drops[:20]:
-        print(f"  row {drop.row}: {_printable(f'{drop.reason}. {drop.hint}', longest=400)}")
+        print(f"  row {drop.row}: {printable(f'{drop.reason}. {drop.hint}', longest=400)}")
     return FINE
 
 
@@ -223,17 +196,17 @@ def _prices(options: argparse.Namespace) -> int:
     if options.init:
         path = kpi.init_prices()
         if options.json:
-            _print_json({"path": path})
+            print_json({"path": path})
         else:
-            print(f"Written: {_printable(path, longest=1000)}. Add prices there, then: kpi reprice DATASET")
+            print(f"Written: {printable(path, longest=1000)}. Add prices there, then: kpi reprice DATASET")
         return FINE
     found = kpi.model_prices(kpi.open(options.dataset))
     state = kpi.price_state()
     if options.json:
-        _print_json({"version": state.version, "day": state.day, "units": state.units, "models": _records(found)})
+        print_json({"version": state.version, "day": state.day, "units": state.units, "models": records(found)})
         return FINE
     print(f"Price table {state.version} of {state.day}, {state.own} rows of your own. USD per million tokens.")
-    _print_table(
+    print_table(
         ("model", "provider", "requests", "unpriced", "input", "cached", "output", "source"),
         [
             (r.model, r.provider or "–", format_count(r.requests), format_count(r.unpriced),
@@ -245,42 +218,25 @@ def _prices(options: argparse.Namespace) -> int:
 
 
 def _reprice(options: argparse.Namespace) -> int:
-    receipt = kpi.reprice(options.dataset, progress=_progress())
+    receipt = kpi.reprice(options.dataset, progress=progress())
     if options.json:
-        _print_json({
+        print_json({
             "dataset": receipt.dataset, "version": receipt.version, "requests": receipt.requests,
             "changed": receipt.loaded, "unpriced": receipt.unpriced, "unpriced_models": receipt.unpriced_models,
             "prices": receipt.prices,
         })  # fmt: skip
         return FINE
     for sentence in receipt_sentences(receipt):
-        print(f"  {_printable(sentence, longest=2000)}")
+        print(f"  {printable(sentence, longest=2000)}")
     return FINE
-
-
-def _progress() -> Any:
-    if not sys.stderr.isatty():
-        return None
-
-    def show(fraction: float, text: str) -> None:
-        filled = int(30 * min(max(fraction, 0.0), 1.0))
-        end = "\n" if fraction >= 1 else ""
-        print(
-            f"\r[{'#' * filled}{'.' * (30 - filled)}] {fraction:4.0%} {text[:40]:40}",
-            end=end,
-            file=sys.stderr,
-            flush=True,
-        )
-
-    return show
 
 
 def _datasets(options: argparse.Namespace) -> int:
     found = kpi.datasets()
     if options.json:
-        _print_json({"datasets": [
-            {"name": d.name, "version": d.version, "requests": d.requests, "spans": d.spans, "from": _moment(d.first),
-             "to": _moment(d.last), "loaded_at": d.loaded_at, "bytes": d.bytes}
+        print_json({"datasets": [
+            {"name": d.name, "version": d.version, "requests": d.requests, "spans": d.spans, "from": moment(d.first),
+             "to": moment(d.last), "loaded_at": d.loaded_at, "bytes": d.bytes}
             for d in found
         ]})  # fmt: skip
         return FINE
@@ -293,20 +249,20 @@ def _datasets(options: argparse.Namespace) -> int:
             d.version,
             format_count(d.requests),
             format_count(d.spans),
-            _day(d.first),
-            _day(d.last),
+            day(d.first),
+            day(d.last),
             d.loaded_at[:16],
         )
         for d in found
     ]
-    _print_table(("data set", "version", "requests", "spans", "first", "last", "loaded"), rows)
+    print_table(("data set", "version", "requests", "spans", "first", "last", "loaded"), rows)
     return FINE
 
 
 def _versions(options: argparse.Namespace) -> int:
     found = kpi.versions(options.dataset)
     if options.json:
-        _print_json({"versions": [
+        print_json({"versions": [
             {"number": v.number, "created_at": v.created_at, "fingerprint": v.fingerprint, "requests": v.requests,
              "spans": v.spans, "loaded": v.loaded, "origin": v.origin}
             for v in found
@@ -315,7 +271,7 @@ def _versions(options: argparse.Namespace) -> int:
     rows = [
         (v.number, v.created_at[:16], format_count(v.requests), format_count(v.loaded), v.fingerprint) for v in found
     ]
-    _print_table(("version", "created", "requests", "loaded", "fingerprint"), rows)
+    print_table(("version", "created", "requests", "loaded", "fingerprint"), rows)
     return FINE
 
 
@@ -323,13 +279,13 @@ def _connections(options: argparse.Namespace) -> int:
     found = kpi.connections()
     if options.json:
         keys = ("name", "dialect", "description", "table", "problem")
-        _print_json({"connections": [{k: getattr(c, k) for k in keys} for c in found]})
+        print_json({"connections": [{k: getattr(c, k) for k in keys} for c in found]})
         return FINE
     if not found:
         print("No connection yet. An administrator names them in .streamlit/secrets.toml or in KPI_CONNECTION_NAME.")
         return FINE
     rows = [(c.name, f"db:{c.name}", c.description, c.table, c.problem or "none") for c in found]
-    _print_table(("connection", "data set", "database", "table", "problem"), rows)
+    print_table(("connection", "data set", "database", "table", "problem"), rows)
     return FINE
 
 
@@ -339,10 +295,10 @@ def _connect(options: argparse.Namespace) -> int:
     columns = place.mapping.columns if place.mapping else ()
     if options.json:
         listed = [{"source": c.source, "field": c.field, "how": c.how, "unit": c.unit} for c in columns]
-        _print_json({"dataset": f"db:{options.name}", "table": place.table, "columns": listed})
+        print_json({"dataset": f"db:{options.name}", "table": place.table, "columns": listed})
         return FINE
     if columns:
-        _print_table(
+        print_table(
             ("column", "read as", "how", "unit", "note"),
             [(c.source, c.field or "–", c.how, c.unit, c.why) for c in columns],
         )
@@ -355,13 +311,13 @@ def _connect(options: argparse.Namespace) -> int:
 def _metrics(options: argparse.Namespace) -> int:
     found = kpi.METRICS.values()
     if options.json:
-        _print_json({"metrics": [
+        print_json({"metrics": [
             {"name": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "definition": m.definition,
              "formula": m.formula, "null_rule": m.null_rule, "interval": m.interval, "min_n": m.min_n}
             for m in found
         ]})  # fmt: skip
         return FINE
-    _print_table(
+    print_table(
         ("metric", "unit", "better", "definition"), [(m.name, m.unit, m.direction, m.definition) for m in found]
     )
     return FINE
@@ -370,18 +326,18 @@ def _metrics(options: argparse.Namespace) -> int:
 def _scorecard(options: argparse.Namespace) -> int:
     register = kpi.load_register(options.register) if options.register else None
     source = kpi.open(options.dataset, options.version)
-    _say_timeless(source, options)
-    card = kpi.scorecard(source, _slice(options), register=register)
+    say_timeless(source, options)
+    card = kpi.scorecard(source, slice_of(options), register=register)
     if options.json:
-        _print_json(card.to_json())
+        print_json(card.to_json())
     else:
-        print(_printable(card.sentence, longest=2000))
+        print(printable(card.sentence, longest=2000))
         index = card.index
         if math.isfinite(index.value):
             print(
                 f"Index {index.value:.0f} ({index.low:.0f} to {index.high:.0f}) from {index.n} of {index.total} KPIs\n"
             )
-        _print_table(
+        print_table(
             ("KPI", "value", "95 % interval", "n", "change", "target", "state", "owner"),
             [
                 (c.label, format_value(c.value, c.unit), format_interval(c.low, c.high, c.unit), format_count(c.n),
@@ -391,7 +347,7 @@ def _scorecard(options: argparse.Namespace) -> int:
         )  # fmt: skip
         for c in card.cards:
             if c.state != "on_target":
-                print(f"  {_printable(f'{c.label}: {c.reason} Next: {c.action}', longest=2000)}")
+                print(f"  {printable(f'{c.label}: {c.reason} Next: {c.action}', longest=2000)}")
     if card.state == "off_target":
         return BREACHED
     return CANNOT_TELL if any(c.state == "no_data" for c in card.cards) else FINE
@@ -400,11 +356,11 @@ def _scorecard(options: argparse.Namespace) -> int:
 def _summarise(options: argparse.Namespace) -> int:
     by = [d for d in options.by.split(",") if d]
     source = kpi.open(options.dataset, options.version)
-    _say_timeless(source, options)
-    found = kpi.summarise(source, options.metrics, _slice(options), by=by, every=options.every)
+    say_timeless(source, options)
+    found = kpi.summarise(source, options.metrics, slice_of(options), by=by, every=options.every)
     rows = found.to_dict("records")
     if options.json:
-        _print_json(
+        print_json(
             {
                 "rows": [
                     {
@@ -422,7 +378,7 @@ def _summarise(options: argparse.Namespace) -> int:
             }
         )
     else:
-        _print_table(
+        print_table(
             ("metric", *by, *(("from",) if options.every else ()), "value", "95 % interval", "n"),
             [
                 (
@@ -441,13 +397,13 @@ def _summarise(options: argparse.Namespace) -> int:
 
 def _reliability(options: argparse.Namespace) -> int:
     source = kpi.open(options.dataset, options.version)
-    _say_timeless(source, options)
-    found = kpi.pass_hat_k(source, _slice(options), by=[d for d in options.by.split(",") if d], k=options.k)
+    say_timeless(source, options)
+    found = kpi.pass_hat_k(source, slice_of(options), by=[d for d in options.by.split(",") if d], k=options.k)
     rows = found.to_dict("records")
     if options.json:
-        _print_json({"rows": rows})
+        print_json({"rows": rows})
     else:
-        _print_table(
+        print_table(
             ("tries", "solved in each", "95 % interval", "tasks", "requests"),
             [
                 (r["k"], format_value(r["value"], "share"), format_interval(r["low"], r["high"], "share"),
@@ -460,10 +416,10 @@ def _reliability(options: argparse.Namespace) -> int:
 
 def _traces(options: argparse.Namespace) -> int:
     source = kpi.open(options.dataset, options.version)
-    _say_timeless(source, options)
-    found = kpi.find_traces(source, _slice(options), text=options.text, sort=options.sort, limit=options.limit)
+    say_timeless(source, options)
+    found = kpi.find_traces(source, slice_of(options), text=options.text, sort=options.sort, limit=options.limit)
     if options.json:
-        _print_json({"traces": _records(found)})
+        print_json({"traces": records(found)})
         return FINE
     rows = [
         (
@@ -477,7 +433,7 @@ def _traces(options: argparse.Namespace) -> int:
         )
         for r in found.itertuples()
     ]
-    _print_table(("trace", "started", "intent", "outcome", "cost", "latency", "model"), rows)
+    print_table(("trace", "started", "intent", "outcome", "cost", "latency", "model"), rows)
     return FINE
 
 
@@ -491,16 +447,16 @@ def _trace(options: argparse.Namespace) -> int:
     found = kpi.trace(kpi.open(options.dataset, options.version), options.id)
     if options.json:
         request = {k: (v.isoformat() if hasattr(v, "isoformat") else v) for k, v in found.request.items()}
-        parts = {n: _records(getattr(found, n)) for n in ("spans", "documents", "tool_calls", "scores", "incidents")}
-        _print_json({"request": request, "why": found.why, **parts})
+        parts = {n: records(getattr(found, n)) for n in ("spans", "documents", "tool_calls", "scores", "incidents")}
+        print_json({"request": request, "why": found.why, **parts})
         return FINE
     r = found.request
-    print(_printable(f"{r['trace_id']}  {r.get('started_at') or ''}"))
-    print(_printable(found.why, longest=400))
+    print(printable(f"{r['trace_id']}  {r.get('started_at') or ''}"))
+    print(printable(found.why, longest=400))
     spent = {k: format_value(v * s if v is not None else None, u) for k, v, s, u in (
         ("cost", r.get("total_nusd"), 1e-9, "usd"), ("latency", r.get("total_us"), 1e-3, "ms"))}  # fmt: skip
     versions = f"model {r.get('model') or '–'}, prompt {r.get('prompt_version') or '–'}"
-    print(_printable(f"cost {spent['cost']}, latency {spent['latency']}, {versions}", longest=400) + "\n")
+    print(printable(f"cost {spent['cost']}, latency {spent['latency']}, {versions}", longest=400) + "\n")
     rows = [
         (
             "  " * s.depth + (s.name or s.kind),
@@ -512,7 +468,7 @@ def _trace(options: argparse.Namespace) -> int:
         )
         for s in found.spans.itertuples()
     ]
-    _print_table(("span", "kind", "starts", "takes", "status", "critical"), rows)
+    print_table(("span", "kind", "starts", "takes", "status", "critical"), rows)
     for name in ("tool_calls", "scores", "incidents"):
         frame = getattr(found, name)
         if len(frame):
@@ -522,59 +478,8 @@ def _trace(options: argparse.Namespace) -> int:
                 for c in ("name", "value", "label", "source", "error_type", "category", "severity", "detector")
                 if c in frame
             ]
-            _print_table(shown, [tuple(_cell(v) for v in row) for row in frame[shown].itertuples(index=False)])
+            print_table(shown, [tuple(cell(v) for v in row) for row in frame[shown].itertuples(index=False)])
     return FINE
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [
-        {k: (v.isoformat() if hasattr(v, "isoformat") else v) for k, v in row.items()}
-        for row in plain.to_dict("records")
-    ]
-
-
-def _cell(value: Any) -> str:
-    if value is None or value is pd.NA or value != value:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    sys.stdout.write(
-        orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str).decode() + "\n"
-    )
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Left-aligned text, right-aligned numbers; control characters of untrusted text shown as escapes."""
-    cells = [[_printable(str(v)) for v in row] for row in rows]
-    widths = [max([len(h), *(len(r[i]) for r in cells)]) for i, h in enumerate(head)]
-    print("  ".join(h.ljust(w) for h, w in zip(head, widths, strict=True)).rstrip())
-    print("  ".join("-" * w for w in widths))
-    for row in cells:
-        print(
-            "  ".join(
-                v.rjust(w) if v[:1].isdigit() and len(v) < 18 else v.ljust(w) for v, w in zip(row, widths, strict=True)
-            ).rstrip()
-        )
-
-
-def _printable(text: str, *, longest: int = 120) -> str:
-    """Text of an export as a terminal may get it: control and direction characters as escapes, cut."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:longest])
-
-
-def _moment(microseconds: int | None) -> str | None:
-    return (
-        None
-        if microseconds is None
-        else datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat().replace("+00:00", "Z")
-    )
-
-
-def _day(microseconds: int | None) -> str:
-    return "–" if microseconds is None else f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d}"
 
 
 if __name__ == "__main__":

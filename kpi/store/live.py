@@ -133,11 +133,13 @@ def _is_canonical(held: Mapping[str, Any]) -> bool:
 
 
 def _guessed(sample: pa.Table) -> ColumnMappings:
-    """A mapping from the names and a sample; fields that need a load are left out."""
+    """A mapping from the names and a sample, without texts, which only a person may open to readers, and without fields
+    that need a load."""
     profiler = Profiler(None)
     profiler.add(sample)
     found = guess(profiler.profiles())
-    fits = [c if not c.field or supported(c) else ColumnMapping(c.source, None, how="unmapped") for c in found.columns]
+    left_out = lambda c: c.field and (c.kind == "content" or not supported(c))  # noqa: E731
+    fits = [ColumnMapping(c.source, None, how="unmapped") if left_out(c) else c for c in found.columns]
     return _settled(ColumnMappings(tuple(fits)), sample)
 
 

@@ -217,6 +217,7 @@ def test_a_table_is_guessed_when_nothing_is_said(named) -> None:
     assert fields["timestamp"] == ("started_at", "ms")
     assert fields["latency_s"] == ("total_us", "s")
     assert fields["squad"] == ("x_squad", "")
+    assert "prompt" not in fields
     found = kpi.summarise(kpi.open("db:mine"), ["latency_p50", "users"], kpi.Slice(last="all")).set_index("metric")
     assert found.loc["users", "value"] == 40
     assert found.loc["latency_p50", "value"] == pytest.approx(1000, rel=0.2)
