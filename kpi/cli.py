@@ -463,7 +463,7 @@ def _trace(options: argparse.Namespace) -> int:
             s.kind,
             format_value(s.offset_ms, "ms"),
             format_value(s.duration_ms, "ms"),
-            s.status if s.status != "ok" else "",
+            "unknown" if pd.isna(s.status) else s.status if s.status != "ok" else "",
             "*" if s.critical else "",
         )
         for s in found.spans.itertuples()
