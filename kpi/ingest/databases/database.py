@@ -17,7 +17,7 @@ from kpi.ingest.receipt import Receipt
 
 Row = dict[str, Any]
 Values = Mapping[str, Any]
-BATCH = 500  # rows at a time; what belongs to them is looked up together
+BATCH = 200  # rows at a time; what belongs to them is looked up together
 MARK = "kpi_mark"  # the column of a batch that says when the row came in
 ROWS = 5_000_000  # of one table in one reading
 _PLAIN = re.compile(r"\w+")
@@ -34,6 +34,7 @@ class Database:
     def __init__(self, tables: Mapping[str, Iterable[str]], receipt: Receipt) -> None:
         self.tables = {name: frozenset(c for c in columns if _PLAIN.fullmatch(c)) for name, columns in tables.items()}
         self.receipt = receipt
+        self._owners: set[str] = set()
 
     def stream(self, statement: str, values: Values, table: str) -> Iterator[list[Row]]:
         """Batches of at most `BATCH` rows, while `look_up` may run."""
@@ -85,7 +86,7 @@ class Database:
         found: dict[Any, list[Row]] = {}
         if not self.has(table, column):
             return found
-        wanted = sorted({k for k in keys if k is not None})
+        wanted = [k for k in dict.fromkeys(keys) if k is not None]
         ordered = f" ORDER BY {self.quoted(order)}" if order and self.has(table, order) else ""
         for start in range(0, len(wanted), BATCH):
             values = {f"k{i}": key for i, key in enumerate(wanted[start : start + BATCH])}
@@ -94,6 +95,12 @@ class Database:
             for row in self.look_up(statement, values, table):
                 found.setdefault(row[column], []).append(row)
         return found
+
+    def owned(self, what: str, owners: Iterable[Any]) -> None:
+        """Rows of these projects were met. Several of them make one data set only if that is what people want."""
+        self._owners.update(str(o) for o in owners if o is not None)
+        if len(self._owners) > 1:
+            self.receipt.note(f"The database holds several {what}; all of them are in this data set.")
 
 
 def plain(value: Any) -> Any:

@@ -14,12 +14,13 @@ TABLES = ("traces observations scores", "events_full", "events_core scores")
 
 
 def _rows(database: Database, rows: list[Row]) -> list[Row]:
+    database.owned("projects", (row.get("project_id") for row in rows))
     return rows
 
 
 def _short_events(database: Database, rows: list[Row]) -> list[Row]:
     database.receipt.note("Texts come from events_core, which cuts them short; events_full is not there.")
-    return rows
+    return _rows(database, rows)
 
 
 STREAMS = tuple(

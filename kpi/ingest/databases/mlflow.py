@@ -20,6 +20,7 @@ TABLES = ("trace_info spans", "trace_info trace_request_metadata", "trace_info t
 
 
 def _traces(database: Database, rows: list[Row]) -> Iterator[Row]:
+    database.owned("experiments", (row.get("experiment_id") for row in rows))
     ids = [row["request_id"] for row in rows]
     tags, metadata, metrics = (
         database.related(table, "request_id", ids)
@@ -37,11 +38,11 @@ def _traces(database: Database, rows: list[Row]) -> Iterator[Row]:
             "trace_metadata": _pairs(metadata.get(trace, ())),
             "assessments": [_assessment(a) for a in assessments.get(trace, ())],
         }
-        found = [(span, parse(span["content"])) for span in spans.get(trace, ())]
-        for span, content in found:
+        found = [parse(span["content"]) for span in spans.get(trace, ())]
+        for content in found:
             if not isinstance(content, dict):
-                database.receipt.drop(0, "span whose content is no JSON", hint=f"Span {span['span_id']}.", file="spans")
-        yield {"info": info, "data": {"spans": [content for _, content in found if isinstance(content, dict)]}}
+                database.receipt.drop(0, "span whose content is no JSON object", file="spans")
+        yield {"info": info, "data": {"spans": [content for content in found if isinstance(content, dict)]}}
 
 
 def _traces_of_assessments(database: Database, rows: list[Row]) -> Iterator[Row]:

@@ -21,6 +21,7 @@ _COSTS = {"total_cost": "llm.cost.total", "prompt_cost": "llm.cost.prompt", "com
 
 def _spans(database: Database, rows: list[Row]) -> Iterator[Row]:
     traces = _by_id(database, "traces", (row["trace_rowid"] for row in rows))
+    database.owned("projects", (trace.get("project_rowid") for trace in traces.values()))
     sessions = _by_id(database, "project_sessions", (t.get("project_session_rowid") for t in traces.values()))
     costs = database.related("span_costs", "span_rowid", (row["id"] for row in rows))
     for row in rows:

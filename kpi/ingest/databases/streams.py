@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from kpi.ingest.databases.database import MARK, ROWS, Database, Row, utc
+from kpi.ingest.intake import MALFORMED
 
 OVERLAP = timedelta(hours=1)
 OVERLAP_IDS = 2_000  # ids are given out in order and become visible within one short transaction
@@ -73,8 +74,11 @@ class Marks:
         return int(mark) - (OVERLAP_IDS if stream.unit == "id" else OVERLAP // timedelta(milliseconds=1))
 
     def seen(self, stream: Stream, value: Any) -> None:
-        """A row that came in then was read."""
+        """A row that came in then was read. A clock that was wrong must not hide what comes until that time."""
         found = _comparable(value, stream.unit)
+        if found is not None and stream.unit != "id":
+            now = datetime.now(UTC)
+            found = min(found, now if stream.unit == "time" else int(now.timestamp() * 1000))
         before = _comparable(self.tables.get(stream.table), stream.unit)
         if found is not None and (before is None or found > before):
             self.tables[stream.table] = found.isoformat() if isinstance(found, datetime) else found
@@ -103,7 +107,7 @@ def read(
             last = rows[-1][MARK]
             for row in rows:
                 row.pop(MARK)
-            yield from stream.records(database, rows)
+            yield from _records(database, stream, rows)
             _remember_open(stream, rows, marks)
             marks.seen(stream, last)
             read_rows, done = read_rows + len(rows), done + len(rows)
@@ -111,8 +115,19 @@ def read(
         if read_rows >= ROWS:
             database.receipt.note(f"{ROWS:,} rows of {stream.table} were read; more wait. Copy again to go on.")
         again = [r for found in database.related(stream.table, stream.key, before).values() for r in found]
-        yield from stream.records(database, again)
+        yield from _records(database, stream, again)
         _remember_open(stream, again, marks)
+
+
+def _records(database: Database, stream: Stream, rows: list[Row]) -> Iterator[Row]:
+    """Records of a batch; a row that is not as the vendor writes it costs the rest of its batch."""
+    try:
+        yield from stream.records(database, rows)
+    except MALFORMED as error:
+        database.receipt.drop(
+            0, f"rows of {stream.table} that are not as its vendor writes them ({type(error).__name__})",
+            hint="The database may be of a version that is not known here.", file=stream.table,
+        )  # fmt: skip
 
 
 def _remember_open(stream: Stream, rows: list[Row], marks: Marks) -> None:
@@ -189,11 +204,11 @@ def _comparable(value: Any, unit: Unit) -> Any:
     """A mark as a UTC time or an integer; None for what is none."""
     if value is None:
         return None
-    if unit != "time":
-        return int(value)
     try:
+        if unit != "time":
+            return int(value)
         return utc(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
-    except ValueError:
+    except (ValueError, TypeError):
         return None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 import kpi
+from kpi.cli import main
 from kpi.errors import IngestError, StoreError
 from kpi.ingest.databases import server, streams
 from kpi.store import lake
@@ -331,3 +333,34 @@ def test_texts_are_redacted_and_only_allowed_keys_kept(store) -> None:
     receipt = kpi.copy(name, dataset="copied")
     assert "jane.doe" not in str(stored("requests")) + str(stored("spans"))
     assert any("secret_plan" in key for key in receipt.kept_out)
+
+
+def test_a_clock_that_was_wrong_hides_nothing_that_comes_after(store) -> None:
+    name, engine, tables = store("litellm")
+    insert(engine, tables, stores.litellm_rows(0, 5))
+    insert(engine, tables, stores.litellm_rows(5, 6, written=at(0).replace(year=2099)))
+    kpi.copy(name, dataset="copied")
+    insert(engine, tables, stores.litellm_rows(6, 9, written=datetime.now(UTC)))
+    kpi.copy(name, dataset="copied")
+    assert stored("requests", "count(*)") == [(9,)]
+
+
+def test_several_projects_in_one_database_are_said(store) -> None:
+    name, engine, tables = store("langfuse")
+    rows = stores.langfuse_rows(0, 4)
+    insert(engine, tables, rows)
+    assert not any("several" in note for note in kpi.copy(name, dataset="copied").notes)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE traces SET project_id = 'q', updated_at = now() WHERE name = 'agent'"))
+    assert any("several projects" in note for note in kpi.copy(name, dataset="copied", full=True).notes)
+
+
+def test_the_command(store, capsys) -> None:
+    name, engine, tables = store("litellm")
+    insert(engine, tables, stores.litellm_rows(0, 5))
+    assert main(["copy", name, "--dataset", "copied", "--json", "--since", at(2).isoformat()]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["dataset"], told["version"], told["format"], told["requests"]) == ("copied", 1, "litellm", 3)
+    assert main(["copy", name, "--dataset", "copied", "--full"]) == 0
+    assert main(["copy", "nowhere", "--dataset", "copied"]) == 3
+    assert "There is no connection" in capsys.readouterr().err

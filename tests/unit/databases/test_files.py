@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -298,6 +299,29 @@ def _raw(path: Path) -> list[Any]:
     from kpi.ingest.archive import _open
 
     return list(_open(path, Limits()))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_values_of_any_type_cost_themselves(shared: Path, tmp_path: Path, seed: int) -> None:
+    """SQLite keeps any type in any column: texts for ids, numbers for JSON, nothing at all."""
+    path, chance = tmp_path / "odd.db", random.Random(seed)
+    shutil.copy(shared / (f"{PHOENIX}/phoenix_subset.db" if seed % 2 else f"{MLFLOW}/mlflow_subset.db"), path)
+    tables = [name for (name,) in asked(path, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+    connection = sqlite3.connect(path)
+    for _ in range(30):
+        table = chance.choice(tables)
+        column = chance.choice([c[1] for c in connection.execute(f'PRAGMA table_xinfo("{table}")') if c[6] == 0])
+        value = chance.choice(["x", -1, 1.5, "", b"\xff\x00", "[1]", "{}", 10**15])
+        with contextlib.suppress(sqlite3.IntegrityError):
+            connection.execute(
+                f'UPDATE OR IGNORE "{table}" SET "{column}" = ? WHERE rowid IN '
+                f'(SELECT rowid FROM "{table}" ORDER BY random() LIMIT 3)', [value],
+            )  # fmt: skip
+    connection.commit()
+    connection.close()
+    tables_read, receipt = read_all([path])
+    assert len(tables_read["spans"]) > 5
+    assert receipt.spans == len([s for s in tables_read["spans"] if s["kind"] != "trace"])
 
 
 # --- damaged ---------------------------------------------------------------------------------------------------------
