@@ -13,8 +13,10 @@ from kpi.errors import KpiError
 from kpi.explain.compare import Difference, difference
 from kpi.explain.disparity import Gap, gap, hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
+from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
+from kpi.govern.story import Story, recent, story
 from kpi.ingest.copy import copy
 from kpi.ingest.guard import preview
 from kpi.ingest.load import load
@@ -46,6 +48,7 @@ __all__ = [
     "Difference",
     "Drift",
     "Entry",
+    "Finding",
     "Gap",
     "Grouping",
     "KpiError",
@@ -63,6 +66,7 @@ __all__ = [
     "Source",
     "SparkSource",
     "SqlSource",
+    "Story",
     "Trace",
     "VersionInfo",
     "Window",
@@ -77,6 +81,7 @@ __all__ = [
     "errors",
     "events",
     "find_traces",
+    "findings",
     "from_frame",
     "gap",
     "hide_small",
@@ -96,6 +101,7 @@ __all__ = [
     "price_state",
     "profile",
     "receipt",
+    "recent",
     "register_of",
     "reprice",
     "resolve",
@@ -103,6 +109,7 @@ __all__ = [
     "rolling",
     "scorecard",
     "slo_attainment",
+    "story",
     "summarise",
     "tally",
     "trace",

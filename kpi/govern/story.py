@@ -1,0 +1,88 @@
+"""What a page says first: the findings of a slice, what was looked at to find them, or why nothing can be said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from kpi.explain.cells import searchable
+from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, Finding, findings
+from kpi.govern.register import Register
+from kpi.measure.metrics import METRICS
+from kpi.measure.profile import profile
+from kpi.measure.slice import Resolved, Slice
+from kpi.measure.summary import resolve
+from kpi.measure.wording import format_count
+from kpi.store.engines import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """The findings of a slice, the most important first.
+
+    view: the slice that was searched; another than the one asked for where that has nothing earlier to compare with.
+    compared: False where the data cannot say what changed. sentence: what was found, in words; or why nothing can be
+    said, with the remedy. metrics, dimensions: names of what was searched.
+    """
+
+    findings: tuple[Finding, ...]
+    view: Slice
+    compared: bool
+    sentence: str
+    metrics: tuple[str, ...]
+    dimensions: tuple[str, ...]
+
+
+def story(source: Source, slice: Slice | None = None, *, register: Register | None = None) -> Story:
+    """`findings` of a slice, and what to say where there is none.
+
+    A slice that is compared with nothing, with a version or with days before the first request is searched over the
+    last 14 days against the 28 before instead, under the same filters. Raises MetricError, SliceError.
+    """
+    view = slice if slice is not None and _earlier(source, resolve(source, slice)) else recent(source, slice)
+    resolved = resolve(source, view)
+    known = profile(source)
+    metrics = tuple(m for m in SEARCHED if known.supports(METRICS[m]))
+    dimensions = tuple(searchable(source))
+    if not _earlier(source, resolved):
+        said = "The data has no times" if known.first is None else "The data has no days before this window"
+        hint = "load an export that says when requests began" if known.first is None else "load earlier requests"
+        return Story(findings=(), view=view, compared=False, metrics=metrics, dimensions=dimensions,
+                     sentence=f"{said}, so nothing can be said about what changed: {hint}.")  # fmt: skip
+    found = findings(source, view, register=register)
+    return Story(findings=tuple(found), view=view, compared=True, metrics=metrics, dimensions=dimensions,
+                 sentence=_sentence(found, resolved, metrics, dimensions))  # fmt: skip
+
+
+def recent(source: Source, slice: Slice | None = None) -> Slice:
+    """A slice over the last 14 days against the 28 before: what `findings` looks at where no window is given."""
+    base = replace(slice or Slice(dataset=source.name), last=f"{DAYS}d", start=None, end=None, baseline="none")
+    window = resolve(source, base).window
+    if window is None:
+        return base
+    start = window.start - timedelta(days=DAYS_BEFORE)
+    return replace(base, baseline=f"{_iso(start)}..{_iso(window.start)}")
+
+
+def _earlier(source: Source, resolved: Resolved) -> bool:
+    """Whether the slice is compared with an earlier window in which there can be requests."""
+    first, window, before = profile(source).first, resolved.window, resolved.baseline
+    return bool(first and window and before and before.end <= window.start and first < before.end)
+
+
+def _sentence(found: Sequence[Finding], resolved: Resolved, metrics: Sequence[str], dimensions: Sequence[str]) -> str:
+    assert resolved.window is not None
+    days = format_count(round(resolved.window.days), "days")
+    looked = f"{format_count(len(metrics), 'metrics')} searched in every group of {len(dimensions)} dimensions"
+    if not found:
+        return f"Nothing changed for certain in the last {days}: {looked}."
+    worse = sum(f.kind in ("regression", "hidden_regression") for f in found)
+    better = sum(f.kind == "improvement" for f in found)
+    parts = [f"{n} {word}" for n, word in ((worse, "got worse"), (better, "got better"),
+                                           (len(found) - worse - better, "moved by the mix alone")) if n]  # fmt: skip
+    return f"What changed in {days}: {', '.join(parts)}; {looked}."
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
