@@ -91,6 +91,12 @@ def _outcome(request: dict[str, Any]) -> tuple[str, str]:
 
 def _waterfall(spans: pd.DataFrame) -> None:
     shown = spans.head(charts.MOST_POINTS)
+    if shown["offset_ms"].isna().all():
+        st.caption("The steps have no times: here they are in their order.")
+        named = ["  " * int(d) + str(n)[:80] for d, n in zip(shown["depth"], shown["name"], strict=True)]
+        steps = shown.assign(name=named, status=shown["status"].fillna("unknown"))
+        st.dataframe(steps[["name", "kind", "status"]], hide_index=True)
+        return
     rows = [
         f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
         for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))

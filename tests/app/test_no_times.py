@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +84,26 @@ def test_versions_are_compared_without_times(page) -> None:
     assert card.change.difference == pytest.approx(now["value"].iloc[0] - before["value"].iloc[0])
     assert "compared with model m\\-old" in texts(at)
     assert len(page("drift", vs="model:m-old", where=["model:m-new"], col="language").get("vega_lite_chart")) == 1
+
+
+def test_steps_without_times_are_listed_in_their_order(home: Path) -> None:
+    calls = [{"id": f"c{i}", "function": {"name": f"tool_{i}", "arguments": "{}"}} for i in range(3)]
+    trajectory = [{"role": "user", "content": "Help"}]
+    for call in calls:
+        trajectory += [{"role": "assistant", "content": None, "tool_calls": [call]},
+                       {"role": "tool", "tool_call_id": call["id"], "content": "ok"}]  # fmt: skip
+    export = home / "run.json"
+    home.mkdir(exist_ok=True)
+    export.write_text(json.dumps([{"task_id": 1, "trial": 0, "reward": 1.0, "info": {}, "traj": trajectory}]))
+    kpi.load(export, dataset=DATA)
+    _forget()
+    trace = kpi.find_traces(kpi.open(DATA))["trace_id"].iloc[0]
+    at = _opener("traces", data=DATA, trace=trace)
+    assert "The steps have no times" in texts(at)
+    steps = next(d.value for d in at.dataframe if list(d.value.columns) == ["name", "kind", "status"])
+    assert [n.strip() for n in steps["name"]] == ["agent", "tool_0", "agent", "tool_1", "agent", "tool_2"]
+    assert kpi.trace(kpi.open(DATA), trace).tool_calls["name"].tolist() == ["tool_0", "tool_1", "tool_2"]
+    _forget()
 
 
 def test_the_command_line_says_that_windows_are_off(undated: Path, monkeypatch, capsys) -> None:
