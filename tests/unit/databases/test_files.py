@@ -256,7 +256,8 @@ HOSTILE = {
 def test_code_inside_a_file_is_never_run(name: str, tmp_path: Path, home: Path) -> None:
     path = made(tmp_path / "hostile.db", *HOSTILE[name])
     before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    receipt, code = tried(lambda: kpi.load(path))
+    limited = name.startswith("a column")  # the child process bounds memory
+    receipt, code = tried(lambda: kpi.load(path) if limited else read_all([path])[1])
     assert code in (
         "", "ingest.unsupported_format", "ingest.bad_database", "ingest.several_tables", "ingest.no_rows",
         "ingest.empty", "ingest.no_columns", "ingest.unknown_format",

@@ -54,8 +54,7 @@ def test_mlflow(engine: sa.Engine, monkeypatch) -> None:
         connection.execute(table.update().where(table.c.status == "IN_PROGRESS").values(status="ERROR"))
     kpi.copy("tracking", dataset="copied")
     assert stored("requests", "count(*), count(*) FILTER (NOT success), count(*) FILTER (error)") == [(COUNT + 3, 1, 1)]
-    monkeypatch.setattr(streams, "ROWS", 30)
-    kpi.copy("tracking", dataset="steps")
-    for _ in range(4):
+    monkeypatch.setattr(streams, "ROWS", 70)
+    for _ in range(2):
         kpi.copy("tracking", dataset="steps")
     assert stored("requests", "count(*)", "steps") == [(COUNT + 3,)]
