@@ -40,6 +40,7 @@ class ServerDatabase(Database):
         self._name, self._main, self._side = name, main, side
         self._dialect = main.dialect.name
         self.schema = ""
+        self._replacing: set[str] = set()  # ClickHouse tables of which a row may have several states
         super().__init__({}, receipt)
         self._clickhouse = self._dialect.startswith("clickhouse")
         self.page = PAGE if self._clickhouse else self.page
@@ -65,6 +66,9 @@ class ServerDatabase(Database):
             )  # fmt: skip
         vendor, self.schema = found[0]
         super().__init__(schemas[self.schema], self.receipt)
+        if self._clickhouse:
+            asked = "SELECT name AS name FROM system.tables WHERE database = :place AND engine LIKE '%Replacing%'"
+            self._replacing = {row["name"] for row in self.look_up(asked, {"place": self.schema}, "the catalogue")}
         return vendor
 
     def _schemas(self) -> dict[str, dict[str, set[str]]]:
@@ -83,7 +87,7 @@ class ServerDatabase(Database):
 
     def source(self, table: str) -> str:
         place = f"{self.quoted(self.schema)}." if self.schema else ""
-        final = " FINAL" if self._clickhouse and self.has(table, "event_ts") else ""
+        final = " FINAL" if table in self._replacing else ""
         return f"{place}{self.quoted(table)}{final}"
 
     def condition(self, table: str) -> str:

@@ -155,8 +155,9 @@ def test_what_is_new_is_found_by_when_it_was_written(langfuse: sa.Engine) -> Non
     assert stored("requests", "count(*)", "since") == [(6,)]
 
 
-def test_version_4_events(clickhouse: sa.Engine) -> None:
-    order = "ENGINE = ReplacingMergeTree(event_ts, is_deleted) ORDER BY (project_id, start_time, span_id)"
+@pytest.mark.parametrize("engine", ["ReplacingMergeTree(event_ts, is_deleted)", "MergeTree"])
+def test_version_4_events(clickhouse: sa.Engine, engine: str) -> None:
+    order = f"ENGINE = {engine} ORDER BY (project_id, start_time, span_id)"
     with clickhouse.connect() as connection:
         connection.exec_driver_sql(f"CREATE TABLE events_full ({EVENTS}) {order}")
     found = []
