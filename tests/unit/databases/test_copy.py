@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -355,3 +358,22 @@ def test_the_command(store, capsys) -> None:
     assert main(["copy", name, "--dataset", "copied", "--full"]) == 0
     assert main(["copy", "nowhere", "--dataset", "copied"]) == 3
     assert "There is no connection" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", [0.3, 0.75])  # while reading, while storing
+def test_a_copy_that_is_killed_leaves_the_version_before(share: float, store) -> None:
+    name, engine, tables = store("litellm")
+    insert(engine, tables, stores.litellm_rows(0, 30))
+    kpi.copy(name, dataset="copied")
+    marks = (folder("copied") / "sources.json").read_bytes()
+    insert(engine, tables, stores.litellm_rows(30, COUNT))
+    code = (
+        "import os, signal, kpi\n"
+        f"def stop(share, text):\n    if share >= {share}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"kpi.copy({name!r}, dataset='copied', progress=stop)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert stored("requests", "count(*)") == [(30,)]
+    assert (folder("copied") / "sources.json").read_bytes() == marks
+    assert kpi.copy(name, dataset="copied").version == 2
+    assert stored("requests", "count(*)") == [(COUNT,)]
