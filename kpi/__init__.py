@@ -10,13 +10,16 @@ Every number on a page of the app comes from a call named here.
 
 from kpi import errors
 from kpi.errors import KpiError
-from kpi.explain.compare import Difference, difference
+from kpi.explain.compare import Comparison, Difference, compare, compare_within, difference
+from kpi.explain.decompose import Decomposition, decompose
 from kpi.explain.disparity import Gap, gap, hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
+from kpi.explain.stages import Stages, latency_stages
+from kpi.explain.waterfall import Waterfall, cost_waterfall
 from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
-from kpi.govern.story import Story, recent, story
+from kpi.govern.story import Story, recent, rows_of, story
 from kpi.ingest.copy import copy
 from kpi.ingest.guard import preview
 from kpi.ingest.load import load
@@ -43,8 +46,10 @@ from kpi.store.opening import open_dataset as open
 __all__ = [
     "METRICS",
     "Card",
+    "Comparison",
     "Connection",
     "DatasetInfo",
+    "Decomposition",
     "Difference",
     "Drift",
     "Entry",
@@ -66,15 +71,21 @@ __all__ = [
     "Source",
     "SparkSource",
     "SqlSource",
+    "Stages",
     "Story",
     "Trace",
     "VersionInfo",
+    "Waterfall",
     "Window",
+    "compare",
     "compare_windows",
+    "compare_within",
     "connect",
     "connections",
     "copy",
+    "cost_waterfall",
     "datasets",
+    "decompose",
     "difference",
     "drift",
     "drift_columns",
@@ -87,6 +98,7 @@ __all__ = [
     "hide_small",
     "init_prices",
     "judge_frame",
+    "latency_stages",
     "load",
     "load_register",
     "mapping_fields",
@@ -107,6 +119,7 @@ __all__ = [
     "resolve",
     "restore",
     "rolling",
+    "rows_of",
     "scorecard",
     "slo_attainment",
     "story",

@@ -1,9 +1,38 @@
-"""The difference of two estimates, with an interval made from their own intervals."""
+"""Is B better than A? Two slices, windows or versions on every metric at once, in one of five plain words."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kpi.errors import MetricError, SliceError
+from kpi.explain.effects import Effect, effect, values
+from kpi.explain.sides import Side, Sides, read
+from kpi.measure.metrics import METRICS, Metric, metric
+from kpi.measure.profile import profile
+from kpi.measure.slice import NONE_VALUE, Resolved, Slice
+from kpi.measure.summary import resolve
+from kpi.measure.wording import format_change, format_change_interval, format_value
+from kpi.store.engines import Source
+
+# Compared where no metrics are named, as far as the data holds them.
+COMPARED = (
+    "task_success", "correctness", "groundedness", "retrieval_hit_rate", "resolution", "refusal_rate", "fallback_rate",
+    "escalation_rate", "override_rate", "error_rate", "deflection", "conversion", "incident_rate", "slo_attainment",
+    "latency_p50", "latency_p95", "ttft_p95", "cost_per_query", "cost_p50", "cost_p95", "cost_per_resolved",
+    "input_tokens", "output_tokens", "cached_share", "tool_error_rate",
+)  # fmt: skip
+MIX = ("intent", "language")  # what groups are compared within, where nothing else is said
+VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data")
+_KINDS = ("rate", "ratio", "incidence", "quantile")
+_LEVEL = 0.05
+_BLIND = 10.0  # times the smallest difference that matters: who could not have seen that has not enough data
+_MOST_VALUES = 60  # of a dimension to adjust for: beyond it strata are too thin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +58,309 @@ def difference(now: tuple[float, float, float], before: tuple[float, float, floa
     low = value - math.hypot(a - a_low, b_high - b)
     high = value + math.hypot(a_high - a, b - b_low)
     return Difference(value=value, low=low, high=high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One metric of a comparison, in its unit. Of verdicts see `VERDICTS`.
+
+    effect: as it is; adjusted: with the pooled mix on both sides, None where nothing is adjusted for. q, adjusted_q: of
+    the differences of the call that reach it, this share is false at most (Benjamini and Hochberg 1995). matters: the
+    smallest difference that matters; relative: whether it is a share of A instead of an absolute size.
+    """
+
+    metric: Metric
+    effect: Effect
+    q: float
+    verdict: str
+    matters: float
+    relative: bool
+    adjusted: Effect | None = None
+    adjusted_q: float = math.nan
+    adjusted_verdict: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
+        e, unit = self.effect, self.metric.unit
+        if not (math.isfinite(e.a.value) and math.isfinite(e.b.value)):
+            return f"{self.metric.label}: not enough data"
+        moved = f"{format_value(e.a.value, unit)} to {format_value(e.b.value, unit)}"
+        limits = f"{format_change(e.difference, unit)}, {format_change_interval(e.low, e.high, unit)}"
+        told = f"{self.metric.label}: {self.verdict}, {moved} ({limits})"
+        if self.verdict in ("no clear change", "not enough data") and math.isfinite(e.smallest):
+            told += f"; this volume could have shown {format_change(e.smallest, unit).removeprefix('+')}"
+        return told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A and B on several metrics. kind: "fixed" (95 % intervals of one look) or "always_valid" (of all looks together).
+
+    a, b: names of the sides; by: the dimension they are values of, None for slices. adjust: dimensions whose mix is
+    held; covered: share of the requests in strata that both sides have.
+    """
+
+    a: str
+    b: str
+    by: str | None
+    kind: str
+    adjust: tuple[str, ...]
+    covered: float
+    rows: tuple[Compared, ...]
+
+    def __getitem__(self, name: str) -> Compared:
+        """The row of a metric. Raises MetricError where it was not compared."""
+        for row in self.rows:
+            if row.metric.name == name:
+                return row
+        raise MetricError(
+            "compare.metric", f"{name[:60]!r} was not compared", hint="Name it in `metrics`; the data must hold it."
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """One row a metric; the columns are the keys of the metrics in `to_json`."""
+        return pd.DataFrame([_plain(r) for r in self.rows])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as `kpi compare --json` prints it; what is unknown is None."""
+        rows = [
+            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in _plain(r).items()}
+            for r in self.rows
+        ]
+        return {
+            "a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
+            "covered": self.covered if math.isfinite(self.covered) else None, "metrics": rows,
+        }  # fmt: skip
+
+
+def compare(
+    source: Source,
+    a: Slice | str | None = None,
+    b: Slice | str | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    slice: Slice | None = None,
+    *,
+    by: str | None = None,
+    adjust: Sequence[str] | None = None,
+    always_valid: bool = False,
+    cluster: Sequence[str] = (),
+    matters: Mapping[str, float] | None = None,
+) -> Comparison:
+    """B against A on every metric at once, users as clusters, also those on both sides.
+
+    a, b: two slices; or two values of the dimension `by` within `slice`; or neither, for the window of `slice` (B)
+    against its baseline (A). metrics: by default those of COMPARED that the data holds. adjust: dimensions whose mix is
+    held (by default those of MIX that vary); an empty sequence for none. always_valid: intervals that hold however
+    often a running test is looked at. cluster: dimensions that name together what repeats instead of the user, such as
+    the task that both models were given. matters: metric -> smallest difference that matters, in the metric's own
+    terms (see `Metric.matters`).
+
+    A verdict needs q <= 0.05 over the call and 30 requests a side. Two queries. Raises MetricError for a metric that
+    has no interval, or an unknown dimension; SliceError where a and b do not say what to compare.
+    """
+    asked = _metrics(source, metrics)
+    names, sides = _sides(source, a, b, slice, by)
+    strata = _adjusting(source, adjust, by, sides)
+    found = read(source, asked, sides, strata=strata, clusters=cluster)
+    rows = [_compared(found, m, bool(strata), always_valid, matters or {}) for m in asked]
+    return Comparison(
+        a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed", adjust=tuple(strata),
+        covered=_covered(found) if strata else 1.0, rows=tuple(_judged(rows)),
+    )  # fmt: skip
+
+
+def compare_within(
+    source: Source,
+    a: Slice | str | None = None,
+    b: Slice | str | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    slice: Slice | None = None,
+    *,
+    within: str,
+    by: str | None = None,
+    cluster: Sequence[str] = (),
+    matters: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """The same comparison in each value of a dimension: where is a better version worse?
+
+    One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether it
+    is clear here and goes against what is clear in the whole. Without quantiles, whose place differs by value: the
+    share within a limit (slo_attainment) says the same. One query. Raises as `compare`.
+    """
+    asked = [m for m in _metrics(source, metrics) if m.kind != "quantile"]
+    _, sides = _sides(source, a, b, slice, by)
+    found = read(source, asked, sides, strata=(within,), clusters=cluster)
+    whole = _judged([_compared(found, m, False, False, matters or {}) for m in asked])
+    tops = {r.metric.name: r.verdict for r in whole}
+    rows: list[Compared] = []
+    keys: list[str] = []
+    for m in asked:
+        for value, i in sorted((value, i) for i, (value,) in enumerate(found.strata)):
+            rows.append(_compared(found, m, False, False, matters or {}, keep=found.stratum == i))
+            keys.append(value)
+    table = []
+    for key, row in zip(keys, _judged(rows), strict=True):
+        against = {row.verdict, tops[row.metric.name]} == {"better", "worse"}
+        table.append({within: None if key == NONE_VALUE else key, **_plain(row), "reversed": against})
+    return pd.DataFrame(table)
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+def _metrics(source: Source, names: Sequence[str | Metric] | None) -> list[Metric]:
+    if names is None:
+        return [METRICS[n] for n in COMPARED if profile(source).supports(METRICS[n])]
+    chosen = [metric(n) if isinstance(n, str) else n for n in ([names] if isinstance(names, str) else names)]
+    for m in chosen:
+        if m.kind not in _KINDS:
+            raise MetricError(
+                "compare.kind", f"{m.name!r} has no interval, so it cannot be compared",
+                hint="Compare shares, means, ratios, rates or quantiles; `kpi summarise` shows counts and totals.",
+            )  # fmt: skip
+    return list({m.name: m for m in chosen}.values())
+
+
+def _sides(
+    source: Source, a: Slice | str | None, b: Slice | str | None, slice: Slice | None, by: str | None
+) -> tuple[tuple[str, str], tuple[Side, Side]]:
+    """Names and rows of A and B."""
+    if isinstance(a, Slice) and isinstance(b, Slice):
+        return ("A", "B"), (_rows(resolve(source, a)), _rows(resolve(source, b)))
+    if isinstance(a, str) and isinstance(b, str):
+        if by is None:
+            raise SliceError("compare.by", "Two values need their dimension", hint="Say by='prompt_version'.")
+        base = slice or Slice(last="all")
+        known = {v for v, _ in profile(source).dimensions.get(by, ())}
+        missing = next((v for v in (a, b) if known and len(known) < 500 and v not in known | {NONE_VALUE}), None)
+        if missing is not None:
+            raise SliceError(
+                "compare.value",
+                f"No request has {by} {missing[:60]!r}",
+                hint=f"It has {', '.join(sorted(known)[:9])}.",
+            )
+        return (a, b), (_rows(resolve(source, base.where(**{by: a}))), _rows(resolve(source, base.where(**{by: b}))))
+    if a is None and b is None:
+        resolved = resolve(source, slice)
+        if resolved.baseline_filters is None:
+            raise SliceError(
+                "compare.baseline", "There is nothing to compare the window with",
+                hint="Name two slices, or two values and their dimension, or a baseline that the data has.",
+            )  # fmt: skip
+        before = Side(filters=resolved.baseline_filters, window=resolved.baseline)
+        return ("baseline", "window"), (before, _rows(resolved))
+    raise SliceError("compare.sides", "A comparison needs two of a kind", hint="Give two slices or two values.")
+
+
+def _rows(resolved: Resolved) -> Side:
+    return Side(filters=resolved.filters, window=resolved.window)
+
+
+def _adjusting(
+    source: Source, adjust: Sequence[str] | None, by: str | None, sides: tuple[Side, Side]
+) -> tuple[str, ...]:
+    """Dimensions whose mix is held. One that the sides are values of, or that the slice fixes, has no mix."""
+    fixed = {d for side in sides for d, v in side.filters if len(v) == 1} | {by}
+    if adjust is not None:
+        return tuple(d for d in dict.fromkeys(adjust) if d not in fixed)
+    known = profile(source).dimensions
+    return tuple(d for d in MIX if 2 <= len(known.get(d, ())) <= _MOST_VALUES and d not in fixed)
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+
+def _compared(
+    sides: Sides, m: Metric, adjusted: bool, always_valid: bool, matters: Mapping[str, float],
+    keep: np.ndarray | None = None,
+) -> Compared:  # fmt: skip
+    a, b = values(sides, m, keep=keep)
+    size, relative = matters.get(m.name, m.matters), m.relative
+    planned = _absolute(size, relative, a.value) if always_valid else None
+    row = Compared(
+        metric=m, effect=effect(a, b, planned=planned), q=math.nan, verdict="", matters=size, relative=relative
+    )
+    if not adjusted:
+        return row
+    a, b = values(sides, m, adjusted=True)
+    return replace(row, adjusted=effect(a, b, planned=planned))
+
+
+def _judged(rows: Sequence[Compared]) -> list[Compared]:
+    """The rows with q over all of them, raw and adjusted apart, and their verdicts."""
+    raw = adjusted_p([r.effect.p if _enough(r, r.effect) else math.nan for r in rows])
+    held = adjusted_p([r.adjusted.p if r.adjusted and _enough(r, r.adjusted) else math.nan for r in rows])
+    return [
+        replace(
+            r, q=q, verdict=_verdict(r, r.effect, q), adjusted_q=other,
+            adjusted_verdict=_verdict(r, r.adjusted, other) if r.adjusted else None,
+        )
+        for r, q, other in zip(rows, raw, held, strict=True)
+    ]  # fmt: skip
+
+
+def adjusted_p(p: Sequence[float]) -> list[float]:
+    """q-values of Benjamini and Hochberg (1995, J R Stat Soc B 57:289), section 3; NaN stays and does not count."""
+    values_ = np.asarray(p, dtype=float)
+    known = np.flatnonzero(np.isfinite(values_))
+    q = np.full(len(values_), np.nan)
+    order = known[np.argsort(-values_[known], kind="stable")]
+    steps = values_[order] * len(order) / np.arange(len(order), 0, -1)
+    q[order] = np.minimum.accumulate(steps) if len(order) else steps
+    return [float(v) for v in np.minimum(q, 1.0)]
+
+
+def _enough(row: Compared, e: Effect) -> bool:
+    """Whether both sides hold enough to say anything; decided by counts alone, so that it does not bias the rest."""
+    least = max(row.metric.min_n, 2)
+    return min(e.a.n, e.b.n) >= least and min(e.a.users, e.b.users) >= 2 and math.isfinite(e.p)
+
+
+def _verdict(row: Compared, e: Effect, q: float) -> str:
+    if not _enough(row, e):
+        return "not enough data"
+    if _within(row, e):
+        return "equivalent"
+    if q <= _LEVEL:
+        # Where neither way is better, the metric is what is used up, and less of it counts as better.
+        return "better" if (e.difference > 0) == (row.metric.direction == "up") else "worse"
+    size = _absolute(row.matters, row.relative, e.a.value)
+    return "no clear change" if e.smallest <= _BLIND * size else "not enough data"
+
+
+def _within(row: Compared, e: Effect) -> bool:
+    """Whether the whole interval lies inside the smallest difference that matters."""
+    if row.relative:
+        return e.ratio_low >= 1 / (1 + row.matters) and e.ratio_high <= 1 + row.matters
+    return e.low >= -row.matters and e.high <= row.matters
+
+
+def _absolute(size: float, relative: bool, value: float) -> float:
+    """The smallest difference that matters in the unit of the metric."""
+    if not relative:
+        return size
+    return size * abs(value) if math.isfinite(value) and value else size
+
+
+def _covered(sides: Sides) -> float:
+    """Share of the requests that lie in strata which both sides have."""
+    size = len(sides.strata)
+    total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.side == 0, sides.side == 1)]
+    rows = float(sides.rows.sum())
+    return float(((total[0] + total[1]) * ((total[0] > 0) & (total[1] > 0))).sum()) / rows if rows else math.nan
+
+
+def _plain(row: Compared) -> dict[str, Any]:
+    e, m, held = row.effect, row.metric, row.adjusted
+    return {
+        "metric": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "verdict": row.verdict,
+        "a": e.a.value, "a_low": e.a.low, "a_high": e.a.high, "b": e.b.value, "b_low": e.b.low, "b_high": e.b.high,
+        "difference": e.difference, "low": e.low, "high": e.high,
+        "ratio": e.ratio, "ratio_low": e.ratio_low, "ratio_high": e.ratio_high, "p": e.p, "q": row.q,
+        "n_a": e.a.n, "n_b": e.b.n, "users_a": e.a.users, "users_b": e.b.users, "users_both": e.users_both,
+        "smallest": e.smallest, "matters": row.matters, "relative": row.relative,
+        "adjusted": held.difference if held else math.nan, "adjusted_low": held.low if held else math.nan,
+        "adjusted_high": held.high if held else math.nan, "adjusted_q": row.adjusted_q,
+        "adjusted_verdict": row.adjusted_verdict, "sentence": row.sentence,
+    }  # fmt: skip

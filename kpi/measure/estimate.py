@@ -182,12 +182,24 @@ def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]
     if not users >= 2:
         return value, np.nan, np.nan, n, users
     effective = n / _indicator_effect(h, upto, users, int(np.searchsorted(upto, below + 1)))
+    low, high = order_limits(h.bins, upto, q, effective)
+    return value, low, high, n, users
+
+
+def order_limits(bins: Array, upto: Array, q: float, effective: float) -> tuple[float, float]:
+    """Order statistics that bound the q-quantile; NaN where there is none that far out.
+
+    bins: ascending; upto: running counts of the requests in them, which weights may make fractional; effective: the
+    requests that these are worth, users counted as clusters.
+    """
+    n = float(upto[-1])
+    at = lambda rank: float(bin_value(bins[min(int(np.searchsorted(upto, rank)), len(bins) - 1)]))  # noqa: E731  (1-based)
     size = int(np.floor(effective + 1e-9))
     lower = _binomial_quantile(_TAIL, size, q)
     upper = _binomial_quantile(1 - _TAIL, size, q) + 1
     low = at(np.floor(n * (lower - 1) / size) + 1) if lower >= 1 else np.nan
     high = at(min(np.ceil(n * upper / size), n)) if upper <= size else np.nan
-    return value, low, high, n, users
+    return low, high
 
 
 def _binomial_quantile(tail: float, size: int, q: float) -> int:

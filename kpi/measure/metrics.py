@@ -57,6 +57,18 @@ class Metric:
     column: str | None = None
     q: float | None = None
 
+    @property
+    def relative(self) -> bool:
+        """Whether what matters of this metric is a share of its value rather than a step on its scale."""
+        return self.unit != "share"
+
+    @property
+    def matters(self) -> float:
+        """The smallest difference that matters: 0.01 of a share (1 pp), 5 % of a cost, latency or count, 20 % of a
+        rate of incidents. Ratios inside 1 / (1 + m) .. 1 + m, steps inside -m .. m, make no difference to anybody.
+        """
+        return 0.01 if not self.relative else 0.20 if self.kind == "incidence" else 0.05
+
 
 def flag(condition: sa.ColumnElement) -> sa.ColumnElement:
     """1 where a boolean is true, 0 where false, NULL where unknown."""
@@ -290,12 +302,12 @@ def _price_sources() -> list[Metric]:
             y=lambda r: flag(r["cost_source"] != reported), x=_one("cost_source"),
         ),
         Metric(
-            name="computed_to_reported", label="Computed against reported", kind="ratio", unit="share", direction="none",
-            definition="Inference by the price table over inference as reported, where both are known",
-            formula="sum of computed_nusd / sum of inference_nusd, of requests whose cost was reported",
+            name="computed_deviation", label="Computed minus reported", kind="ratio", unit="share", direction="none",
+            definition="Inference by the price table minus inference as reported, as a share of the latter, where both are known",
+            formula="sum of (computed_nusd - inference_nusd) / sum of inference_nusd, of requests whose cost was reported",
             null_rule="requests without a reported or a computed inference cost are left out",
             interval=_RATIO_INTERVAL, needs=("computed_nusd", "cost_source"), group="cost",
-            y=lambda r: r["computed_nusd"],
+            y=lambda r: r["computed_nusd"] - r["inference_nusd"],
             x=lambda r: sa.case((r["cost_source"] == reported, r["inference_nusd"]), else_=sa.cast(sa.null(), _INT)),
         ),
     ]  # fmt: skip
