@@ -110,8 +110,9 @@ def pair(name: str, rows: pd.DataFrame) -> tuple[Pair, float] | None:
         return ((latency <= SLO_US).astype(float).where(latency.notna()), one), 1.0
     if name == "computed_share":
         return ((rows["cost_source"] != "reported").astype(float).where(rows["cost_source"].notna()), one), 1.0
-    if name == "computed_to_reported":
-        return (number("computed_nusd"), number("inference_nusd").where(rows["cost_source"] == "reported")), 1.0
+    if name == "computed_deviation":
+        reported = number("inference_nusd").where(rows["cost_source"] == "reported")
+        return (number("computed_nusd") - reported, reported), 1.0
     if name == "cost_per_answered":
         refused, error = number("refused"), number("error")
         answered = 1 - ((refused == 1) | (error == 1)).astype(float)

@@ -13,7 +13,7 @@ PARTS = {
     "review_total": "Human review",
 }
 HEAD = ("total_cost", "cost_per_query", "cost_per_answered", "cost_per_resolved", "cost_p50", "cost_p95", "cost_worst")
-ORIGIN = ("priced_share", "computed_share", "computed_to_reported")
+ORIGIN = ("priced_share", "computed_share", "computed_deviation")
 UNPRICED = kpi.Grouping(by=("unpriced_model",), intervals=False, metrics=("requests",))
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from kpi.ingest import price_file
 from kpi.ingest.pricing import SCALE
 from kpi.measure.statistics import Columns
-from kpi.measure.wording import format_count, format_value
+from kpi.measure.wording import format_change, format_count, format_value
 from kpi.store.engines import Source
 from kpi.store.manifest import home
 
@@ -48,7 +48,7 @@ def price_state() -> PriceState:
 def price_sentences(numbers: pd.DataFrame, state: PriceState) -> list[str]:
     """How far costs were reported or computed, with what, in plain sentences.
 
-    numbers: a frame of `summarise` with `priced_share`, `computed_share` and `computed_to_reported`, one row each.
+    numbers: a frame of `summarise` with `priced_share`, `computed_share` and `computed_deviation`, one row each.
     """
     found = {r.metric: r for r in numbers.itertuples() if r.n}
     told = []
@@ -61,9 +61,9 @@ def price_sentences(numbers: pd.DataFrame, state: PriceState) -> list[str]:
             f"Of the known costs {format_value(1 - share, 'share')} were reported by the source alone and "
             f"{format_value(share, 'share')} computed, at least in part. A reported cost always wins."
         )
-    if "computed_to_reported" in found:
-        ratio = format_value(found["computed_to_reported"].value, "share")
-        told.append(f"Where both are known, the price table comes to {ratio} of the reported inference cost.")
+    if "computed_deviation" in found:
+        gap = format_change(found["computed_deviation"].value, "share").replace("pp", "%")
+        told.append(f"Where both are known, the price table differs from the reported inference cost by {gap}.")
     own = f" and {format_count(state.own, 'rows')} of your own" if state.own else ""
     told.append(f"Price table {state.version}: list prices of {state.day}{own}.")
     units = ", ".join(f"{name} {format_value(usd, 'usd')}" for name, usd in state.units.items())

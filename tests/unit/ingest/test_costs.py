@@ -188,7 +188,7 @@ def test_the_page_says_what_was_computed_and_names_what_has_no_price(home: Path,
     usage = {"prompt_tokens": 412, "completion_tokens": 31, "provider": "openai"}
     load_rows(tmp_path, [{"id": "a", "model": "gpt-4o-mini", **usage}, {"id": "b", "model": "in-house-7b", **usage}])
     source, view = kpi.open("rows"), kpi.Slice(dataset="rows", last="all")
-    numbers = kpi.summarise(source, ["priced_share", "computed_share", "computed_to_reported"], view)
+    numbers = kpi.summarise(source, ["priced_share", "computed_share", "computed_deviation"], view)
     told = kpi.price_sentences(numbers, kpi.price_state())
     assert told[0].startswith("50.0 % of the requests that used tokens")
     assert "100 % computed" in told[1]
