@@ -118,6 +118,15 @@ class Comparison:
             "compare.metric", f"{name[:60]!r} was not compared", hint="Name it in `metrics`; the data must hold it."
         )
 
+    @property
+    def sentence(self) -> str:
+        """Both sides, the verdicts counted, and what kind of interval is shown."""
+        counted = [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS]
+        told = ", ".join(f"{n} {v}" for v, n in counted if n) or "no metric that the data holds"
+        looks = "intervals hold at every look" if self.kind == "always_valid" else "95 % intervals of a single look"
+        held = f"; mix of {' and '.join(self.adjust)} held beside it" if self.adjust else ""
+        return f"{self.b} against {self.a}: {told} ({looks}{held})."
+
     def frame(self) -> pd.DataFrame:
         """One row a metric; the columns are the keys of the metrics in `to_json`."""
         return pd.DataFrame([_plain(r) for r in self.rows])
