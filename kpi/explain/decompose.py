@@ -1,0 +1,311 @@
+"""A change of a rate, mean or ratio, split exactly: did the groups change (rate), or how many came from each (mix)?
+
+For values g of a dimension with shares w of the denominator and rates r, the change is a sum over g of (w1 + w0) / 2 *
+(r1 - r0), the rate effect, and (w1 - w0) * ((r1 + r0) / 2 - R), the mix effect (Kitagawa 1955; Das Gupta 1993, the
+symmetric form, which is also the Shapley value of the two factors). R, the mean of the two totals, drops out of the
+sum, because shares add up to one, and makes a part readable: growth of a group that is better than the whole helps. A
+value that is there on one side only has no rate to compare: its part is the effect of entering or leaving. Intervals
+take the user as cluster over both sides at once (delta method, t with as many degrees as users really carry the part).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from scipy import special
+
+from kpi.errors import MetricError
+from kpi.explain.baseline import BEFORE, NOW, both_sides
+from kpi.measure.metrics import Metric
+from kpi.measure.metrics import metric as metric_of
+from kpi.measure.slice import NONE_VALUE, Slice
+from kpi.measure.statistics import Columns, dimension
+from kpi.measure.wording import format_change, format_change_interval
+from kpi.store.engines import Source
+
+Array = np.ndarray
+EFFECTS = ("rate", "mix", "entering", "leaving")
+OTHER, MAX_VALUES = "(other)", 60
+_KINDS = ("rate", "ratio", "incidence")
+_INT = sa.BigInteger()
+_STEP = 1e-30  # of the complex-step derivative, which has no cancellation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a change with its 95 % interval, NaN where fewer than two users carry it."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decomposition:
+    """A change of a metric by the values of one dimension, in the metric's unit.
+
+    change = rate + mix + entering + leaving, to rounding. parts: one row a value, the largest effect first, with value,
+    before, now (its own metric; NaN where it is not known), share_before, share_now (of the denominator), kind (stayed,
+    entered, left), rate, rate_low, rate_high, mix, mix_low, mix_high, effect, low, high; the effects sum to the change.
+    differs: how surely the values differ in their change or the mix moved, as a z score: which dimension explains most.
+    """
+
+    metric: str
+    by: str
+    unit: str
+    before: float
+    now: float
+    change: Part
+    rate: Part
+    mix: Part
+    entering: Part
+    leaving: Part
+    parts: pd.DataFrame
+    differs: float
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the keys of `kpi decompose --json`."""
+        parts = {name: vars(getattr(self, name)) for name in ("change", *EFFECTS)}
+        plain = {name: getattr(self, name) for name in ("metric", "by", "unit", "before", "now", "differs", "sentence")}
+        return {**plain, **parts, "parts": self.parts.to_dict("records")}
+
+
+def decompose(
+    source: Source, metric: str | Metric, slice: Slice | None = None, *, by: str | Sequence[str]
+) -> list[Decomposition]:
+    """The change of a metric between the slice and its baseline (a window or a version), by each dimension in `by`.
+
+    The dimension that explains most comes first. One statement. Values beyond the 60 most frequent count together as
+    "(other)". Raises MetricError for totals, counts and quantiles, which are no ratio of sums, and where one side knows
+    nothing of the metric; SliceError where the slice has no baseline.
+    """
+    asked = metric_of(metric) if isinstance(metric, str) else metric
+    if asked.kind not in _KINDS:
+        raise MetricError(
+            "decompose.metric", f"{asked.label} has no exact split into mix and rate",
+            hint="Choose a rate, mean or ratio; `kpi decompose total_cost` and `latency_p95` have splits of their own.",
+        )  # fmt: skip
+    names = [by] if isinstance(by, str) else list(dict.fromkeys(by))
+    columns = [dimension(source, name) for name in names]  # an unknown one is said before anything runs
+    found = _sums(source, asked, slice, names, columns)
+    for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
+        if not found.loc[found["side"] == side, "x"].sum() > 0:
+            raise MetricError(
+                "decompose.empty", f"Nothing is known of {asked.label} {word}",
+                hint="Choose a longer window, fewer filters or another baseline.",
+            )  # fmt: skip
+    split = [_of_dimension(found, asked, name, i) for i, name in enumerate(names)]
+    return sorted(split, key=lambda d: (-d.differs, d.by))
+
+
+def _sums(
+    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement]
+) -> pd.DataFrame:
+    assert metric.y is not None
+    assert metric.x is not None
+    y_of, x_of = metric.y, metric.x
+
+    def known(row: Columns, side: int) -> list[sa.ColumnElement]:
+        return [y_of(row).is_not(None), x_of(row).is_not(None)]
+
+    return both_sides(
+        source, slice, keys=lambda row: [(f"d{i}", c) for i, c in enumerate(columns)],
+        sums=lambda row: [
+            ("y", sa.cast(sa.func.sum(sa.cast(y_of(row), _INT)), sa.Double())),
+            ("x", sa.cast(sa.func.sum(sa.cast(x_of(row), _INT)), sa.Double())),
+        ],
+        where=known,
+    )  # fmt: skip
+
+
+# --- the split itself ------------------------------------------------------------------------------------------------
+
+
+def split(y1: Array, x1: Array, y0: Array, x0: Array) -> tuple[Array, Array, Array, Array]:
+    """(rate, mix, entering, leaving) effects per value, from numerators and denominators now and before.
+
+    Arrays of one length; the four sum, over values and effects, to sum(y1)/sum(x1) - sum(y0)/sum(x0). A value that is
+    on both sides but has no denominator on one (cost without any resolved task) has no rate: its part is a rate effect.
+    """
+    return _effects(y1, x1, y0, x0, y1.sum(), x1.sum(), y0.sum(), x0.sum())
+
+
+def _effects(
+    y1: Array, x1: Array, y0: Array, x0: Array, ty1: Any, tx1: Any, ty0: Any, tx0: Any
+) -> tuple[Array, Array, Array, Array]:
+    """`split` with the totals as arguments of their own, so that each can be derived by."""
+    rates = (x1.real != 0) & (x0.real != 0)
+    here1, here0 = (x1.real != 0) | (y1.real != 0), (x0.real != 0) | (y0.real != 0)
+    w1, w0 = x1 / tx1, x0 / tx0
+    middle = (ty1 / tx1 + ty0 / tx0) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r1, r0 = (np.where(rates, y / np.where(rates, x, 1), 0) for y, x in ((y1, x1), (y0, x0)))
+    whole = (y1 / tx1 - y0 / tx0) - (w1 - w0) * middle
+    rate = np.where(rates, (w1 + w0) / 2 * (r1 - r0), np.where(here1 & here0, whole, 0))
+    mix = np.where(rates, (w1 - w0) * ((r1 + r0) / 2 - middle), 0)
+    return rate, mix, np.where(here1 & ~here0, whole, 0), np.where(here0 & ~here1, whole, 0)
+
+
+@dataclass(frozen=True)
+class _Users:
+    """Sums by user, side and value: parallel arrays, and the sums y1, x1, y0, x0 per value."""
+
+    user: Array
+    side: Array
+    group: Array
+    y: Array
+    x: Array
+    sums: tuple[Array, Array, Array, Array]
+
+    @property
+    def users(self) -> int:
+        return int(self.user.max()) + 1 if len(self.user) else 0
+
+
+def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size: int) -> _Users:
+    sums = []
+    for chosen in (NOW, BEFORE):
+        mine = side == chosen
+        sums += [np.bincount(group[mine], v[mine], minlength=size) for v in (y, x)]
+    return _Users(user, side, group, y, x, (sums[0], sums[1], sums[2], sums[3]))
+
+
+def _gradients(sums: tuple[Array, Array, Array, Array]) -> list[Array]:
+    """Derivatives of the four effects per value by its own y1, x1, y0, x0 and by the four totals: 8 x 4 x values."""
+    arguments = [*sums, *(np.full_like(s, s.sum()) for s in sums)]
+    found = []
+    for i in range(8):
+        moved = [a + 1j * _STEP * (i == k) for k, a in enumerate(arguments)]
+        found.append(np.imag(np.array(_effects(*moved))) / _STEP)
+    return found
+
+
+class _Spread:
+    """Standard errors of effects: residuals of users over both sides, which sum to zero for every effect."""
+
+    def __init__(self, data: _Users) -> None:
+        self.data = data
+        self.gradients = _gradients(data.sums)
+        now = data.side == NOW
+        total = [np.bincount(data.user[m], v[m], minlength=data.users) for m in (now, ~now) for v in (data.y, data.x)]
+        self.totals = np.array(total)  # y1, x1, y0, x0 of each user
+        y_part = np.where(now, self.gradients[0][:, data.group], self.gradients[2][:, data.group])
+        x_part = np.where(now, self.gradients[1][:, data.group], self.gradients[3][:, data.group])
+        self.own = y_part * data.y + x_part * data.x  # effects x rows
+
+    def part(self, value: float, weights: Array, group: int | None = None) -> Part:
+        """Interval of the weighted sum of effects (4 weights) of one value, or of all values."""
+        rows = slice_of(self.data.group, group)
+        mine = np.bincount(self.data.user[rows], weights @ self.own[:, rows], minlength=self.data.users)
+        shared = np.array([weights @ g for g in self.gradients[4:]])  # 4 x values
+        shared = shared.sum(axis=1) if group is None else shared[:, group]
+        return interval(value, mine + shared @ self.totals)
+
+
+def slice_of(group: Array, value: int | None) -> Array:
+    """Rows of one value, or all."""
+    return np.ones(len(group), dtype=bool) if value is None else group == value
+
+
+def interval(value: float, residual: Array) -> Part:
+    """A value with the interval that residuals by user give: t on as many degrees as users carry it, CR1."""
+    carrying = int((residual != 0).sum())
+    square = float((residual**2).sum())
+    if carrying < 2 or square == 0:
+        return Part(value=value, low=np.nan, high=np.nan)
+    carried = square**2 / float((residual**4).sum())
+    error = math.sqrt(square * carrying / (carrying - 1))
+    reach = float(special.stdtrit(max(carried - 1, 1), 0.975)) * error
+    return Part(value=value, low=value - reach, high=value + reach)
+
+
+def _of_dimension(found: pd.DataFrame, metric: Metric, name: str, index: int) -> Decomposition:
+    labels = found[f"d{index}"].where(found[f"d{index}"].notna(), NONE_VALUE).astype(str)
+    weight = found["x"].groupby(labels).sum().sort_values(ascending=False, kind="stable")
+    if len(weight) > MAX_VALUES:
+        labels = labels.where(labels.isin(weight.index[: MAX_VALUES - 1]), OTHER)
+    values = sorted(labels.unique())
+    group = pd.Categorical(labels, categories=values).codes.astype(np.int64)
+    y, x = (found[c].to_numpy(dtype=float) for c in ("y", "x"))
+    user, side = (found[c].to_numpy(dtype=np.int64) for c in ("user", "side"))
+    return _described(_collected(user, side, group, y, x, len(values)), values, metric, name)
+
+
+def _described(data: _Users, values: Sequence[str], metric: Metric, name: str) -> Decomposition:
+    y1, x1, y0, x0 = data.sums
+    effects = np.array(split(y1, x1, y0, x0)) * metric.scale
+    spread = _Spread(data)
+    weigh = lambda *names: np.array([float(e in names) for e in EFFECTS]) * metric.scale  # noqa: E731
+    rows = []
+    for g, value in enumerate(values):
+        rate = spread.part(effects[0, g], weigh("rate"), g)
+        mix = spread.part(effects[1, g], weigh("mix"), g)
+        both = spread.part(float(effects[:, g].sum()), weigh(*EFFECTS), g)
+        entered, left = not (x0[g] or y0[g]), not (x1[g] or y1[g])
+        rows.append({
+            "value": value, "kind": "entered" if entered else "left" if left else "stayed",
+            "before": _divided(y0[g], x0[g]) * metric.scale, "now": _divided(y1[g], x1[g]) * metric.scale,
+            "share_before": x0[g] / x0.sum(), "share_now": x1[g] / x1.sum(),
+            "rate": rate.value, "rate_low": rate.low, "rate_high": rate.high,
+            "mix": mix.value, "mix_low": mix.low, "mix_high": mix.high,
+            "effect": both.value, "low": both.low, "high": both.high,
+        })  # fmt: skip
+    parts = pd.DataFrame(rows).sort_values(["effect", "value"], key=_by_size, kind="stable", ignore_index=True)
+    before, now = (float(y.sum() / x.sum()) * metric.scale for y, x in ((y0, x0), (y1, x1)))
+    change = spread.part(now - before, weigh(*EFFECTS))
+    sums = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
+    return Decomposition(
+        metric=metric.name, by=name, unit=metric.unit, before=before, now=now, change=change, **sums, parts=parts,
+        differs=_differs(parts, sums["mix"]), sentence=_sentence(metric, name, change, sums),
+    )  # fmt: skip
+
+
+def _by_size(column: pd.Series) -> pd.Series:
+    return -column.abs() if column.name == "effect" else column
+
+
+def _divided(y: float, x: float) -> float:
+    return y / x if x else math.nan
+
+
+def _differs(parts: pd.DataFrame, mix: Part) -> float:
+    """Cochran's Q of the changes of the values, plus the mix effect in its standard errors, as a normal score."""
+    stayed = parts[(parts["kind"] == "stayed") & (parts["rate_high"] > parts["rate_low"])]
+    weight = (stayed["share_before"] + stayed["share_now"]).to_numpy() / 2
+    error = (stayed["rate_high"] - stayed["rate_low"]).to_numpy() / 3.92
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change, precision = stayed["rate"].to_numpy() / weight, (weight / error) ** 2
+    usable = np.isfinite(change) & np.isfinite(precision)
+    change, precision = change[usable], precision[usable]
+    q = float((precision * (change - np.average(change, weights=precision)) ** 2).sum()) if len(change) > 1 else 0.0
+    freedom = max(len(change) - 1, 0)
+    if mix.high > mix.low:
+        q, freedom = q + (mix.value / ((mix.high - mix.low) / 3.92)) ** 2, freedom + 1
+    if not freedom:
+        return 0.0
+    spread = 2 / (9 * freedom)
+    return float(((q / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread))  # Wilson and Hilferty 1931
+
+
+def _sentence(metric: Metric, name: str, change: Part, sums: dict[str, Part]) -> str:
+    said = [f"{metric.label} changed by {_worded(change, metric.unit)}"]
+    words = {"rate": f"within the values of {name}", "mix": "by their mix", "entering": "by values that entered",
+             "leaving": "by values that left"}  # fmt: skip
+    told = [f"{_worded(sums[e], metric.unit)} {words[e]}" for e in EFFECTS if e in ("rate", "mix") or sums[e].value]
+    return f"{said[0]}: {', '.join(told)}."
+
+
+def _worded(part: Part, unit: str) -> str:
+    limits = format_change_interval(part.low, part.high, unit) if part.high > part.low else "no interval"
+    return f"{format_change(part.value, unit)} ({limits})"

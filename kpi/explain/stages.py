@@ -1,0 +1,145 @@
+"""A change of latency by stage: queue, retrieval, rerank, tools, model, guardrail, and what no stage accounts for.
+
+Means add up: the mean of the whole is the sum of the means of its stages, so their changes sum to its change exactly. A
+percentile does not add up; its tail does. For q = 0.95 each stage is taken as its mean among the requests at or above
+the p95 of their own side: these sum to the mean of the tail, which moves with the p95 but is not it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from kpi.errors import MetricError
+from kpi.explain.baseline import BEFORE, NOW, both_sides
+from kpi.explain.decompose import Part, interval
+from kpi.measure.estimate import Histogram, quantile
+from kpi.measure.slice import Slice
+from kpi.measure.statistics import Columns, log_bin
+from kpi.measure.wording import format_change, format_value
+from kpi.store.engines import Source
+
+STAGES = {"queue": "Queue", "retrieval": "Retrieval", "rerank": "Rerank", "tool": "Tools", "model": "Model",
+          "guardrail": "Guardrail", "rest": "Not in a stage"}  # fmt: skip
+_INT, _MS = sa.BigInteger(), 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """A change of latency by stage, in ms.
+
+    q: None for the mean of all requests, else the tail at or above that quantile. before, now, change: the mean of
+    those requests. quantile_before, quantile_now: where the tail begins, NaN without q. parts: stage, label, before,
+    now, change, low, high (95 %, users as clusters, the tail taken as given); the changes sum to that of the whole.
+    "rest" is below zero where stages ran side by side. A stage that a request did not have took it no time.
+    """
+
+    q: float | None
+    before: float
+    now: float
+    change: Part
+    quantile_before: float
+    quantile_now: float
+    parts: pd.DataFrame
+    n_before: int
+    n_now: int
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the keys of `kpi decompose latency --json`."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("parts", "change")}
+        return {**plain, "unit": "ms", "change": vars(self.change), "parts": self.parts.to_dict("records")}
+
+
+def latency_stages(source: Source, slice: Slice | None = None, *, q: float | None = None) -> Stages:
+    """The change of latency between a slice and its baseline by stage; of the tail from the quantile q where given.
+
+    One statement, two with q. Raises MetricError where a side has no latency or q is not between 0 and 1, SliceError
+    where the slice has no baseline.
+    """
+    if q is not None and not 0 < q < 1:
+        raise MetricError("stages.quantile", f"There is no quantile {q:g}", hint="Ask for one such as 0.95.")
+    starts = _quantiles(source, slice, q) if q is not None else {NOW: np.nan, BEFORE: np.nan}
+    found = both_sides(source, slice, keys=lambda row: [], sums=_sums, where=lambda row, side: _tail(row, starts[side]))
+    for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
+        if not found.loc[found["side"] == side, "n"].sum():
+            raise MetricError(
+                "stages.empty", f"No request {word} has a known latency",
+                hint="Choose a longer window, fewer filters or another baseline.",
+            )  # fmt: skip
+    return _described(found.fillna(0.0), q, starts)
+
+
+def _tail(row: Columns, start: float) -> list[sa.ColumnElement]:
+    known: list[sa.ColumnElement] = [row["total_us"].is_not(None)]
+    if start == start:
+        known.append(row["total_us"] >= sa.literal_column(str(int(start)), _INT))
+    return known
+
+
+def _sums(row: Columns) -> list[tuple[str, sa.ColumnElement]]:
+    def of(column: str) -> sa.ColumnElement:
+        return sa.cast(sa.func.sum(sa.cast(row[column], _INT)), sa.Double())
+
+    stages = [(s, of(f"{s}_us")) for s in STAGES if s != "rest"]
+    return [("n", sa.func.count()), ("total", of("total_us")), *stages]
+
+
+def _quantiles(source: Source, slice: Slice | None, q: float) -> dict[int, float]:
+    """The quantile of the latency of each side, read off log-binned counts."""
+    counts = both_sides(
+        source, slice, keys=lambda row: [("bin", log_bin(row["total_us"]))],
+        sums=lambda row: [("n", sa.func.count())], where=lambda row, side: _tail(row, np.nan), by_user=False,
+    )  # fmt: skip
+    starts = {}
+    for side in (NOW, BEFORE):
+        mine = counts[counts["side"] == side].sort_values("bin")
+        bins, n = (mine[c].to_numpy(dtype=float) for c in ("bin", "n"))
+        nothing = np.zeros(len(bins))
+        starts[side] = quantile(Histogram(bins=bins, count=n, square=nothing, cross=nothing, first=nothing), q)[0]
+    return starts
+
+
+def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -> Stages:
+    found = found.assign(rest=found["total"] - found[[s for s in STAGES if s != "rest"]].sum(axis=1))
+    users = int(found["user"].max()) + 1
+    side = found["side"].to_numpy()
+    size = {s: float(found.loc[side == s, "n"].sum()) for s in (NOW, BEFORE)}
+
+    def means(name: str) -> tuple[float, float, Part]:
+        values, residual = {}, np.zeros(users)
+        for s, sign in ((NOW, 1.0), (BEFORE, -1.0)):
+            mine = found[side == s]
+            values[s] = float(mine[name].sum()) / size[s] * _MS
+            each = mine[name].to_numpy() * _MS - values[s] * mine["n"].to_numpy()
+            residual += sign * np.bincount(mine["user"], each / size[s], minlength=users)
+        return values[BEFORE], values[NOW], interval(values[NOW] - values[BEFORE], residual)
+
+    rows = []
+    for name, label in STAGES.items():
+        before, now, part = means(name)
+        rows.append({"stage": name, "label": label, "before": before, "now": now, "change": part.value,
+                     "low": part.low, "high": part.high})  # fmt: skip
+    before, now, change = means("total")
+    parts = pd.DataFrame(rows)
+    parts = parts[(parts["before"] != 0) | (parts["now"] != 0)].reset_index(drop=True)
+    return Stages(
+        q=q, before=before, now=now, change=change, quantile_before=starts[BEFORE] * _MS,
+        quantile_now=starts[NOW] * _MS, parts=parts, n_before=int(size[BEFORE]), n_now=int(size[NOW]),
+        sentence=_sentence(q, before, now, parts),
+    )  # fmt: skip
+
+
+def _sentence(q: float | None, before: float, now: float, parts: pd.DataFrame) -> str:
+    what = "Mean latency" if q is None else f"The mean of the slowest requests (at or above p{100 * q:g})"
+    said = f"{what} went from {format_value(before, 'ms')} to {format_value(now, 'ms')}"
+    if parts.empty:
+        return f"{said}."
+    most = parts.loc[parts["change"].abs().idxmax()]
+    return (
+        f"{said}; the largest part is {str(most['label']).lower()} with {format_change(float(most['change']), 'ms')}."
+    )
