@@ -14,6 +14,7 @@ from kpi.explain.compare import Comparison, Difference, compare, compare_within,
 from kpi.explain.decompose import Decomposition, decompose
 from kpi.explain.disparity import Gap, gap, hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
+from kpi.explain.frontier import Frontier, frontier
 from kpi.explain.stages import Stages, latency_stages
 from kpi.explain.waterfall import Waterfall, cost_waterfall
 from kpi.govern.findings import Finding, findings
@@ -54,6 +55,7 @@ __all__ = [
     "Drift",
     "Entry",
     "Finding",
+    "Frontier",
     "Gap",
     "Grouping",
     "KpiError",
@@ -94,6 +96,7 @@ __all__ = [
     "find_traces",
     "findings",
     "from_frame",
+    "frontier",
     "gap",
     "hide_small",
     "init_prices",

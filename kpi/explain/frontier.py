@@ -1,0 +1,138 @@
+"""Which model or version is worth its money: quality against fully loaded cost per resolved task, both with intervals.
+
+An option meets a target when the whole 95 % interval of its quality lies above it, may meet it when only a part does.
+The cheapest that meets it is named, or that none does. Users choose which requests an option gets (routing, plans), so
+a frontier describes what ran; `kpi.compare` with an adjustment says what a switch would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kpi.errors import MetricError
+from kpi.measure.metrics import Metric, metric
+from kpi.measure.profile import profile
+from kpi.measure.slice import Slice
+from kpi.measure.summary import label, summarise
+from kpi.measure.wording import format_interval, format_value
+from kpi.store.engines import Source
+
+MEETS, MAY_MEET, MISSES, TOO_FEW = "meets", "may meet", "misses", "not enough data"
+_COSTS = ("cost_per_resolved", "cost_per_query")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """Options by quality and cost, the cheapest first.
+
+    options: one row each with option, quality, quality_low, quality_high, cost, cost_low, cost_high (in their metrics'
+    units), n, users, verdict (meets, may meet, misses, not enough data) and efficient: no other option is at least as
+    good and at least as cheap. choice: the cheapest that meets the target, None where none does.
+    """
+
+    by: tuple[str, ...]
+    quality: str
+    cost: str
+    target: float
+    options: pd.DataFrame
+    choice: str | None
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the keys of `kpi frontier --json`."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("options", "by")}
+        return {**plain, "by": list(self.by), "options": self.options.to_dict("records")}
+
+
+def frontier(
+    source: Source,
+    slice: Slice | None = None,
+    *,
+    by: str | Sequence[str] = "model",
+    target: float = 0.8,
+    quality: str = "task_success",
+    cost: str | None = None,
+) -> Frontier:
+    """Options of a slice by quality and cost. One statement.
+
+    by: dimension, or several whose combinations are the options. target: of the quality, in its unit. quality: a metric
+    of which more is better. cost: a metric of cost, by default that per resolved task, per query where resolution is
+    not known. Raises MetricError for unknown metrics or dimensions and where the data has no cost.
+    """
+    names = (by,) if isinstance(by, str) else tuple(by)
+    known = profile(source)
+    chosen = metric(cost) if cost else next((m for m in map(metric, _COSTS) if known.supports(m)), None)
+    good = metric(quality)
+    if good.direction != "up":
+        raise MetricError("frontier.quality", f"{good.label} is not a quality of which more is better",
+                          hint="Choose one such as task_success or correctness.")  # fmt: skip
+    for asked in (good, chosen):
+        if asked is None or not known.supports(asked):
+            said = "No cost" if asked is None else f"No {asked.label.lower()}"
+            raise MetricError(
+                "frontier.unknown", f"{said} is known in this data",
+                hint="`kpi metrics` lists what each metric needs; prices and unit costs can be added later.",
+            )  # fmt: skip
+    assert chosen is not None
+    options = _options(summarise(source, [good, chosen], slice, by=names), names, good, chosen, target)
+    meeting = options[(options["verdict"] == MEETS) & options["cost"].notna()]
+    choice = None if meeting.empty else str(meeting["option"].iloc[0])
+    return Frontier(
+        by=names, quality=good.name, cost=chosen.name, target=target, options=options, choice=choice,
+        sentence=_sentence(options, choice, good, chosen, target),
+    )  # fmt: skip
+
+
+def _options(found: pd.DataFrame, names: Sequence[str], quality: Metric, cost: Metric, target: float) -> pd.DataFrame:
+    found = found.assign(
+        option=[" · ".join(label(v) for v in key) for key in zip(*(found[d] for d in names), strict=True)]
+    )
+    sides = {m.name: found[found["metric"] == m.name].set_index("option") for m in (quality, cost)}
+    q, c = sides[quality.name], sides[cost.name].reindex(sides[quality.name].index)
+    table = pd.DataFrame({
+        "quality": q["value"], "quality_low": q["low"], "quality_high": q["high"], "cost": c["value"],
+        "cost_low": c["low"], "cost_high": c["high"], "n": q["n"], "users": q["clusters"],
+    })  # fmt: skip
+    enough = (table["n"] >= quality.min_n) & table["quality_low"].notna() & table["quality_high"].notna()
+    table["verdict"] = np.select(
+        [~enough, table["quality_low"] >= target, table["quality_high"] >= target], [TOO_FEW, MEETS, MAY_MEET], MISSES
+    )
+    table["efficient"] = _efficient(table[enough & table["cost"].notna()]).reindex(table.index, fill_value=False)
+    return table[table["n"] > 0].rename_axis("option").reset_index().sort_values(
+        ["cost", "option"], ignore_index=True, kind="stable"
+    )  # fmt: skip
+
+
+def _efficient(table: pd.DataFrame) -> pd.Series:
+    """Which options no other beats in one and equals in the other."""
+    q, c = table["quality"].to_numpy(), table["cost"].to_numpy()
+    beaten = (q[None, :] >= q[:, None]) & (c[None, :] <= c[:, None])
+    beaten &= (q[None, :] > q[:, None]) | (c[None, :] < c[:, None])
+    return pd.Series(~beaten.any(axis=1), index=table.index)
+
+
+def _sentence(options: pd.DataFrame, choice: str | None, quality: Metric, cost: Metric, target: float) -> str:
+    aim = f"{quality.label.lower()} of {format_value(target, quality.unit)}"
+    maybe = options[(options["verdict"] == MAY_MEET)]
+    if choice is None:
+        open_ = f"; {_listed(maybe['option'])} may" if len(maybe) else ""
+        return f"No option is sure to meet a {aim}{open_}."
+    row = options.set_index("option").loc[choice]
+    said = (
+        f"{choice} is the cheapest that meets a {aim}: {format_value(row['quality'], quality.unit)} "
+        f"({format_interval(row['quality_low'], row['quality_high'], quality.unit)}) at "
+        f"{format_value(row['cost'], cost.unit)} ({format_interval(row['cost_low'], row['cost_high'], cost.unit)}) "
+        f"{cost.label.lower().removeprefix('cost ')}."
+    )
+    cheaper = maybe[maybe["cost"] < row["cost"]]["option"]
+    return f"{said} Cheaper, and may meet it: {_listed(cheaper)}." if len(cheaper) else said
+
+
+def _listed(names: pd.Series) -> str:
+    shown = list(names[:3])
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
