@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from kpi.explain.cells import searchable
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, Finding, findings
@@ -63,6 +64,15 @@ def recent(source: Source, slice: Slice | None = None) -> Slice:
         return base
     start = window.start - timedelta(days=DAYS_BEFORE)
     return replace(base, baseline=f"{_iso(start)}..{_iso(window.start)}")
+
+
+def rows_of(finding: Finding, view: Slice, resolved: Resolved) -> Slice:
+    """The requests in which a finding shows: its segment and version in a slice, from its first day to the end."""
+    start = datetime.combine(finding.since, time(), ZoneInfo(view.tz))
+    version = {finding.version_of: finding.version} if finding.version_of and finding.version else {}
+    assert resolved.window is not None
+    since = replace(view, last=None, start=start, end=resolved.window.end, baseline="none")
+    return since.where(**{**finding.where, **version})
 
 
 def _earlier(source: Source, resolved: Resolved) -> bool:
