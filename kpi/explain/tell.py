@@ -20,7 +20,9 @@ LEVEL = 0.05  # of the first change told; about 4 % of quiet worlds tell anythin
 _NAMING = 4.0  # what another named value must add to z^2 before it is believed (two nats of likelihood)
 _UNCHANGED = 2.5  # |z| up to which a control did not change
 _OWN = 3.8  # |z| that must be left of a change, once another is taken out, for it to be one of its own
-_CARRIED = 0.6  # share of a change from which the mix may carry it
+_LITTLE = 3.0  # |z| of what is left within the groups, up to which it is nothing: it was picked among many
+_CARRIED = 0.6  # share of a change from which the mix may carry it, if nothing is left within the groups
+_REST = 0.25  # share of a change that may be left within the groups where the mix carries it
 _SAME_DAYS = 3  # a version that came within so many days of a change may be its cause
 _AS_LIKELY = 4.0  # in z^2: two explanations of which the data prefer neither
 _SAME = 0.5  # overlap of two segments from which they are told as one
@@ -78,15 +80,30 @@ def told(searched: Searched, start: int, *, level: float = LEVEL) -> list[Change
         reached = [f for f in left if f.q <= level * (len(changes) + 1)]
         if not reached:
             break
-        best = max(reached, key=lambda f: (_strength(f, whole[f.metric]), _stable(f)))
+        first = max(reached, key=lambda f: (_strength(f, whole[f.metric]), _stable(f)))
+        best = _refined(searched, first, whole[first.metric])
         change = _described(cells, best, start)
-        folded = [f for f in left if f is best or _explained(cells, f, change, start)]
+        folded = [f for f in left if f is first or _explained(cells, f, change, start)]
         if change.mix is not None:
             change = _headline(cells, change, folded, start)
         others = {f.metric: None for f in folded if f.metric != change.metric and _overlap(cells, f, change) >= _SAME}
         changes.append(replace(change, also=tuple(others), q=change.q / (len(changes) + 1)))
         left = [f for f in left if not any(f is g for g in folded)]
     return _joined(cells, changes)
+
+
+def _refined(searched: Searched, best: Found, level: float) -> Found:
+    """The finding, or the part of its segment that tells more: which part it is, is a choice and needs no test of its
+    own."""
+    position = searched.metrics.index(best.metric)
+    parts = [best]
+    for i in np.flatnonzero(searched.metric == position):
+        layout = searched.layouts[searched.layout[i]]
+        if layout.literals == best.literals + 1 and (layout.entered == best.entered or best.entered is None):
+            part = searched.found(int(i))
+            if set(best.where) <= set(part.where) and part.z * best.z > 0:
+                parts.append(replace(part, q=best.q))
+    return max(parts, key=lambda f: (_strength(f, level), _stable(f)))
 
 
 def _levels(cells: Cells, start: int) -> dict[str, float]:
@@ -104,7 +121,7 @@ def _strength(found: Found, level: float) -> float:
     varies = found.level * (1 - found.level) if 0 < found.level < 1 else found.level
     usual = level * (1 - level) if 0 < level < 1 else level
     adjusted = varies / usual if found.kind in ("rate", "incidence") and usual > 0 and varies > 0 else 1.0
-    return float(found.z**2 * min(max(adjusted, 0.25), 4.0) - _NAMING * found.literals)
+    return float((found.z**2 - _NAMING * found.literals) * min(max(adjusted, 0.1), 40.0))
 
 
 def _stable(found: Found) -> tuple[str, ...]:
@@ -249,7 +266,10 @@ def _mix(cells: Cells, found: Found, start: int) -> str | None:
             continue
         rate, error, mix = standardised(cells, found.metric, name, now, before)
         whole = rate + mix
-        if whole and mix / whole >= _CARRIED and abs(rate) < _UNCHANGED * error and abs(rate) < abs(whole) * 0.5:
+        if not whole or not np.isfinite(whole):
+            continue
+        nothing_else = abs(rate) < _LITTLE * error and mix / whole >= _CARRIED
+        if nothing_else or abs(rate) < _REST * abs(whole):
             shares.append((mix / whole, name))
     return max(shares)[1] if shares else None
 
