@@ -10,13 +10,18 @@ Every number on a page of the app comes from a call named here.
 
 from kpi import errors
 from kpi.errors import KpiError
+from kpi.explain.agreement import Agreement, agreement, kappa
+from kpi.explain.changepoint import Watch, change_points, detect
 from kpi.explain.compare import Comparison, Difference, compare, compare_within, difference
 from kpi.explain.decompose import Decomposition, decompose
 from kpi.explain.disparity import Gap, gap, hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
+from kpi.explain.fairness import Disparity, disparity
 from kpi.explain.frontier import Frontier, frontier
+from kpi.explain.likely import Likely, likely
 from kpi.explain.stages import Stages, latency_stages
 from kpi.explain.waterfall import Waterfall, cost_waterfall
+from kpi.explain.sequential import running_rate
 from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
@@ -42,16 +47,16 @@ from kpi.store.engines import Source, from_frame
 from kpi.store.lake import DatasetInfo, VersionInfo, datasets, reprice, restore, versions
 from kpi.store.live import Placement, connect, open_connection
 from kpi.store.opening import open_dataset, receipt, warm
-from kpi.store.opening import open_dataset as open
-
-__all__ = [
+from__all__ = [
     "METRICS",
+    "Agreement",
     "Card",
     "Comparison",
     "Connection",
     "DatasetInfo",
     "Decomposition",
     "Difference",
+    "Disparity",
     "Drift",
     "Entry",
     "Finding",
@@ -59,6 +64,7 @@ __all__ = [
     "Gap",
     "Grouping",
     "KpiError",
+    "Likely",
     "Mapping",
     "Metric",
     "Placement",
@@ -77,8 +83,11 @@ __all__ = [
     "Story",
     "Trace",
     "VersionInfo",
+    "Watch",
     "Waterfall",
     "Window",
+    "agreement",
+    "change_points",
     "compare",
     "compare_windows",
     "compare_within",
@@ -88,7 +97,9 @@ __all__ = [
     "cost_waterfall",
     "datasets",
     "decompose",
+    "detect",
     "difference",
+    "disparity",
     "drift",
     "drift_columns",
     "errors",
@@ -101,7 +112,9 @@ __all__ = [
     "hide_small",
     "init_prices",
     "judge_frame",
+    "kappa",
     "latency_stages",
+    "likely",
     "load",
     "load_register",
     "mapping_fields",
@@ -123,6 +136,7 @@ __all__ = [
     "restore",
     "rolling",
     "rows_of",
+    "running_rate",
     "scorecard",
     "slo_attainment",
     "story",
@@ -130,6 +144,10 @@ __all__ = [
     "tally",
     "trace",
     "unpriced_models",
+    "versions",
+    "warm",
+    "wording",
+ls",
     "versions",
     "warm",
     "wording",

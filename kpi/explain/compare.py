@@ -12,7 +12,7 @@ import pandas as pd
 
 from kpi.errors import MetricError, SliceError
 from kpi.explain.effects import Effect, effect, values
-from kpi.explain.sides import Side, Sides, read
+from kpi.explain.sides import LEAST, Side, Sides, read
 from kpi.measure.metrics import METRICS, Metric, metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Resolved, Slice
@@ -32,6 +32,7 @@ VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data
 _KINDS = ("rate", "ratio", "incidence", "quantile")
 _LEVEL = 0.05
 _BLIND = 10.0  # times the smallest difference that matters: who could not have seen that has not enough data
+_COVERED = 0.5  # share of requests in strata that both sides fill: with less, the rest is not the same question
 _MOST_VALUES = 60  # of a dimension to adjust for: beyond it strata are too thin
 
 
@@ -98,7 +99,7 @@ class Comparison:
     """A and B on several metrics. kind: "fixed" (95 % intervals of one look) or "always_valid" (of all looks together).
 
     a, b: names of the sides; by: the dimension they are values of, None for slices. adjust: dimensions whose mix is
-    held; covered: share of the requests in strata that both sides have.
+    held; covered: share of the requests in strata that both sides fill, below half of which no mix is held.
     """
 
     a: str
@@ -125,6 +126,8 @@ class Comparison:
         told = ", ".join(f"{n} {v}" for v, n in counted if n) or "no metric that the data holds"
         looks = "intervals hold at every look" if self.kind == "always_valid" else "95 % intervals of a single look"
         held = f"; mix of {' and '.join(self.adjust)} held beside it" if self.adjust else ""
+        if self.adjust and self.covered < _COVERED:
+            held = f"; too few requests to hold the mix of {' and '.join(self.adjust)}"
         return f"{self.b} against {self.a}: {told} ({looks}{held})."
 
     def frame(self) -> pd.DataFrame:
@@ -172,10 +175,12 @@ def compare(
     names, sides = _sides(source, a, b, slice, by)
     strata = _adjusting(source, adjust, by, sides)
     found = read(source, asked, sides, strata=strata, clusters=cluster)
-    rows = [_compared(found, m, bool(strata), always_valid, matters or {}) for m in asked]
+    covered = _covered(found) if strata else 1.0
+    held = bool(strata) and covered >= _COVERED
+    rows = [_compared(found, m, held, always_valid, matters or {}) for m in asked]
     return Comparison(
         a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed", adjust=tuple(strata),
-        covered=_covered(found) if strata else 1.0, rows=tuple(_judged(rows)),
+        covered=covered, rows=tuple(_judged(rows)),
     )  # fmt: skip
 
 
@@ -353,11 +358,13 @@ def _absolute(size: float, relative: bool, value: float) -> float:
 
 
 def _covered(sides: Sides) -> float:
-    """Share of the requests that lie in strata which both sides have."""
+    """Share of the requests that lie in strata which both sides fill."""
     size = len(sides.strata)
     total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.side == 0, sides.side == 1)]
     rows = float(sides.rows.sum())
-    return float(((total[0] + total[1]) * ((total[0] > 0) & (total[1] > 0))).sum()) / rows if rows else math.nan
+    return (
+        float(((total[0] + total[1]) * ((total[0] >= LEAST) & (total[1] >= LEAST))).sum()) / rows if rows else math.nan
+    )
 
 
 def _plain(row: Compared) -> dict[str, Any]:

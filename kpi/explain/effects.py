@@ -149,7 +149,7 @@ def values(sides: Sides, metric: Metric, *, adjusted: bool = False, keep: Array 
     quantile = metric.kind == "quantile"
     cells = sides.weighted[metric.name] if quantile and adjusted else sides.sums[metric.name]
     ranked = (sides.ranked_weighted if adjusted else sides.ranked).get(metric.name, (None, None))
-    weights = standard(sides.side, sides.stratum, cells.x) if adjusted else None
+    weights = standard(sides.side, sides.stratum, cells.x, cells.n) if adjusted else None
     found = []
     for i in (0, 1):
         mine = sides.side == i if keep is None else (sides.side == i) & keep
@@ -168,7 +168,9 @@ def _standardised(sides: Sides, cells: CellSums, mine: Array, weights: Array) ->
     size = len(weights)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.bincount(stratum, y, minlength=size) / np.bincount(stratum, x, minlength=size)
-    residual = np.where(each > 0, each * (y - value[stratum] * x), 0.0)
+        rows = np.bincount(stratum, cells.n[mine], minlength=size)
+        lost = np.sqrt(rows / (rows - 1))  # each stratum's own value fits its rows better than the truth does
+    residual = np.where(each > 0, each * lost[stratum] * (y - value[stratum] * x), 0.0)
     exposure = np.bincount(user, each * x, minlength=sides.users)
     total = float(exposure.sum())
     whole = float((each * y).sum()) / total if total else np.nan

@@ -22,6 +22,7 @@ from kpi.measure.statistics import RATIO_KINDS, Columns, cluster, conditions, di
 from kpi.store.engines import Source
 
 Array = np.ndarray
+LEAST = 10  # requests of a stratum on each side, to hold the mix over it
 _DOUBLE: sa.Double = sa.Double()
 _INT, _TEXT = sa.BigInteger(), sa.Text()
 
@@ -157,21 +158,24 @@ def _both(found: Sequence[_Counts], metric: Metric, *, weighted: bool) -> tuple[
     counts = next(c for c in found if c.column == metric.column)
     weights = np.ones(len(counts.count))
     if weighted:
-        shares = standard(counts.side, counts.stratum, counts.count)
+        shares = standard(counts.side, counts.stratum, counts.count, counts.count)
         weights = shares[counts.side, counts.stratum]
     assert metric.q is not None
     a, b = (_ranked(counts, i, weights, metric.q) for i in (0, 1))
     return a, b
 
 
-def standard(side: Array, stratum: Array, x: Array) -> Array:
-    """Weight of a row by side and stratum, so that both sides get the pooled shares of the strata that both have.
+def standard(side: Array, stratum: Array, x: Array, n: Array) -> Array:
+    """Weight of a row by side and stratum, so that both sides get the pooled shares of the strata that both fill.
 
-    The weights of a side keep its total of x in those strata; other strata get 0.
+    The weights of a side keep its total of x in those strata; strata with fewer than LEAST requests on a side get 0:
+    their own value would be noise, and its error unknown.
     """
     size = int(stratum.max()) + 1 if len(stratum) else 0
-    total = np.stack([np.bincount(stratum[side == i], x[side == i], minlength=size) for i in (0, 1)])
-    pooled = np.where((total > 0).all(axis=0), total.sum(axis=0), 0.0)
+    total, rows = (
+        np.stack([np.bincount(stratum[side == i], v[side == i], minlength=size) for i in (0, 1)]) for v in (x, n)
+    )
+    pooled = np.where((rows >= LEAST).all(axis=0) & (total > 0).all(axis=0), total.sum(axis=0), 0.0)
     shared = np.where(pooled > 0, total, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         weights = pooled / pooled.sum() * shared.sum(axis=1, keepdims=True) / total

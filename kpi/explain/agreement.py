@@ -1,0 +1,132 @@
+"""Do two raters say the same? Cohen's kappa with its interval, labels that are none counted apart.
+
+A judge model's column may hold free text where a label should be: such answers are no labels, so they are counted and
+left out, never taken for one more category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from scipy import special
+
+from kpi.errors import MetricError
+from kpi.measure.slice import Slice
+from kpi.measure.statistics import Columns, cluster, conditions, dimension
+from kpi.measure.summary import label, resolve
+from kpi.store.engines import Source
+
+Array = np.ndarray
+_MOST_LABELS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """kappa with its 95 % limits (NaN where the data cannot bound it); agreed: share of pairs with one label.
+
+    expected: that share by chance; n: pairs of two valid labels; invalid: pairs of which one is no label; unknown:
+    pairs of which one is missing.
+    """
+
+    kappa: float
+    low: float
+    high: float
+    agreed: float
+    expected: float
+    n: int
+    clusters: int
+    invalid: int
+    unknown: int
+
+
+def kappa(
+    first: Sequence[str | None],
+    second: Sequence[str | None],
+    *,
+    labels: Sequence[str] | None = None,
+    clusters: Sequence[object] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Agreement:
+    """Cohen's kappa (1960) of two raters of the same items.
+
+    labels: what counts as a label; by default all that the first rater used. clusters: who or what repeats, such as the
+    user; weights: number of equal pairs. The variance is that of the linearised kappa summed by cluster, which is that
+    of Fleiss, Cohen and Everitt (1969) where nothing repeats; t with clusters - 1 degrees of freedom.
+    """
+    table = pd.DataFrame({"a": list(first), "b": list(second)}, dtype=object)
+    table["w"] = 1.0 if weights is None else np.asarray(weights, dtype=float)
+    repeats = clusters is not None
+    table["c"] = list(clusters) if clusters is not None else np.arange(len(table))
+    missing = table["a"].isna() | table["b"].isna()
+    allowed = sorted(set(labels) if labels is not None else set(table["a"].dropna()))
+    valid = ~missing & table["a"].isin(allowed) & table["b"].isin(allowed)
+    counts = {
+        "unknown": round(table.loc[missing, "w"].sum()), "invalid": round(table.loc[~missing & ~valid, "w"].sum())
+    }  # fmt: skip
+    kept = table[valid]
+    n = float(kept["w"].sum())
+    if n == 0:
+        nothing = float("nan")
+        return Agreement(kappa=nothing, low=nothing, high=nothing, agreed=nothing, expected=nothing, n=0, clusters=0,
+                         **counts)  # fmt: skip
+    place = {v: i for i, v in enumerate(allowed)}
+    a, b = (kept[k].map(place).to_numpy(dtype=int) for k in "ab")
+    w = kept["w"].to_numpy(dtype=float)
+    of_a, of_b = (np.bincount(v, w, minlength=len(allowed)) / n for v in (a, b))
+    agreed, expected = float(w[a == b].sum()) / n, float((of_a * of_b).sum())
+    groups = pd.factorize(kept["c"])[0]
+    size = int(groups.max()) + 1 if repeats else round(n)
+    if expected >= 1:  # both always gave one label: nothing to agree on beyond chance
+        value = low = high = float("nan")
+    else:
+        value = (agreed - expected) / (1 - expected)
+        each = ((a == b) * (1 - expected) - (1 - agreed) * (of_b[a] + of_a[b])) / (1 - expected) ** 2
+        each = each - float((each * w).sum()) / n
+        squares = np.bincount(groups, each * w) ** 2 if repeats else each**2 * w
+        error = float(np.sqrt(squares.sum())) / n
+        reach = error * float(special.stdtrit(size - 1, 0.975)) if size > 1 else float("nan")
+        low, high = max(value - reach, -1.0), min(value + reach, 1.0)
+    return Agreement(
+        kappa=value, low=low, high=high, agreed=agreed, expected=expected, n=round(n), clusters=size, **counts
+    )
+
+
+def agreement(
+    source: Source,
+    first: str,
+    second: str,
+    slice: Slice | None = None,
+    *,
+    by: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Agreement of two dimensions that hold labels of the same requests, such as a human's and a judge's.
+
+    One row for each value of `by` (one in all without), columns as `Agreement`. labels: see `kappa`; by default what
+    `first` holds in the whole slice. One query. Raises MetricError for an unknown dimension or one without labels.
+    """
+    resolved = resolve(source, slice)
+    table = source.table("requests")
+    keys = [dimension(source, d).label(f"k{i}") for i, d in enumerate((first, second, *by))]
+    keys.append(cluster(Columns(source, table)).label("c"))
+    counted = sa.select(*keys, sa.func.count().label("n")).select_from(table)
+    counted = counted.where(*conditions(source, resolved.filters, resolved.window)).group_by(*keys)
+    rows = source.run(counted).to_pandas()
+    allowed = list(labels) if labels is not None else sorted(set(rows["k0"].dropna()))
+    if len(allowed) > _MOST_LABELS:
+        raise MetricError(
+            "agreement.labels", f"{first!r} has {len(allowed)} values, which are no labels",
+            hint="Name the labels that count in `labels`.",
+        )  # fmt: skip
+    names = [f"k{i + 2}" for i in range(len(by))]
+    alone = rows["c"].nunique() == rows["n"].sum()
+    found = []
+    for key, mine in rows.groupby(names, dropna=False, sort=True) if names else [((), rows)]:
+        told = kappa(mine["k0"].tolist(), mine["k1"].tolist(), labels=allowed, weights=mine["n"].tolist(),
+                     clusters=None if alone else mine["c"].tolist())  # fmt: skip
+        found.append({**dict(zip(by, (label(v) for v in key), strict=True)), **vars(told)})
+    return pd.DataFrame(found)
