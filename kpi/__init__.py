@@ -19,9 +19,9 @@ from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.explain.fairness import Disparity, disparity
 from kpi.explain.frontier import Frontier, frontier
 from kpi.explain.likely import Likely, likely
+from kpi.explain.sequential import running_rate
 from kpi.explain.stages import Stages, latency_stages
 from kpi.explain.waterfall import Waterfall, cost_waterfall
-from kpi.explain.sequential import running_rate
 from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
@@ -47,7 +47,9 @@ from kpi.store.engines import Source, from_frame
 from kpi.store.lake import DatasetInfo, VersionInfo, datasets, reprice, restore, versions
 from kpi.store.live import Placement, connect, open_connection
 from kpi.store.opening import open_dataset, receipt, warm
-from__all__ = [
+from kpi.store.opening import open_dataset as open
+
+__all__ = [
     "METRICS",
     "Agreement",
     "Card",
@@ -144,10 +146,6 @@ from__all__ = [
     "tally",
     "trace",
     "unpriced_models",
-    "versions",
-    "warm",
-    "wording",
-ls",
     "versions",
     "warm",
     "wording",
