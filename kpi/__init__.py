@@ -13,6 +13,7 @@ from kpi.errors import KpiError
 from kpi.explain.agreement import Agreement, agreement, kappa
 from kpi.explain.changepoint import Watch, change_points, detect
 from kpi.explain.compare import Comparison, Difference, compare, compare_within, difference
+from kpi.explain.contrast import Contrast, contrast
 from kpi.explain.decompose import Decomposition, decompose
 from kpi.explain.disparity import Gap, gap, hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
@@ -55,6 +56,7 @@ __all__ = [
     "Card",
     "Comparison",
     "Connection",
+    "Contrast",
     "DatasetInfo",
     "Decomposition",
     "Difference",
@@ -95,6 +97,7 @@ __all__ = [
     "compare_within",
     "connect",
     "connections",
+    "contrast",
     "copy",
     "cost_waterfall",
     "datasets",

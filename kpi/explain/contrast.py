@@ -1,0 +1,236 @@
+"""What sets failed requests apart from successful ones: attributes, tools, documents, stages, errors, words.
+
+At most 10,000 requests of each side are sampled, spread over the window by the end of their ids. All else is arithmetic
+on the sample: `lifts` tests each trait with users as clusters, `tree` gives a second opinion that is checked on users
+it has not seen. Texts are redacted before they are stored; words are those of at least eleven users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from kpi.errors import MetricError
+from kpi.explain import traits
+from kpi.explain.cells import searchable
+from kpi.explain.lifts import adjusted, lifts
+from kpi.explain.tree import Tree, grow
+from kpi.ingest.redact import redact
+from kpi.measure.metrics import flag
+from kpi.measure.profile import profile
+from kpi.measure.slice import Slice
+from kpi.measure.statistics import Columns, cluster, conditions, dimension
+from kpi.measure.summary import resolve
+from kpi.measure.wording import format_count, format_value
+from kpi.schema import LATENCIES
+from kpi.store.engines import Source
+
+Array = np.ndarray
+SAMPLE = 20_000
+GOOD, BAD = ("success", "resolved", "correct", "grounded", "deflected", "converted"), (
+    "error", "refused", "escalated", "fallback", "overridden")  # fmt: skip
+_NUMBERS = (*(c.name for c in LATENCIES if c.name != "total_us"), "input_tokens", "output_tokens", "llm_calls",
+            "tool_calls", "tool_errors", "retrieved_docs", "turns", "retries")  # fmt: skip
+# Of these a tree would learn no more than that a request failed, so they are shown as traits only.
+_HINDSIGHT = frozenset({"output_tokens", "llm_calls", "tool_errors", "retries"})
+_ASKED = frozenset({"attribute", "tool", "stage", "size"})
+_EXAMPLES = 3
+_INT, _TEXT = sa.BigInteger(), sa.Text()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """Failed against successful requests.
+
+    outcome: column that tells them apart. failed, succeeded: requests in the slice; sampled: of these, looked at.
+    lifts: one row a trait, the surest first, with kind (attribute, error, tool, tool error, document, stage, size,
+    word), name, value, trait (the same in words), failed_share, success_share, lift, low, high (95 %, users as
+    clusters), log_odds, z, p, q, n, users, failed_examples and success_examples (up to three trace ids each that have
+    the trait). looked: traits tested. tree: a second opinion, None with too little data.
+    """
+
+    outcome: str
+    failed: int
+    succeeded: int
+    sampled: int
+    looked: int
+    lifts: pd.DataFrame
+    tree: Tree | None
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the keys of `kpi contrast --json`."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("lifts", "tree")}
+        tree = self.tree and {
+            "accuracy": vars(self.tree.accuracy), "held": self.tree.held, "leaves": self.tree.leaves.to_dict("records"),
+        }  # fmt: skip
+        return {**plain, "lifts": self.lifts.to_dict("records"), "tree": tree}
+
+
+def contrast(
+    source: Source, slice: Slice | None = None, *, outcome: str | None = None, most: int = 30, sample: int = SAMPLE
+) -> Contrast:
+    """What sets failed requests of a slice apart, by at most `most` traits.
+
+    outcome: a boolean column; by default success, or the first of those that say it worked that is known. At most three
+    statements. Raises MetricError where no outcome is known, for an unknown one, or where one side is empty.
+    """
+    column = _outcome(source, outcome)
+    resolved = resolve(source, slice)
+    picked = _picked(source, column, conditions(source, resolved.filters, resolved.window), sample // 2)
+    dims = [d for d in searchable(source) if d != column]
+    rows = _rows(source, picked, dims)
+    failed = rows["failed"].to_numpy() == 1
+    if not len(rows) or failed.all() or not failed.any():
+        side = "failed" if not failed.any() else "succeeded"
+        raise MetricError("contrast.empty", f"No request {side} in this slice",
+                          hint="Choose a longer window, fewer filters or another outcome.")  # fmt: skip
+    user = pd.factorize(rows["user"])[0]
+    stratum = np.maximum(pd.factorize(rows["language"])[0] + 1, 0) if "language" in rows else np.zeros(len(rows), int)
+    numbers = [c for c in _NUMBERS if c in rows]
+    called, retrieved = (_events(source, picked, rows, t) for t in ("tool_calls", "documents"))
+    plain = traits.joined([
+        traits.attributes(rows, dims, user), traits.attributes(rows, ["error_type"], user, kind="error"),
+        traits.events(called, [("tool", "tool"), ("tool error", "tool_error")], user),
+        traits.events(retrieved, [("document", "document_id")], user, most=traits.MAX_DOCUMENTS),
+        traits.sizes(rows, numbers, failed, user),
+    ], len(rows))  # fmt: skip
+    said = traits.words(rows["input_text"].tolist(), user, stratum)
+    found = _tested(plain, said, failed, user, stratum, rows["trace_id"].to_numpy(dtype=object))
+    sides = {bool(k): int(v) for k, v in rows.groupby("failed")["whole"].first().items()}
+    return Contrast(
+        outcome=column, failed=sides[True], succeeded=sides[False], sampled=len(rows), looked=len(plain) + len(said),
+        lifts=found.head(most).reset_index(drop=True), tree=_tree(plain, rows, failed, user),
+        sentence=_sentence(found, sides),
+    )  # fmt: skip
+
+
+def _outcome(source: Source, asked: str | None) -> str:
+    filled = profile(source).filled
+    known = [c for c in (*GOOD, *BAD) if filled.get(c)]
+    if asked is not None and asked not in known:
+        raise MetricError("contrast.outcome", f"The outcome {asked[:40]!r} is not known in this data",
+                          hint=f"It knows {', '.join(known) or 'none'}.")  # fmt: skip
+    if not known:
+        raise MetricError("contrast.no_outcome", "No request says whether it worked",
+                          hint="Map a column to success, resolved, correct or error.")  # fmt: skip
+    return asked or known[0]
+
+
+# --- the sample ------------------------------------------------------------------------------------------------------
+
+
+def _picked(source: Source, outcome: str, where: list[sa.ColumnElement], side: int) -> sa.Subquery:
+    """Ids of the sampled requests with `failed` (0, 1) and `whole`, the number of requests on their side.
+
+    In the order of the last four characters of the id: random for ids that are, spread out for ids that count up.
+    """
+    table = source.table("requests")
+    row = Columns(source, table)
+    told = flag(row[outcome])
+    one = sa.literal_column("1", _INT)
+    failed = one - told if outcome in GOOD else told
+    known = (
+        sa.select(row["trace_id"].label("trace_id"), failed.label("failed")).where(*where, told.is_not(None)).subquery()
+    )
+    length = sa.func.length(known.c.trace_id)
+    tail = sa.func.substr(known.c.trace_id, length - sa.literal_column("3", _INT))
+    ranked = sa.select(
+        known.c.trace_id, known.c.failed, sa.func.count().over(partition_by=known.c.failed).label("whole"),
+        sa.func.row_number().over(partition_by=known.c.failed, order_by=[tail, known.c.trace_id]).label("place"),
+    ).subquery()  # fmt: skip
+    limit = sa.literal_column(str(int(side)), _INT)
+    return (
+        sa.select(ranked.c.trace_id, ranked.c.failed, ranked.c.whole).where(ranked.c.place <= limit).subquery("picked")
+    )
+
+
+def _rows(source: Source, picked: sa.Subquery, dims: Sequence[str]) -> pd.DataFrame:
+    table = source.table("requests")
+    row = Columns(source, table)
+    columns = [dimension(source, d).label(f"d{i}") for i, d in enumerate(dims)]
+    columns += [row[c].label(c) for c in _NUMBERS if c in row]
+    statement = sa.select(
+        picked.c.trace_id, picked.c.failed, picked.c.whole, sa.cast(cluster(row), _TEXT).label("user"), *columns,
+        row["error_type"].label("error_type"), row["input_text"].label("input_text"),
+    ).select_from(table.join(picked, table.c.trace_id == picked.c.trace_id))  # fmt: skip
+    found = source.run(statement).to_pandas().rename(columns={f"d{i}": d for i, d in enumerate(dims)})
+    if source.live:
+        found["input_text"] = found["input_text"].map(redact, na_action="ignore")
+    return found.drop_duplicates("trace_id").sort_values("trace_id", ignore_index=True)
+
+
+def _events(source: Source, picked: sa.Subquery, rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """(row, value) pairs of the sampled requests: tools called and failed, or documents retrieved."""
+    value = "name" if name == "tool_calls" else "document_id"
+    columns = ["row", "tool", "tool_error"] if name == "tool_calls" else ["row", "document_id"]
+    if not {"trace_id", value} <= set(source.columns(name)):
+        return pd.DataFrame(columns=columns)
+    table = source.table(name)
+    failed = [table.c.error_type.label("error")] if "error_type" in table.c and name == "tool_calls" else []
+    statement = (
+        sa.select(table.c.trace_id, table.c[value].label("value"), *failed)
+        .select_from(table.join(picked, table.c.trace_id == picked.c.trace_id))
+        .distinct()
+    )
+    found = source.run(statement).to_pandas()
+    place = pd.Series(np.arange(len(rows)), index=rows["trace_id"])
+    found["row"] = found["trace_id"].map(place)
+    if name == "documents":
+        return found.rename(columns={"value": "document_id"})[columns]
+    broken = found["error"].notna() if failed else pd.Series(False, index=found.index)
+    return found.assign(tool=found["value"], tool_error=found["value"].where(broken))[columns]
+
+
+# --- what is said of it ----------------------------------------------------------------------------------------------
+
+
+def _tested(
+    plain: traits.Traits, said: traits.Traits, failed: Array, user: Array, stratum: Array, ids: Array
+) -> pd.DataFrame:
+    both = traits.joined([plain, said], len(failed))
+    parts = [lifts(plain.features, failed, user), lifts(said.features, failed, user, stratum)]
+    found = pd.concat([p for p in parts if len(p)], ignore_index=True) if any(map(len, parts)) else parts[0]
+    found = found.assign(q=adjusted(found["p"].to_numpy(dtype=float)))
+    found.insert(0, "kind", both.kind)
+    found.insert(1, "name", both.name)
+    found.insert(2, "value", both.value)
+    found.insert(3, "trait", [traits.trait(*t) for t in zip(both.kind, both.name, both.value, strict=True)])
+    columns = both.features.tocsc()
+    having = [columns.indices[columns.indptr[i] : columns.indptr[i + 1]] for i in range(len(both))]
+    found["n"] = [len(h) for h in having]
+    found["users"] = [len(np.unique(user[h])) for h in having]
+    for side, of in (("failed_examples", True), ("success_examples", False)):
+        found[side] = [tuple(ids[np.sort(h[failed[h] == of])[:_EXAMPLES]]) for h in having]
+    found["size"] = -found["z"].abs().fillna(0.0)
+    return found.sort_values(["size", "kind", "name", "value"], kind="stable", ignore_index=True).drop(columns="size")
+
+
+def _tree(plain: traits.Traits, rows: pd.DataFrame, failed: Array, user: Array) -> Tree | None:
+    asked = [
+        i for i in range(len(plain))
+        if plain.kind[i] in _ASKED and plain.name[i] not in _HINDSIGHT and plain.value[i] != "none"
+    ]  # fmt: skip
+    names = [traits.trait(plain.kind[i], plain.name[i], plain.value[i]) for i in asked]
+    sampled = rows.groupby("failed")["trace_id"].transform("size")
+    weight = (rows["whole"] / sampled).to_numpy(dtype=float)
+    ids = rows["trace_id"].to_numpy(dtype=object)
+    return grow(plain.features.tocsc()[:, asked].toarray(), names, failed, user, weight, ids)
+
+
+def _sentence(found: pd.DataFrame, sides: dict[bool, int]) -> str:
+    whole = sides[True] + sides[False]
+    said = f"{format_count(sides[True])} of {format_count(whole, 'requests')} failed"
+    clear = found[(found["q"] <= 0.05) & (found["lift"] > 1)].head(3)
+    if clear.empty:
+        return f"{said}; nothing that was looked at sets them apart for certain."
+    told = [
+        f"{r.trait} ({format_value(r.failed_share, 'share')} against {format_value(r.success_share, 'share')})"
+        for r in clear.itertuples()
+    ]
+    return f"{said}. What they more often have: {', '.join(told)}."
