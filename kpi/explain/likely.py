@@ -1,0 +1,129 @@
+"""Why a group may be behind: which of refusals, knowledge, speed and language differs enough to account for it.
+
+A rule on clustered differences, not a proof: it names where to look first, with the numbers that say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from kpi.explain.fairness import LEVEL, Disparity
+from kpi.measure.metrics import METRICS
+from kpi.measure.wording import format_change, format_change_interval
+
+# Metric -> (explanation, the sign of a difference that speaks for it; 0: either).
+_SIGNS = {
+    "refusal_rate": ("overblocking", 1),
+    "retrieval_hit_rate": ("missing knowledge", -1),
+    "groundedness": ("missing knowledge", -1),
+    "slo_attainment": ("slowness", -1),
+    "input_tokens": ("language", 0),
+    "output_tokens": ("language", 0),
+}
+_SHARE_OF_GAP, _SHARE = 0.2, 0.01  # a share must differ by a fifth of the gap and by one point at least
+_LENGTH = 0.10  # a length by a tenth
+NEXT = {
+    "overblocking": "Read ten refused requests of the group; if they are harmless, loosen the policy for it.",
+    "missing knowledge": "Read ten requests of the group without a hit; add the documents that they lack.",
+    "slowness": "Look at the slowest traces of the group: region, model and retrieval first.",
+    "language": "Read ten traces of the group for language and length; test the prompt in that language.",
+    "mix": "No group is treated worse on the same questions: improve the questions that it asks most.",
+    "unknown": "Read ten failed traces of the group.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likely:
+    """The likely explanation of a group's difference to the whole.
+
+    cause: overblocking, missing knowledge, slowness, language, mix (the group asks for other things) or unknown.
+    evidence: a row for each clue that was looked at: metric, cause, difference with low and high, p, speaks. action:
+    next step.
+    """
+
+    dimension: str
+    group: str
+    metric: str
+    cause: str
+    sentence: str
+    action: str
+    evidence: pd.DataFrame
+
+
+def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_success") -> Likely | None:
+    """What probably explains that a group is worse on a metric; None where it is not measured or not clearly worse.
+
+    The mix speaks where the difference within the same strata is no longer clear and less than half. A clue speaks
+    where it differs clearly (Bonferroni over the clues) in the harmful way, by a fifth of the gap and a point at least
+    for a share, by a tenth for a length. Of those that speak the largest against the gap is named; lengths come last,
+    because they differ between languages anyway.
+    """
+    mine = found.groups[(found.groups["dimension"] == dimension) & (found.groups["group"] == group)]
+    outcome = mine[mine["metric"] == metric]
+    if outcome.empty or outcome["verdict"].iloc[0] not in ("worse", "higher", "lower"):
+        return None
+    row = outcome.iloc[0]
+    clues = mine[mine["metric"].isin(_SIGNS) & (mine["metric"] != metric)]
+    judged = [_weighed(c, row, len(clues)) for c in clues.itertuples()]
+    evidence = pd.DataFrame(
+        judged, columns=["metric", "cause", "difference", "low", "high", "unit", "p", "weight", "speaks"]
+    )
+    speaking = evidence[evidence["speaks"]].sort_values("weight", ascending=False, kind="stable")
+    if _is_mix(row):
+        cause, told = "mix", _of_mix(row, found.adjusted_for or "")
+    elif len(speaking):
+        cause = str(speaking["cause"].iloc[0])
+        told = f"Likely {cause}: " + "; ".join(_told(c) for c in speaking[speaking["cause"] == cause].itertuples())
+        others = list(dict.fromkeys(speaking[speaking["cause"] != cause]["cause"]))
+        told += f". Also seen: {', '.join(others)}." if others else "."
+    else:
+        cause, told = "unknown", _nothing(evidence)
+    return Likely(
+        dimension=dimension, group=group, metric=metric, cause=cause, sentence=told, action=NEXT[cause],
+        evidence=evidence.reset_index(drop=True),
+    )  # fmt: skip
+
+
+def _weighed(clue: Any, outcome: pd.Series, clues: int) -> tuple[Any, ...]:
+    cause, sign = _SIGNS[clue.metric]
+    sure = bool(clue.p <= LEVEL / clues) and (sign == 0 or clue.difference * sign > 0)
+    if sign == 0:
+        weight, enough = 0.0, abs(clue.ratio - 1) >= _LENGTH
+    else:
+        gap = abs(outcome["difference"]) if outcome["unit"] == "share" else 0.0
+        weight = abs(clue.difference) / gap if gap else abs(clue.difference)
+        enough = abs(clue.difference) >= max(_SHARE, _SHARE_OF_GAP * gap)
+    limits = clue.difference, clue.difference_low, clue.difference_high
+    return clue.metric, cause, *limits, clue.unit, clue.p, weight, bool(sure and enough)
+
+
+def _is_mix(row: pd.Series) -> bool:
+    """Whether hardly anything is left of a difference within the same strata."""
+    if pd.isna(row["adjusted"]):
+        return False
+    unclear = row["adjusted_low"] <= 0 <= row["adjusted_high"]
+    return bool(unclear and abs(row["adjusted"]) < abs(row["difference"]) / 2)
+
+
+def _of_mix(row: pd.Series, strata: str) -> str:
+    raw, held = (format_change(row[c], row["unit"]) for c in ("difference", "adjusted"))
+    limits = format_change_interval(row["adjusted_low"], row["adjusted_high"], row["unit"])
+    return (
+        f"Likely the mix: on the same {strata.replace('_', ' ')} the difference is {held} ({limits}) instead of {raw}."
+    )
+
+
+def _told(clue: Any) -> str:
+    limits = format_change_interval(clue.low, clue.high, clue.unit)
+    label = METRICS[clue.metric].label.lower()
+    return f"{label} {format_change(clue.difference, clue.unit)} ({limits}) against the whole"
+
+
+def _nothing(evidence: pd.DataFrame) -> str:
+    if evidence.empty:
+        return "This data has no refusals, retrieval, latency or tokens that could explain it."
+    looked = ", ".join(METRICS[m].label.lower() for m in evidence["metric"])
+    return f"None of these explains it: {looked}."
