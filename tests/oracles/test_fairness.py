@@ -22,9 +22,7 @@ def guide(shared) -> dict:
 def example(inputs: dict, metric: str) -> pd.DataFrame:
     """The rows on which a rate is taken; each forty times, by as many users, because small groups are hidden."""
     frame = pd.DataFrame(inputs)
-    kept = {"recall": frame["y_true"] == 1, "false_positive_rate": frame["y_true"] == 0}.get(
-        metric, frame["group"] != ""
-    )
+    truth = {"recall": [1], "false_positive_rate": [0]}.get(metric, [0, 1])
     frame = frame[frame["y_true"].isin(truth)]
     many = pd.concat([frame] * 40, ignore_index=True)
     return pd.DataFrame(
