@@ -88,6 +88,13 @@ def kpi_card(card: Any, here: Here) -> None:
 
 def _open(card: Any, here: Here) -> None:
     if card.metric in kpi.METRICS:
+        if card.state in ("off_target", "watch") and here.timed:
+            st.page_link(
+                "views/why.py",
+                label=f"Why {text.safe(card.label.lower())}",
+                icon=":material/troubleshoot:",
+                query_params=slicebar.query(here.view, metric=card.metric),
+            )
         st.page_link(
             "views/trends.py",
             label=f"Open {text.safe(card.label.lower())}",

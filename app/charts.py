@@ -85,6 +85,20 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -
     return alt.layer(track, band, mark).properties(height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
 
 
+def effect(change: float, low: float, high: float, *, tint: str, colours: Look) -> alt.LayerChart:
+    """A change and its interval as a small bar around zero."""
+    base = alt.Chart(pd.DataFrame({"zero": [0.0], "change": [change], "low": [low], "high": [high]}))
+    reach = max(abs(v) for v in (change, low, high) if v == v)
+    x = alt.Scale(domain=[-reach, reach], nice=False)
+    zero = base.mark_tick(thickness=1.5, height=22, color=colours.grey).encode(x=alt.X("zero:Q", scale=x, axis=None))
+    size = base.mark_bar(height=6, color=tint, opacity=0.35).encode(x=alt.X("zero:Q", scale=x), x2="change:Q")
+    limits = base.mark_rule(strokeWidth=2.5, color=tint).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
+    mark = base.mark_point(size=60, filled=True, opacity=1, color=tint).encode(x=alt.X("change:Q", scale=x))
+    return alt.layer(zero, size, limits, mark).properties(
+        height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2}
+    )
+
+
 def axis(unit: str) -> alt.Axis:
     """A value axis in the unit that people read."""
     if unit == "share":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -103,6 +103,74 @@ def register(source: kpi.Source) -> kpi.Register:
 
 def scorecard(source: kpi.Source, view: kpi.Slice, *, by: str | None = None) -> Any:
     return _ask(source, "scorecard", view, {"by": by}, lambda: kpi.scorecard(source, view, by=by))
+
+
+def story(source: kpi.Source, view: kpi.Slice) -> kpi.Story:
+    """What changed in a slice; takes seconds on large data, so that pages draw the rest before they ask."""
+    return _ask(source, "story", view, {}, lambda: kpi.story(source, view))
+
+
+def decompose(source: kpi.Source, metric: str, view: kpi.Slice, *, by: Sequence[str]) -> list[kpi.Decomposition]:
+    arguments = {"metric": metric, "by": list(by)}
+    return _ask(source, "decompose", view, arguments, lambda: kpi.decompose(source, metric, view, by=by))
+
+
+def disparity(source: kpi.Source, view: kpi.Slice, *, by: Sequence[Any], metrics: Sequence[str]) -> kpi.Disparity:
+    arguments = {"by": [list(b) if isinstance(b, tuple) else b for b in by], "metrics": list(metrics)}
+    return _ask(source, "disparity", view, arguments, lambda: kpi.disparity(source, view, by=by, metrics=metrics))
+
+
+def frontier(source: kpi.Source, view: kpi.Slice, *, by: str, target: float) -> kpi.Frontier:
+    arguments = {"by": by, "target": target}
+    return _ask(source, "frontier", view, arguments, lambda: kpi.frontier(source, view, by=by, target=target))
+
+
+def cost_waterfall(source: kpi.Source, view: kpi.Slice) -> kpi.Waterfall:
+    return _ask(source, "cost_waterfall", view, {}, lambda: kpi.cost_waterfall(source, view))
+
+
+def latency_stages(source: kpi.Source, view: kpi.Slice, *, q: float) -> kpi.Stages:
+    return _ask(source, "latency_stages", view, {"q": q}, lambda: kpi.latency_stages(source, view, q=q))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a page shows of a `kpi.Comparison`; that itself holds metrics, which no cache can keep."""
+
+    a: str
+    b: str
+    sentence: str
+    adjust: tuple[str, ...]
+    frame: pd.DataFrame
+
+
+def compare(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, always_valid: bool = False) -> Compared:
+    arguments = {"a": a, "b": b, "by": by, "always_valid": always_valid}
+
+    def make() -> Compared:
+        found = kpi.compare(source, a, b, slice=view, by=by, always_valid=always_valid)
+        return Compared(found.a, found.b, found.sentence, found.adjust, found.frame())
+
+    return _ask(source, "compare", view, arguments, make)
+
+
+def compare_within(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, within: str) -> pd.DataFrame:
+    arguments = {"a": a, "b": b, "by": by, "within": within}
+    return _ask(
+        source, "compare_within", view, arguments,
+        lambda: kpi.compare_within(source, a, b, slice=view, by=by, within=within),
+    )  # fmt: skip
+
+
+def compare_windows(
+    source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, groupings: Sequence[kpi.Grouping]
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame] | None]:
+    """Frames of the window and of the baseline, each out of one scan."""
+    arguments = {"metrics": list(metrics), "groupings": [asdict(g) for g in groupings]}
+    return _ask(
+        source, "compare_windows", view, arguments,
+        lambda: kpi.compare_windows(source, metrics, view, groupings=groupings),
+    )  # fmt: skip
 
 
 def tally(

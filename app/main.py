@@ -14,9 +14,11 @@ DATA = st.Page("views/data.py", title="Data", icon=":material/database:", url_pa
 GROUPS = {
     "Index": [
         st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
+        st.Page("views/why.py", title="Why", icon=":material/troubleshoot:", url_path="why"),
         st.Page("views/trends.py", title="Trends", icon=":material/show_chart:", url_path="trends"),
     ],
     "Look closer": [
+        st.Page("views/versions.py", title="Versions", icon=":material/compare_arrows:", url_path="versions"),
         st.Page("views/segments.py", title="Segments", icon=":material/groups:", url_path="segments"),
         st.Page("views/drift.py", title="Drift", icon=":material/waves:", url_path="drift"),
         st.Page("views/cost.py", title="Cost", icon=":material/payments:", url_path="cost"),

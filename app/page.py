@@ -105,6 +105,13 @@ def remember(key: str, widget: str, *, drop: Sequence[str] = ()) -> None:
         st.query_params[key] = str(value)
 
 
+def switch(key: str, widget: str) -> None:
+    """Callback: write a toggle under a page key of the URL as 1, or take the key out."""
+    st.query_params.pop(key, None)
+    if st.session_state.get(widget):
+        st.query_params[key] = "1"
+
+
 def selectbox(label: str, key: str, options: Sequence[str], *, default: str, names=text.dimension, **more) -> str:
     """A selectbox that lives in the URL under `key`."""
     widget, value = f"page_{key}", choose(key, options, default=default)

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import charts, text
+from app import charts, data, text
 
 words = kpi.wording
 MARKS = {"off_target": "✕ ", "watch": "! ", "no_data": "? "}  # the state without its colour
@@ -205,6 +205,73 @@ def groups(frame: pd.DataFrame, by: str) -> None:
         st.dataframe(wide, alt=f"Values by {by}", height="content")
         return
     st.dataframe(shown.drop(columns="Metric"), hide_index=True, alt=f"Values by {by}", height="content")
+
+
+def parts(split: kpi.Decomposition) -> None:
+    """A row a group: its value and share before and now, and what its own change and its share did to the whole."""
+    unit = split.unit
+    f = split.parts
+    shown = pd.DataFrame(
+        {
+            text.dimension(split.by): f["value"],
+            "Before": [words.format_value(v, unit) for v in f["before"]],
+            "Now": [words.format_value(v, unit) for v in f["now"]],
+            "Share before": [words.format_value(v, "share") for v in f["share_before"]],
+            "Share now": [words.format_value(v, "share") for v in f["share_now"]],
+            "Its own change": [words.format_change(v, unit) for v in f["rate"]],
+            "Its share": [words.format_change(v, unit) for v in f["mix"]],
+            "Together": [words.format_change(v, unit) for v in f["effect"]],
+            "95 %": [words.format_change_interval(a, b, unit) for a, b in zip(f["low"], f["high"], strict=True)],
+        }
+    )
+    st.dataframe(shown, hide_index=True, height="content", alt=f"Parts of the change by {split.by}")
+
+
+def moved(row: dict[str, Any]) -> str:
+    """A difference in words: "Escalation rate 11.3 % to 13.8 % (+2.49 pp, +1.34 to +3.66 pp)". Plain text."""
+    unit = row["unit"]
+    values = f"{words.format_value(row['a'], unit)} to {words.format_value(row['b'], unit)}"
+    limits = words.format_change_interval(row["low"], row["high"], unit)
+    return f"{row['label']}: {values} ({words.format_change(row['difference'], unit)}, {limits})"
+
+
+def comparison(found: data.Compared) -> None:
+    """A row a metric: the verdict in a word, both values, the difference raw and with the mix held, q, requests."""
+    f = found.frame
+    unit = f["unit"]
+    shown = pd.DataFrame(
+        {
+            "Metric": f["label"],
+            "Verdict": f["verdict"],
+            f"A: {found.a}": [words.format_value(v, u) for v, u in zip(f["a"], unit, strict=True)],
+            f"B: {found.b}": [words.format_value(v, u) for v, u in zip(f["b"], unit, strict=True)],
+            "Difference": [words.format_change(v, u) for v, u in zip(f["difference"], unit, strict=True)],
+            "Interval": [
+                words.format_change_interval(a, b, u) for a, b, u in zip(f["low"], f["high"], unit, strict=True)
+            ],
+            "q": [f"{q:.3f}" if q == q else words.UNKNOWN for q in f["q"]],
+        }
+    )
+    if found.adjust:
+        shown["Adjusted"] = [words.format_change(v, u) for v, u in zip(f["adjusted"], unit, strict=True)]
+        shown["Adjusted verdict"] = f["adjusted_verdict"]
+    shown["Could show"] = [
+        words.format_change(v, u).removeprefix("+") for v, u in zip(f["smallest"], unit, strict=True)
+    ]
+    shown["Requests A"], shown["Requests B"] = f["n_a"], f["n_b"]
+    look = charts.look(st.context.theme.type)
+    tints = {"better": look.states["green"], "worse": look.states["red"]}
+    columns = [c for c in ("Verdict", "Adjusted verdict") if c in shown]
+    styled = shown.style.map(
+        lambda v: f"color: {tints[v]}; font-weight: 600" if v in tints else f"color: {look.grey}", subset=columns
+    )
+    st.dataframe(
+        styled, hide_index=True, height="content", alt=f"{found.b} against {found.a} on every metric",
+        column_config={
+            "q": st.column_config.TextColumn(help="Of the differences with this q or less, this share is false."),
+            "Could show": st.column_config.TextColumn(help="The smallest change that this volume shows in 8 of 10."),
+        },
+    )  # fmt: skip
 
 
 def support(known: kpi.Profile) -> None:

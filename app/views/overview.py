@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import cards, charts, data, page, slicebar, tables
+from app import cards, charts, data, findings, page, slicebar, tables, text
 
 here = slicebar.current()
 slot = page.header("Overview: is it fine?", here)
@@ -17,6 +17,10 @@ cards.index(found)
 with st.grid(4, min_column_width=230, gap="small"):
     for card in found.cards:
         cards.kpi_card(card, here)
+st.subheader("What changed", anchor=False)
+room = st.container()
+with room:
+    waiting = st.skeleton(height=120)
 
 if by:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
@@ -45,4 +49,12 @@ page.as_python(
     "kpis = card.frame()",
     "broken_down = card.breakdown",
     "events = kpi.events(source, view)",
+    "changed = kpi.story(source, view)",
+    "print(changed.sentence, *(f.sentence for f in changed.findings), sep='\\n')",
 )
+told = data.story(here.source, here.view)  # last: it takes longest, and nothing above has to wait for it
+waiting.empty()
+with room:
+    if told.findings:
+        st.caption(text.safe(told.sentence))
+    findings.block(told, told.findings, here)

@@ -5,6 +5,7 @@ import streamlit as st
 from app import data, onetrace, page, slicebar, tables
 
 SIZE = 50
+FIRST = "first"  # trace= of links that open whichever comes first
 SORTS = {"recent": "Newest", "failed": "Failed first", "cost": "Dearest", "latency": "Slowest"}
 
 here = slicebar.current()
@@ -30,6 +31,8 @@ query = st.query_params.get("q", "")
 found = data.find_traces(here.source, here.view, text=query, sort=sort, limit=SIZE, offset=offset)
 ids = list(found["trace_id"])
 chosen = st.query_params.get("trace", "")
+if chosen == FIRST:
+    chosen = ids[0] if ids else ""
 if ids:
     tables.traces(found, chosen, view=here.view)
     onetrace.steps(ids, chosen, offset=offset, size=SIZE)

@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from sample_data.__main__ import main as sample
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
-PAGES = {name: f"views/{name}.py" for name in ("overview", "trends", "traces", "cost", "segments", "drift", "data")}
+NAMES = ("overview", "why", "trends", "versions", "segments", "drift", "cost", "traces", "data")
+PAGES = {name: f"views/{name}.py" for name in NAMES}
 
 
 @pytest.fixture(scope="session")

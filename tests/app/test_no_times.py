@@ -15,7 +15,7 @@ from app.page import NO_TIMES
 from tests.app.conftest import _forget, _opener
 from tests.app.test_pages import texts
 
-WORKING = ("overview", "traces", "cost", "segments", "data")
+WORKING = ("overview", "versions", "traces", "cost", "segments", "data")
 DATA = "undated"
 
 
@@ -66,6 +66,13 @@ def test_trends_and_drift_say_what_is_missing(page) -> None:
     drift = texts(page("drift"))
     assert "Drift needs something to compare with" in drift
     assert "Compare with a version" in drift
+
+
+def test_why_needs_something_to_compare_with(page) -> None:
+    assert "nothing to compare with" in texts(page("why"))
+    at = page("why", vs="model:m-old", where=["model:m-new"])
+    assert not at.error
+    assert at.metric[0].value
 
 
 def test_the_bar_offers_nothing_that_needs_times(page) -> None:

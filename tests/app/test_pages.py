@@ -8,9 +8,10 @@ import pytest
 
 import kpi
 
-PAGES = ("overview", "trends", "traces", "cost", "segments", "drift", "data")
+PAGES = ("overview", "why", "trends", "versions", "traces", "cost", "segments", "drift", "data")
 TITLES = {
-    "overview": "Overview", "trends": "Trends", "traces": "Traces", "cost": "Cost", "segments": "Segments",
+    "overview": "Overview", "why": "Why", "versions": "Versions", "trends": "Trends", "traces": "Traces",
+    "cost": "Cost", "segments": "Segments",
     "drift": "Drift", "data": "Data",
 }  # fmt: skip
 

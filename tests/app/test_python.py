@@ -16,7 +16,9 @@ def run(at) -> dict:
     return names
 
 
-@pytest.mark.parametrize("name", ["overview", "trends", "traces", "cost", "segments", "drift", "data"])
+@pytest.mark.parametrize(
+    "name", ["overview", "why", "trends", "versions", "traces", "cost", "segments", "drift", "data"]
+)
 def test_it_runs(app, name):
     names = run(app(name, **QUERY))
     assert names["source"].name == "sample"

@@ -1,0 +1,94 @@
+"""Findings on a page: one sentence each with its effect, owner, next step and the ways on. Draws; never counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+import kpi
+from app import cards, charts, data, slicebar, text
+from app.slicebar import Here
+
+KINDS = {  # kind -> word, icon, role of its colour
+    "hidden_regression": ("Hidden", "visibility_off", "red"),
+    "regression": ("Worse", "trending_down", "red"),
+    "mix": ("Mix", "pie_chart", "gray"),
+    "improvement": ("Better", "trending_up", "green"),
+}
+SORTS = {"cost": "cost", "latency": "latency"}  # by group of the metric: which traces show it first
+
+
+def block(told: kpi.Story, found: Sequence[kpi.Finding], here: Here) -> None:
+    """The findings one below the other; a calm line where there is none."""
+    if not found:
+        icon = "check_circle" if told.compared else "help"
+        st.markdown(f":material/{icon}: {text.safe(told.sentence, longest=600)}")
+        return
+    with st.container(border=True, gap="small"):
+        for finding in found:
+            one(finding, told, here)
+
+
+def one(finding: kpi.Finding, told: kpi.Story, here: Here, *, why: bool = True) -> None:
+    """Kind, sentence, effect around zero, owner, next step; the ways to Why and to a trace.
+
+    why: False on the page Why itself, which shows the path to the cause instead.
+    """
+    word, icon, colour = KINDS[finding.kind]
+    look = cards.colours()
+    left, right = st.columns([5, 1], gap="small", vertical_alignment="center")
+    with left, st.container(gap="xxsmall"):
+        if not why:
+            st.markdown(f"#### {text.safe(path(finding))}")
+        st.markdown(f":{colour}-badge[:material/{icon}: {word}] {text.safe(finding.sentence, longest=600)}")
+        owner = f"{finding.owner}: " if finding.owner else ""
+        st.caption(f":material/arrow_forward: {text.safe(owner + finding.action)}")
+        with st.container(horizontal=True, gap="medium"):
+            if why:
+                st.page_link(
+                    "views/why.py",
+                    label="Why",
+                    icon=":material/troubleshoot:",
+                    query_params=slicebar.query(told.view, metric=finding.metric),
+                )
+            traces(finding, told, here)
+    with right:
+        st.altair_chart(
+            charts.effect(finding.change, finding.low, finding.high, tint=look.states[colour], colours=look),
+            alt=kpi.wording.format_change_interval(finding.low, finding.high, finding.unit),
+        )
+
+
+def traces(finding: kpi.Finding, told: kpi.Story, here: Here) -> None:
+    """The way to the requests in which a finding shows, with the first of them open."""
+    rows = kpi.rows_of(finding, told.view, data.resolve(here.source, told.view))
+    st.page_link(
+        "views/traces.py",
+        label="Traces",
+        icon=":material/account_tree:",
+        query_params=slicebar.query(rows, sort=sort_of(finding.metric), trace="first"),
+    )
+
+
+def sort_of(metric: str) -> str:
+    """The order of traces that brings those first in which a metric shows."""
+    return SORTS.get(kpi.METRICS[metric].group, "failed")
+
+
+def path(finding: kpi.Finding) -> str:
+    """Where and since when: "Language es › Prompt version p7 › since 28 Oct". Plain text."""
+    where = [f"{text.dimension(d)} {v}" for d, v in finding.where.items()]
+    version = [f"{text.dimension(finding.version_of)} {finding.version}"] if finding.version_of else []
+    since = f"since {finding.since.day} {finding.since:%b}"
+    return " › ".join([*(where or ["Everyone"]), *version, since])
+
+
+def about(told: kpi.Story, metric: str) -> list[kpi.Finding]:
+    """Findings of a metric, or of another statistic of the same cost or latency; then those that moved it along."""
+    group = kpi.METRICS[metric].group
+    own = [
+        f for f in told.findings
+        if f.metric == metric or (group in SORTS and kpi.METRICS[f.metric].group == group)
+    ]  # fmt: skip
+    return [*own, *(f for f in told.findings if f not in own and metric in f.also)]

@@ -1,0 +1,174 @@
+"""Charts of reasons: waterfalls, differences around zero, where they differ. A small frame in, a chart out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+import kpi
+from app.charts import Look, axis
+
+words = kpi.wording
+MOST_STEPS = 7
+REACH = 8.0  # how many smallest differences that matter a side of the forest shows
+VERDICTS = {
+    "better": "green",
+    "worse": "red",
+    "equivalent": "gray",
+    "no clear change": "gray",
+    "not enough data": "gray",
+}
+
+
+def waterfall(
+    parts: pd.DataFrame, *, before: float, now: float, unit: str, direction: str, colours: Look
+) -> alt.LayerChart:
+    """From before to now in steps, the largest named and the rest as one. parts: label, effect; they sum to the change.
+
+    direction: "up" where more is better, "down" where less is, "none" where neither.
+    """
+    ranked = parts.reindex(parts["effect"].abs().sort_values(ascending=False, kind="stable").index)
+    cut = MOST_STEPS if len(ranked) > MOST_STEPS + 1 else len(ranked)
+    named, rest = ranked.iloc[:cut], ranked.iloc[cut:]
+    steps = list(zip(named["label"], named["effect"], strict=True))
+    steps += [(f"{len(rest)} others", float(rest["effect"].sum()))] if len(rest) else []
+    bad, good = colours.states["red"], colours.states["green"]
+    worse = {"up": lambda e: e < 0, "down": lambda e: e > 0}.get(direction)
+    rows = [("Before", 0.0, before, colours.grey, words.format_value(before, unit))]
+    level = before
+    for label, size in steps:
+        tint = colours.accent if worse is None else bad if worse(size) else good
+        rows.append((str(label), level, level + size, tint, words.format_change(size, unit)))
+        level += size
+    rows.append(("Now", 0.0, now, colours.accent, words.format_value(now, unit)))
+    frame = pd.DataFrame(rows, columns=["label", "start", "end", "tint", "shown"])
+    frame["edge"] = frame[["start", "end"]].max(axis=1)
+    levels = [before, now, *frame["end"], *frame["start"].iloc[1:-1]]
+    low, high = min(levels), max(levels)
+    room = (high - low) * 0.25 or abs(high) * 0.1 or 1.0
+    floor = 0.0 if low - room < 0 <= low else low - room  # the steps are small beside the level: zoomed in on them
+    frame.loc[frame["label"].isin(["Before", "Now"]), "start"] = floor
+    scale = alt.Scale(domain=[floor, high + (high - low) * 0.35 + 1e-12], nice=False, zero=False)
+    base = alt.Chart(frame).encode(
+        y=alt.Y("label:N", sort=list(frame["label"]), title=None,
+                axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
+        tooltip=[alt.Tooltip("label", title="Part"), alt.Tooltip("shown", title="Effect")],
+    )  # fmt: skip
+    x = alt.X("start:Q", scale=scale, axis=axis(unit))
+    bars = base.mark_bar(size=18, cornerRadius=2).encode(x=x, x2="end:Q", color=alt.Color("tint:N", scale=None))
+    texts = base.mark_text(align="left", dx=5, fontSize=12, color=colours.ink).encode(
+        x=alt.X("edge:Q", scale=scale), text="shown:N"
+    )
+    return alt.layer(bars, texts).properties(height=alt.Step(28))
+
+
+def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
+    """Differences with intervals around zero, each in its own smallest difference that matters; better to the right.
+
+    frame: of `kpi.Comparison.frame`. What reaches beyond the sides is cut there.
+    """
+    shown = frame[frame["difference"].notna() & frame["low"].notna() & frame["high"].notna()].copy()
+    size = shown["matters"].where(~shown["relative"], shown["matters"] * shown["a"].abs())
+    size = size.where(size > 0, 1.0)
+    side = shown["direction"].map({"up": 1.0}).fillna(-1.0)
+    for name in ("difference", "low", "high"):
+        shown[f"x_{name}"] = (shown[name] / size * side).clip(-REACH, REACH)
+    shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] for v in shown["verdict"]]
+    shown["moved"] = [words.format_change(v, u) for v, u in zip(shown["difference"], shown["unit"], strict=True)]
+    shown["interval"] = [
+        words.format_change_interval(a, b, u)
+        for a, b, u in zip(shown["low"], shown["high"], shown["unit"], strict=True)
+    ]
+    scale = alt.Scale(domain=[-REACH, REACH], nice=False)
+    marks = alt.Axis(
+        title=None, values=[-REACH, 0, REACH], tickSize=0, labelFlush=True,
+        labelExpr="datum.value < 0 ? '← worse' : datum.value > 0 ? 'better →' : 'same'",
+    )  # fmt: skip
+    y = alt.Y("label:N", sort=list(shown["label"]), title=None,
+              axis=alt.Axis(labelLimit=150, ticks=False, domain=False))  # fmt: skip
+    tip = [
+        alt.Tooltip(c, title=t)
+        for c, t in (("label", "Metric"), ("verdict", "Verdict"), ("moved", "Difference"), ("interval", "Interval"))
+    ]
+    band = alt.Chart(pd.DataFrame({"from": [-1.0], "to": [1.0]})).mark_rect(color=colours.faint, opacity=0.7)
+    zero = alt.Chart(pd.DataFrame({"at": [0.0]})).mark_rule(color=colours.grey)
+    base = alt.Chart(shown).encode(y=y, tooltip=tip)
+    tint = alt.Color("tint:N", scale=None)
+    return alt.layer(
+        band.encode(x=alt.X("from:Q", scale=scale, axis=marks), x2="to:Q"),
+        zero.encode(x=alt.X("at:Q", scale=scale)),
+        base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=alt.X("x_low:Q", scale=scale), x2="x_high:Q", color=tint),
+        base.mark_point(size=90, filled=True, opacity=1).encode(x=alt.X("x_difference:Q", scale=scale), color=tint),
+    ).properties(height=alt.Step(26))
+
+
+def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: Look) -> alt.LayerChart:
+    """Differences by group and metric; only what is clear carries colour. frame: of `kpi.compare_within`."""
+    labels = {m: kpi.METRICS[m].label for m in metrics}
+    shown = frame[frame["metric"].isin(metrics) & frame["difference"].notna()].copy()
+    shown["group"] = shown[within].fillna("(none)").astype(str)
+    shown["label"] = shown["metric"].map(labels)
+    shown["moved"] = [words.format_change(v, u) for v, u in zip(shown["difference"], shown["unit"], strict=True)]
+    shown["clear"] = shown["verdict"].isin(["better", "worse"])
+    shown["tint"] = [
+        colours.states[VERDICTS.get(v, "gray")] if clear else colours.faint
+        for v, clear in zip(shown["verdict"], shown["clear"], strict=True)
+    ]
+    order = list(shown.groupby("group")["n_a"].sum().sort_values(ascending=False).index)
+    base = alt.Chart(shown).encode(
+        x=alt.X("label:N", sort=list(labels.values()), title=None,
+                axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=140, ticks=False, domain=False)),
+        y=alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
+        tooltip=[alt.Tooltip("group", title="Group"), alt.Tooltip("sentence", title="Finding")],
+    )  # fmt: skip
+    cells = base.mark_rect(cornerRadius=3).encode(
+        color=alt.Color("tint:N", scale=None), opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.5))
+    )
+    texts = base.mark_text(fontSize=11).encode(
+        text="moved:N", color=alt.condition("datum.clear", alt.value(colours.ink), alt.value(colours.grey))
+    )
+    return alt.layer(cells, texts).properties(height=alt.Step(32))
+
+
+def marks(found: Sequence[kpi.Finding]) -> pd.DataFrame:
+    """The first days of findings as events of a chart."""
+    return pd.DataFrame(
+        {
+            "at": [pd.Timestamp(f.since) for f in found],
+            "when": [f"{f.since:%a %d %b %Y}" for f in found],
+            "name": [f"changed {f.since.day} {f.since:%b}" for f in found],
+            "description": [f.sentence for f in found],
+            "kind": "finding", "level": [-15 - 12 * i for i in range(len(found))],
+        }
+    )  # fmt: skip
+
+
+def frontier(options: pd.DataFrame, *, target: float, cost_unit: str, colours: Look) -> alt.LayerChart:
+    """Quality against cost, both with intervals, the target as a line. options: of `kpi.Frontier`."""
+    tints = {"meets": "green", "may meet": "orange", "misses": "red"}
+    shown = options[options["cost"].notna() & options["quality"].notna()].copy()
+    shown["tint"] = [colours.states[tints.get(v, "gray")] for v in shown["verdict"]]
+    shown["q"] = [words.format_value(v, "share") for v in shown["quality"]]
+    shown["c"] = [words.format_value(v, cost_unit) for v in shown["cost"]]
+    x = alt.Scale(zero=False)
+    y = alt.Scale(zero=False)
+    names = (("option", "Option"), ("q", "Quality"), ("c", "Cost"), ("verdict", "Target"), ("n", "Requests"))
+    base = alt.Chart(shown).encode(
+        color=alt.Color("tint:N", scale=None), tooltip=[alt.Tooltip(c, title=t) for c, t in names]
+    )
+    at_x = alt.X("cost:Q", scale=x, axis=axis(cost_unit))
+    at_y = alt.Y("quality:Q", scale=y, axis=axis("share"))
+    goal = alt.Chart(pd.DataFrame({"quality": [target]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
+    return alt.layer(
+        goal.encode(y=at_y),
+        base.mark_rule(strokeWidth=2.5, opacity=0.45).encode(
+            x=alt.X("cost_low:Q", scale=x, axis=axis(cost_unit)), x2="cost_high:Q", y=at_y
+        ),
+        base.mark_rule(strokeWidth=2.5, opacity=0.45).encode(
+            x=at_x, y=alt.Y("quality_low:Q", scale=y, axis=axis("share")), y2="quality_high:Q"
+        ),
+        base.mark_point(size=120, filled=True, opacity=1).encode(x=at_x, y=at_y),
+        base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(x=at_x, y=at_y, text="option:N"),
+    ).properties(height=320)

@@ -1,0 +1,128 @@
+"""Versions: is B better than A? Two of them on every metric, where they differ, and which is worth its money."""
+
+import re
+
+import streamlit as st
+
+import kpi
+from app import cards, data, page, reasons, slicebar, tables, text
+
+BELOW = {"where": "Where they differ", "frontier": "Cost and quality"}
+MOST = 5  # clear differences of a kind named above the chart
+FIRST = ("prompt_version", "model", "release")
+UNORDERED = ("model", "provider", "environment", "experiment_arm", "deployment_ring")  # names that do not count up
+HEAT = ("task_success", "correctness", "escalation_rate", "refusal_rate", "error_rate", "slo_attainment",
+        "cost_per_query")  # fmt: skip
+
+
+def usual(counted: list[tuple[str, int]], named: bool) -> list[str]:
+    """The two to begin with: of version numbers the latest two that serve many, else the two most frequent values."""
+    served = [v for v, n in counted if 20 * n >= counted[0][1]]
+    if not named or len(served) < 2:
+        return sorted(v for v, _ in counted[:2])
+    return sorted(served, key=lambda v: [int(p) if p.isdigit() else p for p in re.split(r"([0-9]+)", v)])[-2:]
+
+
+here = slicebar.current()
+slot = page.header("Versions: is B better than A?", here)
+page.sentence(slot, here)
+known = here.profile.dimensions
+splits = [*here.versions, *here.cohorts]
+if not splits:
+    page.empty("This data has no version with more than one value.", "Map a column to a version on the Data page.")
+    st.stop()
+dimension = next((d for d in FIRST if d in here.versions), splits[0])
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    by = page.selectbox("Of", "by", splits, default=dimension, width=200)
+    values = [v for v, _ in known[by]]
+    first, second = usual(list(known[by]), named=by in here.versions and by not in UNORDERED)
+    a = page.selectbox("A", "a", values, default=first, names=str, width=170)
+    b = page.selectbox("B", "b", values, default=second if second != a else first, names=str, width=170)
+    running = st.query_params.get("running") == "1"
+    slicebar.keep("page_running", running)
+    st.toggle(
+        "Test still running", key="page_running", on_change=page.switch, args=("running", "page_running"),
+        help="Intervals that hold however often you look: wider, but looking every day claims nothing false.",
+    )  # fmt: skip
+if a == b:
+    page.empty("A and B are the same.", "Choose another value for one of them.")
+    st.stop()
+
+view = here.view.where(**{by: None})
+asked = f"source, {a!r}, {b!r}, slice=view.where(**{{{by!r}: None}}), by={by!r}"
+found = data.compare(here.source, a, b, view, by=by, always_valid=running)
+frame = found.frame
+told = frame[frame["verdict"] != "not enough data"]
+if told.empty:
+    remedy = "Widen the window, choose other values or take away a filter."
+    page.empty(f"Too little is known of {a} and {b} in this slice.", remedy)
+    page.as_python(here, f"found = kpi.compare({asked}, always_valid={running})")
+    st.stop()
+with st.container(border=True, gap="xsmall"):
+    st.markdown(f"#### {text.safe(found.sentence, longest=900)}")
+    for verdict, colour, icon in (("worse", "red", "trending_down"), ("better", "green", "trending_up")):
+        for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
+            st.markdown(f":{colour}-badge[:material/{icon}: {verdict.capitalize()}] {text.safe(tables.moved(row))}")
+st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
+st.altair_chart(
+    reasons.forest(told, colours=cards.colours()),
+    alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero",
+)
+intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
+notes = [
+    "Grey band: differences too small to matter. Green and red only where a difference is clear over all metrics.",
+    f"Intervals are {intervals}; a user who comes back counts as one.",
+]
+if found.adjust:
+    held = " and ".join(text.dimension(d).lower() for d in found.adjust)
+    notes.append(f"Adjusted: as if both had the same mix of {held}.")
+st.caption(text.safe(" ".join(notes), longest=600))
+with st.expander("Every number: values, raw and adjusted differences, q, what this volume could have shown"):
+    tables.comparison(found)
+
+st.subheader("Look closer", anchor=False)
+below = page.pills("Show", "show", list(BELOW), default="where", names=BELOW.__getitem__)
+if below == "where":
+    cohorts = [d for d in here.cohorts if d != by and len(known[d]) <= 40]
+    if cohorts:
+        begun = "language" if "language" in cohorts else cohorts[0]
+        within = page.selectbox("In each", "within", cohorts, default=begun, width=200)
+        cells = data.compare_within(here.source, a, b, view, by=by, within=within)
+        shown = [m for m in HEAT if m in set(cells["metric"])]
+        st.altair_chart(
+            reasons.heat(cells, within=within, metrics=shown, colours=cards.colours()),
+            alt=f"Difference between {a} and {b} in each {within}, by metric",
+        )
+        against = cells[cells["reversed"]]
+        for r in against.itertuples():
+            st.markdown(text.safe(f"Against the whole, for {getattr(r, within)}: {r.sentence}."))
+        st.caption("Colour only where the difference is clear over all cells.")
+    else:
+        page.empty("This data has no cohort to look into.", "Map a column such as language on the Data page.")
+
+else:
+    goal = page.promise("task_success", here)
+    target = goal.target if goal else 0.8
+    options = data.frontier(here.source, view, by=by, target=target)
+    st.markdown(text.safe(options.sentence, longest=600))
+    st.altair_chart(
+        reasons.frontier(options.options, target=target, cost_unit="usd", colours=cards.colours()),
+        alt=f"{kpi.METRICS[options.quality].label} against {kpi.METRICS[options.cost].label} of each {by}",
+    )
+    st.caption(
+        f"Up: {kpi.METRICS[options.quality].label.lower()}. Right: {kpi.METRICS[options.cost].label.lower()}. "
+        "Dashed: the target. Up and to the left is better; lines are 95 % intervals."
+    )
+
+page.as_python(
+    here,
+    f"found = kpi.compare({asked}, always_valid={running})",
+    "print(found.sentence)",
+    "numbers = found.frame()",
+    *(
+        [f"options = kpi.frontier(source, view.where(**{{{by!r}: None}}), by={by!r}, target={target})"]
+        if below == "frontier"
+        else []
+    ),
+    *([f"cells = kpi.compare_within({asked}, within={within!r})"] if below == "where" and cohorts else []),
+)

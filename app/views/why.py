@@ -1,0 +1,86 @@
+"""Why: what moved it? One KPI: what changed and for whom, since when, and the parts that the change is made of."""
+
+from dataclasses import replace
+
+import pandas as pd
+import streamlit as st
+
+import kpi
+from app import cards, charts, data, explained, findings, page, reasons, slicebar, text
+
+KINDS = ("rate", "ratio", "incidence", "quantile")
+
+here = slicebar.current()
+slot = page.header("Why: what moved it?", here)
+metric, row = page.metric_choice(here, default="task_success", kinds=KINDS)
+chosen = kpi.METRICS[metric]
+view = here.view if here.resolved.compared else kpi.recent(here.source, here.view)
+resolved = data.resolve(here.source, view)
+if not resolved.compared:
+    page.sentence(slot, here, data.requests(here.source, here.view))
+    other = "Compare with a version in the slice bar" if here.versions else "Load an export that says when it began"
+    page.empty("There is nothing to compare with: this data has no times.", f"{other}.")
+    st.stop()
+
+held = {d: None for d in here.versions if view.filter_on(d)}
+try:
+    split = explained.change(here, metric, view)
+except kpi.KpiError as error:  # a version that was not there before is compared with what it replaced
+    if error.code not in explained.NOTHING or not held or resolved.baseline == resolved.window:
+        page.sentence(slot, replace(here, view=view, resolved=resolved))
+        page.problem(error)
+        page.as_python(here, "changed = kpi.story(source, view)")
+        st.stop()
+    view = view.where(**held)
+    resolved = data.resolve(here.source, view)
+    split = explained.change(here, metric, view)
+    st.caption(text.safe(f"{' and '.join(held)} was not there before: shown for every version of the same segment."))
+page.sentence(slot, replace(here, view=view, resolved=resolved))
+
+with st.container(border=True):
+    explained.headline(split, chosen, page.promise(metric, here))
+st.subheader("What changed, for whom, since when", anchor=False)
+room = st.container()
+with room:
+    waiting = st.skeleton(height=120)
+over_time = st.container()
+
+explained.draw(split, chosen, here, view)
+page.as_python(
+    here,
+    *split.python,
+    "changed = kpi.story(source, view)",
+    f"about = [f for f in changed.findings if {metric!r} in (f.metric, *f.also)]",
+)
+
+told = data.story(here.source, view)  # last: it takes longest, and nothing above has to wait for it
+waiting.empty()
+mine = findings.about(told, metric)
+own = [f for f in mine if f.metric == metric]
+look = cards.colours()
+with room:
+    if mine:
+        with st.container(border=True, gap="small"):
+            for finding in mine:
+                findings.one(finding, told, here, why=False)
+    else:
+        calm = f"No group's {chosen.label.lower()} changed for certain."
+        st.markdown(f":material/check_circle: {text.safe(calm)} {text.safe(told.sentence, longest=600)}")
+        st.page_link(
+            "views/traces.py",
+            label="Traces",
+            icon=":material/account_tree:",
+            query_params=slicebar.query(view, sort=findings.sort_of(metric), trace="first"),
+        )
+with over_time:
+    if split.series is not None and split.series["value"].notna().any():
+        st.subheader(text.safe(f"{chosen.label} by day, before and now"), anchor=False)
+        st.altair_chart(
+            charts.trend(split.series, unit=chosen.unit, colours=look, min_n=chosen.min_n,
+                         events=pd.concat([explained.begins(resolved, view.tz), reasons.marks(own)])),
+            alt=f"{chosen.label} by day over the window and the one before; changes marked",
+        )  # fmt: skip
+others = [f for f in told.findings if f not in mine]
+if others:
+    with st.expander(f"{len(others)} findings about other KPIs", icon=":material/list:"):
+        findings.block(told, others, here)
