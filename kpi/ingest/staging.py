@@ -43,9 +43,12 @@ class Stage:
     def finish(self) -> None:
         """Drop repeated requests, count, and say which columns stayed empty.
 
-        Raises IngestError `ingest.no_rows` when nothing at all was staged.
+        Raises IngestError `ingest.no_rows` when nothing was staged, unless every record was read and a note says why
+        none of them holds a row (a manifest, an empty page).
         """
         receipt = self._receipt
+        if not self._files and receipt.rows_read and receipt.notes and not receipt.dropped:
+            return
         if not self._files:
             reason = next(iter(receipt.drop_reasons), "")
             raise IngestError(

@@ -69,7 +69,7 @@ def finish(say: Say) -> Iterator[Item]:
         say.note(f"{open_} observations have no end: they still ran when they were exported, or their end is left out.")
     read, manifest = say.kept.get("read", {}), say.kept.get("manifest", {})
     if manifest and not read:
-        say.drop("a manifest, which counts rows and holds none", "Load it with the files that it names.")
+        say.note("A manifest counts the rows of an export and holds none: load it with the files that it names.")
     for file, rows in sorted(manifest.items()):
         if file in read and read[file] != rows:
             say.note(f"{'/'.join(file)}: {read[file]} rows were read, its manifest counts {rows}.")
