@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import kpi
-from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
+from kpi.measure.wording import (
+    format_change,
+    format_change_interval,
+    format_count,
+    format_interval,
+    format_value,
+)
 from kpi.terminal import (
     BREACHED,
     CANNOT_TELL,
@@ -31,6 +38,7 @@ def add(commands: Any) -> None:
     slice_options(findings)
     finish(findings, _findings)
     _compare_options(commands)
+    _split_options(commands)
 
 
 def _compare_options(commands: Any) -> None:
@@ -98,7 +106,9 @@ def _print_compared(rows: list[dict[str, Any]], within: str | None = None) -> No
 
 
 def _limits(low: float | None, high: float | None, unit: str) -> str:
-    return "–" if low is None or high is None else format_change_interval(low, high, unit)
+    if low is None or high is None or not low <= high:  # NaN is neither
+        return "–"
+    return format_change_interval(low, high, unit)
 
 
 def _listed(text: str) -> list[str]:
@@ -129,3 +139,138 @@ def _findings(options: argparse.Namespace) -> int:
     if not told.compared:
         return CANNOT_TELL
     return BREACHED if any(f.kind in WORSE for f in told.findings) else FINE
+
+
+def _split_options(commands: Any) -> None:
+    decompose = commands.add_parser("decompose", help="a change split into the parts that sum to it")
+    decompose.add_argument(
+        "metric", metavar="METRIC",
+        help="a rate, mean or ratio by --by; total_cost by what it consists of; latency or latency_p95 by stage",
+    )  # fmt: skip
+    decompose.add_argument("--by", metavar="DIM,DIM", help="dimensions, each on its own (default: the usual ones)")
+    slice_options(decompose)
+    finish(decompose, _decompose)
+
+    contrast = commands.add_parser("contrast", help="what sets failed requests apart from successful ones")
+    contrast.add_argument("--outcome", metavar="COLUMN", help="what tells them apart (default: success)")
+    contrast.add_argument("--most", type=int, default=30, help="most traits shown (default: %(default)s)")
+    slice_options(contrast)
+    finish(contrast, _contrast)
+
+    frontier = commands.add_parser("frontier", help="quality against cost: the cheapest that meets a target")
+    frontier.add_argument(
+        "--by", default="model", metavar="DIM,DIM", help="what the options are (default: %(default)s)"
+    )
+    frontier.add_argument("--target", type=float, default=0.8, help="of the quality (default: %(default)s)")
+    frontier.add_argument("--quality", default="task_success", metavar="METRIC", help="default: %(default)s")
+    frontier.add_argument("--cost", metavar="METRIC", help="default: cost_per_resolved, else cost_per_query")
+    slice_options(frontier)
+    finish(frontier, _frontier)
+
+
+def _decompose(options: argparse.Namespace) -> int:
+    """Exit code 2 where the change has no interval that says whether there is one, else 0."""
+    source = kpi.open(options.dataset, options.version)
+    say_timeless(source, options)
+    if options.metric == "total_cost":
+        cost = kpi.cost_waterfall(source, slice_of(options))
+        return _print_steps(
+            cost.to_json(), [(r.label, format_change(r.effect, "usd")) for r in cost.steps.itertuples()], options
+        )
+    if options.metric in _LATENCY:
+        spent = kpi.latency_stages(source, slice_of(options), q=_LATENCY[options.metric])
+        rows = [
+            (r.label, format_value(r.before, "ms"), format_value(r.now, "ms"), format_change(r.change, "ms"),
+             _limits(r.low, r.high, "ms"))
+            for r in spent.parts.itertuples()
+        ]  # fmt: skip
+        return _print_steps(spent.to_json(), rows, options)
+    found = kpi.decompose(source, options.metric, slice_of(options), by=options.by and _listed(options.by))
+    if options.json:
+        print_json({"decompositions": [d.to_json() for d in found]})
+    else:
+        _print_split(found)
+    return FINE if all(d.change.low < d.change.high for d in found) else CANNOT_TELL
+
+
+def _print_split(found: Sequence[kpi.Decomposition]) -> None:
+    for d in found:
+        print(printable(d.sentence, longest=2000))
+        print_table(
+            (printable(d.by), "", "before", "now", "share before", "share now", "rate effect", "mix effect", "in all",
+             "95 % interval"),
+            [
+                (r.value, r.kind, format_value(r.before, d.unit), format_value(r.now, d.unit),
+                 format_value(r.share_before, "share"), format_value(r.share_now, "share"),
+                 format_change(r.rate, d.unit), format_change(r.mix, d.unit), format_change(r.effect, d.unit),
+                 _limits(r.low, r.high, d.unit))
+                for r in d.parts.itertuples()
+            ],
+        )  # fmt: skip
+        print()
+
+
+_LATENCY = {"latency": None, "latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
+
+
+def _print_steps(plain: dict[str, Any], rows: Sequence[tuple[str, ...]], options: argparse.Namespace) -> int:
+    if options.json:
+        print_json(plain)
+        return FINE
+    print(printable(plain["sentence"], longest=2000))
+    head = ("stage", "before", "now", "change", "95 % interval") if rows and len(rows[0]) > 2 else ("part", "change")
+    print_table(head, rows)
+    return FINE
+
+
+def _contrast(options: argparse.Namespace) -> int:
+    source = kpi.open(options.dataset, options.version)
+    say_timeless(source, options)
+    found = kpi.contrast(source, slice_of(options), outcome=options.outcome, most=options.most)
+    if options.json:
+        print_json(found.to_json())
+        return FINE
+    print(printable(found.sentence, longest=2000))
+    print_table(
+        ("trait", "of failed", "of successful", "lift", "95 % interval", "q", "failed, for example"),
+        [
+            (r.trait, format_value(r.failed_share, "share"), format_value(r.success_share, "share"), f"{r.lift:.2f}",
+             f"{r.low:.2f} to {r.high:.2f}", f"{r.q:.3g}", " ".join(r.failed_examples[:1]))
+            for r in found.lifts.itertuples()
+        ],
+    )  # fmt: skip
+    if found.tree is not None:
+        right = found.tree.accuracy
+        limits = f"{right.low:.2f} to {right.high:.2f}; 0.5 is a coin"
+        held = format_count(found.tree.held, "requests")
+        print(f"\nA second opinion, balanced accuracy {right.value:.2f} ({limits}) on {held} of other users:")
+        rows = [(format_value(r.failed_share, "share"), r.n, r.rule) for r in found.tree.leaves.itertuples()]
+        print_table(("failed", "sampled", "where"), rows)
+    return FINE
+
+
+def _frontier(options: argparse.Namespace) -> int:
+    """Exit code 0 where an option meets the target, 2 where one may, 1 where none can."""
+    source = kpi.open(options.dataset, options.version)
+    say_timeless(source, options)
+    found = kpi.frontier(source, slice_of(options), by=_listed(options.by), target=options.target,
+                         quality=options.quality, cost=options.cost)  # fmt: skip
+    if options.json:
+        print_json(found.to_json())
+    else:
+        quality, cost = kpi.metric(found.quality), kpi.metric(found.cost)
+        print(printable(found.sentence, longest=2000))
+        print_table(
+            (printable(" · ".join(found.by)), quality.label, "95 % interval", cost.label, "95 % interval", "n",
+             "target", "efficient"),
+            [
+                (r.option, format_value(r.quality, quality.unit),
+                 format_interval(r.quality_low, r.quality_high, quality.unit), format_value(r.cost, cost.unit),
+                 format_interval(r.cost_low, r.cost_high, cost.unit), format_count(r.n), r.verdict,
+                 "yes" if r.efficient else "")
+                for r in found.options.itertuples()
+            ],
+        )  # fmt: skip
+    if found.choice is not None:
+        return FINE
+    return BREACHED if (found.options["verdict"] == "misses").all() else CANNOT_TELL

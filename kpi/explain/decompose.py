@@ -24,6 +24,7 @@ from kpi.errors import MetricError
 from kpi.explain.baseline import BEFORE, NOW, both_sides
 from kpi.measure.metrics import Metric
 from kpi.measure.metrics import metric as metric_of
+from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Columns, dimension
 from kpi.measure.wording import format_change, format_change_interval
@@ -31,6 +32,7 @@ from kpi.store.engines import Source
 
 Array = np.ndarray
 EFFECTS = ("rate", "mix", "entering", "leaving")
+USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
 OTHER, MAX_VALUES = "(other)", 60
 _KINDS = ("rate", "ratio", "incidence")
 _INT = sa.BigInteger()
@@ -82,13 +84,14 @@ class Decomposition:
 
 
 def decompose(
-    source: Source, metric: str | Metric, slice: Slice | None = None, *, by: str | Sequence[str]
+    source: Source, metric: str | Metric, slice: Slice | None = None, *, by: str | Sequence[str] | None = None
 ) -> list[Decomposition]:
     """The change of a metric between the slice and its baseline (a window or a version), by each dimension in `by`.
 
-    The dimension that explains most comes first. One statement. Values beyond the 60 most frequent count together as
-    "(other)". Raises MetricError for totals, counts and quantiles, which are no ratio of sums, and where one side knows
-    nothing of the metric; SliceError where the slice has no baseline.
+    The dimension that explains most comes first. by: without it those of USUAL that the data has. One statement.
+    Values beyond the 60 most frequent count together as "(other)". Raises MetricError for totals, counts and
+    quantiles, which are no ratio of sums, and where one side knows nothing of the metric; SliceError where the slice
+    has no baseline.
     """
     asked = metric_of(metric) if isinstance(metric, str) else metric
     if asked.kind not in _KINDS:
@@ -96,7 +99,7 @@ def decompose(
             "decompose.metric", f"{asked.label} has no exact split into mix and rate",
             hint="Choose a rate, mean or ratio; `kpi decompose total_cost` and `latency_p95` have splits of their own.",
         )  # fmt: skip
-    names = [by] if isinstance(by, str) else list(dict.fromkeys(by))
+    names = _usual(source) if by is None else [by] if isinstance(by, str) else list(dict.fromkeys(by))
     columns = [dimension(source, name) for name in names]  # an unknown one is said before anything runs
     found = _sums(source, asked, slice, names, columns)
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
@@ -107,6 +110,14 @@ def decompose(
             )  # fmt: skip
     split = [_of_dimension(found, asked, name, i) for i, name in enumerate(names)]
     return sorted(split, key=lambda d: (-d.differs, d.by))
+
+
+def _usual(source: Source) -> list[str]:
+    found = [d for d in USUAL if len(profile(source).dimensions.get(d, ())) > 1]
+    if not found:
+        raise MetricError("decompose.by", "The data has none of the usual dimensions with two values",
+                          hint=f"Name one; the usual ones are {', '.join(USUAL)}.")  # fmt: skip
+    return found
 
 
 def _sums(

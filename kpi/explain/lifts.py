@@ -100,7 +100,7 @@ class _Sample:
             z = score.sum(axis=0) / np.sqrt(spread)
         freedom = np.maximum(users - 1, 1)
         p = 2 * special.stdtr(freedom, -np.abs(z))
-        # how requests that do not repeat would vary: Katz et al. 1978 on the smoothed counts, also where a side has none
+        # how requests that do not repeat would vary (Katz et al. 1978, on the smoothed counts)
         floor = sum(1 / count - count_share / count for count, count_share in zip(seen, smooth, strict=True))
         error = np.sqrt(np.maximum(_variance(residual[0] - residual[1])[0], floor)) * special.stdtrit(freedom, 0.975)
         lift = smooth[0] / smooth[1]
