@@ -9,7 +9,7 @@ this is Newcombe's method 10, of pairs his method for paired proportions (1998, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import special
@@ -40,8 +40,8 @@ class Value:
     n: int
     users: int
     freedom: float
-    residual: Array
-    present: Array
+    residual: Array = field(repr=False)
+    present: Array = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +82,16 @@ def effect(a: Value, b: Value, *, planned: float | None = None) -> Effect:
     else:
         stretch = always_valid_width(half / _Z, planned) / _Z
         p = always_valid_p(_Z * moved / toward, half / _Z, planned) if toward > 0 else _p(moved, toward, t, freedom)
-    ratio_low, ratio_high = _ratio_limits(a, b, rho, stretch)
+    limits = _ratio_limits(a, b, rho, stretch)
+    low, high = moved - stretch * below, moved + stretch * above
+    smallest = half * (stretch + _POWER / t)
+    ratio = b.value / a.value if a.value else math.nan
+    shown = estimate.steady(np.array([moved, low, high, ratio, *limits, p, smallest]))
+    moved, low, high, ratio, ratio_low, ratio_high, p, smallest = (float(v) for v in shown)
     return Effect(
-        a=a, b=b, difference=moved, low=moved - stretch * below, high=moved + stretch * above,
-        ratio=b.value / a.value if a.value else math.nan, ratio_low=ratio_low, ratio_high=ratio_high, p=p,
-        smallest=half * (stretch + _POWER / t), users_both=int((a.present & b.present).sum()),
+        a=a, b=b, difference=moved, low=low, high=high,
+        ratio=ratio, ratio_low=ratio_low, ratio_high=ratio_high, p=p,
+        smallest=smallest, users_both=int((a.present & b.present).sum()),
     )  # fmt: skip
 
 
@@ -170,7 +175,7 @@ def _standardised(sides: Sides, cells: CellSums, mine: Array, weights: Array) ->
         value = np.bincount(stratum, y, minlength=size) / np.bincount(stratum, x, minlength=size)
         rows = np.bincount(stratum, cells.n[mine], minlength=size)
         lost = np.sqrt(rows / (rows - 1))  # each stratum's own value fits its rows better than the truth does
-    residual = np.where(each > 0, each * lost[stratum] * (y - value[stratum] * x), 0.0)
+        residual = np.where(each > 0, each * lost[stratum] * (y - value[stratum] * x), 0.0)
     exposure = np.bincount(user, each * x, minlength=sides.users)
     total = float(exposure.sum())
     whole = float((each * y).sum()) / total if total else np.nan

@@ -260,6 +260,6 @@ def _bounded(s: Sums, value: Array, low: Array, high: Array) -> Estimates:
 
 def steady(limits: Array) -> Array:
     """Limits to nine significant digits: sums of squares are floats, whose last bits depend on the order of threads."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scale = 10 ** (8 - np.floor(np.log10(np.abs(limits))))
         return np.where(np.isfinite(scale) & (limits != 0), np.round(limits * scale) / scale, limits)
