@@ -120,6 +120,12 @@ def disparity(source: kpi.Source, view: kpi.Slice, *, by: Sequence[Any], metrics
     return _ask(source, "disparity", view, arguments, lambda: kpi.disparity(source, view, by=by, metrics=metrics))
 
 
+def contrast(source: kpi.Source, view: kpi.Slice, *, outcome: str | None) -> kpi.Contrast:
+    return _ask(
+        source, "contrast", view, {"outcome": outcome}, lambda: kpi.contrast(source, view, outcome=outcome)
+    )  # fmt: skip
+
+
 def frontier(source: kpi.Source, view: kpi.Slice, *, by: str, target: float) -> kpi.Frontier:
     arguments = {"by": by, "target": target}
     return _ask(source, "frontier", view, arguments, lambda: kpi.frontier(source, view, by=by, target=target))

@@ -39,8 +39,26 @@ class Split:
     python: list[str] = field(default_factory=list)
 
 
-def change(here: Here, metric: str, view: kpi.Slice) -> Split:
-    """What the KPI did between the baseline and the window of a slice. Raises KpiError where a side knows nothing."""
+def change(here: Here, metric: str, view: kpi.Slice) -> tuple[kpi.Slice, Split]:
+    """What the KPI did between the baseline and the window, and the slice for which that could be said.
+
+    A version that was not there before is compared with what it replaced: without the filters on versions. Raises
+    KpiError where a side knows nothing.
+    """
+    held = {d: None for d in here.versions if view.filter_on(d)}
+    resolved = data.resolve(here.source, view)
+    try:
+        return view, _split(here, metric, view)
+    except kpi.KpiError as error:
+        if error.code not in NOTHING or not held or resolved.baseline == resolved.window:
+            raise
+    wide = view.where(**held)
+    named = " and ".join(held)
+    st.caption(text.safe(f"{named} was not there before: shown for every version of the same segment."))
+    return wide, _split(here, metric, wide)
+
+
+def _split(here: Here, metric: str, view: kpi.Slice) -> Split:
     m = kpi.METRICS[metric]
     if m.kind in RATIOS:
         return _of_ratio(here, m, view)
@@ -130,14 +148,15 @@ def headline(split: Split, m: kpi.Metric, promise: Any) -> None:
     st.caption(text.safe(" · ".join(parts)))
 
 
-def draw(split: Split, m: kpi.Metric, here: Here, view: kpi.Slice) -> None:
-    """The parts of the change: of money, of time, by group."""
+def draw(split: Split, m: kpi.Metric, view: kpi.Slice) -> list[str]:
+    """The parts of the change: of money, of time, by group. Returns the Python behind them."""
     if split.cost is not None:
         _money(split.cost)
     if split.stages is not None:
         _time(split.stages)
     if split.groups:
         _groups(split.groups, m, view)
+    return split.python
 
 
 def _money(found: kpi.Waterfall) -> None:

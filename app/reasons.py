@@ -132,6 +132,29 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     return alt.layer(cells, texts).properties(height=alt.Step(32))
 
 
+def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
+    """How many times as often failed requests have a trait, on a log scale around 1. frame: of `Contrast.lifts`."""
+    bad, good = colours.states["red"], colours.states["green"]
+    shown = frame[["trait", "lift", "low", "high", "failed_share", "success_share", "n"]].copy()
+    shown["tint"] = [bad if v > 1 else good for v in shown["lift"]]
+    shown["failed"] = [words.format_value(v, "share") for v in shown["failed_share"]]
+    shown["succeeded"] = [words.format_value(v, "share") for v in shown["success_share"]]
+    names = (("trait", "Trait"), ("failed", "Of failed"), ("succeeded", "Of successful"), ("n", "Requests"))
+    scale = alt.Scale(type="log")
+    base = alt.Chart(shown).encode(
+        y=alt.Y("trait:N", sort=list(shown["trait"]), title=None,
+                axis=alt.Axis(labelLimit=220, ticks=False, domain=False)),
+        color=alt.Color("tint:N", scale=None), tooltip=[alt.Tooltip(c, title=t) for c, t in names],
+    )  # fmt: skip
+    ticks = alt.Axis(title=None, values=[0.1, 0.25, 0.5, 1, 2, 4, 10, 25], labelExpr="datum.value + '×'")
+    one = alt.Chart(pd.DataFrame({"lift": [1.0]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
+    return alt.layer(
+        one.encode(x=alt.X("lift:Q", scale=scale, axis=ticks)),
+        base.mark_rule(strokeWidth=3, opacity=0.45).encode(x=alt.X("low:Q", scale=scale, axis=ticks), x2="high:Q"),
+        base.mark_point(size=100, filled=True, opacity=1).encode(x=alt.X("lift:Q", scale=scale, axis=ticks)),
+    ).properties(height=alt.Step(28))
+
+
 def marks(found: Sequence[kpi.Finding]) -> pd.DataFrame:
     """The first days of findings as events of a chart."""
     return pd.DataFrame(

@@ -6,13 +6,16 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, explained, findings, page, reasons, slicebar, text
+from app import cards, charts, contrasted, data, explained, findings, page, reasons, slicebar, text
 
+SHOWN = {"parts": "Groups and time", "traits": "Failed against successful"}
 KINDS = ("rate", "ratio", "incidence", "quantile")
 
 here = slicebar.current()
 slot = page.header("Why: what moved it?", here)
 metric, row = page.metric_choice(here, default="task_success", kinds=KINDS)
+with row:
+    look_at = page.pills("Look at", "show", list(SHOWN), default="parts", names=SHOWN.__getitem__)
 chosen = kpi.METRICS[metric]
 view = here.view if here.resolved.compared else kpi.recent(here.source, here.view)
 resolved = data.resolve(here.source, view)
@@ -22,33 +25,30 @@ if not resolved.compared:
     page.empty("There is nothing to compare with: this data has no times.", f"{other}.")
     st.stop()
 
-held = {d: None for d in here.versions if view.filter_on(d)}
-try:
-    split = explained.change(here, metric, view)
-except kpi.KpiError as error:  # a version that was not there before is compared with what it replaced
-    if error.code not in explained.NOTHING or not held or resolved.baseline == resolved.window:
+split = None
+if look_at == "parts":
+    try:
+        view, split = explained.change(here, metric, view)
+    except kpi.KpiError as error:
         page.sentence(slot, replace(here, view=view, resolved=resolved))
         page.problem(error)
-        page.as_python(here, "changed = kpi.story(source, view)")
+        page.as_python(replace(here, view=view), "changed = kpi.story(source, view)")
         st.stop()
-    view = view.where(**held)
     resolved = data.resolve(here.source, view)
-    split = explained.change(here, metric, view)
-    st.caption(text.safe(f"{' and '.join(held)} was not there before: shown for every version of the same segment."))
 page.sentence(slot, replace(here, view=view, resolved=resolved))
 
-with st.container(border=True):
-    explained.headline(split, chosen, page.promise(metric, here))
+if split:
+    with st.container(border=True):
+        explained.headline(split, chosen, page.promise(metric, here))
 st.subheader("What changed, for whom, since when", anchor=False)
 room = st.container()
 with room:
     waiting = st.skeleton(height=120)
 over_time = st.container()
-
-explained.draw(split, chosen, here, view)
+python = explained.draw(split, chosen, view) if split else contrasted.draw(here, view, metric)
 page.as_python(
-    here,
-    *split.python,
+    replace(here, view=view),
+    *python,
     "changed = kpi.story(source, view)",
     f"about = [f for f in changed.findings if {metric!r} in (f.metric, *f.also)]",
 )
@@ -73,7 +73,7 @@ with room:
             query_params=slicebar.query(view, sort=findings.sort_of(metric), trace="first"),
         )
 with over_time:
-    if split.series is not None and split.series["value"].notna().any():
+    if split and split.series is not None and split.series["value"].notna().any():
         st.subheader(text.safe(f"{chosen.label} by day, before and now"), anchor=False)
         st.altair_chart(
             charts.trend(split.series, unit=chosen.unit, colours=look, min_n=chosen.min_n,

@@ -100,8 +100,8 @@ def test_a_link_to_a_version_that_was_not_there_before_is_compared_with_the_segm
 @pytest.mark.parametrize(
     ("name", "query"),
     [
-        ("why", {"metric": "task_success"}), ("why", {"metric": "latency_p95"}), ("why", {"metric": "cost_per_query"}),
-        ("why", {"metric": "cost_p95"}), ("versions", {}), ("versions", {"show": "frontier"}),
+        ("why", {"metric": "task_success"}), ("why", {"metric": "latency_p95"}), ("why", {"metric": "cost_per_query"}), ("why", {"metric": "cost_p95"}), ("why", {"metric": "task_success", "show": "traits"}),
+        ("versions", {}), ("versions", {"show": "frontier"}),
     ],
 )  # fmt: skip
 def test_pages_answer_from_at_most_three_queries(page, monkeypatch, name, query):
@@ -119,6 +119,15 @@ def test_pages_answer_from_at_most_three_queries(page, monkeypatch, name, query)
     assert not at.error
     assert len(at.get("vega_lite_chart")) >= 2
     assert 0 < len(asked) <= MOST_QUERIES
+
+
+def test_why_sets_failed_against_successful_with_examples(page):
+    at = page("why", metric="task_success", show="traits")
+    found = kpi.contrast(kpi.open("broken"), kpi.Slice(dataset="broken", last="14d"), outcome="success")
+    assert found.sentence in said(at)
+    assert found.lifts["trait"].iloc[0] in said(at)
+    opened = {q["trace"][0] for p, q in links(at) if p == "traces" and "q" in q}
+    assert {*found.lifts["failed_examples"].iloc[0], *found.lifts["success_examples"].iloc[0]} <= opened
 
 
 def test_versions_say_the_verdict_and_where_it_is_another(page):
