@@ -111,7 +111,7 @@ def test_refusals_by_prompt_type_equal_a_direct_computation(labels: pd.DataFrame
     direct = rows.groupby("type")["refused"].agg(["mean", "size"])
     for name, (share, size) in direct.iterrows():
         assert found.loc[name, "value"] == pytest.approx(share, abs=1e-12)
-        interval = stats.binomtest(int(round(share * size)), int(size)).proportion_ci(method="wilson")
+        interval = stats.binomtest(round(share * size), int(size)).proportion_ci(method="wilson")
         assert (found.loc[name, "low"], found.loc[name, "high"]) == pytest.approx(
             (interval.low, interval.high), abs=1e-8
         )
