@@ -40,7 +40,7 @@ def draw(here: Here, view: kpi.Slice, metric: str) -> list[str]:
     )
     size = words.format_count(found.sampled, "requests")
     st.caption(text.safe(
-        f"Failed is told by {found.outcome}. Right of 1: more frequent among failed requests; lines are 95 % intervals. "
+        f"Failed is told by {found.outcome}. Right of 1: more frequent where it failed; lines are 95 % intervals. "
         f"{found.looked} traits looked at in {size}."
     ))  # fmt: skip
     for trait in clear.head(LED).to_dict("records"):

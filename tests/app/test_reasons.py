@@ -100,7 +100,8 @@ def test_a_link_to_a_version_that_was_not_there_before_is_compared_with_the_segm
 @pytest.mark.parametrize(
     ("name", "query"),
     [
-        ("why", {"metric": "task_success"}), ("why", {"metric": "latency_p95"}), ("why", {"metric": "cost_per_query"}), ("why", {"metric": "cost_p95"}), ("why", {"metric": "task_success", "show": "traits"}),
+        ("why", {"metric": "task_success"}), ("why", {"metric": "task_success", "show": "traits"}),
+        ("why", {"metric": "latency_p95"}), ("why", {"metric": "cost_per_query"}), ("why", {"metric": "cost_p95"}),
         ("versions", {}), ("versions", {"show": "frontier"}),
     ],
 )  # fmt: skip

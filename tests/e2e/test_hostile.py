@@ -39,7 +39,7 @@ def hostile(served: Served, tmp_path_factory: pytest.TempPathFactory) -> str:
     return "hostile"
 
 
-@pytest.mark.parametrize("path", ["", "trends", "segments", "drift", "cost", "traces", "data"])
+@pytest.mark.parametrize("path", ["", "why", "trends", "versions", "segments", "drift", "cost", "traces", "data"])
 def test_nothing_leaves(page: Page, served: Served, hostile: str, path: str):
     """The fixture `page` fails the test on any request to another host."""
     asked: list[str] = []

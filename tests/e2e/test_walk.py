@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.e2e.driving import Served, go, idle, metrics
 
 pytestmark = pytest.mark.e2e
-PAGES = ("", "trends", "segments", "drift", "cost", "traces", "data")
+PAGES = ("", "why", "trends", "versions", "segments", "drift", "cost", "traces", "data")
 
 
 @pytest.fixture(scope="module")
