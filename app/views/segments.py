@@ -1,71 +1,122 @@
-"""Segments: who is left behind? Any metric by any cohort against the whole; small groups hidden, with the reason."""
+"""Segments: is it fair, and who is left behind? Gaps by cohort and metric, then one of them group by group."""
 
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, page, slicebar, tables, text
+from app import cards, charts, cohorts, data, findings, page, slicebar, text
 
+MOST_DIMENSIONS = 8
 SHOWN = 40
+NO_CROSSING = "none"
 
 here = slicebar.current()
 slot = page.header("Segments: who is left behind?", here)
-splits = [*here.cohorts, *here.versions]
+able = [d for d in here.cohorts if len(here.profile.dimensions[d]) <= 60]
+splits = [*able, *here.versions]
 if not splits:
     page.sentence(slot, here)
     page.empty("This data has no cohort with more than one value.", "Map a column to a cohort on the Data page.")
     st.stop()
-metric, row = page.metric_choice(here, default="task_success", kinds=("rate", "ratio", "quantile", "incidence"))
-with row:
-    by = page.selectbox("Cohort", "by", splits, default=splits[0], width=280)
-chosen = kpi.METRICS[metric]
+first = st.container()  # hidden regressions go on top, but are searched last
 
-groupings = [kpi.Grouping(metrics=("requests", metric)), kpi.Grouping(by=(by,), metrics=(metric,))]
-total, frame = data.tally(here.source, ["requests", metric], here.view, groupings)
-page.sentence(slot, here, data.count(total))
-if not data.count(total):
+metric, row = page.metric_choice(here, default="task_success", kinds=("rate", "ratio", "incidence"))
+with row:
+    by = page.selectbox("Cohort", "by", splits, default=splits[0], width=220)
+    others = [NO_CROSSING, *(d for d in able if d != by)]
+    crossed = page.selectbox("Crossed with", "with", others, default=others[min(1, len(others) - 1)], width=220)
+chosen = kpi.METRICS[metric]
+compared = [m for m in cohorts.COMPARED if here.profile.supports(kpi.METRICS[m])]
+metrics = list(dict.fromkeys([*compared, metric]))
+dimensions = list(dict.fromkeys([*able[:MOST_DIMENSIONS], by]))
+pair = [] if crossed == NO_CROSSING else [(by, crossed)]
+found = data.disparity(here.source, here.view, by=[*dimensions, *pair], metrics=metrics)
+requests = data.requests(here.source, here.view)
+page.sentence(slot, here, requests)
+if not requests:
     page.nothing(here)
     st.stop()
-whole = total[total["metric"] == metric].iloc[0]
-frame = frame.assign(**{by: frame[by].fillna("(none)")})
-frame = kpi.judge_frame(frame, register=data.register(here.source))
-shown, hidden = kpi.hide_small(frame, by=[by])
-thin = shown[(shown["n"] < chosen.min_n) | shown["value"].isna()]
-shown = shown.drop(thin.index).sort_values("value", ascending=chosen.direction != "down")
 
-value = kpi.wording.format_value(whole["value"], whole["unit"])
+look = cards.colours()
 st.subheader(text.safe(f"{chosen.label} by {text.dimension(by).lower()}"), anchor=False)
-order = "Worst first. " if chosen.direction != "none" else ""
-st.caption(text.safe(f"{order}The dashed line is the whole slice: {value}. Bars are 95 % intervals."))
-if shown.empty:
+mine = found.groups[(found.groups["dimension"] == by) & (found.groups["metric"] == metric)]
+mine = mine.sort_values("value", ascending=chosen.direction != "down")
+whole = found.whole[found.whole["metric"] == metric].iloc[0]
+strata = found.adjusted_for if found.adjusted_for != by else None
+if mine.empty:
     page.empty(
         "No group is large enough to show.",
         "Widen the window or pick another cohort." if here.timed else "Pick another cohort.",
     )
 else:
-    look = cards.colours()
-    ordered = list(shown[by])[:SHOWN]
-    drawn = tables.apart(shown.head(SHOWN), whole, chosen, look)
+    gaps = found.gaps[(found.gaps["dimension"] == by) & (found.gaps["metric"] == metric)]
+    worst = str(gaps["worst"].iloc[0] if len(gaps) else mine["group"].iloc[0])
+    told = kpi.likely(found, by, worst, metric=metric)
+    with st.container(border=True, gap="xsmall"):
+        if len(gaps):
+            gap = next(gaps.itertuples())
+            clear = gap.q <= cohorts.CLEAR
+            cards.badge_as("off_target" if clear else "on_target", "Clear gap" if clear else "No clear gap")
+            st.markdown(text.safe(cohorts.sentence(gap, strata), longest=600))
+        else:
+            st.markdown("Only one group is large enough to show: there is nothing to compare it with.")
+        if told is not None:
+            st.markdown(f":material/lightbulb: {text.safe(f'{worst}: {told.sentence}', longest=600)}")
+            st.caption(f":material/arrow_forward: {text.safe(told.action)}")
+        st.page_link(
+            "views/traces.py",
+            label=f"Traces of {text.safe(worst, longest=60)}",
+            icon=":material/account_tree:",
+            query_params=slicebar.query(here.view.where(**{by: worst}), sort=findings.sort_of(metric), trace="first"),
+        )
+    value = kpi.wording.format_value(whole["value"], whole["unit"])
+    order = list(mine["group"])[:SHOWN]
     st.altair_chart(
-        charts.dots(drawn, by=by, unit=chosen.unit, whole=whole["value"], colours=look, order=ordered),
-        alt=f"{chosen.label} of {len(ordered)} groups of {by} with intervals, against {value} in the whole slice",
-    )
-    gap = kpi.gap(shown, dimension=by) if chosen.kind == "rate" else None
-    if gap is not None:
-        size = kpi.wording.format_change(gap.observed, "share").lstrip("+")
-        sure = "more than equal groups of these sizes would show"
-        noise = "no more than equal groups of these sizes could show"
-        st.markdown(text.safe(f"{gap.worst} and {gap.best} lie {size} apart: {sure if gap.low > 0 else noise}."))
-few = [f"{g}: {n} requests, fewer than {chosen.min_n}" for g, n in zip(thin[by], thin["n"], strict=True)]
-if hidden or few:
-    with st.expander(f"{len(hidden) + len(few)} groups hidden", icon=":material/visibility_off:"):
-        st.text("\n".join([*hidden, *few]))
-if len(shown):
-    with st.expander("As a table"):
-        tables.groups(shown, by)
+        charts.dots(
+            cohorts.tinted(mine.head(SHOWN), look), by="group", unit=chosen.unit, whole=whole["value"], colours=look,
+            order=order,
+        ),
+        alt=f"{chosen.label} of {len(order)} groups of {by} with intervals, against {value} in the whole slice",
+    )  # fmt: skip
+    st.caption(text.safe(f"Dashed: the whole slice, {value}. Bars: 95 %. Colour only where the difference is clear."))
+    cohorts.groups(mine, by, strata=strata)
+hidden = [f"{text.dimension(d)}, {reason}" for d, reasons in found.hidden.items() for reason in reasons]
+if hidden:
+    with st.expander(f"{len(hidden)} groups hidden", icon=":material/visibility_off:"):
+        st.text("\n".join(hidden))
+
+if pair:
+    name = f"{by} × {crossed}"
+    both = found.groups[(found.groups["dimension"] == name) & (found.groups["metric"] == metric)]
+    st.subheader(text.safe(f"{chosen.label} by {text.dimension(by).lower()} and {crossed}"), anchor=False)
+    if both.empty:
+        st.caption("No pair is large enough to show.")
+    else:
+        st.altair_chart(
+            cohorts.heat(both, rows=by, columns=crossed),
+            alt=f"{chosen.label} of {len(both)} pairs of {by} and {crossed}",
+        )
+        st.caption("Colour only where a pair differs clearly from the whole; empty: too few users to show.")
+st.subheader("Gaps of every cohort", anchor=False)
+single = found.gaps[found.gaps["dimension"].isin(dimensions)]
+if len(single):
+    cohorts.matrix(single, metrics)
+else:
+    st.caption("No cohort has two groups that are large enough to compare.")
 
 page.as_python(
     here,
-    f"whole = kpi.summarise(source, [{metric!r}], view)",
-    f"groups = kpi.judge_frame(kpi.summarise(source, [{metric!r}], view, by=[{by!r}]))",
-    f"shown, hidden = kpi.hide_small(groups, by=[{by!r}])",
+    f"found = kpi.disparity(source, view, by={[*dimensions, *pair]!r}, metrics={metrics!r})",
+    "found.gaps, found.groups, found.hidden",
+    *([f"kpi.likely(found, {by!r}, {worst!r}, metric={metric!r})"] if len(mine) else []),
+    "hidden = [f for f in kpi.story(source, view).findings if f.kind == 'hidden_regression']",
 )
+if here.timed:
+    with first:
+        with st.spinner("Looking for hidden regressions", show_time=False):
+            story = data.story(here.source, here.view)
+        behind = [f for f in story.findings if f.kind == "hidden_regression"]
+        if behind:
+            st.subheader("Hidden regressions", anchor=False)
+            findings.block(story, behind, here)
+        elif story.compared:
+            st.caption(":material/check_circle: No group got worse behind a total that did not.")

@@ -35,6 +35,8 @@ CLUES = ("groundedness", "retrieval_hit_rate", "input_tokens", "output_tokens")
 LEVEL = 0.05
 FOUR_FIFTHS = 0.8  # EEOC Uniform Guidelines 1978, 29 CFR 1607.4 D: a rule of thumb, never the verdict
 _KINDS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
+_GAP = ("dimension", "metric", "unit", "gap", "low", "high", "beyond", "noise", "p", "adjusted", "adjusted_p", "worst",
+        "best", "groups", "n", "four_fifths")  # fmt: skip
 _DRAWS, _SEED = 4000, 20261124
 By = str | tuple[str, ...]
 
@@ -149,7 +151,7 @@ def _dimension(
         table, gap = _table(measured, metric, key, values, sums)
         tables.append(table)
         gaps += [gap] if gap is not None else []
-    return _stacked(tables), pd.DataFrame(gaps), hidden
+    return _stacked(tables), pd.DataFrame(gaps, columns=list(_GAP)), hidden
 
 
 def _grouped(sums: UserSums, key: tuple[str, ...]) -> tuple[Array, list[tuple[str, ...]]]:

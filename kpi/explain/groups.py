@@ -241,8 +241,9 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
     usual, borrowed = _moderated(layout.groups, own_residual, x_ug, np.diag(own_null), df)
     alone = np.diag(null) + np.maximum(_least(terms.kind, expected * big_x, big_x, exact=True) - np.diag(own_null), 0)
     least_null = np.maximum(usual, _least(terms.kind, expected * big_x, big_x, exact=True))
-    stretch = np.sqrt(np.nan_to_num(least_null / np.diag(own_null), nan=1.0, posinf=1.0))
-    null = null * np.outer(stretch, stretch) + np.diag(np.where(np.diag(own_null) > 0, 0.0, least_null))
+    varies = np.diag(own_null) > 0
+    stretch = np.sqrt(np.divide(least_null, np.diag(own_null), out=np.ones(layout.count), where=varies))
+    null = null * np.outer(stretch, stretch) + np.diag(np.where(varies, 0.0, least_null))
     return Contrast(
         value=value, expected=expected, difference=difference, whole=float(y.sum() / x.sum()) if x.sum() else np.nan,
         own=own + np.diag(more), shared=shared, spread=spread + np.diag(more), null=null, alone=alone,

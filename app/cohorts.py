@@ -1,0 +1,141 @@
+"""Cohorts side by side: where gaps are, one dimension's groups in a table, two dimensions as a heat table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+import kpi
+from app import cards, charts, text
+
+words = kpi.wording
+VERDICTS = {"worse": "red", "better": "green", "higher": "orange", "lower": "orange", "no clear difference": "gray"}
+CLEAR = 0.05
+COMPARED = ("task_success", "refusal_rate", "escalation_rate", "slo_attainment", "incident_rate", "cost_per_query")
+_TINT = "26"  # alpha of a colour behind a cell
+
+
+def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
+    """A row a dimension, a column a metric; a cell is the gap, marked and coloured where chance does not explain it."""
+    shown = gaps[gaps["metric"].isin(metrics)]
+    order = [m for m in metrics if m in set(shown["metric"])]
+    rows = list(dict.fromkeys(shown["dimension"]))
+    look = cards.colours()
+    texts = pd.DataFrame(words.UNKNOWN, index=rows, columns=order)
+    css = pd.DataFrame(f"color: {look.grey}", index=rows, columns=order)
+    for g in shown.itertuples():
+        clear = g.q <= CLEAR
+        texts.loc[g.dimension, g.metric] = ("✕ " if clear else "") + size(g)
+        if clear:
+            red = look.states["red"]
+            css.loc[g.dimension, g.metric] = f"background-color: {red}{_TINT}; color: {red}; font-weight: 600"
+    labels = {m: kpi.METRICS[m].label for m in order}
+    texts = texts.rename(columns=labels).rename(index=text.dimension)
+    css = css.rename(columns=labels).rename(index=text.dimension)
+    st.dataframe(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")
+    st.caption(
+        "Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
+        "Grey: chance explains it."
+    )
+
+
+def size(gap: Any) -> str:
+    """How far the groups lie apart, without a sign."""
+    return words.format_change(gap.gap, gap.unit).lstrip("+±")
+
+
+def sentence(gap: Any, strata: str | None) -> str:
+    """The gap of one dimension and metric in words: size, sides, how sure, with the mix held. Plain text."""
+    sides = f"{gap.worst} and {gap.best} lie {size(gap)} apart"
+    if gap.q <= CLEAR:
+        low = max(gap.low, 0.0)
+        limits = words.format_interval(low, gap.high, gap.unit).replace(" %", " pp")
+        noise = words.format_change(gap.noise, gap.unit).lstrip("+±")
+        told = f"{sides} ({limits}); groups without any difference stay within {noise} in 19 of 20 cases."
+    else:
+        told = f"{sides}: no more than groups of these sizes show by chance."
+    if strata and gap.adjusted == gap.adjusted:
+        held = words.format_change(gap.adjusted, gap.unit).lstrip("+±")
+        told += f" On the same {text.dimension(strata).lower()}: {held}."
+    if gap.four_fifths == gap.four_fifths:
+        rule = "passes" if gap.four_fifths >= 0.8 else "fails"
+        share = words.format_value(gap.four_fifths, "share")
+        told += f" Four-fifths rule of thumb: {rule} (worst at {share} of the best)."
+    return told
+
+
+def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
+    """A row a group, worst first: verdict, value, differences to the whole and the best, with the mix held."""
+    unit = frame["unit"]
+    limits = lambda low, high: [  # noqa: E731
+        words.format_change_interval(a, b, u) if a == a and b == b else words.UNKNOWN
+        for a, b, u in zip(frame[low], frame[high], unit, strict=True)
+    ]
+    change = lambda name: [words.format_change(v, u) for v, u in zip(frame[name], unit, strict=True)]  # noqa: E731
+    shown = pd.DataFrame(
+        {
+            text.dimension(by): frame["group"],
+            "Verdict": frame["verdict"],
+            "Value": [words.format_value(v, u) for v, u in zip(frame["value"], unit, strict=True)],
+            "95 %": [words.format_interval(a, b, u) for a, b, u in zip(frame["low"], frame["high"], unit, strict=True)],
+            "To the whole": change("difference"),
+            "Its 95 %": limits("difference_low", "difference_high"),
+        }
+    )
+    if strata and frame["adjusted"].notna().any():
+        shown[f"On the same {text.dimension(strata).lower()}"] = change("adjusted")
+        shown["Adjusted 95 %"] = limits("adjusted_low", "adjusted_high")
+    shown["To the best"] = change("to_best")
+    shown["Ratio to the best"] = [words.format_value(v, "count") if v == v else words.UNKNOWN
+                                  for v in frame["ratio_to_best"].round(3)]  # fmt: skip
+    shown["q"] = [f"{q:.3f}" if q == q else words.UNKNOWN for q in frame["q"]]
+    shown["Requests"], shown["Users"] = frame["n"].to_numpy(), frame["users"].to_numpy()
+    look = cards.colours()
+    styled = shown.style.map(
+        lambda v: f"color: {look.states[VERDICTS.get(v, 'gray')]}; font-weight: 600", subset=["Verdict"]
+    )
+    st.dataframe(
+        styled, hide_index=True, height="content", alt=f"Groups of {by}, worst first",
+        column_config={"q": st.column_config.TextColumn(help="Of groups with this q or less, this share is false.")},
+    )  # fmt: skip
+
+
+def heat(frame: pd.DataFrame, *, rows: str, columns: str) -> alt.LayerChart:
+    """Two dimensions as a heat table: the value of each pair, coloured only where it differs clearly from the whole."""
+    look, units = cards.colours(), frame["unit"]
+    limits = zip(frame["low"], frame["high"], units, strict=True)
+    shown = frame.assign(
+        row=[w[rows] for w in frame["where"]], column=[w[columns] for w in frame["where"]],
+        clear=frame["verdict"] != "no clear difference",
+        tint=[look.states[VERDICTS.get(v, "gray")] for v in frame["verdict"]],
+        shown=[words.format_value(v, u) for v, u in zip(frame["value"], units, strict=True)],
+        interval=[words.format_interval(a, b, u) for a, b, u in limits],
+        both=[words.format_value(v, u) for v, u in zip(frame["expected"], units, strict=True)],
+        steady=[words.format_value(v, u) for v, u in zip(frame["shrunk"], units, strict=True)],
+    ).drop(columns="where")  # fmt: skip
+    tips = {"row": text.dimension(rows), "column": text.dimension(columns), "verdict": "Verdict", "shown": "Value",
+            "interval": "95 %", "both": "Both sides alone would give", "steady": "Steadied", "n": "Requests",
+            "users": "Users"}  # fmt: skip
+    base = alt.Chart(shown).encode(
+        x=alt.X("column:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, labelLimit=90, ticks=False,
+                                                      domain=False)),
+        y=alt.Y("row:N", title=None, axis=alt.Axis(labelLimit=120, ticks=False, domain=False)),
+        tooltip=[alt.Tooltip(c, title=t) for c, t in tips.items()],
+    )  # fmt: skip
+    cells = base.mark_rect(cornerRadius=3).encode(
+        color=alt.condition("datum.clear", alt.Color("tint:N", scale=None), alt.value(look.faint)),
+        opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.6)),
+    )
+    numbers = base.mark_text(fontSize=12).encode(
+        text="shown:N", color=alt.condition("datum.clear", alt.value(look.ink), alt.value(look.grey))
+    )
+    return alt.layer(cells, numbers).properties(height=alt.Step(34))
+
+
+def tinted(frame: pd.DataFrame, look: charts.Look) -> pd.DataFrame:
+    """Groups as `charts.dots` draws them: the colour of the verdict."""
+    tint = [look.states[VERDICTS.get(v, "gray")] for v in frame["verdict"]]
+    return frame.assign(tint=tint, clusters=frame["users"])
