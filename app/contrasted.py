@@ -15,7 +15,7 @@ OUTCOMES = {  # metric -> the column that tells its good requests from its bad o
     "override_rate": "overridden", "correctness": "correct", "groundedness": "grounded", "resolution": "resolved",
     "deflection": "deflected", "conversion": "converted", "task_success": "success",
 }  # fmt: skip
-DRAWN, LED = 15, 5  # traits in the chart, and those with a way to their examples
+DRAWN, LED = 15, 5  # traits in the chart; those of failed requests with a way to their examples
 
 
 def draw(here: Here, view: kpi.Slice, metric: str) -> list[str]:
@@ -43,7 +43,7 @@ def draw(here: Here, view: kpi.Slice, metric: str) -> list[str]:
         f"Failed is told by {found.outcome}. Right of 1: more frequent where it failed; lines are 95 % intervals. "
         f"{found.looked} traits looked at in {size}."
     ))  # fmt: skip
-    for trait in clear.head(LED).to_dict("records"):
+    for trait in clear[clear["lift"] > 1].head(LED).to_dict("records"):
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
             st.markdown(f"**{text.safe(trait['trait'], longest=80)}**", width="content")
             _examples(view, "Failed", trait["failed_examples"])

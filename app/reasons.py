@@ -105,7 +105,7 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
 
 
 def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: Look) -> alt.LayerChart:
-    """Differences by group and metric; only what is clear carries colour. frame: of `kpi.compare_within`."""
+    """Differences by group and metric; only what is clear carries colour and a number. frame: of `compare_within`."""
     labels = {m: kpi.METRICS[m].label for m in metrics}
     shown = frame[frame["metric"].isin(metrics) & frame["difference"].notna()].copy()
     shown["group"] = shown[within].fillna("(none)").astype(str)
@@ -126,9 +126,7 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     cells = base.mark_rect(cornerRadius=3).encode(
         color=alt.Color("tint:N", scale=None), opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.5))
     )
-    texts = base.mark_text(fontSize=11).encode(
-        text="moved:N", color=alt.condition("datum.clear", alt.value(colours.ink), alt.value(colours.grey))
-    )
+    texts = base.transform_filter("datum.clear").mark_text(fontSize=11, color=colours.ink).encode(text="moved:N")
     return alt.layer(cells, texts).properties(height=alt.Step(32))
 
 

@@ -96,7 +96,9 @@ if below == "where":
         against = cells[cells["reversed"]]
         for r in against.itertuples():
             st.markdown(text.safe(f"Against the whole, for {getattr(r, within)}: {r.sentence}."))
-        st.caption("Colour only where the difference is clear over all cells.")
+        st.caption(
+            "Only differences that are clear over all cells have a colour and a number; the others show on hover."
+        )
     else:
         page.empty("This data has no cohort to look into.", "Map a column such as language on the Data page.")
 

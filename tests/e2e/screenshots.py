@@ -1,4 +1,7 @@
-"""Draw docs/screenshots: every page of the sample data in light, dark and at 390 px. Run by `make screenshots`."""
+"""Draw docs/screenshots: every page of the sample data in light, dark and at 390 px. Run by `make screenshots`.
+
+With names of pages as arguments only those are drawn.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ PAGES = {  # name -> (address, height on a desk); English traces, because not ev
 
 def main() -> int:
     """Start the app on KPI_HOME (or a fresh sample) and draw; returns the exit code."""
+    chosen = {n: p for n, p in PAGES.items() if n in sys.argv[1:] or len(sys.argv) == 1}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         home = Path(os.environ.get("KPI_HOME") or folder)
         environment = {**os.environ, "KPI_HOME": str(home)}
@@ -45,7 +49,7 @@ def main() -> int:
             TARGET.mkdir(parents=True, exist_ok=True)
             trace = _telling_trace(environment)
             for look, (scheme, width) in LOOKS.items():
-                for name, (address, height) in PAGES.items():
+                for name, (address, height) in chosen.items():
                     context = browser.new_context(
                         viewport={"width": width, "height": 844 if width < 500 else height},
                         color_scheme=scheme,
