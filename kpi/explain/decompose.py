@@ -170,7 +170,10 @@ def _effects(
 
 @dataclass(frozen=True)
 class _Users:
-    """Sums by user, side and value: parallel arrays, and the sums y1, x1, y0, x0 per value."""
+    """Sums by value, side and user, each once and in that order: parallel arrays.
+
+    sums: y1, x1, y0, x0 per value. heads: users per side and value.
+    """
 
     user: Array
     side: Array
@@ -178,6 +181,7 @@ class _Users:
     y: Array
     x: Array
     sums: tuple[Array, Array, Array, Array]
+    heads: Array
 
     @property
     def users(self) -> int:
@@ -185,11 +189,15 @@ class _Users:
 
 
 def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size: int) -> _Users:
-    sums = []
-    for chosen in (NOW, BEFORE):
-        mine = side == chosen
-        sums += [np.bincount(group[mine], v[mine], minlength=size) for v in (y, x)]
-    return _Users(user, side, group, y, x, (sums[0], sums[1], sums[2], sums[3]))
+    """_Users out of sums that may name a user, side and value more than once."""
+    users = int(user.max()) + 1 if len(user) else 0
+    cells, place = np.unique((group * 2 + side) * users + user, return_inverse=True)
+    y, x = (np.bincount(place, v, minlength=len(cells)) for v in (y, x))
+    user, side, group = cells % users, cells // users % 2, cells // users // 2
+    of = {s: side == s for s in (NOW, BEFORE)}
+    sums = [np.bincount(group[of[s]], v[of[s]], minlength=size) for s in (NOW, BEFORE) for v in (y, x)]
+    heads = np.array([np.bincount(group[of[s]], minlength=size) for s in (NOW, BEFORE)])
+    return _Users(user, side, group, y, x, (sums[0], sums[1], sums[2], sums[3]), heads)
 
 
 def _gradients(sums: tuple[Array, Array, Array, Array]) -> list[Array]:
@@ -209,6 +217,7 @@ class _Spread:
         self.data = data
         self.gradients = _gradients(data.sums)
         now = data.side == NOW
+        self.heads = np.array([len(np.unique(data.user[m])) for m in (now, ~now)])
         total = [np.bincount(data.user[m], v[m], minlength=data.users) for m in (now, ~now) for v in (data.y, data.x)]
         self.totals = np.array(total)  # y1, x1, y0, x0 of each user
         y_part = np.where(now, self.gradients[0][:, data.group], self.gradients[2][:, data.group])
@@ -216,17 +225,20 @@ class _Spread:
         self.own = y_part * data.y + x_part * data.x  # effects x rows
 
     def part(self, value: float, weights: Array, group: int | None = None) -> Part:
-        """Interval of the weighted sum of effects (4 weights) of one value, or of all values."""
-        rows = slice_of(self.data.group, group)
-        mine = np.bincount(self.data.user[rows], weights @ self.own[:, rows], minlength=self.data.users)
+        """Interval of the weighted sum of effects (4 weights) of one value, or of all values.
+
+        What a single user carries on a side has no spread that could be seen, and so no interval.
+        """
+        alone = group is not None and (self.data.heads[:, group] == 1).any()
+        if alone or (self.heads < 2).any():
+            return Part(value=value, low=np.nan, high=np.nan)
+        first, last = (
+            (0, len(self.data.group)) if group is None else np.searchsorted(self.data.group, [group, group + 1])
+        )
+        mine = np.bincount(self.data.user[first:last], weights @ self.own[:, first:last], minlength=self.data.users)
         shared = np.array([weights @ g for g in self.gradients[4:]])  # 4 x values
         shared = shared.sum(axis=1) if group is None else shared[:, group]
         return interval(value, mine + shared @ self.totals)
-
-
-def slice_of(group: Array, value: int | None) -> Array:
-    """Rows of one value, or all."""
-    return np.ones(len(group), dtype=bool) if value is None else group == value
 
 
 def interval(value: float, residual: Array) -> Part:

@@ -108,6 +108,7 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
     found = found.assign(rest=found["total"] - found[[s for s in STAGES if s != "rest"]].sum(axis=1))
     users = int(found["user"].max()) + 1
     side = found["side"].to_numpy()
+    alone = min(len(np.unique(found.loc[side == s, "user"])) for s in (NOW, BEFORE)) < 2  # no spread could be seen
     size = {s: float(found.loc[side == s, "n"].sum()) for s in (NOW, BEFORE)}
 
     def means(name: str) -> tuple[float, float, Part]:
@@ -117,7 +118,9 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
             values[s] = float(mine[name].sum()) / size[s] * _MS
             each = mine[name].to_numpy() * _MS - values[s] * mine["n"].to_numpy()
             residual += sign * np.bincount(mine["user"], each / size[s], minlength=users)
-        return values[BEFORE], values[NOW], interval(values[NOW] - values[BEFORE], residual)
+        change = values[NOW] - values[BEFORE]
+        known = Part(value=change, low=np.nan, high=np.nan) if alone else interval(change, residual)
+        return values[BEFORE], values[NOW], known
 
     rows = []
     for name, label in STAGES.items():

@@ -113,6 +113,27 @@ def test_versions_without_times_and_rare_values(sample: DuckSource) -> None:
     assert found.change.value == pytest.approx(rate["b"] - rate["a"])
 
 
+def test_what_one_user_carries_has_no_interval() -> None:
+    def source(users: list[str], sides: list[str]) -> kpi.Source:
+        return kpi.from_frame(pd.DataFrame({
+            "user_key": users, "model": sides, "language": ["en", "en", "es"] * 4, "total_us": 1000,
+            "success": [True, False, True, True, False, True, False, False, True, True, False, True],
+        }))  # fmt: skip
+
+    slice = kpi.Slice(last="all", baseline="model:a").where(model="b")
+    alone = source(["one"] * 6 + ["two"] * 6, ["a"] * 6 + ["b"] * 6)
+    (found,) = kpi.decompose(alone, "task_success", slice, by="language")
+    assert np.isnan([found.change.low, found.change.high, found.rate.low]).all()
+    assert np.isnan(kpi.latency_stages(alone, slice).change.low)
+    (found,) = kpi.decompose(
+        source(["p", "q", "r", "p", "q", "r"] * 2, ["a"] * 6 + ["b"] * 6), "task_success", slice, by="language"
+    )
+    parts = found.parts.set_index("value")
+    assert found.change.low < found.change.high
+    assert np.isnan(parts.loc["es", "low"])  # one user
+    assert parts.loc["en", "low"] <= parts.loc["en", "high"]
+
+
 def test_what_cannot_be_split_says_what_to_do(sample: DuckSource) -> None:
     with pytest.raises(MetricError, match="no exact split"):
         kpi.decompose(sample, "latency_p95", by="language")
