@@ -1,0 +1,104 @@
+"""Findings on planted worlds and on the sample data: the right metric, segment and day, in words, with an owner."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+
+import kpi
+from kpi.govern.findings import Finding, findings
+from sample_data.stories import STORIES
+from sample_data.world import build
+from tests.worlds.generate import world
+from tests.worlds.score import STRONG, of_world, ours, right, strength
+
+
+def test_one_cause_is_named() -> None:
+    scores = []
+    for seed in range(2_000, 2_014):
+        made = world(seed, "one")
+        found = of_world(made)
+        if strength(found, made.causes[0]) >= 1.5 * STRONG:
+            scores.append(right(ours(made, found), made.causes[0]))
+    assert len(scores) >= 6
+    assert sum(scores) >= 0.8 * len(scores)
+
+
+def test_a_mix_is_called_a_mix() -> None:
+    kinds = [
+        [f.kind for f in findings(kpi.from_frame(world(seed, "mix").requests))][:1] for seed in range(2_000, 2_006)
+    ]
+    assert kinds.count(["mix"]) >= 5
+
+
+def test_a_quiet_world_is_quiet() -> None:
+    told = [findings(kpi.from_frame(world(seed, "quiet").requests)) for seed in range(2_000, 2_010)]
+    assert sum(map(bool, told)) <= 1
+
+
+def test_data_without_times_has_no_findings() -> None:
+    rows = world(1, "quiet").requests.drop_columns(["started_at", "day"])
+    assert findings(kpi.from_frame(rows)) == []
+
+
+def test_a_hidden_regression_is_told_as_one() -> None:
+    made = world(2_001, "quiet").requests.to_pandas()
+    late = made["started_at"] >= made["started_at"].max() - timedelta(days=9)
+    spanish = (made["language"] == "es") & late
+    others = (made["language"] != "es") & late
+    made["success"] = made["success"].astype(bool)
+    made.loc[spanish & (made.index % 2 == 0), "success"] = False
+    made.loc[others & (made.index % 3 == 0), "success"] = True
+    first = findings(kpi.from_frame(made))[0]
+    assert (first.kind, dict(first.where), first.metric) == ("hidden_regression", {"language": "es"}, "task_success")
+    assert "hidden" in first.sentence
+
+
+@pytest.fixture(scope="module")
+def larger() -> kpi.Source:
+    """The sample data's world with enough requests for its milder stories."""
+    return kpi.from_frame(build(requests=45_000)["requests"])
+
+
+def around(sample: kpi.Source, story: str) -> list[Finding]:
+    """Findings of the two weeks from the day of a story on, against the four weeks before."""
+    found = {s.id: s for s in STORIES}[story]
+    start = datetime.combine(found.since(kpi.profile(sample).last.date(), 90), time(), UTC)
+    before = start - timedelta(days=28)
+    view = kpi.Slice(
+        start=start, end=start + timedelta(days=14), baseline=f"{before:%Y-%m-%d}..{start:%Y-%m-%d}"
+    )  # fmt: skip
+    return findings(sample, view)
+
+
+@pytest.mark.parametrize(
+    ("story", "metric", "where"),
+    [
+        ("corpus-v2-billing", "retrieval_hit_rate", {"intent": "billing"}),
+        ("reranker-ap", "latency_p95", {"region": "ap"}),
+        ("overblocking-de", "refusal_rate", {"language": "de"}),
+    ],
+)
+def test_the_stories_of_the_sample_data(larger: kpi.Source, story: str, metric: str, where: dict[str, str]) -> None:
+    told = around(larger, story)
+    match = [f for f in told if f.metric == metric and dict(f.where).items() >= where.items()]
+    assert match, [f.sentence for f in told]
+
+
+@pytest.fixture(scope="module")
+def told(larger: kpi.Source) -> list[Finding]:
+    return around(larger, "corpus-v2-billing")
+
+
+def test_a_finding_is_a_sentence_with_an_owner(told: list[Finding]) -> None:
+    for f in told:
+        assert f.sentence.endswith(".")
+        assert f.action
+        assert f.low <= f.change <= f.high
+        assert f.link.startswith("why?")
+        plain = json.loads(json.dumps(f.to_json()))
+        assert {"kind", "metric", "where", "version", "since", "change", "low", "high", "q", "n", "state", "owner",
+                "action", "link"} <= plain.keys()  # fmt: skip
+    assert 1 <= len(told) <= 7
