@@ -223,9 +223,6 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
     if samples := _of_eval_log(infos):
         yield from _one_name(name, path, samples, limits)
         return
-    if samples := _of_eval_log(infos):
-        yield from _one_name(name, path, samples, limits)
-        return
     if len(infos) > limits.members:
         raise IngestError("ingest.too_many_members", f"{name} holds more than {limits.members} files", hint=_SPLIT_HINT)
     if not infos:
@@ -235,27 +232,6 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
             raise IngestError("ingest.bad_archive", f"{name} is encrypted", hint="Unpack it and load what is inside.")
         opener = functools.partial(_member, path, info)
         yield _compressed(f"{name}: {display(info.filename)}", opener, info.compress_size, limits)
-
-
-def _of_eval_log(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    """The header and samples of an Inspect AI log, which its journal, summaries and reductions repeat; else nothing."""
-    names = {i.filename: i for i in infos}
-    head = names.get("header.json") or names.get("_journal/start.json")  # a run that was killed has only the latter
-    samples = [i for i in infos if i.filename.startswith("samples/") and i.filename.endswith(".json")]
-    return [head, *samples] if head is not None and (samples or "_journal/start.json" in names) else []
-
-
-def _one_name(name: str, path: Path, infos: list[zipfile.ZipInfo], limits: Limits) -> Iterator[Opened]:
-    """Members that make one log, all under its name; the archive is opened once, for there may be ten thousands."""
-    if len(infos) > _SAMPLES * limits.members:
-        raise IngestError("ingest.too_many_members", f"{name} holds too many samples", hint=_SPLIT_HINT)
-    archive = zipfile.ZipFile(path)
-    for info in infos:
-        opener = functools.partial(cast(Callable[..., BinaryIO], archive.open), info)
-        yield _compressed(name, opener, info.compress_size, limits)
-
-
-_SAMPLES = 50  # an evaluation log has a small member a sample
 
 
 def _of_eval_log(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
