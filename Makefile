@@ -1,6 +1,6 @@
 # Two commands: `make run` serves the app on sample data, `make test` runs everything that must hold.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench format lint unit screenshots clean
+.PHONY: help run test bench format fuzz lint unit screenshots clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,9 @@ lint: $(VENV)/.test
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
+
+fuzz: $(VENV)/.test ## 10,000 damaged copies of every export at hand through its reader; takes hours
+	KPI_MUTATIONS=$${KPI_MUTATIONS:-10000} $(BIN)/python -m pytest -q -n 2 tests/unit/formats/test_mutations.py
 
 bench: $(VENV)/.test ## speed on one million requests, beside plain pandas
 	$(BIN)/python -m tests.bench
