@@ -244,10 +244,11 @@ class _Spread:
 def interval(value: float, residual: Array) -> Part:
     """A value with the interval that residuals by user give: t on as many degrees as users carry it, CR1."""
     carrying = int((residual != 0).sum())
-    square = float((residual**2).sum())
+    squares = residual * residual
+    square = float(squares.sum())
     if carrying < 2 or square == 0:
         return Part(value=value, low=np.nan, high=np.nan)
-    carried = square**2 / float((residual**4).sum())
+    carried = square**2 / float((squares * squares).sum())
     error = math.sqrt(square * carrying / (carrying - 1))
     reach = float(special.stdtrit(max(carried - 1, 1), 0.975)) * error
     return Part(value=value, low=value - reach, high=value + reach)

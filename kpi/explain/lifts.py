@@ -110,8 +110,9 @@ class _Sample:
 
 def _variance(residual: Array) -> tuple[Array, Array]:
     """(sum of squares, number of users that carry it) per feature."""
-    square = (residual**2).sum(axis=0)
-    fourth = (residual**4).sum(axis=0)
+    squares = residual * residual
+    square = squares.sum(axis=0)
+    fourth = np.einsum("ij,ij->j", squares, squares)
     return square, np.divide(square**2, fourth, out=np.ones(len(square)), where=fourth > 0)
 
 
