@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import kpi
@@ -18,6 +20,7 @@ from kpi.explain.effects import effect, values
 from kpi.explain.sides import Sides, Sums
 from kpi.measure.metrics import METRICS
 from kpi.store.engines import DuckSource
+from tests.engines import filled
 
 KINDS = ("task_success", "cost_per_query", "cost_per_resolved", "latency_p95", "latency_p50", "incident_rate")
 
@@ -246,6 +249,16 @@ def test_at_most_two_queries_and_one_within(source: DuckSource, monkeypatch: pyt
     assert len(asked) == 2
     compare_within(source, "r1", "r2", by="release", within="intent")
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "clickhouse"])
+def test_other_engines_answer_alike(
+    engine: str, world_tables: dict[str, pa.Table], sample: DuckSource, tmp_path: Path
+) -> None:
+    with filled(engine, world_tables["requests"], tmp_path) as opened:
+        there = compare(opened(), "p6", "p7", by="prompt_version").frame()
+    here = compare(sample, "p6", "p7", by="prompt_version").frame()
+    pd.testing.assert_frame_equal(there, here, rtol=1e-7)
 
 
 @pytest.mark.parametrize(
