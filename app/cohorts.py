@@ -38,7 +38,7 @@ def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
     st.dataframe(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")
     st.caption(
         "Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
-        "Grey: chance explains it."
+        "Grey: chance alone could explain it."
     )
 
 

@@ -77,11 +77,12 @@ else:
         ),
         alt=f"{chosen.label} of {len(order)} groups of {by} with intervals, against {value} in the whole slice",
     )  # fmt: skip
-    st.caption(text.safe(f"Dashed: the whole slice, {value}. Bars: 95 %. Colour only where the difference is clear."))
+    sure = "Colour only where the difference is clear among all that this page compares (q at most 0.05)."
+    st.caption(text.safe(f"Dashed: the whole slice, {value}. Bars: 95 %. {sure}"))
     cohorts.groups(mine, by, strata=strata)
 hidden = [f"{text.dimension(d)}, {reason}" for d, reasons in found.hidden.items() for reason in reasons]
 if hidden:
-    with st.expander(f"{len(hidden)} groups hidden", icon=":material/visibility_off:"):
+    with st.expander(f"{len(hidden)} small groups hidden", icon=":material/visibility_off:"):
         st.text("\n".join(hidden))
 
 if pair:

@@ -344,8 +344,9 @@ def _range(values: Array, null: Array, df: Array) -> tuple[float, float, float, 
     carry it.
     """
     rng = np.random.default_rng(_SEED)
-    scale, vectors = np.linalg.eigh(null)
-    draws = rng.standard_normal((_DRAWS, len(values))) @ (vectors * np.sqrt(np.maximum(scale, 0))).T
+    singular = 1e-9 * max(float(np.trace(null)) / len(values), 1e-300)  # the differences to the whole cancel in sum
+    root = np.linalg.cholesky(null + singular * np.eye(len(values)))
+    draws = rng.standard_normal((_DRAWS, len(values))) @ root.T
     few = np.flatnonzero(df < 300)
     draws[:, few] *= np.sqrt(df[few] / rng.chisquare(df[few], (_DRAWS, len(few))))
     ranges = np.ptp(draws, axis=1)

@@ -85,18 +85,20 @@ def user_sums(
 
 
 def _numbers(column: pa.ChunkedArray) -> Array:
-    return pc.fill_null(pc.cast(column, pa.float64(), safe=False), 0.0).to_numpy()
+    known = pc.cast(column, pa.float64(), safe=False)
+    return (pc.fill_null(known, 0.0) if known.null_count else known).to_numpy()
 
 
-def _encoded(column: pa.ChunkedArray) -> tuple[Array, list]:
+def _encoded(column: pa.ChunkedArray) -> tuple[Array, pa.Array]:
     whole = column.combine_chunks()
     whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
     coded = whole if isinstance(whole, pa.DictionaryArray) else pc.dictionary_encode(whole)
-    return pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), coded.dictionary.to_pylist()
+    return pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), coded.dictionary
 
 
 def _codes(column: pa.ChunkedArray) -> Codes:
-    codes, values = _encoded(column)
+    codes, found = _encoded(column)
+    values = found.to_pylist()
     names = [*map(str, values), NONE_VALUE]
     codes = np.where(codes < 0, len(values), codes)
     counts = np.bincount(codes, minlength=len(names))
@@ -175,7 +177,7 @@ def sums_of(layout: Layout, terms: Terms, known: Array) -> Sums:
     total = layout.groups.totals
     return Sums(
         n=total(n), y=total(y), x=total(x), clusters=total((n > 0).astype(float)), yy=total(y * y), yx=total(y * x),
-        xx=total(x * x), yyy=total(y**3), yyx=total(y * y * x), yxx=total(y * x * x), xxx=total(x**3),
+        xx=total(x * x), yyy=total(y * y * y), yyx=total(y * y * x), yxx=total(y * x * x), xxx=total(x * x * x),
     )  # fmt: skip
 
 
@@ -233,7 +235,7 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
         own_residual = residual_ug - np.nan_to_num(difference)[column] * x_ug
         null_ug, own_ug = residual_ug * unit[column], own_residual * unit[column]
         of_whole = layout.strata.filled(layout.strata.sums(residual * np.nan_to_num(1 / x_s, posinf=0.0)[s]))
-        df = 2 * layout.groups.totals(own_ug**2) ** 2 / layout.groups.totals(own_ug**4) - 1
+        df = 2 * layout.groups.totals(own_ug**2) ** 2 / layout.groups.totals((own_ug * own_ug) ** 2) - 1
     own, shared, spread = _covariances(layout.groups.filled(own_ug), of_whole, share)
     own_null, _, null = _covariances(layout.groups.filled(null_ug), of_whole, share)
     least = _least(terms.kind, big_y, big_x)
@@ -253,8 +255,9 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
 
 def _covariances(group: sparse.csr_matrix, whole: sparse.csr_matrix, share: Array) -> tuple[Array, Array, Array]:
     """(of the groups, of groups with what is expected of them, of the differences)."""
-    own = (group.T @ group).toarray()
-    shared = (group.T @ whole).toarray() @ share
+    turned = group.T.tocsr()
+    own = (turned @ group).toarray()
+    shared = (turned @ whole).toarray() @ share
     expected = share.T @ (whole.T @ whole).toarray() @ share
     return own, shared, own - shared - shared.T + expected
 

@@ -118,12 +118,16 @@ def _of_mix(row: pd.Series, strata: str) -> str:
 
 def _told(clue: Any) -> str:
     limits = format_change_interval(clue.low, clue.high, clue.unit)
-    label = METRICS[clue.metric].label.lower()
-    return f"{label} {format_change(clue.difference, clue.unit)} ({limits}) against the whole"
+    return f"{_label(clue.metric)} {format_change(clue.difference, clue.unit)} ({limits}) against the whole"
 
 
 def _nothing(evidence: pd.DataFrame) -> str:
     if evidence.empty:
         return "This data has no refusals, retrieval, latency or tokens that could explain it."
-    looked = ", ".join(METRICS[m].label.lower() for m in evidence["metric"])
+    looked = ", ".join(_label(m) for m in evidence["metric"])
     return f"None of these explains it: {looked}."
+
+
+def _label(metric: str) -> str:
+    label = METRICS[metric].label
+    return label[:1].lower() + label[1:]

@@ -18,7 +18,7 @@ from statistics import median
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tests.bench import world
+from tests.bench import fairness, world
 
 ROUNDS = 5
 
@@ -40,6 +40,7 @@ def main() -> int:
         )
         _loading(rows, path, traces, spans, export)
         _pages(path)
+        fairness.main(rows)
         _browser()
     return 0
 
