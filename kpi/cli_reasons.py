@@ -29,6 +29,10 @@ from kpi.terminal import (
     slice_options,
 )
 
+FINDING = (
+    "kind", "metric", "where", "version", "version_of", "since", "change", "low", "high", "q", "n", "state", "owner",
+    "action", "link", "sentence", "unit", "value", "was", "also", "mix",
+)  # fmt: skip
 WORSE = ("hidden_regression", "regression")
 
 
@@ -121,7 +125,7 @@ def _findings(options: argparse.Namespace) -> int:
     windowed = options.last or options.start or options.end or options.vs != "previous"
     told = kpi.story(source, slice_of(options) if windowed else kpi.recent(source, slice_of(options)))
     if options.json:
-        print_json({"findings": [f.to_json() for f in told.findings]})
+        print_json({"findings": [{k: f.to_json()[k] for k in FINDING} for f in told.findings]})
     else:
         print(printable(told.sentence, longest=2000))
         print_table(

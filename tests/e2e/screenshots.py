@@ -24,7 +24,7 @@ PAGES = {  # name -> (address, height on a desk); English traces, because not ev
     "traits": ("why?data=sample&metric=escalation_rate&show=traits", 1300),
     "trends": ("trends?data=sample&last=90d&metric=latency_p95&by=region", 960),
     "versions": ("versions?data=sample&by=prompt_version&a=p6&b=p7", 1500),
-    "frontier": ("versions?data=sample&by=model&show=frontier", 1500),
+    "frontier": ("versions?data=sample&by=model&show=frontier", 1860),
     "segments": ("segments?data=sample&metric=escalation_rate&by=language", 860),
     "drift": ("drift?data=sample&col=intent", 1180),
     "cost": ("cost?data=sample&by=model", 1420),
