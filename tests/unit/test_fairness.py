@@ -251,6 +251,15 @@ def test_no_explanation_where_nothing_is_worse() -> None:
     assert all(kpi.likely(result, "language", g) is None for g in ("en", "de", "es", "ja", "fi"))
 
 
+def test_every_dimension_and_pair_comes_from_one_query(monkeypatch) -> None:
+    source = kpi.from_frame(world(15))
+    kpi.profile(source)
+    asked, run = [], type(source).run
+    monkeypatch.setattr(type(source), "run", lambda self, *a, **k: asked.append(1) or run(self, *a, **k))
+    kpi.disparity(source, by=["language", "device", ("language", "device")])
+    assert len(asked) == 1
+
+
 def test_what_cannot_be_compared_says_what_can() -> None:
     with pytest.raises(MetricError, match="latency_p95") as raised:
         found(world(1), metrics=["latency_p95"])
