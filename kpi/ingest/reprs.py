@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +44,15 @@ def read(text: str) -> Any:
     return value
 
 
+def _literal(token: str) -> Any:
+    """A literal of Python; one with an escape that Python does not know keeps its backslash, without a warning."""
+    if "\\" not in token:
+        return ast.literal_eval(token)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.literal_eval(token)
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
@@ -63,7 +73,7 @@ class _Reader:
         if kind == "text":
             return _text(token)
         if kind == "number":
-            return ast.literal_eval(token)
+            return _literal(token)
         if kind == "name" and self.peek() == "(":
             return self._call(token, depth)
         if token in _NAMES:
@@ -125,7 +135,7 @@ _WRAPPERS = frozenset(
 def _text(token: str) -> str:
     if token[0] in "'\"" and "\\" not in token:
         return token[1:-1]  # nearly every text
-    value = ast.literal_eval(token)
+    value = _literal(token)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a character is none
