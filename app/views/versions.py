@@ -93,9 +93,8 @@ if below == "where":
             reasons.heat(cells, within=within, metrics=shown, colours=cards.colours()),
             alt=f"Difference between {a} and {b} in each {within}, by metric",
         )
-        against = cells[cells["reversed"]]
-        for r in against.itertuples():
-            st.markdown(text.safe(f"Against the whole, for {getattr(r, within)}: {r.sentence}."))
+        for r in cells[cells["reversed"]].to_dict("records"):
+            st.markdown(text.safe(f"Against the whole, for {r[within]}: {r['sentence']}."))
         st.caption(
             "Only differences that are clear over all cells have a colour and a number; the others show on hover."
         )
@@ -105,16 +104,21 @@ if below == "where":
 else:
     goal = page.promise("task_success", here)
     target = goal.target if goal else 0.8
-    options = data.frontier(here.source, view, by=by, target=target)
-    st.markdown(text.safe(options.sentence, longest=600))
-    st.altair_chart(
-        reasons.frontier(options.options, target=target, cost_unit="usd", colours=cards.colours()),
-        alt=f"{kpi.METRICS[options.quality].label} against {kpi.METRICS[options.cost].label} of each {by}",
-    )
-    st.caption(
-        f"Up: {kpi.METRICS[options.quality].label.lower()}. Right: {kpi.METRICS[options.cost].label.lower()}. "
-        "Dashed: the target. Up and to the left is better; lines are 95 % intervals."
-    )
+    try:
+        options = data.frontier(here.source, view, by=by, target=target)
+    except kpi.KpiError as error:
+        page.empty(f"{error.message}.", error.hint)
+    else:
+        st.markdown(text.safe(options.sentence, longest=600))
+        quality, cost = (kpi.METRICS[m].label for m in (options.quality, options.cost))
+        st.altair_chart(
+            reasons.frontier(options.options, target=target, cost_unit="usd", colours=cards.colours()),
+            alt=f"{quality} against {cost} of each {by}",
+        )
+        st.caption(
+            f"Up: {quality.lower()}. Right: {cost.lower()}. "
+            "Dashed: the target. Up and to the left is better; lines are 95 % intervals."
+        )
 
 page.as_python(
     here,

@@ -49,6 +49,8 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("KPI_HOME", str(home))
         frame.to_csv(home / "rows.csv", index=False)
         assert kpi.load(home / "rows.csv", dataset="broken").requests == n
+        frame.drop(columns="cost_usd").to_csv(home / "free.csv", index=False)
+        assert kpi.load(home / "free.csv", dataset="free").requests == n
         few = frame.head(40).drop(columns=["user_id", "language"])
         few.to_csv(home / "few.csv", index=False)
         assert kpi.load(home / "few.csv", dataset="few").requests == 40
@@ -145,6 +147,13 @@ def test_a_running_test_shows_wider_intervals(page):
     at = page("versions", by="prompt_version", a="p1", b="p2", running="1")
     assert "hold however often you look" in said(at)
     assert "intervals hold at every look" in said(at)
+
+
+def test_without_costs_the_frontier_says_what_is_missing(page):
+    at = page("versions", data="free", show="frontier")
+    assert not at.error
+    assert "is known in this data" in said(at)
+    assert "Task success" in said(at)
 
 
 def test_the_same_value_twice_is_said(page):
