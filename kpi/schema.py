@@ -240,5 +240,9 @@ def dimension_column(name: str) -> str:
 
 
 def dimension_name(column: str) -> str:
-    """Inverse of `dimension_column`: what people call a physical column."""
-    return column.removeprefix(EXTRA_PREFIX)
+    """Inverse of `dimension_column`: what people call a physical column.
+
+    A cohort that an export calls like a canonical column (a table with its own `day`) keeps its prefix.
+    """
+    name = column.removeprefix(EXTRA_PREFIX)
+    return column if name in REQUESTS.names else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,15 @@ def test_a_mix_is_called_a_mix() -> None:
 def test_a_quiet_world_is_quiet() -> None:
     told = [findings(kpi.from_frame(world(seed, "quiet").requests)) for seed in range(2_000, 2_010)]
     assert sum(map(bool, told)) <= 1
+
+
+def test_a_table_with_a_column_of_its_own_days_can_be_searched(home: Path, tmp_path: Path) -> None:
+    """`day` is also a canonical column: the cohort keeps its prefix, and nothing stumbles over the name."""
+    frame = world(5, "one").requests.to_pandas()
+    frame.to_csv(tmp_path / "requests.csv", index=False)
+    kpi.load(tmp_path / "requests.csv", dataset="own")
+    first = findings(kpi.open("own"))[0]
+    assert (first.metric, dict(first.where), first.version) == ("task_success", {"language": "ja"}, "p9")
 
 
 def test_data_without_times_has_no_findings() -> None:
