@@ -7,6 +7,7 @@ and whoever comes back is one cluster. No row leaves the engine.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -58,7 +59,10 @@ class Terms:
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of a window. day: days since `first`; user: number of the cluster; rows: requests of the cell."""
+    """Cells of a window. day: days since `first`; user: number of the cluster; rows: requests of the cell.
+
+    share: of the users that are in it, 1 unless it is a sample.
+    """
 
     first: date
     days: int
@@ -68,6 +72,7 @@ class Cells:
     dims: Mapping[str, Codes]
     terms: Mapping[str, Terms]
     users: int = field(default=0)
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.day)
@@ -79,6 +84,19 @@ class Cells:
             dims={d: Codes(c.values, c.codes[keep]) for d, c in self.dims.items()},
             terms={m: Terms(t.y[keep], t.x[keep], t.kind) for m, t in self.terms.items()},
         )  # fmt: skip
+
+    def sampled(self, most: int, names: Sequence[object]) -> Cells:
+        """The cells of so many whole users that about `most` are left; who is among them depends on their name alone.
+
+        names: of the users, by number.
+        """
+        if len(self) <= most:
+            return self
+        draw = np.array([zlib.crc32(str(name).encode("utf-8", "replace")) for name in names]) / 2**32
+        keep = draw < most / len(self)
+        number = np.cumsum(keep) - 1
+        found = self.where(keep[self.user])
+        return replace(found, user=number[found.user], users=int(keep.sum()), share=float(keep.mean()))
 
     def mask(self, where: Mapping[str, str]) -> Array:
         """Which cells lie in a segment."""
@@ -100,11 +118,12 @@ def cells(
     filters: Filters = (),
     tz: str = "UTC",
     dimensions: Sequence[str] | None = None,
+    most: int | None = None,
 ) -> Cells:
     """The cells of a window, for rates, ratios and incidences as they are and for quantiles as sums of logarithms.
 
     dimensions: those to keep apart; by default all that are filled and have 2 to 60 values. Metrics of other kinds are
-    left out. One query.
+    left out. most: cells beyond which a sample of whole users is taken. One query.
     """
     table = source.table("requests")
     row = Columns(source, table)
@@ -118,7 +137,7 @@ def cells(
         sums += [sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
     inner = sa.select(*keys, *sums).select_from(table).where(*conditions(source, filters, window)).group_by(*keys)
     found = source.run(inner)
-    return _read(found, names, chosen, window, tz)
+    return _read(found, names, chosen, window, tz, most)
 
 
 def searchable(source: Source) -> list[str]:
@@ -158,13 +177,15 @@ def _terms(metric: Metric, row: Columns) -> tuple[sa.ColumnElement, sa.ColumnEle
     )
 
 
-def _read(found: pa.Table, names: Sequence[str], chosen: Sequence[Metric], window: Window, tz: str) -> Cells:
+def _read(
+    found: pa.Table, names: Sequence[str], chosen: Sequence[Metric], window: Window, tz: str, most: int | None
+) -> Cells:
     zone = ZoneInfo(tz)
     first = window.start.astimezone(zone).date()
     last = (window.end - timedelta(microseconds=1)).astimezone(zone).date()
     days = pd.to_datetime(found["day"].to_pandas()).to_numpy(dtype="datetime64[D]")
-    user = _encoded(found["user"])[0]
-    return Cells(
+    user, people = _encoded(found["user"])
+    whole = Cells(
         first=first,
         days=(last - first).days + 1,
         day=(days - np.datetime64(first)).astype(int),
@@ -174,6 +195,7 @@ def _read(found: pa.Table, names: Sequence[str], chosen: Sequence[Metric], windo
         terms={m.name: Terms(_numbers(found[f"y{i}"]), _numbers(found[f"x{i}"]), m.kind) for i, m in enumerate(chosen)},
         users=int(user.max()) + 1 if len(user) else 0,
     )
+    return whole if most is None else whole.sampled(most, people)
 
 
 def _numbers(column: pa.ChunkedArray) -> Array:

@@ -268,6 +268,9 @@ def _spread(terms: Terms, before: Array) -> float:
     return float((residual**2).sum() / total) or 1.0
 
 
+_DENSE = 3  # pairs that may be numbered for each cell
+
+
 class _Users:
     """The (group, user) pairs of a layout, numbered once for all metrics."""
 
@@ -277,10 +280,15 @@ class _Users:
             inside &= groups[layout.group]
         self.cells = np.flatnonzero(inside)
         span = max(cells.users, 1)
-        pairs = layout.group[self.cells].astype(np.int64) * span + cells.user[self.cells]
-        unique, self.number = np.unique(pairs, return_inverse=True)
-        self.group = unique // span
-        self.groups = int(self.group.max()) + 1 if len(unique) else 0
+        group = layout.group[self.cells].astype(np.int64)
+        self.groups = int(group.max()) + 1 if len(group) else 0
+        pairs = group * span + cells.user[self.cells]
+        if self.groups * span <= _DENSE * len(pairs):  # most pairs occur: numbering all of them spares the sorting
+            self.number = pairs
+            self.group = np.repeat(np.arange(self.groups), span)
+        else:
+            unique, self.number = np.unique(pairs, return_inverse=True)
+            self.group = unique // span
 
     def sums(self, values: Array, chosen: Array) -> Array:
         """Sum of `values` per pair over the chosen cells."""

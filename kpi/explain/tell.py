@@ -7,13 +7,13 @@ left. A change that the mix alone carries is told as such.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from kpi.explain.cells import Cells, is_version
-from kpi.explain.search import Found, Searched, entering, search, tested
+from kpi.explain.search import Found, Searched, search, tested
 
 Array = np.ndarray
 LEVEL = 0.05  # of the first change told; about 4 % of quiet worlds tell anything (simulated in tests/worlds)
@@ -27,6 +27,7 @@ _SAME_DAYS = 3  # a version that came within so many days of a change may be its
 _AS_LIKELY = 4.0  # in z^2: two explanations of which the data prefer neither
 _SAME = 0.5  # overlap of two segments from which they are told as one
 _ROUNDS = 8
+_CANDIDATES = 400  # the strongest segments, of which a large change in many requests brings thousands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def told(searched: Searched, start: int, *, level: float = LEVEL) -> list[Change
     the changes that are told, of which each stands for many segments.
     """
     cells = searched.cells
-    left = searched.clear(level * _ROUNDS)
+    left = searched.clear(level * _ROUNDS)[:_CANDIDATES]
     whole = _levels(cells, start)
     changes: list[Change] = []
     while len(changes) < _ROUNDS:
@@ -137,18 +138,42 @@ def _described(cells: Cells, found: Found, start: int) -> Change:
     if mix is not None:
         return _of_mix(cells, found, mix, start)
     where = {d: v for d, v in found.where if not is_version(d)}
-    inside = cells.mask(where)
-    version = found.entered
-    versions = [(d, v) for d, v in found.where if is_version(d)]
-    if version is None and versions:
-        version = versions[0]
-        inside = inside & cells.mask(dict(versions))
+    standing = {d: v for d, v in found.where if is_version(d)}  # served before as well: an arm, a ring, an old version
+    inside = cells.mask(dict(found.where))
     day = onset(cells, found.metric, inside, version=found.entered)
-    if version is None:
-        version, day = _version_of(cells, found.metric, inside, day, start)
-    elif (came := _arrival(cells, where, version)) is not None and abs(came - day) <= _SAME_DAYS:
-        day = came
-    return _sized(cells, found, where, version, day)
+    if found.entered is not None:
+        return _sized(cells, found, where, *_kept(cells, found, inside, day))
+    if not standing:
+        return _sized(cells, found, where, *_version_of(cells, found.metric, inside, day))
+    # An arm or a ring may only stand for the version that it was given, or for nothing.
+    wide = cells.mask(where)
+    version, since = _version_of(cells, found.metric, wide, onset(cells, found.metric, wide), least=found.z**2)
+    if version is None and _z_from(cells, found.metric, wide, since) ** 2 < found.z**2 - _AS_LIKELY:
+        where, (version, since) = {**where, **standing}, _version_of(cells, found.metric, inside, day)
+        if version is not None:
+            where = {d: v for d, v in where.items() if d not in standing}
+    return _sized(cells, found, where, version, since)
+
+
+def _z_from(cells: Cells, metric: str, inside: Array, day: int) -> float:
+    """z of a segment's change on a day; 0 where there is none."""
+    *_, z, _ = tested(cells, cells.terms[metric], now=inside & (cells.day >= day), before=inside & (cells.day < day))
+    return z if np.isfinite(z) else 0.0
+
+
+def _kept(cells: Cells, found: Found, inside: Array, day: int) -> tuple[tuple[str, str] | None, int]:
+    """The version that entered, if its coming tells more than the day alone does; and the day of the change."""
+    assert found.entered is not None
+    terms = cells.terms[found.metric]
+    came = _arrival(cells, {}, found.entered, inside)
+    if came is not None and abs(came - day) <= _SAME_DAYS:
+        return found.entered, came
+    served, before = inside & cells.mask(dict([found.entered])), inside & (cells.day < day)
+    plain = onset(cells, found.metric, inside)
+    *_, z, _ = tested(cells, terms, now=served & (cells.day >= day), before=before & ~served)
+    if not np.isfinite(z) or _z_from(cells, found.metric, inside, plain) ** 2 >= z**2 - _AS_LIKELY:
+        return None, plain
+    return found.entered, day
 
 
 def _sized(cells: Cells, found: Found, where: Mapping[str, str], version: tuple[str, str] | None, day: int) -> Change:
@@ -208,6 +233,15 @@ def onset(cells: Cells, metric: str, inside: Array, *, version: tuple[str, str] 
 # --- versions --------------------------------------------------------------------------------------------------------
 
 
+_ARMS = frozenset({"experiment_arm", "deployment_ring"})  # who is given a version, not what serves
+
+
+def _versions(cells: Cells) -> Iterator[tuple[str, str]]:
+    for name, codes in cells.dims.items():
+        if is_version(name) and name not in _ARMS:
+            yield from ((name, value) for value in codes.values)
+
+
 def _arrival(
     cells: Cells, where: Mapping[str, str], version: tuple[str, str], inside: Array | None = None
 ) -> int | None:
@@ -220,17 +254,18 @@ def _arrival(
     return int(days[0]) if len(days) and days[0] > 0 else None
 
 
-def _version_of(cells: Cells, metric: str, inside: Array, day: int, start: int) -> tuple[tuple[str, str] | None, int]:
-    """The version that brought a change, and the day of its coming.
+def _version_of(
+    cells: Cells, metric: str, inside: Array, day: int, *, least: float = 0.0
+) -> tuple[tuple[str, str] | None, int]:
+    """The version that brought a change, and the day of its coming; None and the day of the change where none did.
 
     Where it serves a part of the requests, the others are its control: they must not have changed. Where it serves
-    all, it must have come when the metric moved.
+    all, it must have come when the metric moved. least: z^2 that it must tell, beside that of the change by itself.
     """
     terms = cells.terms[metric]
-    before = inside & (cells.day < day)
-    *_, z_day, _ = tested(cells, terms, now=inside & (cells.day >= day), before=before)
+    least = max(least, _z_from(cells, metric, inside, day) ** 2)
     candidates = []
-    for version in entering(cells, start):
+    for version in _versions(cells):
         came = _arrival(cells, {}, version, inside)
         if came is None:
             continue
@@ -240,7 +275,7 @@ def _version_of(cells: Cells, metric: str, inside: Array, day: int, start: int) 
         *_, z, _ = tested(cells, terms, now=served, before=before)
         *_, z_rest, _ = tested(cells, terms, now=rest, before=before)
         alone = terms.x[rest].sum() < 0.1 * max(terms.x[served].sum(), 1)
-        as_likely = np.isfinite(z) and z**2 >= z_day**2 - _AS_LIKELY
+        as_likely = np.isfinite(z) and z**2 >= least - _AS_LIKELY
         controlled = np.isfinite(z_rest) and abs(z_rest) < _UNCHANGED and abs(z_rest) < abs(z) / 2
         if as_likely and (controlled or (alone and abs(came - day) <= _SAME_DAYS)):
             candidates.append((not alone, abs(z), version, came))

@@ -30,6 +30,7 @@ from kpi.measure.wording import format_change, format_change_interval, format_co
 from kpi.store.engines import Source
 
 SHOWN = 7
+CELLS = 90_000  # searched at most: more find no cause that these miss, and take longer than a reader waits
 DAYS, DAYS_BEFORE = 14, 28  # looked at, and compared with, where no window is given
 # What is searched, in the order in which people care; latency and cost by their logarithms.
 SEARCHED = (
@@ -110,13 +111,13 @@ def findings(
     tz = slice.tz if slice else "UTC"
     names = [m for m in (metrics or SEARCHED) if profile(source).supports(METRICS[m])]
     whole = Window(start=before.start, end=looked.end)
-    found = cells(source, [METRICS[m] for m in names], window=whole, filters=filters, tz=tz)
+    found = cells(source, [METRICS[m] for m in names], window=whole, filters=filters, tz=tz, most=CELLS)
     start = _day(looked.start, tz, found.first)
     changes = tell(found, start, level=level) if len(found) else []
     governed = register or register_of(source)
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
-    told = [_finding(source, c, asked, whole, found.date_of(c.day), entries) for c in changes]
+    told = [_finding(source, c, asked, whole, found.date_of(c.day), entries, found.share == 1) for c in changes]
     return sorted((f for f in told if f is not None), key=_order)[:most]
 
 
@@ -146,9 +147,15 @@ def _order(finding: Finding) -> tuple[int, float]:
 
 
 def _finding(
-    source: Source, change: Change, slice: Slice, whole: Window, since: date, entries: Mapping[str, Entry]
+    source: Source,
+    change: Change,
+    slice: Slice,
+    whole: Window,
+    since: date,
+    entries: Mapping[str, Entry],
+    all_users: bool,
 ) -> Finding | None:
-    metric, value, was, low, high, n = _numbers(source, change, slice, whole, since)
+    metric, value, was, low, high, n = _numbers(source, change, slice, whole, since, all_users)
     if not math.isfinite(value) or not math.isfinite(was):
         return None
     kind = _kind(change, metric, value - was)
@@ -179,7 +186,7 @@ def _kind(change: Change, metric: Metric, moved: float) -> str:
 
 
 def _numbers(
-    source: Source, change: Change, slice: Slice, whole: Window, since: date
+    source: Source, change: Change, slice: Slice, whole: Window, since: date, all_users: bool
 ) -> tuple[Metric, float, float, float, float, int]:
     """(metric, value, value before, change's limits, n): from the rows of the segment, in the unit of the metric."""
     names = _TAILS.get(change.metric, (change.metric,))
@@ -201,7 +208,9 @@ def _numbers(
     _, metric, now, before = best
     limits = difference((now["value"], now["low"], now["high"]), (before["value"], before["low"], before["high"]))
     low, high = limits.low, limits.high
-    if metric.name == change.metric:  # users of both windows are compared with themselves, which is sharper
+    if (
+        metric.name == change.metric and all_users
+    ):  # users of both windows are compared with themselves, which is sharper
         low, high = change.low * metric.scale, change.high * metric.scale
     return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
 
