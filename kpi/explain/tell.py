@@ -23,8 +23,10 @@ _OWN = 3.8  # |z| that must be left of a change, once another is taken out, for 
 _LITTLE = 3.0  # |z| of what is left within the groups, up to which it is nothing: it was picked among many
 _CARRIED = 0.6  # share of a change from which the mix may carry it, if nothing is left within the groups
 _REST = 0.25  # share of a change that may be left within the groups where the mix carries it
-_SAME_DAYS = 3  # a version that came within so many days of a change may be its cause
+_SAME_DAYS = 2  # a version that came within so many days of a change may be its cause
 _AS_LIKELY = 4.0  # in z^2: two explanations of which the data prefer neither
+_AS_MUCH = 0.5  # share of a part's change from which the rest of its whole changed about as much
+_CONTROL = 0.1  # share of a segment from which what a version did not serve can be its control
 _SAME = 0.5  # overlap of two segments from which they are told as one
 _ROUNDS = 8
 _CANDIDATES = 400  # the strongest segments, of which a large change in many requests brings thousands
@@ -82,7 +84,7 @@ def told(searched: Searched, start: int, *, level: float = LEVEL) -> list[Change
         if not reached:
             break
         first = max(reached, key=lambda f: (_strength(f, whole[f.metric]), _stable(f)))
-        best = _refined(searched, first, whole[first.metric])
+        best = _widened(searched, _refined(searched, first, whole[first.metric]), start)
         change = _described(cells, best, start)
         folded = [f for f in left if f is first or _explained(cells, f, change, start)]
         if change.mix is not None:
@@ -105,6 +107,30 @@ def _refined(searched: Searched, best: Found, level: float) -> Found:
             if set(best.where) <= set(part.where) and part.z * best.z > 0:
                 parts.append(replace(part, q=best.q))
     return max(parts, key=lambda f: (_strength(f, level), _stable(f)))
+
+
+def _widened(searched: Searched, best: Found, start: int) -> Found:
+    """The finding, or the wider segment that it is a part of, where the rest of that changed about as much.
+
+    Of a strong change the part in which chance added most would else be told for the whole.
+    """
+    cells, terms = searched.cells, searched.cells.terms[best.metric]
+    inside = cells.mask(dict(best.where))
+    for dropped in best.where:
+        wider = tuple(p for p in best.where if p != dropped)
+        rest = cells.mask(dict(wider)) & ~inside
+        if best.entered is not None:
+            rest = rest & ((cells.day < start) | cells.mask(dict([best.entered])))
+        change, *_, z, _ = tested(cells, terms, now=rest & (cells.day >= best.split), before=rest & (cells.day < start))
+        if np.isfinite(z) and abs(z) > _OWN and change / best.change > _AS_MUCH:
+            position = searched.metrics.index(best.metric)
+            for i in np.flatnonzero(searched.metric == position):
+                layout = searched.layouts[searched.layout[i]]
+                if layout.literals == best.literals - 1 and layout.entered == best.entered:
+                    found = searched.found(int(i))
+                    if set(found.where) == set(wider):
+                        return _widened(searched, replace(found, q=min(best.q, found.q)), start)
+    return best
 
 
 def _levels(cells: Cells, start: int) -> dict[str, float]:
@@ -148,7 +174,10 @@ def _described(cells: Cells, found: Found, start: int) -> Change:
     # An arm or a ring may only stand for the version that it was given, or for nothing.
     wide = cells.mask(where)
     version, since = _version_of(cells, found.metric, wide, onset(cells, found.metric, wide), least=found.z**2)
-    if version is None and _z_from(cells, found.metric, wide, since) ** 2 < found.z**2 - _AS_LIKELY:
+    others, x = wide & ~cells.mask(standing), cells.terms[found.metric].x
+    compared = x[others & (cells.day >= since)].sum() >= _CONTROL * x[wide & (cells.day >= since)].sum()
+    unchanged = compared and abs(_z_from(cells, found.metric, others, since)) < _UNCHANGED
+    if version is None and unchanged and _z_from(cells, found.metric, wide, since) ** 2 < found.z**2 - _AS_LIKELY:
         where, (version, since) = {**where, **standing}, _version_of(cells, found.metric, inside, day)
         if version is not None:
             where = {d: v for d, v in where.items() if d not in standing}
