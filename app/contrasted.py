@@ -65,7 +65,7 @@ def _examples(view: kpi.Slice, label: str, ids: tuple[str, ...]) -> None:
     for number, trace in enumerate(ids, 1):
         st.page_link(
             "views/traces.py",
-            label=f"{label} {number}",
+            label=text.safe(f"{label} {number}"),
             icon=":material/account_tree:",
             query_params=slicebar.query(view, q=trace, trace=trace),
         )

@@ -22,8 +22,8 @@ SORTS = {"cost": "cost", "latency": "latency"}  # by group of the metric: which 
 def block(told: kpi.Story, found: Sequence[kpi.Finding], here: Here) -> None:
     """The findings one below the other; a calm line where there is none."""
     if not found:
-        icon = "check_circle" if told.compared else "help"
-        st.markdown(f":material/{icon}: {text.safe(told.sentence, longest=600)}")
+        mark = "check_circle" if told.compared else "help"
+        st.markdown(f"{text.icon(mark)} {text.safe(told.sentence, longest=600)}")
         return
     with st.container(border=True, gap="small"):
         for finding in found:
@@ -41,7 +41,7 @@ def one(finding: kpi.Finding, told: kpi.Story, here: Here, *, why: bool = True) 
     with left, st.container(gap="xxsmall"):
         if not why:
             st.markdown(f"#### {text.safe(path(finding))}")
-        st.markdown(f":{colour}-badge[:material/{icon}: {word}] {text.safe(finding.sentence, longest=600)}")
+        st.markdown(f"{text.badge(word, icon, colour)} {text.safe(finding.sentence, longest=600)}")
         owner = f"{finding.owner}: " if finding.owner else ""
         st.caption(f":material/arrow_forward: {text.safe(owner + finding.action)}")
         with st.container(horizontal=True, gap="medium"):

@@ -61,7 +61,7 @@ def header(title: str, here: Here) -> Slot:
             st.code(link(here), language=None, wrap_lines=True)
     slot = st.empty()
     if not here.timed:
-        st.caption(NO_TIMES, help="No request says when it began. Everything that needs no times works.")
+        st.caption(text.safe(NO_TIMES), help="No request says when it began. Everything that needs no times works.")
     reports()
     _chips()
     return slot

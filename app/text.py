@@ -18,6 +18,7 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")  # every ASCII punctuation mark:
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _ADDRESS = re.compile(r"(?i)(?<=\w)(?=://)|(?<=www)(?=\.)|(?<=mailto)(?=:)|(?<=xmpp)(?=:)|(?=@)")
 _JOINER = "\u2060"  # invisible, and enough to keep an address from becoming a link
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST = 300
 
 
@@ -26,6 +27,17 @@ def safe(value: object, *, longest: int = LONGEST) -> str:
     text = _CONTROL.sub(" ", str(value))
     text = text if len(text) <= longest else text[: longest - 1] + "…"
     return _PUNCTUATION.sub(r"\\\1", _ADDRESS.sub(_JOINER, text))
+
+
+def icon(name: str) -> str:
+    """A Material icon in Markdown; "" for what is no name of one."""
+    return f":material/{name}:" if _NAME.fullmatch(name) else ""
+
+
+def badge(word: str, name: str, colour: str) -> str:
+    """A coloured badge in Markdown: icon and word."""
+    shown = f"{icon(name)} {safe(word)}".strip()
+    return f":{colour}-badge[{shown}]" if _NAME.fullmatch(colour) else shown
 
 
 def dimension(name: str) -> str:

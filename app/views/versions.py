@@ -62,7 +62,7 @@ with st.container(border=True, gap="xsmall"):
     st.markdown(f"#### {text.safe(found.sentence, longest=900)}")
     for verdict, colour, icon in (("worse", "red", "trending_down"), ("better", "green", "trending_up")):
         for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
-            st.markdown(f":{colour}-badge[:material/{icon}: {verdict.capitalize()}] {text.safe(tables.moved(row))}")
+            st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 st.altair_chart(
     reasons.forest(told, colours=cards.colours()),
@@ -116,7 +116,7 @@ else:
             alt=f"{quality} against {cost} of each {by}",
         )
         st.caption(
-            f"Up: {quality.lower()}. Right: {cost.lower()}. "
+            f"Up: {text.safe(quality.lower())}. Right: {text.safe(cost.lower())}. "
             "Dashed: the target. Up and to the left is better; lines are 95 % intervals."
         )
 

@@ -48,6 +48,13 @@ def test_safe_cuts_long_text():
     assert len(text.safe("a" * 10_000)) <= text.LONGEST
 
 
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_badge_takes_no_marks_from_its_parts(hostile):
+    assert text.icon(hostile) == ""
+    assert text.badge(hostile, "error", "red") == f":red-badge[:material/error: {text.safe(hostile)}]"
+    assert text.badge("Worse", hostile, hostile) == "Worse"
+
+
 def _files() -> list[Path]:
     return sorted(APP.rglob("*.py"))
 
@@ -124,5 +131,5 @@ def _harmless(node: ast.expr) -> bool:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name == "join" and len(node.args) == 1 and isinstance(node.args[0], ast.GeneratorExp):
             return _harmless(node.args[0].elt)
-        return name in ("safe", "len", "format_count")
+        return name in ("safe", "icon", "badge", "len", "format_count")
     return isinstance(node, ast.List) and all(_harmless(e) for e in node.elts)
