@@ -40,7 +40,10 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
     for record in records:
         loading.receipt.rows_read += 1
         if isinstance(record, Record):
-            loading.take_log(record)
+            try:
+                loading.take_log(record)
+            except MALFORMED:
+                loading.drop("malformed log", "An attribute has a type that no exporter writes.")
         else:
             loading.take(record)
         yield from loading.full()

@@ -87,3 +87,18 @@ def test_trap_26_free_text_in_a_column_of_labels_is_counted_as_invalid() -> None
     judge = ["refuse", "comply", "The model says that it cannot", None]
     found = kpi.kappa(human, judge, labels=["refuse", "comply"])
     assert (found.n, found.invalid, found.unknown) == (2, 1, 1)
+
+
+def test_a_log_whose_attribute_has_no_name_costs_that_log_alone(tmp_path: Path) -> None:
+    """Found by mutation: the key of an attribute was a number, and the whole file went."""
+    good = {
+        "traceId": TRACE, "spanId": SPAN, "timeUnixNano": str(START), "eventName": "gen_ai.evaluation.result",
+        "attributes": [attribute("gen_ai.evaluation.name", stringValue="correctness"),
+                       attribute("gen_ai.evaluation.score.value", doubleValue=1.0)],
+    }  # fmt: skip
+    bad = {**good, "attributes": [{"key": 7, "value": {"stringValue": "x"}}, *good["attributes"]]}
+    path = tmp_path / "logs.jsonl"
+    path.write_text(json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [bad, good]}]}]}))
+    tables, receipt = read_all([path])
+    assert len(tables["scores"]) == 1
+    assert receipt.dropped == 1
