@@ -22,7 +22,7 @@ from kpi.explain.cells import Cells, Terms, is_version
 Array = np.ndarray
 MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
-SHARES = (0.10, 0.42, 0.36, 0.12)  # of the error budget: the whole, segments that name one value, two, three
+SHARES = (0.04, 0.36, 0.45, 0.15)  # of the error budget: the whole, segments that name one value, two, three
 _SPLITS_TESTED = 3.0  # what looking at up to 14 nested parts of the window costs; simulated in tests/worlds
 
 
