@@ -16,7 +16,6 @@ from app import charts, data, slicebar, text
 from app.slicebar import Here
 
 Slot = DeltaGenerator
-NO_TIMES = "This data has no times: trends, drift and windows are off."
 
 
 def navigation(groups: dict[str, list[Any]], here: Here | None) -> None:
@@ -61,7 +60,10 @@ def header(title: str, here: Here) -> Slot:
             st.code(link(here), language=None, wrap_lines=True)
     slot = st.empty()
     if not here.timed:
-        st.caption(text.safe(NO_TIMES), help="No request says when it began. Everything that needs no times works.")
+        st.caption(
+            "This data has no times: trends, drift and windows are off.",
+            help="No request says when it began. Everything that needs no times works.",
+        )
     reports()
     _chips()
     return slot

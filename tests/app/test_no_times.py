@@ -11,12 +11,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import kpi
-from app.page import NO_TIMES
 from tests.app.conftest import _forget, _opener
 from tests.app.test_pages import texts
 
 WORKING = ("overview", "versions", "traces", "cost", "segments", "data")
 DATA = "undated"
+NO_TIMES = "This data has no times: trends, drift and windows are off."
 
 
 @pytest.fixture(scope="module")
