@@ -16,9 +16,7 @@ from kpi.explain.cells import Cells, is_version
 from kpi.explain.search import Found, Searched, search, tested
 
 Array = np.ndarray
-LEVEL = (
-    0.05  # of the first change told; segments overlap, so that about 1 in 100 quiet worlds tells anything (simulated)
-)
+LEVEL = 0.05  # of the first change told; segments overlap: about 1 in 100 quiet worlds tells anything (simulated)
 _NAMING = 4.0  # what another named value must add to z^2 before it is believed (two nats of likelihood)
 _UNCHANGED = 2.5  # |z| up to which a control did not change
 _OWN = 3.8  # |z| that must be left of a change, once another is taken out, for it to be one of its own
