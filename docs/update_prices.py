@@ -1,8 +1,8 @@
 """Write kpi/ingest/prices.toml anew from the price file inside the `litellm` package. Nothing of the package is run.
 
-    pip download --no-deps --dest /tmp/prices litellm          # the newest: today's prices
-    pip download --no-deps --dest /tmp/prices litellm==1.74.0  # older ones: models that were withdrawn since
-    python docs/update_prices.py /tmp/prices/*.whl
+    pip download --no-deps --dest wheels litellm          # the newest: today's prices
+    pip download --no-deps --dest wheels litellm==1.74.0  # older ones: models that were withdrawn since
+    python docs/update_prices.py wheels/*.whl
 
 The wheels are opened as the archives they are. Where versions differ the newest counts; a model that only an older one
 knows keeps the price it had there, and its row names that version. Free rows (trials, local models, seats) are left

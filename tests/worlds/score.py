@@ -14,8 +14,8 @@ import numpy as np
 
 import kpi
 from kpi.explain.cells import Cells, cells
+from kpi.explain.onset import onset
 from kpi.explain.search import tested
-from kpi.explain.tell import onset
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, findings
 from kpi.measure.metrics import METRICS
 from kpi.measure.summary import resolve

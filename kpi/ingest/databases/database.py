@@ -7,6 +7,7 @@ in batches, ordered by when they came in. Values are what JSON knows: times are 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -23,7 +24,7 @@ ROWS = 5_000_000  # of one table in one reading
 _PLAIN = re.compile(r"\w+")
 
 
-class Database:
+class Database(ABC):
     """What databases have in common. tables: name -> names of its columns. receipt: takes what could not be read.
 
     page: rows that one statement may give; engines whose drivers hold a whole answer in memory read in pages.
@@ -36,13 +37,13 @@ class Database:
         self.receipt = receipt
         self._owners: set[str] = set()
 
+    @abstractmethod
     def stream(self, statement: str, values: Values, table: str) -> Iterator[list[Row]]:
         """Batches of at most `BATCH` rows, while `look_up` may run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look_up(self, statement: str, values: Values, table: str) -> list[Row]:
         """All rows of a small answer."""
-        raise NotImplementedError
 
     def quoted(self, name: str) -> str:
         return '"' + name.replace('"', '""') + '"'

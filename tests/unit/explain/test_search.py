@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kpi.explain.cells import Cells, Codes, Terms
+from kpi.explain.mix import standardised
+from kpi.explain.onset import onset, spread
 from kpi.explain.search import q_values, search
 from kpi.explain.search import tested as score_test  # pytest takes a name that begins with test for one
-from kpi.explain.tell import onset, spread, standardised, tell
+from kpi.explain.tell import tell
 
 DAYS, START = 42, 28
 

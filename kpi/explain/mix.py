@@ -1,0 +1,82 @@
+"""Whether the mix alone carries a change: no group changed, their shares did."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kpi.explain.cells import Array, Cells, is_version
+from kpi.explain.search import Found
+
+_LITTLE = 3.0  # |z| of what is left within the groups, up to which it is nothing: it was picked among many
+_CARRIED = 0.6  # share of a change from which the mix may carry it, if nothing is left within the groups
+_REST = 0.25  # share of a change that may be left within the groups where the mix carries it
+
+
+def carrier(cells: Cells, found: Found, start: int) -> str | None:
+    """The dimension whose mix carries the change of a segment: within its values nothing is left of it."""
+    if found.entered is not None:
+        return None
+    inside = cells.mask(dict(found.where))
+    now, before = inside & (cells.day >= found.split), inside & (cells.day < start)
+    named = {d for d, _ in found.where}
+    shares = []
+    for name in cells.dims:
+        if name in named or is_version(name):
+            continue
+        rate, error, mix = standardised(cells, found.metric, name, now, before)
+        whole = rate + mix
+        if not whole or not np.isfinite(whole):
+            continue
+        nothing_else = abs(rate) < _LITTLE * error and mix / whole >= _CARRIED
+        if nothing_else or abs(rate) < _REST * abs(whole):
+            shares.append((mix / whole, name))
+    return max(shares)[1] if shares else None
+
+
+def standardised(cells: Cells, metric: str, name: str, now: Array, before: Array) -> tuple[float, float, float]:
+    """(rate effect, its standard error, mix effect) of a change over the values of a dimension.
+
+    Kitagawa (1955) in its symmetric form, weights the shares of the denominator; the standard error takes the
+    weights as given and the user as cluster over both windows.
+    """
+    terms, codes = cells.terms[metric], cells.dims[name]
+    size = len(codes.values) + 1
+    group = np.where(codes.codes < 0, size - 1, codes.codes)
+    sums = []
+    for mask in (now, before):
+        x = np.bincount(group[mask], terms.x[mask], minlength=size)
+        y = np.bincount(group[mask], terms.y[mask], minlength=size)
+        sums.append((y, x))
+    (y1, x1), (y0, x0) = sums
+    if not x1.sum() or not x0.sum():
+        return np.nan, np.nan, np.nan
+    w1, w0 = x1 / x1.sum(), x0 / x0.sum()
+    both = (x1 > 0) & (x0 > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r1 = np.where(x1 > 0, y1 / x1, y0 / x0)
+        r0 = np.where(x0 > 0, y0 / x0, y1 / x1)
+    r1, r0 = np.nan_to_num(r1), np.nan_to_num(r0)
+    weight = np.where(both, (w1 + w0) / 2, 0.0)
+    rate = float((weight * (r1 - r0)).sum())
+    mix = float(((r1 + r0) / 2 * (w1 - w0)).sum())
+    residual = np.zeros(cells.users)
+    for mask, value, x, sign in ((now, r1, x1, 1.0), (before, r0, x0, -1.0)):
+        each = (terms.y[mask] - value[group[mask]] * terms.x[mask]) * sign
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = np.where(x > 0, weight / x, 0.0)
+        residual += np.bincount(cells.user[mask], each * scale[group[mask]], minlength=cells.users)
+    return rate, float(np.sqrt((residual**2).sum())), mix
+
+
+def moved(cells: Cells, name: str, now: Array, before: Array) -> tuple[str, float]:
+    """(value of a dimension whose share of the requests moved most, the change of that share)."""
+    codes = cells.dims[name]
+    known = codes.codes >= 0
+    share = [
+        np.bincount(codes.codes[m & known], cells.rows[m & known], minlength=len(codes.values))
+        / max(cells.rows[m].sum(), 1)
+        for m in (now, before)
+    ]
+    change = share[0] - share[1]
+    most = int(np.argmax(np.abs(change)))
+    return codes.values[most], float(change[most])
