@@ -10,30 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kpi.errors import MetricError, SliceError
+from kpi.errors import MetricError
+from kpi.explain.asked import adjusting, metrics_of, sides_of
 from kpi.explain.effects import Effect, effect, values
-from kpi.explain.sides import LEAST, Side, Sides, read
-from kpi.measure.metrics import METRICS, Metric, metric
-from kpi.measure.profile import profile
-from kpi.measure.slice import NONE_VALUE, Resolved, Slice
-from kpi.measure.summary import resolve
+from kpi.explain.sides import LEAST, Sides, read
+from kpi.measure.metrics import Metric
+from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.wording import format_change, format_change_interval, format_value
 from kpi.store.engines import Source
 
-# Compared where no metrics are named, as far as the data holds them.
-COMPARED = (
-    "task_success", "correctness", "groundedness", "retrieval_hit_rate", "resolution", "refusal_rate", "fallback_rate",
-    "escalation_rate", "override_rate", "error_rate", "deflection", "conversion", "incident_rate", "slo_attainment",
-    "latency_p50", "latency_p95", "ttft_p95", "cost_per_query", "cost_p50", "cost_p95", "cost_per_resolved",
-    "input_tokens", "output_tokens", "cached_share", "tool_error_rate",
-)  # fmt: skip
-MIX = ("intent", "language")  # what groups are compared within, where nothing else is said
 VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data")
-_KINDS = ("rate", "ratio", "incidence", "quantile")
 _LEVEL = 0.05
 _BLIND = 10.0  # times the smallest difference that matters: who could not have seen that has not enough data
 _COVERED = 0.5  # share of requests in strata that both sides fill: with less, the rest is not the same question
-_MOST_VALUES = 60  # of a dimension to adjust for: beyond it strata are too thin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +160,9 @@ def compare(
     A verdict needs q <= 0.05 over the call and 30 requests a side. Two queries. Raises MetricError for a metric that
     has no interval, or an unknown dimension; SliceError where a and b do not say what to compare.
     """
-    asked = _metrics(source, metrics)
-    names, sides = _sides(source, a, b, slice, by)
-    strata = _adjusting(source, adjust, by, sides)
+    asked = metrics_of(source, metrics)
+    names, sides = sides_of(source, a, b, slice, by)
+    strata = adjusting(source, adjust, by, sides)
     found = read(source, asked, sides, strata=strata, clusters=cluster)
     covered = _covered(found) if strata else 1.0
     held = bool(strata) and covered >= _COVERED
@@ -202,8 +191,8 @@ def compare_within(
     is clear here and goes against what is clear in the whole. Without quantiles, whose place differs by value: the
     share within a limit (slo_attainment) says the same. One query. Raises as `compare`.
     """
-    asked = [m for m in _metrics(source, metrics) if m.kind != "quantile"]
-    _, sides = _sides(source, a, b, slice, by)
+    asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
+    _, sides = sides_of(source, a, b, slice, by)
     found = read(source, asked, sides, strata=(within,), clusters=cluster)
     whole = _judged([_compared(found, m, False, False, matters or {}) for m in asked])
     tops = {r.metric.name: r.verdict for r in whole}
@@ -218,68 +207,6 @@ def compare_within(
         against = {row.verdict, tops[row.metric.name]} == {"better", "worse"}
         table.append({within: None if key == NONE_VALUE else key, **_plain(row), "reversed": against})
     return pd.DataFrame(table)
-
-
-# --- what is asked ---------------------------------------------------------------------------------------------------
-
-
-def _metrics(source: Source, names: Sequence[str | Metric] | None) -> list[Metric]:
-    if names is None:
-        return [METRICS[n] for n in COMPARED if profile(source).supports(METRICS[n])]
-    chosen = [metric(n) if isinstance(n, str) else n for n in ([names] if isinstance(names, str) else names)]
-    for m in chosen:
-        if m.kind not in _KINDS:
-            raise MetricError(
-                "compare.kind", f"{m.name!r} has no interval, so it cannot be compared",
-                hint="Compare shares, means, ratios, rates or quantiles; `kpi summarise` shows counts and totals.",
-            )  # fmt: skip
-    return list({m.name: m for m in chosen}.values())
-
-
-def _sides(
-    source: Source, a: Slice | str | None, b: Slice | str | None, slice: Slice | None, by: str | None
-) -> tuple[tuple[str, str], tuple[Side, Side]]:
-    """Names and rows of A and B."""
-    if isinstance(a, Slice) and isinstance(b, Slice):
-        return ("A", "B"), (_rows(resolve(source, a)), _rows(resolve(source, b)))
-    if isinstance(a, str) and isinstance(b, str):
-        if by is None:
-            raise SliceError("compare.by", "Two values need their dimension", hint="Say by='prompt_version'.")
-        base = slice or Slice(last="all")
-        known = {v for v, _ in profile(source).dimensions.get(by, ())}
-        missing = next((v for v in (a, b) if known and len(known) < 500 and v not in known | {NONE_VALUE}), None)
-        if missing is not None:
-            raise SliceError(
-                "compare.value",
-                f"No request has {by} {missing[:60]!r}",
-                hint=f"It has {', '.join(sorted(known)[:9])}.",
-            )
-        return (a, b), (_rows(resolve(source, base.where(**{by: a}))), _rows(resolve(source, base.where(**{by: b}))))
-    if a is None and b is None:
-        resolved = resolve(source, slice)
-        if resolved.baseline_filters is None:
-            raise SliceError(
-                "compare.baseline", "There is nothing to compare the window with",
-                hint="Name two slices, or two values and their dimension, or a baseline that the data has.",
-            )  # fmt: skip
-        before = Side(filters=resolved.baseline_filters, window=resolved.baseline)
-        return ("baseline", "window"), (before, _rows(resolved))
-    raise SliceError("compare.sides", "A comparison needs two of a kind", hint="Give two slices or two values.")
-
-
-def _rows(resolved: Resolved) -> Side:
-    return Side(filters=resolved.filters, window=resolved.window)
-
-
-def _adjusting(
-    source: Source, adjust: Sequence[str] | None, by: str | None, sides: tuple[Side, Side]
-) -> tuple[str, ...]:
-    """Dimensions whose mix is held. One that the sides are values of, or that the slice fixes, has no mix."""
-    fixed = {d for side in sides for d, v in side.filters if len(v) == 1} | {by}
-    if adjust is not None:
-        return tuple(d for d in dict.fromkeys(adjust) if d not in fixed)
-    known = profile(source).dimensions
-    return tuple(d for d in MIX if 2 <= len(known.get(d, ())) <= _MOST_VALUES and d not in fixed)
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
