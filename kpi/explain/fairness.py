@@ -19,7 +19,7 @@ from scipy import special
 from kpi.errors import MetricError
 from kpi.explain.cells import Array
 from kpi.explain.disparity import FLOOR, hide_small
-from kpi.explain.groups import MAX_GROUPS, Contrast, Layout, UserSums, contrast, sums_of, user_sums
+from kpi.explain.groups import MAX_GROUPS, Contrast, Layout, UserSums, contrast, sums_of, sums_of_all, user_sums
 from kpi.explain.search import q_values
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
@@ -343,16 +343,30 @@ def _range(values: Array, null: Array, df: Array) -> tuple[float, float, float, 
     Drawn from the normal distribution of all groups together, each stretched to the t distribution of the users who
     carry it.
     """
-    rng = np.random.default_rng(_SEED)
     singular = 1e-9 * max(float(np.trace(null)) / len(values), 1e-300)  # the differences to the whole cancel in sum
     root = np.linalg.cholesky(null + singular * np.eye(len(values)))
-    draws = rng.standard_normal((_DRAWS, len(values))) @ root.T
+    normal, state = _normal(len(values))
+    draws = (normal @ root.T).reshape(_DRAWS, len(values))
+    rng = np.random.default_rng()
+    rng.bit_generator.state = state
     few = np.flatnonzero(df < 300)
     draws[:, few] *= np.sqrt(df[few] / rng.chisquare(df[few], (_DRAWS, len(few))))
     ranges = np.ptp(draws, axis=1)
     observed = float(np.ptp(values))
     p = float((1 + (ranges >= observed * (1 - 1e-9)).sum()) / (_DRAWS + 1))
     return observed, float(np.quantile(ranges, 1 - LEVEL)), p, float((ranges**2).mean())
+
+
+@lru_cache(maxsize=16)
+def _normal(groups: int) -> tuple[Array, dict[str, Any]]:
+    """(standard normal draws in stacks of 50 rows, the state in which they leave the generator).
+
+    A product of 50 rows is too small for a BLAS to start its threads, whose waiting costs more than the product.
+    """
+    rng = np.random.default_rng(_SEED)
+    draws = rng.standard_normal((_DRAWS, groups)).reshape(-1, 50, groups)
+    draws.setflags(write=False)
+    return draws, dict(rng.bit_generator.state)
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -381,10 +395,9 @@ def _verdict(row: Any) -> str:
 
 def _whole(sums: UserSums, metrics: Sequence[Metric]) -> pd.DataFrame:
     """The metrics of the slice, as `kpi.summarise` gives them."""
-    layout = Layout.of(sums, np.zeros(len(sums.user), dtype=np.int64), 1)
     rows = []
     for m in metrics:
-        e = _KINDS[m.kind](sums_of(layout, sums.terms[m.name], sums.known[m.name]))
+        e = _KINDS[m.kind](sums_of_all(sums, m.name))
         rows.append(
             {
                 "metric": m.name, "value": e.value[0] * m.scale, "low": e.low[0] * m.scale, "high": e.high[0] * m.scale,

@@ -7,7 +7,7 @@ influences is the covariance of two estimates (Deng, Knoblich and Lu 2018, secti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,36 +52,46 @@ def user_sums(
     window: Window | None = None,
 ) -> UserSums:
     """The sums of rates, ratios and incidences by user and value of every dimension. One query."""
+    found = source.run(_statement(source, metrics, dims, conditions(source, filters, window)))
+    user, people = _encoded(found["user"])
+    terms, known = {}, {}
+    for i, m in enumerate(metrics):
+        count = _numbers(found[f"n{i}"])
+        terms[m.name] = Terms(_numbers(found[f"y{i}"]), _numbers(found[f"x{i}"]) if _weighted(m) else count, m.kind)
+        known[m.name] = count
+    return UserSums(
+        user=user, users=len(people), rows=_numbers(found["rows"]),
+        dims={d: _codes(found[f"d{i}"]) for i, d in enumerate(dims)}, terms=terms, known=known,
+    )  # fmt: skip
+
+
+def _weighted(metric: Metric) -> bool:
+    """Whether the denominator is more than a count of the requests: that of a share is."""
+    return metric.kind == "ratio"
+
+
+def _statement(
+    source: Source, metrics: Sequence[Metric], dims: Sequence[str], where: Sequence[sa.ColumnElement]
+) -> sa.Select:
+    """Both terms of every metric a row, then their sums by user and dimension over the rows where both are known."""
     table = source.table("requests")
     row = Columns(source, table)
-    keys = [cluster(row).label("user"), *(dimension(source, d).label(f"d{i}") for i, d in enumerate(dims))]
-    sums: list[sa.ColumnElement] = [sa.func.count().label("rows")]
-    nothing = sa.cast(sa.null(), _INT)
+    columns = [cluster(row).label("user"), *(dimension(source, d).label(f"d{i}") for i, d in enumerate(dims))]
     for i, metric in enumerate(metrics):
         assert metric.y is not None
         assert metric.x is not None
-        y, x = metric.y(row), metric.x(row)
-        both = sa.and_(y.is_not(None), x.is_not(None))
-        sums += [
-            sa.func.sum(sa.case((both, sa.cast(v, _INT)), else_=nothing)).label(f"{name}{i}")
-            for name, v in (("y", y), ("x", x))
-        ]
-        if metric.kind == "ratio":  # of a share the denominator is the count
-            sums.append(sa.func.count(sa.case((both, y), else_=sa.null())).label(f"n{i}"))
-    found = source.run(
-        sa.select(*keys, *sums).select_from(table).where(*conditions(source, filters, window)).group_by(*keys)
-    )
-    user, people = _encoded(found["user"])
-    return UserSums(
-        user=user, users=len(people), rows=_numbers(found["rows"]),
-        dims={d: _codes(found[f"d{i}"]) for i, d in enumerate(dims)},
-        terms={
-            m.name: Terms(_numbers(found[f"y{i}"]), _numbers(found[f"x{i}"]), m.kind) for i, m in enumerate(metrics)
-        },
-        known={
-            m.name: _numbers(found[f"n{i}" if m.kind == "ratio" else f"x{i}"]) for i, m in enumerate(metrics)
-        },
-    )  # fmt: skip
+        columns += [sa.cast(metric.y(row), _INT).label(f"y{i}"), sa.cast(metric.x(row), _INT).label(f"x{i}")]
+    base = sa.select(*columns).select_from(table).where(*where).cte("base")
+    keys = [base.c["user"], *(base.c[f"d{i}"] for i in range(len(dims)))]
+    sums: list[sa.ColumnElement] = [sa.func.count().label("rows")]
+    nothing = sa.cast(sa.null(), _INT)
+    for i, metric in enumerate(metrics):
+        y, x = base.c[f"y{i}"], base.c[f"x{i}"]
+        both_y = sa.case((x.is_not(None), y), else_=nothing)  # is null where either is
+        both_x = sa.case((y.is_not(None), x), else_=nothing)
+        sums += [sa.func.sum(both_y).label(f"y{i}"), sa.func.count(both_x).label(f"n{i}")]
+        sums += [sa.func.sum(both_x).label(f"x{i}")] if _weighted(metric) else []
+    return sa.select(*keys, *sums).select_from(base).group_by(*keys)
 
 
 def _numbers(column: pa.ChunkedArray) -> Array:
@@ -116,15 +126,31 @@ class Pattern:
         self.inside = np.flatnonzero(column >= 0)
         found, self._place = _distinct(user[self.inside] * columns + column[self.inside], users * columns)
         self.row, self.column = np.divmod(found, max(columns, 1))
-        self._start = np.searchsorted(self.row, np.arange(users + 1))
+        self._narrow = self.column.astype(np.int32)  # scipy would look for the largest index each time
+        self._start = np.searchsorted(self.row, np.arange(users + 1)).astype(np.int32)
         self._shape = (users, columns)
+        self._all = len(self.inside) == len(column)
+        self._once = len(found) == len(self.inside)  # every entry is a cell of its own: nothing to add up
+        self._same = self._all and self._once and bool((np.diff(self._place) > 0).all())
 
     def sums(self, values: Array) -> Array:
         """Sum per user and column of one value an entry."""
-        return np.bincount(self._place, values[self.inside], minlength=len(self.row))
+        if self._same:
+            return values
+        within = values if self._all else values[self.inside]
+        if not self._once:
+            return np.bincount(self._place, within, minlength=len(self.row))
+        placed = np.empty(len(within))
+        placed[self._place] = within
+        return placed
 
-    def filled(self, sums: Array) -> sparse.csr_matrix:
-        return sparse.csr_matrix((sums, self.column, self._start), shape=self._shape)
+    def filled(self, sums: Array) -> sparse.csr_matrix | Array:
+        """The matrix; one column of it is no sparse one."""
+        if self._shape[1] == 1:
+            column = np.zeros(self._shape)
+            column[self.row, 0] = sums
+            return column
+        return sparse.csr_matrix((sums, self._narrow, self._start), shape=self._shape)
 
     def totals(self, sums: Array) -> Array:
         return np.bincount(self.column, sums, minlength=self._shape[1])
@@ -173,11 +199,26 @@ class Layout:
 
 def sums_of(layout: Layout, terms: Terms, known: Array) -> Sums:
     """The statistics of `kpi.measure.estimate` for every group. known: requests in which the metric is known."""
-    y, x, n = (layout.groups.sums(layout.entries.sums(v)) for v in (terms.y, terms.x, known))
-    total = layout.groups.totals
+    within = lambda v: layout.groups.sums(layout.entries.sums(v))  # noqa: E731
+    y, x = within(terms.y), within(terms.x)
+    return _moments(y, x, x if known is terms.x else within(known), terms.kind, total=layout.groups.totals)
+
+
+def sums_of_all(sums: UserSums, metric: str) -> Sums:
+    """The statistics of `kpi.measure.estimate` for all requests, as arrays of one."""
+    terms, known = sums.terms[metric], sums.known[metric]
+    y, x, n = (np.bincount(sums.user, v, minlength=sums.users) for v in (terms.y, terms.x, known))
+    return _moments(y, x, n, terms.kind, total=lambda v: np.array([v.sum()]))
+
+
+def _moments(y: Array, x: Array, n: Array, kind: str, *, total: Callable[[Array], Array]) -> Sums:
+    """Sums over users of products of user sums; cubes, which only the interval of a ratio asks for, else NaN."""
+    sum_y, sum_x, yy, yx, xx = (total(v) for v in (y, x, y * y, y * x, x * x))
+    cubes = (y * y * y, y * y * x, y * x * x, x * x * x) if kind == "ratio" else ()
+    yyy, yyx, yxx, xxx = (total(v) for v in cubes) if cubes else (np.full(len(sum_y), np.nan) for _ in range(4))
     return Sums(
-        n=total(n), y=total(y), x=total(x), clusters=total((n > 0).astype(float)), yy=total(y * y), yx=total(y * x),
-        xx=total(x * x), yyy=total(y * y * y), yyx=total(y * y * x), yxx=total(y * x * x), xxx=total(x * x * x),
+        n=sum_x if n is x else total(n), y=sum_y, x=sum_x, clusters=total((n > 0).astype(float)),
+        yy=yy, yx=yx, xx=xx, yyy=yyy, yyx=yyx, yxx=yxx, xxx=xxx,
     )  # fmt: skip
 
 
@@ -236,8 +277,9 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
         null_ug, own_ug = residual_ug * unit[column], own_residual * unit[column]
         of_whole = layout.strata.filled(layout.strata.sums(residual * np.nan_to_num(1 / x_s, posinf=0.0)[s]))
         df = 2 * layout.groups.totals(own_ug**2) ** 2 / layout.groups.totals((own_ug * own_ug) ** 2) - 1
-    own, shared, spread = _covariances(layout.groups.filled(own_ug), of_whole, share)
-    own_null, _, null = _covariances(layout.groups.filled(null_ug), of_whole, share)
+    expectation = share.T @ _gram(of_whole) @ share
+    own, shared, spread = _covariances(layout.groups.filled(own_ug), of_whole, share, expectation)
+    own_null, _, null = _covariances(layout.groups.filled(null_ug), of_whole, share, expectation)
     least = _least(terms.kind, big_y, big_x)
     more = np.maximum(least - np.diag(own), 0)
     usual, borrowed = _moderated(layout.groups, own_residual, x_ug, np.diag(own_null), df)
@@ -253,13 +295,28 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
     )  # fmt: skip
 
 
-def _covariances(group: sparse.csr_matrix, whole: sparse.csr_matrix, share: Array) -> tuple[Array, Array, Array]:
+def _covariances(
+    group: sparse.csr_matrix | Array, whole: sparse.csr_matrix | Array, share: Array, expectation: Array
+) -> tuple[Array, Array, Array]:
     """(of the groups, of groups with what is expected of them, of the differences)."""
-    turned = group.T.tocsr()
-    own = (turned @ group).toarray()
-    shared = (turned @ whole).toarray() @ share
-    expected = share.T @ (whole.T @ whole).toarray() @ share
-    return own, shared, own - shared - shared.T + expected
+    own = _gram(group)
+    shared = _gram(group, whole) @ share
+    return own, shared, own - shared - shared.T + expectation
+
+
+def _gram(a: sparse.csr_matrix | Array, b: sparse.csr_matrix | Array | None = None) -> Array:
+    """Transpose of a times b (a itself by default), dense.
+
+    Sparse or summed by numpy itself: the threads of a BLAS wait spinning for the next product, and cost twice the
+    processor time that these small ones need.
+    """
+    b = a if b is None else b
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.einsum("ui,uj->ij", a, b)
+    if isinstance(a, np.ndarray):
+        return (b.T @ a).T
+    product = a.T.tocsr() @ b
+    return product if isinstance(product, np.ndarray) else product.toarray()
 
 
 def _moderated(groups: Pattern, residual: Array, x: Array, variance: Array, df: Array) -> tuple[Array, Array]:
