@@ -160,6 +160,23 @@ def compare(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, alw
     return _ask(source, "compare", view, arguments, make)
 
 
+def sample_ratio(
+    source: kpi.Source,
+    a: str,
+    b: str,
+    view: kpi.Slice,
+    *,
+    by: str,
+    within: Sequence[str],
+    expected: tuple[float, float],
+) -> kpi.SampleRatio:
+    arguments = {"a": a, "b": b, "by": by, "within": list(within), "expected": list(expected)}
+    return _ask(
+        source, "sample_ratio", view, arguments,
+        lambda: kpi.sample_ratio(source, a, b, slice=view, by=by, within=within, expected=expected),
+    )  # fmt: skip
+
+
 def compare_within(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, within: str) -> pd.DataFrame:
     arguments = {"a": a, "b": b, "by": by, "within": within}
     return _ask(

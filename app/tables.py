@@ -274,6 +274,29 @@ def comparison(found: data.Compared) -> None:
     )  # fmt: skip
 
 
+def split(found: kpi.SampleRatio) -> None:
+    """Users of both arms by day and by value: counts, the share of B, and whether it is off the plan."""
+    f = found.where
+    shown = pd.DataFrame(
+        {
+            "By": [text.dimension(v) for v in f["of"]],
+            "Value": f["value"],
+            f"Users A: {found.a}": f["a"],
+            f"Users B: {found.b}": f["b"],
+            "Share of B": [words.format_value(v, "share") for v in f["share_b"]],
+            "q": [f"{q:.3f}" if q == q else words.UNKNOWN for q in f["q"]],
+            "Split": ["off" if off else "too few" if q != q else "as planned"
+                      for off, q in zip(f["alarm"], f["q"], strict=True)],
+        }
+    )  # fmt: skip
+    look = charts.look(st.context.theme.type)
+    tint = lambda v: f"color: {look.states['red']}; font-weight: 600" if v == "off" else f"color: {look.grey}"  # noqa: E731
+    st.dataframe(
+        shown.style.map(tint, subset=["Split"]), hide_index=True, height=320,
+        alt=f"Users of {found.a} and {found.b} by day and by value",
+    )  # fmt: skip
+
+
 def support(known: kpi.Profile) -> None:
     """Which metrics this data supports, and what to add for the others."""
     missing = known.missing()

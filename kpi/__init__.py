@@ -11,6 +11,7 @@ Every number on a page of the app comes from a call named here.
 from kpi import errors
 from kpi.errors import KpiError
 from kpi.explain.agreement import Agreement, agreement, kappa
+from kpi.explain.assignment import SampleRatio, sample_ratio
 from kpi.explain.changepoint import Watch, change_points, detect
 from kpi.explain.compare import Comparison, Difference, compare, compare_within, difference
 from kpi.explain.contrast import Contrast, contrast
@@ -78,6 +79,7 @@ __all__ = [
     "Receipt",
     "Register",
     "Resolved",
+    "SampleRatio",
     "Scorecard",
     "Slice",
     "Source",
@@ -142,6 +144,7 @@ __all__ = [
     "rolling",
     "rows_of",
     "running_rate",
+    "sample_ratio",
     "scorecard",
     "slo_attainment",
     "story",

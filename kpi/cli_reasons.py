@@ -58,25 +58,35 @@ def _compare_options(commands: Any) -> None:
     )
     compare.add_argument("--within", metavar="DIM", help="the same comparison in each value of a dimension")
     compare.add_argument("--cluster", default="", metavar="DIM,DIM", help="what repeats instead of the user: the task")
-    compare.add_argument("--always-valid", action="store_true", help="intervals that may be looked at every day")
+    compare.add_argument(
+        "--always-valid", action="store_true", help="a running test: intervals for every day, and the sample ratio"
+    )
+    compare.add_argument("--expected", metavar="A:B", help="planned users of A to those of B (default: 1:1)")
     slice_options(compare)
     finish(compare, _compare)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    """Exit code 1 where something is worse in B, 2 where the data cannot tell about any metric, else 0."""
+    """Exit code 1 where something is worse in B, else 0; 2 where the data cannot tell, or the users are not split as
+    planned."""
     source = kpi.open(options.dataset, options.version)
     say_timeless(source, options)
     looked = slice_of(options)
     if options.a is not None and not (options.last or options.start or options.end):
         looked = replace(looked, last="all")  # versions seldom serve in the same weeks
     metrics, cluster = _listed(options.metrics) or None, _listed(options.cluster)
+    ratio = _ratio(source, looked, options)
+    checked = {"sample_ratio": ratio.to_json()} if ratio else {}
+    if ratio and not options.json:
+        print(printable(ratio.sentence, longest=2000))
     if options.within:
         found = kpi.compare_within(source, options.a, options.b, metrics, looked, within=options.within, by=options.by,
                                    cluster=cluster)  # fmt: skip
         rows = records(found)
         if options.json:
-            print_json({"a": options.a, "b": options.b, "by": options.by, "within": options.within, "rows": rows})
+            print_json(
+                {"a": options.a, "b": options.b, "by": options.by, "within": options.within, **checked, "rows": rows}
+            )
         else:
             _print_compared(rows, options.within)
     else:
@@ -85,12 +95,31 @@ def _compare(options: argparse.Namespace) -> int:
                                always_valid=options.always_valid, cluster=cluster)  # fmt: skip
         rows = compared.to_json()["metrics"]
         if options.json:
-            print_json(compared.to_json())
+            print_json({**compared.to_json(), **checked})
         else:
             print(printable(compared.sentence, longest=2000))
             _print_compared(rows)
     verdicts = {r["verdict"] for r in rows}
+    if ratio and ratio.alarm:
+        return CANNOT_TELL
     return BREACHED if "worse" in verdicts else CANNOT_TELL if verdicts <= {"not enough data"} else FINE
+
+
+def _ratio(source: kpi.Source, looked: kpi.Slice, options: argparse.Namespace) -> kpi.SampleRatio | None:
+    """The sample-ratio check of a running test; None where none is asked for or windows are compared."""
+    if not options.always_valid or options.a is None or options.b is None:
+        return None
+    parts = tuple(_number(v) for v in options.expected.split(":")) if options.expected else (1.0, 1.0)
+    expected: Any = parts  # any other length than two is refused with its remedy
+    return kpi.sample_ratio(source, options.a, options.b, looked, by=options.by, within=options.within or (),
+                            expected=expected)  # fmt: skip
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _print_compared(rows: list[dict[str, Any]], within: str | None = None) -> None:

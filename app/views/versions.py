@@ -5,7 +5,7 @@ import re
 import streamlit as st
 
 import kpi
-from app import cards, data, page, reasons, slicebar, tables, text
+from app import cards, compared, data, page, reasons, slicebar, tables, text
 
 BELOW = {"where": "Where they differ", "frontier": "Cost and quality"}
 MOST = 5  # clear differences of a kind named above the chart
@@ -42,21 +42,24 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     slicebar.keep("page_running", running)
     st.toggle(
         "Test still running", key="page_running", on_change=page.switch, args=("running", "page_running"),
-        help="Intervals that hold however often you look: wider, but looking every day claims nothing false.",
+        help="Intervals that hold however often you look: wider, but looking every day claims nothing false. "
+        "And whether users are split as planned.",
     )  # fmt: skip
+    plan = compared.planned(a, b) if running else ""
 if a == b:
     page.empty("A and B are the same.", "Choose another value for one of them.")
     st.stop()
 
 view = here.view.where(**{by: None})
 asked = f"source, {a!r}, {b!r}, slice=view.where(**{{{by!r}: None}}), by={by!r}"
+checked = [compared.split(here, a, b, view, by=by, plan=plan)] if running else []
 found = data.compare(here.source, a, b, view, by=by, always_valid=running)
 frame = found.frame
 told = frame[frame["verdict"] != "not enough data"]
 if told.empty:
     remedy = "Widen the window, choose other values or take away a filter."
     page.empty(f"Too little is known of {a} and {b} in this slice.", remedy)
-    page.as_python(here, f"found = kpi.compare({asked}, always_valid={running})")
+    page.as_python(here, *checked, f"found = kpi.compare({asked}, always_valid={running})")
     st.stop()
 with st.container(border=True, gap="xsmall"):
     st.markdown(f"#### {text.safe(found.sentence, longest=900)}")
@@ -122,6 +125,7 @@ else:
 
 page.as_python(
     here,
+    *checked,
     f"found = kpi.compare({asked}, always_valid={running})",
     "print(found.sentence)",
     "numbers = found.frame()",

@@ -149,6 +149,20 @@ def test_a_running_test_shows_wider_intervals(page):
     assert "intervals hold at every look" in said(at)
 
 
+def test_a_running_test_shows_whether_users_are_split_as_planned(page):
+    source, view = kpi.open("broken"), kpi.Slice(dataset="broken", last="14d")
+    ask = {"slice": view, "by": "prompt_version", "within": ["language"]}
+    for query, plan in (({}, (1, 1)), ({"split": "37:63"}, (37, 63)), ({"split": "nonsense"}, (1, 1))):
+        found = kpi.sample_ratio(source, "p1", "p2", expected=plan, **ask)
+        at = page("versions", by="prompt_version", a="p1", b="p2", running="1", **query)
+        assert found.sentence in said(at)
+        assert ("Do not decide" in said(at)) == found.alarm
+        (table,) = [d.value for d in at.dataframe if "Split" in d.value.columns]
+        assert list(table["Users A: p1"]) == list(found.where["a"])
+    assert found.alarm  # p2 has 6 of 10 requests of some days and none of the others
+    assert "sample-ratio" not in said(page("versions", by="prompt_version", a="p1", b="p2")).lower()
+
+
 def test_without_costs_the_frontier_says_what_is_missing(page):
     at = page("versions", data="free", show="frontier")
     assert not at.error

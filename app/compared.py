@@ -1,0 +1,46 @@
+"""What goes with a comparison of two versions: whether a test was split as planned. Draws; never counts."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+import kpi
+from app import data, page, tables, text
+from app.slicebar import Here
+
+SPLITS = ("50:50", "60:40", "70:30", "80:20", "90:10", "95:5", "99:1", "40:60", "30:70", "20:80", "10:90", "5:95",
+          "1:99")  # fmt: skip
+PLACES = ("device", "channel", "language", "region")  # where arms lose users: the first that the data has
+LOOKS = {
+    "mismatch": ("Do not decide", "error", "red"),
+    "as planned": ("Sound", "check_circle", "green"),
+    "not enough users": ("Cannot tell", "help", "gray"),
+}
+
+
+def planned(a: str, b: str) -> str:
+    """The planned split, which lives in the URL: one of the usual ones, or another that the link names."""
+    asked = st.query_params.get("split", "")
+    own = (asked,) if re.fullmatch(r"[1-9]\d{0,4}:[1-9]\d{0,4}", asked) and asked not in SPLITS else ()
+    return page.selectbox(
+        "Planned split", "split", [*SPLITS, *own], default=SPLITS[0], names=lambda s: s.replace(":", " : "), width=140,
+        help=f"Users of {text.safe(a, longest=40)} to users of {text.safe(b, longest=40)}, as the test was set up.",
+    )  # fmt: skip
+
+
+def split(here: Here, a: str, b: str, view: kpi.Slice, *, by: str, plan: str) -> str:
+    """Whether users are split as planned ("90:10"), and where they are not. Returns the Python behind it."""
+    first, second = (float(v) for v in plan.split(":"))
+    within = [d for d in PLACES if d in here.cohorts and d != by][:1]
+    found = data.sample_ratio(here.source, a, b, view, by=by, within=within, expected=(first, second))
+    word, icon, colour = LOOKS[found.verdict]
+    with st.container(border=True, gap="xsmall"):
+        st.markdown(f"{text.badge(word, icon, colour)} {text.safe(found.sentence, longest=1500)}")
+        if not found.where.empty:
+            parts = " and by ".join(text.dimension(d).lower() for d in dict.fromkeys(found.where["of"]))
+            with st.expander(text.safe(f"Users by {parts} of their first request")):
+                tables.split(found)
+    arguments = f"by={by!r}, within={within!r}, expected=({first:g}, {second:g})"
+    return f"split = kpi.sample_ratio(source, {a!r}, {b!r}, slice=view.where(**{{{by!r}: None}}), {arguments})"

@@ -1,0 +1,301 @@
+"""Was a test assigned as planned? Users of each arm against the planned split: the sample-ratio check.
+
+Where an arm has more or fewer users than chance explains, users were lost or sent there for a reason, and the arms
+differ in more than the version. Six of a hundred tests of a large company do (Fabijan, Gupchup, Gupta, Omhover, Qin,
+Vermeer and Dmitriev 2019, KDD, 2156). A user counts once, where first seen: so a user who later meets the other arm
+does not blur the split, and a split by request instead of by user is checked rightly as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from scipy import special
+
+from kpi.errors import SliceError
+from kpi.explain.asked import sides_of
+from kpi.explain.compare import adjusted_p
+from kpi.explain.sides import Side
+from kpi.measure.estimate import wilson
+from kpi.measure.slice import NONE_VALUE, Slice
+from kpi.measure.statistics import Columns, cluster, conditions, dimension
+from kpi.measure.wording import format_count, format_interval, format_value
+from kpi.store.engines import Source
+
+Array = np.ndarray
+ALARM = 0.001  # Fabijan et al. (2019), section 2: rare enough to stop a test for
+VERDICTS = ("mismatch", "as planned", "not enough users")
+_LEAST = 5.0  # users expected in an arm, for the chi-square distribution to hold
+_CROSSED = 0.1  # share of users in both arms, from which the test is not one of users
+_NAMED = 3  # days or values named in the sentence
+_POWER = float(special.ndtri(0.8))
+_INT = sa.BigInteger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRatio:
+    """Users of arm A and B against the planned split; of verdicts see `VERDICTS`.
+
+    users_a, users_b: users by the arm in which they were first seen; share_b (low, high: 95 %) of them in B, expected_b
+    as planned. p: of Pearson's chi-square, one degree. smallest: the distance from the plan that 8 of 10 such checks
+    notice. users_both: seen in both arms; undecided: of these, left out because the first arm is not known. unnamed:
+    units without a user id, which count by session or request. where: `of` ("day" of first sight, or a dimension),
+    value, a, b, share_b, p, q (Benjamini and Hochberg 1995, by `of`), alarm.
+    """
+
+    a: str
+    b: str
+    by: str | None
+    users_a: int
+    users_b: int
+    share_b: float
+    low: float
+    high: float
+    expected_b: float
+    p: float
+    smallest: float
+    verdict: str
+    users_both: int
+    undecided: int
+    unnamed: int
+    where: pd.DataFrame
+    sentence: str
+
+    @property
+    def alarm(self) -> bool:
+        return self.verdict == "mismatch"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the key `sample_ratio` of `kpi compare --always-valid --json`; what is unknown is None."""
+        plain = {k: _known(v) for k, v in vars(self).items() if k != "where"}
+        rows = [{str(k): _known(v) for k, v in row.items()} for row in self.where.to_dict("records")]
+        return {**plain, "where": rows}
+
+
+def sample_ratio(
+    source: Source,
+    a: Slice | str,
+    b: Slice | str,
+    slice: Slice | None = None,
+    *,
+    by: str | None = None,
+    within: str | Sequence[str] = (),
+    expected: tuple[float, float] | None = None,
+) -> SampleRatio:
+    """Whether the users of A and B are split as planned, and where they are not. A and B as of `kpi.compare`.
+
+    expected: planned users of A and of B in proportion, such as (9, 1); equal where None. within: dimensions in whose
+    values the split is checked as well, each user by the first request. By day wherever there are times. A plan that
+    changed on the way (a ramp-up) is no single split: choose a window in which it stood still. One query. Raises
+    SliceError where A and B are not two arms or `expected` is no split, MetricError for an unknown dimension.
+    """
+    if a is None or b is None:
+        raise SliceError("ratio.sides", "A split is between two arms", hint="Name two values and `by`, or two slices.")
+    planned = _planned(expected)
+    names, sides = sides_of(source, a, b, slice, by)
+    dimensions = [within] if isinstance(within, str) else list(dict.fromkeys(within))
+    tz = (slice or (a if isinstance(a, Slice) else Slice())).tz
+    seen = _seen(source, sides, dimensions, tz)
+    first = seen.first
+    counts = np.array([int((first["side"] == i).sum()) for i in (0, 1)])
+    n = int(counts.sum())
+    share = counts[1] / n if n else math.nan
+    low, high = (float(v) for v in wilson(counts[1], n)) if n else (math.nan, math.nan)
+    p = float(_p(counts[0], counts[1], planned))
+    verdict = "not enough users" if math.isnan(p) else "mismatch" if p < ALARM else "as planned"
+    reach = float(special.ndtri(1 - ALARM / 2)) + _POWER
+    found = SampleRatio(
+        a=names[0], b=names[1], by=by, users_a=int(counts[0]), users_b=int(counts[1]), share_b=float(share), low=low,
+        high=high, expected_b=planned, p=p, verdict=verdict, users_both=seen.both, undecided=seen.undecided,
+        smallest=reach * math.sqrt(planned * (1 - planned) / n) if n else math.nan, unnamed=seen.unnamed,
+        where=_where(first, {"day": "day"} | {f"d{i}": d for i, d in enumerate(dimensions)}, planned), sentence="",
+    )  # fmt: skip
+    return replace(found, sentence=_sentence(found, seen))
+
+
+def _planned(expected: tuple[float, float] | None) -> float:
+    """The planned share of B."""
+    parts = (1.0, 1.0) if expected is None else tuple(float(v) for v in expected)
+    if len(parts) != 2 or not all(math.isfinite(v) and v > 0 for v in parts):
+        raise SliceError("ratio.expected", "The planned split needs two positive numbers",
+                         hint="Say expected=(9, 1) for nine users in A to one in B.")  # fmt: skip
+    return parts[1] / sum(parts)
+
+
+def _known(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- who was seen where ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """first: a row a user whose first arm is known, with side, d0, d1, … of dimensions and day if there are times."""
+
+    first: pd.DataFrame
+    both: int
+    undecided: int
+    unnamed: int
+    starts: tuple[datetime | None, datetime | None]
+    ends: tuple[datetime | None, datetime | None]
+
+
+def _seen(source: Source, sides: tuple[Side, Side], dimensions: Sequence[str], tz: str) -> _Seen:
+    rows = source.run(sa.union_all(*(_cells(source, side, i, dimensions) for i, side in enumerate(sides)))).to_pandas()
+    rows["user"] = pd.factorize(rows["user"])[0]
+    arms = rows.groupby("user")["side"].nunique()
+    named = rows.groupby("user")["named"].sum() > 0
+    timed = "first" in rows and rows["first"].notna().any()
+    if timed:
+        rows["first"], rows["last"] = (pd.to_datetime(rows[c], utc=True) for c in ("first", "last"))
+        rows = rows.sort_values("first", kind="stable", na_position="last")
+        rows["day"] = rows["first"].dt.tz_convert(tz).dt.strftime("%Y-%m-%d")
+    first = rows.groupby("user", sort=True).first()
+    unknown = arms > 1
+    if timed:  # seen in both arms, and not at the same moment
+        earliest = rows.groupby(["user", "side"])["first"].min().unstack("side").reindex(first.index)
+        if earliest.shape[1] == 2:
+            unknown &= ~(earliest[0] != earliest[1]) | earliest.isna().any(axis=1)
+    span = [rows[rows["side"] == i] for i in (0, 1)]
+    starts, ends = (tuple(_moment(s[c], pick) if timed else None for s in span) for c, pick in
+                    (("first", "min"), ("last", "max")))  # fmt: skip
+    return _Seen(first=first[~unknown], both=int((arms > 1).sum()), undecided=int(unknown.sum()),
+                 unnamed=int((~named).sum()), starts=(starts[0], starts[1]), ends=(ends[0], ends[1]))  # fmt: skip
+
+
+def _cells(source: Source, side: Side, number: int, dimensions: Sequence[str]) -> sa.Select:
+    """A row for each user and value on one side: when first and last seen."""
+    table = source.table("requests")
+    row = Columns(source, table)
+    keys = [cluster(row).label("user"), *(dimension(source, d).label(f"d{i}") for i, d in enumerate(dimensions))]
+    times = [f(table.c["started_at"]).label(name) for f, name in ((sa.func.min, "first"), (sa.func.max, "last"))
+             if "started_at" in table.c]  # fmt: skip
+    return (
+        sa.select(
+            sa.literal_column(str(number), _INT).label("side"), *keys, *times,
+            sa.func.count(row["user_key"]).label("named"),
+        )
+        .select_from(table)
+        .where(*conditions(source, side.filters, side.window))
+        .group_by(*keys)
+    )  # fmt: skip
+
+
+def _moment(times: pd.Series, pick: str) -> datetime | None:
+    found = getattr(times, pick)()
+    return None if pd.isna(found) else found.to_pydatetime()
+
+
+# --- the check -------------------------------------------------------------------------------------------------------
+
+
+def _p(a: Any, b: Any, planned: float) -> Array:
+    """p of Pearson's chi-square against the planned share of B; NaN where an arm should have fewer than five users."""
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    n = a + b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chi = (b - n * planned) ** 2 / (n * planned * (1 - planned))
+    return np.where(n * min(planned, 1 - planned) >= _LEAST, special.chdtrc(1, chi), np.nan)
+
+
+def _where(first: pd.DataFrame, names: Mapping[str, str], planned: float) -> pd.DataFrame:
+    """The split by the day of first sight and by dimension (column -> name); days in order, values by users."""
+    parts = []
+    for column, name in names.items():
+        if column not in first:
+            continue
+        values = first[column].astype("object").where(first[column].notna(), NONE_VALUE)
+        counts = pd.crosstab(values, first["side"]).reindex(columns=[0, 1], fill_value=0)
+        if column != "day":
+            counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+        a, b = (counts[i].to_numpy() for i in (0, 1))
+        p = _p(a, b, planned)
+        q = np.array(adjusted_p(list(p)))
+        parts.append(pd.DataFrame({"of": name, "value": list(counts.index), "a": a, "b": b, "share_b": b / (a + b),
+                                   "p": p, "q": q, "alarm": q < ALARM}))  # fmt: skip
+    columns = ["of", "value", "a", "b", "share_b", "p", "q", "alarm"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _sentence(r: SampleRatio, seen: _Seen) -> str:
+    n = r.users_a + r.users_b
+    units = "users" if r.unnamed < n else "sessions or requests, for want of user ids,"
+    if r.verdict == "not enough users":
+        told = f"Too few {units} to check the split: {r.users_a:,} in {r.a}, {r.users_b:,} in {r.b}."
+        return " ".join([told, *_crossed(r)])
+    planned = format_value(r.expected_b, "share")
+    size = f"{r.b} has {format_value(r.share_b, 'share')} of {format_count(n, units)}"
+    limits = f"({format_interval(r.low, r.high, 'share')})"
+    if not r.alarm:
+        edge = [format_value(min(max(r.expected_b + s * r.smallest, 0.0), 1.0), "share") for s in (-1, 1)]
+        told = f"Split as planned: {size} {limits}, planned {planned} ({_p_words(r.p)})."
+        told += f" A share below {edge[0]} or above {edge[1]} would have been noticed."
+        return " ".join([told, *_crossed(r), *_uneven(r)])
+    return " ".join([
+        f"Sample-ratio mismatch: {size} {limits} where {planned} was planned; chance does this in fewer than 1 of"
+        f" 1,000 sound tests ({_p_words(r.p)}).",
+        f"{r.a} and {r.b} then differ in more than what is tested: do not decide on their differences.",
+        *_apart(r, seen), *_uneven(r), *_crossed(r),
+        "Look for users that one of them loses or attracts: assignment, redirects, errors, bots, filters and logging.",
+    ])  # fmt: skip
+
+
+def _p_words(p: float) -> str:
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+
+
+def _apart(r: SampleRatio, seen: _Seen) -> list[str]:
+    """Arms that did not run at the same time are no split at all, the commonest cause."""
+    told = []
+    for times, word, late in ((seen.starts, "began", 1), (seen.ends, "ended", 0)):
+        one, two = times
+        if one is None or two is None or abs(two - one) < timedelta(days=1):
+            continue
+        name = r.b if (two > one) == bool(late) else r.a
+        days = round(abs(two - one) / timedelta(days=1))
+        apart = format_count(days, "day" if days == 1 else "days")
+        told.append(f"{name} {word} {apart} {'later' if late else 'earlier'} than the other")
+    return [f"{' and '.join(told)}: look at the days in which both ran."] if told else []
+
+
+def _uneven(r: SampleRatio) -> list[str]:
+    """The days and values in which the split is off, the surest first."""
+    told = []
+    tested = r.where[r.where["q"].notna()]
+    for name, rows in tested.groupby("of", sort=False):
+        off = rows[rows["alarm"].astype(bool)]
+        if len(off) in (0, len(rows)):  # everywhere or nowhere: this is not what it depends on
+            continue
+        values = [_day(v) if name == "day" else str(v) for v in off.sort_values("q", kind="stable")["value"]]
+        more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
+        told.append(f"{'on' if name == 'day' else f'in {name}'} {', '.join(values[:_NAMED])}{more}")
+    if told:
+        return [f"The split is off {' and '.join(told)}."]
+    everywhere = r.alarm and len(tested) > 1 and bool(tested["alarm"].all())
+    return ["It is off in every part alike: perhaps another split was planned."] if everywhere else []
+
+
+def _day(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%d %b}".lstrip("0")
+
+
+def _crossed(r: SampleRatio) -> list[str]:
+    if not r.users_both:
+        return []
+    everyone = r.users_a + r.users_b + r.undecided
+    share = format_value(r.users_both / everyone, "share")
+    told = f"{format_count(r.users_both, 'users' if r.users_both > 1 else 'user')} ({share}) met both"
+    left = f"; {r.undecided:,} are left out, since it is not known which came first" if r.undecided else ""
+    told += f" and count where first seen{left}." if r.undecided < r.users_both else f"{left}."
+    if r.users_both > _CROSSED * everyone:
+        told += " Users do not keep to one: what they learn in one carries over to the other."
+    return [told]
