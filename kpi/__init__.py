@@ -16,7 +16,7 @@ from kpi.explain.changepoint import Watch, change_points, detect
 from kpi.explain.compare import Comparison, Difference, compare, compare_within, difference
 from kpi.explain.contrast import Contrast, contrast
 from kpi.explain.decompose import Decomposition, decompose
-from kpi.explain.disparity import Gap, gap, hide_small
+from kpi.explain.disparity import hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.explain.fairness import Disparity, disparity
 from kpi.explain.frontier import Frontier, frontier
@@ -66,7 +66,6 @@ __all__ = [
     "Entry",
     "Finding",
     "Frontier",
-    "Gap",
     "Grouping",
     "KpiError",
     "Likely",
@@ -115,7 +114,6 @@ __all__ = [
     "findings",
     "from_frame",
     "frontier",
-    "gap",
     "hide_small",
     "init_prices",
     "judge_frame",

@@ -1,15 +1,8 @@
-"""Gaps between groups, beyond what groups without any difference would show; and which groups are too small to show.
-
-The largest minus the smallest of several rates is never zero, even when nothing differs. So the gap is compared with
-the range that equal groups of these sizes would show (normal rates with the groups' own standard errors, users as
-clusters).
-"""
+"""Which groups are too small to show, and which others would give them away."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,56 +11,6 @@ from kpi.measure.slice import NONE_VALUE
 from kpi.measure.summary import label
 
 FLOOR = 11  # users below which a group is hidden (CMS cell-size policy)
-MIN_REQUESTS_WITHOUT_USERS = 30
-_DRAWS, _SEED, _Z = 4000, 20261122, 1.959964
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gap:
-    """Gap of a rate over the groups of one dimension.
-
-    observed: best minus worst. value: with the part taken off that equal groups would show, sqrt(gap^2 - E0
-    gap^2). low: 0 unless the gap exceeds the 95 % noise level. p: chance of such a gap when no group differs.
-    worst, best: groups; n: rows.
-    """
-
-    dimension: str
-    observed: float
-    value: float
-    low: float
-    high: float
-    noise: float
-    p: float
-    worst: str
-    best: str
-    groups: int
-    n: int
-
-
-def gap(frame: pd.DataFrame, *, dimension: str, tests: int = 1) -> Gap | None:
-    """Gap over the groups of a `summarise` frame of one rate; None with fewer than two groups that are large enough.
-
-    tests: number of dimensions looked at together (Bonferroni on the noise level).
-    """
-    known = frame[frame[dimension].notna() & frame["low"].notna() & frame["high"].notna()]
-    known = known[(known["clusters"] >= FLOOR) & (known["n"] >= MIN_REQUESTS_WITHOUT_USERS)]
-    if len(known) < 2:
-        return None
-    values = known["value"].to_numpy(dtype=float)
-    errors = ((known["high"] - known["low"]) / (2 * _Z)).to_numpy(dtype=float)
-    ranges = np.ptp(np.random.default_rng(_SEED).standard_normal((_DRAWS, len(values))) * errors, axis=1)
-    observed = float(np.ptp(values))
-    noise = float(np.quantile(ranges, 1 - 0.05 / tests))
-    worst, best = int(values.argmin()), int(values.argmax())
-    spread = _Z * math.hypot(errors[worst], errors[best])
-    return Gap(
-        dimension=dimension, observed=observed, noise=noise,
-        value=math.sqrt(max(0.0, observed**2 - float((ranges**2).mean()))),
-        low=max(0.0, observed - spread) if observed > noise else 0.0, high=observed + spread,
-        p=min(1.0, float((1 + (ranges >= observed).sum()) / (_DRAWS + 1)) * tests),
-        worst=label(known[dimension].iloc[worst]), best=label(known[dimension].iloc[best]),
-        groups=len(known), n=int(known["n"].sum()),
-    )  # fmt: skip
 
 
 def hide_small(frame: pd.DataFrame, *, by: Sequence[str], floor: int = FLOOR) -> tuple[pd.DataFrame, list[str]]:

@@ -26,7 +26,7 @@ COMPUTED = {
     "fairness_gap": (
         "Fairness gap",
         "share",
-        "Largest gap of task success between groups of a cohort, chance gap taken off",
+        "Clearest gap of task success between two groups of a cohort; within what equal groups show it is on target",
     ),
 }
 ACTIONS = ("on_target", "watch", "off_target", "no_data")

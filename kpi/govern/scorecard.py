@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from kpi.explain.compare import Difference, difference
-from kpi.explain.disparity import Gap, gap
 from kpi.explain.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.drift import distance as drift_distance
+from kpi.explain.fairness import LEVEL, disparity
+from kpi.explain.groups import MAX_GROUPS
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import Profile, profile
@@ -55,7 +56,10 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, value, n."""
+    """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, value, n.
+
+    counted: what the index counts, where that is not the value: a gap without the part that chance has in it.
+    """
 
     entry: Entry
     value: float
@@ -66,6 +70,7 @@ class Card:
     reason: str
     change: Change | None
     spark: pd.DataFrame
+    counted: float | None = None
 
     @property
     def gist(self) -> str:
@@ -163,7 +168,7 @@ class Scorecard:
 def scorecard(
     source: Source, slice: Slice | None = None, *, register: Register | None = None, by: str | None = None
 ) -> Scorecard:
-    """The governed KPIs of a slice, out of one scan of the window and one of the baseline.
+    """The governed KPIs of a slice, out of one scan of the window, one of the baseline and one for the fairness gap.
 
     by: a dimension to break the KPIs down by as well. Raises MetricError for an unknown dimension.
     """
@@ -173,7 +178,11 @@ def scorecard(
     metrics = [METRICS[e.metric] for e in register.entries if e.metric in METRICS]
     now = _window(source, resolved, known, metrics, by=by, current=True)
     before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
-    cards = tuple(_card(entry, now, before, known, resolved) for entry in register.entries)
+    gaps = _gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
+    cards = tuple(
+        _fairness_card(e, gaps) if e.metric == "fairness_gap" else _card(e, now, before, known, resolved)
+        for e in register.entries
+    )
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
     breakdown = judge_frame(now.broken, register=register) if by else pd.DataFrame()
     return Scorecard(
@@ -188,7 +197,6 @@ class _Window:
     spark: pd.DataFrame
     broken: pd.DataFrame
     inputs: dict[str, Cells]
-    groups: dict[str, pd.DataFrame]
 
 
 def _window(
@@ -196,16 +204,12 @@ def _window(
 ) -> _Window:
     names = tuple(m.name for m in metrics)
     inputs = [d for d in INPUTS if d in known.dimensions]
-    cohorts = [d for d in FAIRNESS_DIMENSIONS if d in known.dimensions] if current else []
     timed = resolved.window is not None and current
     groupings = [Grouping(metrics=(*names, "requests", _SEVERE))]
     groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
     groupings += [Grouping(by=(d,), metrics=(EVERY_REQUEST.name,)) for d in inputs]
-    groupings += [Grouping(by=(d,), metrics=("task_success",)) for d in cohorts]
-    asked = {
-        m.name: m for m in (*metrics, METRICS["requests"], METRICS[_SEVERE], METRICS["task_success"], EVERY_REQUEST)
-    }
+    asked = {m.name: m for m in (*metrics, METRICS["requests"], METRICS[_SEVERE], EVERY_REQUEST)}
     cells = iter(
         collect(
             source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
@@ -219,15 +223,12 @@ def _window(
         spark=frame(next(cells)) if timed else empty,
         broken=frame(next(cells)) if by else empty,
         inputs={d: next(cells) for d in inputs},
-        groups={d: frame(next(cells)) for d in cohorts},
     )
 
 
 def _card(entry: Entry, now: _Window, before: _Window | None, known: Profile, resolved: Resolved) -> Card:
     if entry.metric == "drift_score":
         return _drift_card(entry, now, before, timed=resolved.window is not None)
-    if entry.metric == "fairness_gap":
-        return _fairness_card(entry, now)
     value, low, high, n = _row(now.total, entry.metric)
     spark = now.spark[now.spark["metric"] == entry.metric][["bucket", "value", "n"]].reset_index(drop=True)
     change = _change(entry, (value, low, high), before)
@@ -329,18 +330,37 @@ def _drift_card(entry: Entry, now: _Window, before: _Window | None, *, timed: bo
                 reason=f"{told}. {reason}", change=None, spark=_no_spark())  # fmt: skip
 
 
-def _fairness_card(entry: Entry, now: _Window) -> Card:
-    gaps = [g for d, f in now.groups.items() if (g := gap(f, dimension=d, tests=len(now.groups))) is not None]
-    if not gaps:
+def _gaps(source: Source, slice: Slice | None, known: Profile) -> pd.DataFrame:
+    """Gaps of task success by cohort, the rows that `kpi.disparity` has for them whatever else it is asked."""
+    cohorts = [d for d in FAIRNESS_DIMENSIONS if 2 <= len(known.dimensions.get(d, ())) <= MAX_GROUPS]
+    if not cohorts or not known.supports(METRICS["task_success"]):
+        return pd.DataFrame()
+    return disparity(source, slice, by=cohorts, metrics=["task_success"], adjust=None, clues=()).gaps
+
+
+def _fairness_card(entry: Entry, gaps: pd.DataFrame | None) -> Card:
+    """The clearest gap: of those that chance does not explain (q at most 0.05) that with the largest lower limit.
+
+    Where there is none, a cohort whose equal groups would lie apart by more than the off limit tells nothing.
+    """
+    if gaps is None or gaps.empty:
         return _no_card(entry, "No cohort with two groups that are large enough.")
-    worst: Gap = min(gaps, key=lambda g: (g.p, -g.value))
-    state, reason = judge(entry, worst.value, worst.low, worst.high, worst.n)
-    sides = (
-        f"{worst.dimension}: {worst.worst} is {format_change(worst.observed, 'share').lstrip('+')} behind {worst.best}"
-    )
-    told = sides if worst.low > 0 else f"No clear gap ({sides}, within noise)"
-    return Card(entry=entry, value=worst.value, low=worst.low, high=worst.high, n=worst.n, state=state,
-                reason=f"{told}. {reason}", change=None, spark=_no_spark())  # fmt: skip
+    clear = gaps[gaps["q"] <= LEVEL]
+    telling = clear if len(clear) else gaps[gaps["noise"] <= entry.off]
+    g = (telling if len(telling) else gaps).sort_values(["low", "p"], ascending=[False, True], kind="stable").iloc[0]
+    size, noise, limit = (format_change(v, "share").lstrip("+") for v in (g["gap"], g["noise"], entry.off))
+    if telling.empty:
+        hidden = f"equal groups of {g['dimension']} may lie {noise} apart, and the limit is {limit}"
+        return _no_card(entry, f"Too few users: {hidden}.")
+    low = g["low"] if len(clear) else 0.0
+    state, reason = judge(entry, g["gap"], low, g["high"], int(g["n"]))
+    sure = "q < 0.001" if g["q"] < 0.001 else f"q {g['q']:.2g}"
+    told = f"{g['dimension']}: {g['worst']} is {size} behind {g['best']}"
+    if clear.empty and state != "no_data":
+        state, reason = "on_target", f"Equal groups would show as much: {sure} over {len(gaps)} cohorts."
+    told = f"{told}, {sure}" if len(clear) else f"No clear gap ({told}, within noise)"
+    return Card(entry=entry, value=g["gap"], low=low, high=g["high"], n=int(g["n"]), state=state,
+                reason=f"{told}. {reason}", change=None, spark=_no_spark(), counted=g["beyond"])  # fmt: skip
 
 
 def _no_card(entry: Entry, reason: str) -> Card:
@@ -369,8 +389,9 @@ def _index(cards: Sequence[Card]) -> Index:
     value = down = up = 0.0
     for c in told:
         share = c.entry.weight / weight
+        counted = c.value if c.counted is None else c.counted
         ends = [attainment(c.entry, v) if math.isfinite(v) else None for v in (c.low, c.high)]
-        kept = 0.0 if c.state == "off_target" and c.metric == "incident_rate" else attainment(c.entry, c.value)
+        kept = 0.0 if c.state == "off_target" and c.metric == "incident_rate" else attainment(c.entry, counted)
         worse = min((e for e in ends if e is not None), default=0.0)
         better = max((e for e in ends if e is not None), default=1.0)
         value += share * kept

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +13,10 @@ from scipy import stats
 import kpi
 from kpi.errors import MetricError
 from kpi.explain.cells import Codes, Terms
-from kpi.explain.fairness import _dimension
+from kpi.explain.fairness import _dimension, _with_q
 from kpi.explain.groups import Layout, UserSums, contrast
 from kpi.measure.metrics import METRICS
+from sample_data.stories import POLICY_DAY
 
 SHOWN = ["value", "low", "high"]
 
@@ -153,6 +157,64 @@ def test_a_planted_gap_is_found_and_named() -> None:
     ]
     assert sum(g["p"] <= 0.05 and g["worst"] == "g01" for g in gaps) >= 13
     assert np.mean([g["gap"] for g in gaps]) > np.mean([g["beyond"] for g in gaps]) > 0.2
+
+
+def test_the_card_shows_the_gap_of_the_segments_page(sample) -> None:
+    """Whatever else is asked beside it: the same dimension, groups, size and limits."""
+    seen = set()
+    after = datetime(2026, 8, 25, tzinfo=UTC) + timedelta(days=POLICY_DAY)
+    for view in (kpi.Slice(last="28d"), kpi.Slice(start=after, end=after + timedelta(days=90 - POLICY_DAY))):
+        card = next(c for c in kpi.scorecard(sample, view).cards if c.metric == "fairness_gap")
+        dimension = card.reason.removeprefix("No clear gap (").split(":")[0]
+        page = kpi.disparity(sample, view, by=["intent", dimension, ("language", "intent")])
+        gap = row(page.gaps, dimension=dimension, metric="task_success")
+        assert f"{dimension}: {gap['worst']} is " in card.reason
+        assert f" behind {gap['best']}, " in card.reason
+        for name, column in (("value", "gap"), ("high", "high"), ("counted", "beyond"), ("n", "n")):
+            assert getattr(card, name) == pytest.approx(gap[column], rel=1e-9)
+        clear = "No clear gap" not in card.reason
+        assert card.low == pytest.approx(gap["low"] if clear else 0, rel=1e-9)
+        seen.add(clear)
+    assert seen == {True, False}
+
+
+def test_the_card_of_equal_groups_is_green_and_of_few_users_grey() -> None:
+    for seed in (20, 21, 22):
+        quiet = kpi.scorecard(kpi.from_frame(world(seed, users=3000, rows=20_000)))
+        card = next(c for c in quiet.cards if c.metric == "fairness_gap")
+        assert (card.state, card.low) == ("on_target", 0)
+        assert card.reason.startswith("No clear gap (")
+        assert card.counted < card.value
+    few = kpi.scorecard(kpi.from_frame(world(23, users=80, rows=900).drop(columns="device")))
+    card = next(c for c in few.cards if c.metric == "fairness_gap")
+    assert card.state == "no_data"
+    assert card.reason.startswith("Too few users: equal groups of ")
+
+
+def test_the_card_costs_one_query(monkeypatch) -> None:
+    source = kpi.from_frame(world(15))
+    kpi.profile(source)
+    asked, run = [], type(source).run
+    monkeypatch.setattr(type(source), "run", lambda self, *a, **k: asked.append(1) or run(self, *a, **k))
+    kpi.scorecard(source)
+    assert len(asked) == 2  # no baseline without times
+    register = kpi.load_register()
+    entries = tuple(e for e in register.entries if e.metric != "fairness_gap")
+    kpi.scorecard(source, register=replace(register, entries=entries))
+    assert len(asked) == 3
+
+
+def test_four_equal_cohorts_rarely_turn_the_card() -> None:
+    """At most 7 % of unchanged runs show a clear gap in any of four cohorts that the same users are in."""
+    runs, fired, rng = 200, 0, np.random.default_rng(44)
+    for _ in range(runs):
+        sums = sums_of(rng, 12)
+        home = rng.integers(0, 60, (3, sums.users))[:, sums.user]
+        dims = {name: Codes(tuple("abcdef"[:k]), h % k) for name, h, k in zip("xyz", home, (2, 4, 6), strict=True)}
+        sums = replace(sums, dims={**sums.dims, **dims})
+        gaps = [_dimension(sums, (d,), [METRICS["task_success"]], None)[1] for d in sums.dims]
+        fired += (_with_q(pd.concat(gaps), ["task_success"])["q"] <= 0.05).any()
+    assert 0.01 <= fired / runs <= stats.binom.ppf(0.99, runs, 0.07) / runs, fired
 
 
 def test_covariances_of_groups_that_share_users() -> None:
