@@ -1,9 +1,11 @@
-"""What goes with a comparison of two versions: whether a test was split as planned. Draws; never counts."""
+"""What goes with a comparison of two versions: a test's split, differences that turn round. Draws; never counts."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+import pandas as pd
 import streamlit as st
 
 import kpi
@@ -44,3 +46,19 @@ def split(here: Here, a: str, b: str, view: kpi.Slice, *, by: str, plan: str) ->
                 tables.split(found)
     arguments = f"by={by!r}, within={within!r}, expected=({first:g}, {second:g})"
     return f"split = kpi.sample_ratio(source, {a!r}, {b!r}, slice=view.where(**{{{by!r}: None}}), {arguments})"
+
+
+def reversals(told: Sequence[str]) -> None:
+    """Overall differences that another mix of groups makes, each named as what it is."""
+    for sentence in told:
+        st.markdown(f"{text.badge('Simpson reversal', 'swap_vert', 'orange')} {text.safe(sentence, longest=900)}")
+
+
+def turned(cells: pd.DataFrame, within: str) -> None:
+    """Metrics whose direction depends on the group, then single groups against the whole. cells: `compare_within`."""
+    for row in cells[cells["told"].notna()].drop_duplicates("metric").to_dict("records"):
+        name = "Simpson reversal" if row["simpson"] else "Opposite directions"
+        st.markdown(f"{text.badge(name, 'swap_vert', 'orange')} {text.safe(row['told'], longest=1500)}")
+    for row in cells[cells["reversed"]].to_dict("records"):
+        group = "(none)" if row[within] is None else row[within]
+        st.markdown(text.safe(f"Against the whole, for {group}: {row['sentence']}.", longest=600))

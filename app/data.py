@@ -146,6 +146,7 @@ class Compared:
     a: str
     b: str
     sentence: str
+    reversals: tuple[str, ...]
     adjust: tuple[str, ...]
     frame: pd.DataFrame
 
@@ -155,7 +156,7 @@ def compare(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, alw
 
     def make() -> Compared:
         found = kpi.compare(source, a, b, slice=view, by=by, always_valid=always_valid)
-        return Compared(found.a, found.b, found.sentence, found.adjust, found.frame())
+        return Compared(found.a, found.b, found.sentence, found.reversals, found.adjust, found.frame())
 
     return _ask(source, "compare", view, arguments, make)
 

@@ -89,6 +89,8 @@ def _compare(options: argparse.Namespace) -> int:
             )
         else:
             _print_compared(rows, options.within)
+            for told in dict.fromkeys(r["told"] for r in rows if r["told"]):
+                print(printable(told, longest=2000))
     else:
         adjust = None if options.adjust is None else _listed(options.adjust)
         compared = kpi.compare(source, options.a, options.b, metrics, looked, by=options.by, adjust=adjust,
@@ -99,6 +101,8 @@ def _compare(options: argparse.Namespace) -> int:
         else:
             print(printable(compared.sentence, longest=2000))
             _print_compared(rows)
+            for told in compared.reversals:
+                print(printable(told, longest=2000))
     verdicts = {r["verdict"] for r in rows}
     if ratio and ratio.alarm:
         return CANNOT_TELL

@@ -66,6 +66,7 @@ with st.container(border=True, gap="xsmall"):
     for verdict, colour, icon in (("worse", "red", "trending_down"), ("better", "green", "trending_up")):
         for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
+    compared.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 st.altair_chart(
     reasons.forest(told, colours=cards.colours()),
@@ -96,10 +97,10 @@ if below == "where":
             reasons.heat(cells, within=within, metrics=shown, colours=cards.colours()),
             alt=f"Difference between {a} and {b} in each {within}, by metric",
         )
-        for r in cells[cells["reversed"]].to_dict("records"):
-            st.markdown(text.safe(f"Against the whole, for {r[within]}: {r['sentence']}."))
+        compared.turned(cells, within)
         st.caption(
-            "Only differences that are clear over all cells have a colour and a number; the others show on hover."
+            "Only differences that are clear over all cells have a colour and a number; the others show on hover. "
+            "Groups are said to turn around only where the test of Gail and Simon makes it sure, over all metrics."
         )
     else:
         page.empty("This data has no cohort to look into.", "Map a column such as language on the Data page.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from kpi.errors import MetricError
 from kpi.explain.asked import adjusting, metrics_of, sides_of
 from kpi.explain.effects import Effect, effect, values
+from kpi.explain.reversal import crossing_of, crossing_sentence, simpson_sentence, word
 from kpi.explain.sides import LEAST, Sides, read
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
@@ -20,6 +21,7 @@ from kpi.measure.wording import format_change, format_change_interval, format_va
 from kpi.store.engines import Source
 
 VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data")
+_CLEAR = VERDICTS[:2]
 _LEVEL = 0.05
 _BLIND = 10.0  # times the smallest difference that matters: who could not have seen that has not enough data
 _COVERED = 0.5  # share of requests in strata that both sides fill: with less, the rest is not the same question
@@ -70,6 +72,17 @@ class Compared:
     adjusted_verdict: str | None = None
 
     @property
+    def simpson(self) -> bool:
+        """Whether the whole is clear one way and, with the mix held, goes the other by more than does not matter."""
+        held = self.adjusted
+        if held is None or self.verdict not in _CLEAR or not held.difference * self.effect.difference < 0:
+            return False
+        size = _absolute(self.matters, self.relative, held.a.value)
+        return self.adjusted_verdict in _CLEAR or (
+            self.adjusted_verdict == "no clear change" and abs(held.difference) >= size
+        )
+
+    @property
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
         e, unit = self.effect, self.metric.unit
@@ -109,6 +122,11 @@ class Comparison:
         )
 
     @property
+    def reversals(self) -> tuple[str, ...]:
+        """A sentence for each metric whose overall difference turns round with the mix held: Simpson reversals."""
+        return tuple(_simpson(r, self.b, self.adjust) for r in self.rows if r.simpson)
+
+    @property
     def sentence(self) -> str:
         """Both sides, the verdicts counted, and what kind of interval is shown."""
         counted = [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS]
@@ -117,6 +135,8 @@ class Comparison:
         held = f"; mix of {' and '.join(self.adjust)} held beside it" if self.adjust else ""
         if self.adjust and self.covered < _COVERED:
             held = f"; too few requests to hold the mix of {' and '.join(self.adjust)}"
+        turned = [r.metric.label for r in self.rows if r.simpson]
+        held += f"; Simpson reversal in {', '.join(turned)}" if turned else ""
         return f"{self.b} against {self.a}: {told} ({looks}{held})."
 
     def frame(self) -> pd.DataFrame:
@@ -131,7 +151,8 @@ class Comparison:
         ]
         return {
             "a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
-            "covered": self.covered if math.isfinite(self.covered) else None, "metrics": rows,
+            "covered": self.covered if math.isfinite(self.covered) else None, "reversals": list(self.reversals),
+            "metrics": rows,
         }  # fmt: skip
 
 
@@ -188,25 +209,44 @@ def compare_within(
     """The same comparison in each value of a dimension: where is a better version worse?
 
     One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether it
-    is clear here and goes against what is clear in the whole. Without quantiles, whose place differs by value: the
-    share within a limit (slo_attainment) says the same. One query. Raises as `compare`.
+    is clear here and goes against what is clear in the whole. The same in every row of a metric: `simpson`, whether the
+    whole turns round with the mix of `within` held; `crossing_p`, `crossing_q`, Gail and Simon's test that values truly
+    differ in direction, q over the metrics; `told`, both in words, None where neither. Without quantiles, whose place
+    differs by value: the share within a limit (slo_attainment) says the same. One query. Raises as `compare`.
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
-    _, sides = sides_of(source, a, b, slice, by)
+    names, sides = sides_of(source, a, b, slice, by)
     found = read(source, asked, sides, strata=(within,), clusters=cluster)
-    whole = _judged([_compared(found, m, False, False, matters or {}) for m in asked])
-    tops = {r.metric.name: r.verdict for r in whole}
-    rows: list[Compared] = []
-    keys: list[str] = []
-    for m in asked:
-        for value, i in sorted((value, i) for i, (value,) in enumerate(found.strata)):
-            rows.append(_compared(found, m, False, False, matters or {}, keep=found.stratum == i))
-            keys.append(value)
+    held = _covered(found) >= _COVERED
+    whole = _judged([_compared(found, m, held, False, matters or {}) for m in asked])
+    values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
+    rows = _judged(
+        [_compared(found, m, False, False, matters or {}, keep=found.stratum == i) for m in asked for _, i in values_]
+    )
     table = []
-    for key, row in zip(keys, _judged(rows), strict=True):
-        against = {row.verdict, tops[row.metric.name]} == {"better", "worse"}
-        table.append({within: None if key == NONE_VALUE else key, **_plain(row), "reversed": against})
+    for top, mine, turned in _turned(whole, rows, [v for v, _ in values_], names[1], within):
+        for (key, _), row in zip(values_, mine, strict=True):
+            against = {row.verdict, top.verdict} == set(_CLEAR)
+            table.append({within: None if key == NONE_VALUE else key, **_plain(row), "reversed": against, **turned})
     return pd.DataFrame(table)
+
+
+def _turned(
+    whole: Sequence[Compared], rows: Sequence[Compared], values_: Sequence[str], b: str, within: str
+) -> Iterator[tuple[Compared, Sequence[Compared], dict[str, Any]]]:
+    """Each metric with its rows by value, and what is said of their directions."""
+    size = len(values_)
+    of = [rows[i * size : (i + 1) * size] for i in range(len(whole))]
+    tested = [[(v, r) for v, r in zip(values_, mine, strict=True) if _enough(r, r.effect)] for mine in of]
+    crossings = [crossing_of([r.effect for _, r in one]) for one in tested]
+    q = adjusted_p([c.p for c in crossings])
+    for top, mine, one, crossing, share in zip(whole, of, tested, crossings, q, strict=True):
+        told = [_simpson(top, b, (within,))] if top.simpson else []
+        if share <= _LEVEL:
+            groups = [(v, r.effect, r.verdict in _CLEAR) for v, r in one]
+            told.append(crossing_sentence(top.metric, b, within, groups, crossing))
+        yield top, mine, {"simpson": top.simpson, "crossing_p": crossing.p, "crossing_q": share,
+                          "told": " ".join(told) or None}  # fmt: skip
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
@@ -264,8 +304,7 @@ def _verdict(row: Compared, e: Effect, q: float) -> str:
     if _within(row, e):
         return "equivalent"
     if q <= _LEVEL:
-        # Where neither way is better, the metric is what is used up, and less of it counts as better.
-        return "better" if (e.difference > 0) == (row.metric.direction == "up") else "worse"
+        return word(row.metric, e.difference)
     size = _absolute(row.matters, row.relative, e.a.value)
     return "no clear change" if e.smallest <= _BLIND * size else "not enough data"
 
@@ -282,6 +321,12 @@ def _absolute(size: float, relative: bool, value: float) -> float:
     if not relative:
         return size
     return size * abs(value) if math.isfinite(value) and value else size
+
+
+def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
+    assert row.adjusted is not None
+    clear = row.adjusted_verdict in _CLEAR
+    return simpson_sentence(row.metric, b, " and ".join(dimensions), row.effect, row.adjusted, clear=clear)
 
 
 def _covered(sides: Sides) -> float:
@@ -305,5 +350,5 @@ def _plain(row: Compared) -> dict[str, Any]:
         "smallest": e.smallest, "matters": row.matters, "relative": row.relative,
         "adjusted": held.difference if held else math.nan, "adjusted_low": held.low if held else math.nan,
         "adjusted_high": held.high if held else math.nan, "adjusted_q": row.adjusted_q,
-        "adjusted_verdict": row.adjusted_verdict, "sentence": row.sentence,
+        "adjusted_verdict": row.adjusted_verdict, "simpson": row.simpson, "sentence": row.sentence,
     }  # fmt: skip

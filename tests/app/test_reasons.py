@@ -51,10 +51,27 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert kpi.load(home / "rows.csv", dataset="broken").requests == n
         frame.drop(columns="cost_usd").to_csv(home / "free.csv", index=False)
         assert kpi.load(home / "free.csv", dataset="free").requests == n
+        _turning().to_csv(home / "turning.csv", index=False)
+        assert kpi.load(home / "turning.csv", dataset="turning").requests == 7000
         few = frame.head(40).drop(columns=["user_id", "language"])
         few.to_csv(home / "few.csv", index=False)
         assert kpi.load(home / "few.csv", dataset="few").requests == 40
     return home
+
+
+def _turning() -> pd.DataFrame:
+    """Prompt p2 is better in English, worse in Spanish; and better on each device, but mostly used on the harder."""
+    sizes = {"en": ((500, 500), (500, 500)), "es": ((250, 250), (250, 250)), "de": ((1600, 400), (400, 1600))}
+    gain = {"en": 0.08, "es": -0.14, "de": 0.08}
+    rows = [
+        (prompt, language, device, k < n * (rate + gain[language] * (prompt == "p2")))
+        for language, both in sizes.items() for prompt, counts in zip(("p1", "p2"), both, strict=True)
+        for device, n, rate in zip(("web", "phone"), counts, (0.9, 0.5), strict=True) for k in range(n)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["prompt_version", "language", "device", "success"])
+    rng = np.random.default_rng(1)
+    at = pd.Timestamp("2026-10-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 13 * 1440, len(frame)), "m")
+    return frame.assign(request_id=[f"r{i}" for i in range(len(frame))], timestamp=at, user_id=range(len(frame)))
 
 
 @pytest.fixture
@@ -141,6 +158,18 @@ def test_versions_say_the_verdict_and_where_it_is_another(page):
     assert found.sentence in said(at)
     assert found["task_success"].verdict == "worse"
     assert "Worse] Task success" in said(at)
+
+
+@pytest.mark.parametrize("within", ["language", "device"])
+def test_versions_name_reversals_and_opposite_directions(page, within):
+    at = page("versions", data="turning", last="all", by="prompt_version", a="p1", b="p2", within=within)
+    view = kpi.Slice(dataset="turning", last="all")
+    cells = kpi.compare_within(kpi.open("turning"), "p1", "p2", slice=view, by="prompt_version", within=within)
+    told = cells.set_index("metric").loc["task_success", "told"].iloc[0]
+    assert told in said(at)
+    name = "Simpson reversal" if within == "device" else "Opposite directions"
+    assert told.startswith({"device": "Simpson reversal in Task success", "language": "Task success turns"}[within])
+    assert any(f"{name}]" in m.value for m in at.markdown)
 
 
 def test_a_running_test_shows_wider_intervals(page):
