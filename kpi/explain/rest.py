@@ -63,7 +63,7 @@ class Tested:
 
 
 def _both(usual: float, own: float) -> float:
-    """p of both errors. The second is wary of few users, so it may be as many times larger, but not beyond its interval.
+    """p of both errors. The second is wary of few users: it may be so many times larger, within its interval.
 
     With the larger of the two 0.5 % of the quiet worlds in the tests tell anything at level 0.05, with the first alone
     up to 10 % of those in which some users always fail, with this 0.5 to 4 %.
