@@ -112,9 +112,28 @@ class Rest:
         least = float((self.size * self.rate).sum() / total) if self.entries.kind == "incidence" else 0.0
         return max(float((e**2).sum() - shared * (x**2).sum()) / total, least, 0.0), shared
 
-    def worth(self, residual: Array, weight: Array) -> Array:
-        """z of segments without any repeated user, from sums over entries alone: an upper limit of what is sure."""
-        return np.divide(residual, np.sqrt(self.own * weight), out=np.zeros(len(weight)), where=self.own * weight > 0)
+    def plain(self, beyond: Array, size: Array) -> Array:
+        """z of segments if no user came back, from sums alone: what is small here is small in the test.
+
+        beyond: sums of residuals, by segment; size: of sizes, segments x strata.
+        """
+        share = np.divide(1, self.size, out=np.zeros(self.layers), where=self.size > 0)
+        variance = self.own * np.maximum(size.sum(axis=1) - (size**2) @ share, 0.0)
+        return np.divide(beyond, np.sqrt(variance), out=np.zeros(len(size)), where=variance > 0)
+
+    def worth(self, inside: Array) -> float:
+        """`plain` of one segment. inside: positions of its entries."""
+        size = np.bincount(self.stratum[inside], self.entries.size[inside], minlength=self.layers)
+        return float(self.plain(self.residual[inside].sum(keepdims=True), size[None])[0])
+
+    def holding(self, inside: Array) -> Rest:
+        """The same with a segment held: what is in it and what is not are strata of their own."""
+        split = self.stratum * 2
+        split[inside] += 1
+        used = np.flatnonzero(np.bincount(split, minlength=2 * self.layers))
+        place = np.zeros(2 * self.layers, dtype=np.int64)
+        place[used] = np.arange(len(used))
+        return Rest(self.entries, place[split], len(used))
 
     def test(self, inside: Array) -> Tested:
         """The test of a segment. inside: positions of its entries."""

@@ -15,6 +15,7 @@ import pandas as pd
 
 from kpi.explain.cells import Array
 from kpi.explain.disparity import FLOOR, hide_small
+from kpi.explain.groups import Pattern
 from kpi.explain.rest import Entries, Rest, Tested
 from kpi.explain.search import MIN_ROWS, q_values, weighted_p
 
@@ -84,7 +85,8 @@ _TINY = 1e-9  # a p that stays below 1 whatever its weight
 
 def _layouts(dims: Dims, *, pairs: bool | None = None) -> Iterator[tuple[tuple[str, ...], Array, int]]:
     """(dimensions, group of each entry or -1, groups): every dimension, then every pair; or only one of both."""
-    small = {d: (codes.astype(np.int32), len(values)) for d, (codes, values) in dims.items()}
+    # Groups fit in 16 bits (at most 61 x 61), which are sorted by radix.
+    small = {d: (codes.astype(np.int16), len(values)) for d, (codes, values) in dims.items()}
     for name, (codes, count) in small.items() if not pairs else ():
         yield (name,), codes, count
     for a, b in combinations(small, 2) if pairs is not False else ():
@@ -101,20 +103,15 @@ def _where(keys: tuple[str, ...], group: int, dims: Dims) -> Where:
 
 def _worth(rest: Rest, group: Array, count: int) -> tuple[Array, Array]:
     """Masks of the groups that are looked at and of those that are worth a test. Groups and rest have enough rows."""
-    inside = np.flatnonzero(group >= 0)
-    at, entries = group[inside], rest.entries
-    rows = np.bincount(at, entries.rows[inside], minlength=count)
+    entries, shifted = rest.entries, group.astype(np.int64) + 1  # what is in no group comes first, and is left out
+    rows = np.bincount(shifted, entries.rows, minlength=count + 1)[1:]
     large = (rows >= MIN_ROWS) & (entries.rows.sum() - rows >= MIN_ROWS)
     if not large.any():
         return large, large
-    beyond = np.bincount(at, rest.residual[inside], minlength=count)
-    key = at * rest.layers + rest.stratum[inside]
-    size = np.bincount(key, entries.size[inside], minlength=count * rest.layers).reshape(count, rest.layers)
-    weight = size.sum(axis=1) - (size**2) @ np.divide(1, rest.size, out=np.zeros(rest.layers), where=rest.size > 0)
-    return large, large & (rest.worth(beyond, np.maximum(weight, 0)) >= _WORTH)
-
-
-# --- what is told ----------------------------------------------------------------------------------------------------
+    beyond = np.bincount(shifted, rest.residual, minlength=count + 1)[1:]
+    key = shifted if rest.layers == 1 else shifted * rest.layers + rest.stratum
+    size = np.bincount(key, entries.size, minlength=(count + 1) * rest.layers).reshape(count + 1, rest.layers)[1:]
+    return large, large & (rest.plain(beyond, size) >= _WORTH)
 
 
 class _Shown:
@@ -132,10 +129,8 @@ class _Shown:
 
     def _of(self, keys: tuple[str, ...]) -> set[tuple[str, ...]]:
         _, group, count = next(_layouts({k: self._dims[k] for k in keys}, pairs=len(keys) == 2))
-        there = group >= 0
-        span = max(self._entries.users, 1)
-        pairs = np.unique(group[there].astype(np.int64) * span + self._entries.user[there])
-        users = np.bincount(pairs // span, minlength=count)
+        found = Pattern(self._entries.user, group.astype(np.int64), self._entries.users, count)
+        users = found.totals(np.ones(len(found.row)))
         filled = np.flatnonzero(users)
         values = [tuple(v for _, v in _where(keys, g, self._dims)) for g in filled.tolist()]
         sizes = pd.DataFrame(values, columns=list(keys)).assign(clusters=users[filled])
@@ -152,8 +147,7 @@ def _told(
     segments that are told, each of which stands for many.
     """
     left = sorted(clear, key=lambda s: (-s.strength, s.where))[:_CANDIDATES]
-    pattern = np.zeros(len(rest.entries), dtype=np.int64)
-    own = left  # the same segments, as they stand once those told are held
+    state, own = rest, left  # own: the same segments, as they stand once those told are held
     told: list[Segment] = []
     while True:
         kept = [i for i, s in enumerate(own) if s.found.p * weights[len(s.where)] <= allowed * (len(told) + 1)]
@@ -163,10 +157,8 @@ def _told(
             return told
         same = tuple(s.where for s in left if s is not left[first] and _twins(s, left[first]))
         told.append(replace(left[first], also=same))
-        pattern[left[first].inside] += 1 << len(told)
-        left = [left[i] for i in kept if i != first]
-        held = np.unique(pattern * rest.layers + rest.stratum, return_inverse=True)[1]
-        state = Rest(rest.entries, held, int(held.max()) + 1)
+        state = state.holding(left[first].inside)
+        left = [left[i] for i in kept if i != first and state.worth(left[i].inside) >= _WORTH]
         own = [replace(s, found=state.test(s.inside)) for s in left]
 
 
