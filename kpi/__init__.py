@@ -24,6 +24,7 @@ from kpi.explain.likely import Likely, likely
 from kpi.explain.sequential import running_rate
 from kpi.explain.stages import Stages, latency_stages
 from kpi.explain.waterfall import Waterfall, cost_waterfall
+from kpi.explain.weak import Weak, weak_segments
 from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
@@ -90,6 +91,7 @@ __all__ = [
     "VersionInfo",
     "Watch",
     "Waterfall",
+    "Weak",
     "Window",
     "agreement",
     "change_points",
@@ -152,5 +154,6 @@ __all__ = [
     "unpriced_models",
     "versions",
     "warm",
+    "weak_segments",
     "wording",
 ]
