@@ -211,9 +211,10 @@ def _decompose(options: argparse.Namespace) -> int:
     say_timeless(source, options)
     if options.metric == "total_cost":
         cost = kpi.cost_waterfall(source, slice_of(options))
-        return _print_steps(
-            cost.to_json(), [(r.label, format_change(r.effect, "usd")) for r in cost.steps.itertuples()], options
-        )
+        steps = [
+            (r.label, format_change(r.effect, "usd"), _limits(r.low, r.high, "usd")) for r in cost.steps.itertuples()
+        ]
+        return _print_steps(cost.to_json(), ("part", "change", "95 % interval"), steps, options)
     if options.metric in _LATENCY:
         spent = kpi.latency_stages(source, slice_of(options), q=_LATENCY[options.metric])
         rows = [
@@ -221,7 +222,7 @@ def _decompose(options: argparse.Namespace) -> int:
              _limits(r.low, r.high, "ms"))
             for r in spent.parts.itertuples()
         ]  # fmt: skip
-        return _print_steps(spent.to_json(), rows, options)
+        return _print_steps(spent.to_json(), ("stage", "before", "now", "change", "95 % interval"), rows, options)
     found = kpi.decompose(source, options.metric, slice_of(options), by=options.by and _listed(options.by))
     if options.json:
         print_json({"decompositions": [d.to_json() for d in found]})
@@ -250,12 +251,13 @@ def _print_split(found: Sequence[kpi.Decomposition]) -> None:
 _LATENCY = {"latency": None, "latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
 
 
-def _print_steps(plain: dict[str, Any], rows: Sequence[tuple[str, ...]], options: argparse.Namespace) -> int:
+def _print_steps(
+    plain: dict[str, Any], head: Sequence[str], rows: Sequence[tuple[str, ...]], options: argparse.Namespace
+) -> int:
     if options.json:
         print_json(plain)
         return FINE
     print(printable(plain["sentence"], longest=2000))
-    head = ("stage", "before", "now", "change", "95 % interval") if rows and len(rows[0]) > 2 else ("part", "change")
     print_table(head, rows)
     return FINE
 

@@ -2,30 +2,35 @@
 
 Cost is a sum of products. What a model costs for one kind of token is requests x its share of them x input tokens x
 share of that kind x price; tools are requests x calls x cost of a call; the other parts requests x cost of a request.
-Each product's change is shared out among its factors exactly and whatever their order: by LMDI-I (Ang 2004, Energy
-Policy 32:1131), or, where a factor is zero on a side and has no logarithm, by Shapley's value. This is an account of
-money that was spent, not an estimate, so it has no interval.
+Each product's change is shared out among its factors exactly and whatever their order (`kpi.explain.products`).
+
+The steps are an account of money that was spent. Their intervals say how much of each is the luck of who came: other
+users of the same kind would have asked more, or longer, or of another model. Users are clusters over both sides at once
+and their number is itself by chance (Poisson), so the variance of a step is the sum over users of (what the user adds
+to it, to first order)^2: the delta method on sums by user (Deng, Knoblich and Lu 2018, KDD, section 3), t with as many
+degrees as users really carry the step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from kpi.errors import MetricError
+from kpi.errors import MetricError, StoreError
 from kpi.explain.baseline import BEFORE, NOW, both_sides
+from kpi.explain.decompose import Part, interval
+from kpi.explain.products import share_out
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable, Rates
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns
-from kpi.measure.wording import format_change, format_count, format_value
+from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
 from kpi.store.engines import Source
 from kpi.store.manifest import home
 
@@ -36,21 +41,28 @@ STEPS = {
     "tool_price": "Cost of a tool call", "retrieval": "Retrieval", "review": "Human review",
     "orchestration": "Orchestration", "other": "Not assigned to a part",
 }  # fmt: skip
-_NUSD = 1e-9
+_NUSD, _WHOLE = 1e-9, "change"
 _INT = sa.BigInteger()
 _TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens")
 _PARTS = ("inference", "retrieval", "orchestration", "tool", "review")
+_SUMS = ("n", *_TOKENS, "tool_calls", *_PARTS, "total")
+_CELL = ("n", "inference", *_TOKENS)  # sums of a cell that its products are made of, beside all requests
+_STEP = 1e-30  # of the complex-step derivative, which has no cancellation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waterfall:
-    """A change of total cost, in USD. steps: key, label, effect; the effects sum to now - before, to rounding.
+    """A change of total cost, in USD. steps: key, label, effect, low, high; effects sum to now - before, to rounding.
 
-    requests_*: requests whose cost is known; unknown_*: requests left out because it is not.
+    low, high: 95 %, users as clusters, of a step and of the change; NaN where fewer than two users carry it on a side,
+    or where a database cannot return sums for so many. requests_*: requests whose cost is known; unknown_*: requests
+    left out because it is not.
     """
 
     before: float
     now: float
+    low: float
+    high: float
     steps: pd.DataFrame
     requests_before: int
     requests_now: int
@@ -75,24 +87,26 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
     if not found["n"].sum():
         raise MetricError("waterfall.empty", "No request has a known cost",
                           hint="Load traces with costs, or add prices with `kpi prices --init`.")  # fmt: skip
-    effects = waterfall(found, price_file.current(home()))
     before, now = (float(found.loc[found["side"] == s, "total"].sum()) * _NUSD for s in (BEFORE, NOW))
     dust = 1e-12 * max(abs(before), abs(now))  # rounding of steps that did not move
-    moved = {k: v * _NUSD for k, v in effects.items() if abs(v * _NUSD) > dust}
+    account = waterfall(found, price_file.current(home()))
+    parts = {k: Part(**{f: v * _NUSD for f, v in vars(p).items()}) for k, p in account.items()}
+    change = parts.pop(_WHOLE)
     steps = pd.DataFrame(
-        [{"key": k, "label": label, "effect": moved[k]} for k, label in STEPS.items() if k in moved],
-        columns=["key", "label", "effect"],
-    )
+        [{"key": k, "label": label, "effect": parts[k].value, "low": parts[k].low, "high": parts[k].high}
+         for k, label in STEPS.items() if abs(parts[k].value) > dust],
+        columns=["key", "label", "effect", "low", "high"],
+    )  # fmt: skip
     n, rows = (found.groupby("side")[c].sum().reindex([BEFORE, NOW], fill_value=0).astype(int) for c in ("n", "rows"))
     return Waterfall(
-        before=before, now=now, steps=steps, requests_before=int(n[BEFORE]), requests_now=int(n[NOW]),
-        unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
+        before=before, now=now, low=change.low, high=change.high, steps=steps, requests_before=int(n[BEFORE]),
+        requests_now=int(n[NOW]), unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
         sentence=_sentence(before, now, steps, int((rows - n).sum())),
     )  # fmt: skip
 
 
 def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
-    """Sums by side, model, provider and whether the tokens are known, over requests whose total cost is known."""
+    """Sums by user, side, model, provider and whether the tokens are known, over requests whose total cost is known."""
 
     def keys(row: Columns) -> list[tuple[str, sa.ColumnElement]]:
         known = sa.and_(row["input_tokens"].is_not(None), row["output_tokens"].is_not(None))
@@ -109,94 +123,147 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
         counts = [("rows", sa.func.count()), ("n", sa.func.count(row["total_nusd"]))]
         return [*counts, *((name, of(column)) for name, column in columns.items())]
 
-    return both_sides(source, slice, keys=keys, sums=sums, by_user=False).fillna(
-        dict.fromkeys((*_TOKENS, "tool_calls", *_PARTS, "total"), 0.0)
-    )
+    try:
+        found = both_sides(source, slice, keys=keys, sums=sums)
+    except StoreError as error:
+        if error.code != "store.too_many_rows":
+            raise
+        found = both_sides(source, slice, keys=keys, sums=sums, by_user=False)  # the account, without intervals
+    return found.fillna(dict.fromkeys(_SUMS, 0.0))
 
 
 # --- the account -----------------------------------------------------------------------------------------------------
 
 
-def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, float]:
-    """Effect of each of STEPS on the total, in the unit of the costs.
+def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Part]:
+    """Effect of each of STEPS on the total with its interval, and of all together ("change"), in the costs' unit.
 
-    sums: one row for each side, model, provider and whether tokens are known, as `cost_waterfall` asks for them.
+    sums: one row for each side, model, provider, whether tokens are known and `user`, as `cost_waterfall` asks for
+    them. Without users there are no intervals.
     """
-    effects = dict.fromkeys(STEPS, 0.0)
-    sides = {s: sums[sums["side"] == s].drop(columns="side") for s in (BEFORE, NOW)}
-    n = np.array([float(sides[s]["n"].sum()) for s in (BEFORE, NOW)])
-    for factors in (*_inference(sides, n, prices), *_rest(sides, n)):
-        for name, effect in share_out(factors).items():
-            effects[name] += effect
-    return effects
-
-
-Factors = list[tuple[str, float, float]]  # name, before, now; NaN where a side cannot know it
-
-
-def _inference(sides: Mapping[int, pd.DataFrame], n: Array, prices: PriceTable) -> list[Factors]:
-    """The products that make up inference cost: by model and kind of token."""
     keys = ["model", "provider", "tokens"]
-    both = sides[BEFORE].merge(sides[NOW], on=keys, how="outer", suffixes=("_0", "_1"))
-    products: list[Factors] = []
-    for row in both.fillna({c: 0.0 for c in both if c not in keys}).to_dict("records"):
-        count, cost = (np.array([row[f"{c}_0"], row[f"{c}_1"]], dtype=float) for c in ("n", "inference"))
-        share = _over(count, n, empty=0.0)
-        if not row["tokens"]:
-            products.append([_f("volume", n), _f("mix", share), _f("price", _over(cost, count))])
-            continue
-        sent, said, read, written = (np.array([row[f"{c}_0"], row[f"{c}_1"]], dtype=float) for c in _TOKENS)
+    cell = sums.groupby(keys, dropna=False, sort=True).ngroup().to_numpy()
+    first = sums.assign(cell=cell).drop_duplicates("cell").sort_values("cell")
+    side, size = sums["side"].to_numpy(dtype=int), len(first)
+    place = side * size + cell
+    cells = {c: np.bincount(place, sums[c].to_numpy(float), 2 * size).reshape(2, size) for c in _CELL}
+    totals = {c: np.bincount(side, sums[c].to_numpy(float), 2) for c in _SUMS}
+    account = _Account(first["tokens"].to_numpy() == 1, _relative_prices(first, prices))
+    of_cells = account.inference({"all": np.repeat(totals["n"][:, None], size, axis=1), **cells})
+    of_rest = account.rest(totals)
+    values = {k: float(of_cells[k].sum() + of_rest[k]) for k in STEPS}
+    values[_WHOLE] = float(totals["total"][NOW] - totals["total"][BEFORE])
+    if (
+        "user" not in sums
+        or (sums[sums["n"] > 0].groupby("side")["user"].nunique().reindex([0, 1]).fillna(0) < 2).any()
+    ):
+        return {k: Part(value=v, low=math.nan, high=math.nan) for k, v in values.items()}
+    added = _added(account, cells, totals, sums, cell)
+    added[_WHOLE] = np.sum([added[k] for k in STEPS], axis=0)
+    return {k: interval(v, added[k]) for k, v in values.items()}
+
+
+def _added(
+    account: _Account, cells: Mapping[str, Array], totals: Mapping[str, Array], sums: pd.DataFrame, cell: Array
+) -> dict[str, Array]:
+    """What each user adds to each step: its derivative by every sum, times the user's share of that sum."""
+    size = cells["n"].shape[1]
+    given = {"all": np.repeat(totals["n"][:, None], size, axis=1), **cells}
+    side, user = sums["side"].to_numpy(dtype=int), sums["user"].to_numpy(dtype=int)
+    rows = {c: sums[c].to_numpy(float) for c in _SUMS}
+    added = {k: np.zeros(len(sums)) for k in STEPS}
+    for name in given:
+        slopes = [account.inference(_stepped(given, name, i)) for i in (BEFORE, NOW)]
+        for k in STEPS:
+            slope = np.array([s[k].imag / _STEP for s in slopes])  # sides x cells
+            of_row = slope.sum(axis=1)[side] if name == "all" else slope[side, cell]
+            added[k] += of_row * rows["n" if name == "all" else name]
+    for name in totals:
+        slopes = [account.rest(_stepped(totals, name, i)) for i in (BEFORE, NOW)]
+        for k in STEPS:
+            added[k] += np.array([s[k].imag / _STEP for s in slopes])[side] * rows[name]
+    return {k: np.bincount(user, v) for k, v in added.items()}
+
+
+def _stepped(given: Mapping[str, Array], name: str, side: int) -> dict[str, Array]:
+    """The sums with an imaginary step in one of them on one side."""
+    moved = given[name].astype(complex)
+    moved[side] += 1j * _STEP
+    return {**given, name: moved}
+
+
+@dataclass(frozen=True)
+class _Account:
+    """The products that the total is the sum of. tokens: whether a cell knows its tokens; weights: relative prices of
+    the kinds of token, by cell."""
+
+    tokens: Array
+    weights: Mapping[str, Array]
+
+    def inference(self, v: Mapping[str, Array]) -> dict[str, Array]:
+        """Effects by cell on the cost of inference. v: "all" requests and the sums of _CELL, each sides x cells."""
+        sent, said, read, written = (v[c] for c in _TOKENS)
         plain = sent - read - written
-        beside = plain < 0  # cached tokens that stand beside the input, not inside
+        beside = plain.real < 0  # cached tokens that stand beside the input, not inside
         sent, plain = np.where(beside, sent + read + written, sent), np.where(beside, sent, plain)
-        weights = _weights(prices, _text(row["provider"]), _text(row["model"]))
         kinds = {"plain": plain, "read": read, "written": written}
-        weighed = sum(weights[k] * v for k, v in kinds.items()) + weights["said"] * said
-        if not (weighed[cost != 0] > 0).all():  # a cost without any token
-            products.append([_f("volume", n), _f("mix", share), _f("price", _over(cost, count))])
-            continue
+        weighed = sum(self.weights[k] * t for k, t in kinds.items()) + self.weights["said"] * said
+        count, cost = v["n"], v["inference"]
+        share = _over(count, v["all"], empty=0.0)
+        counted = self.tokens & ((weighed.real > 0) | (cost.real == 0)).all(axis=0)  # else a cost without any token
+        effects = {k: np.zeros(len(self.tokens), dtype=complex) for k in STEPS}
+
+        def share_among(mine: Array, **factors: Array) -> None:
+            if mine.any():
+                for name, effect in share_out([(k, f[BEFORE][mine], f[NOW][mine]) for k, f in factors.items()]).items():
+                    effects[name][mine] += effect
+
         price = _over(cost, weighed)
-        common = [_f("volume", n), _f("mix", share)]
+        common = {"volume": v["all"], "mix": share}
+        share_among(~counted, **common, price=_over(cost, count))
         for kind, tokens in kinds.items():
-            part = _over(tokens, sent)
-            products.append(
-                [*common, _f("input", _over(sent, count)), _f("cache", part), _f("price", weights[kind] * price)]
-            )
-        products.append([*common, _f("output", _over(said, count)), _f("price", weights["said"] * price)])
-    return products
+            used = counted & (tokens.real != 0).any(axis=0)
+            share_among(used, **common, input=_over(sent, count), cache=_over(tokens, sent),
+                        price=self.weights[kind] * price)  # fmt: skip
+        share_among(counted, **common, output=_over(said, count), price=self.weights["said"] * price)
+        return effects if any(np.iscomplexobj(a) for a in v.values()) else {k: e.real for k, e in effects.items()}
 
-
-def _rest(sides: Mapping[int, pd.DataFrame], n: Array) -> list[Factors]:
-    total = {c: np.array([float(sides[s][c].sum()) for s in (BEFORE, NOW)]) for c in (*_PARTS, "total", "tool_calls")}
-    volume = _f("volume", n)
-    other = total["total"] - sum(total[p] for p in _PARTS)
-    products = [
-        [volume, _f(name, _over(cost, n))]
-        for name, cost in (*((p, total[p]) for p in ("retrieval", "review", "orchestration")), ("other", other))
-    ]
-    calls, spent = total["tool_calls"], total["tool"]
-    if ((calls > 0) | (spent == 0)).all():
-        return [*products, [volume, _f("tools", _over(calls, n)), _f("tool_price", _over(spent, calls))]]
-    return [*products, [volume, _f("tool_price", _over(spent, n))]]  # tools were paid for, but nobody counted calls
-
-
-def _f(name: str, values: Array) -> tuple[str, float, float]:
-    return name, float(values[0]), float(values[1])
+    def rest(self, t: Mapping[str, Array]) -> dict[str, Any]:
+        """Effects on everything but inference, which is no matter of models. t: sums of _SUMS by side."""
+        effects: dict[str, Any] = dict.fromkeys(STEPS, np.zeros(()))
+        n, calls, spent = t["n"], t["tool_calls"], t["tool"]
+        products = [{"volume": n, k: _over(t[k], n)} for k in ("retrieval", "review", "orchestration")]
+        products.append({"volume": n, "other": _over(t["total"] - sum(t[p] for p in _PARTS), n)})
+        if ((calls.real > 0) | (spent.real == 0)).all():
+            products.append({"volume": n, "tools": _over(calls, n), "tool_price": _over(spent, calls)})
+        else:  # tools were paid for, but nobody counted calls
+            products.append({"volume": n, "tool_price": _over(spent, n)})
+        for factors in products:
+            for name, effect in share_out([(k, f[BEFORE], f[NOW]) for k, f in factors.items()]).items():
+                effects[name] = effects[name] + effect
+        return effects
 
 
 def _over(y: Array, x: Array, empty: float = math.nan) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(x != 0, y / x, empty)
+        return np.where(x.real != 0, y / x, empty)
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _weights(prices: PriceTable, provider: str | None, model: str | None) -> dict[str, float]:
-    """Prices of the kinds of token relative to a plain input token."""
-    rows = [p.rates for p in prices.find(provider, model) if p.rates.input]
+def _relative_prices(cells: pd.DataFrame, prices: PriceTable) -> dict[str, Array]:
+    """Prices of the kinds of token relative to a plain input token, by cell."""
     typical = _typical(prices)
+    found = [_weights(prices, typical, _text(r.provider), _text(r.model)) for r in cells.itertuples()]
+    return {k: np.array([w[k] for w in found]) for k in typical}
+
+
+def _weights(
+    prices: PriceTable, typical: dict[str, float], provider: str | None, model: str | None
+) -> dict[str, float]:
+    rows = [p.rates for p in prices.find(provider, model) if p.rates.input]
     if not rows:
         return typical
     return {k: v if v is not None else typical[k] for k, v in _relative(rows[0]).items()}
@@ -221,51 +288,14 @@ def _relative(rates: Rates) -> dict[str, float | None]:
     }  # fmt: skip
 
 
-# --- a product's change among its factors ----------------------------------------------------------------------------
-
-
-def share_out(factors: Sequence[tuple[str, float, float]]) -> dict[str, float]:
-    """The change of a product among its factors (name, before, now); the parts sum to it exactly, in any order.
-
-    A factor that one side cannot know (the tokens of a model that was not used) counts as unchanged. LMDI-I where all
-    factors are positive, else Shapley.
-    """
-    before = np.array([b if b == b else a if a == a else 0.0 for _, b, a in factors])
-    now = np.array([a if a == a else b if b == b else 0.0 for _, b, a in factors])
-    effects = lmdi(before, now) if (before > 0).all() and (now > 0).all() else shapley(before, now)
-    return {name: float(effect) for (name, _, _), effect in zip(factors, effects, strict=True)}
-
-
-def lmdi(before: Array, now: Array) -> Array:
-    """Additive LMDI-I: L(v1, v0) ln(f1 / f0) for the factors f of v, L the logarithmic mean (Ang 2004).
-
-    before, now: positive, factors first; further axes are products side by side. Returns effects of the same shape.
-    """
-    v0, v1 = np.prod(before, axis=0), np.prod(now, axis=0)
-    ratio = np.log(now / before)
-    whole = ratio.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(np.abs(whole) > 1e-9, v0 * np.expm1(whole) / whole, (v0 + v1) / 2)
-    return mean * ratio
-
-
-def shapley(before: Array, now: Array) -> Array:
-    """Shapley's value of each factor in the change of their product: its mean step over all orders. 1-d arrays."""
-    count = len(before)
-    effects = np.zeros(count)
-    for i in range(count):
-        others = [k for k in range(count) if k != i]
-        for size in range(count):
-            weight = 1 / (count * math.comb(count - 1, size))
-            for moved in combinations(others, size):
-                rest = math.prod(now[k] if k in moved else before[k] for k in others)
-                effects[i] += weight * rest * (now[i] - before[i])
-    return effects
-
-
 def _sentence(before: float, now: float, steps: pd.DataFrame, unknown: int) -> str:
     largest = steps.reindex(steps["effect"].abs().sort_values(ascending=False, kind="stable").index)[:3]
-    told = ", ".join(f"{r.label.lower()} {format_change(r.effect, 'usd')}" for r in largest.itertuples())
+    told = ", ".join(_told(r.label, Part(value=r.effect, low=r.low, high=r.high)) for r in largest.itertuples())
     said = f"Cost went from {format_value(before, 'usd')} to {format_value(now, 'usd')}"
     left = f" {format_count(unknown, 'requests')} without a known cost are left out." if unknown else ""
     return f"{said}: {told}.{left}" if told else f"{said}: nothing changed.{left}"
+
+
+def _told(label: str, part: Part) -> str:
+    limits = f" ({format_change_interval(part.low, part.high, 'usd')})" if part.low < part.high else ""
+    return f"{label.lower()} {format_change(part.value, 'usd')}{limits}"

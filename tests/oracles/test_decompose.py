@@ -12,7 +12,7 @@ import pytest
 
 import kpi
 from kpi.explain.decompose import split
-from kpi.explain.waterfall import lmdi
+from kpi.explain.products import lmdi
 
 
 @pytest.fixture(scope="module")

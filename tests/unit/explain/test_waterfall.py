@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import kpi
-from kpi.errors import MetricError
-from kpi.explain.waterfall import lmdi, shapley, share_out
+from kpi.errors import MetricError, StoreError
+from kpi.explain.decompose import interval
+from kpi.explain.products import lmdi, shapley, share_out
+from kpi.explain.waterfall import STEPS, waterfall
+from kpi.ingest.pricing import PriceTable
 from kpi.store.engines import DuckSource
 
 factor = st.one_of(st.just(0.0), st.floats(1e-2, 1e2))
@@ -117,6 +122,125 @@ def test_sample_world_sums_exactly(sample: DuckSource) -> None:
         total = kpi.summarise(sample, "total_cost", slice)["value"].iloc[0]
         assert found.now == pytest.approx(total)
         assert found.steps["effect"].sum() == pytest.approx(found.now - found.before, abs=1e-9)
+
+
+# --- intervals of the steps ------------------------------------------------------------------------------------------
+
+RATES = {"big": (2500, 1250, 10_000), "small": (150, 75, 600)}
+SIDES = (  # share of the big model, input and output tokens, cached share, tool calls: before and now
+    {"big": 0.3, "sent": 1000, "said": 200, "cached": 0.2, "calls": 1.0},
+    {"big": 0.45, "sent": 1200, "said": 220, "cached": 0.3, "calls": 1.4},
+)
+PRICES = PriceTable(prices=())
+
+
+def _asked(rng: np.random.Generator, who: np.ndarray, people: dict[str, np.ndarray], side: int) -> pd.DataFrame:
+    """Sums by user and model of one side, as the statement returns them: users keep their size, length and taste."""
+    given = SIDES[side]
+    n = rng.poisson(5 * people["size"][who])
+    big = rng.binomial(n, stats.beta.ppf(people["taste"][who], 4 * given["big"], 4 - 4 * given["big"]))
+    parts = []
+    for model, k in (("big", big), ("small", n - big)):
+        sent = rng.poisson(k * given["sent"] * people["length"][who])
+        read, said = rng.binomial(sent, given["cached"]), rng.poisson(k * given["said"] * people["length"][who])
+        calls, (plain, cached, written) = rng.poisson(k * given["calls"]), RATES[model]
+        part = pd.DataFrame({
+            "user": who, "model": model, "provider": "p", "tokens": 1, "rows": k, "n": k, "input_tokens": sent,
+            "cached_read_tokens": read, "cache_write_tokens": 0, "output_tokens": said, "tool_calls": calls,
+            "inference": (sent - read) * plain + read * cached + said * written, "tool": calls * 1_000_000,
+            "retrieval": k * 300_000, "orchestration": 0, "review": rng.binomial(k, 0.05) * 20_000_000,
+        })  # fmt: skip
+        parts.append(part[part["n"] > 0])
+    found = pd.concat(parts).assign(side=side)
+    return found.assign(total=found[["inference", "tool", "retrieval", "review"]].sum(axis=1))
+
+
+def _spent(rng: np.random.Generator, users: int, *, exactly: bool = False) -> pd.DataFrame:
+    """Half of the users of before come back, and somewhat more new ones come; how many is by chance, or `exactly`."""
+    left, stay, came = (int(v) if exactly else rng.poisson(v) for v in (0.5 * users, 0.5 * users, 0.7 * users))
+    size = left + stay + came
+    people = {
+        "size": rng.gamma(2, 0.5, size),
+        "length": np.exp(rng.normal(-0.08, 0.4, size)),
+        "taste": rng.random(size),
+    }
+    sides = (np.arange(left + stay), np.arange(left, size))
+    return pd.concat([_asked(rng, who, people, i) for i, who in enumerate(sides)], ignore_index=True)
+
+
+def test_intervals_of_steps_cover_the_truth_when_users_repeat() -> None:
+    truth = {
+        k: p.value / 500 for k, p in waterfall(_spent(np.random.default_rng(1), 100_000, exactly=True), PRICES).items()
+    }
+    moved = [k for k in truth if abs(truth[k]) > 1e-3 * abs(truth["change"])]
+    assert {"volume", "mix", "input", "output", "cache", "tools", "change"} <= set(moved)
+    rng, runs, kept = np.random.default_rng(2), 300, dict.fromkeys(moved, 0)
+    for _ in range(runs):
+        found = waterfall(_spent(rng, 200), PRICES)
+        assert sum(found[k].value for k in STEPS) == pytest.approx(found["change"].value, rel=1e-9)
+        for k in moved:
+            kept[k] += found[k].low <= truth[k] <= found[k].high
+    assert all(0.92 <= v / runs <= 0.99 for v in kept.values()), kept
+
+
+def test_intervals_are_those_of_a_bootstrap_over_users() -> None:
+    """Poisson weights for users, the whole account anew each time: the spread that the derivatives give in one pass."""
+    sums = _spent(np.random.default_rng(3), 400)
+    found, rng, drawn = waterfall(sums, PRICES), np.random.default_rng(4), []
+    counts = [c for c in sums if c not in ("user", "model", "provider", "tokens", "side")]
+    for _ in range(200):
+        weight = rng.poisson(1.0, sums["user"].max() + 1)[sums["user"]]
+        again = sums.drop(columns="user").assign(**{c: sums[c] * weight for c in counts})
+        drawn.append({k: p.value for k, p in waterfall(again[weight > 0], PRICES).items()})
+    spread = pd.DataFrame(drawn).std()
+    for k in ("volume", "mix", "input", "output", "cache", "tools", "change"):
+        assert (found[k].high - found[k].low) / 2 / 1.97 == pytest.approx(spread[k], rel=0.2), k
+
+
+def test_the_whole_change_has_the_interval_of_users_totals_and_steps_that_one_user_carries_have_none() -> None:
+    sums = _spent(np.random.default_rng(5), 150)
+    found = waterfall(sums, PRICES)
+    own = sums.assign(t=np.where(sums["side"] == 1, 1, -1) * sums["total"]).groupby("user")["t"].sum().to_numpy(float)
+    known = interval(found["change"].value, own)
+    assert (found["change"].low, found["change"].high) == pytest.approx((known.low, known.high), rel=1e-9)
+    alone = waterfall(sums.assign(user=0), PRICES)
+    assert all(math.isnan(p.low) for p in alone.values())
+    assert {k: p.value for k, p in alone.items()} == pytest.approx({k: p.value for k, p in found.items()})
+    assert all(math.isnan(p.low) for p in waterfall(sums.drop(columns="user"), PRICES).values())
+
+
+def test_steps_of_a_source_have_intervals_and_repeated_rows_of_the_same_users_prove_nothing_new() -> None:
+    rng = np.random.default_rng(6)
+    before = frame(BEFORE, 40, models={"gpt-4o": 0.7, "new": 0.3}, rng=rng)
+    now = frame(NOW, 55, models={"gpt-4o": 0.5, "new": 0.5}, rng=rng, sent=1300, calls=3)
+    rows = pd.concat([before, now])
+    once, twice = (kpi.cost_waterfall(kpi.from_frame(pd.concat([rows] * k)), kpi.Slice(last="7d")) for k in (1, 2))
+    assert once.low < once.now - once.before < once.high
+    for one, two in zip(once.steps.itertuples(), twice.steps.itertuples(), strict=True):
+        assert one.low < one.effect < one.high
+        assert (two.effect, two.low, two.high) == pytest.approx((2 * one.effect, 2 * one.low, 2 * one.high), rel=1e-6)
+    assert "to +$" in once.sentence
+    assert once.to_json()["low"] == once.low
+
+
+def test_a_source_that_cannot_return_sums_by_user_gives_the_account_without_intervals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(7)
+    source = kpi.from_frame(pd.concat([frame(BEFORE, 20, models=ONE, rng=rng), frame(NOW, 30, models=ONE, rng=rng)]))
+    whole = kpi.cost_waterfall(source, kpi.Slice(last="7d"))
+    run = DuckSource.run
+
+    def refuse(self: DuckSource, statement: Any) -> Any:
+        if "user" in {c.name for c in statement.selected_columns}:
+            raise StoreError("store.too_many_rows", "too many", hint="fewer")
+        return run(self, statement)
+
+    monkeypatch.setattr(DuckSource, "run", refuse)
+    found = kpi.cost_waterfall(source, kpi.Slice(last="7d"))
+    assert found.steps["effect"].to_list() == pytest.approx(whole.steps["effect"].to_list())
+    assert found.steps["low"].isna().all()
+    assert math.isnan(found.low)
 
 
 def test_no_costs_at_all_says_what_to_do() -> None:
