@@ -18,6 +18,7 @@ NOTHING = ("decompose.empty", "stages.empty")
 RATIOS = ("rate", "ratio", "incidence")
 SHOWN = 3  # groups with a way to their traces
 MOST_VALUES = 60
+WHISKERS = "Lines around the end of a bar: the 95 % interval of that part, users as clusters. Grey: may be chance."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +166,9 @@ def _money(found: kpi.Waterfall) -> None:
     st.altair_chart(
         reasons.waterfall(found.steps, before=found.before, now=found.now, unit="usd", direction="down",
                           colours=cards.colours()),
-        alt="Total cost before and now, and the parts of its change",
+        alt="Total cost before and now, and the parts of its change with intervals",
     )  # fmt: skip
+    st.caption(WHISKERS)
 
 
 def _time(found: kpi.Stages) -> None:
@@ -175,8 +177,9 @@ def _time(found: kpi.Stages) -> None:
     st.altair_chart(
         reasons.waterfall(found.parts.rename(columns={"change": "effect"}), before=found.before, now=found.now,
                           unit="ms", direction="down", colours=cards.colours()),
-        alt="Latency before and now, and the change of each stage",
+        alt="Latency before and now, and the change of each stage with intervals",
     )  # fmt: skip
+    st.caption(WHISKERS)
     if found.q is not None:
         st.caption(text.safe(
             f"Of the requests at or above the p{100 * found.q:g} of their own window: a percentile is no sum of stages,"
@@ -194,9 +197,12 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
     st.altair_chart(
         reasons.waterfall(parts, before=one.before, now=one.now, unit=m.unit, direction=m.direction,
                           colours=cards.colours()),
-        alt=f"{m.label} before and now, and what each {text.dimension(by)} adds to the change",
+        alt=f"{m.label} before and now, and what each {text.dimension(by)} adds to the change, with intervals",
     )  # fmt: skip
-    st.caption("The axis does not start at zero. A group adds by its own change and by what its share of requests did.")
+    st.caption(
+        f"{WHISKERS} The axis does not start at zero. A group adds by its own change and by what its share of requests"
+        " did."
+    )
     with st.container(horizontal=True, gap="medium"):
         for value in list(one.parts[one.parts["kind"] != "left"]["value"])[:SHOWN]:
             st.page_link(

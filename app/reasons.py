@@ -27,41 +27,58 @@ def waterfall(
 ) -> alt.LayerChart:
     """From before to now in steps, the largest named and the rest as one. parts: label, effect; they sum to the change.
 
-    direction: "up" where more is better, "down" where less is, "none" where neither.
+    low, high: limits of each effect where the parts have them, drawn as a whisker around the end of its bar; a step
+    that is not known to differ from zero is then grey. direction: "up" where more is better, "down" where less is,
+    "none" where neither.
     """
-    ranked = parts.reindex(parts["effect"].abs().sort_values(ascending=False, kind="stable").index)
-    cut = MOST_STEPS if len(ranked) > MOST_STEPS + 1 else len(ranked)
-    named, rest = ranked.iloc[:cut], ranked.iloc[cut:]
-    steps = list(zip(named["label"], named["effect"], strict=True))
-    steps += [(f"{len(rest)} others", float(rest["effect"].sum()))] if len(rest) else []
+    steps = _steps(parts)
     bad, good = colours.states["red"], colours.states["green"]
     worse = {"up": lambda e: e < 0, "down": lambda e: e > 0}.get(direction)
-    rows = [("Before", 0.0, before, colours.grey, words.format_value(before, unit))]
-    level = before
-    for label, size in steps:
-        tint = colours.accent if worse is None else bad if worse(size) else good
-        rows.append((str(label), level, level + size, tint, words.format_change(size, unit)))
+    rows = [("Before", 0.0, before, colours.grey, words.format_value(before, unit), "", None, None)]
+    level, known = before, any(low < high for _, _, low, high in steps)
+    for label, size, low, high in steps:
+        sure = not known or low > 0 or high < 0
+        tint = colours.grey if not sure else colours.accent if worse is None else bad if worse(size) else good
+        limits = words.format_change_interval(low, high, unit) if low < high else "not known"
+        ends = (level + low, level + high) if low < high else (None, None)
+        rows.append((str(label), level, level + size, tint, words.format_change(size, unit), limits, *ends))
         level += size
-    rows.append(("Now", 0.0, now, colours.accent, words.format_value(now, unit)))
-    frame = pd.DataFrame(rows, columns=["label", "start", "end", "tint", "shown"])
-    frame["edge"] = frame[["start", "end"]].max(axis=1)
-    levels = [before, now, *frame["end"], *frame["start"].iloc[1:-1]]
-    low, high = min(levels), max(levels)
+    rows.append(("Now", 0.0, now, colours.accent, words.format_value(now, unit), "", None, None))
+    frame = pd.DataFrame(rows, columns=["label", "start", "end", "tint", "shown", "limits", "low", "high"])
+    frame[["low", "high"]] = frame[["low", "high"]].astype(float)
+    frame["edge"] = frame[["start", "end", "high"]].max(axis=1)
+    levels = pd.concat([frame["end"], frame["start"].iloc[1:-1], frame["low"], frame["high"]]).dropna()
+    low, high = float(levels.min()), float(levels.max())
     room = (high - low) * 0.25 or abs(high) * 0.1 or 1.0
     floor = 0.0 if low - room < 0 <= low else low - room  # the steps are small beside the level: zoomed in on them
-    frame.loc[frame["label"].isin(["Before", "Now"]), "start"] = floor
+    frame.loc[[0, len(frame) - 1], "start"] = floor
     scale = alt.Scale(domain=[floor, high + (high - low) * 0.35 + 1e-12], nice=False, zero=False)
     base = alt.Chart(frame).encode(
         y=alt.Y("label:N", sort=list(frame["label"]), title=None,
                 axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
-        tooltip=[alt.Tooltip("label", title="Part"), alt.Tooltip("shown", title="Effect")],
+        tooltip=[alt.Tooltip("label", title="Part"), alt.Tooltip("shown", title="Effect"),
+                 alt.Tooltip("limits", title="95 %")],
     )  # fmt: skip
     x = alt.X("start:Q", scale=scale, axis=axis(unit))
     bars = base.mark_bar(size=18, cornerRadius=2).encode(x=x, x2="end:Q", color=alt.Color("tint:N", scale=None))
+    whiskers = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, color=colours.ink, opacity=0.75)
     texts = base.mark_text(align="left", dx=5, fontSize=12, color=colours.ink).encode(
         x=alt.X("edge:Q", scale=scale), text="shown:N"
     )
-    return alt.layer(bars, texts).properties(height=alt.Step(28))
+    return alt.layer(
+        bars, whiskers.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"), texts
+    ).properties(height=alt.Step(28))  # fmt: skip
+
+
+def _steps(parts: pd.DataFrame) -> list[tuple[str, float, float, float]]:
+    """(label, effect, low, high), the largest first; what is beyond MOST_STEPS as one without limits."""
+    ranked = parts.reindex(parts["effect"].abs().sort_values(ascending=False, kind="stable").index)
+    cut = MOST_STEPS if len(ranked) > MOST_STEPS + 1 else len(ranked)
+    named, rest = ranked.iloc[:cut], ranked.iloc[cut:]
+    nan = float("nan")
+    limits = [named[c] if c in named else [nan] * cut for c in ("low", "high")]
+    steps = list(zip(named["label"], named["effect"], *limits, strict=True))
+    return steps + ([(f"{len(rest)} others", float(rest["effect"].sum()), nan, nan)] if len(rest) else [])
 
 
 def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
