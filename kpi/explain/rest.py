@@ -126,14 +126,17 @@ class Rest:
         size = np.bincount(self.stratum[inside], self.entries.size[inside], minlength=self.layers)
         return float(self.plain(self.residual[inside].sum(keepdims=True), size[None])[0])
 
-    def holding(self, inside: Array) -> Rest:
-        """The same with a segment held: what is in it and what is not are strata of their own."""
-        split = self.stratum * 2
-        split[inside] += 1
-        used = np.flatnonzero(np.bincount(split, minlength=2 * self.layers))
-        place = np.zeros(2 * self.layers, dtype=np.int64)
-        place[used] = np.arange(len(used))
-        return Rest(self.entries, place[split], len(used))
+    def holding(self, *segments: Array) -> Rest:
+        """The same with segments held: what is in one and what is not are strata of their own."""
+        stratum, layers = self.stratum, self.layers
+        for inside in segments:
+            split = stratum * 2
+            split[inside] += 1
+            used = np.flatnonzero(np.bincount(split, minlength=2 * layers))
+            place = np.zeros(2 * layers, dtype=np.int64)
+            place[used] = np.arange(len(used))
+            stratum, layers = place[split], len(used)
+        return Rest(self.entries, stratum, layers)
 
     def test(self, inside: Array) -> Tested:
         """The test of a segment. inside: positions of its entries."""

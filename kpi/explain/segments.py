@@ -154,12 +154,28 @@ def _told(
         kept.sort(key=lambda i: (-own[i].strength, own[i].where))
         first = next((i for i in kept if shown(own[i].where)), None)
         if first is None or len(told) == most:
-            return told
+            return _needed(rest, told, weights, allowed)
         same = tuple(s.where for s in left if s is not left[first] and _twins(s, left[first]))
         told.append(replace(left[first], also=same))
         state = state.holding(left[first].inside)
         left = [left[i] for i in kept if i != first and state.worth(left[i].inside) >= _WORTH]
         own = [replace(s, found=state.test(s.inside)) for s in left]
+
+
+def _needed(rest: Rest, told: Sequence[Segment], weights: Array, allowed: float) -> list[Segment]:
+    """Those that have something of their own when all others are held: what came early may be made of what came later,
+    as women at Berkeley were of the departments that they applied to."""
+    kept = list(told)
+    while len(kept) > 1:
+        own = []
+        for s in kept:
+            state = rest.holding(*(other.inside for other in kept if other is not s))
+            own.append(state.test(s.inside).p * weights[len(s.where)])
+        worst = int(np.argmax(own))
+        if own[worst] <= allowed * len(kept):
+            break
+        kept.pop(worst)
+    return kept
 
 
 def _twins(a: Segment, b: Segment) -> bool:

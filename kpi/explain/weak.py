@@ -243,7 +243,8 @@ def _row_sentence(row: Mapping[str, Any], metric: Metric) -> str:
 def _sentence(frame: pd.DataFrame, metric: Metric, whole: float, looked: int, dimensions: Sequence[str]) -> str:
     if not looked:
         return "No segment is large enough to be compared with the rest."
-    of = f"{format_count(looked, 'segments')} of {format_count(len(dimensions), 'dimensions')} searched"
+    kinds = format_count(len(dimensions), "dimension" if len(dimensions) == 1 else "dimensions")
+    of = f"{format_count(looked, 'segments')} of {kinds} searched"
     if frame.empty:
         return f"{metric.label}: no segment is clearly worse than the rest; {of}."
     names = [_name(w) for w in frame["where"]]
