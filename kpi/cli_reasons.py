@@ -41,8 +41,53 @@ def add(commands: Any) -> None:
     findings = commands.add_parser("findings", help="what changed, for whom, since when, who acts; best first")
     slice_options(findings)
     finish(findings, _findings)
+    _segments_options(commands)
     _compare_options(commands)
     _split_options(commands)
+
+
+def _segments_options(commands: Any) -> None:
+    segments = commands.add_parser(
+        "segments", help="which segments fail most against the rest, of all values and pairs"
+    )
+    segments.add_argument(
+        "metric", nargs="?", default="task_success", metavar="METRIC",
+        help="a rate, mean, ratio or incidence (default: %(default)s)",
+    )  # fmt: skip
+    segments.add_argument("--by", metavar="DIM,DIM", help="dimensions searched (default: all that are filled)")
+    segments.add_argument("--adjust", metavar="DIM", help="compare within the values of this dimension")
+    segments.add_argument("--most", type=int, default=10, help="most segments shown (default: %(default)s)")
+    slice_options(segments)
+    finish(segments, _segments)
+
+
+def _segments(options: argparse.Namespace) -> int:
+    """Exit code 1 where a segment is clearly worse than the rest, 2 where none is large enough, else 0."""
+    source = kpi.open(options.dataset, options.version)
+    say_timeless(source, options)
+    found = kpi.weak_segments(
+        source, slice_of(options), metric=options.metric, adjust=options.adjust, most=options.most,
+        dimensions=_listed(options.by) if options.by else None,
+    )  # fmt: skip
+    if options.json:
+        print_json(found.to_json())
+    else:
+        print(printable(found.sentence, longest=2000))
+        print_table(
+            ("segment", "value", "95 % interval", "to the rest", "95 % interval", "n", "users", "of all failures",
+             "beyond the rest", "SliceLine", "q"),
+            [
+                (", ".join(f"{d}={v}" for d, v in r.where.items()), format_value(r.value, found.unit),
+                 format_interval(r.low, r.high, found.unit), format_change(r.difference, found.unit),
+                 _limits(r.difference_low, r.difference_high, found.unit), format_count(r.n), format_count(r.users),
+                 format_value(r.share_of_failures, "share"), format_value(r.excess, found.excess_unit),
+                 f"{r.sliceline:.2f}", f"{r.q:.2g}")
+                for r in found.frame.itertuples()
+            ],
+        )  # fmt: skip
+    if not found.looked:
+        return CANNOT_TELL
+    return BREACHED if len(found.frame) else FINE
 
 
 def _compare_options(commands: Any) -> None:

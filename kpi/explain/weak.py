@@ -59,12 +59,13 @@ class Weak:
     and users; share of the requests and share_of_failures of what goes wrong (of cost: of the cost) that lie in it;
     excess: failures beyond what the rate of the rest would give, with limits, by whose lower one the rows are sorted;
     sliceline: score of Sagadeeva and Boehm (2021); z, p (one-sided) and q over the whole search; sentence. Values and
-    differences are in `unit`.
+    differences are in `unit`, excess in `excess_unit` (count, or what the numerator of a ratio is in).
     whole, n: of the slice. looked: segments with enough rows. dimensions: those searched. sentence: all in one.
     """
 
     metric: str
     unit: str
+    excess_unit: str
     whole: float
     n: int
     looked: int
@@ -152,8 +153,8 @@ def weakest_of(
     size = float(entries.size.sum())
     whole = float(sums.terms[metric.name].y.sum()) / size * metric.scale if size else math.nan
     return Weak(
-        metric=metric.name, unit=metric.unit, whole=whole, n=int(entries.rows.sum()), looked=looked,
-        dimensions=tuple(searched), adjusted_for=adjust, frame=frame,
+        metric=metric.name, unit=metric.unit, excess_unit=_excess_unit(metric), whole=whole,
+        n=int(entries.rows.sum()), looked=looked, dimensions=tuple(searched), adjusted_for=adjust, frame=frame,
         sentence=_sentence(frame, metric, whole, looked, searched),
     )  # fmt: skip
 
@@ -167,6 +168,10 @@ def _entries(sums: UserSums, metric: Metric) -> tuple[Entries, Array]:
     bad = y if metric.direction == "down" else x - y if metric.unit == "share" else -y
     people, user = np.unique(sums.user[kept], return_inverse=True)
     return Entries(user=user, users=len(people), rows=known[kept], bad=bad, size=x, kind=metric.kind), kept
+
+
+def _excess_unit(metric: Metric) -> str:
+    return metric.unit if metric.kind == "ratio" and metric.unit != "share" else "count"
 
 
 def _strata(coded: tuple[Array, tuple[str, ...]]) -> tuple[Array, int]:
