@@ -15,6 +15,7 @@ from app.slicebar import Here
 SPLITS = ("50:50", "60:40", "70:30", "80:20", "90:10", "95:5", "99:1", "40:60", "30:70", "20:80", "10:90", "5:95",
           "1:99")  # fmt: skip
 PLACES = ("device", "channel", "language", "region")  # where arms lose users: the first that the data has
+MIXED = "The mix decides"
 LOOKS = {
     "mismatch": ("Do not decide", "error", "red"),
     "as planned": ("Sound", "check_circle", "green"),
@@ -51,14 +52,15 @@ def split(here: Here, a: str, b: str, view: kpi.Slice, *, by: str, plan: str) ->
 def reversals(told: Sequence[str]) -> None:
     """Overall differences that another mix of groups makes, each named as what it is."""
     for sentence in told:
-        st.markdown(f"{text.badge('Simpson reversal', 'swap_vert', 'orange')} {text.safe(sentence, longest=900)}")
+        st.markdown(f"{text.badge(MIXED, 'swap_vert', 'orange')} {text.safe(sentence, longest=900)}")
 
 
 def turned(cells: pd.DataFrame, within: str) -> None:
     """Metrics whose direction depends on the group, then single groups against the whole. cells: `compare_within`."""
-    for row in cells[cells["told"].notna()].drop_duplicates("metric").to_dict("records"):
-        name = "Simpson reversal" if row["simpson"] else "Opposite directions"
+    told = cells["told"].notna()
+    for row in cells[told].drop_duplicates("metric").to_dict("records"):
+        name = MIXED if row["simpson"] else "Opposite directions"
         st.markdown(f"{text.badge(name, 'swap_vert', 'orange')} {text.safe(row['told'], longest=1500)}")
-    for row in cells[cells["reversed"]].to_dict("records"):
+    for row in cells[cells["reversed"] & ~told].to_dict("records"):
         group = "(none)" if row[within] is None else row[within]
         st.markdown(text.safe(f"Against the whole, for {group}: {row['sentence']}.", longest=600))

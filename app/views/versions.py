@@ -100,7 +100,8 @@ if below == "where":
         compared.turned(cells, within)
         st.caption(
             "Only differences that are clear over all cells have a colour and a number; the others show on hover. "
-            "Groups are said to turn around only where the test of Gail and Simon makes it sure, over all metrics."
+            "Groups turn around where some truly gain and others truly lose, by the test of Gail and Simon over all "
+            "metrics or by cells that are clear on both sides: one figure for everyone is then wrong for some."
         )
     else:
         page.empty("This data has no cohort to look into.", "Map a column such as language on the Data page.")

@@ -211,8 +211,9 @@ def compare_within(
     One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether it
     is clear here and goes against what is clear in the whole. The same in every row of a metric: `simpson`, whether the
     whole turns round with the mix of `within` held; `crossing_p`, `crossing_q`, Gail and Simon's test that values truly
-    differ in direction, q over the metrics; `told`, both in words, None where neither. Without quantiles, whose place
-    differs by value: the share within a limit (slo_attainment) says the same. One query. Raises as `compare`.
+    differ in direction, q over the metrics; `told`, in words where the whole turns round, the test says so or values
+    are clear on both sides, else None. Without quantiles, whose place differs by value: the share within a limit
+    (slo_attainment) says the same. One query. Raises as `compare`.
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
     names, sides = sides_of(source, a, b, slice, by)
@@ -242,9 +243,10 @@ def _turned(
     q = adjusted_p([c.p for c in crossings])
     for top, mine, one, crossing, share in zip(whole, of, tested, crossings, q, strict=True):
         told = [_simpson(top, b, (within,))] if top.simpson else []
-        if share <= _LEVEL:
+        # many groups without any change weaken the test: a few that are clear on both sides, over all cells, do as well
+        if share <= _LEVEL or {r.verdict for _, r in one} >= set(_CLEAR):
             groups = [(v, r.effect, r.verdict in _CLEAR) for v, r in one]
-            told.append(crossing_sentence(top.metric, b, within, groups, crossing))
+            told.append(crossing_sentence(top.metric, b, within, groups, crossing, sure=share <= _LEVEL))
         yield top, mine, {"simpson": top.simpson, "crossing_p": crossing.p, "crossing_q": share,
                           "told": " ".join(told) or None}  # fmt: skip
 

@@ -136,17 +136,14 @@ def simpson_sentence(metric: Metric, b: str, mix: str, whole: Effect, held: Effe
 
 
 def crossing_sentence(
-    metric: Metric, b: str, within: str, groups: Sequence[tuple[str, Effect, bool]], crossing: Crossing
+    metric: Metric, b: str, within: str, groups: Sequence[tuple[str, Effect, bool]], crossing: Crossing, *, sure: bool
 ) -> str:
-    """Groups that move in opposite directions. groups: name, effect, whether it is clear by itself."""
+    """Groups that move in opposite directions. groups: name, effect, whether it is clear by itself; sure: the test."""
     sides = {w: [g for g in groups if word(metric, g[1].difference) == w] for w in ("better", "worse")}
     told = [f"{w} for {_named(metric, found)}" for w, found in sides.items()]
-    chance = "fewer than 1 of 10,000" if crossing.p < 1e-4 else f"{max(round(1e4 * crossing.p), 1):,} of 10,000"
-    return (
-        f"{metric.label} turns around by {within}: {b} is {told[0]}, {told[1]}. Where all groups move one way, chance"
-        f" opposes them so much in {chance} comparisons (Gail-Simon p = {crossing.p:.2g}); one figure for everyone is"
-        " wrong for some."
-    )
+    chance = "p < 0.0001" if crossing.p < 1e-4 else f"p = {crossing.p:.2g}"
+    held = "this is no chance" if sure else "each is clear by itself"
+    return f"{metric.label} turns around by {within}: {b} is {told[0]}, {told[1]}; {held} (Gail-Simon {chance})."
 
 
 def _named(metric: Metric, groups: Sequence[tuple[str, Effect, bool]]) -> str:

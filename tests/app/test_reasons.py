@@ -167,7 +167,7 @@ def test_versions_name_reversals_and_opposite_directions(page, within):
     cells = kpi.compare_within(kpi.open("turning"), "p1", "p2", slice=view, by="prompt_version", within=within)
     told = cells.set_index("metric").loc["task_success", "told"].iloc[0]
     assert told in said(at)
-    name = "Simpson reversal" if within == "device" else "Opposite directions"
+    name = "The mix decides" if within == "device" else "Opposite directions"
     assert told.startswith({"device": "Simpson reversal in Task success", "language": "Task success turns"}[within])
     assert any(f"{name}]" in m.value for m in at.markdown)
 

@@ -165,13 +165,24 @@ def test_opposite_directions_are_named_with_the_groups() -> None:
     assert (
         "Task success turns around by intent: b is better for english (+6.00 pp), worse for spanish (−12.0 pp)" in told
     )
-    assert "fewer than 1 of 10,000" in told
+    assert "Gail-Simon p < 0.0001" in told
     assert (found["crossing_q"] < 0.001).all()
     z = [_z(0.80, 0.86, 2000), _z(0.80, 0.68, 900), 0.0]
     assert found["crossing_p"].iloc[0] == pytest.approx(gail_simon(z).p, rel=0.7)
     same = _blocks({("a", "english"): (2000, 0.80), ("b", "english"): (2000, 0.86), ("a", "spanish"): (900, 0.80),
                     ("b", "spanish"): (900, 0.81)})  # fmt: skip
     assert compare_within(same, "a", "b", ["task_success"], by="release", within="intent")["told"].isna().all()
+
+
+def test_two_clear_groups_are_named_though_many_unchanged_ones_weaken_the_test() -> None:
+    sizes = {"english": (2000, 0.837), "spanish": (1000, 0.64), **{f"x{i}": (1000, 0.80) for i in range(12)}}
+    source = _blocks({(r, i): (n, 0.80 if r == "a" else rate) for i, (n, rate) in sizes.items() for r in "ab"})
+    found = compare_within(source, "a", "b", ["task_success"], by="release", within="intent").set_index("intent")
+    assert (found.loc["english", "verdict"], found.loc["spanish", "verdict"]) == ("better", "worse")
+    assert found["crossing_q"].iloc[0] > 0.05
+    assert (
+        "better for english (+3.70 pp), worse for spanish (−16.0 pp); each is clear by itself" in found["told"].iloc[0]
+    )
 
 
 def _z(p: float, q: float, n: int) -> float:
