@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from kpi.explain.cells import Array, Cells, is_version
+from kpi.explain.evidence import tested
 from kpi.explain.onset import arrival, onset, z_from
-from kpi.explain.search import Found, tested
+from kpi.explain.search import Found
 
 SAME_DAYS = 2  # a version that came within so many days of a change may be its cause
 AS_LIKELY = 4.0  # in z^2: two explanations of which the data prefer neither
@@ -41,8 +42,8 @@ def version_of(
         before = inside & (cells.day < came)
         served = inside & cells.mask(dict([version]))
         rest = inside & (cells.day >= came) & ~served
-        *_, z, _ = tested(cells, terms, now=served, before=before)
-        *_, z_rest, _ = tested(cells, terms, now=rest, before=before)
+        *_, z, _ = tested(cells, metric, now=served, before=before)
+        *_, z_rest, _ = tested(cells, metric, now=rest, before=before)
         alone = terms.x[rest].sum() < CONTROL * max(terms.x[served].sum(), 1)
         as_likely = np.isfinite(z) and z**2 >= least - AS_LIKELY
         controlled = np.isfinite(z_rest) and abs(z_rest) < UNCHANGED and abs(z_rest) < abs(z) / 2
@@ -57,13 +58,12 @@ def version_of(
 def entered(cells: Cells, found: Found, inside: Array, day: int) -> tuple[tuple[str, str] | None, int]:
     """The version that entered, if its coming tells more than the day alone does; and the day of the change."""
     assert found.entered is not None
-    terms = cells.terms[found.metric]
     came = arrival(cells, found.entered, inside)
     if came is not None and abs(came - day) <= SAME_DAYS:
         return found.entered, came
     served, before = inside & cells.mask(dict([found.entered])), inside & (cells.day < day)
     plain = onset(cells, found.metric, inside)
-    *_, z, _ = tested(cells, terms, now=served & (cells.day >= day), before=before & ~served)
+    *_, z, _ = tested(cells, found.metric, now=served & (cells.day >= day), before=before & ~served)
     if not np.isfinite(z) or z_from(cells, found.metric, inside, plain) ** 2 >= z**2 - AS_LIKELY:
         return None, plain
     return found.entered, day

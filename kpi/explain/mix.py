@@ -14,10 +14,10 @@ _REST = 0.25  # share of a change that may be left within the groups where the m
 
 def carrier(cells: Cells, found: Found, start: int) -> str | None:
     """The dimension whose mix carries the change of a segment: within its values nothing is left of it."""
-    if found.entered is not None:
-        return None
     inside = cells.mask(dict(found.where))
     now, before = inside & (cells.day >= found.split), inside & (cells.day < start)
+    if found.entered is not None:
+        now = now & cells.mask(dict([found.entered]))
     named = {d for d, _ in found.where}
     shares = []
     for name in cells.dims:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kpi.explain.cells import Array, Cells
-from kpi.explain.search import tested
+from kpi.explain.evidence import deviance, tested
 
 _VISIBLE = 0.05  # share of a segment's requests on a day from which a version is there
 
@@ -21,21 +21,19 @@ def onset(cells: Cells, metric: str, inside: Array, *, version: tuple[str, str] 
     if version is not None:
         came = arrival(cells, version, inside)
         kept = inside & (cells.mask(dict([version])) | (cells.day < (came if came is not None else 0)))
-    return _step(cells, kept, terms.y, terms.x)
+    return _step(cells, kept, terms.y, terms.x, terms.kind)
 
 
 def onset_of_share(cells: Cells, inside: Array, where: Mapping[str, str]) -> int:
     """The day from which the share of some values in a segment's requests differs most from the days before."""
-    return _step(cells, inside, np.where(cells.mask(where), cells.rows, 0.0), cells.rows)
+    return _step(cells, inside, np.where(cells.mask(where), cells.rows, 0.0), cells.rows, "rate")
 
 
-def _step(cells: Cells, kept: Array, y: Array, x: Array) -> int:
-    """Least squares with one step in y / x by day, days weighted by what they hold (Hinkley 1970)."""
+def _step(cells: Cells, kept: Array, y: Array, x: Array, kind: str) -> int:
+    """The most likely day of one step in y / x, days weighted by what they hold (Hinkley 1970)."""
     by_day = [np.bincount(cells.day[kept], values[kept], minlength=cells.days) for values in (y, x)]
     after_y, after_x = (np.cumsum(values[::-1])[::-1] for values in by_day)
-    before_y, before_x = after_y[0] - after_y, after_x[0] - after_x
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = (after_y / after_x - before_y / before_x) ** 2 / (1 / after_x + 1 / before_x)
+    gain = deviance(kind, (after_y, after_x), (after_y[0] - after_y, after_x[0] - after_x))
     return int(np.argmax(np.where(np.isfinite(gain), gain, -np.inf)))
 
 
@@ -49,7 +47,7 @@ def arrival(cells: Cells, version: tuple[str, str], inside: Array) -> int | None
 
 def z_from(cells: Cells, metric: str, inside: Array, day: int) -> float:
     """z of a segment's change on a day; 0 where there is none."""
-    *_, z, _ = tested(cells, cells.terms[metric], now=inside & (cells.day >= day), before=inside & (cells.day < day))
+    *_, z, _ = tested(cells, metric, now=inside & (cells.day >= day), before=inside & (cells.day < day))
     return z if np.isfinite(z) else 0.0
 
 

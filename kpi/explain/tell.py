@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy import special
 
 from kpi.explain.attribution import AS_LIKELY, CONTROL, SAME_DAYS, UNCHANGED, entered, version_of
 from kpi.explain.cells import Array, Cells, is_version
+from kpi.explain.evidence import MIN_ROWS, tested
 from kpi.explain.mix import carrier, moved, standardised
 from kpi.explain.onset import onset, onset_of_share, spread, z_from
-from kpi.explain.search import Found, Searched, search, tested
+from kpi.explain.search import Found, Searched, search
 
-LEVEL = 0.05  # of the first change told; segments overlap: about 1 in 100 quiet worlds tells anything (simulated)
+LEVEL = 0.03  # of the first change told; 4 in 100 quiet worlds then tell anything (simulated in tests/worlds)
 _NAMING = 4.0  # what another named value must add to z^2 before it is believed (two nats of likelihood)
 _OWN = 3.8  # |z| that must be left of a change, once another is taken out, for it to be one of its own
 _AS_MUCH = 0.5  # share of a part's change from which the rest of its whole changed about as much
@@ -72,25 +74,26 @@ def told(searched: Searched, start: int, *, level: float = LEVEL) -> list[Change
     """
     cells = searched.cells
     left = searched.clear(level * _ROUNDS)[:_CANDIDATES]
-    whole = _levels(cells, start)
     changes: list[Change] = []
     while len(changes) < _ROUNDS:
         reached = [f for f in left if f.q <= level * (len(changes) + 1)]
         if not reached:
             break
-        first = max(reached, key=lambda f: (_strength(f, whole[f.metric]), _stable(f)))
-        best = _widened(searched, _refined(searched, first, whole[first.metric]), start)
+        first = max(reached, key=lambda f: (_strength(f), _stable(f)))
+        best = _widened(searched, _refined(searched, first), start)
         change = _described(cells, best, start)
-        folded = [f for f in left if f is first or _explained(cells, f, change, start)]
+        after = {id(f): _after(cells, f, change, start) for f in left}
+        folded = [f for f in left if f is first or after[id(f)].q > level * _ROUNDS]
         if change.mix is not None:
             change = _headline(cells, change, folded, start)
         others = {f.metric: None for f in folded if f.metric != change.metric and _overlap(cells, f, change) >= _SAME}
         changes.append(replace(change, also=tuple(others), q=change.q / (len(changes) + 1)))
-        left = [f for f in left if not any(f is g for g in folded)]
+        gone = {id(f) for f in folded}
+        left = [after[id(f)] for f in left if id(f) not in gone]
     return _joined(cells, changes)
 
 
-def _refined(searched: Searched, best: Found, level: float) -> Found:
+def _refined(searched: Searched, best: Found) -> Found:
     """The finding, or the part of its segment that tells more: which part it is, is a choice and needs no test of its
     own."""
     position = searched.metrics.index(best.metric)
@@ -101,7 +104,7 @@ def _refined(searched: Searched, best: Found, level: float) -> Found:
             part = searched.found(int(i))
             if set(best.where) <= set(part.where) and part.z * best.z > 0:
                 parts.append(replace(part, q=best.q))
-    return max(parts, key=lambda f: (_strength(f, level), _stable(f)))
+    return max(parts, key=lambda f: (_strength(f), _stable(f)))
 
 
 def _widened(searched: Searched, best: Found, start: int) -> Found:
@@ -109,14 +112,15 @@ def _widened(searched: Searched, best: Found, start: int) -> Found:
 
     Of a strong change the part in which chance added most would else be told for the whole.
     """
-    cells, terms = searched.cells, searched.cells.terms[best.metric]
+    cells = searched.cells
     inside = cells.mask(dict(best.where))
     for dropped in best.where:
         wider = tuple(p for p in best.where if p != dropped)
         rest = cells.mask(dict(wider)) & ~inside
         if best.entered is not None:
             rest = rest & ((cells.day < start) | cells.mask(dict([best.entered])))
-        change, *_, z, _ = tested(cells, terms, now=rest & (cells.day >= best.split), before=rest & (cells.day < start))
+        now, before = rest & (cells.day >= best.split), rest & (cells.day < start)
+        change, *_, z, _ = tested(cells, best.metric, now=now, before=before)
         if np.isfinite(z) and abs(z) > _OWN and change / best.change > _AS_MUCH:
             position = searched.metrics.index(best.metric)
             for i in np.flatnonzero(searched.metric == position):
@@ -128,22 +132,9 @@ def _widened(searched: Searched, best: Found, start: int) -> Found:
     return best
 
 
-def _levels(cells: Cells, start: int) -> dict[str, float]:
-    """Value of each metric in the whole before the change."""
-    before = cells.day < start
-    return {m: float(t.y[before].sum() / max(t.x[before].sum(), 1)) for m, t in cells.terms.items()}
-
-
-def _strength(found: Found, level: float) -> float:
-    """z^2 as if all segments varied alike, less what naming values costs: comparable between nested segments.
-
-    A share near 0 or 1 varies less, so that the plain z of a mild change in a wide segment would beat that of the whole
-    change in the narrow one that it comes from.
-    """
-    varies = found.level * (1 - found.level) if 0 < found.level < 1 else found.level
-    usual = level * (1 - level) if 0 < level < 1 else level
-    adjusted = varies / usual if found.kind in ("rate", "incidence") and usual > 0 and varies > 0 else 1.0
-    return float((found.z**2 - _NAMING * found.literals) * min(max(adjusted, 0.1), 40.0))
+def _strength(found: Found) -> float:
+    """Twice the log-likelihood that a change explains, less what naming values costs: the best is the most likely."""
+    return found.z**2 - _NAMING * found.literals
 
 
 def _stable(found: Found) -> tuple[str, ...]:
@@ -186,7 +177,7 @@ def _sized(cells: Cells, found: Found, where: Mapping[str, str], version: tuple[
         now = now & cells.mask(dict([version]))
     terms = cells.terms[found.metric]
     change, error = spread(cells, found.metric, now, before)
-    _, _, total_z, _ = tested(cells, terms, now=cells.day >= day, before=cells.day < day)
+    _, _, total_z, _ = tested(cells, found.metric, now=cells.day >= day, before=cells.day < day)
     return Change(
         metric=found.metric, where=where, version=version, day=day, change=change, low=change - 1.96 * error,
         high=change + 1.96 * error, z=found.z, q=found.q, rows=int(terms.x[now].sum()),
@@ -198,9 +189,8 @@ def _of_mix(cells: Cells, found: Found, name: str, start: int) -> Change:
     """A change that the mix carries, told of the widest slice it holds for."""
     whole = replace(found, where=(), entered=None)
     if found.where and carrier(cells, whole, start) == name:
-        terms = cells.terms[found.metric]
         now, before = cells.day >= found.split, cells.day < start
-        *_, z, _ = tested(cells, terms, now=now, before=before)
+        *_, z, _ = tested(cells, found.metric, now=now, before=before)
         if np.isfinite(z) and abs(z) > 3:
             found = replace(whole, z=z)
     inside = cells.mask(dict(found.where))
@@ -223,30 +213,44 @@ def _headline(cells: Cells, change: Change, folded: Sequence[Found], start: int)
 # --- what a change explains ------------------------------------------------------------------------------------------
 
 
-def _explained(cells: Cells, found: Found, change: Change, start: int) -> bool:
-    """Whether nothing is left of a finding once the cells of a change are taken out, or its mix is held."""
+def _after(cells: Cells, found: Found, change: Change, start: int) -> Found:
+    """The finding as it stands once the cells of a change are taken out, or its mix is held.
+
+    What is left must be as sure as a finding by itself: of thousands of segments some always seem to have a rest.
+    """
+    left = _rest(cells, found, change, start)
+    if left * found.z <= 0:
+        return replace(found, q=1.0)
+    if abs(left) >= abs(found.z):
+        return found
+    rarer = special.log_ndtr(-abs(left)) - special.log_ndtr(-abs(found.z))
+    return replace(found, q=float(np.exp(min(np.log(max(found.q, 1e-300)) + rarer, 0.0))))
+
+
+def _rest(cells: Cells, found: Found, change: Change, start: int) -> float:
+    """z of what is left of a finding; 0 where too little is left to say."""
     inside = cells.mask(dict(found.where))
     if found.entered is not None:
         inside = inside & ((cells.day < start) | cells.mask(dict([found.entered])))
     now, before = inside & (cells.day >= found.split), inside & (cells.day < start)
     if change.mix is not None:
         if found.where and change.mix[0] in dict(found.where):
-            return False
+            return found.z
         rate, error, _ = standardised(cells, found.metric, change.mix[0], now, before)
-        return not np.isfinite(rate) or abs(rate) < _OWN * error
+        return rate / error if np.isfinite(rate) and error > 0 else 0.0
     if not change.where and change.version is None:
         if found.metric != change.metric:
-            return not found.where
-        return abs(found.change - change.change) < _OWN * found.error  # no other than what the whole did
+            return found.z if found.where else 0.0
+        return (found.change - change.change) / found.error  # no other than what the whole did
     taken = change.mask
     if change.version is not None:
         taken = taken & cells.mask(dict([change.version]))
     rest_now, rest_before = now & ~taken, before & ~change.mask
     terms = cells.terms[found.metric]
-    if terms.x[rest_now].sum() < 30 or terms.x[rest_before].sum() < 30:
-        return True
-    *_, z, _ = tested(cells, terms, now=rest_now, before=rest_before)
-    return not np.isfinite(z) or abs(z) < _OWN
+    if terms.x[rest_now].sum() < MIN_ROWS or terms.x[rest_before].sum() < MIN_ROWS:
+        return 0.0
+    *_, z, _ = tested(cells, found.metric, now=rest_now, before=rest_before)
+    return z if np.isfinite(z) else 0.0
 
 
 def _overlap(cells: Cells, found: Found, change: Change) -> float:

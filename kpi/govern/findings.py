@@ -40,6 +40,7 @@ SEARCHED = (
 _TAILS = {"cost_p50": ("cost_per_query", "cost_p95"), "latency_p50": ("latency_p95", "latency_p50")}
 _PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
 _HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
+_NEARLY_CERTAIN = 0.001  # q up to which a finding comes before those that are less sure
 _TOTAL = Grouping()
 
 
@@ -139,11 +140,14 @@ def _day(moment: datetime, tz: str, first: date) -> int:
     return (moment.astimezone(ZoneInfo(tz)).date() - first).days
 
 
-def _order(finding: Finding) -> tuple[int, float]:
-    """Hidden regressions on top, then what got worse, then the rest; each by how sure it is."""
+def _order(finding: Finding) -> tuple[bool, int, float]:
+    """Hidden regressions on top, then what got worse, then the rest; each by how sure it is.
+
+    What could be one of the few false findings stands behind all that can hardly be.
+    """
     rank = {"hidden_regression": 0, "regression": 1, "mix": 2, "improvement": 3}[finding.kind]
     size = abs(finding.change) / max((finding.high - finding.low) / 2, 1e-12)
-    return rank, -size
+    return finding.q > _NEARLY_CERTAIN, rank, -size
 
 
 def _finding(

@@ -14,8 +14,7 @@ import numpy as np
 
 import kpi
 from kpi.explain.cells import Cells, cells
-from kpi.explain.onset import onset
-from kpi.explain.search import tested
+from kpi.explain.onset import onset, spread
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, findings
 from kpi.measure.metrics import METRICS
 from kpi.measure.summary import resolve
@@ -136,15 +135,15 @@ _LOGGED = {"mix": ("cost_p50", "latency_p50")}  # the same metrics as the baseli
 
 
 def strength(found: Cells, cause: Cause) -> float:
-    """The cause's own change in its segment from its day on, in standard errors."""
+    """The cause's own change in its segment from its day on, in its standard errors, users as clusters."""
     day = cause.day - (45 - found.days)
     inside = found.mask({} if cause.kind == "mix" else dict(cause.where))
     now = inside & (found.day >= day)
     if cause.version:
         now = now & found.mask({"prompt_version": cause.version})
     metric = next(m for m in cause.metrics if m in found.terms)
-    *_, z, _ = tested(found, found.terms[metric], now=now, before=inside & (found.day < day))
-    return abs(z) if z == z else 0.0
+    change, error = spread(found, metric, now, inside & (found.day < day))
+    return abs(change) / error if error > 0 else 0.0
 
 
 def _segments(found: Cells):

@@ -1,0 +1,172 @@
+"""How sure a change between two windows is: one statistic for every metric and segment, users as clusters.
+
+For a metric y / x and a segment, the change is D = R_now - R_before. Each user contributes the residual
+(y1 - R1 x1) / X1 - (y0 - R0 x0) / X0 over both windows at once, so that who comes back in the second window is compared
+with themself and what is between users cancels. The sum of squared residuals over what independent requests would show
+is the design effect of the change (Kish 1965); it is taken as no smaller than what users of these sizes have in the
+whole of the data, because a few users tell their own spread badly.
+
+A share or count is then tested as it would be without any change: given the events of both windows, those of now
+binomial (Przyborowski and Wilenski 1940), with counts divided by the design effect. The variance that a change brings
+with it does not hide the change, and three loud users or five rare events never make a finding. Logarithms and ratios
+of sums have no such law: they are tested by t, with a variance and degrees of freedom borrowed in part from the whole
+(Smyth 2004, Stat Appl Genet Mol Biol 3:3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from kpi.explain.cells import Array, Cells, Noise, Terms
+
+MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
+NUMBERS = ("change", "error", "z", "p", "df", "now", "before", "level")
+_BORROWED = 10.0  # degrees of freedom that the whole lends to the variance of a segment
+_SURE = 1e-290  # below it a p-value is no longer told from 0
+
+
+class Users:
+    """The (group, user) pairs of a way to cut the cells into groups, numbered once for all metrics.
+
+    group: per cell, -1 where it is outside; kept: a mask of groups, cells of the others are left aside.
+    """
+
+    _DENSE = 3  # pairs that may be numbered for each cell
+
+    def __init__(self, cells: Cells, group: Array, kept: Array | None = None) -> None:
+        inside = group >= 0
+        if kept is not None:
+            inside &= kept[group]
+        self.cells = np.flatnonzero(inside)
+        span = max(cells.users, 1)
+        group = group[self.cells].astype(np.int64)
+        self.groups = int(group.max()) + 1 if len(group) else 0
+        pairs = group * span + cells.user[self.cells]
+        if self.groups * span <= self._DENSE * len(pairs):  # most pairs occur: numbering all of them spares the sorting
+            self.number = pairs
+            self.group = np.repeat(np.arange(self.groups), span)
+        else:
+            unique, self.number = np.unique(pairs, return_inverse=True)
+            self.group = unique // span
+
+    def sums(self, values: Array, chosen: Array) -> Array:
+        """Sum of `values` per pair over the chosen cells."""
+        return np.bincount(self.number[chosen], values[self.cells[chosen]], minlength=len(self.group))
+
+    def total(self, values: Array) -> Array:
+        """Sum per group of a value per pair."""
+        return np.bincount(self.group, values, minlength=self.groups)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The statistic of every group; numbers has a row a group, columns as in NUMBERS, z the normal one of p."""
+
+    usable: Array
+    numbers: Array
+
+
+def compared(users: Users, terms: Terms, noise: Noise, *, now: Array, before: Array) -> Tested:
+    """The test of every group. now, before: masks of `users.cells`."""
+    y1, x1, y0, x0 = (users.sums(v, m) for m in (now, before) for v in (terms.y, terms.x))
+    sums = np.stack([users.total(v) for v in (y1, x1, y0, x0)])
+    sy1, sx1, sy0, sx0 = sums
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        weight1, weight0 = (1 / sx1)[users.group], (1 / sx0)[users.group]
+        rate1, rate0 = sy1 / sx1, sy0 / sx0
+        residual = (y1 - rate1[users.group] * x1) * weight1 - (y0 - rate0[users.group] * x0) * weight0
+        residual = np.where(np.isfinite(residual), residual, 0.0)
+        square = users.total(residual**2)
+        df = 2 * square**2 / users.total(residual**4) - 1  # Satterthwaite (1946), the variance of r^2 taken as r^4
+        clusters = users.total(((x1 > 0) | (x0 > 0)).astype(float))
+        own = square * clusters / (clusters - 1)
+        paired = users.total(np.nan_to_num(x1 * weight1 - x0 * weight0) ** 2)
+        level = (sy1 + sy0) / (sx1 + sx0)
+        exact = terms.kind in ("rate", "incidence")
+        error, z, p = (_counted if exact else _moved)(sums, own, df, paired, noise, terms.kind)
+    counted = users.total((x1 > 0).astype(float)), users.total((x0 > 0).astype(float))
+    usable = (sx1 >= MIN_ROWS) & (sx0 >= MIN_ROWS) & (counted[0] >= MIN_USERS) & (counted[1] >= MIN_USERS)
+    usable &= np.isfinite(z) & (error > 0)
+    if not exact:
+        usable &= df > 1
+    return Tested(usable, np.stack([rate1 - rate0, error, z, p, df, sx1, sx0, level], axis=1))
+
+
+def _counted(sums: Array, own: Array, df: Array, paired: Array, noise: Noise, kind: str) -> tuple[Array, Array, Array]:
+    """(error, z, p) of shares or counts, by the conditional binomial with counts over the design effect."""
+    y1, x1, y0, x0 = sums
+    rate = (y1 + y0) / (x1 + x0)
+    single = 1 / x1 + 1 / x0
+    if kind == "rate":
+        rare = rate <= 0.5
+        events1, events0 = np.where(rare, y1, x1 - y1), np.where(rare, y0, x0 - y0)
+        left = np.maximum(rate, 1 - rate)  # what drawing from few requests takes off the variance
+        plain = y1 * (1 - y1 / x1) / x1**2 + y0 * (1 - y0 / x0) / x0**2
+        varies = rate * (1 - rate)
+    else:
+        rare, events1, events0, left = np.ones(len(rate), dtype=bool), y1, y0, 1.0
+        plain, varies = y1 / x1**2 + y0 / x0**2, rate
+    design = np.maximum(np.nan_to_num(own / plain, nan=0.0), noise.of(single, paired) / single)
+    error = np.sqrt(varies * single * design)
+    a, b, share = events1 / (design * left), events0 / (design * left), x1 / (x1 + x0)
+    z = _binomial(a, b, share) * np.where(rare, 1.0, -1.0)
+    return error, z, 2 * special.ndtr(-np.abs(z))
+
+
+def _binomial(a: Array, b: Array, share: Array) -> Array:
+    """Normal score of `a` events against `b`, if each were one of the first with probability `share` (mid-p)."""
+    more = (special.betainc(np.maximum(a, 1e-9), b + 1, share) + special.betainc(a + 1, np.maximum(b, 1e-9), share)) / 2
+    less = (
+        special.betainc(np.maximum(b, 1e-9), a + 1, 1 - share) + special.betainc(b + 1, np.maximum(a, 1e-9), 1 - share)
+    ) / 2
+    tail, total = np.minimum(more, less), a + b
+    deviance = special.xlogy(a, a / (total * share)) + special.xlogy(b, b / (total * (1 - share)))
+    beyond = np.sqrt(2 * np.maximum(deviance, 0))  # the same where the tail can no longer be told from 0
+    size = np.where(tail > _SURE, -special.ndtri(np.minimum(tail, 0.5)), beyond)
+    return np.where(a > total * share, size, -size)
+
+
+def _moved(sums: Array, own: Array, df: Array, paired: Array, noise: Noise, kind: str) -> tuple[Array, Array, Array]:
+    """(error, z, p) of means of logarithms or ratios of sums, by t."""
+    y1, x1, y0, x0 = sums
+    usual = noise.of(1 / x1 + 1 / x0, paired)
+    df = np.maximum(np.nan_to_num(df), 1.0)
+    lent = _BORROWED if kind == "quantile" else 0.0
+    error = np.sqrt((lent * usual + df * own) / (lent + df))
+    t = (y1 / x1 - y0 / x0) / error
+    tail = special.stdtr(lent + df, -np.abs(t))
+    size = np.where(tail > _SURE, -special.ndtri(np.minimum(tail, 0.5)), np.abs(t))
+    return error, np.copysign(size, t), 2 * tail
+
+
+def deviance(kind: str, now: tuple[Array, Array], before: tuple[Array, Array]) -> Array:
+    """Twice the log-likelihood ratio of two levels against one, requests taken as independent; arrays broadcast.
+
+    now, before: (numerator, denominator). Binomial of a rate, Poisson of an incidence; else of a normal law with
+    variance 1 for each unit of the denominator, to be divided by the real one.
+    """
+    (y1, x1), (y0, x0) = now, before
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = (y1 + y0) / (x1 + x0)
+        if kind not in ("rate", "incidence"):
+            return (y1 / x1 - y0 / x0) ** 2 / (1 / x1 + 1 / x0)
+        found = special.xlogy(y1, y1 / (x1 * level)) + special.xlogy(y0, y0 / (x0 * level))
+        if kind == "rate":
+            left = 1 - level
+            found += special.xlogy(x1 - y1, (x1 - y1) / (x1 * left)) + special.xlogy(x0 - y0, (x0 - y0) / (x0 * left))
+        return 2 * np.maximum(found, 0.0)
+
+
+def tested(cells: Cells, metric: str, *, now: Array, before: Array) -> tuple[float, float, float, float]:
+    """(change, standard error, z, p) of one metric between two masks of cells, by the same test; NaN where none is."""
+    users = Users(cells, np.where(now | before, 0, -1))
+    if not users.groups:
+        return np.nan, np.nan, np.nan, np.nan
+    found = compared(
+        users, cells.terms[metric], cells.noise(metric), now=now[users.cells], before=before[users.cells]
+    )  # fmt: skip
+    change, error, z, p, *_ = found.numbers[0].tolist()
+    return change, error, z, p
