@@ -229,7 +229,8 @@ class Contrast:
     value: y / x of the group; expected: of the whole with the group's strata; difference: value - expected; whole: of
     all. own: covariance of the values; shared: of values and expectations; spread: of the differences. null: of the
     differences if no group differed, variances steadied over all groups; alone: those variances as each group's own
-    users tell them. df, null_df: degrees of freedom of the t distributions that go with spread and null.
+    users tell them. df, null_df: degrees of freedom of the t distributions that go with spread and null. share:
+    strata x groups, of each stratum in the denominator of a group.
     """
 
     value: Array
@@ -243,6 +244,7 @@ class Contrast:
     alone: Array
     df: Array
     null_df: Array
+    share: Array
 
 
 def contrast(layout: Layout, terms: Terms) -> Contrast:
@@ -291,7 +293,7 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
     return Contrast(
         value=value, expected=expected, difference=difference, whole=float(y.sum() / x.sum()) if x.sum() else np.nan,
         own=own + np.diag(more), shared=shared, spread=spread + np.diag(more), null=null, alone=alone,
-        df=np.nan_to_num(np.maximum(df, 1.0), nan=1.0), null_df=np.maximum(borrowed, 1.0),
+        df=np.nan_to_num(np.maximum(df, 1.0), nan=1.0), null_df=np.maximum(borrowed, 1.0), share=share,
     )  # fmt: skip
 
 
@@ -326,14 +328,18 @@ def _moderated(groups: Pattern, residual: Array, x: Array, variance: Array, df: 
     really stray from that gives its weight against their own variance (Smyth 2004, Stat Appl Genet Mol Biol 3:3).
     """
     counted = x > 0
-    e2, size = residual[counted] ** 2, x[counted]
+    total = groups.totals(x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lever = np.nan_to_num(x / total[groups.column])  # a user draws the group's value to their own
+        left = 1 - 2 * lever + (groups.totals(x**2) / total**2)[groups.column]
+    e2, size = residual[counted] ** 2 / np.maximum(left[counted], 0.5), x[counted]
     system = np.array([[size.sum(), (size**2).sum()], [counted.sum(), size.sum()]])
     right = np.array([e2.sum(), (e2 / size).sum()])
     with np.errstate(divide="ignore", invalid="ignore"):
         a, b = np.linalg.lstsq(system, right, rcond=None)[0] if counted.any() else (0.0, 0.0)
         if a < 0 or b < 0:
             a, b = (e2.sum() / size.sum(), 0.0) if b < 0 else (0.0, e2.sum() / (size**2).sum())
-        usual = groups.totals(a * x + b * x**2) / groups.totals(x) ** 2
+        usual = groups.totals(a * x + b * x**2) / total**2
         usable = (usual > 0) & (variance > 0) & (df > 2)
         if usable.sum() < 3:
             return variance, np.nan_to_num(df, nan=1.0)

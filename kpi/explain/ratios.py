@@ -1,0 +1,91 @@
+"""Rates, means, ratios and incidences of groups beside the whole: differences, ratios, the gap, and their limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from kpi.explain.cells import Array
+from kpi.explain.groups import Contrast
+from kpi.explain.ranges import chance, drawn, simultaneous
+from kpi.measure.estimate import Estimates
+from kpi.measure.metrics import Metric
+
+ENDS = ("", "_low", "_high")
+
+
+def columns(
+    metric: Metric, e: Estimates, raw: Contrast, *, held: Contrast | None, expected: Array, counted: Array
+) -> dict[str, Array]:
+    """The columns of `kpi.disparity` for groups with values e. held: the contrast within strata."""
+    t = special.stdtrit(raw.df, 0.975)
+    error = np.sqrt(np.diag(raw.spread))
+    log_error = np.sqrt(np.maximum(_log_variance(raw), 0))
+    ratio = raw.value / raw.whole
+    return {
+        "value": e.value, "low": e.low, "high": e.high,
+        "difference": raw.difference, "difference_low": raw.difference - t * error,
+        "difference_high": raw.difference + t * error,
+        "ratio": ratio, "ratio_low": ratio * np.exp(-t * log_error), "ratio_high": ratio * np.exp(t * log_error),
+        **_to_best(metric, raw, counted), **_adjusted(held, len(ratio)),
+        "expected": expected, "shrunk": drawn(raw.value, np.diag(raw.own), expected, counted),
+    }  # fmt: skip
+
+
+def _log_variance(c: Contrast) -> Array:
+    """Variance of log(value / whole), by the delta method; NaN where the value is zero."""
+    own, shared = np.diag(c.own), np.diag(c.shared)
+    of_whole = np.diag(c.spread) - own + 2 * shared
+    return own / c.value**2 - 2 * shared / (c.value * c.whole) + of_whole / c.whole**2
+
+
+def _to_best(metric: Metric, raw: Contrast, counted: Array) -> dict[str, Array]:
+    """Difference and ratio to the best group (the highest where no way is better); limits for all pairs at once."""
+    if counted.sum() < 2:
+        return {f"{n}{end}": np.full(len(raw.value), np.nan) for n in ("to_best", "ratio_to_best") for end in ENDS}
+    at = np.flatnonzero(counted)
+    b = int(at[raw.value[at].argmin() if metric.direction == "down" else raw.value[at].argmax()])
+    own = np.diag(raw.own)
+    critical = simultaneous(len(at), np.minimum(raw.df, raw.df[b]))
+    value = raw.value - raw.value[b]
+    half = critical * np.sqrt(np.maximum(own + own[b] - 2 * raw.own[:, b], 0))
+    ratio = raw.value / raw.value[b]
+    variance = own / raw.value**2 + own[b] / raw.value[b] ** 2 - 2 * raw.own[:, b] / (raw.value * raw.value[b])
+    log_half = critical * np.sqrt(np.maximum(variance, 0))
+    half, log_half = (np.where(np.arange(len(own)) == b, 0.0, h) for h in (half, log_half))
+    return {
+        "to_best": value, "to_best_low": value - half, "to_best_high": value + half, "ratio_to_best": ratio,
+        "ratio_to_best_low": ratio * np.exp(-log_half), "ratio_to_best_high": ratio * np.exp(log_half),
+    }  # fmt: skip
+
+
+def _adjusted(c: Contrast | None, count: int) -> dict[str, Array]:
+    if c is None:
+        return {f"adjusted{e}": np.full(count, np.nan) for e in ENDS}
+    half = special.stdtrit(c.df, 0.975) * np.sqrt(np.maximum(np.diag(c.spread), 0))
+    return {"adjusted": c.difference, "adjusted_low": c.difference - half, "adjusted_high": c.difference + half}
+
+
+def gap(raw: Contrast, *, held: Contrast | None, counted: Array) -> dict[str, Any]:
+    """The gap between the largest and the smallest value, with Tukey-Kramer limits. least, most: those groups.
+
+    noise: what equal groups exceed in one of 20 cases; p: how often they show such a gap; square: their mean squared
+    gap. adjusted, adjusted_p: the same of the differences within strata.
+    """
+    at = np.flatnonzero(counted)
+    least, most = int(at[raw.value[at].argmin()]), int(at[raw.value[at].argmax()])
+    found = chance(raw.difference[at], raw.null[np.ix_(at, at)], raw.null_df[at])
+    own = raw.own
+    critical = simultaneous(len(at), min(raw.df[least], raw.df[most]))
+    half = float(critical * np.sqrt(max(own[least, least] + own[most, most] - 2 * own[least, most], 0)))
+    adjusted, adjusted_p = np.nan, np.nan
+    if held is not None:
+        within = chance(held.difference[at], held.null[np.ix_(at, at)], held.df[at])
+        adjusted, adjusted_p = within.observed, within.p
+    return {
+        "least": least, "most": most, "observed": found.observed, "low": found.observed - half,
+        "high": found.observed + half, "noise": found.noise, "p": found.p, "square": found.square,
+        "adjusted": adjusted, "adjusted_p": adjusted_p,
+    }  # fmt: skip
