@@ -46,8 +46,8 @@ class SampleRatio:
     users_a, users_b: users by the arm in which they were first seen; share_b (low, high: 95 %) of them in B, expected_b
     as planned. p: of Pearson's chi-square, one degree. smallest: the distance from the plan that 8 of 10 such checks
     notice. users_both: seen in both arms; undecided: of these, left out because the first arm is not known. unnamed:
-    units without a user id, which count by session or request. where: `of` ("day" of first sight, or a dimension),
-    value, a, b, share_b, p, q (Benjamini and Hochberg 1995, by `of`), alarm.
+    requests without a user id, left out, because requests of users who repeat do not test a split. where: `of` ("day"
+    of first sight, or a dimension), value, a, b, share_b, p, q (Benjamini and Hochberg 1995, by `of`), alarm.
     """
 
     a: str
@@ -151,9 +151,9 @@ class _Seen:
 
 def _seen(source: Source, sides: tuple[Side, Side], dimensions: Sequence[str], tz: str) -> _Seen:
     rows = source.run(sa.union_all(*(_cells(source, side, i, dimensions) for i, side in enumerate(sides)))).to_pandas()
-    rows["user"] = pd.factorize(rows["user"])[0]
+    unnamed = int(rows.loc[rows["user"].isna(), "rows"].sum())
+    rows = rows[rows["user"].notna()]
     arms = rows.groupby("user")["side"].nunique()
-    named = rows.groupby("user")["named"].sum() > 0
     timed = "first" in rows and rows["first"].notna().any()
     if timed:
         rows["first"], rows["last"] = (pd.to_datetime(rows[c], utc=True) for c in ("first", "last"))
@@ -169,20 +169,21 @@ def _seen(source: Source, sides: tuple[Side, Side], dimensions: Sequence[str], t
     starts, ends = (tuple(_moment(s[c], pick) if timed else None for s in span) for c, pick in
                     (("first", "min"), ("last", "max")))  # fmt: skip
     return _Seen(first=first[~unknown], both=int((arms > 1).sum()), undecided=int(unknown.sum()),
-                 unnamed=int((~named).sum()), starts=(starts[0], starts[1]), ends=(ends[0], ends[1]))  # fmt: skip
+                 unnamed=unnamed, starts=(starts[0], starts[1]), ends=(ends[0], ends[1]))  # fmt: skip
 
 
 def _cells(source: Source, side: Side, number: int, dimensions: Sequence[str]) -> sa.Select:
     """A row for each user and value on one side: when first and last seen."""
     table = source.table("requests")
     row = Columns(source, table)
-    keys = [cluster(row).label("user"), *(dimension(source, d).label(f"d{i}") for i, d in enumerate(dimensions))]
+    user = sa.case((row["user_key"].is_not(None), cluster(row)))  # else NULL: nobody knows whose requests these are
+    keys = [user.label("user"), *(dimension(source, d).label(f"d{i}") for i, d in enumerate(dimensions))]
     times = [f(table.c["started_at"]).label(name) for f, name in ((sa.func.min, "first"), (sa.func.max, "last"))
              if "started_at" in table.c]  # fmt: skip
     return (
         sa.select(
             sa.literal_column(str(number), _INT).label("side"), *keys, *times,
-            sa.func.count(row["user_key"]).label("named"),
+            sa.func.count().label("rows"),
         )
         .select_from(table)
         .where(*conditions(source, side.filters, side.window))
@@ -228,23 +229,22 @@ def _where(first: pd.DataFrame, names: Mapping[str, str], planned: float) -> pd.
 
 def _sentence(r: SampleRatio, seen: _Seen) -> str:
     n = r.users_a + r.users_b
-    units = "users" if r.unnamed < n else "sessions or requests, for want of user ids,"
     if r.verdict == "not enough users":
-        told = f"Too few {units} to check the split: {r.users_a:,} in {r.a}, {r.users_b:,} in {r.b}."
-        return " ".join([told, *_crossed(r)])
+        told = f"Too few users to check the split: {r.users_a:,} in {r.a}, {r.users_b:,} in {r.b}."
+        return " ".join([told, *_crossed(r), *_unnamed(r)])
     planned = format_value(r.expected_b, "share")
-    size = f"{r.b} has {format_value(r.share_b, 'share')} of {format_count(n, units)}"
+    size = f"{r.b} has {format_value(r.share_b, 'share')} of {format_count(n, 'users')}"
     limits = f"({format_interval(r.low, r.high, 'share')})"
     if not r.alarm:
         edge = [format_value(min(max(r.expected_b + s * r.smallest, 0.0), 1.0), "share") for s in (-1, 1)]
         told = f"Split as planned: {size} {limits}, planned {planned} ({_p_words(r.p)})."
         told += f" A share below {edge[0]} or above {edge[1]} would have been noticed."
-        return " ".join([told, *_crossed(r), *_uneven(r)])
+        return " ".join([told, *_crossed(r), *_uneven(r), *_unnamed(r)])
     return " ".join([
         f"Sample-ratio mismatch: {size} {limits} where {planned} was planned; chance does this in fewer than 1 of"
         f" 1,000 sound tests ({_p_words(r.p)}).",
         f"{r.a} and {r.b} then differ in more than what is tested: do not decide on their differences.",
-        *_apart(r, seen), *_uneven(r), *_crossed(r),
+        *_apart(r, seen), *_uneven(r), *_crossed(r), *_unnamed(r),
         "Look for users that one of them loses or attracts: assignment, redirects, errors, bots, filters and logging.",
     ])  # fmt: skip
 
@@ -299,3 +299,7 @@ def _crossed(r: SampleRatio) -> list[str]:
     if r.users_both > _CROSSED * everyone:
         told += " Users do not keep to one: what they learn in one carries over to the other."
     return [told]
+
+
+def _unnamed(r: SampleRatio) -> list[str]:
+    return [f"{format_count(r.unnamed, 'requests')} without a user id are left out."] if r.unnamed else []

@@ -190,6 +190,7 @@ def test_a_running_test_shows_whether_users_are_split_as_planned(page):
         assert list(table["Users A: p1"]) == list(found.where["a"])
     assert found.alarm  # p2 has 6 of 10 requests of some days and none of the others
     assert "sample-ratio" not in said(page("versions", by="prompt_version", a="p1", b="p2")).lower()
+    assert not page("versions", data="few", last="28d", running="1").error
 
 
 def test_without_costs_the_frontier_says_what_is_missing(page):

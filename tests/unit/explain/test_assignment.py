@@ -144,9 +144,15 @@ def test_without_times_or_users_it_says_what_it_counts() -> None:
     assert undated.where.empty
     together = _checked(frame.assign(started_at=START))  # all at one moment
     assert together.undecided == both
-    nobody = _checked(frame.drop(columns="user_key"))
-    assert nobody.users_a + nobody.users_b == nobody.unnamed == len(frame)
-    assert "for want of user ids" in nobody.sentence
+    nobody = _checked(frame.drop(columns="user_key"))  # requests repeat: as many of them prove nothing
+    assert (nobody.users_a, nobody.users_b, nobody.unnamed) == (0, 0, len(frame))
+    assert (nobody.verdict, np.isnan(nobody.p)) == ("not enough users", True)
+    assert f"{len(frame):,} requests without a user id are left out." in nobody.sentence
+    some = frame.assign(user_key=frame["user_key"].where(frame["user_key"] >= "u3"))
+    known = _checked(frame[frame["user_key"] >= "u3"])
+    partly = _checked(some)
+    assert (partly.users_a, partly.users_b, partly.p) == (known.users_a, known.users_b, known.p)
+    assert partly.unnamed == some["user_key"].isna().sum()
 
 
 def test_few_users_say_nothing() -> None:
