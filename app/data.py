@@ -120,6 +120,11 @@ def disparity(source: kpi.Source, view: kpi.Slice, *, by: Sequence[Any], metrics
     return _ask(source, "disparity", view, arguments, lambda: kpi.disparity(source, view, by=by, metrics=metrics))
 
 
+def weak_segments(source: kpi.Source, view: kpi.Slice, *, metric: str, most: int) -> kpi.Weak:
+    arguments = {"metric": metric, "most": most}
+    return _ask(source, "weak_segments", view, arguments, lambda: kpi.weak_segments(source, view, **arguments))
+
+
 def contrast(source: kpi.Source, view: kpi.Slice, *, outcome: str | None) -> kpi.Contrast:
     return _ask(
         source, "contrast", view, {"outcome": outcome}, lambda: kpi.contrast(source, view, outcome=outcome)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 import kpi
-from app import cards, charts, cohorts, data, findings, page, slicebar, text
+from app import cards, charts, cohorts, data, findings, page, slicebar, text, weakest
 
 MOST_DIMENSIONS = 8
 SHOWN = 40
@@ -21,9 +21,11 @@ first = st.container()  # hidden regressions go on top, but are searched last
 
 metric, row = page.metric_choice(here, default="task_success", kinds=("rate", "ratio", "incidence"))
 with row:
-    by = page.selectbox("Cohort", "by", splits, default=splits[0], width=220)
+    free = [d for d in splits if len(here.view.filter_on(d)) != 1]  # what the slice fixes has one group
+    by = page.selectbox("Cohort", "by", splits, default=(free or splits)[0], width=220)
     others = [NO_CROSSING, *(d for d in able if d != by)]
-    crossed = page.selectbox("Crossed with", "with", others, default=others[min(1, len(others) - 1)], width=220)
+    usual = next((d for d in free if d in others), others[min(1, len(others) - 1)])
+    crossed = page.selectbox("Crossed with", "with", others, default=usual, width=220)
 chosen = kpi.METRICS[metric]
 compared = [m for m in cohorts.COMPARED if here.profile.supports(kpi.METRICS[m])]
 metrics = list(dict.fromkeys([*compared, metric]))
@@ -85,6 +87,8 @@ if hidden:
     with st.expander(f"{len(hidden)} small groups hidden", icon=":material/visibility_off:"):
         st.text("\n".join(hidden))
 
+worst_of_all = st.container()  # searched once everything else is drawn
+
 if pair:
     name = f"{by} × {crossed}"
     both = found.groups[(found.groups["dimension"] == name) & (found.groups["metric"] == metric)]
@@ -109,8 +113,11 @@ page.as_python(
     f"found = kpi.disparity(source, view, by={[*dimensions, *pair]!r}, metrics={metrics!r})",
     "found.gaps, found.groups, found.hidden",
     *([f"kpi.likely(found, {by!r}, {worst!r}, metric={metric!r})"] if len(mine) else []),
+    *weakest.python(metric),
     "hidden = [f for f in kpi.story(source, view).findings if f.kind == 'hidden_regression']",
 )
+with worst_of_all:
+    weakest.draw(here, metric)
 if here.timed:
     with first:
         with st.spinner("Looking for hidden regressions", show_time=False):

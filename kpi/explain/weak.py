@@ -38,8 +38,8 @@ from kpi.store.engines import Source
 LEVEL = 0.05
 ALPHA = 0.95  # how SliceLine weighs the error of a segment against its size
 _KINDS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
-_COLUMNS = ("where", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n", "users",
-            "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
+_COLUMNS = ("where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",
+            "users", "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
             "sentence")  # fmt: skip
 # What goes wrong, by metric; else failures where more is better, cases where less is.
 _NOUNS = {
@@ -54,12 +54,12 @@ _NOUNS = {
 class Weak:
     """Segments of a slice whose metric is worst against the rest, the most important first.
 
-    frame: a row a segment: where (dimension -> value); also, other names of the same requests; value with low and high
-    (as `kpi.summarise`), difference to the rest of the slice with limits (95 %, within `adjusted_for` where given), n
-    and users; share of the requests and share_of_failures of what goes wrong (of cost: of the cost) that lie in it;
-    excess: failures beyond what the rate of the rest would give, with limits, by whose lower one the rows are sorted;
-    sliceline: score of Sagadeeva and Boehm (2021); z, p (one-sided) and q over the whole search; sentence. Values and
-    differences are in `unit`, excess in `excess_unit` (count, or what the numerator of a ratio is in).
+    frame: a row a segment: where (dimension -> value), its name in words; also, other names of the same requests; value
+    with low and high (as `kpi.summarise`), difference to the rest of the slice with limits (95 %, within `adjusted_for`
+    where given), n and users; share of the requests and share_of_failures of what goes wrong (of cost: of the cost)
+    that lie in it; excess: failures beyond what the rate of the rest would give, with limits, by whose lower one the
+    rows are sorted; sliceline: score of Sagadeeva and Boehm (2021); z, p (one-sided) and q over the whole search;
+    sentence. Values and differences are in `unit`, excess in `excess_unit` (count, or that of a ratio's numerator).
     whole, n: of the slice. looked: segments with enough rows. dimensions: those searched. sentence: all in one.
     """
 
@@ -192,6 +192,7 @@ def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metr
     shown = (-apart[[0, 2, 1]] if metric.direction == "up" else apart) * scale
     row: dict[str, Any] = {
         "where": dict(s.where),
+        "name": _titled(dict(s.where)),
         "also": tuple(dict(w) for w in s.also),
         **_named("{}", ("value", "low", "high"), np.array([of.value[0], of.low[0], of.high[0]]) * scale),
         **_named("difference{}", ("", "_low", "_high"), shown),
@@ -219,6 +220,11 @@ def _name(where: Mapping[str, str]) -> str:
     return " and ".join(f"{d.replace('_', ' ')} {v}" for d, v in where.items())
 
 
+def _titled(where: Mapping[str, str]) -> str:
+    name = _name(where)
+    return name[:1].upper() + name[1:]
+
+
 def _noun(metric: Metric) -> str:
     if metric.name in _NOUNS:
         return f"all {_NOUNS[metric.name]}"
@@ -231,14 +237,14 @@ def _noun(metric: Metric) -> str:
 
 def _row_sentence(row: Mapping[str, Any], metric: Metric) -> str:
     """One sentence: where, how much, against the rest, and what lies in it."""
-    unit, name = metric.unit, _name(row["where"])
+    unit, name = metric.unit, row["name"]
     value, change = format_value(row["value"], unit), format_change(row["difference"], unit)
     limits = without_unit(format_interval(row["low"], row["high"], unit), value)
     apart = without_unit(format_change_interval(row["difference_low"], row["difference_high"], unit), change)
     size = format_count(row["n"], "requests")
     if row["also"]:
         name += f" (also {', '.join(_name(w) for w in row['also'])})"
-    told = f"{name[:1].upper()}{name[1:]}: {value} ({limits}; {size}), {change} ({apart}) to the rest"
+    told = f"{name}: {value} ({limits}; {size}), {change} ({apart}) to the rest"
     if row["share_of_failures"] == row["share_of_failures"]:
         part, share = (format_value(row[c], "share") for c in ("share_of_failures", "share"))
         told += f"; {part} of {_noun(metric)} in {share} of the requests"

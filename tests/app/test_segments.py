@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import parse_qs
 
+import numpy as np
 import pandas as pd
 import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 import kpi
-from app import cohorts
+from app import cohorts, data, weakest
+from tests.app.conftest import _forget, _opener
 from tests.app.test_pages import texts
 
 
@@ -86,3 +93,87 @@ def of_gap(*, q: float, gap: float, low: float, adjusted: float = float("nan")):
         worst="es", best="en", gap=gap, unit="share", low=low, high=0.2, q=q, noise=0.04, adjusted=adjusted,
         four_fifths=float("nan"),
     )  # fmt: skip
+
+
+# --- who fails most --------------------------------------------------------------------------------------------------
+
+HOSTILE = "![x](http://e.test/a)"
+
+
+@pytest.fixture(scope="module")
+def weak(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """State folder with 4,000 requests without times: a tenant of a bad name fails on mobile; costs are alike."""
+    home, rng, n = tmp_path_factory.mktemp("weak"), np.random.default_rng(7), 4_000
+    users = rng.integers(0, 400, n)
+    tenant = np.where(users % 3 == 0, HOSTILE, np.where(users % 3 == 1, "acme", "umbrella"))
+    device = rng.choice(["mobile", "desktop"], n)
+    fails = (tenant == HOSTILE) & (device == "mobile")
+    frame = pd.DataFrame({
+        "request_id": [f"r{i}" for i in range(n)], "user_id": users, "tenant": tenant, "device": device,
+        "success": rng.random(n) < np.where(fails, 0.5, 0.85), "cost_usd": rng.lognormal(-5, 0.3, n),
+        "output_tokens": rng.integers(10, 500, n),
+    })  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KPI_HOME", str(home))
+        frame.to_csv(home / "rows.csv", index=False)
+        assert kpi.load(home / "rows.csv", dataset="weak").requests == n
+    return home
+
+
+@pytest.fixture
+def page(weak: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AppTest]]:
+    monkeypatch.setenv("KPI_HOME", str(weak))
+    _forget()
+    yield lambda **query: _opener("segments", **{"data": "weak", **query})
+    _forget()
+
+
+def test_who_fails_most_is_said_with_ways_on(page) -> None:
+    at = page(by="tenant")
+    (row,) = kpi.weak_segments(kpi.open("weak"), kpi.Slice(dataset="weak")).frame.itertuples()
+    assert row.where == {"tenant": HOSTILE, "device": "mobile"}
+    said = [m.value for m in at.markdown if m.value.startswith("**Device mobile")]
+    assert [s.replace("\\", "").replace("*", "").replace("\u2060", "") for s in said] == [row.sentence]
+    assert "![" not in said[0]  # a name of an export fetches nothing
+    ways = [(e.proto.page, parse_qs(e.proto.query_string)) for e in at.get("page_link")]
+    narrowed = ["device:mobile", f"tenant:{HOSTILE}"]
+    assert [(p, q["sort"]) for p, q in ways if q.get("where") == narrowed] == [("traces", ["failed"])]
+
+
+def test_a_segment_is_carried_into_the_slice(page) -> None:
+    at = page(by="tenant", metric="task_success")
+    next(b for b in at.button if b.label == "Only these requests").click().run()
+    assert not at.exception
+    assert at.query_params["where"] == ["device:mobile", f"tenant:{HOSTILE}"]
+    assert at.query_params["metric"] == "task_success"
+    assert "by" not in at.query_params  # nothing is left to split there
+    source, view = kpi.open("weak"), kpi.Slice(dataset="weak").where(tenant=HOSTILE, device="mobile")
+    n = kpi.summarise(source, "task_success", view)["n"].iloc[0]
+    assert f"{n:,} requests" in shown(at)
+    assert "No segment is large enough" in shown(at) or "no segment is clearly worse" in shown(at)
+
+
+def test_nobody_who_fails_most_reads_calmly_and_no_worse_side_not_at_all(page) -> None:
+    calm = page(metric="cost_per_query")
+    assert "Cost per query: no segment is clearly worse than the rest" in shown(calm)
+    assert "Where cost per query is worst" in [h.value for h in calm.subheader]
+    neither = page(metric="output_tokens")
+    assert not {"Where output tokens is worst", "Who fails most"} & {h.value for h in neither.subheader}
+    assert not any("weak_segments" in c.value for c in neither.code)
+
+
+def test_it_costs_one_query(page, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = kpi.open("weak")
+    kpi.profile(source)
+    monkeypatch.setattr(data, "open_source", lambda *_: source)
+    run, asked = type(source).run, []
+    monkeypatch.setattr(type(source), "run", lambda self, statement: (asked.append(statement), run(self, statement))[1])
+    counts = []
+    for draw in (weakest.draw, lambda *_: None):
+        monkeypatch.setattr(weakest, "draw", draw)
+        st.cache_data.clear()
+        asked.clear()
+        page(by="tenant")
+        counts.append(len(asked))
+    assert counts[1] > 0
+    assert counts[0] == counts[1] + 1

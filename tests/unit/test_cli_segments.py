@@ -13,8 +13,8 @@ from kpi import cli
 from kpi.explain.weak import Weak
 
 WEAK = ["metric", "unit", "excess_unit", "whole", "n", "looked", "dimensions", "adjusted_for", "sentence", "segments"]
-SEGMENT = ["where", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n", "users",
-           "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
+SEGMENT = ["where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",
+           "users", "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
            "sentence"]  # fmt: skip
 
 
