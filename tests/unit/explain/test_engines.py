@@ -55,3 +55,11 @@ def test_contrasts_agree(engine: Source, here: Source) -> None:
     assert one.tree is not None
     assert two.tree is not None
     pd.testing.assert_frame_equal(one.tree.leaves, two.tree.leaves)
+
+
+def test_gaps_agree(engine: Source, here: Source) -> None:
+    metrics = ["task_success", "cost_per_resolved", "latency_p50", "latency_p95"]
+    by = ["language", ("language", "device")]
+    one, two = (kpi.disparity(s, SLICE, by=by, metrics=metrics) for s in (engine, here))
+    pd.testing.assert_frame_equal(one.groups, two.groups, rtol=1e-6, atol=1e-9)
+    pd.testing.assert_frame_equal(one.gaps, two.gaps, rtol=1e-6, atol=1e-9)
