@@ -275,8 +275,8 @@ def comparison(found: data.Compared) -> None:
 
 
 def split(found: kpi.SampleRatio) -> None:
-    """Users of both arms by day and by value: counts, the share of B, and whether it is off the plan."""
-    f = found.where
+    """Users of both arms by day and by value, those off the plan first: counts, the share of B, q."""
+    f = found.where.sort_values("alarm", ascending=False, kind="stable")
     shown = pd.DataFrame(
         {
             "By": [text.dimension(v) for v in f["of"]],
@@ -284,7 +284,7 @@ def split(found: kpi.SampleRatio) -> None:
             f"Users A: {found.a}": f["a"],
             f"Users B: {found.b}": f["b"],
             "Share of B": [words.format_value(v, "share") for v in f["share_b"]],
-            "q": [f"{q:.3f}" if q == q else words.UNKNOWN for q in f["q"]],
+            "q": [words.UNKNOWN if q != q else f"{q:.3f}" if q >= 0.001 else "< 0.001" for q in f["q"]],
             "Split": ["off" if off else "too few" if q != q else "as planned"
                       for off, q in zip(f["alarm"], f["q"], strict=True)],
         }

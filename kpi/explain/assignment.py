@@ -244,7 +244,7 @@ def _sentence(r: SampleRatio, seen: _Seen) -> str:
         f"Sample-ratio mismatch: {size} {limits} where {planned} was planned; chance does this in fewer than 1 of"
         f" 1,000 sound tests ({_p_words(r.p)}).",
         f"{r.a} and {r.b} then differ in more than what is tested: do not decide on their differences.",
-        *_apart(r, seen), *_uneven(r), *_crossed(r), *_unnamed(r),
+        *(_apart(r, seen) or _uneven(r)), *_crossed(r), *_unnamed(r),
         "Look for users that one of them loses or attracts: assignment, redirects, errors, bots, filters and logging.",
     ])  # fmt: skip
 

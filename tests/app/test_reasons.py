@@ -187,7 +187,8 @@ def test_a_running_test_shows_whether_users_are_split_as_planned(page):
         assert found.sentence in said(at)
         assert ("Do not decide" in said(at)) == found.alarm
         (table,) = [d.value for d in at.dataframe if "Split" in d.value.columns]
-        assert list(table["Users A: p1"]) == list(found.where["a"])
+        assert sorted(table["Users A: p1"]) == sorted(found.where["a"])
+        assert list(table["Split"] == "off") == sorted(found.where["alarm"], reverse=True)
     assert found.alarm  # p2 has 6 of 10 requests of some days and none of the others
     assert "sample-ratio" not in said(page("versions", by="prompt_version", a="p1", b="p2")).lower()
     assert not page("versions", data="few", last="28d", running="1").error
