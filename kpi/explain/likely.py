@@ -66,12 +66,13 @@ def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_
     if outcome.empty or outcome["verdict"].iloc[0] not in ("worse", "higher", "lower"):
         return None
     row = outcome.iloc[0]
-    clues = mine[mine["metric"].isin(_SIGNS) & (mine["metric"] != metric)]
+    same = ["slo_attainment"] if METRICS[metric].group == "latency" else []  # slowness does not explain slowness
+    clues = mine[mine["metric"].isin(_SIGNS) & ~mine["metric"].isin([metric, *same])]
     judged = [_weighed(c, row, len(clues)) for c in clues.itertuples()]
     evidence = pd.DataFrame(
         judged, columns=["metric", "cause", "difference", "low", "high", "unit", "p", "weight", "speaks"]
     )
-    speaking = evidence[evidence["speaks"]].sort_values("weight", ascending=False, kind="stable")
+    speaking = evidence[evidence["speaks"].astype(bool)].sort_values("weight", ascending=False, kind="stable")
     if _is_mix(row):
         cause, told = "mix", _of_mix(row, found.adjusted_for or "")
     elif len(speaking):

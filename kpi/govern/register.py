@@ -26,7 +26,7 @@ COMPUTED = {
     "fairness_gap": (
         "Fairness gap",
         "share",
-        "Clearest gap of task success between two groups of a cohort; within what equal groups show it is on target",
+        "Clearest gap of task success between two groups of a cohort, against what equal groups show by chance",
     ),
 }
 ACTIONS = ("on_target", "watch", "off_target", "no_data")

@@ -18,8 +18,8 @@ import pandas as pd
 from kpi.explain.compare import Difference, difference
 from kpi.explain.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.drift import distance as drift_distance
-from kpi.explain.fairness import LEVEL, disparity
-from kpi.explain.groups import MAX_GROUPS
+from kpi.govern.card import Card, Change, judge, no_card, no_spark
+from kpi.govern.fairness import fairness_card, gaps
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import Profile, profile
@@ -37,69 +37,8 @@ from kpi.measure.wording import (
 )
 from kpi.store.engines import Source
 
-FAIRNESS_DIMENSIONS = ("language", "region", "device", "plan")
 _SEVERE = "critical_incidents"
 _RANK = {"off_target": 0, "watch": 1, "no_data": 2, "on_target": 3}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """Difference from the baseline. words: for people, "+2.1 pp (1.2 to 3.0)"; clear: the interval excludes zero."""
-
-    difference: float
-    low: float
-    high: float
-    clear: bool
-    better: bool
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, value, n.
-
-    counted: what the index counts, where that is not the value: a gap without the part that chance has in it.
-    """
-
-    entry: Entry
-    value: float
-    low: float
-    high: float
-    n: int
-    state: str
-    reason: str
-    change: Change | None
-    spark: pd.DataFrame
-    counted: float | None = None
-
-    @property
-    def gist(self) -> str:
-        """The first sentence of the reason."""
-        return self.reason.split(". ")[0].rstrip(".") + "."
-
-    @property
-    def metric(self) -> str:
-        return self.entry.metric
-
-    @property
-    def label(self) -> str:
-        return self.entry.label
-
-    @property
-    def unit(self) -> str:
-        return self.entry.unit
-
-    @property
-    def target(self) -> float:
-        return self.entry.target
-
-    @property
-    def owner(self) -> str:
-        return self.entry.owner
-
-    @property
-    def action(self) -> str:
-        return self.entry.action(self.state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +117,9 @@ def scorecard(
     metrics = [METRICS[e.metric] for e in register.entries if e.metric in METRICS]
     now = _window(source, resolved, known, metrics, by=by, current=True)
     before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
-    gaps = _gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
+    apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
     cards = tuple(
-        _fairness_card(e, gaps) if e.metric == "fairness_gap" else _card(e, now, before, known, resolved)
+        fairness_card(e, apart) if e.metric == "fairness_gap" else _card(e, now, before, known, resolved)
         for e in register.entries
     )
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
@@ -249,25 +188,6 @@ def _card(entry: Entry, now: _Window, before: _Window | None, known: Profile, re
     )
 
 
-def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[str, str]:
-    """(state, reason) of a value against the limits of its entry.
-
-    Off target only when the whole interval lies beyond the off limit; NaN is never green.
-    """
-    if n < entry.min_n or not math.isfinite(value):
-        return "no_data", f"{format_count(n)} of the {format_count(entry.min_n)} requests it takes to say something."
-    side = 1 if entry.direction == "up" else -1
-    best = high if side > 0 else low
-    limit, off = format_value(entry.watch, entry.unit), format_value(entry.off, entry.unit)
-    if side * (value - entry.off) < 0 and math.isfinite(best) and side * (best - entry.off) < 0:
-        return "off_target", f"Beyond the limit of {off}, and so is the whole interval."
-    if side * (value - entry.off) < 0:
-        return "watch", f"Beyond the limit of {off}, but the interval reaches it: it may be noise."
-    if side * (value - entry.watch) < 0:
-        return "watch", f"Between the watch limit of {limit} and the off limit of {off}."
-    return "on_target", f"Within the limit of {limit}."
-
-
 def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
     found = total[total["metric"] == metric]
     if found.empty:
@@ -321,55 +241,13 @@ def _drift_card(entry: Entry, now: _Window, before: _Window | None, *, timed: bo
             if before is None
             else "The data has no intent, language, region or channel on both sides."
         )
-        return _no_card(entry, why)
+        return no_card(entry, why)
     worst = max(found, key=lambda d: (found[d].low, found[d].value))
     m = found[worst]
     state, reason = judge(entry, m.value, m.low, m.high, int(m.n))
     told = f"Strongest in {worst.replace('_', ' ')}" if m.clear else "No clear change in any input"
     return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
-                reason=f"{told}. {reason}", change=None, spark=_no_spark())  # fmt: skip
-
-
-def _gaps(source: Source, slice: Slice | None, known: Profile) -> pd.DataFrame:
-    """Gaps of task success by cohort, the rows that `kpi.disparity` has for them whatever else it is asked."""
-    cohorts = [d for d in FAIRNESS_DIMENSIONS if 2 <= len(known.dimensions.get(d, ())) <= MAX_GROUPS]
-    if not cohorts or not known.supports(METRICS["task_success"]):
-        return pd.DataFrame()
-    return disparity(source, slice, by=cohorts, metrics=["task_success"], adjust=None, clues=()).gaps
-
-
-def _fairness_card(entry: Entry, gaps: pd.DataFrame | None) -> Card:
-    """The clearest gap: of those that chance does not explain (q at most 0.05) that with the largest lower limit.
-
-    Where there is none, a cohort whose equal groups would lie apart by more than the off limit tells nothing.
-    """
-    if gaps is None or gaps.empty:
-        return _no_card(entry, "No cohort with two groups that are large enough.")
-    clear = gaps[gaps["q"] <= LEVEL]
-    telling = clear if len(clear) else gaps[gaps["noise"] <= entry.off]
-    g = (telling if len(telling) else gaps).sort_values(["low", "p"], ascending=[False, True], kind="stable").iloc[0]
-    size, noise, limit = (format_change(v, "share").lstrip("+") for v in (g["gap"], g["noise"], entry.off))
-    if telling.empty:
-        hidden = f"equal groups of {g['dimension']} may lie {noise} apart, and the limit is {limit}"
-        return _no_card(entry, f"Too few users: {hidden}.")
-    low = g["low"] if len(clear) else 0.0
-    state, reason = judge(entry, g["gap"], low, g["high"], int(g["n"]))
-    sure = "q < 0.001" if g["q"] < 0.001 else f"q {g['q']:.2g}"
-    told = f"{g['dimension']}: {g['worst']} is {size} behind {g['best']}"
-    if clear.empty and state != "no_data":
-        state, reason = "on_target", f"Equal groups would show as much: {sure} over {len(gaps)} cohorts."
-    told = f"{told}, {sure}" if len(clear) else f"No clear gap ({told}, within noise)"
-    return Card(entry=entry, value=g["gap"], low=low, high=g["high"], n=int(g["n"]), state=state,
-                reason=f"{told}. {reason}", change=None, spark=_no_spark(), counted=g["beyond"])  # fmt: skip
-
-
-def _no_card(entry: Entry, reason: str) -> Card:
-    return Card(entry=entry, value=math.nan, low=math.nan, high=math.nan, n=0, state="no_data", reason=reason,
-                change=None, spark=_no_spark())  # fmt: skip
-
-
-def _no_spark() -> pd.DataFrame:
-    return pd.DataFrame({"bucket": pd.to_datetime([]), "value": [], "n": []})
+                reason=f"{told}. {reason}", change=None, spark=no_spark())  # fmt: skip
 
 
 def attainment(entry: Entry, value: float) -> float:

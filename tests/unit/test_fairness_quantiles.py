@@ -240,3 +240,11 @@ def test_rows_in_any_order() -> None:
         for d in (data, data.sample(frac=1, random_state=1))
     )
     pd.testing.assert_frame_equal(one.groups, two.groups, rtol=1e-6)
+
+
+def test_slowness_does_not_explain_slowness() -> None:
+    result = kpi.disparity(kpi.from_frame(frame(10, slow=3.0)), by="plan", metrics=["latency_p50", "slo_attainment"])
+    told = kpi.likely(result, "plan", "g01", metric="latency_p50")
+    assert told is not None
+    assert told.cause == "unknown"
+    assert told.evidence.empty

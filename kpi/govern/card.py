@@ -1,0 +1,101 @@
+"""One KPI of the scorecard, and the state that its limits give it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kpi.govern.register import Entry
+from kpi.measure.wording import format_count, format_value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Difference from the baseline. words: for people, "+2.1 pp (1.2 to 3.0)"; clear: the interval excludes zero."""
+
+    difference: float
+    low: float
+    high: float
+    clear: bool
+    better: bool
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, value, n.
+
+    counted: what the index counts, where that is not the value: a gap without the part that chance has in it.
+    """
+
+    entry: Entry
+    value: float
+    low: float
+    high: float
+    n: int
+    state: str
+    reason: str
+    change: Change | None
+    spark: pd.DataFrame
+    counted: float | None = None
+
+    @property
+    def gist(self) -> str:
+        """The first sentence of the reason."""
+        return self.reason.split(". ")[0].rstrip(".") + "."
+
+    @property
+    def metric(self) -> str:
+        return self.entry.metric
+
+    @property
+    def label(self) -> str:
+        return self.entry.label
+
+    @property
+    def unit(self) -> str:
+        return self.entry.unit
+
+    @property
+    def target(self) -> float:
+        return self.entry.target
+
+    @property
+    def owner(self) -> str:
+        return self.entry.owner
+
+    @property
+    def action(self) -> str:
+        return self.entry.action(self.state)
+
+
+def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[str, str]:
+    """(state, reason) of a value against the limits of its entry.
+
+    Off target only when the whole interval lies beyond the off limit; NaN is never green.
+    """
+    if n < entry.min_n or not math.isfinite(value):
+        return "no_data", f"{format_count(n)} of the {format_count(entry.min_n)} requests it takes to say something."
+    side = 1 if entry.direction == "up" else -1
+    best = high if side > 0 else low
+    limit, off = format_value(entry.watch, entry.unit), format_value(entry.off, entry.unit)
+    if side * (value - entry.off) < 0 and math.isfinite(best) and side * (best - entry.off) < 0:
+        return "off_target", f"Beyond the limit of {off}, and so is the whole interval."
+    if side * (value - entry.off) < 0:
+        return "watch", f"Beyond the limit of {off}, but the interval reaches it: it may be noise."
+    if side * (value - entry.watch) < 0:
+        return "watch", f"Between the watch limit of {limit} and the off limit of {off}."
+    return "on_target", f"Within the limit of {limit}."
+
+
+def no_card(entry: Entry, reason: str) -> Card:
+    """A grey card: nothing can be said, and why."""
+    return Card(entry=entry, value=math.nan, low=math.nan, high=math.nan, n=0, state="no_data", reason=reason,
+                change=None, spark=no_spark())  # fmt: skip
+
+
+def no_spark() -> pd.DataFrame:
+    """Of a KPI that has no course over time."""
+    return pd.DataFrame({"bucket": pd.to_datetime([]), "value": [], "n": []})

@@ -1,0 +1,56 @@
+"""The fairness card: the clearest gap of task success between groups, the same number as on the page Segments."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kpi.explain.fairness import LEVEL, disparity
+from kpi.explain.groups import MAX_GROUPS
+from kpi.govern.card import Card, judge, no_card, no_spark
+from kpi.govern.register import Entry
+from kpi.measure.metrics import METRICS
+from kpi.measure.profile import Profile
+from kpi.measure.slice import Slice
+from kpi.measure.wording import format_change
+from kpi.store.engines import Source
+
+DIMENSIONS = ("language", "region", "device", "plan")
+
+
+def gaps(source: Source, slice: Slice | None, known: Profile) -> pd.DataFrame:
+    """Gaps of task success by cohort, the rows that `kpi.disparity` has for them whatever else it is asked."""
+    cohorts = [d for d in DIMENSIONS if 2 <= len(known.dimensions.get(d, ())) <= MAX_GROUPS]
+    if not cohorts or not known.supports(METRICS["task_success"]):
+        return pd.DataFrame()
+    return disparity(source, slice, by=cohorts, metrics=["task_success"], adjust=None, clues=()).gaps
+
+
+def fairness_card(entry: Entry, gaps: pd.DataFrame | None) -> Card:
+    """The clearest gap: of those that chance does not explain (q at most 0.05) that with the largest lower limit.
+
+    Where there is none the card is never red: what is left without the part of chance decides between on target and
+    watch, and a cohort whose equal groups may lie apart by more than the off limit tells nothing.
+    """
+    if gaps is None or gaps.empty:
+        return no_card(entry, "No cohort with two groups that are large enough.")
+    clear = gaps[gaps["q"] <= LEVEL]
+    telling = clear if len(clear) else gaps[gaps["noise"] <= entry.off]
+    g = (telling if len(telling) else gaps).sort_values(["low", "p"], ascending=[False, True], kind="stable").iloc[0]
+    size, noise, limit = (format_change(v, "share").lstrip("+") for v in (g["gap"], g["noise"], entry.off))
+    if telling.empty:
+        hidden = f"equal groups of {g['dimension']} may lie {noise} apart, and the limit is {limit}"
+        return no_card(entry, f"Too few users: {hidden}.")
+    low = float(g["low"]) if len(clear) else 0.0
+    value, high, beyond, n = float(g["gap"]), float(g["high"]), float(g["beyond"]), int(g["n"])
+    sure = "q < 0.001" if g["q"] < 0.001 else f"q {g['q']:.2g}"
+    told = f"{g['dimension']}: {g['worst']} is {size} behind {g['best']}"
+    if len(clear):
+        told = f"{told}, {sure}"
+        state, reason = judge(entry, value, low, high, n)
+    else:
+        told = f"No clear gap ({told})"
+        state, reason = judge(entry, beyond, low, high, n)
+        if state != "no_data":
+            reason = f"Chance may explain it: {sure} over {len(gaps)} cohorts."
+    return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=f"{told}. {reason}",
+                change=None, spark=no_spark(), counted=beyond)  # fmt: skip
