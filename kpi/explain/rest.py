@@ -85,12 +85,16 @@ class Rest:
         bad = np.bincount(self.stratum, entries.bad, minlength=layers)
         self.rate = np.divide(bad, self.size, out=np.zeros(layers), where=self.size > 0)
         self.residual = entries.bad - self.rate[self.stratum] * entries.size
-        shape = (entries.users, layers)
-        place = (entries.user, self.stratum)
-        self._residuals = sparse.csr_matrix((self.residual, place), shape=shape)
-        self._sizes = sparse.csr_matrix((entries.size, place), shape=shape)
+        self._residuals, self._sizes = (self._by_user(v) for v in (self.residual, entries.size))
         self._entered = np.bincount(entries.user, minlength=entries.users)
         self.own, self.shared = self._components()
+
+    def _by_user(self, values: Array) -> sparse.csr_matrix:
+        """Sums of users in strata, users x strata; not dense, so that no product wakes the threads of a BLAS."""
+        shape = (self.entries.users, self.layers)
+        if self.layers == 1:
+            return sparse.csr_matrix(np.bincount(self.entries.user, values, minlength=shape[0])[:, None])
+        return sparse.csr_matrix((values, (self.entries.user, self.stratum)), shape=shape)
 
     def _components(self) -> tuple[float, float]:
         """(s, t): variance of a user's residual is s x + t x^2, by moments over all users; neither below zero."""
@@ -98,8 +102,7 @@ class Rest:
         total = x.sum()
         if not total:
             return 0.0, 0.0
-        e_u = np.bincount(self.entries.user, e, minlength=self.entries.users)
-        x_u = np.bincount(self.entries.user, x, minlength=self.entries.users)
+        e_u, x_u = (np.asarray(v.sum(axis=1)).ravel() for v in (self._residuals, self._sizes))
         if self.entries.kind == "rate":  # of a single request the variance is known
             one = float((self.size * self.rate * (1 - self.rate)).sum() / total)
             repeated = float((x_u**2).sum() - total)
@@ -140,24 +143,29 @@ class Rest:
 
     def test(self, inside: Array) -> Tested:
         """The test of a segment. inside: positions of its entries."""
-        user, x, s = self.entries.user[inside], self.entries.size[inside], self.stratum[inside]
+        user, x, e = self.entries.user[inside], self.entries.size[inside], self.residual[inside]
+        s = self.stratum[inside] if self.layers > 1 else np.zeros(len(inside), dtype=np.int64)
         segment = np.bincount(s, x, minlength=self.layers)
         share = np.divide(segment, self.size, out=np.zeros(self.layers), where=self.size > 0)
-        weight = float((segment * (1 - share)).sum())
-        entered = np.bincount(user, minlength=self.entries.users)
+        weight, beyond, size = float((segment * (1 - share)).sum()), float(e.sum()), float(segment.sum())
+        many = self.entries.users
+        entered = np.bincount(user, minlength=many)
         users, rest_users = int((entered > 0).sum()), int((self._entered > entered).sum())
-        beyond = float(self.residual[inside].sum())
         if weight <= 1e-9 * self.size.sum():
             return Tested(difference=np.nan, low=np.nan, high=np.nan, error=np.nan, z=0.0, p=1.0, strength=0.0,
                           users=users, rest_users=rest_users)  # fmt: skip
-        many = self.entries.users
-        added = np.bincount(user, self.residual[inside], minlength=many) - self._residuals @ share
-        reach = np.bincount(user, x, minlength=many) - self._sizes @ share
-        leverage = (np.bincount(user, x * (1 - 2 * share[s]), minlength=many) + self._sizes @ share**2) / weight
+        mine = np.bincount(user, x, minlength=many)
+        reach = mine - self._sizes @ share
+        own = (
+            mine * (1 - 2 * share[0]) if self.layers == 1 else np.bincount(user, x * (1 - 2 * share[s]), minlength=many)
+        )
+        leverage = (own + self._sizes @ share**2) / weight
+        added = np.bincount(user, e, minlength=many) - self._residuals @ share
         usual = self.own * weight + self.shared * float((reach**2).sum())
-        spread, df = self._own_spread(added - beyond * leverage, leverage)
-        spread = max(spread, weight**2 * self._least(inside))
-        tail, strength = self._tail(inside, beyond, usual)
+        spread, df = _own_spread(added - beyond * leverage, leverage)
+        found = beyond + float(self.rate @ segment)
+        spread = max(spread, weight**2 * _least(self.entries.kind, found, size))
+        tail, strength = _tail(self.entries.kind, found / size, (found - beyond) / size, size, usual)
         t = beyond / np.sqrt(spread) if spread > 0 else 0.0
         half = float(special.stdtrit(df, 0.975)) * np.sqrt(spread) / weight
         error = float(np.sqrt(max(usual, spread)) / weight)
@@ -168,38 +176,41 @@ class Rest:
             strength=strength, users=users, rest_users=rest_users,
         )  # fmt: skip
 
-    def _own_spread(self, around: Array, leverage: Array) -> tuple[float, float]:
-        """(variance of U by the users themselves, degrees of freedom). around: what each adds beyond its share of U."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            left_out = np.where(around == 0, 0.0, around / np.maximum(1 - leverage, 0.0)) ** 2
-        square = float(left_out.sum())
-        if not np.isfinite(square) or square <= 0:
-            return (np.inf, 1.0) if not np.isfinite(square) else (0.0, 1.0)
-        return square, max(2 * square**2 / float((left_out**2).sum()) - 1, 1.0)
 
-    def _least(self, inside: Array) -> float:
-        """Smallest credible variance of the segment's rate, which is moved towards 1/2 (Agresti and Coull 1998)."""
-        y, x = float(self.entries.bad[inside].sum()), float(self.entries.size[inside].sum())
-        if self.entries.kind == "rate":
-            p = (y + 2) / (x + 4)
-            return p * (1 - p) / x
-        return (y + 0.5) / x**2 if self.entries.kind == "incidence" else 0.0
+def _own_spread(around: Array, leverage: Array) -> tuple[float, float]:
+    """(variance of U by the users themselves, degrees of freedom). around: what each adds beyond its share of U."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_out = np.where(around == 0, 0.0, around / np.maximum(1 - leverage, 0.0)) ** 2
+    square = float(left_out.sum())
+    if not np.isfinite(square) or square <= 0:
+        return (np.inf, 1.0) if not np.isfinite(square) else (0.0, 1.0)
+    return square, max(2 * square**2 / float((left_out**2).sum()) - 1, 1.0)
 
-    def _tail(self, inside: Array, beyond: float, variance: float) -> tuple[float, float]:
-        """(p, strength) where users are as all of them show: as many independent requests as give that variance."""
-        if beyond <= 0 or variance <= 0:
-            return 1.0, 0.0
-        x = float(self.entries.size[inside].sum())
-        found = float(self.entries.bad[inside].sum()) / x
-        usual = found - beyond / x
-        if self.entries.kind == "rate" and 0 < usual < 1:
-            n = usual * (1 - usual) * x**2 / variance
-            k = n * min(found, 1.0)
-            strength = 2 * n * float(special.rel_entr(found, usual) + special.rel_entr(max(1 - found, 0.0), 1 - usual))
-            return float(special.betainc(k, n - k + 1, usual)), strength
-        if self.entries.kind == "incidence" and usual > 0:
-            mean = (usual * x) ** 2 / variance
-            count = mean * found / usual
-            return float(special.gammainc(count, mean)), 2 * float(special.rel_entr(count, mean) - count + mean)
-        z = beyond / np.sqrt(variance)
-        return float(special.ndtr(-z)), float(z**2)
+
+def _least(kind: str, bad: float, size: float) -> float:
+    """Smallest credible variance of the rate of a segment, which is moved towards 1/2 (Agresti and Coull 1998)."""
+    if kind == "rate":
+        p = (bad + 2) / (size + 4)
+        return p * (1 - p) / size
+    return (bad + 0.5) / size**2 if kind == "incidence" else 0.0
+
+
+def _tail(kind: str, found: float, usual: float, size: float, variance: float) -> tuple[float, float]:
+    """(p, strength) of a rate against the usual one of its strata, where users are as all of them show.
+
+    variance: of U, the failures beyond the usual; as many independent requests as have it are taken.
+    """
+    beyond = (found - usual) * size
+    if beyond <= 0 or variance <= 0:
+        return 1.0, 0.0
+    if kind == "rate" and 0 < usual < 1:
+        n = usual * (1 - usual) * size**2 / variance
+        k = n * min(found, 1.0)
+        strength = 2 * n * float(special.rel_entr(found, usual) + special.rel_entr(max(1 - found, 0.0), 1 - usual))
+        return float(special.betainc(k, n - k + 1, usual)), strength
+    if kind == "incidence" and usual > 0:
+        mean = (usual * size) ** 2 / variance
+        count = mean * found / usual
+        return float(special.gammainc(count, mean)), 2 * float(special.rel_entr(count, mean) - count + mean)
+    z = beyond / np.sqrt(variance)
+    return float(special.ndtr(-z)), float(z**2)

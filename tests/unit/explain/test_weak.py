@@ -127,6 +127,20 @@ def test_quiet_worlds_name_nothing(more: dict) -> None:
     assert np.mean(named) <= 0.05
 
 
+@pytest.mark.parametrize("name", ["cost_per_query", "incident_rate"])
+def test_quiet_costs_and_incidents_name_nothing(name: str) -> None:
+    """Costs with heavy tails, of users who spend differently; few incidents, of users who provoke them differently."""
+    metric, named = kpi.METRICS[name], []
+    for seed in range(3_000, 3_200):
+        made, rng = world(seed), np.random.default_rng([seed, 4])
+        one, habit = np.ones(len(made.user)), rng.normal(0, 1, 600)[made.user]
+        cost = 1e6 * np.exp(rng.normal(0, 1.2, len(one)) + 0.5 * habit).round(6)
+        y = cost if name == "cost_per_query" else (rng.random(len(one)) < 0.005 * np.exp(habit)).astype(float)
+        sums = replace(made.sums(), terms={name: Terms(y, one, metric.kind)}, known={name: one})
+        named.append(len(weakest_of(sums, metric, list(DIMS)).frame) > 0)
+    assert np.mean(named) <= 0.05
+
+
 def test_differences_have_intervals_that_cover() -> None:
     """Of a segment that is 12 points worse; its users come back in it and outside."""
     where, covered, mean = {"intent": "returns"}, [], _mean_success()
