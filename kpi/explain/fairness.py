@@ -20,9 +20,9 @@ from kpi.explain import quantiles, ratios
 from kpi.explain.cells import Array
 from kpi.explain.disparity import FLOOR, hide_small
 from kpi.explain.groups import MAX_GROUPS, Contrast, Layout, UserSums, contrast, sums_of, sums_of_all, user_sums
-from kpi.explain.quantiles import Tail, tails
 from kpi.explain.ranges import LEVEL
 from kpi.explain.search import q_values
+from kpi.explain.tails import Tail, tails
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import profile
@@ -91,7 +91,7 @@ def disparity(
     dims = list(dict.fromkeys([*(d for k in keys for d in k), *([strata] if strata else [])]))
     measured = [*chosen, *extra]
     far = tails(source, [m for m in chosen if m.kind == "quantile"], keys, strata, resolved=resolved)
-    summed = [far[m.name].above if m.name in far else m for m in measured]
+    summed = [s for m in measured for s in (far[m.name].rates if m.name in far else (m,))]
     sums = user_sums(source, summed, dims, filters=resolved.filters, window=resolved.window)
     found = [_dimension(sums, key, measured, strata if strata not in key else None, far) for key in keys]
     asked = [m.name for m in chosen]
@@ -215,7 +215,7 @@ def _measured(
         sure = np.isfinite(e.value)
         expected, usual = _expected(sums, groups, metric, raw.whole), None
     else:
-        e = tail.of(groups.key, groups.values)
+        e = tail.of(groups.key, groups.values, layout, sums)
         sure = np.isfinite(e.low) & np.isfinite(e.high)
         expected = tail.expected(groups.key, groups.values)
         usual = tail.usual(groups.strata, held.share) if held is not None else None
@@ -321,7 +321,7 @@ def _whole(sums: UserSums, metrics: Sequence[Metric], far: Mapping[str, Tail]) -
     """The metrics of the slice, as `kpi.summarise` gives them."""
     rows = []
     for m in metrics:
-        e = far[m.name].whole if m.name in far else _KINDS[m.kind](sums_of_all(sums, m.name))
+        e = far[m.name].whole(sums) if m.name in far else _KINDS[m.kind](sums_of_all(sums, m.name))
         rows.append(
             {
                 "metric": m.name, "value": e.value[0] * m.scale, "low": e.low[0] * m.scale, "high": e.high[0] * m.scale,
