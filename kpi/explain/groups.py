@@ -279,7 +279,7 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
         null_ug, own_ug = residual_ug * unit[column], own_residual * unit[column]
         of_whole = layout.strata.filled(layout.strata.sums(residual * np.nan_to_num(1 / x_s, posinf=0.0)[s]))
         df = 2 * layout.groups.totals(own_ug**2) ** 2 / layout.groups.totals((own_ug * own_ug) ** 2) - 1
-    expectation = share.T @ _gram(of_whole) @ share
+    expectation = share.T @ _product(_turned(of_whole), of_whole) @ share
     own, shared, spread = _covariances(layout.groups.filled(own_ug), of_whole, share, expectation)
     own_null, _, null = _covariances(layout.groups.filled(null_ug), of_whole, share, expectation)
     least = _least(terms.kind, big_y, big_x)
@@ -301,24 +301,28 @@ def _covariances(
     group: sparse.csr_matrix | Array, whole: sparse.csr_matrix | Array, share: Array, expectation: Array
 ) -> tuple[Array, Array, Array]:
     """(of the groups, of groups with what is expected of them, of the differences)."""
-    own = _gram(group)
-    shared = _gram(group, whole) @ share
+    turned = _turned(group)
+    own = _product(turned, group)
+    shared = _product(turned, whole) @ share
     return own, shared, own - shared - shared.T + expectation
 
 
-def _gram(a: sparse.csr_matrix | Array, b: sparse.csr_matrix | Array | None = None) -> Array:
-    """Transpose of a times b (a itself by default), dense.
+def _turned(a: sparse.csr_matrix | Array) -> sparse.csr_matrix | Array:
+    return a.T if isinstance(a, np.ndarray) else a.T.tocsr()
+
+
+def _product(turned: sparse.csr_matrix | Array, b: sparse.csr_matrix | Array) -> Array:
+    """A product over users, dense.
 
     Sparse or summed by numpy itself: the threads of a BLAS wait spinning for the next product, and cost twice the
     processor time that these small ones need.
     """
-    b = a if b is None else b
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return np.einsum("ui,uj->ij", a, b)
-    if isinstance(a, np.ndarray):
-        return (b.T @ a).T
-    product = a.T.tocsr() @ b
-    return product if isinstance(product, np.ndarray) else product.toarray()
+    if isinstance(turned, np.ndarray) and isinstance(b, np.ndarray):
+        return np.einsum("iu,uj->ij", turned, b)
+    if isinstance(turned, np.ndarray):
+        return (b.T @ turned.T).T
+    found = turned @ b
+    return found if isinstance(found, np.ndarray) else found.toarray()
 
 
 def _moderated(groups: Pattern, residual: Array, x: Array, variance: Array, df: Array) -> tuple[Array, Array]:
