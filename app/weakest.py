@@ -13,11 +13,17 @@ from app.slicebar import Here
 
 words = kpi.wording
 MOST = 5
+KINDS = ("rate", "ratio", "incidence")  # of metrics of which a segment can hold a share
+
+
+def _has(metric: str) -> bool:
+    """Whether a metric has a worse side that can be searched; of some, more is neither good nor bad."""
+    return kpi.METRICS[metric].direction != "none" and kpi.METRICS[metric].kind in KINDS
 
 
 def python(metric: str) -> list[str]:
     """The Python behind it."""
-    if kpi.METRICS[metric].direction == "none":
+    if not _has(metric):
         return []
     return [f"kpi.weak_segments(source, view, metric={metric!r}, most={MOST}).frame"]
 
@@ -25,7 +31,7 @@ def python(metric: str) -> list[str]:
 def draw(here: Here, metric: str) -> None:
     """At most five segments of one and two values, worst first, with the ways on; a calm line where there is none."""
     chosen = kpi.METRICS[metric]
-    if chosen.direction == "none":  # more of it is neither good nor bad
+    if not _has(metric):
         return
     title = f"Where {chosen.label.lower()} is worst" if chosen.kind == "ratio" else "Who fails most"
     st.subheader(text.safe(title), anchor=False)
