@@ -59,17 +59,19 @@ class Terms:
 
 @dataclass(frozen=True)
 class Noise:
-    """How a metric varies in the whole where nothing changes: single requests, and what is between users.
+    """How a metric varies where nothing changes: by the request, between users, and from day to day for all at once.
 
     Of a share or count in units of its binomial or Poisson variance, else in its own. The residual of a user with x
-    requests has variance single x + between x^2.
+    requests has variance single x + between x^2; daily is the variance of what the days of the whole have in common.
     """
 
-    single: float
-    between: float
+    single: float = 1.0
+    between: float = 0.0
+    daily: float = 0.0
 
     def of(self, single: Array, paired: Array) -> Array:
-        """Variance of a change. single: sum of 1 / X over the windows; paired: of the users' (x1 / X1 - x0 / X0)^2."""
+        """Variance of a change by requests and users. single: sum of 1 / X over the windows; paired: of the users'
+        (x1 / X1 - x0 / X0)^2. What days have in common adds daily times the sum of 1 / days."""
         return self.single * single + self.between * paired
 
 
@@ -77,7 +79,7 @@ class Noise:
 class Cells:
     """Cells of a window. day: days since `first`; user: number of the cluster; rows: requests of the cell.
 
-    share: of the users that are in it, 1 unless it is a sample.
+    share: of the users that are in it, 1 unless it is a sample. noise: of metrics, as far as it was looked at.
     """
 
     first: date
@@ -89,7 +91,7 @@ class Cells:
     terms: Mapping[str, Terms]
     users: int = field(default=0)
     share: float = 1.0
-    _noise: dict[str, Noise] = field(default_factory=dict, repr=False, compare=False)
+    noise: Mapping[str, Noise] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.day)
@@ -125,32 +127,6 @@ class Cells:
 
     def date_of(self, day: int) -> date:
         return self.first + timedelta(days=int(day))
-
-    def noise(self, metric: str) -> Noise:
-        """How a metric varies in the whole, by moments; computed once."""
-        if metric not in self._noise:
-            self._noise[metric] = _noise_of(self.terms[metric], self.user, self.users)
-        return self._noise[metric]
-
-
-def _noise_of(terms: Terms, user: Array, users: int) -> Noise:
-    y, x, total = terms.y, terms.x, terms.x.sum()
-    if not total:
-        return Noise(1.0, 0.0)
-    level = y.sum() / total
-    residual = y - level * x
-    by_user, size = np.bincount(user, residual, minlength=users), np.bincount(user, x, minlength=users)
-    repeated, squares = float((size**2).sum()), float((by_user**2).sum())
-    if terms.kind in ("rate", "incidence"):
-        varies = level * (1 - level) if terms.kind == "rate" else level
-        if varies <= 0 or repeated <= total:
-            return Noise(1.0, 0.0)
-        between = (squares / varies - total) / (repeated - total)
-        between = min(max(between, 0.0), 1.0)
-        return Noise(1.0 - between if terms.kind == "rate" else 1.0, between)
-    in_cells, alone = float((residual**2).sum()), float((x**2).sum())
-    between = max((squares - in_cells) / (repeated - alone), 0.0) if repeated > alone else 0.0
-    return Noise(max((in_cells - between * alone) / total, 0.0), between)
 
 
 def cells(

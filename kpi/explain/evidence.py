@@ -21,6 +21,7 @@ import numpy as np
 from scipy import special
 
 from kpi.explain.cells import Array, Cells, Noise, Terms
+from kpi.explain.noise import noise_of
 
 MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
 NUMBERS = ("change", "error", "z", "p", "df", "now", "before", "level")
@@ -69,8 +70,13 @@ class Tested:
     numbers: Array
 
 
-def compared(users: Users, terms: Terms, noise: Noise, *, now: Array, before: Array) -> Tested:
-    """The test of every group. now, before: masks of `users.cells`."""
+def compared(
+    users: Users, terms: Terms, noise: Noise, *, now: Array, before: Array, days: Array | float = 0.0
+) -> Tested:
+    """The test of every group.
+
+    now, before: masks of `users.cells`; days: sum of 1 / days of the two windows, for each group or for all.
+    """
     y1, x1, y0, x0 = (users.sums(v, m) for m in (now, before) for v in (terms.y, terms.x))
     sums = np.stack([users.total(v) for v in (y1, x1, y0, x0)])
     sy1, sx1, sy0, sx0 = sums
@@ -84,9 +90,10 @@ def compared(users: Users, terms: Terms, noise: Noise, *, now: Array, before: Ar
         clusters = users.total(((x1 > 0) | (x0 > 0)).astype(float))
         own = square * clusters / (clusters - 1)
         paired = users.total(np.nan_to_num(x1 * weight1 - x0 * weight0) ** 2)
+        usual, shared = noise.of(1 / sx1 + 1 / sx0, paired), noise.daily * days
         level = (sy1 + sy0) / (sx1 + sx0)
         exact = terms.kind in ("rate", "incidence")
-        error, z, p = (_counted if exact else _moved)(sums, own, df, paired, noise, terms.kind)
+        error, z, p = (_counted if exact else _moved)(sums, own, df, usual, shared, terms.kind)
     counted = users.total((x1 > 0).astype(float)), users.total((x0 > 0).astype(float))
     usable = (sx1 >= MIN_ROWS) & (sx0 >= MIN_ROWS) & (counted[0] >= MIN_USERS) & (counted[1] >= MIN_USERS)
     usable &= np.isfinite(z) & (error > 0)
@@ -95,9 +102,12 @@ def compared(users: Users, terms: Terms, noise: Noise, *, now: Array, before: Ar
     return Tested(usable, np.stack([rate1 - rate0, error, z, p, df, sx1, sx0, level], axis=1))
 
 
-def _counted(sums: Array, own: Array, df: Array, paired: Array, noise: Noise, kind: str) -> tuple[Array, Array, Array]:
+def _counted(
+    sums: Array, own: Array, df: Array, usual: Array, shared: Array | float, kind: str
+) -> tuple[Array, Array, Array]:
     """(error, z, p) of shares or counts, by the conditional binomial with counts over the design effect."""
     y1, x1, y0, x0 = sums
+    y1, y0 = (np.clip(y, 0.0, x if kind == "rate" else None) for y, x in ((y1, x1), (y0, x0)))
     rate = (y1 + y0) / (x1 + x0)
     single = 1 / x1 + 1 / x0
     if kind == "rate":
@@ -109,7 +119,7 @@ def _counted(sums: Array, own: Array, df: Array, paired: Array, noise: Noise, ki
     else:
         rare, events1, events0, left = np.ones(len(rate), dtype=bool), y1, y0, 1.0
         plain, varies = y1 / x1**2 + y0 / x0**2, rate
-    design = np.maximum(np.nan_to_num(own / plain, nan=0.0), noise.of(single, paired) / single)
+    design = np.maximum(np.nan_to_num(own / plain, nan=0.0), usual / single) + shared / single
     error = np.sqrt(varies * single * design)
     a, b, share = events1 / (design * left), events0 / (design * left), x1 / (x1 + x0)
     z = _binomial(a, b, share) * np.where(rare, 1.0, -1.0)
@@ -129,13 +139,14 @@ def _binomial(a: Array, b: Array, share: Array) -> Array:
     return np.where(a > total * share, size, -size)
 
 
-def _moved(sums: Array, own: Array, df: Array, paired: Array, noise: Noise, kind: str) -> tuple[Array, Array, Array]:
+def _moved(
+    sums: Array, own: Array, df: Array, usual: Array, shared: Array | float, kind: str
+) -> tuple[Array, Array, Array]:
     """(error, z, p) of means of logarithms or ratios of sums, by t."""
     y1, x1, y0, x0 = sums
-    usual = noise.of(1 / x1 + 1 / x0, paired)
     df = np.maximum(np.nan_to_num(df), 1.0)
     lent = _BORROWED if kind == "quantile" else 0.0
-    error = np.sqrt((lent * usual + df * own) / (lent + df))
+    error = np.sqrt((lent * usual + df * own) / (lent + df) + shared)
     t = (y1 / x1 - y0 / x0) / error
     tail = special.stdtr(lent + df, -np.abs(t))
     size = np.where(tail > _SURE, -special.ndtri(np.minimum(tail, 0.5)), np.abs(t))
@@ -149,6 +160,8 @@ def deviance(kind: str, now: tuple[Array, Array], before: tuple[Array, Array]) -
     variance 1 for each unit of the denominator, to be divided by the real one.
     """
     (y1, x1), (y0, x0) = now, before
+    if kind in ("rate", "incidence"):
+        y1, y0 = (np.clip(y, 0.0, x if kind == "rate" else None) for y, x in (now, before))
     with np.errstate(divide="ignore", invalid="ignore"):
         level = (y1 + y0) / (x1 + x0)
         if kind not in ("rate", "incidence"):
@@ -165,8 +178,9 @@ def tested(cells: Cells, metric: str, *, now: Array, before: Array) -> tuple[flo
     users = Users(cells, np.where(now | before, 0, -1))
     if not users.groups:
         return np.nan, np.nan, np.nan, np.nan
+    days = sum(1 / max(len(np.unique(cells.day[mask])), 1) for mask in (now, before))
     found = compared(
-        users, cells.terms[metric], cells.noise(metric), now=now[users.cells], before=before[users.cells]
+        users, cells.terms[metric], noise_of(cells, metric), now=now[users.cells], before=before[users.cells], days=days
     )  # fmt: skip
     change, error, z, p, *_ = found.numbers[0].tolist()
     return change, error, z, p

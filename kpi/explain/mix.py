@@ -9,6 +9,7 @@ from kpi.explain.search import Found
 
 _LITTLE = 3.0  # |z| of what is left within the groups, up to which it is nothing: it was picked among many
 _CARRIED = 0.6  # share of a change from which the mix may carry it, if nothing is left within the groups
+_COVERED = 0.5  # share of both windows in values that both have: with less there is nothing to hold the mix with
 _REST = 0.25  # share of a change that may be left within the groups where the mix carries it
 
 
@@ -21,7 +22,7 @@ def carrier(cells: Cells, found: Found, start: int) -> str | None:
     named = {d for d, _ in found.where}
     shares = []
     for name in cells.dims:
-        if name in named or is_version(name):
+        if name in named or is_version(name) or _shared(cells, found.metric, name, now, before) < _COVERED:
             continue
         rate, error, mix = standardised(cells, found.metric, name, now, before)
         whole = rate + mix
@@ -31,6 +32,14 @@ def carrier(cells: Cells, found: Found, start: int) -> str | None:
         if nothing_else or abs(rate) < _REST * abs(whole):
             shares.append((mix / whole, name))
     return max(shares)[1] if shares else None
+
+
+def _shared(cells: Cells, metric: str, name: str, now: Array, before: Array) -> float:
+    """Smaller share of a window's denominator that lies in values which both windows have."""
+    terms, codes = cells.terms[metric], cells.dims[name]
+    sums = [np.bincount(codes.codes[m] + 1, terms.x[m], minlength=len(codes.values) + 1) for m in (now, before)]
+    both = (sums[0] > 0) & (sums[1] > 0)
+    return min(float(x[both].sum() / x.sum()) if x.sum() else 0.0 for x in sums)
 
 
 def standardised(cells: Cells, metric: str, name: str, now: Array, before: Array) -> tuple[float, float, float]:

@@ -14,10 +14,13 @@ import numpy as np
 
 from kpi.explain.cells import Array, Cells, Terms, is_version
 from kpi.explain.evidence import MIN_ROWS, NUMBERS, Users, compared, deviance
+from kpi.explain.noise import noise_of
 
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
 SHARES = (0.04, 0.36, 0.45, 0.15)  # of the error budget: the whole, segments that name one value, two, three
-_SPLITS_TESTED = 6.0  # what looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated)
+_SPLITS_TESTED = (
+    6.0  # what looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated)
+)
 
 
 @dataclass(frozen=True)
@@ -269,8 +272,9 @@ def _of_layout(
         users = Users(cells, layout.group, since >= 0)
         day = cells.day[users.cells]
         found = compared(
-            users, cells.terms[name], cells.noise(name),
+            users, cells.terms[name], noise_of(cells, name),
             now=day >= since[layout.group[users.cells]], before=day < start,
+            days=1 / (cells.days - since[: users.groups]) + 1 / max(start, 1),
         )  # fmt: skip
         usable = np.flatnonzero(found.usable & (since[: users.groups] >= 0))
         if len(usable):

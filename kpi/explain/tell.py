@@ -17,6 +17,7 @@ from kpi.explain.attribution import AS_LIKELY, CONTROL, SAME_DAYS, UNCHANGED, en
 from kpi.explain.cells import Array, Cells, is_version
 from kpi.explain.evidence import MIN_ROWS, tested
 from kpi.explain.mix import carrier, moved, standardised
+from kpi.explain.noise import steadied
 from kpi.explain.onset import onset, onset_of_share, spread, z_from
 from kpi.explain.search import Found, Searched, search
 
@@ -62,7 +63,7 @@ def tell(cells: Cells, start: int, *, metrics: Sequence[str] | None = None, leve
 
     start: day with which "now" begins, see `search`.
     """
-    searched = search(cells, start, metrics=metrics)
+    searched = search(steadied(cells, start), start, metrics=metrics)
     return told(searched, start, level=level)
 
 

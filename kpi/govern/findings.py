@@ -215,7 +215,8 @@ def _numbers(
     if (
         metric.name == change.metric and all_users
     ):  # users of both windows are compared with themselves, which is sharper
-        low, high = change.low * metric.scale, change.high * metric.scale
+        apart = float(now["value"]) - float(before["value"]) - change.change * metric.scale  # what weekdays add
+        low, high = change.low * metric.scale + apart, change.high * metric.scale + apart
     return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
 
 
