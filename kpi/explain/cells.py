@@ -117,6 +117,10 @@ class Cells:
         found = self.where(keep[self.user])
         return replace(found, user=number[found.user], users=int(keep.sum()), share=float(keep.mean()))
 
+    def order(self) -> Array:
+        """Positions of the cells by day, user and values: engines give groups in any order, and sums depend on it."""
+        return np.lexsort((*(c.codes for c in self.dims.values()), self.user, self.day))
+
     def mask(self, where: Mapping[str, str]) -> Array:
         """Which cells lie in a segment."""
         found = np.ones(len(self), dtype=bool)
@@ -203,18 +207,26 @@ def _read(
     first = window.start.astimezone(zone).date()
     last = (window.end - timedelta(microseconds=1)).astimezone(zone).date()
     days = pd.to_datetime(found["day"].to_pandas()).to_numpy(dtype="datetime64[D]")
-    user, people = _encoded(found["user"])
+    user, clusters = _encoded(found["user"])
+    people, number = np.unique(np.array(clusters, dtype=str), return_inverse=True)  # in an order that no engine chose
     whole = Cells(
         first=first,
         days=(last - first).days + 1,
         day=(days - np.datetime64(first)).astype(int),
-        user=user,
+        user=number[user],
         rows=_numbers(found["rows"]),
         dims={n: _codes(found[f"d{i}"]) for i, n in enumerate(names)},
-        terms={m.name: Terms(_numbers(found[f"y{i}"]), _numbers(found[f"x{i}"]), m.kind) for i, m in enumerate(chosen)},
-        users=int(user.max()) + 1 if len(user) else 0,
+        terms={m.name: _sums(found[f"y{i}"], found[f"x{i}"], m.kind) for i, m in enumerate(chosen)},
+        users=len(people),
     )
-    return whole if most is None else whole.sampled(most, people)
+    kept = whole if most is None else whole.sampled(most, people)
+    return kept.where(kept.order())
+
+
+def _sums(y: pa.ChunkedArray, x: pa.ChunkedArray, kind: str) -> Terms:
+    """Logarithms are rounded far below what counts: their sum differs in its last digits from run to run."""
+    found = Terms(_numbers(y), _numbers(x), kind)
+    return replace(found, y=np.round(found.y, 9)) if found.logged else found
 
 
 def _numbers(column: pa.ChunkedArray) -> Array:
@@ -230,8 +242,8 @@ def _encoded(column: pa.ChunkedArray) -> tuple[Array, list]:
 def _codes(column: pa.ChunkedArray) -> Codes:
     codes, values = _encoded(column)
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
-    order = np.argsort(-counts, kind="stable")[:MAX_VALUES]
-    order = np.array(sorted(order, key=lambda i: str(values[i])), dtype=int)  # so that no later choice depends on order
+    most = sorted(range(len(values)), key=lambda i: (-counts[i], str(values[i])))[:MAX_VALUES]
+    order = np.array(sorted(most, key=lambda i: str(values[i])), dtype=int)  # so that no later choice depends on order
     place = np.full(len(values) + 1, -1)
     place[order] = np.arange(len(order))
     return Codes(tuple(str(values[i]) for i in order), place[codes])

@@ -21,7 +21,7 @@ from kpi.explain.noise import steadied
 from kpi.explain.onset import onset, onset_of_share, spread, z_from
 from kpi.explain.search import Found, Searched, search
 
-LEVEL = 0.03  # of the first change told; 4 in 100 quiet worlds then tell anything (simulated in tests/worlds)
+LEVEL = 0.04  # of the first change told: 3 to 4 in 100 quiet worlds then tell anything (simulated on tests/worlds)
 _NAMING = 4.0  # what another named value must add to z^2 before it is believed (two nats of likelihood)
 _OWN = 3.8  # |z| that must be left of a change, once another is taken out, for it to be one of its own
 _AS_MUCH = 0.5  # share of a part's change from which the rest of its whole changed about as much
