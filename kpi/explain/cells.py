@@ -104,7 +104,7 @@ class Cells:
             terms={m: Terms(t.y[keep], t.x[keep], t.kind) for m, t in self.terms.items()},
         )  # fmt: skip
 
-    def sampled(self, most: int, names: Sequence[object]) -> Cells:
+    def sampled(self, most: int, names: Sequence[object] | Array) -> Cells:
         """The cells of so many whole users that about `most` are left; who is among them depends on their name alone.
 
         names: of the users, by number.

@@ -26,6 +26,7 @@ from kpi.explain.noise import noise_of
 MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
 NUMBERS = ("change", "error", "z", "p", "df", "now", "before", "level")
 _BORROWED = 10.0  # degrees of freedom that the whole lends to the variance of a segment
+_FEW = 8.0  # users up to whom their events count as one clump each, whatever their residuals say
 _SURE = 1e-290  # below it a p-value is no longer told from 0
 
 
@@ -93,7 +94,11 @@ def compared(
         usual, shared = noise.of(1 / sx1 + 1 / sx0, paired), noise.daily * days
         level = (sy1 + sy0) / (sx1 + sx0)
         exact = terms.kind in ("rate", "incidence")
-        error, z, p = (_counted if exact else _moved)(sums, own, df, usual, shared, terms.kind)
+        if exact:
+            clumps = _clumps(users, (y1, x1), (y0, x0), often=(terms.kind == "rate") & (level > 0.5))
+            error, z, p = _counted(sums, own, usual, shared, clumps, kind=terms.kind)
+        else:
+            error, z, p = _moved(sums, own, df, usual, shared, kind=terms.kind)
     counted = users.total((x1 > 0).astype(float)), users.total((x0 > 0).astype(float))
     usable = (sx1 >= MIN_ROWS) & (sx0 >= MIN_ROWS) & (counted[0] >= MIN_USERS) & (counted[1] >= MIN_USERS)
     usable &= np.isfinite(z) & (error > 0)
@@ -102,8 +107,24 @@ def compared(
     return Tested(usable, np.stack([rate1 - rate0, error, z, p, df, sx1, sx0, level], axis=1))
 
 
+def _clumps(users: Users, now: tuple[Array, Array], before: tuple[Array, Array], *, often: Array) -> Array:
+    """Events that come as one, at least, where they are those of few users; of the window with more than its part.
+
+    Who carries a segment's level hides in its residuals. often: of these groups the events are what did not happen.
+    """
+    sums, effective = [], []
+    for y, x in (now, before):
+        events = np.where(often[users.group], x - y, y)
+        total, square = users.total(events), users.total(events**2)
+        sums.append((total, users.total(x)))
+        effective.append(np.divide(total**2, square, out=np.ones(len(total)), where=square > 0))
+    more = sums[0][0] * sums[1][1] > sums[1][0] * sums[0][1]
+    total, carriers = (np.where(more, a, b) for a, b in ((sums[0][0], sums[1][0]), tuple(effective)))
+    return total / carriers / (1 + (carriers / _FEW) ** 2)
+
+
 def _counted(
-    sums: Array, own: Array, df: Array, usual: Array, shared: Array | float, kind: str
+    sums: Array, own: Array, usual: Array, shared: Array | float, clumps: Array, *, kind: str
 ) -> tuple[Array, Array, Array]:
     """(error, z, p) of shares or counts, by the conditional binomial with counts over the design effect."""
     y1, x1, y0, x0 = sums
@@ -119,7 +140,8 @@ def _counted(
     else:
         rare, events1, events0, left = np.ones(len(rate), dtype=bool), y1, y0, 1.0
         plain, varies = y1 / x1**2 + y0 / x0**2, rate
-    design = np.maximum(np.nan_to_num(own / plain, nan=0.0), usual / single) + shared / single
+    design = np.maximum(np.nan_to_num(own / plain, nan=0.0), usual / single)
+    design = np.maximum(design, clumps) + shared / single
     error = np.sqrt(varies * single * design)
     a, b, share = events1 / (design * left), events0 / (design * left), x1 / (x1 + x0)
     z = _binomial(a, b, share) * np.where(rare, 1.0, -1.0)
