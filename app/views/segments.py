@@ -19,7 +19,7 @@ if not splits:
     st.stop()
 first = st.container()  # hidden regressions go on top, but are searched last
 
-metric, row = page.metric_choice(here, default="task_success", kinds=("rate", "ratio", "incidence"))
+metric, row = page.metric_choice(here, default="task_success", kinds=("rate", "ratio", "incidence", "quantile"))
 with row:
     free = [d for d in splits if len(here.view.filter_on(d)) != 1]  # what the slice fixes has one group
     by = page.selectbox("Cohort", "by", splits, default=(free or splits)[0], width=220)

@@ -1,6 +1,7 @@
 """`make bench`: loading, pages beside plain pandas, memory, and the browser, on one million requests.
 
-Environment: KPI_BENCH_REQUESTS (default 1,000,000), KPI_BENCH_TRACES (OTLP traces to load, default 100,000).
+Environment: KPI_BENCH_REQUESTS (default 1,000,000), KPI_BENCH_TRACES (OTLP traces to load, default 100,000),
+KPI_BENCH_WORLDS (planted worlds of each of four kinds, default 60).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from statistics import median
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tests.bench import fairness, world
+from tests.bench import fairness, world, worlds
 
 ROUNDS = 5
 
@@ -41,6 +42,7 @@ def main() -> int:
         _loading(rows, path, traces, spans, export)
         _pages(path)
         fairness.main(rows)
+        worlds.main(int(os.environ.get("KPI_BENCH_WORLDS", worlds.EACH)))
         _browser()
     return 0
 

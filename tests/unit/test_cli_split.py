@@ -13,8 +13,8 @@ from kpi import cli
 
 DECOMPOSED = ["metric", "by", "unit", "before", "now", "differs", "sentence", "change", "rate", "mix", "entering",
               "leaving", "parts"]  # fmt: skip
-WATERFALL = ["before", "now", "low", "high", "requests_before", "requests_now", "unknown_before", "unknown_now", "sentence", "unit",
-             "change", "steps"]  # fmt: skip
+WATERFALL = ["before", "now", "low", "high", "requests_before", "requests_now", "unknown_before", "unknown_now",
+             "sentence", "unit", "change", "steps"]  # fmt: skip
 STAGES = ["q", "before", "now", "quantile_before", "quantile_now", "n_before", "n_now", "sentence", "unit", "change",
           "parts"]  # fmt: skip
 CONTRAST = ["outcome", "failed", "succeeded", "sampled", "looked", "sentence", "lifts", "tree"]
