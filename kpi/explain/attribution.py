@@ -11,7 +11,7 @@ from kpi.explain.evidence import tested
 from kpi.explain.onset import arrival, onset, z_from
 from kpi.explain.search import Found
 
-SAME_DAYS = 2  # a version that came within so many days of a change may be its cause
+SAME_DAYS = 1  # a version that came within so many days of a change may be its cause
 AS_LIKELY = 4.0  # in z^2: two explanations of which the data prefer neither
 UNCHANGED = 2.5  # |z| up to which a control did not change
 CONTROL = 0.1  # share of a segment from which what a version did not serve can be its control

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import special
 
-from kpi.explain.attribution import AS_LIKELY, CONTROL, SAME_DAYS, UNCHANGED, entered, version_of
+from kpi.explain.attribution import AS_LIKELY, CONTROL, UNCHANGED, entered, version_of
 from kpi.explain.cells import Array, Cells, is_version
 from kpi.explain.evidence import MIN_ROWS, tested
 from kpi.explain.mix import carrier, moved, standardised
@@ -26,7 +26,9 @@ _NAMING = 4.0  # what another named value must add to z^2 before it is believed 
 _OWN = 3.8  # |z| that must be left of a change, once another is taken out, for it to be one of its own
 _AS_MUCH = 0.5  # share of a part's change from which the rest of its whole changed about as much
 _SAME = 0.5  # overlap of two segments from which they are told as one
+_TOGETHER = 2  # days within which two metrics of the same requests changed together
 _ROUNDS = 8
+_STEPS = ("retrieval_hit_rate", "groundedness", "correctness", "task_success")  # each is passed on to the next
 _CANDIDATES = 400  # the strongest segments, of which a large change in many requests brings thousands
 
 
@@ -81,7 +83,7 @@ def told(searched: Searched, start: int, *, level: float = LEVEL) -> list[Change
         if not reached:
             break
         first = max(reached, key=lambda f: (_strength(f), _stable(f)))
-        best = _widened(searched, _refined(searched, first), start)
+        best = _upstream(searched, _widened(searched, _refined(searched, first), start))
         change = _described(cells, best, start)
         after = {id(f): _after(cells, f, change, start) for f in left}
         folded = [f for f in left if f is first or after[id(f)].q > level * _ROUNDS]
@@ -131,6 +133,23 @@ def _widened(searched: Searched, best: Found, start: int) -> Found:
                     if set(found.where) == set(wider):
                         return _widened(searched, replace(found, q=best.q), start)
     return best
+
+
+def _upstream(searched: Searched, best: Found) -> Found:
+    """The finding, or that of an earlier step of the same requests where it is about as sure: a miss in retrieval is
+    seen again in groundedness and in success, and the first step tells where to look."""
+    rivals = [best]
+    if best.metric in _STEPS:
+        positions = [searched.metrics.index(m) for m in _STEPS if m in searched.metrics]
+        for i in np.flatnonzero(np.isin(searched.metric, positions)):
+            layout = searched.layouts[searched.layout[i]]
+            if layout.dims != tuple(d for d, _ in best.where) or layout.entered != best.entered:
+                continue
+            rival = searched.found(int(i))
+            same = (rival.where, rival.entered) == (best.where, best.entered) and rival.z * best.z > 0
+            if same and rival.metric in _STEPS and rival.z**2 >= best.z**2 - 2 * _NAMING:
+                rivals.append(replace(rival, q=best.q))
+    return min(rivals, key=lambda f: _STEPS.index(f.metric) if f.metric in _STEPS else 0)
 
 
 def _strength(found: Found) -> float:
@@ -274,7 +293,7 @@ def _joined(cells: Cells, changes: Sequence[Change]) -> list[Change]:
 
 
 def _together(cells: Cells, a: Change, b: Change) -> bool:
-    if abs(a.day - b.day) > SAME_DAYS or (a.mix is None) != (b.mix is None):
+    if abs(a.day - b.day) > _TOGETHER or (a.mix is None) != (b.mix is None):
         return False
     if a.mix is not None and b.mix is not None:
         return a.mix[0] == b.mix[0]
