@@ -14,7 +14,7 @@ Array = np.ndarray
 
 
 def made(rng: np.random.Generator, n: int, *, users: int | None = None, rate: float = 0.7, segments: int = 0) -> Cells:
-    """n requests, each its own cell; as many users unless told. segments: further dimensions d0, d1, … of two values."""
+    """n requests, each its own cell; as many users by default; segments: further dimensions d0, d1, … of two values."""
     user = np.arange(n) if users is None else rng.integers(0, users, n)
     values = {"language": ("de", "en", "es"), "intent": ("billing", "returns", "shipping")}
     values |= {f"d{i}": ("a", "b") for i in range(segments)}
