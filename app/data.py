@@ -183,11 +183,13 @@ def sample_ratio(
     )  # fmt: skip
 
 
-def compare_within(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, within: str) -> pd.DataFrame:
-    arguments = {"a": a, "b": b, "by": by, "within": within}
+def compare_within(
+    source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, within: str, always_valid: bool = False
+) -> pd.DataFrame:
+    arguments = {"a": a, "b": b, "by": by, "within": within, "always_valid": always_valid}
     return _ask(
         source, "compare_within", view, arguments,
-        lambda: kpi.compare_within(source, a, b, slice=view, by=by, within=within),
+        lambda: kpi.compare_within(source, a, b, slice=view, by=by, within=within, always_valid=always_valid),
     )  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def _compare(options: argparse.Namespace) -> int:
         print(printable(ratio.sentence, longest=2000))
     if options.within:
         found = kpi.compare_within(source, options.a, options.b, metrics, looked, within=options.within, by=options.by,
-                                   cluster=cluster)  # fmt: skip
+                                   always_valid=options.always_valid, cluster=cluster)  # fmt: skip
         rows = records(found)
         if options.json:
             print_json(

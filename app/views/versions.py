@@ -91,7 +91,7 @@ if below == "where":
     if cohorts:
         begun = "language" if "language" in cohorts else cohorts[0]
         within = page.selectbox("In each", "within", cohorts, default=begun, width=200)
-        cells = data.compare_within(here.source, a, b, view, by=by, within=within)
+        cells = data.compare_within(here.source, a, b, view, by=by, within=within, always_valid=running)
         shown = [m for m in HEAT if m in set(cells["metric"])]
         st.altair_chart(
             reasons.heat(cells, within=within, metrics=shown, colours=cards.colours()),
@@ -136,5 +136,9 @@ page.as_python(
         if below == "frontier"
         else []
     ),
-    *([f"cells = kpi.compare_within({asked}, within={within!r})"] if below == "where" and cohorts else []),
+    *(
+        [f"cells = kpi.compare_within({asked}, within={within!r}, always_valid={running})"]
+        if below == "where" and cohorts
+        else []
+    ),
 )

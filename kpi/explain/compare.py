@@ -203,6 +203,7 @@ def compare_within(
     *,
     within: str,
     by: str | None = None,
+    always_valid: bool = False,
     cluster: Sequence[str] = (),
     matters: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
@@ -213,16 +214,21 @@ def compare_within(
     whole turns round with the mix of `within` held; `crossing_p`, `crossing_q`, Gail and Simon's test that values truly
     differ in direction, q over the metrics; `told`, in words where the whole turns round, the test says so or values
     are clear on both sides, else None. Without quantiles, whose place differs by value: the share within a limit
-    (slo_attainment) says the same. One query. Raises as `compare`.
+    (slo_attainment) says the same. always_valid: as of `compare`, for a test that still runs; the tests of direction
+    then rest on its p as well. One query. Raises as `compare`.
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
     names, sides = sides_of(source, a, b, slice, by)
     found = read(source, asked, sides, strata=(within,), clusters=cluster)
     held = _covered(found) >= _COVERED
-    whole = _judged([_compared(found, m, held, False, matters or {}) for m in asked])
+    whole = _judged([_compared(found, m, held, always_valid, matters or {}) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
     rows = _judged(
-        [_compared(found, m, False, False, matters or {}, keep=found.stratum == i) for m in asked for _, i in values_]
+        [
+            _compared(found, m, False, always_valid, matters or {}, keep=found.stratum == i)
+            for m in asked
+            for _, i in values_
+        ]
     )
     table = []
     for top, mine, turned in _turned(whole, rows, [v for v, _ in values_], names[1], within):

@@ -339,6 +339,23 @@ def test_the_always_valid_kind_is_said_and_wider(source: DuckSource) -> None:
         assert two.effect.high > one.effect.high
 
 
+def test_groups_of_a_running_test_are_looked_at_as_often(source: DuckSource) -> None:
+    """Each group's limits are those of the comparison of that group alone, and wider than for a single look."""
+    asked = {"metrics": ["task_success"], "by": "release"}
+    fixed, always = (
+        compare_within(source, "r1", "r2", within="intent", always_valid=v, **asked) for v in (False, True)
+    )
+    known = fixed["low"].notna()
+    assert known.any()
+    assert (always["low"] < fixed["low"])[known].all()
+    assert (always["high"] > fixed["high"])[known].all()
+    for row in always[known].itertuples():
+        alone = compare(
+            source, "r1", "r2", slice=kpi.Slice().where(intent=row.intent), always_valid=True, adjust=(), **asked
+        )
+        assert (row.low, row.high) == pytest.approx((alone.rows[0].effect.low, alone.rows[0].effect.high))
+
+
 # --- honest intervals ------------------------------------------------------------------------------------------------
 
 
