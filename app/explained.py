@@ -168,7 +168,7 @@ def _money(found: kpi.Waterfall) -> None:
                           colours=cards.colours()),
         alt="Total cost before and now, and the parts of its change with intervals",
     )  # fmt: skip
-    st.caption(WHISKERS)
+    st.caption(text.safe(WHISKERS))
 
 
 def _time(found: kpi.Stages) -> None:
@@ -179,7 +179,7 @@ def _time(found: kpi.Stages) -> None:
                           unit="ms", direction="down", colours=cards.colours()),
         alt="Latency before and now, and the change of each stage with intervals",
     )  # fmt: skip
-    st.caption(WHISKERS)
+    st.caption(text.safe(WHISKERS))
     if found.q is not None:
         st.caption(text.safe(
             f"Of the requests at or above the p{100 * found.q:g} of their own window: a percentile is no sum of stages,"
@@ -200,7 +200,7 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
         alt=f"{m.label} before and now, and what each {text.dimension(by)} adds to the change, with intervals",
     )  # fmt: skip
     st.caption(
-        f"{WHISKERS} The axis does not start at zero. A group adds by its own change and by what its share of requests"
+        f"{text.safe(WHISKERS)} The axis does not start at zero. A group adds by its own change and by what its share of requests"
         " did."
     )
     with st.container(horizontal=True, gap="medium"):

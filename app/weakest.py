@@ -52,9 +52,9 @@ def draw(here: Here, metric: str) -> None:
 
 def _one(row: Any, here: Here, metric: str) -> None:
     narrowed = here.view.where(**row.where)
-    rest = text.safe(row.sentence.removeprefix(row.name), longest=400)
+    rest = row.sentence.removeprefix(row.name)
     with st.container(gap="xxsmall"):
-        st.markdown(f"**{text.safe(row.name, longest=160)}**{rest}")
+        st.markdown(f"**{text.safe(row.name, longest=160)}**{text.safe(rest, longest=400)}")
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
             st.page_link(
                 "views/traces.py",
