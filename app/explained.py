@@ -200,8 +200,8 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
         alt=f"{m.label} before and now, and what each {text.dimension(by)} adds to the change, with intervals",
     )  # fmt: skip
     st.caption(
-        f"{text.safe(WHISKERS)} The axis does not start at zero. A group adds by its own change and by what its share of requests"
-        " did."
+        f"{text.safe(WHISKERS)} The axis does not start at zero."
+        " A group adds by its own change and by what its share of requests did."
     )
     with st.container(horizontal=True, gap="medium"):
         for value in list(one.parts[one.parts["kind"] != "left"]["value"])[:SHOWN]:
