@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from kpi.explain.cells import cells
+from kpi.explain.cells import Cells, cells
 from kpi.explain.compare import difference
 from kpi.explain.tell import LEVEL, Change, tell
 from kpi.govern.register import Entry, Register, register_of
@@ -118,7 +118,7 @@ def findings(
     governed = register or register_of(source)
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
-    told = [_finding(source, c, asked, whole, found.date_of(c.day), entries, found.share == 1) for c in changes]
+    told = [_finding(source, c, asked, whole, found, entries) for c in changes]
     return sorted((f for f in told if f is not None), key=_order)[:most]
 
 
@@ -155,11 +155,14 @@ def _finding(
     change: Change,
     slice: Slice,
     whole: Window,
-    since: date,
+    found: Cells,
     entries: Mapping[str, Entry],
-    all_users: bool,
 ) -> Finding | None:
-    metric, value, was, low, high, n = _numbers(source, change, slice, whole, since, all_users)
+    since = found.date_of(change.day)
+    if METRICS[change.metric].kind in ("rate", "incidence") and found.share == 1:
+        metric, value, was, low, high, n = _counted(found, change)
+    else:
+        metric, value, was, low, high, n = _measured(source, change, slice, whole, since, found.share == 1)
     if not math.isfinite(value) or not math.isfinite(was):
         return None
     kind = _kind(change, metric, value - was)
@@ -189,10 +192,29 @@ def _kind(change: Change, metric: Metric, moved: float) -> str:
     return "hidden_regression" if hidden else "regression"
 
 
-def _numbers(
-    source: Source, change: Change, slice: Slice, whole: Window, since: date, all_users: bool
-) -> tuple[Metric, float, float, float, float, int]:
-    """(metric, value, value before, change's limits, n): from the rows of the segment, in the unit of the metric."""
+_Numbers = tuple[Metric, float, float, float, float, int]  # value, value before, the change's limits, n
+
+
+def _counted(found: Cells, change: Change) -> _Numbers:
+    """The numbers of a share or count: the cells of all users hold them, and no query is needed."""
+    metric, terms = METRICS[change.metric], found.terms[change.metric]
+    inside = found.mask(change.where)
+    now, before = inside & (found.day >= change.day), inside & (found.day < change.day)
+    if change.version is not None:
+        now = now & found.mask(dict([change.version]))
+    n, then = terms.x[now].sum(), terms.x[before].sum()
+    value, was = (float(terms.y[m].sum() / x) * metric.scale if x else math.nan for m, x in ((now, n), (before, then)))
+    return metric, value, was, *_limits(change, metric, value - was), int(n)
+
+
+def _limits(change: Change, metric: Metric, moved: float) -> tuple[float, float]:
+    """Those of the search, around the change as it is: there the weekdays are taken out."""
+    apart = moved - change.change * metric.scale
+    return change.low * metric.scale + apart, change.high * metric.scale + apart
+
+
+def _measured(source: Source, change: Change, slice: Slice, whole: Window, since: date, all_users: bool) -> _Numbers:
+    """The numbers from the rows of the segment, in the unit of the metric."""
     names = _TAILS.get(change.metric, (change.metric,))
     zone = ZoneInfo(slice.tz)
     cut = datetime.combine(since, time(), zone)
@@ -212,11 +234,9 @@ def _numbers(
     _, metric, now, before = best
     limits = difference((now["value"], now["low"], now["high"]), (before["value"], before["low"], before["high"]))
     low, high = limits.low, limits.high
-    if (
-        metric.name == change.metric and all_users
-    ):  # users of both windows are compared with themselves, which is sharper
-        apart = float(now["value"]) - float(before["value"]) - change.change * metric.scale  # what weekdays add
-        low, high = change.low * metric.scale + apart, change.high * metric.scale + apart
+    if metric.name == change.metric and all_users and metric.kind != "quantile":
+        # users of both windows are compared with themselves, which is sharper
+        low, high = _limits(change, metric, float(now["value"]) - float(before["value"]))
     return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
 
 

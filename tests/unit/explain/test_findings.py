@@ -112,3 +112,26 @@ def test_a_finding_is_a_sentence_with_an_owner(told: list[Finding]) -> None:
         assert {"kind", "metric", "where", "version", "since", "change", "low", "high", "q", "n", "state", "owner",
                 "action", "link"} <= plain.keys()  # fmt: skip
     assert 1 <= len(told) <= 7
+
+
+def test_numbers_are_those_of_the_rows_and_limits_hold_the_change() -> None:
+    """Shares come from the cells of the search, latencies from the rows: both are what `summarise` says."""
+    seen = set()
+    for seed in range(2_000, 2_040):
+        made = world(seed, "one")
+        if made.causes[0].kind in seen or made.causes[0].kind not in ("latency", "escalation", "incidents"):
+            continue
+        source = kpi.from_frame(made.requests)
+        told = [f for f in findings(source) if f.metric in made.causes[0].metrics]
+        for f in told[:1]:
+            seen.add(made.causes[0].kind)
+            where = {**f.where, **({f.version_of: f.version} if f.version and f.version_of else {})}
+            since = datetime.combine(f.since, time(), UTC)
+            rows = kpi.Slice(start=since, end=kpi.resolve(source, kpi.Slice()).window.end, baseline="none").where(
+                **where
+            )
+            numbers = kpi.summarise(source, f.metric, rows).iloc[0]
+            assert (f.value, f.n) == (pytest.approx(numbers["value"], rel=1e-9), numbers["n"])
+            assert f.change == pytest.approx(f.value - f.was)
+            assert f.low < f.change < f.high
+    assert seen == {"latency", "escalation", "incidents"}
