@@ -278,7 +278,7 @@ def test_only_reading_is_allowed(tmp_path: Path) -> None:
     database = files.FileDatabase(source, Limits(), kpi.Receipt())
     for statement in (
         "INSERT INTO t VALUES (1, 2)", "DELETE FROM t", "CREATE TABLE x (a)", "PRAGMA query_only = OFF",
-        "ATTACH ':memory:' AS m", "SELECT * FROM v", "SELECT load_extension('x')", "SELECT writefile('/tmp/x', 'y')",
+        "ATTACH ':memory:' AS m", "SELECT * FROM v", "SELECT load_extension('x')", "SELECT writefile('x', 'y')",
         "SELECT randomblob(9)", "WITH RECURSIVE x(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM x) SELECT i FROM x",
     ):  # fmt: skip
         with pytest.raises(sqlite3.DatabaseError):
