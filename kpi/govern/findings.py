@@ -23,7 +23,7 @@ from kpi.govern.register import Entry, Register, register_of
 from kpi.govern.scorecard import judge
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import profile
-from kpi.measure.slice import Slice, Window
+from kpi.measure.slice import Filters, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
 from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
@@ -166,6 +166,8 @@ def _finding(
     if not math.isfinite(value) or not math.isfinite(was):
         return None
     kind = _kind(change, metric, value - was)
+    if kind == "hidden_regression" and metric.name != change.metric:  # the search saw another statistic of the whole
+        kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
     entry = entries.get(metric.name)
     state = judge(entry, value, value, value, n)[0] if entry and n else None
     finding = Finding(
@@ -216,14 +218,9 @@ def _limits(change: Change, metric: Metric, moved: float) -> tuple[float, float]
 def _measured(source: Source, change: Change, slice: Slice, whole: Window, since: date, all_users: bool) -> _Numbers:
     """The numbers from the rows of the segment, in the unit of the metric."""
     names = _TAILS.get(change.metric, (change.metric,))
-    zone = ZoneInfo(slice.tz)
-    cut = datetime.combine(since, time(), zone)
     segment = tuple((d, (v,)) for d, v in change.where.items())
     served = (*segment, *(((change.version[0], (change.version[1],)),) if change.version else ()))
-    frames = [
-        measure(source, names, filters=_merged(slice.filters, f), window=w, tz=slice.tz, groupings=[_TOTAL])[0]
-        for f, w in ((served, Window(start=cut, end=whole.end)), (segment, Window(start=whole.start, end=cut)))
-    ]
+    frames = _sides(source, names, slice, whole, since, now=served, before=segment)
     best: tuple[float, Metric, pd.Series, pd.Series] | None = None
     for position, name in enumerate(names):
         now, before = (f[f["metric"] == name].iloc[0] for f in frames)
@@ -238,6 +235,24 @@ def _measured(source: Source, change: Change, slice: Slice, whole: Window, since
         # users of both windows are compared with themselves, which is sharper
         low, high = _limits(change, metric, float(now["value"]) - float(before["value"]))
     return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
+
+
+def _sides(
+    source: Source, names: Sequence[str], slice: Slice, whole: Window, since: date, *, now: Filters, before: Filters
+) -> list[pd.DataFrame]:
+    """Metrics of the rows from the day of a change on and of those before it, within the filters of each side."""
+    cut = datetime.combine(since, time(), ZoneInfo(slice.tz))
+    return [
+        measure(source, names, filters=_merged(slice.filters, f), window=w, tz=slice.tz, groupings=[_TOTAL])[0]
+        for f, w in ((now, Window(start=cut, end=whole.end)), (before, Window(start=whole.start, end=cut)))
+    ]
+
+
+def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, since: date) -> bool:
+    """Whether the metric of the whole clearly got worse as well: then nothing hides the segment."""
+    now, before = (f.iloc[0] for f in _sides(source, [metric.name], slice, whole, since, now=(), before=()))
+    moved = difference(*((f["value"], f["low"], f["high"]) for f in (now, before)))
+    return moved.clear and (moved.value > 0) == (metric.direction != "up")
 
 
 def _merged(filters: Any, more: Any) -> Any:

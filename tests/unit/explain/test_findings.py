@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import kpi
@@ -64,6 +65,22 @@ def test_a_hidden_regression_is_told_as_one() -> None:
     first = findings(kpi.from_frame(made))[0]
     assert (first.kind, dict(first.where), first.metric) == ("hidden_regression", {"language": "es"}, "task_success")
     assert "hidden" in first.sentence
+
+
+@pytest.mark.parametrize("others", [1.0, 0.7])
+def test_nothing_hides_where_the_tail_of_the_whole_got_worse(others: float) -> None:
+    """The search compares logarithms; what is named is the p95, and so it is the p95 of the whole that counts."""
+    made = world(2_002, "quiet").requests.to_pandas()
+    late = made["started_at"] >= made["started_at"].max() - timedelta(days=9)
+    slow = (made["region"] == "us") & late & (made.index % 5 == 0)
+    made["total_us"] = made["total_us"] * np.where(slow, 3.0, np.where(late & (made["region"] != "us"), others, 1.0))
+    made["total_us"] = made["total_us"].astype("int64")
+    told = findings(kpi.from_frame(made))
+    found = next(f for f in told if f.metric == "latency_p95" and f.where.get("region") == "us")
+    p95 = made["total_us"].groupby(late).quantile(0.95)
+    assert p95[True] > 1.1 * p95[False]
+    assert found.kind == "regression"
+    assert "hidden" not in found.sentence
 
 
 @pytest.fixture(scope="module")
