@@ -13,7 +13,7 @@ from kpi.errors import KpiError
 from kpi.explain.agreement import Agreement, agreement, kappa
 from kpi.explain.assignment import SampleRatio, sample_ratio
 from kpi.explain.changepoint import Watch, change_points, detect
-from kpi.explain.compare import Comparison, Difference, compare, compare_within, difference
+from kpi.explain.compare import Comparison, compare, compare_within
 from kpi.explain.contrast import Contrast, contrast
 from kpi.explain.decompose import Decomposition, decompose
 from kpi.explain.disparity import hide_small
@@ -44,6 +44,7 @@ from kpi.measure.slice import Resolved, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
+from kpi.stats.difference import Difference, difference
 from kpi.store.connections import Connection, connections
 from kpi.store.databases import SparkSource, SqlSource
 from kpi.store.engines import Source, from_frame

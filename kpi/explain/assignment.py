@@ -21,12 +21,12 @@ from scipy import special
 
 from kpi.errors import SliceError
 from kpi.explain.asked import sides_of
-from kpi.explain.compare import adjusted_p
 from kpi.explain.sides import Side
 from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.measure.wording import format_count, format_interval, format_value
+from kpi.stats.multiplicity import adjusted_p
 from kpi.store.engines import Source
 
 Array = np.ndarray

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kpi.explain.cells import Array, Cells, is_version
+from kpi.explain.cells import Cells, is_version
 from kpi.explain.evidence import tested
 from kpi.explain.onset import arrival, onset, z_from
 from kpi.explain.search import Found
+from kpi.stats.types import Array
 
 SAME_DAYS = 1  # a version that came within so many days of a change may be its cause
 AS_LIKELY = 4.0  # in z^2: two explanations of which the data prefer neither

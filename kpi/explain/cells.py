@@ -24,9 +24,9 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Window
 from kpi.measure.statistics import RATIO_KINDS, Columns, bucket, cluster, conditions, dimension
 from kpi.schema import DIMENSIONS, VERSIONS
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-Array = np.ndarray
 MAX_VALUES = 60  # of one dimension; the rarest beyond it are left out of the search
 _VERSIONS = frozenset(c.name for c in VERSIONS) - {"environment"}
 _DOUBLE: sa.Double = sa.Double()

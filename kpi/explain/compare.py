@@ -18,6 +18,7 @@ from kpi.explain.sides import LEAST, Sides, read
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.wording import format_change, format_change_interval, format_value
+from kpi.stats.multiplicity import adjusted_p
 from kpi.store.engines import Source
 
 VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data")
@@ -25,31 +26,6 @@ _CLEAR = VERDICTS[:2]
 _LEVEL = 0.05
 _BLIND = 10.0  # times the smallest difference that matters: who could not have seen that has not enough data
 _COVERED = 0.5  # share of requests in strata that both sides fill: with less, the rest is not the same question
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """now - before. low/high: 95 %, NaN where a side is unknown. clear: the interval excludes zero."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def clear(self) -> bool:
-        return (math.isfinite(self.low) and self.low > 0) or (math.isfinite(self.high) and self.high < 0)
-
-
-def difference(now: tuple[float, float, float], before: tuple[float, float, float]) -> Difference:
-    """Difference of two (value, low, high) by MOVER (Zou and Donner 2008, Stat Med 27:1693).
-
-    For two proportions with Wilson intervals this is Newcombe's method 10 (1998, Stat Med 17:873).
-    """
-    (a, a_low, a_high), (b, b_low, b_high) = now, before
-    value = a - b
-    low = value - math.hypot(a - a_low, b_high - b)
-    high = value + math.hypot(a_high - a, b - b_low)
-    return Difference(value=value, low=low, high=high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,17 +263,6 @@ def _judged(rows: Sequence[Compared]) -> list[Compared]:
         )
         for r, q, other in zip(rows, raw, held, strict=True)
     ]  # fmt: skip
-
-
-def adjusted_p(p: Sequence[float]) -> list[float]:
-    """q-values of Benjamini and Hochberg (1995, J R Stat Soc B 57:289), section 3; NaN stays and does not count."""
-    values_ = np.asarray(p, dtype=float)
-    known = np.flatnonzero(np.isfinite(values_))
-    q = np.full(len(values_), np.nan)
-    order = known[np.argsort(-values_[known], kind="stable")]
-    steps = values_[order] * len(order) / np.arange(len(order), 0, -1)
-    q[order] = np.minimum.accumulate(steps) if len(order) else steps
-    return [float(v) for v in np.minimum(q, 1.0)]
 
 
 def _enough(row: Compared, e: Effect) -> bool:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from kpi.errors import MetricError
 from kpi.explain import traits
 from kpi.explain.cells import searchable
-from kpi.explain.lifts import adjusted, lifts
+from kpi.explain.lifts import lifts
 from kpi.explain.tree import Tree, grow
 from kpi.ingest.redact import redact
 from kpi.measure.metrics import flag
@@ -28,6 +28,7 @@ from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.measure.summary import resolve
 from kpi.measure.wording import format_count, format_value
 from kpi.schema import LATENCIES
+from kpi.stats.multiplicity import adjusted
 from kpi.store.engines import Source
 
 Array = np.ndarray

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
-from scipy import special
 
 from kpi.errors import MetricError
 from kpi.explain.baseline import BEFORE, NOW, both_sides
@@ -28,28 +27,16 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Columns, dimension
 from kpi.measure.wording import format_change, format_change_interval
+from kpi.stats.cluster_interval import Part, interval
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-Array = np.ndarray
 EFFECTS = ("rate", "mix", "entering", "leaving")
 USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
 OTHER, MAX_VALUES = "(other)", 60
 _KINDS = ("rate", "ratio", "incidence")
 _INT = sa.BigInteger()
 _STEP = 1e-30  # of the complex-step derivative, which has no cancellation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A part of a change with its 95 % interval, NaN where fewer than two users carry it."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def clear(self) -> bool:
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,19 +226,6 @@ class _Spread:
         shared = np.array([weights @ g for g in self.gradients[4:]])  # 4 x values
         shared = shared.sum(axis=1) if group is None else shared[:, group]
         return interval(value, mine + shared @ self.totals)
-
-
-def interval(value: float, residual: Array) -> Part:
-    """A value with the interval that residuals by user give: t on as many degrees as users carry it, CR1."""
-    carrying = int((residual != 0).sum())
-    squares = residual * residual
-    square = float(squares.sum())
-    if carrying < 2 or square == 0:
-        return Part(value=value, low=np.nan, high=np.nan)
-    carried = square**2 / float((squares * squares).sum())
-    error = math.sqrt(square * carrying / (carrying - 1))
-    reach = float(special.stdtrit(max(carried - 1, 1), 0.975)) * error
-    return Part(value=value, low=value - reach, high=value + reach)
 
 
 def _of_dimension(found: pd.DataFrame, metric: Metric, name: str, index: int) -> Decomposition:

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from kpi.explain.cells import Array, Cells, Noise, Terms
+from kpi.explain.cells import Cells, Noise, Terms
 from kpi.explain.noise import noise_of
+from kpi.stats.types import Array
 
 MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
 NUMBERS = ("change", "error", "z", "p", "df", "now", "before", "level")

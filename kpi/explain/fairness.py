@@ -17,11 +17,8 @@ from scipy import special
 
 from kpi.errors import MetricError
 from kpi.explain import quantiles, ratios
-from kpi.explain.cells import Array
 from kpi.explain.disparity import FLOOR, hide_small
 from kpi.explain.groups import MAX_GROUPS, Contrast, Layout, UserSums, contrast, sums_of, sums_of_all, user_sums
-from kpi.explain.ranges import LEVEL
-from kpi.explain.search import q_values
 from kpi.explain.tails import Tail, tails
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
@@ -29,6 +26,9 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.schema import COHORTS
+from kpi.stats.multiplicity import q_values
+from kpi.stats.range_test import LEVEL
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
 # What fairness asks, and what may explain a gap; by default those that the data supports.

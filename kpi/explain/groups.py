@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from scipy import sparse, special
 
-from kpi.explain.cells import Array, Codes, Terms
+from kpi.explain.cells import Codes, Terms
 from kpi.measure.estimate import Sums
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.measure.statistics import Columns, cluster, conditions, dimension
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
 MAX_GROUPS = 60  # of one dimension; the rarest beyond it count in the whole only

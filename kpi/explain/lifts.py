@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, special
 
-Array = np.ndarray
+from kpi.stats.multiplicity import adjusted
+from kpi.stats.types import Array
+
 PRIOR, LEAST = 10.0, 0.5  # requests that the pooled share counts as, and of these at least so many with the feature
 _BLOCK = 256  # features held densely at a time
 COLUMNS = ("failed_share", "success_share", "lift", "low", "high", "log_odds", "z", "p", "q")
@@ -36,16 +38,6 @@ def lifts(features: sparse.csr_array, failed: Array, user: Array, stratum: Array
     found = np.concatenate(parts, axis=1) if parts else np.zeros((8, 0))
     frame = pd.DataFrame(dict(zip(COLUMNS, found, strict=False)))
     return frame.assign(q=adjusted(frame["p"].to_numpy()))
-
-
-def adjusted(p: Array) -> Array:
-    """Benjamini-Hochberg q-values; NaN (no test) counts as 1."""
-    known = np.where(np.isfinite(p), p, 1.0)
-    order = np.argsort(-known, kind="stable")
-    ranks = np.arange(len(known), 0, -1)
-    q = np.empty(len(known))
-    q[order] = np.minimum.accumulate(np.minimum(known[order] * len(known) / ranks, 1.0))
-    return q
 
 
 def _blocks(features: sparse.csr_array) -> Iterator[sparse.csr_array]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kpi.explain.cells import Array, Cells, is_version
+from kpi.explain.cells import Cells, is_version
 from kpi.explain.search import Found
+from kpi.stats.types import Array
 
 _LITTLE = 3.0  # |z| of what is left within the groups, up to which it is nothing: it was picked among many
 _CARRIED = 0.6  # share of a change from which the mix may carry it, if nothing is left within the groups

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
-from kpi.explain.cells import Array, Cells, Noise, Terms
+from kpi.explain.cells import Cells, Noise, Terms
+from kpi.stats.types import Array
 
 _WEEK = 7
 _WEEKS = 3  # from which a pattern of weekdays is looked for

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from kpi.explain.cells import Array
 from kpi.explain.groups import Contrast
-from kpi.explain.ranges import LEVEL, chance, drawn, simultaneous
 from kpi.explain.ratios import ENDS
 from kpi.explain.tails import Tail
 from kpi.measure.estimate import Estimates
 from kpi.measure.metrics import Metric
+from kpi.stats.range_test import LEVEL, chance, drawn, simultaneous
+from kpi.stats.types import Array
 
 
 def columns(

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from kpi.explain.cells import Array
 from kpi.explain.groups import Contrast
-from kpi.explain.ranges import chance, drawn, simultaneous
 from kpi.measure.estimate import Estimates
 from kpi.measure.metrics import Metric
+from kpi.stats.range_test import chance, drawn, simultaneous
+from kpi.stats.types import Array
 
 ENDS = ("", "_low", "_high")
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse, special
 
-from kpi.explain.cells import Array
+from kpi.stats.types import Array
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,13 @@ from itertools import combinations
 
 import numpy as np
 
-from kpi.explain.cells import Array, Cells, Terms, is_version
+from kpi.explain.cells import Cells, Terms, is_version
 from kpi.explain.evidence import MIN_ROWS, NUMBERS, Users, compared, deviance
 from kpi.explain.noise import noise_of
+from kpi.stats.multiplicity import SHARES, q_values, weighted_p
+from kpi.stats.types import Array
 
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
-SHARES = (0.04, 0.36, 0.45, 0.15)  # of the error budget: the whole, segments that name one value, two, three
 _SPLITS_TESTED = (
     6.0  # what looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated)
 )
@@ -137,28 +138,6 @@ def search(cells: Cells, start: int, *, metrics: Sequence[str] | None = None, le
     literals = np.array([layout.literals for layout in layouts])[index[:, 0]]
     q = q_values(numbers[:, 3], literals, looked)
     return Searched(cells, layouts, names, index[:, 0], index[:, 1], index[:, 2], index[:, 3], numbers, looked, q)
-
-
-def weighted_p(p: Array, level: Array, looked: Array | None = None) -> Array:
-    """p-values over their weights, which average 1: segments that name as many values share a part of the budget.
-
-    level: how many values the segment of each names. looked: tests made in all, by level; by default those of `p`.
-    """
-    counts = np.bincount(level, minlength=len(SHARES)) if looked is None else looked
-    whole = sum(share for share, n in zip(SHARES, counts, strict=True) if n)
-    weight = np.array([s / whole * counts.sum() / n if n else 1.0 for s, n in zip(SHARES, counts, strict=True)])
-    return np.minimum(1.0, p / weight[level])
-
-
-def q_values(p: Array, level: Array, looked: Array | None = None) -> Array:
-    """Weighted Benjamini-Hochberg q-values; arguments as of `weighted_p`."""
-    weighted = weighted_p(p, level, looked)
-    tests = len(p) if looked is None else int(looked.sum())
-    order = np.argsort(weighted, kind="stable")
-    ranked = weighted[order] * tests / np.arange(1, len(p) + 1)
-    q = np.empty(len(p))
-    q[order] = np.minimum(1.0, np.minimum.accumulate(ranked[::-1])[::-1])
-    return q
 
 
 def _splits(start: int, end: int, least: int) -> list[int]:

@@ -13,11 +13,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from kpi.explain.cells import Array
 from kpi.explain.disparity import FLOOR, hide_small
 from kpi.explain.groups import Pattern
 from kpi.explain.rest import Entries, Rest, Tested
-from kpi.explain.search import MIN_ROWS, q_values, weighted_p
+from kpi.explain.search import MIN_ROWS
+from kpi.stats.multiplicity import q_values, weighted_p
+from kpi.stats.types import Array
 
 Where = tuple[tuple[str, str], ...]
 Dims = Mapping[str, tuple[Array, tuple[str, ...]]]  # code of each entry, -1 where too rare, and the values

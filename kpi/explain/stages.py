@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from kpi.errors import MetricError
 from kpi.explain.baseline import BEFORE, NOW, both_sides
-from kpi.explain.decompose import Part, interval
 from kpi.measure.estimate import Histogram, quantile
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns, log_bin
 from kpi.measure.wording import format_change, format_value
+from kpi.stats.cluster_interval import Part, interval
 from kpi.store.engines import Source
 
 STAGES = {"queue": "Queue", "retrieval": "Retrieval", "rerank": "Rerank", "tool": "Tools", "model": "Model",

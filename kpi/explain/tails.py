@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import sqlalchemy as sa
 
-from kpi.explain.cells import Array
 from kpi.explain.groups import Layout, UserSums
 from kpi.measure import estimate
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Estimates, Histogram
@@ -22,6 +21,7 @@ from kpi.measure.metrics import Metric, Row, Term
 from kpi.measure.slice import NONE_VALUE, Resolved
 from kpi.measure.statistics import Cells, Grouping, dimension
 from kpi.measure.summary import collect, label
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
 _INT = sa.BigInteger()

@@ -14,12 +14,13 @@ import numpy as np
 from scipy import special
 
 from kpi.explain.attribution import AS_LIKELY, CONTROL, UNCHANGED, entered, version_of
-from kpi.explain.cells import Array, Cells, is_version
+from kpi.explain.cells import Cells, is_version
 from kpi.explain.evidence import MIN_ROWS, tested
 from kpi.explain.mix import carrier, moved, standardised
 from kpi.explain.noise import steadied
 from kpi.explain.onset import onset, onset_of_share, spread, z_from
 from kpi.explain.search import Found, Searched, search
+from kpi.stats.types import Array
 
 LEVEL = 0.04  # of the first change told: 3 to 4 in 100 quiet worlds then tell anything (simulated on tests/worlds)
 _NAMING = 4.0  # what another named value must add to z^2 before it is believed (two nats of likelihood)

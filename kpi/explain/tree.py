@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kpi.explain.decompose import Part, interval
+from kpi.stats.cluster_interval import Part, interval
 
 Array = np.ndarray
 DEPTH, SHARE_HELD, MIN_SIDE, MIN_USERS = 3, 0.3, 50, 40

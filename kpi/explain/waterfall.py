@@ -2,7 +2,7 @@
 
 Cost is a sum of products. What a model costs for one kind of token is requests x its share of them x input tokens x
 share of that kind x price; tools are requests x calls x cost of a call; the other parts requests x cost of a request.
-Each product's change is shared out among its factors exactly and whatever their order (`kpi.explain.products`).
+Each product's change is shared out among its factors exactly and whatever their order (`kpi.stats.factor_attribution`).
 
 The steps are an account of money that was spent. Their intervals say how much of each is the luck of who came: other
 users of the same kind would have asked more, or longer, or of another model. Users are clusters over both sides at once
@@ -24,13 +24,13 @@ import sqlalchemy as sa
 
 from kpi.errors import MetricError, StoreError
 from kpi.explain.baseline import BEFORE, NOW, both_sides
-from kpi.explain.decompose import Part, interval
-from kpi.explain.products import share_out
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable, Rates
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns
 from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
+from kpi.stats.cluster_interval import Part, interval
+from kpi.stats.factor_attribution import share_out
 from kpi.store.engines import Source
 from kpi.store.manifest import home
 

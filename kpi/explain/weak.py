@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
-from kpi.explain.cells import Array, searchable
+from kpi.explain.cells import searchable
 from kpi.explain.groups import Layout, UserSums, sums_of, user_sums
 from kpi.explain.rest import Entries, Rest
 from kpi.explain.segments import Segment, weakest
@@ -33,6 +33,7 @@ from kpi.measure.wording import (
     format_value,
     without_unit,
 )
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
 LEVEL = 0.05

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from kpi.explain.cells import Cells, cells
-from kpi.explain.compare import difference
 from kpi.explain.tell import LEVEL, Change, tell
 from kpi.govern.register import Entry, Register, register_of
 from kpi.govern.scorecard import judge
@@ -27,6 +26,7 @@ from kpi.measure.slice import Filters, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
 from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
+from kpi.stats.difference import difference
 from kpi.store.engines import Source
 
 SHOWN = 7

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kpi.explain.compare import Difference, difference
 from kpi.explain.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.drift import distance as drift_distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
@@ -35,6 +34,7 @@ from kpi.measure.wording import (
     format_value,
     without_unit,
 )
+from kpi.stats.difference import Difference, difference
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"

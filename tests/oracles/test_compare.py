@@ -15,10 +15,10 @@ import pytest
 import kpi
 from kpi.explain import sequential
 from kpi.explain.changepoint import average_run_length, change_points, cusum_limit, means_between
-from kpi.explain.compare import adjusted_p
 from kpi.explain.effects import values
 from kpi.explain.sides import Sides, Sums
 from kpi.measure.metrics import METRICS
+from kpi.stats.multiplicity import adjusted_p
 
 # Newcombe 1998, Stat Med 17:873, table II, method 10: a of m against b of n
 NEWCOMBE = {

@@ -12,7 +12,7 @@ import pytest
 
 import kpi
 from kpi.explain.decompose import split
-from kpi.explain.products import lmdi
+from kpi.stats.factor_attribution import lmdi
 
 
 @pytest.fixture(scope="module")

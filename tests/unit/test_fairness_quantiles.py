@@ -10,8 +10,8 @@ from scipy import stats
 import kpi
 from kpi.explain.cells import Codes, Terms
 from kpi.explain.groups import Layout, UserSums, contrast
-from kpi.explain.ranges import chance
 from kpi.measure.estimate import LOG_BASE
+from kpi.stats.range_test import chance
 
 POINTS = {"latency_p50": 0.5, "latency_p95": 0.95}
 

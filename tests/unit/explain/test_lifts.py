@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from kpi.explain.lifts import PRIOR, adjusted, lifts
+from kpi.explain.lifts import PRIOR, lifts
+from kpi.stats.multiplicity import adjusted
 
 
 def test_shares_and_log_odds_by_hand() -> None:

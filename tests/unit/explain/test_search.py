@@ -13,8 +13,9 @@ from scipy import stats
 from kpi.explain.cells import Codes
 from kpi.explain.mix import standardised
 from kpi.explain.onset import onset, spread
-from kpi.explain.search import q_values, search
+from kpi.explain.search import search
 from kpi.explain.tell import tell
+from kpi.stats.multiplicity import q_values
 from tests.unit.explain.worlds import START, made
 
 

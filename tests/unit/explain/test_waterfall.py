@@ -14,10 +14,10 @@ from scipy import stats
 
 import kpi
 from kpi.errors import MetricError, StoreError
-from kpi.explain.decompose import interval
-from kpi.explain.products import lmdi, shapley, share_out
 from kpi.explain.waterfall import STEPS, waterfall
 from kpi.ingest.pricing import PriceTable
+from kpi.stats.cluster_interval import interval
+from kpi.stats.factor_attribution import lmdi, shapley, share_out
 from kpi.store.engines import DuckSource
 
 factor = st.one_of(st.just(0.0), st.floats(1e-2, 1e2))

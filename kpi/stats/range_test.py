@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from kpi.explain.cells import Array
+from kpi.stats.types import Array
 
 LEVEL = 0.05
 _DRAWS, _SEED = 4000, 20261124

@@ -1,0 +1,1 @@
+"""Statistics that know no metric: tests, intervals, corrections for many tests."""
