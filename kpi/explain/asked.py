@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpi.errors import MetricError, SliceError
-from kpi.explain.sides import Side
+from kpi.explain.aggregates.arm_sums import Side
 from kpi.measure.metrics import METRICS, Metric, metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Resolved, Slice

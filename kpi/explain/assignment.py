@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from scipy import special
 
 from kpi.errors import SliceError
+from kpi.explain.aggregates.arm_sums import Side
 from kpi.explain.asked import sides_of
-from kpi.explain.sides import Side
 from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Columns, cluster, conditions, dimension

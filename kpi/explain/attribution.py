@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kpi.explain.cells import Cells, is_version
+from kpi.explain.aggregates.cube import Cells, is_version
 from kpi.explain.evidence import tested
 from kpi.explain.onset import arrival, onset, z_from
 from kpi.explain.search import Found

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
+from kpi.explain.aggregates.arm_sums import LEAST, Sides, read
 from kpi.explain.asked import adjusting, metrics_of, sides_of
 from kpi.explain.effects import Effect, effect, values
 from kpi.explain.reversal import crossing_of, crossing_sentence, simpson_sentence, word
-from kpi.explain.sides import LEAST, Sides, read
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.wording import format_change, format_change_interval, format_value

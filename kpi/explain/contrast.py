@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from kpi.errors import MetricError
 from kpi.explain import traits
-from kpi.explain.cells import searchable
+from kpi.explain.aggregates.cube import searchable
 from kpi.explain.lifts import lifts
 from kpi.explain.tree import Tree, grow
 from kpi.ingest.redact import redact

@@ -20,7 +20,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
-from kpi.explain.baseline import BEFORE, NOW, both_sides
+from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.measure.metrics import Metric
 from kpi.measure.metrics import metric as metric_of
 from kpi.measure.profile import profile

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import special
 
+from kpi.explain.aggregates.arm_sums import Ranked, Sides, standard
+from kpi.explain.aggregates.arm_sums import Sums as CellSums
 from kpi.explain.sequential import always_valid_p, always_valid_width
-from kpi.explain.sides import Ranked, Sides, standard
-from kpi.explain.sides import Sums as CellSums
 from kpi.measure import estimate
 from kpi.measure.metrics import Metric
 

@@ -20,11 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from kpi.explain.cells import Cells, Noise, Terms
+from kpi.explain.aggregates.cube import MIN_ROWS, MIN_USERS, Cells, Noise, Terms
 from kpi.explain.noise import noise_of
 from kpi.stats.types import Array
 
-MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
 NUMBERS = ("change", "error", "z", "p", "df", "now", "before", "level")
 _BORROWED = 10.0  # degrees of freedom that the whole lends to the variance of a segment
 _FEW = 8.0  # users up to whom their events count as one clump each, whatever their residuals say

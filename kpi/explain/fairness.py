@@ -17,9 +17,18 @@ from scipy import special
 
 from kpi.errors import MetricError
 from kpi.explain import quantiles, ratios
+from kpi.explain.aggregates.quantile_sums import Tail, tails
+from kpi.explain.aggregates.user_sums import (
+    MAX_GROUPS,
+    Contrast,
+    Layout,
+    UserSums,
+    contrast,
+    sums_of,
+    sums_of_all,
+    user_sums,
+)
 from kpi.explain.disparity import FLOOR, hide_small
-from kpi.explain.groups import MAX_GROUPS, Contrast, Layout, UserSums, contrast, sums_of, sums_of_all, user_sums
-from kpi.explain.tails import Tail, tails
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kpi.explain.cells import Cells, is_version
+from kpi.explain.aggregates.cube import Cells, is_version
 from kpi.explain.search import Found
 from kpi.stats.types import Array
 

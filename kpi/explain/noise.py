@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
-from kpi.explain.cells import Cells, Noise, Terms
+from kpi.explain.aggregates.cube import Cells, Noise, Terms
 from kpi.stats.types import Array
 
 _WEEK = 7

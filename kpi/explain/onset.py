@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kpi.explain.cells import Cells
+from kpi.explain.aggregates.cube import Cells
 from kpi.explain.evidence import deviance, tested
 from kpi.stats.types import Array
 

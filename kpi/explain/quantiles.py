@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from kpi.explain.groups import Contrast
+from kpi.explain.aggregates.quantile_sums import Tail
+from kpi.explain.aggregates.user_sums import Contrast
 from kpi.explain.ratios import ENDS
-from kpi.explain.tails import Tail
 from kpi.measure.estimate import Estimates
 from kpi.measure.metrics import Metric
 from kpi.stats.range_test import LEVEL, chance, drawn, simultaneous

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from kpi.explain.groups import Contrast
+from kpi.explain.aggregates.user_sums import Contrast
 from kpi.measure.estimate import Estimates
 from kpi.measure.metrics import Metric
 from kpi.stats.range_test import chance, drawn, simultaneous

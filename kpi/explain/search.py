@@ -12,8 +12,8 @@ from itertools import combinations
 
 import numpy as np
 
-from kpi.explain.cells import Cells, Terms, is_version
-from kpi.explain.evidence import MIN_ROWS, NUMBERS, Users, compared, deviance
+from kpi.explain.aggregates.cube import MIN_ROWS, Cells, Terms, is_version
+from kpi.explain.evidence import NUMBERS, Users, compared, deviance
 from kpi.explain.noise import noise_of
 from kpi.stats.multiplicity import SHARES, q_values, weighted_p
 from kpi.stats.types import Array

@@ -15,7 +15,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
-from kpi.explain.baseline import BEFORE, NOW, both_sides
+from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.measure.estimate import Histogram, quantile
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns, log_bin

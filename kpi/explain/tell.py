@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import special
 
+from kpi.explain.aggregates.cube import MIN_ROWS, Cells, is_version
 from kpi.explain.attribution import AS_LIKELY, CONTROL, UNCHANGED, entered, version_of
-from kpi.explain.cells import Cells, is_version
-from kpi.explain.evidence import MIN_ROWS, tested
+from kpi.explain.evidence import tested
 from kpi.explain.mix import carrier, moved, standardised
 from kpi.explain.noise import steadied
 from kpi.explain.onset import onset, onset_of_share, spread, z_from

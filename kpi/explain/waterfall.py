@@ -23,7 +23,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError, StoreError
-from kpi.explain.baseline import BEFORE, NOW, both_sides
+from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable, Rates
 from kpi.measure.slice import Slice

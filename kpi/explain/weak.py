@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
-from kpi.explain.cells import searchable
-from kpi.explain.groups import Layout, UserSums, sums_of, user_sums
+from kpi.explain.aggregates.cube import searchable
+from kpi.explain.aggregates.user_sums import Layout, UserSums, sums_of, user_sums
 from kpi.explain.rest import Entries, Rest
 from kpi.explain.segments import Segment, weakest
 from kpi.measure import estimate

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from kpi.explain.cells import Cells, cells
+from kpi.explain.aggregates.cube import Cells, cells
 from kpi.explain.tell import LEVEL, Change, tell
 from kpi.govern.register import Entry, Register, register_of
 from kpi.govern.scorecard import judge

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from kpi.explain.cells import searchable
+from kpi.explain.aggregates.cube import searchable
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, Finding, findings
 from kpi.govern.register import Register
 from kpi.measure.metrics import METRICS

@@ -11,9 +11,9 @@ from scipy import stats
 
 import kpi
 from kpi.errors import MetricError
-from kpi.explain.cells import Codes, Terms
+from kpi.explain.aggregates.cube import Codes, Terms
+from kpi.explain.aggregates.user_sums import Layout, UserSums, contrast
 from kpi.explain.fairness import _dimension, _with_q
-from kpi.explain.groups import Layout, UserSums, contrast
 from kpi.govern.fairness import fairness_card
 from kpi.measure.metrics import METRICS
 

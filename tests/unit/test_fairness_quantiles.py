@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 import kpi
-from kpi.explain.cells import Codes, Terms
-from kpi.explain.groups import Layout, UserSums, contrast
+from kpi.explain.aggregates.cube import Codes, Terms
+from kpi.explain.aggregates.user_sums import Layout, UserSums, contrast
 from kpi.measure.estimate import LOG_BASE
 from kpi.stats.range_test import chance
 

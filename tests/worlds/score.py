@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 
 import kpi
-from kpi.explain.cells import Cells, cells
+from kpi.explain.aggregates.cube import Cells, cells
 from kpi.explain.onset import onset, spread
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, findings
 from kpi.measure.metrics import METRICS

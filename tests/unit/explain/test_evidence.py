@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kpi.explain.cells import Cells, Terms
+from kpi.explain.aggregates.cube import Cells, Terms
 from kpi.explain.evidence import deviance
 from kpi.explain.evidence import tested as change_of  # pytest takes a name that begins with test for one
 from kpi.explain.noise import noise_of, steadied

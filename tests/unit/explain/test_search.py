@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kpi.explain.cells import Codes
+from kpi.explain.aggregates.cube import Codes
 from kpi.explain.mix import standardised
 from kpi.explain.onset import onset, spread
 from kpi.explain.search import search

@@ -12,8 +12,8 @@ import pytest
 
 import kpi
 from kpi.errors import MetricError
-from kpi.explain.cells import Codes, Terms
-from kpi.explain.groups import UserSums
+from kpi.explain.aggregates.cube import Codes, Terms
+from kpi.explain.aggregates.user_sums import UserSums
 from kpi.explain.rest import Entries, Rest
 from kpi.explain.weak import Weak, weakest_of
 from kpi.store.engines import DuckSource

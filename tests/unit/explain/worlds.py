@@ -6,7 +6,7 @@ from datetime import date
 
 import numpy as np
 
-from kpi.explain.cells import Cells, Codes, Terms
+from kpi.explain.aggregates.cube import Cells, Codes, Terms
 
 DAYS, START = 42, 28
 METRIC = "task_success"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import sqlalchemy as sa
 
-from kpi.explain.groups import Layout, UserSums
+from kpi.explain.aggregates.user_sums import Layout, UserSums
 from kpi.measure import estimate
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Estimates, Histogram
 from kpi.measure.metrics import Metric, Row, Term

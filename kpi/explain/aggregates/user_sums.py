@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from scipy import sparse, special
 
-from kpi.explain.cells import Codes, Terms
+from kpi.explain.aggregates.cube import Codes, Terms
 from kpi.measure.estimate import Sums
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Filters, Window

@@ -27,6 +27,9 @@ from kpi.schema import DIMENSIONS, VERSIONS
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
+MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
+
+
 MAX_VALUES = 60  # of one dimension; the rarest beyond it are left out of the search
 _VERSIONS = frozenset(c.name for c in VERSIONS) - {"environment"}
 _DOUBLE: sa.Double = sa.Double()
