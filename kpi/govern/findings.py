@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kpi.explain.aggregates.cube import Cells, cells
-from kpi.explain.tell import LEVEL, Change, tell
+from kpi.explain.changes.selection import LEVEL, Change, tell
 from kpi.govern.register import Entry, Register, register_of
 from kpi.govern.scorecard import judge
 from kpi.measure.metrics import METRICS, Metric

@@ -14,7 +14,7 @@ import numpy as np
 
 import kpi
 from kpi.explain.aggregates.cube import Cells, cells
-from kpi.explain.onset import onset, spread
+from kpi.explain.changes.onset import onset, spread
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, findings
 from kpi.measure.metrics import METRICS
 from kpi.measure.summary import resolve

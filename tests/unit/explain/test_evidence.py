@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from kpi.explain.aggregates.cube import Cells, Terms
-from kpi.explain.evidence import deviance
-from kpi.explain.evidence import tested as change_of  # pytest takes a name that begins with test for one
-from kpi.explain.noise import noise_of, steadied
+from kpi.explain.changes.change_test import deviance
+from kpi.explain.changes.change_test import tested as change_of
+from kpi.explain.changes.variance import noise_of, steadied
 from tests.unit.explain.worlds import DAYS, METRIC, START, made, of
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kpi.explain.aggregates.cube import Codes
-from kpi.explain.mix import standardised
-from kpi.explain.onset import onset, spread
-from kpi.explain.search import search
-from kpi.explain.tell import tell
+from kpi.explain.changes.mix_shift import standardised
+from kpi.explain.changes.onset import onset, spread
+from kpi.explain.changes.scan import search
+from kpi.explain.changes.selection import tell
 from kpi.stats.multiplicity import q_values
 from tests.unit.explain.worlds import START, made
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kpi.explain.aggregates.cube import Cells
-from kpi.explain.evidence import deviance, tested
+from kpi.explain.changes.change_test import deviance, tested
 from kpi.stats.types import Array
 
 _VISIBLE = 0.05  # share of a segment's requests on a day from which a version is there

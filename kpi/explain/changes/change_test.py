@@ -21,7 +21,7 @@ import numpy as np
 from scipy import special
 
 from kpi.explain.aggregates.cube import MIN_ROWS, MIN_USERS, Cells, Noise, Terms
-from kpi.explain.noise import noise_of
+from kpi.explain.changes.variance import noise_of
 from kpi.stats.types import Array
 
 NUMBERS = ("change", "error", "z", "p", "df", "now", "before", "level")

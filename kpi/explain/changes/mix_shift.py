@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kpi.explain.aggregates.cube import Cells, is_version
-from kpi.explain.search import Found
+from kpi.explain.changes.scan import Found
 from kpi.stats.types import Array
 
 _LITTLE = 3.0  # |z| of what is left within the groups, up to which it is nothing: it was picked among many

@@ -14,12 +14,12 @@ import numpy as np
 from scipy import special
 
 from kpi.explain.aggregates.cube import MIN_ROWS, Cells, is_version
-from kpi.explain.attribution import AS_LIKELY, CONTROL, UNCHANGED, entered, version_of
-from kpi.explain.evidence import tested
-from kpi.explain.mix import carrier, moved, standardised
-from kpi.explain.noise import steadied
-from kpi.explain.onset import onset, onset_of_share, spread, z_from
-from kpi.explain.search import Found, Searched, search
+from kpi.explain.changes.change_test import tested
+from kpi.explain.changes.mix_shift import carrier, moved, standardised
+from kpi.explain.changes.onset import onset, onset_of_share, spread, z_from
+from kpi.explain.changes.scan import Found, Searched, search
+from kpi.explain.changes.variance import steadied
+from kpi.explain.changes.version_attribution import AS_LIKELY, CONTROL, UNCHANGED, entered, version_of
 from kpi.stats.types import Array
 
 LEVEL = 0.04  # of the first change told: 3 to 4 in 100 quiet worlds then tell anything (simulated on tests/worlds)

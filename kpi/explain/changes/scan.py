@@ -1,7 +1,7 @@
 """Search of every segment for a change between two windows, with an error rate that holds over all that was looked at.
 
 Pairs of values are searched as well as single ones, and values of a version that entered against everything before
-them; each at the day from which it shows most. The statistic is that of `kpi.explain.evidence`.
+them; each at the day from which it shows most. The statistic is that of `kpi.explain.changes.change_test`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import combinations
 import numpy as np
 
 from kpi.explain.aggregates.cube import MIN_ROWS, Cells, Terms, is_version
-from kpi.explain.evidence import NUMBERS, Users, compared, deviance
-from kpi.explain.noise import noise_of
+from kpi.explain.changes.change_test import NUMBERS, Users, compared, deviance
+from kpi.explain.changes.variance import noise_of
 from kpi.stats.multiplicity import SHARES, q_values, weighted_p
 from kpi.stats.types import Array
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from kpi.explain.aggregates.cube import Cells, is_version
-from kpi.explain.evidence import tested
-from kpi.explain.onset import arrival, onset, z_from
-from kpi.explain.search import Found
+from kpi.explain.changes.change_test import tested
+from kpi.explain.changes.onset import arrival, onset, z_from
+from kpi.explain.changes.scan import Found
 from kpi.stats.types import Array
 
 SAME_DAYS = 1  # a version that came within so many days of a change may be its cause
