@@ -11,9 +11,9 @@ Every number on a page of the app comes from a call named here.
 from kpi import errors
 from kpi.errors import KpiError
 from kpi.explain.agreement import Agreement, agreement, kappa
-from kpi.explain.assignment import SampleRatio, sample_ratio
 from kpi.explain.changepoint import Watch, change_points, detect
-from kpi.explain.compare import Comparison, compare, compare_within
+from kpi.explain.comparison.compare import Comparison, compare, compare_within
+from kpi.explain.comparison.sample_ratio import SampleRatio, sample_ratio
 from kpi.explain.contrast import Contrast, contrast
 from kpi.explain.decompose import Decomposition, decompose
 from kpi.explain.disparity import hide_small

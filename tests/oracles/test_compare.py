@@ -16,7 +16,7 @@ import kpi
 from kpi.explain import sequential
 from kpi.explain.aggregates.arm_sums import Sides, Sums
 from kpi.explain.changepoint import average_run_length, change_points, cusum_limit, means_between
-from kpi.explain.effects import values
+from kpi.explain.comparison.effects import values
 from kpi.measure.metrics import METRICS
 from kpi.stats.multiplicity import adjusted_p
 

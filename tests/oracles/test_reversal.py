@@ -12,7 +12,7 @@ import pytest
 from scipy import optimize
 
 import kpi
-from kpi.explain.reversal import crossing_p, gail_simon
+from kpi.explain.comparison.simpson import crossing_p, gail_simon
 
 
 @pytest.fixture(scope="module")

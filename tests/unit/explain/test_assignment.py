@@ -14,7 +14,7 @@ from scipy import stats
 
 import kpi
 from kpi import cli
-from kpi.explain.assignment import ALARM, VERDICTS, _p
+from kpi.explain.comparison.sample_ratio import ALARM, VERDICTS, _p
 from kpi.store.engines import DuckSource
 from tests.engines import filled
 

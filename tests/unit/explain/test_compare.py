@@ -16,8 +16,8 @@ import pytest
 import kpi
 from kpi import cli
 from kpi.explain.aggregates.arm_sums import Sides, Sums
-from kpi.explain.compare import VERDICTS, compare, compare_within
-from kpi.explain.effects import effect, values
+from kpi.explain.comparison.compare import VERDICTS, compare, compare_within
+from kpi.explain.comparison.effects import effect, values
 from kpi.measure.metrics import METRICS
 from kpi.store.engines import DuckSource
 from tests.engines import filled

@@ -12,9 +12,9 @@ from scipy import stats
 
 import kpi
 from kpi.explain.aggregates.arm_sums import Sides, Sums
-from kpi.explain.compare import compare, compare_within
-from kpi.explain.effects import effect, values
-from kpi.explain.reversal import _drawn_p, crossing_of, crossing_p, gail_simon
+from kpi.explain.comparison.compare import compare, compare_within
+from kpi.explain.comparison.effects import effect, values
+from kpi.explain.comparison.simpson import _drawn_p, crossing_of, crossing_p, gail_simon
 from kpi.measure.metrics import METRICS
 
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
-from kpi.explain.effects import Effect
+from kpi.explain.comparison.effects import Effect
 from kpi.measure.metrics import Metric
 from kpi.measure.wording import format_change, format_change_interval, format_value
 

@@ -21,7 +21,7 @@ from scipy import special
 
 from kpi.errors import SliceError
 from kpi.explain.aggregates.arm_sums import Side
-from kpi.explain.asked import sides_of
+from kpi.explain.comparison.inputs import sides_of
 from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Columns, cluster, conditions, dimension

@@ -12,9 +12,9 @@ import pandas as pd
 
 from kpi.errors import MetricError
 from kpi.explain.aggregates.arm_sums import LEAST, Sides, read
-from kpi.explain.asked import adjusting, metrics_of, sides_of
-from kpi.explain.effects import Effect, effect, values
-from kpi.explain.reversal import crossing_of, crossing_sentence, simpson_sentence, word
+from kpi.explain.comparison.effects import Effect, effect, values
+from kpi.explain.comparison.inputs import adjusting, metrics_of, sides_of
+from kpi.explain.comparison.simpson import crossing_of, crossing_sentence, simpson_sentence, word
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.wording import format_change, format_change_interval, format_value
