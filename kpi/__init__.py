@@ -15,15 +15,15 @@ from kpi.explain.changepoint import Watch, change_points, detect
 from kpi.explain.comparison.compare import Comparison, compare, compare_within
 from kpi.explain.comparison.sample_ratio import SampleRatio, sample_ratio
 from kpi.explain.contrast import Contrast, contrast
-from kpi.explain.decompose import Decomposition, decompose
+from kpi.explain.decomposition.cost_waterfall import Waterfall, cost_waterfall
+from kpi.explain.decomposition.latency_stages import Stages, latency_stages
+from kpi.explain.decomposition.rate_mix import Decomposition, decompose
 from kpi.explain.disparity import hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.explain.fairness import Disparity, disparity
 from kpi.explain.frontier import Frontier, frontier
 from kpi.explain.likely import Likely, likely
 from kpi.explain.sequential import running_rate
-from kpi.explain.stages import Stages, latency_stages
-from kpi.explain.waterfall import Waterfall, cost_waterfall
 from kpi.explain.weak import Weak, weak_segments
 from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of

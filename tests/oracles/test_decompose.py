@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import kpi
-from kpi.explain.decompose import split
+from kpi.explain.decomposition.rate_mix import split
 from kpi.stats.factor_attribution import lmdi
 
 

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 
 import kpi
 from kpi.errors import MetricError, SliceError
-from kpi.explain.decompose import _collected, _described, split
+from kpi.explain.decomposition.rate_mix import _collected, _described, split
 from kpi.measure.metrics import METRICS
 from kpi.store.engines import DuckSource
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 import kpi
 from kpi.errors import MetricError, StoreError
-from kpi.explain.waterfall import STEPS, waterfall
+from kpi.explain.decomposition.cost_waterfall import STEPS, waterfall
 from kpi.ingest.pricing import PriceTable
 from kpi.stats.cluster_interval import interval
 from kpi.stats.factor_attribution import lmdi, shapley, share_out
