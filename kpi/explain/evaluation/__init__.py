@@ -1,0 +1,1 @@
+"""Judges, models and targets: agreement of raters, quality against cost."""
