@@ -13,7 +13,6 @@ from kpi.errors import KpiError
 from kpi.explain.changepoint import Watch, change_points, detect
 from kpi.explain.comparison.compare import Comparison, compare, compare_within
 from kpi.explain.comparison.sample_ratio import SampleRatio, sample_ratio
-from kpi.explain.contrast import Contrast, contrast
 from kpi.explain.decomposition.cost_waterfall import Waterfall, cost_waterfall
 from kpi.explain.decomposition.latency_stages import Stages, latency_stages
 from kpi.explain.decomposition.rate_mix import Decomposition, decompose
@@ -21,6 +20,7 @@ from kpi.explain.disparity import hide_small
 from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.explain.evaluation.agreement import Agreement, agreement, kappa
 from kpi.explain.evaluation.frontier import Frontier, frontier
+from kpi.explain.failures.contrast import Contrast, contrast
 from kpi.explain.fairness import Disparity, disparity
 from kpi.explain.likely import Likely, likely
 from kpi.explain.sequential import running_rate

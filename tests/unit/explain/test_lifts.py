@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from kpi.explain.lifts import PRIOR, lifts
+from kpi.explain.failures.lift import PRIOR, lifts
 from kpi.stats.multiplicity import adjusted
 
 

@@ -16,10 +16,10 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
-from kpi.explain import traits
 from kpi.explain.aggregates.cube import searchable
-from kpi.explain.lifts import lifts
-from kpi.explain.tree import Tree, grow
+from kpi.explain.failures import features
+from kpi.explain.failures.decision_tree import Tree, grow
+from kpi.explain.failures.lift import lifts
 from kpi.ingest.redact import redact
 from kpi.measure.metrics import flag
 from kpi.measure.profile import profile
@@ -95,13 +95,13 @@ def contrast(
     stratum = np.maximum(pd.factorize(rows["language"])[0] + 1, 0) if "language" in rows else np.zeros(len(rows), int)
     numbers = [c for c in _NUMBERS if c in rows]
     called, retrieved = (_events(source, picked, rows, t) for t in ("tool_calls", "documents"))
-    plain = traits.joined([
-        traits.attributes(rows, dims, user), traits.attributes(rows, ["error_type"], user, kind="error"),
-        traits.events(called, [("tool", "tool"), ("tool error", "tool_error")], user),
-        traits.events(retrieved, [("document", "document_id")], user, most=traits.MAX_DOCUMENTS),
-        traits.sizes(rows, numbers, failed, user),
+    plain = features.joined([
+        features.attributes(rows, dims, user), features.attributes(rows, ["error_type"], user, kind="error"),
+        features.events(called, [("tool", "tool"), ("tool error", "tool_error")], user),
+        features.events(retrieved, [("document", "document_id")], user, most=features.MAX_DOCUMENTS),
+        features.sizes(rows, numbers, failed, user),
     ], len(rows))  # fmt: skip
-    said = traits.words(rows["input_text"].tolist(), user, stratum)
+    said = features.words(rows["input_text"].tolist(), user, stratum)
     found = _tested(plain, said, failed, user, stratum, rows["trace_id"].to_numpy(dtype=object))
     sides = {bool(k): int(v) for k, v in rows.groupby("failed")["whole"].first().items()}
     return Contrast(
@@ -192,16 +192,16 @@ def _events(source: Source, picked: sa.Subquery, rows: pd.DataFrame, name: str) 
 
 
 def _tested(
-    plain: traits.Traits, said: traits.Traits, failed: Array, user: Array, stratum: Array, ids: Array
+    plain: features.Traits, said: features.Traits, failed: Array, user: Array, stratum: Array, ids: Array
 ) -> pd.DataFrame:
-    both = traits.joined([plain, said], len(failed))
+    both = features.joined([plain, said], len(failed))
     parts = [lifts(plain.features, failed, user), lifts(said.features, failed, user, stratum)]
     found = pd.concat([p for p in parts if len(p)], ignore_index=True) if any(map(len, parts)) else parts[0]
     found = found.assign(q=adjusted(found["p"].to_numpy(dtype=float)))
     found.insert(0, "kind", both.kind)
     found.insert(1, "name", both.name)
     found.insert(2, "value", both.value)
-    found.insert(3, "trait", [traits.trait(*t) for t in zip(both.kind, both.name, both.value, strict=True)])
+    found.insert(3, "trait", [features.trait(*t) for t in zip(both.kind, both.name, both.value, strict=True)])
     columns = both.features.tocsc()
     having = [columns.indices[columns.indptr[i] : columns.indptr[i + 1]] for i in range(len(both))]
     found["n"] = [len(h) for h in having]
@@ -212,12 +212,12 @@ def _tested(
     return found.sort_values(["size", "kind", "name", "value"], kind="stable", ignore_index=True).drop(columns="size")
 
 
-def _tree(plain: traits.Traits, rows: pd.DataFrame, failed: Array, user: Array) -> Tree | None:
+def _tree(plain: features.Traits, rows: pd.DataFrame, failed: Array, user: Array) -> Tree | None:
     asked = [
         i for i in range(len(plain))
         if plain.kind[i] in _ASKED and plain.name[i] not in _HINDSIGHT and plain.value[i] != "none"
     ]  # fmt: skip
-    names = [traits.trait(plain.kind[i], plain.name[i], plain.value[i]) for i in asked]
+    names = [features.trait(plain.kind[i], plain.name[i], plain.value[i]) for i in asked]
     sampled = rows.groupby("failed")["trace_id"].transform("size")
     weight = (rows["whole"] / sampled).to_numpy(dtype=float)
     ids = rows["trace_id"].to_numpy(dtype=object)

@@ -1,0 +1,1 @@
+"""What sets failed requests apart from the others."""
