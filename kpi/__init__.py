@@ -21,8 +21,8 @@ from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.explain.evaluation.agreement import Agreement, agreement, kappa
 from kpi.explain.evaluation.frontier import Frontier, frontier
 from kpi.explain.failures.contrast import Contrast, contrast
-from kpi.explain.fairness import Disparity, disparity
-from kpi.explain.likely import Likely, likely
+from kpi.explain.fairness.disparity import Disparity, disparity
+from kpi.explain.fairness.likely_cause import Likely, likely
 from kpi.explain.sequential import running_rate
 from kpi.explain.weak import Weak, weak_segments
 from kpi.govern.findings import Finding, findings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kpi.explain.aggregates.user_sums import MAX_GROUPS
-from kpi.explain.fairness import LEVEL, disparity
+from kpi.explain.fairness.disparity import LEVEL, disparity
 from kpi.govern.card import Card, judge, no_card, no_spark
 from kpi.govern.register import Entry
 from kpi.measure.metrics import METRICS

@@ -13,7 +13,7 @@ import kpi
 from kpi.errors import MetricError
 from kpi.explain.aggregates.cube import Codes, Terms
 from kpi.explain.aggregates.user_sums import Layout, UserSums, contrast
-from kpi.explain.fairness import _dimension, _with_q
+from kpi.explain.fairness.disparity import _dimension, _with_q
 from kpi.govern.fairness import fairness_card
 from kpi.measure.metrics import METRICS
 

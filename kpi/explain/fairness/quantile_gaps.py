@@ -14,7 +14,7 @@ from scipy import special
 
 from kpi.explain.aggregates.quantile_sums import Tail
 from kpi.explain.aggregates.user_sums import Contrast
-from kpi.explain.ratios import ENDS
+from kpi.explain.fairness.mean_gaps import ENDS
 from kpi.measure.estimate import Estimates
 from kpi.measure.metrics import Metric
 from kpi.stats.range_test import LEVEL, chance, drawn, simultaneous

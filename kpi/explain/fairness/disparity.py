@@ -16,7 +16,6 @@ import pandas as pd
 from scipy import special
 
 from kpi.errors import MetricError
-from kpi.explain import quantiles, ratios
 from kpi.explain.aggregates.quantile_sums import Tail, tails
 from kpi.explain.aggregates.user_sums import (
     MAX_GROUPS,
@@ -29,6 +28,7 @@ from kpi.explain.aggregates.user_sums import (
     user_sums,
 )
 from kpi.explain.disparity import FLOOR, hide_small
+from kpi.explain.fairness import mean_gaps, quantile_gaps
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import profile
@@ -238,9 +238,11 @@ def _table(m: _Measured, groups: _Groups) -> tuple[pd.DataFrame, dict[str, Any] 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         p = 2 * special.stdtr(raw.df, -np.abs(raw.difference / np.sqrt(raw.alone)))
         if m.tail is None:
-            columns = ratios.columns(metric, e, raw, held=m.held, expected=m.expected, counted=keep)
+            columns = mean_gaps.columns(metric, e, raw, held=m.held, expected=m.expected, counted=keep)
         else:
-            columns = quantiles.columns(m.tail, e, raw, held=m.held, usual=m.usual, expected=m.expected, counted=keep)
+            columns = quantile_gaps.columns(
+                m.tail, e, raw, held=m.held, usual=m.usual, expected=m.expected, counted=keep
+            )
             p = np.where(np.sign(columns["difference"]) == np.sign(raw.difference), p, 1.0)
     plain = {"ratio", "ratio_low", "ratio_high", "ratio_to_best", "ratio_to_best_low", "ratio_to_best_high"}
     columns = {c: np.where(keep, v, np.nan) * (1.0 if c in plain else metric.scale) for c, v in columns.items()}
@@ -286,9 +288,9 @@ def _gap(m: _Measured, names: list[str]) -> dict[str, Any]:
     """
     metric, counted, scale = m.metric, m.counted, m.metric.scale
     if m.tail is None:
-        g = ratios.gap(m.raw, held=m.held, counted=counted)
+        g = mean_gaps.gap(m.raw, held=m.held, counted=counted)
     else:
-        g = quantiles.gap(m.tail, m.estimates, m.raw, held=m.held, usual=m.usual, counted=counted)
+        g = quantile_gaps.gap(m.tail, m.estimates, m.raw, held=m.held, usual=m.usual, counted=counted)
     worst, best = (g["most"], g["least"]) if metric.direction == "down" else (g["least"], g["most"])
     value = m.estimates.value[counted]
     good = 1 - value if metric.direction == "down" else value

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from kpi.explain.fairness import LEVEL, Disparity
+from kpi.explain.fairness.disparity import LEVEL, Disparity
 from kpi.measure.metrics import METRICS
 from kpi.measure.wording import format_change, format_change_interval
 
