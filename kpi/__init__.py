@@ -10,19 +10,19 @@ Every number on a page of the app comes from a call named here.
 
 from kpi import errors
 from kpi.errors import KpiError
-from kpi.explain.changepoint import Watch, change_points, detect
 from kpi.explain.comparison.compare import Comparison, compare, compare_within
 from kpi.explain.comparison.sample_ratio import SampleRatio, sample_ratio
 from kpi.explain.decomposition.cost_waterfall import Waterfall, cost_waterfall
 from kpi.explain.decomposition.latency_stages import Stages, latency_stages
 from kpi.explain.decomposition.rate_mix import Decomposition, decompose
 from kpi.explain.disparity import hide_small
-from kpi.explain.drift import Drift, drift, drift_columns
 from kpi.explain.evaluation.agreement import Agreement, agreement, kappa
 from kpi.explain.evaluation.frontier import Frontier, frontier
 from kpi.explain.failures.contrast import Contrast, contrast
 from kpi.explain.fairness.disparity import Disparity, disparity
 from kpi.explain.fairness.likely_cause import Likely, likely
+from kpi.explain.monitoring.changepoint import Watch, change_points, detect
+from kpi.explain.monitoring.drift import Drift, drift, drift_columns
 from kpi.explain.sequential import running_rate
 from kpi.explain.weak import Weak, weak_segments
 from kpi.govern.findings import Finding, findings

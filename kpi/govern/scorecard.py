@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kpi.explain.drift import EVERY_REQUEST, INPUTS, Distance, shares
-from kpi.explain.drift import distance as drift_distance
+from kpi.explain.monitoring.drift import EVERY_REQUEST, INPUTS, Distance, shares
+from kpi.explain.monitoring.drift import distance as drift_distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
 from kpi.govern.fairness import fairness_card, gaps
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of

@@ -15,8 +15,8 @@ import pytest
 import kpi
 from kpi.explain import sequential
 from kpi.explain.aggregates.arm_sums import Sides, Sums
-from kpi.explain.changepoint import average_run_length, change_points, cusum_limit, means_between
 from kpi.explain.comparison.effects import values
+from kpi.explain.monitoring.changepoint import average_run_length, change_points, cusum_limit, means_between
 from kpi.measure.metrics import METRICS
 from kpi.stats.multiplicity import adjusted_p
 

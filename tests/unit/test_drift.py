@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 
 import kpi
-from kpi.explain.drift import EVERY_REQUEST, Distance, Shares, _divergence, _effect, distance, shares
+from kpi.explain.monitoring.drift import EVERY_REQUEST, Distance, Shares, _divergence, _effect, distance, shares
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import collect
 from kpi.store.engines import from_frame

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 
 import kpi
-from kpi.explain.changepoint import LEARNED, change_points, cusum_limit, self_starting, sums
+from kpi.explain.monitoring.changepoint import LEARNED, change_points, cusum_limit, self_starting, sums
 
 SPREAD = 0.6  # of users on the log-odds scale: with 20 requests a user the design effect is 2.9
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)

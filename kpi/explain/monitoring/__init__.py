@@ -1,0 +1,1 @@
+"""Drift of a column between two windows, and change-points of a series."""
