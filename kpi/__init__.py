@@ -23,8 +23,8 @@ from kpi.explain.fairness.disparity import Disparity, disparity
 from kpi.explain.fairness.likely_cause import Likely, likely
 from kpi.explain.monitoring.changepoint import Watch, change_points, detect
 from kpi.explain.monitoring.drift import Drift, drift, drift_columns
+from kpi.explain.segments.weak_segments import Weak, weak_segments
 from kpi.explain.sequential import running_rate
-from kpi.explain.weak import Weak, weak_segments
 from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import kpi
-from kpi.explain.weak import sliceline
+from kpi.explain.segments.weak_segments import sliceline
 
 
 def test_scores_of_the_berkeley_admissions(shared: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import kpi
 from kpi import cli
-from kpi.explain.weak import Weak
+from kpi.explain.segments.weak_segments import Weak
 
 WEAK = ["metric", "unit", "excess_unit", "whole", "n", "looked", "dimensions", "adjusted_for", "sentence", "segments"]
 SEGMENT = ["where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",

@@ -14,8 +14,8 @@ import kpi
 from kpi.errors import MetricError
 from kpi.explain.aggregates.cube import Codes, Terms
 from kpi.explain.aggregates.user_sums import UserSums
-from kpi.explain.rest import Entries, Rest
-from kpi.explain.weak import Weak, weakest_of
+from kpi.explain.segments.segment_test import Entries, Rest
+from kpi.explain.segments.weak_segments import Weak, weakest_of
 from kpi.store.engines import DuckSource
 from tests.worlds.generate import REQUEST_DIMS, USER_DIMS
 

@@ -1,8 +1,8 @@
 """Weak segments: of all cohort values and pairs of them, those that fail most against the rest of the slice.
 
 Level, not change: `kpi.findings` says what became worse, this says where it is worst. Every segment with enough rows
-and users is tested (`kpi.explain.rest`), its false discoveries under control over the whole search. Of segments that
-overlap the most telling one is told (`kpi.explain.segments`): never a parent that is bad through one child only, nor a
+and users is tested (`kpi.explain.segments.segment_test`), its false discoveries under control over the whole search. Of segments that
+overlap the most telling one is told (`kpi.explain.segments.scan`): never a parent that is bad through one child only, nor a
 child that is merely a part of an evenly bad parent, nor a second name of the same requests.
 """
 
@@ -19,8 +19,8 @@ import pandas as pd
 from kpi.errors import MetricError
 from kpi.explain.aggregates.cube import searchable
 from kpi.explain.aggregates.user_sums import Layout, UserSums, sums_of, user_sums
-from kpi.explain.rest import Entries, Rest
-from kpi.explain.segments import Segment, weakest
+from kpi.explain.segments.scan import Segment, weakest
+from kpi.explain.segments.segment_test import Entries, Rest
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.slice import Slice

@@ -1,0 +1,1 @@
+"""Which segments fail most against the rest, whatever changed."""
