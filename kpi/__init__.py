@@ -15,7 +15,6 @@ from kpi.explain.comparison.sample_ratio import SampleRatio, sample_ratio
 from kpi.explain.decomposition.cost_waterfall import Waterfall, cost_waterfall
 from kpi.explain.decomposition.latency_stages import Stages, latency_stages
 from kpi.explain.decomposition.rate_mix import Decomposition, decompose
-from kpi.explain.disparity import hide_small
 from kpi.explain.evaluation.agreement import Agreement, agreement, kappa
 from kpi.explain.evaluation.frontier import Frontier, frontier
 from kpi.explain.failures.contrast import Contrast, contrast
@@ -41,6 +40,7 @@ from kpi.measure.profile import Profile, profile
 from kpi.measure.reliability import pass_hat_k
 from kpi.measure.rolling import rolling
 from kpi.measure.slice import Resolved, Slice, Window
+from kpi.measure.small_cells import hide_small
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace

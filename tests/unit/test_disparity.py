@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kpi
-from kpi.explain.disparity import FLOOR, hide_small
+from kpi.measure.small_cells import FLOOR, hide_small
 
 
 def sizes(users: list[int]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from kpi.explain.disparity import FLOOR
+from kpi.measure.small_cells import FLOOR
 from kpi.measure.wording import format_column
 
 Array = np.ndarray

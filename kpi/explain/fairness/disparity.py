@@ -27,12 +27,12 @@ from kpi.explain.aggregates.user_sums import (
     sums_of_all,
     user_sums,
 )
-from kpi.explain.disparity import FLOOR, hide_small
 from kpi.explain.fairness import mean_gaps, quantile_gaps
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
+from kpi.measure.small_cells import FLOOR, hide_small
 from kpi.measure.summary import resolve
 from kpi.schema import COHORTS
 from kpi.stats.multiplicity import q_values

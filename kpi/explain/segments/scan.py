@@ -15,8 +15,8 @@ import pandas as pd
 
 from kpi.explain.aggregates.user_sums import Pattern
 from kpi.explain.changes.scan import MIN_ROWS
-from kpi.explain.disparity import FLOOR, hide_small
 from kpi.explain.segments.segment_test import Entries, Rest, Tested
+from kpi.measure.small_cells import FLOOR, hide_small
 from kpi.stats.multiplicity import q_values, weighted_p
 from kpi.stats.types import Array
 
