@@ -1,9 +1,9 @@
 """Weak segments: of all cohort values and pairs of them, those that fail most against the rest of the slice.
 
 Level, not change: `kpi.findings` says what became worse, this says where it is worst. Every segment with enough rows
-and users is tested (`kpi.explain.segments.segment_test`), its false discoveries under control over the whole search. Of segments that
-overlap the most telling one is told (`kpi.explain.segments.scan`): never a parent that is bad through one child only, nor a
-child that is merely a part of an evenly bad parent, nor a second name of the same requests.
+and users is tested (`segment_test`), the false discovery rate controlled over the whole search. Of segments that
+overlap, the most informative one is reported (`scan`): never a parent that is bad through one child only, nor a child
+that is merely a part of an evenly bad parent, nor a second name of the same requests.
 """
 
 from __future__ import annotations
