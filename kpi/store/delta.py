@@ -105,9 +105,10 @@ def files(path: Path, version: int) -> list[File]:
         return sorted(found, key=lambda f: f.path)
 
 
-def committed(path: Path) -> set[str]:
-    """Data files that any entry of the log added, relative to the table's folder."""
-    return {unquote(a["add"]["path"]) for a in _actions(path, _commits(path)) if "add" in a}
+def committed(path: Path, names: Iterable[str]) -> set[str]:
+    """Data files that entries of the log added, relative to the table's folder. names: as in `log_files`."""
+    adds = (action.get("add") for action in _actions(path, names))
+    return {unquote(add["path"]) for add in adds if isinstance(add, dict) and isinstance(add.get("path"), str)}
 
 
 def refuse_newer(path: Path, names: Iterable[str]) -> None:
@@ -118,10 +119,6 @@ def refuse_newer(path: Path, names: Iterable[str]) -> None:
             told.get("minReaderVersion", 0) > _READS or told.get("minWriterVersion", 0) > _WRITES
         ):
             raise _newer(path)
-
-
-def _commits(path: Path) -> list[str]:
-    return [name for name, number in ours.log_files(path) if number is not None]
 
 
 def _actions(path: Path, names: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -106,7 +106,7 @@ def doctor(dataset: str = "default") -> Diagnosis:
     numbers = sorted({*manifest.numbers(dataset), *manifest.lost(dataset)} - {0}, reverse=True)
     return Diagnosis(
         dataset=dataset, versions=tuple(_version(dataset, number, seen) for number in numbers),
-        problems=tuple(_problems(dataset, path)), notes=tuple(_notes(path)),
+        problems=tuple(_problems(dataset, path)), notes=tuple(_notes(dataset, path)),
     )  # fmt: skip
 
 
@@ -193,8 +193,10 @@ def readable(dataset: str) -> Iterator[Manifest]:
             yield manifest.read(dataset, number)
 
 
-def _notes(path: Path) -> Iterator[str]:
+def _notes(dataset: str, path: Path) -> Iterator[str]:
     if record.exists(path):
         yield "A load is under way, or did not end: the next one takes back what it left."
+    if (path / manifest.NEWEST).exists() and not manifest.witness(dataset):
+        yield f"{manifest.NEWEST} cannot be read; the next load writes it anew."
     if waiting := trash.count(path):
         yield f"{waiting:,} files that a load left wait in the trash; they go after the next good load."

@@ -133,8 +133,9 @@ def read_version(dataset: str, version: int | None = None) -> Version:
     Raises StoreError: `store.no_dataset`, `store.no_version`, `store.damaged`, `store.lost`, `store.files` when files
     are gone or cut short.
     """
-    m = manifest.read(dataset, version)
-    place = folder(dataset)
+    m, place = manifest.read(dataset, version), folder(dataset)
+    if version is None:
+        recovery.refuse_lost(dataset, place, m)
     sealed = {name: contents.read(place, t.files) for name, t in m.tables.items() if t.files}
     for name, listed in sealed.items():
         contents.verify(place / name, listed, whole=False)
@@ -159,8 +160,13 @@ def restore(dataset: str, version: int) -> VersionInfo:
         old = manifest.read(dataset, version)
         if manifest.newest(dataset) > numbers(dataset)[-1]:
             raise manifest.gone(dataset)
-        recovery.recover(dataset, path)
+        current = recovery.current(dataset)
+        if current is not None:
+            recovery.refuse_lost(dataset, path, current)
         recovery.whole(path, old)
+        recovery.recover(dataset, path, None)
+        for table in old.tables:
+            delta.latest(path / table)
         number = numbers(dataset)[-1] + 1
         manifest.write(dataclasses.replace(old, number=number, created_at=manifest.now(), origin=version))
         trash.empty(path)
@@ -222,8 +228,9 @@ def _transaction(
     table = prices or price_file.current(home())
     with writer(dataset) as path:
         base = manifest.read(dataset) if manifest.newest(dataset) else None
-        recovery.recover(dataset, path)
+        recovery.recover(dataset, path, base)
         ahead = recovery.check(dataset, path, base)
+        recovery.clear_work(path)
         work = Path(tempfile.mkdtemp(prefix=recovery.WORK, dir=path))
         try:
             with merge.workspace(work) as connection:

@@ -136,12 +136,16 @@ def numbers(dataset: str) -> list[int]:
 
 def newest(dataset: str) -> int:
     """The number of the newest version that was ever made, as far as anything tells; 0 for none."""
+    return max([witness(dataset), *numbers(dataset)])
+
+
+def witness(dataset: str) -> int:
+    """The newest version as told beside the manifests; 0 where that cannot be read, for then they alone count."""
     try:
         data = orjson.loads((folder(dataset) / NEWEST).read_bytes())
-        witness = int(data["number"]) if data["check"] == durable.check(data) else 0
+        return int(data["number"]) if data["check"] == durable.check(data) else 0
     except (OSError, ValueError, KeyError, TypeError):
-        witness = 0  # a witness only: without it the manifests alone count
-    return max([witness, *numbers(dataset)])
+        return 0
 
 
 def lost(dataset: str) -> list[int]:
@@ -160,7 +164,7 @@ def lost(dataset: str) -> list[int]:
 def gone(dataset: str) -> StoreError:
     """The error for a data set of which manifests are gone."""
     named = ", ".join(str(n) for n in lost(dataset)[:5])
-    what = f"manifest of version {named}" if named != "0" else "folder `versions`"
+    what = "folder `versions`" if named == "0" else f"manifest of version {named}" if named else "newest manifest"
     return StoreError(
         "store.lost", f"The {what} of {dataset!r} is gone, and the tables are still there",
         hint=f"Nothing was changed. Put `versions` back from a backup, or run `kpi doctor {dataset}`: it says what can "
@@ -267,9 +271,9 @@ def write(manifest: Manifest, place: Path | None = None) -> None:
             "store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
             hint="Another process wrote at the same time; load again.",
         ) from error  # fmt: skip
-    witness = {"number": manifest.number}
+    told = {"number": manifest.number}
     with contextlib.suppress(OSError):  # the version exists by now
-        durable.replace(place / NEWEST, orjson.dumps(witness | {"check": durable.check(witness)}))
+        durable.replace(place / NEWEST, orjson.dumps(told | {"check": durable.check(told)}))
 
 
 def write_once(path: Path, content: bytes) -> None:

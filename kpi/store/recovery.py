@@ -23,28 +23,36 @@ WORK = ".work-"  # folders of loads under way begin so
 _WORK = re.compile(r"\.work-[a-z0-9_]{8}")
 
 
-def recover(dataset: str, path: Path) -> int:
+def recover(dataset: str, path: Path, base: Manifest | None) -> int:
     """Take back what a load that did not end has done, as its record proves. Returns how many data files that were.
 
-    path: the folder of the data set, whose writer's lock is held. Raises StoreError: `store.record` for a record that
-    cannot be read, `store.table`, `store.newer`, `store.lost`, `store.foreign`; nothing is changed then.
+    path: the folder of the data set, whose writer's lock is held. base: its newest version, where that can be read; all
+    of it is looked at first. Raises StoreError: `store.record` for a record that cannot be read, `store.table`,
+    `store.newer`, `store.lost`, `store.foreign`, `store.files`, `store.damaged`; nothing is changed then.
     """
     left = record.read(path)
-    doomed: list[str] = []
-    if left is not None:
-        refuse_foreign(path)
-        last = manifest.newest(dataset)
-        if last < left.base or last > max(numbers(dataset), default=0):
-            raise manifest.gone(dataset)
-        doomed = _replaced(dataset, path, left) if last > left.base else _unfinished(path, left)
+    if left is None:
+        return 0
+    refuse_foreign(path)
+    last = manifest.newest(dataset)
+    if last < left.base or last > max(numbers(dataset), default=0):
+        raise manifest.gone(dataset)
+    if base is not None:
+        whole(path, base)
+    doomed = _replaced(dataset, path, left) if last > left.base else _unfinished(path, left)
+    with _changing(path):
+        trash.put(path, doomed)
+        for table in set(ours.tables(path)) - set(left.tables):
+            ours.remove_empty(path / table)
+        record.end(path)
+    return sum(1 for name in doomed if f"/{ours.LOG}/" not in name)
+
+
+def clear_work(path: Path) -> None:
+    """Move the work folders of loads that were killed into the trash; the caller holds the writer's lock."""
     work = [p.name for p in path.iterdir() if _WORK.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
     with _changing(path):
-        trash.put(path, [*doomed, *work])
-        if left is not None:
-            for table in set(ours.tables(path)) - set(left.tables):
-                ours.remove_empty(path / table)
-            record.end(path)
-    return sum(1 for name in doomed if f"/{ours.LOG}/" not in name)
+        trash.put(path, work)
 
 
 def check(dataset: str, path: Path, base: Manifest | None) -> list[str]:
@@ -82,20 +90,30 @@ def sweep(dataset: str, path: Path) -> int:
 
     Returns how many. Raises StoreError where a manifest is lost or damaged: its files would look unneeded.
     """
-    gone = recover(dataset, path)
+    gone = recover(dataset, path, manifest.read(dataset))
+    clear_work(path)
     if manifest.lost(dataset):
         raise manifest.gone(dataset)
     named = {
         table: {f for number in numbers(dataset) for f in listed(path, table, manifest.read(dataset, number))}
         for table in ours.tables(path)
     }
-    doomed = [
-        f"{table}/{name}"
-        for table in named
-        for name in sorted(delta.committed(path / table) & set(ours.data_files(path / table)) - named[table])
-    ]
+    doomed = []
+    for table in named:
+        proven = delta.committed(path / table, [name for name, _ in ours.log_files(path / table)])
+        doomed += [f"{table}/{name}" for name in sorted(proven & set(ours.data_files(path / table)) - named[table])]
     with _changing(path):
         return gone + trash.put(path, doomed)
+
+
+def current(dataset: str) -> Manifest | None:
+    """The newest manifest, None where it is damaged or of a newer release. Raises StoreError `store.lost`."""
+    try:
+        return manifest.read(dataset)
+    except StoreError as error:
+        if error.code == "store.lost":
+            raise
+        return None
 
 
 def refuse_foreign(path: Path) -> None:
@@ -115,7 +133,7 @@ def whole(path: Path, m: Manifest) -> None:
     """
     for table, known in m.tables.items():
         place = path / table
-        if delta.latest(place) is None:
+        if not delta.exists(place):
             raise _no_log(place)
         _agree(path, table, known)
         if known.files:
@@ -137,6 +155,37 @@ def _agree(path: Path, table: str, known: manifest.TableVersion) -> None:
             "store.table", f"The log of the stored table {table!r} does not agree with the version of {path.name!r}",
             hint=f"Nothing was changed. Run `kpi doctor {path.name}`: it says what can still be read.",
         )  # fmt: skip
+
+
+def refuse_lost(dataset: str, path: Path, m: Manifest) -> None:
+    """Raise StoreError `store.lost` where a record or the logs prove a version after `m`, the newest with a manifest.
+
+    For readers: needs no log that can be read, and takes no foreign entry of a log for a proof.
+    """
+    if record.exists(path):
+        proven = False
+        with contextlib.suppress(StoreError):
+            left = record.read(path)
+            proven = left is not None and left.base > m.number
+    else:
+        proven = any(_went_on(dataset, path, table, m) for table in ours.tables(path))
+    if proven and manifest.newest(dataset) == m.number:  # or it was made meanwhile
+        raise manifest.gone(dataset)
+
+
+def _went_on(dataset: str, path: Path, table: str, m: Manifest) -> bool:
+    """Whether the log of a table adds files, after every version, that are there and that no version names."""
+    place, known = path / table, m.tables.get(table)
+    if known is not None and not known.files:
+        return False  # a release before records may have left them
+    newer = [name for name, n in ours.log_files(place) if n is not None and n > (known.version if known else -1)]
+    added = {name for name in delta.committed(place, newer) if (place / name).exists()} if newer else set()
+    for number in reversed(numbers(dataset)) if added else ():
+        try:
+            added -= set(listed(path, table, manifest.read(dataset, number)))
+        except StoreError:
+            return False  # of a version whose manifest is damaged, for all we know
+    return bool(added)
 
 
 def _unexplained(dataset: str, table: str, newest: int) -> bool:

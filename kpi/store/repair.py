@@ -21,7 +21,7 @@ from kpi import schema
 from kpi.errors import StoreError
 from kpi.ingest.receipt import Receipt
 from kpi.store import contents, delta, durable, manifest, merge, ours, record, recovery
-from kpi.store.doctor import KEPT, decoded, doctor
+from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
 from kpi.store.manifest import Manifest, TableVersion, writer
 
 __all__ = ["Repair", "repair"]
@@ -70,7 +70,7 @@ def repair(dataset: str = "default", *, progress: Progress | None = None) -> Rep
         found = doctor(dataset)
         if found.healthy and not record.exists(path):
             return Repair(dataset=dataset)
-        old = manifest.read(dataset, found.readable) if found.readable else _as_they_stand(dataset, path)
+        old = _best(dataset, path, found)
         number = manifest.newest(dataset) + 1
         new = Path(tempfile.mkdtemp(prefix=f"{_NEW}{dataset}-", dir=path.parent))
         try:
@@ -88,6 +88,15 @@ def repair(dataset: str = "default", *, progress: Progress | None = None) -> Rep
         dataset=dataset, version=number, source=found.readable, kept=kept, requests=made.requests,
         notes=tuple(_notes(dataset, found.readable, number)),
     )  # fmt: skip
+
+
+def _best(dataset: str, path: Path, found: Diagnosis) -> Manifest:
+    """The newest version that can be read; where no manifest can, the tables as they stand."""
+    if found.readable:
+        return manifest.read(dataset, found.readable)
+    if next(readable(dataset), None) is not None:
+        raise _beyond(dataset, "each lacks files, or has damaged ones")
+    return _as_they_stand(dataset, path)
 
 
 def _notes(dataset: str, source: int | None, number: int) -> list[str]:
@@ -118,7 +127,8 @@ def _rebuilt(path: Path, new: Path, m: Manifest) -> Manifest:
                 tables[name] = replace(made, files=digest)
     shutil.rmtree(work)
     for file in path.iterdir():  # the mapping, the allowed keys, the register
-        if file.is_file() and not file.is_symlink() and not file.name.startswith(".") and file.name != manifest.NEWEST:
+        ours_made = file.name.startswith(".") or file.name in (manifest.NEWEST, *schema.TABLES)
+        if file.is_file() and not file.is_symlink() and not ours_made:
             shutil.copy2(file, new / file.name)
     size = sum(f.stat().st_size for name in tables for f in (new / name).rglob("*.parquet"))
     made_of = replace(m, tables=tables, size=size)
