@@ -47,11 +47,13 @@ from kpi.measure.traces import Trace, events, find_traces, trace
 from kpi.stats.difference import Difference, difference
 from kpi.store.connections import Connection, connections
 from kpi.store.databases import SparkSource, SqlSource
+from kpi.store.doctor import Diagnosis, TableHealth, VersionHealth, doctor
 from kpi.store.engines import Source, from_frame
 from kpi.store.lake import DatasetInfo, VersionInfo, datasets, reprice, restore, versions
 from kpi.store.live import Placement, connect, open_connection
 from kpi.store.opening import open_dataset, receipt, warm
 from kpi.store.opening import open_dataset as open
+from kpi.store.repair import Repair, repair
 
 __all__ = [
     "METRICS",
@@ -62,6 +64,7 @@ __all__ = [
     "Contrast",
     "DatasetInfo",
     "Decomposition",
+    "Diagnosis",
     "Difference",
     "Disparity",
     "Drift",
@@ -79,6 +82,7 @@ __all__ = [
     "Profile",
     "Receipt",
     "Register",
+    "Repair",
     "Resolved",
     "SampleRatio",
     "Scorecard",
@@ -88,7 +92,9 @@ __all__ = [
     "SqlSource",
     "Stages",
     "Story",
+    "TableHealth",
     "Trace",
+    "VersionHealth",
     "VersionInfo",
     "Watch",
     "Waterfall",
@@ -109,6 +115,7 @@ __all__ = [
     "detect",
     "difference",
     "disparity",
+    "doctor",
     "drift",
     "drift_columns",
     "errors",
@@ -139,6 +146,7 @@ __all__ = [
     "receipt",
     "recent",
     "register_of",
+    "repair",
     "reprice",
     "resolve",
     "restore",

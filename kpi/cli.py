@@ -1,4 +1,4 @@
-"""The command line: `kpi load | datasets | metrics | scorecard | summarise | reliability | traces | trace`.
+"""The command line: `kpi load | datasets | doctor | metrics | scorecard | summarise | reliability | traces | trace`.
 
 Every command prints a table a person likes to read, or with --json stable keys for scripts. Exit codes: 0 fine, 1 a
 limit is breached, 2 cannot tell, 3 bad usage or bad data.
@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 import kpi
-from kpi import cli_reasons
+from kpi import cli_doctor, cli_reasons
 from kpi.measure.traces import SORTS
 from kpi.measure.wording import STATES, format_count, format_interval, format_value, receipt_sentences
 from kpi.terminal import (
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     versions = commands.add_parser("versions", help="list the versions of a data set")
     versions.add_argument("--dataset", default="default")
     finish(versions, _versions)
+    cli_doctor.add(commands)
     finish(commands.add_parser("connections", help="list databases that the administrator has named"), _connections)
     connect = commands.add_parser("connect", help="check a table of a named database and use it as --dataset db:NAME")
     connect.add_argument("name", metavar="NAME", help="connection, as `kpi connections` lists it")

@@ -83,8 +83,9 @@ def load_register(path: Path | None = None) -> Register:
             text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        why = type(error).__name__ if isinstance(error, OSError) else str(error)[:200]
         raise RegisterError(
-            "register.unreadable", f"The register cannot be read: {str(error)[:200]}", hint="Fix the TOML file."
+            "register.unreadable", f"The register cannot be read: {why}", hint="Fix the file."
         ) from error
     entries = data.get("kpi", [])
     if not isinstance(entries, list) or not entries:

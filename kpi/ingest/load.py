@@ -21,7 +21,7 @@ from kpi.ingest.mapping import Mapping
 from kpi.ingest.price_file import table_of, user_text
 from kpi.ingest.privacy import Allow, load_key
 from kpi.ingest.receipt import Receipt
-from kpi.store import lake
+from kpi.store import durable, lake
 from kpi.store.manifest import folder, home
 
 _STAGE = ".stage-"
@@ -83,9 +83,19 @@ def allowed_keys(dataset: str, allow: Collection[str]) -> list[str]:
 
 
 def saved_mapping(dataset: str) -> Mapping | None:
-    """The mapping kept beside a data set, or None. Raises MappingError when its file was damaged."""
+    """The mapping kept beside a data set, or None. Raises MappingError when its file is not as it was saved."""
     path = folder(dataset) / "mapping.json"
-    return Mapping.load(path) if path.exists() else None
+    if not path.exists():
+        return None
+    mapping = Mapping.load(path)
+    data = orjson.loads(path.read_bytes())
+    if "check" in data and data["check"] != durable.check(data):
+        raise MappingError(
+            "mapping.changed", f"The mapping kept with {dataset!r} is not as it was saved",
+            hint="Give it with --mapping if it was changed on purpose, or delete mapping.json in the folder of the "
+            "data set to guess anew.",
+        )  # fmt: skip
+    return mapping
 
 
 def saved_allow(dataset: str) -> frozenset[str]:
@@ -95,7 +105,9 @@ def saved_allow(dataset: str) -> frozenset[str]:
         return frozenset()
     try:
         names = orjson.loads(path.read_bytes())
-        return frozenset(n for n in names if isinstance(n, str))
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise TypeError("no list of names")
+        return frozenset(names)
     except (OSError, orjson.JSONDecodeError, TypeError) as error:
         raise StoreError(
             "store.allow", f"The list of allowed keys of {dataset!r} is damaged",
@@ -110,7 +122,9 @@ def remember(dataset: str, used: Mapping | None, allowed: Sequence[str]) -> None
         kept = used
         with contextlib.suppress(MappingError):  # a damaged file is replaced
             kept = _with_absent(used, saved_mapping(dataset))
-        replace_file(place / "mapping.json", orjson.dumps(kept.to_dict(), option=orjson.OPT_INDENT_2))
+        data = kept.to_dict()
+        data["check"] = durable.check(data)  # a changed unit would change numbers without a word
+        replace_file(place / "mapping.json", orjson.dumps(data, option=orjson.OPT_INDENT_2))
     if allowed:
         replace_file(place / "allow.json", orjson.dumps(list(allowed), option=orjson.OPT_INDENT_2))
 

@@ -5,20 +5,24 @@ Delta's own clean-up is switched off: old versions are named by manifests, and o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from kpi.errors import StoreError
+from kpi.store import ours
+from kpi.store.contents import Sealed, checksum
 from kpi.store.manifest import TableVersion
 
 PARTITION = {"requests": "day"}
@@ -31,6 +35,7 @@ _KEEP_HISTORY: dict[str, str | None] = {
     "delta.deletedFileRetentionDuration": "interval 36500 days",
     "delta.enableExpiredLogCleanup": "false",
 }
+_READS, _WRITES = 1, 2  # the protocol of the tables that this release makes; what is above is a newer one's
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=GROUP_ROWS)
 
 
@@ -45,35 +50,107 @@ class File:
 
 
 def exists(path: Path) -> bool:
-    return (path / "_delta_log").is_dir()
+    return any(number is not None for _, number in ours.log_files(path))
+
+
+@contextlib.contextmanager
+def _typed(code: str, path: Path, what: str, hint: str) -> Iterator[None]:
+    """Whatever the Delta library throws, as an error of ours: it has many kinds, and panics are none of Exception."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        if "nsupported" in str(error):
+            raise _newer(path) from error
+        raise StoreError(code, f"{what} ({type(error).__name__})", hint=hint) from error
+
+
+def _newer(path: Path) -> StoreError:
+    return StoreError(
+        "store.newer", f"The stored table {path.name!r} of {path.parent.name!r} was written by a newer release",
+        hint="Upgrade the package; nothing was changed.",
+    )  # fmt: skip
 
 
 def _open(path: Path, version: int | None = None) -> DeltaTable:
-    try:
-        return DeltaTable(str(path), version=version)
-    except (DeltaError, TableNotFoundError, OSError, ValueError) as error:
-        raise StoreError(
-            "store.table", f"The stored table {path.name!r} cannot be opened ({type(error).__name__})",
-            hint="Restore an older version of the data set, or load its exports again.",
-        ) from error  # fmt: skip
+    """Raises StoreError: `store.table` for a log that cannot be read, `store.newer` for one of a newer protocol."""
+    hint = f"Nothing was changed. Run `kpi doctor {path.parent.name}`: it says what can still be read."
+    with _typed("store.table", path, f"The log of the stored table {path.name!r} cannot be read", hint):
+        table = DeltaTable(str(path), version=version)
+        protocol = table.protocol()
+    if protocol.min_reader_version > _READS or protocol.min_writer_version > _WRITES:
+        raise _newer(path)
+    return table
 
 
 def latest(path: Path) -> int | None:
-    """Newest Delta version, or None where there is no table yet (a first write that was cut off leaves none)."""
-    if not exists(path):
-        return None
-    try:
-        return DeltaTable(str(path)).version()
-    except (TableNotFoundError, DeltaError):
-        return None
+    """Newest Delta version, or None where there is no table yet (a first write that was cut off leaves none).
+
+    Raises StoreError `store.table`, `store.newer`: a log that cannot be read is not an empty one.
+    """
+    return _open(path).version() if exists(path) else None
 
 
 def files(path: Path, version: int) -> list[File]:
     """Active files of a version, sorted by path."""
-    actions = pa.table(_open(path, version).get_add_actions(flatten=True))
-    listed = zip(*(actions[c].to_pylist() for c in ("path", "num_records", "size_bytes")), strict=True)
-    found = (File(path / unquote(p), int(rows or 0), int(size), os.path.dirname(p)) for p, rows, size in listed)
-    return sorted(found, key=lambda f: f.path)
+    table = _open(path, version)
+    hint = f"Nothing was changed. Run `kpi doctor {path.parent.name}`: it says what can still be read."
+    with _typed("store.table", path, f"The log of the stored table {path.name!r} cannot be read", hint):
+        actions = pa.table(table.get_add_actions(flatten=True))
+        listed = zip(*(actions[c].to_pylist() for c in ("path", "num_records", "size_bytes")), strict=True)
+        found = (File(path / unquote(p), int(rows or 0), int(size), os.path.dirname(p)) for p, rows, size in listed)
+        return sorted(found, key=lambda f: f.path)
+
+
+def committed(path: Path, names: Iterable[str]) -> set[str]:
+    """Data files that entries of the log added, relative to the table's folder. names: as in `log_files`."""
+    adds = (action.get("add") for action in _actions(path, names))
+    return {unquote(add["path"]) for add in adds if isinstance(add, dict) and isinstance(add.get("path"), str)}
+
+
+def refuse_newer(path: Path, names: Iterable[str]) -> None:
+    """Raise StoreError `store.newer` where an entry of the log asks for a newer protocol. names: as in `log_files`."""
+    for action in _actions(path, names):
+        told = action.get("protocol")
+        if isinstance(told, dict) and (
+            told.get("minReaderVersion", 0) > _READS or told.get("minWriterVersion", 0) > _WRITES
+        ):
+            raise _newer(path)
+
+
+def _actions(path: Path, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Actions in the entries of a log, as far as they can be read."""
+    for name in names:
+        if not name.endswith(".json"):
+            continue
+        with contextlib.suppress(OSError):
+            for line in (path / name).read_bytes().splitlines():
+                with contextlib.suppress(orjson.JSONDecodeError):
+                    found = orjson.loads(line)
+                    if isinstance(found, dict):
+                        yield found
+
+
+def count_rows(paths: Iterable[Path]) -> int:
+    """Rows of Parquet files by their footers. Raises StoreError `store.files` for one that cannot be read."""
+    rows = 0
+    for path in paths:
+        try:
+            rows += pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise StoreError(
+                "store.files", f"A data file cannot be read ({type(error).__name__})",
+                hint="Run `kpi doctor` on the data set: it says what can still be read. Nothing was changed.",
+            ) from error  # fmt: skip
+    return rows
+
+
+def identity(path: Path) -> str:
+    """The id that a table keeps for life."""
+    return str(_open(path).metadata().id)
 
 
 def describe(path: Path, extra: Sequence[str]) -> TableVersion:
@@ -84,21 +161,32 @@ def describe(path: Path, extra: Sequence[str]) -> TableVersion:
     return TableVersion(version=version, id=str(table.metadata().id), rows=rows, extra=tuple(sorted(extra)))
 
 
+def seal(path: Path, version: int, known: Iterable[Sealed]) -> list[Sealed]:
+    """Active files of a version with their checksums. known: files that were sealed before and never change."""
+    before = {f.path: f for f in known}
+    found = []
+    for f in files(path, version):
+        name = f.path.relative_to(path).as_posix()
+        with _writing(path):
+            found.append(before.get(name) or Sealed(name, f.rows, f.size, checksum(f.path)))
+    return found
+
+
 def append(path: Path, table: str, rows: pa.RecordBatchReader) -> None:
     """Append a stream of rows; columns that are new are null in older rows. A long one takes several Delta versions."""
     partition = [PARTITION[table]] if table in PARTITION else None
-    try:
+    with _writing(path):
         for part in _parts(rows) if partition else (rows,):
             write_deltalake(
                 str(path), part, mode="append", schema_mode="merge", partition_by=partition,
                 configuration=None if exists(path) else _KEEP_HISTORY, target_file_size=FILE_BYTES,
                 writer_properties=_WRITER,
             )  # fmt: skip
-    except (DeltaError, OSError) as error:
-        raise StoreError(
-            "store.write", f"The table {table!r} could not be written ({type(error).__name__})",
-            hint="Nothing that was stored before is lost. Check the free disk space and load again.",
-        ) from error  # fmt: skip
+
+
+def _writing(path: Path) -> contextlib.AbstractContextManager[None]:
+    hint = "Nothing that was stored before is lost. Check the free disk space and load again."
+    return _typed("store.write", path, f"The table {path.name!r} could not be written", hint)
 
 
 def _parts(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatchReader]:
@@ -141,7 +229,8 @@ def remove(path: Path, gone: Iterable[Path]) -> None:
     ]  # fmt: skip
     if actions:
         partition = [PARTITION[path.name]] if path.name in PARTITION else None
-        table.create_write_transaction(actions, mode="append", schema=table.schema(), partition_by=partition)
+        with _writing(path):
+            table.create_write_transaction(actions, mode="append", schema=table.schema(), partition_by=partition)
 
 
 def _partition_values(table: str, folder: str) -> dict[str, str | None]:
@@ -158,7 +247,9 @@ def go_back(path: Path, version: int) -> bool:
         return False
     if {f.path for f in files(path, newest)} == {f.path for f in files(path, version)}:
         return False
-    _open(path).restore(version)
+    table = _open(path)
+    with _writing(path):
+        table.restore(version)
     return True
 
 

@@ -7,10 +7,11 @@ are in `kpi.store.databases`. A source knows tables and columns, never metrics.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -38,6 +39,8 @@ SQL_TYPES: dict[Type, sa.types.TypeEngine] = {
 DUCKDB_TYPES: dict[Type, str] = {
     "string": "VARCHAR", "bool": "BOOLEAN", "int": "BIGINT", "float": "DOUBLE", "time": "TIMESTAMPTZ", "date": "DATE",
 }  # fmt: skip
+
+_UNREADABLE = (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException, UnicodeError)
 
 
 def arrow_kind(kind: pa.DataType) -> Type:
@@ -105,21 +108,26 @@ class DuckSource(Source):
         tables: Mapping[str, pa.Table] | None = None,
         cache: Path | None = None,
         threads: int | None = None,
+        verify: Callable[[str], None] | None = None,
     ) -> None:
-        """files: Parquet files by table. tables: rows in memory. cache: see `kpi.store.cache`, serves `requests`."""
+        """files: Parquet files by table. tables: rows in memory. cache: see `kpi.store.cache`, serves `requests`.
+
+        verify: called with the name of a table before its files are opened for the first time; raises StoreError where
+        they are not as they were written. `requests` is opened here, the other tables when they are first asked for.
+        """
         self.name, self.version, self.fingerprint = name, version, fingerprint
         self._made: dict[str, sa.FromClause] = {}
         self._connection = duckdb.connect(":memory:")
-        self._lock = threading.Lock()
+        self._lock, self._mending = threading.Lock(), threading.Lock()
         self._columns: dict[str, dict[str, Type]] = {}
         self._connection.execute("SET TimeZone='UTC'")
         if threads:
             self._connection.execute(f"SET threads={int(threads)}")
-        for table, paths in (files or {}).items():
-            if paths:
-                self._attach_files(table, paths)
-        if cache is not None:
-            self.adopt(cache)
+        self._files = {table: paths for table, paths in (files or {}).items() if paths}
+        self._verify = verify or (lambda table: None)
+        self._cache: Path | None = None
+        if (cache is None or not self.adopt(cache)) and "requests" in self._files:
+            self._attach_files("requests")
         for table, rows in (tables or {}).items():
             self._attach_rows(table, rows)
 
@@ -134,18 +142,42 @@ class DuckSource(Source):
                 self._connection.execute("CREATE OR REPLACE VIEW requests AS SELECT * FROM cached.requests")
                 self._describe("requests")
                 self._made.pop("requests", None)
+                self._cache = cache
         except duckdb.Error:
-            cache.unlink(missing_ok=True)
+            _discard(cache)
             return False
         return True
 
-    def _attach_files(self, table: str, paths: Sequence[Path]) -> None:
-        listed = ", ".join("'" + str(p).replace("'", "''") + "'" for p in paths)
-        self._connection.execute(
-            f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet([{listed}], union_by_name=true, '
-            "hive_partitioning=false)"
-        )
-        self._describe(table)
+    def _fall_back(self, cache: Path | None) -> bool:
+        """Serve `requests` from its Parquet files, for the cache cannot be read any more. Whether to ask again."""
+        if cache is None or "requests" not in self._files:
+            return False
+        with self._mending:
+            if self._cache is cache:
+                self._attach_files("requests")
+                self._cache = None
+                with self._lock, contextlib.suppress(duckdb.Error):
+                    self._connection.execute("DETACH cached")
+                _discard(cache)
+        return True
+
+    def _attach_files(self, table: str) -> None:
+        """Raises StoreError `store.files` for files that are damaged."""
+        self._verify(table)
+        listed = ", ".join("'" + str(p).replace("'", "''") + "'" for p in self._files[table])
+        try:
+            with self._lock:
+                self._connection.execute(
+                    f'CREATE OR REPLACE VIEW "{table}" AS SELECT * FROM read_parquet([{listed}], union_by_name=true, '
+                    "hive_partitioning=false)"
+                )
+                self._describe(table)
+                self._made.pop(table, None)
+        except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
+            raise StoreError(
+                "store.files", f"Files of {table} in {self.name!r} cannot be read ({type(error).__name__})",
+                hint=f"Run `kpi doctor {self.name}`: it says what can still be read. Nothing was changed.",
+            ) from error  # fmt: skip
 
     def _attach_rows(self, table: str, rows: pa.Table) -> None:
         self._connection.register("_incoming", rows)  # visible on this connection alone, cursors need a table
@@ -158,6 +190,8 @@ class DuckSource(Source):
         self._columns[table] = {f.name: arrow_kind(f.type) for f in schema}
 
     def columns(self, table: str) -> Mapping[str, Type]:
+        if table not in self._columns and table in self._files:
+            self._attach_files(table)
         return self._columns.get(table, {})
 
     def table(self, name: str) -> sa.FromClause:
@@ -171,10 +205,12 @@ class DuckSource(Source):
     def run(self, statement: Statement) -> pa.Table:
         text, values = compile_duckdb(statement)
         with self._lock:  # making a cursor touches the shared connection
-            cursor = self._connection.cursor()
+            cursor, cache = self._connection.cursor(), self._cache
         try:
             return plain_texts(cursor.sql(text, params=values).to_arrow_table())
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
+            if isinstance(error, _UNREADABLE) and self._fall_back(cache):
+                return self.run(statement)
             raise StoreError(
                 "store.query_failed",
                 f"The engine could not answer for data set {self.name!r}: {type(error).__name__}",
@@ -182,6 +218,11 @@ class DuckSource(Source):
             ) from error
         finally:
             cursor.close()
+
+
+def _discard(cache: Path) -> None:
+    with contextlib.suppress(OSError):  # a folder in its place, for one: it is ignored, not removed
+        cache.unlink(missing_ok=True)
 
 
 def plain_texts(rows: pa.Table) -> pa.Table:

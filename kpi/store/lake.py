@@ -1,9 +1,9 @@
 """The lake: data sets of canonical tables, in numbered versions that never change.
 
 A data set is a folder with one Delta table for each canonical table, and manifests (`kpi.store.manifest`) that name the
-Delta version of every table. Readers look at manifests alone, so a load that is killed anywhere leaves the version
-before it intact; the next writer first takes back what stands ahead of the newest manifest. One writer at a time,
-any number of readers, in any number of processes.
+Delta version and the files of every table. Readers look at manifests alone, so a load that is killed anywhere leaves
+the version before it intact; the next writer first takes back what its record proves to be unfinished. One writer at a
+time, any number of readers, in any number of processes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -22,7 +22,7 @@ from kpi.errors import StoreError
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import Receipt
-from kpi.store import delta, manifest, merge, recovery
+from kpi.store import contents, delta, manifest, merge, recovery, trash
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
@@ -36,7 +36,8 @@ __all__ = [
 class Version:
     """One version of a data set, as readers see it. files: Parquet files per table; `day` stands in their paths.
 
-    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC.
+    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC. sealed: the same files
+    with size and checksum, of tables that were sealed.
     """
 
     dataset: str
@@ -46,11 +47,16 @@ class Version:
     files: dict[str, list[Path]]
     extra: dict[str, tuple[str, ...]]
     receipt: Receipt
+    sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)
+
+    def verify(self, table: str) -> None:
+        """Raise StoreError `store.files` unless the files of a table are as they were written. Reads them once."""
+        contents.verify(folder(self.dataset) / table, self.sealed.get(table, ()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class VersionInfo:
-    """One line of the history. damaged: its manifest cannot be read. origin: the version it restored."""
+    """One line of the history. damaged: its manifest is lost or cannot be read. origin: the version it restored."""
 
     number: int
     created_at: str = ""
@@ -86,7 +92,7 @@ def datasets() -> list[DatasetInfo]:
         except StoreError:
             found.append(
                 DatasetInfo(
-                    name=name, version=numbers(name)[-1], requests=0, spans=0, first=None, last=None, loaded_at="",
+                    name=name, version=manifest.newest(name), requests=0, spans=0, first=None, last=None, loaded_at="",
                     bytes=0, damaged=True,
                 )
             )  # fmt: skip
@@ -106,7 +112,7 @@ def versions(dataset: str) -> list[VersionInfo]:
     if not known:
         manifest.read(dataset)  # raises
     found = []
-    for number in reversed(known):
+    for number in sorted({*known, *manifest.lost(dataset)}, reverse=True):
         try:
             m = manifest.read(dataset, number)
         except StoreError:
@@ -124,35 +130,52 @@ def versions(dataset: str) -> list[VersionInfo]:
 def read_version(dataset: str, version: int | None = None) -> Version:
     """A version of a data set, the newest by default: which Parquet files hold it.
 
-    Raises StoreError: `store.no_dataset`, `store.no_version`, `store.damaged`, `store.files` when files are gone.
+    Raises StoreError: `store.no_dataset`, `store.no_version`, `store.damaged`, `store.lost`, `store.files` when files
+    are gone or cut short.
     """
-    m = manifest.read(dataset, version)
-    files = {name: [f.path for f in _files(m, name)] for name in m.tables}
-    gone = sum(not path.exists() for paths in files.values() for path in paths)
-    if gone:
-        raise StoreError(
-            "store.files", f"{gone} files of version {m.number} of {dataset!r} are missing",
-            hint="Restore another version, or load the exports again.",
-        )  # fmt: skip
+    m, place = manifest.read(dataset, version), folder(dataset)
+    if version is None:
+        recovery.refuse_lost(dataset, place, m)
+    sealed = {name: contents.read(place, t.files) for name, t in m.tables.items() if t.files}
+    for name, listed in sealed.items():
+        contents.verify(place / name, listed, whole=False)
+    files = {
+        name: [place / name / f.path for f in sealed[name]] if name in sealed else _unsealed(m, name)
+        for name in m.tables
+    }
     return Version(
         dataset=dataset, number=m.number, fingerprint=m.fingerprint, created_at=m.created_at, files=files,
-        extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m),
+        extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m), sealed=sealed,
     )  # fmt: skip
 
 
 def restore(dataset: str, version: int) -> VersionInfo:
-    """Make an older version the newest one. History only grows: the restored state gets a new number."""
-    with writer(dataset):
+    """Make an older version the newest one. History only grows: the restored state gets a new number.
+
+    Everything of it is opened and compared first. Raises StoreError, with nothing changed, where the log of a table
+    cannot be read or is of a newer release, or where files are missing, damaged or hold other rows than they did.
+    """
+    manifest.read(dataset, version)  # raises for what is not there
+    with writer(dataset) as path:
         old = manifest.read(dataset, version)
+        if manifest.newest(dataset) > numbers(dataset)[-1]:
+            raise manifest.gone(dataset)
+        current = recovery.current(dataset)
+        if current is not None:
+            recovery.refuse_lost(dataset, path, current)
+        recovery.whole(path, old)
+        recovery.recover(dataset, path, None)
+        for table in old.tables:
+            delta.latest(path / table)
         number = numbers(dataset)[-1] + 1
-        new = dataclasses.replace(old, number=number, created_at=manifest.now(), origin=version)
-        manifest.write(new)
+        manifest.write(dataclasses.replace(old, number=number, created_at=manifest.now(), origin=version))
+        trash.empty(path)
     return versions(dataset)[0]
 
 
 def delete(dataset: str) -> None:
     """Remove a data set with all its versions. Raises StoreError `store.no_dataset`."""
-    if not numbers(dataset):
+    if not numbers(dataset) and not manifest.lost(dataset):
         manifest.read(dataset)  # raises
     with writer(dataset) as path:
         doomed = path.with_name(f".deleted-{path.name}")
@@ -162,7 +185,11 @@ def delete(dataset: str) -> None:
 
 
 def sweep(dataset: str) -> int:
-    """Delete data files that no manifest names, left by killed loads. Returns how many. Keeps every version."""
+    """Move data files that no version names, left by killed loads, into the trash. Returns how many.
+
+    Keeps every version. Raises StoreError where something is lost or damaged, so that files would only look unneeded.
+    """
+    manifest.read(dataset)  # raises for what is not there
     with writer(dataset) as path:
         return recovery.sweep(dataset, path)
 
@@ -200,18 +227,25 @@ def _transaction(
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
     with writer(dataset) as path:
-        base = manifest.read(dataset) if numbers(dataset) else None
+        base = manifest.read(dataset) if manifest.newest(dataset) else None
         recovery.recover(dataset, path, base)
+        ahead = recovery.check(dataset, path, base)
+        recovery.clear_work(path)
         work = Path(tempfile.mkdtemp(prefix=recovery.WORK, dir=path))
         try:
             with merge.workspace(work) as connection:
-                yield Transaction(dataset, path, base, connection, staged or work, work, tell, table)
+                yield Transaction(dataset, path, base, connection, staged or work, work, tell, table, ahead)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _files(m: Manifest, name: str) -> list[delta.File]:
-    return delta.files(folder(m.dataset) / name, m.tables[name].version)
+def _unsealed(m: Manifest, name: str) -> list[Path]:
+    """Files of a table that a release before sealing wrote, by its log."""
+    place = folder(m.dataset) / name
+    found = [f.path for f in delta.files(place, m.tables[name].version)]
+    if gone := ["is missing" for path in found if not path.is_file()]:
+        raise contents.broken(place, gone)
+    return found
 
 
 def _receipt(m: Manifest) -> Receipt:

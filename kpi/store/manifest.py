@@ -22,10 +22,12 @@ import orjson
 from filelock import FileLock, Timeout
 
 from kpi.errors import StoreError
+from kpi.store import durable, ours
 
 LOCK_SECONDS = 600.0
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _NAME = re.compile(r"(\d{8})\.json")
+NEWEST = "newest.json"  # a second witness of the newest version, beside `versions`
 _FORMAT = 1
 
 
@@ -59,11 +61,11 @@ def folder(dataset: str) -> Path:
 
 
 def names() -> list[str]:
-    """Slugs of the folders that hold at least one version, sorted."""
+    """Slugs of the folders that hold at least one version, or have lost them all, sorted."""
     root = home() / "datasets"
     if not root.is_dir():
         return []
-    return sorted(p.name for p in root.iterdir() if _SLUG.fullmatch(p.name) and numbers(p.name))
+    return sorted(p.name for p in root.iterdir() if _SLUG.fullmatch(p.name) and (numbers(p.name) or lost(p.name)))
 
 
 @contextlib.contextmanager
@@ -88,12 +90,16 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class TableVersion:
-    """One Delta table inside a version. rows: stored rows. extra: its `x_` columns."""
+    """One Delta table inside a version. rows: stored rows. extra: its `x_` columns.
+
+    files: digest of the list of its files (`kpi.store.contents`); empty where a release before such lists wrote it.
+    """
 
     version: int
     id: str
     rows: int
     extra: tuple[str, ...] = ()
+    files: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +134,44 @@ def numbers(dataset: str) -> list[int]:
     return sorted(int(match.group(1)) for p in path.iterdir() if (match := _NAME.fullmatch(p.name)))
 
 
+def newest(dataset: str) -> int:
+    """The number of the newest version that was ever made, as far as anything tells; 0 for none."""
+    return max([witness(dataset), *numbers(dataset)])
+
+
+def witness(dataset: str) -> int:
+    """The newest version as told beside the manifests; 0 where that cannot be read, for then they alone count."""
+    try:
+        data = orjson.loads((folder(dataset) / NEWEST).read_bytes())
+        return int(data["number"]) if data["check"] == durable.check(data) else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def lost(dataset: str) -> list[int]:
+    """Numbers of versions whose manifest is gone, although later ones or the witness know of them.
+
+    The first of a data set that was rebuilt need not be 1. `[0]` where there are tables, no version at all and no load
+    under way, so that nobody can tell which there were.
+    """
+    known, last, path = numbers(dataset), newest(dataset), folder(dataset)
+    if known:
+        return sorted(set(range(known[0], last + 1)) - set(known))
+    under_way = (path / ".transaction.json").exists()
+    return [last] if last or (not under_way and ours.stored(path)) else []
+
+
+def gone(dataset: str) -> StoreError:
+    """The error for a data set of which manifests are gone."""
+    named = ", ".join(str(n) for n in lost(dataset)[:5])
+    what = "folder `versions`" if named == "0" else f"manifest of version {named}" if named else "newest manifest"
+    return StoreError(
+        "store.lost", f"The {what} of {dataset!r} is gone, and the tables are still there",
+        hint=f"Nothing was changed. Put `versions` back from a backup, or run `kpi doctor {dataset}`: it says what can "
+        "still be read, and with --repair rebuilds that.",
+    )  # fmt: skip
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -135,9 +179,15 @@ def now() -> str:
 def read(dataset: str, number: int | None = None) -> Manifest:
     """The manifest of a version, the newest by default.
 
-    Raises StoreError: `store.no_dataset`, `store.no_version`, `store.damaged` (with the remedy), `store.newer`.
+    Raises StoreError: `store.no_dataset`, `store.no_version`, `store.damaged` (with the remedy), `store.newer`,
+    `store.lost` where the newest one, or the one asked for, was there once.
     """
+    last = newest(dataset)  # before the manifests: one that is written meanwhile is not missed
     known = numbers(dataset)
+    if last > max(known, default=0) if number is None else number in lost(dataset):
+        raise gone(dataset)
+    if not known and lost(dataset):
+        raise gone(dataset)
     if not known:
         raise StoreError("store.no_dataset", f"There is no data set {dataset!r}", hint="Load traces into it first.")
     wanted = known[-1] if number is None else number
@@ -157,9 +207,10 @@ def read(dataset: str, number: int | None = None) -> Manifest:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         older = [n for n in known if n < wanted]
         remedy = (
-            f"Restore an older version: kpi.restore({dataset!r}, {older[-1]})."
+            f"`kpi doctor {dataset}` says what can still be read. Restore an older version: "
+            f"kpi.restore({dataset!r}, {older[-1]})."
             if older
-            else "Delete the data set and load its exports again."
+            else f"Run `kpi doctor {dataset}`: it says what can still be read."
         )
         raise StoreError(
             "store.damaged", f"The manifest of version {wanted} of {dataset!r} is damaged", hint=remedy
@@ -168,9 +219,14 @@ def read(dataset: str, number: int | None = None) -> Manifest:
 
 def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
     tables = {
-        name: TableVersion(version=int(t["version"]), id=str(t["id"]), rows=int(t["rows"]), extra=tuple(t["extra"]))
+        name: TableVersion(
+            version=int(t["version"]), id=str(t["id"]), rows=int(t["rows"]), extra=tuple(t["extra"]),
+            files=str(t.get("files", "")),
+        )
         for name, t in data["tables"].items()
-    }
+    }  # fmt: skip
+    if ("check" in data or any(t.files for t in tables.values())) and data["check"] != durable.check(data):
+        raise ValueError("the check does not match")
     kept = ("created_at", "receipt", "origin", "spans", "requests", "first", "last", "size")
     manifest = Manifest(dataset=dataset, number=number, tables=tables, **{k: data[k] for k in kept})
     if data["number"] != number or data["fingerprint"] != manifest.fingerprint:
@@ -182,15 +238,19 @@ def _path(dataset: str, number: int) -> Path:
     return folder(dataset) / "versions" / f"{number:08d}.json"
 
 
-def write(manifest: Manifest) -> None:
-    """Make a version exist: whole or not at all, and never over another. Raises StoreError `store.conflict`."""
-    data = {
+def write(manifest: Manifest, place: Path | None = None) -> None:
+    """Make a version exist: whole or not at all, and never over another. Raises StoreError `store.conflict`.
+
+    place: a folder to write into instead of the data set's own.
+    """
+    place = place or folder(manifest.dataset)
+    data: dict[str, Any] = {
         "format": _FORMAT,
         "number": manifest.number,
         "created_at": manifest.created_at,
         "fingerprint": manifest.fingerprint,
         "tables": {
-            name: {"version": t.version, "id": t.id, "rows": t.rows, "extra": list(t.extra)}
+            name: {"version": t.version, "id": t.id, "rows": t.rows, "extra": list(t.extra), "files": t.files}
             for name, t in manifest.tables.items()
         },
         "origin": manifest.origin,
@@ -201,7 +261,8 @@ def write(manifest: Manifest) -> None:
         "size": manifest.size,
         "receipt": dict(manifest.receipt),
     }
-    path = _path(manifest.dataset, manifest.number)
+    data["check"] = durable.check(orjson.loads(orjson.dumps(data)))
+    path = place / "versions" / f"{manifest.number:08d}.json"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     try:
         write_once(path, orjson.dumps(data, option=orjson.OPT_INDENT_2))
@@ -210,6 +271,9 @@ def write(manifest: Manifest) -> None:
             "store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
             hint="Another process wrote at the same time; load again.",
         ) from error  # fmt: skip
+    told = {"number": manifest.number}
+    with contextlib.suppress(OSError):  # the version exists by now
+        durable.replace(place / NEWEST, orjson.dumps(told | {"check": durable.check(told)}))
 
 
 def write_once(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 from kpi.errors import StoreError
@@ -37,7 +38,7 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> Source
     cache = cache_path(folder(dataset), found.fingerprint)
     return DuckSource(
         name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files,
-        cache=cache if cache.exists() else None,
+        cache=cache if cache.exists() else None, verify=found.verify,
     )  # fmt: skip
 
 
@@ -61,8 +62,10 @@ def warm(source: Source) -> threading.Thread | None:
         return None
 
     def work() -> None:
-        if build_cache(path, files):
-            source.adopt(path)
+        with contextlib.suppress(StoreError):  # files that changed meanwhile: whoever asks for them is told
+            found.verify("requests")
+            if build_cache(path, files):
+                source.adopt(path)
 
     thread = threading.Thread(target=work, name=f"cache of {source.name}", daemon=True)
     thread.start()

@@ -1,49 +1,272 @@
-"""What killed loads leave behind: taken back before the next write, and never at the cost of a version."""
+"""What killed loads leave behind: taken back before the next write, never at the cost of anything else.
+
+Only what a transaction record proves to be unfinished work is taken back, and it goes into the trash first. Whatever is
+not understood (a log that cannot be read, a manifest that is gone, a foreign file) ends in a typed error, and nothing
+is changed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from kpi import schema
+import orjson
+
 from kpi.errors import StoreError
-from kpi.store import delta, manifest
+from kpi.store import contents, delta, manifest, ours, record, trash
 from kpi.store.manifest import Manifest, numbers
+from kpi.store.record import Record
 
 WORK = ".work-"  # folders of loads under way begin so
+_WORK = re.compile(r"\.work-[a-z0-9_]{8}")
 
 
-def recover(dataset: str, path: Path, base: Manifest | None) -> None:
-    """Take back what a killed load left: tables ahead of the newest manifest, work folders, files without a name."""
-    left = [p for p in path.glob(f"{WORK}*") if p.is_dir()]
-    for work in left:
-        shutil.rmtree(work, ignore_errors=True)
-    ahead = False
-    for name in schema.TABLES:
-        place = path / name
-        if not place.exists():
-            continue
-        if base is None or delta.latest(place) is None:
-            shutil.rmtree(place)
-        elif name not in base.tables:  # older versions may name its files
-            ahead = delta.clear(place) or ahead
-        else:
-            ahead = delta.go_back(place, base.tables[name].version) or ahead
-    if left or ahead:
-        with contextlib.suppress(StoreError):  # a damaged old manifest: sweep nothing rather than too much
-            sweep(dataset, path)
+def recover(dataset: str, path: Path, base: Manifest | None) -> int:
+    """Take back what a load that did not end has done, as its record proves. Returns how many data files that were.
+
+    path: the folder of the data set, whose writer's lock is held. base: its newest version, where that can be read; all
+    of it is looked at first. Raises StoreError: `store.record` for a record that cannot be read, `store.table`,
+    `store.newer`, `store.lost`, `store.foreign`, `store.files`, `store.damaged`; nothing is changed then.
+    """
+    left = record.read(path)
+    if left is None:
+        return 0
+    refuse_foreign(path)
+    last = manifest.newest(dataset)
+    if last < left.base or last > max(numbers(dataset), default=0):
+        raise manifest.gone(dataset)
+    if base is not None:
+        whole(path, base)
+    doomed = _replaced(dataset, path, left) if last > left.base else _unfinished(path, left)
+    with _changing(path):
+        trash.put(path, doomed)
+        for table in set(ours.tables(path)) - set(left.tables):
+            ours.remove_empty(path / table)
+        record.end(path)
+    return sum(1 for name in doomed if f"/{ours.LOG}/" not in name)
+
+
+def clear_work(path: Path) -> None:
+    """Move the work folders of loads that were killed into the trash; the caller holds the writer's lock."""
+    work = [p.name for p in path.iterdir() if _WORK.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
+    with _changing(path):
+        trash.put(path, work)
+
+
+def check(dataset: str, path: Path, base: Manifest | None) -> list[str]:
+    """Whether a load may build on `base`: everything in the data set is understood. Changes nothing.
+
+    Returns the tables that stand ahead of every version because a load of a release before transaction records was
+    killed: their newest rows are no part of any version. Raises StoreError, each with the remedy: `store.foreign`,
+    `store.lost`, `store.table`, `store.newer`, `store.damaged`.
+    """
+    refuse_foreign(path)
+    if manifest.lost(dataset):
+        raise manifest.gone(dataset)
+    known = base.tables if base else {}
+    return [
+        table for table in {**dict.fromkeys(ours.tables(path)), **known} if stands_ahead(dataset, path, table, base)
+    ]
+
+
+def stands_ahead(dataset: str, path: Path, table: str, base: Manifest | None) -> bool:
+    """Whether a table has newer Delta versions than any version of the data set tells of. Raises as `check`."""
+    place = path / table
+    newest = delta.latest(place)
+    known = base.tables.get(table) if base else None
+    if newest is None:
+        if known is not None or ours.data_files(place):
+            raise _no_log(place)
+        return False
+    if known is not None:
+        _agree(path, table, known)
+    return newest > (known.version if known else -1) and _unexplained(dataset, table, newest)
 
 
 def sweep(dataset: str, path: Path) -> int:
-    named: set[Path] = set()
+    """Move data files that the log of their table proves to be ours, and that no version names, into the trash.
+
+    Returns how many. Raises StoreError where a manifest is lost or damaged: its files would look unneeded.
+    """
+    gone = recover(dataset, path, manifest.read(dataset))
+    clear_work(path)
+    if manifest.lost(dataset):
+        raise manifest.gone(dataset)
+    named = {
+        table: {f for number in numbers(dataset) for f in listed(path, table, manifest.read(dataset, number))}
+        for table in ours.tables(path)
+    }
+    doomed = []
+    for table in named:
+        proven = delta.committed(path / table, [name for name, _ in ours.log_files(path / table)])
+        doomed += [f"{table}/{name}" for name in sorted(proven & set(ours.data_files(path / table)) - named[table])]
+    with _changing(path):
+        return gone + trash.put(path, doomed)
+
+
+def current(dataset: str) -> Manifest | None:
+    """The newest manifest, None where it is damaged or of a newer release. Raises StoreError `store.lost`."""
+    try:
+        return manifest.read(dataset)
+    except StoreError as error:
+        if error.code == "store.lost":
+            raise
+        return None
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise StoreError `store.foreign` where something in the tables of a data set is not ours."""
+    if found := ours.foreign(path):
+        raise StoreError(
+            "store.foreign", f"{len(found)} files in the tables of {path.name!r} are not its own: {found[0][:120]!r}",
+            hint=f"Nothing was changed. Move what is yours out of the folder of {path.name!r}, then try again; "
+            f"`kpi doctor {path.name}` lists all of them.",
+        )  # fmt: skip
+
+
+def whole(path: Path, m: Manifest) -> None:
+    """Raise StoreError unless a version is all there: logs, files, their checksums, footers and row counts.
+
+    path: the folder of its data set.
+    """
+    for table, known in m.tables.items():
+        place = path / table
+        if not delta.exists(place):
+            raise _no_log(place)
+        _agree(path, table, known)
+        if known.files:
+            contents.verify(place, contents.read(path, known.files))
+        rows = delta.count_rows([f.path for f in delta.files(place, known.version)])
+        if rows != known.rows:
+            raise contents.broken(place, ["holds other rows"])
+
+
+def _agree(path: Path, table: str, known: manifest.TableVersion) -> None:
+    """The log of a table knows the version of a manifest, with the files that the manifest names."""
+    place = path / table
+    found = {f.path.relative_to(place).as_posix() for f in delta.files(place, known.version)}
+    same = delta.identity(place) == known.id
+    if known.files:
+        same = same and found == {f.path for f in contents.read(path, known.files)}
+    if not same:
+        raise StoreError(
+            "store.table", f"The log of the stored table {table!r} does not agree with the version of {path.name!r}",
+            hint=f"Nothing was changed. Run `kpi doctor {path.name}`: it says what can still be read.",
+        )  # fmt: skip
+
+
+def refuse_lost(dataset: str, path: Path, m: Manifest) -> None:
+    """Raise StoreError `store.lost` where a record or the logs prove a version after `m`, the newest with a manifest.
+
+    For readers: needs no log that can be read, and takes no foreign entry of a log for a proof.
+    """
+    if record.exists(path):
+        proven = False
+        with contextlib.suppress(StoreError):
+            left = record.read(path)
+            proven = left is not None and left.base > m.number
+    else:
+        proven = any(_went_on(dataset, path, table, m) for table in ours.tables(path))
+    if proven and manifest.newest(dataset) == m.number:  # or it was made meanwhile
+        raise manifest.gone(dataset)
+
+
+def _went_on(dataset: str, path: Path, table: str, m: Manifest) -> bool:
+    """Whether the log of a table adds files, after every version, that are there and that no version names."""
+    place, known = path / table, m.tables.get(table)
+    if known is not None and not known.files:
+        return False  # a release before records may have left them
+    newer = [name for name, n in ours.log_files(place) if n is not None and n > (known.version if known else -1)]
+    added = {name for name in delta.committed(place, newer) if (place / name).exists()} if newer else set()
+    for number in reversed(numbers(dataset)) if added else ():
+        try:
+            added -= set(listed(path, table, manifest.read(dataset, number)))
+        except StoreError:
+            return False  # of a version whose manifest is damaged, for all we know
+    return bool(added)
+
+
+def _unexplained(dataset: str, table: str, newest: int) -> bool:
+    """A table has newer Delta versions than the newest manifest, and there is no record: does no version explain them?
+
+    Raises StoreError `store.lost` where only a lost manifest can: a load of this release would have left its record.
+    """
+    told = []
     for number in numbers(dataset):
-        m = manifest.read(dataset, number)
-        named |= {f.path for name in m.tables for f in delta.files(path / name, m.tables[name].version)}
-    gone = 0
-    for name in schema.TABLES:
-        for file in (path / name).rglob("*.parquet"):
-            if "_delta_log" not in file.parts and file not in named:
-                file.unlink()
-                gone += 1
-    return gone
+        try:
+            told.append(manifest.read(dataset, number))
+        except StoreError:
+            return False  # they may be of this version, whose manifest is damaged
+    if newest <= max((m.tables[table].version for m in told if table in m.tables), default=-1):
+        return False  # of a version that a restore went back from
+    if any(t.files for m in told for t in m.tables.values()):
+        raise manifest.gone(dataset)
+    return True
+
+
+def _unfinished(path: Path, left: Record) -> list[str]:
+    """What came into the tables after the record: data files, and newer Delta versions."""
+    doomed = []
+    for table in ours.tables(path):
+        place, before = path / table, left.tables.get(table, -1)
+        if before >= 0:
+            delta.files(place, before)  # what stays can be read, or nothing is touched
+        newer = [name for name, number in ours.log_files(place) if _came_later(place, name, number, before)]
+        delta.refuse_newer(place, newer)
+        known = left.present.get(table, frozenset())
+        doomed += [f"{table}/{name}" for name in newer]
+        doomed += [f"{table}/{name}" for name in ours.data_files(place) if name not in known]
+    for table in set(left.tables) - set(ours.tables(path)):
+        raise _no_log(path / table)
+    return doomed
+
+
+def _came_later(place: Path, name: str, number: int | None, before: int) -> bool:
+    if number is not None:
+        return number > before
+    if not name.endswith(ours.LAST_CHECKPOINT):
+        return True  # a draft of an entry
+    try:
+        return int(orjson.loads((place / name).read_bytes())["version"]) > before
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _replaced(dataset: str, path: Path, left: Record) -> list[str]:
+    """Files that a load which had ended wrote and replaced itself: no version ever named them."""
+    m = manifest.read(dataset)
+    doomed = []
+    for table in ours.tables(path):
+        kept = left.present.get(table, frozenset()) | set(listed(path, table, m))
+        doomed += [f"{table}/{name}" for name in ours.data_files(path / table) if name not in kept]
+    return doomed
+
+
+def listed(path: Path, table: str, m: Manifest) -> list[str]:
+    """Data files of a table in a version, relative to the table's folder."""
+    if table not in m.tables:
+        return []
+    if m.tables[table].files:
+        return [f.path for f in contents.read(path, m.tables[table].files)]
+    place = path / table
+    return [f.path.relative_to(place).as_posix() for f in delta.files(place, m.tables[table].version)]
+
+
+def _no_log(place: Path) -> StoreError:
+    return StoreError(
+        "store.table", f"The log of the stored table {place.name!r} is gone",
+        hint=f"Nothing was changed. Run `kpi doctor {place.parent.name}`: it says what can still be read.",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            "store.write", f"What a load into {path.name!r} left could not be taken back ({type(error).__name__})",
+            hint="No version was changed. Check the disk and the rights on the folder, then load again.",
+        ) from error  # fmt: skip

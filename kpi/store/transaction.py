@@ -5,6 +5,7 @@ Runs while the writer's lock is held. Until the manifest is written no reader se
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from kpi.ingest.assemble import assemble_all
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import NAMED_MODELS, NOT_NAMED, Receipt
 from kpi.ingest.table_costs import READ, WRITTEN, reprice_requests
-from kpi.store import delta, manifest, merge, orphans
+from kpi.store import contents, delta, manifest, merge, orphans, record, trash
 from kpi.store.manifest import Manifest
 
 Progress = Callable[[float, str], None]
@@ -44,11 +45,13 @@ class Transaction:
     work: Path
     tell: Progress
     prices: PriceTable
+    ahead: Sequence[str] = ()  # tables whose newest Delta version belongs to no version
     files: dict[str, list[Path]] = field(default_factory=dict)
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
     plans: dict[str, merge.Plan] = field(default_factory=dict)
     merges: dict[str, merge.Merge] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+    sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)  # of the base, verified
     passing: list[Path] = field(default_factory=list)  # files that were written and replaced within this load
 
     def run(self, receipt: Receipt) -> Receipt:
@@ -105,6 +108,8 @@ class Transaction:
 
     def _open(self, receipt: Receipt) -> None:
         receipt.prices = self.prices.label
+        if self.ahead:
+            receipt.note(f"A load of an earlier release had not ended: its {', '.join(self.ahead)} are left out.")
         for name, table in self.base.tables.items() if self.base else ():
             self.files[name] = self._stored(name)
             self.extra[name] = table.extra
@@ -115,17 +120,31 @@ class Transaction:
             return receipt
         for name in sorted(self.written):
             self._compact(name)
+        for name in set(self.ahead) - self.written:
+            self._begin(name)
+            self.written.add(name)
         self._publish(receipt)
         for path in self.passing:
             path.unlink(missing_ok=True)
+        record.end(self.path)
+        trash.empty(self.path)
         self.tell(1.0, "Stored")
         return receipt
 
     def _stored(self, name: str) -> list[Path]:
-        """Files of a table in the version that this load builds on."""
+        """Files of a table in the version that this load builds on; as they were written, or nothing is built on them.
+
+        Raises StoreError `store.files`.
+        """
         if self.base is None or name not in self.base.tables:
             return []
-        return [f.path for f in delta.files(self.path / name, self.base.tables[name].version)]
+        place, known = self.path / name, self.base.tables[name]
+        if not known.files:
+            return [f.path for f in delta.files(place, known.version)]
+        if name not in self.sealed:
+            self.sealed[name] = contents.read(self.path, known.files)
+            contents.verify(place, self.sealed[name])
+        return [place / f.path for f in self.sealed[name]]
 
     def _merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.Plan:
         table = schema.TABLES[name]
@@ -151,11 +170,24 @@ class Transaction:
     def _write(self, name: str, query: str, replaced: Sequence[Path]) -> None:
         place = self.path / name
         named = set(self._stored(name))
+        self._begin(name)
         self.passing += [path for path in replaced if path not in named]
         delta.append(place, name, merge.batches(self.connection, query))
         delta.remove(place, replaced)
         self.written.add(name)
         self.files[name] = [f.path for f in delta.files(place, delta.latest(place) or 0)]
+
+    def _begin(self, name: str) -> None:
+        """Before the first change: the record; and the newest Delta version holds what the base version does."""
+        if not self.written:
+            record.begin(self.path, self.base.number if self.base else 0)
+        if name in self.written:
+            return
+        place = self.path / name
+        if self.base and name in self.base.tables:
+            delta.go_back(place, self.base.tables[name].version)
+        elif delta.exists(place):
+            delta.clear(place)  # older versions may name its files
 
     def _assemble(self, receipt: Receipt) -> None:
         """Requests of the touched traces that have spans, from everything that is stored of them."""
@@ -287,6 +319,11 @@ class Transaction:
         kept = dict(self.base.tables) if self.base else {}
         for name in self.written:
             kept[name] = delta.describe(self.path / name, self.extra.get(name, ()))
+        for name, table in kept.items():
+            if name in self.written or not table.files:
+                known = self.sealed.get(name, ())
+                digest = contents.write(self.path, delta.seal(self.path / name, table.version, known))
+                kept[name] = dataclasses.replace(table, files=digest)
         first = last = None
         if self.files.get("requests"):
             scan = merge.scan(self.files["requests"], schema.REQUESTS)

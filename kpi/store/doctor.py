@@ -1,0 +1,202 @@
+"""What is wrong with a data set, and what of it can still be read. Looks at every file and changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kpi.errors import StoreError
+from kpi.store import contents, delta, manifest, ours, record, recovery, trash
+from kpi.store.manifest import Manifest, TableVersion, folder
+
+__all__ = ["Diagnosis", "TableHealth", "VersionHealth", "doctor"]
+
+KEPT = ".before-repair-"  # what a repair puts between the name of a data set and a time, for the folder that it keeps
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableHealth:
+    """A table in one version. flaws: what is wrong with it, in sentences. unproven: files without a checksum."""
+
+    name: str
+    rows: int
+    files: int
+    flaws: tuple[str, ...] = ()
+    unproven: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionHealth:
+    """One version. problem: why its manifest cannot be used, empty where it can."""
+
+    number: int
+    created_at: str = ""
+    requests: int = 0
+    problem: str = ""
+    tables: tuple[TableHealth, ...] = ()
+
+    @property
+    def readable(self) -> bool:
+        """Whether every row of it can be read as it was written."""
+        return not self.problem and not any(t.flaws for t in self.tables)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """A data set as it lies on the disk. versions: newest first. problems: beside those of the versions.
+
+    notes: what is in order and worth knowing. No sentence names a path outside the data set's folder.
+    """
+
+    dataset: str
+    versions: tuple[VersionHealth, ...]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    readable: int | None = field(init=False)
+    """The newest version of which every row can be read; None where there is none."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readable", next((v.number for v in self.versions if v.readable), None))
+
+    @property
+    def healthy(self) -> bool:
+        return not self.problems and all(v.readable for v in self.versions)
+
+    @property
+    def sentence(self) -> str:
+        """The whole in one sentence, with what to do."""
+        if self.healthy:
+            return f"{self.dataset}: every version can be read."
+        newest = self.versions[0].number if self.versions else 0
+        if self.readable is None:
+            what = "no version can be read whole"
+        elif self.readable == newest:
+            what = "the newest version can be read"
+        else:
+            what = f"version {self.readable} is the newest that can be read"
+        return (
+            f"{self.dataset}: something is wrong; {what}. Nothing was changed. "
+            f"`kpi doctor {self.dataset} --repair` rebuilds what can be read and keeps the old folder aside."
+        )
+
+
+def doctor(dataset: str = "default") -> Diagnosis:
+    """Look at every file of a data set: manifests, lists, logs, data files with their checksums, foreign files.
+
+    Reads all of it and changes nothing. Raises StoreError `store.no_dataset`, `store.name`.
+    """
+    path = folder(dataset)
+    if not path.is_dir() and (aside := sorted(path.parent.glob(f"{dataset}{KEPT}*"))):
+        raise StoreError(
+            "store.lost", f"A repair of {dataset!r} did not end and keeps its folder as {aside[-1].name!r}",
+            hint=f"Rename that folder, beside the other data sets, to {dataset!r}, then run `kpi doctor {dataset}`.",
+        )  # fmt: skip
+    if not path.is_dir() or not (manifest.numbers(dataset) or manifest.lost(dataset) or record.exists(path)):
+        raise StoreError(
+            "store.no_dataset", f"There is no data set {dataset!r}",
+            hint="`kpi datasets` lists what there is.",
+        )  # fmt: skip
+    seen: dict[Path, str | None] = {}
+    numbers = sorted({*manifest.numbers(dataset), *manifest.lost(dataset)} - {0}, reverse=True)
+    return Diagnosis(
+        dataset=dataset, versions=tuple(_version(dataset, number, seen) for number in numbers),
+        problems=tuple(_problems(dataset, path)), notes=tuple(_notes(dataset, path)),
+    )  # fmt: skip
+
+
+def _version(dataset: str, number: int, seen: dict[Path, str | None]) -> VersionHealth:
+    try:
+        m = manifest.read(dataset, number)
+    except StoreError as error:
+        return VersionHealth(number=number, problem=f"{error.message}.")
+    path = folder(dataset)
+    tables = tuple(_table(path, name, known, seen) for name, known in m.tables.items())
+    return VersionHealth(number=number, created_at=m.created_at, requests=m.requests, tables=tables)
+
+
+def _table(path: Path, name: str, known: TableVersion, seen: dict[Path, str | None]) -> TableHealth:
+    place = path / name
+    try:
+        if known.files:
+            sealed = contents.read(path, known.files)
+            told = {f.path: _once(seen, place / f.path, partial(contents.flaw, place, f)) for f in sealed}
+            rows, unproven = sum(f.rows for f in sealed), 0
+        else:
+            found = delta.files(place, known.version)
+            names = [f.path.relative_to(place).as_posix() for f in found]
+            told = {n: _once(seen, f.path, partial(decoded, f)) for n, f in zip(names, found, strict=True)}
+            rows, unproven = sum(f.rows for f in found), len(found)
+    except StoreError as error:
+        return TableHealth(name=name, rows=known.rows, files=0, flaws=(f"{error.message}.",))
+    flaws = [f"{name}/{file} {flaw}." for file, flaw in told.items() if flaw]
+    if rows != known.rows:
+        flaws.append(f"{name} has {rows:,} rows instead of {known.rows:,}.")
+    return TableHealth(name=name, rows=known.rows, files=len(told), flaws=tuple(flaws), unproven=unproven)
+
+
+def _once(seen: dict[Path, str | None], path: Path, look: Callable[[], str | None]) -> str | None:
+    """Versions share files: each is looked at once."""
+    if path not in seen:
+        seen[path] = look()
+    return seen[path]
+
+
+def decoded(file: delta.File) -> str | None:
+    """What is wrong with a data file that has no checksum: it is decoded whole and its rows are counted."""
+    try:
+        if file.path.stat().st_size != file.size:
+            return f"has {file.path.stat().st_size:,} bytes instead of {file.size:,}"
+        with pq.ParquetFile(file.path) as parquet:
+            rows = sum(batch.num_rows for batch in parquet.iter_batches())
+        return None if rows == file.rows else f"has {rows:,} rows instead of {file.rows:,}"
+    except FileNotFoundError:
+        return "is missing"
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return f"cannot be read ({type(error).__name__})"
+
+
+def _problems(dataset: str, path: Path) -> Iterator[str]:
+    if manifest.lost(dataset):
+        yield f"{manifest.gone(dataset).message}."
+    yield from (f"{name} is no file of the index." for name in ours.foreign(path))
+    if not record.exists(path):
+        for table in ours.tables(path):
+            if (path / table).is_dir():
+                yield from _log(dataset, path, table)
+    else:
+        try:
+            record.read(path)
+        except StoreError as error:
+            yield f"{error.message}."
+
+
+def _log(dataset: str, path: Path, table: str) -> Iterator[str]:
+    """What is wrong with the log of a table, which loads need and readers do not."""
+    try:
+        ahead = recovery.stands_ahead(dataset, path, table, next(readable(dataset), None))
+        if ahead and not manifest.lost(dataset):
+            yield f"{table} holds rows of a load that had not ended."
+    except StoreError as error:
+        yield f"{error.message}."
+
+
+def readable(dataset: str) -> Iterator[Manifest]:
+    """Manifests that can be read, newest first."""
+    for number in reversed(manifest.numbers(dataset)):
+        with contextlib.suppress(StoreError):
+            yield manifest.read(dataset, number)
+
+
+def _notes(dataset: str, path: Path) -> Iterator[str]:
+    if record.exists(path):
+        yield "A load is under way, or did not end: the next one takes back what it left."
+    if (path / manifest.NEWEST).exists() and not manifest.witness(dataset):
+        yield f"{manifest.NEWEST} cannot be read; the next load writes it anew."
+    if waiting := trash.count(path):
+        yield f"{waiting:,} files that a load left wait in the trash; they go after the next good load."

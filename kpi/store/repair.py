@@ -1,0 +1,235 @@
+"""A damaged data set rebuilt from what can still be read: a new folder in place of the old one, which is kept."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import duckdb
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kpi import schema
+from kpi.errors import StoreError
+from kpi.ingest.receipt import Receipt
+from kpi.store import contents, delta, durable, manifest, merge, ours, record, recovery
+from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
+from kpi.store.manifest import Manifest, TableVersion, writer
+
+__all__ = ["Repair", "repair"]
+
+_NEW = ".repair-"
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """What a repair came to. version: the number of the rebuilt version; None where nothing was wrong.
+
+    source: the version whose rows it holds; None where no manifest could be read and the tables were taken as they
+    stood. kept: name of the folder, beside the data set's own, in which the old one is kept. notes: what to know.
+    """
+
+    dataset: str
+    version: int | None = None
+    source: int | None = None
+    kept: str = ""
+    requests: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        if self.version is None:
+            return f"{self.dataset}: nothing is wrong, nothing was done."
+        of = f"version {self.source}" if self.source else "the tables as they stood"
+        return (
+            f"{self.dataset}: rebuilt from {of} as version {self.version}, {self.requests:,} requests. The old folder "
+            f"is kept beside it as {self.kept!r}; delete it yourself once you do not need it."
+        )
+
+
+def repair(dataset: str = "default", *, progress: Progress | None = None) -> Repair:
+    """Rebuild a data set from its newest version of which every row can be read.
+
+    Never in place: tables are written anew in another folder, opened and compared, and put in place by renaming; the
+    old folder is kept beside it and never deleted. Older versions stay in the old folder. A healthy data set is left
+    alone. Raises StoreError `store.no_dataset`, `store.beyond_repair` where no version can be read; nothing is changed.
+    """
+    tell = progress or (lambda fraction, text: None)
+    doctor(dataset)  # raises for what is not there
+    with writer(dataset) as path:
+        tell(0.0, "Looking at every file")
+        found = doctor(dataset)
+        if found.healthy and not record.exists(path):
+            return Repair(dataset=dataset)
+        old = _best(dataset, path, found)
+        number = manifest.newest(dataset) + 1
+        new = Path(tempfile.mkdtemp(prefix=f"{_NEW}{dataset}-", dir=path.parent))
+        try:
+            tell(0.3, "Rebuilding")
+            made = _rebuilt(
+                path, new, replace(old, number=number, created_at=manifest.now(), origin=old.number or None)
+            )
+            tell(0.9, "Comparing")
+            recovery.whole(new, made)
+            kept = _swap(path, new)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)  # made here, and nothing of it is in place
+            raise
+    return Repair(
+        dataset=dataset, version=number, source=found.readable, kept=kept, requests=made.requests,
+        notes=tuple(_notes(dataset, found.readable, number)),
+    )  # fmt: skip
+
+
+def _best(dataset: str, path: Path, found: Diagnosis) -> Manifest:
+    """The newest version that can be read; where no manifest can, the tables as they stand."""
+    if found.readable:
+        return manifest.read(dataset, found.readable)
+    if next(readable(dataset), None) is not None:
+        raise _beyond(dataset, "each lacks files, or has damaged ones")
+    return _as_they_stand(dataset, path)
+
+
+def _notes(dataset: str, source: int | None, number: int) -> list[str]:
+    if source is None:
+        return [
+            "No manifest could be read: nobody can tell whether the last load had ended. Compare the counts with "
+            "those you know, and load its exports again where they differ."
+        ]
+    lost = [str(n) for n in range(source + 1, number)]
+    again = f"What came with version {', '.join(lost)} is not in it: load those exports again." if lost else ""
+    return [note for note in (again, "Older versions are in the old folder only.") if note]
+
+
+def _rebuilt(path: Path, new: Path, m: Manifest) -> Manifest:
+    """Write the rows of a version into a new folder, as its only version."""
+    tables = {}
+    work = new / f"{recovery.WORK}repair00"
+    with merge.workspace(work) as connection:
+        for name, known in m.tables.items():
+            files = [path / name / file for file in recovery.listed(path, name, m)]
+            place = new / name
+            if files:
+                delta.append(place, name, merge.batches(connection, _rows(connection, files, name, known.extra)))
+                made = delta.describe(place, known.extra)
+                if made.rows != known.rows:
+                    raise contents.broken(path / name, ["holds other rows"])
+                digest = contents.write(new, delta.seal(place, made.version, ()))
+                tables[name] = replace(made, files=digest)
+    shutil.rmtree(work)
+    for file in path.iterdir():  # the mapping, the allowed keys, the register
+        ours_made = file.name.startswith(".") or file.name in (manifest.NEWEST, *schema.TABLES)
+        if file.is_file() and not file.is_symlink() and not ours_made:
+            shutil.copy2(file, new / file.name)
+    size = sum(f.stat().st_size for name in tables for f in (new / name).rglob("*.parquet"))
+    made_of = replace(m, tables=tables, size=size)
+    manifest.write(made_of, new)
+    return made_of
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, extra: Sequence[str]) -> str:
+    table = schema.TABLES[name]
+    order = ", ".join(merge.name(k) for k in (("day", *table.key) if name == "requests" else table.key))
+    columns = ", ".join(merge.name(c) for c in (*table.names, *extra))
+    return f"SELECT {columns} FROM {merge.scan(files, table)} ORDER BY {order}"
+
+
+def _swap(path: Path, new: Path) -> str:
+    """Put the new folder in place of the old one, which is kept under a name that no data set can have."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (f"{path.name}{KEPT}{stamp}{f'-{n}' if n else ''}" for n in itertools.count())
+    kept = next(name for name in names if not (path.parent / name).exists())
+    try:
+        durable.sync(new)
+        os.rename(path, path.parent / kept)
+        os.rename(new, path)
+        durable.sync(path.parent)
+    except OSError as error:
+        if not path.exists() and (path.parent / kept).exists():
+            os.rename(path.parent / kept, path)
+        raise StoreError(
+            "store.write", f"The rebuilt {path.name!r} could not be put in place ({type(error).__name__})",
+            hint="The data set is as it was. Check the rights on the state folder, then try again.",
+        ) from error  # fmt: skip
+    return kept
+
+
+# -- without a manifest ---------------------------------------------------------------------------------------------
+
+
+def _as_they_stand(dataset: str, path: Path) -> Manifest:
+    """A version out of the tables alone, or of what they were before a load that did not end."""
+    try:
+        before = left.tables if (left := record.read(path)) else None
+        tables = {
+            name: _table(path / name, before[name] if before else None)
+            for name in ours.tables(path)
+            if delta.exists(path / name) and (before is None or name in before)
+        }
+    except StoreError as error:
+        raise _beyond(dataset, error.message) from error
+    tables = {name: t for name, t in tables.items() if t.rows}
+    if not tables or ("requests" not in tables and "spans" not in tables):
+        raise _beyond(dataset, "No table holds requests")
+    first, last = _span(path, tables)
+    return Manifest(
+        dataset=dataset, number=0, created_at=manifest.now(), tables=tables, first=first, last=last,
+        requests=tables["requests"].rows if "requests" in tables else 0,
+        spans=tables["spans"].rows if "spans" in tables else 0,
+        receipt=orjson.loads(_receipt(dataset, tables, first, last).to_json()),
+    )  # fmt: skip
+
+
+def _table(place: Path, version: int | None) -> TableVersion:
+    newest = delta.latest(place)
+    found = delta.files(place, newest if version is None else version) if newest is not None else []
+    for f in found:
+        if flaw := decoded(f):
+            raise contents.broken(place, [flaw])
+    extra = sorted({c for f in found for c in pq.read_schema(f.path).names if c.startswith(schema.EXTRA_PREFIX)})
+    return TableVersion(
+        version=(newest if version is None else version) or 0, id=delta.identity(place),
+        rows=sum(f.rows for f in found), extra=tuple(extra),
+    )  # fmt: skip
+
+
+def _span(path: Path, tables: dict[str, TableVersion]) -> tuple[int | None, int | None]:
+    """First and last start of the requests, epoch microseconds."""
+    if "requests" not in tables:
+        return None, None
+    files = [f.path for f in delta.files(path / "requests", tables["requests"].version)]
+    starts = (
+        pa.chunked_array([], pa.timestamp("us", "UTC"))
+        if not files
+        else pa.concat_tables([pq.read_table(f, columns=["started_at"], partitioning=None) for f in files])[
+            "started_at"
+        ]
+    )
+    ends = pc.min_max(starts.cast(pa.int64()))
+    return ends["min"].as_py(), ends["max"].as_py()
+
+
+def _receipt(dataset: str, tables: dict[str, TableVersion], first: int | None, last: int | None) -> Receipt:
+    receipt = Receipt(dataset=dataset, format="repair")
+    receipt.requests = tables["requests"].rows if "requests" in tables else 0
+    receipt.spans = tables["spans"].rows if "spans" in tables else 0
+    receipt.first, receipt.last = first, last
+    receipt.note("Rebuilt from the tables as they stood: no manifest could be read.")
+    return receipt
+
+
+def _beyond(dataset: str, why: str) -> StoreError:
+    return StoreError(
+        "store.beyond_repair", f"No version of {dataset!r} can be read whole: {why}",
+        hint="Nothing was changed. Put the folder of the data set back from a backup, or move it away and load its "
+        "exports again.",
+    )  # fmt: skip
