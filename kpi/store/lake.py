@@ -22,7 +22,7 @@ from kpi.errors import StoreError
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import Receipt
-from kpi.store import delta, manifest, merge, recovery
+from kpi.store import delta, leftovers, manifest, merge, modes, recovery
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
@@ -154,16 +154,17 @@ def delete(dataset: str) -> None:
     """Remove a data set with all its versions. Raises StoreError `store.no_dataset`."""
     if not numbers(dataset):
         manifest.read(dataset)  # raises
-    with writer(dataset) as path:
-        doomed = path.with_name(f".deleted-{path.name}")
-        shutil.rmtree(doomed, ignore_errors=True)
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+    with writer(dataset) as path, leftovers.OwnedFolder(leftovers.DELETED, path.parent) as doomed:
+        path.rename(doomed / path.name)
 
 
 def sweep(dataset: str) -> int:
-    """Delete data files that no manifest names, left by killed loads. Returns how many. Keeps every version."""
+    """Delete data files that no manifest names, left by killed loads; returns how many. Keeps every version.
+
+    Folders that dead processes left, here and among the temporary files, go as well.
+    """
     with writer(dataset) as path:
+        leftovers.take_back_all(home(), dataset)
         return recovery.sweep(dataset, path)
 
 
@@ -200,6 +201,7 @@ def _transaction(
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
     with writer(dataset) as path:
+        modes.tighten(path)
         base = manifest.read(dataset) if numbers(dataset) else None
         recovery.recover(dataset, path, base)
         work = Path(tempfile.mkdtemp(prefix=recovery.WORK, dir=path))
