@@ -208,6 +208,9 @@ def _transaction(
         try:
             with merge.workspace(work) as connection:
                 yield Transaction(dataset, path, base, connection, staged or work, work, tell, table)
+        except BaseException:
+            recovery.undo(dataset, path)
+            raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

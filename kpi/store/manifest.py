@@ -207,11 +207,16 @@ def write(manifest: Manifest) -> None:
         "receipt": dict(manifest.receipt),
     }
     path = _path(manifest.dataset, manifest.number)
-    make_private(path.parent)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        write_whole(path, orjson.dumps(data, option=orjson.OPT_INDENT_2), once=True)
+        write_once(path, orjson.dumps(data, option=orjson.OPT_INDENT_2))
     except FileExistsError as error:
         raise StoreError(
             "store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
             hint="Another process wrote at the same time; load again.",
         ) from error  # fmt: skip
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Create a file whole and durably. Raises FileExistsError when it exists."""
+    write_whole(path, content, once=True)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from kpi import schema
-from kpi.errors import StoreError
+from kpi.errors import KpiError, StoreError
 from kpi.store import delta, manifest
 from kpi.store.manifest import Manifest, numbers
 
@@ -33,6 +33,14 @@ def recover(dataset: str, path: Path, base: Manifest | None) -> None:
     if left or ahead:
         with contextlib.suppress(StoreError):  # a damaged old manifest: sweep nothing rather than too much
             sweep(dataset, path)
+
+
+def undo(dataset: str, path: Path) -> None:
+    """Take back what a load wrote that failed in this process, at once: on a full disk its space is needed."""
+    with contextlib.suppress(KpiError, OSError):  # what stays is taken back by the next load
+        sweep(dataset, path)
+    with contextlib.suppress(KpiError, OSError):  # its last step writes, for which there may be no room
+        recover(dataset, path, manifest.read(dataset) if numbers(dataset) else None)
 
 
 def sweep(dataset: str, path: Path) -> int:
