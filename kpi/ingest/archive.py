@@ -10,6 +10,7 @@ import functools
 import gzip
 import io
 import os
+import re
 import tempfile
 import zipfile
 import zlib
@@ -288,6 +289,8 @@ def encoding(head: bytes) -> str:
     """`utf-8`, `utf-8-sig`, `utf-16-le` or `utf-16-be`, from the byte order mark or the pattern of NUL bytes."""
     if head.startswith(b"\xef\xbb\xbf"):
         return "utf-8-sig"
+    if 0 in head and mostly_text(head):
+        return "utf-8"  # lines of UTF-8 around one of another encoding
     if head.startswith(b"\xff\xfe"):
         return "utf-16-le"
     if head.startswith(b"\xfe\xff"):
@@ -298,6 +301,26 @@ def encoding(head: bytes) -> str:
     if len(sample) >= 4 and sample[::2].count(0) > 0.4 * len(sample) and 0 not in sample[1::2]:
         return "utf-16-be"
     return "utf-8"
+
+
+def mostly_text(head: bytes) -> bool:
+    """Whether at least half of the lines are UTF-8 without control characters. Of UTF-16 text hardly any line is."""
+    found = [line for line in head.splitlines() if line.strip()]
+    if len(head) >= HEAD_BYTES and len(found) > 1:
+        found.pop()  # may be cut inside a character
+    good = sum(not _CONTROL.search(line) and _is_utf8(line) for line in found)
+    return 0 < len(found) <= 2 * good
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def utf8_stream(raw: BinaryIO, head: bytes) -> BinaryIO:

@@ -24,13 +24,13 @@ from kpi.ingest.databases.database import Row, utc
 from kpi.ingest.databases.server import connected
 from kpi.ingest.databases.streams import Marks, read
 from kpi.ingest.formats import formats
-from kpi.ingest.load import Progress, allowed_keys, part, remember, replace_file, stage_folder
+from kpi.ingest.load import Progress, allowed_keys, kept_beside, part, remember, stage_folder
 from kpi.ingest.price_file import table_of, user_text
 from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy, load_key
 from kpi.ingest.receipt import Receipt
 from kpi.ingest.staging import Stage
 from kpi.ingest.translate import Translation
-from kpi.store import lake, manifest
+from kpi.store import durable, lake, manifest
 from kpi.store.connections import open_engine
 from kpi.store.manifest import folder, home
 
@@ -76,9 +76,10 @@ def copy(
             done = lake.commit(dataset, directory, receipt, prices=prices, progress=part(progress, _READING, 1.0))
         else:
             done = _nothing(dataset, connection, receipt)
-        remember(dataset, None, allowed)
         kept = {"database": identity, "format": vendor.name, "version": done.version}
-        sources.write(connection, {**kept, "tables": marks.tables, "open": marks.open})
+        with kept_beside(done, "which keys are allowed and how far the database was read"):
+            remember(dataset, None, allowed)
+            sources.write(connection, {**kept, "tables": marks.tables, "open": marks.open})
     return done
 
 
@@ -169,4 +170,4 @@ class _Sources:
         return Marks(dict(known.get("tables") or {}), {k: list(v) for k, v in (known.get("open") or {}).items()})
 
     def write(self, connection: str, entry: dict[str, Any]) -> None:
-        replace_file(self._path, orjson.dumps({**self._read(), connection: entry}, option=orjson.OPT_INDENT_2))
+        durable.write(self._path, orjson.dumps({**self._read(), connection: entry}, option=orjson.OPT_INDENT_2))

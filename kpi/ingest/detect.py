@@ -6,19 +6,18 @@ Vendors' formats say themselves how they are recognised (`kpi.ingest.formats`); 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import re
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
 import orjson
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import HEAD_BYTES, SQLITE, Limits, Opened, encoding, lines
+from kpi.ingest import lined
+from kpi.ingest.archive import HEAD_BYTES, SQLITE, Limits, Opened, encoding, lines, mostly_text
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.records import ENVELOPES, read_whole
-from kpi.ingest.rows import delimiter_of
 from kpi.ingest.wire import loads
 
 TABLE, OTLP = "table", "otlp"
@@ -48,12 +47,13 @@ def detect(source: Opened) -> str:
         from kpi.ingest.databases import files
 
         return files.format_of(source, Limits())
-    text = _text(head)
-    if text is None:
-        return _binary(source)
-    text = text.lstrip()
-    if text[:1] in "{[" and text:
+    text = (_text(head) or "").lstrip()
+    if text[:1] in ("{", "[") and lined.is_json(source):
         return _by_json(text, source)
+    if rows := lined.objects(source):
+        return _by_lines(rows, source)
+    if not text:
+        return _binary(source)
     columns = header(text)
     if columns is None:
         raise _unknown(source)
@@ -61,17 +61,10 @@ def detect(source: Opened) -> str:
 
 
 def header(text: str) -> list[str] | None:
-    """Column names in the first line of delimited text, or None where it cannot be such a table."""
-    if text[:1] in ("<", "%", "#") or not text.strip():
-        return None
-    first = text.splitlines()[0]
-    delimiter = delimiter_of(first)
-    if delimiter is None or len(first) > 60_000:
-        return None
-    names = next(csv.reader(io.StringIO(first), delimiter=delimiter), [])
-    if sum(bool(n.strip()) for n in names) < 2 or any(len(n) > 300 for n in names):
-        return None
-    return [n.strip() for n in names]
+    """Names of the columns of delimited text, or None where it cannot be such a table."""
+    first = [line for line in text.splitlines() if line.strip()]
+    at = lined.header_at(first)
+    return None if at is None else lined.names_in(first[at])
 
 
 def is_protobuf(head: bytes) -> bool:
@@ -136,7 +129,10 @@ def _text(head: bytes) -> str | None:
     name = encoding(head)
     if name.startswith("utf-16"):
         return head[: len(head) // 2 * 2].decode(name, "replace").lstrip("\ufeff")
-    if head[:1] == b"\x80" or len(_BINARY.findall(head[:4096])) > 4 or b"\x00" in head[:16] or head[:2] == b"MZ":
+    if head[:1] == b"\x80" or head[:2] == b"MZ" or head[257:262] == b"ustar":
+        return None
+    odd = b"\x00" in head[:16] or len(_BINARY.findall(head[:4096])) > 4
+    if odd and not mostly_text(head):  # else a line of another encoding between good ones
         return None
     return head.decode("utf-8-sig", "replace")
 
@@ -153,13 +149,33 @@ _PATHS: tuple[tuple[str, ...], ...] = (
 
 
 def _by_json(text: str, source: Opened) -> str:
-    keys = json_keys(text)
-    for path in _PATHS:
-        if path in keys and (found := _by_names(keys[path], source)):
-            return found
+    if found := _by_keys(text, source):
+        return found
     if len(source.head) >= HEAD_BYTES and (found := _by_names(_first_keys(source), source)):
         return found
-    return TABLE
+    return _by_lines(lined.objects(source), source)
+
+
+def _by_keys(text: str, source: Opened) -> str | None:
+    keys = json_keys(text)
+    found = (_by_names(keys[path], source) for path in _PATHS if path in keys)
+    return next((name for name in found if name), None)
+
+
+def _by_lines(rows: Collection[bytes], source: Opened) -> str:
+    """What most lines are: a first one that is odd decides nothing."""
+    found: Counter[str] = Counter()
+    refused: IngestError | None = None
+    for row in rows:
+        try:
+            found[_by_keys(row.decode("utf-8", "replace"), source) or TABLE] += 1
+        except IngestError as error:
+            refused = error
+            found[""] += 1
+    most = max(found, key=lambda name: found[name], default=TABLE)
+    if not most and refused is not None:
+        raise refused
+    return most
 
 
 def _first_keys(source: Opened) -> Collection[str]:

@@ -2,7 +2,8 @@
 
 The child runs `kpi.ingest.worker`, started afresh, told its job on standard input and heard on standard output as JSON
 lines. It never imports the caller's main module, so it works under Streamlit, pytest and notebooks, and it gets
-a bare environment: no database passwords, a private temporary folder. The parent reads only its messages.
+a bare environment: no database passwords, a private temporary folder. The parent reads only its messages. A child ends
+with its parent (`kpi.ingest.lifeline`), and what its folder held is taken back by the next load.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -23,11 +23,12 @@ from typing import IO, Any
 
 import orjson
 
-from kpi import errors
+from kpi import diskfull, errors
 from kpi.errors import IngestError
 from kpi.ingest.archive import Limits, Opened, expand, open_inputs
 from kpi.ingest.mapping import Mapping, Preview
 from kpi.ingest.receipt import Receipt
+from kpi.store import leftovers
 
 __all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]
 
@@ -121,7 +122,8 @@ def read(
         "key": key.hex(),
         "prices": prices,
     }
-    Path(directory).mkdir(parents=True, exist_ok=True)
+    with diskfull.told(diskfull.READING, "making a folder for what is read"):
+        Path(directory).mkdir(parents=True, exist_ok=True)
     told = _run(job, limits or Limits(), progress)
     used = Mapping.from_dict(told["mapping"]) if told["mapping"] else None
     return Read(Receipt.from_json(orjson.dumps(told["receipt"])), used)
@@ -151,26 +153,28 @@ def _existing(paths: Sequence[Path]) -> list[Path]:
 
 def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict[str, Any]:
     """Run one job in a child; its result, or the error it ended with."""
-    with tempfile.TemporaryDirectory(prefix="kpi-load-") as temporary:
+    with diskfull.told(diskfull.READING, "reading the files"), leftovers.OwnedFolder(leftovers.READING) as temporary:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START],
+            [sys.executable, "-P", "-c", _START, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("KPI_DEBUG") else subprocess.DEVNULL,
             cwd=temporary,
-            env=_environment(temporary),
+            env=_environment(str(temporary)),
         )
         try:
+            assert child.stdin is not None
             with contextlib.suppress(BrokenPipeError):
-                assert child.stdin is not None
-                child.stdin.write(orjson.dumps({**job, "limits": dataclasses.asdict(limits)}))
-                child.stdin.close()
+                child.stdin.write(orjson.dumps({**job, "limits": dataclasses.asdict(limits)}) + b"\n")
+                child.stdin.flush()  # and not closed: an end of it is how the child learns of ours
             return _listen(child, limits, progress)
         finally:  # also when the progress callback raises: Streamlit stops a script so
             child.kill()
             child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
 
 
 def _environment(temporary: str) -> dict[str, str]:

@@ -6,25 +6,22 @@ The mapping that was used and the additions to the allow-list are kept beside th
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import orjson
 
+from kpi import diskfull
 from kpi.errors import MappingError, StoreError
 from kpi.ingest import guard
 from kpi.ingest.mapping import Mapping
 from kpi.ingest.price_file import table_of, user_text
 from kpi.ingest.privacy import Allow, load_key
 from kpi.ingest.receipt import Receipt
-from kpi.store import durable, lake
+from kpi.store import durable, lake, leftovers, modes
 from kpi.store.manifest import folder, home
 
-_STAGE = ".stage-"
+_TRIES = 5
 _READING = 0.6  # share of a load's time, for the progress bar
 Progress = Callable[[float, str], None]
 
@@ -46,33 +43,55 @@ def load(
     """
     files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     allowed = allowed_keys(dataset, allow)
-    key, own_prices = load_key(home()), user_text(home())
-    prices = table_of(own_prices)
     with stage_folder(dataset) as stage:
+        key, own_prices = load_key(home()), user_text(home())
+        prices = table_of(own_prices)
         done = guard.read(
             files, directory=stage, mapping=mapping, saved=None if mapping else saved_mapping(dataset),
             allow=allowed, key=key, prices=own_prices, progress=part(progress, 0.0, _READING),
         )  # fmt: skip
         told = part(progress, _READING, 1.0)
         receipt = lake.commit(dataset, stage, done.receipt, prices=prices, progress=told)
-        remember(dataset, done.mapping, allowed)
+        with kept_beside(receipt, "how its columns are mapped and which keys are allowed"):
+            remember(dataset, done.mapping, allowed)
         return receipt
 
 
 @contextlib.contextmanager
 def stage_folder(dataset: str) -> Iterator[Path]:
-    """A folder for what is staged, gone afterwards; so is the data set's where it is new and nothing was stored."""
+    """A folder for what is staged, gone afterwards; so is the data set's where it is empty.
+
+    First takes back what dead processes left. Raises StoreError `store.full` for a full disk, whoever met it.
+    """
     place = folder(dataset)
-    new = not place.exists()
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=place))
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        if new and not (place / "versions").exists():
+    with diskfull.told(diskfull.STORING, f"loading into {dataset!r}"):
+        leftovers.take_back_all(home(), dataset)
+        modes.tighten_home(home())
+        try:
+            with _inside(place) as stage:
+                yield stage
+        finally:
             with contextlib.suppress(OSError):
                 place.rmdir()  # only where nothing was stored
+
+
+def _inside(place: Path) -> leftovers.OwnedFolder:
+    """A stage in a folder that another load, which stored nothing, may be about to remove."""
+    for _ in range(_TRIES):
+        modes.make_private(place)
+        with contextlib.suppress(FileNotFoundError):
+            return leftovers.OwnedFolder(leftovers.STAGE, place)
+    raise StoreError("store.busy", "The folder of the data set was removed meanwhile", hint="Load again.")
+
+
+@contextlib.contextmanager
+def kept_beside(receipt: Receipt, what: str) -> Iterator[None]:
+    """The version stands by now: where what is kept for the next load cannot be written, the receipt says so."""
+    try:
+        yield
+    except OSError as error:
+        why = "the disk is full" if diskfull.is_full(error) else type(error).__name__
+        receipt.note(f"The rows are stored, but {what} could not be kept for the next load ({why}).")
 
 
 def allowed_keys(dataset: str, allow: Collection[str]) -> list[str]:
@@ -124,9 +143,9 @@ def remember(dataset: str, used: Mapping | None, allowed: Sequence[str]) -> None
             kept = _with_absent(used, saved_mapping(dataset))
         data = kept.to_dict()
         data["check"] = durable.check(data)  # a changed unit would change numbers without a word
-        replace_file(place / "mapping.json", orjson.dumps(data, option=orjson.OPT_INDENT_2))
+        durable.write(place / "mapping.json", orjson.dumps(data, option=orjson.OPT_INDENT_2))
     if allowed:
-        replace_file(place / "allow.json", orjson.dumps(list(allowed), option=orjson.OPT_INDENT_2))
+        durable.write(place / "allow.json", orjson.dumps(list(allowed), option=orjson.OPT_INDENT_2))
 
 
 def _with_absent(used: Mapping, saved: Mapping | None) -> Mapping:
@@ -134,13 +153,6 @@ def _with_absent(used: Mapping, saved: Mapping | None) -> Mapping:
     sources, fields = {c.source for c in used.columns}, {c.field for c in used.columns if c.field}
     others = (c for c in (saved.columns if saved else ()) if c.source not in sources and c.field not in fields)
     return Mapping((*used.columns, *others))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    draft.write_bytes(content)
-    os.replace(draft, path)
 
 
 def part(progress: Progress | None, start: float, end: float) -> Progress | None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import orjson
 
-from kpi import schema
+from kpi import diskfull, schema
 from kpi.errors import MappingError
 from kpi.ingest.aliases import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug, words
 from kpi.ingest.receipt import How
+from kpi.store import durable
 
 COHORT_DISTINCT = 50
 COHORT_SHARE, COHORT_MOST = 0.05, 200
@@ -137,7 +138,8 @@ class Mapping:
         """Write as TOML, or JSON where the name ends in .json."""
         as_json = Path(path).suffix == ".json"
         text = orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2).decode() if as_json else self.to_toml()
-        Path(path).write_text(text, encoding="utf-8")
+        with diskfull.told(diskfull.STORING, "saving the mapping"):
+            durable.write(Path(path).absolute(), text.encode())
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from kpi.errors import IngestError
 from kpi.ingest.archive import Opened
 from kpi.ingest.context import Context
 from kpi.ingest.intake import MALFORMED, Intake
+from kpi.ingest.lined import is_json, objects
 from kpi.ingest.messages import FINISH, REFUSAL_REASONS, last_user_text, message_of, said
 from kpi.ingest.spans import evaluation, score_row
 from kpi.ingest.wire import Record, Span, json_log, json_records, json_span, loads, proto_records
@@ -35,8 +36,7 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
     """(table, rows) of one export; every text redacted. IngestError when nothing in the file can be read."""
     loading = _Loading(context)
     loading.file = source.name
-    head = source.head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    records = _json(source, loading) if head[:1] in (b"{", b"[") else _protobuf(source, loading)
+    records = _json(source, loading) if is_json(source) else _protobuf(source, loading)
     for record in records:
         loading.receipt.rows_read += 1
         if isinstance(record, Record):
@@ -120,6 +120,9 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
         try:
             message = loads(line)
         except orjson.JSONDecodeError:
+            if objects(source, loading.context.limits):
+                yield from _lines(line, _split(stream, longest), loading)
+                return
             rest = stream.read(longest + 1)
             if len(rest) > longest:
                 raise _too_large(longest) from None

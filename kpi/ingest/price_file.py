@@ -16,8 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from kpi import diskfull
 from kpi.errors import PriceError
 from kpi.ingest.pricing import SCALE, Price, PriceTable, Rates, Units, provider_slug
+from kpi.store import durable
 
 FILE = "prices.toml"
 _SHIPPED = Path(__file__).with_name(FILE)
@@ -67,8 +69,8 @@ def init(home: Path) -> Path:
     """Write the commented template. Raises PriceError where there is a file already: it is never replaced."""
     path = home / FILE
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+        with diskfull.told(diskfull.STORING, f"writing {FILE}"):
+            durable.write(path, TEMPLATE.encode(), once=True)
     except FileExistsError as error:
         raise PriceError(
             "prices.exists", f"{path} exists already", hint="Edit it; docs/prices.md shows the form."

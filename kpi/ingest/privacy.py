@@ -23,6 +23,8 @@ import pyarrow as pa
 
 from kpi.errors import IngestError, StoreError
 from kpi.ingest.redact import redact
+from kpi.store import durable
+from kpi.store.modes import make_private
 
 KEY_BYTES = 32
 KEY_VARIABLE = "KPI_USER_KEY"
@@ -339,16 +341,7 @@ def _parse(text: str, what: str) -> bytes:
 
 
 def _create(path: Path) -> None:
-    """Written whole under another name, then linked: a half-written key is never seen, and the first writer wins."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    """Written whole, then linked: a half-written key is never seen, and the first writer wins."""
+    make_private(path.parent)
+    with contextlib.suppress(FileExistsError):
+        durable.write(path, f"{secrets.token_hex(KEY_BYTES)}\n".encode("ascii"), once=True)

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from kpi.errors import IngestError
 from kpi.ingest import reprs
 from kpi.ingest.archive import MIB, Limits, Opened, lines, utf8_stream
+from kpi.ingest.lined import is_json, objects
 from kpi.ingest.rows import batches
 from kpi.ingest.wire import loads
 
@@ -50,21 +51,21 @@ def records(
     Cells of CSV that hold JSON or a Python repr are read as what they hold, empty cells are None, and members of
     Parquet structs that a row does not have are left out. Raises IngestError when nothing at all can be read.
     """
-    if source.head.startswith(b"PAR1") or source.head.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1] not in b"{[":
+    if source.head.startswith(b"PAR1") or not is_json(source):
         cell = _plain if source.head.startswith(b"PAR1") else from_cell
         for batch in batches(source, limits=limits, drop=drop, note=note):
             rows = _nanoseconds(batch.table).to_pylist()
             for number, row in zip(batch.numbers.tolist(), rows, strict=True):
                 yield number, {k: (v or None) if k in texts else cell(v) for k, v in row.items()}, batch.consumed
         return
-    lined = _lined(source, limits)
-    found = _of_lines(source, limits, drop) if lined else _of_document(source, limits, drop, note)
+    by_line = _lined(source, limits)
+    found = _of_lines(source, limits, drop) if by_line else _of_document(source, limits, drop, note)
     position = 0
     for at, item, consumed in found:
         if isinstance(item, dict) and item.get("next_cursor") and not is_record(item):
             note(f"{source.name} is one page of an answer and names a next one: load all pages.")
         for record in _unwrapped(item, is_record):
-            position = at if lined else position + 1
+            position = at if by_line else position + 1
             if isinstance(record, dict):
                 yield position, record, consumed
             else:
@@ -98,13 +99,14 @@ def _lined(source: Opened, limits: Limits) -> bool:
     first = next(found, (0, b""))[1]
     second = next(found, None)
     found.close()  # type: ignore[attr-defined]
-    if first is None or second is None:
+    if second is None:
         return False
     try:
-        loads(first)
+        loads(first or b"")
     except ValueError:
         # A broken first line does not make a document of lines that each hold an object.
-        return (second[1] or b"")[:2] in (b'{"', b"{}") and first[:1] == b"{" and len(first) > 2
+        cut = (first or b"")[:1] == b"{" and len(first or b"") > 2 and (second[1] or b"")[:2] in (b'{"', b"{}")
+        return cut or bool(objects(source, limits))
     return True
 
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kpi.errors import IngestError
+from kpi.ingest import lined
 from kpi.ingest.archive import MIB, Limits, Opened, lines, utf8_stream
 
 BATCH_ROWS = 100_000
@@ -25,7 +26,6 @@ TEXT_BATCH_ROWS = 50_000
 TEXT_BATCH_BYTES = 32 * MIB
 _ENVELOPES = ("data", "rows", "records", "requests", "items", "results")
 _RECOVERED_LINES = 100_000
-_DELIMITERS = ",;\t|"
 
 Drop = Callable[[int, str, str], None]  # row, reason, hint
 Note = Callable[[str], None]
@@ -49,7 +49,7 @@ def batches(
     """
     if source.head.startswith(b"PAR1"):
         found = _parquet(source, limits, columns)
-    elif source.head.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1] in (b"{", b"["):
+    elif lined.is_json(source):
         found = _json(source, limits, drop, note)
     else:
         found = _delimited(source, limits, drop, note)
@@ -64,13 +64,6 @@ def batches(
                 "ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows", hint="Load it in parts."
             )
         yield batch
-
-
-def delimiter_of(line: str) -> str | None:
-    """The delimiter of a header line: the one of `, ; tab |` that splits it into most parts outside quotes."""
-    outside = re.sub(r'"[^"]*"', "", line)
-    best = max(_DELIMITERS, key=outside.count)
-    return best if outside.count(best) else None
 
 
 # --- delimited text --------------------------------------------------------------------------------------------------
@@ -105,7 +98,11 @@ class _Feed:
         if self._recovered > _RECOVERED_LINES:
             raise IngestError("ingest.bad_csv", "The quotes of this table are broken in too many rows",
                               hint="Export it again with every text in double quotes.")  # fmt: skip
-        self._backlog += reversed(self.record[1:])
+        self.give_back(self.record[1:])
+
+    def give_back(self, lines: list[str]) -> None:
+        """Hand out these lines again, before all others."""
+        self._backlog += reversed(lines)
 
 
 def _decoded(source: Opened, limits: Limits, note: Note) -> Iterator[str]:
@@ -123,7 +120,7 @@ def _decoded(source: Opened, limits: Limits, note: Note) -> Iterator[str]:
 def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[Batch]:
     csv.field_size_limit(limits.string_chars)
     feed = _Feed(_decoded(source, limits, note), limits.line_bytes)
-    names, delimiter = _header(feed, source, note)
+    names, delimiter = _header(feed, source, drop)
     kept = [i for i, n in enumerate(names) if n not in names[:i]]
     if len(kept) < len(names):
         note(f"{source.name} has columns of the same name: the first of each counts.")
@@ -160,19 +157,26 @@ def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterat
         raise IngestError("ingest.no_rows", f"{source.name} has a header but no rows", hint="Export it again.")
 
 
-def _header(feed: _Feed, source: Opened, note: Note) -> tuple[list[str], str]:
+def _header(feed: _Feed, source: Opened, drop: Drop) -> tuple[list[str], str]:
+    first: list[str] = []
     for line in feed:
         if line.strip():
+            first.append(line)
+        if len(first) > lined.PREAMBLE:
             break
-    else:
+    if not first:
         raise IngestError("ingest.empty", f"{source.name} is empty")
-    delimiter = delimiter_of(line.rstrip("\n"))
-    if delimiter is None:
+    at = lined.header_at([line.rstrip("\n") for line in first])
+    delimiter = None if at is None else lined.delimiter_of(first[at].rstrip("\n"))
+    if at is None or delimiter is None:
         raise IngestError("ingest.unknown_format", f"{source.name} is in no format that is known here")
     try:
-        cells = next(csv.reader([line], delimiter=delimiter))
+        cells = next(csv.reader([first[at]], delimiter=delimiter))
     except csv.Error as error:
         raise IngestError("ingest.bad_csv", f"The header of {source.name} could not be read") from error
+    for number in range(1, at + 1):
+        drop(number, "the line stands before the header", "The first line should name the columns.")
+    feed.give_back(first[at + 1 :])
     feed.start()
     return [c.strip() or f"column_{i}" for i, c in enumerate(cells, 1)], delimiter
 
@@ -246,6 +250,8 @@ def _document(source: Opened, limits: Limits, note: Note) -> list[Any] | None:
     rest = next(found, None)
     found.close()  # type: ignore[attr-defined]
     is_array = (first or b"[")[:1] == b"["
+    if rest is not None and not _is_json(first) and lined.objects(source, limits):
+        return None
     if not is_array:
         try:
             row = orjson.loads(first or b"")
@@ -265,6 +271,13 @@ def _document(source: Opened, limits: Limits, note: Note) -> list[Any] | None:
             hint="It may be cut off. JSONL (one object a line) survives that better.",
         ) from error  # fmt: skip
     return document if isinstance(document, list) else _unwrap(document) or [document]
+
+
+def _is_json(line: bytes | None) -> bool:
+    try:
+        return isinstance(orjson.loads(line or b""), dict)
+    except ValueError:
+        return False
 
 
 def _unwrap(document: Any) -> list[Any] | None:

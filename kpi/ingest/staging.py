@@ -30,7 +30,7 @@ class Stage:
         if not table.num_rows:
             return
         folder = self._directory / name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # not its parents: a stage that is gone was taken back
         path = folder / f"{len(self._files.setdefault(name, []))}.parquet"
         _write(table, path)
         self._files[name].append(path)

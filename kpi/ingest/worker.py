@@ -1,4 +1,4 @@
-"""The child process of `kpi.ingest.guard`: one job from standard input, messages as JSON lines on standard output.
+"""The child process of `kpi.ingest.guard`: one job, a line of standard input, messages as lines on standard output.
 
 It sets its own limits before it touches a byte, and it writes only redacted, canonical Parquet into the folder it was
 given. Its messages hold names, counts and positions, never content.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
 import sys
 import time
 from collections import Counter
@@ -18,7 +19,9 @@ from typing import Any
 
 import orjson
 
+from kpi import diskfull
 from kpi.errors import IngestError, KpiError
+from kpi.ingest import lifeline
 
 REPORT_SECONDS = 0.2
 # Rows wait by the ten thousand and hold no circles: collecting as often as Python does would only walk over them.
@@ -27,11 +30,18 @@ _COLLECT = (100_000, 20, 50)
 
 def main() -> int:
     """Run one job. The exit status says nothing; the last message does."""
-    job = orjson.loads(sys.stdin.buffer.read())
-    _limit_process(job["limits"])
+    lifeline.hold(int(sys.argv[1]))
+    os.umask(0o077)
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):  # the parent died while it wrote
+        return lifeline.ORPHANED
+    lifeline.watch(sys.stdin.buffer)
+    job = orjson.loads(line)
+    own_limit = _limit_process(job["limits"])
     gc.set_threshold(*_COLLECT)
     try:
-        _send({"result": _TASKS[job["task"]](job)})
+        with _told_full(own_limit):
+            _send({"result": _TASKS[job["task"]](job)})
     except KpiError as error:
         _send_error(type(error).__name__, error.code, error.message, error.hint, error.row)
     except MemoryError:  # pyarrow's ArrowMemoryError is one
@@ -47,15 +57,31 @@ def main() -> int:
     return 0
 
 
-def _limit_process(limits: dict[str, int]) -> None:
+@contextlib.contextmanager
+def _told_full(own_limit: bool) -> Iterator[None]:
+    """A full disk as such; so that a file over our own limit is none, `own_limit` says whether that one holds."""
+    try:
+        with diskfull.told(diskfull.READING, "reading the files"):
+            yield
+    except IngestError as error:
+        if own_limit and error.code == diskfull.READING and diskfull.is_too_large(error):
+            raise IngestError("ingest.too_large", "The staged data grew too large",
+                              hint="Split the export into smaller files, or raise the limits.") from error  # fmt: skip
+        raise
+
+
+def _limit_process(limits: dict[str, int]) -> bool:
+    """Set the limits; whether the one on the size of files is ours, and not a narrower one that was there."""
     try:
         import resource
     except ImportError:  # Windows: the wall clock of the parent is the only limit
-        return
+        return False
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    files = limits["file_bytes"] if before == resource.RLIM_INFINITY else min(limits["file_bytes"], before)
     for name, value in (
         ("RLIMIT_AS", limits["memory_bytes"]),
         ("RLIMIT_CPU", limits["cpu_seconds"]),
-        ("RLIMIT_FSIZE", limits["file_bytes"]),
+        ("RLIMIT_FSIZE", files),
         ("RLIMIT_CORE", 0),
     ):
         kind = getattr(resource, name, None)
@@ -65,6 +91,7 @@ def _limit_process(limits: dict[str, int]) -> None:
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         with contextlib.suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS
             resource.setrlimit(kind, (bound, hard))
+    return files == limits["file_bytes"]
 
 
 def _send(message: dict[str, Any]) -> None:
@@ -77,7 +104,6 @@ def _send_error(kind: str, code: str, message: str, hint: str = "", row: int | N
 
 
 def _debug(error: Exception) -> None:
-    import os
     import traceback
 
     if os.environ.get("KPI_DEBUG"):

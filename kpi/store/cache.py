@@ -9,18 +9,22 @@ nothing.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
+from kpi.diskfull import STORING, full, is_full
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX
+from kpi.store.leftovers import DRAFT, OwnedFolder
+from kpi.store.modes import FILE, make_private
 
 CLUSTER, STARTED = "cluster_id", "started_utc"
 KEPT = 2  # files per data set: the newest version and the one before, which an open page may still read
 _FEW = 5_000
+_LOG = logging.getLogger(__name__)
 _MORE_DIMENSIONS = ("outcome_source", "worst_severity", "error_type", "cost_source", "unpriced_model")
 
 
@@ -35,16 +39,16 @@ def build_cache(path: Path, files: Sequence[Path]) -> bool:
     False where it cannot be written; nothing is left then.
     """
     place = path.parent
-    draft = place / f".{path.name}.{secrets.token_hex(4)}"
     try:
-        place.mkdir(mode=0o700, exist_ok=True)
-        _build(draft, files)
-        os.replace(draft, path)
-    except (OSError, duckdb.Error):
+        make_private(place)
+        with OwnedFolder(DRAFT, place) as drafts:
+            _build(drafts / path.name, files)
+            (drafts / path.name).chmod(FILE)
+            os.replace(drafts / path.name, path)
+    except (OSError, duckdb.Error) as error:
+        if is_full(error):
+            _LOG.warning("%s", full(STORING, "building a cache", after="pages are slower without it, and as right"))
         return False
-    finally:
-        for rest in (draft, draft.with_name(draft.name + ".wal")):
-            rest.unlink(missing_ok=True)
     _prune(place, path)
     return True
 

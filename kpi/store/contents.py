@@ -49,7 +49,7 @@ def write(path: Path, files: Sequence[Sealed]) -> str:
     digest = hashlib.sha256(text).hexdigest()[:32]
     try:
         lists(path).mkdir(mode=0o700, parents=True, exist_ok=True)
-        durable.replace(lists(path) / f"{digest}.json.z", zlib.compress(text))
+        durable.write(lists(path) / f"{digest}.json.z", zlib.compress(text))
     except OSError as error:
         raise StoreError(
             "store.write", f"The new version of {path.name!r} could not be written ({type(error).__name__})",

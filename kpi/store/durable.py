@@ -1,4 +1,4 @@
-"""Small files that are whole or not there, also after a power cut. The writer's lock is held by whoever calls."""
+"""Small files that are whole or not there, also after a power cut."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ from typing import Any
 
 import orjson
 
+from kpi.store.leftovers import DRAFT, OwnedFolder
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file under a draft name and put it in place of what is there. Raises OSError."""
-    draft = path.with_name(f".{path.name}.draft")  # one writer at a time: what a killed one left is written over
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-    sync(path.parent)
+
+def write(path: Path, content: bytes, *, once: bool = False) -> None:
+    """Write a file whole and durably or not at all, mode 0600. once: raise FileExistsError where it exists."""
+    with OwnedFolder(DRAFT, path.parent) as place:
+        draft = place / path.name
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if once:
+            os.link(draft, path)
+        else:
+            os.replace(draft, path)
+        sync(path.parent)
 
 
 def remove(path: Path) -> None:

@@ -22,7 +22,7 @@ from kpi.errors import StoreError
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import Receipt
-from kpi.store import contents, delta, manifest, merge, recovery, trash
+from kpi.store import contents, delta, leftovers, manifest, merge, modes, recovery, trash
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
@@ -177,20 +177,19 @@ def delete(dataset: str) -> None:
     """Remove a data set with all its versions. Raises StoreError `store.no_dataset`."""
     if not numbers(dataset) and not manifest.lost(dataset):
         manifest.read(dataset)  # raises
-    with writer(dataset) as path:
-        doomed = path.with_name(f".deleted-{path.name}")
-        shutil.rmtree(doomed, ignore_errors=True)
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+    with writer(dataset) as path, leftovers.OwnedFolder(leftovers.DELETED, path.parent) as doomed:
+        path.rename(doomed / path.name)
 
 
 def sweep(dataset: str) -> int:
     """Move data files that no version names, left by killed loads, into the trash. Returns how many.
 
-    Keeps every version. Raises StoreError where something is lost or damaged, so that files would only look unneeded.
+    Keeps every version. Folders that dead processes left, here and among the temporary files, go as well. Raises
+    StoreError where something is lost or damaged, so that files would only look unneeded.
     """
     manifest.read(dataset)  # raises for what is not there
     with writer(dataset) as path:
+        leftovers.take_back_all(home(), dataset)
         return recovery.sweep(dataset, path)
 
 
@@ -227,6 +226,7 @@ def _transaction(
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
     with writer(dataset) as path:
+        modes.tighten(path)
         base = manifest.read(dataset) if manifest.newest(dataset) else None
         recovery.recover(dataset, path, base)
         ahead = recovery.check(dataset, path, base)
@@ -235,6 +235,9 @@ def _transaction(
         try:
             with merge.workspace(work) as connection:
                 yield Transaction(dataset, path, base, connection, staged or work, work, tell, table, ahead)
+        except BaseException:
+            recovery.undo(dataset, path, base)
+            raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

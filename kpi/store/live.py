@@ -7,8 +7,6 @@ expected.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from kpi import schema
+from kpi import diskfull, schema
 from kpi.errors import MappingError, StoreError
 from kpi.ingest.convert import EARLIEST_US
 from kpi.ingest.mapping import ColumnMapping, guess, kind_of
 from kpi.ingest.mapping import Mapping as ColumnMappings
 from kpi.ingest.profile import Profiler
+from kpi.store import durable
 from kpi.store.connections import checked, open_engine, table_of
 from kpi.store.databases import DuckFileSource, LiveSource, SqlSource
 from kpi.store.inplace import supported
 from kpi.store.manifest import home
+from kpi.store.modes import make_private
 
 PREFIX = "db:"
 SAMPLE_ROWS = 1_000
@@ -114,13 +114,10 @@ def _path(name: str) -> Path:
 
 def _save(name: str, place: Placement) -> None:
     path = _path(name)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    draft = path.with_suffix(f".{secrets.token_hex(4)}")
     data = {"table": place.table, "mapping": place.mapping.to_dict() if place.mapping else None}
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(data, option=orjson.OPT_INDENT_2))
-    os.replace(draft, path)
+    with diskfull.told(diskfull.STORING, f"saving the connection {name!r}"):
+        make_private(path.parent)
+        durable.write(path, orjson.dumps(data, option=orjson.OPT_INDENT_2))
 
 
 # -- what a table holds ---------------------------------------------------------------------------------------------

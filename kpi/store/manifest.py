@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,8 +20,10 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
+from kpi import diskfull
 from kpi.errors import StoreError
 from kpi.store import durable, ours
+from kpi.store.modes import make_private
 
 LOCK_SECONDS = 600.0
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
@@ -43,6 +44,8 @@ def home() -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
+        if diskfull.is_full(error):
+            raise diskfull.full(diskfull.STORING, "making the state folder") from error
         raise StoreError(
             "store.home", f"The state folder cannot be used ({type(error).__name__})",
             hint="Set KPI_HOME to a folder that you may write to.",
@@ -76,11 +79,12 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
     """
     path = folder(dataset)
     locks = home() / "locks"
-    locks.mkdir(mode=0o700, exist_ok=True)
     try:
-        with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            yield path
+        with diskfull.told(diskfull.STORING, f"writing the data set {dataset!r}"):
+            make_private(locks)
+            with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
+                make_private(path)
+                yield path
     except Timeout as error:
         raise StoreError(
             "store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
@@ -265,7 +269,7 @@ def write(manifest: Manifest, place: Path | None = None) -> None:
     path = place / "versions" / f"{manifest.number:08d}.json"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        write_once(path, orjson.dumps(data, option=orjson.OPT_INDENT_2))
+        durable.write(path, orjson.dumps(data, option=orjson.OPT_INDENT_2), once=True)
     except FileExistsError as error:
         raise StoreError(
             "store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
@@ -273,23 +277,4 @@ def write(manifest: Manifest, place: Path | None = None) -> None:
         ) from error  # fmt: skip
     told = {"number": manifest.number}
     with contextlib.suppress(OSError):  # the version exists by now
-        durable.replace(place / NEWEST, orjson.dumps(told | {"check": durable.check(told)}))
-
-
-def write_once(path: Path, content: bytes) -> None:
-    """Create a file whole and durably. Raises FileExistsError when it exists."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with open(draft, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-        if os.name == "posix":
-            handle = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-    finally:
-        draft.unlink(missing_ok=True)
+        durable.write(place / NEWEST, orjson.dumps(told | {"check": durable.check(told)}))

@@ -38,7 +38,7 @@ def begin(path: Path, base: int) -> None:
     present = {name: ours.data_files(path / name) for name in found}
     data = {"format": _FORMAT, "base": base, "tables": tables, "present": present}
     try:
-        durable.replace(path / NAME, orjson.dumps(data | {"check": durable.check(data)}))
+        durable.write(path / NAME, orjson.dumps(data | {"check": durable.check(data)}))
     except OSError as error:
         raise StoreError(
             "store.write", f"The load of {path.name!r} could not begin ({type(error).__name__})",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from kpi.errors import StoreError
+from kpi.errors import KpiError, StoreError
 from kpi.store import contents, delta, manifest, ours, record, trash
 from kpi.store.manifest import Manifest, numbers
 from kpi.store.record import Record
@@ -83,6 +83,17 @@ def stands_ahead(dataset: str, path: Path, table: str, base: Manifest | None) ->
     if known is not None:
         _agree(path, table, known)
     return newest > (known.version if known else -1) and _unexplained(dataset, table, newest)
+
+
+def undo(dataset: str, path: Path, base: Manifest | None) -> None:
+    """Take back what a load of this process wrote and could not finish; its files do not wait in the trash.
+
+    On a full disk their space is needed at once, and a process that is alive knows that they are its own.
+    """
+    before = trash.entries(path)
+    with contextlib.suppress(KpiError, OSError):  # what stays is taken back by the next load
+        recover(dataset, path, base)
+        trash.empty(path, trash.entries(path) - before)
 
 
 def sweep(dataset: str, path: Path) -> int:

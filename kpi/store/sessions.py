@@ -150,9 +150,35 @@ def _sqlite(path: str) -> Callable[[], sqlite3.Connection]:
         found = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=CONNECT_S, check_same_thread=False)
         found.execute("PRAGMA query_only=ON")
         found.execute("PRAGMA trusted_schema=OFF")
+        found.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        found.set_authorizer(_reads_only)
         return found
 
     return connect
+
+
+_READING = frozenset([sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_TRANSACTION])
+# Pragmas that tell of tables, which SQLAlchemy asks for; none of them changes anything, whatever its argument is.
+_TELLING = frozenset(
+    [
+        "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
+        "database_list", "collation_list", "compile_options",
+    ]
+)  # fmt: skip
+_ASKED = frozenset(["data_version", "encoding", "query_only", "read_uncommitted", "trusted_schema", "user_version"])
+_DENIED_FUNCTIONS = frozenset(["load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"])
+
+
+def _reads_only(action: int, first: str | None, second: str | None, place: str | None, inside: str | None) -> int:
+    """What a statement on a SQLite file may do, asked by SQLite while it compiles it: read tables and views."""
+    if action == sqlite3.SQLITE_FUNCTION:
+        allowed = str(second).lower() not in _DENIED_FUNCTIONS
+    elif action == sqlite3.SQLITE_PRAGMA:
+        name = str(first).lower()
+        allowed = name in _TELLING or (name in _ASKED and second is None)
+    else:
+        allowed = action in _READING
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
 _SETTINGS: dict[str, tuple[str, ...]] = {
