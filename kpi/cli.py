@@ -63,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--dataset", default="default", help="data set to load into (default: %(default)s)")
     load.add_argument("--mapping", type=Path, help="column mapping, as saved by an earlier load")
     load.add_argument(
-        "--allow", action="append", default=[], metavar="KEY", help="metadata key to keep as well; may be repeated"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="column or metadata key to keep as well; may be repeated",
     )
     finish(load, _load)
 
@@ -76,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
         "--format", metavar="VENDOR", help="phoenix, mlflow, litellm or langfuse, where there are several"
     )
     copy.add_argument(
-        "--allow", action="append", default=[], metavar="KEY", help="metadata key to keep as well; may be repeated"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="column or metadata key to keep as well; may be repeated",
     )
     finish(copy, _copy)
 
