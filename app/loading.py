@@ -119,7 +119,7 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
             "Examples": [", ".join(c.samples[:3]) for c in preview.columns],
             "Is": [c.field or LEFT_OUT for c in preview.columns],
             "Unit": [c.unit or None for c in preview.columns],
-            "How": [c.how for c in preview.columns],
+            "How": ["kept out" if c.kept_out else c.how for c in preview.columns],
             "Why": [c.why for c in preview.columns],
         }
     )
@@ -152,7 +152,7 @@ def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
     """A tick box for each column that was kept out; those ticked."""
     if not columns:
         return []
-    before = kpi.saved_allow(name)
+    before = {key.casefold() for key in kpi.saved_allow(name)}
     with st.expander(
         f"{words.format_count(len(columns), 'columns' if len(columns) > 1 else 'column')} kept out to protect people",
         icon=":material/lock:",
@@ -163,15 +163,7 @@ def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
             "e-mail addresses, phones and numbers masked, everybody who opens this data set sees them, and the next "
             "load keeps it as well."
         )
-        ticked = [
-            c.source
-            for c in columns[:MOST_TICKS]
-            if st.checkbox(
-                f"Keep {text.safe(c.source)} ({text.safe(c.why)})",
-                value=c.source.casefold() in {b.casefold() for b in before},
-                key=f"load_keep_{name}_{c.source}",
-            )
-        ]
+        ticked = [c.source for c in columns[:MOST_TICKS] if _ticked(c, name, c.source.casefold() in before)]
         if len(columns) > MOST_TICKS:
             st.caption("More are listed above: name them under Columns and keys to keep.")
     if ticked:
@@ -180,6 +172,11 @@ def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
             icon=":material/warning:",
         )
     return ticked
+
+
+def _ticked(column: kpi.PreviewColumn, name: str, before: bool) -> bool:
+    label = f"Keep {text.safe(column.source)} ({text.safe(column.why)})"
+    return st.checkbox(label, value=before, key=f"load_keep_{name}_{column.source}")
 
 
 def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str]) -> None:
@@ -238,7 +235,13 @@ def receipt(found: kpi.Receipt) -> None:
         with st.expander(f"{words.format_count(len(found.columns))} columns", icon=":material/view_column:"):
             columns = pd.DataFrame(
                 [
-                    {"Column": c.source, "Is": c.field or LEFT_OUT, "Unit": c.unit, "How": c.how, "Note": c.note}
+                    {
+                        "Column": c.source,
+                        "Is": c.field or LEFT_OUT,
+                        "Unit": c.unit,
+                        "How": "kept out" if c.kept_out else c.how,
+                        "Note": c.note,
+                    }
                     for c in found.columns
                 ]
             )

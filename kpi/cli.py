@@ -193,7 +193,9 @@ def _receipt(receipt: kpi.Receipt, options: argparse.Namespace) -> int:
     for sentence in receipt_sentences(receipt):
         print(f"  {printable(sentence, longest=2000)}")
     if receipt.columns:
-        rows = [(c.source, c.field or "–", c.how, c.unit, c.note) for c in receipt.columns]
+        rows = [
+            (c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note) for c in receipt.columns
+        ]
         print_table(("column", "read as", "how", "unit", "note"), rows)
     for drop in receipt.drops[:20]:
         print(f"  row {drop.row}: {printable(f'{drop.reason}. {drop.hint}', longest=400)}")
@@ -308,7 +310,7 @@ def _connect(options: argparse.Namespace) -> int:
     if columns:
         print_table(
             ("column", "read as", "how", "unit", "note"),
-            [(c.source, c.field or "–", c.how, c.unit, c.why) for c in columns],
+            [(c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.why) for c in columns],
         )
     else:
         print("The table has canonical columns and is used as it is.")

@@ -20,6 +20,7 @@ _FLAGS = frozenset(["true", "false", "yes", "no", "0", "1", "t", "f", "y", "n", 
 _DATA = tomllib.loads(files("kpi.ingest").joinpath("people.toml").read_text("utf-8"))
 _GIVEN = frozenset(fold(_DATA["given"]).split())
 _SENSITIVE = {reason: frozenset(fold(words).split()) for reason, words in _DATA["sensitive"].items()}
+_PEOPLE = 4  # of `_LOOKS`: those that no name of a column excuses
 _LATEST_BIRTH = 2012  # releases, prices and expiries lie later; who uses a service is born before
 _FEW_YEARS = 5
 
@@ -34,7 +35,8 @@ _DATE = re.compile(
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _NUMBER = re.compile(r"[+(]?\d[\d \-/.()]*\d")
 _CODE = re.compile(r"[A-Za-z]{1,4}[ -]?\d{6,}[A-Za-z]{0,2}|\d{6,}-?[A-Za-z]{1,3}")
-_OPAQUE = re.compile(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_\-+/=.]{16,}")
+_OPAQUE = re.compile(r"[A-Za-z0-9_\-+/=.]{16,}")
+_MIXED = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/]{8,}")  # snake_case words with a number hold none
 _HARDWARE = re.compile(r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}")
 _DISEASE = re.compile(r"[A-TV-Z]\d{2}\.\d{1,3}")  # ICD-10: E11.9
 _STREET = re.compile(
@@ -72,9 +74,13 @@ def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> st
     return "birth dates or places" if all(years) and len(found) >= _FEW_YEARS else ""
 
 
-def is_structure(values: Sequence[str]) -> bool:
-    """Objects or coordinates where one word is expected: no cohort under any name."""
-    return bool(values) and sum(v[:1] in "{[" or _is_place(v) for v in values) > MOST * len(values)
+def person_of(values: Sequence[str]) -> str:
+    """What keeps a column out under any name, known ones too: people, their places and births, or nested data."""
+    found = [v.strip() for v in values if v.strip()]
+    for reason, looks in (("nested data", lambda v: v[0] in "{["), *_LOOKS[:_PEOPLE]):
+        if sum(looks(v) for v in found) > MOST * max(len(found), 1):
+            return reason
+    return ""
 
 
 def _full(pattern: re.Pattern[str]) -> Callable[[str], bool]:
@@ -104,6 +110,10 @@ def _is_person(value: str) -> bool:
     return known[0] or known[-1]
 
 
+def _is_opaque(value: str) -> bool:
+    return _OPAQUE.fullmatch(value) is not None and _MIXED.search(value) is not None
+
+
 def _is_text(value: str) -> bool:
     return len(value) > 80 or value.count(" ") >= 5
 
@@ -118,6 +128,6 @@ _LOOKS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("numbers of people, papers or accounts", _is_number),
     ("numbers of people, papers or accounts", _full(_CODE)),
     ("addresses of machines that lead to people", _full(_HARDWARE)),
-    ("passwords, tokens or ids", _full(_OPAQUE)),
+    ("passwords, tokens or ids", _is_opaque),
     ("free text", _is_text),
 )

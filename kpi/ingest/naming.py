@@ -135,7 +135,7 @@ def _tells(topic: _Topic, before: str, found: str, after: str) -> bool:
     if topic.where == "person":
         return all(_is(w.rstrip("0123456789"), "numbers") or not w.rstrip("0123456789") for w in rest)
     if topic.where == "last":
-        return not "".join(rest).rstrip("0123456789")
+        return not "".join(rest).rstrip("0123456789") and not (earlier and _is(earlier[-1], "measures"))
     if topic.where == "age":
         return not ((rest and _is(rest[-1], "bands")) or (earlier and _is(earlier[-1], "things")))
     if rest and _is(rest[-1], "asks"):

@@ -127,5 +127,4 @@ class Policy:
             return ""
         if "." in profile.name and naming.is_grave(profile.name):
             return naming.reason_of(profile.name)
-        values = profile.values or profile.samples
-        return "nested data or geo coordinates" if kind == "dimension" and looks.is_structure(values) else ""
+        return looks.person_of(profile.values or profile.samples) if kind == "dimension" else ""
