@@ -31,6 +31,7 @@ STEPS = (
 )
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
 LEFT_OUT = "(left out)"
+MOST_TICKS = 60
 
 
 def draw(default: str) -> None:
@@ -41,12 +42,12 @@ def draw(default: str) -> None:
             "Into data set", key="load_dataset", help="Small letters, digits, - and _.", width=260
         ).strip()
         keep = st.multiselect(
-            "Metadata keys to keep",
+            "Columns and keys to keep",
             _offered(),
             accept_new_options=True,
             key="load_allow",
             placeholder="None besides the usual",
-            help="Keys of spans that the allow-list keeps out by default; the receipt lists them.",
+            help="Columns and metadata keys that are kept out by default to protect people; the receipt lists them.",
             width=380,
         )
     files = st.file_uploader(
@@ -63,9 +64,9 @@ def draw(default: str) -> None:
         return
     with page.problems():
         paths = _written(files)
-        mapping = _mapping(paths[0])
+        mapping, ticked = _mapping(paths[0], name)
         if st.button("Load", type="primary", icon=":material/upload:", key="load_go"):
-            _load(paths, name, mapping, keep)
+            _load(paths, name, mapping, [*keep, *ticked])
     _done()
 
 
@@ -92,8 +93,11 @@ def _written(files: Sequence[Any]) -> list[Path]:
     return list(known[2])
 
 
-def _mapping(path: Path) -> kpi.Mapping | None:
-    """Show what was recognised; for a table, the mapping to correct. None for formats that need none."""
+def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
+    """Show what was recognised; for a table, the mapping to correct and the columns kept out that were ticked.
+
+    The mapping is None for formats that need none.
+    """
     kept: dict[str, Any] = st.session_state["_uploads"][3]
     if "preview" not in kept:
         with st.spinner("Looking at the file…"):
@@ -106,7 +110,7 @@ def _mapping(path: Path) -> kpi.Mapping | None:
     for note in preview.notes:
         st.caption(text.safe(note))
     if not preview.columns:
-        return None
+        return None, []
     fields = kpi.mapping_fields(preview)
     units = sorted({u for found in fields.values() for u in found if u})
     shown = pd.DataFrame(
@@ -115,7 +119,7 @@ def _mapping(path: Path) -> kpi.Mapping | None:
             "Examples": [", ".join(c.samples[:3]) for c in preview.columns],
             "Is": [c.field or LEFT_OUT for c in preview.columns],
             "Unit": [c.unit or None for c in preview.columns],
-            "How": [c.how for c in preview.columns],
+            "How": ["kept out" if c.kept_out else c.how for c in preview.columns],
             "Why": [c.why for c in preview.columns],
         }
     )
@@ -141,7 +145,38 @@ def _mapping(path: Path) -> kpi.Mapping | None:
             unit = unit if unit in allowed else (allowed[0] if allowed else "")
         if (field, unit) != (column.field, column.unit or ""):
             mapping = mapping.replace(column.source, field=field, unit=unit, decimal=column.decimal)
-    return mapping
+    return mapping, _kept([c for c in preview.columns if c.kept_out], name)
+
+
+def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
+    """A tick box for each column that was kept out; those ticked."""
+    if not columns:
+        return []
+    before = {key.casefold() for key in kpi.saved_allow(name)}
+    with st.expander(
+        f"{words.format_count(len(columns), 'columns' if len(columns) > 1 else 'column')} kept out to protect people",
+        icon=":material/lock:",
+        expanded=True,
+    ):
+        st.caption(
+            "Their names or values point at people. Tick one to keep it as a cohort: its values are then stored, with "
+            "e-mail addresses, phones and numbers masked, everybody who opens this data set sees them, and the next "
+            "load keeps it as well."
+        )
+        ticked = [c.source for c in columns[:MOST_TICKS] if _ticked(c, name, c.source.casefold() in before)]
+        if len(columns) > MOST_TICKS:
+            st.caption("More are listed above: name them under Columns and keys to keep.")
+    if ticked:
+        st.warning(
+            f"{text.safe(', '.join(ticked))} will be stored. Keep only what you may show to everybody here.",
+            icon=":material/warning:",
+        )
+    return ticked
+
+
+def _ticked(column: kpi.PreviewColumn, name: str, before: bool) -> bool:
+    label = f"Keep {text.safe(column.source)} ({text.safe(column.why)})"
+    return st.checkbox(label, value=before, key=f"load_keep_{name}_{column.source}")
 
 
 def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str]) -> None:
@@ -188,15 +223,25 @@ def receipt(found: kpi.Receipt) -> None:
             )
             st.dataframe(drops, hide_index=True, alt="Rows left out")
     if found.kept_out:
-        with st.expander(f"{words.format_count(len(found.kept_out))} metadata keys kept out", icon=":material/lock:"):
-            kept = pd.DataFrame({"Key": list(found.kept_out), "Seen": list(found.kept_out.values())})
-            st.dataframe(kept, hide_index=True, alt="Metadata keys that the allow-list kept out", width=420)
-            st.caption("Pick a key under Metadata keys to keep and load again to use it.")
+        with st.expander(
+            f"{words.format_count(len(found.kept_out))} columns and keys kept out", icon=":material/lock:"
+        ):
+            kept = pd.DataFrame(
+                [{"Name": n, "Seen": seen, "Because of": found.why_kept_out(n)} for n, seen in found.kept_out.items()]
+            )
+            st.dataframe(kept, hide_index=True, alt="Columns and metadata keys kept out to protect people")
+            st.caption("Pick one under Columns and keys to keep and load again to use it.")
     if found.columns:
         with st.expander(f"{words.format_count(len(found.columns))} columns", icon=":material/view_column:"):
             columns = pd.DataFrame(
                 [
-                    {"Column": c.source, "Is": c.field or LEFT_OUT, "Unit": c.unit, "How": c.how, "Note": c.note}
+                    {
+                        "Column": c.source,
+                        "Is": c.field or LEFT_OUT,
+                        "Unit": c.unit,
+                        "How": "kept out" if c.kept_out else c.how,
+                        "Note": c.note,
+                    }
                     for c in found.columns
                 ]
             )

@@ -30,8 +30,8 @@ from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
 from kpi.govern.story import Story, recent, rows_of, story
 from kpi.ingest.copy import copy
 from kpi.ingest.guard import preview
-from kpi.ingest.load import load
-from kpi.ingest.mapping import Mapping, Preview, mapping_fields
+from kpi.ingest.load import load, saved_allow
+from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, mapping_fields
 from kpi.ingest.receipt import Receipt
 from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
@@ -78,6 +78,7 @@ __all__ = [
     "Metric",
     "Placement",
     "Preview",
+    "PreviewColumn",
     "PriceState",
     "Profile",
     "Receipt",
@@ -154,6 +155,7 @@ __all__ = [
     "rows_of",
     "running_rate",
     "sample_ratio",
+    "saved_allow",
     "scorecard",
     "slo_attainment",
     "story",

@@ -63,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--dataset", default="default", help="data set to load into (default: %(default)s)")
     load.add_argument("--mapping", type=Path, help="column mapping, as saved by an earlier load")
     load.add_argument(
-        "--allow", action="append", default=[], metavar="KEY", help="metadata key to keep as well; may be repeated"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="column or metadata key to keep as well; may be repeated",
     )
     finish(load, _load)
 
@@ -76,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
         "--format", metavar="VENDOR", help="phoenix, mlflow, litellm or langfuse, where there are several"
     )
     copy.add_argument(
-        "--allow", action="append", default=[], metavar="KEY", help="metadata key to keep as well; may be repeated"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="column or metadata key to keep as well; may be repeated",
     )
     finish(copy, _copy)
 
@@ -186,7 +194,9 @@ def _receipt(receipt: kpi.Receipt, options: argparse.Namespace) -> int:
     for sentence in receipt_sentences(receipt):
         print(f"  {printable(sentence, longest=2000)}")
     if receipt.columns:
-        rows = [(c.source, c.field or "–", c.how, c.unit, c.note) for c in receipt.columns]
+        rows = [
+            (c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note) for c in receipt.columns
+        ]
         print_table(("column", "read as", "how", "unit", "note"), rows)
     for drop in receipt.drops[:20]:
         print(f"  row {drop.row}: {printable(f'{drop.reason}. {drop.hint}', longest=400)}")
@@ -301,7 +311,7 @@ def _connect(options: argparse.Namespace) -> int:
     if columns:
         print_table(
             ("column", "read as", "how", "unit", "note"),
-            [(c.source, c.field or "–", c.how, c.unit, c.why) for c in columns],
+            [(c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.why) for c in columns],
         )
     else:
         print("The table has canonical columns and is used as it is.")

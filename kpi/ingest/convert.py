@@ -101,7 +101,7 @@ class Converter:
         if kind == "user":
             return values.on_distinct(cells, self._pseudonyms)
         if kind == "id":
-            return values.texts(cells)
+            return privacy.identities(values.texts(cells))
         if column.field == "worst_severity":
             return self._severity(column, values.texts(cells))
         return values.on_distinct(cells, lambda distinct: self._words(column, distinct))

@@ -37,8 +37,9 @@ def load(
     """Load exports into a data set and return the receipt.
 
     mapping: of the columns of a table, and strict; without it the one kept from earlier loads counts for the columns
-    that are there and fit, and the rest is guessed. What was used is kept for the next load. allow: metadata keys
-    to keep from now on, besides those allowed before. progress: called with a fraction in 0-1 and a short text.
+    that are there and fit, and the rest is guessed. What was used is kept for the next load. allow: columns and
+    metadata keys to keep from now on, besides those allowed before; a column is kept only by its full name. progress:
+    called with a fraction in 0-1 and a short text.
     Raises IngestError, MappingError, PriceError, StoreError; the data set is then as it was.
     """
     files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
@@ -95,7 +96,7 @@ def kept_beside(receipt: Receipt, what: str) -> Iterator[None]:
 
 
 def allowed_keys(dataset: str, allow: Collection[str]) -> list[str]:
-    """Metadata keys allowed before and now, sorted. Raises IngestError for a pattern that is too broad."""
+    """Columns and metadata keys allowed before and now, sorted. Raises IngestError for a pattern that is too broad."""
     allowed = sorted(saved_allow(dataset) | {a.strip() for a in allow if a.strip()})
     Allow(allowed)  # stops here, before anything is read
     return allowed
@@ -118,7 +119,7 @@ def saved_mapping(dataset: str) -> Mapping | None:
 
 
 def saved_allow(dataset: str) -> frozenset[str]:
-    """Metadata keys that were allowed for a data set besides the default ones."""
+    """Columns and metadata keys that were allowed for a data set besides the default ones."""
     path = folder(dataset) / "allow.json"
     if not path.exists():
         return frozenset()

@@ -17,21 +17,23 @@ import orjson
 
 from kpi import diskfull, schema
 from kpi.errors import MappingError
-from kpi.ingest.aliases import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug, words
+from kpi.ingest.aliases import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
+from kpi.ingest.policy import Policy
 from kpi.ingest.receipt import How
 from kpi.store import durable
 
 COHORT_DISTINCT = 50
 COHORT_SHARE, COHORT_MOST = 0.05, 200
 COHORT_LENGTH = 64
-_ID_WORDS = frozenset(["id", "ids", "uuid", "guid", "hash", "email", "mail", "phone", "ip", "url", "token", "key"])
+_GUESSES = ("alias", "guessed", "cohort")
 
 
 @dataclass(frozen=True)
 class ColumnMapping:
     """One source column. field: canonical request column, `x_<cohort>`, `score:<name>`, or None to leave it out.
 
-    unit: see `kpi.ingest.aliases.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half.
+    unit: see `kpi.ingest.aliases.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half. kept_out: no
+    field, to protect people; `why` says what it seems to hold.
     """
 
     source: str
@@ -40,6 +42,7 @@ class ColumnMapping:
     decimal: str = "."
     how: How = "exact"
     why: str = ""
+    kept_out: bool = False
 
     @property
     def kind(self) -> str:
@@ -181,6 +184,7 @@ class PreviewColumn:
     decimal: str
     how: How
     why: str
+    kept_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,9 @@ class Preview:
 
     @property
     def mapping(self) -> Mapping:
-        return Mapping(tuple(ColumnMapping(c.source, c.field, c.unit, c.decimal, c.how, c.why) for c in self.columns))
+        return Mapping(
+            tuple(ColumnMapping(c.source, c.field, c.unit, c.decimal, c.how, c.why, c.kept_out) for c in self.columns)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -205,16 +211,18 @@ class Preview:
         return cls(**{**data, "columns": columns, "notes": tuple(data.get("notes", ()))})
 
 
-def guess(columns: Sequence[Profile], given: Mapping | None = None) -> Mapping:
+def guess(columns: Sequence[Profile], given: Mapping | None = None, policy: Policy | None = None) -> Mapping:
     """Map columns by the names they go by and by what their values allow; columns that `given` names stay as given.
 
-    Where several columns could be one field, the most telling name wins. Unmapped columns of low cardinality that are
-    no identifiers become cohorts `x_<slug>`; the rest is left out.
+    Where several columns could be one field, the most telling name wins. Unmapped columns of low cardinality become
+    cohorts `x_<slug>` where the policy of privacy lets them; the rest is left out. Guesses of an earlier load, which
+    `given` may hold, are asked about anew.
     """
-    given = given or Mapping()
+    policy = policy or Policy()
+    given = _still_allowed(given or Mapping(), {p.name: p for p in columns}, policy)
     taken = {c.field for c in given.columns if c.field}
     found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
-    candidates = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p)) is not None]
+    candidates = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
     for (name, unit, _), _, profile in sorted(candidates, key=lambda c: (c[0][2], c[1])):
         if profile.name in found or name in taken or not profile.count:
             continue
@@ -224,8 +232,24 @@ def guess(columns: Sequence[Profile], given: Mapping | None = None) -> Mapping:
         taken.add(name)
     for profile in columns:
         if profile.name not in found:
-            found[profile.name] = _leftover(profile, taken)
+            found[profile.name] = _leftover(profile, taken, policy)
     return Mapping(tuple(found[p.name] for p in columns if p.name in found))
+
+
+def _still_allowed(given: Mapping, present: dict[str, Profile], policy: Policy) -> Mapping:
+    """What was given, without guesses that the policy refuses for the values of today, and without what it refused."""
+    kept = []
+    for column in given.columns:
+        profile = present.get(column.source)
+        refused = column.kept_out or (
+            column.field is None and column.how != "exact" and policy.asked_for(column.source)
+        )
+        if profile is not None and column.how in _GUESSES:
+            told = policy.column(profile) if column.how == "cohort" else policy.known(profile, column.kind)
+            refused = refused or bool(told)
+        if not refused:
+            kept.append(column)
+    return Mapping(tuple(kept))
 
 
 def mapping_fields(preview: Preview) -> dict[str, tuple[str, ...]]:
@@ -234,12 +258,15 @@ def mapping_fields(preview: Preview) -> dict[str, tuple[str, ...]]:
     return {name: tuple(KIND_UNITS[kind]) for name, kind in FIELDS.items()} | cohorts
 
 
-def candidate(profile: Profile) -> tuple[str, str, int] | None:
-    """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field."""
+def candidate(profile: Profile, policy: Policy | None = None) -> tuple[str, str, int] | None:
+    """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field, and
+    the policy must not know better."""
     named = (profile.name, "", -1) if profile.name in FIELDS else known(profile.name)
     if named is None:
         return None
     name, unit, rank = named
+    if policy is not None and policy.known(profile, kind_of(name)):
+        return None
     if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message
         name = "error_type" if _is_short(profile) else "error_message"
     elif profile.readable < 0.5 or (name == "trace_id" and rank > 1 and _repeats(profile)):
@@ -286,8 +313,13 @@ def _scale(profile: Profile) -> tuple[str, str]:
     return "0-100", f"guessed 0-100: values lie in {profile.low:g} to {profile.high:g}"
 
 
-def _leftover(profile: Profile, taken: set[str]) -> ColumnMapping:
+def _leftover(profile: Profile, taken: set[str], policy: Policy) -> ColumnMapping:
     name = schema.EXTRA_PREFIX + slug(profile.name)
+    if profile.count and policy.asked_for(profile.name) and name not in taken:
+        taken.add(name)
+        return ColumnMapping(profile.name, name, "", ".", "cohort", "kept because it was asked for")
+    if profile.count and (told := policy.column(profile) or policy.known(profile, "dimension")):
+        return ColumnMapping(profile.name, None, "", ".", "unmapped", told, True)
     if is_cohort(profile) and name not in taken:
         taken.add(name)
         return ColumnMapping(profile.name, name, "", ".", "cohort", f"{profile.distinct} different values")
@@ -299,7 +331,7 @@ def _leftover(profile: Profile, taken: set[str]) -> ColumnMapping:
 
 def is_cohort(profile: Profile) -> bool:
     """Few, short values that are no identifiers, measures or free text."""
-    if not profile.distinct or profile.longest > COHORT_LENGTH or set(words(profile.name)) & _ID_WORDS:
+    if not profile.distinct or profile.longest > COHORT_LENGTH:
         return False
     if profile.type == "float" or (profile.type == "number" and not profile.whole):
         return False

@@ -20,11 +20,15 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kpi.errors import IngestError, StoreError
+from kpi.ingest.policy import DEFAULT_ALLOW, Allow, Policy
 from kpi.ingest.redact import redact
 from kpi.store import durable
 from kpi.store.modes import make_private
+
+__all__ = ["DEFAULT_ALLOW", "Allow", "Privacy", "key_id", "load_key"]
 
 KEY_BYTES = 32
 KEY_VARIABLE = "KPI_USER_KEY"
@@ -33,149 +37,19 @@ ATTRIBUTE_LENGTH = 1_000  # characters kept of one metadata value
 _KEPT_OUT_NAMES = 10_000  # distinct names of keys counted apart; a flood of made-up names shares one counter
 _OTHER_KEYS = "(other keys)"
 
-_PREFIXES = (
-    "", "app.", "metadata.", "attributes.", "context.", "request.", "session.", "user.", "service.", "custom.",
-    "langfuse.trace.metadata.", "langfuse.observation.metadata.", "traceloop.association.properties.", "mlflow.tag.",
-)  # fmt: skip
-_NAMES = [
-    "language",
-    "lang",
-    "locale",
-    "region",
-    "country",
-    "country_code",
-    "market",
-    "timezone",
-    "device",
-    "device_type",
-    "device_class",
-    "platform",
-    "os",
-    "browser",
-    "app_version",
-    "client",
-    "client_version",
-    "plan",
-    "tier",
-    "edition",
-    "subscription",
-    "customer_tier",
-    "segment",
-    "cohort",
-    "channel",
-    "use_case",
-    "usecase",
-    "intent",
-    "topic",
-    "task",
-    "task_type",
-    "category",
-    "product",
-    "product_area",
-    "feature",
-    "team",
-    "department",
-    "tenant",
-    "environment",
-    "env",
-    "release",
-    "version",
-    "prompt_version",
-    "retrieval_version",
-    "index_version",
-    "corpus_version",
-    "policy_version",
-    "guardrail_version",
-    "model_version",
-    "variant",
-    "experiment",
-    "experiment_arm",
-    "experiment_id",
-    "arm",
-    "ab_arm",
-    "ab_group",
-    "ring",
-    "deployment_ring",
-    "priority",
-    "queue",
-    "workflow",
-    "stage",
-    "surface",
-    "domain",
-    "industry",
-    "difficulty",
-    "split",
-    "dataset",
-    "scenario",
-    "temperature",
-    "top_p",
-    "top_k",
-]
-DEFAULT_ALLOW: frozenset[str] = frozenset(prefix + name for prefix in _PREFIXES for name in _NAMES) | {
-    "deployment.environment", "deployment.environment.name", "service.name", "service.version", "service.namespace",
-    "telemetry.sdk.language", "cloud.region", "cloud.provider", "device.type", "os.type",
-    "user_agent.name", "geo.country.iso_code",
-    "gen_ai.request.temperature", "gen_ai.request.top_p", "gen_ai.request.top_k", "gen_ai.request.max_tokens",
-    "gen_ai.operation.name", "gen_ai.response.finish_reasons", "feature_flag.key", "feature_flag.variant",
-}  # fmt: skip
-
-# A glob is a broad gesture: it never lets these through. Who wants one of them names it in full.
-_IDENTIFYING = re.compile(
-    r"(?:^|[._\-\s])(?:e?mail|phone|mobile|address|street|birth\w*|dob|ssn|iban|passport|pass(?:word|wd|phrase)?|pwd|secret|token|"
-    r"api[_-]?key|authorization|auth|cookie|credential\w*|user[._-]?(?:id|name|email)?|username|full[_-]?name|first[_-]?name|"
-    r"last[_-]?name|ip|client[_-]?ip|prompt|completion|input|output|message|messages|content|text|body|query|answer|question)s?$"
+# UUIDs, other hexadecimal ids, and numbers counted upwards: nothing of a person, and most ids are of these shapes.
+_PLAIN_ID = re.compile(
+    "^(?:[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]{0,8}[a-fA-F][0-9a-fA-F]{15,63}|[0-9a-fA-F]{32}|[1-9][0-9]{0,8})$"
 )
-_GLOB = re.compile(r"[*?]")
 
 Value = str | int | float | bool
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """A glob as an anchored pattern: `*` any characters, `?` one. Runs of `*` are one, so that matching stays fast."""
-    parts = re.split(r"(\*+|\?)", text)
-    return re.compile("".join(".*" if p.startswith("*") else "." if p == "?" else re.escape(p) for p in parts) + r"\Z")
-
-
-class Allow:
-    """Which metadata keys may be stored. Fails closed: an empty list lets nothing through. Letters match in any case.
-
-    Raises IngestError `ingest.allow` for a pattern that would let everything through, or has more than three `*`.
-    """
-
-    def __init__(self, names: Collection[str]) -> None:
-        cleaned = {name.strip().casefold() for name in names if name.strip()}
-        self._exact = frozenset(name for name in cleaned if not _GLOB.search(name))
-        globs = sorted(name for name in cleaned if _GLOB.search(name))
-        for glob in globs:
-            if not re.search(r"\w{2}", glob) or len(re.findall(r"\*+", glob)) > 3:
-                raise IngestError(
-                    "ingest.allow",
-                    f"The pattern {glob[:40]!r} is too broad for the list of allowed keys",
-                    hint="Name the keys, or use a pattern with a prefix such as 'app.*'.",
-                )
-        self._globs = tuple(_pattern(glob) for glob in globs)
-        self._known: dict[str, bool] = {}
-
-    def __contains__(self, key: str) -> bool:
-        known = self._known.get(key)
-        if known is None:
-            known = self._decide(key.casefold())
-            if len(self._known) < _KEPT_OUT_NAMES:
-                self._known[key] = known
-        return known
-
-    def _decide(self, key: str) -> bool:
-        if key in self._exact:
-            return True
-        if not self._globs or len(key) > 200 or _IDENTIFYING.search(key):
-            return False
-        return any(glob.match(key) for glob in self._globs)
 
 
 class Privacy:
     """Everything that a reader needs to keep people out of the store. Picklable; one instance per load.
 
-    key: 32 bytes or more, see `load_key`. allow: names or globs of metadata keys, `DEFAULT_ALLOW` and more.
+    key: 32 bytes or more, see `load_key`. allow: names or globs of metadata keys, `DEFAULT_ALLOW` and more. policy:
+    decides over keys and columns.
     """
 
     def __init__(self, key: bytes, allow: Collection[str] = DEFAULT_ALLOW) -> None:
@@ -183,7 +57,7 @@ class Privacy:
             raise IngestError("ingest.key", "The key of the user pseudonyms is too short", hint=_KEY_HINT)
         self._key = key
         self._allowed = tuple(sorted(allow))
-        self._allow = Allow(self._allowed)
+        self.policy = Policy(self._allowed)
         self.kept_out: Counter[str] = Counter()
 
     def __reduce__(self) -> tuple[Callable[..., Privacy], tuple[bytes, tuple[str, ...], Counter[str]]]:
@@ -213,8 +87,15 @@ class Privacy:
         ].hex()
 
     def identity(self, value: str | None) -> str | None:
-        """An id of anything but a user, as it is; one that holds an e-mail address names a person: a pseudonym."""
-        return self.user(value) if value is not None and "@" in value else value
+        """An id of anything but a user, as it is; one that holds an e-mail address, a phone or a card: a pseudonym."""
+        if value is None or _PLAIN_ID.fullmatch(value):
+            return value
+        return self.user(value) if "@" in value or redact(value) != value else value
+
+    def identities(self, column: pa.ChunkedArray | pa.Array) -> pa.Array | pa.ChunkedArray:
+        """A column of ids of anything but users, see `identity`; hexadecimal ones are not looked at one by one."""
+        plain = pc.match_substring_regex(column, _PLAIN_ID.pattern)
+        return column if pc.all(plain, min_count=0).as_py() else _map_unique(column, self.identity)
 
     def users(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
         """A column of user ids of any scalar type as pseudonyms (string array)."""
@@ -222,7 +103,7 @@ class Privacy:
 
     def allowed(self, key: str) -> bool:
         """Whether a metadata key may be stored. A key that may not is counted in `kept_out`."""
-        if key in self._allow:
+        if not self.policy.key(key):
             return True
         self._keep_out(key)
         return False

@@ -13,6 +13,9 @@ from typing import Any, Literal
 
 import orjson
 
+from kpi.ingest.naming import reason_of
+from kpi.ingest.policy import NOT_LISTED
+
 How = Literal["exact", "alias", "guessed", "cohort", "unmapped"]
 DROPS_KEPT = 1_000
 NOTES_KEPT = 200
@@ -33,13 +36,17 @@ class Drop:
 
 @dataclass(frozen=True)
 class ColumnUse:
-    """What became of one source column: the canonical field (or `x_…` cohort), how that was decided, and its unit."""
+    """What became of one source column: the canonical field (or `x_…` cohort), how that was decided, and its unit.
+
+    kept_out: left out to protect people; the note says why.
+    """
 
     source: str
     field: str | None
     how: How
     unit: str = ""
     note: str = ""
+    kept_out: bool = False
 
 
 @dataclass
@@ -49,6 +56,7 @@ class Receipt:
     rows_read: rows, spans or records seen, good or bad. loaded: new or completed rows. repeated: rows stored already,
     or twice in the input. first, last: epoch microseconds of the earliest and latest request. missing: canonical
     request columns that this load left empty. All drops are counted in `drop_reasons`; the first 1,000 are kept.
+    kept_out: metadata keys and columns that the policy of privacy kept out, with how often they held something.
     unpriced_models: requests without a price, by the model that lacks it. prices: version and day of the price table.
     """
 
@@ -101,8 +109,13 @@ class Receipt:
         self.last = max((t for t in (self.last, last) if t is not None), default=None)
 
     def keep_out(self, counts: Mapping[str, int]) -> None:
-        """Add counts of metadata keys that the allow-list kept out."""
+        """Add counts of metadata keys that the policy kept out."""
         self.kept_out = dict(Counter(self.kept_out) + Counter(counts))
+
+    def why_kept_out(self, name: str) -> str:
+        """Why a key or column was kept out, in a few words."""
+        told = next((c.note for c in self.columns if c.kept_out and c.source == name), "")
+        return told or reason_of(name) or NOT_LISTED
 
     def to_json(self) -> str:
         return orjson.dumps(dataclasses.asdict(self), default=str).decode()

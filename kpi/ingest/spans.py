@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kpi import schema
 from kpi.ingest import attributes as facts_of
@@ -49,8 +48,8 @@ def redacted(name: str, table: pa.Table, context: Context) -> pa.Table:
         if table[column].null_count < table.num_rows:
             table = _replaced(table, column, context.privacy.texts(table[column]))
     for column in _IDS[name]:
-        if pc.any(pc.match_substring(table[column], "@")).as_py():
-            table = _replaced(table, column, pa.array(map(context.privacy.identity, table[column].to_pylist())))
+        if table[column].null_count < table.num_rows:
+            table = _replaced(table, column, context.privacy.identities(table[column]))
     return table
 
 
@@ -70,6 +69,7 @@ class SpanRows:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._users: dict[str, str | None] = {}
+        self._sessions: dict[str, str | None] = {}
         self._names: dict[str, str | None] = {}
         self._known_metadata: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
         self._resource: Attributes | None = None
@@ -166,7 +166,7 @@ class SpanRows:
         if "who" in topics:
             session = text_of(first(attributes, vocabulary.SESSION))
             if session:
-                facts["session_id"] = self._context.privacy.identity(session[:SHORT])
+                facts["session_id"] = _once(self._sessions, session[:SHORT], self._context.privacy.identity)
             user = text_of(first(attributes, vocabulary.USER))
             if user:
                 facts["user_key"] = self._user(user)
@@ -190,19 +190,11 @@ class SpanRows:
                 facts["retries"] = retries
 
     def _user(self, user: str) -> str | None:
-        if user not in self._users:
-            if len(self._users) >= _CACHE:
-                self._users.clear()
-            self._users[user] = self._context.privacy.user(user)
-        return self._users[user]
+        return _once(self._users, user, self._context.privacy.user)
 
     def _masked(self, value: str) -> str | None:
         """A short name without what identifies a person; spans repeat few of them."""
-        if value not in self._names:
-            if len(self._names) >= _CACHE:
-                self._names.clear()
-            self._names[value] = self._context.privacy.text(value[:SHORT])
-        return self._names[value]
+        return _once(self._names, value, lambda name: self._context.privacy.text(name[:SHORT]))
 
     def _metadata_of_resource(self, resource: Attributes) -> dict[str, Any]:
         if resource is not self._resource:  # spans of one batch share the object
@@ -210,6 +202,15 @@ class SpanRows:
             self._resource_release = first(resource, vocabulary.RELEASE)
             self._resource_environment = first(resource, vocabulary.ENVIRONMENT)
         return self._resource_metadata
+
+
+def _once(kept: dict[str, str | None], value: str, make: Callable[[str], str | None]) -> str | None:
+    """What `make` gives for a value, remembered while few values are."""
+    if value not in kept:
+        if len(kept) >= _CACHE:
+            kept.clear()
+        kept[value] = make(value)
+    return kept[value]
 
 
 def _metadata(attributes: Attributes) -> dict[str, Any]:

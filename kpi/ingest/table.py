@@ -63,7 +63,7 @@ def plan(sources: Iterable[Opened], context: Context) -> Plan:
     if context.mapping is not None:
         context.mapping.check_columns(p.name for p in profiles)
         _check_values(context.mapping, profiles)
-    mapping = guess(profiles, context.mapping or _fitting(saved, profiles))
+    mapping = guess(profiles, context.mapping or _fitting(saved, profiles), context.privacy.policy)
     return Plan(mapping, tuple(profiles), profiler.rows, profiler.uncounted_models)
 
 
@@ -103,6 +103,8 @@ def describe(sources: Sequence[Opened], context: Context, *, samples: int = 20) 
         shown = [context.privacy.text(s) or "" for s in profile.samples[:samples]]
         if column.kind == "user":
             shown = ["(replaced by a pseudonym)"]
+        elif column.kept_out:
+            shown = ["(not shown)"]
         columns.append(
             PreviewColumn(
                 source=column.source,
@@ -115,6 +117,7 @@ def describe(sources: Sequence[Opened], context: Context, *, samples: int = 20) 
                 decimal=column.decimal,
                 how=column.how,
                 why=column.why,
+                kept_out=column.kept_out,
             )
         )
     return Preview(format=NAME, rows=settled.rows, columns=tuple(columns), notes=tuple(context.receipt.notes))
@@ -128,9 +131,12 @@ def _is_about_requests(mapping: Mapping) -> bool:
 
 def _record(settled: Plan, context: Context) -> None:
     receipt = context.receipt
+    filled = {p.name: p.count for p in settled.profiles}
     for c in settled.mapping.columns:
         how = c.how if c.field else "unmapped"
-        receipt.use(ColumnUse(source=c.source, field=c.field, how=how, unit=c.unit, note=c.why))
+        if c.kept_out:
+            receipt.kept_out[c.source] = filled.get(c.source, 0)
+        receipt.use(ColumnUse(c.source, c.field, how, unit=c.unit, note=c.why, kept_out=c.kept_out))
         if c.how == "guessed":
             receipt.note(f"Column {c.source!r} was read as {c.field} in {c.unit or 'its own unit'}: {c.why}.")
     if settled.mapping.source_of("started_at") is None:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from kpi.ingest.policy import NOT_LISTED
 from kpi.ingest.receipt import Receipt
 
 UNKNOWN = "–"
@@ -160,13 +161,22 @@ def receipt_sentences(receipt: Receipt) -> list[str]:
     if receipt.unpriced_models:
         named = [f"{name} ({format_count(n, 'requests')})" for name, n in list(receipt.unpriced_models.items())[:8]]
         told.append(f"Without a price: {', '.join(named)}. Give one in prices.toml (kpi prices --init), then reprice.")
-    if receipt.unmapped:
-        shown = ", ".join(receipt.unmapped[:8]) + (" …" if len(receipt.unmapped) > 8 else "")
-        told.append(f"{format_count(len(receipt.unmapped))} columns were not used: {shown}.")
+    if unused := [name for name in receipt.unmapped if name not in receipt.kept_out]:
+        shown = ", ".join(unused[:8]) + (" …" if len(unused) > 8 else "")
+        told.append(f"{format_count(len(unused))} columns were not used: {shown}.")
     if receipt.kept_out:
-        shown = ", ".join(sorted(receipt.kept_out, key=lambda k: -receipt.kept_out[k])[:8])
-        told.append(f"Metadata keys kept out by the allow-list: {shown}. Add a key and load again to use it.")
+        told.append(_kept_out(receipt))
     return [*told, *receipt.notes]
+
+
+def _kept_out(receipt: Receipt) -> str:
+    """Which columns and keys were kept out and why, those that could point at people first."""
+    why = {name: receipt.why_kept_out(name) for name in receipt.kept_out}
+    order = sorted(why, key=lambda n: (why[n] == NOT_LISTED, -receipt.kept_out[n]))
+    shown = ", ".join(f"{n} ({why[n]})" for n in order[:8]) + (f", … ({len(why)} in all)" if len(why) > 8 else "")
+    return (
+        f"Kept out to protect people: {shown}. To keep one, load again with --allow NAME, or tick it on the Data page."
+    )
 
 
 def _loaded(receipt: Receipt) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from kpi.errors import MetricError, StoreError
+from kpi.ingest.mapping import Profile
+from kpi.ingest.policy import DEFAULT_ALLOW, Policy
+from kpi.ingest.profile import ColumnProfiler
 from kpi.schema import TABLES, Type
 from kpi.store.dialects import Dialect
 
@@ -241,13 +245,15 @@ def compile_duckdb(statement: Statement) -> tuple[str, list]:
     return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
 
 
-def from_frame(frame: object, *, name: str = "frame") -> DuckSource:
+def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = ()) -> DuckSource:
     """A source over a frame in memory: pandas, Polars or Arrow, with canonical column names, one row a request.
 
-    Columns that are not canonical become cohorts when they hold text or booleans. Raises MetricError when the
-    frame has no column that the index knows.
+    Columns that are not canonical become cohorts when they hold text or booleans and neither their name nor their
+    values point at people; a warning names those left out, and `allow` keeps them. Raises MetricError when the frame
+    has no column that the index knows.
     """
     rows = _arrow(frame)
+    policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []
     known = set(TABLES["requests"].names)
     if not known & set(rows.column_names):
         raise MetricError(
@@ -262,13 +268,25 @@ def from_frame(frame: object, *, name: str = "frame") -> DuckSource:
             arrays.append(_fit(values, target, column))
             names.append(column)
         elif arrow_kind(values.type) in ("string", "bool"):
+            if told := policy.column(_profile(column, values)):
+                left_out.append(f"{column} ({told})")
+                continue
             arrays.append(values.cast(pa.string()))
             names.append(column if column.startswith("x_") else f"x_{column}")
+    if left_out:
+        shown = ", ".join(left_out)
+        warnings.warn(f"Left out to protect people: {shown}. Name one in `allow` to keep it.", stacklevel=2)
     if "trace_id" not in names:
         arrays.append(pa.array([str(i) for i in range(rows.num_rows)]))
         names.append("trace_id")
     table = pa.table(dict(zip(names, arrays, strict=True)))
     return DuckSource(name=name, fingerprint=_content_hash(table), tables={"requests": table})
+
+
+def _profile(name: str, values: pa.ChunkedArray) -> Profile:
+    profiler = ColumnProfiler(name, "")
+    profiler.add(values)
+    return profiler.result()
 
 
 def _arrow(frame: object) -> pa.Table:

@@ -3,7 +3,8 @@
 Either the table is canonical itself (columns by their names, checked), or a mapping says what its columns mean (the
 grammar of files, `kpi.ingest.mapping`). Nothing is copied: what comes out are expressions of one SELECT. Numbers that
 cannot be true (negative, over the limits of a load) are unknown. Columns that are neither canonical nor mapped stay
-unseen. User ids cannot be replaced by keyed pseudonyms in an engine: they group, and are never shown.
+unseen, and so do cohorts whose name points at people. User ids cannot be replaced by keyed pseudonyms in an engine:
+they group, and are never shown.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 
 from kpi import schema
 from kpi.errors import MappingError
+from kpi.ingest import naming
 from kpi.ingest.aliases import SCORE_PREFIX
 from kpi.ingest.convert import DEAREST_NUSD, DURATION_US, LONGEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
 from kpi.ingest.mapping import ColumnMapping
@@ -50,6 +52,8 @@ def canonical(
     for name, kind in held.items():
         extra = table.name == "requests" and name.startswith(schema.EXTRA_PREFIX)
         if (name not in table.names and not extra) or name == "day":  # the partition of the lake, not a fact
+            continue
+        if extra and naming.reason_of(name):  # who wants it as a cohort says so in a mapping
             continue
         wanted = "string" if extra else table[name].type
         made = _fit(place.c[name], kind, wanted, dialect, plain=name in table.key)

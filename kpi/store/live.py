@@ -22,6 +22,7 @@ from kpi.errors import MappingError, StoreError
 from kpi.ingest.convert import EARLIEST_US
 from kpi.ingest.mapping import ColumnMapping, guess, kind_of
 from kpi.ingest.mapping import Mapping as ColumnMappings
+from kpi.ingest.policy import Policy
 from kpi.ingest.profile import Profiler
 from kpi.store import durable
 from kpi.store.connections import checked, open_engine, table_of
@@ -134,7 +135,7 @@ def _guessed(sample: pa.Table) -> ColumnMappings:
     that need a load."""
     profiler = Profiler(None)
     profiler.add(sample)
-    found = guess(profiler.profiles())
+    found = guess(profiler.profiles(), policy=Policy(masks=False))
     left_out = lambda c: c.field and (c.kind == "content" or not supported(c))  # noqa: E731
     fits = [ColumnMapping(c.source, None, how="unmapped") if left_out(c) else c for c in found.columns]
     return _settled(ColumnMappings(tuple(fits)), sample)

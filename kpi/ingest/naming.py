@@ -1,0 +1,159 @@
+"""What the name of a column or metadata key says of it: whether it names, finds or describes a person.
+
+The words lie in `identifying.toml`, in the languages that people use. A name is cut into words at case changes and at
+all that is no letter or digit; accents are folded. Nothing here looks at a value.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+Where = Literal["anywhere", "head", "last", "name", "person", "age"]
+_DATA: dict[str, dict[str, Any]] = tomllib.loads(files("kpi.ingest").joinpath("identifying.toml").read_text("utf-8"))
+_ORDER = (
+    "birth", "pay", "health", "belief", "life", "secret", "number", "contact", "place", "machine", "address", "age",
+    "name", "person", "text", "id",
+)  # fmt: skip
+# What stays a fact about a person whatever known column its last word may be: `birth.date` is no time of a request.
+_GRAVE = frozenset(["birth", "pay", "health", "belief", "life", "secret", "number"])
+_LONGEST = 200
+# Boxes that say nothing about what lies in them: `metadata.full_name`, `x_color`.
+_BOXES = frozenset(
+    ["x", "metadata", "meta", "attributes", "attribute", "attrs", "app", "custom", "context", "extra", "extras", "tags",
+     "properties", "props", "labels", "fields", "payload", "params", "row"]
+)  # fmt: skip
+_ARTICLES = frozenset("of the de du des del della dello dei di do da dos das la le les el von der van het".split())  # noqa: SIM905
+_NO_MARKS = re.compile("[\u0300-\u036f\u064b-\u0655\u0640'’ʼ`]")
+_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+def fold(text: str) -> str:
+    """Lower case without accents; scripts that have none stay as they are."""
+    bare = _NO_MARKS.sub("", unicodedata.normalize("NFKD", text).casefold())
+    return unicodedata.normalize("NFC", bare).translate(_LETTERS)
+
+
+def parts(name: str) -> list[str]:
+    """The words of a name in any script: `homeAddr`, `date-of birth`, `metadata.e_mail`; accents kept."""
+    found: list[str] = [""]
+    name = unicodedata.normalize("NFC", name)
+    for i, letter in enumerate(name):
+        if letter in "'’ʼ`":
+            continue
+        if not letter.isalnum() and unicodedata.category(letter)[0] != "M":
+            found.append("")
+            continue
+        before, after = name[i - 1 : i], name[i + 1 : i + 2]
+        if letter.isupper() and (before.islower() or before.isdigit() or (before.isupper() and after.islower())):
+            found.append("")
+        found[-1] += letter
+    return [word.casefold() for word in found if word]
+
+
+@dataclass(frozen=True)
+class _Topic:
+    name: str
+    reason: str
+    where: Where
+    folded: re.Pattern[str]
+    accented: re.Pattern[str] | None
+
+
+def _compiled(entries: list[str]) -> re.Pattern[str]:
+    return re.compile("|".join(sorted((_entry(e) for e in entries), key=len, reverse=True)))
+
+
+def _entry(entry: str) -> str:
+    whole, entry = entry.startswith("!"), entry.removeprefix("!")
+    open_start, open_end = entry.startswith("*"), entry.endswith("*")
+    body = "_?".join(re.escape(word) for word in entry.strip("*").split("+"))
+    if _UNSPACED.search(entry):
+        return body
+    start, end = "" if open_start else r"(?<![^_])", r"[^_]*" if open_end else r"\d*(?![^_])"
+    return f"^{body}\\d*$" if whole else f"{start}{body}{end}"
+
+
+def _topics() -> tuple[_Topic, ...]:
+    found = []
+    for name in _ORDER:
+        table = _DATA[name]
+        entries = [e for key, words in table.items() if key not in ("reason", "where") for e in words.split()]
+        accented = [e[1:].casefold() for e in entries if e.startswith("=")]
+        folded = [fold(e) for e in entries if not e.startswith("=")]
+        pattern = _compiled(accented) if accented else None
+        found.append(_Topic(name, table["reason"], table["where"], _compiled(folded), pattern))
+    return tuple(found)
+
+
+_TOPICS = _topics()
+_HARMLESS = {key: frozenset(fold(words).split()) for key, words in _DATA["harmless"].items()}
+_NAMED = re.compile("(?:name|namen|naam|namn|navn|nimi|jmeno|nev|nama)\\d*$")
+
+
+@lru_cache(maxsize=16_384)
+def topic_of(name: str) -> str:
+    """The topic of `identifying.toml` that a name belongs to, "" for none."""
+    words = parts(name[:_LONGEST])
+    while len(words) > 1 and words[0] in _BOXES:
+        words = words[1:]
+    accented, folded = "_".join(words), "_".join(fold(w) for w in words)
+    for topic in _TOPICS:
+        matches = [*topic.folded.finditer(folded), *(topic.accented.finditer(accented) if topic.accented else ())]
+        if any(_tells(topic, m.string[: m.start()], m.group(), m.string[m.end() :]) for m in matches):
+            return topic.name
+    return ""
+
+
+def reason_of(name: str) -> str:
+    """What a name says it holds ("names of people"), or "" where it may be a harmless cohort by its name."""
+    topic = topic_of(name)
+    return str(_DATA[topic]["reason"]) if topic else ""
+
+
+def is_grave(name: str) -> bool:
+    """Whether a name speaks of birth, pay, health, belief, secrets or papers, whatever its last word is."""
+    return topic_of(name) in _GRAVE
+
+
+def allows_flags(name: str) -> bool:
+    """Whether true and false under this name are harmless: `email_verified` is, `has_diabetes` is not."""
+    return topic_of(name) not in {t.name for t in _TOPICS if t.where == "anywhere"}
+
+
+def _tells(topic: _Topic, before: str, found: str, after: str) -> bool:
+    if topic.where == "anywhere":
+        return True
+    rest = [w for w in after.split("_") if w]
+    earlier = [w for w in before.split("_") if w]
+    if topic.where == "person":
+        return all(_is(w.rstrip("0123456789"), "numbers") or not w.rstrip("0123456789") for w in rest)
+    if topic.where == "last":
+        return not "".join(rest).rstrip("0123456789") and not (earlier and _is(earlier[-1], "measures"))
+    if topic.where == "age":
+        return not ((rest and _is(rest[-1], "bands")) or (earlier and _is(earlier[-1], "things")))
+    if rest and _is(rest[-1], "asks"):
+        return False
+    return not _is_of_a_thing(earlier, found, rest) if topic.where == "name" else True
+
+
+def _is_of_a_thing(earlier: list[str], found: str, rest: list[str]) -> bool:
+    """`model_name`, `Produktname`, `nombre_del_producto`: whose name it is stands next to the word."""
+    stem = _NAMED.sub("", found)
+    if stem and stem != found:
+        return any(_is(s, "things") for s in (stem, stem.removesuffix("s"), stem.removesuffix("n")))
+    rest = [w for w in rest if w not in _ARTICLES]
+    return _is(earlier[-1], "things") if earlier else bool(rest) and _is(rest[0], "things")
+
+
+def _is(word: str, kind: str) -> bool:
+    known = _HARMLESS[kind]
+    return word in known or (
+        bool(_UNSPACED.search(word)) and any(word.endswith(k) for k in known if _UNSPACED.search(k))
+    )
