@@ -25,6 +25,7 @@ import orjson
 
 from kpi import errors
 from kpi.errors import IngestError
+from kpi.ingest import clock
 from kpi.ingest.archive import Limits, Opened, expand, open_inputs
 from kpi.ingest.mapping import Mapping, Preview
 from kpi.ingest.receipt import Receipt
@@ -120,6 +121,7 @@ def read(
         "allow": sorted(allow),
         "key": key.hex(),
         "prices": prices,
+        "now_us": clock.now_us(),
     }
     Path(directory).mkdir(parents=True, exist_ok=True)
     told = _run(job, limits or Limits(), progress)

@@ -163,6 +163,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
         saved=Mapping.from_dict(job["saved"]) if job.get("saved") else None,
         tick=reporter.tick,
         limits=Limits(**job["limits"]),
+        now_us=job["now_us"],
         prices=table_of(job["prices"]) if any(slug == "table" for _, slug in inputs) else NO_PRICES,
     )
     _plan(inputs, context, reporter)

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from kpi.errors import MetricError, StoreError
+from kpi.ingest import clock
 from kpi.schema import TABLES, Type
 from kpi.store.dialects import Dialect
 
@@ -63,6 +65,7 @@ class Source(ABC):
     name: data set, as people call it. version: number of the stored version, 0 where there is none.
     fingerprint: 16 hexadecimal digits that identify the rows; cache keys and links are built on it.
     dialect: what its engine says differently. read_at: when a live source was opened, None for rows that are stored.
+    notes: what people who read its numbers must know, in sentences.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Source(ABC):
     fingerprint: str
     dialect: Dialect = Dialect()
     read_at: datetime | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -203,8 +207,8 @@ def compile_duckdb(statement: Statement) -> tuple[str, list]:
 def from_frame(frame: object, *, name: str = "frame") -> DuckSource:
     """A source over a frame in memory: pandas, Polars or Arrow, with canonical column names, one row a request.
 
-    Columns that are not canonical become cohorts when they hold text or booleans. Raises MetricError when the
-    frame has no column that the index knows.
+    Columns that are not canonical become cohorts when they hold text or booleans. Rows that lie in the future are left
+    out, which `notes` says. Raises MetricError when the frame has no column that the index knows.
     """
     rows = _arrow(frame)
     known = set(TABLES["requests"].names)
@@ -227,7 +231,15 @@ def from_frame(frame: object, *, name: str = "frame") -> DuckSource:
         arrays.append(pa.array([str(i) for i in range(rows.num_rows)]))
         names.append("trace_id")
     table = pa.table(dict(zip(names, arrays, strict=True)))
-    return DuckSource(name=name, fingerprint=_content_hash(table), tables={"requests": table})
+    notes: tuple[str, ...] = ()
+    if "started_at" in names:
+        later = clock.ahead(table["started_at"].cast(pa.int64()), clock.now_us())
+        if count := pc.sum(later.cast(pa.int64())).as_py():
+            table = table.filter(pc.invert(later))
+            notes = (clock.left_out(count),)
+    source = DuckSource(name=name, fingerprint=_content_hash(table), tables={"requests": table})
+    source.notes = notes
+    return source
 
 
 def _arrow(frame: object) -> pa.Table:
