@@ -71,6 +71,8 @@ class Converter:
                 found[column.field] = self._field(column, work)
         raw = dict(found)
         totals = self._derive(found, work)
+        if work.users_in_ids is not None:
+            raw["user_key"] = work.users_in_ids
         ids = self._ids(found, raw, batch)
         found["trace_id"] = ids
         keep = pa.array(~work.bad)
@@ -98,7 +100,9 @@ class Converter:
         if kind == "content":
             return privacy.texts(values.contents(cells))
         if kind == "user":
-            return values.on_distinct(cells, self._pseudonyms)
+            users = values.on_distinct(cells, self._pseudonyms)
+            work.users_in_ids = privacy.users_in_ids(values.texts(cells), users) if self.hashes else None
+            return users
         if kind == "id":
             return values.texts(cells)
         if column.field == "worst_severity":
@@ -262,6 +266,7 @@ class _Work:
         self._batch, self._context, self._file = batch, context, file
         self.rows = batch.table.num_rows
         self.bad = np.zeros(self.rows, bool)
+        self.users_in_ids: pa.Array | None = None
 
     def column(self, name: str) -> pa.ChunkedArray:
         return self._batch.table[name]

@@ -24,9 +24,9 @@ from kpi.ingest.databases.database import Row, utc
 from kpi.ingest.databases.server import connected
 from kpi.ingest.databases.streams import Marks, read
 from kpi.ingest.formats import formats
-from kpi.ingest.load import Progress, allowed_keys, part, remember, replace_file, stage_folder
+from kpi.ingest.load import Progress, allowed_keys, keys_of, part, remember, replace_file, stage_folder
 from kpi.ingest.price_file import table_of, user_text
-from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy, load_key
+from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy
 from kpi.ingest.receipt import Receipt
 from kpi.ingest.staging import Stage
 from kpi.ingest.translate import Translation
@@ -57,23 +57,28 @@ def copy(
     """
     began = _since(since)
     allowed = allowed_keys(dataset, allow)
-    key, prices = load_key(home()), table_of(user_text(home()))
+    key, ids_key = keys_of(dataset)
+    prices = table_of(user_text(home()))
     engine = open_engine(connection)
     receipt = Receipt(files=[connection])
     with stage_folder(dataset) as directory:
         with connected(engine, connection, receipt) as database:
             vendor = database.choose(format)
             sources = _Sources(dataset)
-            identity = _identity(key, engine, database.schema)
+            identity = _identity(key.secret, engine, database.schema)
             marks = Marks() if full else sources.marks(connection, identity, vendor.name)
             receipt.format = vendor.name
-            context = Context(Privacy(key, DEFAULT_ALLOW | frozenset(allowed)), receipt)
+            privacy = Privacy(key.secret, DEFAULT_ALLOW | frozenset(allowed), ids_key=ids_key)
+            context = Context(privacy, receipt)
             told = _Told(part(progress, 0.0, _READING), connection)
             found = read(database, vendor.streams, marks, since=began, tell=told.tell)
             staged = _staged(found, Translation(formats()[vendor.name], context), Stage(directory, receipt), receipt)
         receipt.keep_out(Counter(context.privacy.kept_out))
         if staged:
-            done = lake.commit(dataset, directory, receipt, prices=prices, progress=part(progress, _READING, 1.0))
+            done = lake.commit(
+                dataset, directory, receipt, prices=prices, user_key=key if privacy.used else None,
+                progress=part(progress, _READING, 1.0),
+            )  # fmt: skip
         else:
             done = _nothing(dataset, connection, receipt)
         remember(dataset, None, allowed)
