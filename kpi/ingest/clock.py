@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 GRACE_US = 600_000_000  # clocks differ
 LONGEST_US = 30 * 86_400_000_000  # a longer request is one whose start or end is wrong
+LATER = "lies in the future"  # with what the reasons end, by which such rows are left out
 HINT = "Check the clock of what wrote it."
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

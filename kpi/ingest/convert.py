@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from kpi import schema
 from kpi.ingest import times, values
 from kpi.ingest.aliases import SCORE_PREFIX
-from kpi.ingest.clock import LONGEST_US, ahead
+from kpi.ingest.clock import LATER, LONGEST_US, ahead
 from kpi.ingest.context import Context, with_day
 from kpi.ingest.costs import PARTS
 from kpi.ingest.mapping import ColumnMapping, Mapping, Profile, kind_of
@@ -133,7 +133,7 @@ class Converter:
         moments = found.parsed.values
         where = f"column {column.source!r}"
         work.reject(found.parsed.bad, f"{where} holds no time", _HINTS["time"])
-        work.reject(_where(ahead(moments, self._context.now_us)), f"{where} lies in the future",
+        work.reject(_where(ahead(moments, self._context.now_us)), f"{where} {LATER}",
                     "Check the unit and the clock.")  # fmt: skip
         work.reject(_where(pc.less(moments, EARLIEST_US)), f"{where} lies before the year 2000",
                     "Often a missing time written as 0.")  # fmt: skip

@@ -19,6 +19,7 @@ import orjson
 import sqlalchemy as sa
 
 from kpi.errors import IngestError, StoreError
+from kpi.ingest import clock
 from kpi.ingest.context import Context
 from kpi.ingest.databases.database import Row, utc
 from kpi.ingest.databases.server import connected
@@ -88,11 +89,15 @@ def copy(
 
 
 def _staged(found: Iterator[Row], translation: Translation, stage: Stage, receipt: Receipt) -> bool:
-    """Write all tables. False where there was nothing to write and nothing was wrong."""
+    """Write all tables. False where there was nothing to write and nothing was wrong, but for rows of the future, which
+    each copy meets until their time has come."""
+    written = 0
     for tables in (translation.records(found, receipt.files[0]), translation.finish()):
         for table, rows in tables:
             stage.write(table, rows)
-    if not receipt.rows_read and not receipt.dropped:
+            written += rows.num_rows
+    later = sum(count for reason, count in receipt.drop_reasons.items() if reason.endswith(clock.LATER))
+    if not written and receipt.dropped == later and (later or not receipt.rows_read):
         return False
     stage.finish()
     return True

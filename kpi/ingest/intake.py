@@ -107,7 +107,7 @@ class Intake:
         place = (self.file, self.position, what, trace_id)
         if not self.once_a_record or place not in self._ahead:
             named = self.context.privacy.text(self.context.privacy.identity(trace_id)) or ""
-            self.drop(f"{what} lies in the future", f"{f'Trace {named[:SHORT]}. ' if named else ''}{clock.HINT}")
+            self.drop(f"{what} {clock.LATER}", f"{f'Trace {named[:SHORT]}. ' if named else ''}{clock.HINT}")
         self._ahead = {p for p in self._ahead if p[:2] == place[:2]} | {place}
         return True
 
