@@ -64,6 +64,8 @@ def header(title: str, here: Here) -> Slot:
             "This data has no times: trends, drift and windows are off.",
             help="No request says when it began. Everything that needs no times works.",
         )
+    for note in here.resolved.notes:
+        st.caption(f":material/schedule: {text.safe(note)}")
     reports()
     _chips()
     return slot

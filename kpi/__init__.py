@@ -30,6 +30,7 @@ from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
 from kpi.govern.story import Story, recent, rows_of, story
 from kpi.ingest.copy import copy
 from kpi.ingest.guard import preview
+from kpi.ingest.keys import KeyState, adopt_key, backup_key, forget_key, key_state, restore_key, rotate_key
 from kpi.ingest.load import load, saved_allow
 from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, mapping_fields
 from kpi.ingest.receipt import Receipt
@@ -72,6 +73,7 @@ __all__ = [
     "Finding",
     "Frontier",
     "Grouping",
+    "KeyState",
     "KpiError",
     "Likely",
     "Mapping",
@@ -101,7 +103,9 @@ __all__ = [
     "Waterfall",
     "Weak",
     "Window",
+    "adopt_key",
     "agreement",
+    "backup_key",
     "change_points",
     "compare",
     "compare_windows",
@@ -123,12 +127,14 @@ __all__ = [
     "events",
     "find_traces",
     "findings",
+    "forget_key",
     "from_frame",
     "frontier",
     "hide_small",
     "init_prices",
     "judge_frame",
     "kappa",
+    "key_state",
     "latency_stages",
     "likely",
     "load",
@@ -151,7 +157,9 @@ __all__ = [
     "reprice",
     "resolve",
     "restore",
+    "restore_key",
     "rolling",
+    "rotate_key",
     "rows_of",
     "running_rate",
     "sample_ratio",

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 import kpi
-from kpi import cli_doctor, cli_reasons
+from kpi import cli_doctor, cli_key, cli_reasons
 from kpi.measure.traces import SORTS
 from kpi.measure.wording import STATES, format_count, format_interval, format_value, receipt_sentences
 from kpi.terminal import (
@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     finish(reliability, _reliability)
 
     cli_reasons.add(commands)
+    cli_key.add(commands)
     traces = commands.add_parser("traces", help="find requests of a slice")
     traces.add_argument("--text", default="", help="part of an id, input or output")
     traces.add_argument("--sort", choices=SORTS, default="recent")

@@ -115,10 +115,10 @@ def _compare(options: argparse.Namespace) -> int:
     """Exit code 1 where something is worse in B, else 0; 2 where the data cannot tell, or the users are not split as
     planned."""
     source = kpi.open(options.dataset, options.version)
-    say_timeless(source, options)
     looked = slice_of(options)
     if options.a is not None and not (options.last or options.start or options.end):
         looked = replace(looked, last="all")  # versions seldom serve in the same weeks
+    say_timeless(source, options, looked)
     metrics, cluster = _listed(options.metrics) or None, _listed(options.cluster)
     ratio = _ratio(source, looked, options)
     checked = {"sample_ratio": ratio.to_json()} if ratio else {}
@@ -201,7 +201,9 @@ def _findings(options: argparse.Namespace) -> int:
     """Exit code 1 where something got worse, 2 where there is nothing to compare with, else 0."""
     source = kpi.open(options.dataset, options.version)
     windowed = options.last or options.start or options.end or options.vs != "previous"
-    told = kpi.story(source, slice_of(options) if windowed else kpi.recent(source, slice_of(options)))
+    looked = slice_of(options) if windowed else kpi.recent(source, slice_of(options))
+    say_timeless(source, options, looked)
+    told = kpi.story(source, looked)
     if options.json:
         print_json({"findings": [{k: f.to_json()[k] for k in FINDING} for f in told.findings]})
     else:

@@ -53,11 +53,14 @@ def slice_of(options: argparse.Namespace) -> kpi.Slice:
     )  # fmt: skip
 
 
-def say_timeless(source: kpi.Source, options: argparse.Namespace) -> None:
-    """What asks for a time is said to be in vain, on standard error, where no request has one."""
+def say_timeless(source: kpi.Source, options: argparse.Namespace, looked: kpi.Slice | None = None) -> None:
+    """What asks for a time is said to be in vain, on standard error, where no request has one; and what the windows of
+    the slice (`looked`, else the one of the options) leave out."""
     asked = options.last or options.start or options.end or getattr(options, "every", None)
     if asked and kpi.profile(source).first is None:
         print("kpi: this data has no times: windows and buckets are off, every request counts", file=sys.stderr)
+    for note in kpi.resolve(source, looked or slice_of(options)).notes:
+        print(f"kpi: {printable(note, longest=400)}", file=sys.stderr)
 
 
 def progress() -> Any:

@@ -6,7 +6,6 @@ every text, user and attribute through `context.privacy` before it yields: nothi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi import schema
+from kpi.ingest import clock
 from kpi.ingest.archive import Limits
 from kpi.ingest.pricing import NO_PRICES, PriceTable
 from kpi.ingest.receipt import Receipt
@@ -50,7 +50,7 @@ class Context:
     saved: Mapping | None = None
     tick: Callable[[int], None] = _no_tick
     limits: Limits = field(default_factory=Limits)
-    now_us: int = field(default_factory=lambda: time.time_ns() // 1_000)
+    now_us: int = field(default_factory=lambda: clock.now_us())
     plan: Plan | None = None
     prices: PriceTable = NO_PRICES
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from kpi import schema
 from kpi.ingest import times, values
 from kpi.ingest.aliases import SCORE_PREFIX
+from kpi.ingest.clock import LATER, LONGEST_US, ahead
 from kpi.ingest.context import Context, with_day
 from kpi.ingest.costs import PARTS
 from kpi.ingest.mapping import ColumnMapping, Mapping, Profile, kind_of
@@ -27,11 +28,9 @@ from kpi.ingest.values import Parsed
 DURATION_US = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6, "min": 60e6}
 MONEY_NUSD = {"usd": 1e9, "cents": 1e7, "milli_usd": 1e6, "micro_usd": 1e3, "nano_usd": 1.0}
 SCALES = {"0-1": (0.0, 1.0), "-1-1": (-1.0, 1.0), "1-5": (1.0, 5.0), "0-10": (0.0, 10.0), "0-100": (0.0, 100.0)}
-LONGEST_US = 30 * 86_400e6
 DEAREST_NUSD = 1e15  # a million USD
 MOST_TOKENS = 1e9
 EARLIEST_US = 946_684_800_000_000  # 2000-01-01: nothing that is measured here is older
-GRACE_US = 600_000_000  # clocks differ
 _DIMENSION_LENGTH = 200
 _USERS_REMEMBERED = 1_000_000
 _HINTS = {
@@ -72,6 +71,8 @@ class Converter:
                 found[column.field] = self._field(column, work)
         raw = dict(found)
         totals = self._derive(found, work)
+        if work.users_in_ids is not None:
+            raw["user_key"] = work.users_in_ids
         ids = self._ids(found, raw, batch)
         found["trace_id"] = ids
         keep = pa.array(~work.bad)
@@ -99,7 +100,9 @@ class Converter:
         if kind == "content":
             return privacy.texts(values.contents(cells))
         if kind == "user":
-            return values.on_distinct(cells, self._pseudonyms)
+            users = values.on_distinct(cells, self._pseudonyms)
+            work.users_in_ids = privacy.users_in_ids(values.texts(cells), users) if self.hashes else None
+            return users
         if kind == "id":
             return privacy.identities(values.texts(cells))
         if column.field == "worst_severity":
@@ -130,7 +133,7 @@ class Converter:
         moments = found.parsed.values
         where = f"column {column.source!r}"
         work.reject(found.parsed.bad, f"{where} holds no time", _HINTS["time"])
-        work.reject(_where(pc.greater(moments, self._context.now_us + GRACE_US)), f"{where} lies in the future",
+        work.reject(_where(ahead(moments, self._context.now_us)), f"{where} {LATER}",
                     "Check the unit and the clock.")  # fmt: skip
         work.reject(_where(pc.less(moments, EARLIEST_US)), f"{where} lies before the year 2000",
                     "Often a missing time written as 0.")  # fmt: skip
@@ -228,7 +231,7 @@ class Converter:
         count = int(_where(backwards).sum())
         if count:
             self._unread["{count} rows end before they start; their latency is unknown."] += count
-        believable = pc.and_(pc.greater_equal(took, 0), pc.less_equal(took, int(LONGEST_US))).fill_null(False)
+        believable = pc.and_(pc.greater_equal(took, 0), pc.less_equal(took, LONGEST_US)).fill_null(False)
         found["total_us"] = pc.coalesce(reported, pc.if_else(believable, took, pa.scalar(None, pa.int64())))
 
     def _ids(self, found: dict[str, pa.Array], raw: dict[str, pa.Array], batch: Batch) -> pa.Array:
@@ -263,6 +266,7 @@ class _Work:
         self._batch, self._context, self._file = batch, context, file
         self.rows = batch.table.num_rows
         self.bad = np.zeros(self.rows, bool)
+        self.users_in_ids: pa.Array | None = None
 
     def column(self, name: str) -> pa.ChunkedArray:
         return self._batch.table[name]

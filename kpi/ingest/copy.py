@@ -19,14 +19,15 @@ import orjson
 import sqlalchemy as sa
 
 from kpi.errors import IngestError, StoreError
+from kpi.ingest import clock
 from kpi.ingest.context import Context
 from kpi.ingest.databases.database import Row, utc
 from kpi.ingest.databases.server import connected
 from kpi.ingest.databases.streams import Marks, read
 from kpi.ingest.formats import formats
-from kpi.ingest.load import Progress, allowed_keys, kept_beside, part, remember, stage_folder
+from kpi.ingest.load import Progress, allowed_keys, kept_beside, keys_of, part, remember, stage_folder
 from kpi.ingest.price_file import table_of, user_text
-from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy, load_key
+from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy
 from kpi.ingest.receipt import Receipt
 from kpi.ingest.staging import Stage
 from kpi.ingest.translate import Translation
@@ -57,23 +58,28 @@ def copy(
     """
     began = _since(since)
     allowed = allowed_keys(dataset, allow)
-    key, prices = load_key(home()), table_of(user_text(home()))
+    key, ids_key = keys_of(dataset)
+    prices = table_of(user_text(home()))
     engine = open_engine(connection)
     receipt = Receipt(files=[connection])
     with stage_folder(dataset) as directory:
         with connected(engine, connection, receipt) as database:
             vendor = database.choose(format)
             sources = _Sources(dataset)
-            identity = _identity(key, engine, database.schema)
+            identity = _identity(key.secret, engine, database.schema)
             marks = Marks() if full else sources.marks(connection, identity, vendor.name)
             receipt.format = vendor.name
-            context = Context(Privacy(key, DEFAULT_ALLOW | frozenset(allowed)), receipt)
+            privacy = Privacy(key.secret, DEFAULT_ALLOW | frozenset(allowed), ids_key=ids_key)
+            context = Context(privacy, receipt)
             told = _Told(part(progress, 0.0, _READING), connection)
             found = read(database, vendor.streams, marks, since=began, tell=told.tell)
             staged = _staged(found, Translation(formats()[vendor.name], context), Stage(directory, receipt), receipt)
         receipt.keep_out(Counter(context.privacy.kept_out))
         if staged:
-            done = lake.commit(dataset, directory, receipt, prices=prices, progress=part(progress, _READING, 1.0))
+            done = lake.commit(
+                dataset, directory, receipt, prices=prices, user_key=key if privacy.used else None,
+                progress=part(progress, _READING, 1.0),
+            )  # fmt: skip
         else:
             done = _nothing(dataset, connection, receipt)
         kept = {"database": identity, "format": vendor.name, "version": done.version}
@@ -84,11 +90,15 @@ def copy(
 
 
 def _staged(found: Iterator[Row], translation: Translation, stage: Stage, receipt: Receipt) -> bool:
-    """Write all tables. False where there was nothing to write and nothing was wrong."""
+    """Write all tables. False where there was nothing to write and nothing was wrong, but for rows of the future, which
+    each copy meets until their time has come."""
+    written = 0
     for tables in (translation.records(found, receipt.files[0]), translation.finish()):
         for table, rows in tables:
             stage.write(table, rows)
-    if not receipt.rows_read and not receipt.dropped:
+            written += rows.num_rows
+    later = sum(count for reason, count in receipt.drop_reasons.items() if reason.endswith(clock.LATER))
+    if not written and receipt.dropped == later and (later or not receipt.rows_read):
         return False
     stage.finish()
     return True

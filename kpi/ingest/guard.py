@@ -25,6 +25,7 @@ import orjson
 
 from kpi import diskfull, errors
 from kpi.errors import IngestError
+from kpi.ingest import clock
 from kpi.ingest.archive import Limits, Opened, expand, open_inputs
 from kpi.ingest.mapping import Mapping, Preview
 from kpi.ingest.receipt import Receipt
@@ -86,10 +87,14 @@ def stage(
 
 @dataclasses.dataclass(frozen=True)
 class Read:
-    """What reading came to. mapping: the one that tables were read through; None where there was no table."""
+    """What reading came to. mapping: the one that tables were read through; None where there was no table.
+
+    pseudonyms: whether what was staged holds any, so that it hangs on the key.
+    """
 
     receipt: Receipt
     mapping: Mapping | None
+    pseudonyms: bool = True
 
 
 def read(
@@ -100,6 +105,7 @@ def read(
     saved: Mapping | None = None,
     allow: Collection[str] = (),
     key: bytes,
+    ids_key: bytes | None = None,
     prices: str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -107,10 +113,10 @@ def read(
     """Read files (or folders of them) into `directory/<table>/<n>.parquet`, canonical and redacted.
 
     mapping: given by a person, strict. saved: of an earlier load, applied to the columns that are there and fit.
-    allow: metadata keys to keep besides the default ones. key: for pseudonyms of users. prices: text of the user's
-    price file. progress: called in this process with a fraction in 0-1 and a short text. Raises IngestError for a file
-    that cannot be read at all, and when the child crashes, runs out of memory or time; MappingError for a mapping that
-    contradicts the data. What was staged until then is not to be used.
+    allow: metadata keys to keep besides the default ones. key: for pseudonyms of users. ids_key: see `Privacy`.
+    prices: text of the user's price file. progress: called in this process with a fraction in 0-1 and a short text.
+    Raises IngestError for a file that cannot be read at all, and when the child crashes, runs out of memory or time;
+    MappingError for a mapping that contradicts the data. What was staged until then is not to be used.
     """
     job = {
         "task": "stage",
@@ -120,13 +126,15 @@ def read(
         "saved": saved.to_dict() if saved and not mapping else None,
         "allow": sorted(allow),
         "key": key.hex(),
+        "ids_key": (ids_key or key).hex(),
         "prices": prices,
+        "now_us": clock.now_us(),
     }
     with diskfull.told(diskfull.READING, "making a folder for what is read"):
         Path(directory).mkdir(parents=True, exist_ok=True)
     told = _run(job, limits or Limits(), progress)
     used = Mapping.from_dict(told["mapping"]) if told["mapping"] else None
-    return Read(Receipt.from_json(orjson.dumps(told["receipt"])), used)
+    return Read(Receipt.from_json(orjson.dumps(told["receipt"])), used, bool(told["pseudonyms"]))
 
 
 def preview(path: Path, mapping: Mapping | None = None, rows: int = 20, *, limits: Limits | None = None) -> Preview:

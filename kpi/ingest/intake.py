@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from kpi import schema
+from kpi.ingest import clock
 from kpi.ingest.attributes import text_of
 from kpi.ingest.context import Context, RowBuffer
 from kpi.ingest.spans import SHORT, SpanRows, redacted, score_row, stable_id
@@ -19,6 +20,7 @@ from kpi.ingest.wire import Span
 
 # What broken input makes Python raise inside a reader; anything else is a fault of the reader and must be seen.
 MALFORMED = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, OverflowError)
+_ONE = {"scores": "score", "incidents": "incident"}
 _REMEMBERED = 1_000_000  # spans of one load in which repeats are recognised; beyond it the store's merge does it alone
 
 
@@ -63,6 +65,8 @@ class Intake:
     file, position: the input at hand and the 1-based line or record, for the receipt.
     """
 
+    once_a_record = True  # whether rows are counted by the record that they come from, or each for itself
+
     def __init__(self, context: Context) -> None:
         self.context = context
         self.receipt = context.receipt
@@ -71,6 +75,7 @@ class Intake:
         self.buffer = RowBuffer()
         self.rows = SpanRows(context)
         self._seen: set[int] = set()
+        self._ahead: set[tuple[Any, ...]] = set()  # what of the record at hand was kept out already
 
     def full(self) -> Iterator[tuple[str, pa.Table]]:
         """Tables that have reached the flush size, redacted."""
@@ -88,6 +93,24 @@ class Intake:
         """Quarantine the record at hand."""
         self.receipt.drop(self.position, reason, hint=hint, file=self.file)
 
+    def add(self, table: str, row: dict[str, Any]) -> None:
+        """Keep a row, unless it says that it will happen only later."""
+        at = row.get("at")  # of a span's own row the start and the end were looked at
+        if at is None or not self._lies_ahead(_ONE.get(table, table), row["trace_id"], 1_000 * at):
+            self.buffer.add(table, row)
+
+    def _lies_ahead(self, what: str, trace_id: str | None, *moments: int | None) -> bool:
+        """Whether one of these times (nanoseconds) lies in the future. What does is counted."""
+        now = self.context.now_us
+        if not any(clock.is_ahead(m // 1_000, now) for m in moments if m is not None):
+            return False
+        place = (self.file, self.position, what, trace_id)
+        if not self.once_a_record or place not in self._ahead:
+            named = self.context.privacy.text(self.context.privacy.identity(trace_id)) or ""
+            self.drop(f"{what} {clock.LATER}", f"{f'Trace {named[:SHORT]}. ' if named else ''}{clock.HINT}")
+        self._ahead = {p for p in self._ahead if p[:2] == place[:2]} | {place}
+        return True
+
     def take(self, item: Span | Score | Incident) -> None:
         """Rows of one decoded item. A malformed one is counted and left out."""
         try:
@@ -104,12 +127,16 @@ class Intake:
         if not span.trace_id or not span.span_id:
             self.drop("span without trace id or span id")
             return
+        if self._lies_ahead("span", span.trace_id, span.start, span.end):
+            return
         found = list(self.rows.rows(span))
         whole = found[0][1]["kind"] == schema.WHOLE
         self.receipt.spans += not whole
         self.receipt.repeated += self._is_repeat(span)
         for table, row in found:
-            self.buffer.add(table, row)
+            self.add(table, row)
+        if span.start is not None and span.end is not None and span.end - span.start > 1_000 * clock.LONGEST_US:
+            self.receipt.note("Some spans last longer than 30 days: their length is unknown.")
         if span.start is None and not whole:
             self.receipt.note(
                 "Some spans have no start time: their length is unknown, and requests of such spans alone have no time."
@@ -131,7 +158,7 @@ class Intake:
             score.trace_id, score.span_id, str(score.name), score.annotator, score.at,
             identifier=score.identifier, once=score.once, **parts,
         )  # fmt: skip
-        self.buffer.add("scores", row)
+        self.add("scores", row)
 
     def _take_incident(self, incident: Incident) -> None:
         if not incident.trace_id:
@@ -149,4 +176,4 @@ class Intake:
             "detector": detector[:SHORT] if detector else None,
             "state": incident.state,
         }
-        self.buffer.add("incidents", row)
+        self.add("incidents", row)

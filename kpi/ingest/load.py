@@ -16,9 +16,10 @@ from kpi.errors import MappingError, StoreError
 from kpi.ingest import guard
 from kpi.ingest.mapping import Mapping
 from kpi.ingest.price_file import table_of, user_text
-from kpi.ingest.privacy import Allow, load_key
+from kpi.ingest.privacy import Allow
 from kpi.ingest.receipt import Receipt
-from kpi.store import durable, lake, leftovers, modes
+from kpi.ingest.user_key import UserKey, key_of, ring_key
+from kpi.store import durable, lake, leftovers, manifest, modes
 from kpi.store.manifest import folder, home
 
 _TRIES = 5
@@ -45,17 +46,30 @@ def load(
     files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     allowed = allowed_keys(dataset, allow)
     with stage_folder(dataset) as stage:
-        key, own_prices = load_key(home()), user_text(home())
+        key, ids_key = keys_of(dataset)
+        own_prices = user_text(home())
         prices = table_of(own_prices)
         done = guard.read(
             files, directory=stage, mapping=mapping, saved=None if mapping else saved_mapping(dataset),
-            allow=allowed, key=key, prices=own_prices, progress=part(progress, 0.0, _READING),
+            allow=allowed, key=key.secret, ids_key=ids_key, prices=own_prices,
+            progress=part(progress, 0.0, _READING),
         )  # fmt: skip
         told = part(progress, _READING, 1.0)
-        receipt = lake.commit(dataset, stage, done.receipt, prices=prices, progress=told)
+        user_key = key if done.pseudonyms else None
+        receipt = lake.commit(dataset, stage, done.receipt, prices=prices, user_key=user_key, progress=told)
         with kept_beside(receipt, "how its columns are mapped and which keys are allowed"):
             remember(dataset, done.mapping, allowed)
         return receipt
+
+
+def keys_of(dataset: str) -> tuple[UserKey, bytes | None]:
+    """The key of a data set's users, and the one that ids of its rows are made with, which rotations leave as it was.
+
+    The second is None where it is the first, or is gone. Raises StoreError where the key is not the one of its users.
+    """
+    base = manifest.read(dataset) if manifest.numbers(dataset) else None
+    key = key_of(home(), dataset, base.user_key if base else None)
+    return key, ring_key(home(), base.rekeyed[0][1]) if base and base.rekeyed else None
 
 
 @contextlib.contextmanager

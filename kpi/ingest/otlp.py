@@ -54,17 +54,21 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
 class _Loading(Intake):
     """Reading one file: beside the spans, log texts that wait for their siblings."""
 
+    once_a_record = False  # a line holds many spans
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._held: dict[tuple[str, str], dict[str, tuple[int, Any]]] = {}
 
     def take_log(self, record: Record) -> None:
+        if self._lies_ahead("log", record.trace_id, record.at):
+            return
         if record.event == "gen_ai.evaluation.result":
             if record.trace_id is None:
                 self.drop("evaluation without a trace id", "It cannot be joined to a request.")
                 return
             for row in evaluation(record.attributes, record.trace_id, record.span_id, record.at):
-                self.buffer.add("scores", row)
+                self.add("scores", row)
         elif record.event in _CONTENT_EVENTS and record.trace_id and record.span_id:
             self._hold(record)
         else:

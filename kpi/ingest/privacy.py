@@ -7,31 +7,25 @@ and organisations inside running text are not found.
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import math
-import os
 import re
-import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi.errors import IngestError, StoreError
+from kpi.errors import IngestError
 from kpi.ingest.policy import DEFAULT_ALLOW, Allow, Policy
 from kpi.ingest.redact import redact
-from kpi.store import durable
-from kpi.store.modes import make_private
+from kpi.ingest.user_key import KEY_BYTES, KEY_HINT, key_id
+from kpi.ingest.user_key import load_key as load_key  # who loads rows looks for it here
 
 __all__ = ["DEFAULT_ALLOW", "Allow", "Privacy", "key_id", "load_key"]
 
-KEY_BYTES = 32
-KEY_VARIABLE = "KPI_USER_KEY"
 PSEUDONYM_BYTES = 16  # 128 bit: 32 hex characters
 ATTRIBUTE_LENGTH = 1_000  # characters kept of one metadata value
 _KEPT_OUT_NAMES = 10_000  # distinct names of keys counted apart; a flood of made-up names shares one counter
@@ -48,20 +42,22 @@ Value = str | int | float | bool
 class Privacy:
     """Everything that a reader needs to keep people out of the store. Picklable; one instance per load.
 
-    key: 32 bytes or more, see `load_key`. allow: names or globs of metadata keys, `DEFAULT_ALLOW` and more. policy:
-    decides over keys and columns.
+    key: 32 bytes or more, see `kpi.ingest.user_key`. allow: names or globs of metadata keys, `DEFAULT_ALLOW` and more.
+    policy: decides over keys and columns. ids_key: for what becomes part of the id of a row, where that is to outlive a
+    rotation of the key. used: whether any pseudonym was made.
     """
 
-    def __init__(self, key: bytes, allow: Collection[str] = DEFAULT_ALLOW) -> None:
-        if len(key) < KEY_BYTES:
-            raise IngestError("ingest.key", "The key of the user pseudonyms is too short", hint=_KEY_HINT)
-        self._key = key
+    def __init__(self, key: bytes, allow: Collection[str] = DEFAULT_ALLOW, *, ids_key: bytes | None = None) -> None:
+        if min(len(key), len(ids_key or key)) < KEY_BYTES:
+            raise IngestError("ingest.key", "The key of the user pseudonyms is too short", hint=KEY_HINT)
+        self._key, self._ids_key = key, ids_key or key
+        self.used = False
         self._allowed = tuple(sorted(allow))
         self.policy = Policy(self._allowed)
         self.kept_out: Counter[str] = Counter()
 
-    def __reduce__(self) -> tuple[Callable[..., Privacy], tuple[bytes, tuple[str, ...], Counter[str]]]:
-        return (_rebuild, (self._key, self._allowed, self.kept_out))
+    def __reduce__(self) -> tuple[Callable[..., Privacy], tuple[bytes, bytes, tuple[str, ...], Counter[str], bool]]:
+        return (_rebuild, (self._key, self._ids_key, self._allowed, self.kept_out, self.used))
 
     def __repr__(self) -> str:
         return f"Privacy(key_id={key_id(self._key)!r}, allow={len(self._allowed)} keys)"
@@ -79,18 +75,13 @@ class Privacy:
 
         None, NaN and blank stay None. A number and its text are the same user (`7`, `7.0`, `"7"`).
         """
-        text = _identity(value)
-        if text is None:
-            return None
-        return hmac.digest(self._key, b"user\0" + text.encode("utf-8", "surrogatepass"), "sha256")[
-            :PSEUDONYM_BYTES
-        ].hex()
+        return self._pseudonym(self._key, value)
 
     def identity(self, value: str | None) -> str | None:
         """An id of anything but a user, as it is; one that holds an e-mail address, a phone or a card: a pseudonym."""
         if value is None or _PLAIN_ID.fullmatch(value):
             return value
-        return self.user(value) if "@" in value or redact(value) != value else value
+        return self._pseudonym(self._ids_key, value) if "@" in value or redact(value) != value else value
 
     def identities(self, column: pa.ChunkedArray | pa.Array) -> pa.Array | pa.ChunkedArray:
         """A column of ids of anything but users, see `identity`; hexadecimal ones are not looked at one by one."""
@@ -100,6 +91,19 @@ class Privacy:
     def users(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
         """A column of user ids of any scalar type as pseudonyms (string array)."""
         return _map_unique(column, self.user)
+
+    def users_in_ids(self, column: pa.ChunkedArray | pa.Array, users: pa.Array) -> pa.Array:
+        """`users`, the pseudonyms of a column, as they go into ids made from the content of rows."""
+        if self._ids_key == self._key:
+            return users
+        return _map_unique(column, lambda user: self._pseudonym(self._ids_key, user))
+
+    def _pseudonym(self, key: bytes, value: object) -> str | None:
+        text = _identity(value)
+        if text is None:
+            return None
+        self.used = True
+        return hmac.digest(key, b"user\0" + text.encode("utf-8", "surrogatepass"), "sha256")[:PSEUDONYM_BYTES].hex()
 
     def allowed(self, key: str) -> bool:
         """Whether a metadata key may be stored. A key that may not is counted in `kept_out`."""
@@ -148,9 +152,9 @@ class Privacy:
         self.kept_out[name] += 1
 
 
-def _rebuild(key: bytes, allow: tuple[str, ...], kept_out: Counter[str]) -> Privacy:
-    privacy = Privacy(key, allow)
-    privacy.kept_out = Counter(kept_out)
+def _rebuild(key: bytes, ids_key: bytes, allow: tuple[str, ...], kept_out: Counter[str], used: bool) -> Privacy:
+    privacy = Privacy(key, allow, ids_key=ids_key)
+    privacy.kept_out, privacy.used = Counter(kept_out), used
     return privacy
 
 
@@ -175,54 +179,3 @@ def _map_unique(column: pa.ChunkedArray | pa.Array, function: Callable[[Any], st
     values: Iterable[object] = encoded.dictionary.to_pylist()
     mapped = pa.array([None if v is None else function(v) for v in values], pa.string())
     return mapped.take(encoded.indices)
-
-
-# ------------------------------------------------------------------------------------------------------------- the key
-
-_KEY_HINT = f"Set {KEY_VARIABLE} to at least {KEY_BYTES} random characters, e.g. 64 hexadecimal digits, or remove it."
-
-
-def key_id(key: bytes) -> str:
-    """A public name of a key (8 hex characters), by which two stores can tell whether their users are comparable."""
-    return hmac.digest(key, b"key id", "sha256")[:4].hex()
-
-
-def load_key(home: Path) -> bytes:
-    """The secret key of the user pseudonyms: `KPI_USER_KEY`, else `home/keys/user.key`, created at the first run.
-
-    The file has mode 0600 and lies beside the datasets, never among them. Two processes that start at once get the same
-    key. Raises StoreError `store.key` where the key is short, unreadable or cannot be written.
-    """
-    given = os.environ.get(KEY_VARIABLE)
-    if given is not None and given.strip():
-        return _parse(given.strip(), "The key in the environment")
-    path = home / "keys" / "user.key"
-    try:
-        if not path.exists():
-            _create(path)
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-        text = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(
-            "store.key", f"The key file of the user pseudonyms cannot be used ({type(error).__name__})",
-            hint=f"Check the folder 'keys' in the state folder, or set {KEY_VARIABLE}.",
-        ) from error  # fmt: skip
-    return _parse(text, "The key file")
-
-
-def _parse(text: str, what: str) -> bytes:
-    try:
-        key = bytes.fromhex(text) if len(text) >= 2 * KEY_BYTES else text.encode()
-    except ValueError:
-        key = text.encode()
-    if len(key) < KEY_BYTES or len(set(key)) < 8:
-        raise StoreError("store.key", f"{what} is too short or too simple", hint=_KEY_HINT)
-    return key
-
-
-def _create(path: Path) -> None:
-    """Written whole, then linked: a half-written key is never seen, and the first writer wins."""
-    make_private(path.parent)
-    with contextlib.suppress(FileExistsError):
-        durable.write(path, f"{secrets.token_hex(KEY_BYTES)}\n".encode("ascii"), once=True)

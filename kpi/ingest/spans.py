@@ -20,6 +20,7 @@ from kpi import schema
 from kpi.ingest import attributes as facts_of
 from kpi.ingest import vocabulary
 from kpi.ingest.attributes import first, parse, text_of
+from kpi.ingest.clock import length_us
 from kpi.ingest.context import Context
 from kpi.ingest.messages import said
 from kpi.ingest.outcomes import source_of
@@ -111,7 +112,7 @@ class SpanRows:
             "name": span.name or None,
             "kind": kind,
             "started_at": started,
-            "duration_us": (span.end - span.start) // 1000 if ended and span.end and span.start else None,
+            "duration_us": length_us((span.end - span.start) // 1000) if ended and span.end and span.start else None,
             "status": status,
             "error_type": error_type[:SHORT] if error_type else None,
             "status_message": _failure_message(span) if status == "error" else None,
@@ -119,8 +120,8 @@ class SpanRows:
             "provider": facts_of.provider_of(attributes),
             **facts_of.tokens_of(attributes),
             "cost_nusd": facts_of.cost_of(attributes),
-            "ttft_us": facts_of.ttft_us(span),
-            "queue_us": facts_of.queue_us(attributes),
+            "ttft_us": length_us(facts_of.ttft_us(span)),
+            "queue_us": length_us(facts_of.queue_us(attributes)),
             "input_text": words.input,
             "output_text": words.output,
             "attributes": _json(allowed) if allowed else None,

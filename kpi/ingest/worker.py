@@ -183,12 +183,15 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
         receipt.note(f"{stray}; it was left out.")
     reporter = _Reporter([s.size or len(s.head) * 4 for s, _ in inputs])
     context = Context(
-        privacy=Privacy(bytes.fromhex(job["key"]), DEFAULT_ALLOW | frozenset(job["allow"])),
+        privacy=Privacy(
+            bytes.fromhex(job["key"]), DEFAULT_ALLOW | frozenset(job["allow"]), ids_key=bytes.fromhex(job["ids_key"])
+        ),
         receipt=receipt,
         mapping=Mapping.from_dict(job["mapping"]) if job["mapping"] else None,
         saved=Mapping.from_dict(job["saved"]) if job.get("saved") else None,
         tick=reporter.tick,
         limits=Limits(**job["limits"]),
+        now_us=job["now_us"],
         prices=table_of(job["prices"]) if any(slug == "table" for _, slug in inputs) else NO_PRICES,
     )
     _plan(inputs, context, reporter)
@@ -210,7 +213,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     receipt.keep_out(Counter(context.privacy.kept_out))
     reporter.say(1.0, "Read")
     used = context.plan.mapping.to_dict() if context.plan else None
-    return {"receipt": orjson.loads(receipt.to_json()), "mapping": used}
+    return {"receipt": orjson.loads(receipt.to_json()), "mapping": used, "pseudonyms": context.privacy.used}
 
 
 def _plan(inputs: list[tuple[Any, str]], context: Any, reporter: _Reporter) -> None:

@@ -6,13 +6,16 @@ Asked once for each version and kept: the slice bar, the validity of links and "
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
+from kpi.ingest import clock
+from kpi.measure.ending import utc
 from kpi.measure.metrics import METRICS, Metric
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX, dimension_name
+from kpi.store.dialects import whole
 from kpi.store.engines import Source
 
 MAX_VALUES = 500
@@ -21,8 +24,9 @@ _EXTRA_DIMENSIONS = ("error_type", "worst_severity", "outcome_source", "cost_sou
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """first, last: times of the first and last request, None where the data has none. requests, users: counts.
+    """first, last: times of the first and last request, None where the data has none. requests: how many there are.
 
+    ahead: requests that lie in the future by the clock of the moment; they are in no window, and not at `last`.
     dimensions: name -> ((value, requests), …) by falling frequency, unknown values left out, at most 500 values.
     filled: canonical column -> rows in which it is known.
     """
@@ -32,6 +36,7 @@ class Profile:
     requests: int
     dimensions: dict[str, tuple[tuple[str, int], ...]]
     filled: dict[str, int] = field(repr=False)
+    ahead: int = 0
 
     def supports(self, metric: Metric) -> bool:
         """Whether the data holds what the metric needs at all."""
@@ -60,13 +65,25 @@ def _profile(source: Source) -> Profile:
     columns = [c for c in (column.name for column in table.c) if c not in ("input_text", "output_text", "attributes")]
     counts = [sa.func.count(table.c[c]).label(f"n{i}") for i, c in enumerate(columns)]
     started = table.c.get("started_at")
-    bounds = [] if started is None else [sa.func.min(started).label("first"), sa.func.max(started).label("last")]
+    bounds = [] if started is None else _bounds(source, started)
     row = source.run(sa.select(sa.func.count().label("requests"), *bounds, *counts).select_from(table)).to_pylist()[0]
     filled = {c: int(row[f"n{i}"]) for i, c in enumerate(columns)}
+    first, last = _utc(row.get("first")), _utc(row.get("last"))
+    if first is not None and last is None:  # all of it lies in the future: windows end now, and are empty
+        first = last = clock.latest()
     return Profile(
-        first=_utc(row.get("first")), last=_utc(row.get("last")), requests=int(row["requests"]), filled=filled,
+        first=first, last=last, ahead=int(row.get("ahead") or 0), requests=int(row["requests"]), filled=filled,
         dimensions=_values(source, table, [c for c in columns if _is_dimension(c) and filled[c]]),
     )  # fmt: skip
+
+
+def _bounds(source: Source, started: sa.ColumnElement) -> list[sa.Label]:
+    latest = source.dialect.moment(clock.latest())
+    return [
+        sa.func.min(started).label("first"),
+        sa.func.max(sa.case((started <= latest, started))).label("last"),
+        sa.func.count(sa.case((started > latest, whole(1)))).label("ahead"),
+    ]
 
 
 def _is_dimension(column: str) -> bool:
@@ -95,6 +112,4 @@ def _values(source: Source, table: sa.FromClause, columns: list[str]) -> dict[st
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return None if moment is None else utc(moment)

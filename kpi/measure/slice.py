@@ -228,13 +228,14 @@ class Slice:
 class Resolved:
     """A slice with absolute windows. window None: the data has no times, every row counts.
 
-    baseline_filters is None where there is nothing to compare with.
+    baseline_filters is None where there is nothing to compare with. notes: what the windows leave out, in sentences.
     """
 
     slice: Slice
     window: Window | None
     baseline: Window | None
     baseline_filters: Filters | None
+    notes: tuple[str, ...] = ()
     filters: Filters = field(init=False)
 
     def __post_init__(self) -> None:

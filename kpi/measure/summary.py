@@ -6,15 +6,19 @@ Versions, cohorts, trends, scorecards and reports are this one function with oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kpi.errors import SliceError
+from kpi.ingest import clock
 from kpi.measure import estimate
+from kpi.measure.ending import DAYS, HOURS, Ending, ending_of
 from kpi.measure.metrics import Metric, metric
-from kpi.measure.profile import profile
+from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import GRAINS, NONE_VALUE, Filters, Resolved, Slice, Window
 from kpi.measure.statistics import Cells, Grouping, Plan
 from kpi.store.engines import Source
@@ -73,9 +77,44 @@ def compare_windows(
 
 
 def resolve(source: Source, slice: Slice | None) -> Resolved:
-    """Absolute windows of a slice on this source."""
-    known = profile(source)
-    return (slice or Slice()).resolve(known.first, known.last)
+    """Absolute windows of a slice on this source, counted back from where its data ends (`kpi.measure.ending`).
+
+    Requests that lie in the future are in none of them. What is left out stands in `notes`.
+    """
+    known, view = profile(source), slice or Slice()
+    end = _ending(source, known, view)
+    found = view.resolve(known.first, end.last)
+    notes = [*source.notes, *([_strays(end, known)] if end.strays else [])]
+    if known.ahead:
+        found = replace(found, window=_until_now(found.window), baseline=_until_now(found.baseline))
+        notes.append(clock.left_out(known.ahead))
+    return replace(found, notes=tuple(notes))
+
+
+def _ending(source: Source, known: Profile, view: Slice) -> Ending:
+    """The end of the data for a window. One of all times, or between two given ones, holds the strays."""
+    if known.last is None or view.last == "all" or (view.last is None and view.end is not None):
+        return Ending(last=known.last)
+    found = ending_of(source, HOURS if view.last and view.last.endswith("h") else DAYS)
+    return found if found.last is not None else Ending(last=known.last)
+
+
+def _strays(end: Ending, known: Profile) -> str:
+    assert end.last is not None
+    assert known.last is not None
+    told = "1 request stands" if end.strays == 1 else f"{end.strays:,} requests stand"
+    return (
+        f"{told} far apart after the rest, the newest at {known.last:%d %b %Y %H:%M} UTC. The window ends before, "
+        f"with {end.last:%d %b %Y}; all times show {'it' if end.strays == 1 else 'them'}."
+    )
+
+
+def _until_now(window: Window | None) -> Window | None:
+    """The part of a window that is not in the future; one of no rows where there is no such part."""
+    latest = clock.latest()
+    if window is None or window.end <= latest:
+        return window
+    return replace(window, start=min(window.start, latest), end=latest + timedelta(microseconds=1))
 
 
 def measure(

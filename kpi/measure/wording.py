@@ -184,6 +184,9 @@ def _loaded(receipt: Receipt) -> str:
     spans = f" from {format_count(receipt.spans, 'spans')}" if receipt.spans else ""
     if receipt.format == "reprice":
         return f"Costs of {format_count(receipt.requests, 'requests')} computed again."
+    if receipt.format == "rekey":
+        users = format_count(receipt.loaded, "users")
+        return f"{users} have new pseudonyms; version {receipt.version} of {receipt.dataset!r}."
     if not receipt.loaded:
         return f"Nothing new: {format_count(receipt.requests, 'requests')}{spans} in {files} were stored already."
     read = f"{format_count(receipt.requests, 'requests')}{spans} read from {files}"

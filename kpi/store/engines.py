@@ -18,12 +18,14 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from kpi.errors import MetricError, StoreError
+from kpi.ingest import clock
 from kpi.ingest.mapping import Profile
 from kpi.ingest.policy import DEFAULT_ALLOW, Policy
 from kpi.ingest.profile import ColumnProfiler
@@ -70,6 +72,7 @@ class Source(ABC):
     name: data set, as people call it. version: number of the stored version, 0 where there is none.
     fingerprint: 16 hexadecimal digits that identify the rows; cache keys and links are built on it.
     dialect: what its engine says differently. read_at: when a live source was opened, None for rows that are stored.
+    notes: what people who read its numbers must know, in sentences.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Source(ABC):
     fingerprint: str
     dialect: Dialect = Dialect()
     read_at: datetime | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -249,8 +253,8 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
     """A source over a frame in memory: pandas, Polars or Arrow, with canonical column names, one row a request.
 
     Columns that are not canonical become cohorts when they hold text or booleans and neither their name nor their
-    values point at people; a warning names those left out, and `allow` keeps them. Raises MetricError when the frame
-    has no column that the index knows.
+    values point at people; a warning names those left out, and `allow` keeps them. Rows that lie in the future are left
+    out, which `notes` says. Raises MetricError when the frame has no column that the index knows.
     """
     rows = _arrow(frame)
     policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []
@@ -280,7 +284,15 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
         arrays.append(pa.array([str(i) for i in range(rows.num_rows)]))
         names.append("trace_id")
     table = pa.table(dict(zip(names, arrays, strict=True)))
-    return DuckSource(name=name, fingerprint=_content_hash(table), tables={"requests": table})
+    notes: tuple[str, ...] = ()
+    if "started_at" in names:
+        later = clock.ahead(table["started_at"].cast(pa.int64()), clock.now_us())
+        if count := pc.sum(later.cast(pa.int64())).as_py():
+            table = table.filter(pc.invert(later))
+            notes = (clock.left_out(count),)
+    source = DuckSource(name=name, fingerprint=_content_hash(table), tables={"requests": table})
+    source.notes = notes
+    return source
 
 
 def _profile(name: str, values: pa.ChunkedArray) -> Profile:

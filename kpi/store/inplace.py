@@ -197,7 +197,7 @@ def _number(column: ColumnMapping, cell: Expression, held: Held) -> Expression |
         share = times(cell, 1 / (high - low)) - sa.cast(sa.literal_column(repr(low / (high - low)), DOUBLE), DOUBLE)
         return _within(cell, low, high, share, DOUBLE)
     if kind == "duration":
-        factor, most = DURATION_US[column.unit or "us"], LONGEST_US
+        factor, most = DURATION_US[column.unit or "us"], float(LONGEST_US)
     elif kind == "money":
         factor, most = MONEY_NUSD[column.unit or "usd"], DEAREST_NUSD
     else:

@@ -22,13 +22,14 @@ from kpi.errors import StoreError
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import Receipt
-from kpi.store import contents, delta, leftovers, manifest, merge, modes, recovery, trash
+from kpi.ingest.user_key import UserKey
+from kpi.store import binding, contents, delta, leftovers, manifest, merge, modes, recovery, rekeying, trash
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
 __all__ = [
-    "DatasetInfo", "Version", "VersionInfo", "commit", "datasets", "delete", "home", "read_version", "reprice",
-    "restore", "sweep", "versions",
+    "DatasetInfo", "Version", "VersionInfo", "adopt", "commit", "datasets", "delete", "home", "read_version", "rekey",
+    "reprice", "restore", "sweep", "versions",
 ]  # fmt: skip
 
 
@@ -194,17 +195,24 @@ def sweep(dataset: str) -> int:
 
 
 def commit(
-    dataset: str, staged: Path, receipt: Receipt, *, prices: PriceTable | None = None, progress: Progress | None = None
+    dataset: str,
+    staged: Path,
+    receipt: Receipt,
+    *,
+    prices: PriceTable | None = None,
+    user_key: UserKey | None = None,
+    progress: Progress | None = None,
 ) -> Receipt:
     """Merge staged canonical tables into a data set and make that its next version.
 
     staged: `<table>/<n>.parquet`, as written by `kpi.ingest.guard.stage`. Rows are merged by the table's key: a row
     that is stored already is repeated; partial spans complete each other; otherwise the last row counts. The requests
     of all traces that were touched and have spans are assembled anew. A load that changes nothing makes no version.
-    prices: for requests assembled from spans; by default those of the state folder. Returns the receipt with counts.
+    prices: for requests assembled from spans; by default those of the state folder. user_key: the key of the pseudonyms
+    in the staged rows, None where there are none; it must be the one of the data set. Returns the receipt with counts.
     Raises StoreError, PriceError; nothing that was stored before is then lost.
     """
-    with _transaction(dataset, Path(staged), prices, progress) as load:
+    with _transaction(dataset, Path(staged), prices, progress, user_key) as load:
         return load.run(dataclasses.replace(receipt, dataset=dataset))
 
 
@@ -219,9 +227,30 @@ def reprice(dataset: str, *, progress: Progress | None = None) -> Receipt:
         return load.reprice(Receipt(dataset=dataset, format="reprice"))
 
 
+def rekey(dataset: str, key: UserKey, *, progress: Progress | None = None) -> Receipt:
+    """Give every user of a data set another pseudonym, made of the old one by another key, as its next version.
+
+    See `kpi.store.rekeying`. Raises StoreError.
+    """
+    manifest.read(dataset)  # raises for what is not there
+    with _transaction(dataset, None, None, progress) as load:
+        return rekeying.rekey(load, Receipt(dataset=dataset, format="rekey"), key)
+
+
+def adopt(dataset: str, key: UserKey) -> Receipt:
+    """Bind a data set of an earlier release to the key of its users, as its next version. Raises StoreError."""
+    manifest.read(dataset)  # raises for what is not there
+    with _transaction(dataset, None, None, None) as load:
+        return binding.adopt(load, Receipt(dataset=dataset, format="adopt"), key)
+
+
 @contextlib.contextmanager
 def _transaction(
-    dataset: str, staged: Path | None, prices: PriceTable | None, progress: Progress | None
+    dataset: str,
+    staged: Path | None,
+    prices: PriceTable | None,
+    progress: Progress | None,
+    user_key: UserKey | None = None,
 ) -> Iterator[Transaction]:
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
@@ -234,7 +263,7 @@ def _transaction(
         work = Path(tempfile.mkdtemp(prefix=recovery.WORK, dir=path))
         try:
             with merge.workspace(work) as connection:
-                yield Transaction(dataset, path, base, connection, staged or work, work, tell, table, ahead)
+                yield Transaction(dataset, path, base, connection, staged or work, work, tell, table, ahead, user_key)
         except BaseException:
             recovery.undo(dataset, path, base)
             raise

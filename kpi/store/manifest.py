@@ -108,7 +108,11 @@ class TableVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """One version of a data set. created_at: ISO 8601, UTC. origin: version that a restore took its tables from."""
+    """One version of a data set. created_at: ISO 8601, UTC. origin: version that a restore took its tables from.
+
+    user_key: id of the key of its users' pseudonyms; None where it has none, or an earlier release wrote it. rekeyed:
+    each time that key was changed, as (ISO 8601, id of the key before); users before and after cannot be linked.
+    """
 
     dataset: str
     number: int
@@ -121,6 +125,8 @@ class Manifest:
     first: int | None = None
     last: int | None = None
     size: int = 0
+    user_key: str | None = None
+    rekeyed: tuple[tuple[str, str], ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -232,7 +238,10 @@ def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
     if ("check" in data or any(t.files for t in tables.values())) and data["check"] != durable.check(data):
         raise ValueError("the check does not match")
     kept = ("created_at", "receipt", "origin", "spans", "requests", "first", "last", "size")
-    manifest = Manifest(dataset=dataset, number=number, tables=tables, **{k: data[k] for k in kept})
+    manifest = Manifest(
+        dataset=dataset, number=number, tables=tables, user_key=data.get("user_key"),
+        rekeyed=tuple((str(at), str(key)) for at, key in data.get("rekeyed", ())), **{k: data[k] for k in kept},
+    )  # fmt: skip
     if data["number"] != number or data["fingerprint"] != manifest.fingerprint:
         raise ValueError("the fingerprint does not match")
     return manifest
@@ -263,6 +272,8 @@ def write(manifest: Manifest, place: Path | None = None) -> None:
         "first": manifest.first,
         "last": manifest.last,
         "size": manifest.size,
+        "user_key": manifest.user_key,
+        "rekeyed": manifest.rekeyed,
         "receipt": dict(manifest.receipt),
     }
     data["check"] = durable.check(orjson.loads(orjson.dumps(data)))

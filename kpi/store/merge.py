@@ -103,6 +103,12 @@ def scan(files: Sequence[Path], table: Table, *, filename: bool = False) -> str:
     return f"(SELECT *, {', '.join(new)} FROM {rows})" if new else rows
 
 
+def scan_staged(files: Sequence[Path]) -> str:
+    """A table function over the staged files of one table, with what columns they have."""
+    listed = ", ".join(literal(str(path)) for path in files)
+    return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+
+
 def _newer_columns(files: Sequence[Path], table: Table) -> list[str]:
     """Columns of the table that no file has, because a release before them wrote it: null."""
     lacking = {c.name: c for c in table.columns if c.name != "day"}

@@ -22,7 +22,8 @@ from kpi.ingest.assemble import assemble_all
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import NAMED_MODELS, NOT_NAMED, Receipt
 from kpi.ingest.table_costs import READ, WRITTEN, reprice_requests
-from kpi.store import contents, delta, manifest, merge, modes, orphans, record, trash
+from kpi.ingest.user_key import UserKey
+from kpi.store import binding, contents, delta, manifest, merge, modes, orphans, record, trash
 from kpi.store.manifest import Manifest
 
 Progress = Callable[[float, str], None]
@@ -46,6 +47,10 @@ class Transaction:
     tell: Progress
     prices: PriceTable
     ahead: Sequence[str] = ()  # tables whose newest Delta version belongs to no version
+    user_key: UserKey | None = None  # of the pseudonyms in the staged rows
+    bound: str | None = None  # id of the key of all users, once this load is stored
+    rekeyed: tuple[tuple[str, str], ...] = ()
+    rebound: bool = False  # a new version is due, though no row may have changed
     files: dict[str, list[Path]] = field(default_factory=dict)
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
     plans: dict[str, merge.Plan] = field(default_factory=dict)
@@ -55,21 +60,22 @@ class Transaction:
     passing: list[Path] = field(default_factory=list)  # files that were written and replaced within this load
 
     def run(self, receipt: Receipt) -> Receipt:
-        self._open(receipt)
+        self.open(receipt)
+        binding.bind(self, receipt)
         given = {name: files for name in schema.TABLES if (files := merge.staged_files(self.staged, name))}
         for i, (name, files) in enumerate(given.items()):
             self.tell(i / (len(given) + 1), f"Storing {name.replace('_', ' ')}")
-            self._merge(name, [*files, *self._adopted(files)] if name == "scores" else files)
+            self.merge(name, [*files, *self._adopted(files)] if name == "scores" else files)
         if "spans" in given and "scores" not in given and (found := self._adopted(())):
-            self._merge("scores", found)
+            self.merge("scores", found)
         self.tell(len(given) / (len(given) + 1), "Assembling requests")
         self._assemble(receipt)
         self._count(receipt)
-        return self._finish(receipt)
+        return self.finish(receipt)
 
     def reprice(self, receipt: Receipt) -> Receipt:
         """Replace the cost columns of every request, and nothing else of it."""
-        self._open(receipt)
+        self.open(receipt)
         requests = self.files.get("requests")
         if requests:
             self.tell(0.1, "Computing costs")
@@ -82,10 +88,10 @@ class Transaction:
                 f"JOIN {costs} c ON o.trace_id = c.trace_id) TO {merge.literal(str(place / '0.parquet'))}"
             )
             self.tell(0.7, "Storing requests")
-            receipt.loaded = self._merge("requests", [place / "0.parquet"]).changed
-            self._look(receipt, None)
+            receipt.loaded = self.merge("requests", [place / "0.parquet"]).changed
+            self.look(receipt, None)
         receipt.note(f"The cost columns of {receipt.loaded:,} requests changed, by price table {self.prices.label}.")
-        return self._finish(receipt)
+        return self.finish(receipt)
 
     def _all_costs(self) -> Path:
         """Cost columns of all requests as Parquet files: from their spans where there are any, else from their own."""
@@ -106,16 +112,20 @@ class Transaction:
             pq.write_table(table.select(["trace_id", *WRITTEN]), place / f"{i}.parquet")
         return place
 
-    def _open(self, receipt: Receipt) -> None:
+    def open(self, receipt: Receipt) -> None:
+        """Start from the version that is the newest."""
         receipt.prices = self.prices.label
         if self.ahead:
             receipt.note(f"A load of an earlier release had not ended: its {', '.join(self.ahead)} are left out.")
+        if self.base:
+            self.bound, self.rekeyed = self.base.user_key, self.base.rekeyed
         for name, table in self.base.tables.items() if self.base else ():
             self.files[name] = self._stored(name)
             self.extra[name] = table.extra
 
-    def _finish(self, receipt: Receipt) -> Receipt:
-        if not self.written:
+    def finish(self, receipt: Receipt) -> Receipt:
+        """Make the next version, where there is anything new to it."""
+        if not self.written and not self.rebound:
             receipt.version = self.base.number if self.base else 0
             return receipt
         for name in sorted(self.written):
@@ -146,7 +156,7 @@ class Transaction:
             contents.verify(place, self.sealed[name])
         return [place / f.path for f in self.sealed[name]]
 
-    def _merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.Plan:
+    def merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.Plan:
         table = schema.TABLES[name]
         merged = merge.Merge(
             self.connection, table, staged=staged, stored=self.files.get(name, []),
@@ -209,7 +219,7 @@ class Transaction:
         for i, table in enumerate(made_of):
             pq.write_table(table, place / f"{i}.parquet", compression="zstd")
         if made := sorted(place.glob("*.parquet"), key=lambda p: int(p.stem)):
-            self._merge("requests", made, prefix=_ASSEMBLED)
+            self.merge("requests", made, prefix=_ASSEMBLED)
 
     def _whole_traces(self) -> str:
         """` EXCEPT …`: traces of which nothing was stored and that bring their request along, assembled already."""
@@ -250,13 +260,13 @@ class Transaction:
             receipt.spans = self.merges["spans"].count(f"kind IS DISTINCT FROM '{schema.WHOLE}'")
         parts = [self.merges[n].given_traces() for n in ("requests", "spans") if n in self.merges]
         if parts and self.files.get("requests"):
-            self._look(receipt, " UNION ALL ".join(parts))
+            self.look(receipt, " UNION ALL ".join(parts))
         elif parts:
             receipt.requests = 0
             receipt.note("So far only logs of spans: the requests appear once their traces are loaded as well.")
         self._unmatched(receipt)
 
-    def _look(self, receipt: Receipt, traces: str | None) -> None:
+    def look(self, receipt: Receipt, traces: str | None) -> None:
         """The requests of this load, or without `traces` all. In a first load they are all there are, too."""
         every = self.base is None or traces is None
         proven = delta.filled(self.files["requests"]) if every else set()
@@ -335,6 +345,7 @@ class Transaction:
             Manifest(
                 dataset=self.dataset, number=receipt.version, created_at=manifest.now(), tables=kept,
                 receipt=orjson.loads(receipt.to_json()), first=first, last=last,
+                user_key=self.bound, rekeyed=self.rekeyed,
                 requests=kept["requests"].rows if "requests" in kept else 0,
                 spans=kept["spans"].rows if "spans" in kept else 0,
                 size=sum(f.stat().st_size for paths in self.files.values() for f in paths),

@@ -20,10 +20,13 @@ Row = dict[str, Any]
 KEY = b"a key for tests, 32 bytes long.."
 
 
-def read_all(paths: Iterable[Path | str], *, allow: Iterable[str] = ()) -> tuple[dict[str, list[Row]], Receipt]:
+def read_all(
+    paths: Iterable[Path | str], *, allow: Iterable[str] = (), now_us: int | None = None
+) -> tuple[dict[str, list[Row]], Receipt]:
     """(rows by canonical table, receipt) of some files read as one load: nothing merged, nothing assembled."""
     receipt = Receipt()
     context = Context(privacy=Privacy(KEY, allow), receipt=receipt) if allow else Context(Privacy(KEY), receipt)
+    context.now_us = context.now_us if now_us is None else now_us
     tables: dict[str, list[Row]] = {}
     translations: dict[str, Translation] = {}
     sources = [(source, detect(source)) for source in open_inputs([Path(p) for p in paths], limits=Limits())]

@@ -1,0 +1,123 @@
+"""Looking after the key of the user pseudonyms: which data set has which, backup, bringing back, rotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from kpi.errors import StoreError
+from kpi.ingest import user_key
+from kpi.ingest.receipt import Receipt
+from kpi.ingest.user_key import KEY_VARIABLE, UserKey
+from kpi.store import lake, manifest
+from kpi.store.manifest import home
+
+ALL = "all"
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundDataset:
+    """A data set and the id of the key of its users. key None: it has no users, or an earlier release stored them."""
+
+    name: str
+    key: str | None
+    at_hand: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyState:
+    """current: id of the key that new data sets get, None before the first load. source: environment, file or none.
+
+    keys: ids of all keys at hand.
+    """
+
+    current: str | None
+    source: str
+    keys: tuple[str, ...]
+    datasets: tuple[BoundDataset, ...]
+
+
+def key_state() -> KeyState:
+    """Ids only, no secret. Raises StoreError `store.key` for a key that cannot be used."""
+    place, given = home(), user_key.from_environment()
+    current = user_key.default_id(place)
+    files = list(user_key.ring(place))
+    keys = files if given is None else list(dict.fromkeys([user_key.key_id(given), *files]))
+    usable = keys if given is None else keys[:1]  # where the environment holds one, no other is used
+    source = "environment" if given is not None else "file" if current else "none"
+    bound = user_key.bindings(place)
+    found = (BoundDataset(name=n, key=b, at_hand=b is None or b in usable) for n, b in bound.items())
+    return KeyState(current=current, source=source, keys=tuple(keys), datasets=tuple(found))
+
+
+def backup_key(target: Path | str, *, dataset: str | None = None) -> str:
+    """Write the key of new data sets, or of one data set, into a new file of mode 0600; returns its id.
+
+    Raises StoreError: `store.key_backup`, `store.no_key`, or as a load into the data set would.
+    """
+    place = home()
+    bound = manifest.read(dataset).user_key if dataset else None
+    if bound is None and user_key.default_id(place) is None:
+        raise StoreError("store.no_key", "There is no key yet", hint="The first load makes one.")
+    key = user_key.key_of(place, dataset or "", bound)
+    user_key.back_up(key.secret, Path(target))
+    return key.id
+
+
+def restore_key(source: Path | str) -> str:
+    """Bring a key back from its backup; returns its id. Overwrites none. Raises StoreError `store.key`."""
+    return user_key.bring_back(home(), Path(source)).id
+
+
+def rotate_key(dataset: str = ALL, *, progress: Progress | None = None) -> list[Receipt]:
+    """Re-key a data set, or all, on purpose: users who are stored cannot be linked with those who come later.
+
+    The new key is the one of `KPI_USER_KEY` where that is set, the one of new data sets where it is not the data set's
+    own, else a new one, which new data sets get as well; data sets that are not named keep theirs. A rotation that
+    broke off is completed by the next. Returns a receipt for each data set that was re-keyed. Raises StoreError.
+    """
+    place = home()
+    with _lock(place):
+        chosen = manifest.names() if dataset == ALL else [dataset]
+        bound = {name: manifest.read(name).user_key for name in chosen}
+        given = user_key.from_environment()
+        key = UserKey(given) if given is not None else _next(place, bound.values())
+        left = [name for name in chosen if bound[name] != key.id]
+        if chosen and not left:
+            raise StoreError(
+                "store.key_same", f"{KEY_VARIABLE} holds the key {key.id}, which the users have already",
+                hint=f"Keep that key safe, put a new one into {KEY_VARIABLE}, then rotate.",
+            )  # fmt: skip
+        return [lake.rekey(name, key, progress=progress) for name in left]
+
+
+def adopt_key(dataset: str) -> Receipt:
+    """Say that the key at hand is the one of a data set which an earlier release stored. Raises StoreError."""
+    bound = manifest.read(dataset).user_key
+    return lake.adopt(dataset, user_key.key_of(home(), dataset, bound))
+
+
+def forget_key(id: str) -> None:
+    """Delete a key that no data set has any more: nobody can then tell which users of before and after are the same.
+
+    Raises StoreError: `store.no_key`, `store.key_needed`.
+    """
+    place = home()
+    with _lock(place):
+        user_key.forget(place, id)
+
+
+def _next(place: Path, bound: Collection[str | None]) -> UserKey:
+    current = user_key.default_id(place)
+    if current is None or not bound or None in bound or current in bound:
+        return user_key.make_default(place)
+    return user_key.key_of(place, "", current)
+
+
+def _lock(place: Path) -> FileLock:
+    (place / "locks").mkdir(mode=0o700, exist_ok=True)
+    return FileLock(place / "locks" / "keys.lock", timeout=manifest.LOCK_SECONDS, mode=0o600)

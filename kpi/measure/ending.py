@@ -1,0 +1,138 @@
+"""Where the data ends: at the newest row that stands with others, so that no single row moves a window.
+
+Windows are counted back from the end of the data. One row with a wrong clock, or a handful of strays days after the
+rest, would pull a window of 28 days away from nearly all requests. So a tail of the data does not count as its end
+where all of this holds:
+
+- it is a handful: at most five requests, or a thousandth of those in the 28 days before it;
+- it is small beside them: at most a fifth;
+- it stands apart: the gap before it is longer than three days, and than twice the longest gap of the weeks before it,
+  so that data which comes in at weekends or once a week ends where it ends.
+
+The strays are never lost: they are counted in windows that hold them, and `All` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+
+from kpi.ingest import clock
+from kpi.measure.statistics import Columns, bucket
+from kpi.store.engines import Source
+
+HANDFUL = 5
+HANDFUL_SHARE = 0.001
+BESIDE = 5  # so many times the strays must stand before them
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What apart means, in hours. step: of one bucket. volume: over which the typical volume is counted. usual: over
+    which the usual gaps are looked for. gap: never apart when nearer than this."""
+
+    step: int
+    volume: int
+    usual: int
+    gap: int
+
+
+DAYS = Scale(step=24, volume=28 * 24, usual=56 * 24, gap=3 * 24)
+HOURS = Scale(step=1, volume=14 * 24, usual=14 * 24, gap=12)  # for windows of hours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """One hour of the data. hour: since the epoch. newest: time of its last request."""
+
+    hour: int
+    requests: int
+    newest: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """last: the newest request that counts as the end of the data. strays: requests after it."""
+
+    last: datetime | None
+    strays: int = 0
+
+
+_KNOWN: WeakKeyDictionary[Source, tuple[Bucket, ...]] = WeakKeyDictionary()
+
+
+def ending_of(source: Source, scale: Scale = DAYS) -> Ending:
+    """Where the data of a source ends; its hours are counted once and kept as long as it lives."""
+    if source not in _KNOWN:
+        _KNOWN[source] = buckets(source)
+    hours = _KNOWN[source]
+    found = ending(hours)
+    if scale is DAYS or found.last is None:
+        return found
+    finer = ending([b for b in hours if b.newest <= found.last], scale)
+    return Ending(last=finer.last, strays=finer.strays + found.strays)
+
+
+def buckets(source: Source) -> tuple[Bucket, ...]:
+    """The hours that hold requests, ascending; those in the future are left out."""
+    table = source.table("requests")
+    if "started_at" not in table.c:
+        return ()
+    row = Columns(source, table)
+    started = row["started_at"]
+    known = (
+        sa.select(bucket(row, "hour", "UTC").label("began"), started.label("at"))
+        .select_from(table)
+        .where(started <= source.dialect.moment(clock.latest()))
+        .subquery("known")
+    )
+    counted = sa.select(sa.func.count().label("n"), sa.func.max(known.c.at).label("newest")).group_by(known.c.began)
+    rows = source.run(counted).to_pylist()
+    found = [Bucket(hour=_hours(utc(r["newest"])), requests=int(r["n"]), newest=utc(r["newest"])) for r in rows]
+    return tuple(sorted(found, key=lambda b: b.hour))
+
+
+def ending(hours: Sequence[Bucket], scale: Scale = DAYS) -> Ending:
+    """Where data with these hours ends."""
+    if not hours:
+        return Ending(last=None)
+    steps: dict[int, int] = {}
+    newest: dict[int, datetime] = {}
+    for b in hours:
+        steps[b.hour // scale.step] = steps.get(b.hour // scale.step, 0) + b.requests
+        newest[b.hour // scale.step] = b.newest
+    places = sorted(steps)
+    at, later, found = len(places) - 1, 0, 0
+    for i in range(len(places) - 1, 0, -1):
+        later += steps[places[i]]
+        if later > max(HANDFUL, HANDFUL_SHARE * sum(steps.values())):
+            break
+        if _apart(places[: i + 1], steps, later, scale):
+            at, found = i - 1, later
+    return Ending(last=newest[places[at]], strays=found)
+
+
+def _apart(places: Sequence[int], steps: dict[int, int], later: int, scale: Scale) -> bool:
+    """Whether the last of these places, and all `later` requests from it on, are strays."""
+    before = places[-2]
+    volume = sum(steps[p] for p in places[:-1] if p > before - scale.volume // scale.step)
+    if later > max(HANDFUL, HANDFUL_SHARE * volume) or BESIDE * later > volume:
+        return False
+    known = [p for p in places[:-1] if p > before - scale.usual // scale.step]
+    usual = max((b - a for a, b in pairwise(known)), default=1)
+    return places[-1] - before > max(scale.gap // scale.step, 2 * usual)
+
+
+def utc(moment: datetime) -> datetime:
+    """A time of an engine, UTC; one without a zone is in UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _hours(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(hours=1)

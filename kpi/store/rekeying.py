@@ -1,0 +1,87 @@
+"""Another key for the users of a data set that is stored: each pseudonym becomes one made of it by the new key.
+
+Ids of users are not stored, so the new pseudonym of a user who comes again cannot be foreseen: after a rotation old and
+new rows of one person are two users. Within the rows that were there each user stays one user, and a key that leaked
+opens none of them. A file that is loaded again changes its traces to the new pseudonyms, and doubles nothing.
+Versions from before keep the pseudonyms that they have.
+"""
+
+from __future__ import annotations
+
+import hmac
+from pathlib import Path
+
+import pyarrow as pa
+
+from kpi import schema
+from kpi.ingest.receipt import Receipt
+from kpi.ingest.user_key import UserKey
+from kpi.store import manifest, merge
+from kpi.store.binding import USER, unlinked
+from kpi.store.transaction import Transaction
+
+PSEUDONYM_BYTES = 16
+
+
+def renamed(key: bytes, pseudonym: str) -> str:
+    """The pseudonym that takes the place of one by another key: HMAC-SHA-256 of it, 128 bit, 32 hex characters."""
+    return hmac.digest(key, b"renamed\0" + pseudonym.encode(), "sha256")[:PSEUDONYM_BYTES].hex()
+
+
+def rekey(load: Transaction, receipt: Receipt, key: UserKey) -> Receipt:
+    """Rename all users of the newest version and bind the data set to the key. Rows keep their ids."""
+    load.open(receipt)
+    before, users = load.bound, _rename(load, key)
+    if users:
+        load.tell(0.2, "Renaming users")
+        for name, query in _changed(load).items():
+            load.merge(name, [_staged(load, name, query)])
+        at = manifest.now()
+        load.rekeyed = (*load.rekeyed, (at, before or ""))
+        receipt.loaded = users
+        receipt.note(unlinked(at))
+    if users or before is not None:
+        load.bound, load.rebound = key.id, True
+    if load.files.get("requests"):
+        load.look(receipt, None)
+    return load.finish(receipt)
+
+
+def _rename(load: Transaction, key: UserKey) -> int:
+    """Make the table `renamed` of old and new pseudonyms; returns how many there are."""
+    parts = ["SELECT NULL::VARCHAR AS user_key WHERE false"]
+    if requests := load.files.get("requests"):
+        parts.append(f"SELECT user_key FROM {merge.scan(requests, schema.REQUESTS)}")
+    if spans := load.files.get("spans"):
+        parts.append(f"SELECT {USER} FROM {merge.scan(spans, schema.SPANS)} WHERE context LIKE '%\"user_key\"%'")
+    query = f"SELECT DISTINCT user_key FROM ({' UNION ALL '.join(parts)}) WHERE user_key IS NOT NULL"
+    old = [row[0] for row in load.connection.execute(query).fetchall()]
+    table = pa.table({"old": pa.array(old, pa.string()), "new": [renamed(key.secret, u) for u in old]})
+    load.connection.register("_renamed", table)
+    load.connection.execute("CREATE OR REPLACE TABLE renamed AS SELECT * FROM _renamed")
+    load.connection.unregister("_renamed")
+    return len(old)
+
+
+def _changed(load: Transaction) -> dict[str, str]:
+    """A query for each table that holds users: its rows that do, with the new names."""
+    found = {}
+    if requests := load.files.get("requests"):
+        rows = merge.scan(requests, schema.REQUESTS)
+        found["requests"] = f"SELECT o.* REPLACE (n.new AS user_key) FROM {rows} o JOIN renamed n ON o.user_key = n.old"
+    if spans := load.files.get("spans"):
+        rows = merge.scan(spans, schema.SPANS)
+        told = "united(o.context, '{\"user_key\":\"' || n.new || '\"}')"
+        found["spans"] = (
+            f"SELECT o.* REPLACE ({told} AS context) FROM {rows} o "
+            f"JOIN renamed n ON {USER.replace('context', 'o.context')} = n.old"
+        )
+    return found
+
+
+def _staged(load: Transaction, name: str, query: str) -> Path:
+    place = load.work / "renamed"
+    place.mkdir(exist_ok=True)
+    path = place / f"{name}.parquet"
+    load.connection.execute(f"COPY ({query}) TO {merge.literal(str(path))}")
+    return path
