@@ -101,9 +101,9 @@ def doubt(key: str, sentence: str) -> None:
     room, said = st.session_state["_doubts"]
     if key not in said:
         said.add(key)
-        with room, st.container(border=True):
-            st.markdown(f":material/link_off: {text.safe(sentence)}")
-            st.button("Take it out of the link", on_click=st.query_params.pop, args=(key, None), key=f"doubt_{key}")
+        with room, st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":material/link_off: {text.safe(sentence)}", width="content")
+            st.button("Drop it", key=f"doubt_{key}", type="tertiary", on_click=st.query_params.pop, args=(key, None))
 
 
 def choose(key: str, options: Sequence[str], *, default: str, known: Sequence[str] = ()) -> str:
