@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, text
+from app import cards, charts, export, text
 
 words = kpi.wording
 VERDICTS = {"worse": "red", "better": "green", "higher": "orange", "lower": "orange", "no clear difference": "gray"}
@@ -35,7 +35,7 @@ def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
     labels = {m: kpi.METRICS[m].label for m in order}
     texts = texts.rename(columns=labels).rename(index=text.dimension)
     css = css.rename(columns=labels).rename(index=text.dimension)
-    st.dataframe(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")
+    export.table(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")
     st.caption(
         "Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
         "Grey: chance alone could explain it."
@@ -97,7 +97,7 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
     styled = shown.style.map(
         lambda v: f"color: {look.states[VERDICTS.get(v, 'gray')]}; font-weight: 600", subset=["Verdict"]
     )
-    st.dataframe(
+    export.table(
         styled, hide_index=True, height="content", alt=f"Groups of {by}, worst first",
         column_config={"q": st.column_config.TextColumn(help="Of groups with this q or less, this share is false.")},
     )  # fmt: skip

@@ -26,7 +26,7 @@ LOOKS = {
 def planned(a: str, b: str) -> str:
     """The planned split, which lives in the URL: one of the usual ones, or another that the link names."""
     asked = st.query_params.get("split", "")
-    own = (asked,) if re.fullmatch(r"[1-9]\d{0,4}:[1-9]\d{0,4}", asked) and asked not in SPLITS else ()
+    own = (asked,) if re.fullmatch(r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}", asked) and asked not in SPLITS else ()
     return page.selectbox(
         "Planned split", "split", [*SPLITS, *own], default=SPLITS[0], names=lambda s: s.replace(":", " : "), width=140,
         help=f"Users of {text.safe(a, longest=40)} to users of {text.safe(b, longest=40)}, as the test was set up.",

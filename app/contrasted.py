@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, data, page, reasons, slicebar, text
+from app import cards, data, export, page, reasons, slicebar, text
 from app.slicebar import Here
 
 words = kpi.wording
@@ -81,7 +81,7 @@ def _table(lifts: pd.DataFrame) -> None:
         "q": [f"{q:.3f}" for q in lifts["q"]],
         "Requests": lifts["n"],
     })  # fmt: skip
-    st.dataframe(shown, hide_index=True, height="content", alt="Traits of failed and successful requests")
+    export.table(shown, hide_index=True, height="content", alt="Traits of failed and successful requests")
 
 
 def _leaves(leaves: pd.DataFrame) -> None:
@@ -89,4 +89,4 @@ def _leaves(leaves: pd.DataFrame) -> None:
         "Where": leaves["rule"], "Failed": [words.format_value(v, "share") for v in leaves["failed_share"]],
         "Requests": leaves["n"],
     })  # fmt: skip
-    st.dataframe(shown, hide_index=True, height="content", alt="Leaves of the decision tree, worst first")
+    export.table(shown, hide_index=True, height="content", alt="Leaves of the decision tree, worst first")

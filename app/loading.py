@@ -15,7 +15,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import data, page, slicebar, text
+from app import data, export, page, slicebar, text
 
 words = kpi.wording
 STEPS = (
@@ -203,7 +203,7 @@ def _done() -> None:
     found = kpi.Receipt.from_json(kept)
     with st.container(border=True):
         st.success(text.safe(f"Loaded into {found.dataset}, version {found.version}."), icon=":material/check_circle:")
-        receipt(found)
+        receipt(found, key="last")
         view = kpi.Slice(dataset=found.dataset)
         st.page_link(
             "views/overview.py",
@@ -213,15 +213,15 @@ def _done() -> None:
         )
 
 
-def receipt(found: kpi.Receipt) -> None:
-    """A load in plain sentences, then what was dropped and what was kept out."""
+def receipt(found: kpi.Receipt, *, key: str = "") -> None:
+    """A load in plain sentences, then what was dropped and what was kept out. key: tells two on one page apart."""
     st.markdown("\n".join(f"- {text.safe(sentence)}" for sentence in words.receipt_sentences(found)))
     if found.drops:
         with st.expander(f"{words.format_count(found.dropped)} rows left out", icon=":material/block:"):
             drops = pd.DataFrame(
                 [{"Row": d.row, "Reason": d.reason, "Remedy": d.hint, "File": d.file} for d in found.drops]
             )
-            st.dataframe(drops, hide_index=True, alt="Rows left out")
+            export.table(drops, hide_index=True, alt="Rows left out", key=key)
     if found.kept_out:
         with st.expander(
             f"{words.format_count(len(found.kept_out))} columns and keys kept out", icon=":material/lock:"
@@ -229,7 +229,7 @@ def receipt(found: kpi.Receipt) -> None:
             kept = pd.DataFrame(
                 [{"Name": n, "Seen": seen, "Because of": found.why_kept_out(n)} for n, seen in found.kept_out.items()]
             )
-            st.dataframe(kept, hide_index=True, alt="Columns and metadata keys kept out to protect people")
+            export.table(kept, hide_index=True, alt="Columns and metadata keys kept out to protect people", key=key)
             st.caption("Pick one under Columns and keys to keep and load again to use it.")
     if found.columns:
         with st.expander(f"{words.format_count(len(found.columns))} columns", icon=":material/view_column:"):
@@ -245,7 +245,7 @@ def receipt(found: kpi.Receipt) -> None:
                     for c in found.columns
                 ]
             )
-            st.dataframe(columns, hide_index=True, alt="What became of each column")
+            export.table(columns, hide_index=True, alt="What became of each column", key=key)
 
 
 def versions(name: str) -> None:
@@ -267,7 +267,7 @@ def versions(name: str) -> None:
     )
     shown = shown.drop(columns=[c for c in ("From",) if shown[c].isna().all()])
     numbers = {c: st.column_config.NumberColumn(format="localized") for c in ("Requests", "Loaded")}
-    st.dataframe(shown, hide_index=True, alt="Versions of the data set", height="content", column_config=numbers)
+    export.table(shown, hide_index=True, alt="Versions of the data set", height="content", column_config=numbers)
     numbers = [v.number for v in found if not v.damaged]
     if len(numbers) < 2:
         st.caption("Every load that changes something makes a version; you can then go back to an earlier one.")

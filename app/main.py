@@ -1,44 +1,58 @@
-"""Entry point: page config, navigation that carries the slice, the slice bar, the page."""
+"""Entry point, twice: the server imports `served` and puts the gate before it; every run of a session draws the app.
+
+A page is config, navigation that carries the slice, the slice bar and the view.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import streamlit as st
+from streamlit.starlette import App
 
-from app import data, page, slicebar
+from app import gate
 
-st.set_page_config(page_title="AI Index", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 
-DATA = st.Page("views/data.py", title="Data", icon=":material/database:", url_path="data")
-GROUPS = {
-    "Index": [
-        st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
-        st.Page("views/why.py", title="Why", icon=":material/troubleshoot:", url_path="why"),
-        st.Page("views/trends.py", title="Trends", icon=":material/show_chart:", url_path="trends"),
-    ],
-    "Look closer": [
-        st.Page("views/versions.py", title="Versions", icon=":material/compare_arrows:", url_path="versions"),
-        st.Page("views/segments.py", title="Segments", icon=":material/groups:", url_path="segments"),
-        st.Page("views/drift.py", title="Drift", icon=":material/waves:", url_path="drift"),
-        st.Page("views/cost.py", title="Cost", icon=":material/payments:", url_path="cost"),
-        st.Page("views/traces.py", title="Traces", icon=":material/account_tree:", url_path="traces"),
-    ],
-    "Run it": [DATA],
-}
-chosen = st.navigation([p for pages in GROUPS.values() for p in pages], position="hidden")
-here = None
-with page.problems():
-    here = slicebar.current() if data.names() else None
-with st.sidebar:
-    page.navigation(GROUPS, here)
+def draw() -> None:
+    """One run of a session."""
+    from app import data, page, slicebar  # not in the server's import: their caches want a server that runs
+
+    st.set_page_config(page_title="AI Index", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
+    loaded = st.Page("views/data.py", title="Data", icon=":material/database:", url_path="data")
+    groups = {
+        "Index": [
+            st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
+            st.Page("views/why.py", title="Why", icon=":material/troubleshoot:", url_path="why"),
+            st.Page("views/trends.py", title="Trends", icon=":material/show_chart:", url_path="trends"),
+        ],
+        "Look closer": [
+            st.Page("views/versions.py", title="Versions", icon=":material/compare_arrows:", url_path="versions"),
+            st.Page("views/segments.py", title="Segments", icon=":material/groups:", url_path="segments"),
+            st.Page("views/drift.py", title="Drift", icon=":material/waves:", url_path="drift"),
+            st.Page("views/cost.py", title="Cost", icon=":material/payments:", url_path="cost"),
+            st.Page("views/traces.py", title="Traces", icon=":material/account_tree:", url_path="traces"),
+        ],
+        "Run it": [loaded],
+    }
+    chosen = st.navigation([p for pages in groups.values() for p in pages], position="hidden")
+    here = None
     with page.problems():
-        if here:
-            slicebar.draw(here)
-        else:
-            slicebar.draw_datasets()
-with page.problems():
-    if here or chosen is DATA:
-        chosen.run()
-    elif not data.names():
-        page.welcome()
+        here = slicebar.current() if data.names() else None
+    with st.sidebar:
+        page.navigation(groups, here)
+        with page.problems():
+            if here:
+                slicebar.draw(here)
+            else:
+                slicebar.draw_datasets()
+    with page.problems():
+        if here or chosen is loaded:
+            chosen.run()
+        elif not data.names():
+            page.welcome()
+
+
+if __name__ == "__main__":
+    draw()
+else:  # `streamlit run app/main.py` finds this App in the source and serves it, as any ASGI server can
+    served = App(__file__, middleware=gate.MIDDLEWARE, exception_handlers={500: gate.broken})

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import anatomy, cards, charts, page, text
+from app import anatomy, cards, charts, export, page, text
 
 words = kpi.wording
 _FACTS = ("total_us", "total_nusd", "input_tokens", "output_tokens")
@@ -95,7 +95,7 @@ def _waterfall(spans: pd.DataFrame) -> None:
         st.caption("The steps have no times: here they are in their order.")
         named = ["  " * int(d) + str(n)[:80] for d, n in zip(shown["depth"], shown["name"], strict=True)]
         steps = shown.assign(name=named, status=shown["status"].fillna("unknown"))
-        st.dataframe(steps[["name", "kind", "status"]], hide_index=True)
+        export.table(steps[["name", "kind", "status"]], hide_index=True, alt="Steps of this trace")
         return
     rows = [
         f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
@@ -124,11 +124,18 @@ def _tabs(found: Any) -> None:
             st.caption(text.safe(label))
             st.text(str(request.get(column) or "No text was stored."))
     with documents:
-        _frame(found.documents, ["rank", "document_id", "score", "used", "content"], "No documents were retrieved.")
+        _frame(
+            "Documents",
+            found.documents,
+            ["rank", "document_id", "score", "used", "content"],
+            "No documents were retrieved.",
+        )
     with tools:
-        _frame(found.tool_calls, ["name", "arguments", "result", "error_type"], "No tool was called.")
+        _frame("Tool calls", found.tool_calls, ["name", "arguments", "result", "error_type"], "No tool was called.")
     with scores:
-        _frame(found.scores, ["name", "value", "label", "source", "explanation"], "Nobody scored this request.")
+        _frame(
+            "Scores", found.scores, ["name", "value", "label", "source", "explanation"], "Nobody scored this request."
+        )
     with verdicts:
         flags = (
             "success",
@@ -144,25 +151,25 @@ def _tabs(found: Any) -> None:
             "converted",
             "error",
         )
-        _facts(request, flags)
-        _frame(found.incidents, ["category", "severity", "detector", "state", "at"], "No safety incident.")
+        _facts("Verdicts", request, flags)
+        _frame("Incidents", found.incidents, ["category", "severity", "detector", "state", "at"], "No safety incident.")
     with parts:
-        _facts(request, _PARTS)
-        _facts(request, _TIMES)
+        _facts("Cost", request, _PARTS)
+        _facts("Times", request, _TIMES)
     with everything:
         rest = {k: str(v) for k, v in request.items() if k not in _HIDDEN and v is not None}
         st.json(rest, expanded=True)
 
 
-def _frame(frame: pd.DataFrame, columns: Sequence[str], nothing: str) -> None:
+def _frame(what: str, frame: pd.DataFrame, columns: Sequence[str], nothing: str) -> None:
     if frame.empty:
         st.caption(text.safe(nothing))
         return
     shown = frame[[c for c in columns if c in frame]]
-    st.dataframe(shown, hide_index=True, alt="Rows of this trace", height="content")
+    export.table(shown, hide_index=True, alt=f"{what} of this trace", height="content")
 
 
-def _facts(request: dict[str, Any], columns: Sequence[str]) -> None:
+def _facts(what: str, request: dict[str, Any], columns: Sequence[str]) -> None:
     names = {"_us": "", "_nusd": ""}
     told = {}
     for column in columns:
@@ -170,10 +177,10 @@ def _facts(request: dict[str, Any], columns: Sequence[str]) -> None:
         for ending in names:
             label = label.removesuffix(ending)
         told[text.dimension(label)] = kpi.wording.format_column(column, request.get(column))
-    st.dataframe(
+    export.table(
         pd.DataFrame({"": told.keys(), "Value": told.values()}),
         hide_index=True,
-        alt="Values of this trace",
+        alt=f"{what} of this trace",
         height="content",
         width=420,
     )

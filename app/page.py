@@ -67,6 +67,10 @@ def header(title: str, here: Here) -> Slot:
     for note in here.resolved.notes:
         st.caption(f":material/schedule: {text.safe(note)}")
     reports()
+    st.session_state["_doubts"] = st.container(), set()
+    for key in [k for k in st.query_params if k not in slicebar.SLICE_KEYS]:
+        if len(set(st.query_params.get_all(key))) > 1:
+            doubt(key, f"This link gives {key} several times: only the last counts.")
     _chips()
     return slot
 
@@ -94,10 +98,46 @@ def as_python(here: Here, *calls: str) -> None:
         st.code(text.python(pinned, calls), language="python", wrap_lines=True)
 
 
-def choose(key: str, options: Sequence[str], *, default: str) -> str:
-    """A page key of the URL, if it is one of the options; else the default."""
+def doubt(key: str, sentence: str) -> None:
+    """Say under the title, once, what a page key of the link asks in vain, with the way to take it out."""
+    room, said = st.session_state["_doubts"]
+    if key not in said:
+        said.add(key)
+        with room, st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":material/link_off: {text.safe(sentence)}", width="content")
+            st.button("Drop it", key=f"doubt_{key}", type="tertiary", on_click=st.query_params.pop, args=(key, None))
+
+
+def choose(key: str, options: Sequence[str], *, default: str, known: Sequence[str] = ()) -> str:
+    """A page key of the URL, if it is one of the options; else the default, and the page says so.
+
+    known: values that are fine but not offered at the moment, of which nothing is said.
+    """
     value = st.query_params.get(key, "")
-    return value if value in options else default
+    if value in options:
+        return value
+    if value and value not in known:
+        shown = f": shown is {default}" if default else ""
+        doubt(key, f"This link asks for {key} {value[:60]}, which cannot be shown here{shown}.")
+    return default
+
+
+def number(key: str) -> int:
+    """A page key of the URL that counts from 0, which an absent one means. Raises SliceError for anything else."""
+    value = st.query_params.get(key) or "0"
+    if not (value.isascii() and value.isdigit() and len(value) <= 9):
+        raise kpi.errors.SliceError(
+            "app.number", f"Cannot read {key} {value[:20]!r} of the link", hint="It is a whole number, from 0."
+        )
+    return int(value)
+
+
+def switched(key: str) -> bool:
+    """A page key of the URL that is 1 or absent."""
+    value = st.query_params.get(key, "")
+    if value not in ("", "0", "1"):
+        doubt(key, f"This link asks for {key} {value[:60]}, which is neither 1 nor 0: taken for 0.")
+    return value == "1"
 
 
 def remember(key: str, widget: str, *, drop: Sequence[str] = ()) -> None:
@@ -116,19 +156,45 @@ def switch(key: str, widget: str) -> None:
         st.query_params[key] = "1"
 
 
-def selectbox(label: str, key: str, options: Sequence[str], *, default: str, names=text.dimension, **more) -> str:
-    """A selectbox that lives in the URL under `key`."""
-    widget, value = f"page_{key}", choose(key, options, default=default)
+def selectbox(
+    label: str,
+    key: str,
+    options: Sequence[str],
+    *,
+    default: str,
+    names=text.dimension,
+    known: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    **more,
+) -> str:
+    """A selectbox that lives in the URL under `key`; a choice takes the keys `drop`, which depend on it, out."""
+    widget, value = f"page_{key}", choose(key, options, default=default, known=known)
     slicebar.keep(widget, value)
     st.selectbox(
-        text.safe(label), options, key=widget, on_change=remember, args=(key, widget), format_func=names, **more
+        text.safe(label),
+        options,
+        key=widget,
+        on_change=remember,
+        args=(key, widget),
+        kwargs={"drop": drop},
+        format_func=names,
+        **more,
     )
     return value
 
 
-def pills(label: str, key: str, options: Sequence[str], *, default: str, names=text.dimension, **more) -> str:
+def pills(
+    label: str,
+    key: str,
+    options: Sequence[str],
+    *,
+    default: str,
+    names=text.dimension,
+    known: Sequence[str] = (),
+    **more,
+) -> str:
     """A row of choices that lives in the URL under `key`."""
-    widget, value = f"page_{key}", choose(key, options, default=default)
+    widget, value = f"page_{key}", choose(key, options, default=default, known=known)
     slicebar.keep(widget, value)
     st.segmented_control(
         text.safe(label),

@@ -1,4 +1,4 @@
-"""Tables: frames as people read them, in `st.dataframe`, which shows untrusted text as text. Never a Markdown table."""
+"""Tables: frames as people read them, in a grid that shows untrusted text as text. Never a Markdown table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import charts, data, text
+from app import charts, data, export, text
 
 words = kpi.wording
 MARKS = {"off_target": "✕ ", "watch": "! ", "no_data": "? "}  # the state without its colour
@@ -37,7 +37,7 @@ def timed(events: pd.DataFrame, tz: str) -> pd.DataFrame:
 def events(shown: pd.DataFrame) -> None:
     """When, what kind, what, which version and in words."""
     columns = ["when", "kind", "name", "version", "description"]
-    st.dataframe(
+    export.table(
         shown[columns],
         hide_index=True,
         alt="Events in the window",
@@ -71,7 +71,7 @@ def breakdown(scorecard: Any, by: str) -> None:
             styled = styled.format(
                 lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=pd.IndexSlice[[group], [label]]
             )
-    st.dataframe(
+    export.table(
         styled,
         alt=f"KPIs by {by}",
         height="content",
@@ -105,7 +105,7 @@ def _paint(table: pd.DataFrame, states: pd.DataFrame, look: charts.Look) -> pd.D
 
 def unpriced(models: pd.DataFrame) -> None:
     """Models without a price, with their requests."""
-    st.dataframe(
+    export.table(
         models.rename(columns={"model": "Model", "requests": "Requests"}),
         hide_index=True,
         alt="Models without a price",
@@ -136,7 +136,7 @@ def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     shown = shown[[c for c in shown if shown[c].notna().any()]].fillna("")
     key = f"found_{zlib.crc32(' '.join(ids).encode())}"
     default = {"selection": {"rows": [ids.index(chosen)]}} if chosen in ids else None
-    st.dataframe(
+    export.table(
         shown,
         hide_index=True,
         key=key,
@@ -202,9 +202,9 @@ def groups(frame: pd.DataFrame, by: str) -> None:
         wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[
             list(dict.fromkeys(shown["Metric"]))
         ]
-        st.dataframe(wide, alt=f"Values by {by}", height="content")
+        export.table(wide, alt=f"Values by {by}", height="content")
         return
-    st.dataframe(shown.drop(columns="Metric"), hide_index=True, alt=f"Values by {by}", height="content")
+    export.table(shown.drop(columns="Metric"), hide_index=True, alt=f"Values by {by}", height="content")
 
 
 def parts(split: kpi.Decomposition) -> None:
@@ -224,7 +224,7 @@ def parts(split: kpi.Decomposition) -> None:
             "95 %": [words.format_change_interval(a, b, unit) for a, b in zip(f["low"], f["high"], strict=True)],
         }
     )
-    st.dataframe(shown, hide_index=True, height="content", alt=f"Parts of the change by {split.by}")
+    export.table(shown, hide_index=True, height="content", alt=f"Parts of the change by {split.by}")
 
 
 def moved(row: dict[str, Any]) -> str:
@@ -265,7 +265,7 @@ def comparison(found: data.Compared) -> None:
     styled = shown.style.map(
         lambda v: f"color: {tints[v]}; font-weight: 600" if v in tints else f"color: {look.grey}", subset=columns
     )
-    st.dataframe(
+    export.table(
         styled, hide_index=True, height="content", alt=f"{found.b} against {found.a} on every metric",
         column_config={
             "q": st.column_config.TextColumn(help="Of the differences with this q or less, this share is false."),
@@ -291,7 +291,7 @@ def split(found: kpi.SampleRatio) -> None:
     )  # fmt: skip
     look = charts.look(st.context.theme.type)
     tint = lambda v: f"color: {look.states['red']}; font-weight: 600" if v == "off" else f"color: {look.grey}"  # noqa: E731
-    st.dataframe(
+    export.table(
         shown.style.map(tint, subset=["Split"]), hide_index=True, height=320,
         alt=f"Users of {found.a} and {found.b} by day and by value",
     )  # fmt: skip
@@ -312,7 +312,7 @@ def support(known: kpi.Profile) -> None:
             ]
         )
         with st.expander(f"{len(missing)} metrics lack data", icon=":material/help:"):
-            st.dataframe(lacking, hide_index=True, alt="Metrics that lack data, and the columns to add")
+            export.table(lacking, hide_index=True, alt="Metrics that lack data, and the columns to add")
     dimensions = pd.DataFrame(
         [
             {"Dimension": text.dimension(d), "Values": len(v), "Most frequent": ", ".join(str(k) for k, _ in v[:5])}
@@ -320,4 +320,4 @@ def support(known: kpi.Profile) -> None:
         ]
     )
     with st.expander(f"{len(dimensions)} dimensions to slice by", icon=":material/filter_alt:"):
-        st.dataframe(dimensions, hide_index=True, alt="Dimensions with their values")
+        export.table(dimensions, hide_index=True, alt="Dimensions with their values")

@@ -25,7 +25,7 @@ with row:
     by = page.selectbox("Cohort", "by", splits, default=(free or splits)[0], width=220)
     others = [NO_CROSSING, *(d for d in able if d != by)]
     usual = next((d for d in free if d in others), others[min(1, len(others) - 1)])
-    crossed = page.selectbox("Crossed with", "with", others, default=usual, width=220)
+    crossed = page.selectbox("Crossed with", "with", others, default=usual, width=220, known=able)
 chosen = kpi.METRICS[metric]
 compared = [m for m in cohorts.COMPARED if here.profile.supports(kpi.METRICS[m])]
 metrics = list(dict.fromkeys([*compared, metric]))

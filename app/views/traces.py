@@ -25,8 +25,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )
     sort = page.pills("Sort", "sort", list(SORTS), default="recent", names=SORTS.__getitem__)
 
-turn = st.query_params.get("p", "0")
-offset = int(turn) * SIZE if turn.isdigit() else 0
+offset = page.number("p") * SIZE
 query = st.query_params.get("q", "")
 found = data.find_traces(here.source, here.view, text=query, sort=sort, limit=SIZE, offset=offset)
 ids = list(found["trace_id"])

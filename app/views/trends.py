@@ -23,7 +23,7 @@ with row:
     splits = ["", *here.versions, *here.cohorts]
     by = page.selectbox("Split by", "by", splits, default="", names=lambda d: text.dimension(d) or "Nothing", width=200)
     shapes = [s for s in SHAPES if s != "percentiles" or len(family) > 1]
-    shape = page.pills("Show", "show", shapes, default="value", names=SHAPES.__getitem__)
+    shape = page.pills("Show", "show", shapes, default="value", names=SHAPES.__getitem__, known=list(SHAPES))
 
 values = len(here.profile.dimensions[by]) if by else 1
 many = values > charts.MOST_LINES

@@ -33,12 +33,12 @@ if not splits:
     st.stop()
 dimension = next((d for d in FIRST if d in here.versions), splits[0])
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    by = page.selectbox("Of", "by", splits, default=dimension, width=200)
+    by = page.selectbox("Of", "by", splits, default=dimension, width=200, drop=("a", "b"))
     values = [v for v, _ in known[by]]
     first, second = usual(list(known[by]), named=by in here.versions and by not in UNORDERED)
     a = page.selectbox("A", "a", values, default=first, names=str, width=170)
     b = page.selectbox("B", "b", values, default=second if second != a else first, names=str, width=170)
-    running = st.query_params.get("running") == "1"
+    running = page.switched("running")
     slicebar.keep("page_running", running)
     st.toggle(
         "Test still running", key="page_running", on_change=page.switch, args=("running", "page_running"),
@@ -90,7 +90,7 @@ if below == "where":
     cohorts = [d for d in here.cohorts if d != by and len(known[d]) <= 40]
     if cohorts:
         begun = "language" if "language" in cohorts else cohorts[0]
-        within = page.selectbox("In each", "within", cohorts, default=begun, width=200)
+        within = page.selectbox("In each", "within", cohorts, default=begun, width=200, known=here.cohorts)
         cells = data.compare_within(here.source, a, b, view, by=by, within=within, always_valid=running)
         shown = [m for m in HEAT if m in set(cells["metric"])]
         st.altair_chart(

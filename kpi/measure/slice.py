@@ -19,6 +19,7 @@ GRAINS = ("hour", "day", "week", "month")
 LINK_VERSION = "1"
 _LAST = re.compile(r"([1-9][0-9]{0,3})([hdw])")
 _YEARS = range(1900, 2201)  # outside of these, arithmetic on dates overflows before anything useful comes out
+_SINGLE = ("v", "data", "at", "fp", "last", "from", "to", "vs", "tz", "grain")  # keys that a link has once
 _HOURS = {"h": 1, "d": 24, "w": 168}
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
 NONE_VALUE = "(none)"  # how a missing dimension value is written in filters and tables
@@ -197,6 +198,11 @@ class Slice:
         Raises SliceError for a value that cannot be understood: nothing is dropped in silence.
         """
         one = {k: v[-1] for k, v in query.items() if v}
+        twice = [k for k in _SINGLE if len(set(query.get(k, ()))) > 1]
+        if twice:
+            raise SliceError(
+                "slice.repeated", f"The link gives {twice[0]} several times, with different values", hint="Keep one."
+            )
         if one.get("v", LINK_VERSION) != LINK_VERSION:
             raise SliceError(
                 "slice.link_version", "The link was made by another version of the index", hint="Ask for a new one."

@@ -15,14 +15,17 @@ from tests.e2e.driving import ROOT, Served, launch, opened, serve
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The app on a small planted world."""
+    """The app on a small planted world; no test may make its server call out."""
     home = tmp_path_factory.mktemp("served")
     made = [sys.executable, "-m", "sample_data", "--requests", "3000", "--end", "2026-11-22"]
     subprocess.run(made, cwd=ROOT, env={**os.environ, "KPI_HOME": str(home)}, check=True, capture_output=True)
-    process, url = serve(home, tmp_path_factory.mktemp("log") / "server.log")
-    yield Served(url, home)
+    logs = tmp_path_factory.mktemp("log")
+    outbound = logs / "outbound"
+    process, url = serve(home, logs / "server.log", outbound=outbound)
+    yield Served(url, home, outbound)
     process.terminate()
     process.wait(10)
+    assert not outbound.exists(), outbound.read_text()
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +41,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
-    """A page in a context of its own; afterwards no script may have failed and no request may have left the host."""
+    """A page in a context of its own. No script may have failed, no request may have left the host, the policy may not
+    have been violated, and every answer must have had its headers."""
     yield from opened(browser, served, width=1400, height=1000)
 
 

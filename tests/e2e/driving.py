@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, Response
 
 ROOT = Path(__file__).resolve().parents[2]
+DENIED = Path(__file__).with_name("denied")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
@@ -26,10 +27,11 @@ ARGUMENTS = [
 
 @dataclass(frozen=True)
 class Served:
-    """A running app. url: its address; home: its state folder."""
+    """A running app. url: its address; home: its state folder; outbound: where its attempts to call out are written."""
 
     url: str
     home: Path
+    outbound: Path
 
 
 def launch(playwright: Playwright) -> Browser | None:
@@ -41,18 +43,22 @@ def launch(playwright: Playwright) -> Browser | None:
     return playwright.chromium.launch(executable_path=found or str(own), headless=True, args=ARGUMENTS)
 
 
-def serve(home: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the app on a state folder; returns the process and its address once it is healthy."""
+def serve(home: Path, log: Path, *, script: str = "app/main.py", outbound: Path | None = None):
+    """Start the app on a state folder; returns the process and its address once it is healthy.
+
+    outbound: deny it every socket but those of this machine, and write attempts there.
+    """
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     command = [
-        sys.executable, "-m", "streamlit", "run", "app/main.py", f"--server.port={port}",
-        "--server.address=127.0.0.1", "--server.fileWatcherType=none",
+        sys.executable, "-m", "streamlit", "run", script, f"--server.port={port}", "--server.fileWatcherType=none",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "KPI_HOME": str(home)}, stdout=log.open("w"), stderr=subprocess.STDOUT
-    )
+    environment = {**os.environ, "KPI_HOME": str(home)}
+    if outbound is not None:
+        path = os.pathsep.join([str(DENIED), str(ROOT), os.environ.get("PYTHONPATH", "")])
+        environment |= {"PYTHONPATH": path, "KPI_TEST_OUTBOUND": str(outbound)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log.open("w"), stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     for _ in range(600):
         try:
@@ -64,22 +70,34 @@ def serve(home: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
     raise RuntimeError(f"the app did not start: {log.read_text()[-2000:]}")
 
 
-def opened(browser: Browser, served: Served, *, width: int, height: int) -> Iterator[Page]:
+def opened(browser: Browser, served: Served, *, width: int, height: int, scheme: Literal["light", "dark"] = "light"):
+    """A page in a context of its own; fails where it asked a foreign host, broke the policy or met a bare answer."""
     context = browser.new_context(
         viewport={"width": width, "height": height}, reduced_motion="reduce", timezone_id="UTC", locale="en-US",
-        permissions=["clipboard-read", "clipboard-write"],
+        color_scheme=scheme, permissions=["clipboard-read", "clipboard-write"],
     )  # fmt: skip
     found = context.new_page()
     errors: list[str] = []
+    bare: list[str] = []
     left: list[str] = []
     context.on("page", lambda p: p.on("pageerror", lambda e: errors.append(str(e))))
     found.on("pageerror", lambda e: errors.append(str(e)))
+    found.on("console", lambda m: errors.append(m.text) if "Content Security Policy" in m.text else None)
+    found.on("response", lambda r: bare.append(r.url) if r.url.startswith(served.url) and not headed(r) else None)
     local = (served.url, served.url.replace("http", "ws"), "data:", "blob:")
     context.on("request", lambda r: None if r.url.startswith(local) else left.append(r.url))
     yield found
     context.close()
     assert not errors, errors
     assert not left, left
+    assert not bare, bare
+
+
+def headed(response: Response) -> bool:
+    """Whether an answer has the four headers that every answer must have."""
+    return "frame-ancestors 'none'" in response.headers.get("content-security-policy", "") and (
+        response.headers.get("x-content-type-options"), response.headers.get("referrer-policy")
+    ) == ("nosniff", "no-referrer")  # fmt: skip
 
 
 def idle(page: Page, timeout: float = 40_000) -> None:

@@ -1,0 +1,111 @@
+"""Hostile values of every key of a link: each is said, none is a traceback."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import kpi
+from app import slicebar
+from tests.app.conftest import MAIN
+from tests.app.test_pages import texts
+
+ROOT = MAIN.parents[1]
+HOSTILE = (
+    "²", "9" * 5000, "NaN", "-1", "٣", "１２", "\x00", "x" * 20_000, '{"a": [1]}', "%00%2e%2e",
+    "../../etc/passwd", "1e999", "' OR 1=1 --", "=1+1", "\u202e", "a\nb", "::..", "9999-99-99", "prompt_version:",
+)  # fmt: skip
+FEW = HOSTILE[::3]  # where every run draws a whole page
+OF_PAGES = {
+    "overview": ["by"], "why": ["metric", "show", "by"], "trends": ["metric", "by", "show"],
+    "versions": ["by", "a", "b", "running", "split", "within", "show"], "segments": ["metric", "by", "with"],
+    "drift": ["col"], "cost": ["by"], "traces": ["sort", "p", "trace", "q"],
+}  # fmt: skip
+UNSAID = {"q", "split"}  # what is searched for may be anything; a split counts only where a test is running
+SOUND = {"where": {"prompt_version:"}, "vs": {"prompt_version:"}}  # an empty version is one like any other
+
+
+def test_every_key_of_the_documents_is_tried():
+    named = set(re.findall(r"^\| ((?:`[a-z]+`(?:, )?)+) \|", (ROOT / "docs" / "links.md").read_text(), re.MULTILINE))
+    keys = {key for group in named for key in re.findall("[a-z]+", group)}
+    assert keys == {*slicebar.SLICE_KEYS, *(k for keys in OF_PAGES.values() for k in keys)}
+
+
+def said(at) -> str:
+    assert not at.exception, at.exception[0].message
+    return texts(at).replace("\\", "")
+
+
+@pytest.mark.parametrize("name", OF_PAGES)
+def test_page_keys(app, name):
+    """All keys of a page at once: each is said for itself."""
+    at = app(name)
+    for value in FEW:
+        at.query_params.clear()
+        for key in {*OF_PAGES[name]} - {"p"}:
+            at.query_params[key] = value
+        told = said(at.run())
+        for key in {*OF_PAGES[name]} - {"p", *UNSAID}:
+            assert re.search(rf"link asks for {key} |no trace", told), (key, value[:40])
+
+
+def test_page_numbers(app):
+    at = app("traces")
+    for value in HOSTILE:
+        at.query_params["p"] = value
+        assert "Cannot read p " in said(at.run()), value[:40]
+
+
+def test_the_planned_split(app):
+    at = app("versions", running="1")
+    for value in FEW:
+        at.query_params["split"] = value
+        assert "link asks for split " in said(at.run()), value[:40]
+
+
+@pytest.mark.parametrize("key", sorted(slicebar.SLICE_KEYS))
+def test_slice_keys(app, key):
+    at = app("traces")
+    for value in FEW if key == "fp" else HOSTILE:
+        at.query_params.clear()
+        at.query_params[key] = value
+        told = said(at.run())
+        assert at.error or "This link" in told or "moved on" in told or value in SOUND.get(key, ()), value[:40]
+
+
+@pytest.mark.parametrize(("query", "told"), [
+    ({"last": ["7d", "28d"]}, "gives last several times"), ({"at": ["1", "²"]}, "gives at several times"),
+    ({"metric": ["task_success", "error_rate"]}, "gives metric several times"),
+])  # fmt: skip
+def test_a_key_that_comes_twice_is_said(app, query, told):
+    assert told in said(app("trends", **query))
+    assert told not in said(app("trends", **{k: [v[0], v[0]] for k, v in query.items()}))
+
+
+def test_a_bad_value_is_taken_out_by_its_button(app):
+    at = app("trends", metric="banana", by="language")
+    assert "asks for metric banana" in said(at)
+    at.button(key="doubt_metric").click().run()
+    assert "banana" not in said(at)
+    assert "metric" not in at.query_params
+    assert at.query_params["by"] in (["language"], "language")
+
+
+def test_choices_of_people_are_never_doubted(app):
+    """What the widgets of a page write is what it can show: another choice drops the keys that depend on it."""
+    at = app("versions", by="prompt_version", a="p6", b="p7")
+    at.selectbox(key="page_by").select("model").run()
+    assert "link asks for" not in said(at)
+    at = app("segments", by="language", with_="region")
+    at.selectbox(key="page_by").select("region").run()
+    assert "link asks for" not in said(at)
+    at = app("trends", metric="latency_p95", show="percentiles")
+    at.selectbox(key="page_metric").select(at.selectbox(key="page_metric").options[0]).run()
+    assert "link asks for" not in said(at)
+
+
+def test_a_slice_that_says_two_things_is_refused():
+    with pytest.raises(kpi.errors.SliceError, match="several times"):
+        kpi.Slice.from_query({"last": ["7d", "28d"]})
+    assert kpi.Slice.from_query({"last": ["7d", "7d"]}).last == "7d"
