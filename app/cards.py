@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 import kpi
-from app import charts, slicebar, text
+from app import charts, once, slicebar, text
 from app.slicebar import Here
 
 words = kpi.wording
@@ -49,13 +49,25 @@ def index(scorecard: Any) -> None:
                 )
                 badge(found.state, f"The worst state of {found.n} KPIs with enough data, of {found.total}.")
             if found.state != "no_data":
-                st.altair_chart(
-                    charts.gauge(found.value, found.low, found.high, state=found.state, colours=colours()),
+                once.chart(
+                    charts.gauge,
+                    found.value,
+                    found.low,
+                    found.high,
+                    state=found.state,
+                    colours=colours(),
                     alt=f"AI index {number} of 100, {words.STATES[found.state].word}",
                 )
             st.caption(text.safe(f"of 100 · 95 %: {interval}" if interval else "Not enough data"))
         with right:
             st.markdown(f"#### {text.safe(scorecard.sentence, longest=600)}")
+
+
+def kpi_cards(scorecard: Any, here: Here) -> None:
+    """A card a KPI, four in a row where there is room."""
+    with st.grid(4, min_column_width=230, gap="small"):
+        for card in scorecard.cards:
+            kpi_card(card, here)
 
 
 def kpi_card(card: Any, here: Here) -> None:
@@ -70,8 +82,12 @@ def kpi_card(card: Any, here: Here) -> None:
             help=text.safe(f"{card.entry.definition}. Target {target}."),
         )
         if len(card.spark):
-            st.altair_chart(
-                charts.spark(card.spark, target=card.target, state=card.state, colours=colours()),
+            once.chart(
+                charts.spark,
+                card.spark,
+                target=card.target,
+                state=card.state,
+                colours=colours(),
                 alt=f"{card.label} over the window; target {target}",
             )
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -165,8 +181,12 @@ def multiples(frame: Any, *, by: str, unit: str) -> None:
         for name in names:
             with st.container(gap="xxsmall"):
                 st.caption(f"**{text.safe(name, longest=60)}**")
-                st.altair_chart(
-                    charts.panel(drawn[drawn[by] == name], unit=unit, domain=domain, colours=colours()),
+                once.chart(
+                    charts.panel,
+                    drawn[drawn[by] == name],
+                    unit=unit,
+                    domain=domain,
+                    colours=colours(),
                     alt=f"{name} over time",
                 )
     if len(sizes) > len(names):

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, data, export, page, reasons, slicebar, text
+from app import cards, data, export, once, page, reasons, slicebar, text
 from app.slicebar import Here
 
 words = kpi.wording
@@ -34,8 +34,10 @@ def draw(here: Here, view: kpi.Slice, metric: str) -> list[str]:
     if clear.empty:
         st.markdown(f":material/check_circle: Nothing does for certain: {text.safe(found.looked)} traits looked at.")
         return python
-    st.altair_chart(
-        reasons.lifts(clear, colours=cards.colours()),
+    once.chart(
+        reasons.lifts,
+        clear,
+        colours=cards.colours(),
         alt=f"How much more often failed requests have each of {len(clear)} traits, with intervals",
     )
     size = words.format_count(found.sampled, "requests")

@@ -3,21 +3,32 @@
 Sources live once a process, by data set and version; rows read in place are opened anew each minute. Results are kept
 by (fingerprint of the rows, since when they are read, call, arguments);
 frames never go in as arguments, because Streamlit hashes big frames from a sample and would serve old numbers.
+
+What is not kept yet is computed once for all who ask for it at the same time, and at most HEAVY computations run side
+by side; who waits is told so on the page (`app.inflight`).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 import kpi
+from app.inflight import Flights, Gate, Manners
 
 Answer = TypeVar("Answer")
+HEAVY = 2
+FLIGHTS = Flights()
+READS = Gate(HEAVY)
+SEARCHES = Gate(HEAVY - 1)  # they take seconds: one place stays free for the first numbers of every page
 
 
 @st.cache_data(ttl="3s", max_entries=1, show_spinner=False)
@@ -45,25 +56,32 @@ def forget() -> None:
 
 def open_source(dataset: str, version: int | None) -> kpi.Source:
     """The rows of one stored version (None: the newest). Raises StoreError for what is not there."""
-    if dataset.startswith("db:"):
-        return _live_source(json.dumps([dataset, version]))
-    if version is None:
+    live = dataset.startswith("db:")
+    if version is None and not live:
         version = next((d.version for d in datasets() if d.name == dataset), None)
-    return _source(json.dumps([dataset, version]))
+    kept, key = _live_source if live else _source, json.dumps([dataset, version])
+    with suppress(_Absent):
+        return kept(key, _absent)
+    return _share(kept, key, lambda: _opened(dataset, version, warm=not live))
 
 
-@st.cache_resource(ttl="12h", max_entries=8, show_spinner=False)
-def _source(key: str) -> kpi.Source:
-    dataset, version = json.loads(key)
+def _opened(dataset: str, version: int | None, *, warm: bool) -> kpi.Source:
     source = kpi.open(dataset, version)
-    kpi.warm(source)
+    kpi.profile(source)  # every page needs it; kept by kpi as long as the source lives
+    if warm:
+        kpi.warm(source)
     return source
 
 
+@st.cache_resource(ttl="12h", max_entries=8, show_spinner=False)
+def _source(key: str, _make: Callable[[], kpi.Source]) -> kpi.Source:
+    return _make()
+
+
 @st.cache_resource(ttl="60s", max_entries=8, show_spinner=False)
-def _live_source(key: str) -> kpi.Source:
+def _live_source(key: str, _make: Callable[[], kpi.Source]) -> kpi.Source:
     """Rows read in place change under us: what is known of them, and every answer, is a minute old at most."""
-    return kpi.open(*json.loads(key))
+    return _make()
 
 
 def _ask(
@@ -72,15 +90,55 @@ def _ask(
     view: kpi.Slice | None,
     arguments: dict[str, Any],
     make: Callable[[], Answer],
+    gates: Sequence[Gate] = (READS,),
 ) -> Answer:
     query = view.to_query(full=True) if view else None
     rows = [source.name, source.version, source.fingerprint, source.read_at and source.read_at.isoformat()]
-    return _kept(json.dumps([*rows, call, query, arguments]), make)
+    key = json.dumps([*rows, call, query, arguments])
+    with suppress(_Absent):
+        return _kept(key, _absent)
+    found = _share(_kept, key, make, gates)
+    return _kept(key, lambda: copy.deepcopy(found))  # each session its own copy, also of what is too large to keep
 
 
 @st.cache_data(ttl="1h", max_entries=600, max_size="300MiB", show_spinner=False)
 def _kept(key: str, _make: Callable[[], Any]) -> Any:
     return _make()
+
+
+class _Absent(Exception):
+    """Nothing is kept under a key."""
+
+
+def _absent() -> Any:
+    raise _Absent
+
+
+def _share(kept: Callable[[str, Any], Any], key: str, make: Callable[[], Any], gates: Sequence[Gate] = ()) -> Any:
+    """What is not kept under a key: made once for all who ask meanwhile, with a place at each of the gates, and kept.
+
+    Nothing is made while a lock of `kept` is held: who comes meanwhile would wait there, without a notice.
+    """
+    manners = _manners()
+
+    def lead() -> Any:
+        with suppress(_Absent):
+            return kept(key, _absent)  # made between our look and our turn
+        with ExitStack() as places:
+            for gate in gates:
+                places.enter_context(gate.place(manners))
+            made = make()
+        return kept(key, lambda: made)
+
+    return FLIGHTS.share(f"{kept.__name__} {key}", lead, manners)
+
+
+def _manners() -> Manners:
+    """A spinner while the session waits; it stops to wait when its person leaves or asks for something else."""
+    session = get_script_run_ctx(suppress_warning=True)
+    if session is None:
+        return Manners()
+    return Manners(notice=st.spinner, go_on=session.yield_check)
 
 
 def profile(source: kpi.Source) -> kpi.Profile:
@@ -107,7 +165,7 @@ def scorecard(source: kpi.Source, view: kpi.Slice, *, by: str | None = None) -> 
 
 def story(source: kpi.Source, view: kpi.Slice) -> kpi.Story:
     """What changed in a slice; takes seconds on large data, so that pages draw the rest before they ask."""
-    return _ask(source, "story", view, {}, lambda: kpi.story(source, view))
+    return _ask(source, "story", view, {}, lambda: kpi.story(source, view), (SEARCHES, READS))
 
 
 def decompose(source: kpi.Source, metric: str, view: kpi.Slice, *, by: Sequence[str]) -> list[kpi.Decomposition]:
@@ -231,7 +289,7 @@ def rolling(
 
 
 def events(source: kpi.Source, view: kpi.Slice) -> pd.DataFrame:
-    return _ask(source, "events", view, {}, lambda: kpi.events(source, view))
+    return _ask(source, "events", view, {}, lambda: kpi.events(source, view), ())
 
 
 def find_traces(source: kpi.Source, view: kpi.Slice, *, text: str, sort: str, limit: int, offset: int) -> pd.DataFrame:
@@ -240,7 +298,7 @@ def find_traces(source: kpi.Source, view: kpi.Slice, *, text: str, sort: str, li
 
 
 def trace(source: kpi.Source, trace_id: str) -> Any:
-    return _ask(source, "trace", None, {"trace_id": trace_id}, lambda: kpi.trace(source, trace_id))
+    return _ask(source, "trace", None, {"trace_id": trace_id}, lambda: kpi.trace(source, trace_id), ())
 
 
 def drift(source: kpi.Source, column: str, view: kpi.Slice) -> Any:
@@ -248,4 +306,4 @@ def drift(source: kpi.Source, column: str, view: kpi.Slice) -> Any:
 
 
 def drift_columns(source: kpi.Source) -> list[str]:
-    return _ask(source, "drift_columns", None, {}, lambda: list(kpi.drift_columns(source)))
+    return _ask(source, "drift_columns", None, {}, lambda: list(kpi.drift_columns(source)), ())

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, data, page, reasons, slicebar, tables, text
+from app import cards, data, once, page, reasons, slicebar, tables, text
 from app.slicebar import Here
 
 words = kpi.wording
@@ -163,9 +163,9 @@ def draw(split: Split, m: kpi.Metric, view: kpi.Slice) -> list[str]:
 def _money(found: kpi.Waterfall) -> None:
     st.subheader("What the spend is made of", anchor=False)
     st.markdown(text.safe(found.sentence, longest=600))
-    st.altair_chart(
-        reasons.waterfall(found.steps, before=found.before, now=found.now, unit="usd", direction="down",
-                          colours=cards.colours()),
+    once.chart(
+        reasons.waterfall, found.steps, before=found.before, now=found.now, unit="usd", direction="down",
+        colours=cards.colours(),
         alt="Total cost before and now, and the parts of its change with intervals",
     )  # fmt: skip
     st.caption(text.safe(WHISKERS))
@@ -174,9 +174,9 @@ def _money(found: kpi.Waterfall) -> None:
 def _time(found: kpi.Stages) -> None:
     st.subheader("Which stage takes longer", anchor=False)
     st.markdown(text.safe(found.sentence, longest=600))
-    st.altair_chart(
-        reasons.waterfall(found.parts.rename(columns={"change": "effect"}), before=found.before, now=found.now,
-                          unit="ms", direction="down", colours=cards.colours()),
+    once.chart(
+        reasons.waterfall, found.parts.rename(columns={"change": "effect"}), before=found.before, now=found.now,
+        unit="ms", direction="down", colours=cards.colours(),
         alt="Latency before and now, and the change of each stage with intervals",
     )  # fmt: skip
     st.caption(text.safe(WHISKERS))
@@ -194,9 +194,9 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
     one = next(d for d in found if d.by == by)
     st.markdown(text.safe(one.sentence, longest=600))
     parts = one.parts.assign(label=one.parts["value"])
-    st.altair_chart(
-        reasons.waterfall(parts, before=one.before, now=one.now, unit=m.unit, direction=m.direction,
-                          colours=cards.colours()),
+    once.chart(
+        reasons.waterfall, parts, before=one.before, now=one.now, unit=m.unit, direction=m.direction,
+        colours=cards.colours(),
         alt=f"{m.label} before and now, and what each {text.dimension(by)} adds to the change, with intervals",
     )  # fmt: skip
     st.caption(

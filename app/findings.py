@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, slicebar, text
+from app import cards, charts, data, once, slicebar, text
 from app.slicebar import Here
 
 KINDS = {  # kind -> word, icon, role of its colour
@@ -19,15 +19,15 @@ KINDS = {  # kind -> word, icon, role of its colour
 SORTS = {"cost": "cost", "latency": "latency"}  # by group of the metric: which traces show it first
 
 
-def block(told: kpi.Story, found: Sequence[kpi.Finding], here: Here) -> None:
-    """The findings one below the other; a calm line where there is none."""
+def block(told: kpi.Story, found: Sequence[kpi.Finding], here: Here, *, why: bool = True) -> None:
+    """The findings one below the other; a calm line where there is none. why: as for `one`."""
     if not found:
         mark = "check_circle" if told.compared else "help"
         st.markdown(f"{text.icon(mark)} {text.safe(told.sentence, longest=600)}")
         return
     with st.container(border=True, gap="small"):
         for finding in found:
-            one(finding, told, here)
+            one(finding, told, here, why=why)
 
 
 def one(finding: kpi.Finding, told: kpi.Story, here: Here, *, why: bool = True) -> None:
@@ -54,8 +54,13 @@ def one(finding: kpi.Finding, told: kpi.Story, here: Here, *, why: bool = True) 
                 )
             traces(finding, told, here)
     with right:
-        st.altair_chart(
-            charts.effect(finding.change, finding.low, finding.high, tint=look.states[colour], colours=look),
+        once.chart(
+            charts.effect,
+            finding.change,
+            finding.low,
+            finding.high,
+            tint=look.states[colour],
+            colours=look,
             alt=kpi.wording.format_change_interval(finding.low, finding.high, finding.unit),
         )
 

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import anatomy, cards, charts, export, page, text
+from app import anatomy, cards, charts, export, once, page, text
 
 words = kpi.wording
 _FACTS = ("total_us", "total_nusd", "input_tokens", "output_tokens")
@@ -106,8 +106,10 @@ def _waterfall(spans: pd.DataFrame) -> None:
         took=[words.format_value(v, "ms") for v in shown["duration_ms"]],
         began=[words.format_value(v, "ms") for v in shown["offset_ms"]],
     )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
-    st.altair_chart(
-        anatomy.waterfall(drawn, colours=cards.colours()),
+    once.chart(
+        anatomy.waterfall,
+        drawn,
+        colours=cards.colours(),
         alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",
     )
     more = f" The first {len(shown)} of {len(spans)} spans." if len(shown) < len(spans) else ""

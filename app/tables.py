@@ -62,14 +62,15 @@ def breakdown(scorecard: Any, by: str) -> None:
     counts = cells["n"].loc[groups].max(axis=1).rename("Requests").astype("int64")
     table = pd.concat([counts, values], axis=1)
     table.index.name = text.dimension(by)
-    look = charts.look(st.context.theme.type)
-    styled = table.style.apply(lambda _: _paint(table, states, look), axis=None)
+    css = _paint(states, charts.look(st.context.theme.type)).reindex(columns=table.columns, fill_value="")
+    styled = table.style.apply(lambda _: css, axis=None)
     for metric in order:
         label, unit = labels[metric], units[metric]
-        for group in groups:
-            mark = MARKS.get(states.loc[group, label], "")
+        marks = [MARKS.get(s, "") for s in states[label]]
+        for mark in set(marks):  # one format for all cells of a column with the same mark: a call a cell is slow
+            same = [g for g, m in zip(groups, marks, strict=True) if m == mark]
             styled = styled.format(
-                lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=pd.IndexSlice[[group], [label]]
+                lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=pd.IndexSlice[same, [label]]
             )
     export.table(
         styled,
@@ -82,25 +83,21 @@ def breakdown(scorecard: Any, by: str) -> None:
 
 def _by_harm(frame: pd.DataFrame, by: str) -> list[str]:
     """Groups with most KPIs off target first, then on watch, then by size."""
-    told = frame.assign(group=frame[by].fillna("(none)"))
-    rank = told.groupby("group").agg(
-        off=("state", lambda s: int((s == "off_target").sum())),
-        watch=("state", lambda s: int((s == "watch").sum())),
-        n=("n", "max"),
-    )
-    return list(rank.sort_values(["off", "watch", "n"], ascending=False).index)
+    rank: dict[str, list[float]] = {}
+    for group, state, n in zip(frame[by].fillna("(none)"), frame["state"], frame["n"], strict=True):
+        counted = rank.setdefault(group, [0, 0, 0])
+        counted[0] += state == "off_target"
+        counted[1] += state == "watch"
+        counted[2] = max(counted[2], n)
+    return sorted(rank, key=lambda g: (*(-c for c in rank[g]), g))
 
 
-def _paint(table: pd.DataFrame, states: pd.DataFrame, look: charts.Look) -> pd.DataFrame:
-    css = pd.DataFrame("", index=table.index, columns=table.columns)
-    for label in states.columns:
-        for group, state in states[label].items():
-            if state in ("off_target", "watch"):
-                colour = charts.state_colour(state, look)
-                css.loc[group, label] = f"background-color: {colour}{_TINT}; color: {colour}; font-weight: 600"
-            elif state == "no_data":
-                css.loc[group, label] = f"color: {look.grey}; font-style: italic"
-    return css
+def _paint(states: pd.DataFrame, look: charts.Look) -> pd.DataFrame:
+    css = {"no_data": f"color: {look.grey}; font-style: italic"}
+    for state in ("off_target", "watch"):
+        colour = charts.state_colour(state, look)
+        css[state] = f"background-color: {colour}{_TINT}; color: {colour}; font-weight: 600"
+    return states.apply(lambda column: [css.get(s, "") for s in column])
 
 
 def unpriced(models: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, page, slicebar, tables, text
+from app import cards, charts, data, once, page, slicebar, tables, text
 
 PARTS = {
     "inference_total": "Inference",
@@ -67,9 +67,7 @@ if parts and here.timed:
     if len(over):
         st.subheader(text.safe(f"Spend by {grain} and part"), anchor=False)
         over = over.assign(part=over["metric"].map(parts))
-        st.altair_chart(
-            charts.stacked(over, colours=look, over_time=True), alt=f"Total cost by {grain}, stacked by part"
-        )
+        once.chart(charts.stacked, over, colours=look, over_time=True, alt=f"Total cost by {grain}, stacked by part")
 if by:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.subheader("Spend by group and part", anchor=False, width="content")
@@ -79,8 +77,8 @@ if by:
     stack = split[split["metric"].isin(parts)]
     if len(stack):
         stack = stack.assign(part=stack["metric"].map(parts))
-        st.altair_chart(
-            charts.stacked(stack, colours=look, over_time=False, by=by), alt=f"Total cost by {by}, stacked by part"
+        once.chart(
+            charts.stacked, stack, colours=look, over_time=False, by=by, alt=f"Total cost by {by}, stacked by part"
         )
     tables.groups(kpi.judge_frame(split[split["metric"].isin(shown)], register=register), by)
     if hidden:

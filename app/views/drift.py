@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import anatomy, cards, data, page, slicebar, tables, text
+from app import anatomy, cards, data, once, page, slicebar, tables, text
 
 here = slicebar.current()
 page.sentence(page.header("Drift: has the world changed?", here), here)
@@ -31,15 +31,20 @@ with st.container(border=True, horizontal=True, vertical_alignment="center"):
 
 look = cards.colours()
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
-st.altair_chart(
-    anatomy.distributions(found.distribution, colours=look),
+once.chart(
+    anatomy.distributions,
+    found.distribution,
+    colours=look,
     alt=f"Share of requests by {column}, now and in the baseline",
 )
 if len(found.series):
     st.subheader("Distance from the baseline over time", anchor=False)
     happened = tables.timed(data.events(here.source, here.view), here.view.tz)
-    st.altair_chart(
-        anatomy.distance(found.series, colours=look, events=happened),
+    once.chart(
+        anatomy.distance,
+        found.series,
+        colours=look,
+        events=happened,
         alt=f"Jensen-Shannon distance of {column} from the baseline by {here.view.grain}, and the noise level",
     )
     st.caption(

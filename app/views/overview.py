@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import cards, charts, data, findings, page, slicebar, tables, text
+from app import cards, charts, data, findings, once, page, slicebar, tables, text
 
 here = slicebar.current()
 slot = page.header("Overview: is it fine?", here)
@@ -13,10 +13,8 @@ page.sentence(slot, here, found.requests)
 if not found.requests:
     page.nothing(here)
     st.stop()
-cards.index(found)
-with st.grid(4, min_column_width=230, gap="small"):
-    for card in found.cards:
-        cards.kpi_card(card, here)
+once.part(cards.index, found)
+once.part(cards.kpi_cards, found, here)
 st.subheader("What changed", anchor=False)
 room = st.container()
 with room:
@@ -35,8 +33,11 @@ if len(happened):
     shown = tables.timed(happened, here.view.tz)
     if span:
         limits = tuple(tables.local(t, here.view.tz) for t in (span.start, span.end))
-        st.altair_chart(
-            charts.timeline(shown, span=limits, colours=cards.colours()),
+        once.chart(
+            charts.timeline,
+            shown,
+            span=limits,
+            colours=cards.colours(),
             alt=f"{len(shown)} events in the window, by kind and time",
         )
     with st.expander("Events as a table"):
@@ -57,4 +58,4 @@ waiting.empty()
 with room:
     if told.findings:
         st.caption(text.safe(told.sentence))
-    findings.block(told, told.findings, here)
+    once.part(findings.block, told, told.findings, here)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 import kpi
-from app import cards, charts, cohorts, data, findings, page, slicebar, text, weakest
+from app import cards, charts, cohorts, data, findings, once, page, slicebar, text, weakest
 
 MOST_DIMENSIONS = 8
 SHOWN = 40
@@ -72,11 +72,9 @@ else:
         )
     value = kpi.wording.format_value(whole["value"], whole["unit"])
     order = list(mine["group"])[:SHOWN]
-    st.altair_chart(
-        charts.dots(
-            cohorts.tinted(mine.head(SHOWN), look), by="group", unit=chosen.unit, whole=whole["value"], colours=look,
-            order=order,
-        ),
+    once.chart(
+        charts.dots, cohorts.tinted(mine.head(SHOWN), look), by="group", unit=chosen.unit, whole=whole["value"],
+        colours=look, order=order,
         alt=f"{chosen.label} of {len(order)} groups of {by} with intervals, against {value} in the whole slice",
     )  # fmt: skip
     sure = "Colour only where the difference is clear among all that this page compares (q at most 0.05)."
@@ -96,8 +94,11 @@ if pair:
     if both.empty:
         st.caption("No pair is large enough to show.")
     else:
-        st.altair_chart(
-            cohorts.heat(both, rows=by, columns=crossed),
+        once.chart(
+            cohorts.heat,
+            both,
+            rows=by,
+            columns=crossed,
             alt=f"{chosen.label} of {len(both)} pairs of {by} and {crossed}",
         )
         st.caption("Colour only where a pair differs clearly from the whole; empty: too few users to show.")
@@ -125,6 +126,6 @@ if here.timed:
         behind = [f for f in story.findings if f.kind == "hidden_regression"]
         if behind:
             st.subheader("Hidden regressions", anchor=False)
-            findings.block(story, behind, here)
+            once.part(findings.block, story, behind, here)
         elif story.compared:
             st.caption(":material/check_circle: No group got worse behind a total that did not.")

@@ -3,7 +3,7 @@
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, page, slicebar, tables, text
+from app import cards, charts, data, once, page, slicebar, tables, text
 
 SHAPES = {"value": "As it is", "rolling": "7-day rolling", "percentiles": "Percentiles"}
 
@@ -59,16 +59,21 @@ st.subheader(text.safe(title), anchor=False)
 if frame.empty:
     page.empty("No group is large enough to show.", "Widen the window or split by something else.")
     st.stop()
+alt = f"{title}; {kpi.wording.format_count(len(happened))} events marked"
+multiples = len(drawn_metrics) == 1 and by and frame[by].nunique() > charts.MOST_LINES
 if len(drawn_metrics) > 1:
-    drawn = charts.percentiles(frame, unit=chosen.unit, colours=look, target=target, events=happened)
-elif by and frame[by].nunique() > charts.MOST_LINES:
-    drawn = None
+    once.chart(
+        charts.percentiles, frame, unit=chosen.unit, colours=look, target=target, events=happened, alt=alt
+    )  # fmt: skip
+elif multiples:
+    once.part(cards.multiples, frame, by=by, unit=chosen.unit)
 else:
     smooth = None
     if shape == "rolling":
         smooth = data.rolling(here.source, [metric], here.view, days=7, by=[by] if by else [])
         smooth = smooth[smooth[by].isin(frame[by])] if by else smooth
-    drawn = charts.trend(
+    once.chart(
+        charts.trend,
         frame,
         unit=chosen.unit,
         colours=look,
@@ -77,16 +82,11 @@ else:
         events=happened,
         target=target,
         smooth=smooth,
+        alt=alt,
     )
-if drawn is not None:
-    st.altair_chart(drawn, alt=f"{title}; {kpi.wording.format_count(len(happened))} events marked")
-else:
-    cards.multiples(frame, by=by, unit=chosen.unit)
 told = [
     "The band is the 95 % interval." if not by else "",
-    f"Hollow points rest on fewer than {chosen.min_n} requests."
-    if drawn is not None and shape != "percentiles"
-    else "",
+    f"Hollow points rest on fewer than {chosen.min_n} requests." if not multiples and shape != "percentiles" else "",
     "The axis does not start at zero." if len(drawn_metrics) == 1 else "",
     f"Shown by {grain} to stay readable." if coarser else "",
     f"Hidden: {'; '.join(hidden[:8])}." if hidden else "",

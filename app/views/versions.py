@@ -5,7 +5,7 @@ import re
 import streamlit as st
 
 import kpi
-from app import cards, compared, data, page, reasons, slicebar, tables, text
+from app import cards, compared, data, once, page, reasons, slicebar, tables, text
 
 BELOW = {"where": "Where they differ", "frontier": "Cost and quality"}
 MOST = 5  # clear differences of a kind named above the chart
@@ -68,8 +68,10 @@ with st.container(border=True, gap="xsmall"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
     compared.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
-st.altair_chart(
-    reasons.forest(told, colours=cards.colours()),
+once.chart(
+    reasons.forest,
+    told,
+    colours=cards.colours(),
     alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero",
 )
 intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
@@ -93,8 +95,12 @@ if below == "where":
         within = page.selectbox("In each", "within", cohorts, default=begun, width=200, known=here.cohorts)
         cells = data.compare_within(here.source, a, b, view, by=by, within=within, always_valid=running)
         shown = [m for m in HEAT if m in set(cells["metric"])]
-        st.altair_chart(
-            reasons.heat(cells, within=within, metrics=shown, colours=cards.colours()),
+        once.chart(
+            reasons.heat,
+            cells,
+            within=within,
+            metrics=shown,
+            colours=cards.colours(),
             alt=f"Difference between {a} and {b} in each {within}, by metric",
         )
         compared.turned(cells, within)
@@ -116,8 +122,12 @@ else:
     else:
         st.markdown(text.safe(options.sentence, longest=600))
         quality, cost = (kpi.METRICS[m].label for m in (options.quality, options.cost))
-        st.altair_chart(
-            reasons.frontier(options.options, target=target, cost_unit="usd", colours=cards.colours()),
+        once.chart(
+            reasons.frontier,
+            options.options,
+            target=target,
+            cost_unit="usd",
+            colours=cards.colours(),
             alt=f"{quality} against {cost} of each {by}",
         )
         st.caption(

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, contrasted, data, explained, findings, page, reasons, slicebar, text
+from app import cards, charts, contrasted, data, explained, findings, once, page, reasons, slicebar, text
 
 SHOWN = {"parts": "Groups and time", "traits": "Failed against successful"}
 KINDS = ("rate", "ratio", "incidence", "quantile")
@@ -60,9 +60,7 @@ own = [f for f in mine if f.metric == metric]
 look = cards.colours()
 with room:
     if mine:
-        with st.container(border=True, gap="small"):
-            for finding in mine:
-                findings.one(finding, told, here, why=False)
+        once.part(findings.block, told, mine, here, why=False)
     else:
         calm = f"No group's {chosen.label.lower()} changed for certain."
         st.markdown(f":material/check_circle: {text.safe(calm)} {text.safe(told.sentence, longest=600)}")
@@ -75,12 +73,12 @@ with room:
 with over_time:
     if split and split.series is not None and split.series["value"].notna().any():
         st.subheader(text.safe(f"{chosen.label} by day, before and now"), anchor=False)
-        st.altair_chart(
-            charts.trend(split.series, unit=chosen.unit, colours=look, min_n=chosen.min_n,
-                         events=pd.concat([explained.begins(resolved, view.tz), reasons.marks(own)])),
+        once.chart(
+            charts.trend, split.series, unit=chosen.unit, colours=look, min_n=chosen.min_n,
+            events=pd.concat([explained.begins(resolved, view.tz), reasons.marks(own)]),
             alt=f"{chosen.label} by day over the window and the one before; changes marked",
         )  # fmt: skip
 others = [f for f in told.findings if f not in mine]
 if others:
     with st.expander(f"{len(others)} findings about other KPIs", icon=":material/list:"):
-        findings.block(told, others, here)
+        once.part(findings.block, told, others, here)

@@ -1,0 +1,54 @@
+"""Parts of a page that are drawn once for all sessions: charts and cards cost more to build than to repeat.
+
+Streamlit keeps what a cached function drew and repeats it. The key is the content of what the part is drawn from, not a
+name for it, so that a part can never be older than its numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+import kpi
+
+
+def part(draw: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Draw a part of the page without widgets, or repeat what it drew from the same arguments for anybody else.
+
+    draw: a function of a module; what it shows follows from its arguments and the theme alone.
+    """
+    _drawn(_key(draw, args, kwargs), lambda: draw(*args, **kwargs))
+
+
+def chart(make: Callable[..., Any], *args: Any, alt: str, **kwargs: Any) -> None:
+    """Draw the chart that a function of a module makes of its arguments. alt: what it shows, for screen readers."""
+    part(_chart, make, args, kwargs, alt)
+
+
+def _chart(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], alt: str) -> None:
+    st.altair_chart(make(*args, **kwargs), alt=alt)
+
+
+@st.cache_data(ttl="1h", max_entries=2000, max_size="64MiB", show_spinner=False)
+def _drawn(key: str, _draw: Callable[[], None]) -> None:
+    _draw()
+
+
+def _key(draw: Callable[..., None], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    written = io.BytesIO()
+    _Writer(written).dump((draw, st.context.theme.type, args, kwargs))
+    return hashlib.blake2b(written.getbuffer(), digest_size=16).hexdigest()
+
+
+class _Writer(pickle.Pickler):
+    """Content as bytes; rows by the name of their version, because they cannot be written."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, kpi.Source):
+            return tuple, ((obj.name, obj.version, obj.fingerprint, obj.read_at),)
+        return NotImplemented
