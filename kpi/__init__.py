@@ -23,7 +23,6 @@ from kpi.explain.fairness.likely_cause import Likely, likely
 from kpi.explain.monitoring.changepoint import Watch, change_points, detect
 from kpi.explain.monitoring.drift import Drift, drift, drift_columns
 from kpi.explain.segments.weak_segments import Weak, weak_segments
-from kpi.explain.sequential import running_rate
 from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
@@ -45,6 +44,7 @@ from kpi.measure.statistics import Grouping
 from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
 from kpi.stats.difference import Difference, difference
+from kpi.stats.sequential import running_rate
 from kpi.store.connections import Connection, connections
 from kpi.store.databases import SparkSource, SqlSource
 from kpi.store.engines import Source, from_frame

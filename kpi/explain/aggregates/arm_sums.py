@@ -19,9 +19,9 @@ from kpi.measure.estimate import bin_value
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.measure.statistics import RATIO_KINDS, Columns, cluster, conditions, dimension, log_bin
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-Array = np.ndarray
 LEAST = 10  # requests of a stratum on each side, to hold the mix over it
 _DOUBLE: sa.Double = sa.Double()
 _INT, _TEXT = sa.BigInteger(), sa.Text()

@@ -15,7 +15,7 @@ import numpy as np
 from kpi.explain.aggregates.cube import MIN_ROWS, Cells, Terms, is_version
 from kpi.explain.changes.change_test import NUMBERS, Users, compared, deviance
 from kpi.explain.changes.variance import noise_of
-from kpi.stats.multiplicity import SHARES, q_values, weighted_p
+from kpi.stats.multiplicity import SHARES, benjamini_hochberg, weighted_p
 from kpi.stats.types import Array
 
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
@@ -136,7 +136,7 @@ def search(cells: Cells, start: int, *, metrics: Sequence[str] | None = None, le
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
     literals = np.array([layout.literals for layout in layouts])[index[:, 0]]
-    q = q_values(numbers[:, 3], literals, looked)
+    q = benjamini_hochberg(weighted_p(numbers[:, 3], literals, looked), tests=int(looked.sum()))
     return Searched(cells, layouts, names, index[:, 0], index[:, 1], index[:, 2], index[:, 3], numbers, looked, q)
 
 

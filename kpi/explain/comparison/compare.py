@@ -18,7 +18,7 @@ from kpi.explain.comparison.simpson import crossing_of, crossing_sentence, simps
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.wording import format_change, format_change_interval, format_value
-from kpi.stats.multiplicity import adjusted_p
+from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
 VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data")
@@ -222,7 +222,7 @@ def _turned(
     of = [rows[i * size : (i + 1) * size] for i in range(len(whole))]
     tested = [[(v, r) for v, r in zip(values_, mine, strict=True) if _enough(r, r.effect)] for mine in of]
     crossings = [crossing_of([r.effect for _, r in one]) for one in tested]
-    q = adjusted_p([c.p for c in crossings])
+    q = benjamini_hochberg([c.p for c in crossings]).tolist()
     for top, mine, one, crossing, share in zip(whole, of, tested, crossings, q, strict=True):
         told = [_simpson(top, b, (within,))] if top.simpson else []
         # many groups without any change weaken the test: a few that are clear on both sides, over all cells, do as well
@@ -254,8 +254,9 @@ def _compared(
 
 def _judged(rows: Sequence[Compared]) -> list[Compared]:
     """The rows with q over all of them, raw and adjusted apart, and their verdicts."""
-    raw = adjusted_p([r.effect.p if _enough(r, r.effect) else math.nan for r in rows])
-    held = adjusted_p([r.adjusted.p if r.adjusted and _enough(r, r.adjusted) else math.nan for r in rows])
+    raw = benjamini_hochberg([r.effect.p if _enough(r, r.effect) else math.nan for r in rows]).tolist()
+    held_p = [r.adjusted.p if r.adjusted and _enough(r, r.adjusted) else math.nan for r in rows]
+    held = benjamini_hochberg(held_p).tolist()
     return [
         replace(
             r, q=q, verdict=_verdict(r, r.effect, q), adjusted_q=other,

@@ -16,11 +16,11 @@ from scipy import special
 
 from kpi.explain.aggregates.arm_sums import Ranked, Sides, standard
 from kpi.explain.aggregates.arm_sums import Sums as CellSums
-from kpi.explain.sequential import always_valid_p, always_valid_width
 from kpi.measure import estimate
 from kpi.measure.metrics import Metric
+from kpi.stats.sequential import always_valid_p, always_valid_width
+from kpi.stats.types import Array
 
-Array = np.ndarray
 _ESTIMATORS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
 _Z = float(special.ndtri(0.975))
 _POWER = float(special.ndtri(0.8))

@@ -26,10 +26,10 @@ from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.measure.wording import format_count, format_interval, format_value
-from kpi.stats.multiplicity import adjusted_p
+from kpi.stats.multiplicity import benjamini_hochberg
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-Array = np.ndarray
 ALARM = 0.001  # Fabijan et al. (2019), section 2: rare enough to stop a test for
 VERDICTS = ("mismatch", "as planned", "not enough users")
 _LEAST = 5.0  # users expected in an arm, for the chi-square distribution to hold
@@ -220,7 +220,7 @@ def _where(first: pd.DataFrame, names: Mapping[str, str], planned: float) -> pd.
             counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
         a, b = (counts[i].to_numpy() for i in (0, 1))
         p = _p(a, b, planned)
-        q = np.array(adjusted_p(list(p)))
+        q = benjamini_hochberg(p)
         parts.append(pd.DataFrame({"of": name, "value": list(counts.index), "a": a, "b": b, "share_b": b / (a + b),
                                    "p": p, "q": q, "alarm": q < ALARM}))  # fmt: skip
     columns = ["of", "value", "a", "b", "share_b", "p", "q", "alarm"]

@@ -21,8 +21,8 @@ from scipy import special
 from kpi.explain.comparison.effects import Effect
 from kpi.measure.metrics import Metric
 from kpi.measure.wording import format_change, format_change_interval, format_value
+from kpi.stats.types import Array
 
-Array = np.ndarray
 _DRAWS, _SEED = 20_000, 20
 _NAMED = 3  # groups of a direction in a sentence
 _FARTHEST = 37.0  # z whose p is the smallest that a float holds

@@ -31,10 +31,10 @@ from kpi.measure.statistics import Columns
 from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
 from kpi.stats.cluster_interval import Part, interval
 from kpi.stats.factor_attribution import share_out
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 from kpi.store.manifest import home
 
-Array = np.ndarray
 STEPS = {
     "volume": "Requests", "mix": "Model mix", "input": "Input tokens per request", "cache": "Cache share",
     "output": "Output tokens per request", "price": "Price of a token", "tools": "Tool calls per request",

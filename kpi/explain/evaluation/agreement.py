@@ -20,7 +20,6 @@ from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.measure.summary import label, resolve
 from kpi.store.engines import Source
 
-Array = np.ndarray
 _MOST_LABELS = 50
 
 

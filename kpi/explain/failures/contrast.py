@@ -28,10 +28,10 @@ from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.measure.summary import resolve
 from kpi.measure.wording import format_count, format_value
 from kpi.schema import LATENCIES
-from kpi.stats.multiplicity import adjusted
+from kpi.stats.multiplicity import benjamini_hochberg
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-Array = np.ndarray
 SAMPLE = 20_000
 GOOD, BAD = ("success", "resolved", "correct", "grounded", "deflected", "converted"), (
     "error", "refused", "escalated", "fallback", "overridden")  # fmt: skip
@@ -197,7 +197,7 @@ def _tested(
     both = features.joined([plain, said], len(failed))
     parts = [lifts(plain.features, failed, user), lifts(said.features, failed, user, stratum)]
     found = pd.concat([p for p in parts if len(p)], ignore_index=True) if any(map(len, parts)) else parts[0]
-    found = found.assign(q=adjusted(found["p"].to_numpy(dtype=float)))
+    found = found.assign(q=benjamini_hochberg(np.nan_to_num(found["p"].to_numpy(dtype=float), nan=1.0)))
     found.insert(0, "kind", both.kind)
     found.insert(1, "name", both.name)
     found.insert(2, "value", both.value)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from kpi.stats.cluster_interval import Part, interval
+from kpi.stats.types import Array
 
-Array = np.ndarray
 DEPTH, SHARE_HELD, MIN_SIDE, MIN_USERS = 3, 0.3, 50, 40
 _SEED = 20261124
 

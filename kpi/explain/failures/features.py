@@ -12,8 +12,8 @@ from scipy import sparse
 
 from kpi.measure.small_cells import FLOOR
 from kpi.measure.wording import format_column
+from kpi.stats.types import Array
 
-Array = np.ndarray
 MIN_REQUESTS = 20  # that must have a feature, and that must not
 STOP = 0.5  # a word in more of the requests of a language than this says nothing
 MAX_WORDS, MAX_LETTERS = 2000, 2000  # words looked at, letters read of a text

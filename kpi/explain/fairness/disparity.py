@@ -35,7 +35,7 @@ from kpi.measure.slice import Slice
 from kpi.measure.small_cells import FLOOR, hide_small
 from kpi.measure.summary import resolve
 from kpi.schema import COHORTS
-from kpi.stats.multiplicity import q_values
+from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.range_test import LEVEL
 from kpi.stats.types import Array
 from kpi.store.engines import Source
@@ -312,9 +312,7 @@ def _with_q(frame: pd.DataFrame, asked: Sequence[str]) -> pd.DataFrame:
     q = np.full(len(frame), np.nan)
     if len(frame):
         for part in (frame["metric"].isin(asked).to_numpy(), ~frame["metric"].isin(asked).to_numpy()):
-            tested = np.flatnonzero(part & frame["p"].notna().to_numpy())
-            if len(tested):
-                q[tested] = q_values(frame["p"].to_numpy(dtype=float)[tested], np.ones(len(tested), dtype=int))
+            q[part] = benjamini_hochberg(frame["p"].to_numpy(dtype=float)[part])
     return frame.assign(q=q)
 
 

@@ -17,7 +17,7 @@ from kpi.explain.aggregates.user_sums import Pattern
 from kpi.explain.changes.scan import MIN_ROWS
 from kpi.explain.segments.segment_test import Entries, Rest, Tested
 from kpi.measure.small_cells import FLOOR, hide_small
-from kpi.stats.multiplicity import q_values, weighted_p
+from kpi.stats.multiplicity import benjamini_hochberg, weighted_p
 from kpi.stats.types import Array
 
 Where = tuple[tuple[str, str], ...]
@@ -75,7 +75,7 @@ def _search(rest: Rest, dims: Dims) -> tuple[list[Segment], Array, Array]:
     looked = np.bincount(named, minlength=3)
     if not segments:
         return [], looked, np.ones(len(looked))
-    q = q_values(np.array(p), named)
+    q = benjamini_hochberg(weighted_p(np.array(p), named))
     tiny = weighted_p(np.full(len(named), _TINY), named) / _TINY
     weights = np.array([tiny[named == i][0] if looked[i] else 1.0 for i in range(len(looked))])
     return [replace(s, q=float(q[i])) for i, s in segments], looked, weights

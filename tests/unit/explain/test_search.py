@@ -8,21 +8,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from kpi.explain.aggregates.cube import Codes
 from kpi.explain.changes.mix_shift import standardised
 from kpi.explain.changes.onset import onset, spread
 from kpi.explain.changes.scan import search
 from kpi.explain.changes.selection import tell
-from kpi.stats.multiplicity import q_values
+from kpi.stats.multiplicity import benjamini_hochberg, weighted_p
 from tests.unit.explain.worlds import START, made
 
 
 @given(st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=60))
-def test_q_values_of_one_level_are_benjamini_hochberg(p: list[float]) -> None:
-    found = q_values(np.array(p), np.ones(len(p), dtype=int))
-    assert found == pytest.approx(stats.false_discovery_control(p), abs=1e-12)
+def test_tests_that_showed_nothing_count_as_p_of_one(p: list[float]) -> None:
+    padded = benjamini_hochberg([*p, *np.ones(25)])[: len(p)]
+    assert benjamini_hochberg(p, tests=len(p) + 25) == pytest.approx(padded, abs=1e-12)
+    assert benjamini_hochberg([*p, np.nan])[:-1] == pytest.approx(benjamini_hochberg(p), abs=1e-12)
+
+
+@given(st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=60))
+def test_one_level_has_the_whole_error_budget(p: list[float]) -> None:
+    assert weighted_p(np.array(p), np.ones(len(p), dtype=int)) == pytest.approx(np.array(p), rel=1e-12)
 
 
 @settings(max_examples=40)
