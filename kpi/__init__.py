@@ -32,9 +32,8 @@ from kpi.ingest.guard import preview
 from kpi.ingest.load import load
 from kpi.ingest.mapping import Mapping, Preview, mapping_fields
 from kpi.ingest.receipt import Receipt
-from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
-from kpi.measure.priced import PriceState, init_prices, model_prices, price_sentences, price_state, unpriced_models
+from kpi.measure.priced import PriceState, init_prices, model_prices, price_state, unpriced_models
 from kpi.measure.profile import Profile, profile
 from kpi.measure.reliability import pass_hat_k
 from kpi.measure.rolling import rolling
@@ -43,7 +42,10 @@ from kpi.measure.small_cells import hide_small
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
-from kpi.stats.difference import Difference, difference
+from kpi.narrate import wording
+from kpi.narrate.prices import price_sentences
+from kpi.stats.interval import Interval as Difference
+from kpi.stats.interval import difference
 from kpi.stats.sequential import running_rate
 from kpi.store.connections import Connection, connections
 from kpi.store.databases import SparkSource, SqlSource

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -25,8 +25,8 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
-from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
-from kpi.stats.difference import difference
+from kpi.narrate.findings import KEEP, PLAN_FOR_MIX, READ_TRACES, finding_sentence, roll_back
+from kpi.stats.interval import difference
 from kpi.store.engines import Source
 
 SHOWN = 7
@@ -73,9 +73,13 @@ class Finding:
     owner: str
     action: str
     link: str
-    sentence: str
     also: tuple[str, ...] = ()
     mix: Mapping[str, Any] | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What, where, since when, by how much and how sure."""
+        return finding_sentence(self, METRICS[self.metric].label)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
@@ -170,15 +174,14 @@ def _finding(
         kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
     entry = entries.get(metric.name)
     state = judge(entry, value, value, value, n)[0] if entry and n else None
-    finding = Finding(
+    return Finding(
         kind=kind, metric=metric.name, where=dict(change.where), since=since, value=value, was=was, change=value - was,
         version=change.version[1] if change.version else None, version_of=change.version[0] if change.version else None,
         low=low, high=high, unit=metric.unit, n=n, q=change.q, state=state,
-        owner=entry.owner if entry else "", action=_action(entry, kind, change), sentence="",
+        owner=entry.owner if entry else "", action=_action(entry, kind, change),
         link=_link(slice, change, metric, since), also=change.also,
         mix={"dimension": change.mix[0], "value": change.mix[1], "change": change.mix[2]} if change.mix else None,
     )  # fmt: skip
-    return replace(finding, sentence=_sentence(finding, metric))
 
 
 def _kind(change: Change, metric: Metric, moved: float) -> str:
@@ -262,12 +265,12 @@ def _merged(filters: Any, more: Any) -> Any:
 
 def _action(entry: Entry | None, kind: str, change: Change) -> str:
     if kind == "improvement":
-        return "Keep it: find out what made it better."
+        return KEEP
     if kind == "mix":
-        return "No group got worse: plan for the new mix, and judge versions within each group."
+        return PLAN_FOR_MIX
     if change.version is not None:
-        return f"Compare {change.version[1]} with the version before it there; roll it back if the traces agree."
-    return entry.action("off_target") if entry else "Read ten traces of the segment, failed ones first."
+        return roll_back(change.version[1])
+    return entry.action("off_target") if entry else READ_TRACES
 
 
 def _link(slice: Slice, change: Change, metric: Metric, since: date) -> str:
@@ -275,36 +278,6 @@ def _link(slice: Slice, change: Change, metric: Metric, since: date) -> str:
     query = slice.where(**where).to_query()
     query |= {"metric": [metric.name]}
     return "why?" + urlencode(query, doseq=True)
-
-
-def _sentence(f: Finding, metric: Metric) -> str:
-    """One sentence: what, where, since when, by how much and how sure."""
-    words = [f"{metric.label} {_verb(f)}"]
-    if f.where:
-        words.append("for " + " and ".join(f"{_noun(d)} {v}" for d, v in f.where.items()))
-    if f.version:
-        words.append(f"with {_noun(f.version_of or '')} {f.version}")
-    words.append(f"since {f.since.day} {f.since:%b}")
-    size = f"{format_value(f.was, f.unit)} to {format_value(f.value, f.unit)}"
-    limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
-    told = f"{' '.join(words)}: {size} ({limits}; {format_count(f.n, 'requests')})"
-    if f.kind == "hidden_regression":
-        told += ", hidden in a total that did not get worse"
-    if f.mix:
-        told += f": no group changed, {_noun(f.mix['dimension'])} {f.mix['value']} became " + (
-            "more frequent" if f.mix["change"] > 0 else "rarer"
-        )
-    return told + "."
-
-
-def _verb(f: Finding) -> str:
-    return "rose" if f.change > 0 else "fell"
-
-
-def _noun(dimension: str) -> str:
-    return {"prompt_version": "prompt", "retrieval_version": "index", "policy_version": "policy"}.get(
-        dimension, dimension.replace("_", " ")
-    )
 
 
 def _plain(value: float) -> float | None:

@@ -25,7 +25,7 @@ from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve
-from kpi.measure.wording import (
+from kpi.narrate.wording import (
     STATES,
     format_change,
     format_change_interval,
@@ -34,7 +34,7 @@ from kpi.measure.wording import (
     format_value,
     without_unit,
 )
-from kpi.stats.difference import Difference, difference
+from kpi.stats.interval import Interval, difference
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
@@ -205,7 +205,7 @@ def _change(entry: Entry, now: tuple[float, float, float], before: _Window | Non
     return _worded(difference(now, (value, low, high)), entry)
 
 
-def _worded(d: Difference, entry: Entry) -> Change:
+def _worded(d: Interval, entry: Entry) -> Change:
     interval = ""
     if math.isfinite(d.low) and math.isfinite(d.high):
         limits = format_change_interval(d.low, d.high, entry.unit)

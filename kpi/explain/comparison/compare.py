@@ -14,10 +14,17 @@ from kpi.errors import MetricError
 from kpi.explain.aggregates.arm_sums import LEAST, Sides, read
 from kpi.explain.comparison.effects import Effect, effect, values
 from kpi.explain.comparison.inputs import adjusting, metrics_of, sides_of
-from kpi.explain.comparison.simpson import crossing_of, crossing_sentence, simpson_sentence, word
+from kpi.explain.comparison.simpson import crossing_of
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.wording import format_change, format_change_interval, format_value
+from kpi.narrate.comparisons import (
+    GroupChange,
+    comparison_sentence,
+    crossing_sentence,
+    metric_sentence,
+    simpson_sentence,
+)
+from kpi.stats.interval import Interval
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
@@ -61,15 +68,8 @@ class Compared:
     @property
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
-        e, unit = self.effect, self.metric.unit
-        if not (math.isfinite(e.a.value) and math.isfinite(e.b.value)):
-            return f"{self.metric.label}: not enough data"
-        moved = f"{format_value(e.a.value, unit)} to {format_value(e.b.value, unit)}"
-        limits = f"{format_change(e.difference, unit)}, {format_change_interval(e.low, e.high, unit)}"
-        told = f"{self.metric.label}: {self.verdict}, {moved} ({limits})"
-        if self.verdict in ("no clear change", "not enough data") and math.isfinite(e.smallest):
-            told += f"; this volume could have shown {format_change(e.smallest, unit).removeprefix('+')}"
-        return told
+        e = self.effect
+        return metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e), detectable=e.smallest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,15 +105,11 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """Both sides, the verdicts counted, and what kind of interval is shown."""
-        counted = [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS]
-        told = ", ".join(f"{n} {v}" for v, n in counted if n) or "no metric that the data holds"
-        looks = "intervals hold at every look" if self.kind == "always_valid" else "95 % intervals of a single look"
-        held = f"; mix of {' and '.join(self.adjust)} held beside it" if self.adjust else ""
-        if self.adjust and self.covered < _COVERED:
-            held = f"; too few requests to hold the mix of {' and '.join(self.adjust)}"
-        turned = [r.metric.label for r in self.rows if r.simpson]
-        held += f"; Simpson reversal in {', '.join(turned)}" if turned else ""
-        return f"{self.b} against {self.a}: {told} ({looks}{held})."
+        return comparison_sentence(
+            self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
+            every_look=self.kind == "always_valid", adjust=self.adjust, covered=not self.covered < _COVERED,
+            reversed_=[r.metric.label for r in self.rows if r.simpson],
+        )  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
         """One row a metric; the columns are the keys of the metrics in `to_json`."""
@@ -227,8 +223,8 @@ def _turned(
         told = [_simpson(top, b, (within,))] if top.simpson else []
         # many groups without any change weaken the test: a few that are clear on both sides, over all cells, do as well
         if share <= _LEVEL or {r.verdict for _, r in one} >= set(_CLEAR):
-            groups = [(v, r.effect, r.verdict in _CLEAR) for v, r in one]
-            told.append(crossing_sentence(top.metric, b, within, groups, crossing, sure=share <= _LEVEL))
+            groups = [GroupChange(v, r.effect.difference, r.effect.p, r.verdict in _CLEAR) for v, r in one]
+            told.append(crossing_sentence(top.metric, b, within, groups, p=crossing.p, sure=share <= _LEVEL))
         yield top, mine, {"simpson": top.simpson, "crossing_p": crossing.p, "crossing_q": share,
                           "told": " ".join(told) or None}  # fmt: skip
 
@@ -278,7 +274,7 @@ def _verdict(row: Compared, e: Effect, q: float) -> str:
     if _within(row, e):
         return "equivalent"
     if q <= _LEVEL:
-        return word(row.metric, e.difference)
+        return "better" if row.metric.improves(e.difference) else "worse"
     size = _absolute(row.matters, row.relative, e.a.value)
     return "no clear change" if e.smallest <= _BLIND * size else "not enough data"
 
@@ -299,8 +295,13 @@ def _absolute(size: float, relative: bool, value: float) -> float:
 
 def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
     assert row.adjusted is not None
+    levels, mix = (row.effect.a.value, row.effect.b.value), " and ".join(dimensions)
     clear = row.adjusted_verdict in _CLEAR
-    return simpson_sentence(row.metric, b, " and ".join(dimensions), row.effect, row.adjusted, clear=clear)
+    return simpson_sentence(row.metric, b, mix, levels, _difference(row.adjusted), clear=clear)
+
+
+def _difference(e: Effect) -> Interval:
+    return Interval(value=e.difference, low=e.low, high=e.high)
 
 
 def _covered(sides: Sides) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from kpi.explain.comparison.inputs import sides_of
 from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Columns, cluster, conditions, dimension
-from kpi.measure.wording import format_count, format_interval, format_value
+from kpi.narrate.sample_ratios import Times, sample_ratio_sentence
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array
 from kpi.store.engines import Source
@@ -33,8 +33,6 @@ from kpi.store.engines import Source
 ALARM = 0.001  # Fabijan et al. (2019), section 2: rare enough to stop a test for
 VERDICTS = ("mismatch", "as planned", "not enough users")
 _LEAST = 5.0  # users expected in an arm, for the chi-square distribution to hold
-_CROSSED = 0.1  # share of users in both arms, from which the test is not one of users
-_NAMED = 3  # days or values named in the sentence
 _POWER = float(special.ndtri(0.8))
 _INT = sa.BigInteger()
 
@@ -117,7 +115,7 @@ def sample_ratio(
         smallest=reach * math.sqrt(planned * (1 - planned) / n) if n else math.nan, unnamed=seen.unnamed,
         where=_where(first, {"day": "day"} | {f"d{i}": d for i, d in enumerate(dimensions)}, planned), sentence="",
     )  # fmt: skip
-    return replace(found, sentence=_sentence(found, seen))
+    return replace(found, sentence=sample_ratio_sentence(found, starts=seen.starts, ends=seen.ends))
 
 
 def _planned(expected: tuple[float, float] | None) -> float:
@@ -145,8 +143,8 @@ class _Seen:
     both: int
     undecided: int
     unnamed: int
-    starts: tuple[datetime | None, datetime | None]
-    ends: tuple[datetime | None, datetime | None]
+    starts: Times
+    ends: Times
 
 
 def _seen(source: Source, sides: tuple[Side, Side], dimensions: Sequence[str], tz: str) -> _Seen:
@@ -225,81 +223,3 @@ def _where(first: pd.DataFrame, names: Mapping[str, str], planned: float) -> pd.
                                    "p": p, "q": q, "alarm": q < ALARM}))  # fmt: skip
     columns = ["of", "value", "a", "b", "share_b", "p", "q", "alarm"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-
-
-def _sentence(r: SampleRatio, seen: _Seen) -> str:
-    n = r.users_a + r.users_b
-    if r.verdict == "not enough users":
-        told = f"Too few users to check the split: {r.users_a:,} in {r.a}, {r.users_b:,} in {r.b}."
-        return " ".join([told, *_crossed(r), *_unnamed(r)])
-    planned = format_value(r.expected_b, "share")
-    size = f"{r.b} has {format_value(r.share_b, 'share')} of {format_count(n, 'users')}"
-    limits = f"({format_interval(r.low, r.high, 'share')})"
-    if not r.alarm:
-        edge = [format_value(min(max(r.expected_b + s * r.smallest, 0.0), 1.0), "share") for s in (-1, 1)]
-        told = f"Split as planned: {size} {limits}, planned {planned} ({_p_words(r.p)})."
-        told += f" A share below {edge[0]} or above {edge[1]} would have been noticed."
-        return " ".join([told, *_crossed(r), *_uneven(r), *_unnamed(r)])
-    return " ".join([
-        f"Sample-ratio mismatch: {size} {limits} where {planned} was planned; chance does this in fewer than 1 of"
-        f" 1,000 sound tests ({_p_words(r.p)}).",
-        f"{r.a} and {r.b} then differ in more than what is tested: do not decide on their differences.",
-        *(_apart(r, seen) or _uneven(r)), *_crossed(r), *_unnamed(r),
-        "Look for users that one of them loses or attracts: assignment, redirects, errors, bots, filters and logging.",
-    ])  # fmt: skip
-
-
-def _p_words(p: float) -> str:
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
-
-
-def _apart(r: SampleRatio, seen: _Seen) -> list[str]:
-    """Arms that did not run at the same time are no split at all, the commonest cause."""
-    told = []
-    for times, word, late in ((seen.starts, "began", 1), (seen.ends, "ended", 0)):
-        one, two = times
-        if one is None or two is None or abs(two - one) < timedelta(days=1):
-            continue
-        name = r.b if (two > one) == bool(late) else r.a
-        days = round(abs(two - one) / timedelta(days=1))
-        apart = format_count(days, "day" if days == 1 else "days")
-        told.append(f"{name} {word} {apart} {'later' if late else 'earlier'} than the other")
-    return [f"{' and '.join(told)}: look at the days in which both ran."] if told else []
-
-
-def _uneven(r: SampleRatio) -> list[str]:
-    """The days and values in which the split is off, the surest first."""
-    told = []
-    tested = r.where[r.where["q"].notna()]
-    for name, rows in tested.groupby("of", sort=False):
-        off = rows[rows["alarm"].astype(bool)]
-        if len(off) in (0, len(rows)):  # everywhere or nowhere: this is not what it depends on
-            continue
-        values = [_day(v) if name == "day" else str(v) for v in off.sort_values("q", kind="stable")["value"]]
-        more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
-        told.append(f"{'on' if name == 'day' else f'in {name}'} {', '.join(values[:_NAMED])}{more}")
-    if told:
-        return [f"The split is off {' and '.join(told)}."]
-    everywhere = r.alarm and len(tested) > 1 and bool(tested["alarm"].all())
-    return ["It is off in every part alike: perhaps another split was planned."] if everywhere else []
-
-
-def _day(text: str) -> str:
-    return f"{datetime.fromisoformat(text):%d %b}".lstrip("0")
-
-
-def _crossed(r: SampleRatio) -> list[str]:
-    if not r.users_both:
-        return []
-    everyone = r.users_a + r.users_b + r.undecided
-    share = format_value(r.users_both / everyone, "share")
-    told = f"{format_count(r.users_both, 'users' if r.users_both > 1 else 'user')} ({share}) met both"
-    left = f"; {r.undecided:,} are left out, since it is not known which came first" if r.undecided else ""
-    told += f" and count where first seen{left}." if r.undecided < r.users_both else f"{left}."
-    if r.users_both > _CROSSED * everyone:
-        told += " Users do not keep to one: what they learn in one carries over to the other."
-    return [told]
-
-
-def _unnamed(r: SampleRatio) -> list[str]:
-    return [f"{format_count(r.unnamed, 'requests')} without a user id are left out."] if r.unnamed else []

@@ -28,9 +28,9 @@ from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable, Rates
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns
-from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
-from kpi.stats.cluster_interval import Part, interval
+from kpi.narrate.decompositions import cost_sentence
 from kpi.stats.factor_attribution import share_out
+from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 from kpi.store.manifest import home
@@ -90,7 +90,7 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
     before, now = (float(found.loc[found["side"] == s, "total"].sum()) * _NUSD for s in (BEFORE, NOW))
     dust = 1e-12 * max(abs(before), abs(now))  # rounding of steps that did not move
     account = waterfall(found, price_file.current(home()))
-    parts = {k: Part(**{f: v * _NUSD for f, v in vars(p).items()}) for k, p in account.items()}
+    parts = {k: Interval(**{f: v * _NUSD for f, v in vars(p).items()}) for k, p in account.items()}
     change = parts.pop(_WHOLE)
     steps = pd.DataFrame(
         [{"key": k, "label": label, "effect": parts[k].value, "low": parts[k].low, "high": parts[k].high}
@@ -101,7 +101,7 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
     return Waterfall(
         before=before, now=now, low=change.low, high=change.high, steps=steps, requests_before=int(n[BEFORE]),
         requests_now=int(n[NOW]), unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
-        sentence=_sentence(before, now, steps, int((rows - n).sum())),
+        sentence=cost_sentence(before, now, steps, int((rows - n).sum())),
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
 # --- the account -----------------------------------------------------------------------------------------------------
 
 
-def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Part]:
+def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Interval]:
     """Effect of each of STEPS on the total with its interval, and of all together ("change"), in the costs' unit.
 
     sums: one row for each side, model, provider, whether tokens are known and `user`, as `cost_waterfall` asks for
@@ -157,10 +157,10 @@ def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Part]:
         "user" not in sums
         or (sums[sums["n"] > 0].groupby("side")["user"].nunique().reindex([0, 1]).fillna(0) < 2).any()
     ):
-        return {k: Part(value=v, low=math.nan, high=math.nan) for k, v in values.items()}
+        return {k: Interval(value=v, low=math.nan, high=math.nan) for k, v in values.items()}
     added = _added(account, cells, totals, sums, cell)
     added[_WHOLE] = np.sum([added[k] for k in STEPS], axis=0)
-    return {k: interval(v, added[k]) for k, v in values.items()}
+    return {k: cluster_interval(v, added[k]) for k, v in values.items()}
 
 
 def _added(
@@ -286,16 +286,3 @@ def _relative(rates: Rates) -> dict[str, float | None]:
         "written": over(rates.cache_write if rates.cache_write is not None else rates.input),
         "said": over(rates.output),
     }  # fmt: skip
-
-
-def _sentence(before: float, now: float, steps: pd.DataFrame, unknown: int) -> str:
-    largest = steps.reindex(steps["effect"].abs().sort_values(ascending=False, kind="stable").index)[:3]
-    told = ", ".join(_told(r.label, Part(value=r.effect, low=r.low, high=r.high)) for r in largest.itertuples())
-    said = f"Cost went from {format_value(before, 'usd')} to {format_value(now, 'usd')}"
-    left = f" {format_count(unknown, 'requests')} without a known cost are left out." if unknown else ""
-    return f"{said}: {told}.{left}" if told else f"{said}: nothing changed.{left}"
-
-
-def _told(label: str, part: Part) -> str:
-    limits = f" ({format_change_interval(part.low, part.high, 'usd')})" if part.low < part.high else ""
-    return f"{label.lower()} {format_change(part.value, 'usd')}{limits}"

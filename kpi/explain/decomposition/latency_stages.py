@@ -19,8 +19,8 @@ from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.measure.estimate import Histogram, quantile
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Columns, log_bin
-from kpi.measure.wording import format_change, format_value
-from kpi.stats.cluster_interval import Part, interval
+from kpi.narrate.decompositions import latency_sentence
+from kpi.stats.interval import Interval, cluster_interval
 from kpi.store.engines import Source
 
 STAGES = {"queue": "Queue", "retrieval": "Retrieval", "rerank": "Rerank", "tool": "Tools", "model": "Model",
@@ -41,7 +41,7 @@ class Stages:
     q: float | None
     before: float
     now: float
-    change: Part
+    change: Interval
     quantile_before: float
     quantile_now: float
     parts: pd.DataFrame
@@ -111,7 +111,7 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
     alone = min(len(np.unique(found.loc[side == s, "user"])) for s in (NOW, BEFORE)) < 2  # no spread could be seen
     size = {s: float(found.loc[side == s, "n"].sum()) for s in (NOW, BEFORE)}
 
-    def means(name: str) -> tuple[float, float, Part]:
+    def means(name: str) -> tuple[float, float, Interval]:
         values, residual = {}, np.zeros(users)
         for s, sign in ((NOW, 1.0), (BEFORE, -1.0)):
             mine = found[side == s]
@@ -119,7 +119,7 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
             each = mine[name].to_numpy() * _MS - values[s] * mine["n"].to_numpy()
             residual += sign * np.bincount(mine["user"], each / size[s], minlength=users)
         change = values[NOW] - values[BEFORE]
-        known = Part(value=change, low=np.nan, high=np.nan) if alone else interval(change, residual)
+        known = Interval(value=change, low=np.nan, high=np.nan) if alone else cluster_interval(change, residual)
         return values[BEFORE], values[NOW], known
 
     rows = []
@@ -133,16 +133,5 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
     return Stages(
         q=q, before=before, now=now, change=change, quantile_before=starts[BEFORE] * _MS,
         quantile_now=starts[NOW] * _MS, parts=parts, n_before=int(size[BEFORE]), n_now=int(size[NOW]),
-        sentence=_sentence(q, before, now, parts),
+        sentence=latency_sentence(q, before, now, parts),
     )  # fmt: skip
-
-
-def _sentence(q: float | None, before: float, now: float, parts: pd.DataFrame) -> str:
-    what = "Mean latency" if q is None else f"The mean of the slowest requests (at or above p{100 * q:g})"
-    said = f"{what} went from {format_value(before, 'ms')} to {format_value(now, 'ms')}"
-    if parts.empty:
-        return f"{said}."
-    most = parts.loc[parts["change"].abs().idxmax()]
-    return (
-        f"{said}; the largest part is {str(most['label']).lower()} with {format_change(float(most['change']), 'ms')}."
-    )

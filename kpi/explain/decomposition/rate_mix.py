@@ -26,8 +26,8 @@ from kpi.measure.metrics import metric as metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Columns, dimension
-from kpi.measure.wording import format_change, format_change_interval
-from kpi.stats.cluster_interval import Part, interval
+from kpi.narrate.decompositions import rate_mix_sentence
+from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
@@ -54,11 +54,11 @@ class Decomposition:
     unit: str
     before: float
     now: float
-    change: Part
-    rate: Part
-    mix: Part
-    entering: Part
-    leaving: Part
+    change: Interval
+    rate: Interval
+    mix: Interval
+    entering: Interval
+    leaving: Interval
     parts: pd.DataFrame
     differs: float
     sentence: str
@@ -211,21 +211,21 @@ class _Spread:
         x_part = np.where(now, self.gradients[1][:, data.group], self.gradients[3][:, data.group])
         self.own = y_part * data.y + x_part * data.x  # effects x rows
 
-    def part(self, value: float, weights: Array, group: int | None = None) -> Part:
+    def part(self, value: float, weights: Array, group: int | None = None) -> Interval:
         """Interval of the weighted sum of effects (4 weights) of one value, or of all values.
 
         What a single user carries on a side has no spread that could be seen, and so no interval.
         """
         alone = group is not None and (self.data.heads[:, group] == 1).any()
         if alone or (self.heads < 2).any():
-            return Part(value=value, low=np.nan, high=np.nan)
+            return Interval(value=value, low=np.nan, high=np.nan)
         first, last = (
             (0, len(self.data.group)) if group is None else np.searchsorted(self.data.group, [group, group + 1])
         )
         mine = np.bincount(self.data.user[first:last], weights @ self.own[:, first:last], minlength=self.data.users)
         shared = np.array([weights @ g for g in self.gradients[4:]])  # 4 x values
         shared = shared.sum(axis=1) if group is None else shared[:, group]
-        return interval(value, mine + shared @ self.totals)
+        return cluster_interval(value, mine + shared @ self.totals)
 
 
 def _of_dimension(found: pd.DataFrame, metric: Metric, name: str, index: int) -> Decomposition:
@@ -265,7 +265,7 @@ def _described(data: _Users, values: Sequence[str], metric: Metric, name: str) -
     sums = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
     return Decomposition(
         metric=metric.name, by=name, unit=metric.unit, before=before, now=now, change=change, **sums, parts=parts,
-        differs=_differs(parts, sums["mix"]), sentence=_sentence(metric, name, change, sums),
+        differs=_differs(parts, sums["mix"]), sentence=rate_mix_sentence(metric.label, metric.unit, name, change, sums),
     )  # fmt: skip
 
 
@@ -277,7 +277,7 @@ def _divided(y: float, x: float) -> float:
     return y / x if x else math.nan
 
 
-def _differs(parts: pd.DataFrame, mix: Part) -> float:
+def _differs(parts: pd.DataFrame, mix: Interval) -> float:
     """Cochran's Q of the changes of the values, plus the mix effect in its standard errors, as a normal score."""
     stayed = parts[(parts["kind"] == "stayed") & (parts["rate_high"] > parts["rate_low"])]
     weight = (stayed["share_before"] + stayed["share_now"]).to_numpy() / 2
@@ -294,16 +294,3 @@ def _differs(parts: pd.DataFrame, mix: Part) -> float:
         return 0.0
     spread = 2 / (9 * freedom)
     return float(((q / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread))  # Wilson and Hilferty 1931
-
-
-def _sentence(metric: Metric, name: str, change: Part, sums: dict[str, Part]) -> str:
-    said = [f"{metric.label} changed by {_worded(change, metric.unit)}"]
-    words = {"rate": f"within the values of {name}", "mix": "by their mix", "entering": "by values that entered",
-             "leaving": "by values that left"}  # fmt: skip
-    told = [f"{_worded(sums[e], metric.unit)} {words[e]}" for e in EFFECTS if e in ("rate", "mix") or sums[e].value]
-    return f"{said[0]}: {', '.join(told)}."
-
-
-def _worded(part: Part, unit: str) -> str:
-    limits = format_change_interval(part.low, part.high, unit) if part.high > part.low else "no interval"
-    return f"{format_change(part.value, unit)} ({limits})"

@@ -43,7 +43,6 @@ from kpi.store.engines import Source
 # What fairness asks, and what may explain a gap; by default those that the data supports.
 COMPARED = ("task_success", "refusal_rate", "escalation_rate", "slo_attainment", "incident_rate", "cost_per_query")
 CLUES = ("groundedness", "retrieval_hit_rate", "input_tokens", "output_tokens")
-FOUR_FIFTHS = 0.8  # EEOC Uniform Guidelines 1978, 29 CFR 1607.4 D: a rule of thumb, never the verdict
 _KINDS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
 _GAP = ("dimension", "metric", "unit", "gap", "low", "high", "beyond", "noise", "p", "adjusted", "adjusted_p", "worst",
         "best", "groups", "n", "four_fifths")  # fmt: skip
@@ -284,7 +283,7 @@ def _gap(m: _Measured, names: list[str]) -> dict[str, Any]:
     exceed in one of 20 cases; p: how often they show such a gap (of a quantile: such a range of the shares above that
     of the whole). beyond: the gap with the part of chance taken off, sqrt(gap^2 - E0 gap^2). adjusted, adjusted_p: the
     same of the differences within strata. worst, best: groups. four_fifths: smallest over largest rate of the good
-    outcome (shares only).
+    outcome (shares only), which a rule of thumb wants at 0.8 or more (EEOC Uniform Guidelines 1978).
     """
     metric, counted, scale = m.metric, m.counted, m.metric.scale
     if m.tail is None:
@@ -320,10 +319,10 @@ def _verdict(row: Any) -> str:
     """better, worse (higher, lower where no way is better), or no clear difference."""
     if not row.q <= LEVEL:
         return "no clear difference"
-    direction = METRICS[row.metric].direction if row.metric in METRICS else "none"
-    if direction == "none":
+    metric = METRICS.get(row.metric)
+    if metric is None or metric.direction == "none":
         return "higher" if row.difference > 0 else "lower"
-    return "better" if (row.difference > 0) == (direction == "up") else "worse"
+    return "better" if metric.improves(row.difference) else "worse"
 
 
 def _whole(sums: UserSums, metrics: Sequence[Metric], far: Mapping[str, Tail]) -> pd.DataFrame:

@@ -143,7 +143,7 @@ def test_the_five_words() -> None:
     assert word(frame(60, 0.8, 0.75), "task_success") == "not enough data"  # 20 points would have been missed
     assert word(frame(20, 1.0, 0.0), "task_success") == "not enough data"  # clear, but fewer than 30 requests
     told = compare(frame(60, 0.8, 0.75), "a", "b", ["task_success"], by="release")["task_success"]
-    assert "could have shown" in told.sentence
+    assert "minimum detectable effect" in told.sentence
     assert told.effect.smallest == pytest.approx(2.8 * math.sqrt(0.16 / 60 + 0.1875 / 60), rel=0.05)
 
 
