@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from kpi.explain.aggregates.cube import Cells, cells
-from kpi.explain.changes.selection import LEVEL, Change, tell
+from kpi.explain.aggregates.cube import Cube, build_cube
+from kpi.explain.changes.root_cause import SelectedChange
+from kpi.explain.changes.selection import LEVEL, select_changes
 from kpi.govern.register import Entry, Register, register_of
 from kpi.govern.scorecard import judge
 from kpi.measure.metrics import METRICS, Metric
@@ -116,9 +117,9 @@ def findings(
     tz = slice.tz if slice else "UTC"
     names = [m for m in (metrics or SEARCHED) if profile(source).supports(METRICS[m])]
     whole = Window(start=before.start, end=looked.end)
-    found = cells(source, [METRICS[m] for m in names], window=whole, filters=filters, tz=tz, most=CELLS)
+    found = build_cube(source, [METRICS[m] for m in names], window=whole, filters=filters, tz=tz, most=CELLS)
     start = _day(looked.start, tz, found.first)
-    changes = tell(found, start, level=level) if len(found) else []
+    changes = select_changes(found, start, level=level) if len(found) else []
     governed = register or register_of(source)
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
@@ -156,10 +157,10 @@ def _order(finding: Finding) -> tuple[bool, int, float]:
 
 def _finding(
     source: Source,
-    change: Change,
+    change: SelectedChange,
     slice: Slice,
     whole: Window,
-    found: Cells,
+    found: Cube,
     entries: Mapping[str, Entry],
 ) -> Finding | None:
     since = found.date_of(change.day)
@@ -184,7 +185,7 @@ def _finding(
     )  # fmt: skip
 
 
-def _kind(change: Change, metric: Metric, moved: float) -> str:
+def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
     if change.mix is not None:
         return "mix"
     if metric.direction == "none":
@@ -200,25 +201,24 @@ def _kind(change: Change, metric: Metric, moved: float) -> str:
 _Numbers = tuple[Metric, float, float, float, float, int]  # value, value before, the change's limits, n
 
 
-def _counted(found: Cells, change: Change) -> _Numbers:
+def _counted(found: Cube, change: SelectedChange) -> _Numbers:
     """The numbers of a share or count: the cells of all users hold them, and no query is needed."""
     metric, terms = METRICS[change.metric], found.terms[change.metric]
-    inside = found.mask(change.where)
-    now, before = inside & (found.day >= change.day), inside & (found.day < change.day)
-    if change.version is not None:
-        now = now & found.mask(dict([change.version]))
+    now, before = change.region.now, change.region.before
     n, then = terms.x[now].sum(), terms.x[before].sum()
     value, was = (float(terms.y[m].sum() / x) * metric.scale if x else math.nan for m, x in ((now, n), (before, then)))
     return metric, value, was, *_limits(change, metric, value - was), int(n)
 
 
-def _limits(change: Change, metric: Metric, moved: float) -> tuple[float, float]:
+def _limits(change: SelectedChange, metric: Metric, moved: float) -> tuple[float, float]:
     """Those of the search, around the change as it is: there the weekdays are taken out."""
     apart = moved - change.change * metric.scale
     return change.low * metric.scale + apart, change.high * metric.scale + apart
 
 
-def _measured(source: Source, change: Change, slice: Slice, whole: Window, since: date, all_users: bool) -> _Numbers:
+def _measured(
+    source: Source, change: SelectedChange, slice: Slice, whole: Window, since: date, all_users: bool
+) -> _Numbers:
     """The numbers from the rows of the segment, in the unit of the metric."""
     names = _TAILS.get(change.metric, (change.metric,))
     segment = tuple((d, (v,)) for d, v in change.where.items())
@@ -263,7 +263,7 @@ def _merged(filters: Any, more: Any) -> Any:
     return tuple({**dict(filters), **dict(more)}.items())
 
 
-def _action(entry: Entry | None, kind: str, change: Change) -> str:
+def _action(entry: Entry | None, kind: str, change: SelectedChange) -> str:
     if kind == "improvement":
         return KEEP
     if kind == "mix":
@@ -273,7 +273,7 @@ def _action(entry: Entry | None, kind: str, change: Change) -> str:
     return entry.action("off_target") if entry else READ_TRACES
 
 
-def _link(slice: Slice, change: Change, metric: Metric, since: date) -> str:
+def _link(slice: Slice, change: SelectedChange, metric: Metric, since: date) -> str:
     where = {**change.where, **(dict([change.version]) if change.version else {})}
     query = slice.where(**where).to_query()
     query |= {"metric": [metric.name]}

@@ -1,8 +1,7 @@
-"""The small result that reasons are found in: sums by day, user and combination of values, out of one query.
+"""Pre-aggregated cube for change detection: metric sums by user, day and combination of dimension values.
 
-A cell holds, for one user on one day with one combination of dimension values, the numerator and denominator of each
-metric. Everything else in this floor is arithmetic on cells: a segment is a choice of cells, a window a choice of days,
-and whoever comes back is one cluster. No row leaves the engine.
+From one query. A segment is a choice of cells, a window a choice of days, and whoever comes back is one cluster. No row
+leaves the engine.
 """
 
 from __future__ import annotations
@@ -79,9 +78,10 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Cells of a window. day: days since `first`; user: number of the cluster; rows: requests of the cell.
+class Cube:
+    """Cells of a window: one user on one day with one combination of dimension values.
 
+    day: days since `first`; user: number of the cluster; rows: requests of the cell.
     share: of the users that are in it, 1 unless it is a sample. noise: of metrics, as far as it was looked at.
     """
 
@@ -99,7 +99,7 @@ class Cells:
     def __len__(self) -> int:
         return len(self.day)
 
-    def where(self, keep: Array) -> Cells:
+    def where(self, keep: Array) -> Cube:
         """The cells that a boolean mask keeps."""
         return replace(
             self, day=self.day[keep], user=self.user[keep], rows=self.rows[keep],
@@ -107,7 +107,7 @@ class Cells:
             terms={m: Terms(t.y[keep], t.x[keep], t.kind) for m, t in self.terms.items()},
         )  # fmt: skip
 
-    def sampled(self, most: int, names: Sequence[object] | Array) -> Cells:
+    def sampled(self, most: int, names: Sequence[object] | Array) -> Cube:
         """The cells of so many whole users that about `most` are left; who is among them depends on their name alone.
 
         names: of the users, by number.
@@ -136,7 +136,7 @@ class Cells:
         return self.first + timedelta(days=int(day))
 
 
-def cells(
+def build_cube(
     source: Source,
     metrics: Sequence[Metric],
     *,
@@ -145,7 +145,7 @@ def cells(
     tz: str = "UTC",
     dimensions: Sequence[str] | None = None,
     most: int | None = None,
-) -> Cells:
+) -> Cube:
     """The cells of a window, for rates, ratios and incidences as they are and for quantiles as sums of logarithms.
 
     dimensions: those to keep apart; by default all that are filled and have 2 to 60 values. Metrics of other kinds are
@@ -205,14 +205,14 @@ def _terms(metric: Metric, row: Columns) -> tuple[sa.ColumnElement, sa.ColumnEle
 
 def _read(
     found: pa.Table, names: Sequence[str], chosen: Sequence[Metric], window: Window, tz: str, most: int | None
-) -> Cells:
+) -> Cube:
     zone = ZoneInfo(tz)
     first = window.start.astimezone(zone).date()
     last = (window.end - timedelta(microseconds=1)).astimezone(zone).date()
     days = pd.to_datetime(found["day"].to_pandas()).to_numpy(dtype="datetime64[D]")
     user, clusters = _encoded(found["user"])
     people, number = np.unique(np.array(clusters, dtype=str), return_inverse=True)  # in an order that no engine chose
-    whole = Cells(
+    whole = Cube(
         first=first,
         days=(last - first).days + 1,
         day=(days - np.datetime64(first)).astype(int),

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from kpi.explain.aggregates.cube import Codes
 from kpi.explain.changes.mix_shift import standardised
-from kpi.explain.changes.onset import onset, spread
-from kpi.explain.changes.scan import search
-from kpi.explain.changes.selection import tell
+from kpi.explain.changes.onset import onset
+from kpi.explain.changes.region import spread
+from kpi.explain.changes.scan import scan
+from kpi.explain.changes.selection import select_changes
 from kpi.stats.multiplicity import benjamini_hochberg, weighted_p
 from tests.unit.explain.worlds import START, made
 
@@ -55,7 +56,7 @@ def test_a_planted_segment_is_told_and_its_parents_are_not() -> None:
     cells = made(rng, 40_000, users=2_000)
     hit = cells.mask({"language": "es", "intent": "billing"}) & (cells.day >= 34)
     cells.terms["task_success"].y[hit] = rng.random(int(hit.sum())) < 0.45
-    (change,) = tell(cells, START)
+    (change,) = select_changes(cells, START)
     assert dict(change.where) == {"language": "es", "intent": "billing"}
     assert abs(change.day - 34) <= 1
     assert change.change == pytest.approx(-0.25, abs=0.06)
@@ -64,15 +65,15 @@ def test_a_planted_segment_is_told_and_its_parents_are_not() -> None:
 
 
 def test_nothing_is_told_of_noise() -> None:
-    told = [tell(made(np.random.default_rng(seed), 12_000, users=700), START) for seed in range(12)]
+    told = [select_changes(made(np.random.default_rng(seed), 12_000, users=700), START) for seed in range(12)]
     assert sum(map(bool, told)) <= 2
 
 
 def test_a_segment_without_rows_before_is_not_searched() -> None:
     cells = made(np.random.default_rng(6), 3_000)
     late = cells.where((cells.day >= START) | ~cells.mask({"language": "es"}))
-    found = search(late, START)
-    assert all(("language", "es") not in f.where for f in (found.found(i) for i in range(len(found.layout))))
+    found = scan(late, START)
+    assert all(("language", "es") not in f.where for f in (found.found(i) for i in range(len(found.partition))))
 
 
 def test_what_a_change_leaves_must_be_a_finding_by_itself() -> None:
@@ -83,7 +84,7 @@ def test_what_a_change_leaves_must_be_a_finding_by_itself() -> None:
         cells = made(rng, 20_000, users=1_000, segments=6)
         hit = cells.mask({"d0": "a"}) & (cells.day >= 34)
         cells.terms["task_success"].y[hit] = rng.random(int(hit.sum())) < 0.3
-        changes = tell(cells, START)
+        changes = select_changes(cells, START)
         assert dict(changes[0].where) == {"d0": "a"}
         told += len(changes)
     assert told <= 13
@@ -96,5 +97,5 @@ def test_a_dimension_that_is_never_the_same_in_two_windows_carries_no_change() -
     dated = replace(cells, dims=dims)
     hit = dated.mask({"language": "es"}) & (dated.day >= 34)
     dated.terms["task_success"].y[hit] = 0.0
-    change = tell(dated, START)[0]
+    change = select_changes(dated, START)[0]
     assert (dict(change.where), change.mix) == ({"language": "es"}, None)
