@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from kpi.ingest import price_file
 from kpi.ingest.pricing import SCALE
-from kpi.measure.statistics import Columns
+from kpi.measure.columns import Columns
 from kpi.store.engines import Source
 from kpi.store.manifest import home
 

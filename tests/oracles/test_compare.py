@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import kpi
-from kpi.explain.aggregates.arm_sums import Sides, Sums
+from kpi.explain.aggregates.arm_sums import ArmSums, TermSums
 from kpi.explain.comparison.effects import values
 from kpi.explain.monitoring.changepoint import average_run_length, change_points, cusum_limit, means_between
 from kpi.measure.metrics import METRICS
@@ -57,10 +57,10 @@ def test_a_difference_of_ratios_has_the_cluster_robust_error_of_weighted_least_s
     user, late = rng.integers(0, 90, 1500), rng.random(1500) < 0.4
     x = rng.integers(1, 9, 1500).astype(float)
     y = x * rng.gamma(3, 1.0 + 0.02 * user) * (1 + 0.1 * late)
-    flat = Sums(y, x, np.ones(1500))
+    flat = TermSums(y, x, np.ones(1500))
     metric = METRICS["cost_per_query"]
-    sides = Sides(
-        side=late.astype(int), user=user, stratum=np.zeros(1500, dtype=int), strata=((),), rows=np.ones(1500), users=90,
+    sides = ArmSums(
+        arm=late.astype(int), user=user, stratum=np.zeros(1500, dtype=int), strata=((),), rows=np.ones(1500), users=90,
         sums={metric.name: flat}, weighted={}, ranked={}, ranked_weighted={},
     )  # fmt: skip
     a, b = values(sides, metric)

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
-from kpi.explain.aggregates.arm_sums import LEAST, Sides, read
+from kpi.explain.aggregates.arm_sums import LEAST, ArmSums, arm_sums
 from kpi.explain.comparison.effects import Effect, effect, values
-from kpi.explain.comparison.inputs import adjusting, metrics_of, sides_of
+from kpi.explain.comparison.inputs import adjustment_dimensions, metrics_of, resolve_arms
 from kpi.explain.comparison.simpson import crossing_of
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
@@ -154,9 +154,9 @@ def compare(
     has no interval, or an unknown dimension; SliceError where a and b do not say what to compare.
     """
     asked = metrics_of(source, metrics)
-    names, sides = sides_of(source, a, b, slice, by)
-    strata = adjusting(source, adjust, by, sides)
-    found = read(source, asked, sides, strata=strata, clusters=cluster)
+    names, sides = resolve_arms(source, a, b, slice, by)
+    strata = adjustment_dimensions(source, adjust, by, sides)
+    found = arm_sums(source, asked, sides, strata=strata, clusters=cluster)
     covered = _covered(found) if strata else 1.0
     held = bool(strata) and covered >= _COVERED
     rows = [_compared(found, m, held, always_valid, matters or {}) for m in asked]
@@ -190,8 +190,8 @@ def compare_within(
     then rest on its p as well. One query. Raises as `compare`.
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
-    names, sides = sides_of(source, a, b, slice, by)
-    found = read(source, asked, sides, strata=(within,), clusters=cluster)
+    names, sides = resolve_arms(source, a, b, slice, by)
+    found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster)
     held = _covered(found) >= _COVERED
     whole = _judged([_compared(found, m, held, always_valid, matters or {}) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
@@ -233,7 +233,7 @@ def _turned(
 
 
 def _compared(
-    sides: Sides, m: Metric, adjusted: bool, always_valid: bool, matters: Mapping[str, float],
+    sides: ArmSums, m: Metric, adjusted: bool, always_valid: bool, matters: Mapping[str, float],
     keep: np.ndarray | None = None,
 ) -> Compared:  # fmt: skip
     a, b = values(sides, m, keep=keep)
@@ -304,10 +304,10 @@ def _difference(e: Effect) -> Interval:
     return Interval(value=e.difference, low=e.low, high=e.high)
 
 
-def _covered(sides: Sides) -> float:
+def _covered(sides: ArmSums) -> float:
     """Share of the requests that lie in strata which both sides fill."""
     size = len(sides.strata)
-    total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.side == 0, sides.side == 1)]
+    total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.arm == 0, sides.arm == 1)]
     rows = float(sides.rows.sum())
     return (
         float(((total[0] + total[1]) * ((total[0] >= LEAST) & (total[1] >= LEAST))).sum()) / rows if rows else math.nan

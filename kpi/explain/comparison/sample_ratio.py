@@ -20,11 +20,11 @@ import sqlalchemy as sa
 from scipy import special
 
 from kpi.errors import SliceError
-from kpi.explain.aggregates.arm_sums import Side
-from kpi.explain.comparison.inputs import sides_of
+from kpi.explain.aggregates.grouped_sums import Arm, grouped_sums, requests
+from kpi.explain.comparison.inputs import resolve_arms
+from kpi.measure.columns import cluster, dimension
 from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.narrate.sample_ratios import Times, sample_ratio_sentence
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array
@@ -34,7 +34,6 @@ ALARM = 0.001  # Fabijan et al. (2019), section 2: rare enough to stop a test fo
 VERDICTS = ("mismatch", "as planned", "not enough users")
 _LEAST = 5.0  # users expected in an arm, for the chi-square distribution to hold
 _POWER = float(special.ndtri(0.8))
-_INT = sa.BigInteger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +96,12 @@ def sample_ratio(
     if a is None or b is None:
         raise SliceError("ratio.sides", "A split is between two arms", hint="Name two values and `by`, or two slices.")
     planned = _planned(expected)
-    names, sides = sides_of(source, a, b, slice, by)
+    names, arms = resolve_arms(source, a, b, slice, by)
     dimensions = [within] if isinstance(within, str) else list(dict.fromkeys(within))
     tz = (slice or (a if isinstance(a, Slice) else Slice())).tz
-    seen = _seen(source, sides, dimensions, tz)
+    seen = _seen(source, arms, dimensions, tz)
     first = seen.first
-    counts = np.array([int((first["side"] == i).sum()) for i in (0, 1)])
+    counts = np.array([int((first["arm"] == i).sum()) for i in (0, 1)])
     n = int(counts.sum())
     share = counts[1] / n if n else math.nan
     low, high = (float(v) for v in wilson(counts[1], n)) if n else (math.nan, math.nan)
@@ -137,7 +136,7 @@ def _known(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Seen:
-    """first: a row a user whose first arm is known, with side, d0, d1, … of dimensions and day if there are times."""
+    """first: a row a user whose first arm is known, with arm, d0, d1, … of dimensions and day if there are times."""
 
     first: pd.DataFrame
     both: int
@@ -147,46 +146,38 @@ class _Seen:
     ends: Times
 
 
-def _seen(source: Source, sides: tuple[Side, Side], dimensions: Sequence[str], tz: str) -> _Seen:
-    rows = source.run(sa.union_all(*(_cells(source, side, i, dimensions) for i, side in enumerate(sides)))).to_pandas()
+def _seen(source: Source, arms: tuple[Arm, Arm], dimensions: Sequence[str], tz: str) -> _Seen:
+    rows = source.run(sa.union_all(*(_statement(source, a, i, dimensions) for i, a in enumerate(arms)))).to_pandas()
     unnamed = int(rows.loc[rows["user"].isna(), "rows"].sum())
     rows = rows[rows["user"].notna()]
-    arms = rows.groupby("user")["side"].nunique()
+    met = rows.groupby("user")["arm"].nunique()
     timed = "first" in rows and rows["first"].notna().any()
     if timed:
         rows["first"], rows["last"] = (pd.to_datetime(rows[c], utc=True) for c in ("first", "last"))
         rows = rows.sort_values("first", kind="stable", na_position="last")
         rows["day"] = rows["first"].dt.tz_convert(tz).dt.strftime("%Y-%m-%d")
     first = rows.groupby("user", sort=True).first()
-    unknown = arms > 1
+    unknown = met > 1
     if timed:  # seen in both arms, and not at the same moment
-        earliest = rows.groupby(["user", "side"])["first"].min().unstack("side").reindex(first.index)
+        earliest = rows.groupby(["user", "arm"])["first"].min().unstack("arm").reindex(first.index)
         if earliest.shape[1] == 2:
             unknown &= ~(earliest[0] != earliest[1]) | earliest.isna().any(axis=1)
-    span = [rows[rows["side"] == i] for i in (0, 1)]
+    span = [rows[rows["arm"] == i] for i in (0, 1)]
     starts, ends = (tuple(_moment(s[c], pick) if timed else None for s in span) for c, pick in
                     (("first", "min"), ("last", "max")))  # fmt: skip
-    return _Seen(first=first[~unknown], both=int((arms > 1).sum()), undecided=int(unknown.sum()),
+    return _Seen(first=first[~unknown], both=int((met > 1).sum()), undecided=int(unknown.sum()),
                  unnamed=unnamed, starts=(starts[0], starts[1]), ends=(ends[0], ends[1]))  # fmt: skip
 
 
-def _cells(source: Source, side: Side, number: int, dimensions: Sequence[str]) -> sa.Select:
-    """A row for each user and value on one side: when first and last seen."""
-    table = source.table("requests")
-    row = Columns(source, table)
+def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str]) -> sa.Select:
+    """A row for each user and value in one arm: when first and last seen."""
+    row = requests(source)
     user = sa.case((row["user_key"].is_not(None), cluster(row)))  # else NULL: nobody knows whose requests these are
-    keys = [user.label("user"), *(dimension(source, d).label(f"d{i}") for i, d in enumerate(dimensions))]
-    times = [f(table.c["started_at"]).label(name) for f, name in ((sa.func.min, "first"), (sa.func.max, "last"))
-             if "started_at" in table.c]  # fmt: skip
-    return (
-        sa.select(
-            sa.literal_column(str(number), _INT).label("side"), *keys, *times,
-            sa.func.count().label("rows"),
-        )
-        .select_from(table)
-        .where(*conditions(source, side.filters, side.window))
-        .group_by(*keys)
-    )  # fmt: skip
+    keys = {"user": user, **{f"d{i}": dimension(source, d) for i, d in enumerate(dimensions)}}
+    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
+    if "started_at" in row:
+        sums |= {"first": sa.func.min(row["started_at"]), "last": sa.func.max(row["started_at"])}
+    return grouped_sums(source, arm, keys=keys, sums=sums, number=number)
 
 
 def _moment(times: pd.Series, pick: str) -> datetime | None:
@@ -213,7 +204,7 @@ def _where(first: pd.DataFrame, names: Mapping[str, str], planned: float) -> pd.
         if column not in first:
             continue
         values = first[column].astype("object").where(first[column].notna(), NONE_VALUE)
-        counts = pd.crosstab(values, first["side"]).reindex(columns=[0, 1], fill_value=0)
+        counts = pd.crosstab(values, first["arm"]).reindex(columns=[0, 1], fill_value=0)
         if column != "day":
             counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
         a, b = (counts[i].to_numpy() for i in (0, 1))

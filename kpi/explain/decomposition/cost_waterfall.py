@@ -23,11 +23,12 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError, StoreError
+from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable, Rates
+from kpi.measure.columns import Columns
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Columns
 from kpi.narrate.decompositions import cost_sentence
 from kpi.stats.factor_attribution import share_out
 from kpi.stats.interval import Interval, cluster_interval
@@ -108,11 +109,11 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
 def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
     """Sums by user, side, model, provider and whether the tokens are known, over requests whose total cost is known."""
 
-    def keys(row: Columns) -> list[tuple[str, sa.ColumnElement]]:
+    def keys(row: Columns) -> Labelled:
         known = sa.and_(row["input_tokens"].is_not(None), row["output_tokens"].is_not(None))
-        return [("model", row["model"]), ("provider", row["provider"]), ("tokens", sa.case((known, 1), else_=0))]
+        return {"model": row["model"], "provider": row["provider"], "tokens": sa.case((known, 1), else_=0)}
 
-    def sums(row: Columns) -> list[tuple[str, sa.ColumnElement]]:
+    def sums(row: Columns) -> Labelled:
         known = row["total_nusd"].is_not(None)
 
         def of(column: str) -> sa.ColumnElement:
@@ -120,8 +121,8 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
             return sa.cast(sa.func.sum(value), sa.Double())
 
         columns = {c: c for c in (*_TOKENS, "tool_calls")} | {p: f"{p}_nusd" for p in (*_PARTS, "total")}
-        counts = [("rows", sa.func.count()), ("n", sa.func.count(row["total_nusd"]))]
-        return [*counts, *((name, of(column)) for name, column in columns.items())]
+        counts = {"rows": sa.func.count(), "n": sa.func.count(row["total_nusd"])}
+        return {**counts, **{name: of(column) for name, column in columns.items()}}
 
     try:
         found = both_sides(source, slice, keys=keys, sums=sums)

@@ -15,10 +15,11 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
+from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
+from kpi.measure.columns import Columns, log_bin
 from kpi.measure.estimate import Histogram, quantile
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Columns, log_bin
 from kpi.narrate.decompositions import latency_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.store.engines import Source
@@ -64,7 +65,7 @@ def latency_stages(source: Source, slice: Slice | None = None, *, q: float | Non
     if q is not None and not 0 < q < 1:
         raise MetricError("stages.quantile", f"There is no quantile {q:g}", hint="Ask for one such as 0.95.")
     starts = _quantiles(source, slice, q) if q is not None else {NOW: np.nan, BEFORE: np.nan}
-    found = both_sides(source, slice, keys=lambda row: [], sums=_sums, where=lambda row, side: _tail(row, starts[side]))
+    found = both_sides(source, slice, keys=lambda row: {}, sums=_sums, where=lambda row, side: _tail(row, starts[side]))
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
         if not found.loc[found["side"] == side, "n"].sum():
             raise MetricError(
@@ -81,19 +82,19 @@ def _tail(row: Columns, start: float) -> list[sa.ColumnElement]:
     return known
 
 
-def _sums(row: Columns) -> list[tuple[str, sa.ColumnElement]]:
+def _sums(row: Columns) -> Labelled:
     def of(column: str) -> sa.ColumnElement:
         return sa.cast(sa.func.sum(sa.cast(row[column], _INT)), sa.Double())
 
-    stages = [(s, of(f"{s}_us")) for s in STAGES if s != "rest"]
-    return [("n", sa.func.count()), ("total", of("total_us")), *stages]
+    stages = {s: of(f"{s}_us") for s in STAGES if s != "rest"}
+    return {"n": sa.func.count(), "total": of("total_us"), **stages}
 
 
 def _quantiles(source: Source, slice: Slice | None, q: float) -> dict[int, float]:
     """The quantile of the latency of each side, read off log-binned counts."""
     counts = both_sides(
-        source, slice, keys=lambda row: [("bin", log_bin(row["total_us"]))],
-        sums=lambda row: [("n", sa.func.count())], where=lambda row, side: _tail(row, np.nan), by_user=False,
+        source, slice, keys=lambda row: {"bin": log_bin(row["total_us"])},
+        sums=lambda row: {"n": sa.func.count()}, where=lambda row, side: _tail(row, np.nan), by_user=False,
     )  # fmt: skip
     starts = {}
     for side in (NOW, BEFORE):

@@ -20,12 +20,13 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
+from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
+from kpi.measure.columns import Columns, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.metrics import metric as metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.statistics import Columns, dimension
 from kpi.narrate.decompositions import rate_mix_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
@@ -35,7 +36,6 @@ EFFECTS = ("rate", "mix", "entering", "leaving")
 USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
 OTHER, MAX_VALUES = "(other)", 60
 _KINDS = ("rate", "ratio", "incidence")
-_INT = sa.BigInteger()
 _STEP = 1e-30  # of the complex-step derivative, which has no cancellation
 
 
@@ -110,21 +110,16 @@ def _usual(source: Source) -> list[str]:
 def _sums(
     source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement]
 ) -> pd.DataFrame:
-    assert metric.y is not None
-    assert metric.x is not None
-    y_of, x_of = metric.y, metric.x
+    def terms(row: Columns) -> Labelled:
+        y, x = known_terms(metric, row)
+        return {"y": sa.cast(sa.func.sum(y), sa.Double()), "x": sa.cast(sa.func.sum(x), sa.Double())}
 
     def known(row: Columns, side: int) -> list[sa.ColumnElement]:
-        return [y_of(row).is_not(None), x_of(row).is_not(None)]
+        return [known_terms(metric, row)[1].is_not(None)]
 
     return both_sides(
-        source, slice, keys=lambda row: [(f"d{i}", c) for i, c in enumerate(columns)],
-        sums=lambda row: [
-            ("y", sa.cast(sa.func.sum(sa.cast(y_of(row), _INT)), sa.Double())),
-            ("x", sa.cast(sa.func.sum(sa.cast(x_of(row), _INT)), sa.Double())),
-        ],
-        where=known,
-    )  # fmt: skip
+        source, slice, keys=lambda row: {f"d{i}": c for i, c in enumerate(columns)}, sums=terms, where=known
+    )
 
 
 # --- the split itself ------------------------------------------------------------------------------------------------

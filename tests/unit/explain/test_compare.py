@@ -15,7 +15,7 @@ import pytest
 
 import kpi
 from kpi import cli
-from kpi.explain.aggregates.arm_sums import Sides, Sums
+from kpi.explain.aggregates.arm_sums import ArmSums, TermSums
 from kpi.explain.comparison.compare import VERDICTS, compare, compare_within
 from kpi.explain.comparison.effects import effect, values
 from kpi.measure.metrics import METRICS
@@ -287,12 +287,12 @@ def test_an_empty_side_is_not_enough_data(source: DuckSource) -> None:
 # --- looking every day -----------------------------------------------------------------------------------------------
 
 
-def _sides(y: np.ndarray, n: np.ndarray) -> Sides:
+def _sides(y: np.ndarray, n: np.ndarray) -> ArmSums:
     """Successes and requests by side and user, as the second query returns them."""
     users = y.shape[1]
-    cells = Sums(y.ravel().astype(float), n.ravel().astype(float), n.ravel().astype(float))
-    return Sides(
-        side=np.repeat([0, 1], users), user=np.tile(np.arange(users), 2), stratum=np.zeros(2 * users, dtype=int),
+    cells = TermSums(y.ravel().astype(float), n.ravel().astype(float), n.ravel().astype(float))
+    return ArmSums(
+        arm=np.repeat([0, 1], users), user=np.tile(np.arange(users), 2), stratum=np.zeros(2 * users, dtype=int),
         strata=((),), rows=cells.n, users=users, sums={"task_success": cells}, weighted={}, ranked={},
         ranked_weighted={},
     )  # fmt: skip
