@@ -19,7 +19,8 @@ from kpi.explain.evaluation.agreement import Agreement, agreement, kappa
 from kpi.explain.evaluation.frontier import Frontier, frontier
 from kpi.explain.failures.contrast import Contrast, contrast
 from kpi.explain.fairness.disparity import Disparity, disparity
-from kpi.explain.fairness.likely_cause import Likely, likely
+from kpi.explain.fairness.likely_cause import LikelyCause as Likely
+from kpi.explain.fairness.likely_cause import likely
 from kpi.explain.monitoring.changepoint import Watch, change_points, detect
 from kpi.explain.monitoring.drift import Drift, drift, drift_columns
 from kpi.explain.segments.weak_segments import Weak, weak_segments

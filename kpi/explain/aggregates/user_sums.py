@@ -141,7 +141,7 @@ def _distinct(key: Array, size: int) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
-class Layout:
+class GroupLayout:
     """Entries of one way to group: a user's sums in a group and a stratum, within which groups are compared.
 
     group: -1 where it is none of the `count` groups. stratum: below `layers`; all 0 without adjustment.
@@ -156,7 +156,7 @@ class Layout:
     strata: Pattern
 
     @classmethod
-    def of(cls, sums: UserSums, group: Array, count: int, stratum: Array | None = None, layers: int = 1) -> Layout:
+    def of(cls, sums: UserSums, group: Array, count: int, stratum: Array | None = None, layers: int = 1) -> GroupLayout:
         within = np.zeros(len(group), dtype=np.int64) if stratum is None else stratum
         entries = Pattern(sums.user, (group + 1) * layers + within, sums.users, (count + 1) * layers)
         above, within = np.divmod(entries.column, layers)
@@ -166,7 +166,7 @@ class Layout:
         )  # fmt: skip
 
 
-def sums_of(layout: Layout, terms: Terms, known: Array) -> Sums:
+def sums_of(layout: GroupLayout, terms: Terms, known: Array) -> Sums:
     """The statistics of `kpi.measure.estimate` for every group. known: requests in which the metric is known."""
     within = lambda v: layout.groups.sums(layout.entries.sums(v))  # noqa: E731
     y, x = within(terms.y), within(terms.x)
@@ -192,7 +192,7 @@ def _moments(y: Array, x: Array, n: Array, kind: str, *, total: Callable[[Array]
 
 
 @dataclass(frozen=True)
-class Contrast:
+class GroupContrast:
     """Every group against the whole, as arrays over groups.
 
     value: y / x of the group; expected: of the whole with the group's strata; difference: value - expected; whole: of
@@ -216,7 +216,7 @@ class Contrast:
     share: Array
 
 
-def contrast(layout: Layout, terms: Terms) -> Contrast:
+def group_contrast(layout: GroupLayout, terms: Terms) -> GroupContrast:
     """Groups against the whole within strata: d_g = sum over strata of share_gs (R_gs - R_s), with its covariance.
 
     With one stratum it is R_g - R. Shares are those of the group's own denominator (the rate effect of Kitagawa 1955;
@@ -259,7 +259,7 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
     varies = np.diag(own_null) > 0
     stretch = np.sqrt(np.divide(least_null, np.diag(own_null), out=np.ones(layout.count), where=varies))
     null = null * np.outer(stretch, stretch) + np.diag(np.where(varies, 0.0, least_null))
-    return Contrast(
+    return GroupContrast(
         value=value, expected=expected, difference=difference, whole=float(y.sum() / x.sum()) if x.sum() else np.nan,
         own=own + np.diag(more), shared=shared, spread=spread + np.diag(more), null=null, alone=alone,
         df=np.nan_to_num(np.maximum(df, 1.0), nan=1.0), null_df=np.maximum(borrowed, 1.0), share=share,

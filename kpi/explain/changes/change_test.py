@@ -8,7 +8,7 @@ whole of the data, because a few users tell their own spread badly.
 
 A share or count is then tested as it would be without any change: given the events of both windows, those of now
 binomial (Przyborowski and Wilenski 1940), with counts divided by the design effect. The variance that a change brings
-with it does not hide the change, and three loud users or five rare events never make a finding. Logarithms and ratios
+with it does not hide the change, and three heavy users or five rare events never make a finding. Logarithms and ratios
 of sums have no such law: they are tested by t, with a variance and degrees of freedom borrowed in part from the whole
 (Smyth 2004, Stat Appl Genet Mol Biol 3:3).
 """

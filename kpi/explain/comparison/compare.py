@@ -31,8 +31,8 @@ from kpi.store.engines import Source
 VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data")
 _CLEAR = VERDICTS[:2]
 _LEVEL = 0.05
-_BLIND = 10.0  # times the smallest difference that matters: who could not have seen that has not enough data
-_COVERED = 0.5  # share of requests in strata that both sides fill: with less, the rest is not the same question
+_BLIND = 10.0  # times the smallest difference that matters: who could not have detected that has not enough data
+_COVERED = 0.5  # share of requests in strata that both arms fill: with less, the rest is not the same question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,8 @@ class Compared:
 
     @property
     def simpson(self) -> bool:
-        """Whether the whole is clear one way and, with the mix held, goes the other by more than does not matter."""
+        """Whether the overall difference is clear one way and the adjusted one goes the other by more than the
+        margin."""
         held = self.adjusted
         if held is None or self.verdict not in _CLEAR or not held.difference * self.effect.difference < 0:
             return False
@@ -76,8 +77,8 @@ class Compared:
 class Comparison:
     """A and B on several metrics. kind: "fixed" (95 % intervals of one look) or "always_valid" (of all looks together).
 
-    a, b: names of the sides; by: the dimension they are values of, None for slices. adjust: dimensions whose mix is
-    held; covered: share of the requests in strata that both sides fill, below half of which no mix is held.
+    a, b: names of the arms; by: the dimension they are values of, None for slices. adjust: dimensions
+    adjusted for; covered: share of the requests in strata that both arms fill, below half of which nothing is.
     """
 
     a: str
@@ -99,7 +100,8 @@ class Comparison:
 
     @property
     def reversals(self) -> tuple[str, ...]:
-        """A sentence for each metric whose overall difference turns round with the mix held: Simpson reversals."""
+        """A sentence for each metric whose overall difference turns round when adjusted for the mix: Simpson
+        reversals."""
         return tuple(_simpson(r, self.b, self.adjust) for r in self.rows if r.simpson)
 
     @property
@@ -144,11 +146,11 @@ def compare(
     """B against A on every metric at once, users as clusters, also those on both sides.
 
     a, b: two slices; or two values of the dimension `by` within `slice`; or neither, for the window of `slice` (B)
-    against its baseline (A). metrics: by default those of COMPARED that the data holds. adjust: dimensions whose mix is
-    held (by default those of MIX that vary); an empty sequence for none. always_valid: intervals that hold however
-    often a running test is looked at. cluster: dimensions that name together what repeats instead of the user, such as
-    the task that both models were given. matters: metric -> smallest difference that matters, in the metric's own
-    terms (see `Metric.matters`).
+    against its baseline (A). metrics: by default those of COMPARED that the data holds. adjust: dimensions to adjust
+    for (by default those of MIX that vary); an empty sequence for none. always_valid: intervals that hold however often
+    a running test is looked at. cluster: dimensions that name together what repeats instead of the user, such as the
+    task that both models were given. matters: metric -> smallest difference that matters, in the metric's own terms
+    (see `Metric.matters`).
 
     A verdict needs q <= 0.05 over the call and 30 requests a side. Two queries. Raises MetricError for a metric that
     has no interval, or an unknown dimension; SliceError where a and b do not say what to compare.

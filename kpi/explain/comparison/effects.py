@@ -1,4 +1,4 @@
-"""Two sides of a metric to an effect: difference and ratio with intervals, p, and what this volume could have shown.
+"""Two arms of a metric to an effect: difference and ratio with intervals, p, and the minimum detectable effect.
 
 Both sides are estimated as everywhere (`kpi.measure.estimate`), then put together by MOVER (Zou and Donner 2008, Stat
 Med 27:1693; for ratios Donner and Zou 2012, Stat Methods Med Res 21:347), with the correlation that users on both sides
@@ -45,7 +45,8 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """B against A. low, high: of the difference; ratio: B / A. smallest: change that 80 % of such comparisons show."""
+    """B against A. low, high: of the difference; ratio: B / A. smallest: the minimum detectable effect, at 80 %
+    power."""
 
     a: Value
     b: Value

@@ -1,4 +1,4 @@
-"""What a comparison asks for, resolved: its metrics, its two sides, the dimensions whose mix it holds."""
+"""What a comparison asks for, resolved: its metrics, its two arms, the dimensions to adjust for."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def _rows(resolved: Resolved) -> Arm:
 
 
 def adjustment_dimensions(
-    source: Source, adjust: Sequence[str] | None, by: str | None, sides: tuple[Arm, Arm]
+    source: Source, adjust: Sequence[str] | None, by: str | None, arms: tuple[Arm, Arm]
 ) -> tuple[str, ...]:
-    """Dimensions whose mix is held. One that the sides are values of, or that the slice fixes, has no mix."""
-    fixed = {d for side in sides for d, v in side.filters if len(v) == 1} | {by}
+    """Dimensions to adjust for. One that the arms are values of, or that the slice fixes, has no mix."""
+    fixed = {d for arm in arms for d, v in arm.filters if len(v) == 1} | {by}
     if adjust is not None:
         return tuple(d for d in dict.fromkeys(adjust) if d not in fixed)
     known = profile(source).dimensions

@@ -4,11 +4,11 @@ Cost is a sum of products. What a model costs for one kind of token is requests 
 share of that kind x price; tools are requests x calls x cost of a call; the other parts requests x cost of a request.
 Each product's change is shared out among its factors exactly and whatever their order (`kpi.stats.factor_attribution`).
 
-The steps are an account of money that was spent. Their intervals say how much of each is the luck of who came: other
-users of the same kind would have asked more, or longer, or of another model. Users are clusters over both sides at once
-and their number is itself by chance (Poisson), so the variance of a step is the sum over users of (what the user adds
-to it, to first order)^2: the delta method on sums by user (Deng, Knoblich and Lu 2018, KDD, section 3), t with as many
-degrees as users really carry the step.
+The steps are an account of money that was spent. The intervals reflect sampling variability in which users sent
+requests: others of the same kind would have asked more, or longer, or of another model. Users are clusters over both
+sides at once and their number is itself by chance (Poisson), so the variance of a step is the sum over users of (what
+the user adds to it, to first order)^2: the delta method on sums by user (Deng, Knoblich and Lu 2018, KDD, section 3), t
+with as many degrees as users really carry the step.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def _effects(
 
 
 @dataclass(frozen=True)
-class _Users:
+class _ValueSums:
     """Sums by value, side and user, each once and in that order: parallel arrays.
 
     sums: y1, x1, y0, x0 per value. heads: users per side and value.
@@ -170,8 +170,8 @@ class _Users:
         return int(self.user.max()) + 1 if len(self.user) else 0
 
 
-def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size: int) -> _Users:
-    """_Users out of sums that may name a user, side and value more than once."""
+def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size: int) -> _ValueSums:
+    """_ValueSums out of sums that may name a user, side and value more than once."""
     users = int(user.max()) + 1 if len(user) else 0
     cells, place = np.unique((group * 2 + side) * users + user, return_inverse=True)
     y, x = (np.bincount(place, v, minlength=len(cells)) for v in (y, x))
@@ -179,7 +179,7 @@ def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size:
     of = {s: side == s for s in (NOW, BEFORE)}
     sums = [np.bincount(group[of[s]], v[of[s]], minlength=size) for s in (NOW, BEFORE) for v in (y, x)]
     heads = np.array([np.bincount(group[of[s]], minlength=size) for s in (NOW, BEFORE)])
-    return _Users(user, side, group, y, x, (sums[0], sums[1], sums[2], sums[3]), heads)
+    return _ValueSums(user, side, group, y, x, (sums[0], sums[1], sums[2], sums[3]), heads)
 
 
 def _gradients(sums: tuple[Array, Array, Array, Array]) -> list[Array]:
@@ -195,7 +195,7 @@ def _gradients(sums: tuple[Array, Array, Array, Array]) -> list[Array]:
 class _Spread:
     """Standard errors of effects: residuals of users over both sides, which sum to zero for every effect."""
 
-    def __init__(self, data: _Users) -> None:
+    def __init__(self, data: _ValueSums) -> None:
         self.data = data
         self.gradients = _gradients(data.sums)
         now = data.side == NOW
@@ -235,7 +235,7 @@ def _of_dimension(found: pd.DataFrame, metric: Metric, name: str, index: int) ->
     return _described(_collected(user, side, group, y, x, len(values)), values, metric, name)
 
 
-def _described(data: _Users, values: Sequence[str], metric: Metric, name: str) -> Decomposition:
+def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: str) -> Decomposition:
     y1, x1, y0, x0 = data.sums
     effects = np.array(split(y1, x1, y0, x0)) * metric.scale
     spread = _Spread(data)

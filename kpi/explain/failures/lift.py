@@ -3,8 +3,8 @@
 Shares are compared within strata (words within a language) and combined as by Mantel and Haenszel (1959). Rare features
 are pulled towards "no difference" by an informative Dirichlet prior, the pooled share of the feature as so many
 requests: the log-odds of Monroe, Colaresi and Quinn (2008, Political Analysis 16:372). The test is a score test whose
-variance sums squared residuals by user, on as many degrees of freedom as users carry the difference, so that one loud
-user makes no finding; q is Benjamini and Hochberg's over all features together.
+variance sums squared residuals by user, on as many degrees of freedom as users carry the difference, so that one
+heavy user cannot make a feature significant; q is Benjamini and Hochberg's over all features together.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ from kpi.errors import MetricError
 from kpi.explain.aggregates.quantile_sums import Tail, tails
 from kpi.explain.aggregates.user_sums import (
     MAX_GROUPS,
-    Contrast,
-    Layout,
+    GroupContrast,
+    GroupLayout,
     UserSums,
-    contrast,
+    group_contrast,
     sums_of,
     sums_of_all,
     user_sums,
@@ -161,7 +161,7 @@ def _dimension(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """(groups, gaps, reasons of hidden groups) of one dimension or the intersection of two."""
     group, values = _grouped(sums, key)
-    layout = Layout.of(sums, group, len(values))
+    layout = GroupLayout.of(sums, group, len(values))
     users = layout.groups.totals(np.ones(len(layout.groups.row)))
     sizes = pd.DataFrame([dict(zip(key, v, strict=True)) for v in values], columns=list(key)).assign(clusters=users)
     shown, hidden = hide_small(sizes, by=list(key))
@@ -173,7 +173,7 @@ def _dimension(
     if strata is not None:
         codes = sums.dims[strata]
         stratum = np.where(codes.codes < 0, len(codes.values), codes.codes)
-        within = Layout.of(sums, group, len(values), stratum, len(codes.values) + 1)
+        within = GroupLayout.of(sums, group, len(values), stratum, len(codes.values) + 1)
     groups = _Groups(
         key, values, np.array([v in kept for v in values], dtype=bool), sums.dims[strata].values if strata else ()
     )
@@ -204,8 +204,8 @@ class _Measured:
 
     metric: Metric
     tail: Tail | None
-    raw: Contrast
-    held: Contrast | None
+    raw: GroupContrast
+    held: GroupContrast | None
     estimates: estimate.Estimates
     expected: Array
     usual: Array | None
@@ -213,11 +213,16 @@ class _Measured:
 
 
 def _measured(
-    sums: UserSums, layouts: tuple[Layout, Layout | None], metric: Metric, tail: Tail | None, *, groups: _Groups
+    sums: UserSums,
+    layouts: tuple[GroupLayout, GroupLayout | None],
+    metric: Metric,
+    tail: Tail | None,
+    *,
+    groups: _Groups,
 ) -> _Measured:
     layout, within = layouts
     terms = sums.terms[metric.name]
-    raw, held = contrast(layout, terms), contrast(within, terms) if within is not None else None
+    raw, held = group_contrast(layout, terms), group_contrast(within, terms) if within is not None else None
     if tail is None:
         e = _KINDS[metric.kind](sums_of(layout, terms, sums.known[metric.name]))
         sure = np.isfinite(e.value)

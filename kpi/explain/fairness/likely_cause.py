@@ -28,7 +28,7 @@ _LENGTH = 0.10  # a length by a tenth
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likely:
+class LikelyCause:
     """The likely explanation of a group's difference to the whole.
 
     cause: overblocking, missing knowledge, slowness, language, mix (the group asks for other things) or unknown.
@@ -45,7 +45,7 @@ class Likely:
     evidence: pd.DataFrame
 
 
-def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_success") -> Likely | None:
+def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_success") -> LikelyCause | None:
     """What probably explains that a group is worse on a metric; None where it is not measured or not clearly worse.
 
     The mix speaks where the difference within the same strata is no longer clear and less than half. A clue speaks
@@ -73,7 +73,7 @@ def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_
         told = cause_sentence(cause, list(speaking[speaking["cause"] == cause].itertuples()), others)
     else:
         cause, told = "unknown", unexplained_sentence(list(evidence["metric"]))
-    return Likely(
+    return LikelyCause(
         dimension=dimension, group=group, metric=metric, cause=cause, sentence=told, action=NEXT[cause],
         evidence=evidence.reset_index(drop=True),
     )  # fmt: skip

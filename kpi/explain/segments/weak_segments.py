@@ -18,9 +18,9 @@ import pandas as pd
 
 from kpi.errors import MetricError
 from kpi.explain.aggregates.cube import searchable
-from kpi.explain.aggregates.user_sums import Layout, UserSums, sums_of, user_sums
+from kpi.explain.aggregates.user_sums import GroupLayout, UserSums, sums_of, user_sums
 from kpi.explain.segments.scan import Segment, weakest
-from kpi.explain.segments.segment_test import Entries, Rest
+from kpi.explain.segments.segment_test import Entries, SegmentTest
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.slice import Slice
@@ -132,7 +132,7 @@ def weakest_of(
     entries, kept = _entries(sums, metric)
     codes = {d: (sums.dims[d].codes[kept], sums.dims[d].values) for d in dict.fromkeys([*dimensions, adjust]) if d}
     stratum, layers = _strata(codes[adjust]) if adjust else (np.zeros(len(entries), dtype=np.int64), 1)
-    rest = Rest(entries, stratum, layers)
+    rest = SegmentTest(entries, stratum, layers)
     searched = [d for d in dimensions if d != adjust]
     told, looked = weakest(rest, {d: codes[d] for d in searched}, level=level, most=most)
     rows = [_row(s, entries, sums, kept, metric) for s in told]
@@ -172,7 +172,7 @@ def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metr
     inside, scale = s.inside, metric.scale
     group = np.full(len(sums.user), -1, dtype=np.int64)
     group[kept[inside]] = 0
-    of = _KINDS[metric.kind](sums_of(Layout.of(sums, group, 1), sums.terms[metric.name], sums.known[metric.name]))
+    of = _KINDS[metric.kind](sums_of(GroupLayout.of(sums, group, 1), sums.terms[metric.name], sums.known[metric.name]))
     size, rows, bad = (float(v[inside].sum()) for v in (entries.size, entries.rows, entries.bad))
     all_size, all_rows, all_bad = (float(v.sum()) for v in (entries.size, entries.rows, entries.bad))
     apart = np.array([s.found.difference, s.found.low, s.found.high])  # of what counts against the segment
