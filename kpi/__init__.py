@@ -19,11 +19,11 @@ from kpi.explain.evaluation.agreement import Agreement, agreement, kappa
 from kpi.explain.evaluation.frontier import Frontier, frontier
 from kpi.explain.failures.contrast import Contrast, contrast
 from kpi.explain.fairness.disparity import Disparity, disparity
-from kpi.explain.fairness.likely_cause import Likely, likely
+from kpi.explain.fairness.likely_cause import LikelyCause as Likely
+from kpi.explain.fairness.likely_cause import likely
 from kpi.explain.monitoring.changepoint import Watch, change_points, detect
 from kpi.explain.monitoring.drift import Drift, drift, drift_columns
 from kpi.explain.segments.weak_segments import Weak, weak_segments
-from kpi.explain.sequential import running_rate
 from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
@@ -34,9 +34,8 @@ from kpi.ingest.keys import KeyState, adopt_key, backup_key, forget_key, key_sta
 from kpi.ingest.load import load, saved_allow
 from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, mapping_fields
 from kpi.ingest.receipt import Receipt
-from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
-from kpi.measure.priced import PriceState, init_prices, model_prices, price_sentences, price_state, unpriced_models
+from kpi.measure.priced import PriceState, init_prices, model_prices, price_state, unpriced_models
 from kpi.measure.profile import Profile, profile
 from kpi.measure.reliability import pass_hat_k
 from kpi.measure.rolling import rolling
@@ -45,7 +44,11 @@ from kpi.measure.small_cells import hide_small
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
-from kpi.stats.difference import Difference, difference
+from kpi.narrate import wording
+from kpi.narrate.prices import price_sentences
+from kpi.stats.interval import Interval as Difference
+from kpi.stats.interval import difference
+from kpi.stats.sequential import running_rate
 from kpi.store.connections import Connection, connections
 from kpi.store.databases import SparkSource, SqlSource
 from kpi.store.doctor import Diagnosis, TableHealth, VersionHealth, doctor

@@ -18,7 +18,7 @@ import pandas as pd
 import kpi
 from kpi import cli_doctor, cli_key, cli_reasons
 from kpi.measure.traces import SORTS
-from kpi.measure.wording import STATES, format_count, format_interval, format_value, receipt_sentences
+from kpi.narrate.wording import STATES, format_count, format_interval, format_value, receipt_sentences
 from kpi.terminal import (
     BAD,
     BREACHED,

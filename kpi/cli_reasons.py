@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import kpi
-from kpi.measure.wording import (
+from kpi.narrate.wording import (
     format_change,
     format_change_interval,
     format_count,

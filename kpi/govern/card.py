@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kpi.govern.register import Entry
-from kpi.measure.wording import format_count, format_value
+from kpi.narrate.wording import format_count, format_value
 
 
 @dataclass(frozen=True, kw_only=True)

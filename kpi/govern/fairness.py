@@ -11,7 +11,7 @@ from kpi.govern.register import Entry
 from kpi.measure.metrics import METRICS
 from kpi.measure.profile import Profile
 from kpi.measure.slice import Slice
-from kpi.measure.wording import format_change
+from kpi.narrate.fairness import NO_COHORT, gap_words, q_words, too_few_users
 from kpi.store.engines import Source
 
 DIMENSIONS = ("language", "region", "device", "plan")
@@ -32,18 +32,15 @@ def fairness_card(entry: Entry, gaps: pd.DataFrame | None) -> Card:
     watch, and a cohort whose equal groups may lie apart by more than the off limit tells nothing.
     """
     if gaps is None or gaps.empty:
-        return no_card(entry, "No cohort with two groups that are large enough.")
+        return no_card(entry, NO_COHORT)
     clear = gaps[gaps["q"] <= LEVEL]
     telling = clear if len(clear) else gaps[gaps["noise"] <= entry.off]
     g = (telling if len(telling) else gaps).sort_values(["low", "p"], ascending=[False, True], kind="stable").iloc[0]
-    size, noise, limit = (format_change(v, "share").lstrip("+") for v in (g["gap"], g["noise"], entry.off))
     if telling.empty:
-        hidden = f"equal groups of {g['dimension']} may lie {noise} apart, and the limit is {limit}"
-        return no_card(entry, f"Too few users: {hidden}.")
+        return no_card(entry, too_few_users(g["dimension"], g["noise"], entry.off))
     low = float(g["low"]) if len(clear) else 0.0
     value, high, beyond, n = float(g["gap"]), float(g["high"]), float(g["beyond"]), int(g["n"])
-    sure = "q < 0.001" if g["q"] < 0.001 else f"q {g['q']:.2g}"
-    told = f"{g['dimension']}: {g['worst']} is {size} behind {g['best']}"
+    sure, told = q_words(g["q"]), gap_words(g["dimension"], g["worst"], g["best"], value)
     if len(clear):
         told = f"{told}, {sure}"
         state, reason = judge(entry, value, low, high, n)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from kpi.explain.aggregates.cube import Cells, cells
-from kpi.explain.changes.selection import LEVEL, Change, tell
+from kpi.explain.aggregates.cube import Cube, build_cube
+from kpi.explain.changes.root_cause import SelectedChange
+from kpi.explain.changes.selection import LEVEL, select_changes
 from kpi.govern.register import Entry, Register, register_of
 from kpi.govern.scorecard import judge
 from kpi.measure.metrics import METRICS, Metric
@@ -25,8 +26,8 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
-from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
-from kpi.stats.difference import difference
+from kpi.narrate.findings import KEEP, PLAN_FOR_MIX, READ_TRACES, finding_sentence, roll_back
+from kpi.stats.interval import difference
 from kpi.store.engines import Source
 
 SHOWN = 7
@@ -73,9 +74,13 @@ class Finding:
     owner: str
     action: str
     link: str
-    sentence: str
     also: tuple[str, ...] = ()
     mix: Mapping[str, Any] | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What, where, since when, by how much and how sure."""
+        return finding_sentence(self, METRICS[self.metric].label)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
@@ -112,9 +117,9 @@ def findings(
     tz = slice.tz if slice else "UTC"
     names = [m for m in (metrics or SEARCHED) if profile(source).supports(METRICS[m])]
     whole = Window(start=before.start, end=looked.end)
-    found = cells(source, [METRICS[m] for m in names], window=whole, filters=filters, tz=tz, most=CELLS)
+    found = build_cube(source, [METRICS[m] for m in names], window=whole, filters=filters, tz=tz, most=CELLS)
     start = _day(looked.start, tz, found.first)
-    changes = tell(found, start, level=level) if len(found) else []
+    changes = select_changes(found, start, level=level) if len(found) else []
     governed = register or register_of(source)
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
@@ -152,10 +157,10 @@ def _order(finding: Finding) -> tuple[bool, int, float]:
 
 def _finding(
     source: Source,
-    change: Change,
+    change: SelectedChange,
     slice: Slice,
     whole: Window,
-    found: Cells,
+    found: Cube,
     entries: Mapping[str, Entry],
 ) -> Finding | None:
     since = found.date_of(change.day)
@@ -170,18 +175,17 @@ def _finding(
         kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
     entry = entries.get(metric.name)
     state = judge(entry, value, value, value, n)[0] if entry and n else None
-    finding = Finding(
+    return Finding(
         kind=kind, metric=metric.name, where=dict(change.where), since=since, value=value, was=was, change=value - was,
         version=change.version[1] if change.version else None, version_of=change.version[0] if change.version else None,
         low=low, high=high, unit=metric.unit, n=n, q=change.q, state=state,
-        owner=entry.owner if entry else "", action=_action(entry, kind, change), sentence="",
+        owner=entry.owner if entry else "", action=_action(entry, kind, change),
         link=_link(slice, change, metric, since), also=change.also,
         mix={"dimension": change.mix[0], "value": change.mix[1], "change": change.mix[2]} if change.mix else None,
     )  # fmt: skip
-    return replace(finding, sentence=_sentence(finding, metric))
 
 
-def _kind(change: Change, metric: Metric, moved: float) -> str:
+def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
     if change.mix is not None:
         return "mix"
     if metric.direction == "none":
@@ -197,25 +201,24 @@ def _kind(change: Change, metric: Metric, moved: float) -> str:
 _Numbers = tuple[Metric, float, float, float, float, int]  # value, value before, the change's limits, n
 
 
-def _counted(found: Cells, change: Change) -> _Numbers:
+def _counted(found: Cube, change: SelectedChange) -> _Numbers:
     """The numbers of a share or count: the cells of all users hold them, and no query is needed."""
     metric, terms = METRICS[change.metric], found.terms[change.metric]
-    inside = found.mask(change.where)
-    now, before = inside & (found.day >= change.day), inside & (found.day < change.day)
-    if change.version is not None:
-        now = now & found.mask(dict([change.version]))
+    now, before = change.region.now, change.region.before
     n, then = terms.x[now].sum(), terms.x[before].sum()
     value, was = (float(terms.y[m].sum() / x) * metric.scale if x else math.nan for m, x in ((now, n), (before, then)))
     return metric, value, was, *_limits(change, metric, value - was), int(n)
 
 
-def _limits(change: Change, metric: Metric, moved: float) -> tuple[float, float]:
+def _limits(change: SelectedChange, metric: Metric, moved: float) -> tuple[float, float]:
     """Those of the search, around the change as it is: there the weekdays are taken out."""
     apart = moved - change.change * metric.scale
     return change.low * metric.scale + apart, change.high * metric.scale + apart
 
 
-def _measured(source: Source, change: Change, slice: Slice, whole: Window, since: date, all_users: bool) -> _Numbers:
+def _measured(
+    source: Source, change: SelectedChange, slice: Slice, whole: Window, since: date, all_users: bool
+) -> _Numbers:
     """The numbers from the rows of the segment, in the unit of the metric."""
     names = _TAILS.get(change.metric, (change.metric,))
     segment = tuple((d, (v,)) for d, v in change.where.items())
@@ -260,51 +263,21 @@ def _merged(filters: Any, more: Any) -> Any:
     return tuple({**dict(filters), **dict(more)}.items())
 
 
-def _action(entry: Entry | None, kind: str, change: Change) -> str:
+def _action(entry: Entry | None, kind: str, change: SelectedChange) -> str:
     if kind == "improvement":
-        return "Keep it: find out what made it better."
+        return KEEP
     if kind == "mix":
-        return "No group got worse: plan for the new mix, and judge versions within each group."
+        return PLAN_FOR_MIX
     if change.version is not None:
-        return f"Compare {change.version[1]} with the version before it there; roll it back if the traces agree."
-    return entry.action("off_target") if entry else "Read ten traces of the segment, failed ones first."
+        return roll_back(change.version[1])
+    return entry.action("off_target") if entry else READ_TRACES
 
 
-def _link(slice: Slice, change: Change, metric: Metric, since: date) -> str:
+def _link(slice: Slice, change: SelectedChange, metric: Metric, since: date) -> str:
     where = {**change.where, **(dict([change.version]) if change.version else {})}
     query = slice.where(**where).to_query()
     query |= {"metric": [metric.name]}
     return "why?" + urlencode(query, doseq=True)
-
-
-def _sentence(f: Finding, metric: Metric) -> str:
-    """One sentence: what, where, since when, by how much and how sure."""
-    words = [f"{metric.label} {_verb(f)}"]
-    if f.where:
-        words.append("for " + " and ".join(f"{_noun(d)} {v}" for d, v in f.where.items()))
-    if f.version:
-        words.append(f"with {_noun(f.version_of or '')} {f.version}")
-    words.append(f"since {f.since.day} {f.since:%b}")
-    size = f"{format_value(f.was, f.unit)} to {format_value(f.value, f.unit)}"
-    limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
-    told = f"{' '.join(words)}: {size} ({limits}; {format_count(f.n, 'requests')})"
-    if f.kind == "hidden_regression":
-        told += ", hidden in a total that did not get worse"
-    if f.mix:
-        told += f": no group changed, {_noun(f.mix['dimension'])} {f.mix['value']} became " + (
-            "more frequent" if f.mix["change"] > 0 else "rarer"
-        )
-    return told + "."
-
-
-def _verb(f: Finding) -> str:
-    return "rose" if f.change > 0 else "fell"
-
-
-def _noun(dimension: str) -> str:
-    return {"prompt_version": "prompt", "retrieval_version": "index", "policy_version": "policy"}.get(
-        dimension, dimension.replace("_", " ")
-    )
 
 
 def _plain(value: float) -> float | None:

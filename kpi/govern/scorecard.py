@@ -25,7 +25,7 @@ from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve
-from kpi.measure.wording import (
+from kpi.narrate.wording import (
     STATES,
     format_change,
     format_change_interval,
@@ -34,7 +34,7 @@ from kpi.measure.wording import (
     format_value,
     without_unit,
 )
-from kpi.stats.difference import Difference, difference
+from kpi.stats.interval import Interval, difference
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
@@ -131,7 +131,7 @@ def scorecard(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Window:
+class _Period:
     total: pd.DataFrame
     spark: pd.DataFrame
     broken: pd.DataFrame
@@ -140,7 +140,7 @@ class _Window:
 
 def _window(
     source: Source, resolved: Resolved, known: Profile, metrics: list[Metric], *, by: str | None, current: bool
-) -> _Window:
+) -> _Period:
     names = tuple(m.name for m in metrics)
     inputs = [d for d in INPUTS if d in known.dimensions]
     timed = resolved.window is not None and current
@@ -157,7 +157,7 @@ def _window(
         )
     )  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "value", "low", "high", "n"])
-    return _Window(
+    return _Period(
         total=frame(next(cells)),
         spark=frame(next(cells)) if timed else empty,
         broken=frame(next(cells)) if by else empty,
@@ -165,7 +165,7 @@ def _window(
     )
 
 
-def _card(entry: Entry, now: _Window, before: _Window | None, known: Profile, resolved: Resolved) -> Card:
+def _card(entry: Entry, now: _Period, before: _Period | None, known: Profile, resolved: Resolved) -> Card:
     if entry.metric == "drift_score":
         return _drift_card(entry, now, before, timed=resolved.window is not None)
     value, low, high, n = _row(now.total, entry.metric)
@@ -196,7 +196,7 @@ def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
     return float(r["value"]), float(r["low"]), float(r["high"]), int(r["n"])
 
 
-def _change(entry: Entry, now: tuple[float, float, float], before: _Window | None) -> Change | None:
+def _change(entry: Entry, now: tuple[float, float, float], before: _Period | None) -> Change | None:
     if before is None:
         return None
     value, low, high, n = _row(before.total, entry.metric)
@@ -205,7 +205,7 @@ def _change(entry: Entry, now: tuple[float, float, float], before: _Window | Non
     return _worded(difference(now, (value, low, high)), entry)
 
 
-def _worded(d: Difference, entry: Entry) -> Change:
+def _worded(d: Interval, entry: Entry) -> Change:
     interval = ""
     if math.isfinite(d.low) and math.isfinite(d.high):
         limits = format_change_interval(d.low, d.high, entry.unit)
@@ -228,7 +228,7 @@ def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.T
     return last if end - last > timedelta(days=entry.max_age_days + grain) else None
 
 
-def _drift_card(entry: Entry, now: _Window, before: _Window | None, *, timed: bool) -> Card:
+def _drift_card(entry: Entry, now: _Period, before: _Period | None, *, timed: bool) -> Card:
     found: dict[str, Distance] = {}
     if before is not None:
         for d in now.inputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -14,7 +13,7 @@ from kpi.measure.metrics import METRICS
 from kpi.measure.profile import profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import resolve
-from kpi.measure.wording import format_count
+from kpi.narrate.findings import nothing_to_compare, story_sentence
 from kpi.store.engines import Source
 
 
@@ -47,13 +46,13 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
     metrics = tuple(m for m in SEARCHED if known.supports(METRICS[m]))
     dimensions = tuple(searchable(source))
     if not _earlier(source, resolved):
-        said = "The data has no times" if known.first is None else "The data has no days before this window"
-        hint = "load an export that says when requests began" if known.first is None else "load earlier requests"
         return Story(findings=(), view=view, compared=False, metrics=metrics, dimensions=dimensions,
-                     sentence=f"{said}, so nothing can be said about what changed: {hint}.")  # fmt: skip
+                     sentence=nothing_to_compare(timed=known.first is not None))  # fmt: skip
     found = findings(source, view, register=register)
-    return Story(findings=tuple(found), view=view, compared=True, metrics=metrics, dimensions=dimensions,
-                 sentence=_sentence(found, resolved, metrics, dimensions))  # fmt: skip
+    assert resolved.window is not None
+    said = story_sentence([f.kind for f in found], days=resolved.window.days, metrics=len(metrics),
+                          dimensions=len(dimensions))  # fmt: skip
+    return Story(findings=tuple(found), view=view, compared=True, metrics=metrics, dimensions=dimensions, sentence=said)
 
 
 def recent(source: Source, slice: Slice | None = None) -> Slice:
@@ -79,19 +78,6 @@ def _earlier(source: Source, resolved: Resolved) -> bool:
     """Whether the slice is compared with an earlier window in which there can be requests."""
     first, window, before = profile(source).first, resolved.window, resolved.baseline
     return bool(first and window and before and before.end <= window.start and first < before.end)
-
-
-def _sentence(found: Sequence[Finding], resolved: Resolved, metrics: Sequence[str], dimensions: Sequence[str]) -> str:
-    assert resolved.window is not None
-    days = format_count(round(resolved.window.days), "days")
-    looked = f"{format_count(len(metrics), 'metrics')} searched in every group of {len(dimensions)} dimensions"
-    if not found:
-        return f"Nothing changed for certain in the last {days}: {looked}."
-    worse = sum(f.kind in ("regression", "hidden_regression") for f in found)
-    better = sum(f.kind == "improvement" for f in found)
-    parts = [f"{n} {word}" for n, word in ((worse, "got worse"), (better, "got better"),
-                                           (len(found) - worse - better, "moved by the mix alone")) if n]  # fmt: skip
-    return f"What changed in {days}: {', '.join(parts)}; {looked}."
 
 
 def _iso(moment: datetime) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special  # scipy.stats takes ten times as long to import, and the command line waits for it
 
-Array = NDArray[np.float64]
+from kpi.stats.types import Array
+
 LEVEL = 0.95
 _Z = float(special.ndtri(0.5 + LEVEL / 2))
 _TAIL = (1 - LEVEL) / 2
@@ -227,7 +228,7 @@ def _indicator_effect(h: Histogram, upto: Array, users: float, index: int) -> fl
     return max(1.0, float(effect)) * factor
 
 
-def _independent(s: Sums) -> NDArray[np.bool_]:
+def _independent(s: Sums) -> Array:
     return s.clusters == s.n
 
 

@@ -69,6 +69,10 @@ class Metric:
         """
         return 0.01 if not self.relative else 0.20 if self.kind == "incidence" else 0.05
 
+    def improves(self, difference: float) -> bool:
+        """Whether a difference is for the better; where no direction is better, less is what counts as better."""
+        return (difference > 0) == (self.direction == "up")
+
 
 def flag(condition: sa.ColumnElement) -> sa.ColumnElement:
     """1 where a boolean is true, 0 where false, NULL where unknown."""

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from kpi.measure import estimate
+from kpi.measure.columns import RATIO_KINDS
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import RATIO_KINDS, Cells, Grouping
+from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import Metrics, collect, resolve
 from kpi.store.engines import Source
 
@@ -28,7 +29,7 @@ def rolling(
     (cells,) = collect(
         source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz, groupings=[grouping]
     )
-    blocks = [_rolled(cells, m, days) for m in cells.plan.metrics if m.kind in (*RATIO_KINDS, "quantile")]
+    blocks = [_rolled(cells, m, days) for m in cells.query.metrics if m.kind in (*RATIO_KINDS, "quantile")]
     columns = ["metric", *by, "bucket", "value", "n", "unit"]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
 

@@ -1,4 +1,4 @@
-"""Which groups are too small to show, and which others would give them away."""
+"""Small-cell suppression with complementary suppression: groups too small to show, and those that would reveal them."""
 
 from __future__ import annotations
 

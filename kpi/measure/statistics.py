@@ -7,7 +7,6 @@ happens in SQL and every literal is typed, so engines agree.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,15 +14,12 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from kpi.errors import MetricError
-from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Histogram, Sums
+from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, conditions, dimension, known_terms, log_bin
+from kpi.measure.estimate import Histogram, Sums
 from kpi.measure.metrics import Metric
-from kpi.measure.slice import NONE_VALUE, Filters, Window
-from kpi.schema import REQUESTS, dimension_column, dimension_name
-from kpi.store.cache import CLUSTER, STARTED
-from kpi.store.engines import SQL_TYPES, Source, Statement
+from kpi.measure.slice import Filters, Window
+from kpi.store.engines import Source, Statement
 
-RATIO_KINDS = ("rate", "ratio", "incidence", "total")
 _DOUBLE: sa.Double = sa.Double()
 _INT, _TEXT = sa.BigInteger(), sa.Text()
 _SUMS, _SKETCH, _DISTINCT = 0, 1, 2
@@ -62,93 +58,7 @@ def _merged(groupings: Sequence[Grouping]) -> list[Grouping]:
     return list(found.values())
 
 
-class Columns:
-    """A requests table as `kpi.measure.metrics.Row`: columns that the data lacks are typed NULLs."""
-
-    def __init__(self, source: Source, table: sa.FromClause) -> None:
-        self.dialect, self._table = source.dialect, table
-
-    def __contains__(self, column: str) -> bool:
-        return column in self._table.c
-
-    def __getitem__(self, column: str) -> sa.ColumnElement:
-        if column in self._table.c:
-            return self._table.c[column]
-        kind = REQUESTS[column].type if column in REQUESTS.names else "string"
-        return self.dialect.unknown(SQL_TYPES[kind])
-
-
-def dimension(source: Source, name: str) -> sa.ColumnElement:
-    """A dimension as text. Raises MetricError when the data does not have it or it is no dimension."""
-    table = source.table("requests")
-    column = dimension_column(name)
-    barred = column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
-    if column not in table.c or barred:
-        have = sorted(dimension_name(c) for c in (column.name for column in table.c) if _groupable(c, table))
-        raise MetricError(
-            "dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
-            hint=f"It has {', '.join(have[:20])}.",
-        )  # fmt: skip
-    found = table.c[column]
-    if isinstance(found.type, sa.Boolean):
-        return sa.case(
-            (found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=sa.cast(sa.null(), _TEXT)
-        )
-    return found if isinstance(found.type, sa.Text) else sa.cast(found, _TEXT)
-
-
-def _groupable(column: str, table: sa.FromClause) -> bool:
-    if column in (CLUSTER, STARTED) or (
-        column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
-    ):
-        return False
-    return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
-
-
-def conditions(source: Source, filters: Filters, window: Window | None) -> list[sa.ColumnElement]:
-    """WHERE clauses of a slice."""
-    found: list[sa.ColumnElement] = []
-    for name, values in filters:
-        column = dimension(source, name)
-        tests: list[sa.ColumnElement] = []
-        plain = [v for v in values if v != NONE_VALUE]
-        if plain:
-            tests.append(column.in_(plain))
-        if NONE_VALUE in values:
-            tests.append(column.is_(None))
-        found.append(sa.or_(*tests))
-    if window is not None:
-        started = Columns(source, source.table("requests"))["started_at"]
-        found += [started >= source.dialect.moment(window.start), started < source.dialect.moment(window.end)]
-    return found
-
-
-def cluster(row: Columns) -> sa.ColumnElement:
-    """Who repeats: the user, else the session, else the request itself; the cache has it as a number."""
-    if CLUSTER in row:
-        return row[CLUSTER]
-    return sa.func.coalesce(row["user_key"], row["session_id"], row["trace_id"])
-
-
-def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement:
-    """Local start of the hour, day, ISO week or month, as a timestamp without zone or its text."""
-    if tz == "UTC" and STARTED in row:  # the cache of the lake, in DuckDB
-        return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), row[STARTED]), sa.DateTime())
-    return row.dialect.bucket(row["started_at"], grain, tz)
-
-
-def log_bin(value: sa.ColumnElement) -> sa.ColumnElement:
-    """Bin of a positive number: floor(log base 1.01005); zero and below share one bin; NULL stays NULL."""
-    factor = sa.literal_column(repr(1 / math.log(LOG_BASE)), _DOUBLE)
-    position = sa.func.floor(sa.func.ln(sa.cast(value, _DOUBLE)) * sa.cast(factor, _DOUBLE))
-    return sa.case(
-        (value.is_(None), sa.cast(sa.null(), sa.Integer())),
-        (value <= sa.literal_column("0", _INT), sa.literal_column(str(ZERO_BIN), sa.Integer())),
-        else_=sa.cast(position, sa.Integer()),
-    )
-
-
-class Plan:
+class StatisticsQuery:
     """The statement for some metrics over some groupings, and the way back from its rows.
 
     Axes are the union of the groupings' dimensions and grains; GROUPING() tells totals from unknown values.
@@ -207,13 +117,8 @@ class Plan:
         columns = [self._axis(row, axis, tz).label(f"a{i}") for i, axis in enumerate(self.axes)]
         columns.append(cluster(row).label("c"))
         for i, m in enumerate(self.ratios):
-            assert m.y is not None
-            assert m.x is not None
-            y, x = m.y(row), m.x(row)
-            both = sa.and_(y.is_not(None), x.is_not(None))
-            nothing = sa.cast(sa.null(), _INT)
-            columns.append(sa.case((both, sa.cast(y, _INT)), else_=nothing).label(f"y{i}"))
-            columns.append(sa.case((both, sa.cast(x, _INT)), else_=nothing).label(f"x{i}"))
+            y, x = known_terms(m, row)
+            columns += [y.label(f"y{i}"), x.label(f"x{i}")]
         columns += [log_bin(row[c]).label(f"b{i}") for i, c in enumerate(self.sketches)]
         columns += [row[c].label(f"m{i}") for i, c in enumerate(self.maxima)]
         columns += [row[c].label(f"d{i}") for i, c in enumerate(self.distinct)]
@@ -388,7 +293,7 @@ class Plan:
         values = sums[[f"v{i}" for i in range(self._width + 1)]].to_numpy(dtype=float)
         if not names and np.isnan(values[:, 0]).all():  # a total over no rows
             values, sums = values[:0], sums.iloc[:0]
-        return Cells(plan=self, grouping=grouping, keys=_keys(sums, names), values=values, mine=mine, names=names)
+        return Cells(query=self, grouping=grouping, keys=_keys(sums, names), values=values, mine=mine, names=names)
 
 
 def _keys(rows: pd.DataFrame, names: list[str]) -> list[tuple]:
@@ -403,7 +308,7 @@ def _keys(rows: pd.DataFrame, names: list[str]) -> list[tuple]:
 class Cells:
     """Statistics of one grouping: one key a group, in sorted order, unknown values (None) last."""
 
-    plan: Plan
+    query: StatisticsQuery
     grouping: Grouping
     keys: list[tuple]
     values: np.ndarray
@@ -416,12 +321,12 @@ class Cells:
 
     def maximum(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """Largest value of a column, and the rows in which it is known, per group."""
-        start = 1 + 2 * self.plan.maxima.index(column)
+        start = 1 + 2 * self.query.maxima.index(column)
         return self.values[:, start], np.nan_to_num(self.values[:, start + 1])
 
     def ratio(self, metric: Metric) -> Sums:
         """Sums of a ratio-like metric per group."""
-        start = 1 + 2 * len(self.plan.maxima) + len(_FIELDS) * self.plan.ratios.index(metric)
+        start = 1 + 2 * len(self.query.maxima) + len(_FIELDS) * self.query.ratios.index(metric)
         values = {name: self.values[:, start + i] for i, name in enumerate(_FIELDS)}
         for name in ("n", "y", "x"):
             values[name] = np.nan_to_num(values[name])
@@ -430,14 +335,14 @@ class Cells:
     def distinct(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """Distinct values of a column (NaN where it is known nowhere), and the rows in which it is known, per group."""
         part = self.mine[self.mine["part"] == _DISTINCT]
-        start = 2 * self.plan.distinct.index(column)
+        start = 2 * self.query.distinct.index(column)
         found = dict(zip(_keys(part, self.names), part[[f"v{start}", f"v{start + 1}"]].to_numpy(float), strict=True))
         table = np.array([found.get(k, (0.0, 0.0)) for k in self.keys], dtype=float).reshape(-1, 2)
         return np.where(table[:, 1] > 0, table[:, 0], np.nan), table[:, 1]
 
     def histograms(self, column: str) -> list[Histogram]:
         """Log-binned histogram of a column per group."""
-        part = self.mine[(self.mine["part"] == _SKETCH) & (self.mine["v0"] == self.plan.sketches.index(column))]
+        part = self.mine[(self.mine["part"] == _SKETCH) & (self.mine["v0"] == self.query.sketches.index(column))]
         block = part[["v1", "v2", "v3", "v4", "v5"]].to_numpy(dtype=float)
         order = {key: i for i, key in enumerate(self.keys)}
         owner = np.array([order[k] for k in _keys(part, self.names)], dtype=int)

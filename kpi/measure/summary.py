@@ -20,7 +20,7 @@ from kpi.measure.ending import DAYS, HOURS, Ending, ending_of
 from kpi.measure.metrics import Metric, metric
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import GRAINS, NONE_VALUE, Filters, Resolved, Slice, Window
-from kpi.measure.statistics import Cells, Grouping, Plan
+from kpi.measure.statistics import Cells, Grouping, StatisticsQuery
 from kpi.store.engines import Source
 
 Metrics = Sequence[str | Metric]
@@ -147,14 +147,14 @@ def collect(
             raise SliceError(
                 "slice.grain", f"Unknown grain {grouping.every[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}."
             )
-    plan = Plan(source, chosen, groupings)
-    rows = source.run(plan.statement(filters, window, tz)).to_pandas()
-    return plan.read(rows)
+    query = StatisticsQuery(source, chosen, groupings)
+    rows = source.run(query.statement(filters, window, tz)).to_pandas()
+    return query.read(rows)
 
 
 def frame(cells: Cells) -> pd.DataFrame:
     """The frame of `summarise` out of the statistics of one grouping."""
-    metrics = cells.plan.wanted(cells.grouping)
+    metrics = cells.query.wanted(cells.grouping)
     by, every, k = cells.grouping.by, cells.grouping.every, len(cells.keys)
     found = [_estimates(cells, m) for m in metrics]
     scales = np.repeat([m.scale for m in metrics], k)

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from kpi.errors import MetricError
 from kpi.ingest.redact import redact
+from kpi.measure.columns import Columns, conditions
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Columns, conditions
 from kpi.measure.summary import resolve
 from kpi.schema import EXTRA_PREFIX, TABLES, WHOLE
 from kpi.store.cache import CLUSTER, STARTED

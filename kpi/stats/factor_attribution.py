@@ -12,7 +12,8 @@ from itertools import combinations
 
 import numpy as np
 
-Array = np.ndarray
+from kpi.stats.types import Array
+
 Factor = tuple[str, Array | float, Array | float]  # name, before, now; NaN where a side cannot know it
 
 

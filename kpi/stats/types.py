@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-Array = np.ndarray
+from numpy.typing import NDArray
+
+Array = NDArray[Any]

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 import kpi
-from kpi.explain import sequential
-from kpi.explain.aggregates.arm_sums import Sides, Sums
+from kpi.explain.aggregates.arm_sums import ArmSums, TermSums
 from kpi.explain.comparison.effects import values
 from kpi.explain.monitoring.changepoint import average_run_length, change_points, cusum_limit, means_between
 from kpi.measure.metrics import METRICS
-from kpi.stats.multiplicity import adjusted_p
+from kpi.stats import sequential
+from kpi.stats.multiplicity import benjamini_hochberg
 
 # Newcombe 1998, Stat Med 17:873, table II, method 10: a of m against b of n
 NEWCOMBE = {
@@ -42,10 +42,10 @@ def test_q_values_are_those_of_benjamini_and_hochberg() -> None:
     p += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1]
     told = [0.0015, 0.003, 0.0095, 0.035625, 0.0603, 0.06385714, 0.06385714, 0.0645, 0.0765]
     told += [0.486, 0.58118182, 0.714875, 0.75323077, 0.81321429, 1]
-    assert adjusted_p(p) == pytest.approx(told, abs=1e-6)
+    assert benjamini_hochberg(p) == pytest.approx(told, abs=1e-6)
     shuffled = np.random.default_rng(0).permutation(len(p))
-    assert adjusted_p([p[i] for i in shuffled]) == pytest.approx([told[i] for i in shuffled], abs=1e-6)
-    with_gap = adjusted_p([*p, math.nan])  # what is unknown is no test
+    assert benjamini_hochberg([p[i] for i in shuffled]) == pytest.approx([told[i] for i in shuffled], abs=1e-6)
+    with_gap = benjamini_hochberg([*p, math.nan])  # what is unknown is no test
     assert math.isnan(with_gap[-1])
     assert sum(q <= 0.05 for q in with_gap) == 4
 
@@ -57,10 +57,10 @@ def test_a_difference_of_ratios_has_the_cluster_robust_error_of_weighted_least_s
     user, late = rng.integers(0, 90, 1500), rng.random(1500) < 0.4
     x = rng.integers(1, 9, 1500).astype(float)
     y = x * rng.gamma(3, 1.0 + 0.02 * user) * (1 + 0.1 * late)
-    flat = Sums(y, x, np.ones(1500))
+    flat = TermSums(y, x, np.ones(1500))
     metric = METRICS["cost_per_query"]
-    sides = Sides(
-        side=late.astype(int), user=user, stratum=np.zeros(1500, dtype=int), strata=((),), rows=np.ones(1500), users=90,
+    sides = ArmSums(
+        arm=late.astype(int), user=user, stratum=np.zeros(1500, dtype=int), strata=((),), rows=np.ones(1500), users=90,
         sums={metric.name: flat}, weighted={}, ranked={}, ranked_weighted={},
     )  # fmt: skip
     a, b = values(sides, metric)
@@ -79,13 +79,13 @@ def test_every_published_value_of_a_comparison_is_the_one_on_file(shared: Path) 
     p, level = np.array(told["bh-1995"]["inputs"]["p"]), 0.05
     holm = np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1))
     counted = [
-        sum(q <= level for q in adjusted_p(list(p))),
+        sum(q <= level for q in benjamini_hochberg(list(p))),
         int((p * len(p) <= level).sum()),
         int((holm <= level).sum()),
     ]
     assert counted == told["bh-1995"]["expected"]
     adjusted = told["bh-1995-adjusted"]
-    assert adjusted_p(adjusted["inputs"]["p"]) == pytest.approx(adjusted["expected"], abs=adjusted["tolerance"])
+    assert benjamini_hochberg(adjusted["inputs"]["p"]) == pytest.approx(adjusted["expected"], abs=adjusted["tolerance"])
     mixture = told["cs-normal-mixture"]
     v, alpha, planned = (mixture["inputs"][k] for k in ("v", "alpha", "v_opt"))
     bound = sequential.normal_mixture_bound(v, sequential.mixture_rho(planned, alpha), alpha)

@@ -19,7 +19,7 @@ from scipy import integrate, stats
 from kpi.measure import estimate
 from kpi.measure.estimate import LOG_BASE, Histogram, Sums
 from kpi.measure.metrics import METRICS
-from kpi.measure.statistics import Grouping, Plan
+from kpi.measure.statistics import Grouping, StatisticsQuery
 from kpi.store.engines import from_frame
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -188,7 +188,7 @@ def test_numpy_statistics_equal_those_of_the_engine(clustered: bool) -> None:
         )
     )
     metrics = [METRICS[m] for m in ("task_success", "cost_per_query", "cost_per_resolved", "latency_p95")]
-    plan = Plan(source, metrics, [Grouping(by=("model",))])
+    plan = StatisticsQuery(source, metrics, [Grouping(by=("model",))])
     cells = plan.read(source.run(plan.statement((), None, "UTC")).to_pandas())[0]
     assert cells.keys == [("0",), ("1",), ("2",)]
     one = np.ones(len(world.user))

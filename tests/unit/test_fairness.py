@@ -12,7 +12,7 @@ from scipy import stats
 import kpi
 from kpi.errors import MetricError
 from kpi.explain.aggregates.cube import Codes, Terms
-from kpi.explain.aggregates.user_sums import Layout, UserSums, contrast
+from kpi.explain.aggregates.user_sums import GroupLayout, UserSums, group_contrast
 from kpi.explain.fairness.disparity import _dimension, _with_q
 from kpi.govern.fairness import fairness_card
 from kpi.measure.metrics import METRICS
@@ -224,7 +224,7 @@ def test_four_equal_cohorts_rarely_turn_the_card() -> None:
 def test_covariances_of_groups_that_share_users() -> None:
     """The covariance of two groups is the product of what each user adds to both."""
     sums = sums_of(np.random.default_rng(4), 3)
-    c = contrast(Layout.of(sums, sums.dims["plan"].codes, 3), sums.terms["task_success"])
+    c = group_contrast(GroupLayout.of(sums, sums.dims["plan"].codes, 3), sums.terms["task_success"])
     y, group = sums.terms["task_success"].y, sums.dims["plan"].codes
     influence = []
     for g in (0, 1):

@@ -9,9 +9,9 @@ from scipy import stats
 
 import kpi
 from kpi.explain.aggregates.cube import Codes, Terms
-from kpi.explain.aggregates.user_sums import Layout, UserSums, contrast
+from kpi.explain.aggregates.user_sums import GroupLayout, UserSums, group_contrast
 from kpi.measure.estimate import LOG_BASE
-from kpi.stats.range_test import chance
+from kpi.stats.range_test import range_test
 
 POINTS = {"latency_p50": 0.5, "latency_p95": 0.95}
 
@@ -153,8 +153,8 @@ def test_equal_groups_rarely_show_a_gap() -> None:
                 terms = Terms((us > np.quantile(us, q)).astype(float), one, "rate")
                 codes = Codes(tuple(map(str, range(groups))), group)
                 sums = UserSums(user, 40 * groups, one, {"plan": codes}, {"m": terms}, {"m": one})
-                c = contrast(Layout.of(sums, group, groups), terms)
-                p.append(chance(c.difference, c.null, c.null_df).p)
+                c = group_contrast(GroupLayout.of(sums, group, groups), terms)
+                p.append(range_test(c.difference, c.null, c.null_df).p)
             fired[groups] = int((np.array(p) <= 0.05).sum())
         assert sum(fired.values()) / (3 * runs) <= 0.07, (q, fired)
         assert max(fired.values()) <= stats.binom.ppf(0.99, runs, 0.07), (q, fired)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kpi.ingest.receipt import Receipt
-from kpi.measure import wording
+from kpi.narrate import wording
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from itertools import combinations
 import numpy as np
 
 import kpi
-from kpi.explain.aggregates.cube import Cells, cells
-from kpi.explain.changes.onset import onset, spread
+from kpi.explain.aggregates.cube import Cube, build_cube
+from kpi.explain.changes.onset import onset
+from kpi.explain.changes.region import spread
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, findings
 from kpi.measure.metrics import METRICS
 from kpi.measure.summary import resolve
@@ -35,16 +36,16 @@ class Named:
     count: int = 0
 
 
-def of_world(world: World) -> Cells:
+def of_world(world: World) -> Cube:
     """The cells of the last 42 days of a world."""
     source = kpi.from_frame(world.requests)
     window = resolve(source, kpi.Slice(last=f"{DAYS + DAYS_BEFORE}d", baseline="none")).window
     assert window is not None
     known = [METRICS[m] for m in SEARCHED if kpi.profile(source).supports(METRICS[m])]
-    return cells(source, known, window=window)
+    return build_cube(source, known, window=window)
 
 
-def ours(world: World, found: Cells) -> Named:
+def ours(world: World, found: Cube) -> Named:
     """The first finding."""
     told = findings(kpi.from_frame(world.requests))
     if not told:
@@ -53,7 +54,7 @@ def ours(world: World, found: Cells) -> Named:
     return Named(first.metric, dict(first.where), first.since, first.kind, len(told))
 
 
-def largest_change(world: World, found: Cells) -> Named:
+def largest_change(world: World, found: Cube) -> Named:
     """The metric and segment of at least 100 requests whose value moved most, in points or in per cent."""
     best: tuple[float, str, dict[str, str], np.ndarray] = (0.0, "", {}, np.zeros(0, dtype=bool))
     for where, inside in _segments(found):
@@ -68,7 +69,7 @@ def largest_change(world: World, found: Cells) -> Named:
     return _named(found, best[1], best[2], best[3], 1) if best[1] else Named()
 
 
-def each_tested(world: World, found: Cells) -> Named:
+def each_tested(world: World, found: Cube) -> Named:
     """A two-sample z test in each segment, requests taken as independent, p < .05, nothing corrected."""
     best: tuple[float, str, dict[str, str], np.ndarray] = (1.96, "", {}, np.zeros(0, dtype=bool))
     count = 0
@@ -89,7 +90,7 @@ def each_tested(world: World, found: Cells) -> Named:
     return _named(found, best[1], best[2], best[3], count) if best[1] else Named()
 
 
-def column_drift(world: World, found: Cells) -> Named:
+def column_drift(world: World, found: Cube) -> Named:
     """Jensen-Shannon distance of each column between the two windows, from 0.1 on, as Evidently does by default above
     1,000 rows; without segments."""
     before = found.day < DAYS_BEFORE
@@ -111,7 +112,7 @@ def column_drift(world: World, found: Cells) -> Named:
     return _named(found, max(shown, key=lambda m: shown[m]), {}, np.ones(len(found), dtype=bool), len(shown))
 
 
-BASELINES: Mapping[str, Callable[[World, Cells], Named]] = {
+BASELINES: Mapping[str, Callable[[World, Cube], Named]] = {
     "findings": ours, "largest change": largest_change, "a test each": each_tested, "column drift": column_drift,
 }  # fmt: skip
 
@@ -134,7 +135,7 @@ def right(named: Named, cause: Cause) -> float:
 _LOGGED = {"mix": ("cost_p50", "latency_p50")}  # the same metrics as the baselines know them
 
 
-def strength(found: Cells, cause: Cause) -> float:
+def strength(found: Cube, cause: Cause) -> float:
     """The cause's own change in its segment from its day on, in its standard errors, users as clusters."""
     day = cause.day - (45 - found.days)
     inside = found.mask({} if cause.kind == "mix" else dict(cause.where))
@@ -146,7 +147,7 @@ def strength(found: Cells, cause: Cause) -> float:
     return abs(change) / error if error > 0 else 0.0
 
 
-def _segments(found: Cells):
+def _segments(found: Cube):
     yield {}, np.ones(len(found), dtype=bool)
     names = [d for d in found.dims if not d.endswith("_version") and d != "release"]
     for name in names:
@@ -159,5 +160,5 @@ def _segments(found: Cells):
                 yield {a: first, b: second}, inside & found.mask({b: second})
 
 
-def _named(found: Cells, metric: str, where: dict[str, str], inside: np.ndarray, count: int) -> Named:
+def _named(found: Cube, metric: str, where: dict[str, str], inside: np.ndarray, count: int) -> Named:
     return Named(metric, where, found.date_of(onset(found, metric, inside)), "", count)

@@ -1,8 +1,7 @@
-"""The small result that reasons are found in: sums by day, user and combination of values, out of one query.
+"""Pre-aggregated cube for change detection: metric sums by user, day and combination of dimension values.
 
-A cell holds, for one user on one day with one combination of dimension values, the numerator and denominator of each
-metric. Everything else in this floor is arithmetic on cells: a segment is a choice of cells, a window a choice of days,
-and whoever comes back is one cluster. No row leaves the engine.
+From one query. A segment is a choice of cells, a window a choice of days, and whoever comes back is one cluster. No row
+leaves the engine.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
+from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Window
-from kpi.measure.statistics import RATIO_KINDS, Columns, bucket, cluster, conditions, dimension
 from kpi.schema import DIMENSIONS, VERSIONS
 from kpi.stats.types import Array
 from kpi.store.engines import Source
@@ -79,9 +78,10 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Cells of a window. day: days since `first`; user: number of the cluster; rows: requests of the cell.
+class Cube:
+    """Cells of a window: one user on one day with one combination of dimension values.
 
+    day: days since `first`; user: number of the cluster; rows: requests of the cell.
     share: of the users that are in it, 1 unless it is a sample. noise: of metrics, as far as it was looked at.
     """
 
@@ -99,7 +99,7 @@ class Cells:
     def __len__(self) -> int:
         return len(self.day)
 
-    def where(self, keep: Array) -> Cells:
+    def where(self, keep: Array) -> Cube:
         """The cells that a boolean mask keeps."""
         return replace(
             self, day=self.day[keep], user=self.user[keep], rows=self.rows[keep],
@@ -107,7 +107,7 @@ class Cells:
             terms={m: Terms(t.y[keep], t.x[keep], t.kind) for m, t in self.terms.items()},
         )  # fmt: skip
 
-    def sampled(self, most: int, names: Sequence[object] | Array) -> Cells:
+    def sampled(self, most: int, names: Sequence[object] | Array) -> Cube:
         """The cells of so many whole users that about `most` are left; who is among them depends on their name alone.
 
         names: of the users, by number.
@@ -136,7 +136,7 @@ class Cells:
         return self.first + timedelta(days=int(day))
 
 
-def cells(
+def build_cube(
     source: Source,
     metrics: Sequence[Metric],
     *,
@@ -145,24 +145,21 @@ def cells(
     tz: str = "UTC",
     dimensions: Sequence[str] | None = None,
     most: int | None = None,
-) -> Cells:
+) -> Cube:
     """The cells of a window, for rates, ratios and incidences as they are and for quantiles as sums of logarithms.
 
     dimensions: those to keep apart; by default all that are filled and have 2 to 60 values. Metrics of other kinds are
     left out. most: cells beyond which a sample of whole users is taken. One query.
     """
-    table = source.table("requests")
-    row = Columns(source, table)
+    row = requests(source)
     names = list(dimensions) if dimensions is not None else searchable(source)
-    keys = [bucket(row, "day", tz).label("day"), cluster(row).label("user")]
-    keys += [dimension(source, n).label(f"d{i}") for i, n in enumerate(names)]
+    keys = {"day": bucket(row, "day", tz), "user": cluster(row)}
+    keys |= {f"d{i}": dimension(source, n) for i, n in enumerate(names)}
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
-    sums = [sa.func.count().label("rows")]
+    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
     for i, metric in enumerate(chosen):
-        y, x = _terms(metric, row)
-        sums += [sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
-    inner = sa.select(*keys, *sums).select_from(table).where(*conditions(source, filters, window)).group_by(*keys)
-    found = source.run(inner)
+        sums |= term_sums(i, (_logarithm if metric.kind == "quantile" else known_terms)(metric, row), "yx")
+    found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
     return _read(found, names, chosen, window, tz, most)
 
 
@@ -181,43 +178,34 @@ def is_version(name: str) -> bool:
     return name in _VERSIONS or name.endswith("_version")
 
 
-def _terms(metric: Metric, row: Columns) -> tuple[sa.ColumnElement, sa.ColumnElement]:
-    """Numerator and denominator of a row, both NULL unless both are known."""
-    nothing = sa.cast(sa.null(), _DOUBLE)
-    if metric.kind == "quantile":
-        assert metric.column is not None
-        value = row[metric.column]
-        positive = value > sa.literal_column("0", _INT)
-        one = sa.literal_column("1", _INT)
-        return (
-            sa.case((positive, sa.func.ln(sa.cast(value, _DOUBLE))), else_=nothing),
-            sa.case((positive, one), else_=sa.cast(sa.null(), _INT)),
-        )
-    assert metric.y is not None
-    assert metric.x is not None
-    y, x = metric.y(row), metric.x(row)
-    both = sa.and_(y.is_not(None), x.is_not(None))
+def _logarithm(metric: Metric, row: Columns) -> tuple[sa.ColumnElement, sa.ColumnElement]:
+    """The natural logarithm of a value and 1, both NULL where it is not positive."""
+    assert metric.column is not None
+    value = row[metric.column]
+    positive = value > sa.literal_column("0", _INT)
+    one = sa.literal_column("1", _INT)
     return (
-        sa.case((both, sa.cast(y, _INT)), else_=sa.cast(sa.null(), _INT)),
-        sa.case((both, sa.cast(x, _INT)), else_=sa.cast(sa.null(), _INT)),
+        sa.case((positive, sa.func.ln(sa.cast(value, _DOUBLE))), else_=sa.cast(sa.null(), _DOUBLE)),
+        sa.case((positive, one), else_=sa.cast(sa.null(), _INT)),
     )
 
 
 def _read(
     found: pa.Table, names: Sequence[str], chosen: Sequence[Metric], window: Window, tz: str, most: int | None
-) -> Cells:
+) -> Cube:
     zone = ZoneInfo(tz)
     first = window.start.astimezone(zone).date()
     last = (window.end - timedelta(microseconds=1)).astimezone(zone).date()
     days = pd.to_datetime(found["day"].to_pandas()).to_numpy(dtype="datetime64[D]")
-    user, clusters = _encoded(found["user"])
-    people, number = np.unique(np.array(clusters, dtype=str), return_inverse=True)  # in an order that no engine chose
-    whole = Cells(
+    user, clusters = encoded(found["user"])
+    names_of = np.array(clusters.to_pylist(), dtype=str)
+    people, number = np.unique(names_of, return_inverse=True)  # in an order that no engine chose
+    whole = Cube(
         first=first,
         days=(last - first).days + 1,
         day=(days - np.datetime64(first)).astype(int),
         user=number[user],
-        rows=_numbers(found["rows"]),
+        rows=numbers(found["rows"]),
         dims={n: _codes(found[f"d{i}"]) for i, n in enumerate(names)},
         terms={m.name: _sums(found[f"y{i}"], found[f"x{i}"], m.kind) for i, m in enumerate(chosen)},
         users=len(people),
@@ -228,22 +216,13 @@ def _read(
 
 def _sums(y: pa.ChunkedArray, x: pa.ChunkedArray, kind: str) -> Terms:
     """Logarithms are rounded far below what counts: their sum differs in its last digits from run to run."""
-    found = Terms(_numbers(y), _numbers(x), kind)
+    found = Terms(numbers(y), numbers(x), kind)
     return replace(found, y=np.round(found.y, 9)) if found.logged else found
 
 
-def _numbers(column: pa.ChunkedArray) -> Array:
-    return pc.fill_null(pc.cast(column, pa.float64(), safe=False), 0.0).to_numpy()
-
-
-def _encoded(column: pa.ChunkedArray) -> tuple[Array, list]:
-    encoded = pc.dictionary_encode(column).combine_chunks()
-    whole = pa.concat_arrays(encoded.chunks) if isinstance(encoded, pa.ChunkedArray) else encoded
-    return pc.fill_null(whole.indices, -1).to_numpy().astype(np.int64), whole.dictionary.to_pylist()
-
-
 def _codes(column: pa.ChunkedArray) -> Codes:
-    codes, values = _encoded(column)
+    codes, found = encoded(column)
+    values = found.to_pylist()
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     most = sorted(range(len(values)), key=lambda i: (-counts[i], str(values[i])))[:MAX_VALUES]
     order = np.array(sorted(most, key=lambda i: str(values[i])), dtype=int)  # so that no later choice depends on order

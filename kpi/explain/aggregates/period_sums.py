@@ -5,20 +5,19 @@ A row may belong to both (a version against all versions), so each side is a que
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import SliceError
+from kpi.explain.aggregates.grouped_sums import Arm, Labelled, grouped_sums, requests
+from kpi.measure.columns import Columns, cluster
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Columns, cluster, conditions
 from kpi.measure.summary import resolve
 from kpi.store.engines import Source
 
 NOW, BEFORE = 1, 0
-_TEXT, _INT = sa.Text(), sa.BigInteger()
-Labelled = Sequence[tuple[str, sa.ColumnElement]]
 
 
 def both_sides(
@@ -41,26 +40,17 @@ def both_sides(
             "slice.no_baseline", "There is nothing to compare with",
             hint="Choose a baseline: previous, weekdays, two dates or a version such as prompt_version:p6.",
         )  # fmt: skip
-    table = source.table("requests")
-    row = Columns(source, table)
-    groups = list(keys(row))
-    if by_user:
-        groups.append(("user", sa.cast(cluster(row), _TEXT)))
+    row = requests(source)
+    groups = dict(keys(row)) | ({"user": sa.cast(cluster(row), sa.Text())} if by_user else {})
+    arms = (
+        (NOW, Arm(filters=resolved.filters, window=resolved.window)),
+        (BEFORE, Arm(filters=resolved.baseline_filters, window=resolved.baseline)),
+    )
     parts = [
-        sa.select(
-            sa.literal_column(str(side), _INT).label("side"),
-            *(column.label(name) for name, column in groups),
-            *(column.label(name) for name, column in sums(row)),
-        )
-        .select_from(table)
-        .where(*conditions(source, filters, window), *(where(row, side) if where else []))
-        .group_by(*(column for _, column in groups))
-        for side, filters, window in (
-            (NOW, resolved.filters, resolved.window),
-            (BEFORE, resolved.baseline_filters, resolved.baseline),
-        )
+        grouped_sums(source, arm, keys=groups, sums=sums(row), number=side, where=where(row, side) if where else ())
+        for side, arm in arms
     ]
-    found = source.run(sa.union_all(*parts)).to_pandas()
+    found = source.run(sa.union_all(*parts)).to_pandas().rename(columns={"arm": "side"})
     if by_user:
         found["user"] = pd.factorize(found["user"])[0]
     return found

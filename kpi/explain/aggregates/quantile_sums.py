@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import sqlalchemy as sa
 
-from kpi.explain.aggregates.user_sums import Layout, UserSums
+from kpi.explain.aggregates.user_sums import GroupLayout, UserSums
 from kpi.measure import estimate
+from kpi.measure.columns import dimension
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Estimates, Histogram
 from kpi.measure.metrics import Metric, Row, Term
 from kpi.measure.slice import NONE_VALUE, Resolved
-from kpi.measure.statistics import Cells, Grouping, dimension
+from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, label
 from kpi.stats.types import Array
 from kpi.store.engines import Source
@@ -63,7 +64,7 @@ class Tail:
         """The quantile of the whole; NaN where nothing is known."""
         return estimate.quantile(self.total, self.q)[0]
 
-    def of(self, key: Key, values: Sequence[Key], layout: Layout, sums: UserSums) -> Estimates:
+    def of(self, key: Key, values: Sequence[Key], layout: GroupLayout, sums: UserSums) -> Estimates:
         """The quantiles of groups, with limits, as `kpi.summarise` has them; NaN where one has no value."""
         terms = sums.terms[self.below[key].name]
         y, x = (layout.groups.sums(layout.entries.sums(v)) for v in (terms.y, terms.x))

@@ -12,20 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 from scipy import sparse, special
 
 from kpi.explain.aggregates.cube import Codes, Terms
+from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
+from kpi.measure.columns import cluster, dimension, known_terms
 from kpi.measure.estimate import Sums
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Filters, Window
-from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
 MAX_GROUPS = 60  # of one dimension; the rarest beyond it count in the whole only
-_INT = sa.BigInteger()
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,20 @@ def user_sums(
     window: Window | None = None,
 ) -> UserSums:
     """The sums of rates, ratios and incidences by user and value of every dimension. One query."""
-    found = source.run(_statement(source, metrics, dims, conditions(source, filters, window)))
-    user, people = _encoded(found["user"])
+    row = requests(source)
+    keys = {"user": cluster(row), **{f"d{i}": dimension(source, d) for i, d in enumerate(dims)}}
+    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
+    for i, m in enumerate(metrics):
+        sums |= term_sums(i, known_terms(m, row), "yxn" if _weighted(m) else "yn")
+    found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
+    user, people = encoded(found["user"])
     terms, known = {}, {}
     for i, m in enumerate(metrics):
-        count = _numbers(found[f"n{i}"])
-        terms[m.name] = Terms(_numbers(found[f"y{i}"]), _numbers(found[f"x{i}"]) if _weighted(m) else count, m.kind)
+        count = numbers(found[f"n{i}"])
+        terms[m.name] = Terms(numbers(found[f"y{i}"]), numbers(found[f"x{i}"]) if _weighted(m) else count, m.kind)
         known[m.name] = count
     return UserSums(
-        user=user, users=len(people), rows=_numbers(found["rows"]),
+        user=user, users=len(people), rows=numbers(found["rows"]),
         dims={d: _codes(found[f"d{i}"]) for i, d in enumerate(dims)}, terms=terms, known=known,
     )  # fmt: skip
 
@@ -71,44 +75,8 @@ def _weighted(metric: Metric) -> bool:
     return metric.kind == "ratio"
 
 
-def _statement(
-    source: Source, metrics: Sequence[Metric], dims: Sequence[str], where: Sequence[sa.ColumnElement]
-) -> sa.Select:
-    """Both terms of every metric a row, then their sums by user and dimension over the rows where both are known."""
-    table = source.table("requests")
-    row = Columns(source, table)
-    columns = [cluster(row).label("user"), *(dimension(source, d).label(f"d{i}") for i, d in enumerate(dims))]
-    for i, metric in enumerate(metrics):
-        assert metric.y is not None
-        assert metric.x is not None
-        columns += [sa.cast(metric.y(row), _INT).label(f"y{i}"), sa.cast(metric.x(row), _INT).label(f"x{i}")]
-    base = sa.select(*columns).select_from(table).where(*where).cte("base")
-    keys = [base.c["user"], *(base.c[f"d{i}"] for i in range(len(dims)))]
-    sums: list[sa.ColumnElement] = [sa.func.count().label("rows")]
-    nothing = sa.cast(sa.null(), _INT)
-    for i, metric in enumerate(metrics):
-        y, x = base.c[f"y{i}"], base.c[f"x{i}"]
-        both_y = sa.case((x.is_not(None), y), else_=nothing)  # is null where either is
-        both_x = sa.case((y.is_not(None), x), else_=nothing)
-        sums += [sa.func.sum(both_y).label(f"y{i}"), sa.func.count(both_x).label(f"n{i}")]
-        sums += [sa.func.sum(both_x).label(f"x{i}")] if _weighted(metric) else []
-    return sa.select(*keys, *sums).select_from(base).group_by(*keys)
-
-
-def _numbers(column: pa.ChunkedArray) -> Array:
-    known = pc.cast(column, pa.float64(), safe=False)
-    return (pc.fill_null(known, 0.0) if known.null_count else known).to_numpy()
-
-
-def _encoded(column: pa.ChunkedArray) -> tuple[Array, pa.Array]:
-    whole = column.combine_chunks()
-    whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
-    coded = whole if isinstance(whole, pa.DictionaryArray) else pc.dictionary_encode(whole)
-    return pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), coded.dictionary
-
-
 def _codes(column: pa.ChunkedArray) -> Codes:
-    codes, found = _encoded(column)
+    codes, found = encoded(column)
     values = found.to_pylist()
     names = [*map(str, values), NONE_VALUE]
     codes = np.where(codes < 0, len(values), codes)
@@ -173,7 +141,7 @@ def _distinct(key: Array, size: int) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
-class Layout:
+class GroupLayout:
     """Entries of one way to group: a user's sums in a group and a stratum, within which groups are compared.
 
     group: -1 where it is none of the `count` groups. stratum: below `layers`; all 0 without adjustment.
@@ -188,7 +156,7 @@ class Layout:
     strata: Pattern
 
     @classmethod
-    def of(cls, sums: UserSums, group: Array, count: int, stratum: Array | None = None, layers: int = 1) -> Layout:
+    def of(cls, sums: UserSums, group: Array, count: int, stratum: Array | None = None, layers: int = 1) -> GroupLayout:
         within = np.zeros(len(group), dtype=np.int64) if stratum is None else stratum
         entries = Pattern(sums.user, (group + 1) * layers + within, sums.users, (count + 1) * layers)
         above, within = np.divmod(entries.column, layers)
@@ -198,7 +166,7 @@ class Layout:
         )  # fmt: skip
 
 
-def sums_of(layout: Layout, terms: Terms, known: Array) -> Sums:
+def sums_of(layout: GroupLayout, terms: Terms, known: Array) -> Sums:
     """The statistics of `kpi.measure.estimate` for every group. known: requests in which the metric is known."""
     within = lambda v: layout.groups.sums(layout.entries.sums(v))  # noqa: E731
     y, x = within(terms.y), within(terms.x)
@@ -224,7 +192,7 @@ def _moments(y: Array, x: Array, n: Array, kind: str, *, total: Callable[[Array]
 
 
 @dataclass(frozen=True)
-class Contrast:
+class GroupContrast:
     """Every group against the whole, as arrays over groups.
 
     value: y / x of the group; expected: of the whole with the group's strata; difference: value - expected; whole: of
@@ -248,7 +216,7 @@ class Contrast:
     share: Array
 
 
-def contrast(layout: Layout, terms: Terms) -> Contrast:
+def group_contrast(layout: GroupLayout, terms: Terms) -> GroupContrast:
     """Groups against the whole within strata: d_g = sum over strata of share_gs (R_gs - R_s), with its covariance.
 
     With one stratum it is R_g - R. Shares are those of the group's own denominator (the rate effect of Kitagawa 1955;
@@ -291,7 +259,7 @@ def contrast(layout: Layout, terms: Terms) -> Contrast:
     varies = np.diag(own_null) > 0
     stretch = np.sqrt(np.divide(least_null, np.diag(own_null), out=np.ones(layout.count), where=varies))
     null = null * np.outer(stretch, stretch) + np.diag(np.where(varies, 0.0, least_null))
-    return Contrast(
+    return GroupContrast(
         value=value, expected=expected, difference=difference, whole=float(y.sum() / x.sum()) if x.sum() else np.nan,
         own=own + np.diag(more), shared=shared, spread=spread + np.diag(more), null=null, alone=alone,
         df=np.nan_to_num(np.maximum(df, 1.0), nan=1.0), null_df=np.maximum(borrowed, 1.0), share=share,

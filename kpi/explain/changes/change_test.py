@@ -8,7 +8,7 @@ whole of the data, because a few users tell their own spread badly.
 
 A share or count is then tested as it would be without any change: given the events of both windows, those of now
 binomial (Przyborowski and Wilenski 1940), with counts divided by the design effect. The variance that a change brings
-with it does not hide the change, and three loud users or five rare events never make a finding. Logarithms and ratios
+with it does not hide the change, and three heavy users or five rare events never make a finding. Logarithms and ratios
 of sums have no such law: they are tested by t, with a variance and degrees of freedom borrowed in part from the whole
 (Smyth 2004, Stat Appl Genet Mol Biol 3:3).
 """
@@ -16,11 +16,12 @@ of sums have no such law: they are tested by t, with a variance and degrees of f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-from kpi.explain.aggregates.cube import MIN_ROWS, MIN_USERS, Cells, Noise, Terms
+from kpi.explain.aggregates.cube import MIN_ROWS, MIN_USERS, Cube, Noise, Terms
 from kpi.explain.changes.variance import noise_of
 from kpi.stats.types import Array
 
@@ -30,7 +31,7 @@ _FEW = 8.0  # users up to whom their events count as one clump each, whatever th
 _SURE = 1e-290  # below it a p-value is no longer told from 0
 
 
-class Users:
+class UserGroups:
     """The (group, user) pairs of a way to cut the cells into groups, numbered once for all metrics.
 
     group: per cell, -1 where it is outside; kept: a mask of groups, cells of the others are left aside.
@@ -38,15 +39,15 @@ class Users:
 
     _DENSE = 3  # pairs that may be numbered for each cell
 
-    def __init__(self, cells: Cells, group: Array, kept: Array | None = None) -> None:
+    def __init__(self, cube: Cube, group: Array, kept: Array | None = None) -> None:
         inside = group >= 0
         if kept is not None:
             inside &= kept[group]
         self.cells = np.flatnonzero(inside)
-        span = max(cells.users, 1)
+        span = max(cube.users, 1)
         group = group[self.cells].astype(np.int64)
         self.groups = int(group.max()) + 1 if len(group) else 0
-        pairs = group * span + cells.user[self.cells]
+        pairs = group * span + cube.user[self.cells]
         if self.groups * span <= self._DENSE * len(pairs):  # most pairs occur: numbering all of them spares the sorting
             self.number = pairs
             self.group = np.repeat(np.arange(self.groups), span)
@@ -64,16 +65,16 @@ class Users:
 
 
 @dataclass(frozen=True)
-class Tested:
+class GroupTests:
     """The statistic of every group; numbers has a row a group, columns as in NUMBERS, z the normal one of p."""
 
     usable: Array
     numbers: Array
 
 
-def compared(
-    users: Users, terms: Terms, noise: Noise, *, now: Array, before: Array, days: Array | float = 0.0
-) -> Tested:
+def test_groups(
+    users: UserGroups, terms: Terms, noise: Noise, *, now: Array, before: Array, days: Array | float
+) -> GroupTests:
     """The test of every group.
 
     now, before: masks of `users.cells`; days: sum of 1 / days of the two windows, for each group or for all.
@@ -96,18 +97,18 @@ def compared(
         exact = terms.kind in ("rate", "incidence")
         if exact:
             clumps = _clumps(users, (y1, x1), (y0, x0), often=(terms.kind == "rate") & (level > 0.5))
-            error, z, p = _counted(sums, own, usual, shared, clumps, kind=terms.kind)
+            error, z, p = _binomial_test(sums, own, usual, shared, clumps, kind=terms.kind)
         else:
-            error, z, p = _moved(sums, own, df, usual, shared, kind=terms.kind)
+            error, z, p = _t_test(sums, own, df, usual, shared, kind=terms.kind)
     counted = users.total((x1 > 0).astype(float)), users.total((x0 > 0).astype(float))
     usable = (sx1 >= MIN_ROWS) & (sx0 >= MIN_ROWS) & (counted[0] >= MIN_USERS) & (counted[1] >= MIN_USERS)
     usable &= np.isfinite(z) & (error > 0)
     if not exact:
         usable &= df > 1
-    return Tested(usable, np.stack([rate1 - rate0, error, z, p, df, sx1, sx0, level], axis=1))
+    return GroupTests(usable, np.stack([rate1 - rate0, error, z, p, df, sx1, sx0, level], axis=1))
 
 
-def _clumps(users: Users, now: tuple[Array, Array], before: tuple[Array, Array], *, often: Array) -> Array:
+def _clumps(users: UserGroups, now: tuple[Array, Array], before: tuple[Array, Array], *, often: Array) -> Array:
     """Events that come as one, at least, where they are those of few users; of the window with more than its part.
 
     Who carries a segment's level hides in its residuals. often: of these groups the events are what did not happen.
@@ -123,7 +124,7 @@ def _clumps(users: Users, now: tuple[Array, Array], before: tuple[Array, Array],
     return total / carriers / (1 + (carriers / _FEW) ** 2)
 
 
-def _counted(
+def _binomial_test(
     sums: Array, own: Array, usual: Array, shared: Array | float, clumps: Array, *, kind: str
 ) -> tuple[Array, Array, Array]:
     """(error, z, p) of shares or counts, by the conditional binomial with counts over the design effect."""
@@ -161,8 +162,8 @@ def _binomial(a: Array, b: Array, share: Array) -> Array:
     return np.where(a > total * share, size, -size)
 
 
-def _moved(
-    sums: Array, own: Array, df: Array, usual: Array, shared: Array | float, kind: str
+def _t_test(
+    sums: Array, own: Array, df: Array, usual: Array, shared: Array | float, *, kind: str
 ) -> tuple[Array, Array, Array]:
     """(error, z, p) of means of logarithms or ratios of sums, by t."""
     y1, x1, y0, x0 = sums
@@ -195,14 +196,26 @@ def deviance(kind: str, now: tuple[Array, Array], before: tuple[Array, Array]) -
         return 2 * np.maximum(found, 0.0)
 
 
-def tested(cells: Cells, metric: str, *, now: Array, before: Array) -> tuple[float, float, float, float]:
-    """(change, standard error, z, p) of one metric between two masks of cells, by the same test; NaN where none is."""
-    users = Users(cells, np.where(now | before, 0, -1))
+class ChangeTest(NamedTuple):
+    """A change with its standard error, z and p; NaN where it cannot be tested."""
+
+    change: float
+    error: float
+    z: float
+    p: float
+
+    def beyond(self, z: float) -> bool:
+        """Whether it could be tested and |z| is larger."""
+        return bool(np.isfinite(self.z)) and abs(self.z) > z
+
+
+def test_change(cube: Cube, metric: str, *, now: Array, before: Array) -> ChangeTest:
+    """The same test of one metric between two masks of cells."""
+    users = UserGroups(cube, np.where(now | before, 0, -1))
     if not users.groups:
-        return np.nan, np.nan, np.nan, np.nan
-    days = sum(1 / max(len(np.unique(cells.day[mask])), 1) for mask in (now, before))
-    found = compared(
-        users, cells.terms[metric], noise_of(cells, metric), now=now[users.cells], before=before[users.cells], days=days
-    )  # fmt: skip
-    change, error, z, p, *_ = found.numbers[0].tolist()
-    return change, error, z, p
+        return ChangeTest(np.nan, np.nan, np.nan, np.nan)
+    days = sum(1 / max(len(np.unique(cube.day[mask])), 1) for mask in (now, before))
+    found = test_groups(
+        users, cube.terms[metric], noise_of(cube, metric), now=now[users.cells], before=before[users.cells], days=days
+    )
+    return ChangeTest(*found.numbers[0, :4].tolist())

@@ -4,52 +4,48 @@ from __future__ import annotations
 
 import numpy as np
 
-from kpi.explain.aggregates.cube import Cells, is_version
-from kpi.explain.changes.scan import Found
+from kpi.explain.aggregates.cube import Cube, is_version
+from kpi.explain.changes.region import Region
 from kpi.stats.types import Array
 
 _LITTLE = 3.0  # |z| of what is left within the groups, up to which it is nothing: it was picked among many
 _CARRIED = 0.6  # share of a change from which the mix may carry it, if nothing is left within the groups
-_COVERED = 0.5  # share of both windows in values that both have: with less there is nothing to hold the mix with
+_COVERED = 0.5  # share of both windows in values that both have: with less there is nothing to adjust with
 _REST = 0.25  # share of a change that may be left within the groups where the mix carries it
 
 
-def carrier(cells: Cells, found: Found, start: int) -> str | None:
-    """The dimension whose mix carries the change of a segment: within its values nothing is left of it."""
-    inside = cells.mask(dict(found.where))
-    now, before = inside & (cells.day >= found.split), inside & (cells.day < start)
-    if found.entered is not None:
-        now = now & cells.mask(dict([found.entered]))
-    named = {d for d, _ in found.where}
+def mix_dimension(region: Region, metric: str) -> str | None:
+    """The dimension whose mix carries the change of a metric: within its values nothing is left of it."""
+    cube, now, before = region.cube, region.now, region.before
     shares = []
-    for name in cells.dims:
-        if name in named or is_version(name) or _shared(cells, found.metric, name, now, before) < _COVERED:
+    for name in cube.dims:
+        if name in region.where or is_version(name) or _shared(cube, metric, name, now, before) < _COVERED:
             continue
-        rate, error, mix = standardised(cells, found.metric, name, now, before)
-        whole = rate + mix
-        if not whole or not np.isfinite(whole):
+        rate, error, mix = standardised(cube, metric, name, now, before)
+        total = rate + mix
+        if not total or not np.isfinite(total):
             continue
-        nothing_else = abs(rate) < _LITTLE * error and mix / whole >= _CARRIED
-        if nothing_else or abs(rate) < _REST * abs(whole):
-            shares.append((mix / whole, name))
+        nothing_else = abs(rate) < _LITTLE * error and mix / total >= _CARRIED
+        if nothing_else or abs(rate) < _REST * abs(total):
+            shares.append((mix / total, name))
     return max(shares)[1] if shares else None
 
 
-def _shared(cells: Cells, metric: str, name: str, now: Array, before: Array) -> float:
+def _shared(cube: Cube, metric: str, name: str, now: Array, before: Array) -> float:
     """Smaller share of a window's denominator that lies in values which both windows have."""
-    terms, codes = cells.terms[metric], cells.dims[name]
+    terms, codes = cube.terms[metric], cube.dims[name]
     sums = [np.bincount(codes.codes[m] + 1, terms.x[m], minlength=len(codes.values) + 1) for m in (now, before)]
     both = (sums[0] > 0) & (sums[1] > 0)
     return min(float(x[both].sum() / x.sum()) if x.sum() else 0.0 for x in sums)
 
 
-def standardised(cells: Cells, metric: str, name: str, now: Array, before: Array) -> tuple[float, float, float]:
+def standardised(cube: Cube, metric: str, name: str, now: Array, before: Array) -> tuple[float, float, float]:
     """(rate effect, its standard error, mix effect) of a change over the values of a dimension.
 
     Kitagawa (1955) in its symmetric form, weights the shares of the denominator; the standard error takes the
     weights as given and the user as cluster over both windows.
     """
-    terms, codes = cells.terms[metric], cells.dims[name]
+    terms, codes = cube.terms[metric], cube.dims[name]
     size = len(codes.values) + 1
     group = np.where(codes.codes < 0, size - 1, codes.codes)
     sums = []
@@ -69,22 +65,22 @@ def standardised(cells: Cells, metric: str, name: str, now: Array, before: Array
     weight = np.where(both, (w1 + w0) / 2, 0.0)
     rate = float((weight * (r1 - r0)).sum())
     mix = float(((r1 + r0) / 2 * (w1 - w0)).sum())
-    residual = np.zeros(cells.users)
+    residual = np.zeros(cube.users)
     for mask, value, x, sign in ((now, r1, x1, 1.0), (before, r0, x0, -1.0)):
         each = (terms.y[mask] - value[group[mask]] * terms.x[mask]) * sign
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.where(x > 0, weight / x, 0.0)
-        residual += np.bincount(cells.user[mask], each * scale[group[mask]], minlength=cells.users)
+        residual += np.bincount(cube.user[mask], each * scale[group[mask]], minlength=cube.users)
     return rate, float(np.sqrt((residual**2).sum())), mix
 
 
-def moved(cells: Cells, name: str, now: Array, before: Array) -> tuple[str, float]:
+def largest_shift(cube: Cube, name: str, now: Array, before: Array) -> tuple[str, float]:
     """(value of a dimension whose share of the requests moved most, the change of that share)."""
-    codes = cells.dims[name]
+    codes = cube.dims[name]
     known = codes.codes >= 0
     share = [
-        np.bincount(codes.codes[m & known], cells.rows[m & known], minlength=len(codes.values))
-        / max(cells.rows[m].sum(), 1)
+        np.bincount(codes.codes[m & known], cube.rows[m & known], minlength=len(codes.values))
+        / max(cube.rows[m].sum(), 1)
         for m in (now, before)
     ]
     change = share[0] - share[1]

@@ -12,20 +12,19 @@ from itertools import combinations
 
 import numpy as np
 
-from kpi.explain.aggregates.cube import MIN_ROWS, Cells, Terms, is_version
-from kpi.explain.changes.change_test import NUMBERS, Users, compared, deviance
+from kpi.explain.aggregates.cube import MIN_ROWS, Cube, Terms, is_version
+from kpi.explain.changes.change_test import NUMBERS, UserGroups, deviance, test_groups
 from kpi.explain.changes.variance import noise_of
-from kpi.stats.multiplicity import SHARES, q_values, weighted_p
+from kpi.stats.multiplicity import SHARES, benjamini_hochberg, weighted_p
 from kpi.stats.types import Array
 
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
-_SPLITS_TESTED = (
-    6.0  # what looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated)
-)
+# What looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated).
+_SPLITS_TESTED = 6.0
 
 
 @dataclass(frozen=True)
-class Found:
+class SegmentChange:
     """The statistic of one metric in one segment.
 
     where: (dimension, value) pairs; entered: the version value that was not there before, if the segment has one.
@@ -53,7 +52,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _Partition:
     """One way to cut the cells into groups of the values of up to two dimensions.
 
     group: per cell, -1 where it is outside. entered: the version value that the cells of now were served by.
@@ -67,27 +66,28 @@ class _Layout:
     def literals(self) -> int:
         return len(self.dims) + (self.entered is not None)
 
-    def where(self, group: int, cells: Cells) -> tuple[tuple[str, str], ...]:
+    def where(self, group: int, cube: Cube) -> tuple[tuple[str, str], ...]:
         """The values that a group stands for."""
         if len(self.dims) == 2:
-            first, second = (cells.dims[d].values for d in self.dims)
+            first, second = (cube.dims[d].values for d in self.dims)
             return ((self.dims[0], first[group // len(second)]), (self.dims[1], second[group % len(second)]))
-        return tuple((d, cells.dims[d].values[group]) for d in self.dims)
+        return tuple((d, cube.dims[d].values[group]) for d in self.dims)
 
 
 @dataclass(frozen=True)
-class Searched:
-    """What was looked at closely, as arrays of one length; `found` makes one of them readable.
+class ScanResult:
+    """What was looked at closely, as arrays of one length; `found` makes one of them readable. start: as of `scan`.
 
     looked: pairs of a segment and a metric in all, by the number of values that the segment names; those whose plain
     statistic already showed nothing were not tested further and count as p = 1. q: Benjamini-Hochberg over all of them,
     weighted so that the whole, single values and pairs share the budget (Genovese, Roeder and Wasserman 2006).
     """
 
-    cells: Cells
-    layouts: list[_Layout]
+    cube: Cube
+    start: int
+    partitions: list[_Partition]
     metrics: list[str]
-    layout: Array
+    partition: Array
     metric: Array
     group: Array
     split: Array
@@ -98,46 +98,58 @@ class Searched:
     def __len__(self) -> int:
         return int(self.looked.sum())
 
-    def found(self, i: int) -> Found:
-        layout = self.layouts[self.layout[i]]
+    def found(self, i: int) -> SegmentChange:
+        partition = self.partitions[self.partition[i]]
         n = dict(zip(NUMBERS, self.numbers[i].tolist(), strict=True))
         name = self.metrics[self.metric[i]]
-        return Found(
-            metric=name, kind=self.cells.terms[name].kind, where=layout.where(int(self.group[i]), self.cells),
-            entered=layout.entered, split=int(self.split[i]), change=n["change"], error=n["error"], z=n["z"], p=n["p"],
-            df=n["df"], level=n["level"], rows=(n["now"], n["before"]), q=float(self.q[i]),
+        return SegmentChange(
+            metric=name, kind=self.cube.terms[name].kind, where=partition.where(int(self.group[i]), self.cube),
+            entered=partition.entered, split=int(self.split[i]), change=n["change"], error=n["error"], z=n["z"],
+            p=n["p"], df=n["df"], level=n["level"], rows=(n["now"], n["before"]), q=float(self.q[i]),
         )  # fmt: skip
 
-    def clear(self, level: float) -> list[Found]:
-        """Those with q up to a level, strongest first; q here is for one claim alone, see `Found.q`."""
-        literals = np.array([layout.literals for layout in self.layouts])[self.layout]
-        alone = weighted_p(self.numbers[:, 3], literals, self.looked) * len(self)
+    def of_metrics(self, *names: str, literals: int) -> Iterator[SegmentChange]:
+        """What was found of some metrics in segments that name so many values."""
+        positions = [self.metrics.index(n) for n in names if n in self.metrics]
+        named = self._literals == literals
+        return (self.found(int(i)) for i in np.flatnonzero(named & np.isin(self.metric, positions)))
+
+    @property
+    def _literals(self) -> Array:
+        return np.array([p.literals for p in self.partitions])[self.partition]
+
+    def clear(self, level: float) -> list[SegmentChange]:
+        """Those with q up to a level, strongest first; q here is for one claim alone, see `SegmentChange.q`."""
+        alone = weighted_p(self.numbers[:, 3], self._literals, self.looked) * len(self)
         chosen = np.flatnonzero(alone <= level)
         found = [replace(self.found(int(i)), q=min(1.0, float(alone[i]))) for i in chosen]
         return sorted(found, key=lambda f: -abs(f.z))
 
 
-def search(cells: Cells, start: int, *, metrics: Sequence[str] | None = None, least: int = 2) -> Searched:
+def scan(cube: Cube, start: int, *, metrics: Sequence[str] | None = None, least: int = 2) -> ScanResult:
     """Every segment with enough rows and users: its change of each metric, and its q-value.
 
     start: the day with which "now" begins; days before it are the window compared with. least: days of the shortest
     part at the end of "now" that is looked at as well, so that a change of the last days is not diluted.
     """
-    names = list(metrics) if metrics is not None else list(cells.terms)
-    splits = _splits(start, cells.days, least)
-    layouts = list(_layouts(cells, start))
+    names = list(metrics) if metrics is not None else list(cube.terms)
+    splits = _splits(start, cube.days, least)
+    partitions = list(_partitions(cube, start))
     looked = np.zeros(len(SHARES), dtype=np.int64)
     parts: list[tuple[Array, Array]] = []
-    screen = _Screen(cells, names, start, splits)
-    for i, layout in enumerate(layouts):
-        split, tried = screen.split(layout)
-        looked[layout.literals] += tried
-        parts += _of_layout(cells, layout, i, names, split, start)
+    screen = _Screen(cube, names, start, splits)
+    for i, partition in enumerate(partitions):
+        split, tried = screen.split(partition)
+        looked[partition.literals] += tried
+        parts += _of_partition(cube, partition, i, names, split, start)
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
-    literals = np.array([layout.literals for layout in layouts])[index[:, 0]]
-    q = q_values(numbers[:, 3], literals, looked)
-    return Searched(cells, layouts, names, index[:, 0], index[:, 1], index[:, 2], index[:, 3], numbers, looked, q)
+    literals = np.array([partition.literals for partition in partitions])[index[:, 0]]
+    q = benjamini_hochberg(weighted_p(numbers[:, 3], literals, looked), tests=int(looked.sum()))
+    return ScanResult(
+        cube, start, partitions, names, partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
+        split=index[:, 3], numbers=numbers, looked=looked, q=q,
+    )  # fmt: skip
 
 
 def _splits(start: int, end: int, least: int) -> list[int]:
@@ -145,38 +157,38 @@ def _splits(start: int, end: int, least: int) -> list[int]:
     return list(range(start, max(start + 1, end - max(least, 1) + 1)))
 
 
-def _layouts(cells: Cells, start: int) -> Iterator[_Layout]:
-    yield _Layout((), np.zeros(len(cells), dtype=np.int64))
-    for name, codes in cells.dims.items():
-        yield _Layout((name,), codes.codes)
-    for a, b in combinations(cells.dims, 2):
-        yield _Layout((a, b), _paired(cells, a, b))
-    before = cells.day < start
-    for name, value in entering(cells, start):
-        kept = before | (cells.dims[name].codes == cells.dims[name].values.index(value))
-        yield _Layout((), np.where(kept, 0, -1), (name, value))
-        cohorts = [d for d in cells.dims if not is_version(d)]
+def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
+    yield _Partition((), np.zeros(len(cube), dtype=np.int64))
+    for name, codes in cube.dims.items():
+        yield _Partition((name,), codes.codes)
+    for a, b in combinations(cube.dims, 2):
+        yield _Partition((a, b), _paired(cube, a, b))
+    before = cube.day < start
+    for name, value in entering(cube, start):
+        kept = before | (cube.dims[name].codes == cube.dims[name].values.index(value))
+        yield _Partition((), np.where(kept, 0, -1), (name, value))
+        cohorts = [d for d in cube.dims if not is_version(d)]
         for other in cohorts:
-            yield _Layout((other,), np.where(kept, cells.dims[other].codes, -1), (name, value))
+            yield _Partition((other,), np.where(kept, cube.dims[other].codes, -1), (name, value))
         for a, b in combinations(cohorts, 2):
-            yield _Layout((a, b), np.where(kept, _paired(cells, a, b), -1), (name, value))
+            yield _Partition((a, b), np.where(kept, _paired(cube, a, b), -1), (name, value))
 
 
-def _paired(cells: Cells, a: str, b: str) -> Array:
-    first, second = cells.dims[a], cells.dims[b]
+def _paired(cube: Cube, a: str, b: str) -> Array:
+    first, second = cube.dims[a], cube.dims[b]
     return np.where((first.codes >= 0) & (second.codes >= 0), first.codes * len(second.values) + second.codes, -1)
 
 
-def entering(cells: Cells, start: int) -> Iterator[tuple[str, str]]:
+def entering(cube: Cube, start: int) -> Iterator[tuple[str, str]]:
     """Versions that serve requests now and hardly did before."""
-    before = cells.day < start
-    for name, codes in cells.dims.items():
+    before = cube.day < start
+    for name, codes in cube.dims.items():
         if not is_version(name):
             continue
         size = len(codes.values)
         known = codes.codes >= 0
-        now = np.bincount(codes.codes[known & ~before], cells.rows[known & ~before], minlength=size)
-        then = np.bincount(codes.codes[known & before], cells.rows[known & before], minlength=size)
+        now = np.bincount(codes.codes[known & ~before], cube.rows[known & ~before], minlength=size)
+        then = np.bincount(codes.codes[known & before], cube.rows[known & before], minlength=size)
         shares = now / max(now.sum(), 1), then / max(then.sum(), 1)
         for i in np.flatnonzero((shares[0] >= ENTERED_NOW) & (shares[1] < ENTERED_BEFORE)):
             if then.sum():
@@ -191,18 +203,17 @@ class _Screen:
     rows are not looked at.
     """
 
-    def __init__(self, cells: Cells, metrics: Sequence[str], start: int, splits: Sequence[int]) -> None:
-        self._cells, self._start = cells, start
+    def __init__(self, cube: Cube, metrics: Sequence[str], start: int, splits: Sequence[int]) -> None:
         self._bounds = np.array(sorted(splits))
-        self._bin = np.where(cells.day < start, 0, np.searchsorted(self._bounds, cells.day, side="right"))
+        self._bin = np.where(cube.day < start, 0, np.searchsorted(self._bounds, cube.day, side="right"))
         self._bins = len(self._bounds) + 1
-        self._terms = [cells.terms[m] for m in metrics]
-        self._spread = [_spread(t, cells.day < start) for t in self._terms]
+        self._terms = [cube.terms[m] for m in metrics]
+        self._spread = [_spread(t, cube.day < start) for t in self._terms]
 
-    def split(self, layout: _Layout) -> tuple[Array, int]:
+    def split(self, partition: _Partition) -> tuple[Array, int]:
         """(metrics x groups: first day of the part that shows most, -1: nothing; metrics and groups looked at)."""
-        inside = np.flatnonzero(layout.group >= 0)
-        group = layout.group[inside]
+        inside = np.flatnonzero(partition.group >= 0)
+        group = partition.group[inside]
         groups = int(group.max()) + 1 if len(group) else 0
         if not groups:
             return np.full((len(self._terms), 0), -1), 0
@@ -239,21 +250,21 @@ def _spread(terms: Terms, before: Array) -> float:
     return float((residual**2).sum() / total) or 1.0
 
 
-def _of_layout(
-    cells: Cells, layout: _Layout, number: int, metrics: Sequence[str], split: Array, start: int
+def _of_partition(
+    cube: Cube, partition: _Partition, number: int, metrics: Sequence[str], split: Array, start: int
 ) -> Iterator[tuple[Array, Array]]:
-    """(layout, metric, group, split) and the numbers of each group worth a test.
+    """(partition, metric, group, split) and the numbers of each group worth a test.
 
     split: metrics x groups, the day at which the plain statistic shows most; -1 where it shows nothing.
     """
     for position in np.flatnonzero((split >= 0).any(axis=1)).tolist():
         name, since = metrics[position], split[position]
-        users = Users(cells, layout.group, since >= 0)
-        day = cells.day[users.cells]
-        found = compared(
-            users, cells.terms[name], noise_of(cells, name),
-            now=day >= since[layout.group[users.cells]], before=day < start,
-            days=1 / (cells.days - since[: users.groups]) + 1 / max(start, 1),
+        users = UserGroups(cube, partition.group, since >= 0)
+        day = cube.day[users.cells]
+        found = test_groups(
+            users, cube.terms[name], noise_of(cube, name),
+            now=day >= since[partition.group[users.cells]], before=day < start,
+            days=1 / (cube.days - since[: users.groups]) + 1 / max(start, 1),
         )  # fmt: skip
         usable = np.flatnonzero(found.usable & (since[: users.groups] >= 0))
         if len(usable):

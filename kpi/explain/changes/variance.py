@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
-from kpi.explain.aggregates.cube import Cells, Noise, Terms
+from kpi.explain.aggregates.cube import Cube, Noise, Terms
 from kpi.stats.types import Array
 
 _WEEK = 7
@@ -21,23 +21,23 @@ _PATTERN = 0.01  # p up to which there is one
 _DAYS = 7  # from which days are compared with each other
 
 
-def steadied(cells: Cells, start: int) -> Cells:
+def steadied(cube: Cube, start: int) -> Cube:
     """The cells without the pattern of weekdays that the days before `start` show, and with the noise of each metric.
 
     Numerators lose what their weekday adds in the whole; sums over whole weeks stay the same.
     """
-    terms = {name: _without_weekdays(cells, t, start) for name, t in cells.terms.items()}
-    found = replace(cells, terms=terms)
+    terms = {name: _without_weekdays(cube, t, start) for name, t in cube.terms.items()}
+    found = replace(cube, terms=terms)
     return replace(found, noise={name: noise_of(found, name, start=start) for name in terms})
 
 
-def noise_of(cells: Cells, metric: str, *, start: int | None = None) -> Noise:
+def noise_of(cube: Cube, metric: str, *, start: int | None = None) -> Noise:
     """How a metric varies, by moments. start: first of the days that are not compared with each other, if any are."""
-    if metric in cells.noise:
-        return cells.noise[metric]
-    terms = cells.terms[metric]
-    single, between = _by_user(terms, cells.user, cells.users)
-    return Noise(single, between, _by_day(cells, terms, start, single, between) if start is not None else 0.0)
+    if metric in cube.noise:
+        return cube.noise[metric]
+    terms = cube.terms[metric]
+    single, between = _by_user(terms, cube.user, cube.users)
+    return Noise(single, between, _by_day(cube, terms, start, single, between) if start is not None else 0.0)
 
 
 def _variance(terms: Terms, level: float) -> float:
@@ -65,24 +65,24 @@ def _by_user(terms: Terms, user: Array, users: int) -> tuple[float, float]:
     return max((in_cells - between * alone) / total, 0.0), between
 
 
-def _daily(cells: Cells, terms: Terms, start: int) -> tuple[Array, Array]:
+def _daily(cube: Cube, terms: Terms, start: int) -> tuple[Array, Array]:
     """(numerator, denominator) of the whole by day, of the days before `start`."""
-    y, x = (np.bincount(cells.day, v, minlength=max(cells.days, start))[:start] for v in (terms.y, terms.x))
+    y, x = (np.bincount(cube.day, v, minlength=max(cube.days, start))[:start] for v in (terms.y, terms.x))
     return y, x
 
 
-def _by_day(cells: Cells, terms: Terms, start: int, single: float, between: float) -> float:
+def _by_day(cube: Cube, terms: Terms, start: int, single: float, between: float) -> float:
     """Variance that neighbouring days differ by beyond what their requests and users explain (von Neumann 1941).
 
     Differences of neighbours see neither a trend nor a step that happened on the way.
     """
-    y, x = _daily(cells, terms, start)
+    y, x = _daily(cube, terms, start)
     there = np.flatnonzero(x > 0)
     if len(there) < _DAYS:
         return 0.0
     value, level = y[there] / x[there], y.sum() / x.sum()
-    pairs = cells.user[cells.day < start] * start + cells.day[cells.day < start]
-    of_user = np.bincount(pairs, terms.x[cells.day < start], minlength=cells.users * start)
+    pairs = cube.user[cube.day < start] * start + cube.day[cube.day < start]
+    of_user = np.bincount(pairs, terms.x[cube.day < start], minlength=cube.users * start)
     squares = (of_user.reshape(-1, start) ** 2).sum(axis=0)[there] / x[there] ** 2
     varies = _variance(terms, level)
     if varies <= 0:
@@ -93,10 +93,10 @@ def _by_day(cells: Cells, terms: Terms, start: int, single: float, between: floa
     return max(float((found * weight).sum() / weight.sum() / 2 / varies), 0.0)
 
 
-def _without_weekdays(cells: Cells, terms: Terms, start: int) -> Terms:
+def _without_weekdays(cube: Cube, terms: Terms, start: int) -> Terms:
     if start < _WEEK * _WEEKS:
         return terms
-    y, x = _daily(cells, terms, start)
+    y, x = _daily(cube, terms, start)
     there = x > 0
     weekday = np.arange(start) % _WEEK
     sums_y, sums_x = (np.bincount(weekday, v, minlength=_WEEK) for v in (y, x))
@@ -109,4 +109,4 @@ def _without_weekdays(cells: Cells, terms: Terms, start: int) -> Terms:
     left = float((x * (value - of_weekday[weekday]) ** 2).sum()) / (there.sum() - _WEEK)
     if left <= 0 or special.fdtrc(_WEEK - 1, there.sum() - _WEEK, explained / left) > _PATTERN:
         return terms
-    return replace(terms, y=terms.y - terms.x * (of_weekday - level)[cells.day % _WEEK])
+    return replace(terms, y=terms.y - terms.x * (of_weekday - level)[cube.day % _WEEK])

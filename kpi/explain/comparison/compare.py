@@ -11,21 +11,28 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
-from kpi.explain.aggregates.arm_sums import LEAST, Sides, read
+from kpi.explain.aggregates.arm_sums import LEAST, ArmSums, arm_sums
 from kpi.explain.comparison.effects import Effect, effect, values
-from kpi.explain.comparison.inputs import adjusting, metrics_of, sides_of
-from kpi.explain.comparison.simpson import crossing_of, crossing_sentence, simpson_sentence, word
+from kpi.explain.comparison.inputs import adjustment_dimensions, metrics_of, resolve_arms
+from kpi.explain.comparison.simpson import crossing_of
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.wording import format_change, format_change_interval, format_value
-from kpi.stats.multiplicity import adjusted_p
+from kpi.narrate.comparisons import (
+    GroupChange,
+    comparison_sentence,
+    crossing_sentence,
+    metric_sentence,
+    simpson_sentence,
+)
+from kpi.stats.interval import Interval
+from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
 VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data")
 _CLEAR = VERDICTS[:2]
 _LEVEL = 0.05
-_BLIND = 10.0  # times the smallest difference that matters: who could not have seen that has not enough data
-_COVERED = 0.5  # share of requests in strata that both sides fill: with less, the rest is not the same question
+_BLIND = 10.0  # times the smallest difference that matters: who could not have detected that has not enough data
+_COVERED = 0.5  # share of requests in strata that both arms fill: with less, the rest is not the same question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +56,8 @@ class Compared:
 
     @property
     def simpson(self) -> bool:
-        """Whether the whole is clear one way and, with the mix held, goes the other by more than does not matter."""
+        """Whether the overall difference is clear one way and the adjusted one goes the other by more than the
+        margin."""
         held = self.adjusted
         if held is None or self.verdict not in _CLEAR or not held.difference * self.effect.difference < 0:
             return False
@@ -61,23 +69,16 @@ class Compared:
     @property
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
-        e, unit = self.effect, self.metric.unit
-        if not (math.isfinite(e.a.value) and math.isfinite(e.b.value)):
-            return f"{self.metric.label}: not enough data"
-        moved = f"{format_value(e.a.value, unit)} to {format_value(e.b.value, unit)}"
-        limits = f"{format_change(e.difference, unit)}, {format_change_interval(e.low, e.high, unit)}"
-        told = f"{self.metric.label}: {self.verdict}, {moved} ({limits})"
-        if self.verdict in ("no clear change", "not enough data") and math.isfinite(e.smallest):
-            told += f"; this volume could have shown {format_change(e.smallest, unit).removeprefix('+')}"
-        return told
+        e = self.effect
+        return metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e), detectable=e.smallest)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """A and B on several metrics. kind: "fixed" (95 % intervals of one look) or "always_valid" (of all looks together).
 
-    a, b: names of the sides; by: the dimension they are values of, None for slices. adjust: dimensions whose mix is
-    held; covered: share of the requests in strata that both sides fill, below half of which no mix is held.
+    a, b: names of the arms; by: the dimension they are values of, None for slices. adjust: dimensions
+    adjusted for; covered: share of the requests in strata that both arms fill, below half of which nothing is.
     """
 
     a: str
@@ -99,21 +100,18 @@ class Comparison:
 
     @property
     def reversals(self) -> tuple[str, ...]:
-        """A sentence for each metric whose overall difference turns round with the mix held: Simpson reversals."""
+        """A sentence for each metric whose overall difference turns round when adjusted for the mix: Simpson
+        reversals."""
         return tuple(_simpson(r, self.b, self.adjust) for r in self.rows if r.simpson)
 
     @property
     def sentence(self) -> str:
         """Both sides, the verdicts counted, and what kind of interval is shown."""
-        counted = [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS]
-        told = ", ".join(f"{n} {v}" for v, n in counted if n) or "no metric that the data holds"
-        looks = "intervals hold at every look" if self.kind == "always_valid" else "95 % intervals of a single look"
-        held = f"; mix of {' and '.join(self.adjust)} held beside it" if self.adjust else ""
-        if self.adjust and self.covered < _COVERED:
-            held = f"; too few requests to hold the mix of {' and '.join(self.adjust)}"
-        turned = [r.metric.label for r in self.rows if r.simpson]
-        held += f"; Simpson reversal in {', '.join(turned)}" if turned else ""
-        return f"{self.b} against {self.a}: {told} ({looks}{held})."
+        return comparison_sentence(
+            self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
+            every_look=self.kind == "always_valid", adjust=self.adjust, covered=not self.covered < _COVERED,
+            reversed_=[r.metric.label for r in self.rows if r.simpson],
+        )  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
         """One row a metric; the columns are the keys of the metrics in `to_json`."""
@@ -148,19 +146,19 @@ def compare(
     """B against A on every metric at once, users as clusters, also those on both sides.
 
     a, b: two slices; or two values of the dimension `by` within `slice`; or neither, for the window of `slice` (B)
-    against its baseline (A). metrics: by default those of COMPARED that the data holds. adjust: dimensions whose mix is
-    held (by default those of MIX that vary); an empty sequence for none. always_valid: intervals that hold however
-    often a running test is looked at. cluster: dimensions that name together what repeats instead of the user, such as
-    the task that both models were given. matters: metric -> smallest difference that matters, in the metric's own
-    terms (see `Metric.matters`).
+    against its baseline (A). metrics: by default those of COMPARED that the data holds. adjust: dimensions to adjust
+    for (by default those of MIX that vary); an empty sequence for none. always_valid: intervals that hold however often
+    a running test is looked at. cluster: dimensions that name together what repeats instead of the user, such as the
+    task that both models were given. matters: metric -> smallest difference that matters, in the metric's own terms
+    (see `Metric.matters`).
 
     A verdict needs q <= 0.05 over the call and 30 requests a side. Two queries. Raises MetricError for a metric that
     has no interval, or an unknown dimension; SliceError where a and b do not say what to compare.
     """
     asked = metrics_of(source, metrics)
-    names, sides = sides_of(source, a, b, slice, by)
-    strata = adjusting(source, adjust, by, sides)
-    found = read(source, asked, sides, strata=strata, clusters=cluster)
+    names, sides = resolve_arms(source, a, b, slice, by)
+    strata = adjustment_dimensions(source, adjust, by, sides)
+    found = arm_sums(source, asked, sides, strata=strata, clusters=cluster)
     covered = _covered(found) if strata else 1.0
     held = bool(strata) and covered >= _COVERED
     rows = [_compared(found, m, held, always_valid, matters or {}) for m in asked]
@@ -194,8 +192,8 @@ def compare_within(
     then rest on its p as well. One query. Raises as `compare`.
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
-    names, sides = sides_of(source, a, b, slice, by)
-    found = read(source, asked, sides, strata=(within,), clusters=cluster)
+    names, sides = resolve_arms(source, a, b, slice, by)
+    found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster)
     held = _covered(found) >= _COVERED
     whole = _judged([_compared(found, m, held, always_valid, matters or {}) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
@@ -222,13 +220,13 @@ def _turned(
     of = [rows[i * size : (i + 1) * size] for i in range(len(whole))]
     tested = [[(v, r) for v, r in zip(values_, mine, strict=True) if _enough(r, r.effect)] for mine in of]
     crossings = [crossing_of([r.effect for _, r in one]) for one in tested]
-    q = adjusted_p([c.p for c in crossings])
+    q = benjamini_hochberg([c.p for c in crossings]).tolist()
     for top, mine, one, crossing, share in zip(whole, of, tested, crossings, q, strict=True):
         told = [_simpson(top, b, (within,))] if top.simpson else []
         # many groups without any change weaken the test: a few that are clear on both sides, over all cells, do as well
         if share <= _LEVEL or {r.verdict for _, r in one} >= set(_CLEAR):
-            groups = [(v, r.effect, r.verdict in _CLEAR) for v, r in one]
-            told.append(crossing_sentence(top.metric, b, within, groups, crossing, sure=share <= _LEVEL))
+            groups = [GroupChange(v, r.effect.difference, r.effect.p, r.verdict in _CLEAR) for v, r in one]
+            told.append(crossing_sentence(top.metric, b, within, groups, p=crossing.p, sure=share <= _LEVEL))
         yield top, mine, {"simpson": top.simpson, "crossing_p": crossing.p, "crossing_q": share,
                           "told": " ".join(told) or None}  # fmt: skip
 
@@ -237,7 +235,7 @@ def _turned(
 
 
 def _compared(
-    sides: Sides, m: Metric, adjusted: bool, always_valid: bool, matters: Mapping[str, float],
+    sides: ArmSums, m: Metric, adjusted: bool, always_valid: bool, matters: Mapping[str, float],
     keep: np.ndarray | None = None,
 ) -> Compared:  # fmt: skip
     a, b = values(sides, m, keep=keep)
@@ -254,8 +252,9 @@ def _compared(
 
 def _judged(rows: Sequence[Compared]) -> list[Compared]:
     """The rows with q over all of them, raw and adjusted apart, and their verdicts."""
-    raw = adjusted_p([r.effect.p if _enough(r, r.effect) else math.nan for r in rows])
-    held = adjusted_p([r.adjusted.p if r.adjusted and _enough(r, r.adjusted) else math.nan for r in rows])
+    raw = benjamini_hochberg([r.effect.p if _enough(r, r.effect) else math.nan for r in rows]).tolist()
+    held_p = [r.adjusted.p if r.adjusted and _enough(r, r.adjusted) else math.nan for r in rows]
+    held = benjamini_hochberg(held_p).tolist()
     return [
         replace(
             r, q=q, verdict=_verdict(r, r.effect, q), adjusted_q=other,
@@ -277,7 +276,7 @@ def _verdict(row: Compared, e: Effect, q: float) -> str:
     if _within(row, e):
         return "equivalent"
     if q <= _LEVEL:
-        return word(row.metric, e.difference)
+        return "better" if row.metric.improves(e.difference) else "worse"
     size = _absolute(row.matters, row.relative, e.a.value)
     return "no clear change" if e.smallest <= _BLIND * size else "not enough data"
 
@@ -298,14 +297,19 @@ def _absolute(size: float, relative: bool, value: float) -> float:
 
 def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
     assert row.adjusted is not None
+    levels, mix = (row.effect.a.value, row.effect.b.value), " and ".join(dimensions)
     clear = row.adjusted_verdict in _CLEAR
-    return simpson_sentence(row.metric, b, " and ".join(dimensions), row.effect, row.adjusted, clear=clear)
+    return simpson_sentence(row.metric, b, mix, levels, _difference(row.adjusted), clear=clear)
 
 
-def _covered(sides: Sides) -> float:
+def _difference(e: Effect) -> Interval:
+    return Interval(value=e.difference, low=e.low, high=e.high)
+
+
+def _covered(sides: ArmSums) -> float:
     """Share of the requests that lie in strata which both sides fill."""
     size = len(sides.strata)
-    total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.side == 0, sides.side == 1)]
+    total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.arm == 0, sides.arm == 1)]
     rows = float(sides.rows.sum())
     return (
         float(((total[0] + total[1]) * ((total[0] >= LEAST) & (total[1] >= LEAST))).sum()) / rows if rows else math.nan

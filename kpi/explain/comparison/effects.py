@@ -1,4 +1,4 @@
-"""Two sides of a metric to an effect: difference and ratio with intervals, p, and what this volume could have shown.
+"""Two arms of a metric to an effect: difference and ratio with intervals, p, and the minimum detectable effect.
 
 Both sides are estimated as everywhere (`kpi.measure.estimate`), then put together by MOVER (Zou and Donner 2008, Stat
 Med 27:1693; for ratios Donner and Zou 2012, Stat Methods Med Res 21:347), with the correlation that users on both sides
@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import special
 
-from kpi.explain.aggregates.arm_sums import Ranked, Sides, standard
-from kpi.explain.aggregates.arm_sums import Sums as CellSums
-from kpi.explain.sequential import always_valid_p, always_valid_width
+from kpi.explain.aggregates.arm_sums import ArmSums, Ranked, TermSums, standardisation_weights
 from kpi.measure import estimate
 from kpi.measure.metrics import Metric
+from kpi.stats.sequential import always_valid_p, always_valid_width
+from kpi.stats.types import Array
 
-Array = np.ndarray
 _ESTIMATORS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
 _Z = float(special.ndtri(0.975))
 _POWER = float(special.ndtri(0.8))
@@ -46,7 +45,8 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """B against A. low, high: of the difference; ratio: B / A. smallest: change that 80 % of such comparisons show."""
+    """B against A. low, high: of the difference; ratio: B / A. smallest: the minimum detectable effect, at 80 %
+    power."""
 
     a: Value
     b: Value
@@ -145,7 +145,7 @@ def _ratio_limits(a: Value, b: Value, rho: float, stretch: float) -> tuple[float
 # --- the values of both sides ----------------------------------------------------------------------------------------
 
 
-def values(sides: Sides, metric: Metric, *, adjusted: bool = False, keep: Array | None = None) -> tuple[Value, Value]:
+def values(sides: ArmSums, metric: Metric, *, adjusted: bool = False, keep: Array | None = None) -> tuple[Value, Value]:
     """The metric on side A and B, from the cells that `keep` chooses.
 
     adjusted: with the pooled mix of the strata that both sides have (direct standardisation): a stratum's value times
@@ -154,10 +154,10 @@ def values(sides: Sides, metric: Metric, *, adjusted: bool = False, keep: Array 
     quantile = metric.kind == "quantile"
     cells = sides.weighted[metric.name] if quantile and adjusted else sides.sums[metric.name]
     ranked = (sides.ranked_weighted if adjusted else sides.ranked).get(metric.name, (None, None))
-    weights = standard(sides.side, sides.stratum, cells.x, cells.n) if adjusted else None
+    weights = standardisation_weights(sides.arm, sides.stratum, cells.x, cells.n) if adjusted else None
     found = []
     for i in (0, 1):
-        mine = sides.side == i if keep is None else (sides.side == i) & keep
+        mine = sides.arm == i if keep is None else (sides.arm == i) & keep
         if weights is None:
             y, x, n = (np.bincount(sides.user[mine], v[mine], sides.users) for v in (cells.y, cells.x, cells.n))
         else:
@@ -166,7 +166,7 @@ def values(sides: Sides, metric: Metric, *, adjusted: bool = False, keep: Array 
     return found[0], found[1]
 
 
-def _standardised(sides: Sides, cells: CellSums, mine: Array, weights: Array) -> tuple[Array, Array, Array]:
+def _standardised(sides: ArmSums, cells: TermSums, mine: Array, weights: Array) -> tuple[Array, Array, Array]:
     """User sums whose ratio is the standardised value and whose residuals are those within the strata."""
     stratum, user = sides.stratum[mine], sides.user[mine]
     y, x, each = cells.y[mine], cells.x[mine], weights[sides.stratum[mine]]

@@ -1,11 +1,11 @@
-"""What a comparison asks for, resolved: its metrics, its two sides, the dimensions whose mix it holds."""
+"""What a comparison asks for, resolved: its metrics, its two arms, the dimensions to adjust for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from kpi.errors import MetricError, SliceError
-from kpi.explain.aggregates.arm_sums import Side
+from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.measure.metrics import METRICS, Metric, metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Resolved, Slice
@@ -38,9 +38,9 @@ def metrics_of(source: Source, names: Sequence[str | Metric] | None) -> list[Met
     return list({m.name: m for m in chosen}.values())
 
 
-def sides_of(
+def resolve_arms(
     source: Source, a: Slice | str | None, b: Slice | str | None, slice: Slice | None, by: str | None
-) -> tuple[tuple[str, str], tuple[Side, Side]]:
+) -> tuple[tuple[str, str], tuple[Arm, Arm]]:
     """Names and rows of A and B. Raises SliceError where they are not two of a kind."""
     if isinstance(a, Slice) and isinstance(b, Slice):
         return ("A", "B"), (_rows(resolve(source, a)), _rows(resolve(source, b)))
@@ -64,20 +64,20 @@ def sides_of(
                 "compare.baseline", "There is nothing to compare the window with",
                 hint="Name two slices, or two values and their dimension, or a baseline that the data has.",
             )  # fmt: skip
-        before = Side(filters=resolved.baseline_filters, window=resolved.baseline)
+        before = Arm(filters=resolved.baseline_filters, window=resolved.baseline)
         return ("baseline", "window"), (before, _rows(resolved))
     raise SliceError("compare.sides", "A comparison needs two of a kind", hint="Give two slices or two values.")
 
 
-def _rows(resolved: Resolved) -> Side:
-    return Side(filters=resolved.filters, window=resolved.window)
+def _rows(resolved: Resolved) -> Arm:
+    return Arm(filters=resolved.filters, window=resolved.window)
 
 
-def adjusting(
-    source: Source, adjust: Sequence[str] | None, by: str | None, sides: tuple[Side, Side]
+def adjustment_dimensions(
+    source: Source, adjust: Sequence[str] | None, by: str | None, arms: tuple[Arm, Arm]
 ) -> tuple[str, ...]:
-    """Dimensions whose mix is held. One that the sides are values of, or that the slice fixes, has no mix."""
-    fixed = {d for side in sides for d, v in side.filters if len(v) == 1} | {by}
+    """Dimensions to adjust for. One that the arms are values of, or that the slice fixes, has no mix."""
+    fixed = {d for arm in arms for d, v in arm.filters if len(v) == 1} | {by}
     if adjust is not None:
         return tuple(d for d in dict.fromkeys(adjust) if d not in fixed)
     known = profile(source).dimensions

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,23 +20,20 @@ import sqlalchemy as sa
 from scipy import special
 
 from kpi.errors import SliceError
-from kpi.explain.aggregates.arm_sums import Side
-from kpi.explain.comparison.inputs import sides_of
+from kpi.explain.aggregates.grouped_sums import Arm, grouped_sums, requests
+from kpi.explain.comparison.inputs import resolve_arms
+from kpi.measure.columns import cluster, dimension
 from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.statistics import Columns, cluster, conditions, dimension
-from kpi.measure.wording import format_count, format_interval, format_value
-from kpi.stats.multiplicity import adjusted_p
+from kpi.narrate.sample_ratios import Times, sample_ratio_sentence
+from kpi.stats.multiplicity import benjamini_hochberg
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-Array = np.ndarray
 ALARM = 0.001  # Fabijan et al. (2019), section 2: rare enough to stop a test for
 VERDICTS = ("mismatch", "as planned", "not enough users")
 _LEAST = 5.0  # users expected in an arm, for the chi-square distribution to hold
-_CROSSED = 0.1  # share of users in both arms, from which the test is not one of users
-_NAMED = 3  # days or values named in the sentence
 _POWER = float(special.ndtri(0.8))
-_INT = sa.BigInteger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +96,12 @@ def sample_ratio(
     if a is None or b is None:
         raise SliceError("ratio.sides", "A split is between two arms", hint="Name two values and `by`, or two slices.")
     planned = _planned(expected)
-    names, sides = sides_of(source, a, b, slice, by)
+    names, arms = resolve_arms(source, a, b, slice, by)
     dimensions = [within] if isinstance(within, str) else list(dict.fromkeys(within))
     tz = (slice or (a if isinstance(a, Slice) else Slice())).tz
-    seen = _seen(source, sides, dimensions, tz)
+    seen = _seen(source, arms, dimensions, tz)
     first = seen.first
-    counts = np.array([int((first["side"] == i).sum()) for i in (0, 1)])
+    counts = np.array([int((first["arm"] == i).sum()) for i in (0, 1)])
     n = int(counts.sum())
     share = counts[1] / n if n else math.nan
     low, high = (float(v) for v in wilson(counts[1], n)) if n else (math.nan, math.nan)
@@ -117,7 +114,7 @@ def sample_ratio(
         smallest=reach * math.sqrt(planned * (1 - planned) / n) if n else math.nan, unnamed=seen.unnamed,
         where=_where(first, {"day": "day"} | {f"d{i}": d for i, d in enumerate(dimensions)}, planned), sentence="",
     )  # fmt: skip
-    return replace(found, sentence=_sentence(found, seen))
+    return replace(found, sentence=sample_ratio_sentence(found, starts=seen.starts, ends=seen.ends))
 
 
 def _planned(expected: tuple[float, float] | None) -> float:
@@ -139,56 +136,48 @@ def _known(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Seen:
-    """first: a row a user whose first arm is known, with side, d0, d1, … of dimensions and day if there are times."""
+    """first: a row a user whose first arm is known, with arm, d0, d1, … of dimensions and day if there are times."""
 
     first: pd.DataFrame
     both: int
     undecided: int
     unnamed: int
-    starts: tuple[datetime | None, datetime | None]
-    ends: tuple[datetime | None, datetime | None]
+    starts: Times
+    ends: Times
 
 
-def _seen(source: Source, sides: tuple[Side, Side], dimensions: Sequence[str], tz: str) -> _Seen:
-    rows = source.run(sa.union_all(*(_cells(source, side, i, dimensions) for i, side in enumerate(sides)))).to_pandas()
+def _seen(source: Source, arms: tuple[Arm, Arm], dimensions: Sequence[str], tz: str) -> _Seen:
+    rows = source.run(sa.union_all(*(_statement(source, a, i, dimensions) for i, a in enumerate(arms)))).to_pandas()
     unnamed = int(rows.loc[rows["user"].isna(), "rows"].sum())
     rows = rows[rows["user"].notna()]
-    arms = rows.groupby("user")["side"].nunique()
+    met = rows.groupby("user")["arm"].nunique()
     timed = "first" in rows and rows["first"].notna().any()
     if timed:
         rows["first"], rows["last"] = (pd.to_datetime(rows[c], utc=True) for c in ("first", "last"))
         rows = rows.sort_values("first", kind="stable", na_position="last")
         rows["day"] = rows["first"].dt.tz_convert(tz).dt.strftime("%Y-%m-%d")
     first = rows.groupby("user", sort=True).first()
-    unknown = arms > 1
+    unknown = met > 1
     if timed:  # seen in both arms, and not at the same moment
-        earliest = rows.groupby(["user", "side"])["first"].min().unstack("side").reindex(first.index)
+        earliest = rows.groupby(["user", "arm"])["first"].min().unstack("arm").reindex(first.index)
         if earliest.shape[1] == 2:
             unknown &= ~(earliest[0] != earliest[1]) | earliest.isna().any(axis=1)
-    span = [rows[rows["side"] == i] for i in (0, 1)]
+    span = [rows[rows["arm"] == i] for i in (0, 1)]
     starts, ends = (tuple(_moment(s[c], pick) if timed else None for s in span) for c, pick in
                     (("first", "min"), ("last", "max")))  # fmt: skip
-    return _Seen(first=first[~unknown], both=int((arms > 1).sum()), undecided=int(unknown.sum()),
+    return _Seen(first=first[~unknown], both=int((met > 1).sum()), undecided=int(unknown.sum()),
                  unnamed=unnamed, starts=(starts[0], starts[1]), ends=(ends[0], ends[1]))  # fmt: skip
 
 
-def _cells(source: Source, side: Side, number: int, dimensions: Sequence[str]) -> sa.Select:
-    """A row for each user and value on one side: when first and last seen."""
-    table = source.table("requests")
-    row = Columns(source, table)
+def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str]) -> sa.Select:
+    """A row for each user and value in one arm: when first and last seen."""
+    row = requests(source)
     user = sa.case((row["user_key"].is_not(None), cluster(row)))  # else NULL: nobody knows whose requests these are
-    keys = [user.label("user"), *(dimension(source, d).label(f"d{i}") for i, d in enumerate(dimensions))]
-    times = [f(table.c["started_at"]).label(name) for f, name in ((sa.func.min, "first"), (sa.func.max, "last"))
-             if "started_at" in table.c]  # fmt: skip
-    return (
-        sa.select(
-            sa.literal_column(str(number), _INT).label("side"), *keys, *times,
-            sa.func.count().label("rows"),
-        )
-        .select_from(table)
-        .where(*conditions(source, side.filters, side.window))
-        .group_by(*keys)
-    )  # fmt: skip
+    keys = {"user": user, **{f"d{i}": dimension(source, d) for i, d in enumerate(dimensions)}}
+    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
+    if "started_at" in row:
+        sums |= {"first": sa.func.min(row["started_at"]), "last": sa.func.max(row["started_at"])}
+    return grouped_sums(source, arm, keys=keys, sums=sums, number=number)
 
 
 def _moment(times: pd.Series, pick: str) -> datetime | None:
@@ -215,91 +204,13 @@ def _where(first: pd.DataFrame, names: Mapping[str, str], planned: float) -> pd.
         if column not in first:
             continue
         values = first[column].astype("object").where(first[column].notna(), NONE_VALUE)
-        counts = pd.crosstab(values, first["side"]).reindex(columns=[0, 1], fill_value=0)
+        counts = pd.crosstab(values, first["arm"]).reindex(columns=[0, 1], fill_value=0)
         if column != "day":
             counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
         a, b = (counts[i].to_numpy() for i in (0, 1))
         p = _p(a, b, planned)
-        q = np.array(adjusted_p(list(p)))
+        q = benjamini_hochberg(p)
         parts.append(pd.DataFrame({"of": name, "value": list(counts.index), "a": a, "b": b, "share_b": b / (a + b),
                                    "p": p, "q": q, "alarm": q < ALARM}))  # fmt: skip
     columns = ["of", "value", "a", "b", "share_b", "p", "q", "alarm"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-
-
-def _sentence(r: SampleRatio, seen: _Seen) -> str:
-    n = r.users_a + r.users_b
-    if r.verdict == "not enough users":
-        told = f"Too few users to check the split: {r.users_a:,} in {r.a}, {r.users_b:,} in {r.b}."
-        return " ".join([told, *_crossed(r), *_unnamed(r)])
-    planned = format_value(r.expected_b, "share")
-    size = f"{r.b} has {format_value(r.share_b, 'share')} of {format_count(n, 'users')}"
-    limits = f"({format_interval(r.low, r.high, 'share')})"
-    if not r.alarm:
-        edge = [format_value(min(max(r.expected_b + s * r.smallest, 0.0), 1.0), "share") for s in (-1, 1)]
-        told = f"Split as planned: {size} {limits}, planned {planned} ({_p_words(r.p)})."
-        told += f" A share below {edge[0]} or above {edge[1]} would have been noticed."
-        return " ".join([told, *_crossed(r), *_uneven(r), *_unnamed(r)])
-    return " ".join([
-        f"Sample-ratio mismatch: {size} {limits} where {planned} was planned; chance does this in fewer than 1 of"
-        f" 1,000 sound tests ({_p_words(r.p)}).",
-        f"{r.a} and {r.b} then differ in more than what is tested: do not decide on their differences.",
-        *(_apart(r, seen) or _uneven(r)), *_crossed(r), *_unnamed(r),
-        "Look for users that one of them loses or attracts: assignment, redirects, errors, bots, filters and logging.",
-    ])  # fmt: skip
-
-
-def _p_words(p: float) -> str:
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
-
-
-def _apart(r: SampleRatio, seen: _Seen) -> list[str]:
-    """Arms that did not run at the same time are no split at all, the commonest cause."""
-    told = []
-    for times, word, late in ((seen.starts, "began", 1), (seen.ends, "ended", 0)):
-        one, two = times
-        if one is None or two is None or abs(two - one) < timedelta(days=1):
-            continue
-        name = r.b if (two > one) == bool(late) else r.a
-        days = round(abs(two - one) / timedelta(days=1))
-        apart = format_count(days, "day" if days == 1 else "days")
-        told.append(f"{name} {word} {apart} {'later' if late else 'earlier'} than the other")
-    return [f"{' and '.join(told)}: look at the days in which both ran."] if told else []
-
-
-def _uneven(r: SampleRatio) -> list[str]:
-    """The days and values in which the split is off, the surest first."""
-    told = []
-    tested = r.where[r.where["q"].notna()]
-    for name, rows in tested.groupby("of", sort=False):
-        off = rows[rows["alarm"].astype(bool)]
-        if len(off) in (0, len(rows)):  # everywhere or nowhere: this is not what it depends on
-            continue
-        values = [_day(v) if name == "day" else str(v) for v in off.sort_values("q", kind="stable")["value"]]
-        more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
-        told.append(f"{'on' if name == 'day' else f'in {name}'} {', '.join(values[:_NAMED])}{more}")
-    if told:
-        return [f"The split is off {' and '.join(told)}."]
-    everywhere = r.alarm and len(tested) > 1 and bool(tested["alarm"].all())
-    return ["It is off in every part alike: perhaps another split was planned."] if everywhere else []
-
-
-def _day(text: str) -> str:
-    return f"{datetime.fromisoformat(text):%d %b}".lstrip("0")
-
-
-def _crossed(r: SampleRatio) -> list[str]:
-    if not r.users_both:
-        return []
-    everyone = r.users_a + r.users_b + r.undecided
-    share = format_value(r.users_both / everyone, "share")
-    told = f"{format_count(r.users_both, 'users' if r.users_both > 1 else 'user')} ({share}) met both"
-    left = f"; {r.undecided:,} are left out, since it is not known which came first" if r.undecided else ""
-    told += f" and count where first seen{left}." if r.undecided < r.users_both else f"{left}."
-    if r.users_both > _CROSSED * everyone:
-        told += " Users do not keep to one: what they learn in one carries over to the other."
-    return [told]
-
-
-def _unnamed(r: SampleRatio) -> list[str]:
-    return [f"{format_count(r.unnamed, 'requests')} without a user id are left out."] if r.unnamed else []

@@ -19,12 +19,9 @@ import numpy as np
 from scipy import special
 
 from kpi.explain.comparison.effects import Effect
-from kpi.measure.metrics import Metric
-from kpi.measure.wording import format_change, format_change_interval, format_value
+from kpi.stats.types import Array
 
-Array = np.ndarray
 _DRAWS, _SEED = 20_000, 20
-_NAMED = 3  # groups of a direction in a sentence
 _FARTHEST = 37.0  # z whose p is the smallest that a float holds
 
 
@@ -111,45 +108,3 @@ def _correlation(effects: Sequence[Effect]) -> Array | None:
     found = added @ added.T
     np.fill_diagonal(found, 1.0)
     return found
-
-
-# --- in words --------------------------------------------------------------------------------------------------------
-
-
-def word(metric: Metric, difference: float) -> str:
-    """ "better" or "worse"; where no direction is better, less is what counts as better."""
-    return "better" if (difference > 0) == (metric.direction == "up") else "worse"
-
-
-def simpson_sentence(metric: Metric, b: str, mix: str, whole: Effect, held: Effect, *, clear: bool) -> str:
-    """A Simpson reversal for people who never heard of one. mix: the dimensions held; clear: whether `held` is."""
-    unit = metric.unit
-    moved = f"{format_value(whole.a.value, unit)} to {format_value(whole.b.value, unit)}"
-    limits = f"{format_change(held.difference, unit)}, {format_change_interval(held.low, held.high, unit)}"
-    told = (
-        f"Simpson reversal in {metric.label}: over all requests {b} is {word(metric, whole.difference)} ({moved}), but"
-        f" with the same mix of {mix} on both sides it is {word(metric, held.difference)} ({limits}"
-    )
-    if clear:
-        return f"{told}). Decide by the second figure, unless {b} itself is what changed the mix."
-    return f"{told}), which may be chance. The mix makes the overall figure, not {b}."
-
-
-def crossing_sentence(
-    metric: Metric, b: str, within: str, groups: Sequence[tuple[str, Effect, bool]], crossing: Crossing, *, sure: bool
-) -> str:
-    """Groups that move in opposite directions. groups: name, effect, whether it is clear by itself; sure: the test."""
-    sides = {w: [g for g in groups if word(metric, g[1].difference) == w] for w in ("better", "worse")}
-    told = [f"{w} for {_named(metric, found)}" for w, found in sides.items()]
-    chance = "p < 0.0001" if crossing.p < 1e-4 else f"p = {crossing.p:.2g}"
-    held = "this is no chance" if sure else "each is clear by itself"
-    return f"{metric.label} turns around by {within}: {b} is {told[0]}, {told[1]}; {held} (Gail-Simon {chance})."
-
-
-def _named(metric: Metric, groups: Sequence[tuple[str, Effect, bool]]) -> str:
-    """The groups that are clear, else the surest one, by size."""
-    ordered = sorted(groups, key=lambda g: (not g[2], g[1].p))
-    chosen = [g for g in ordered if g[2]][:_NAMED] or ordered[:1]
-    more = sum(g[2] for g in ordered) - len(chosen)
-    named = ", ".join(f"{name} ({format_change(e.difference, metric.unit)})" for name, e, _ in chosen)
-    return f"{named} and {more} more" if more > 0 else named

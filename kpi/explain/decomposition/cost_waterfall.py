@@ -4,11 +4,11 @@ Cost is a sum of products. What a model costs for one kind of token is requests 
 share of that kind x price; tools are requests x calls x cost of a call; the other parts requests x cost of a request.
 Each product's change is shared out among its factors exactly and whatever their order (`kpi.stats.factor_attribution`).
 
-The steps are an account of money that was spent. Their intervals say how much of each is the luck of who came: other
-users of the same kind would have asked more, or longer, or of another model. Users are clusters over both sides at once
-and their number is itself by chance (Poisson), so the variance of a step is the sum over users of (what the user adds
-to it, to first order)^2: the delta method on sums by user (Deng, Knoblich and Lu 2018, KDD, section 3), t with as many
-degrees as users really carry the step.
+The steps are an account of money that was spent. The intervals reflect sampling variability in which users sent
+requests: others of the same kind would have asked more, or longer, or of another model. Users are clusters over both
+sides at once and their number is itself by chance (Poisson), so the variance of a step is the sum over users of (what
+the user adds to it, to first order)^2: the delta method on sums by user (Deng, Knoblich and Lu 2018, KDD, section 3), t
+with as many degrees as users really carry the step.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError, StoreError
+from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable, Rates
+from kpi.measure.columns import Columns
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Columns
-from kpi.measure.wording import format_change, format_change_interval, format_count, format_value
-from kpi.stats.cluster_interval import Part, interval
+from kpi.narrate.decompositions import cost_sentence
 from kpi.stats.factor_attribution import share_out
+from kpi.stats.interval import Interval, cluster_interval
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 from kpi.store.manifest import home
 
-Array = np.ndarray
 STEPS = {
     "volume": "Requests", "mix": "Model mix", "input": "Input tokens per request", "cache": "Cache share",
     "output": "Output tokens per request", "price": "Price of a token", "tools": "Tool calls per request",
@@ -90,7 +91,7 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
     before, now = (float(found.loc[found["side"] == s, "total"].sum()) * _NUSD for s in (BEFORE, NOW))
     dust = 1e-12 * max(abs(before), abs(now))  # rounding of steps that did not move
     account = waterfall(found, price_file.current(home()))
-    parts = {k: Part(**{f: v * _NUSD for f, v in vars(p).items()}) for k, p in account.items()}
+    parts = {k: Interval(**{f: v * _NUSD for f, v in vars(p).items()}) for k, p in account.items()}
     change = parts.pop(_WHOLE)
     steps = pd.DataFrame(
         [{"key": k, "label": label, "effect": parts[k].value, "low": parts[k].low, "high": parts[k].high}
@@ -101,18 +102,18 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
     return Waterfall(
         before=before, now=now, low=change.low, high=change.high, steps=steps, requests_before=int(n[BEFORE]),
         requests_now=int(n[NOW]), unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
-        sentence=_sentence(before, now, steps, int((rows - n).sum())),
+        sentence=cost_sentence(before, now, steps, int((rows - n).sum())),
     )  # fmt: skip
 
 
 def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
     """Sums by user, side, model, provider and whether the tokens are known, over requests whose total cost is known."""
 
-    def keys(row: Columns) -> list[tuple[str, sa.ColumnElement]]:
+    def keys(row: Columns) -> Labelled:
         known = sa.and_(row["input_tokens"].is_not(None), row["output_tokens"].is_not(None))
-        return [("model", row["model"]), ("provider", row["provider"]), ("tokens", sa.case((known, 1), else_=0))]
+        return {"model": row["model"], "provider": row["provider"], "tokens": sa.case((known, 1), else_=0)}
 
-    def sums(row: Columns) -> list[tuple[str, sa.ColumnElement]]:
+    def sums(row: Columns) -> Labelled:
         known = row["total_nusd"].is_not(None)
 
         def of(column: str) -> sa.ColumnElement:
@@ -120,8 +121,8 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
             return sa.cast(sa.func.sum(value), sa.Double())
 
         columns = {c: c for c in (*_TOKENS, "tool_calls")} | {p: f"{p}_nusd" for p in (*_PARTS, "total")}
-        counts = [("rows", sa.func.count()), ("n", sa.func.count(row["total_nusd"]))]
-        return [*counts, *((name, of(column)) for name, column in columns.items())]
+        counts = {"rows": sa.func.count(), "n": sa.func.count(row["total_nusd"])}
+        return {**counts, **{name: of(column) for name, column in columns.items()}}
 
     try:
         found = both_sides(source, slice, keys=keys, sums=sums)
@@ -135,7 +136,7 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
 # --- the account -----------------------------------------------------------------------------------------------------
 
 
-def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Part]:
+def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Interval]:
     """Effect of each of STEPS on the total with its interval, and of all together ("change"), in the costs' unit.
 
     sums: one row for each side, model, provider, whether tokens are known and `user`, as `cost_waterfall` asks for
@@ -157,10 +158,10 @@ def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Part]:
         "user" not in sums
         or (sums[sums["n"] > 0].groupby("side")["user"].nunique().reindex([0, 1]).fillna(0) < 2).any()
     ):
-        return {k: Part(value=v, low=math.nan, high=math.nan) for k, v in values.items()}
+        return {k: Interval(value=v, low=math.nan, high=math.nan) for k, v in values.items()}
     added = _added(account, cells, totals, sums, cell)
     added[_WHOLE] = np.sum([added[k] for k in STEPS], axis=0)
-    return {k: interval(v, added[k]) for k, v in values.items()}
+    return {k: cluster_interval(v, added[k]) for k, v in values.items()}
 
 
 def _added(
@@ -286,16 +287,3 @@ def _relative(rates: Rates) -> dict[str, float | None]:
         "written": over(rates.cache_write if rates.cache_write is not None else rates.input),
         "said": over(rates.output),
     }  # fmt: skip
-
-
-def _sentence(before: float, now: float, steps: pd.DataFrame, unknown: int) -> str:
-    largest = steps.reindex(steps["effect"].abs().sort_values(ascending=False, kind="stable").index)[:3]
-    told = ", ".join(_told(r.label, Part(value=r.effect, low=r.low, high=r.high)) for r in largest.itertuples())
-    said = f"Cost went from {format_value(before, 'usd')} to {format_value(now, 'usd')}"
-    left = f" {format_count(unknown, 'requests')} without a known cost are left out." if unknown else ""
-    return f"{said}: {told}.{left}" if told else f"{said}: nothing changed.{left}"
-
-
-def _told(label: str, part: Part) -> str:
-    limits = f" ({format_change_interval(part.low, part.high, 'usd')})" if part.low < part.high else ""
-    return f"{label.lower()} {format_change(part.value, 'usd')}{limits}"

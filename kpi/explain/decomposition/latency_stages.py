@@ -15,12 +15,13 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
+from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
+from kpi.measure.columns import Columns, log_bin
 from kpi.measure.estimate import Histogram, quantile
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Columns, log_bin
-from kpi.measure.wording import format_change, format_value
-from kpi.stats.cluster_interval import Part, interval
+from kpi.narrate.decompositions import latency_sentence
+from kpi.stats.interval import Interval, cluster_interval
 from kpi.store.engines import Source
 
 STAGES = {"queue": "Queue", "retrieval": "Retrieval", "rerank": "Rerank", "tool": "Tools", "model": "Model",
@@ -41,7 +42,7 @@ class Stages:
     q: float | None
     before: float
     now: float
-    change: Part
+    change: Interval
     quantile_before: float
     quantile_now: float
     parts: pd.DataFrame
@@ -64,7 +65,7 @@ def latency_stages(source: Source, slice: Slice | None = None, *, q: float | Non
     if q is not None and not 0 < q < 1:
         raise MetricError("stages.quantile", f"There is no quantile {q:g}", hint="Ask for one such as 0.95.")
     starts = _quantiles(source, slice, q) if q is not None else {NOW: np.nan, BEFORE: np.nan}
-    found = both_sides(source, slice, keys=lambda row: [], sums=_sums, where=lambda row, side: _tail(row, starts[side]))
+    found = both_sides(source, slice, keys=lambda row: {}, sums=_sums, where=lambda row, side: _tail(row, starts[side]))
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
         if not found.loc[found["side"] == side, "n"].sum():
             raise MetricError(
@@ -81,19 +82,19 @@ def _tail(row: Columns, start: float) -> list[sa.ColumnElement]:
     return known
 
 
-def _sums(row: Columns) -> list[tuple[str, sa.ColumnElement]]:
+def _sums(row: Columns) -> Labelled:
     def of(column: str) -> sa.ColumnElement:
         return sa.cast(sa.func.sum(sa.cast(row[column], _INT)), sa.Double())
 
-    stages = [(s, of(f"{s}_us")) for s in STAGES if s != "rest"]
-    return [("n", sa.func.count()), ("total", of("total_us")), *stages]
+    stages = {s: of(f"{s}_us") for s in STAGES if s != "rest"}
+    return {"n": sa.func.count(), "total": of("total_us"), **stages}
 
 
 def _quantiles(source: Source, slice: Slice | None, q: float) -> dict[int, float]:
     """The quantile of the latency of each side, read off log-binned counts."""
     counts = both_sides(
-        source, slice, keys=lambda row: [("bin", log_bin(row["total_us"]))],
-        sums=lambda row: [("n", sa.func.count())], where=lambda row, side: _tail(row, np.nan), by_user=False,
+        source, slice, keys=lambda row: {"bin": log_bin(row["total_us"])},
+        sums=lambda row: {"n": sa.func.count()}, where=lambda row, side: _tail(row, np.nan), by_user=False,
     )  # fmt: skip
     starts = {}
     for side in (NOW, BEFORE):
@@ -111,7 +112,7 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
     alone = min(len(np.unique(found.loc[side == s, "user"])) for s in (NOW, BEFORE)) < 2  # no spread could be seen
     size = {s: float(found.loc[side == s, "n"].sum()) for s in (NOW, BEFORE)}
 
-    def means(name: str) -> tuple[float, float, Part]:
+    def means(name: str) -> tuple[float, float, Interval]:
         values, residual = {}, np.zeros(users)
         for s, sign in ((NOW, 1.0), (BEFORE, -1.0)):
             mine = found[side == s]
@@ -119,7 +120,7 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
             each = mine[name].to_numpy() * _MS - values[s] * mine["n"].to_numpy()
             residual += sign * np.bincount(mine["user"], each / size[s], minlength=users)
         change = values[NOW] - values[BEFORE]
-        known = Part(value=change, low=np.nan, high=np.nan) if alone else interval(change, residual)
+        known = Interval(value=change, low=np.nan, high=np.nan) if alone else cluster_interval(change, residual)
         return values[BEFORE], values[NOW], known
 
     rows = []
@@ -133,16 +134,5 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
     return Stages(
         q=q, before=before, now=now, change=change, quantile_before=starts[BEFORE] * _MS,
         quantile_now=starts[NOW] * _MS, parts=parts, n_before=int(size[BEFORE]), n_now=int(size[NOW]),
-        sentence=_sentence(q, before, now, parts),
+        sentence=latency_sentence(q, before, now, parts),
     )  # fmt: skip
-
-
-def _sentence(q: float | None, before: float, now: float, parts: pd.DataFrame) -> str:
-    what = "Mean latency" if q is None else f"The mean of the slowest requests (at or above p{100 * q:g})"
-    said = f"{what} went from {format_value(before, 'ms')} to {format_value(now, 'ms')}"
-    if parts.empty:
-        return f"{said}."
-    most = parts.loc[parts["change"].abs().idxmax()]
-    return (
-        f"{said}; the largest part is {str(most['label']).lower()} with {format_change(float(most['change']), 'ms')}."
-    )

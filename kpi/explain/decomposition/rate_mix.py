@@ -20,14 +20,15 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
+from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
+from kpi.measure.columns import Columns, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.metrics import metric as metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.statistics import Columns, dimension
-from kpi.measure.wording import format_change, format_change_interval
-from kpi.stats.cluster_interval import Part, interval
+from kpi.narrate.decompositions import rate_mix_sentence
+from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
@@ -35,7 +36,6 @@ EFFECTS = ("rate", "mix", "entering", "leaving")
 USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
 OTHER, MAX_VALUES = "(other)", 60
 _KINDS = ("rate", "ratio", "incidence")
-_INT = sa.BigInteger()
 _STEP = 1e-30  # of the complex-step derivative, which has no cancellation
 
 
@@ -54,11 +54,11 @@ class Decomposition:
     unit: str
     before: float
     now: float
-    change: Part
-    rate: Part
-    mix: Part
-    entering: Part
-    leaving: Part
+    change: Interval
+    rate: Interval
+    mix: Interval
+    entering: Interval
+    leaving: Interval
     parts: pd.DataFrame
     differs: float
     sentence: str
@@ -110,21 +110,16 @@ def _usual(source: Source) -> list[str]:
 def _sums(
     source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement]
 ) -> pd.DataFrame:
-    assert metric.y is not None
-    assert metric.x is not None
-    y_of, x_of = metric.y, metric.x
+    def terms(row: Columns) -> Labelled:
+        y, x = known_terms(metric, row)
+        return {"y": sa.cast(sa.func.sum(y), sa.Double()), "x": sa.cast(sa.func.sum(x), sa.Double())}
 
     def known(row: Columns, side: int) -> list[sa.ColumnElement]:
-        return [y_of(row).is_not(None), x_of(row).is_not(None)]
+        return [known_terms(metric, row)[1].is_not(None)]
 
     return both_sides(
-        source, slice, keys=lambda row: [(f"d{i}", c) for i, c in enumerate(columns)],
-        sums=lambda row: [
-            ("y", sa.cast(sa.func.sum(sa.cast(y_of(row), _INT)), sa.Double())),
-            ("x", sa.cast(sa.func.sum(sa.cast(x_of(row), _INT)), sa.Double())),
-        ],
-        where=known,
-    )  # fmt: skip
+        source, slice, keys=lambda row: {f"d{i}": c for i, c in enumerate(columns)}, sums=terms, where=known
+    )
 
 
 # --- the split itself ------------------------------------------------------------------------------------------------
@@ -156,7 +151,7 @@ def _effects(
 
 
 @dataclass(frozen=True)
-class _Users:
+class _ValueSums:
     """Sums by value, side and user, each once and in that order: parallel arrays.
 
     sums: y1, x1, y0, x0 per value. heads: users per side and value.
@@ -175,8 +170,8 @@ class _Users:
         return int(self.user.max()) + 1 if len(self.user) else 0
 
 
-def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size: int) -> _Users:
-    """_Users out of sums that may name a user, side and value more than once."""
+def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size: int) -> _ValueSums:
+    """_ValueSums out of sums that may name a user, side and value more than once."""
     users = int(user.max()) + 1 if len(user) else 0
     cells, place = np.unique((group * 2 + side) * users + user, return_inverse=True)
     y, x = (np.bincount(place, v, minlength=len(cells)) for v in (y, x))
@@ -184,7 +179,7 @@ def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size:
     of = {s: side == s for s in (NOW, BEFORE)}
     sums = [np.bincount(group[of[s]], v[of[s]], minlength=size) for s in (NOW, BEFORE) for v in (y, x)]
     heads = np.array([np.bincount(group[of[s]], minlength=size) for s in (NOW, BEFORE)])
-    return _Users(user, side, group, y, x, (sums[0], sums[1], sums[2], sums[3]), heads)
+    return _ValueSums(user, side, group, y, x, (sums[0], sums[1], sums[2], sums[3]), heads)
 
 
 def _gradients(sums: tuple[Array, Array, Array, Array]) -> list[Array]:
@@ -200,7 +195,7 @@ def _gradients(sums: tuple[Array, Array, Array, Array]) -> list[Array]:
 class _Spread:
     """Standard errors of effects: residuals of users over both sides, which sum to zero for every effect."""
 
-    def __init__(self, data: _Users) -> None:
+    def __init__(self, data: _ValueSums) -> None:
         self.data = data
         self.gradients = _gradients(data.sums)
         now = data.side == NOW
@@ -211,21 +206,21 @@ class _Spread:
         x_part = np.where(now, self.gradients[1][:, data.group], self.gradients[3][:, data.group])
         self.own = y_part * data.y + x_part * data.x  # effects x rows
 
-    def part(self, value: float, weights: Array, group: int | None = None) -> Part:
+    def part(self, value: float, weights: Array, group: int | None = None) -> Interval:
         """Interval of the weighted sum of effects (4 weights) of one value, or of all values.
 
         What a single user carries on a side has no spread that could be seen, and so no interval.
         """
         alone = group is not None and (self.data.heads[:, group] == 1).any()
         if alone or (self.heads < 2).any():
-            return Part(value=value, low=np.nan, high=np.nan)
+            return Interval(value=value, low=np.nan, high=np.nan)
         first, last = (
             (0, len(self.data.group)) if group is None else np.searchsorted(self.data.group, [group, group + 1])
         )
         mine = np.bincount(self.data.user[first:last], weights @ self.own[:, first:last], minlength=self.data.users)
         shared = np.array([weights @ g for g in self.gradients[4:]])  # 4 x values
         shared = shared.sum(axis=1) if group is None else shared[:, group]
-        return interval(value, mine + shared @ self.totals)
+        return cluster_interval(value, mine + shared @ self.totals)
 
 
 def _of_dimension(found: pd.DataFrame, metric: Metric, name: str, index: int) -> Decomposition:
@@ -240,7 +235,7 @@ def _of_dimension(found: pd.DataFrame, metric: Metric, name: str, index: int) ->
     return _described(_collected(user, side, group, y, x, len(values)), values, metric, name)
 
 
-def _described(data: _Users, values: Sequence[str], metric: Metric, name: str) -> Decomposition:
+def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: str) -> Decomposition:
     y1, x1, y0, x0 = data.sums
     effects = np.array(split(y1, x1, y0, x0)) * metric.scale
     spread = _Spread(data)
@@ -265,7 +260,7 @@ def _described(data: _Users, values: Sequence[str], metric: Metric, name: str) -
     sums = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
     return Decomposition(
         metric=metric.name, by=name, unit=metric.unit, before=before, now=now, change=change, **sums, parts=parts,
-        differs=_differs(parts, sums["mix"]), sentence=_sentence(metric, name, change, sums),
+        differs=_differs(parts, sums["mix"]), sentence=rate_mix_sentence(metric.label, metric.unit, name, change, sums),
     )  # fmt: skip
 
 
@@ -277,7 +272,7 @@ def _divided(y: float, x: float) -> float:
     return y / x if x else math.nan
 
 
-def _differs(parts: pd.DataFrame, mix: Part) -> float:
+def _differs(parts: pd.DataFrame, mix: Interval) -> float:
     """Cochran's Q of the changes of the values, plus the mix effect in its standard errors, as a normal score."""
     stayed = parts[(parts["kind"] == "stayed") & (parts["rate_high"] > parts["rate_low"])]
     weight = (stayed["share_before"] + stayed["share_now"]).to_numpy() / 2
@@ -294,16 +289,3 @@ def _differs(parts: pd.DataFrame, mix: Part) -> float:
         return 0.0
     spread = 2 / (9 * freedom)
     return float(((q / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread))  # Wilson and Hilferty 1931
-
-
-def _sentence(metric: Metric, name: str, change: Part, sums: dict[str, Part]) -> str:
-    said = [f"{metric.label} changed by {_worded(change, metric.unit)}"]
-    words = {"rate": f"within the values of {name}", "mix": "by their mix", "entering": "by values that entered",
-             "leaving": "by values that left"}  # fmt: skip
-    told = [f"{_worded(sums[e], metric.unit)} {words[e]}" for e in EFFECTS if e in ("rate", "mix") or sums[e].value]
-    return f"{said[0]}: {', '.join(told)}."
-
-
-def _worded(part: Part, unit: str) -> str:
-    limits = format_change_interval(part.low, part.high, unit) if part.high > part.low else "no interval"
-    return f"{format_change(part.value, unit)} ({limits})"

@@ -15,12 +15,11 @@ import sqlalchemy as sa
 from scipy import special
 
 from kpi.errors import MetricError
+from kpi.measure.columns import Columns, cluster, conditions, dimension
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.measure.summary import label, resolve
 from kpi.store.engines import Source
 
-Array = np.ndarray
 _MOST_LABELS = 50
 
 

@@ -19,7 +19,8 @@ from kpi.measure.metrics import Metric, metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import label, summarise
-from kpi.measure.wording import format_interval, format_value
+from kpi.narrate.frontiers import frontier_sentence, no_option_sentence
+from kpi.stats.interval import Interval
 from kpi.store.engines import Source
 
 MEETS, MAY_MEET, MISSES, TOO_FEW = "meets", "may meet", "misses", "not enough data"
@@ -117,22 +118,10 @@ def _efficient(table: pd.DataFrame) -> pd.Series:
 
 
 def _sentence(options: pd.DataFrame, choice: str | None, quality: Metric, cost: Metric, target: float) -> str:
-    aim = f"{quality.label.lower()} of {format_value(target, quality.unit)}"
-    maybe = options[(options["verdict"] == MAY_MEET)]
+    maybe = options[options["verdict"] == MAY_MEET]
     if choice is None:
-        open_ = f"; {_listed(maybe['option'])} may" if len(maybe) else ""
-        return f"No option is sure to meet a {aim}{open_}."
+        return no_option_sentence(quality, target, list(maybe["option"]))
     row = options.set_index("option").loc[choice]
-    said = (
-        f"{choice} is the cheapest that meets a {aim}: {format_value(row['quality'], quality.unit)} "
-        f"({format_interval(row['quality_low'], row['quality_high'], quality.unit)}) at "
-        f"{format_value(row['cost'], cost.unit)} ({format_interval(row['cost_low'], row['cost_high'], cost.unit)}) "
-        f"{cost.label.lower().removeprefix('cost ')}."
-    )
-    cheaper = maybe[maybe["cost"] < row["cost"]]["option"]
-    return f"{said} Cheaper, and may meet it: {_listed(cheaper)}." if len(cheaper) else said
-
-
-def _listed(names: pd.Series) -> str:
-    shown = list(names[:3])
-    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    levels = [Interval(value=row[s], low=row[f"{s}_low"], high=row[f"{s}_high"]) for s in ("quality", "cost")]
+    cheaper = list(maybe[maybe["cost"] < row["cost"]]["option"])
+    return frontier_sentence(choice, (quality, levels[0]), (cost, levels[1]), target, cheaper)

@@ -21,17 +21,17 @@ from kpi.explain.failures import features
 from kpi.explain.failures.decision_tree import Tree, grow
 from kpi.explain.failures.lift import lifts
 from kpi.ingest.redact import redact
+from kpi.measure.columns import Columns, cluster, conditions, dimension
 from kpi.measure.metrics import flag
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Columns, cluster, conditions, dimension
 from kpi.measure.summary import resolve
-from kpi.measure.wording import format_count, format_value
+from kpi.narrate.failures import contrast_sentence, feature_name
 from kpi.schema import LATENCIES
-from kpi.stats.multiplicity import adjusted
+from kpi.stats.multiplicity import benjamini_hochberg
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-Array = np.ndarray
 SAMPLE = 20_000
 GOOD, BAD = ("success", "resolved", "correct", "grounded", "deflected", "converted"), (
     "error", "refused", "escalated", "fallback", "overridden")  # fmt: skip
@@ -107,7 +107,7 @@ def contrast(
     return Contrast(
         outcome=column, failed=sides[True], succeeded=sides[False], sampled=len(rows), looked=len(plain) + len(said),
         lifts=found.head(most).reset_index(drop=True), tree=_tree(plain, rows, failed, user),
-        sentence=_sentence(found, sides),
+        sentence=contrast_sentence(sides[True], sides[False], _clear(found)),
     )  # fmt: skip
 
 
@@ -197,11 +197,11 @@ def _tested(
     both = features.joined([plain, said], len(failed))
     parts = [lifts(plain.features, failed, user), lifts(said.features, failed, user, stratum)]
     found = pd.concat([p for p in parts if len(p)], ignore_index=True) if any(map(len, parts)) else parts[0]
-    found = found.assign(q=adjusted(found["p"].to_numpy(dtype=float)))
+    found = found.assign(q=benjamini_hochberg(np.nan_to_num(found["p"].to_numpy(dtype=float), nan=1.0)))
     found.insert(0, "kind", both.kind)
     found.insert(1, "name", both.name)
     found.insert(2, "value", both.value)
-    found.insert(3, "trait", [features.trait(*t) for t in zip(both.kind, both.name, both.value, strict=True)])
+    found.insert(3, "trait", [feature_name(*t) for t in zip(both.kind, both.name, both.value, strict=True)])
     columns = both.features.tocsc()
     having = [columns.indices[columns.indptr[i] : columns.indptr[i + 1]] for i in range(len(both))]
     found["n"] = [len(h) for h in having]
@@ -217,21 +217,14 @@ def _tree(plain: features.Traits, rows: pd.DataFrame, failed: Array, user: Array
         i for i in range(len(plain))
         if plain.kind[i] in _ASKED and plain.name[i] not in _HINDSIGHT and plain.value[i] != "none"
     ]  # fmt: skip
-    names = [features.trait(plain.kind[i], plain.name[i], plain.value[i]) for i in asked]
+    names = [feature_name(plain.kind[i], plain.name[i], plain.value[i]) for i in asked]
     sampled = rows.groupby("failed")["trace_id"].transform("size")
     weight = (rows["whole"] / sampled).to_numpy(dtype=float)
     ids = rows["trace_id"].to_numpy(dtype=object)
     return grow(plain.features.tocsc()[:, asked].toarray(), names, failed, user, weight, ids)
 
 
-def _sentence(found: pd.DataFrame, sides: dict[bool, int]) -> str:
-    whole = sides[True] + sides[False]
-    said = f"{format_count(sides[True])} of {format_count(whole, 'requests')} failed"
+def _clear(found: pd.DataFrame) -> list[tuple[str, float, float]]:
+    """The surest three that failed requests have more often, with both shares."""
     clear = found[(found["q"] <= 0.05) & (found["lift"] > 1)].head(3)
-    if clear.empty:
-        return f"{said}; nothing that was looked at sets them apart for certain."
-    told = [
-        f"{r.trait} ({format_value(r.failed_share, 'share')} against {format_value(r.success_share, 'share')})"
-        for r in clear.itertuples()
-    ]
-    return f"{said}. What they more often have: {', '.join(told)}."
+    return list(clear[["trait", "failed_share", "success_share"]].itertuples(index=False, name=None))

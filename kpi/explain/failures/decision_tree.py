@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kpi.stats.cluster_interval import Part, interval
+from kpi.stats.interval import Interval, cluster_interval
+from kpi.stats.types import Array
 
-Array = np.ndarray
 DEPTH, SHARE_HELD, MIN_SIDE, MIN_USERS = 3, 0.3, 50, 40
 _SEED = 20261124
 
@@ -24,7 +24,7 @@ class Tree:
     """
 
     leaves: pd.DataFrame
-    accuracy: Part
+    accuracy: Interval
     held: int
 
 
@@ -51,14 +51,14 @@ def grow(features: Array, names: Sequence[str], failed: Array, user: Array, weig
     )  # fmt: skip
 
 
-def _balanced(right: Array, failed: Array, user: Array, users: int) -> Part:
+def _balanced(right: Array, failed: Array, user: Array, users: int) -> Interval:
     value, residual = 0.0, np.zeros(users)
     for side in (True, False):
         mine = failed == side
         share = float(right[mine].mean())
         value += share / 2
         residual += np.bincount(user[mine], (right[mine] - share) / mine.sum() / 2, minlength=users)
-    return interval(value, residual)
+    return cluster_interval(value, residual)
 
 
 def _leaves(

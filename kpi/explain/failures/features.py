@@ -11,9 +11,9 @@ import pandas as pd
 from scipy import sparse
 
 from kpi.measure.small_cells import FLOOR
-from kpi.measure.wording import format_column
+from kpi.narrate.wording import format_column
+from kpi.stats.types import Array
 
-Array = np.ndarray
 MIN_REQUESTS = 20  # that must have a feature, and that must not
 STOP = 0.5  # a word in more of the requests of a language than this says nothing
 MAX_WORDS, MAX_LETTERS = 2000, 2000  # words looked at, letters read of a text
@@ -35,16 +35,6 @@ class Traits:
 
     def __len__(self) -> int:
         return len(self.kind)
-
-
-def trait(kind: str, name: str, value: str) -> str:
-    """A feature in plain words."""
-    stem = name.removesuffix("_us").replace("_", " ")
-    return {
-        "attribute": f"{name} {value}", "error": f"error {value}", "tool": f"tool {value} called",
-        "tool error": f"tool {value} failed", "document": f"document {value}", "stage": f"{stem} {value}",
-        "size": f"no {stem}" if value == "none" else f"{stem} {value}", "word": f"the words “{value}”",
-    }[kind]  # fmt: skip
 
 
 def joined(parts: Sequence[Traits], requests: int) -> Traits:

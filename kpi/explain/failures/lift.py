@@ -3,8 +3,8 @@
 Shares are compared within strata (words within a language) and combined as by Mantel and Haenszel (1959). Rare features
 are pulled towards "no difference" by an informative Dirichlet prior, the pooled share of the feature as so many
 requests: the log-odds of Monroe, Colaresi and Quinn (2008, Political Analysis 16:372). The test is a score test whose
-variance sums squared residuals by user, on as many degrees of freedom as users carry the difference, so that one loud
-user makes no finding; q is Benjamini and Hochberg's over all features together.
+variance sums squared residuals by user, on as many degrees of freedom as users carry the difference, so that one
+heavy user cannot make a feature significant; q is Benjamini and Hochberg's over all features together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, special
 
-from kpi.stats.multiplicity import adjusted
+from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array
 
 PRIOR, LEAST = 10.0, 0.5  # requests that the pooled share counts as, and of these at least so many with the feature
@@ -27,8 +27,8 @@ def lifts(features: sparse.csr_array, failed: Array, user: Array, stratum: Array
     """One row a feature with COLUMNS; NaN where a side is empty.
 
     features: requests x features, 0 or 1, each somewhere 1. failed: bool per request. user, stratum: codes from 0.
-    lift: smoothed ratio of the shares with its 95 % interval. q: over these features; `adjusted` makes one family of
-    several calls.
+    lift: smoothed ratio of the shares with its 95 % interval. q: over these features; callers that join
+    several calls correct again over all.
     """
     of = np.zeros(len(failed), dtype=np.int64) if stratum is None else stratum
     sample = _Sample(failed, user, of)
@@ -37,7 +37,7 @@ def lifts(features: sparse.csr_array, failed: Array, user: Array, stratum: Array
     parts = [sample.block(block) for block in _blocks(features)]
     found = np.concatenate(parts, axis=1) if parts else np.zeros((8, 0))
     frame = pd.DataFrame(dict(zip(COLUMNS, found, strict=False)))
-    return frame.assign(q=adjusted(frame["p"].to_numpy()))
+    return frame.assign(q=benjamini_hochberg(np.nan_to_num(frame["p"].to_numpy(), nan=1.0)))
 
 
 def _blocks(features: sparse.csr_array) -> Iterator[sparse.csr_array]:

@@ -19,10 +19,10 @@ from kpi.errors import MetricError
 from kpi.explain.aggregates.quantile_sums import Tail, tails
 from kpi.explain.aggregates.user_sums import (
     MAX_GROUPS,
-    Contrast,
-    Layout,
+    GroupContrast,
+    GroupLayout,
     UserSums,
-    contrast,
+    group_contrast,
     sums_of,
     sums_of_all,
     user_sums,
@@ -35,7 +35,7 @@ from kpi.measure.slice import Slice
 from kpi.measure.small_cells import FLOOR, hide_small
 from kpi.measure.summary import resolve
 from kpi.schema import COHORTS
-from kpi.stats.multiplicity import q_values
+from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.range_test import LEVEL
 from kpi.stats.types import Array
 from kpi.store.engines import Source
@@ -43,7 +43,6 @@ from kpi.store.engines import Source
 # What fairness asks, and what may explain a gap; by default those that the data supports.
 COMPARED = ("task_success", "refusal_rate", "escalation_rate", "slo_attainment", "incident_rate", "cost_per_query")
 CLUES = ("groundedness", "retrieval_hit_rate", "input_tokens", "output_tokens")
-FOUR_FIFTHS = 0.8  # EEOC Uniform Guidelines 1978, 29 CFR 1607.4 D: a rule of thumb, never the verdict
 _KINDS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
 _GAP = ("dimension", "metric", "unit", "gap", "low", "high", "beyond", "noise", "p", "adjusted", "adjusted_p", "worst",
         "best", "groups", "n", "four_fifths")  # fmt: skip
@@ -162,7 +161,7 @@ def _dimension(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """(groups, gaps, reasons of hidden groups) of one dimension or the intersection of two."""
     group, values = _grouped(sums, key)
-    layout = Layout.of(sums, group, len(values))
+    layout = GroupLayout.of(sums, group, len(values))
     users = layout.groups.totals(np.ones(len(layout.groups.row)))
     sizes = pd.DataFrame([dict(zip(key, v, strict=True)) for v in values], columns=list(key)).assign(clusters=users)
     shown, hidden = hide_small(sizes, by=list(key))
@@ -174,7 +173,7 @@ def _dimension(
     if strata is not None:
         codes = sums.dims[strata]
         stratum = np.where(codes.codes < 0, len(codes.values), codes.codes)
-        within = Layout.of(sums, group, len(values), stratum, len(codes.values) + 1)
+        within = GroupLayout.of(sums, group, len(values), stratum, len(codes.values) + 1)
     groups = _Groups(
         key, values, np.array([v in kept for v in values], dtype=bool), sums.dims[strata].values if strata else ()
     )
@@ -205,8 +204,8 @@ class _Measured:
 
     metric: Metric
     tail: Tail | None
-    raw: Contrast
-    held: Contrast | None
+    raw: GroupContrast
+    held: GroupContrast | None
     estimates: estimate.Estimates
     expected: Array
     usual: Array | None
@@ -214,11 +213,16 @@ class _Measured:
 
 
 def _measured(
-    sums: UserSums, layouts: tuple[Layout, Layout | None], metric: Metric, tail: Tail | None, *, groups: _Groups
+    sums: UserSums,
+    layouts: tuple[GroupLayout, GroupLayout | None],
+    metric: Metric,
+    tail: Tail | None,
+    *,
+    groups: _Groups,
 ) -> _Measured:
     layout, within = layouts
     terms = sums.terms[metric.name]
-    raw, held = contrast(layout, terms), contrast(within, terms) if within is not None else None
+    raw, held = group_contrast(layout, terms), group_contrast(within, terms) if within is not None else None
     if tail is None:
         e = _KINDS[metric.kind](sums_of(layout, terms, sums.known[metric.name]))
         sure = np.isfinite(e.value)
@@ -284,7 +288,7 @@ def _gap(m: _Measured, names: list[str]) -> dict[str, Any]:
     exceed in one of 20 cases; p: how often they show such a gap (of a quantile: such a range of the shares above that
     of the whole). beyond: the gap with the part of chance taken off, sqrt(gap^2 - E0 gap^2). adjusted, adjusted_p: the
     same of the differences within strata. worst, best: groups. four_fifths: smallest over largest rate of the good
-    outcome (shares only).
+    outcome (shares only), which a rule of thumb wants at 0.8 or more (EEOC Uniform Guidelines 1978).
     """
     metric, counted, scale = m.metric, m.counted, m.metric.scale
     if m.tail is None:
@@ -312,9 +316,7 @@ def _with_q(frame: pd.DataFrame, asked: Sequence[str]) -> pd.DataFrame:
     q = np.full(len(frame), np.nan)
     if len(frame):
         for part in (frame["metric"].isin(asked).to_numpy(), ~frame["metric"].isin(asked).to_numpy()):
-            tested = np.flatnonzero(part & frame["p"].notna().to_numpy())
-            if len(tested):
-                q[tested] = q_values(frame["p"].to_numpy(dtype=float)[tested], np.ones(len(tested), dtype=int))
+            q[part] = benjamini_hochberg(frame["p"].to_numpy(dtype=float)[part])
     return frame.assign(q=q)
 
 
@@ -322,10 +324,10 @@ def _verdict(row: Any) -> str:
     """better, worse (higher, lower where no way is better), or no clear difference."""
     if not row.q <= LEVEL:
         return "no clear difference"
-    direction = METRICS[row.metric].direction if row.metric in METRICS else "none"
-    if direction == "none":
+    metric = METRICS.get(row.metric)
+    if metric is None or metric.direction == "none":
         return "higher" if row.difference > 0 else "lower"
-    return "better" if (row.difference > 0) == (direction == "up") else "worse"
+    return "better" if metric.improves(row.difference) else "worse"
 
 
 def _whole(sums: UserSums, metrics: Sequence[Metric], far: Mapping[str, Tail]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kpi.explain.fairness.disparity import LEVEL, Disparity
 from kpi.measure.metrics import METRICS
-from kpi.measure.wording import format_change, format_change_interval
+from kpi.narrate.fairness import NEXT, cause_sentence, mix_sentence, unexplained_sentence
 
 # Metric -> (explanation, the sign of a difference that speaks for it; 0: either).
 _SIGNS = {
@@ -25,18 +25,10 @@ _SIGNS = {
 }
 _SHARE_OF_GAP, _SHARE = 0.2, 0.01  # a share must differ by a fifth of the gap and by one point at least
 _LENGTH = 0.10  # a length by a tenth
-NEXT = {
-    "overblocking": "Read ten refused requests of the group; if they are harmless, loosen the policy for it.",
-    "missing knowledge": "Read ten requests of the group without a hit; add the documents that they lack.",
-    "slowness": "Look at the slowest traces of the group: region, model and retrieval first.",
-    "language": "Read ten traces of the group for language and length; test the prompt in that language.",
-    "mix": "No group is treated worse on the same questions: improve the questions that it asks most.",
-    "unknown": "Read ten failed traces of the group.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likely:
+class LikelyCause:
     """The likely explanation of a group's difference to the whole.
 
     cause: overblocking, missing knowledge, slowness, language, mix (the group asks for other things) or unknown.
@@ -53,7 +45,7 @@ class Likely:
     evidence: pd.DataFrame
 
 
-def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_success") -> Likely | None:
+def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_success") -> LikelyCause | None:
     """What probably explains that a group is worse on a metric; None where it is not measured or not clearly worse.
 
     The mix speaks where the difference within the same strata is no longer clear and less than half. A clue speaks
@@ -74,15 +66,14 @@ def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_
     )
     speaking = evidence[evidence["speaks"].astype(bool)].sort_values("weight", ascending=False, kind="stable")
     if _is_mix(row):
-        cause, told = "mix", _of_mix(row, found.adjusted_for or "")
+        cause, told = "mix", mix_sentence(row, found.adjusted_for or "")
     elif len(speaking):
         cause = str(speaking["cause"].iloc[0])
-        told = f"Likely {cause}: " + "; ".join(_told(c) for c in speaking[speaking["cause"] == cause].itertuples())
         others = list(dict.fromkeys(speaking[speaking["cause"] != cause]["cause"]))
-        told += f". Also seen: {', '.join(others)}." if others else "."
+        told = cause_sentence(cause, list(speaking[speaking["cause"] == cause].itertuples()), others)
     else:
-        cause, told = "unknown", _nothing(evidence)
-    return Likely(
+        cause, told = "unknown", unexplained_sentence(list(evidence["metric"]))
+    return LikelyCause(
         dimension=dimension, group=group, metric=metric, cause=cause, sentence=told, action=NEXT[cause],
         evidence=evidence.reset_index(drop=True),
     )  # fmt: skip
@@ -107,28 +98,3 @@ def _is_mix(row: pd.Series) -> bool:
         return False
     unclear = row["adjusted_low"] <= 0 <= row["adjusted_high"]
     return bool(unclear and abs(row["adjusted"]) < abs(row["difference"]) / 2)
-
-
-def _of_mix(row: pd.Series, strata: str) -> str:
-    raw, held = (format_change(row[c], row["unit"]) for c in ("difference", "adjusted"))
-    limits = format_change_interval(row["adjusted_low"], row["adjusted_high"], row["unit"])
-    return (
-        f"Likely the mix: on the same {strata.replace('_', ' ')} the difference is {held} ({limits}) instead of {raw}."
-    )
-
-
-def _told(clue: Any) -> str:
-    limits = format_change_interval(clue.low, clue.high, clue.unit)
-    return f"{_label(clue.metric)} {format_change(clue.difference, clue.unit)} ({limits}) against the whole"
-
-
-def _nothing(evidence: pd.DataFrame) -> str:
-    if evidence.empty:
-        return "This data has no refusals, retrieval, latency or tokens that could explain it."
-    looked = ", ".join(_label(m) for m in evidence["metric"])
-    return f"None of these explains it: {looked}."
-
-
-def _label(metric: str) -> str:
-    label = METRICS[metric].label
-    return label[:1].lower() + label[1:]

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from kpi.explain.aggregates.user_sums import Contrast
+from kpi.explain.aggregates.user_sums import GroupContrast
 from kpi.measure.estimate import Estimates
 from kpi.measure.metrics import Metric
-from kpi.stats.range_test import chance, drawn, simultaneous
+from kpi.stats.range_test import range_test, shrink_empirical_bayes, simultaneous
 from kpi.stats.types import Array
 
 ENDS = ("", "_low", "_high")
 
 
 def columns(
-    metric: Metric, e: Estimates, raw: Contrast, *, held: Contrast | None, expected: Array, counted: Array
+    metric: Metric, e: Estimates, raw: GroupContrast, *, held: GroupContrast | None, expected: Array, counted: Array
 ) -> dict[str, Array]:
     """The columns of `kpi.disparity` for groups with values e. held: the contrast within strata."""
     t = special.stdtrit(raw.df, 0.975)
@@ -30,18 +30,18 @@ def columns(
         "difference_high": raw.difference + t * error,
         "ratio": ratio, "ratio_low": ratio * np.exp(-t * log_error), "ratio_high": ratio * np.exp(t * log_error),
         **_to_best(metric, raw, counted), **_adjusted(held, len(ratio)),
-        "expected": expected, "shrunk": drawn(raw.value, np.diag(raw.own), expected, counted),
+        "expected": expected, "shrunk": shrink_empirical_bayes(raw.value, np.diag(raw.own), expected, counted),
     }  # fmt: skip
 
 
-def _log_variance(c: Contrast) -> Array:
+def _log_variance(c: GroupContrast) -> Array:
     """Variance of log(value / whole), by the delta method; NaN where the value is zero."""
     own, shared = np.diag(c.own), np.diag(c.shared)
     of_whole = np.diag(c.spread) - own + 2 * shared
     return own / c.value**2 - 2 * shared / (c.value * c.whole) + of_whole / c.whole**2
 
 
-def _to_best(metric: Metric, raw: Contrast, counted: Array) -> dict[str, Array]:
+def _to_best(metric: Metric, raw: GroupContrast, counted: Array) -> dict[str, Array]:
     """Difference and ratio to the best group (the highest where no way is better); limits for all pairs at once."""
     if counted.sum() < 2:
         return {f"{n}{end}": np.full(len(raw.value), np.nan) for n in ("to_best", "ratio_to_best") for end in ENDS}
@@ -61,14 +61,14 @@ def _to_best(metric: Metric, raw: Contrast, counted: Array) -> dict[str, Array]:
     }  # fmt: skip
 
 
-def _adjusted(c: Contrast | None, count: int) -> dict[str, Array]:
+def _adjusted(c: GroupContrast | None, count: int) -> dict[str, Array]:
     if c is None:
         return {f"adjusted{e}": np.full(count, np.nan) for e in ENDS}
     half = special.stdtrit(c.df, 0.975) * np.sqrt(np.maximum(np.diag(c.spread), 0))
     return {"adjusted": c.difference, "adjusted_low": c.difference - half, "adjusted_high": c.difference + half}
 
 
-def gap(raw: Contrast, *, held: Contrast | None, counted: Array) -> dict[str, Any]:
+def gap(raw: GroupContrast, *, held: GroupContrast | None, counted: Array) -> dict[str, Any]:
     """The gap between the largest and the smallest value, with Tukey-Kramer limits. least, most: those groups.
 
     noise: what equal groups exceed in one of 20 cases; p: how often they show such a gap; square: their mean squared
@@ -76,13 +76,13 @@ def gap(raw: Contrast, *, held: Contrast | None, counted: Array) -> dict[str, An
     """
     at = np.flatnonzero(counted)
     least, most = int(at[raw.value[at].argmin()]), int(at[raw.value[at].argmax()])
-    found = chance(raw.difference[at], raw.null[np.ix_(at, at)], raw.null_df[at])
+    found = range_test(raw.difference[at], raw.null[np.ix_(at, at)], raw.null_df[at])
     own = raw.own
     critical = simultaneous(len(at), min(raw.df[least], raw.df[most]))
     half = float(critical * np.sqrt(max(own[least, least] + own[most, most] - 2 * own[least, most], 0)))
     adjusted, adjusted_p = np.nan, np.nan
     if held is not None:
-        within = chance(held.difference[at], held.null[np.ix_(at, at)], held.df[at])
+        within = range_test(held.difference[at], held.null[np.ix_(at, at)], held.df[at])
         adjusted, adjusted_p = within.observed, within.p
     return {
         "least": least, "most": most, "observed": found.observed, "low": found.observed - half,

@@ -13,20 +13,20 @@ import numpy as np
 from scipy import special
 
 from kpi.explain.aggregates.quantile_sums import Tail
-from kpi.explain.aggregates.user_sums import Contrast
+from kpi.explain.aggregates.user_sums import GroupContrast
 from kpi.explain.fairness.mean_gaps import ENDS
 from kpi.measure.estimate import Estimates
 from kpi.measure.metrics import Metric
-from kpi.stats.range_test import LEVEL, chance, drawn, simultaneous
+from kpi.stats.range_test import LEVEL, range_test, shrink_empirical_bayes, simultaneous
 from kpi.stats.types import Array
 
 
 def columns(
     tail: Tail,
     e: Estimates,
-    raw: Contrast,
+    raw: GroupContrast,
     *,
-    held: Contrast | None,
+    held: GroupContrast | None,
     usual: Array | None,
     expected: Array,
     counted: Array,
@@ -54,10 +54,10 @@ def columns(
         limits = {"adjusted_low": adjusted - by * below, "adjusted_high": adjusted + by * beyond}
         found |= {"adjusted": adjusted, **limits}
     variance = ((below + beyond) / (2 * special.ndtri(1 - LEVEL / 2))) ** 2
-    return {**found, "expected": expected, "shrunk": drawn(e.value, variance, expected, counted)}
+    return {**found, "expected": expected, "shrunk": shrink_empirical_bayes(e.value, variance, expected, counted)}
 
 
-def _to_best(metric: Metric, e: Estimates, raw: Contrast, counted: Array) -> dict[str, Array]:
+def _to_best(metric: Metric, e: Estimates, raw: GroupContrast, counted: Array) -> dict[str, Array]:
     if counted.sum() < 2:
         return {f"{n}{end}": np.full(len(e.value), np.nan) for n in ("to_best", "ratio_to_best") for end in ENDS}
     at = np.flatnonzero(counted)
@@ -71,7 +71,7 @@ def _to_best(metric: Metric, e: Estimates, raw: Contrast, counted: Array) -> dic
     }  # fmt: skip
 
 
-def _apart(e: Estimates, raw: Contrast, other: int, groups: int) -> tuple[Array, Array]:
+def _apart(e: Estimates, raw: GroupContrast, other: int, groups: int) -> tuple[Array, Array]:
     """Limits of value - value[other] that hold for all pairs at once, out of both limits (Zou and Donner 2008).
 
     Their correlation is that of the shares above the whole's quantile.
@@ -91,7 +91,7 @@ def _apart(e: Estimates, raw: Contrast, other: int, groups: int) -> tuple[Array,
 
 
 def gap(
-    tail: Tail, e: Estimates, raw: Contrast, *, held: Contrast | None, usual: Array | None, counted: Array
+    tail: Tail, e: Estimates, raw: GroupContrast, *, held: GroupContrast | None, usual: Array | None, counted: Array
 ) -> dict[str, Any]:
     """The gap between the largest and the smallest quantile, in the stored unit; low, high: positions of the groups.
 
@@ -101,12 +101,12 @@ def gap(
     at = np.flatnonzero(counted)
     value = e.value[at]
     least, most = int(at[value.argmin()]), int(at[value.argmax()])
-    found = chance(raw.difference[at], raw.null[np.ix_(at, at)], raw.null_df[at], told=tail.through)
+    found = range_test(raw.difference[at], raw.null[np.ix_(at, at)], raw.null_df[at], seen=tail.through)
     low, high = (float(v[most]) for v in _apart(e, raw, least, len(at)))
     adjusted = adjusted_p = np.nan
     if held is not None and usual is not None:
         adjusted = float(np.ptp(value - usual[at]))
-        adjusted_p = chance(held.difference[at], held.null[np.ix_(at, at)], held.df[at]).p
+        adjusted_p = range_test(held.difference[at], held.null[np.ix_(at, at)], held.df[at]).p
     return {
         "least": least, "most": most, "observed": float(np.ptp(value)), "low": low, "high": high, "noise": found.noise,
         "p": found.p, "square": found.square, "adjusted": adjusted, "adjusted_p": adjusted_p,

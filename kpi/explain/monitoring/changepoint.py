@@ -21,9 +21,9 @@ from kpi.errors import MetricError
 from kpi.measure.metrics import Metric, metric
 from kpi.measure.slice import Slice
 from kpi.measure.summary import summarise
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-Array = np.ndarray
 # Days between false alarms of one KPI in theory, so that 20 KPIs raise one a quarter; with a level that must be learned
 # and users who repeat, it is 1.4 to 2.6 a quarter (simulated, 500 to 2,000 requests a day).
 QUIET_DAYS = 1800.0

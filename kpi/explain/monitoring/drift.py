@@ -23,7 +23,8 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, label, resolve
-from kpi.measure.wording import format_count, format_value
+from kpi.narrate.drift import bin_names, drift_sentence
+from kpi.narrate.wording import format_value
 from kpi.schema import COHORTS, OUTCOMES, REQUESTS, dimension_name
 from kpi.store.engines import Source
 
@@ -266,11 +267,7 @@ def _edges(found: list[Histogram]) -> list[float]:
 
 
 def _bin_names(edges: list[float], unit: str) -> list[str]:
-    shown = [format_value(float(bin_value(e)) * _SCALE.get(unit, 1.0), unit) for e in edges]
-    return [
-        f"{i:02d} " + text
-        for i, text in enumerate([*(f"up to {t}" for t in shown), f"over {shown[-1]}" if shown else "all"])
-    ]
+    return bin_names([format_value(float(bin_value(e)) * _SCALE.get(unit, 1.0), unit) for e in edges])
 
 
 def _binned(h: Histogram, edges: list[float], names: list[str]) -> Shares:
@@ -311,20 +308,5 @@ def _result(column: str, now: Shares, before: Shares, names: list[str], buckets:
         distribution=distribution,
         distance=found,
         series=series,
-        sentence=_sentence(column, found, distribution, now, before),
-    )
-
-
-def _sentence(column: str, found: Distance, shown: pd.DataFrame, now: Shares, before: Shares) -> str:
-    subject = column.replace("_", " ").capitalize()
-    size = f"{format_count(now.n, 'requests')} against {format_count(before.n)}"
-    if not math.isfinite(found.value):
-        return f"{subject}: not enough data to compare ({size})."
-    if not found.clear:
-        return f"{subject}: no clear change ({size}; distance {found.value:.3f}, noise reaches {found.noise:.3f})."
-    most = shown.loc[(shown["now"] - shown["baseline"]).abs().idxmax()]
-    return (
-        f"{subject} has changed: distance {found.value:.3f} ({found.low:.3f} to {found.high:.3f}); "
-        f"most in {most['value']}, from {format_value(most['baseline'], 'share')} "
-        f"to {format_value(most['now'], 'share')} of requests ({size})."
+        sentence=drift_sentence(column, found, distribution, (now.n, before.n)),
     )

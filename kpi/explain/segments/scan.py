@@ -15,9 +15,9 @@ import pandas as pd
 
 from kpi.explain.aggregates.user_sums import Pattern
 from kpi.explain.changes.scan import MIN_ROWS
-from kpi.explain.segments.segment_test import Entries, Rest, Tested
+from kpi.explain.segments.segment_test import Entries, SegmentResult, SegmentTest
 from kpi.measure.small_cells import FLOOR, hide_small
-from kpi.stats.multiplicity import q_values, weighted_p
+from kpi.stats.multiplicity import benjamini_hochberg, weighted_p
 from kpi.stats.types import Array
 
 Where = tuple[tuple[str, str], ...]
@@ -33,7 +33,7 @@ class Segment:
 
     where: Where
     inside: Array
-    found: Tested
+    found: SegmentResult
     q: float = 1.0
     also: tuple[Where, ...] = ()
 
@@ -42,7 +42,7 @@ class Segment:
         return self.found.strength - _NAMING * len(self.where)
 
 
-def weakest(rest: Rest, dims: Dims, *, level: float, most: int) -> tuple[list[Segment], int]:
+def weakest(rest: SegmentTest, dims: Dims, *, level: float, most: int) -> tuple[list[Segment], int]:
     """(segments to tell, the one that explains most first; segments looked at). level: of the false discovery rate."""
     segments, looked, weights = _search(rest, dims)
     clear = [s for s in segments if s.q <= level]
@@ -50,7 +50,7 @@ def weakest(rest: Rest, dims: Dims, *, level: float, most: int) -> tuple[list[Se
     return _told(rest, clear, weights, level / max(tests, 1), most, _Shown(rest.entries, dims)), tests
 
 
-def _search(rest: Rest, dims: Dims) -> tuple[list[Segment], Array, Array]:
+def _search(rest: SegmentTest, dims: Dims) -> tuple[list[Segment], Array, Array]:
     """(segments that were tested, each with its q; by the number of values that a segment names: how many were looked
     at, and what p is multiplied by for its share of the error budget)."""
     p: list[float] = []
@@ -75,7 +75,7 @@ def _search(rest: Rest, dims: Dims) -> tuple[list[Segment], Array, Array]:
     looked = np.bincount(named, minlength=3)
     if not segments:
         return [], looked, np.ones(len(looked))
-    q = q_values(np.array(p), named)
+    q = benjamini_hochberg(weighted_p(np.array(p), named))
     tiny = weighted_p(np.full(len(named), _TINY), named) / _TINY
     weights = np.array([tiny[named == i][0] if looked[i] else 1.0 for i in range(len(looked))])
     return [replace(s, q=float(q[i])) for i, s in segments], looked, weights
@@ -102,7 +102,7 @@ def _where(keys: tuple[str, ...], group: int, dims: Dims) -> Where:
     return ((keys[0], first[group // len(second)]), (keys[1], second[group % len(second)]))
 
 
-def _worth(rest: Rest, group: Array, count: int) -> tuple[Array, Array]:
+def _worth(rest: SegmentTest, group: Array, count: int) -> tuple[Array, Array]:
     """Masks of the groups that are looked at and of those that are worth a test. Groups and rest have enough rows."""
     entries, shifted = rest.entries, group.astype(np.int64) + 1  # what is in no group comes first, and is left out
     rows = np.bincount(shifted, entries.rows, minlength=count + 1)[1:]
@@ -112,7 +112,7 @@ def _worth(rest: Rest, group: Array, count: int) -> tuple[Array, Array]:
     beyond = np.bincount(shifted, rest.residual, minlength=count + 1)[1:]
     key = shifted if rest.layers == 1 else shifted * rest.layers + rest.stratum
     size = np.bincount(key, entries.size, minlength=(count + 1) * rest.layers).reshape(count + 1, rest.layers)[1:]
-    return large, large & (rest.plain(beyond, size) >= _WORTH)
+    return large, large & (rest.screening_z(beyond, size) >= _WORTH)
 
 
 class _Shown:
@@ -140,7 +140,12 @@ class _Shown:
 
 
 def _told(
-    rest: Rest, clear: Sequence[Segment], weights: Array, allowed: float, most: int, shown: Callable[[Where], bool]
+    rest: SegmentTest,
+    clear: Sequence[Segment],
+    weights: Array,
+    allowed: float,
+    most: int,
+    shown: Callable[[Where], bool],
 ) -> list[Segment]:
     """The segments that explain most, one after the other, each with those before it held.
 
@@ -158,19 +163,19 @@ def _told(
             return _needed(rest, told, weights, allowed)
         same = tuple(s.where for s in left if s is not left[first] and _twins(s, left[first]))
         told.append(replace(left[first], also=same))
-        state = state.holding(left[first].inside)
-        left = [left[i] for i in kept if i != first and state.worth(left[i].inside) >= _WORTH]
+        state = state.conditioned_on(left[first].inside)
+        left = [left[i] for i in kept if i != first and state.screening_z_of(left[i].inside) >= _WORTH]
         own = [replace(s, found=state.test(s.inside)) for s in left]
 
 
-def _needed(rest: Rest, told: Sequence[Segment], weights: Array, allowed: float) -> list[Segment]:
+def _needed(rest: SegmentTest, told: Sequence[Segment], weights: Array, allowed: float) -> list[Segment]:
     """Those that have something of their own when all others are held: what came early may be made of what came later,
     as women at Berkeley were of the departments that they applied to."""
     kept = list(told)
     while len(kept) > 1:
         own = []
         for s in kept:
-            state = rest.holding(*(other.inside for other in kept if other is not s))
+            state = rest.conditioned_on(*(other.inside for other in kept if other is not s))
             own.append(state.test(s.inside).p * weights[len(s.where)])
         worst = int(np.argmax(own))
         if own[worst] <= allowed * len(kept):

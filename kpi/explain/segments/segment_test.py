@@ -11,7 +11,8 @@ compared with themself, and what such a user is like cancels.
 Two errors are taken. The first is what all users show where no segment differs, s x + t x^2 for a user with x requests,
 in an exact tail (binomial, Poisson), because failures are few and skewed; it gives p. The second is what the users of
 this segment show around its own rate, each as if left out (CR3; Bell and McCaffrey 2002), on as many degrees of freedom
-as users carry it (Satterthwaite 1946). It gives the interval, and its veto: one loud user tells of nobody else.
+as users carry it (Satterthwaite 1946). It gives the interval, and its veto: one heavy user cannot make a segment
+significant.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Entries:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class SegmentResult:
     """A segment against the rest. difference, low, high: D with 95 % limits, bad per size. error: its standard error.
 
     p: one-sided, of a segment at least as bad where none differs; 1 where it cannot be told. strength: twice the
@@ -74,7 +75,7 @@ def _both(usual: float, own: float) -> float:
 _VETO, _TAIL = 20.0, 0.025
 
 
-class Rest:
+class SegmentTest:
     """Everything that the tests of one slice share. stratum: per entry, below `layers`."""
 
     def __init__(self, entries: Entries, stratum: Array | None = None, layers: int = 1) -> None:
@@ -115,7 +116,7 @@ class Rest:
         least = float((self.size * self.rate).sum() / total) if self.entries.kind == "incidence" else 0.0
         return max(float((e**2).sum() - shared * (x**2).sum()) / total, least, 0.0), shared
 
-    def plain(self, beyond: Array, size: Array) -> Array:
+    def screening_z(self, beyond: Array, size: Array) -> Array:
         """z of segments if no user came back, from sums alone: what is small here is small in the test.
 
         beyond: sums of residuals, by segment; size: of sizes, segments x strata.
@@ -124,13 +125,13 @@ class Rest:
         variance = self.own * np.maximum(size.sum(axis=1) - (size**2) @ share, 0.0)
         return np.divide(beyond, np.sqrt(variance), out=np.zeros(len(size)), where=variance > 0)
 
-    def worth(self, inside: Array) -> float:
-        """`plain` of one segment. inside: positions of its entries."""
+    def screening_z_of(self, inside: Array) -> float:
+        """`screening_z` of one segment. inside: positions of its entries."""
         size = np.bincount(self.stratum[inside], self.entries.size[inside], minlength=self.layers)
-        return float(self.plain(self.residual[inside].sum(keepdims=True), size[None])[0])
+        return float(self.screening_z(self.residual[inside].sum(keepdims=True), size[None])[0])
 
-    def holding(self, *segments: Array) -> Rest:
-        """The same with segments held: what is in one and what is not are strata of their own."""
+    def conditioned_on(self, *segments: Array) -> SegmentTest:
+        """The same within segments: what is in one and what is not are strata of their own."""
         stratum, layers = self.stratum, self.layers
         for inside in segments:
             split = stratum * 2
@@ -139,9 +140,9 @@ class Rest:
             place = np.zeros(2 * layers, dtype=np.int64)
             place[used] = np.arange(len(used))
             stratum, layers = place[split], len(used)
-        return Rest(self.entries, stratum, layers)
+        return SegmentTest(self.entries, stratum, layers)
 
-    def test(self, inside: Array) -> Tested:
+    def test(self, inside: Array) -> SegmentResult:
         """The test of a segment. inside: positions of its entries."""
         user, x, e = self.entries.user[inside], self.entries.size[inside], self.residual[inside]
         s = self.stratum[inside] if self.layers > 1 else np.zeros(len(inside), dtype=np.int64)
@@ -152,7 +153,7 @@ class Rest:
         entered = np.bincount(user, minlength=many)
         users, rest_users = int((entered > 0).sum()), int((self._entered > entered).sum())
         if weight <= 1e-9 * self.size.sum():
-            return Tested(difference=np.nan, low=np.nan, high=np.nan, error=np.nan, z=0.0, p=1.0, strength=0.0,
+            return SegmentResult(difference=np.nan, low=np.nan, high=np.nan, error=np.nan, z=0.0, p=1.0, strength=0.0,
                           users=users, rest_users=rest_users)  # fmt: skip
         mine = np.bincount(user, x, minlength=many)
         reach = mine - self._sizes @ share
@@ -170,7 +171,7 @@ class Rest:
         half = float(special.stdtrit(df, 0.975)) * np.sqrt(spread) / weight
         error = float(np.sqrt(max(usual, spread)) / weight)
         difference = beyond / weight
-        return Tested(
+        return SegmentResult(
             difference=difference, low=difference - half, high=difference + half, error=error,
             z=difference / error if error > 0 else 0.0, p=_both(tail, float(special.stdtr(df, -t))),
             strength=strength, users=users, rest_users=rest_users,

@@ -9,7 +9,7 @@ that is merely a part of an evenly bad parent, nor a second name of the same req
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +18,15 @@ import pandas as pd
 
 from kpi.errors import MetricError
 from kpi.explain.aggregates.cube import searchable
-from kpi.explain.aggregates.user_sums import Layout, UserSums, sums_of, user_sums
+from kpi.explain.aggregates.user_sums import GroupLayout, UserSums, sums_of, user_sums
 from kpi.explain.segments.scan import Segment, weakest
-from kpi.explain.segments.segment_test import Entries, Rest
+from kpi.explain.segments.segment_test import Entries, SegmentTest
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
-from kpi.measure.wording import (
-    format_change,
-    format_change_interval,
-    format_count,
-    format_interval,
-    format_value,
-    without_unit,
-)
+from kpi.narrate.names import segment_name, sentence_case
+from kpi.narrate.segments import weak_segment_sentence, weak_segments_sentence
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
@@ -42,13 +36,6 @@ _KINDS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.
 _COLUMNS = ("where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",
             "users", "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
             "sentence")  # fmt: skip
-# What goes wrong, by metric; else failures where more is better, cases where less is.
-_NOUNS = {
-    "correctness": "wrong answers", "groundedness": "ungrounded answers", "retrieval_hit_rate": "misses",
-    "refusal_rate": "refusals", "fallback_rate": "fallbacks", "escalation_rate": "escalations",
-    "override_rate": "overrides", "error_rate": "errors", "slo_attainment": "slow requests",
-    "tool_error_rate": "tool errors", "cached_share": "tokens read anew",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +132,7 @@ def weakest_of(
     entries, kept = _entries(sums, metric)
     codes = {d: (sums.dims[d].codes[kept], sums.dims[d].values) for d in dict.fromkeys([*dimensions, adjust]) if d}
     stratum, layers = _strata(codes[adjust]) if adjust else (np.zeros(len(entries), dtype=np.int64), 1)
-    rest = Rest(entries, stratum, layers)
+    rest = SegmentTest(entries, stratum, layers)
     searched = [d for d in dimensions if d != adjust]
     told, looked = weakest(rest, {d: codes[d] for d in searched}, level=level, most=most)
     rows = [_row(s, entries, sums, kept, metric) for s in told]
@@ -156,7 +143,7 @@ def weakest_of(
     return Weak(
         metric=metric.name, unit=metric.unit, excess_unit=_excess_unit(metric), whole=whole,
         n=int(entries.rows.sum()), looked=looked, dimensions=tuple(searched), adjusted_for=adjust, frame=frame,
-        sentence=_sentence(frame, metric, whole, looked, searched),
+        sentence=weak_segments_sentence(list(frame["where"]), metric, whole, looked, len(searched)),
     )  # fmt: skip
 
 
@@ -185,7 +172,7 @@ def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metr
     inside, scale = s.inside, metric.scale
     group = np.full(len(sums.user), -1, dtype=np.int64)
     group[kept[inside]] = 0
-    of = _KINDS[metric.kind](sums_of(Layout.of(sums, group, 1), sums.terms[metric.name], sums.known[metric.name]))
+    of = _KINDS[metric.kind](sums_of(GroupLayout.of(sums, group, 1), sums.terms[metric.name], sums.known[metric.name]))
     size, rows, bad = (float(v[inside].sum()) for v in (entries.size, entries.rows, entries.bad))
     all_size, all_rows, all_bad = (float(v.sum()) for v in (entries.size, entries.rows, entries.bad))
     apart = np.array([s.found.difference, s.found.low, s.found.high])  # of what counts against the segment
@@ -193,7 +180,7 @@ def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metr
     shown = (-apart[[0, 2, 1]] if metric.direction == "up" else apart) * scale
     row: dict[str, Any] = {
         "where": dict(s.where),
-        "name": _titled(dict(s.where)),
+        "name": sentence_case(segment_name(dict(s.where))),
         "also": tuple(dict(w) for w in s.also),
         **_named("{}", ("value", "low", "high"), np.array([of.value[0], of.low[0], of.high[0]]) * scale),
         **_named("difference{}", ("", "_low", "_high"), shown),
@@ -207,59 +194,8 @@ def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metr
         "p": s.found.p,
         "q": s.q,
     }
-    return {**row, "sentence": _row_sentence(row, metric)}
+    return {**row, "sentence": weak_segment_sentence(row, metric)}
 
 
 def _named(pattern: str, parts: Sequence[str], values: Array) -> dict[str, float]:
     return {pattern.format(part): float(v) for part, v in zip(parts, values, strict=True)}
-
-
-# --- words -----------------------------------------------------------------------------------------------------------
-
-
-def _name(where: Mapping[str, str]) -> str:
-    return " and ".join(f"{d.replace('_', ' ')} {v}" for d, v in where.items())
-
-
-def _titled(where: Mapping[str, str]) -> str:
-    name = _name(where)
-    return name[:1].upper() + name[1:]
-
-
-def _noun(metric: Metric) -> str:
-    if metric.name in _NOUNS:
-        return f"all {_NOUNS[metric.name]}"
-    if metric.kind == "ratio":
-        return "the cost" if metric.unit == "usd" else "the whole"
-    return (
-        "all incidents" if metric.kind == "incidence" else "all failures" if metric.direction == "up" else "all cases"
-    )
-
-
-def _row_sentence(row: Mapping[str, Any], metric: Metric) -> str:
-    """One sentence: where, how much, against the rest, and what lies in it."""
-    unit, name = metric.unit, row["name"]
-    value, change = format_value(row["value"], unit), format_change(row["difference"], unit)
-    limits = without_unit(format_interval(row["low"], row["high"], unit), value)
-    apart = without_unit(format_change_interval(row["difference_low"], row["difference_high"], unit), change)
-    size = format_count(row["n"], "requests")
-    if row["also"]:
-        name += f" (also {', '.join(_name(w) for w in row['also'])})"
-    told = f"{name}: {value} ({limits}; {size}), {change} ({apart}) to the rest"
-    if row["share_of_failures"] == row["share_of_failures"]:
-        part, share = (format_value(row[c], "share") for c in ("share_of_failures", "share"))
-        told += f"; {part} of {_noun(metric)} in {share} of the requests"
-    return f"{told}."
-
-
-def _sentence(frame: pd.DataFrame, metric: Metric, whole: float, looked: int, dimensions: Sequence[str]) -> str:
-    if not looked:
-        return "No segment is large enough to be compared with the rest."
-    kinds = format_count(len(dimensions), "dimension" if len(dimensions) == 1 else "dimensions")
-    of = f"{format_count(looked, 'segments')} of {kinds} searched"
-    if frame.empty:
-        return f"{metric.label}: no segment is clearly worse than the rest; {of}."
-    names = [_name(w) for w in frame["where"]]
-    if len(names) > 3:
-        names = [*names[:3], f"{len(names) - 3} more"]
-    return f"{metric.label}: {format_value(whole, metric.unit)} in all, clearly worse in {'; '.join(names)}. {of}."

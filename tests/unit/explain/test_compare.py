@@ -15,7 +15,7 @@ import pytest
 
 import kpi
 from kpi import cli
-from kpi.explain.aggregates.arm_sums import Sides, Sums
+from kpi.explain.aggregates.arm_sums import ArmSums, TermSums
 from kpi.explain.comparison.compare import VERDICTS, compare, compare_within
 from kpi.explain.comparison.effects import effect, values
 from kpi.measure.metrics import METRICS
@@ -143,7 +143,7 @@ def test_the_five_words() -> None:
     assert word(frame(60, 0.8, 0.75), "task_success") == "not enough data"  # 20 points would have been missed
     assert word(frame(20, 1.0, 0.0), "task_success") == "not enough data"  # clear, but fewer than 30 requests
     told = compare(frame(60, 0.8, 0.75), "a", "b", ["task_success"], by="release")["task_success"]
-    assert "could have shown" in told.sentence
+    assert "minimum detectable effect" in told.sentence
     assert told.effect.smallest == pytest.approx(2.8 * math.sqrt(0.16 / 60 + 0.1875 / 60), rel=0.05)
 
 
@@ -287,12 +287,12 @@ def test_an_empty_side_is_not_enough_data(source: DuckSource) -> None:
 # --- looking every day -----------------------------------------------------------------------------------------------
 
 
-def _sides(y: np.ndarray, n: np.ndarray) -> Sides:
+def _sides(y: np.ndarray, n: np.ndarray) -> ArmSums:
     """Successes and requests by side and user, as the second query returns them."""
     users = y.shape[1]
-    cells = Sums(y.ravel().astype(float), n.ravel().astype(float), n.ravel().astype(float))
-    return Sides(
-        side=np.repeat([0, 1], users), user=np.tile(np.arange(users), 2), stratum=np.zeros(2 * users, dtype=int),
+    cells = TermSums(y.ravel().astype(float), n.ravel().astype(float), n.ravel().astype(float))
+    return ArmSums(
+        arm=np.repeat([0, 1], users), user=np.tile(np.arange(users), 2), stratum=np.zeros(2 * users, dtype=int),
         strata=((),), rows=cells.n, users=users, sums={"task_success": cells}, weighted={}, ranked={},
         ranked_weighted={},
     )  # fmt: skip

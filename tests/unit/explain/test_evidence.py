@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kpi.explain.aggregates.cube import Cells, Terms
+from kpi.explain.aggregates.cube import Cube, Terms
 from kpi.explain.changes.change_test import deviance
-from kpi.explain.changes.change_test import tested as change_of
+from kpi.explain.changes.change_test import test_change as change_of
 from kpi.explain.changes.variance import noise_of, steadied
 from tests.unit.explain.worlds import DAYS, METRIC, START, made, of
 
 
-def _test(cells: Cells, split: int = START) -> tuple[float, float, float, float]:
+def _test(cells: Cube, split: int = START) -> tuple[float, float, float, float]:
     return change_of(cells, METRIC, now=cells.day >= split, before=cells.day < START)
 
 
@@ -82,7 +82,7 @@ def test_a_few_loud_users_are_no_change(loud: int) -> None:
     assert _test(of(day, user, y))[2] > 7
 
 
-def _walk(rng: np.random.Generator, n: int, kind: str, spread: float) -> Cells:
+def _walk(rng: np.random.Generator, n: int, kind: str, spread: float) -> Cube:
     users = n // 15
     user = rng.choice(users, n, p=rng.dirichlet(np.full(users, 0.8)))
     own = rng.normal(0, spread, users)[user]

@@ -64,7 +64,7 @@ def test_a_hidden_regression_is_told_as_one() -> None:
     made.loc[others & (made.index % 3 == 0), "success"] = True
     first = findings(kpi.from_frame(made))[0]
     assert (first.kind, dict(first.where), first.metric) == ("hidden_regression", {"language": "es"}, "task_success")
-    assert "hidden" in first.sentence
+    assert "not visible in the overall metric" in first.sentence
 
 
 @pytest.mark.parametrize("others", [1.0, 0.7])
@@ -80,7 +80,7 @@ def test_nothing_hides_where_the_tail_of_the_whole_got_worse(others: float) -> N
     p95 = made["total_us"].groupby(late).quantile(0.95)
     assert p95[True] > 1.1 * p95[False]
     assert found.kind == "regression"
-    assert "hidden" not in found.sentence
+    assert "not visible" not in found.sentence
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import kpi
-from kpi.explain.aggregates.arm_sums import Sides, Sums
+from kpi.explain.aggregates.arm_sums import ArmSums, TermSums
 from kpi.explain.comparison.compare import compare, compare_within
 from kpi.explain.comparison.effects import effect, values
 from kpi.explain.comparison.simpson import _drawn_p, crossing_of, crossing_p, gail_simon
@@ -72,22 +72,22 @@ def test_one_group_or_one_direction_is_no_crossing() -> None:
     assert gail_simon([5.0, -5.0]).p < 1e-5
 
 
-def _users(rng: np.random.Generator, users: int, rates: Callable[[np.ndarray], np.ndarray], groups: int) -> Sides:
+def _users(rng: np.random.Generator, users: int, rates: Callable[[np.ndarray], np.ndarray], groups: int) -> ArmSums:
     """Users of one side who ask in every group and succeed more or less often in all: the differences correlate."""
     side = rng.integers(0, 2, users)
     own = rng.normal(0, 1.0, users)
     n = rng.poisson(3.0, (users, groups)).astype(float)
     p = 1 / (1 + np.exp(-(1.0 + own[:, None] + rates(side))))
     y = rng.binomial(n.astype(int), p).astype(float)
-    flat = Sums(y.ravel(), n.ravel(), n.ravel())
-    return Sides(
-        side=np.repeat(side, groups), user=np.repeat(np.arange(users), groups), users=users, rows=flat.n,
+    flat = TermSums(y.ravel(), n.ravel(), n.ravel())
+    return ArmSums(
+        arm=np.repeat(side, groups), user=np.repeat(np.arange(users), groups), users=users, rows=flat.n,
         stratum=np.tile(np.arange(groups), users), strata=tuple((f"g{i}",) for i in range(groups)),
         sums={"task_success": flat}, weighted={}, ranked={}, ranked_weighted={},
     )  # fmt: skip
 
 
-def _p(sides: Sides) -> float:
+def _p(sides: ArmSums) -> float:
     effects = [
         effect(*values(sides, METRICS["task_success"], keep=sides.stratum == i)) for i in range(len(sides.strata))
     ]

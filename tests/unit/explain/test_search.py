@@ -8,21 +8,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from kpi.explain.aggregates.cube import Codes
 from kpi.explain.changes.mix_shift import standardised
-from kpi.explain.changes.onset import onset, spread
-from kpi.explain.changes.scan import search
-from kpi.explain.changes.selection import tell
-from kpi.stats.multiplicity import q_values
+from kpi.explain.changes.onset import onset
+from kpi.explain.changes.region import spread
+from kpi.explain.changes.scan import scan
+from kpi.explain.changes.selection import select_changes
+from kpi.stats.multiplicity import benjamini_hochberg, weighted_p
 from tests.unit.explain.worlds import START, made
 
 
 @given(st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=60))
-def test_q_values_of_one_level_are_benjamini_hochberg(p: list[float]) -> None:
-    found = q_values(np.array(p), np.ones(len(p), dtype=int))
-    assert found == pytest.approx(stats.false_discovery_control(p), abs=1e-12)
+def test_tests_that_showed_nothing_count_as_p_of_one(p: list[float]) -> None:
+    padded = benjamini_hochberg([*p, *np.ones(25)])[: len(p)]
+    assert benjamini_hochberg(p, tests=len(p) + 25) == pytest.approx(padded, abs=1e-12)
+    assert benjamini_hochberg([*p, np.nan])[:-1] == pytest.approx(benjamini_hochberg(p), abs=1e-12)
+
+
+@given(st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=60))
+def test_one_level_has_the_whole_error_budget(p: list[float]) -> None:
+    assert weighted_p(np.array(p), np.ones(len(p), dtype=int)) == pytest.approx(np.array(p), rel=1e-12)
 
 
 @settings(max_examples=40)
@@ -50,7 +56,7 @@ def test_a_planted_segment_is_told_and_its_parents_are_not() -> None:
     cells = made(rng, 40_000, users=2_000)
     hit = cells.mask({"language": "es", "intent": "billing"}) & (cells.day >= 34)
     cells.terms["task_success"].y[hit] = rng.random(int(hit.sum())) < 0.45
-    (change,) = tell(cells, START)
+    (change,) = select_changes(cells, START)
     assert dict(change.where) == {"language": "es", "intent": "billing"}
     assert abs(change.day - 34) <= 1
     assert change.change == pytest.approx(-0.25, abs=0.06)
@@ -59,15 +65,15 @@ def test_a_planted_segment_is_told_and_its_parents_are_not() -> None:
 
 
 def test_nothing_is_told_of_noise() -> None:
-    told = [tell(made(np.random.default_rng(seed), 12_000, users=700), START) for seed in range(12)]
+    told = [select_changes(made(np.random.default_rng(seed), 12_000, users=700), START) for seed in range(12)]
     assert sum(map(bool, told)) <= 2
 
 
 def test_a_segment_without_rows_before_is_not_searched() -> None:
     cells = made(np.random.default_rng(6), 3_000)
     late = cells.where((cells.day >= START) | ~cells.mask({"language": "es"}))
-    found = search(late, START)
-    assert all(("language", "es") not in f.where for f in (found.found(i) for i in range(len(found.layout))))
+    found = scan(late, START)
+    assert all(("language", "es") not in f.where for f in (found.found(i) for i in range(len(found.partition))))
 
 
 def test_what_a_change_leaves_must_be_a_finding_by_itself() -> None:
@@ -78,7 +84,7 @@ def test_what_a_change_leaves_must_be_a_finding_by_itself() -> None:
         cells = made(rng, 20_000, users=1_000, segments=6)
         hit = cells.mask({"d0": "a"}) & (cells.day >= 34)
         cells.terms["task_success"].y[hit] = rng.random(int(hit.sum())) < 0.3
-        changes = tell(cells, START)
+        changes = select_changes(cells, START)
         assert dict(changes[0].where) == {"d0": "a"}
         told += len(changes)
     assert told <= 13
@@ -91,5 +97,5 @@ def test_a_dimension_that_is_never_the_same_in_two_windows_carries_no_change() -
     dated = replace(cells, dims=dims)
     hit = dated.mask({"language": "es"}) & (dated.day >= 34)
     dated.terms["task_success"].y[hit] = 0.0
-    change = tell(dated, START)[0]
+    change = select_changes(dated, START)[0]
     assert (dict(change.where), change.mix) == ({"language": "es"}, None)

@@ -16,8 +16,8 @@ import kpi
 from kpi.errors import MetricError, StoreError
 from kpi.explain.decomposition.cost_waterfall import STEPS, waterfall
 from kpi.ingest.pricing import PriceTable
-from kpi.stats.cluster_interval import interval
 from kpi.stats.factor_attribution import lmdi, shapley, share_out
+from kpi.stats.interval import cluster_interval
 from kpi.store.engines import DuckSource
 
 factor = st.one_of(st.just(0.0), st.floats(1e-2, 1e2))
@@ -201,7 +201,7 @@ def test_the_whole_change_has_the_interval_of_users_totals_and_steps_that_one_us
     sums = _spent(np.random.default_rng(5), 150)
     found = waterfall(sums, PRICES)
     own = sums.assign(t=np.where(sums["side"] == 1, 1, -1) * sums["total"]).groupby("user")["t"].sum().to_numpy(float)
-    known = interval(found["change"].value, own)
+    known = cluster_interval(found["change"].value, own)
     assert (found["change"].low, found["change"].high) == pytest.approx((known.low, known.high), rel=1e-9)
     alone = waterfall(sums.assign(user=0), PRICES)
     assert all(math.isnan(p.low) for p in alone.values())

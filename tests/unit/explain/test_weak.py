@@ -14,7 +14,7 @@ import kpi
 from kpi.errors import MetricError
 from kpi.explain.aggregates.cube import Codes, Terms
 from kpi.explain.aggregates.user_sums import UserSums
-from kpi.explain.segments.segment_test import Entries, Rest
+from kpi.explain.segments.segment_test import Entries, SegmentTest
 from kpi.explain.segments.weak_segments import Weak, weakest_of
 from kpi.store.engines import DuckSource
 from tests.worlds.generate import REQUEST_DIMS, USER_DIMS
@@ -100,7 +100,7 @@ def _segment(rng: np.random.Generator, literals: int) -> Where:
 def _errors(made: World, where: Where) -> float:
     one = np.ones(len(made.user))
     users = int(made.user.max()) + 1
-    rest = Rest(Entries(user=made.user, users=users, rows=one, bad=1 - made.success, size=one, kind="rate"))
+    rest = SegmentTest(Entries(user=made.user, users=users, rows=one, bad=1 - made.success, size=one, kind="rate"))
     return rest.test(np.flatnonzero(made.inside(where))).z
 
 
@@ -150,7 +150,7 @@ def test_differences_have_intervals_that_cover() -> None:
         fails = np.random.default_rng([seed, 8]).random(len(inside)) < 0.15
         made = replace(made, success=np.where(inside & fails, 0.0, made.success))
         one = np.ones(len(inside))
-        rest = Rest(Entries(user=made.user, users=150, rows=one, bad=1 - made.success, size=one, kind="rate"))
+        rest = SegmentTest(Entries(user=made.user, users=150, rows=one, bad=1 - made.success, size=one, kind="rate"))
         found = rest.test(np.flatnonzero(inside))
         truth = 0.15 * mean
         covered.append(found.low <= truth <= found.high)

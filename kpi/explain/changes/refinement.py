@@ -1,0 +1,77 @@
+"""From the strongest segment to the one that names the cause: narrower, wider, or an earlier step of the same requests.
+
+Which of these it is, is a choice among explanations of one change and needs no test of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kpi.explain.changes.region import Region
+from kpi.explain.changes.scan import ScanResult, SegmentChange
+
+OWN = 3.8  # |z| that must be left of a change, once another is taken out, for it to be one of its own
+_NAMING = 4.0  # what another named value must add to z^2 before it is believed (two nats of likelihood)
+_AS_MUCH = 0.5  # share of a part's change from which the rest of its whole changed about as much
+_STEPS = ("retrieval_hit_rate", "groundedness", "correctness", "task_success")  # each is passed on to the next
+
+Refinement = Callable[[ScanResult, SegmentChange], SegmentChange]
+
+
+def refine(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
+    """All refinements, one after the other."""
+    for refinement in REFINEMENTS:
+        best = refinement(scanned, best)
+    return best
+
+
+def most_likely(found: list[SegmentChange]) -> SegmentChange:
+    """The one that explains most, less what naming values costs: twice its log-likelihood; ties by name."""
+    return max(found, key=lambda f: (f.z**2 - _NAMING * f.literals, f.metric, *(f"{d}={v}" for d, v in f.where)))
+
+
+def _specialise(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
+    """The part of the segment that explains more, if one does."""
+    parts = [
+        replace(part, q=best.q)
+        for part in scanned.of_metrics(best.metric, literals=best.literals + 1)
+        if best.entered in (None, part.entered) and set(best.where) <= set(part.where) and part.z * best.z > 0
+    ]
+    return most_likely([best, *parts])
+
+
+def _generalise(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
+    """The wider segment that it is a part of, where the rest of that changed about as much.
+
+    Of a strong change the part in which chance added most would else be told for the whole.
+    """
+    cube, start = scanned.cube, scanned.start
+    inside = Region.of(cube, best, start).inside
+    for dropped in best.where:
+        where = tuple(p for p in best.where if p != dropped)
+        rest = Region.of(cube, replace(best, where=where), start).test_outside(best.metric, now=inside, before=inside)
+        if not rest.beyond(OWN) or rest.change / best.change <= _AS_MUCH:
+            continue
+        for wider in scanned.of_metrics(best.metric, literals=best.literals - 1):
+            if wider.entered == best.entered and set(wider.where) == set(where):
+                return _generalise(scanned, replace(wider, q=best.q))
+    return best
+
+
+def _earliest_step(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
+    """The same of an earlier step where that is about as sure: a miss in retrieval is seen again in groundedness and in
+    success, and the first step tells where to look."""
+    if best.metric not in _STEPS:
+        return best
+    rivals = [
+        replace(rival, q=best.q)
+        for rival in scanned.of_metrics(*_STEPS, literals=best.literals)
+        if (rival.where, rival.entered) == (best.where, best.entered)
+        and rival.z * best.z > 0
+        and rival.z**2 >= best.z**2 - 2 * _NAMING
+    ]
+    return min([best, *rivals], key=lambda f: _STEPS.index(f.metric))
+
+
+REFINEMENTS: tuple[Refinement, ...] = (_specialise, _generalise, _earliest_step)

@@ -1,0 +1,114 @@
+"""Expressions over a row of the requests that statements are made of: dimensions, conditions, clusters, terms, bins."""
+
+from __future__ import annotations
+
+import math
+
+import sqlalchemy as sa
+
+from kpi.errors import MetricError
+from kpi.measure.estimate import LOG_BASE, ZERO_BIN
+from kpi.measure.metrics import Metric
+from kpi.measure.slice import NONE_VALUE, Filters, Window
+from kpi.schema import REQUESTS, dimension_column, dimension_name
+from kpi.store.cache import CLUSTER, STARTED
+from kpi.store.engines import SQL_TYPES, Source
+
+RATIO_KINDS = ("rate", "ratio", "incidence", "total")
+_DOUBLE: sa.Double = sa.Double()
+_INT, _TEXT = sa.BigInteger(), sa.Text()
+
+
+class Columns:
+    """A requests table as `kpi.measure.metrics.Row`: columns that the data lacks are typed NULLs."""
+
+    def __init__(self, source: Source, table: sa.FromClause) -> None:
+        self.dialect, self._table = source.dialect, table
+
+    def __contains__(self, column: str) -> bool:
+        return column in self._table.c
+
+    def __getitem__(self, column: str) -> sa.ColumnElement:
+        if column in self._table.c:
+            return self._table.c[column]
+        kind = REQUESTS[column].type if column in REQUESTS.names else "string"
+        return self.dialect.unknown(SQL_TYPES[kind])
+
+
+def dimension(source: Source, name: str) -> sa.ColumnElement:
+    """A dimension as text. Raises MetricError when the data does not have it or it is no dimension."""
+    table = source.table("requests")
+    column = dimension_column(name)
+    barred = column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
+    if column not in table.c or barred:
+        have = sorted(dimension_name(c) for c in (column.name for column in table.c) if _groupable(c, table))
+        raise MetricError(
+            "dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
+            hint=f"It has {', '.join(have[:20])}.",
+        )  # fmt: skip
+    found = table.c[column]
+    if isinstance(found.type, sa.Boolean):
+        return sa.case(
+            (found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=sa.cast(sa.null(), _TEXT)
+        )
+    return found if isinstance(found.type, sa.Text) else sa.cast(found, _TEXT)
+
+
+def _groupable(column: str, table: sa.FromClause) -> bool:
+    if column in (CLUSTER, STARTED) or (
+        column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
+    ):
+        return False
+    return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
+
+
+def conditions(source: Source, filters: Filters, window: Window | None) -> list[sa.ColumnElement]:
+    """WHERE clauses of a slice."""
+    found: list[sa.ColumnElement] = []
+    for name, values in filters:
+        column = dimension(source, name)
+        tests: list[sa.ColumnElement] = []
+        plain = [v for v in values if v != NONE_VALUE]
+        if plain:
+            tests.append(column.in_(plain))
+        if NONE_VALUE in values:
+            tests.append(column.is_(None))
+        found.append(sa.or_(*tests))
+    if window is not None:
+        started = Columns(source, source.table("requests"))["started_at"]
+        found += [started >= source.dialect.moment(window.start), started < source.dialect.moment(window.end)]
+    return found
+
+
+def cluster(row: Columns) -> sa.ColumnElement:
+    """Who repeats: the user, else the session, else the request itself; the cache has it as a number."""
+    if CLUSTER in row:
+        return row[CLUSTER]
+    return sa.func.coalesce(row["user_key"], row["session_id"], row["trace_id"])
+
+
+def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement:
+    """Local start of the hour, day, ISO week or month, as a timestamp without zone or its text."""
+    if tz == "UTC" and STARTED in row:  # the cache of the lake, in DuckDB
+        return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), row[STARTED]), sa.DateTime())
+    return row.dialect.bucket(row["started_at"], grain, tz)
+
+
+def log_bin(value: sa.ColumnElement) -> sa.ColumnElement:
+    """Bin of a positive number: floor(log base 1.01005); zero and below share one bin; NULL stays NULL."""
+    factor = sa.literal_column(repr(1 / math.log(LOG_BASE)), _DOUBLE)
+    position = sa.func.floor(sa.func.ln(sa.cast(value, _DOUBLE)) * sa.cast(factor, _DOUBLE))
+    return sa.case(
+        (value.is_(None), sa.cast(sa.null(), sa.Integer())),
+        (value <= sa.literal_column("0", _INT), sa.literal_column(str(ZERO_BIN), sa.Integer())),
+        else_=sa.cast(position, sa.Integer()),
+    )
+
+
+def known_terms(metric: Metric, row: Columns) -> tuple[sa.ColumnElement, sa.ColumnElement]:
+    """Numerator and denominator of a row as whole numbers, both NULL unless both are known."""
+    assert metric.y is not None
+    assert metric.x is not None
+    y, x = metric.y(row), metric.x(row)
+    both, nothing = sa.and_(y.is_not(None), x.is_not(None)), sa.cast(sa.null(), _INT)
+    return sa.case((both, sa.cast(y, _INT)), else_=nothing), sa.case((both, sa.cast(x, _INT)), else_=nothing)

@@ -1,0 +1,102 @@
+"""Comparisons in words: one metric, all of them, Simpson reversals and groups that move in opposite directions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kpi.measure.metrics import Metric
+from kpi.narrate.names import p_words
+from kpi.narrate.wording import format_change, format_change_interval, format_value
+from kpi.stats.interval import Interval
+
+_NAMED = 3  # groups of a direction in a sentence
+
+
+class GroupChange(NamedTuple):
+    """The difference in one group, its p, and whether it is clear by itself."""
+
+    name: str
+    difference: float
+    p: float
+    clear: bool
+
+
+def metric_sentence(
+    metric: Metric, verdict: str, levels: tuple[float, float], difference: Interval, *, detectable: float
+) -> str:
+    """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)". levels: of A and of B; detectable: the
+    minimum detectable effect."""
+    unit = metric.unit
+    if not all(map(math.isfinite, levels)):
+        return f"{metric.label}: not enough data"
+    told = f"{metric.label}: {verdict}, {_moved(levels, unit)} ({_limits(difference, unit)})"
+    if verdict in ("no clear change", "not enough data") and math.isfinite(detectable):
+        told += f"; minimum detectable effect {format_change(detectable, unit).removeprefix('+')}"
+    return told
+
+
+def comparison_sentence(
+    a: str, b: str, counted: Sequence[tuple[str, int]], *, every_look: bool, adjust: Sequence[str], covered: bool,
+    reversed_: Sequence[str],
+) -> str:  # fmt: skip
+    """Both arms, the verdicts counted, and what kind of interval is shown.
+
+    adjust: dimensions adjusted for; covered: whether enough requests lie in strata of both arms; reversed_: labels of
+    metrics with a Simpson reversal.
+    """
+    told = ", ".join(f"{n} {verdict}" for verdict, n in counted if n) or "no metric that the data holds"
+    looks = "intervals hold at every look" if every_look else "95 % intervals of a single look"
+    mix = " and ".join(adjust)
+    held = f"; mix of {mix} held beside it" if adjust else ""
+    if adjust and not covered:
+        held = f"; too few requests to hold the mix of {mix}"
+    held += f"; Simpson reversal in {', '.join(reversed_)}" if reversed_ else ""
+    return f"{b} against {a}: {told} ({looks}{held})."
+
+
+def simpson_sentence(
+    metric: Metric, b: str, mix: str, levels: tuple[float, float], adjusted: Interval, *, clear: bool
+) -> str:
+    """A Simpson reversal for people who never heard of one. mix: the dimensions adjusted for; levels: of A and of B;
+    clear: whether the adjusted difference is."""
+    told = (
+        f"Simpson reversal in {metric.label}: over all requests {b} is {_word(metric, levels[1] - levels[0])}"
+        f" ({_moved(levels, metric.unit)}), but with the same mix of {mix} on both sides it is"
+        f" {_word(metric, adjusted.value)} ({_limits(adjusted, metric.unit)}"
+    )
+    if clear:
+        return f"{told}). Decide by the second figure, unless {b} itself is what changed the mix."
+    return f"{told}), which may be chance. The mix makes the overall figure, not {b}."
+
+
+def crossing_sentence(
+    metric: Metric, b: str, within: str, groups: Sequence[GroupChange], *, p: float, sure: bool
+) -> str:
+    """Groups that move in opposite directions. p: of Gail and Simon's test; sure: whether it is clear."""
+    directions = {w: [g for g in groups if _word(metric, g.difference) == w] for w in ("better", "worse")}
+    told = [f"{w} for {_named(metric, found)}" for w, found in directions.items()]
+    held = "this is no chance" if sure else "each is clear by itself"
+    return f"{metric.label} turns around by {within}: {b} is {told[0]}, {told[1]}; {held} (Gail-Simon {p_words(p)})."
+
+
+def _word(metric: Metric, difference: float) -> str:
+    return "better" if metric.improves(difference) else "worse"
+
+
+def _moved(levels: tuple[float, float], unit: str) -> str:
+    return f"{format_value(levels[0], unit)} to {format_value(levels[1], unit)}"
+
+
+def _limits(difference: Interval, unit: str) -> str:
+    return f"{format_change(difference.value, unit)}, {format_change_interval(difference.low, difference.high, unit)}"
+
+
+def _named(metric: Metric, groups: Sequence[GroupChange]) -> str:
+    """The groups that are clear, else the surest one, by size."""
+    ordered = sorted(groups, key=lambda g: (not g.clear, g.p))
+    chosen = [g for g in ordered if g.clear][:_NAMED] or ordered[:1]
+    more = sum(g.clear for g in ordered) - len(chosen)
+    named = ", ".join(f"{g.name} ({format_change(g.difference, metric.unit)})" for g in chosen)
+    return f"{named} and {more} more" if more > 0 else named

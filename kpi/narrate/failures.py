@@ -1,0 +1,26 @@
+"""What sets failed requests apart, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kpi.narrate.wording import format_count, format_value
+
+
+def feature_name(kind: str, name: str, value: str) -> str:
+    """A feature of a request: "tool search failed", "no retrieved docs", "the words “refund”"."""
+    stem = name.removesuffix("_us").replace("_", " ")
+    return {
+        "attribute": f"{name} {value}", "error": f"error {value}", "tool": f"tool {value} called",
+        "tool error": f"tool {value} failed", "document": f"document {value}", "stage": f"{stem} {value}",
+        "size": f"no {stem}" if value == "none" else f"{stem} {value}", "word": f"the words “{value}”",
+    }[kind]  # fmt: skip
+
+
+def contrast_sentence(failed: int, succeeded: int, clear: Sequence[tuple[str, float, float]]) -> str:
+    """clear: features that failed requests surely have more often, with the shares of failed and of successful ones."""
+    said = f"{format_count(failed)} of {format_count(failed + succeeded, 'requests')} failed"
+    if not clear:
+        return f"{said}; nothing that was looked at sets them apart for certain."
+    told = [f"{name} ({format_value(a, 'share')} against {format_value(b, 'share')})" for name, a, b in clear]
+    return f"{said}. What they more often have: {', '.join(told)}."

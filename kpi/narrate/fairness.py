@@ -1,0 +1,70 @@
+"""Gaps between groups in words: what probably explains one, and the fairness card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from kpi.measure.metrics import METRICS
+from kpi.narrate.wording import format_change, format_change_interval
+
+NEXT = {
+    "overblocking": "Read ten refused requests of the group; if they are harmless, loosen the policy for it.",
+    "missing knowledge": "Read ten requests of the group without a hit; add the documents that they lack.",
+    "slowness": "Look at the slowest traces of the group: region, model and retrieval first.",
+    "language": "Read ten traces of the group for language and length; test the prompt in that language.",
+    "mix": "No group is treated worse on the same questions: improve the questions that it asks most.",
+    "unknown": "Read ten failed traces of the group.",
+}
+NO_COHORT = "No cohort with two groups that are large enough."
+
+
+def cause_sentence(cause: str, clues: Sequence[Any], others: Sequence[str]) -> str:
+    """clues: of this cause, with metric, difference, low, high, unit; others: further causes that speak."""
+    told = "; ".join(
+        f"{_label(c.metric)} {format_change(c.difference, c.unit)} ({format_change_interval(c.low, c.high, c.unit)})"
+        " against the whole"
+        for c in clues
+    )
+    return f"Likely {cause}: {told}" + (f". Also seen: {', '.join(others)}." if others else ".")
+
+
+def mix_sentence(row: pd.Series, strata: str) -> str:
+    """row: of `kpi.Disparity.groups`; strata: the dimension adjusted for."""
+    raw, held = (format_change(row[c], row["unit"]) for c in ("difference", "adjusted"))
+    limits = format_change_interval(row["adjusted_low"], row["adjusted_high"], row["unit"])
+    return (
+        f"Likely the mix: on the same {strata.replace('_', ' ')} the difference is {held} ({limits}) instead of {raw}."
+    )
+
+
+def unexplained_sentence(metrics: Sequence[str]) -> str:
+    """metrics: names of the clues that were looked at."""
+    if not len(metrics):
+        return "This data has no refusals, retrieval, latency or tokens that could explain it."
+    return f"None of these explains it: {', '.join(map(_label, metrics))}."
+
+
+def _label(metric: str) -> str:
+    label = METRICS[metric].label
+    return label[:1].lower() + label[1:]
+
+
+def too_few_users(dimension: str, noise: float, limit: float) -> str:
+    """noise: the gap that equal groups may show; limit: the gap from which the card is off target."""
+    said = f"equal groups of {dimension} may lie {_size(noise)} apart, and the limit is {_size(limit)}"
+    return f"Too few users: {said}."
+
+
+def gap_words(dimension: str, worst: str, best: str, gap: float) -> str:
+    return f"{dimension}: {worst} is {_size(gap)} behind {best}"
+
+
+def q_words(q: float) -> str:
+    return "q < 0.001" if q < 0.001 else f"q {q:.2g}"
+
+
+def _size(share: float) -> str:
+    return format_change(share, "share").lstrip("+")

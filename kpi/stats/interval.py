@@ -1,0 +1,52 @@
+"""Values with their 95 % interval: of sums over users, the user as the cluster, and of the difference of two values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from kpi.stats.types import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A value with its 95 % limits, NaN where they are unknown. clear: the interval excludes zero."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def cluster_interval(value: float, residual: Array) -> Interval:
+    """A value with the interval that residuals by user give: t on as many degrees as users carry it, CR1.
+
+    Limits are NaN where fewer than two users carry it.
+    """
+    carrying = int((residual != 0).sum())
+    squares = residual * residual
+    square = float(squares.sum())
+    if carrying < 2 or square == 0:
+        return Interval(value=value, low=np.nan, high=np.nan)
+    carried = square**2 / float((squares * squares).sum())
+    error = math.sqrt(square * carrying / (carrying - 1))
+    reach = float(special.stdtrit(max(carried - 1, 1), 0.975)) * error
+    return Interval(value=value, low=value - reach, high=value + reach)
+
+
+def difference(now: tuple[float, float, float], before: tuple[float, float, float]) -> Interval:
+    """Difference of two (value, low, high) by MOVER (Zou and Donner 2008, Stat Med 27:1693).
+
+    For two proportions with Wilson intervals this is Newcombe's method 10 (1998, Stat Med 17:873).
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = now, before
+    value = a - b
+    low = value - math.hypot(a - a_low, b_high - b)
+    high = value + math.hypot(a_high - a, b - b_low)
+    return Interval(value=value, low=low, high=high)
