@@ -1,0 +1,43 @@
+"""Sphinx configuration: the Markdown pages of this folder, and an API reference built from the docstrings of `kpi`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import kpi
+
+HERE = Path(__file__).parent
+REFERENCE = HERE / "api.md"
+
+project = "AI Index"
+author = copyright = "the AI Index authors"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = "AI Index"
+html_copy_source = False
+exclude_patterns = ["screenshots"]
+myst_heading_anchors = 3
+# Links into the source are for readers of the repository; the site has no copy of it.
+suppress_warnings = ["myst.xref_missing"]
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "undoc-members": False}
+napoleon_numpy_docstring = False
+
+
+def reference() -> str:
+    """One page: every public name, in the groups of the package."""
+    lines = ["# API reference", "", "Everything is imported from `kpi`.", ""]
+    for group, names in kpi.GROUPS.items():
+        lines += [f"## {group}", ""]
+        for name in names:
+            kind = "autoclass" if isinstance(getattr(kpi, name), type) else "autofunction"
+            if not callable(getattr(kpi, name)):
+                kind = "autodata"
+            lines += [f"```{{eval-rst}}\n.. {kind}:: kpi.{name}\n```", ""]
+    return "\n".join(lines)
+
+
+def setup(app: object) -> None:
+    """Written anew at every build; the file itself is not under version control."""
+    REFERENCE.write_text(reference(), encoding="utf-8")
