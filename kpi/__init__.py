@@ -34,6 +34,7 @@ from kpi.ingest.guard import preview
 from kpi.ingest.load import load
 from kpi.ingest.mapping import Mapping, Preview, mapping_fields
 from kpi.ingest.receipt import Receipt
+from kpi.ingest.uploads import Uploads
 from kpi.measure import wording
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
 from kpi.measure.priced import PriceState, init_prices, model_prices, price_sentences, price_state, unpriced_models
@@ -88,6 +89,7 @@ __all__ = [
     "Stages",
     "Story",
     "Trace",
+    "Uploads",
     "VersionInfo",
     "Watch",
     "Waterfall",

@@ -164,7 +164,6 @@ def sweep(dataset: str) -> int:
     Folders that dead processes left, here and among the temporary files, go as well.
     """
     with writer(dataset) as path:
-        leftovers.take_back_all(home(), dataset)
         return recovery.sweep(dataset, path)
 
 

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from kpi import diskfull
 from kpi.errors import StoreError
-from kpi.store.leftovers import write_whole
+from kpi.store.leftovers import take_back_all, write_whole
 from kpi.store.modes import make_private
 
 LOCK_SECONDS = 600.0
@@ -83,6 +83,7 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
             make_private(locks)
             with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
                 make_private(path)
+                take_back_all(home(), dataset)
                 yield path
     except Timeout as error:
         raise StoreError(
