@@ -6,7 +6,6 @@ Parsing happens in `kpi`, in a child process under limits; here are only widgets
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,15 +80,8 @@ def _written(files: Sequence[Any]) -> list[Path]:
     token = " ".join(f.file_id for f in files)
     known = st.session_state.get("_uploads")
     if known is None or known[0] != token:
-        folder = tempfile.TemporaryDirectory(prefix="ai-index-upload-")
-        paths = []
-        for number, file in enumerate(files):
-            place = Path(folder.name) / f"{number:03d}"
-            place.mkdir()
-            path = place / (re.sub(r"[^A-Za-z0-9._-]+", "_", file.name)[-80:].lstrip(".") or "file")
-            path.write_bytes(file.getbuffer())
-            paths.append(path)
-        st.session_state["_uploads"] = known = (token, folder, paths, {})
+        kept = kpi.Uploads((file.name, file.getbuffer()) for file in files)
+        st.session_state["_uploads"] = known = (token, kept, kept.paths, {})
     return list(known[2])
 
 

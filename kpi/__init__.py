@@ -34,6 +34,7 @@ from kpi.ingest.keys import KeyState, adopt_key, backup_key, forget_key, key_sta
 from kpi.ingest.load import load, saved_allow
 from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, mapping_fields
 from kpi.ingest.receipt import Receipt
+from kpi.ingest.uploads import Uploads
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
 from kpi.measure.priced import PriceState, init_prices, model_prices, price_state, unpriced_models
 from kpi.measure.profile import Profile, profile
@@ -100,6 +101,7 @@ __all__ = [
     "Story",
     "TableHealth",
     "Trace",
+    "Uploads",
     "VersionHealth",
     "VersionInfo",
     "Watch",

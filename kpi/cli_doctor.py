@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import kpi
-from kpi.measure.wording import format_count
+from kpi.narrate.wording import format_count
 from kpi.terminal import BREACHED, FINE, finish, print_json, print_table, printable, progress
 
 _MOST = 50  # sentences for a person; --json has all of them

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import kpi
-from kpi.measure.wording import receipt_sentences
+from kpi.narrate.wording import receipt_sentences
 from kpi.terminal import BREACHED, FINE, finish, print_json, print_table, printable, progress
 
 

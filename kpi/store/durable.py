@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -24,7 +25,8 @@ def write(path: Path, content: bytes, *, once: bool = False) -> None:
             os.link(draft, path)
         else:
             os.replace(draft, path)
-        sync(path.parent)
+        with contextlib.suppress(OSError):  # it is there and readers see it: too late to say that it is not
+            sync(path.parent)
 
 
 def remove(path: Path) -> None:

@@ -190,7 +190,6 @@ def sweep(dataset: str) -> int:
     """
     manifest.read(dataset)  # raises for what is not there
     with writer(dataset) as path:
-        leftovers.take_back_all(home(), dataset)
         return recovery.sweep(dataset, path)
 
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ DELETED = ".deleted-"  # a data set on its way out
 READING, UPLOAD = "kpi-load-", "ai-index-upload-"  # in the folder for temporary files
 _PREFIXES = (STAGE, DRAFT, DELETED, READING, UPLOAD)
 _TRIES = 20
+_OLD_S = 3_600  # its maker marks a folder within moments
 
 
 class OwnedFolder:
@@ -54,7 +56,7 @@ def take_back(parent: Path | None = None) -> int:
     except OSError:
         return 0
     for name in names:
-        gone += _take_back(place / name)
+        gone += _take_back(place / name, alone=parent is not None)
     return gone
 
 
@@ -108,15 +110,15 @@ def _empty(folder: Path) -> None:
                     os.unlink(entry.path)
 
 
-def _take_back(folder: Path) -> bool:
-    """Remove one folder if its maker is certainly dead."""
+def _take_back(folder: Path, *, alone: bool) -> bool:
+    """Remove one folder if its maker is certainly dead. alone: whether nobody else makes folders beside it."""
     try:
         if os.name == "posix" and folder.lstat().st_uid != os.geteuid():
             return False
         flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         lock = os.open(folder / MARK, flags)
     except FileNotFoundError:
-        return _unmarked(folder)
+        return (alone or _is_old(folder)) and _unmarked(folder)
     except OSError:
         return False
     if not stat.S_ISREG(os.fstat(lock).st_mode) or _locked(lock) is not True or not _is_still(folder / MARK, lock):
@@ -126,8 +128,15 @@ def _take_back(folder: Path) -> bool:
     return not folder.exists()
 
 
+def _is_old(folder: Path) -> bool:
+    try:
+        return time.time() - folder.lstat().st_mtime > _OLD_S
+    except OSError:
+        return False
+
+
 def _unmarked(folder: Path) -> bool:
-    """An empty folder holds nothing to lose: its maker died before it could mark it."""
+    """Remove a folder if it is empty: its maker died before the first mark or after the last."""
     try:
         folder.rmdir()
     except OSError:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from kpi import diskfull
 from kpi.errors import StoreError
 from kpi.store import durable, ours
+from kpi.store.leftovers import take_back_all
 from kpi.store.modes import make_private
 
 LOCK_SECONDS = 600.0
@@ -84,6 +85,7 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
             make_private(locks)
             with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
                 make_private(path)
+                take_back_all(home(), dataset)
                 yield path
     except Timeout as error:
         raise StoreError(

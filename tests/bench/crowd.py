@@ -49,7 +49,7 @@ class Server:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         self.process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", "app/main.py", f"--server.port={self.port}",
              "--server.address=127.0.0.1", "--server.fileWatcherType=none"],
@@ -194,8 +194,11 @@ async def _warm(page: str, size: int, rounds: int) -> tuple[list[Round], list[Ro
 def say(name: str, r: Round) -> None:
     errors = {v.error for v in r.visits if v.error}
     v = r.visits[-1]
-    print(f"  {name:28} last {r.last:6.2f} s, median {r.middle:6.2f}, cpu {r.cpu:6.2f}, {v.elements} deltas "
-          f"{v.size / 1e3:.0f} kB, noticed {sum(x.noticed for x in r.visits)}, {errors or ''}", flush=True)
+    print(
+        f"  {name:28} last {r.last:6.2f} s, median {r.middle:6.2f}, cpu {r.cpu:6.2f}, {v.elements} deltas "
+        f"{v.size / 1e3:.0f} kB, noticed {sum(x.noticed for x in r.visits)}, {errors or ''}",
+        flush=True,
+    )
 
 
 def main() -> int:
