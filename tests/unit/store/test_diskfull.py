@@ -236,7 +236,7 @@ def test_small_files_say_so_and_stay_whole(write: str, tmp_path: Path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if write == "saved":  # after the commit, which stands: the receipt says what could not be kept
-        monkeypatch.setattr("kpi.ingest.load.write_whole", fail)
+        monkeypatch.setattr("kpi.store.durable.write", fail)
         receipt = kpi.load(table(tmp_path / "b.csv", "b"), dataset="d", allow=["two"])
         assert receipt.version == 2
         assert any("disk is full" in note for note in receipt.notes)
