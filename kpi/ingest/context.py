@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi import schema
-from kpi.ingest import clock
+from kpi import clock, schema
 from kpi.ingest.archive import Limits
 from kpi.ingest.pricing import NO_PRICES, PriceTable
 from kpi.ingest.receipt import Receipt

@@ -18,8 +18,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from kpi import clock
+from kpi.disk import durable
 from kpi.errors import IngestError, StoreError
-from kpi.ingest import clock
 from kpi.ingest.context import Context
 from kpi.ingest.databases.database import Row, utc
 from kpi.ingest.databases.server import connected
@@ -31,7 +32,7 @@ from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy
 from kpi.ingest.receipt import Receipt
 from kpi.ingest.staging import Stage
 from kpi.ingest.translate import Translation
-from kpi.store import durable, lake, manifest
+from kpi.store import lake, manifest
 from kpi.store.connections import open_engine
 from kpi.store.manifest import folder, home
 

@@ -23,13 +23,12 @@ from typing import IO, Any
 
 import orjson
 
-from kpi import diskfull, errors
+from kpi import clock, errors
+from kpi.disk import full, owned_folders
 from kpi.errors import IngestError
-from kpi.ingest import clock
 from kpi.ingest.archive import Limits, Opened, expand, open_inputs
 from kpi.ingest.mapping import Mapping, Preview
 from kpi.ingest.receipt import Receipt
-from kpi.store import leftovers
 
 __all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]
 
@@ -130,7 +129,7 @@ def read(
         "prices": prices,
         "now_us": clock.now_us(),
     }
-    with diskfull.told(diskfull.READING, "making a folder for what is read"):
+    with full.told(full.READING, "making a folder for what is read"):
         Path(directory).mkdir(parents=True, exist_ok=True)
     told = _run(job, limits or Limits(), progress)
     used = Mapping.from_dict(told["mapping"]) if told["mapping"] else None
@@ -161,7 +160,7 @@ def _existing(paths: Sequence[Path]) -> list[Path]:
 
 def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict[str, Any]:
     """Run one job in a child; its result, or the error it ended with."""
-    with diskfull.told(diskfull.READING, "reading the files"), leftovers.OwnedFolder(leftovers.READING) as temporary:
+    with full.told(full.READING, "reading the files"), owned_folders.OwnedFolder(owned_folders.READING) as temporary:
         child = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, str(os.getpid())],
             stdin=subprocess.PIPE,

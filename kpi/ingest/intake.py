@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from kpi import schema
-from kpi.ingest import clock
+from kpi import clock, schema
 from kpi.ingest.attributes import text_of
 from kpi.ingest.context import Context, RowBuffer
 from kpi.ingest.spans import SHORT, SpanRows, redacted, score_row, stable_id

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from kpi import diskfull
+from kpi.disk import durable, full, owned_folders, permissions
 from kpi.errors import MappingError, StoreError
 from kpi.ingest import guard
 from kpi.ingest.mapping import Mapping
@@ -19,7 +19,7 @@ from kpi.ingest.price_file import table_of, user_text
 from kpi.ingest.privacy import Allow
 from kpi.ingest.receipt import Receipt
 from kpi.ingest.user_key import UserKey, key_of, ring_key
-from kpi.store import durable, lake, leftovers, manifest, modes
+from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
 
 _TRIES = 5
@@ -79,9 +79,9 @@ def stage_folder(dataset: str) -> Iterator[Path]:
     First takes back what dead processes left. Raises StoreError `store.full` for a full disk, whoever met it.
     """
     place = folder(dataset)
-    with diskfull.told(diskfull.STORING, f"loading into {dataset!r}"):
-        leftovers.take_back_all(home(), dataset)
-        modes.tighten_home(home())
+    with full.told(full.STORING, f"loading into {dataset!r}"):
+        owned_folders.take_back_all(home(), dataset)
+        permissions.tighten_home(home())
         try:
             with _inside(place) as stage:
                 yield stage
@@ -90,12 +90,12 @@ def stage_folder(dataset: str) -> Iterator[Path]:
                 place.rmdir()  # only where nothing was stored
 
 
-def _inside(place: Path) -> leftovers.OwnedFolder:
+def _inside(place: Path) -> owned_folders.OwnedFolder:
     """A stage in a folder that another load, which stored nothing, may be about to remove."""
     for _ in range(_TRIES):
-        modes.make_private(place)
+        permissions.make_private(place)
         with contextlib.suppress(FileNotFoundError):
-            return leftovers.OwnedFolder(leftovers.STAGE, place)
+            return owned_folders.OwnedFolder(owned_folders.STAGE, place)
     raise StoreError("store.busy", "The folder of the data set was removed meanwhile", hint="Load again.")
 
 
@@ -105,7 +105,7 @@ def kept_beside(receipt: Receipt, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = "the disk is full" if diskfull.is_full(error) else type(error).__name__
+        why = "the disk is full" if full.is_full(error) else type(error).__name__
         receipt.note(f"The rows are stored, but {what} could not be kept for the next load ({why}).")
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import orjson
 
-from kpi import diskfull, schema
+from kpi import schema
+from kpi.disk import durable, full
 from kpi.errors import MappingError
 from kpi.ingest.aliases import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
 from kpi.ingest.policy import Policy
 from kpi.ingest.receipt import How
-from kpi.store import durable
 
 COHORT_DISTINCT = 50
 COHORT_SHARE, COHORT_MOST = 0.05, 200
@@ -141,7 +141,7 @@ class Mapping:
         """Write as TOML, or JSON where the name ends in .json."""
         as_json = Path(path).suffix == ".json"
         text = orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2).decode() if as_json else self.to_toml()
-        with diskfull.told(diskfull.STORING, "saving the mapping"):
+        with full.told(full.STORING, "saving the mapping"):
             durable.write(Path(path).absolute(), text.encode())
 
 

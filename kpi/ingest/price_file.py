@@ -16,10 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kpi import diskfull
+from kpi.disk import durable, full
 from kpi.errors import PriceError
 from kpi.ingest.pricing import SCALE, Price, PriceTable, Rates, Units, provider_slug
-from kpi.store import durable
 
 FILE = "prices.toml"
 _SHIPPED = Path(__file__).with_name(FILE)
@@ -69,7 +68,7 @@ def init(home: Path) -> Path:
     """Write the commented template. Raises PriceError where there is a file already: it is never replaced."""
     path = home / FILE
     try:
-        with diskfull.told(diskfull.STORING, f"writing {FILE}"):
+        with full.told(full.STORING, f"writing {FILE}"):
             durable.write(path, TEMPLATE.encode(), once=True)
     except FileExistsError as error:
         raise PriceError(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from kpi import diskfull
-from kpi.store.leftovers import UPLOAD, OwnedFolder
+from kpi.disk import full
+from kpi.disk.owned_folders import UPLOAD, OwnedFolder
 
 
 class Uploads:
@@ -18,7 +18,7 @@ class Uploads:
     """
 
     def __init__(self, files: Iterable[tuple[str, bytes | memoryview]]) -> None:
-        with diskfull.told(diskfull.READING, "keeping the upload"):
+        with full.told(full.READING, "keeping the upload"):
             self._folder = OwnedFolder(UPLOAD)
             try:
                 self.paths = [self._put(number, name, content) for number, (name, content) in enumerate(files)]

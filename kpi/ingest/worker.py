@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from kpi import diskfull
+from kpi.disk import full
 from kpi.errors import IngestError, KpiError
 from kpi.ingest import lifeline
 
@@ -61,10 +61,10 @@ def main() -> int:
 def _told_full(own_limit: bool) -> Iterator[None]:
     """A full disk as such; so that a file over our own limit is none, `own_limit` says whether that one holds."""
     try:
-        with diskfull.told(diskfull.READING, "reading the files"):
+        with full.told(full.READING, "reading the files"):
             yield
     except IngestError as error:
-        if own_limit and error.code == diskfull.READING and diskfull.is_too_large(error):
+        if own_limit and error.code == full.READING and full.is_too_large(error):
             raise IngestError("ingest.too_large", "The staged data grew too large",
                               hint="Split the export into smaller files, or raise the limits.") from error  # fmt: skip
         raise

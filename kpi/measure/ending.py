@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
-from kpi.ingest import clock
+from kpi import clock
 from kpi.measure.statistics import Columns, bucket
 from kpi.store.engines import Source
 

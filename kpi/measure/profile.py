@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
-from kpi.ingest import clock
+from kpi import clock
 from kpi.measure.ending import utc
 from kpi.measure.metrics import METRICS, Metric
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX, dimension_name

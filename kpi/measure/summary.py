@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kpi import clock
 from kpi.errors import SliceError
-from kpi.ingest import clock
 from kpi.measure import estimate
 from kpi.measure.ending import DAYS, HOURS, Ending, ending_of
 from kpi.measure.metrics import Metric, metric

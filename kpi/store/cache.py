@@ -16,10 +16,10 @@ from pathlib import Path
 
 import duckdb
 
-from kpi.diskfull import STORING, full, is_full
+from kpi.disk.full import STORING, full, is_full
+from kpi.disk.owned_folders import DRAFT, OwnedFolder
+from kpi.disk.permissions import FILE, make_private
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX
-from kpi.store.leftovers import DRAFT, OwnedFolder
-from kpi.store.modes import FILE, make_private
 
 CLUSTER, STARTED = "cluster_id", "started_utc"
 KEPT = 2  # files per data set: the newest version and the one before, which an open page may still read

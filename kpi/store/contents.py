@@ -16,8 +16,8 @@ from pathlib import Path
 
 import orjson
 
+from kpi.disk import durable
 from kpi.errors import StoreError
-from kpi.store import durable
 
 _BLOCK = 4 * 2**20
 _SETTLED_NS = 2_000_000_000  # a file younger than this may change again without its times telling

@@ -24,8 +24,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import CompoundSelect
 
+from kpi import clock
 from kpi.errors import MetricError, StoreError
-from kpi.ingest import clock
 from kpi.ingest.mapping import Profile
 from kpi.ingest.policy import DEFAULT_ALLOW, Policy
 from kpi.ingest.profile import ColumnProfiler

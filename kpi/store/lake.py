@@ -18,12 +18,13 @@ from pathlib import Path
 
 import orjson
 
+from kpi.disk import owned_folders, permissions
 from kpi.errors import StoreError
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import Receipt
 from kpi.ingest.user_key import UserKey
-from kpi.store import binding, contents, delta, leftovers, manifest, merge, modes, recovery, rekeying, trash
+from kpi.store import binding, contents, delta, manifest, merge, recovery, rekeying, trash
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
@@ -178,7 +179,7 @@ def delete(dataset: str) -> None:
     """Remove a data set with all its versions. Raises StoreError `store.no_dataset`."""
     if not numbers(dataset) and not manifest.lost(dataset):
         manifest.read(dataset)  # raises
-    with writer(dataset) as path, leftovers.OwnedFolder(leftovers.DELETED, path.parent) as doomed:
+    with writer(dataset) as path, owned_folders.OwnedFolder(owned_folders.DELETED, path.parent) as doomed:
         path.rename(doomed / path.name)
 
 
@@ -254,7 +255,7 @@ def _transaction(
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
     with writer(dataset) as path:
-        modes.tighten(path)
+        permissions.tighten(path)
         base = manifest.read(dataset) if manifest.newest(dataset) else None
         recovery.recover(dataset, path, base)
         ahead = recovery.check(dataset, path, base)

@@ -17,19 +17,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from kpi import diskfull, schema
+from kpi import schema
+from kpi.disk import durable, full
+from kpi.disk.permissions import make_private
 from kpi.errors import MappingError, StoreError
 from kpi.ingest.convert import EARLIEST_US
 from kpi.ingest.mapping import ColumnMapping, guess, kind_of
 from kpi.ingest.mapping import Mapping as ColumnMappings
 from kpi.ingest.policy import Policy
 from kpi.ingest.profile import Profiler
-from kpi.store import durable
 from kpi.store.connections import checked, open_engine, table_of
 from kpi.store.databases import DuckFileSource, LiveSource, SqlSource
 from kpi.store.inplace import supported
 from kpi.store.manifest import home
-from kpi.store.modes import make_private
 
 PREFIX = "db:"
 SAMPLE_ROWS = 1_000
@@ -116,7 +116,7 @@ def _path(name: str) -> Path:
 def _save(name: str, place: Placement) -> None:
     path = _path(name)
     data = {"table": place.table, "mapping": place.mapping.to_dict() if place.mapping else None}
-    with diskfull.told(diskfull.STORING, f"saving the connection {name!r}"):
+    with full.told(full.STORING, f"saving the connection {name!r}"):
         make_private(path.parent)
         durable.write(path, orjson.dumps(data, option=orjson.OPT_INDENT_2))
 

@@ -20,11 +20,11 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
-from kpi import diskfull
+from kpi.disk import durable, full
+from kpi.disk.owned_folders import take_back_all
+from kpi.disk.permissions import make_private
 from kpi.errors import StoreError
-from kpi.store import durable, ours
-from kpi.store.leftovers import take_back_all
-from kpi.store.modes import make_private
+from kpi.store import ours
 
 LOCK_SECONDS = 600.0
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
@@ -45,8 +45,8 @@ def home() -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        if diskfull.is_full(error):
-            raise diskfull.full(diskfull.STORING, "making the state folder") from error
+        if full.is_full(error):
+            raise full.full(full.STORING, "making the state folder") from error
         raise StoreError(
             "store.home", f"The state folder cannot be used ({type(error).__name__})",
             hint="Set KPI_HOME to a folder that you may write to.",
@@ -81,7 +81,7 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
     path = folder(dataset)
     locks = home() / "locks"
     try:
-        with diskfull.told(diskfull.STORING, f"writing the data set {dataset!r}"):
+        with full.told(full.STORING, f"writing the data set {dataset!r}"):
             make_private(locks)
             with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
                 make_private(path)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import orjson
 
+from kpi.disk import durable
 from kpi.errors import StoreError
-from kpi.store import delta, durable, ours
+from kpi.store import delta, ours
 
 NAME = ".transaction.json"
 _FORMAT = 1

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kpi import schema
+from kpi.disk import durable
 from kpi.errors import StoreError
 from kpi.ingest.receipt import Receipt
-from kpi.store import contents, delta, durable, manifest, merge, ours, record, recovery
+from kpi.store import contents, delta, manifest, merge, ours, record, recovery
 from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
 from kpi.store.manifest import Manifest, TableVersion, writer
 

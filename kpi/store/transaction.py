@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kpi import schema
+from kpi.disk import permissions
 from kpi.ingest.assemble import assemble_all
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import NAMED_MODELS, NOT_NAMED, Receipt
 from kpi.ingest.table_costs import READ, WRITTEN, reprice_requests
 from kpi.ingest.user_key import UserKey
-from kpi.store import binding, contents, delta, manifest, merge, modes, orphans, record, trash
+from kpi.store import binding, contents, delta, manifest, merge, orphans, record, trash
 from kpi.store.manifest import Manifest
 
 Progress = Callable[[float, str], None]
@@ -339,7 +340,7 @@ class Transaction:
             scan = merge.scan(self.files["requests"], schema.REQUESTS)
             times = f"SELECT min(epoch_us(started_at)), max(epoch_us(started_at)) FROM {scan}"
             first, last = self.connection.execute(times).fetchone()  # type: ignore[misc]
-        modes.tighten(self.path)
+        permissions.tighten(self.path)
         receipt.version = (self.base.number if self.base else 0) + 1
         manifest.write(
             Manifest(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from kpi.store import durable
+from kpi.disk import durable
 
 NAME = ".trash"
 

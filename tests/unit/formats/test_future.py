@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 import kpi
-from kpi import schema
-from kpi.ingest import clock
+from kpi import clock, schema
 from kpi.ingest.receipt import Receipt
 from tests.unit import span_loading as spans
 from tests.unit.formats.helpers import Row, read_all

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import kpi
-from kpi import schema
-from kpi.ingest import clock
+from kpi import clock, schema
 from kpi.ingest.receipt import Receipt
 from kpi.measure.ending import DAYS, HOURS, Bucket, ending
 from kpi.measure.profile import profile

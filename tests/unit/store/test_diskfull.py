@@ -22,11 +22,11 @@ from deltalake import write_deltalake
 from deltalake.exceptions import DeltaError
 
 import kpi
-from kpi import diskfull
+from kpi.disk import full, owned_folders
 from kpi.errors import IngestError, KpiError, StoreError
 from kpi.ingest import guard, price_file
 from kpi.ingest.mapping import Mapping
-from kpi.store import cache, delta, lake, leftovers, live, manifest, merge
+from kpi.store import cache, delta, lake, live, manifest, merge
 from kpi.store.manifest import folder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -113,11 +113,11 @@ def assert_says_full(error: KpiError) -> None:
     ids=lambda e: f"{type(e).__name__}-{str(e)[:25]}",
 )  # fmt: skip
 def test_it_is_told_from_every_library(error: Exception) -> None:
-    assert diskfull.is_full(error)
+    assert full.is_full(error)
     outer = StoreError("store.write", "The table could not be written")
     outer.__cause__ = error
-    assert diskfull.is_full(outer)
-    with pytest.raises(StoreError) as caught, diskfull.told(diskfull.STORING, "storing"):
+    assert full.is_full(outer)
+    with pytest.raises(StoreError) as caught, full.told(full.STORING, "storing"):
         raise error
     assert_says_full(caught.value)
 
@@ -135,8 +135,8 @@ def test_it_is_told_from_every_library(error: Exception) -> None:
     ids=lambda e: f"{type(e).__name__}-{str(e)[:25]}",
 )  # fmt: skip
 def test_other_errors_are_left_as_they_are(error: Exception) -> None:
-    assert not diskfull.is_full(error)
-    with pytest.raises(type(error)) as caught, diskfull.told(diskfull.STORING, "storing"):
+    assert not full.is_full(error)
+    with pytest.raises(type(error)) as caught, full.told(full.STORING, "storing"):
         raise error
     assert caught.value is error
 
@@ -236,7 +236,7 @@ def test_small_files_say_so_and_stay_whole(write: str, tmp_path: Path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if write == "saved":  # after the commit, which stands: the receipt says what could not be kept
-        monkeypatch.setattr("kpi.store.durable.write", fail)
+        monkeypatch.setattr("kpi.disk.durable.write", fail)
         receipt = kpi.load(table(tmp_path / "b.csv", "b"), dataset="d", allow=["two"])
         assert receipt.version == 2
         assert any("disk is full" in note for note in receipt.notes)
@@ -244,7 +244,7 @@ def test_small_files_say_so_and_stay_whole(write: str, tmp_path: Path, monkeypat
     if write == "key":
         (manifest.home() / "keys" / "user.key").unlink()
         before.remove("keys/user.key")
-    monkeypatch.setattr(leftovers.os, "fsync", fail)
+    monkeypatch.setattr(owned_folders.os, "fsync", fail)
     monkeypatch.setattr("kpi.store.live.checked", lambda name: None)
     act: dict[str, Callable[[], object]] = {
         "mapping": lambda: mapping.save(tmp_path / "m.toml"),
@@ -420,6 +420,6 @@ def test_writers_of_rows_report_what_this_test_believes(tmp_path: Path) -> None:
         ):
             with pytest.raises(Exception) as caught:  # noqa: PT011
                 write()
-            assert diskfull.is_full(caught.value), repr(caught.value)
+            assert full.is_full(caught.value), repr(caught.value)
             (disk / "b").unlink(missing_ok=True)
             (disk / "x").unlink(missing_ok=True)

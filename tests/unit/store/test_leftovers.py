@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import kpi
-from kpi.store import lake, leftovers
+from kpi.disk import owned_folders
+from kpi.store import lake
 from kpi.store.manifest import folder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX s
 _MAKER = """
 import os, signal, sys, tempfile
 from pathlib import Path
-from kpi.store.leftovers import OwnedFolder
+from kpi.disk.owned_folders import OwnedFolder
 {made}
 print("ready", flush=True)
 sys.stdin.readline()
@@ -81,45 +82,45 @@ def names(place: Path) -> set[str]:
 
 def test_a_folder_goes_with_its_process_and_not_before(temporary: Path) -> None:
     with maker("kept = OwnedFolder('kpi-load-'); (kept.path / 'x').write_text('rows')") as process:
-        assert leftovers.take_back() == 0
+        assert owned_folders.take_back() == 0
         (left,) = temporary.iterdir()
         assert (left / "x").read_text() == "rows"
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert leftovers.take_back() == 1
+        assert owned_folders.take_back() == 1
     assert names(temporary) == set()
 
 
 def test_what_is_not_provably_ours_stays(temporary: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / leftovers.MARK).touch()
+    (elsewhere / owned_folders.MARK).touch()
     (elsewhere / "photo").touch()
     (temporary / "kpi-load-link").symlink_to(elsewhere)
     (temporary / "other-folder").mkdir()
-    (temporary / "other-folder" / leftovers.MARK).touch()
+    (temporary / "other-folder" / owned_folders.MARK).touch()
     (temporary / "kpi-load-file").write_text("mine")
     for name, marked in (("kpi-load-unmarked", None), ("kpi-load-linked", "link"), ("kpi-load-folder", "folder")):
         (temporary / name).mkdir()
         (temporary / name / "mine").touch()
         if marked == "link":
-            (temporary / name / leftovers.MARK).symlink_to(elsewhere / "photo")
+            (temporary / name / owned_folders.MARK).symlink_to(elsewhere / "photo")
         elif marked == "folder":
-            (temporary / name / leftovers.MARK).mkdir()
+            (temporary / name / owned_folders.MARK).mkdir()
     os.mkfifo(temporary / "kpi-load-fifo")
     before = sorted(p for p in tmp_path.rglob("*"))
-    assert leftovers.take_back() == 0
+    assert owned_folders.take_back() == 0
     assert sorted(p for p in tmp_path.rglob("*")) == before
 
 
 def test_an_empty_folder_whose_maker_died_before_the_mark_goes_only_where_nobody_else_writes(temporary: Path) -> None:
     place = folder("d")
     for parent in (temporary, place):
-        (parent / f"{leftovers.STAGE}0").mkdir(parents=True)
-    assert leftovers.take_back() == 0
-    assert leftovers.take_back(place) == 1
-    os.utime(temporary / f"{leftovers.STAGE}0", (0, 0))
-    assert leftovers.take_back() == 1
+        (parent / f"{owned_folders.STAGE}0").mkdir(parents=True)
+    assert owned_folders.take_back() == 0
+    assert owned_folders.take_back(place) == 1
+    os.utime(temporary / f"{owned_folders.STAGE}0", (0, 0))
+    assert owned_folders.take_back() == 1
 
 
 def test_two_makers_and_a_sweeper_at_once(temporary: Path) -> None:
@@ -127,7 +128,7 @@ def test_two_makers_and_a_sweeper_at_once(temporary: Path) -> None:
     code = "for _ in range(200):\n    with OwnedFolder('kpi-load-') as place: (place / 'x').write_text('x')"
     makers = [python(_MAKER.format(made=code), stdin=subprocess.DEVNULL) for _ in range(2)]
     while any(m.poll() is None for m in makers):
-        leftovers.take_back()
+        owned_folders.take_back()
     assert [m.communicate()[0] for m in makers] == ["ready\n"] * 2
     assert names(temporary) == set()
 
@@ -139,9 +140,9 @@ def test_the_next_load_takes_back_a_killed_one(moment: str, tmp_path: Path, temp
     killed = python(_LOADER.format(patch="" if early else "Transaction.run = die", early=early), str(given))
     assert killed.wait() == -signal.SIGKILL
     killed.communicate()
-    assert any(n.startswith(leftovers.STAGE) for n in names(folder("d")))
+    assert any(n.startswith(owned_folders.STAGE) for n in names(folder("d")))
     if early:
-        assert any(n.startswith(leftovers.READING) for n in names(temporary))
+        assert any(n.startswith(owned_folders.READING) for n in names(temporary))
     kpi.load(given, dataset="other")
     assert names(temporary) == set()
     kpi.load(given, dataset="d")
@@ -169,7 +170,7 @@ def test_a_deletion_that_was_killed_is_ended(tmp_path: Path, home: Path) -> None
     )
     assert python(code).wait() == -signal.SIGKILL
     assert "secret" not in {d.name for d in kpi.datasets()}
-    assert any(n.startswith(leftovers.DELETED) for n in names(home / "datasets"))
+    assert any(n.startswith(owned_folders.DELETED) for n in names(home / "datasets"))
     kpi.load(given, dataset="other")
     assert names(home / "datasets") == {"other"}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kpi.store.leftovers import DRAFT, OwnedFolder
+from kpi.disk.owned_folders import DRAFT, OwnedFolder
 
 
 def write(path: Path, content: bytes, *, once: bool = False) -> None:
