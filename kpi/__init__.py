@@ -33,7 +33,6 @@ from kpi.ingest.guard import preview
 from kpi.ingest.keys import KeyState, adopt_key, backup_key, forget_key, key_state, restore_key, rotate_key
 from kpi.ingest.load import load, saved_allow
 from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, mapping_fields
-from kpi.ingest.receipt import Receipt
 from kpi.ingest.uploads import Uploads
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
 from kpi.measure.priced import PriceState, init_prices, model_prices, price_state, unpriced_models
@@ -47,6 +46,7 @@ from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
 from kpi.narrate import wording
 from kpi.narrate.prices import price_sentences
+from kpi.receipt import Receipt
 from kpi.stats.interval import Interval as Difference
 from kpi.stats.interval import difference
 from kpi.stats.sequential import running_rate

@@ -27,7 +27,7 @@ import orjson
 import pyarrow as pa
 
 from kpi import schema
-from kpi.ingest.context import to_table
+from kpi.arrow_rows import to_table
 from kpi.ingest.costs import day_of, span_costs
 from kpi.ingest.outcomes import DEFAULT, OutcomeRules, resolve
 from kpi.ingest.pricing import NO_PRICES, PriceTable

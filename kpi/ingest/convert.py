@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi import schema
+from kpi.arrow_rows import with_day
 from kpi.clock import LATER, LONGEST_US, ahead
 from kpi.ingest import times, values
 from kpi.ingest.aliases import SCORE_PREFIX
-from kpi.ingest.context import Context, with_day
+from kpi.ingest.context import Context
 from kpi.ingest.costs import PARTS
 from kpi.ingest.mapping import ColumnMapping, Mapping, Profile, kind_of
 from kpi.ingest.rows import Batch

@@ -28,7 +28,7 @@ from kpi.disk import full, owned_folders
 from kpi.errors import IngestError
 from kpi.ingest.archive import Limits, Opened, expand, open_inputs
 from kpi.ingest.mapping import Mapping, Preview
-from kpi.ingest.receipt import Receipt
+from kpi.receipt import Receipt
 
 __all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]
 

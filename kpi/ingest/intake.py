@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from kpi import clock, schema
+from kpi.arrow_rows import RowBuffer
 from kpi.ingest.attributes import text_of
-from kpi.ingest.context import Context, RowBuffer
+from kpi.ingest.context import Context
 from kpi.ingest.spans import SHORT, SpanRows, redacted, score_row, stable_id
 from kpi.ingest.wire import Span
 

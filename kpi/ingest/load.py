@@ -17,8 +17,8 @@ from kpi.ingest import guard
 from kpi.ingest.mapping import Mapping
 from kpi.ingest.price_file import table_of, user_text
 from kpi.ingest.privacy import Allow
-from kpi.ingest.receipt import Receipt
 from kpi.ingest.user_key import UserKey, key_of, ring_key
+from kpi.receipt import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
 

@@ -20,7 +20,7 @@ from kpi.disk import durable, full
 from kpi.errors import MappingError
 from kpi.ingest.aliases import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
 from kpi.ingest.policy import Policy
-from kpi.ingest.receipt import How
+from kpi.receipt import How
 
 COHORT_DISTINCT = 50
 COHORT_SHARE, COHORT_MOST = 0.05, 200

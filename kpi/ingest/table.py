@@ -21,8 +21,8 @@ from kpi.ingest.context import Context
 from kpi.ingest.convert import Converter
 from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, Profile, guess, kind_of
 from kpi.ingest.profile import Profiler
-from kpi.ingest.receipt import ColumnUse
 from kpi.ingest.rows import batches
+from kpi.receipt import ColumnUse
 
 NAME = "table"
 _MEASURES = frozenset(["time", "bool", "status", "score", "duration", "tokens", "money", "count", "severity"])

@@ -11,8 +11,8 @@ from kpi.ingest.archive import SQLITE, Opened
 from kpi.ingest.context import Context
 from kpi.ingest.formats import Format, Item
 from kpi.ingest.intake import MALFORMED, Intake
-from kpi.ingest.receipt import ColumnUse
 from kpi.ingest.records import records
+from kpi.receipt import ColumnUse
 
 
 class Say:

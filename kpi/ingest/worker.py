@@ -173,9 +173,9 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.price_file import table_of
     from kpi.ingest.pricing import NO_PRICES
     from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy
-    from kpi.ingest.receipt import Receipt
     from kpi.ingest.staging import Stage
     from kpi.ingest.translate import Translation
+    from kpi.receipt import Receipt
 
     inputs = _open(job)
     receipt = Receipt(files=_names(inputs), format="+".join(sorted({slug for _, slug in inputs})))
@@ -238,7 +238,7 @@ def _preview(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.context import Context
     from kpi.ingest.mapping import Mapping, Preview
     from kpi.ingest.privacy import Privacy
-    from kpi.ingest.receipt import Receipt
+    from kpi.receipt import Receipt
 
     inputs = _open(job)
     slugs = sorted({slug for _, slug in inputs})

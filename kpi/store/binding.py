@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from kpi import schema
 from kpi.errors import StoreError
-from kpi.ingest.receipt import Receipt
 from kpi.ingest.user_key import UserKey, other_key, ring_key
+from kpi.receipt import Receipt
 from kpi.store import manifest, merge
 from kpi.store.manifest import home
 

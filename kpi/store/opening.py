@@ -6,7 +6,7 @@ import contextlib
 import threading
 
 from kpi.errors import StoreError
-from kpi.ingest.receipt import Receipt
+from kpi.receipt import Receipt
 from kpi.store.cache import build_cache, cache_path
 from kpi.store.engines import DuckSource, Source
 from kpi.store.lake import read_version

@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from kpi import schema
-from kpi.ingest.receipt import Receipt
 from kpi.ingest.user_key import UserKey
+from kpi.receipt import Receipt
 from kpi.store import manifest, merge
 from kpi.store.binding import USER, unlinked
 from kpi.store.transaction import Transaction

@@ -16,7 +16,7 @@ from kpi.ingest.archive import HEAD_BYTES, Opened
 from kpi.ingest.assemble import assemble, assemble_all
 from kpi.ingest.context import Context
 from kpi.ingest.privacy import Privacy
-from kpi.ingest.receipt import Receipt
+from kpi.receipt import Receipt
 
 Row = dict[str, Any]
 KEY = b"k" * 32
@@ -54,7 +54,7 @@ def requests(rows: dict[str, list[Row]]) -> dict[str, Row]:
 
 def streamed(rows: dict[str, list[Row]], chunk: int = 7) -> list[Row]:
     """Requests by the streaming door, fed in small record batches ordered by trace."""
-    from kpi.ingest.context import to_table
+    from kpi.arrow_rows import to_table
 
     ordered = {
         name: to_table(name, sorted(found, key=lambda r: r["trace_id"])).to_batches(max_chunksize=chunk)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kpi.ingest.context import to_table
-from kpi.ingest.receipt import Receipt
+from kpi.arrow_rows import to_table
 from kpi.ingest.staging import Stage
+from kpi.receipt import Receipt
 from kpi.store import lake
 from kpi.store.merge import literal
 

@@ -17,8 +17,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from kpi.errors import IngestError
 from kpi.ingest.archive import Limits, open_inputs
-from kpi.ingest.receipt import Receipt
 from kpi.ingest.wire import identifier, nanos, value_of
+from kpi.receipt import Receipt
 from tests.unit.span_loading import (
     T0,
     TRACE,

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from kpi import schema
-from kpi.ingest.context import RowBuffer
-from kpi.ingest.receipt import ColumnUse, Receipt
+from kpi.arrow_rows import RowBuffer
+from kpi.receipt import ColumnUse, Receipt
 
 
 def filled() -> Receipt:

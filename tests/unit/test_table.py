@@ -23,7 +23,7 @@ from kpi.ingest.archive import Limits, open_inputs
 from kpi.ingest.context import Context
 from kpi.ingest.mapping import ColumnMapping, Mapping
 from kpi.ingest.privacy import Privacy
-from kpi.ingest.receipt import Receipt
+from kpi.receipt import Receipt
 
 KEY = b"k" * 32
 NOW = 1_795_000_000_000_000  # 2026-11-18

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpi.ingest.receipt import Receipt
 from kpi.narrate import wording
+from kpi.receipt import Receipt
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from kpi.ingest.receipt import Receipt
+from kpi.receipt import Receipt
 
 Row = dict[str, Any]
 Values = Mapping[str, Any]

@@ -25,7 +25,7 @@ from kpi.ingest.databases import VENDORS, recognise
 from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain, utc
 from kpi.ingest.databases.streams import Marks, read
 from kpi.ingest.formats import recognise as recognise_columns
-from kpi.ingest.receipt import Receipt
+from kpi.receipt import Receipt
 
 _STEPS = 50_000  # instructions between two looks at the clock
 _NAMED = 12  # tables that a message lists

@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from kpi.arrow_rows import to_table
 from kpi.ingest import otlp, table
 from kpi.ingest.archive import Limits, open_inputs
 from kpi.ingest.assemble import assemble_all
-from kpi.ingest.context import Context, to_table
+from kpi.ingest.context import Context
 from kpi.ingest.detect import OTLP, TABLE, detect
 from kpi.ingest.formats import formats
 from kpi.ingest.privacy import Privacy
-from kpi.ingest.receipt import Receipt
 from kpi.ingest.translate import Translation
+from kpi.receipt import Receipt
 
 Row = dict[str, Any]
 KEY = b"a key for tests, 32 bytes long.."
