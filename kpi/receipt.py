@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import orjson
 
-from kpi.ingest.naming import reason_of
-from kpi.ingest.policy import NOT_LISTED
+from kpi.privacy.identifying_names import reason_of
+from kpi.privacy.policy import NOT_LISTED
 
 How = Literal["exact", "alias", "guessed", "cohort", "unmapped"]
 DROPS_KEPT = 1_000

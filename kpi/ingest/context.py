@@ -17,8 +17,8 @@ from kpi.receipt import Receipt
 
 if TYPE_CHECKING:
     from kpi.ingest.mapping import Mapping
-    from kpi.ingest.privacy import Privacy
     from kpi.ingest.table import Plan
+    from kpi.privacy.privacy import Privacy
 
 
 def _no_tick(_: int) -> None:

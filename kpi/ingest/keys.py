@@ -9,8 +9,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from kpi.errors import StoreError
-from kpi.ingest import user_key
-from kpi.ingest.user_key import KEY_VARIABLE, UserKey
+from kpi.privacy import user_key
+from kpi.privacy.user_key import KEY_VARIABLE, UserKey
 from kpi.receipt import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import home

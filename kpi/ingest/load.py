@@ -16,8 +16,8 @@ from kpi.errors import MappingError, StoreError
 from kpi.ingest import guard
 from kpi.ingest.mapping import Mapping
 from kpi.ingest.price_file import table_of, user_text
-from kpi.ingest.privacy import Allow
-from kpi.ingest.user_key import UserKey, key_of, ring_key
+from kpi.privacy.privacy import Allow
+from kpi.privacy.user_key import UserKey, key_of, ring_key
 from kpi.receipt import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home

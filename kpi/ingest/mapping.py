@@ -19,7 +19,7 @@ from kpi import schema
 from kpi.disk import durable, full
 from kpi.errors import MappingError
 from kpi.ingest.aliases import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
-from kpi.ingest.policy import Policy
+from kpi.privacy.policy import Policy
 from kpi.receipt import How
 
 COHORT_DISTINCT = 50

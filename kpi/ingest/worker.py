@@ -172,9 +172,9 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.mapping import Mapping
     from kpi.ingest.price_file import table_of
     from kpi.ingest.pricing import NO_PRICES
-    from kpi.ingest.privacy import DEFAULT_ALLOW, Privacy
     from kpi.ingest.staging import Stage
     from kpi.ingest.translate import Translation
+    from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
     from kpi.receipt import Receipt
 
     inputs = _open(job)
@@ -237,7 +237,7 @@ def _preview(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.archive import Limits
     from kpi.ingest.context import Context
     from kpi.ingest.mapping import Mapping, Preview
-    from kpi.ingest.privacy import Privacy
+    from kpi.privacy.privacy import Privacy
     from kpi.receipt import Receipt
 
     inputs = _open(job)

@@ -11,10 +11,10 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
-from kpi.ingest.redact import redact
 from kpi.measure.columns import Columns, conditions
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
+from kpi.privacy.redact import redact
 from kpi.schema import EXTRA_PREFIX, TABLES, WHOLE
 from kpi.store.cache import CLUSTER, STARTED
 from kpi.store.engines import SQL_TYPES, Source

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kpi.ingest.policy import NOT_LISTED
+from kpi.privacy.policy import NOT_LISTED
 from kpi.receipt import Receipt
 
 UNKNOWN = "–"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kpi import schema
 from kpi.errors import StoreError
-from kpi.ingest.user_key import UserKey, other_key, ring_key
+from kpi.privacy.user_key import UserKey, other_key, ring_key
 from kpi.receipt import Receipt
 from kpi.store import manifest, merge
 from kpi.store.manifest import home

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 
 from kpi import schema
 from kpi.errors import MappingError
-from kpi.ingest import naming
 from kpi.ingest.aliases import SCORE_PREFIX
 from kpi.ingest.convert import DEAREST_NUSD, DURATION_US, LONGEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
 from kpi.ingest.mapping import ColumnMapping
 from kpi.ingest.mapping import Mapping as ColumnMappings
 from kpi.ingest.values import FALSE_WORDS, TRUE_WORDS
+from kpi.privacy import identifying_names
 from kpi.store.dialects import DOUBLE, INT, TEXT, Dialect, Expression, text_of, times, whole
 
 Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "other"]
@@ -53,7 +53,7 @@ def canonical(
         extra = table.name == "requests" and name.startswith(schema.EXTRA_PREFIX)
         if (name not in table.names and not extra) or name == "day":  # the partition of the lake, not a fact
             continue
-        if extra and naming.reason_of(name):  # who wants it as a cohort says so in a mapping
+        if extra and identifying_names.reason_of(name):  # who wants it as a cohort says so in a mapping
             continue
         wanted = "string" if extra else table[name].type
         made = _fit(place.c[name], kind, wanted, dialect, plain=name in table.key)

@@ -22,7 +22,7 @@ from kpi.disk import owned_folders, permissions
 from kpi.errors import StoreError
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable
-from kpi.ingest.user_key import UserKey
+from kpi.privacy.user_key import UserKey
 from kpi.receipt import Receipt
 from kpi.store import binding, contents, delta, manifest, merge, recovery, rekeying, trash
 from kpi.store.manifest import Manifest, folder, home, numbers, writer

@@ -24,8 +24,8 @@ from kpi.errors import MappingError, StoreError
 from kpi.ingest.convert import EARLIEST_US
 from kpi.ingest.mapping import ColumnMapping, guess, kind_of
 from kpi.ingest.mapping import Mapping as ColumnMappings
-from kpi.ingest.policy import Policy
 from kpi.ingest.profile import Profiler
+from kpi.privacy.policy import Policy
 from kpi.store.connections import checked, open_engine, table_of
 from kpi.store.databases import DuckFileSource, LiveSource, SqlSource
 from kpi.store.inplace import supported

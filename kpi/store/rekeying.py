@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from kpi import schema
-from kpi.ingest.user_key import UserKey
+from kpi.privacy.user_key import UserKey
 from kpi.receipt import Receipt
 from kpi.store import manifest, merge
 from kpi.store.binding import USER, unlinked

@@ -22,7 +22,7 @@ from kpi.disk import permissions
 from kpi.ingest.assemble import assemble_all
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.table_costs import READ, WRITTEN, reprice_requests
-from kpi.ingest.user_key import UserKey
+from kpi.privacy.user_key import UserKey
 from kpi.receipt import NAMED_MODELS, NOT_NAMED, Receipt
 from kpi.store import binding, contents, delta, manifest, merge, orphans, record, trash
 from kpi.store.manifest import Manifest

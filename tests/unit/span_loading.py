@@ -15,7 +15,7 @@ from kpi.ingest import otlp
 from kpi.ingest.archive import HEAD_BYTES, Opened
 from kpi.ingest.assemble import assemble, assemble_all
 from kpi.ingest.context import Context
-from kpi.ingest.privacy import Privacy
+from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 
 Row = dict[str, Any]

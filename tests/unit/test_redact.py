@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpi.ingest.redact import TOKENS, redact
+from kpi.privacy.redact import TOKENS, redact
 
 SIX = frozenset(["EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS", "PHONE_NUMBER"])
 TOKEN = re.compile("|".join(map(re.escape, TOKENS)))

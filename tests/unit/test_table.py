@@ -22,7 +22,7 @@ from kpi.ingest import table
 from kpi.ingest.archive import Limits, open_inputs
 from kpi.ingest.context import Context
 from kpi.ingest.mapping import ColumnMapping, Mapping
-from kpi.ingest.privacy import Privacy
+from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 
 KEY = b"k" * 32

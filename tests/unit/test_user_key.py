@@ -17,7 +17,7 @@ import kpi
 from kpi import schema
 from kpi.cli import main
 from kpi.errors import StoreError
-from kpi.ingest import user_key
+from kpi.privacy import user_key
 from kpi.store import lake, manifest, merge
 from kpi.store.rekeying import renamed
 from tests.unit import span_loading as spans

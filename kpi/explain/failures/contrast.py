@@ -20,13 +20,13 @@ from kpi.explain.aggregates.cube import searchable
 from kpi.explain.failures import features
 from kpi.explain.failures.decision_tree import Tree, grow
 from kpi.explain.failures.lift import lifts
-from kpi.ingest.redact import redact
 from kpi.measure.columns import Columns, cluster, conditions, dimension
 from kpi.measure.metrics import flag
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.failures import contrast_sentence, feature_name
+from kpi.privacy.redact import redact
 from kpi.schema import LATENCIES
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array

@@ -13,8 +13,8 @@ from kpi.ingest.assemble import assemble_all
 from kpi.ingest.context import Context
 from kpi.ingest.detect import OTLP, TABLE, detect
 from kpi.ingest.formats import formats
-from kpi.ingest.privacy import Privacy
 from kpi.ingest.translate import Translation
+from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 
 Row = dict[str, Any]

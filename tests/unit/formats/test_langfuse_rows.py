@@ -15,8 +15,8 @@ import pytest
 import kpi
 from kpi.ingest.context import Context
 from kpi.ingest.formats import formats, recognise
-from kpi.ingest.privacy import Privacy
 from kpi.ingest.translate import Translation
+from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 from kpi.store.lake import read_version
 from tests.unit.formats.helpers import KEY, Row, read_all, requests_of

@@ -1,7 +1,7 @@
 """What of a stranger's columns and metadata keys may be stored: one policy that every reader asks.
 
 A metadata key of a span passes where it is on the allow-list. A column of a table that the index does not know passes
-where neither its name (`kpi.ingest.naming`) nor its values (`kpi.ingest.looks`) point at people. A person who names a
+where neither its name (`kpi.privacy.identifying_names`) nor its values (`kpi.privacy.identifying_values`) point at people. A person who names a
 key or column in full has it kept. What is kept is masked as texts are.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from kpi.errors import IngestError
-from kpi.ingest import looks, naming
+from kpi.privacy import identifying_names, identifying_values
 
 if TYPE_CHECKING:
     from kpi.ingest.mapping import Profile
@@ -86,7 +86,7 @@ class Allow:
         folded = key.casefold()
         if folded in self._exact:
             return True
-        if not self._globs or len(key) > 200 or naming.topic_of(key) not in ("", "id"):
+        if not self._globs or len(key) > 200 or identifying_names.topic_of(key) not in ("", "id"):
             return False
         return any(glob.match(folded) for glob in self._globs)
 
@@ -101,11 +101,11 @@ class Policy:
     def __init__(self, allow: Collection[str] = DEFAULT_ALLOW, *, masks: bool = True) -> None:
         self._allow = Allow(allow)
         self._asked = Allow(set(allow) - DEFAULT_ALLOW)
-        self._identifiers = looks.MASKED_SHARE if masks else 0.0
+        self._identifiers = identifying_values.MASKED_SHARE if masks else 0.0
 
     def key(self, name: str) -> str:
         """Why a metadata key of a span is kept out; "" for one that is allowed."""
-        return "" if name in self._allow else naming.reason_of(name) or NOT_LISTED
+        return "" if name in self._allow else identifying_names.reason_of(name) or NOT_LISTED
 
     def asked_for(self, name: str) -> bool:
         """Whether a person named this very column or key, beside the default list."""
@@ -116,15 +116,15 @@ class Policy:
         if self.asked_for(profile.name):
             return ""
         values = profile.values or profile.samples
-        told = "" if self._allow.names(profile.name) else naming.reason_of(profile.name)
-        if told and not (looks.are_flags(profile.values) and naming.allows_flags(profile.name)):
+        told = "" if self._allow.names(profile.name) else identifying_names.reason_of(profile.name)
+        if told and not (identifying_values.are_flags(profile.values) and identifying_names.allows_flags(profile.name)):
             return told
-        return looks.reason_of(values, identifiers=self._identifiers)
+        return identifying_values.reason_of(values, identifiers=self._identifiers)
 
     def known(self, profile: Profile, kind: str) -> str:
         """Why a column is not the known field that its last words suggest: `birth.date`, a region of coordinates."""
         if self.asked_for(profile.name):
             return ""
-        if "." in profile.name and naming.is_grave(profile.name):
-            return naming.reason_of(profile.name)
-        return looks.person_of(profile.values or profile.samples) if kind == "dimension" else ""
+        if "." in profile.name and identifying_names.is_grave(profile.name):
+            return identifying_names.reason_of(profile.name)
+        return identifying_values.person_of(profile.values or profile.samples) if kind == "dimension" else ""

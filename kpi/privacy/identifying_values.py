@@ -11,8 +11,8 @@ import tomllib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 
-from kpi.ingest.naming import fold
-from kpi.ingest.redact import redact
+from kpi.privacy.identifying_names import fold
+from kpi.privacy.redact import redact
 
 MOST = 0.5  # share of the different values that must look alike
 MASKED_SHARE = 0.2  # of values that hold an e-mail address, a phone or a card: the rest is masked one by one

@@ -19,10 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi.errors import IngestError
-from kpi.ingest.policy import DEFAULT_ALLOW, Allow, Policy
-from kpi.ingest.redact import redact
-from kpi.ingest.user_key import KEY_BYTES, KEY_HINT, key_id
-from kpi.ingest.user_key import load_key as load_key  # who loads rows looks for it here
+from kpi.privacy.policy import DEFAULT_ALLOW, Allow, Policy
+from kpi.privacy.redact import redact
+from kpi.privacy.user_key import KEY_BYTES, KEY_HINT, key_id, load_key
 
 __all__ = ["DEFAULT_ALLOW", "Allow", "Privacy", "key_id", "load_key"]
 
@@ -42,7 +41,7 @@ Value = str | int | float | bool
 class Privacy:
     """Everything that a reader needs to keep people out of the store. Picklable; one instance per load.
 
-    key: 32 bytes or more, see `kpi.ingest.user_key`. allow: names or globs of metadata keys, `DEFAULT_ALLOW` and more.
+    key: 32 bytes or more, see `kpi.privacy.user_key`. allow: names or globs of metadata keys, `DEFAULT_ALLOW` and more.
     policy: decides over keys and columns. ids_key: for what becomes part of the id of a row, where that is to outlive a
     rotation of the key. used: whether any pseudonym was made.
     """
@@ -63,7 +62,7 @@ class Privacy:
         return f"Privacy(key_id={key_id(self._key)!r}, allow={len(self._allowed)} keys)"
 
     def text(self, value: str | None) -> str | None:
-        """The text with structured identifiers masked, see `kpi.ingest.redact`. Idempotent; None stays None."""
+        """The text with structured identifiers masked, see `kpi.privacy.redact`. Idempotent; None stays None."""
         return None if value is None else redact(value)
 
     def texts(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:

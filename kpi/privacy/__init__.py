@@ -1,0 +1,1 @@
+"""What may be stored: the policy for keys, pseudonyms of users, redaction of texts."""
