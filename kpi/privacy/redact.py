@@ -11,11 +11,11 @@ import re
 
 import orjson
 
-from kpi.ingest.accounts import mask_cards, mask_ibans
-from kpi.ingest.addresses import mask_emails, mask_machines
-from kpi.ingest.credentials import mask_secrets, may_hold_secret
-from kpi.ingest.masks import SECRET, TOKENS
-from kpi.ingest.phones import mask_phones
+from kpi.privacy.patterns.email_and_ip import mask_emails, mask_machines
+from kpi.privacy.patterns.masking import SECRET, TOKENS
+from kpi.privacy.patterns.payment_numbers import mask_cards, mask_ibans
+from kpi.privacy.patterns.phone_numbers import mask_phones
+from kpi.privacy.patterns.secrets import mask_secrets, may_hold_secret
 
 __all__ = ["TOKENS", "redact"]
 

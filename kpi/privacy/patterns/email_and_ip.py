@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from kpi.ingest.masks import EMAIL, IP, Match, mask, starts
+from kpi.privacy.patterns.masking import EMAIL, IP, Match, mask, starts
 
 _AT_DOMAIN = re.compile(r"@(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,24}")
 _LOCAL_REVERSED = re.compile(r"[\w.%+'&=~#*!-]{1,64}")

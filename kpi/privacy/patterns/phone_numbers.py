@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kpi.ingest.masks import PHONE, Match, mask, starts
+from kpi.privacy.patterns.masking import PHONE, Match, mask, starts
 
 _PHONE_END = r"(?:\s?(?:x|ext\.?|#)\s?\d{1,6})?(?![\w@]|[-./:]\d)"
 _PHONE = re.compile(

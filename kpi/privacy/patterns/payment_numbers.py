@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kpi.ingest.masks import CARD, IBAN, SSN, Match, mask, starts
+from kpi.privacy.patterns.masking import CARD, IBAN, SSN, Match, mask, starts
 
 # A pattern whose first item is a single character class is searched several times faster than one that repeats it.
 _CARD_GROUPED = re.compile(r"\d\d{3}([ -])(?:\d{4}\1\d{4}\1\d{1,7}|\d{6}\1\d{4,5})(?![\w]|[.-]\d)")

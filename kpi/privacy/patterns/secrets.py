@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kpi.ingest.masks import SECRET, Match, mask
+from kpi.privacy.patterns.masking import SECRET, Match, mask
 
 _BLOCK_START = re.compile(r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----")
 _BLOCK_END = re.compile(r"-----END[ A-Z0-9_-]{0,80}-----")

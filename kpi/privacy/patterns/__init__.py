@@ -1,0 +1,1 @@
+"""Recognisers of structured identifiers, one file a kind."""
