@@ -30,8 +30,8 @@ from kpi import schema
 from kpi.arrow_rows import to_table
 from kpi.ingest.costs import day_of, span_costs
 from kpi.ingest.outcomes import DEFAULT, OutcomeRules, resolve
-from kpi.ingest.pricing import NO_PRICES, PriceTable
 from kpi.ingest.trace import Trace, merge_spans, parsed
+from kpi.pricing.price_table import NO_PRICES, PriceTable
 
 __all__ = ["assemble", "assemble_all", "merge_spans"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kpi import clock
 from kpi.ingest.archive import Limits
-from kpi.ingest.pricing import NO_PRICES, PriceTable
+from kpi.pricing.price_table import NO_PRICES, PriceTable
 from kpi.receipt import Receipt
 
 if TYPE_CHECKING:

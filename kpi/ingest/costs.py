@@ -19,8 +19,8 @@ from datetime import date
 from typing import Any
 
 from kpi import schema
-from kpi.ingest.pricing import PriceTable, Usage
 from kpi.ingest.trace import Trace
+from kpi.pricing.price_table import PriceTable, Usage
 
 Row = dict[str, Any]
 REPORTED, COMPUTED, MIXED = "reported", "computed", "mixed"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from kpi import schema
 from kpi.ingest.costs import COMPUTED, MIXED, PARTS, REPORTED, day_of, usage_of, used_tokens
-from kpi.ingest.pricing import PriceTable
+from kpi.pricing.price_table import PriceTable
 
 Row = dict[str, Any]
 _TOKENS = tuple(c.name for c in schema.TOKENS)

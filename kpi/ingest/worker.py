@@ -170,10 +170,10 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.detect import OTLP, TABLE
     from kpi.ingest.formats import formats
     from kpi.ingest.mapping import Mapping
-    from kpi.ingest.price_file import table_of
-    from kpi.ingest.pricing import NO_PRICES
     from kpi.ingest.staging import Stage
     from kpi.ingest.translate import Translation
+    from kpi.pricing.price_file import table_of
+    from kpi.pricing.price_table import NO_PRICES
     from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
     from kpi.receipt import Receipt
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 import sqlalchemy as sa
 
-from kpi.ingest import price_file
-from kpi.ingest.pricing import SCALE
 from kpi.measure.columns import Columns
+from kpi.pricing import price_file
+from kpi.pricing.price_table import SCALE
 from kpi.store.engines import Source
 from kpi.store.manifest import home
 

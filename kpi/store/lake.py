@@ -20,8 +20,8 @@ import orjson
 
 from kpi.disk import owned_folders, permissions
 from kpi.errors import StoreError
-from kpi.ingest import price_file
-from kpi.ingest.pricing import PriceTable
+from kpi.pricing import price_file
+from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
 from kpi.receipt import Receipt
 from kpi.store import binding, contents, delta, manifest, merge, recovery, rekeying, trash

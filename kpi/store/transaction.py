@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from kpi import schema
 from kpi.disk import permissions
 from kpi.ingest.assemble import assemble_all
-from kpi.ingest.pricing import PriceTable
 from kpi.ingest.table_costs import READ, WRITTEN, reprice_requests
+from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
 from kpi.receipt import NAMED_MODELS, NOT_NAMED, Receipt
 from kpi.store import binding, contents, delta, manifest, merge, orphans, record, trash

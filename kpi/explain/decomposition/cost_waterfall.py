@@ -25,11 +25,11 @@ import sqlalchemy as sa
 from kpi.errors import MetricError, StoreError
 from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
-from kpi.ingest import price_file
-from kpi.ingest.pricing import PriceTable, Rates
 from kpi.measure.columns import Columns
 from kpi.measure.slice import Slice
 from kpi.narrate.decompositions import cost_sentence
+from kpi.pricing import price_file
+from kpi.pricing.price_table import PriceTable, Rates
 from kpi.stats.factor_attribution import share_out
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array

@@ -15,7 +15,7 @@ from scipy import stats
 import kpi
 from kpi.errors import MetricError, StoreError
 from kpi.explain.decomposition.cost_waterfall import STEPS, waterfall
-from kpi.ingest.pricing import PriceTable
+from kpi.pricing.price_table import PriceTable
 from kpi.stats.factor_attribution import lmdi, shapley, share_out
 from kpi.stats.interval import cluster_interval
 from kpi.store.engines import DuckSource

@@ -12,7 +12,7 @@ import kpi
 from kpi import schema
 from kpi.cli import main
 from kpi.ingest.assemble import assemble
-from kpi.ingest.price_file import table_of
+from kpi.pricing.price_file import table_of
 from kpi.store import lake
 
 Row = dict[str, Any]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpi.errors import PriceError
-from kpi.ingest import price_file
-from kpi.ingest.price_file import table_of
-from kpi.ingest.pricing import Price, Rates, Usage
+from kpi.pricing import price_file
+from kpi.pricing.price_file import table_of
+from kpi.pricing.price_table import Price, Rates, Usage
 
 CALL = Usage(input=412, output=31, cached_read=256)
 FACTS = table_of(None)

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from kpi.ingest.price_file import _own_file, table_of
-from kpi.ingest.pricing import Usage
+from kpi.pricing.price_file import _own_file, table_of
+from kpi.pricing.price_table import Usage
 
 SCRIPT = Path(__file__).resolve().parents[3] / "docs" / "update_prices.py"
 FACTS = {

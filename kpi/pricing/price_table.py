@@ -1,7 +1,7 @@
 """Tokens -> USD, exact to the nano-dollar: the row of the price table that a call falls under, and what it costs.
 
 A model is found by its provider and name, with a short list of spellings that are known to mean the same; never by
-likeness. What is not found has no price, which is not a price of 0. Where rows come from: `kpi.ingest.price_file`.
+likeness. What is not found has no price, which is not a price of 0. Where rows come from: `kpi.pricing.price_file`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any
 
 from kpi.disk import durable, full
 from kpi.errors import PriceError
-from kpi.ingest.pricing import SCALE, Price, PriceTable, Rates, Units, provider_slug
+from kpi.pricing.price_table import SCALE, Price, PriceTable, Rates, Units, provider_slug
 
 FILE = "prices.toml"
 _SHIPPED = Path(__file__).with_name(FILE)
