@@ -32,8 +32,8 @@ from kpi.ingest.copy import copy
 from kpi.ingest.guard import preview
 from kpi.ingest.keys import KeyState, adopt_key, backup_key, forget_key, key_state, restore_key, rotate_key
 from kpi.ingest.load import load, saved_allow
-from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, mapping_fields
 from kpi.ingest.uploads import Uploads
+from kpi.mapping.mapping import Mapping, Preview, PreviewColumn, mapping_fields
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
 from kpi.measure.priced import PriceState, init_prices, model_prices, price_state, unpriced_models
 from kpi.measure.profile import Profile, profile

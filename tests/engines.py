@@ -25,7 +25,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from kpi.ingest.mapping import Mapping
+from kpi.mapping.mapping import Mapping
 from kpi.store.databases import DuckFileSource, SparkSource, SqlSource
 from kpi.store.engines import SQL_TYPES, Source, arrow_kind
 from kpi.store.sessions import WIDE

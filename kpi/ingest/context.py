@@ -16,8 +16,7 @@ from kpi.pricing.price_table import NO_PRICES, PriceTable
 from kpi.receipt import Receipt
 
 if TYPE_CHECKING:
-    from kpi.ingest.mapping import Mapping
-    from kpi.ingest.table import Plan
+    from kpi.mapping.mapping import Mapping, Plan
     from kpi.privacy.privacy import Privacy
 
 

@@ -17,21 +17,16 @@ import pyarrow.compute as pc
 from kpi import schema
 from kpi.arrow_rows import with_day
 from kpi.clock import LATER, LONGEST_US, ahead
-from kpi.ingest import times, values
-from kpi.ingest.aliases import SCORE_PREFIX
 from kpi.ingest.context import Context
 from kpi.ingest.costs import PARTS
-from kpi.ingest.mapping import ColumnMapping, Mapping, Profile, kind_of
 from kpi.ingest.rows import Batch
 from kpi.ingest.table_costs import price_requests
-from kpi.ingest.values import Parsed
+from kpi.mapping import parse_times, parse_values
+from kpi.mapping.column_names import SCORE_PREFIX
+from kpi.mapping.mapping import ColumnMapping, Mapping, Profile, kind_of
+from kpi.mapping.parse_values import Parsed
+from kpi.mapping.units import DEAREST_NUSD, DURATION_US, EARLIEST_US, LONGEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
 
-DURATION_US = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6, "min": 60e6}
-MONEY_NUSD = {"usd": 1e9, "cents": 1e7, "milli_usd": 1e6, "micro_usd": 1e3, "nano_usd": 1.0}
-SCALES = {"0-1": (0.0, 1.0), "-1-1": (-1.0, 1.0), "1-5": (1.0, 5.0), "0-10": (0.0, 10.0), "0-100": (0.0, 100.0)}
-DEAREST_NUSD = 1e15  # a million USD
-MOST_TOKENS = 1e9
-EARLIEST_US = 946_684_800_000_000  # 2000-01-01: nothing that is measured here is older
 _DIMENSION_LENGTH = 200
 _USERS_REMEMBERED = 1_000_000
 _HINTS = {
@@ -99,26 +94,26 @@ class Converter:
         if kind == "score":
             return self._score(column, cells)
         if kind == "content":
-            return privacy.texts(values.contents(cells))
+            return privacy.texts(parse_values.contents(cells))
         if kind == "user":
-            users = values.on_distinct(cells, self._pseudonyms)
-            work.users_in_ids = privacy.users_in_ids(values.texts(cells), users) if self.hashes else None
+            users = parse_values.on_distinct(cells, self._pseudonyms)
+            work.users_in_ids = privacy.users_in_ids(parse_values.texts(cells), users) if self.hashes else None
             return users
         if kind == "id":
-            return privacy.identities(values.texts(cells))
+            return privacy.identities(parse_values.texts(cells))
         if column.field == "worst_severity":
-            return self._severity(column, values.texts(cells))
-        return values.on_distinct(cells, lambda distinct: self._words(column, distinct))
+            return self._severity(column, parse_values.texts(cells))
+        return parse_values.on_distinct(cells, lambda distinct: self._words(column, distinct))
 
     def _words(self, column: ColumnMapping, distinct: pa.Array) -> pa.Array:
-        words = pc.utf8_slice_codeunits(values.texts(distinct), 0, _DIMENSION_LENGTH)
+        words = pc.utf8_slice_codeunits(parse_values.texts(distinct), 0, _DIMENSION_LENGTH)
         if {v.lower() for v in self._profiles.get(column.source, Profile("")).values} <= {"true", "false"}:
             words = pc.utf8_lower(words)
         return self._context.privacy.texts(words)
 
     def _pseudonyms(self, distinct: pa.Array) -> pa.Array:
         """Pseudonyms, remembered over batches: users come back."""
-        words = values.texts(distinct)
+        words = parse_values.texts(distinct)
         names = words.to_pylist()
         new = [n for n in names if n is not None and n not in self._users]
         if len(self._users) + len(new) > _USERS_REMEMBERED:
@@ -130,7 +125,7 @@ class Converter:
 
     def _time(self, column: ColumnMapping, cells: pa.ChunkedArray, work: _Work) -> pa.Array:
         dayfirst = {"day/month": True, "month/day": False}.get(column.unit)
-        found = times.times(cells, dayfirst=dayfirst, unit=column.unit)
+        found = parse_times.times(cells, dayfirst=dayfirst, unit=column.unit)
         moments = found.parsed.values
         where = f"column {column.source!r}"
         work.reject(found.parsed.bad, f"{where} holds no time", _HINTS["time"])
@@ -146,7 +141,7 @@ class Converter:
         return moments
 
     def _number(self, column: ColumnMapping, cells: pa.ChunkedArray, kind: str, work: _Work) -> pa.Array:
-        parsed = values.counts(cells) if kind == "count" else values.numbers(cells, decimal=column.decimal)
+        parsed = parse_values.counts(cells) if kind == "count" else parse_values.numbers(cells, decimal=column.decimal)
         if parsed.bad_count and kind == "count":
             parsed = _flags(cells, parsed)
         factor = {"duration": DURATION_US, "money": MONEY_NUSD}.get(kind, {}).get(column.unit, 1.0)
@@ -163,16 +158,16 @@ class Converter:
         return safe.cast(pa.int64())
 
     def _outcome(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
-        parsed = values.failures(cells) if column.kind == "status" else values.booleans(cells)
+        parsed = parse_values.failures(cells) if column.kind == "status" else parse_values.booleans(cells)
         self._count_unread(column, parsed)
         return pc.invert(parsed.values) if column.unit == "inverted" else parsed.values
 
     def _score(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
         if column.unit == "words":
-            parsed = values.booleans(cells)
+            parsed = parse_values.booleans(cells)
             self._count_unread(column, parsed)
             return parsed.values.cast(pa.float64())
-        parsed = values.numbers(cells, decimal=column.decimal)
+        parsed = parse_values.numbers(cells, decimal=column.decimal)
         low, high = SCALES.get(column.unit, (0.0, 1.0))
         outside = _where(pc.or_(pc.less(parsed.values, low), pc.greater(parsed.values, high)))
         self._count_unread(column, Parsed(parsed.values, parsed.bad | outside))
@@ -250,7 +245,7 @@ class Converter:
             elif column and column.field in raw and not column.field.startswith(schema.EXTRA_PREFIX):
                 parts[column.field] = raw[column.field]
             else:
-                parts[f"~{name}"] = values.texts(batch.table[name])
+                parts[f"~{name}"] = parse_values.texts(batch.table[name])
         named = [
             pc.if_else(v.is_valid(), pc.binary_join_element_wise(f"{k}=", v.fill_null(""), ""), "")
             for k, v in sorted(parts.items())
@@ -286,7 +281,7 @@ def _where(mask: pa.Array) -> np.ndarray:
 
 def _flags(cells: pa.ChunkedArray, parsed: Parsed) -> Parsed:
     """Counts from a column that flags: true is 1, false is 0."""
-    flags = values.booleans(cells)
+    flags = parse_values.booleans(cells)
     both = pc.coalesce(parsed.values, flags.values.cast(pa.int64()).cast(pa.float64()))
     return Parsed(both, parsed.bad & flags.bad)
 

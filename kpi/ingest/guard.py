@@ -27,7 +27,7 @@ from kpi import clock, errors
 from kpi.disk import full, owned_folders
 from kpi.errors import IngestError
 from kpi.ingest.archive import Limits, Opened, expand, open_inputs
-from kpi.ingest.mapping import Mapping, Preview
+from kpi.mapping.mapping import Mapping, Preview
 from kpi.receipt import Receipt
 
 __all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 
 from kpi.errors import IngestError
-from kpi.ingest.aliases import known
 from kpi.ingest.archive import MIB, Limits, Opened, lines
 from kpi.ingest.wire import loads
+from kpi.mapping.column_names import known
 
 LOOK_LINES = 200
 _LOOK_BYTES = 4 * MIB

@@ -14,7 +14,7 @@ import orjson
 from kpi.disk import durable, full, owned_folders, permissions
 from kpi.errors import MappingError, StoreError
 from kpi.ingest import guard
-from kpi.ingest.mapping import Mapping
+from kpi.mapping.mapping import Mapping
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import Allow
 from kpi.privacy.user_key import UserKey, key_of, ring_key

@@ -11,7 +11,6 @@ are equal in every column then count once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -19,23 +18,13 @@ from kpi.errors import IngestError, MappingError
 from kpi.ingest.archive import Opened
 from kpi.ingest.context import Context
 from kpi.ingest.convert import Converter
-from kpi.ingest.mapping import Mapping, Preview, PreviewColumn, Profile, guess, kind_of
-from kpi.ingest.profile import Profiler
 from kpi.ingest.rows import batches
+from kpi.mapping.column_profile import Profiler
+from kpi.mapping.mapping import Mapping, Plan, Preview, PreviewColumn, Profile, guess, kind_of
 from kpi.receipt import ColumnUse
 
 NAME = "table"
 _MEASURES = frozenset(["time", "bool", "status", "score", "duration", "tokens", "money", "count", "severity"])
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the first pass settled. uncounted: models whose 0 tokens mean unknown ("" = rows without a model)."""
-
-    mapping: Mapping
-    profiles: tuple[Profile, ...]
-    rows: int
-    uncounted: frozenset[str]
 
 
 def plan(sources: Iterable[Opened], context: Context) -> Plan:

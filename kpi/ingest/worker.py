@@ -169,9 +169,9 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.context import Context
     from kpi.ingest.detect import OTLP, TABLE
     from kpi.ingest.formats import formats
-    from kpi.ingest.mapping import Mapping
     from kpi.ingest.staging import Stage
     from kpi.ingest.translate import Translation
+    from kpi.mapping.mapping import Mapping
     from kpi.pricing.price_file import table_of
     from kpi.pricing.price_table import NO_PRICES
     from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
@@ -236,7 +236,7 @@ def _preview(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest import table
     from kpi.ingest.archive import Limits
     from kpi.ingest.context import Context
-    from kpi.ingest.mapping import Mapping, Preview
+    from kpi.mapping.mapping import Mapping, Preview
     from kpi.privacy.privacy import Privacy
     from kpi.receipt import Receipt
 

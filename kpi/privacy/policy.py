@@ -15,7 +15,7 @@ from kpi.errors import IngestError
 from kpi.privacy import identifying_names, identifying_values
 
 if TYPE_CHECKING:
-    from kpi.ingest.mapping import Profile
+    from kpi.mapping.mapping import Profile
 
 NOT_LISTED = "not on the list of allowed keys"
 _REMEMBERED = 10_000

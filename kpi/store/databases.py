@@ -20,7 +20,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from kpi.errors import MappingError, StoreError
-from kpi.ingest.mapping import Mapping as ColumnMappings
+from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.schema import TABLES, Type
 from kpi.store.dialects import DuckDialect, SparkCompiler, SparkDialect, dialect_of, teach_sqlite
 from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts

@@ -26,8 +26,8 @@ from sqlalchemy.sql.selectable import CompoundSelect
 
 from kpi import clock
 from kpi.errors import MetricError, StoreError
-from kpi.ingest.mapping import Profile
-from kpi.ingest.profile import ColumnProfiler
+from kpi.mapping.column_profile import ColumnProfiler
+from kpi.mapping.mapping import Profile
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.schema import TABLES, Type
 from kpi.store.dialects import Dialect

@@ -1,7 +1,7 @@
 """A table of a database as the canonical table: which expression of its columns each canonical column is.
 
 Either the table is canonical itself (columns by their names, checked), or a mapping says what its columns mean (the
-grammar of files, `kpi.ingest.mapping`). Nothing is copied: what comes out are expressions of one SELECT. Numbers that
+grammar of files, `kpi.mapping.mapping`). Nothing is copied: what comes out are expressions of one SELECT. Numbers that
 cannot be true (negative, over the limits of a load) are unknown. Columns that are neither canonical nor mapped stay
 unseen, and so do cohorts whose name points at people. User ids cannot be replaced by keyed pseudonyms in an engine:
 they group, and are never shown.
@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from kpi import schema
 from kpi.errors import MappingError
-from kpi.ingest.aliases import SCORE_PREFIX
-from kpi.ingest.convert import DEAREST_NUSD, DURATION_US, LONGEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
-from kpi.ingest.mapping import ColumnMapping
-from kpi.ingest.mapping import Mapping as ColumnMappings
-from kpi.ingest.values import FALSE_WORDS, TRUE_WORDS
+from kpi.mapping.column_names import SCORE_PREFIX
+from kpi.mapping.mapping import ColumnMapping
+from kpi.mapping.mapping import Mapping as ColumnMappings
+from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
+from kpi.mapping.units import DEAREST_NUSD, DURATION_US, LONGEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
 from kpi.privacy import identifying_names
 from kpi.store.dialects import DOUBLE, INT, TEXT, Dialect, Expression, text_of, times, whole
 

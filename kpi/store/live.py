@@ -21,10 +21,10 @@ from kpi import schema
 from kpi.disk import durable, full
 from kpi.disk.permissions import make_private
 from kpi.errors import MappingError, StoreError
-from kpi.ingest.convert import EARLIEST_US
-from kpi.ingest.mapping import ColumnMapping, guess, kind_of
-from kpi.ingest.mapping import Mapping as ColumnMappings
-from kpi.ingest.profile import Profiler
+from kpi.mapping.column_profile import Profiler
+from kpi.mapping.mapping import ColumnMapping, guess, kind_of
+from kpi.mapping.mapping import Mapping as ColumnMappings
+from kpi.mapping.units import EARLIEST_US
 from kpi.privacy.policy import Policy
 from kpi.store.connections import checked, open_engine, table_of
 from kpi.store.databases import DuckFileSource, LiveSource, SqlSource

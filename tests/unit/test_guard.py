@@ -13,7 +13,7 @@ import pytest
 
 from kpi.errors import IngestError, KpiError, MappingError
 from kpi.ingest.guard import Limits, preview, stage
-from kpi.ingest.mapping import ColumnMapping, Mapping
+from kpi.mapping.mapping import ColumnMapping, Mapping
 
 KEY = b"k" * 32
 REFUSED = {

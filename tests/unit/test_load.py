@@ -21,7 +21,7 @@ import kpi
 from kpi import schema
 from kpi.errors import MappingError
 from kpi.ingest.load import load, saved_mapping
-from kpi.ingest.mapping import ColumnMapping, Mapping
+from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.store import lake, merge
 
 ROOT = Path(__file__).resolve().parents[2]

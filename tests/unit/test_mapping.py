@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kpi.errors import MappingError
-from kpi.ingest.aliases import FIELDS, known, slug
-from kpi.ingest.mapping import ColumnMapping, Mapping, Profile, guess
+from kpi.mapping.column_names import FIELDS, known, slug
+from kpi.mapping.mapping import ColumnMapping, Mapping, Profile, guess
 
 
 def profile(name: str, **facts) -> Profile:

@@ -21,7 +21,7 @@ from kpi.errors import IngestError, MappingError
 from kpi.ingest import table
 from kpi.ingest.archive import Limits, open_inputs
 from kpi.ingest.context import Context
-from kpi.ingest.mapping import ColumnMapping, Mapping
+from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 

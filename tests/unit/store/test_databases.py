@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 import kpi
 from kpi.errors import KpiError, MappingError, StoreError
-from kpi.ingest.mapping import ColumnMapping
+from kpi.mapping.mapping import ColumnMapping
 from kpi.store import connections, databases, live, sessions
 from kpi.store.databases import SqlSource
 from tests import engines, postgres

@@ -25,7 +25,7 @@ import kpi
 from kpi.disk import full, owned_folders
 from kpi.errors import IngestError, KpiError, StoreError
 from kpi.ingest import guard
-from kpi.ingest.mapping import Mapping
+from kpi.mapping.mapping import Mapping
 from kpi.pricing import price_file
 from kpi.store import cache, delta, lake, live, manifest, merge
 from kpi.store.manifest import folder

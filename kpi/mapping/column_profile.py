@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi.ingest import times, values
-from kpi.ingest.aliases import known
-from kpi.ingest.mapping import COHORT_MOST, Mapping, Profile, kind_of
+from kpi.mapping import parse_times, parse_values
+from kpi.mapping.column_names import known
+from kpi.mapping.mapping import COHORT_MOST, Mapping, Profile, kind_of
 
 SAMPLES = 20
 _SAMPLE_LENGTH = 120
@@ -60,7 +60,7 @@ class ColumnProfiler:
             self._sample(column.slice(0, SAMPLES))
         if self._distinct is None and self.kind != "id":
             return len(column) - column.null_count
-        words = values.texts(column)
+        words = parse_values.texts(column)
         if self._distinct is not None:
             unique = pc.drop_null(pc.unique(words))
             self._longest = max(self._longest, pc.max(pc.utf8_length(unique)).as_py() or 0)
@@ -75,19 +75,21 @@ class ColumnProfiler:
         return len(words) - words.null_count
 
     def _sample(self, column: pa.Array | pa.ChunkedArray) -> None:
-        for text in values.contents(column).to_pylist():
+        for text in parse_values.contents(column).to_pylist():
             if text is not None and len(self._samples) < SAMPLES:
                 self._samples.setdefault(text[:_SAMPLE_LENGTH])
 
     def _add_numbers(self, column: pa.ChunkedArray, present: int) -> None:
-        parsed = values.counts(column) if self.kind == "count" else values.numbers(column)
+        parsed = parse_values.counts(column) if self.kind == "count" else parse_values.numbers(column)
         bad = parsed.bad_count
         if bad and self.kind in ("count", "score"):
-            bad = min(bad, values.booleans(column).bad_count)
+            bad = min(bad, parse_values.booleans(column).bad_count)
         self._bad, self._judged = self._bad + bad, self._judged + present
-        if values.is_text(values.flat(column.slice(0, 1)).type):
-            words = values.texts(column)
-            self._comma |= bool(pc.any(pc.match_substring_regex(words, values.COMMA_DECIMAL), min_count=0).as_py())
+        if parse_values.is_text(parse_values.flat(column.slice(0, 1)).type):
+            words = parse_values.texts(column)
+            self._comma |= bool(
+                pc.any(pc.match_substring_regex(words, parse_values.COMMA_DECIMAL), min_count=0).as_py()
+            )
         found = pc.drop_null(parsed.values).to_numpy(zero_copy_only=False)
         if not len(found):
             return
@@ -102,13 +104,13 @@ class ColumnProfiler:
     def _add_readable(self, column: pa.ChunkedArray, present: int) -> None:
         bad = 0
         if self.kind == "bool":
-            bad = values.booleans(column).bad_count
+            bad = parse_values.booleans(column).bad_count
         elif self.kind == "status":
-            bad = values.failures(column).bad_count
+            bad = parse_values.failures(column).bad_count
         elif self.kind == "time":
-            bad = times.times(column, dayfirst=True).parsed.bad_count
-            if values.is_text(values.flat(column.slice(0, 1)).type):
-                self._see_days(values.texts(column))
+            bad = parse_times.times(column, dayfirst=True).parsed.bad_count
+            if parse_values.is_text(parse_values.flat(column.slice(0, 1)).type):
+                self._see_days(parse_values.texts(column))
         self._bad, self._judged = self._bad + bad, self._judged + present
 
     def _see_days(self, words: pa.Array) -> None:
@@ -123,7 +125,7 @@ class ColumnProfiler:
         few = None if self._distinct is None else tuple(sorted(self._distinct))
         type_ = self._type
         if type_ == "text" and few and all(_is_number(v) for v in few):
-            type_ = "number" if all(float(values.number(v)).is_integer() for v in few) else "float"
+            type_ = "number" if all(float(parse_values.number(v)).is_integer() for v in few) else "float"
         return Profile(
             name=self.name,
             type=type_,
@@ -182,11 +184,11 @@ class Profiler:
 
     def _add_tokens(self, table: pa.Table) -> None:
         fields: dict[str, Any] = {self._field(n): table[n] for n in reversed(table.column_names)}
-        counted = [values.numbers(fields[f]).values for f in ("input_tokens", "output_tokens") if f in fields]
+        counted = [parse_values.numbers(fields[f]).values for f in ("input_tokens", "output_tokens") if f in fields]
         if not counted:
             return
         total = counted[0] if len(counted) == 1 else pc.add(counted[0].fill_null(0), counted[1].fill_null(0))
-        models = values.texts(fields["model"]) if "model" in fields else pa.nulls(len(total), pa.string())
+        models = parse_values.texts(fields["model"]) if "model" in fields else pa.nulls(len(total), pa.string())
         models = models.fill_null("")
         self._counted.update(pc.unique(models.filter(pc.greater(total, 0).fill_null(False))).to_pylist())
         self._zero.update(pc.unique(models.filter(pc.equal(total, 0).fill_null(False))).to_pylist())
@@ -216,7 +218,7 @@ def _type_name(type_: pa.DataType) -> str:
 
 def _is_number(text: str) -> bool:
     try:
-        values.number(text)
+        parse_values.number(text)
     except ValueError:
         return False
     return True

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi.ingest.values import NUMBER_LENGTH, Parsed, by_unique, flat, numbers, texts
+from kpi.mapping.parse_values import NUMBER_LENGTH, Parsed, by_unique, flat, numbers, texts
 
 EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
 _EXCEL_DAYS = (20_000.0, 80_000.0)  # 1954 to 2119

@@ -1,6 +1,6 @@
 """Which source column is which canonical field, in which unit: guessed from names and values, editable, kept as TOML.
 
-A mapping is plain data. Nothing here reads a file of rows; `kpi.ingest.profile` looks at columns and
+A mapping is plain data. Nothing here reads a file of rows; `kpi.mapping.column_profile` looks at columns and
 `kpi.ingest.table` applies a mapping to them.
 """
 
@@ -18,9 +18,20 @@ import orjson
 from kpi import schema
 from kpi.disk import durable, full
 from kpi.errors import MappingError
-from kpi.ingest.aliases import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
+from kpi.mapping.column_names import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
 from kpi.privacy.policy import Policy
 from kpi.receipt import How
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the first pass settled. uncounted: models whose 0 tokens mean unknown ("" = rows without a model)."""
+
+    mapping: Mapping
+    profiles: tuple[Profile, ...]
+    rows: int
+    uncounted: frozenset[str]
+
 
 COHORT_DISTINCT = 50
 COHORT_SHARE, COHORT_MOST = 0.05, 200
@@ -32,7 +43,7 @@ _GUESSES = ("alias", "guessed", "cohort")
 class ColumnMapping:
     """One source column. field: canonical request column, `x_<cohort>`, `score:<name>`, or None to leave it out.
 
-    unit: see `kpi.ingest.aliases.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half. kept_out: no
+    unit: see `kpi.mapping.column_names.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half. kept_out: no
     field, to protect people; `why` says what it seems to hold.
     """
 
