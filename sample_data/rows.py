@@ -159,7 +159,7 @@ def _unless(values: np.ndarray, unknown: np.ndarray) -> np.ndarray:
 
 
 def _from_scores(scores: dict[str, np.ndarray], known: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
-    """Outcome columns by the rules of `kpi.ingest.outcomes`, for all requests at once."""
+    """Outcome columns by the rules of `kpi.assembly.outcomes`, for all requests at once."""
 
     def values(name: str) -> np.ndarray:
         mine = scores["name"] == name

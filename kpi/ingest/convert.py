@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 
 from kpi import schema
 from kpi.arrow_rows import with_day
+from kpi.assembly.row_costs import price_requests
+from kpi.assembly.span_costs import PARTS
 from kpi.clock import LATER, LONGEST_US, ahead
 from kpi.ingest.context import Context
-from kpi.ingest.costs import PARTS
 from kpi.ingest.rows import Batch
-from kpi.ingest.table_costs import price_requests
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import SCORE_PREFIX
 from kpi.mapping.mapping import ColumnMapping, Mapping, Profile, kind_of

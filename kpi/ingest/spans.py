@@ -17,13 +17,13 @@ import orjson
 import pyarrow as pa
 
 from kpi import schema
+from kpi.assembly.outcomes import source_of
 from kpi.clock import length_us
 from kpi.ingest import attributes as facts_of
 from kpi.ingest import vocabulary
 from kpi.ingest.attributes import first, parse, text_of
 from kpi.ingest.context import Context
 from kpi.ingest.messages import said
-from kpi.ingest.outcomes import source_of
 from kpi.ingest.shapes import shape_of
 from kpi.ingest.wire import Attributes, Span
 

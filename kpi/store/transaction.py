@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kpi import schema
+from kpi.assembly.requests import assemble_all
+from kpi.assembly.row_costs import READ, WRITTEN, reprice_requests
 from kpi.disk import permissions
-from kpi.ingest.assemble import assemble_all
-from kpi.ingest.table_costs import READ, WRITTEN, reprice_requests
 from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
 from kpi.receipt import NAMED_MODELS, NOT_NAMED, Receipt

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from kpi.assembly.requests import assemble, assemble_all
 from kpi.ingest import otlp
 from kpi.ingest.archive import HEAD_BYTES, Opened
-from kpi.ingest.assemble import assemble, assemble_all
 from kpi.ingest.context import Context
 from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt

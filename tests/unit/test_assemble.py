@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpi import schema
-from kpi.ingest.assemble import assemble, merge_spans
+from kpi.assembly.requests import assemble, merge_spans
 from tests.unit.span_loading import TRACE, attribute, load, logs, message, one, requests, span, streamed
 
 Row = dict[str, Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kpi.ingest.outcomes import DEFAULT, OutcomeRules, Rule, fold, resolve, source_of
+from kpi.assembly.outcomes import DEFAULT, OutcomeRules, Rule, fold, resolve, source_of
 
 Row = dict[str, Any]
 

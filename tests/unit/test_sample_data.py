@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 import sample_data
-from kpi.ingest.assemble import assemble, assemble_all
+from kpi.assembly.requests import assemble, assemble_all
 from kpi.ingest.guard import stage
 from kpi.schema import COSTS, SEVERITIES, SOURCES, SPAN_KINDS, TABLES
 from kpi.store import lake

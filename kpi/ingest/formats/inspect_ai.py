@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
+from kpi.assembly.outcomes import DEFAULT, fold
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._inspect_events import Events, failure, text, tokens
 from kpi.ingest.intake import Score
 from kpi.ingest.observed import fields, mapping, objects, whole
-from kpi.ingest.outcomes import DEFAULT, fold
 from kpi.ingest.spans import stable_id
 from kpi.ingest.translate import Say
 from kpi.ingest.wire import nanos

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kpi.assembly.outcomes import source_of
 from kpi.ingest.attributes import count_of, kind_of, nusd, parse, truth_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats import _langfuse_names as names
@@ -19,7 +20,6 @@ from kpi.ingest.formats import _langfuse_texts as texts
 from kpi.ingest.formats._replies import documents
 from kpi.ingest.intake import MALFORMED, Score
 from kpi.ingest.observed import mapping, objects, span, whole
-from kpi.ingest.outcomes import source_of
 from kpi.ingest.shapes import metadata_name
 from kpi.ingest.translate import Say
 from kpi.ingest.vocabulary import LANGFUSE_KINDS

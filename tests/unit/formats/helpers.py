@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from kpi.arrow_rows import to_table
+from kpi.assembly.requests import assemble_all
 from kpi.ingest import otlp, table
 from kpi.ingest.archive import Limits, open_inputs
-from kpi.ingest.assemble import assemble_all
 from kpi.ingest.context import Context
 from kpi.ingest.detect import OTLP, TABLE, detect
 from kpi.ingest.formats import formats

@@ -10,8 +10,8 @@ import pytest
 
 import kpi
 from kpi import schema
+from kpi.assembly.requests import assemble
 from kpi.cli import main
-from kpi.ingest.assemble import assemble
 from kpi.pricing.price_file import table_of
 from kpi.store import lake
 

@@ -1,6 +1,6 @@
 """Costs of requests that come as rows of a table: reported columns, else the price table and unit costs, row by row.
 
-The same rules as for spans (`kpi.ingest.costs`), on less: a table knows counts and no steps. A request that retrieved
+The same rules as for spans (`kpi.assembly.span_costs`), on less: a table knows counts and no steps. A request that retrieved
 counts as one retrieval, its tool calls cost the default, and tokens of several calls are priced without tiers.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from kpi import schema
-from kpi.ingest.costs import COMPUTED, MIXED, PARTS, REPORTED, day_of, usage_of, used_tokens
+from kpi.assembly.span_costs import COMPUTED, MIXED, PARTS, REPORTED, day_of, usage_of, used_tokens
 from kpi.pricing.price_table import PriceTable
 
 Row = dict[str, Any]

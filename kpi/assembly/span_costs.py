@@ -2,7 +2,7 @@
 
 The rules, in short:
 
-- cost comes from leaf model calls, as tokens do (`kpi.ingest.assemble`). A call's reported cost wins; without one its
+- cost comes from leaf model calls, as tokens do (`kpi.assembly.requests`). A call's reported cost wins; without one its
   tokens are priced. A wrapper's reported cost covers the calls below it.
 - a request is priced when every call that used tokens has a reported cost or a price; if not, its total is unknown and
   the models are named. Embeddings are inference, rerankers retrieval, calls below an evaluator review.
@@ -19,7 +19,7 @@ from datetime import date
 from typing import Any
 
 from kpi import schema
-from kpi.ingest.trace import Trace
+from kpi.assembly.span_tree import Trace
 from kpi.pricing.price_table import PriceTable, Usage
 
 Row = dict[str, Any]

@@ -4,7 +4,7 @@ The rules, in short:
 
 - tokens and cost come from leaf model spans only: wrappers and agents repeat the sums of their children. An aggregate
   is used only where no model span knows anything. Model calls below an evaluator are review, not the request. What
-  they cost is the business of `kpi.ingest.costs`.
+  they cost is the business of `kpi.assembly.span_costs`.
 - total latency is the root span's; without one root, from the earliest start to the latest end. A stage's latency is
   the wall-clock union of its spans, so nothing parallel or nested counts twice.
 - time to first token runs from the start of the trace to the first token of the answering (last) model span: what
@@ -28,9 +28,9 @@ import pyarrow as pa
 
 from kpi import schema
 from kpi.arrow_rows import to_table
-from kpi.ingest.costs import day_of, span_costs
-from kpi.ingest.outcomes import DEFAULT, OutcomeRules, resolve
-from kpi.ingest.trace import Trace, merge_spans, parsed
+from kpi.assembly.outcomes import DEFAULT, OutcomeRules, resolve
+from kpi.assembly.span_costs import day_of, span_costs
+from kpi.assembly.span_tree import Trace, merge_spans, parsed
 from kpi.pricing.price_table import NO_PRICES, PriceTable
 
 __all__ = ["assemble", "assemble_all", "merge_spans"]
