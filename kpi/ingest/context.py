@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kpi import clock
-from kpi.ingest.archive import Limits
+from kpi.ingest.limits import Limits
 from kpi.pricing.price_table import NO_PRICES, PriceTable
 from kpi.receipt import Receipt
 

@@ -25,7 +25,7 @@ from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import SCORE_PREFIX
 from kpi.mapping.mapping import ColumnMapping, Mapping, Profile, kind_of
 from kpi.mapping.parse_values import Parsed
-from kpi.mapping.units import DEAREST_NUSD, DURATION_US, EARLIEST_US, LONGEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
+from kpi.mapping.units import DEAREST_NUSD, DURATION_US, EARLIEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
 
 _DIMENSION_LENGTH = 200
 _USERS_REMEMBERED = 1_000_000

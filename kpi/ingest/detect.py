@@ -15,8 +15,9 @@ import orjson
 
 from kpi.errors import IngestError
 from kpi.ingest import lined
-from kpi.ingest.archive import HEAD_BYTES, SQLITE, Limits, Opened, encoding, lines, mostly_text
+from kpi.ingest.archive import HEAD_BYTES, SQLITE, Opened, encoding, lines, mostly_text
 from kpi.ingest.formats import formats, recognise
+from kpi.ingest.limits import Limits
 from kpi.ingest.records import ENVELOPES, read_whole
 from kpi.ingest.wire import loads
 

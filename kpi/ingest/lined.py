@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import MIB, Limits, Opened, lines
+from kpi.ingest.archive import Opened, lines
+from kpi.ingest.limits import MIB, Limits
 from kpi.ingest.wire import loads
 from kpi.mapping.column_names import known
 

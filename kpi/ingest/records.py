@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from kpi.errors import IngestError
 from kpi.ingest import reprs
-from kpi.ingest.archive import MIB, Limits, Opened, lines, utf8_stream
+from kpi.ingest.archive import Opened, lines, utf8_stream
+from kpi.ingest.limits import MIB, Limits
 from kpi.ingest.lined import is_json, objects
 from kpi.ingest.rows import batches
 from kpi.ingest.wire import loads

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from kpi.errors import IngestError
 from kpi.ingest import lined
-from kpi.ingest.archive import MIB, Limits, Opened, lines, utf8_stream
+from kpi.ingest.archive import Opened, lines, utf8_stream
+from kpi.ingest.limits import MIB, Limits
 
 BATCH_ROWS = 100_000
 TEXT_BATCH_ROWS = 50_000

@@ -135,8 +135,9 @@ class _Reporter:
 
 def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
     """All inputs with their formats. A stray file in a folder or archive is left out; a file named by hand must fit."""
-    from kpi.ingest.archive import Limits, expand, open_inputs
+    from kpi.ingest.archive import expand, open_inputs
     from kpi.ingest.detect import detect
+    from kpi.ingest.limits import Limits
 
     limits = Limits(**job["limits"])
     paths = [Path(p) for p in job["paths"]]
@@ -165,10 +166,10 @@ def _names(inputs: list[tuple[Any, str]]) -> list[str]:
 
 
 def _stage(job: dict[str, Any]) -> dict[str, Any]:
-    from kpi.ingest.archive import Limits
     from kpi.ingest.context import Context
     from kpi.ingest.detect import OTLP, TABLE
     from kpi.ingest.formats import formats
+    from kpi.ingest.limits import Limits
     from kpi.ingest.staging import Stage
     from kpi.ingest.translate import Translation
     from kpi.mapping.mapping import Mapping
@@ -234,8 +235,8 @@ def _plan(inputs: list[tuple[Any, str]], context: Any, reporter: _Reporter) -> N
 
 def _preview(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest import table
-    from kpi.ingest.archive import Limits
     from kpi.ingest.context import Context
+    from kpi.ingest.limits import Limits
     from kpi.mapping.mapping import Mapping, Preview
     from kpi.privacy.privacy import Privacy
     from kpi.receipt import Receipt

@@ -15,12 +15,13 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from kpi import schema
+from kpi.clock import LONGEST_US
 from kpi.errors import MappingError
 from kpi.mapping.column_names import SCORE_PREFIX
 from kpi.mapping.mapping import ColumnMapping
 from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
-from kpi.mapping.units import DEAREST_NUSD, DURATION_US, LONGEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
+from kpi.mapping.units import DEAREST_NUSD, DURATION_US, MONEY_NUSD, MOST_TOKENS, SCALES
 from kpi.privacy import identifying_names
 from kpi.store.dialects import DOUBLE, INT, TEXT, Dialect, Expression, text_of, times, whole
 

@@ -10,8 +10,9 @@ import pytest
 import zstandard
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import Limits, lines, open_inputs
+from kpi.ingest.archive import lines, open_inputs
 from kpi.ingest.detect import detect, json_keys
+from kpi.ingest.limits import Limits
 
 
 def formats(path: Path) -> list[str]:

@@ -19,9 +19,10 @@ import sqlalchemy as sa
 
 import kpi
 from kpi.errors import IngestError, KpiError
-from kpi.ingest.archive import Limits, open_inputs
+from kpi.ingest.archive import open_inputs
 from kpi.ingest.databases import files
 from kpi.ingest.detect import detect
+from kpi.ingest.limits import Limits
 from tests.unit.databases import stores
 from tests.unit.formats.helpers import Row, read_all, requests_of
 
