@@ -20,7 +20,7 @@ from kpi.assembly.row_costs import price_requests
 from kpi.assembly.span_costs import PARTS
 from kpi.clock import LATER, LONGEST_US, ahead
 from kpi.ingest.context import Context
-from kpi.ingest.rows import Batch
+from kpi.ingest.files.tabular import Batch
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import SCORE_PREFIX
 from kpi.mapping.mapping import ColumnMapping, Mapping, Profile, kind_of

@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 
 from kpi.errors import IngestError
-from kpi.ingest import lined
-from kpi.ingest.archive import HEAD_BYTES, SQLITE, Opened, encoding, lines, mostly_text
+from kpi.ingest.files import line_sniffing
+from kpi.ingest.files.archive import mostly_text
+from kpi.ingest.files.json_decoding import loads
+from kpi.ingest.files.records import ENVELOPES, read_whole
+from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened, encoding, lines
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.limits import Limits
-from kpi.ingest.records import ENVELOPES, read_whole
-from kpi.ingest.wire import loads
 
 TABLE, OTLP = "table", "otlp"
 _KEY_DEPTH = 4
@@ -49,9 +50,9 @@ def detect(source: Opened) -> str:
 
         return files.format_of(source, Limits())
     text = (_text(head) or "").lstrip()
-    if text[:1] in ("{", "[") and lined.is_json(source):
+    if text[:1] in ("{", "[") and line_sniffing.is_json(source):
         return _by_json(text, source)
-    if rows := lined.objects(source):
+    if rows := line_sniffing.objects(source):
         return _by_lines(rows, source)
     if not text:
         return _binary(source)
@@ -64,8 +65,8 @@ def detect(source: Opened) -> str:
 def header(text: str) -> list[str] | None:
     """Names of the columns of delimited text, or None where it cannot be such a table."""
     first = [line for line in text.splitlines() if line.strip()]
-    at = lined.header_at(first)
-    return None if at is None else lined.names_in(first[at])
+    at = line_sniffing.header_at(first)
+    return None if at is None else line_sniffing.names_in(first[at])
 
 
 def is_protobuf(head: bytes) -> bool:
@@ -154,7 +155,7 @@ def _by_json(text: str, source: Opened) -> str:
         return found
     if len(source.head) >= HEAD_BYTES and (found := _by_names(_first_keys(source), source)):
         return found
-    return _by_lines(lined.objects(source), source)
+    return _by_lines(line_sniffing.objects(source), source)
 
 
 def _by_keys(text: str, source: Opened) -> str | None:

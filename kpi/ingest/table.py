@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from kpi.errors import IngestError, MappingError
-from kpi.ingest.archive import Opened
 from kpi.ingest.context import Context
 from kpi.ingest.convert import Converter
-from kpi.ingest.rows import batches
+from kpi.ingest.files.source import Opened
+from kpi.ingest.files.tabular import batches
 from kpi.mapping.column_profile import Profiler
 from kpi.mapping.mapping import Mapping, Plan, Preview, PreviewColumn, Profile, guess, kind_of
 from kpi.receipt import ColumnUse

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from kpi.ingest.archive import SQLITE, Opened
 from kpi.ingest.context import Context
+from kpi.ingest.files.records import records
+from kpi.ingest.files.source import SQLITE, Opened
 from kpi.ingest.formats import Format, Item
 from kpi.ingest.intake import MALFORMED, Intake
-from kpi.ingest.records import records
 from kpi.receipt import ColumnUse
 
 

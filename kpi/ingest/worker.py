@@ -135,8 +135,8 @@ class _Reporter:
 
 def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
     """All inputs with their formats. A stray file in a folder or archive is left out; a file named by hand must fit."""
-    from kpi.ingest.archive import expand, open_inputs
     from kpi.ingest.detect import detect
+    from kpi.ingest.files.archive import expand, open_inputs
     from kpi.ingest.limits import Limits
 
     limits = Limits(**job["limits"])

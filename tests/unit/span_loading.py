@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from kpi.assembly.requests import assemble, assemble_all
 from kpi.ingest import otlp
-from kpi.ingest.archive import HEAD_BYTES, Opened
 from kpi.ingest.context import Context
+from kpi.ingest.files.source import HEAD_BYTES, Opened
 from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 

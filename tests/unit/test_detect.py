@@ -10,8 +10,9 @@ import pytest
 import zstandard
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import lines, open_inputs
 from kpi.ingest.detect import detect, json_keys
+from kpi.ingest.files.archive import open_inputs
+from kpi.ingest.files.source import lines
 from kpi.ingest.limits import Limits
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import open_inputs
+from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.limits import Limits
 from kpi.ingest.wire import identifier, nanos, value_of
 from kpi.receipt import Receipt

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kpi.ingest.records import from_cell
-from kpi.ingest.reprs import read
+from kpi.ingest.files.python_repr import read
+from kpi.ingest.files.records import from_cell
 
 UTC = dt.UTC
 

@@ -19,8 +19,8 @@ import pytest
 from kpi import schema
 from kpi.errors import IngestError, MappingError
 from kpi.ingest import table
-from kpi.ingest.archive import open_inputs
 from kpi.ingest.context import Context
+from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.limits import Limits
 from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.privacy.privacy import Privacy

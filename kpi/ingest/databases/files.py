@@ -19,11 +19,11 @@ from typing import Any
 from urllib.parse import quote
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import HEAD_BYTES, Opened
 from kpi.ingest.context import Context
 from kpi.ingest.databases import VENDORS, recognise
 from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain, utc
 from kpi.ingest.databases.streams import Marks, read
+from kpi.ingest.files.source import HEAD_BYTES, Opened
 from kpi.ingest.formats import recognise as recognise_columns
 from kpi.ingest.limits import Limits
 from kpi.receipt import Receipt

@@ -11,7 +11,7 @@ A format says how it is recognised and what its records mean:
 
 Optional: TEXTS = ("name answer",), columns of its tables whose cells stay the text they are, also where that is JSON.
 
-`record` is one JSON object, CSV row or Parquet row (`kpi.ingest.records`). `translate` yields what it states with
+`record` is one JSON object, CSV row or Parquet row (`kpi.ingest.files.records`). `translate` yields what it states with
 `observed.span`, `observed.whole`, `Score` and `Incident`; `say` takes what could not be read. Where records need each
 other (a score that comes before its trace), they are kept in `say.kept`, and a function `finish(say)` yields what
 they come to when all inputs of the load have been read.

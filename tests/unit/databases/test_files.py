@@ -19,9 +19,9 @@ import sqlalchemy as sa
 
 import kpi
 from kpi.errors import IngestError, KpiError
-from kpi.ingest.archive import open_inputs
 from kpi.ingest.databases import files
 from kpi.ingest.detect import detect
+from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.limits import Limits
 from tests.unit.databases import stores
 from tests.unit.formats.helpers import Row, read_all, requests_of
@@ -301,7 +301,7 @@ def test_reading_ends_when_its_time_is_up(tmp_path: Path, monkeypatch) -> None:
 
 
 def _raw(path: Path) -> list[Any]:
-    from kpi.ingest.archive import _open
+    from kpi.ingest.files.archive import _open
 
     return list(_open(path, Limits()))
 

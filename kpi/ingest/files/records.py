@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi.errors import IngestError
-from kpi.ingest import reprs
-from kpi.ingest.archive import Opened, lines, utf8_stream
+from kpi.ingest.files import python_repr
+from kpi.ingest.files.json_decoding import loads
+from kpi.ingest.files.line_sniffing import is_json, objects
+from kpi.ingest.files.source import Opened, lines, utf8_stream
+from kpi.ingest.files.tabular import batches
 from kpi.ingest.limits import MIB, Limits
-from kpi.ingest.lined import is_json, objects
-from kpi.ingest.rows import batches
-from kpi.ingest.wire import loads
 
 Drop = Callable[[int, str, str], None]  # record, reason, hint
 Note = Callable[[str], None]
@@ -218,7 +218,7 @@ def _from_repr(text: str, otherwise: str) -> Any:
     if len(text) > _REPR_CHARS:
         return otherwise
     try:
-        return _plain(reprs.read(text))
+        return _plain(python_repr.read(text))
     except (ValueError, SyntaxError, RecursionError, TypeError, OverflowError):
         return otherwise
 

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kpi.errors import IngestError
-from kpi.ingest import lined
-from kpi.ingest.archive import Opened, lines, utf8_stream
+from kpi.ingest.files import line_sniffing
+from kpi.ingest.files.source import Opened, lines, utf8_stream
 from kpi.ingest.limits import MIB, Limits
 
 BATCH_ROWS = 100_000
@@ -50,7 +50,7 @@ def batches(
     """
     if source.head.startswith(b"PAR1"):
         found = _parquet(source, limits, columns)
-    elif lined.is_json(source):
+    elif line_sniffing.is_json(source):
         found = _json(source, limits, drop, note)
     else:
         found = _delimited(source, limits, drop, note)
@@ -163,12 +163,12 @@ def _header(feed: _Feed, source: Opened, drop: Drop) -> tuple[list[str], str]:
     for line in feed:
         if line.strip():
             first.append(line)
-        if len(first) > lined.PREAMBLE:
+        if len(first) > line_sniffing.PREAMBLE:
             break
     if not first:
         raise IngestError("ingest.empty", f"{source.name} is empty")
-    at = lined.header_at([line.rstrip("\n") for line in first])
-    delimiter = None if at is None else lined.delimiter_of(first[at].rstrip("\n"))
+    at = line_sniffing.header_at([line.rstrip("\n") for line in first])
+    delimiter = None if at is None else line_sniffing.delimiter_of(first[at].rstrip("\n"))
     if at is None or delimiter is None:
         raise IngestError("ingest.unknown_format", f"{source.name} is in no format that is known here")
     try:
@@ -251,7 +251,7 @@ def _document(source: Opened, limits: Limits, note: Note) -> list[Any] | None:
     rest = next(found, None)
     found.close()  # type: ignore[attr-defined]
     is_array = (first or b"[")[:1] == b"["
-    if rest is not None and not _is_json(first) and lined.objects(source, limits):
+    if rest is not None and not _is_json(first) and line_sniffing.objects(source, limits):
         return None
     if not is_array:
         try:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 
 from kpi.errors import IngestError
-from kpi.ingest.archive import Opened, lines
+from kpi.ingest.files.json_decoding import loads
+from kpi.ingest.files.source import Opened, lines
 from kpi.ingest.limits import MIB, Limits
-from kpi.ingest.wire import loads
 from kpi.mapping.column_names import known
 
 LOOK_LINES = 200

@@ -1,0 +1,1 @@
+"""Files and archives to records: containers, encodings, JSON, CSV, Parquet."""

@@ -1,0 +1,105 @@
+"""One opened input: its bytes as a stream, its encoding, its lines."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from kpi.ingest.files.archive import mostly_text
+from kpi.ingest.limits import MIB, Limits
+
+HEAD_BYTES = 64 * 1024
+
+
+SQLITE = b"SQLite format 3"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One logical input: a file, or a member of an archive.
+
+    name: for display only. head: its first 64 KiB after decompression. path: set where the bytes are a plain file on
+    disk; Parquet and SQLite inside an archive are spooled to one, for they need random access. size: bytes after
+    decompression where known.
+    """
+
+    name: str
+    head: bytes
+    path: Path | None
+    opener: Callable[[], BinaryIO] = field(repr=False, compare=False)
+    size: int | None = None
+
+    def stream(self) -> BinaryIO:
+        """The decompressed bytes from the start; limits are enforced while reading (IngestError)."""
+        return self.opener()
+
+
+def lines(source: Opened, *, limits: Limits) -> Iterator[tuple[int, bytes | None]]:
+    """(1-based line number, line as UTF-8 bytes without its end), blank lines left out.
+
+    A line over the cap is skipped and comes back as None. A byte order mark is removed; UTF-16 is transcoded.
+    """
+    with source.stream() as raw:
+        stream = utf8_stream(raw, source.head)
+        number = 0
+        while line := stream.readline(limits.line_bytes + 1):
+            number += 1
+            if len(line) > limits.line_bytes and not line.endswith(b"\n"):
+                while (rest := stream.readline(MIB)) and not rest.endswith(b"\n"):
+                    pass
+                yield number, None
+            elif line := line.strip(b" \t\r\n"):
+                yield number, line
+
+
+def encoding(head: bytes) -> str:
+    """`utf-8`, `utf-8-sig`, `utf-16-le` or `utf-16-be`, from the byte order mark or the pattern of NUL bytes."""
+    if head.startswith(b"\xef\xbb\xbf"):
+        return "utf-8-sig"
+    if 0 in head and mostly_text(head):
+        return "utf-8"  # lines of UTF-8 around one of another encoding
+    if head.startswith(b"\xff\xfe"):
+        return "utf-16-le"
+    if head.startswith(b"\xfe\xff"):
+        return "utf-16-be"
+    sample = head[:512]
+    if len(sample) >= 4 and sample[1::2].count(0) > 0.4 * len(sample) and 0 not in sample[::2]:
+        return "utf-16-le"
+    if len(sample) >= 4 and sample[::2].count(0) > 0.4 * len(sample) and 0 not in sample[1::2]:
+        return "utf-16-be"
+    return "utf-8"
+
+
+def utf8_stream(raw: BinaryIO, head: bytes) -> BinaryIO:
+    """The stream from behind its byte order mark, UTF-16 transcoded to UTF-8."""
+    name = encoding(head)
+    if name == "utf-8":
+        return raw
+    if name == "utf-8-sig":
+        raw.read(3)
+        return raw
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raw.read(2)
+    return cast(BinaryIO, io.BufferedReader(_Transcoded(raw, name), MIB))
+
+
+class _Transcoded(io.RawIOBase):
+    """UTF-16 bytes read as UTF-8."""
+
+    def __init__(self, inner: BinaryIO, name: str) -> None:
+        self._text = io.TextIOWrapper(inner, encoding=name, errors="replace", newline="")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        if not self._rest:
+            self._rest = self._text.read(64 * 1024).encode("utf-8", "replace")
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
