@@ -46,9 +46,9 @@ def detect(source: Opened) -> str:
     if head.startswith(b"PAR1"):
         return _by_names(_parquet_names(source), source) or TABLE
     if head.startswith(SQLITE):
-        from kpi.ingest.databases import files
+        from kpi.ingest.databases import sqlite_file
 
-        return files.format_of(source, Limits())
+        return sqlite_file.format_of(source, Limits())
     text = (_text(head) or "").lstrip()
     if text[:1] in ("{", "[") and line_sniffing.is_json(source):
         return _by_json(text, source)

@@ -73,9 +73,9 @@ class Translation:
         """(table, rows) of one input; every text redacted. IngestError when nothing in it can be read."""
         intake, context = self._intake, self._context
         if source.head.startswith(SQLITE):
-            from kpi.ingest.databases import files
+            from kpi.ingest.databases import sqlite_file
 
-            yield from self.records(files.records(source, self._format.name, context), source.name)
+            yield from self.records(sqlite_file.records(source, self._format.name, context), source.name)
             return
         intake.file = source.name
         found = records(

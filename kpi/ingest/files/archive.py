@@ -102,7 +102,7 @@ def open_inputs(paths: Sequence[Path], *, limits: Limits) -> Iterator[Opened]:
     for path in files:
         for source in _open(path, limits):
             if source.head.startswith(SQLITE):
-                from kpi.ingest.databases import files as databases  # needs this module itself
+                from kpi.ingest.databases import sqlite_file as databases
 
                 yield from databases.inputs(source, limits)
             else:

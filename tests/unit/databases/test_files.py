@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 import kpi
 from kpi.errors import IngestError, KpiError
-from kpi.ingest.databases import files
+from kpi.ingest.databases import sqlite_file
 from kpi.ingest.detect import detect
 from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.limits import Limits
@@ -276,7 +276,7 @@ def test_only_reading_is_allowed(tmp_path: Path) -> None:
     opened = Path(path)
     digest = hashlib.sha256(opened.read_bytes()).hexdigest()
     (source,) = _raw(path)
-    database = files.FileDatabase(source, Limits(), kpi.Receipt())
+    database = sqlite_file.FileDatabase(source, Limits(), kpi.Receipt())
     for statement in (
         "INSERT INTO t VALUES (1, 2)", "DELETE FROM t", "CREATE TABLE x (a)", "PRAGMA query_only = OFF",
         "ATTACH ':memory:' AS m", "SELECT * FROM v", "SELECT load_extension('x')", "SELECT writefile('x', 'y')",
@@ -292,7 +292,7 @@ def test_reading_ends_when_its_time_is_up(tmp_path: Path, monkeypatch) -> None:
     rows = ", ".join(f"({n})" for n in range(2_000))
     path = made(tmp_path / "a.db", "CREATE TABLE t (a)", f"INSERT INTO t VALUES {rows}")
     (source,) = _raw(path)
-    database = files.FileDatabase(source, Limits(), kpi.Receipt())
+    database = sqlite_file.FileDatabase(source, Limits(), kpi.Receipt())
     database._connection.set_progress_handler(lambda: True, 10)
     with pytest.raises(IngestError) as caught:
         list(database.stream("SELECT a FROM t", {}, "t"))
