@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from kpi.ingest import vocabulary
-from kpi.ingest.observed import fields
+from kpi.ingest.formats.builder import fields
 from kpi.ingest.shapes import metadata_name
 from kpi.ingest.wire import Attributes
 

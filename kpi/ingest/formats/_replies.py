@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kpi.ingest.attributes import count_of, parse
-from kpi.ingest.observed import objects
+from kpi.ingest.formats.builder import objects
 
 _ROLES = {
     "human": "user", "humanmessage": "user", "humanmessagechunk": "user", "user": "user", "ai": "assistant",

@@ -14,9 +14,9 @@ import orjson
 
 from kpi.ingest.attributes import count_of, nusd
 from kpi.ingest.formats import Item
-from kpi.ingest.observed import fields, mapping, objects, span, whole
+from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.spans import stable_id
-from kpi.ingest.translate import Say
 from kpi.ingest.wire import nanos
 
 NAME = "atif"

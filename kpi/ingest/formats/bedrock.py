@@ -11,8 +11,8 @@ from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.observed import fields, mapping, objects, span
-from kpi.ingest.translate import Say
+from kpi.ingest.formats.builder import fields, mapping, objects, span
+from kpi.ingest.formats.record_report import Say
 
 NAME = "bedrock"
 TITLE = "Bedrock invocation logs"

@@ -11,9 +11,9 @@ from typing import Any
 
 from kpi.ingest.attributes import count_of
 from kpi.ingest.formats import Item
+from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.observed import as_text, fields, mapping, objects, span
-from kpi.ingest.translate import Say
 from kpi.ingest.wire import identifier, nanos
 
 NAME = "datadog"

@@ -13,9 +13,9 @@ from typing import Any
 from kpi.ingest.attributes import count_of, nusd, truth_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, moderation, question
+from kpi.ingest.formats.builder import fields, mapping, span
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Incident, Score
-from kpi.ingest.observed import fields, mapping, span
-from kpi.ingest.translate import Say
 from kpi.ingest.wire import Span, nanos
 
 NAME = "helicone"

@@ -15,10 +15,10 @@ import orjson
 from kpi.assembly.outcomes import DEFAULT, fold
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._inspect_events import Events, failure, text, tokens
+from kpi.ingest.formats.builder import fields, mapping, objects, whole
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.observed import fields, mapping, objects, whole
 from kpi.ingest.spans import stable_id
-from kpi.ingest.translate import Say
 from kpi.ingest.wire import nanos
 
 NAME = "inspect_ai"

@@ -18,10 +18,10 @@ from kpi.ingest.formats import Item
 from kpi.ingest.formats import _langfuse_names as names
 from kpi.ingest.formats import _langfuse_texts as texts
 from kpi.ingest.formats._replies import documents
+from kpi.ingest.formats.builder import mapping, objects, span, whole
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import MALFORMED, Score
-from kpi.ingest.observed import mapping, objects, span, whole
 from kpi.ingest.shapes import metadata_name
-from kpi.ingest.translate import Say
 from kpi.ingest.vocabulary import LANGFUSE_KINDS
 from kpi.ingest.wire import identifier, nanos
 from kpi.schema import WHOLE

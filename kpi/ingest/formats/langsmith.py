@@ -15,9 +15,9 @@ from typing import Any
 from kpi.ingest.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
+from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.observed import fields, mapping, objects, span, whole
-from kpi.ingest.translate import Say
 from kpi.ingest.wire import nanos
 
 NAME = "langsmith"

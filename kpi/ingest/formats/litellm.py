@@ -14,8 +14,8 @@ from kpi.ingest.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.observed import as_text, fields, mapping, objects, span
-from kpi.ingest.translate import Say
+from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span
+from kpi.ingest.formats.record_report import Say
 
 NAME = "litellm"
 TITLE = "LiteLLM"

@@ -17,9 +17,9 @@ import orjson
 from kpi.ingest.attributes import count_of, parse
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._replies import counts, documents, question, reply
+from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.observed import fields, mapping, objects, span, whole
-from kpi.ingest.translate import Say
 from kpi.ingest.wire import Event, attributes_of, identifier, nanos
 
 NAME = "mlflow"

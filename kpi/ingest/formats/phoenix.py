@@ -13,9 +13,9 @@ from typing import Any
 from kpi.ingest.attributes import count_of, kind_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
+from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.observed import fields, mapping, objects, span, whole
-from kpi.ingest.translate import Say
 from kpi.ingest.vocabulary import OPENINFERENCE_KINDS
 from kpi.ingest.wire import Attributes, Event, identifier, nanos
 from kpi.schema import WHOLE

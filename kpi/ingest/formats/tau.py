@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 
 from kpi.ingest.formats import Item
+from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
+from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.observed import fields, mapping, objects, span, whole
 from kpi.ingest.spans import stable_id
-from kpi.ingest.translate import Say
 from kpi.ingest.wire import nanos
 
 NAME = "tau_bench"
