@@ -1,6 +1,6 @@
 """From what a reader decoded to canonical tables: the last step that all readers of traces share.
 
-A reader hands over spans (`kpi.ingest.wire.Span`), scores and incidents, one after the other and in any order. They
+A reader hands over spans (`kpi.ingest.otlp.decode.Span`), scores and incidents, one after the other and in any order. They
 become rows, are counted on the receipt, and leave as redacted Arrow tables.
 """
 
@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from kpi import clock, schema
 from kpi.arrow_rows import RowBuffer
-from kpi.ingest.attributes import text_of
 from kpi.ingest.context import Context
+from kpi.ingest.otlp.attributes import text_of
+from kpi.ingest.otlp.decode import Span
 from kpi.ingest.spans import SHORT, SpanRows, redacted, score_row, stable_id
-from kpi.ingest.wire import Span
 
 # What broken input makes Python raise inside a reader; anything else is a fault of the reader and must be seen.
 MALFORMED = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, OverflowError)

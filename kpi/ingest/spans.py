@@ -19,13 +19,13 @@ import pyarrow as pa
 from kpi import schema
 from kpi.assembly.outcomes import source_of
 from kpi.clock import length_us
-from kpi.ingest import attributes as facts_of
-from kpi.ingest import vocabulary
-from kpi.ingest.attributes import first, parse, text_of
 from kpi.ingest.context import Context
-from kpi.ingest.messages import said
-from kpi.ingest.shapes import shape_of
-from kpi.ingest.wire import Attributes, Span
+from kpi.ingest.otlp import attributes as facts_of
+from kpi.ingest.otlp import conventions
+from kpi.ingest.otlp.attribute_index import shape_of
+from kpi.ingest.otlp.attributes import first, parse, text_of
+from kpi.ingest.otlp.decode import Attributes, Span
+from kpi.ingest.otlp.messages import said
 
 Row = dict[str, Any]
 SHORT = 200  # longest dimension value kept; a longer one is no cohort
@@ -165,21 +165,21 @@ class SpanRows:
         attributes = span.attributes
         topics = shape_of(attributes).topics
         if "who" in topics:
-            session = text_of(first(attributes, vocabulary.SESSION))
+            session = text_of(first(attributes, conventions.SESSION))
             if session:
                 facts["session_id"] = _once(self._sessions, session[:SHORT], self._context.privacy.identity)
-            user = text_of(first(attributes, vocabulary.USER))
+            user = text_of(first(attributes, conventions.USER))
             if user:
                 facts["user_key"] = self._user(user)
         release, environment = self._resource_release, self._resource_environment
         if "place" in topics:
-            release = first(attributes, vocabulary.RELEASE) or release
-            environment = first(attributes, vocabulary.ENVIRONMENT) or environment
+            release = first(attributes, conventions.RELEASE) or release
+            environment = first(attributes, conventions.ENVIRONMENT) or environment
         if value := text_of(release):
             facts["release"] = self._masked(value)
         if value := text_of(environment):
             facts["environment"] = self._masked(value)
-        if "prompt" in topics and (value := text_of(first(attributes, vocabulary.PROMPT_VERSION))):
+        if "prompt" in topics and (value := text_of(first(attributes, conventions.PROMPT_VERSION))):
             facts["prompt_version"] = self._masked(value)
         for column, value in (span.own or {}).items():
             facts[column] = self._masked(value) if isinstance(value, str) else value
@@ -200,8 +200,8 @@ class SpanRows:
     def _metadata_of_resource(self, resource: Attributes) -> dict[str, Any]:
         if resource is not self._resource:  # spans of one batch share the object
             self._resource, self._resource_metadata = resource, _metadata(resource)
-            self._resource_release = first(resource, vocabulary.RELEASE)
-            self._resource_environment = first(resource, vocabulary.ENVIRONMENT)
+            self._resource_release = first(resource, conventions.RELEASE)
+            self._resource_environment = first(resource, conventions.ENVIRONMENT)
         return self._resource_metadata
 
 
@@ -344,7 +344,7 @@ def scores(span: Span) -> Iterator[Row]:
     if "gen_ai.evaluation.name" in attributes:
         yield from evaluation(attributes, span.trace_id, span.span_id, span.end or span.start)
     given: set[str] = set()
-    for prefix, noun in vocabulary.ANNOTATIONS:
+    for prefix, noun in conventions.ANNOTATIONS:
         if f"{prefix}.0.{noun}.name" not in attributes:
             continue
         for index in count():

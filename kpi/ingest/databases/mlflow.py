@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.attributes import parse
 from kpi.ingest.databases.database import Database, Row
 from kpi.ingest.databases.streams import Stream
+from kpi.ingest.otlp.attributes import parse
 
 NAME = "mlflow"
 TABLES = ("trace_info spans", "trace_info trace_request_metadata", "trace_info trace_tags")

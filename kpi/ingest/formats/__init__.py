@@ -27,7 +27,7 @@ from functools import lru_cache
 from typing import Any
 
 from kpi.ingest.intake import Incident, Score
-from kpi.ingest.wire import Span
+from kpi.ingest.otlp.decode import Span
 
 Item = Span | Score | Incident
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kpi.ingest.attributes import parse
 from kpi.ingest.files.records import from_cell
 from kpi.ingest.formats import _replies
+from kpi.ingest.otlp.attributes import parse
 
 _CALL_KEYS = frozenset({"toolCallId", "tool_call_id", "call_id", "function", "functionCall"})
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from kpi.ingest import vocabulary
 from kpi.ingest.formats.builder import fields
-from kpi.ingest.shapes import metadata_name
-from kpi.ingest.wire import Attributes
+from kpi.ingest.otlp import conventions
+from kpi.ingest.otlp.attribute_index import metadata_name
+from kpi.ingest.otlp.decode import Attributes
 
 _DEEP = 12
 _INDEX = re.compile(r"\.\d+(?=\.|$)")
@@ -91,15 +91,15 @@ _MESSAGE = "message.role message.content message.refusal message.contents.*.mess
 _ANNOTATION = ("name", "score", "label", "explanation", "annotator_kind", "identifier")
 _READ = frozenset(
     {
-        *vocabulary.SESSION, *vocabulary.USER, *vocabulary.MODEL_ANSWERED, *vocabulary.MODEL_REQUESTED,
-        *vocabulary.MODEL_NAMED, *vocabulary.PROVIDER, *vocabulary.PROMPT_VERSION, *vocabulary.RELEASE,
-        *vocabulary.ENVIRONMENT, *(name for names in vocabulary.TOKENS.values() for name in names), *vocabulary.COST,
-        *vocabulary.COST_PARTS, *vocabulary.STREAMED, *(name for name, _ in vocabulary.FIRST_TOKEN),
-        *vocabulary.INPUT_VALUES, *vocabulary.OUTPUT_VALUES, *vocabulary.FINISH, *vocabulary.STRUCTURED.values(),
+        *conventions.SESSION, *conventions.USER, *conventions.MODEL_ANSWERED, *conventions.MODEL_REQUESTED,
+        *conventions.MODEL_NAMED, *conventions.PROVIDER, *conventions.PROMPT_VERSION, *conventions.RELEASE,
+        *conventions.ENVIRONMENT, *(name for names in conventions.TOKENS.values() for name in names), *conventions.COST,
+        *conventions.COST_PARTS, *conventions.STREAMED, *(name for name, _ in conventions.FIRST_TOKEN),
+        *conventions.INPUT_VALUES, *conventions.OUTPUT_VALUES, *conventions.FINISH, *conventions.STRUCTURED.values(),
         *(f"llm.{side}_messages.*.{part}" for side in ("input", "output") for part in _MESSAGE.split()),
         *(f"{stem}.*.document.{part}" for stem in ("retrieval.documents", "reranker.output_documents")
           for part in ("id", "score", "content")),
-        *(f"{prefix}.*.{noun}.{part}" for prefix, noun in vocabulary.ANNOTATIONS for part in _ANNOTATION),
+        *(f"{prefix}.*.{noun}.{part}" for prefix, noun in conventions.ANNOTATIONS for part in _ANNOTATION),
     }
 ) | fields(
     "openinference.span.kind llm.invocation_parameters tool.name tool.id tool.parameters error.type",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kpi.ingest.attributes import count_of, parse
 from kpi.ingest.formats.builder import objects
+from kpi.ingest.otlp.attributes import count_of, parse
 
 _ROLES = {
     "human": "user", "humanmessage": "user", "humanmessagechunk": "user", "user": "user", "ai": "assistant",
@@ -25,7 +25,7 @@ _DEPTH = 4
 
 
 class Reply(NamedTuple):
-    """What a call answered. output: text, or `{choices}` for `kpi.ingest.messages`; usage: as the body has it."""
+    """What a call answered. output: text, or `{choices}` for `kpi.ingest.otlp.messages`; usage: as the body has it."""
 
     output: Any
     finish: str | None = None

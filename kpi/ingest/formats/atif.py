@@ -12,12 +12,12 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.attributes import count_of, nusd
 from kpi.ingest.formats import Item
 from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
+from kpi.ingest.otlp.attributes import count_of, nusd
+from kpi.ingest.otlp.decode import nanos
 from kpi.ingest.spans import stable_id
-from kpi.ingest.wire import nanos
 
 NAME = "atif"
 TITLE = "ATIF"

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.attributes import cohort_column, count_of, parse, text_of
-from kpi.ingest.wire import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos
+from kpi.ingest.otlp.attributes import cohort_column, count_of, parse, text_of
+from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos
 from kpi.schema import WHOLE
 
 WHOLE_ID = "trace"  # span id of the row about a whole trace: one for each trace

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.attributes import count_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span
 from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.wire import identifier, nanos
+from kpi.ingest.otlp.attributes import count_of
+from kpi.ingest.otlp.decode import identifier, nanos
 
 NAME = "datadog"
 TITLE = "Datadog LLM Observability"

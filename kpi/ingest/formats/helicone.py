@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.attributes import count_of, nusd, truth_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats.builder import fields, mapping, span
 from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Incident, Score
-from kpi.ingest.wire import Span, nanos
+from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
+from kpi.ingest.otlp.decode import Span, nanos
 
 NAME = "helicone"
 TITLE = "Helicone"

@@ -18,8 +18,8 @@ from kpi.ingest.formats._inspect_events import Events, failure, text, tokens
 from kpi.ingest.formats.builder import fields, mapping, objects, whole
 from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
+from kpi.ingest.otlp.decode import nanos
 from kpi.ingest.spans import stable_id
-from kpi.ingest.wire import nanos
 
 NAME = "inspect_ai"
 TITLE = "Inspect AI"

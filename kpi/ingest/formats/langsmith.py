@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
 from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.wire import nanos
+from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
+from kpi.ingest.otlp.decode import nanos
 
 NAME = "langsmith"
 TITLE = "LangSmith runs"

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._replies import counts
 from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span
 from kpi.ingest.formats.record_report import Say
+from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
 
 NAME = "litellm"
 TITLE = "LiteLLM"

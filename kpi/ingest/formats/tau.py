@@ -19,8 +19,8 @@ from kpi.ingest.formats import Item
 from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
+from kpi.ingest.otlp.decode import nanos
 from kpi.ingest.spans import stable_id
-from kpi.ingest.wire import nanos
 
 NAME = "tau_bench"
 TITLE = "tau-bench"

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kpi.ingest.attributes import nusd
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
 from kpi.ingest.intake import Score
-from kpi.ingest.wire import identifier, nanos
+from kpi.ingest.otlp.attributes import nusd
+from kpi.ingest.otlp.decode import identifier, nanos
 
 NAME = "weave"
 TITLE = "Weave"

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any, NamedTuple
 
-from kpi.ingest.attributes import first, parse
-from kpi.ingest.shapes import shape_of
-from kpi.ingest.vocabulary import FINISH, INPUT_VALUES, OUTPUT_VALUES, STRUCTURED
-from kpi.ingest.wire import Attributes, Event
+from kpi.ingest.otlp.attribute_index import shape_of
+from kpi.ingest.otlp.attributes import first, parse
+from kpi.ingest.otlp.conventions import FINISH, INPUT_VALUES, OUTPUT_VALUES, STRUCTURED
+from kpi.ingest.otlp.decode import Attributes, Event
 
 REFUSAL_REASONS = frozenset(
     {"content_filter", "content_filtered", "refusal", "safety", "blocklist", "prohibited_content", "spii",

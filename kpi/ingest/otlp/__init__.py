@@ -1,0 +1,1 @@
+"""OpenTelemetry on the wire: decoding, attributes and their conventions."""
