@@ -26,9 +26,10 @@ import orjson
 from kpi import clock, errors
 from kpi.disk import full, owned_folders
 from kpi.errors import IngestError
-from kpi.ingest.files.archive import expand, open_inputs
+from kpi.ingest.files.archive import expand
 from kpi.ingest.files.source import Opened
 from kpi.ingest.limits import Limits
+from kpi.ingest.readers.open import open_inputs
 from kpi.mapping.mapping import Mapping, Preview
 from kpi.receipt import Receipt
 

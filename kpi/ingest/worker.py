@@ -135,9 +135,10 @@ class _Reporter:
 
 def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
     """All inputs with their formats. A stray file in a folder or archive is left out; a file named by hand must fit."""
-    from kpi.ingest.detect import detect
-    from kpi.ingest.files.archive import expand, open_inputs
+    from kpi.ingest.files.archive import expand
     from kpi.ingest.limits import Limits
+    from kpi.ingest.readers.detect import detect
+    from kpi.ingest.readers.open import open_inputs
 
     limits = Limits(**job["limits"])
     paths = [Path(p) for p in job["paths"]]
@@ -167,11 +168,11 @@ def _names(inputs: list[tuple[Any, str]]) -> list[str]:
 
 def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.context import Context
-    from kpi.ingest.detect import OTLP, TABLE
     from kpi.ingest.formats import formats
     from kpi.ingest.limits import Limits
+    from kpi.ingest.readers.detect import OTLP, TABLE
+    from kpi.ingest.readers.vendor import Translation
     from kpi.ingest.staging import Stage
-    from kpi.ingest.translate import Translation
     from kpi.mapping.mapping import Mapping
     from kpi.pricing.price_file import table_of
     from kpi.pricing.price_table import NO_PRICES
@@ -221,7 +222,7 @@ def _plan(inputs: list[tuple[Any, str]], context: Any, reporter: _Reporter) -> N
     tables = [(i, source) for i, (source, slug) in enumerate(inputs) if slug == "table"]
     if not tables:
         return
-    from kpi.ingest import table
+    from kpi.ingest.readers import table
 
     def sources() -> Iterator[Any]:
         for index, source in tables:
@@ -234,9 +235,9 @@ def _plan(inputs: list[tuple[Any, str]], context: Any, reporter: _Reporter) -> N
 
 
 def _preview(job: dict[str, Any]) -> dict[str, Any]:
-    from kpi.ingest import table
     from kpi.ingest.context import Context
     from kpi.ingest.limits import Limits
+    from kpi.ingest.readers import table
     from kpi.mapping.mapping import Mapping, Preview
     from kpi.privacy.privacy import Privacy
     from kpi.receipt import Receipt

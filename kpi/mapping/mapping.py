@@ -1,7 +1,7 @@
 """Which source column is which canonical field, in which unit: guessed from names and values, editable, kept as TOML.
 
 A mapping is plain data. Nothing here reads a file of rows; `kpi.mapping.column_profile` looks at columns and
-`kpi.ingest.table` applies a mapping to them.
+`kpi.ingest.readers.table` applies a mapping to them.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ import orjson
 import pyarrow as pa
 
 from kpi.assembly.requests import assemble, assemble_all
-from kpi.ingest import otlp
 from kpi.ingest.context import Context
 from kpi.ingest.files.source import HEAD_BYTES, Opened
+from kpi.ingest.readers import otlp
 from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 

@@ -10,10 +10,10 @@ import pytest
 import zstandard
 
 from kpi.errors import IngestError
-from kpi.ingest.detect import detect, json_keys
-from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.files.source import lines
 from kpi.ingest.limits import Limits
+from kpi.ingest.readers.detect import detect, json_keys
+from kpi.ingest.readers.open import open_inputs
 
 
 def formats(path: Path) -> list[str]:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from kpi.errors import IngestError
-from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.limits import Limits
 from kpi.ingest.otlp.decode import identifier, nanos, value_of
+from kpi.ingest.readers.open import open_inputs
 from kpi.receipt import Receipt
 from tests.unit.span_loading import (
     T0,

@@ -18,10 +18,10 @@ import pytest
 
 from kpi import schema
 from kpi.errors import IngestError, MappingError
-from kpi.ingest import table
 from kpi.ingest.context import Context
-from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.limits import Limits
+from kpi.ingest.readers import table
+from kpi.ingest.readers.open import open_inputs
 from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt

@@ -91,24 +91,6 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def open_inputs(paths: Sequence[Path], *, limits: Limits) -> Iterator[Opened]:
-    """Every logical input of the given files, archives opened one level deep.
-
-    Raises IngestError when a file is empty, too large, damaged, or holds an archive inside an archive.
-    """
-    files = expand(paths)
-    if sum(f.stat().st_size for f in files) > limits.input_bytes:
-        raise IngestError("ingest.too_large", "The files are too large for one load", hint=_SPLIT_HINT)
-    for path in files:
-        for source in _open(path, limits):
-            if source.head.startswith(SQLITE):
-                from kpi.ingest.databases import sqlite_file as databases
-
-                yield from databases.inputs(source, limits)
-            else:
-                yield source
-
-
 def _open(path: Path, limits: Limits) -> Iterator[Opened]:
     with path.open("rb") as stream:
         magic = stream.read(4)

@@ -20,9 +20,9 @@ import sqlalchemy as sa
 import kpi
 from kpi.errors import IngestError, KpiError
 from kpi.ingest.databases import sqlite_file
-from kpi.ingest.detect import detect
-from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.limits import Limits
+from kpi.ingest.readers.detect import detect
+from kpi.ingest.readers.open import open_inputs
 from tests.unit.databases import stores
 from tests.unit.formats.helpers import Row, read_all, requests_of
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from kpi.arrow_rows import to_table
 from kpi.assembly.requests import assemble_all
-from kpi.ingest import otlp, table
 from kpi.ingest.context import Context
-from kpi.ingest.detect import OTLP, TABLE, detect
-from kpi.ingest.files.archive import open_inputs
 from kpi.ingest.formats import formats
 from kpi.ingest.limits import Limits
-from kpi.ingest.translate import Translation
+from kpi.ingest.readers import otlp, table
+from kpi.ingest.readers.detect import OTLP, TABLE, detect
+from kpi.ingest.readers.open import open_inputs
+from kpi.ingest.readers.vendor import Translation
 from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 

@@ -15,7 +15,7 @@ import pytest
 import kpi
 from kpi.ingest.context import Context
 from kpi.ingest.formats import formats, recognise
-from kpi.ingest.translate import Translation
+from kpi.ingest.readers.vendor import Translation
 from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
 from kpi.store.lake import read_version

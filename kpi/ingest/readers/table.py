@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from kpi.errors import IngestError, MappingError
 from kpi.ingest.context import Context
-from kpi.ingest.convert import Converter
 from kpi.ingest.files.source import Opened
 from kpi.ingest.files.tabular import batches
+from kpi.ingest.readers.table_converter import Converter
 from kpi.mapping.column_profile import Profiler
 from kpi.mapping.mapping import Mapping, Plan, Preview, PreviewColumn, Profile, guess, kind_of
 from kpi.receipt import ColumnUse

@@ -1,0 +1,1 @@
+"""The readers that turn an opened file into canonical rows, and the choice among them."""
