@@ -29,9 +29,9 @@ from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
 from kpi.govern.story import Story, recent, rows_of, story
 from kpi.ingest.copy import copy
-from kpi.ingest.guard import preview
 from kpi.ingest.keys import KeyState, adopt_key, backup_key, forget_key, key_state, restore_key, rotate_key
 from kpi.ingest.load import load, saved_allow
+from kpi.ingest.sandbox.supervisor import preview
 from kpi.ingest.uploads import Uploads
 from kpi.mapping.mapping import Mapping, Preview, PreviewColumn, mapping_fields
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment

@@ -13,7 +13,7 @@ import orjson
 
 from kpi.disk import durable, full, owned_folders, permissions
 from kpi.errors import MappingError, StoreError
-from kpi.ingest import guard
+from kpi.ingest.sandbox import supervisor
 from kpi.mapping.mapping import Mapping
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import Allow
@@ -49,7 +49,7 @@ def load(
         key, ids_key = keys_of(dataset)
         own_prices = user_text(home())
         prices = table_of(own_prices)
-        done = guard.read(
+        done = supervisor.read(
             files, directory=stage, mapping=mapping, saved=None if mapping else saved_mapping(dataset),
             allow=allowed, key=key.secret, ids_key=ids_key, prices=own_prices,
             progress=part(progress, 0.0, _READING),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kpi.errors import IngestError, KpiError, MappingError
-from kpi.ingest.guard import Limits, preview, stage
+from kpi.ingest.sandbox.supervisor import Limits, preview, stage
 from kpi.mapping.mapping import ColumnMapping, Mapping
 
 KEY = b"k" * 32

@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 import sample_data
 from kpi.assembly.requests import assemble, assemble_all
-from kpi.ingest.guard import stage
+from kpi.ingest.sandbox.supervisor import stage
 from kpi.schema import COSTS, SEVERITIES, SOURCES, SPAN_KINDS, TABLES
 from kpi.store import lake
 from sample_data import __main__ as command

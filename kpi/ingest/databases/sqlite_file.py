@@ -2,7 +2,7 @@
 
 Such a file is code as much as data: it is opened without writing and without its own functions, views, triggers and
 virtual tables are never touched, and an authoriser refuses everything but reading its tables. Runs in the child process
-of `kpi.ingest.guard`. What stands before a damaged place is read; the receipt says where that was.
+of `kpi.ingest.sandbox.supervisor`. What stands before a damaged place is read; the receipt says where that was.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from deltalake.exceptions import DeltaError
 import kpi
 from kpi.disk import full, owned_folders
 from kpi.errors import IngestError, KpiError, StoreError
-from kpi.ingest import guard
+from kpi.ingest.sandbox import supervisor
 from kpi.mapping.mapping import Mapping
 from kpi.pricing import price_file
 from kpi.store import cache, delta, lake, live, manifest, merge
@@ -196,7 +196,7 @@ class _Connection:
 
 def staged(given: Path, place: Path) -> tuple[Path, object]:
     """What reading a file comes to, once: the reader is a process of its own, with tests of its own."""
-    receipt = guard.stage([given], directory=place, key=b"0123456789abcdef0123456789abcdef")
+    receipt = supervisor.stage([given], directory=place, key=b"0123456789abcdef0123456789abcdef")
     return place, receipt
 
 
@@ -330,7 +330,7 @@ def test_a_limit_on_the_size_of_files(limit: int, tmp_path: Path, temporary: Pat
 def test_our_own_limit_on_staged_files_is_no_full_disk(tmp_path: Path) -> None:
     given = table(tmp_path / "b.csv", "b", rows=20_000)
     with pytest.raises(IngestError) as caught:
-        guard.stage([given], directory=tmp_path / "s", key=b"k" * 32, limits=guard.Limits(file_bytes=20_000))
+        supervisor.stage([given], directory=tmp_path / "s", key=b"k" * 32, limits=supervisor.Limits(file_bytes=20_000))
     assert caught.value.code == "ingest.too_large"
     assert "Split the export" in caught.value.hint
 

@@ -1,4 +1,4 @@
-"""The child process of `kpi.ingest.guard`: one job, a line of standard input, messages as lines on standard output.
+"""The child process of `kpi.ingest.sandbox.supervisor`: one job, a line of standard input, messages as lines on standard output.
 
 It sets its own limits before it touches a byte, and it writes only redacted, canonical Parquet into the folder it was
 given. Its messages hold names, counts and positions, never content.
@@ -21,7 +21,7 @@ import orjson
 
 from kpi.disk import full
 from kpi.errors import IngestError, KpiError
-from kpi.ingest import lifeline
+from kpi.ingest.sandbox import lifeline
 
 REPORT_SECONDS = 0.2
 # Rows wait by the ten thousand and hold no circles: collecting as often as Python does would only walk over them.

@@ -1,9 +1,9 @@
 """The door for untrusted files: everything is opened, recognised and parsed in a child process under limits.
 
-The child runs `kpi.ingest.worker`, started afresh, told its job on standard input and heard on standard output as JSON
+The child runs `kpi.ingest.sandbox.worker`, started afresh, told its job on standard input and heard on standard output as JSON
 lines. It never imports the caller's main module, so it works under Streamlit, pytest and notebooks, and it gets
 a bare environment: no database passwords, a private temporary folder. The parent reads only its messages. A child ends
-with its parent (`kpi.ingest.lifeline`), and what its folder held is taken back by the next load.
+with its parent (`kpi.ingest.sandbox.lifeline`), and what its folder held is taken back by the next load.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ import sys, types
 kpi = types.ModuleType("kpi")
 kpi.__path__ = [{str(_ROOT / "kpi")!r}]
 sys.modules["kpi"] = kpi
-from kpi.ingest.worker import main
+from kpi.ingest.sandbox.worker import main
 sys.exit(main())
 """
 _KEPT_ENVIRONMENT = (
