@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from kpi.ingest.databases.database import MARK, ROWS, Database, Row, utc
-from kpi.ingest.intake import MALFORMED
+from kpi.ingest.spans.items import MALFORMED
 
 OVERLAP = timedelta(hours=1)
 OVERLAP_IDS = 2_000  # ids are given out in order and become visible within one short transaction

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kpi.ingest.intake import Incident, Score
 from kpi.ingest.otlp.decode import Span
+from kpi.ingest.spans.items import Incident, Score
 
 Item = Span | Score | Incident
 

@@ -17,7 +17,7 @@ from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import count_of, nusd
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans import stable_id
+from kpi.ingest.spans.span_rows import stable_id
 
 NAME = "atif"
 TITLE = "ATIF"

@@ -12,9 +12,9 @@ from typing import Any
 from kpi.ingest.formats import Item
 from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span
 from kpi.ingest.formats.record_report import Say
-from kpi.ingest.intake import Score
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import identifier, nanos
+from kpi.ingest.spans.items import Score
 
 NAME = "datadog"
 TITLE = "Datadog LLM Observability"

@@ -17,9 +17,9 @@ from kpi.ingest.formats import Item
 from kpi.ingest.formats._inspect_events import Events, failure, text, tokens
 from kpi.ingest.formats.builder import fields, mapping, objects, whole
 from kpi.ingest.formats.record_report import Say
-from kpi.ingest.intake import Score
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans import stable_id
+from kpi.ingest.spans.items import Score
+from kpi.ingest.spans.span_rows import stable_id
 
 NAME = "inspect_ai"
 TITLE = "Inspect AI"

@@ -16,9 +16,9 @@ from kpi.ingest.formats import Item
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
 from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
-from kpi.ingest.intake import Score
 from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.otlp.decode import nanos
+from kpi.ingest.spans.items import Score
 
 NAME = "langsmith"
 TITLE = "LangSmith runs"

@@ -18,9 +18,9 @@ from kpi.ingest.formats import Item
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
-from kpi.ingest.intake import Score
 from kpi.ingest.otlp.attributes import count_of, parse
 from kpi.ingest.otlp.decode import Event, attributes_of, identifier, nanos
+from kpi.ingest.spans.items import Score
 
 NAME = "mlflow"
 TITLE = "MLflow traces"

@@ -13,9 +13,9 @@ from typing import Any
 from kpi.ingest.formats import Item
 from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
-from kpi.ingest.intake import Incident, Score
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import nanos
+from kpi.ingest.spans.items import Incident, Score
 
 NAME = "opik"
 TITLE = "Opik"

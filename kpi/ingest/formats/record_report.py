@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.formats import Item
-from kpi.ingest.intake import MALFORMED, Intake
+from kpi.ingest.spans.collector import Intake
+from kpi.ingest.spans.items import MALFORMED
 from kpi.receipt import ColumnUse
 
 

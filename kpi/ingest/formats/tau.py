@@ -18,9 +18,9 @@ import orjson
 from kpi.ingest.formats import Item
 from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
 from kpi.ingest.formats.record_report import Say
-from kpi.ingest.intake import Score
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans import stable_id
+from kpi.ingest.spans.items import Score
+from kpi.ingest.spans.span_rows import stable_id
 
 NAME = "tau_bench"
 TITLE = "tau-bench"

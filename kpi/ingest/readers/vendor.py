@@ -12,7 +12,8 @@ from kpi.ingest.files.records import records
 from kpi.ingest.files.source import SQLITE, Opened
 from kpi.ingest.formats import Format, Item
 from kpi.ingest.formats.record_report import Say
-from kpi.ingest.intake import MALFORMED, Intake
+from kpi.ingest.spans.collector import Intake
+from kpi.ingest.spans.items import MALFORMED
 
 
 class Translation:

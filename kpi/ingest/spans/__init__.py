@@ -1,0 +1,1 @@
+"""Spans, scores and incidents, collected from any reader, as canonical rows."""
