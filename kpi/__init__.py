@@ -28,11 +28,11 @@ from kpi.govern.findings import Finding, findings
 from kpi.govern.register import Entry, Register, load_register, register_of
 from kpi.govern.scorecard import Card, Scorecard, judge_frame, scorecard
 from kpi.govern.story import Story, recent, rows_of, story
-from kpi.ingest.copy import copy
-from kpi.ingest.keys import KeyState, adopt_key, backup_key, forget_key, key_state, restore_key, rotate_key
-from kpi.ingest.load import load, saved_allow
 from kpi.ingest.sandbox.supervisor import preview
-from kpi.ingest.uploads import Uploads
+from kpi.loading.copy import copy
+from kpi.loading.load import load, saved_allow
+from kpi.loading.uploads import Uploads
+from kpi.loading.user_keys import KeyState, adopt_key, backup_key, forget_key, key_state, restore_key, rotate_key
 from kpi.mapping.mapping import Mapping, Preview, PreviewColumn, mapping_fields
 from kpi.measure.metrics import METRICS, Metric, metric, slo_attainment
 from kpi.measure.priced import PriceState, init_prices, model_prices, price_state, unpriced_models

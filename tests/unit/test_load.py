@@ -20,7 +20,7 @@ import pytest
 import kpi
 from kpi import schema
 from kpi.errors import MappingError
-from kpi.ingest.load import load, saved_mapping
+from kpi.loading.load import load, saved_mapping
 from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.store import lake, merge
 
@@ -120,7 +120,7 @@ def test_logs_before_or_after_their_traces(tmp_path: Path) -> None:
 
 _LOADER = """
 import sys
-from kpi.ingest.load import load
+from kpi.loading.load import load
 print("ready", flush=True)
 load(sys.argv[1], dataset="killed")
 """

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 import kpi
-from kpi.ingest import copy as copying
 from kpi.ingest.databases import server
+from kpi.loading import copy as copying
 from tests.unit.databases.stores import at, hexed
 from tests.unit.databases.test_copy import stored
 

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 import kpi
-from kpi.ingest import copy as copying
 from kpi.ingest.databases import streams
+from kpi.loading import copy as copying
 from tests.engines import mariadb
 from tests.unit.databases import stores
 from tests.unit.databases.stores import at

@@ -15,7 +15,7 @@ import pytest
 
 import kpi
 from kpi.cli import main
-from kpi.ingest.load import load, saved_allow, saved_mapping
+from kpi.loading.load import load, saved_allow, saved_mapping
 from kpi.privacy.identifying_names import parts, reason_of
 from tests.unit import span_loading
 

@@ -26,9 +26,9 @@ from kpi.ingest.databases.database import Row, utc
 from kpi.ingest.databases.server import connected
 from kpi.ingest.databases.streams import Marks, read
 from kpi.ingest.formats import formats
-from kpi.ingest.load import Progress, allowed_keys, kept_beside, keys_of, part, remember, stage_folder
 from kpi.ingest.readers.vendor import Translation
 from kpi.ingest.staging import Stage
+from kpi.loading.load import Progress, allowed_keys, kept_beside, keys_of, part, remember, stage_folder
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
 from kpi.receipt import Receipt

@@ -1,0 +1,1 @@
+"""From files or a database to a committed version with a receipt."""
