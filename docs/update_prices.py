@@ -1,4 +1,4 @@
-"""Write kpi/ingest/prices.toml anew from the price file inside the `litellm` package. Nothing of the package is run.
+"""Write kpi/pricing/prices.toml anew from the price file inside the `litellm` package. Nothing of the package is run.
 
     pip download --no-deps --dest wheels litellm          # the newest: today's prices
     pip download --no-deps --dest wheels litellm==1.74.0  # older ones: models that were withdrawn since
@@ -21,7 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).resolve().parents[1] / "kpi" / "ingest" / "prices.toml"
+TARGET = Path(__file__).resolve().parents[1] / "kpi" / "pricing" / "prices.toml"
 FACTS = "litellm/model_prices_and_context_window_backup.json"
 MODES = frozenset({"chat", "responses", "completion", "embedding", "rerank"})
 PROVIDERS = {  # the source's name of a provider, without "-…_models" -> ours

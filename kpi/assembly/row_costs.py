@@ -1,6 +1,6 @@
 """Costs of requests that come as rows of a table: reported columns, else the price table and unit costs, row by row.
 
-The same rules as for spans (`kpi.assembly.span_costs`), on less: a table knows counts and no steps. A request that retrieved
+The same rules as for spans (`span_costs`), on less: a table knows counts and no steps. A request that retrieved
 counts as one retrieval, its tool calls cost the default, and tokens of several calls are priced without tiers.
 """
 

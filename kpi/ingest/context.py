@@ -31,7 +31,7 @@ class Context:
     mapping: given by a person; it must fit the data. saved: kept from an earlier load; it counts where it fits.
     tick: called now and then with the bytes of this input consumed so far (decompressed); cheap, drives the progress
     bar. now_us: the clock against which times in the future are judged. plan: what a first pass over all tables of the
-    load decided (`kpi.ingest.readers.table.Plan`); readers of spans leave it alone. prices: for rows of tables; requests that
+    load decided (`Plan`); readers of spans leave it alone. prices: for rows of tables; requests that
     come as spans are priced when they are assembled.
     """
 

@@ -43,7 +43,7 @@ _GUESSES = ("alias", "guessed", "cohort")
 class ColumnMapping:
     """One source column. field: canonical request column, `x_<cohort>`, `score:<name>`, or None to leave it out.
 
-    unit: see `kpi.mapping.column_names.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half. kept_out: no
+    unit: see `column_names.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half. kept_out: no
     field, to protect people; `why` says what it seems to hold.
     """
 

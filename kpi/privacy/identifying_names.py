@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 Where = Literal["anywhere", "head", "last", "name", "person", "age"]
-_DATA: dict[str, dict[str, Any]] = tomllib.loads(files("kpi.ingest").joinpath("identifying.toml").read_text("utf-8"))
+_DATA: dict[str, dict[str, Any]] = tomllib.loads(files("kpi.privacy").joinpath("identifying.toml").read_text("utf-8"))
 _ORDER = (
     "birth", "pay", "health", "belief", "life", "secret", "number", "contact", "place", "machine", "address", "age",
     "name", "person", "text", "id",

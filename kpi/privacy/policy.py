@@ -1,21 +1,30 @@
 """What of a stranger's columns and metadata keys may be stored: one policy that every reader asks.
 
 A metadata key of a span passes where it is on the allow-list. A column of a table that the index does not know passes
-where neither its name (`kpi.privacy.identifying_names`) nor its values (`kpi.privacy.identifying_values`) point at people. A person who names a
-key or column in full has it kept. What is kept is masked as texts are.
+where neither its name (`identifying_names`) nor its values (`identifying_values`) point at people. A person who names
+a key or column in full has it kept. What is kept is masked as texts are.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kpi.errors import IngestError
 from kpi.privacy import identifying_names, identifying_values
 
-if TYPE_CHECKING:
-    from kpi.mapping.mapping import Profile
+
+class Profiled(Protocol):
+    """What a pass over the rows told about one column; values: all different ones where few, samples: some of them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def values(self) -> tuple[str, ...]: ...
+    @property
+    def samples(self) -> tuple[str, ...]: ...
+
 
 NOT_LISTED = "not on the list of allowed keys"
 _REMEMBERED = 10_000
@@ -111,7 +120,7 @@ class Policy:
         """Whether a person named this very column or key, beside the default list."""
         return self._asked.names(name)
 
-    def column(self, profile: Profile) -> str:
+    def column(self, profile: Profiled) -> str:
         """Why a column that the index does not know is kept out; "" for one that may be a cohort."""
         if self.asked_for(profile.name):
             return ""
@@ -121,7 +130,7 @@ class Policy:
             return told
         return identifying_values.reason_of(values, identifiers=self._identifiers)
 
-    def known(self, profile: Profile, kind: str) -> str:
+    def known(self, profile: Profiled, kind: str) -> str:
         """Why a column is not the known field that its last words suggest: `birth.date`, a region of coordinates."""
         if self.asked_for(profile.name):
             return ""

@@ -8,7 +8,6 @@ older than the data; where the same traces come with other users, or nothing tel
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from kpi import schema
 from kpi.errors import StoreError
@@ -16,9 +15,7 @@ from kpi.privacy.user_key import UserKey, other_key, ring_key
 from kpi.receipt import Receipt
 from kpi.store import manifest, merge
 from kpi.store.manifest import home
-
-if TYPE_CHECKING:
-    from kpi.store.transaction import Transaction
+from kpi.store.transaction import Transaction
 
 USER = "json_extract_string(context, '$.user_key')"  # of the context of a span
 

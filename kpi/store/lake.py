@@ -205,7 +205,7 @@ def commit(
 ) -> Receipt:
     """Merge staged canonical tables into a data set and make that its next version.
 
-    staged: `<table>/<n>.parquet`, as written by `kpi.ingest.sandbox.supervisor.stage`. Rows are merged by the table's key: a row
+    staged: `<table>/<n>.parquet`, as written by the readers. Rows are merged by the table's key: a row
     that is stored already is repeated; partial spans complete each other; otherwise the last row counts. The requests
     of all traces that were touched and have spans are assembled anew. A load that changes nothing makes no version.
     prices: for requests assembled from spans; by default those of the state folder. user_key: the key of the pseudonyms
@@ -213,7 +213,7 @@ def commit(
     Raises StoreError, PriceError; nothing that was stored before is then lost.
     """
     with _transaction(dataset, Path(staged), prices, progress, user_key) as load:
-        return load.run(dataclasses.replace(receipt, dataset=dataset))
+        return load.run(dataclasses.replace(receipt, dataset=dataset), binding.bind)
 
 
 def reprice(dataset: str, *, progress: Progress | None = None) -> Receipt:

@@ -24,7 +24,7 @@ from kpi.disk import permissions
 from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
 from kpi.receipt import NAMED_MODELS, NOT_NAMED, Receipt
-from kpi.store import binding, contents, delta, manifest, merge, orphans, record, trash
+from kpi.store import contents, delta, manifest, merge, orphans, record, trash
 from kpi.store.manifest import Manifest
 
 Progress = Callable[[float, str], None]
@@ -60,9 +60,10 @@ class Transaction:
     sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)  # of the base, verified
     passing: list[Path] = field(default_factory=list)  # files that were written and replaced within this load
 
-    def run(self, receipt: Receipt) -> Receipt:
+    def run(self, receipt: Receipt, settle: Callable[[Transaction, Receipt], None]) -> Receipt:
+        """Store what is staged. settle: called before the first row is written; what it raises leaves all as it was."""
         self.open(receipt)
-        binding.bind(self, receipt)
+        settle(self, receipt)
         given = {name: files for name in schema.TABLES if (files := merge.staged_files(self.staged, name))}
         for i, (name, files) in enumerate(given.items()):
             self.tell(i / (len(given) + 1), f"Storing {name.replace('_', ' ')}")

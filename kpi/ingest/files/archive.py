@@ -10,7 +10,6 @@ import functools
 import gzip
 import io
 import os
-import re
 import tempfile
 import zipfile
 import zlib
@@ -200,23 +199,3 @@ def _member(path: Path, info: zipfile.ZipInfo) -> BinaryIO:
         raise
     archive.close()  # the open member keeps the file until it is closed itself
     return cast(BinaryIO, stream)
-
-
-def mostly_text(head: bytes) -> bool:
-    """Whether at least half of the lines are UTF-8 without control characters. Of UTF-16 text hardly any line is."""
-    found = [line for line in head.splitlines() if line.strip()]
-    if len(head) >= HEAD_BYTES and len(found) > 1:
-        found.pop()  # may be cut inside a character
-    good = sum(not _CONTROL.search(line) and _is_utf8(line) for line in found)
-    return 0 < len(found) <= 2 * good
-
-
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

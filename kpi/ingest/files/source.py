@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from kpi.ingest.files.archive import mostly_text
 from kpi.ingest.limits import MIB, Limits
 
 HEAD_BYTES = 64 * 1024
@@ -103,3 +103,23 @@ class _Transcoded(io.RawIOBase):
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+
+def mostly_text(head: bytes) -> bool:
+    """Whether at least half of the lines are UTF-8 without control characters. Of UTF-16 text hardly any line is."""
+    found = [line for line in head.splitlines() if line.strip()]
+    if len(head) >= HEAD_BYTES and len(found) > 1:
+        found.pop()  # may be cut inside a character
+    good = sum(not _CONTROL.search(line) and _is_utf8(line) for line in found)
+    return 0 < len(found) <= 2 * good
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 from kpi.ingest.formats.builder import fields
+from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.decode import Attributes
-from kpi.ingest.readers.otlp import conventions
 
 _DEEP = 12
 _INDEX = re.compile(r"\.\d+(?=\.|$)")

@@ -25,7 +25,7 @@ _DEPTH = 4
 
 
 class Reply(NamedTuple):
-    """What a call answered. output: text, or `{choices}` for `kpi.ingest.readers.otlp.messages`; usage: as the body has it."""
+    """What a call answered. output: text, or `{choices}` for `kpi.ingest.otlp.messages`; usage: as the body has it."""
 
     output: Any
     finish: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from kpi.ingest.readers.otlp import conventions as names
+from kpi.ingest.otlp import conventions as names
 
 Keys = tuple[str, ...]
 # Every name a question may be answered by; what begins with one of the prefixes belongs to `words`.

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
+from kpi.ingest.otlp import conventions as names
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Span, nanos
-from kpi.ingest.readers.otlp import conventions as names
 
 
 def first(attributes: Attributes, keys: tuple[str, ...]) -> Any:

@@ -1,6 +1,6 @@
 """A child process that ends with its parent, however that ends.
 
-Linux sends the child a signal when the thread that started it dies; `kpi.ingest.sandbox.supervisor` waits for its child in that
+Linux sends the child a signal when the thread that started it dies; the supervisor waits for its child in that
 thread. Everywhere, a thread of the child also waits at a pipe whose other end its parent holds: when the parent is
 gone, the system closes that end.
 """

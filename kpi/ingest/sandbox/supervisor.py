@@ -1,6 +1,6 @@
 """The door for untrusted files: everything is opened, recognised and parsed in a child process under limits.
 
-The child runs `kpi.ingest.sandbox.worker`, started afresh, told its job on standard input and heard on standard output as JSON
+The child runs `worker`, started afresh, told its job on standard input and heard on standard output as JSON
 lines. It never imports the caller's main module, so it works under Streamlit, pytest and notebooks, and it gets
 a bare environment: no database passwords, a private temporary folder. The parent reads only its messages. A child ends
 with its parent (`kpi.ingest.sandbox.lifeline`), and what its folder held is taken back by the next load.
@@ -36,7 +36,7 @@ from kpi.receipt import Receipt
 __all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]
 
 Progress = Callable[[float, str], None]
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 _SPLIT_HINT = "Split the export into smaller files, or raise the limits."
 # The package's front door imports every room; the child needs this one only, so it enters by the side.
 _START = f"""

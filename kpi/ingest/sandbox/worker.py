@@ -1,4 +1,4 @@
-"""The child process of `kpi.ingest.sandbox.supervisor`: one job, a line of standard input, messages as lines on standard output.
+"""The child process of `supervisor`: one job, a line of standard input, messages as lines on standard output.
 
 It sets its own limits before it touches a byte, and it writes only redacted, canonical Parquet into the folder it was
 given. Its messages hold names, counts and positions, never content.
@@ -202,7 +202,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     for index, (source, slug) in enumerate(inputs):
         reporter.index, reporter.text = index, f"Reading {source.name}"
         if slug in (OTLP, TABLE):
-            tables = importlib.import_module(f"kpi.ingest.{slug}").read(source, context)
+            tables = importlib.import_module(f"kpi.ingest.readers.{slug}").read(source, context)
         else:
             tables = translations.setdefault(slug, Translation(formats()[slug], context)).read(source)
         for name, table in tables:

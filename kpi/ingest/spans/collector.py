@@ -1,6 +1,6 @@
 """From what a reader decoded to canonical tables: the last step that all readers of traces share.
 
-A reader hands over spans (`kpi.ingest.readers.otlp.decode.Span`), scores and incidents, one after the other and in any order. They
+A reader hands over spans (`decode.Span`), scores and incidents, one after the other and in any order. They
 become rows, are counted on the receipt, and leave as redacted Arrow tables.
 """
 

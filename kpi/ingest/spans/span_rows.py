@@ -20,12 +20,12 @@ from kpi import schema
 from kpi.assembly.outcomes import source_of
 from kpi.clock import length_us
 from kpi.ingest.context import Context
+from kpi.ingest.otlp import attributes as facts_of
+from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.attributes import first, parse, text_of
 from kpi.ingest.otlp.decode import Attributes, Span
 from kpi.ingest.otlp.messages import said
-from kpi.ingest.readers.otlp import attributes as facts_of
-from kpi.ingest.readers.otlp import conventions
 
 Row = dict[str, Any]
 SHORT = 200  # longest dimension value kept; a longer one is no cohort
