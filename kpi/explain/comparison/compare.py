@@ -185,7 +185,7 @@ def compare_within(
 
     One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether it
     is clear here and goes against what is clear in the whole. The same in every row of a metric: `simpson`, whether the
-    whole turns round with the mix of `within` held; `crossing_p`, `crossing_q`, Gail and Simon's test that values truly
+    whole turns round when adjusted for `within`; `crossing_p`, `crossing_q`, Gail and Simon's test that values truly
     differ in direction, q over the metrics; `told`, in words where the whole turns round, the test says so or values
     are clear on both sides, else None. Without quantiles, whose place differs by value: the share within a limit
     (slo_attainment) says the same. always_valid: as of `compare`, for a test that still runs; the tests of direction

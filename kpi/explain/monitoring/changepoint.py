@@ -7,7 +7,6 @@ dilute. Looking back, optimal partitioning finds all change points of a series a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -221,8 +220,3 @@ def change_points(values: ArrayLike, *, penalty: float | None = None) -> list[in
         if end:
             found.append(int(kept[end]))
     return found[::-1]
-
-
-def means_between(values: Sequence[float], points: Sequence[int]) -> list[float]:
-    """Mean of each level that change points cut a series into."""
-    return [float(np.nanmean(part)) for part in np.split(np.asarray(values, dtype=float), list(points))]
