@@ -22,7 +22,7 @@ from kpi.errors import StoreError
 from kpi.ingest import price_file
 from kpi.ingest.pricing import PriceTable
 from kpi.ingest.receipt import Receipt
-from kpi.store import delta, leftovers, manifest, merge, modes, recovery
+from kpi.store import delta, leftovers, manifest, merge, recovery
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
@@ -200,7 +200,6 @@ def _transaction(
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
     with writer(dataset) as path:
-        modes.tighten(path)
         base = manifest.read(dataset) if numbers(dataset) else None
         recovery.recover(dataset, path, base)
         work = Path(tempfile.mkdtemp(prefix=recovery.WORK, dir=path))

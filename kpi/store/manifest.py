@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from kpi import diskfull
 from kpi.errors import StoreError
 from kpi.store.leftovers import take_back_all, write_whole
-from kpi.store.modes import make_private
+from kpi.store.modes import make_private, tighten
 
 LOCK_SECONDS = 600.0
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
@@ -84,7 +84,10 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
             with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
                 make_private(path)
                 take_back_all(home(), dataset)
-                yield path
+                try:
+                    yield path
+                finally:
+                    tighten(path)
     except Timeout as error:
         raise StoreError(
             "store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
