@@ -18,7 +18,7 @@ from pathlib import Path
 
 import orjson
 
-from kpi.disk import owned_folders, permissions
+from kpi.disk import owned_folders
 from kpi.errors import StoreError
 from kpi.pricing import price_file
 from kpi.pricing.price_table import PriceTable
@@ -255,7 +255,6 @@ def _transaction(
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
     with writer(dataset) as path:
-        permissions.tighten(path)
         base = manifest.read(dataset) if manifest.newest(dataset) else None
         recovery.recover(dataset, path, base)
         ahead = recovery.check(dataset, path, base)

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from kpi.disk import durable, full
 from kpi.disk.owned_folders import take_back_all
-from kpi.disk.permissions import make_private
+from kpi.disk.permissions import make_private, tighten
 from kpi.errors import StoreError
 from kpi.store import ours
 
@@ -86,7 +86,10 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
             with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
                 make_private(path)
                 take_back_all(home(), dataset)
-                yield path
+                try:
+                    yield path
+                finally:
+                    tighten(path)
     except Timeout as error:
         raise StoreError(
             "store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",

@@ -166,6 +166,7 @@ _TELLING = frozenset(
     ]
 )  # fmt: skip
 _ASKED = frozenset(["data_version", "encoding", "query_only", "read_uncommitted", "trusted_schema", "user_version"])
+_DECLARED = frozenset(["type", "name", "tbl_name", "rootpage", "sql"])
 _DENIED_FUNCTIONS = frozenset(["load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"])
 
 
@@ -176,6 +177,8 @@ def _reads_only(action: int, first: str | None, second: str | None, place: str |
     elif action == sqlite3.SQLITE_PRAGMA:
         name = str(first).lower()
         allowed = name in _TELLING or (name in _ASKED and second is None)
+    elif action == sqlite3.SQLITE_UPDATE:  # SQLite's own, to declare the columns of json_each; no statement may
+        allowed = first in ("sqlite_master", "sqlite_schema") and second in _DECLARED
     else:
         allowed = action in _READING
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

@@ -59,7 +59,7 @@ def encoding(head: bytes) -> str:
     """`utf-8`, `utf-8-sig`, `utf-16-le` or `utf-16-be`, from the byte order mark or the pattern of NUL bytes."""
     if head.startswith(b"\xef\xbb\xbf"):
         return "utf-8-sig"
-    if 0 in head and mostly_text(head):
+    if (0 in head or head[:2] in (b"\xff\xfe", b"\xfe\xff")) and mostly_text(head):
         return "utf-8"  # lines of UTF-8 around one of another encoding
     if head.startswith(b"\xff\xfe"):
         return "utf-16-le"
