@@ -38,6 +38,7 @@ class Version:
     """One version of a data set, as readers see it. files: Parquet files per table; `day` stands in their paths.
 
     fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC.
+    rekeyed: when the key of its users was last changed, ISO 8601; "" where it never was.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class Version:
     files: dict[str, list[Path]]
     extra: dict[str, tuple[str, ...]]
     receipt: Receipt
+    rekeyed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,7 @@ def read_version(dataset: str, version: int | None = None) -> Version:
     return Version(
         dataset=dataset, number=m.number, fingerprint=m.fingerprint, created_at=m.created_at, files=files,
         extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m),
+        rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
     )  # fmt: skip
 
 

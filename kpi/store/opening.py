@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 
 from kpi.errors import StoreError
 from kpi.ingest.receipt import Receipt
@@ -35,10 +36,12 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> Source
         )  # fmt: skip
     found = read_version(dataset, version)
     cache = cache_path(folder(dataset), found.fingerprint)
-    return DuckSource(
+    source = DuckSource(
         name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files,
         cache=cache if cache.exists() else None,
     )  # fmt: skip
+    source.rekeyed = datetime.fromisoformat(found.rekeyed) if found.rekeyed else None
+    return source
 
 
 def receipt(dataset: str = "default", version: int | None = None) -> Receipt:
