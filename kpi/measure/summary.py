@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from kpi.measure.metrics import Metric, metric
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import GRAINS, NONE_VALUE, Filters, Resolved, Slice, Window
 from kpi.measure.statistics import Cells, Grouping, StatisticsQuery
+from kpi.store.binding import unlinked
 from kpi.store.engines import Source
 
 Metrics = Sequence[str | Metric]
@@ -88,7 +89,13 @@ def resolve(source: Source, slice: Slice | None) -> Resolved:
     if known.ahead:
         found = replace(found, window=_until_now(found.window), baseline=_until_now(found.baseline))
         notes.append(clock.left_out(known.ahead))
+    if source.rekeyed and (found.window is None or _begun(found) < source.rekeyed):
+        notes.append(unlinked(source.rekeyed.isoformat()))
     return replace(found, notes=tuple(notes))
+
+
+def _begun(found: Resolved) -> datetime:
+    return min(w.start for w in (found.window, found.baseline) if w is not None)
 
 
 def _ending(source: Source, known: Profile, view: Slice) -> Ending:

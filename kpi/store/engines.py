@@ -72,7 +72,7 @@ class Source(ABC):
     name: data set, as people call it. version: number of the stored version, 0 where there is none.
     fingerprint: 16 hexadecimal digits that identify the rows; cache keys and links are built on it.
     dialect: what its engine says differently. read_at: when a live source was opened, None for rows that are stored.
-    notes: what people who read its numbers must know, in sentences.
+    notes: what its readers must know, in sentences. rekeyed: when the key of its users was last changed.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Source(ABC):
     dialect: Dialect = Dialect()
     read_at: datetime | None = None
     notes: tuple[str, ...] = ()
+    rekeyed: datetime | None = None
 
     @property
     def live(self) -> bool:

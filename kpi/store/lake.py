@@ -39,7 +39,8 @@ class Version:
     """One version of a data set, as readers see it. files: Parquet files per table; `day` stands in their paths.
 
     fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC. sealed: the same files
-    with size and checksum, of tables that were sealed.
+    with size and checksum, of tables that were sealed. rekeyed: when the key of its users was last changed, ISO 8601;
+    "" where it never was.
     """
 
     dataset: str
@@ -50,6 +51,7 @@ class Version:
     extra: dict[str, tuple[str, ...]]
     receipt: Receipt
     sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)
+    rekeyed: str = ""
 
     def verify(self, table: str) -> None:
         """Raise StoreError `store.files` unless the files of a table are as they were written. Reads them once."""
@@ -148,6 +150,7 @@ def read_version(dataset: str, version: int | None = None) -> Version:
     return Version(
         dataset=dataset, number=m.number, fingerprint=m.fingerprint, created_at=m.created_at, files=files,
         extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m), sealed=sealed,
+        rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
     )  # fmt: skip
 
 

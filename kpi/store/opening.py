@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from datetime import datetime
 
 from kpi.errors import StoreError
 from kpi.receipt import Receipt
@@ -36,10 +37,12 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> Source
         )  # fmt: skip
     found = read_version(dataset, version)
     cache = cache_path(folder(dataset), found.fingerprint)
-    return DuckSource(
+    source = DuckSource(
         name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files,
         cache=cache if cache.exists() else None, verify=found.verify,
     )  # fmt: skip
+    source.rekeyed = datetime.fromisoformat(found.rekeyed) if found.rekeyed else None
+    return source
 
 
 def receipt(dataset: str = "default", version: int | None = None) -> Receipt:

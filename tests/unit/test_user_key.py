@@ -288,6 +288,10 @@ def test_new_rows_of_a_known_person_are_somebody_else(tmp_path: Path) -> None:
     kpi.rotate_key()
     kpi.load(table(tmp_path / "b.csv", 100, 200), dataset="prod")
     assert users("prod") == 2 * USERS
+    now = datetime.now(UTC)
+    over, after = kpi.Slice(last="all"), kpi.Slice(start=now + timedelta(days=1), baseline="none")
+    told = [any("cannot be linked" in n for n in kpi.resolve(kpi.open("prod"), v).notes) for v in (over, after)]
+    assert told == [True, False]
 
 
 def test_data_sets_that_are_not_named_keep_their_key(

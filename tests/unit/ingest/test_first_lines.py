@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from kpi.errors import IngestError
-from kpi.ingest import otlp
+from kpi.ingest.readers import otlp
 from kpi.ingest.context import Context
-from kpi.ingest.files.archive import open_inputs
+from kpi.ingest.readers.open import open_inputs
 from kpi.ingest.files.line_sniffing import header_at, objects
 from kpi.ingest.files.source import encoding
 from kpi.ingest.formats import formats
