@@ -10,19 +10,30 @@ import hashlib
 import io
 import pickle
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import streamlit as st
 
 import kpi
 
+_INSIDE: ContextVar[bool] = ContextVar("inside a part", default=False)
+
 
 def part(draw: Callable[..., None], *args: Any, **kwargs: Any) -> None:
     """Draw a part of the page without widgets, or repeat what it drew from the same arguments for anybody else.
 
-    draw: a function of a module; what it shows follows from its arguments and the theme alone.
+    draw: a function of a module; what it shows follows from its arguments and the theme alone. Parts of a part are
+    kept with it: on their own they would be repeated outside of its containers.
     """
-    _drawn(_key(draw, args, kwargs), lambda: draw(*args, **kwargs))
+    if _INSIDE.get():
+        draw(*args, **kwargs)
+        return
+    inside = _INSIDE.set(True)
+    try:
+        _drawn(_key(draw, args, kwargs), lambda: draw(*args, **kwargs))
+    finally:
+        _INSIDE.reset(inside)
 
 
 def chart(make: Callable[..., Any], *args: Any, alt: str, **kwargs: Any) -> None:

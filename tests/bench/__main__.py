@@ -1,7 +1,7 @@
-"""`make bench`: loading, pages beside plain pandas, memory, and the browser, on one million requests.
+"""`make bench`: loading, pages beside plain pandas, memory, and the browser, on one million requests; a crowd.
 
 Environment: KPI_BENCH_REQUESTS (default 1,000,000), KPI_BENCH_TRACES (OTLP traces to load, default 100,000),
-KPI_BENCH_WORLDS (planted worlds of each of four kinds, default 60).
+KPI_BENCH_WORLDS (planted worlds of each of four kinds, default 60), KPI_BENCH_PEOPLE (visitors at once, default 30).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from statistics import median
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tests.bench import fairness, world, worlds
+from tests.bench import crowd, fairness, world, worlds
 
 ROUNDS = 5
 
@@ -44,6 +44,7 @@ def main() -> int:
         fairness.main(rows)
         worlds.main(int(os.environ.get("KPI_BENCH_WORLDS", worlds.EACH)))
         _browser()
+        crowd.main()
     return 0
 
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.bench.serving import serving
 from tests.install_tools import find_browser
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 _APP = '[data-testid="stApp"]'
@@ -32,11 +23,11 @@ _COMPLETE = """() => {
 
 def overview(dataset: str, *, rounds: int = 5) -> tuple[float, float]:
     """(seconds to open, seconds for a slice change): medians of fresh tabs on a warm server."""
-    with _server() as base, sync_playwright() as p:
+    with serving() as server, sync_playwright() as p:
         browser = p.chromium.launch(executable_path=find_browser(), headless=True, args=FLAGS)
-        _open(browser, base, dataset)  # the first page of a server imports, opens the data set and builds its cache
+        _open(browser, server.base, dataset)  # the first page of a server imports, opens the data, builds its cache
         time.sleep(20)
-        both = [_open(browser, base, dataset) for _ in range(rounds)]
+        both = [_open(browser, server.base, dataset) for _ in range(rounds)]
         browser.close()
     return median(o for o, _ in both), median(c for _, c in both)
 
@@ -61,34 +52,3 @@ def _open(browser: Browser, base: str, dataset: str) -> tuple[float, float]:
 
 def _complete(page: Page) -> None:
     page.wait_for_function(_COMPLETE, timeout=180_000)
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app/main.py", f"--server.port={port}",
-             "--server.address=127.0.0.1", "--server.fileWatcherType=none"],
-            cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ),
-        )  # fmt: skip
-        base = f"http://127.0.0.1:{port}"
-        try:
-            _wait(base)
-            yield base
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def _wait(base: str) -> None:
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{base}/_stcore/health", timeout=1) as answer:
-                if answer.read() == b"ok":
-                    return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("the server did not start")

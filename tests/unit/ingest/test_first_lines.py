@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from kpi.errors import IngestError
-from kpi.ingest.readers import otlp
 from kpi.ingest.context import Context
-from kpi.ingest.readers.open import open_inputs
 from kpi.ingest.files.line_sniffing import header_at, objects
 from kpi.ingest.files.source import encoding
 from kpi.ingest.formats import formats
 from kpi.ingest.limits import Limits
-from kpi.ingest.readers import table
+from kpi.ingest.readers import otlp, table
 from kpi.ingest.readers.detect import detect
+from kpi.ingest.readers.open import open_inputs
 from kpi.ingest.readers.vendor import Translation
 from kpi.privacy.privacy import Privacy
 from kpi.receipt import Receipt
