@@ -27,10 +27,10 @@ $(VENV)/.test: $(VENV)/.app pyproject.toml tests/install_tools.py
 	$(BIN)/python tests/install_tools.py
 	@touch $@
 
-run: $(VENV)/.app ## serve the app at 127.0.0.1:8501; what users loaded is kept
+run: $(VENV)/.app ## serve the app at 127.0.0.1:8501 (docs/serving.md: for a team); what users loaded is kept
 	@$(BIN)/python -m sample_data --if-absent
 	@echo "The AI index is at http://127.0.0.1:$(PORT)"
-	@$(BIN)/python -m streamlit run app/main.py --server.address 127.0.0.1 --server.port $(PORT)
+	@$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
 
 test: lint unit ## lint, types, import rules, unit, app and browser tests
 

@@ -22,9 +22,9 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 STARTS = "=+@＝＋＠﹦﹢﹫⁼₌⁺₊⩵⩶﬩－﹣-"  # whatever is =, +, - or @ once a program has normalised it
-_BLANK = "\\s\\u200b-\\u200f\\u2060\\ufeff"
-_START = re.compile(rf"[\x00-\x1f\x7f]|[{_BLANK}]*[{STARTS}]")
-_INNER = re.compile(rf'(?<=[;\t\r\n])([^\S\t\r\n]|[\u200b-\u200f\u2060\ufeff"])*(?=[{STARTS}])')
+_UNSEEN = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2060\ufeff"  # what a spreadsheet may skip, beside blanks
+_START = re.compile(rf"[\x00-\x1f\x7f]|[\s{_UNSEEN}]*[{STARTS}]")
+_INNER = re.compile(rf'(?<=[;\t\r\n])([^\S\t\r\n]|[{_UNSEEN}"])*(?=[{STARTS}])')
 
 
 def table(shown: pd.DataFrame | Styler, *, alt: str, key: str = "", **options: Any) -> None:

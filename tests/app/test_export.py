@@ -26,7 +26,8 @@ from tests.app.conftest import NAMES, _forget, _opener
 APP = Path(export.__file__).parent
 PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?", re.ASCII)
 STARTS = ("=1+1", "@SUM(1)", "\t=1", "+cmd|' /C calc'!A0", "-2+3", "＝1+1", "＋1", "－1", "＠a", "\rx", "\x00x", " =1",
-          "\u200b=1", "\ufeff-1", "\n@x", "⁼1", "⩵1", "\u00a0+1", "=HYPERLINK(\"http://evil.example\")")  # fmt: skip
+          "\u200b=1", "\ufeff-1", "\n@x", "⁼1", "⩵1", "\u00a0+1", " \x00=1",
+          "=HYPERLINK(\"http://evil.example\")")  # fmt: skip
 
 
 def read(raw: bytes) -> list[list[str]]:
@@ -149,6 +150,6 @@ def test_no_download_of_any_page_runs(hostile: Path, monkeypatch: pytest.MonkeyP
         assert len(at.get("download_button")) >= len(at.get("arrow_data_frame")), name
     _forget()
     cells = [c for raw in made.values() for row in read(raw) for c in row]
-    assert len(made) > 15
+    assert len(made) > 10
     assert any("'=m1" in c for c in cells)
     assert [c for c in cells if runs(c) and not PLAIN.fullmatch(c)] == []
