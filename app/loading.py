@@ -167,8 +167,9 @@ def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
 
 
 def _ticked(column: kpi.PreviewColumn, name: str, before: bool) -> bool:
-    label = f"Keep {text.safe(column.source)} ({text.safe(column.why)})"
-    return st.checkbox(label, value=before, key=f"load_keep_{name}_{column.source}")
+    key = f"load_keep_{name}_{column.source}"
+    st.session_state.setdefault(key, before)
+    return st.checkbox(f"Keep {text.safe(column.source)} ({text.safe(column.why)})", key=key)
 
 
 def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str]) -> None:
