@@ -88,12 +88,11 @@ def stands_ahead(dataset: str, path: Path, table: str, base: Manifest | None) ->
 def sweep(dataset: str, path: Path) -> int:
     """Move data files that the log of their table proves to be ours, and that no version names, into the trash.
 
-    Returns how many. Raises StoreError where a manifest is lost or damaged: its files would look unneeded.
+    Returns how many. Raises StoreError as `check`, and where a manifest is damaged: its files would look unneeded.
     """
-    gone = recover(dataset, path, manifest.read(dataset))
-    clear_work(path)
-    if manifest.lost(dataset):
-        raise manifest.gone(dataset)
+    base = manifest.read(dataset)
+    gone = recover(dataset, path, base)
+    check(dataset, path, base)
     named = {
         table: {f for number in numbers(dataset) for f in listed(path, table, manifest.read(dataset, number))}
         for table in ours.tables(path)
@@ -147,7 +146,7 @@ def _agree(path: Path, table: str, known: manifest.TableVersion) -> None:
     """The log of a table knows the version of a manifest, with the files that the manifest names."""
     place = path / table
     found = {f.path.relative_to(place).as_posix() for f in delta.files(place, known.version)}
-    same = delta.identity(place) == known.id
+    same = delta.identity(place, known.version) == known.id
     if known.files:
         same = same and found == {f.path for f in contents.read(path, known.files)}
     if not same:

@@ -196,8 +196,9 @@ def _table(place: Path, version: int | None) -> TableVersion:
         if flaw := decoded(f):
             raise contents.broken(place, [flaw])
     extra = sorted({c for f in found for c in pq.read_schema(f.path).names if c.startswith(schema.EXTRA_PREFIX)})
+    at = (newest if version is None else version) or 0
     return TableVersion(
-        version=(newest if version is None else version) or 0, id=delta.identity(place),
+        version=at, id=delta.identity(place, at),
         rows=sum(f.rows for f in found), extra=tuple(extra),
     )  # fmt: skip
 
