@@ -48,7 +48,7 @@ def open_source(dataset: str, version: int | None) -> kpi.Source:
     if dataset.startswith("db:"):
         return _live_source(json.dumps([dataset, version]))
     if version is None:
-        version = next((d.version for d in datasets() if d.name == dataset), None)
+        version = next((d.version for d in datasets() if d.name == dataset and not d.damaged), None)
     return _source(json.dumps([dataset, version]))
 
 

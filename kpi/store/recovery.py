@@ -215,7 +215,7 @@ def _unfinished(path: Path, left: Record) -> list[str]:
         newer = [name for name, number in ours.log_files(place) if _came_later(place, name, number, before)]
         delta.refuse_newer(place, newer)
         known = left.present.get(table, frozenset())
-        doomed += [f"{table}/{name}" for name in newer]
+        doomed += [f"{table}/{name}" for name in reversed(newer)]  # newest first: a kill on the way leaves no hole
         doomed += [f"{table}/{name}" for name in ours.data_files(place) if name not in known]
     for table in set(left.tables) - set(ours.tables(path)):
         raise _no_log(path / table)

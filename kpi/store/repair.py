@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -149,10 +150,8 @@ def _swap(path: Path, new: Path) -> str:
     names = (f"{path.name}{KEPT}{stamp}{f'-{n}' if n else ''}" for n in itertools.count())
     kept = next(name for name in names if not (path.parent / name).exists())
     try:
-        durable.sync(new)
         os.rename(path, path.parent / kept)
         os.rename(new, path)
-        durable.sync(path.parent)
     except OSError as error:
         if not path.exists() and (path.parent / kept).exists():
             os.rename(path.parent / kept, path)
@@ -160,6 +159,8 @@ def _swap(path: Path, new: Path) -> str:
             "store.write", f"The rebuilt {path.name!r} could not be put in place ({type(error).__name__})",
             hint="The data set is as it was. Check the rights on the state folder, then try again.",
         ) from error  # fmt: skip
+    with contextlib.suppress(OSError):
+        durable.sync(path.parent)
     return kept
 
 
