@@ -1,4 +1,4 @@
-"""Masking of structured identifiers in text: e-mail, card, IBAN, US SSN, IP address, phone number, secrets.
+"""Masking of structured identifiers in text: e-mail, card, IBAN, national and machine ids, phone number, secrets.
 
 It does not find names, streets or organisations, and must not be described as if it did. Every pattern is bounded,
 so that the time is linear in the length of the text, whatever an attacker writes. Technical text (timestamps, ids,
@@ -11,18 +11,24 @@ import re
 
 import orjson
 
-from kpi.ingest.accounts import mask_cards, mask_ibans
-from kpi.ingest.addresses import mask_emails, mask_machines
-from kpi.ingest.credentials import mask_secrets, may_hold_secret
-from kpi.ingest.masks import SECRET, TOKENS
-from kpi.ingest.phones import mask_phones
+from kpi.ingest.accounts import find_cards, find_ibans
+from kpi.ingest.addresses import find_emails, find_ipv4, find_ipv6, find_macs
+from kpi.ingest.blobs import LONGEST, find_blobs, find_runs
+from kpi.ingest.credentials import (
+    find_assigned, find_blocks, find_commands, find_cookies, find_schemes, find_tokens, find_url_users, find_vendor_keys,
+)  # fmt: skip
+from kpi.ingest.identities import find_labelled, find_lettered
+from kpi.ingest.masks import SECRET, TOKENS, Sheet
+from kpi.ingest.normal import Reading
+from kpi.ingest.numbers import find_numbers
 
 __all__ = ["TOKENS", "redact"]
 
 MAX_DEPTH = 100  # of JSON inside text, and of JSON inside JSON strings
 _PASSES = 8  # a mask can uncover another one; texts settle after one or two passes
-_DIGIT = re.compile(r"\d")
-_SEVEN_DIGITS = re.compile(r"\d(?:[ ().\-/]{0,2}\d){6}")
+_DIGIT = re.compile(r"[0-9]")
+_SIX_DIGITS = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){5}")
+_LONG_RUN = re.compile(r"[^ ]{16}")  # of characters that may be a key
 
 
 def redact(text: str) -> str:
@@ -43,19 +49,67 @@ def _plain(text: str) -> str:
 
 
 def _once(text: str) -> str:
-    """One pass. Each family of patterns runs only where a cheap look says that it may find something."""
-    if may_hold_secret(text, text.lower()):
-        text = mask_secrets(text)
-    if "@" in text:
-        text = mask_emails(text)
-    digit = _DIGIT.search(text)
-    if digit is None:
-        return mask_machines(text) if "::" in text else text
-    text = mask_machines(mask_ibans(text))
-    number = _SEVEN_DIGITS.search(text)
-    if number is None:
+    """One pass over the text as it reads; what was found there is replaced in the text as it is written."""
+    reading = Reading(text)
+    sheet = Sheet(reading.text)
+    _secrets(sheet)
+    _people(sheet)
+    if not sheet.spans:
         return text
-    return mask_phones(mask_cards(text, number.start()), number.start())
+    parts: list[str] = []
+    done = 0
+    for first, last, token in sorted(sheet.spans):
+        start, end = reading.place(first, last)
+        if start >= done:
+            parts += (text[done:start], token)
+            done = end
+    return "".join(parts) + text[done:]
+
+
+def _secrets(sheet: Sheet) -> None:
+    """Each finder runs only where a cheap look says that it may find something."""
+    text = sheet.text
+    long = _LONG_RUN.search(text) is not None
+    if long and len(text) >= 24:
+        if "base64," in text or "BASE64," in text:
+            sheet.take(find_blobs(text))
+        if len(text) >= LONGEST:
+            sheet.take(find_runs(sheet.text))
+        if "-----" in text:
+            sheet.take(find_blocks(sheet.text))
+    if "://" in sheet.text:
+        sheet.take(find_url_users(sheet.text))
+    if " -" in sheet.text or "thin:" in sheet.text:
+        sheet.take(find_commands(sheet.text))
+    if "ookie" in text or "OOKIE" in text:
+        sheet.take(find_cookies(sheet.text, sheet.lower))
+    if long:
+        sheet.take(find_tokens(sheet.text))
+        sheet.take(find_schemes(sheet.text))
+    sheet.take(find_assigned(sheet.text, sheet.lower))
+    if long:
+        sheet.take(find_vendor_keys(sheet.text))
+
+
+def _people(sheet: Sheet) -> None:
+    if "@" in sheet.text:
+        sheet.take(find_emails(sheet.text))
+    text = sheet.text
+    if text.count(":") > 1:
+        sheet.take(find_ipv6(text))
+    if _DIGIT.search(sheet.text) is None:
+        return
+    sheet.take(find_ibans(sheet.text))
+    sheet.take(find_ipv4(sheet.text))
+    number = _SIX_DIGITS.search(sheet.text)
+    if number is not None:
+        sheet.take(find_cards(sheet.text, sheet.lower, number.start()))
+    if text.count(":") > 4 or text.count("-") > 4 or text.count(".") > 1:
+        sheet.take(find_macs(sheet.text, sheet.lower))
+    if number is not None:
+        sheet.take(find_labelled(sheet.text, sheet.lower))
+        sheet.take(find_lettered(sheet.text))
+        sheet.take(find_numbers(sheet.text, sheet.lower))
 
 
 def _may_be_json(text: str) -> bool:

@@ -1,0 +1,134 @@
+"""National identifiers in text: by their written form and check digits, or by a word beside them; passports by a word.
+
+A bare run of digits with one check digit is right by chance once in ten: it is masked only where a word names it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from kpi.ingest import checks
+from kpi.ingest.masks import NATIONAL_ID, PASSPORT, SSN, Span, ends, starts
+
+_Check = Callable[[str], bool]
+
+# Written forms, 9 for a digit: as printed on the papers. Hyphens of the form must be there.
+_FORMS: dict[str, tuple[_Check, ...]] = {
+    "999.999.999-99": (checks.cpf,),
+    "999999999-99": (checks.cpf,),
+    "99.999.999/9999-99": (checks.cnpj,),
+    "99999999/9999-99": (checks.cnpj,),
+    "99.99.99-999.99": (checks.national_register,),
+    "999.9999.9999.99": (checks.ahv,),
+    "999 9999 9999 99": (checks.ahv,),
+    "9999999999999": (checks.ahv, checks.south_african),
+    "999999-9999": (checks.personnummer, checks.cpr),
+    "99999999-9999": (checks.personnummer,),
+    "999999/9999": (checks.rodne_cislo,),
+    "999999/999": (checks.rodne_cislo,),
+    "999-999-999 99": (checks.snils,),
+    "999-999-999-99": (checks.snils,),
+    "99-99999999-9": (checks.cuit,),
+    "99.999.999-9": (checks.rut,),
+    "9.999.999-9": (checks.rut,),
+    "9999 9999 9999": (checks.verhoeff,),
+    "999999-9999999": (checks.born,),
+    "999999-99-9999": (checks.born,),
+    "9-9999-99999-99-9": (checks.thai,),
+    "9 9999 99999 99 9": (checks.thai,),
+    "99999-9999999-9": (checks.always,),
+    "9 99 99 99 999 999 99": (checks.nir,),
+    "999999999999999": (checks.nir,),
+    "999999 99999": (checks.fodselsnummer,),
+    "99999999999": (checks.fodselsnummer,),
+    "999999999999999999": (checks.resident,),
+}
+_NINES = str.maketrans("0123456789", "9999999999")
+_GAPS = str.maketrans("", "", " .-/")
+_NO_LEADING = frozenset("01")  # of Aadhaar
+WEAK = frozenset([14])  # lengths of forms that rows of numbers have as well: Aadhaar, South Korea
+
+# Forms with letters. Capital letters, but for those that name no word of prose.
+_LETTERED: tuple[tuple[str, _Check], ...] = (
+    (r"[0-9]{8}-?[A-HJ-NP-TV-Z]", checks.dni),
+    (r"[XYZ]-?[0-9]{7}-?[A-HJ-NP-TV-Z]", checks.dni),
+    (r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", checks.always),
+    (r"[A-Z]{3}[ABCFGHJLPT][A-Z][0-9]{4}[A-Z]", checks.always),
+    (r"[0-9]{2}[A-Z]{5}[0-9]{4}[A-Z][0-9A-Z]Z[0-9A-Z]", checks.gstin),
+    (r"[A-Z]{6}[0-9LMNP-V]{2}[ABCDEHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]", checks.codice_fiscale),
+    (r"[0-9]{17}[Xx]", checks.resident),
+    (r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y]", checks.hetu),
+    (r"[0-9]{1,2}\.?[0-9]{3}\.?[0-9]{3}-[Kk]", checks.rut),
+    (r"[A-Z]{4}[0-9]{6}[HM][A-Z]{5}[0-9A-Z][0-9]", checks.curp),
+    (r"[STFGM][0-9]{7}[A-Z]", checks.nric),
+    (r"[A-Z]{1,2}[0-9]{6} ?\([0-9A]\)", checks.hong_kong),
+    (r"[A-Z][12][0-9]{8}", checks.taiwan),
+    (r"[12] ?[0-9]{2} ?[0-9]{2} ?2[AB] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}", checks.nir),
+)
+_LETTERED_PATTERNS = tuple((re.compile(pattern), check) for pattern, check in _LETTERED)
+# Where such a form may begin: after no letter or digit, capitals before a digit, or digits before a letter.
+_MIXED = re.compile(
+    r"[A-Z](?<![0-9A-Za-z_][A-Z])[A-Z]{0,5}[ -]?[0-9]"
+    r"|[0-9](?<![0-9A-Za-z_][0-9])(?:[0-9.+-]{5,18}[A-Za-z]|[0-9][A-Z]{5}[0-9]|[0-9 ]{5,8}[AB])"
+)
+
+# Words beside which an identifier may have letters; those of digits alone are found by `numbers`.
+_LABELS = (
+    "passport", "reisepass", "passeport", "pasaporte", "passaporto", "passaporte", "paspoort", "paszport", "pasaport",
+    "паспорт", "护照", "護照", "パスポート", "旅券", "여권", "पासपोर्ट", "جواز", "διαβατηρίου", "passnummer", "passinumero",
+    "personalausweis", "ausweisnummer", "carte d'identité", "carta d'identità", "national id", "identity card", "id card",
+    "steuer-id", "tax id", "codice fiscale", "national insurance",
+)  # fmt: skip
+_LABELLED = re.compile(
+    r"[^\W\d]{0,12}(?:[\s\"'=:#(,\\.]|\b(?:no|nr|number|numbers|número|numero|numéro|nummer|numer|номер|is|ist|est|es|é|è|id|card|"
+    r"was|my|серия|the|mon|mi)\b|号码?|號碼?|番号|[是为為は：№º°]|n°){0,14}"
+    r"([A-Za-z]{0,3}[0-9](?=[A-Za-z0-9 ]{0,5}[0-9]{3})(?:[ \-]?[0-9A-Z]){5,18})"
+)
+_SSN = re.compile(r"(?!000|666)\d\d\d([- .])(?!00)\d{2}\1(?!0000)\d{4}")
+_DATE = re.compile(r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12]\d|3[01])(?!\d)")
+
+
+def find_labelled(text: str, lower: str) -> list[Span]:
+    """Passports and other papers with letters in their number, beside a word that says what they are."""
+    found: list[Span] = []
+    for label in _LABELS:
+        at = lower.find(label)
+        while at >= 0:
+            match = _LABELLED.match(text, at + len(label))
+            if match is not None and _is_paper(text, *match.span(1)):
+                paper = _LABELS.index(label) < _LABELS.index("personalausweis")
+                found.append((*match.span(1), PASSPORT if paper else NATIONAL_ID))
+            at = lower.find(label, at + len(label))
+    return sorted(found)
+
+
+def _is_paper(text: str, start: int, end: int) -> bool:
+    value = text[start:end]
+    return not _DATE.match(value) and ends(text, end) and starts(text, start, frozenset("@/")) and len(value) < 24
+
+
+def find_lettered(text: str) -> Iterator[Span]:
+    """Identifiers with letters in them."""
+    for near in _MIXED.finditer(text):
+        start = near.start()
+        if not starts(text, start):
+            continue
+        for pattern, check in _LETTERED_PATTERNS:
+            match = pattern.match(text, start)
+            if match is not None and ends(text, match.end()) and check(re.sub(r"[ .()]|(?<![0-9]{6})-", "", match.group())):
+                yield start, match.end(), NATIONAL_ID
+                break
+
+
+def identity_in(text: str, start: int, end: int) -> Span | None:
+    """A national identifier that a run of digits and separators is, by form and check digits."""
+    run = text[start:end]
+    checkers = _FORMS.get(run.translate(_NINES))
+    if checkers is not None:
+        digits = run.translate(_GAPS)
+        if any(check(digits) and not (check is checks.verhoeff and digits[0] in _NO_LEADING) for check in checkers):
+            return start, end, NATIONAL_ID
+    if len(run) == 11 and _SSN.fullmatch(run):
+        return start, end, SSN
+    return None

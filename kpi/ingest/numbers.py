@@ -1,0 +1,118 @@
+"""Runs of digits in text, each looked at once: a national identifier, a phone number, or something technical."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kpi.ingest.identities import WEAK, identity_in
+from kpi.ingest.masks import NATIONAL_ID, PASSPORT, PHONE, SSN, Span, ends, is_word, starts
+from kpi.ingest.nearby import IDENTITY, TECHNICAL, kind_before, phone_after
+from kpi.ingest.nearby import PASSPORT as A_PASSPORT
+from kpi.ingest.nearby import PHONE as A_PHONE
+from kpi.ingest.nearby import SSN as AN_SSN
+from kpi.ingest.phones import is_date, is_short, is_vague, telling, with_extension
+
+_RUN = re.compile(r"[+(0-9](?<![0-9][0-9])[0-9 ().\-/]{5,}[0-9]\)?")
+_SEVEN = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){5}")
+_TOKENS = {IDENTITY: NATIONAL_ID, AN_SSN: SSN, A_PASSPORT: PASSPORT, A_PHONE: PHONE}
+_LENGTHS = {IDENTITY: range(6, 19), AN_SSN: range(9, 10), A_PASSPORT: range(6, 13), A_PHONE: range(7, 16)}
+_ROW_BEFORE = re.compile(r"[0-9][ \t]{0,3}[,;|\t]?[ \t]{0,3}\Z")
+_ROW_AFTER = re.compile(r"[ \t]{0,3}[,;|\t][ \t]{0,3}[-+$]?[0-9]|[ \t]{2,4}[0-9]")
+_UNIT_AFTER = re.compile(
+    r" ?(?:%|[$€£¥₹₽₩]|usd\b|eur\b|gbp\b|inr\b|jpy\b|rub\b|vnd\b|ms\b|ns\b|us\b|µs|s\b|sec|min\b|bytes?\b|[kmgt]i?b\b|"
+    r"tokens?\b|rows?\b|items?\b|records?\b|lines?\b|times\b|people\b|requests?\b|users?\b|km\b|kg\b|m\b|euros?\b|dollars?\b|"
+    r"rubles?\b|руб|元|円|원)"
+)
+_ASSIGNED = re.compile(r"[=#:_$€£¥₹~<>*^|]\\?[\"'`]?[ \t]{0,3}\\?[\"'`]?\Z")
+_CLOSES = re.compile(r"[ .,;!?)\"']{0,3}(?:[\n.,;!?)\"'\\]|\Z)")
+_LABEL = re.compile(r"[^\W\d]\Z")
+
+
+def find_numbers(text: str, lower: str) -> Iterator[Span]:
+    """Phones and national identifiers among the runs of six digits and more."""
+    hint = _SEVEN.search(text)
+    if hint is None:
+        return
+    for run in _RUN.finditer(text, max(0, hint.start() - 1)):
+        yield from _in_run(text, lower, *run.span())
+
+
+def _in_run(text: str, lower: str, start: int, end: int) -> Iterator[Span]:
+    if text[end - 1] == ")" and "(" not in text[start:end]:
+        end -= 1
+    elif text[start] == "(" and ")" not in text[start:end]:
+        start += 1
+    if not _opens(text, start) or not ends(text, end):
+        return
+    run = text[start:end]
+    found = _form(text, lower, start, end, run)
+    if found is not None:
+        yield found
+        return
+    places = telling(text, start, end)
+    if places and not _is_money(text, lower, start, end):
+        labelled = not _assigned(text, start) or kind_before(text, lower, start) == A_PHONE
+        for first, last in places:
+            if labelled or not run.isdigit():
+                yield first, with_extension(lower, last), PHONE
+        if labelled or not run.isdigit():
+            return
+    yield from _by_words(text, lower, start, end, run)
+
+
+def _opens(text: str, start: int) -> bool:
+    """Whether a number may begin here: after a blank, an opening sign, or a label and its colon."""
+    if starts(text, start):
+        return True
+    return text[start - 1] == ":" and start > 1 and is_word(text[start - 2]) and not text[start - 2].isdigit()
+
+
+def _form(text: str, lower: str, start: int, end: int, run: str) -> Span | None:
+    """The identifier that the run, or one of its words, is by its written form."""
+    found = identity_in(text, start, end)
+    if found is not None:
+        return None if len(run) in WEAK and found[2] == NATIONAL_ID and _is_technical(text, lower, start, end) else found
+    return None
+
+
+def _by_words(text: str, lower: str, start: int, end: int, run: str) -> Iterator[Span]:
+    """What a word beside the run says it is; without one, a vague form where nothing is technical."""
+    kind = kind_before(text, lower, start)
+    digits = sum(map(str.isdigit, run))
+    if kind is None and phone_after(lower, end):
+        kind = A_PHONE
+    if kind in _TOKENS and not is_date(run):
+        if digits in _LENGTHS[kind]:
+            yield start, with_extension(lower, end) if kind == A_PHONE else end, _TOKENS[kind]
+        elif digits > 15 and kind == A_PHONE:
+            yield from _several(text, lower, start, end)
+    elif kind is None and is_vague(run) and not _is_technical(text, lower, start, end):
+        if not is_short(run) or _CLOSES.match(text, end):
+            yield start, with_extension(lower, end), PHONE
+
+
+def _several(text: str, lower: str, start: int, end: int) -> Iterator[Span]:
+    """Numbers of ten digits and more, with blanks between them."""
+    for word in re.finditer(r"[^ ]+", text[start:end]):
+        if 7 <= sum(map(str.isdigit, word.group())) <= 15 and not is_date(word.group()):
+            yield start + word.start(), start + word.end(), PHONE
+
+
+def _is_technical(text: str, lower: str, start: int, end: int) -> bool:
+    """An assignment, an amount, a row of numbers, or a word such as `id`, `order`, `bytes` beside it."""
+    return (
+        _assigned(text, start)
+        or _is_money(text, lower, start, end)
+        or _ROW_BEFORE.search(text, max(0, start - 8), start) is not None
+        or _ROW_AFTER.match(text, end) is not None
+        or kind_before(text, lower, start) == TECHNICAL
+    )
+
+
+def _assigned(text: str, start: int) -> bool:
+    return _ASSIGNED.search(text, max(0, start - 8), start) is not None
+
+
+def _is_money(text: str, lower: str, start: int, end: int) -> bool:
+    return text[start - 1 : start] in ("$", "€", "£", "¥", "₹") or _UNIT_AFTER.match(lower, end) is not None
