@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from kpi.ingest.masks import BLANK, CARD, IBAN, Match, Span, ends, is_word, starts
+from kpi.ingest.masks import BLANK, CARD, IBAN, Match, Span, Words, ends, is_word, starts
 
 # Groups as printed on cards, with any separator, a line break among them; a bare run of 12 to 19 digits.
 _GAP = r"(?: ?[-.\u00b7] ?| {1,2}| ?(?:\\r)?(?:\\n|\r?\n) ?)"
@@ -16,12 +15,13 @@ _GROUPED = re.compile(
     rf"|[0-9]{{8}}{_GAP}[0-9]{{4,7}}|{_GAP}[0-9]{{12}})"
 )
 _PLAIN = re.compile(r"[0-9][0-9]{11,18}")
-_WORDS = re.compile(
-    r"card|credit|debit|visa|amex|american express|maestro|mastercard|discover|diners|\bjcb\b|\bpan\b|\bcvv|\bcvc|payment|"
-    r"\bpay\b|\bpaid\b|charge|billing|\bcc\b|expir|bank|account|limit|transaction|purchase|unionpay|rupay|\bmir\b|troy|"
-    r"verve|\belo\b|karte|carte|tarjeta|carta\b|cartão|cartao|kaart|\bkort|karta|kart[yęa]|kartı|карт|банк|оплат|卡|カード|카드|"
-    r"कार्ड|بطاقة|thẻ|kartu|κάρτα|kortti|bankkártya|כרטיס|บัตร"
-)
+_WORDS = Words([
+    "card", "credit", "debit", "visa", "amex", "american express", "maestro", "discover", "diners", "payment", "paid",
+    "charge", "billing", "expir", "bank", "account", "limit", "transaction", "purchase", "unionpay", "rupay", "verve",
+    "karte", "carte", "tarjeta", "carta", "cartão", "cartao", "kaart", "karta", "karty", "kartę", "kartı", "kort", "карт",
+    "банк", "оплат", "卡", "カード", "카드", "कार्ड", "بطاقة", "thẻ", "kartu", "κάρτα", "כרטיס", "บัตร", "cvv", "cvc",
+])  # fmt: skip
+_SHORT_WORDS = re.compile(r"\b(?:jcb|pan|pay|cc|mir|troy|elo)\b")
 _NAMED = re.compile(r"credit|debit|\bcards?\b|\bcc\b")
 _DOUBLED = str.maketrans("0123456789", "0246813579")  # twice a digit, its own digits added
 _EXPIRY = re.compile(r"[ ,;]{0,2}(?:\d\d ?[/-] ?\d\d|exp|cv[vc]|\d{3}\b(?! ?\d))", re.IGNORECASE)
@@ -43,11 +43,10 @@ def luhn(digits: str) -> bool:
     return (sum(map(int, digits[-1::-2])) + sum(map(int, doubled))) % 10 == 0
 
 
-def find_cards(text: str, lower: str, start: int = 0) -> Iterator[Span]:
-    """Payment cards that begin at `start` or later."""
-    found = [span for match in _GROUPED.finditer(text, start) if (span := _grouped(match, lower)) is not None]
-    found += [(*match.span(), CARD) for match in _PLAIN.finditer(text, start) if _is_plain(match, lower)]
-    yield from sorted(found)
+def cards_in(text: str, lower: str, start: int, end: int) -> list[Span]:
+    """Payment cards among numbers that stand close together."""
+    found = [span for match in _GROUPED.finditer(text, start, end) if (span := _grouped(match, lower)) is not None]
+    return found + [(*match.span(), CARD) for match in _PLAIN.finditer(text, start, end) if _is_plain(match, lower)]
 
 
 def _grouped(match: Match, lower: str) -> Span | None:
@@ -59,7 +58,7 @@ def _grouped(match: Match, lower: str) -> Span | None:
         last = groups[count - 1][1]
         digits = "".join(text[a:b] for a, b in groups[:count])
         if 12 <= len(digits) <= 19 and ends(text, last) and _NETWORKS.fullmatch(digits) and luhn(digits):
-            return (start, last, CARD) if _stands_alone(text, start, last) or _near(_WORDS, lower, start, last) else None
+            return (start, last, CARD) if _stands_alone(text, start, last) or _near_card_word(lower, start, last) else None
     return None
 
 
@@ -80,15 +79,17 @@ def _is_plain(match: Match, lower: str) -> bool:
     text, digits = match.string, match.group()
     if not (luhn(digits) and starts(text, match.start(), frozenset()) and ends(text, match.end(), ".")):
         return False
-    words = _WORDS if _NETWORKS.fullmatch(digits) else _NAMED
-    return _near(words, lower, *match.span())
+    if _NETWORKS.fullmatch(digits):
+        return _near_card_word(lower, *match.span())
+    return _NAMED.search(lower, max(0, match.start() - 100), match.end() + 60) is not None
 
 
-def _near(words: re.Pattern[str], lower: str, start: int, end: int) -> bool:
-    return words.search(lower[max(0, start - 100) : start] + BLANK + lower[end : end + 60]) is not None
+def _near_card_word(lower: str, start: int, end: int) -> bool:
+    near = lower[max(0, start - 100) : start] + BLANK + lower[end : end + 60]
+    return any(True for _ in _WORDS.places(near)) or _SHORT_WORDS.search(near) is not None
 
 
-_IBAN = re.compile(r"[A-Za-z]{2}[ .-]?\d{2}(?:[ .-]?[A-Za-z0-9]{1,4}){3,8}")
+_IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ .-]?[A-Za-z0-9]{1,4}){3,8}")
 _IBAN_GAPS = " .-"
 _NO_GAPS = str.maketrans("", "", _IBAN_GAPS)
 _IBAN_LENGTHS = {
@@ -105,11 +106,14 @@ _IBAN_LENGTHS = {
 }  # fmt: skip
 
 
+_HYPHEN = frozenset("-")
+
+
 def _iban(match: Match) -> Span | None:
     """Exactly the length that the country prescribes, where its check digits (mod 97) are right."""
     found = match.group()
     length = _IBAN_LENGTHS.get(found[:2].upper())
-    if length is None or not starts(match.string, match.start(), frozenset()):
+    if length is None or not starts(match.string, match.start(), _HYPHEN):
         return None
     end = seen = 0
     while end < len(found) and seen < length:
@@ -124,12 +128,15 @@ def _iban(match: Match) -> Span | None:
     return (match.start(), match.start() + end, IBAN) if int(number) % 97 == 1 else None
 
 
-_IBAN_HINT = re.compile(r"\d\d[ .-]?[A-Za-z0-9]{4}[ .-]?[A-Za-z0-9]{4}[ .-]?[A-Za-z0-9]{3}|\d\d(?:[ .-]?[A-Za-z0-9]){11}")
+def ibans_in(text: str, start: int, end: int) -> list[Span]:
+    """Account numbers of banks whose two letters stand at `start` or later, their check digits before `end`."""
+    found = []
+    while start < end and (match := _IBAN.search(text, start, end + _IBAN_REST)) is not None:
+        span = _iban(match)
+        if span is not None:
+            found.append(span)
+        start = match.end() if span is None else span[1]
+    return found
 
 
-def find_ibans(text: str) -> Iterator[Span]:
-    """Account numbers of banks. The text should hold a digit: nothing else is looked for first."""
-    hint = _IBAN_HINT.search(text)
-    if hint is not None:
-        found = map(_iban, _IBAN.finditer(text, max(0, hint.start() - 3)))
-        yield from (span for span in found if span is not None)
+_IBAN_REST = 44  # characters that may follow the check digits

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from kpi.ingest.masks import EMAIL, IP, MAC, Match, Span, starts
+from kpi.ingest.masks import EMAIL, IP, MAC, Match, Span, ends, starts
 
 _AT_DOMAIN = re.compile(r"@(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,24}")
 _LOCAL_REVERSED = re.compile(r"[\w.%+'&=~#*!-]{1,64}")
@@ -38,7 +38,6 @@ def find_emails(text: str) -> Iterator[Span]:
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"\d\d{{0,2}}(?:\.{_OCTET}){{3}}" + r"(?![\w]|\.\d|-\w)")
-_IPV4_HINT = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
 _WORDS = re.compile(r"[^\W\d_]+")
 _IP_WORDS = frozenset([
     "ip", "ips", "ipv", "address", "addresses", "addr", "host", "hosts", "hostname", "server", "client", "remote",
@@ -51,7 +50,9 @@ _VERSION_WORDS = frozenset([
 ])  # fmt: skip
 _IPV4_JOINED = frozenset(".-")
 _IPV6_JOINED = frozenset(".")
-_IPV6 = re.compile(r"[0-9A-Fa-f:]{6,}")
+_COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
+_HEX_REVERSED = re.compile(r"[0-9A-Fa-f:]{0,40}")
+_HEX = re.compile(r"[0-9A-Fa-f:]{0,60}")
 
 
 def _is_ipv4(match: Match) -> bool:
@@ -74,12 +75,11 @@ def _is_ipv4(match: Match) -> bool:
     return max(parts) >= 100
 
 
-def _is_ipv6(match: Match) -> bool:
-    found = match.group()
-    if not 6 <= len(found) <= 39 or found.count(":") < 3 or not starts(match.string, match.start(), _IPV6_JOINED):
+def _is_ipv6(text: str, start: int, end: int) -> bool:
+    found = text[start:end]
+    if not 6 <= len(found) <= 39 or found.count(":") < 3 or not starts(text, start, _IPV6_JOINED):
         return False
-    after = match.string[match.end() : match.end() + 1]
-    if after.isalnum() or after == "_":
+    if not ends(text, end, ""):
         return False
     if "::" in found and len([part for part in found.split(":") if part]) < 3:
         return False  # `a::b` is a scope in several languages, `::1` the machine itself
@@ -90,31 +90,48 @@ def _is_ipv6(match: Match) -> bool:
     return True
 
 
-_MAC = re.compile(r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f]{4}){2})(?![\w:.-])")
+def ipv4_in(text: str, start: int, end: int) -> list[Span]:
+    """Dotted quads among numbers that stand close together."""
+    return [(*match.span(), IP) for match in _IPV4.finditer(text, start, end) if _is_ipv4(match)]
+
+
+def find_colons(text: str, lower: str) -> Iterator[Span]:
+    """What is written with colons: IPv6, and addresses of network cards beside a word for them."""
+    done = 0
+    for match in _COLONS.finditer(text):
+        at = match.start()
+        if at < done:
+            continue
+        before = _HEX_REVERSED.match(text[max(done, at - 40) : at][::-1])
+        after = _HEX.match(text, at)
+        start, done = at - (before.end() if before else 0), after.end() if after else at
+        if _is_ipv6(text, start, done):
+            yield start, done, IP
+        elif done - start == 17 and _MAC.fullmatch(text, start, done) and _is_mac(text, lower, start):
+            yield start, done, MAC
+
+
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f]{4}){2})")
+_HYPHENS = re.compile(r"-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
+_DOTS = re.compile(r"\.[0-9A-Fa-f]{4}\.")
 _MAC_WORDS = re.compile(
-    r"\bmac\b|\bmacs\b|mac_?addr|\bether\b|ethernet|hwaddr|\bhw\b|hardware addr|physical addr|bssid|lladdr|wi-?fi|bluetooth|"
-    r"\bnic\b|\bdhcp\b|\barp\b"
+    r"\bmacs?\b|mac_?addr|\bether|hwaddr|\bhw\b|hardware addr|physical addr|bssid|lladdr|wi-?fi|bluetooth|\bnic\b|\bdhcp|\barp\b"
 )
+_MAC_JOINED = frozenset(":.-")
 
 
-def find_ipv6(text: str) -> Iterator[Span]:
-    """Addresses of the Internet Protocol, version 6."""
-    colons = text.count(":")
-    if colons > 1 and ("::" in text or colons > 6):
-        yield from ((*match.span(), IP) for match in _IPV6.finditer(text) if _is_ipv6(match))
+def find_hyphened(text: str, lower: str) -> list[Span]:
+    """Addresses of network cards with hyphens or dots."""
+    found = []
+    for inner, sign, before in ((_HYPHENS, "-", 2), (_DOTS, ".", 4)):
+        for match in inner.finditer(text) if sign in text else ():
+            start = match.start() - before
+            card = _MAC.match(text, start) if start >= 0 else None
+            if card is not None and ends(text, card.end()) and _is_mac(text, lower, start):
+                found.append((*card.span(), MAC))
+    return sorted(found)
 
 
-def find_ipv4(text: str) -> Iterator[Span]:
-    """Dotted quads."""
-    if text.count(".") > 2 and (hint := _IPV4_HINT.search(text)) is not None:
-        yield from ((*m.span(), IP) for m in _IPV4.finditer(text, max(0, hint.start() - 3)) if _is_ipv4(m))
-
-
-def find_macs(text: str, lower: str) -> Iterator[Span]:
-    """Addresses of network cards, where a word beside them says what they are: span ids are written alike."""
-    if _MAC_WORDS.search(lower) is None:
-        return
-    for match in _MAC.finditer(text):
-        near = lower[max(0, match.start() - 40) : match.start()]
-        if starts(text, match.start(), frozenset(":.-")) and _MAC_WORDS.search(near):
-            yield *match.span(), MAC
+def _is_mac(text: str, lower: str, start: int) -> bool:
+    """A word beside it says what it is: span ids are written alike."""
+    return starts(text, start, _MAC_JOINED) and _MAC_WORDS.search(lower[max(0, start - 40) : start]) is not None

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from kpi.ingest.masks import Span
 from kpi.ingest.token_shapes import SHAPED
 
-LONGEST = 200  # characters of a run that is a blob even where nothing readable lies in it
+LONGEST = 200  # characters of a run from which on it is a blob even where nothing readable lies in it
 _DATA_URL = re.compile(
     r"data:(?P<type>[\w.+-]{1,40}/[\w.+-]{1,60})?(?:;[\w.+=\"-]{1,60}){0,5};base64,"
     r"(?P<data>[A-Za-z0-9+/_-]*+={0,3})",
     re.IGNORECASE,
 )
-_RUN = re.compile(r"[A-Za-z0-9+/_-]{200,}+={0,3}")
-_WRAPPED = re.compile(r"(?:[A-Za-z0-9+/]{60,76}(?:\\r\\n|\\n|\r?\n)){3,}+[A-Za-z0-9+/]{0,76}={0,3}")
+_PACKED = re.compile(r"[A-Za-z0-9+/_-]{200,}+={0,3}")
+_WRAPPED = re.compile(r"(?:[A-Za-z0-9+/]{60,76}(?:\\r\\n|\\n|\r?\n)){2,}+[A-Za-z0-9+/]{0,76}={0,3}")
 _MAGIC = (
     (b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"%PDF", "application/pdf"),
     (b"PK\x03\x04", "application/zip"), (b"\x1f\x8b", "application/gzip"), (b"ID3", "audio/mpeg"),
@@ -33,26 +33,24 @@ _SAMPLE = 4_096  # characters of a run that are decoded to see what it holds
 
 
 def find_blobs(text: str) -> Iterator[Span]:
-    """Long base64. A key of a known shape is left to those who look for keys."""
-    for match in _DATA_URL.finditer(text) if ";base64," in text.lower() else ():
+    """Data URLs."""
+    for match in _DATA_URL.finditer(text):
         data = match["data"]
         if len(data) >= _SHORTEST_TEXT:
             yield match.start(), match.end(), _token(match["type"] or "text/plain", data)
 
 
-def find_runs(text: str) -> Iterator[Span]:
-    """Runs of 200 base64 characters and more, on one line or wrapped."""
-    if len(text) < LONGEST:
-        return
-    if "\n" in text or "\\n" in text:
-        wrapped = [(m.start(), m.end(), m.group()) for m in _WRAPPED.finditer(text)]
-    else:
-        wrapped = []
-    runs = [(m.start(), m.end(), m.group()) for m in _RUN.finditer(text)]
-    for start, end, run in sorted(wrapped + runs):
-        data = run.replace("\\r", "").replace("\\n", "").replace("\r", "").replace("\n", "") if "\n" in run or "\\" in run else run
-        if is_packed(data) and text[end : end + 1] != "." and not SHAPED.match(text, start):
-            yield start, end, _token(_type(data), data)
+def blob_in(text: str, start: int, end: int) -> list[Span]:
+    """Long base64 in a run of the characters of tokens, or the lines of a wrapped one that begins with it."""
+    if 60 <= end - start <= 76 and (lines := _WRAPPED.match(text, start)) is not None:
+        data = re.sub(r"\\r|\\n|\s", "", lines.group())
+        return [(*lines.span(), _token(_type(data), data))] if is_packed(data) else []
+    found = []
+    for match in _PACKED.finditer(text, start, end) if end - start >= LONGEST else ():
+        data = match.group()
+        if text[match.end() : match.end() + 1] != "." and is_packed(data) and not SHAPED.match(text, match.start()):
+            found.append((*match.span(), _token(_type(data), data)))
+    return found
 
 
 def is_packed(run: str) -> bool:

@@ -108,8 +108,8 @@ def cpr(n: str) -> bool:
 
 
 def hetu(n: str) -> bool:
-    digits = n[:6] + n[7:10]
-    return day_of(n[2:4], n[:2]) and "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(digits) % 31] == n[10].upper()
+    digits = n[:6] + n[-4:-1]
+    return day_of(n[2:4], n[:2]) and "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(digits) % 31] == n[-1].upper()
 
 
 def rodne_cislo(n: str) -> bool:

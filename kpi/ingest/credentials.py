@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from kpi.ingest.blobs import holds_text
-from kpi.ingest.masks import BLANK, SECRET, Match, Span
+from kpi.ingest.blobs import blob_in, holds_text
+from kpi.ingest.identities import PAPERS, paper_after
+from kpi.ingest.masks import BLANK, SECRET, Match, Sheet, Span, Words
 from kpi.ingest.token_shapes import HARMLESS, PASSWORD_WORDS, SECRET_WORDS, SHAPED, VENDOR_PAIRS, VENDORS
 
 _BLOCK_START = re.compile(r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----", re.IGNORECASE)
 _BLOCK_END = re.compile(r"-----END[ A-Z0-9_-]{0,80}-----", re.IGNORECASE)
 _URL_USER = re.compile(r"://([^\s/@:\"'<>\[\]]{0,100}:[^\s/\"'<>]{1,200})@")
 _ORACLE_USER = re.compile(r"thin:[\w.$#-]{1,60}/(\S{1,100}?)@")
-_COMMAND_USER = re.compile(r"(?:-u|--user|--proxy-user)[ =]{1,3}[\"']?[\w.@$-]{1,80}:([^\s\"']{3,200})")
+_COMMAND_USER = re.compile(r"-(?:u|-user|-proxy-user)[ =]{1,3}[\"']?[\w.@$-]{1,80}:([^\s\"']{3,200})")
 _COMMAND_PASSWORD = re.compile(
     r"\b(?:mysql(?:dump|admin)?\b[^\n|]{0,200}? -p|sshpass -p ?|redis-cli\b[^\n|]{0,200}? -a )[\"']?([^\s\"']{4,200})"
 )
-_SCHEME = re.compile(r"(?i:\b(?:bearer|basic|apikey|token)) {1,3}(?=[\w.~+/-]{0,199}[\d_.~+/-])([\w.~+/-]{16,4000}=*)")
-_RUN = re.compile(r"[\w.~+/=:%|@$-]{16,}")
+_SCHEME = re.compile(r" {0,2}(?=[\w.~+/-]{0,199}[\d_.~+/-])([\w.~+/-]{16,4000}=*)")
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{10,4000}\.[\w-]{4,8000}(?:\.[\w-]{0,4000})?")
-_PLAIN_RUN = re.compile(r"[0-9A-Fa-f:.+TZ/-]+|[a-z_./:-]+")
+# Words and paths; or numbers, hashes and ids, with a name before them: only the name of a service makes them a key.
+_PLAIN_RUN = re.compile(r"[a-z_./:-]+|(?:[a-z_.]{1,30}[=:])?([0-9a-f:.+TZ/-]+|[0-9A-F-]+)")
 _NO_BASE64 = re.compile(r"[^A-Za-z0-9+/=_-]+")
 
 
@@ -42,65 +43,100 @@ def find_url_users(text: str) -> Iterator[Span]:
             yield *match.span(1), SECRET
 
 
-def find_commands(text: str) -> Iterable[Span]:
+def find_commands(text: str) -> list[Span]:
     """Passwords on a command line, and of Oracle's thin driver."""
-    patterns = (_ORACLE_USER, "thin:"), (_COMMAND_USER, "-u"), (_COMMAND_PASSWORD, " -")
-    return sorted((*m.span(1), SECRET) for pattern, hint in patterns if hint in text for m in pattern.finditer(text))
+    found: list[Span] = []
+    for hints, pattern in _COMMANDS:
+        if any(map(text.__contains__, hints)):
+            found += ((*match.span(1), SECRET) for match in pattern.finditer(text))
+    return sorted(found)
 
 
-def find_tokens(text: str) -> Iterator[Span]:
-    """Tokens that name themselves, web tokens, and short base64 of readable text, within runs of their characters."""
-    for run in _RUN.finditer(text):
-        start, end = run.span()
-        if _PLAIN_RUN.fullmatch(text, start, end):
+_COMMANDS = (
+    (("thin:",), _ORACLE_USER),
+    (("curl", "wget", "--user"), _COMMAND_USER),
+    (("mysql", "sshpass", "redis-cli"), _COMMAND_PASSWORD),
+)
+
+
+def find_tokens(text: str, runs: list[tuple[int, int]]) -> Iterator[Span]:
+    """Within long runs: packed data, tokens that name themselves, web tokens, keys beside the name of a service."""
+    done = 0
+    for start, end in runs:
+        if start < done or (plain := _PLAIN_RUN.fullmatch(text, start, end)) and not plain.group(1):
             continue
-        yield from _tokens_in(text, start, end)
+        found = blob_in(text, start, end) if end - start >= 60 else []
+        if not found and not plain:
+            found = _tokens_in(text, start, end)
+        if not found:
+            found = _vendor_keys(text, start, end) or ([] if plain else _packed_text(text, start, end))
+        for span in sorted(found):
+            if span[0] >= done:
+                yield span
+                done = span[1]
 
 
-def _tokens_in(text: str, start: int, end: int) -> Iterator[Span]:
-    done = start
-    found = [m.span() for m in _JWT.finditer(text, start, end)] if text.find("eyJ", start, end) >= 0 else []
-    found += [m.span() for m in SHAPED.finditer(text, start, end)]
-    for first, last in sorted(found):
-        if first >= done:
-            yield first, last, SECRET
-            done = last
-    if done > start or end - start < 20:
-        return
+# Ids, hashes and times: the finders of numbers need not look into them.
+_TECHNICAL = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?=[0-9]{0,9}[a-f][0-9]{0,9}[a-f])(?![a-z]{2}[0-9]*\b)[0-9a-f]{16,128}"
+    r"|(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)(?![0-9A-Za-z])"
+)
+
+
+def technical_in(text: str, runs: list[tuple[int, int]]) -> list[Span]:
+    """What stays in the text and is to be overlooked."""
+    return [(*match.span(), "") for start, end in runs for match in _TECHNICAL.finditer(text, start, end)]
+
+
+SHORTEST = 14  # characters of a run that may be a key
+
+
+def _tokens_in(text: str, start: int, end: int) -> list[Span]:
+    found = [(*m.span(), SECRET) for m in _JWT.finditer(text, start, end)] if text.find("eyJ", start, end) >= 0 else []
+    return found + [(*m.span(), SECRET) for m in SHAPED.finditer(text, start, end)]
+
+
+def _packed_text(text: str, start: int, end: int) -> list[Span]:
+    """Short base64 that holds readable text."""
+    found = []
     at = start
     for part in _NO_BASE64.split(text[start:end]):
         at = text.index(part, at)
         if len(part) >= 20 and (mask := holds_text(part)):
-            yield at, at + len(part), mask
+            found.append((at, at + len(part), mask))
+        at += len(part)
+    return found
 
 
-def find_schemes(text: str) -> Iterator[Span]:
+def _after_scheme(text: str, at: int) -> Span | None:
     """What follows `Bearer`, `Basic`, `Token` in a header."""
-    return ((*match.span(1), SECRET) for match in _SCHEME.finditer(text))
+    match = _SCHEME.match(text, at)
+    return None if match is None else (*match.span(1), SECRET)
 
 
 # --- cookies ---------------------------------------------------------------------------------------------------------
-_COOKIE = re.compile(r"(?:set-)?cookies?\d?[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?=[\w.$-]{1,80}=)")
+_COOKIE = re.compile(r"s?\d?\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?(?=[\w.$-]{1,80}=)")
 _PAIR = re.compile(r"[ \t]{0,3}([\w.$!%*+^`|~-]{1,80})(?:=(\"[^\"\n]{0,4000}\"|[^;,\s\"'\\]{0,4000}))?(?:;|(?=[\s\"'\\,]|$))")
 _COOKIE_ATTRIBUTES = frozenset(
     ["path", "domain", "expires", "max-age", "samesite", "secure", "httponly", "priority", "version", "partitioned", "comment"]
 )
 
 
-def find_cookies(text: str, lower: str) -> Iterator[Span]:
+def _cookies(text: str, at: int) -> Iterator[Span]:
     """The value of every cookie of a `Cookie` or `Set-Cookie` header; attributes such as `Path` stay."""
-    for header in _COOKIE.finditer(lower):
-        at = header.end()
-        while (pair := _PAIR.match(text, at)) is not None and pair.end() > at:
-            if pair.group(2) and pair.group(1).lower() not in _COOKIE_ATTRIBUTES:
-                yield *pair.span(2), SECRET
-            elif pair.group(2) is None and pair.group(1).lower() not in _COOKIE_ATTRIBUTES:
-                break
-            at = pair.end()
-            if pair.group(1).lower() == "expires":  # its date holds a comma and blanks
-                at = _to_semicolon(text, at)
-            if text[at - 1 : at] != ";":
-                break
+    header = _COOKIE.match(text, at)
+    at = header.end() if header is not None else len(text)
+    while (pair := _PAIR.match(text, at)) is not None and pair.end() > at:
+        name, value = pair.group(1).lower(), pair.group(2)
+        if name not in _COOKIE_ATTRIBUTES:
+            if value is None:
+                return
+            yield *pair.span(2), SECRET
+        at = pair.end()
+        if name == "expires":  # its date holds a comma and blanks
+            at = _to_semicolon(text, at)
+        if text[at - 1 : at] != ";":
+            return
 
 
 def _to_semicolon(text: str, at: int) -> int:
@@ -111,8 +147,8 @@ def _to_semicolon(text: str, at: int) -> int:
 # --- assignments -----------------------------------------------------------------------------------------------------
 _SAYS = (
     r"(?:(?:[\w.\-]{0,24}|[ \t][\w.\-]{1,16})\\?[\"'`»]?[)\]]?[ \t]{0,4}(?:=>|:=|\|\||:{1,2}=?|={1,2}|：|,|>)\s{0,4}"
-    r"|\s{1,3}(?:is|was|ist|war|lautet|est|es|era|é|è|jest|to|—|-|är|er|on|это|является|is:|là|adalah|olan|je)\s{1,3}"
-    r"|\s{0,2}(?:是|为|為|は|が|는|은)\s{0,2}:?：?\s{0,2})"
+    r"|\w{0,12}\s{1,3}(?:is|was|ist|war|lautet|est|es|era|é|è|jest|to|—|-|är|er|on|это|является|is:|là|adalah|olan|je)\s{1,3}"
+    r"|\w{0,4}\s{0,2}(?:是|为|為|は|が|는|은)\s{0,2}:?：?\s{0,2})"
 )
 _VALUE = r"(?:(?P<quote>\\?[\"'`«“])(?P<quoted>[^\"'`»”\n]{1,300}?)(?=\\?[\"'`»”])|(?P<bare>[^\s\"'`,<>\\\x00\[\]{}]{4,300}))"
 _AFTER_WORD = re.compile(_SAYS + _VALUE)
@@ -120,32 +156,43 @@ _NEXT_FIELD = re.compile(r"[&;][\w.\-\[\] ]{1,40}=|[;)]+$")
 _PLAIN_WORDS = frozenset([
     "null", "none", "true", "false", "undefined", "required", "optional", "string", "missing", "invalid", "expired",
     "redacted", "hidden", "empty", "unknown", "changed", "incorrect", "wrong", "correct", "reset",
+    "password", "passwd", "passphrase", "secret", "token", "field", "input",
 ])  # fmt: skip
 _NUMBER = re.compile(r"[\d.:+TZ-]+")
-_PLACEHOLDER = re.compile(r"[*x.•]+|\$\{?[\w.]+\}?|%[\w]+%|\{\{.*\}\}|<.*>|\(?\w*\(.*", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"[*x.•]+|\$\{?[\w.]+\}?|%[\w]+%|\{\{.*\}\}|<.*>|[\w.]*\(.*|[A-Za-z_]+(?:\.[A-Za-z_]+)+", re.IGNORECASE)
 _SPOKEN = re.compile(r"\s{0,3}\w")
 
 
-def find_assigned(text: str, lower: str) -> list[Span]:
-    """Values beside words for a password or a secret. Words, short numbers and counts (`tokens: 1234`) stay."""
+_SECRETS = frozenset(SECRET_WORDS)
+_SCHEMES = frozenset(["bearer ", "basic ", "apikey ", "token "])
+_WORDS = Words([*PASSWORD_WORDS, *SECRET_WORDS, *_SCHEMES, "cookie", *PAPERS])
+
+
+def find_beside_words(sheet: Sheet) -> list[Span]:
+    """Values beside words for a password, a secret, a cookie or a passport. Counts (`tokens: 1234`) stay."""
+    text = sheet.text
     found: list[Span] = []
-    for word in PASSWORD_WORDS:
-        found += _beside(text, lower, word, _is_password)
-    for word in SECRET_WORDS:
-        found += _beside(text, lower, word, _is_secret)
-    return sorted(found)
+    for place in _WORDS.places(sheet.lower):
+        word, end = place.group(), place.end()
+        if word == "cookie":
+            found += _cookies(text, end)
+            continue
+        if word in PAPERS:
+            span = paper_after(text, end, word)
+        else:
+            span = _after_scheme(text, end) if word in _SCHEMES else _assigned(text, end, word)
+        if span is not None:
+            found.append(span)
+    return sorted(found, key=lambda span: (span[0], -span[1]))
 
 
-def _beside(text: str, lower: str, word: str, holds: object) -> Iterator[Span]:
-    at = lower.find(word)
-    while at >= 0:
-        end = at + len(word)
-        match = _AFTER_WORD.match(text, end if not word.endswith("=") else end - 1)
-        if match is not None and (span := _value(match)) is not None:
-            spoken = match.start("quote") < 0 and _is_spoken(match)
-            if holds(text[slice(*span)], spoken):  # type: ignore[operator]
-                yield *span, SECRET
-        at = lower.find(word, end)
+def _assigned(text: str, end: int, word: str) -> Span | None:
+    match = _AFTER_WORD.match(text, end - (word[-1] == "="))
+    if match is None or (span := _value(match)) is None:
+        return None
+    spoken = match.start("quote") < 0 and _is_spoken(match)
+    holds = _is_secret if word in _SECRETS else _is_password
+    return (*span, SECRET) if holds(text[slice(*span)], spoken) else None
 
 
 def _is_spoken(match: Match) -> bool:
@@ -187,22 +234,24 @@ def _is_secret(value: str, spoken: bool) -> bool:
 _KEYLIKE = re.compile(
     r"[=:>,|][\"'`= \t]{0,5}(?=[\w=~+/%:-]{0,40}\d)([\w=~%-]{10,199}|[\w=+/~-]{40,199}|[0-9a-f]{8}:[0-9a-f]{8})(?=[\"'`\s;,)}\]\\]|$)"
 )
-_NAME = re.compile(r"[\w.\- \t]{2,60}\\?[\"']?[\s]{0,3}[:=|?]{0,2}\Z")
+_NAME_REVERSED = re.compile(r"[:=|?]{0,2}\s{0,3}[\"']?\\?([\w.\- \t]{2,60})")
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
-def find_vendor_keys(text: str) -> Iterator[Span]:
+def _vendor_keys(text: str, start: int, end: int) -> list[Span]:
     """`DATADOG_API: 3f…`: a long mixed value beside the name of a service whose keys carry no mark."""
-    for match in _KEYLIKE.finditer(text):
-        if _names_vendor(text, match.start()) and _is_keylike(match.group(1)):
-            yield *match.span(1), SECRET
+    return [
+        (*match.span(1), SECRET)
+        for match in _KEYLIKE.finditer(text, max(0, start - 6), min(len(text), end + 2))
+        if _is_keylike(match.group(1)) and _names_vendor(text, match.start())
+    ]
 
 
 def _names_vendor(text: str, end: int) -> bool:
-    name = _NAME.search(text[max(0, end - 64) : end])
+    name = _NAME_REVERSED.match(text[max(0, end - 64) : end][::-1])
     if name is None:
         return False
-    parts = [part.lower() for part in _PARTS.findall(name.group())]
+    parts = [part.lower() for part in _PARTS.findall(name.group(1)[::-1])]
     if not parts or parts[-1] in HARMLESS or (parts[-1] == "id" and len(parts) > 1 and parts[-2] in HARMLESS):
         return False
     return not VENDORS.isdisjoint(parts) or any(a + b in VENDORS or a + b in VENDOR_PAIRS for a, b in zip(parts, parts[1:]))

@@ -6,7 +6,7 @@ A bare run of digits with one check digit is right by chance once in ten: it is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from kpi.ingest import checks
 from kpi.ingest.masks import NATIONAL_ID, PASSPORT, SSN, Span, ends, starts
@@ -23,7 +23,7 @@ _FORMS: dict[str, tuple[_Check, ...]] = {
     "999.9999.9999.99": (checks.ahv,),
     "999 9999 9999 99": (checks.ahv,),
     "9999999999999": (checks.ahv, checks.south_african),
-    "999999-9999": (checks.personnummer, checks.cpr),
+    "999999-9999": (checks.personnummer, checks.cpr, checks.hetu),
     "99999999-9999": (checks.personnummer,),
     "999999/9999": (checks.rodne_cislo,),
     "999999/999": (checks.rodne_cislo,),
@@ -74,12 +74,15 @@ _MIXED = re.compile(
 )
 
 # Words beside which an identifier may have letters; those of digits alone are found by `numbers`.
-_LABELS = (
-    "passport", "reisepass", "passeport", "pasaporte", "passaporto", "passaporte", "paspoort", "paszport", "pasaport",
+_PASSPORTS = (
+    "passport", "sepass", "passeport", "pasaporte", "passaporto", "passaporte", "paspoort", "paszport", "pasaport",
     "паспорт", "护照", "護照", "パスポート", "旅券", "여권", "पासपोर्ट", "جواز", "διαβατηρίου", "passnummer", "passinumero",
-    "personalausweis", "ausweisnummer", "carte d'identité", "carta d'identità", "national id", "identity card", "id card",
-    "steuer-id", "tax id", "codice fiscale", "national insurance",
+)
+_OTHERS = (
+    "personalausweis", "ausweisnummer", "carte d'identité", "carta d'identità",
+    "steuer-id", "codice fiscale",
 )  # fmt: skip
+PAPERS = dict.fromkeys(_PASSPORTS, PASSPORT) | dict.fromkeys(_OTHERS, NATIONAL_ID)
 _LABELLED = re.compile(
     r"[^\W\d]{0,12}(?:[\s\"'=:#(,\\.]|\b(?:no|nr|number|numbers|número|numero|numéro|nummer|numer|номер|is|ist|est|es|é|è|id|card|"
     r"was|my|серия|the|mon|mi)\b|号码?|號碼?|番号|[是为為は：№º°]|n°){0,14}"
@@ -89,18 +92,12 @@ _SSN = re.compile(r"(?!000|666)\d\d\d([- .])(?!00)\d{2}\1(?!0000)\d{4}")
 _DATE = re.compile(r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12]\d|3[01])(?!\d)")
 
 
-def find_labelled(text: str, lower: str) -> list[Span]:
-    """Passports and other papers with letters in their number, beside a word that says what they are."""
-    found: list[Span] = []
-    for label in _LABELS:
-        at = lower.find(label)
-        while at >= 0:
-            match = _LABELLED.match(text, at + len(label))
-            if match is not None and _is_paper(text, *match.span(1)):
-                paper = _LABELS.index(label) < _LABELS.index("personalausweis")
-                found.append((*match.span(1), PASSPORT if paper else NATIONAL_ID))
-            at = lower.find(label, at + len(label))
-    return sorted(found)
+def paper_after(text: str, at: int, word: str) -> Span | None:
+    """The number of a passport or another paper, with letters or without, after the word for it."""
+    match = _LABELLED.match(text, at)
+    if match is None or not _is_paper(text, *match.span(1)):
+        return None
+    return *match.span(1), PAPERS[word]
 
 
 def _is_paper(text: str, start: int, end: int) -> bool:
@@ -108,17 +105,19 @@ def _is_paper(text: str, start: int, end: int) -> bool:
     return not _DATE.match(value) and ends(text, end) and starts(text, start, frozenset("@/")) and len(value) < 24
 
 
-def find_lettered(text: str) -> Iterator[Span]:
-    """Identifiers with letters in them."""
-    for near in _MIXED.finditer(text):
-        start = near.start()
-        if not starts(text, start):
+def lettered_in(text: str, start: int, end: int) -> list[Span]:
+    """Identifiers with letters in them, among characters that stand close together."""
+    found = []
+    for near in _MIXED.finditer(text, start, end):
+        first = near.start()
+        if not starts(text, first):
             continue
         for pattern, check in _LETTERED_PATTERNS:
-            match = pattern.match(text, start)
+            match = pattern.match(text, first)
             if match is not None and ends(text, match.end()) and check(re.sub(r"[ .()]|(?<![0-9]{6})-", "", match.group())):
-                yield start, match.end(), NATIONAL_ID
+                found.append((first, match.end(), NATIONAL_ID))
                 break
+    return found
 
 
 def identity_in(text: str, start: int, end: int) -> Span | None:

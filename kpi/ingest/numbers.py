@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kpi.ingest.identities import WEAK, identity_in
+from kpi.ingest.accounts import cards_in, ibans_in
+from kpi.ingest.addresses import ipv4_in
+from kpi.ingest.identities import WEAK, identity_in, lettered_in
 from kpi.ingest.masks import NATIONAL_ID, PASSPORT, PHONE, SSN, Span, ends, is_word, starts
 from kpi.ingest.nearby import IDENTITY, TECHNICAL, kind_before, phone_after
 from kpi.ingest.nearby import PASSPORT as A_PASSPORT
@@ -13,8 +15,12 @@ from kpi.ingest.nearby import PHONE as A_PHONE
 from kpi.ingest.nearby import SSN as AN_SSN
 from kpi.ingest.phones import is_date, is_short, is_vague, telling, with_extension
 
+_CLUSTER = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){3,}")  # digits that stand close together, whatever is between them
+_SIX = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
+_TWELVE = re.compile(r"(?:[0-9][^0-9]{0,3}){12}")
 _RUN = re.compile(r"[+(0-9](?<![0-9][0-9])[0-9 ().\-/]{5,}[0-9]\)?")
-_SEVEN = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){5}")
+_STAMP = re.compile(r"(?:19|20)[0-9]{2}([-/])[0-9]{2}\1[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?![0-9:])")
+_LETTER = re.compile(r"[A-Za-z]")
 _TOKENS = {IDENTITY: NATIONAL_ID, AN_SSN: SSN, A_PASSPORT: PASSPORT, A_PHONE: PHONE}
 _LENGTHS = {IDENTITY: range(6, 19), AN_SSN: range(9, 10), A_PASSPORT: range(6, 13), A_PHONE: range(7, 16)}
 _ROW_BEFORE = re.compile(r"[0-9][ \t]{0,3}[,;|\t]?[ \t]{0,3}\Z")
@@ -25,17 +31,50 @@ _UNIT_AFTER = re.compile(
     r"rubles?\b|руб|元|円|원)"
 )
 _ASSIGNED = re.compile(r"[=#:_$€£¥₹~<>*^|]\\?[\"'`]?[ \t]{0,3}\\?[\"'`]?\Z")
-_CLOSES = re.compile(r"[ .,;!?)\"']{0,3}(?:[\n.,;!?)\"'\\]|\Z)")
+_CLOSES = re.compile(r"[ .,;!?)\"']{0,3}(?:[\n.,;!?)\"'\\\u3000-\u9fff]|\Z)")
 _LABEL = re.compile(r"[^\W\d]\Z")
 
 
-def find_numbers(text: str, lower: str) -> Iterator[Span]:
-    """Phones and national identifiers among the runs of six digits and more."""
-    hint = _SEVEN.search(text)
-    if hint is None:
-        return
-    for run in _RUN.finditer(text, max(0, hint.start() - 1)):
-        yield from _in_run(text, lower, *run.span())
+def find_numbers(text: str, lower: str) -> list[Span]:
+    """Accounts, addresses of machines, national identifiers and phones: all that holds digits close together."""
+    found: list[Span] = []
+    for cluster in _CLUSTER.finditer(text):
+        start, end = cluster.span()
+        stamp = _STAMP.match(text, start)
+        if stamp is not None:
+            start = stamp.end()
+            if end - start < 4:
+                continue
+        if _has_letters(text, start, end):
+            lettered = ibans_in(text, max(0, start - 10), end) or lettered_in(text, max(0, start - 6), end + 3)
+            if lettered:
+                found += sorted(lettered)
+                continue
+        if end - start > 5:
+            found += _in_cluster(text, lower, start, end)
+    return found
+
+
+def _has_letters(text: str, start: int, end: int) -> bool:
+    """Whether letters stand among the digits or beside them, as in an IBAN or a lettered identifier."""
+    before, after = text[start - 2 if start > 1 else 0 : start], text[end : end + 2]
+    return (
+        before[-1:].isalpha() or before[:1].isupper() or after[:1].isalpha() or after[1:].isupper()
+        or _LETTER.search(text, start, end) is not None
+    )  # fmt: skip
+
+
+def _in_cluster(text: str, lower: str, start: int, end: int) -> list[Span]:
+    """The first kind that anything is found of. What else stands there is found in the next pass."""
+    if text.count(".", start, end) > 2 and (found := ipv4_in(text, start, end)):
+        return found
+    if end - start > 11 and _TWELVE.match(text, start) is not None and (found := cards_in(text, lower, start, end)):
+        return sorted(found)
+    if _SIX.match(text, start) is None:
+        return []
+    first = start - (start > 0 and text[start - 1] in "+(")
+    last = end + (text[end : end + 1] == ")")
+    return [span for run in _RUN.finditer(text, first, last) for span in _in_run(text, lower, *run.span())]
 
 
 def _in_run(text: str, lower: str, start: int, end: int) -> Iterator[Span]:

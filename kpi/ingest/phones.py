@@ -26,7 +26,7 @@ _TELLING = re.compile(
     # a trunk zero and groups
     rf"|0[1-9][0-9]{{0,4}}(?:(?:{_G}|[()])[0-9]{{2,10}}){{1,5}}"
     # a trunk zero and no groups
-    r"|0[1-9][0-9]{8,9}"
+    r"|0[1-9][0-9]{8,9}|0(?:1[5-7]|8[1-9])[0-9]{9,10}"
     # North America
     r"|(?:1[ .\-])?[2-9][0-9]{2}[.\-][0-9]{3}[.\-][0-9]{4}"
     r"|1 [2-9][0-9]{2} [2-9][0-9]{2}[ \-][0-9]{4}"
@@ -46,7 +46,7 @@ _VAGUE = {
     for form, pattern in {
         "999 999 999": "[4-9]", "999-999-999": "[4-9]", "999.999.999": "[5-9]", "999 99 99 99": "[6-9]",
         "999 999 9999": "[2-9]", "99999 99999": "[6-9]", "99999-99999": "[6-9]", "99 99 99 99": "[2-9]",
-        "9999 9999": "[3-9]", "999 99 999": "[4-9]", "9 9999 9999": "[29]", "999 9999999": "[3-9]",
+        "9999 9999": "[3-9]|2[1-9]", "999 99 999": "[4-9]", "9 9999 9999": "[29]", "999 9999999": "[3-9]",
         "9999 999 999": "[6-9]", "9999 999999": "[3-9]", "99 999 99 99": "[1-9]", "99 999 9999": "[2-9]",
         "99 9999 9999": "[1-9]", "9999 999 9999": "[2-9]", "99 99999 9999": "[1-9][1-9] ?9", "999 9999 9999": "1[3-9]|10",
         "999-9999-9999": "1[3-9]|10", "99 9999-9999": "[1-9]", "9999-9999": "[3-9]", "99999 999999": "[7-9]",
@@ -64,6 +64,7 @@ _DATE = re.compile(
     r"|(?:0?[1-9]|[12]\d|3[01])[-/.](?:0?[1-9]|[12]\d|3[01])[-/.](?:19|20)\d\d(?!\d)|(?:\d{1,3}\.){3}\d{1,3}\Z"
 )
 _DECIMAL = re.compile(r"[0-9]+[.][0-9]+")
+_SWEDISH = re.compile(r"0[1-9][0-9]{0,2}-[0-9]{2,3} [0-9]{2} [0-9]{2}")
 _HOUSE = re.compile(r"0[0-9]{4} [0-9]{4}")  # a postcode and a house number
 _DIGITS = re.compile(r"[0-9]")
 
@@ -85,7 +86,7 @@ def telling(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 def _is_number(found: str) -> bool:
     digits = len(_DIGITS.findall(found))
-    if digits not in _TELLING_DIGITS or (digits < 9 and found[0] not in "+(") or _HOUSE.fullmatch(found):
+    if digits not in _TELLING_DIGITS or (digits < 9 and found[0] not in "+(" and not _SWEDISH.fullmatch(found)) or _HOUSE.fullmatch(found):
         return False
     if _DATE.match(found) or (_DECIMAL.fullmatch(found) and found[:2] != "06"):
         return False
@@ -105,7 +106,7 @@ def is_vague(run: str) -> bool:
 
 def is_short(run: str) -> bool:
     """Whether a vague form has so few digits that house numbers and years are written alike."""
-    return len(run) < 11
+    return sum(map(str.isdigit, run)) < 9
 
 
 def with_extension(text: str, end: int) -> int:

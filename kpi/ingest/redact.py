@@ -11,15 +11,11 @@ import re
 
 import orjson
 
-from kpi.ingest.accounts import find_cards, find_ibans
-from kpi.ingest.addresses import find_emails, find_ipv4, find_ipv6, find_macs
-from kpi.ingest.blobs import LONGEST, find_blobs, find_runs
-from kpi.ingest.credentials import (
-    find_assigned, find_blocks, find_commands, find_cookies, find_schemes, find_tokens, find_url_users, find_vendor_keys,
-)  # fmt: skip
-from kpi.ingest.identities import find_labelled, find_lettered
-from kpi.ingest.masks import SECRET, TOKENS, Sheet
-from kpi.ingest.normal import Reading
+from kpi.ingest.addresses import find_colons, find_emails, find_hyphened
+from kpi.ingest.blobs import find_blobs
+from kpi.ingest.credentials import SHORTEST, find_beside_words, find_blocks, find_commands, find_tokens, find_url_users, technical_in
+from kpi.ingest.masks import SECRET, TOKENS, Sheet, token_runs
+from kpi.ingest.normal import Reading, is_plain
 from kpi.ingest.numbers import find_numbers
 
 __all__ = ["TOKENS", "redact"]
@@ -27,8 +23,6 @@ __all__ = ["TOKENS", "redact"]
 MAX_DEPTH = 100  # of JSON inside text, and of JSON inside JSON strings
 _PASSES = 8  # a mask can uncover another one; texts settle after one or two passes
 _DIGIT = re.compile(r"[0-9]")
-_SIX_DIGITS = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){5}")
-_LONG_RUN = re.compile(r"[^ ]{16}")  # of characters that may be a key
 
 
 def redact(text: str) -> str:
@@ -50,65 +44,52 @@ def _plain(text: str) -> str:
 
 def _once(text: str) -> str:
     """One pass over the text as it reads; what was found there is replaced in the text as it is written."""
-    reading = Reading(text)
-    sheet = Sheet(reading.text)
-    _secrets(sheet)
-    _people(sheet)
+    reading = None if is_plain(text) else Reading(text)
+    sheet = Sheet(text if reading is None else reading.text)
+    runs = token_runs(sheet.text, SHORTEST)
+    _secrets(sheet, runs)
+    _people(sheet, runs)
     if not sheet.spans:
         return text
     parts: list[str] = []
     done = 0
-    for first, last, token in sorted(sheet.spans):
-        start, end = reading.place(first, last)
+    for start, end, token in sorted(sheet.spans):
+        if reading is not None:
+            start, end = reading.place(start, end)
         if start >= done:
             parts += (text[done:start], token)
             done = end
     return "".join(parts) + text[done:]
 
 
-def _secrets(sheet: Sheet) -> None:
+def _secrets(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
     """Each finder runs only where a cheap look says that it may find something."""
     text = sheet.text
-    long = _LONG_RUN.search(text) is not None
-    if long and len(text) >= 24:
-        if "base64," in text or "BASE64," in text:
-            sheet.take(find_blobs(text))
-        if len(text) >= LONGEST:
-            sheet.take(find_runs(sheet.text))
-        if "-----" in text:
-            sheet.take(find_blocks(sheet.text))
-    if "://" in sheet.text:
+    if "base64," in text or "BASE64," in text:
+        sheet.take(find_blobs(text))
+    if "-----" in text:
+        sheet.take(find_blocks(sheet.text))
+    if "://" in text:
         sheet.take(find_url_users(sheet.text))
-    if " -" in sheet.text or "thin:" in sheet.text:
+    if " -" in text or "thin:" in text:
         sheet.take(find_commands(sheet.text))
-    if "ookie" in text or "OOKIE" in text:
-        sheet.take(find_cookies(sheet.text, sheet.lower))
-    if long:
-        sheet.take(find_tokens(sheet.text))
-        sheet.take(find_schemes(sheet.text))
-    sheet.take(find_assigned(sheet.text, sheet.lower))
-    if long:
-        sheet.take(find_vendor_keys(sheet.text))
+    if runs:
+        sheet.take(find_tokens(sheet.text, runs))
+    if named := find_beside_words(sheet):
+        sheet.take(named)
 
 
-def _people(sheet: Sheet) -> None:
+def _people(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
     if "@" in sheet.text:
         sheet.take(find_emails(sheet.text))
     text = sheet.text
     if text.count(":") > 1:
-        sheet.take(find_ipv6(text))
-    if _DIGIT.search(sheet.text) is None:
-        return
-    sheet.take(find_ibans(sheet.text))
-    sheet.take(find_ipv4(sheet.text))
-    number = _SIX_DIGITS.search(sheet.text)
-    if number is not None:
-        sheet.take(find_cards(sheet.text, sheet.lower, number.start()))
-    if text.count(":") > 4 or text.count("-") > 4 or text.count(".") > 1:
-        sheet.take(find_macs(sheet.text, sheet.lower))
-    if number is not None:
-        sheet.take(find_labelled(sheet.text, sheet.lower))
-        sheet.take(find_lettered(sheet.text))
+        sheet.take(find_colons(text, sheet.lower))
+    if cards := find_hyphened(text, sheet.lower):
+        sheet.take(cards)
+    if _DIGIT.search(text) is not None:
+        if runs and (technical := technical_in(sheet.text, runs)):
+            sheet.take(technical)
         sheet.take(find_numbers(sheet.text, sheet.lower))
 
 

@@ -167,7 +167,7 @@ def identities(dice: random.Random, each: int) -> Iterator[tuple[str, Case]]:
         "es.nie": ("YXXXXXXXL", ""), "gb.nhs": ("XXX XXX XXXX", "NHS number "), "in_.aadhaar": ("NXXX XXXX XXXX", ""),
         "in_.pan": ("LLLPLXXXXL", ""), "be.nn": ("8X.0N.1X-XXX.XX", ""),
         "ch.ssn": ("756.XXXX.XXXX.XX", ""), "nl.bsn": ("XXXXXXXXX", "BSN "), "pl.pesel": ("8X0N1XXXXXX", "PESEL: "),
-        "se.personnummer": ("8X0N1X-XXXX", ""), "no.fodselsnummer": ("1X0N8XXXXXX", ""), "dk.cpr": ("1X0N8X-XXXX", ""),
+        "se.personnummer": ("8X0N1X-XXXX", ""), "no.fodselsnummer": ("1X0N8XXXXXX", ""), "dk.cpr": ("1X0N8X-XXXX", "CPR "),
         "fi.hetu": ("1X0N8X-XXXA", ""), "ca.sin": ("NXX-XXX-XXX", "SIN "), "au.tfn": ("XXX XXX XXX", "TFN "),
         "cl.rut": ("NX.XXX.XXX-X", ""), "ar.cuit": ("20-XXXXXXXX-X", ""), "cz.rc": ("8X0N1X/XXXX", ""),
         "za.idnr": ("8X0N1XXXXX08X", "ID number "), "tr.tckimlik": ("NXXXXXXXXXX", "TC kimlik no "),
