@@ -9,7 +9,7 @@ from kpi.ingest.masks import BLANK, CARD, IBAN, Match, Span, Words, ends, is_wor
 # Groups as printed on cards, with any separator, a line break among them; a bare run of 12 to 19 digits.
 _GAP = r"(?: ?[-.\u00b7] ?| {1,2}| ?(?:\\r)?(?:\\n|\r?\n) ?)"
 _GROUPED = re.compile(
-    rf"[0-9][0-9]{{3}}(?:{_GAP}[0-9]{{4}}{_GAP}[0-9]{{4}}(?:{_GAP}[0-9]{{1,4}}(?:{_GAP}[0-9]{{1,3}})?)?"
+    rf"[0-9](?<![0-9][0-9])[0-9]{{3}}(?:{_GAP}[0-9]{{4}}{_GAP}[0-9]{{4}}(?:{_GAP}[0-9]{{1,4}}(?:{_GAP}[0-9]{{1,3}})?)?"
     rf"|{_GAP}[0-9]{{6}}{_GAP}[0-9]{{4,5}}|{_GAP}[0-9]{{4,5}}{_GAP}[0-9]{{5,6}}"
     rf"|[0-9]{{2}}{_GAP}[0-9]{{6,13}}|[0-9]{{4}}{_GAP}[0-9]{{4,11}}|{_GAP}[0-9]{{8}}(?:{_GAP}[0-9]{{4}})?"
     rf"|[0-9]{{8}}{_GAP}[0-9]{{4,7}}|{_GAP}[0-9]{{12}})"
@@ -23,7 +23,7 @@ _WORDS = Words([
 ])  # fmt: skip
 _SHORT_WORDS = re.compile(r"\b(?:jcb|pan|pay|cc|mir|troy|elo)\b")
 _NAMED = re.compile(r"credit|debit|\bcards?\b|\bcc\b")
-_DOUBLED = str.maketrans("0123456789", "0246813579")  # twice a digit, its own digits added
+_DOUBLED = bytes((48 + sum(divmod(2 * (code - 48), 10))) if 48 <= code < 58 else 48 for code in range(256))
 _EXPIRY = re.compile(r"[ ,;]{0,2}(?:\d\d ?[/-] ?\d\d|exp|cv[vc]|\d{3}\b(?! ?\d))", re.IGNORECASE)
 
 # First digits and lengths, of the networks' published ranges (ISO/IEC 7812-1 register and the networks' rules):
@@ -39,13 +39,15 @@ _NETWORKS = re.compile(
 
 def luhn(digits: str) -> bool:
     """Whether the check digit of a payment card number is right (ISO/IEC 7812-1, annex B)."""
-    doubled = digits[-2::-2].translate(_DOUBLED)
-    return (sum(map(int, digits[-1::-2])) + sum(map(int, doubled))) % 10 == 0
+    row = digits.encode()
+    return (sum(row[-1::-2]) + sum(row[-2::-2].translate(_DOUBLED)) - 48 * len(row)) % 10 == 0
 
 
 def cards_in(text: str, lower: str, start: int, end: int) -> list[Span]:
     """Payment cards among numbers that stand close together."""
-    found = [span for match in _GROUPED.finditer(text, start, end) if (span := _grouped(match, lower)) is not None]
+    found: list[Span] = []
+    if not text[start:end].isdigit():
+        found = [span for match in _GROUPED.finditer(text, start, end) if (span := _grouped(match, lower)) is not None]
     return found + [(*match.span(), CARD) for match in _PLAIN.finditer(text, start, end) if _is_plain(match, lower)]
 
 
@@ -86,7 +88,7 @@ def _is_plain(match: Match, lower: str) -> bool:
 
 def _near_card_word(lower: str, start: int, end: int) -> bool:
     near = lower[max(0, start - 100) : start] + BLANK + lower[end : end + 60]
-    return any(True for _ in _WORDS.places(near)) or _SHORT_WORDS.search(near) is not None
+    return _WORDS.stand_in(near) or _SHORT_WORDS.search(near) is not None
 
 
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ .-]?[A-Za-z0-9]{1,4}){3,8}")

@@ -62,6 +62,10 @@ class Words:
         """A match for each place."""
         return (self._ascii if lower.isascii() else self._all).finditer(lower)
 
+    def stand_in(self, lower: str) -> bool:
+        """Whether any of the words is there."""
+        return (self._ascii if lower.isascii() else self._all).search(lower) is not None
+
 
 def _tree(words: list[str]) -> str:
     """A pattern of alternatives that share their beginnings: tried several times faster than a list of words."""

@@ -52,7 +52,8 @@ _PAIRS = {
     ("phone", "number"): PHONE, ("mobile", "number"): PHONE, ("contact", "number"): PHONE, ("security", "number"): SSN,
     ("insurance", "number"): IDENTITY, ("passport", "number"): PASSPORT, ("nhs", "number"): IDENTITY,
 }  # fmt: skip
-_CAPITALS = frozenset(["SIN", "NIE", "NIP", "TIN", "NIK", "TAJ", "NIR", "PAN", "RFC"])  # words of prose in small letters
+_PROSE = frozenset(["sin", "nie", "nip", "tin", "nik", "taj", "nir", "pan", "rfc"])  # identifiers only in capitals
+_SECOND = frozenset(second for _, second in _PAIRS)
 _UNSPACED = re.compile(
     r"(?P<identity>身份证|身分證|身份證|マイナンバー|個人番号|주민등록번호|รหัสประชาชน|מספר זהות|תעודת זהות|رقم الهوية)|"
     r"(?P<passport>护照|護照|パスポート|旅券|여권|पासपोर्ट|جواز)|(?P<technical>订单|訂單|注文|주문|编号|編號)|"
@@ -61,7 +62,6 @@ _UNSPACED = re.compile(
 _WORD = re.compile(r"[^\W\d_]+")
 _BEFORE = 48
 _AFTER = re.compile(r" ?[-–]? ?[(,]? ?(?:office|fax|mobile|phone|cell|home phone|whatsapp|work|mobil|handy|móvil|portable)\b")
-_SEPARATORS = re.compile(r"[-_]")
 
 
 def kind_before(text: str, lower: str, start: int) -> str | None:
@@ -69,29 +69,21 @@ def kind_before(text: str, lower: str, start: int) -> str | None:
     near = lower[max(0, start - _BEFORE) : start]
     if not near.isascii() and (found := list(_UNSPACED.finditer(near))):
         return found[-1].lastgroup
-    words = _WORD.findall(near)
-    later = ""
-    for word in reversed(words[-7:]):
-        kind = _PAIRS.get((word, later)) or _KIND.get(word)
-        if kind is None and word.upper() in _CAPITALS and word.upper() in text[max(0, start - _BEFORE) : start]:
-            kind = IDENTITY
-        if kind is not None:
-            if word in _VAGUE and (pair := _vague(words, word)):
-                return pair
+    words = _WORD.findall(near)[-7:]
+    for at in range(len(words) - 1, -1, -1):
+        word = words[at]
+        if at and word in _SECOND and (kind := _PAIRS.get((words[at - 1], word))):
             return kind
-        later = word
+        kind = _KIND.get(word)
+        if kind is not None:
+            return _KIND.get(words[at - 1], kind) if at and word in _VAGUE else kind
+        if word in _PROSE and word.upper() in text[max(0, start - _BEFORE) : start]:
+            return IDENTITY
     return None
 
 
-_VAGUE = frozenset(["number", "numbers", "no", "numero", "número", "numéro", "nummer", "номер", "line", "security"])
-
-
-def _vague(words: list[str], word: str) -> str | None:
-    """`number` alone is a phone; with a word before it, what the pair or that word says."""
-    at = len(words) - 1 - words[::-1].index(word)
-    if not at:
-        return None
-    return _PAIRS.get((words[at - 1], word)) or _KIND.get(words[at - 1])
+# A phone where nothing else is said: what stands before them decides.
+_VAGUE = frozenset(["number", "numbers", "numero", "número", "numéro", "nummer", "номер", "line"])
 
 
 def phone_after(lower: str, end: int) -> bool:

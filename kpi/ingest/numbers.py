@@ -35,8 +35,14 @@ _CLOSES = re.compile(r"[ .,;!?)\"']{0,3}(?:[\n.,;!?)\"'\\\u3000-\u9fff]|\Z)")
 _LABEL = re.compile(r"[^\W\d]\Z")
 
 
-def find_numbers(text: str, lower: str) -> list[Span]:
-    """Accounts, addresses of machines, national identifiers and phones: all that holds digits close together."""
+Neighbourhood = tuple[str, int, int]  # text around a number, where the number begins in it, its length
+
+
+def find_numbers(text: str, lower: str, seen: set[Neighbourhood]) -> list[Span]:
+    """Accounts, addresses of machines, national identifiers and phones: all that holds digits close together.
+
+    `seen` holds neighbourhoods in which nothing is to be found; the next pass over the same text asks it first.
+    """
     found: list[Span] = []
     for cluster in _CLUSTER.finditer(text):
         start, end = cluster.span()
@@ -45,27 +51,38 @@ def find_numbers(text: str, lower: str) -> list[Span]:
             start = stamp.end()
             if end - start < 4:
                 continue
-        if _has_letters(text, start, end):
-            lettered = ibans_in(text, max(0, start - 10), end) or lettered_in(text, max(0, start - 6), end + 3)
-            if lettered:
-                found += sorted(lettered)
-                continue
-        if end - start > 5:
-            found += _in_cluster(text, lower, start, end)
+        near = (text[start - _REACH if start > _REACH else 0 : end + _REACH], min(start, _REACH), end - start)
+        if near in seen:
+            continue
+        spans = _in_cluster(text, lower, start, end)
+        if spans:
+            found += spans
+        else:
+            seen.add(near)
     return found
+
+
+_REACH = 104  # characters before and after a number that are looked at
 
 
 def _has_letters(text: str, start: int, end: int) -> bool:
     """Whether letters stand among the digits or beside them, as in an IBAN or a lettered identifier."""
-    before, after = text[start - 2 if start > 1 else 0 : start], text[end : end + 2]
-    return (
-        before[-1:].isalpha() or before[:1].isupper() or after[:1].isalpha() or after[1:].isupper()
-        or _LETTER.search(text, start, end) is not None
-    )  # fmt: skip
+    before, after = text[start - 4 if start > 3 else 0 : start], text[end : end + 3]
+    if before[-1:].isalpha() or after[:1].isalpha() or _LETTER.search(text, start, end) is not None:
+        return True
+    if before[-1:] in " -" and before[-2:-1].isupper() and not (before[-3:-2].isupper() and before[-4:-3].isalpha()):
+        return True  # GB 29, X-1234567-L, AB 12 34 56 C
+    return after[:1] in " -.(" and after[1:2].isalnum() and not after[2:].isalpha()
 
 
 def _in_cluster(text: str, lower: str, start: int, end: int) -> list[Span]:
     """The first kind that anything is found of. What else stands there is found in the next pass."""
+    if _has_letters(text, start, end):
+        lettered = ibans_in(text, max(0, start - 10), end) or lettered_in(text, max(0, start - 6), end + 3)
+        if lettered:
+            return sorted(lettered)
+    if end - start < 6:
+        return []
     if text.count(".", start, end) > 2 and (found := ipv4_in(text, start, end)):
         return found
     if end - start > 11 and _TWELVE.match(text, start) is not None and (found := cards_in(text, lower, start, end)):

@@ -14,9 +14,9 @@ import orjson
 from kpi.ingest.addresses import find_colons, find_emails, find_hyphened
 from kpi.ingest.blobs import find_blobs
 from kpi.ingest.credentials import SHORTEST, find_beside_words, find_blocks, find_commands, find_tokens, find_url_users, technical_in
-from kpi.ingest.masks import SECRET, TOKENS, Sheet, token_runs
+from kpi.ingest.masks import SECRET, TOKENS, Sheet, Span, token_runs
 from kpi.ingest.normal import Reading, is_plain
-from kpi.ingest.numbers import find_numbers
+from kpi.ingest.numbers import Neighbourhood, find_numbers
 
 __all__ = ["TOKENS", "redact"]
 
@@ -34,32 +34,61 @@ def redact(text: str) -> str:
 
 
 def _plain(text: str) -> str:
+    seen: set[Neighbourhood] = set()
+    masked, places = _replaced(text, _found(text, seen))
     for _ in range(_PASSES):
-        masked = _once(text)
-        if masked == text:
+        if not places:
             break
-        text = masked
-    return text
+        masked, places = _replaced(masked, _found_near(masked, places, seen))
+    return masked
 
 
-def _once(text: str) -> str:
-    """One pass over the text as it reads; what was found there is replaced in the text as it is written."""
+def _found(text: str, seen: set[Neighbourhood]) -> list[Span]:
+    """One pass over the text as it reads: what is to be masked, placed in the text as it is written."""
     reading = None if is_plain(text) else Reading(text)
     sheet = Sheet(text if reading is None else reading.text)
     runs = token_runs(sheet.text, SHORTEST)
     _secrets(sheet, runs)
-    _people(sheet, runs)
-    if not sheet.spans:
-        return text
+    _people(sheet, runs, seen)
+    if reading is None:
+        return sorted(sheet.spans)
+    return [(*reading.place(start, end), token) for start, end, token in sorted(sheet.spans)]
+
+
+def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhood]) -> list[Span]:
+    """A further pass, where the masks of the last one stand: nothing else has new neighbours."""
+    if len(text) <= _LONG:
+        return _found(text, seen)
+    found: list[Span] = []
+    windows: list[list[int]] = []
+    for start, end in places:
+        if windows and start - _AROUND <= windows[-1][1]:
+            windows[-1][1] = end + _AROUND
+        else:
+            windows.append([max(0, start - _AROUND), end + _AROUND])
+    for first, last in windows:
+        low, high = first + _MARGIN if first else 0, last - _MARGIN if last < len(text) else last
+        spans = ((first + start, first + end, token) for start, end, token in _found(text[first:last], seen))
+        found += [span for span in spans if span[0] >= low and span[1] <= high]
+    return found
+
+
+_LONG = 2_000  # characters of a text of which only the neighbourhoods of masks are looked at again
+_AROUND, _MARGIN = 250, 110  # characters beside a mask that are looked at, and of these, for the sake of the others
+
+
+def _replaced(text: str, spans: list[Span]) -> tuple[str, list[tuple[int, int]]]:
+    """The text with masks, and where they stand."""
     parts: list[str] = []
-    done = 0
-    for start, end, token in sorted(sheet.spans):
-        if reading is not None:
-            start, end = reading.place(start, end)
+    places: list[tuple[int, int]] = []
+    done = length = 0
+    for start, end, token in spans:
         if start >= done:
             parts += (text[done:start], token)
+            length += start - done + len(token)
+            places.append((length - len(token), length))
             done = end
-    return "".join(parts) + text[done:]
+    return ("".join(parts) + text[done:], places) if parts else (text, places)
 
 
 def _secrets(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
@@ -79,7 +108,7 @@ def _secrets(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
         sheet.take(named)
 
 
-def _people(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
+def _people(sheet: Sheet, runs: list[tuple[int, int]], seen: set[Neighbourhood]) -> None:
     if "@" in sheet.text:
         sheet.take(find_emails(sheet.text))
     text = sheet.text
@@ -90,7 +119,7 @@ def _people(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
     if _DIGIT.search(text) is not None:
         if runs and (technical := technical_in(sheet.text, runs)):
             sheet.take(technical)
-        sheet.take(find_numbers(sheet.text, sheet.lower))
+        sheet.take(find_numbers(sheet.text, sheet.lower, seen))
 
 
 def _may_be_json(text: str) -> bool:
