@@ -53,7 +53,7 @@ def cards_in(text: str, lower: str, start: int, end: int) -> list[Span]:
 
 def _grouped(match: Match, lower: str) -> Span | None:
     text, (start, end) = match.string, match.span()
-    if not starts(text, start):
+    if not starts(text, start) or _DECIMAL.fullmatch(text, start, end):
         return None
     groups = [m.span() for m in _DIGITS.finditer(text, start, end)]
     for count in range(len(groups), 1, -1):  # a card may be followed by its security code, in like groups
@@ -65,6 +65,7 @@ def _grouped(match: Match, lower: str) -> Span | None:
 
 
 _DIGITS = re.compile(r"[0-9]+")
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 _ROW_BEFORE = re.compile(r"[0-9] {1,2}\Z|[0-9]\t\Z")
 _ROW_AFTER = re.compile(r"[ \t]{1,2}[0-9]")
 

@@ -42,9 +42,10 @@ def find_blobs(text: str) -> Iterator[Span]:
 
 def blob_in(text: str, start: int, end: int) -> list[Span]:
     """Long base64 in a run of the characters of tokens, or the lines of a wrapped one that begins with it."""
-    if 60 <= end - start <= 76 and (lines := _WRAPPED.match(text, start)) is not None:
-        data = re.sub(r"\\r|\\n|\s", "", lines.group())
-        return [(*lines.span(), _token(_type(data), data))] if is_packed(data) else []
+    if end - start <= 76:
+        lines = _WRAPPED.match(text, start) if is_packed(text[start:end]) else None
+        data = "" if lines is None else re.sub(r"\\r|\\n|\s", "", lines.group())
+        return [] if lines is None else [(*lines.span(), _token(_type(data), data))]
     found = []
     for match in _PACKED.finditer(text, start, end) if end - start >= LONGEST else ():
         data = match.group()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from kpi.ingest.blobs import blob_in, holds_text
 from kpi.ingest.identities import PAPERS, paper_after
 from kpi.ingest.masks import BLANK, SECRET, Match, Sheet, Span, Words
-from kpi.ingest.token_shapes import HARMLESS, PASSWORD_WORDS, SECRET_WORDS, SHAPED, VENDOR_PAIRS, VENDORS
+from kpi.ingest.token_shapes import FOLDED, HARMLESS, INNER, PASSWORD_WORDS, SECRET_WORDS, SHAPED, VENDOR_PAIRS, VENDORS
 
 _BLOCK_START = re.compile(r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----", re.IGNORECASE)
 _BLOCK_END = re.compile(r"-----END[ A-Z0-9_-]{0,80}-----", re.IGNORECASE)
@@ -68,7 +68,7 @@ def find_tokens(text: str, runs: list[tuple[int, int]]) -> Iterator[Span]:
         found = blob_in(text, start, end) if end - start >= 60 else []
         if not found and not plain:
             found = _tokens_in(text, start, end)
-        if not found:
+        if not found and end - start < _LONGEST_KEY:
             found = _vendor_keys(text, start, end) or ([] if plain else _packed_text(text, start, end))
         for span in sorted(found):
             if span[0] >= done:
@@ -88,12 +88,24 @@ def technical_in(text: str, runs: list[tuple[int, int]]) -> list[Span]:
     return [(*match.span(), "") for start, end in runs for match in _TECHNICAL.finditer(text, start, end)]
 
 
+_LONGEST_KEY = 400  # characters of a name and its key
 SHORTEST = 14  # characters of a run that may be a key
 
 
 def _tokens_in(text: str, start: int, end: int) -> list[Span]:
-    found = [(*m.span(), SECRET) for m in _JWT.finditer(text, start, end)] if text.find("eyJ", start, end) >= 0 else []
-    return found + [(*m.span(), SECRET) for m in SHAPED.finditer(text, start, end)]
+    patterns = [SHAPED]
+    patterns += (pattern for hint, pattern in INNER if text.find(hint, start, end) >= 0)
+    if text.find("eyJ", start, end) >= 0:
+        patterns.append(_JWT)
+    if end - start > 40 and not text[start:end].islower():
+        patterns.append(FOLDED)
+    found = sorted((*match.span(), SECRET) for pattern in patterns for match in pattern.finditer(text, start, end))
+    return _with_scheme(text, found)
+
+
+def _with_scheme(text: str, found: list[Span]) -> list[Span]:
+    """An address that is a secret is masked with its `https://`."""
+    return [(a - 8 if text.startswith("https://", a - 8) and a > 7 else a, b, token) for a, b, token in found]
 
 
 def _packed_text(text: str, start: int, end: int) -> list[Span]:
@@ -108,10 +120,10 @@ def _packed_text(text: str, start: int, end: int) -> list[Span]:
     return found
 
 
-def _after_scheme(text: str, at: int) -> Span | None:
+def _after_scheme(text: str, at: int) -> list[Span]:
     """What follows `Bearer`, `Basic`, `Token` in a header."""
     match = _SCHEME.match(text, at)
-    return None if match is None else (*match.span(1), SECRET)
+    return [] if match is None else [(*match.span(1), SECRET)]
 
 
 # --- cookies ---------------------------------------------------------------------------------------------------------
@@ -160,7 +172,6 @@ _PLAIN_WORDS = frozenset([
 ])  # fmt: skip
 _NUMBER = re.compile(r"[\d.:+TZ-]+")
 _PLACEHOLDER = re.compile(r"[*x.•]+|\$\{?[\w.]+\}?|%[\w]+%|\{\{.*\}\}|<.*>|[\w.]*\(.*|[A-Za-z_]+(?:\.[A-Za-z_]+)+", re.IGNORECASE)
-_SPOKEN = re.compile(r"\s{0,3}\w")
 
 
 _SECRETS = frozenset(SECRET_WORDS)
@@ -172,27 +183,39 @@ def find_beside_words(sheet: Sheet) -> list[Span]:
     """Values beside words for a password, a secret, a cookie or a passport. Counts (`tokens: 1234`) stay."""
     text = sheet.text
     found: list[Span] = []
+    done = 0
+    tried: tuple[int, bool] = (0, False)
     for place in _WORDS.places(sheet.lower):
         word, end = place.group(), place.end()
+        if end <= done:
+            continue
         if word == "cookie":
             found += _cookies(text, end)
-            continue
-        if word in PAPERS:
-            span = paper_after(text, end, word)
-        else:
-            span = _after_scheme(text, end) if word in _SCHEMES else _assigned(text, end, word)
-        if span is not None:
-            found.append(span)
-    return sorted(found, key=lambda span: (span[0], -span[1]))
+        elif word in PAPERS:
+            found += paper_after(text, end, word)
+        elif word in _SCHEMES:
+            found += _after_scheme(text, end)
+        elif end + _SHORT_TAIL > tried[0] or (word in _SECRETS) is not tried[1]:
+            match = _AFTER_WORD.match(text, end - (word[-1] == "="))
+            if match is not None:
+                spans = _assigned(match, word)
+                found += spans
+                if not spans and "(" not in match.group():  # a part of a value that is no secret is none either
+                    tried = (match.end(), word in _SECRETS)
+        done = found[-1][1] if found else 0
+    return found
 
 
-def _assigned(text: str, end: int, word: str) -> Span | None:
-    match = _AFTER_WORD.match(text, end - (word[-1] == "="))
-    if match is None or (span := _value(match)) is None:
-        return None
+_SHORT_TAIL = 12
+
+
+def _assigned(match: Match, word: str) -> list[Span]:
+    span = _value(match)
+    if span is None:
+        return []
     spoken = match.start("quote") < 0 and _is_spoken(match)
     holds = _is_secret if word in _SECRETS else _is_password
-    return (*span, SECRET) if holds(text[slice(*span)], spoken) else None
+    return [(*span, SECRET)] if holds(match.string[slice(*span)], spoken) else []
 
 
 def _is_spoken(match: Match) -> bool:

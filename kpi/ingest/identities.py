@@ -86,23 +86,26 @@ PAPERS = dict.fromkeys(_PASSPORTS, PASSPORT) | dict.fromkeys(_OTHERS, NATIONAL_I
 _LABELLED = re.compile(
     r"[^\W\d]{0,12}(?:[\s\"'=:#(,\\.]|\b(?:no|nr|number|numbers|número|numero|numéro|nummer|numer|номер|is|ist|est|es|é|è|id|card|"
     r"was|my|серия|the|mon|mi)\b|号码?|號碼?|番号|[是为為は：№º°]|n°){0,14}"
-    r"([A-Za-z]{0,3}[0-9](?=[A-Za-z0-9 ]{0,5}[0-9]{3})(?:[ \-]?[0-9A-Z]){5,18})"
+    r"([A-Za-z]{0,3}[0-9](?:[ \-]?[0-9A-Z]){5,18})"
 )
 _SSN = re.compile(r"(?!000|666)\d\d\d([- .])(?!00)\d{2}\1(?!0000)\d{4}")
 _DATE = re.compile(r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12]\d|3[01])(?!\d)")
 
 
-def paper_after(text: str, at: int, word: str) -> Span | None:
+def paper_after(text: str, at: int, word: str) -> list[Span]:
     """The number of a passport or another paper, with letters or without, after the word for it."""
     match = _LABELLED.match(text, at)
     if match is None or not _is_paper(text, *match.span(1)):
-        return None
-    return *match.span(1), PAPERS[word]
+        return []
+    return [(*match.span(1), PAPERS[word])]
+
+
+_FIVE = re.compile(r"(?:[0-9][^0-9]*){5}")
 
 
 def _is_paper(text: str, start: int, end: int) -> bool:
     value = text[start:end]
-    return not _DATE.match(value) and ends(text, end) and starts(text, start, frozenset("@/")) and len(value) < 24
+    return bool(not _DATE.match(value) and ends(text, end) and starts(text, start, frozenset("@/")) and len(value) < 24 and _FIVE.search(value))
 
 
 def lettered_in(text: str, start: int, end: int) -> list[Span]:

@@ -34,12 +34,12 @@ class Sheet:
         self.spans: list[Span] = []
 
     def take(self, found: Iterable[Span]) -> None:
-        """Notes spans, in rising order, and blanks them; one that overlaps its forerunner is left out."""
+        """Notes spans, in rising order, and blanks them; one that overlaps another is left out."""
         parts: list[str] = []
         done = 0
         for span in found:
             start, end, token = span
-            if start < done or start >= end:
+            if start < done or start >= end or self.text[start] == BLANK:
                 continue
             if token:
                 self.spans.append(span)

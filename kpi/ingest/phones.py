@@ -44,7 +44,7 @@ _TELLING_DIGITS = range(8, 16)
 _VAGUE = {
     form: re.compile(pattern)
     for form, pattern in {
-        "999 999 999": "[4-9]", "999-999-999": "[4-9]", "999.999.999": "[5-9]", "999 99 99 99": "[6-9]",
+        "999 999 999": "[2-9]", "999-999-999": "[4-9]", "999.999.999": "[5-9]", "999 99 99 99": "[6-9]",
         "999 999 9999": "[2-9]", "99999 99999": "[6-9]", "99999-99999": "[6-9]", "99 99 99 99": "[2-9]",
         "9999 9999": "[3-9]|2[1-9]", "999 99 999": "[4-9]", "9 9999 9999": "[29]", "999 9999999": "[3-9]",
         "9999 999 999": "[6-9]", "9999 999999": "[3-9]", "99 999 99 99": "[1-9]", "99 999 9999": "[2-9]",
@@ -61,10 +61,10 @@ _NINES = str.maketrans("0123456789", "9999999999")
 _EXTENSION = re.compile(r"\s?(?:x|ext\.?|extension|#|durchwahl|poste|доб\.?)\s?\d{1,6}(?![\w-])")
 _DATE = re.compile(
     r"(?:19|20)\d\d[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:0?[1-9]|[12]\d|3[01])(?!\d)"
-    r"|(?:0?[1-9]|[12]\d|3[01])[-/.](?:0?[1-9]|[12]\d|3[01])[-/.](?:19|20)\d\d(?!\d)|(?:\d{1,3}\.){3}\d{1,3}\Z"
+    r"|(?:0?[1-9]|[12]\d|3[01])[-/. ](?:0?[1-9]|[12]\d|3[01])[-/. ](?:19|20)\d\d(?!\d)|(?:\d{1,3}\.){3}\d{1,3}\Z"
 )
 _DECIMAL = re.compile(r"[0-9]+[.][0-9]+")
-_SWEDISH = re.compile(r"0[1-9][0-9]{0,2}-[0-9]{2,3} [0-9]{2} [0-9]{2}")
+_EIGHT = re.compile(r"0[1-9][0-9]{0,2}-[0-9]{2,3} [0-9]{2} [0-9]{2}|0[1-9] [0-9]{3} [0-9]{3}")
 _HOUSE = re.compile(r"0[0-9]{4} [0-9]{4}")  # a postcode and a house number
 _DIGITS = re.compile(r"[0-9]")
 
@@ -86,7 +86,7 @@ def telling(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 def _is_number(found: str) -> bool:
     digits = len(_DIGITS.findall(found))
-    if digits not in _TELLING_DIGITS or (digits < 9 and found[0] not in "+(" and not _SWEDISH.fullmatch(found)) or _HOUSE.fullmatch(found):
+    if digits not in _TELLING_DIGITS or (digits < 9 and found[0] not in "+(" and not _EIGHT.fullmatch(found)) or _HOUSE.fullmatch(found):
         return False
     if _DATE.match(found) or (_DECIMAL.fullmatch(found) and found[:2] != "06"):
         return False
@@ -105,8 +105,8 @@ def is_vague(run: str) -> bool:
 
 
 def is_short(run: str) -> bool:
-    """Whether a vague form has so few digits that house numbers and years are written alike."""
-    return sum(map(str.isdigit, run)) < 9
+    """Whether a vague form is one of two groups of four, as house numbers and years are written side by side."""
+    return len(run) == 9 and run[4] in " -"
 
 
 def with_extension(text: str, end: int) -> int:

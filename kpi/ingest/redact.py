@@ -23,6 +23,7 @@ __all__ = ["TOKENS", "redact"]
 MAX_DEPTH = 100  # of JSON inside text, and of JSON inside JSON strings
 _PASSES = 8  # a mask can uncover another one; texts settle after one or two passes
 _DIGIT = re.compile(r"[0-9]")
+_SIGNED = re.compile(r"[0-9=:>@#$%^&*+~|!_：-]")  # no identifier and no secret but a single word does without
 
 
 def redact(text: str) -> str:
@@ -46,7 +47,10 @@ def _plain(text: str) -> str:
 def _found(text: str, seen: set[Neighbourhood]) -> list[Span]:
     """One pass over the text as it reads: what is to be masked, placed in the text as it is written."""
     reading = None if is_plain(text) else Reading(text)
-    sheet = Sheet(text if reading is None else reading.text)
+    read = text if reading is None else reading.text
+    if _SIGNED.search(read) is None:
+        return []
+    sheet = Sheet(read)
     runs = token_runs(sheet.text, SHORTEST)
     _secrets(sheet, runs)
     _people(sheet, runs, seen)
