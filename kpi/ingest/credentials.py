@@ -21,7 +21,7 @@ _COMMAND_PASSWORD = re.compile(
 _SCHEME = re.compile(r" {0,2}(?=[\w.~+/-]{0,199}[\d_.~+/-])([\w.~+/-]{16,4000}=*)")
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{10,4000}\.[\w-]{4,8000}(?:\.[\w-]{0,4000})?")
 # Words and paths; or numbers, hashes and ids, with a name before them: only the name of a service makes them a key.
-_PLAIN_RUN = re.compile(r"[a-z_./:-]+|(?:[a-z_.]{1,30}[=:])?([0-9a-f:.+TZ/-]+|[0-9A-F-]+)")
+_PLAIN_RUN = re.compile(r"[a-z_./:-]+|[\w.-]{1,64}@[a-z.-]+|[A-Z]?[a-z]+|(?:[a-z_.]{1,30}[=:])?([0-9a-f:.+TZ/-]+|[0-9A-F-]+)")
 _NO_BASE64 = re.compile(r"[^A-Za-z0-9+/=_-]+")
 
 
@@ -63,17 +63,25 @@ def find_tokens(text: str, runs: list[tuple[int, int]]) -> Iterator[Span]:
     """Within long runs: packed data, tokens that name themselves, web tokens, keys beside the name of a service."""
     done = 0
     for start, end in runs:
-        if start < done or (plain := _PLAIN_RUN.fullmatch(text, start, end)) and not plain.group(1):
+        if start < done:
+            continue
+        plain = _PLAIN_RUN.fullmatch(text, start, end)
+        if plain is not None and not plain.group(1):
             continue
         found = blob_in(text, start, end) if end - start >= 60 else []
-        if not found and not plain:
+        if not found and plain is None:
             found = _tokens_in(text, start, end)
-        if not found and end - start < _LONGEST_KEY:
-            found = _vendor_keys(text, start, end) or ([] if plain else _packed_text(text, start, end))
+        if not found and end - start < _LONGEST_KEY and _OPERATOR.search(text, max(0, start - 6), end) is not None:
+            found = _vendor_keys(text, start, end)
+        if not found and plain is None and end - start >= 20:
+            found = _packed_text(text, start, end)
         for span in sorted(found):
             if span[0] >= done:
                 yield span
                 done = span[1]
+
+
+_OPERATOR = re.compile(r"[=:>,|]")
 
 
 # Ids, hashes and times: the finders of numbers need not look into them.
@@ -88,13 +96,15 @@ def technical_in(text: str, runs: list[tuple[int, int]]) -> list[Span]:
     return [(*match.span(), "") for start, end in runs for match in _TECHNICAL.finditer(text, start, end)]
 
 
+_SHORTEST_INNER = 20  # characters of the shortest of the shapes that do not tell at their start
 _LONGEST_KEY = 400  # characters of a name and its key
 SHORTEST = 14  # characters of a run that may be a key
 
 
 def _tokens_in(text: str, start: int, end: int) -> list[Span]:
     patterns = [SHAPED]
-    patterns += (pattern for hint, pattern in INNER if text.find(hint, start, end) >= 0)
+    if end - start >= _SHORTEST_INNER:
+        patterns += [pattern for hint, pattern in INNER if text.find(hint, start, end) >= 0]
     if text.find("eyJ", start, end) >= 0:
         patterns.append(_JWT)
     if end - start > 40 and not text[start:end].islower():
@@ -207,6 +217,11 @@ def find_beside_words(sheet: Sheet) -> list[Span]:
 
 
 _SHORT_TAIL = 12
+
+
+def names_secret(lower: str) -> bool:
+    """Whether any word stands there beside which a secret is looked for."""
+    return _WORDS.stand_in(lower)
 
 
 def _assigned(match: Match, word: str) -> list[Span]:

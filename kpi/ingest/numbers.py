@@ -38,28 +38,36 @@ _LABEL = re.compile(r"[^\W\d]\Z")
 Neighbourhood = tuple[str, int, int]  # text around a number, where the number begins in it, its length
 
 
-def find_numbers(text: str, lower: str, seen: set[Neighbourhood]) -> list[Span]:
+def find_numbers(text: str, lower: str, seen: set[Neighbourhood] | None) -> list[Span]:
     """Accounts, addresses of machines, national identifiers and phones: all that holds digits close together.
 
-    `seen` holds neighbourhoods in which nothing is to be found; the next pass over the same text asks it first.
+    `seen` holds neighbourhoods in which nothing is to be found; the next pass over a long text asks it first.
     """
     found: list[Span] = []
     for cluster in _CLUSTER.finditer(text):
         start, end = cluster.span()
-        stamp = _STAMP.match(text, start)
-        if stamp is not None:
+        if (stamp := _STAMP.match(text, start)) is not None:
             start = stamp.end()
             if end - start < 4:
                 continue
-        near = (text[start - _REACH if start > _REACH else 0 : end + _REACH], min(start, _REACH), end - start)
-        if near in seen:
+        if end - start < 6 and not _has_letters(text, start, end):
             continue
-        spans = _in_cluster(text, lower, start, end)
-        if spans:
-            found += spans
-        else:
-            seen.add(near)
+        if seen is None:
+            found += _in_cluster(text, lower, start, end)
+            continue
+        near = (text[start - _REACH if start > _REACH else 0 : end + _REACH], min(start, _REACH), end - start)
+        if near not in seen:
+            spans = _in_cluster(text, lower, start, end)
+            if spans:
+                found += spans
+            else:
+                seen.add(near)
     return found
+
+
+def holds_numbers(text: str) -> bool:
+    """Whether any four digits stand close together."""
+    return _CLUSTER.search(text) is not None
 
 
 _REACH = 104  # characters before and after a number that are looked at

@@ -13,10 +13,10 @@ import orjson
 
 from kpi.ingest.addresses import find_colons, find_emails, find_hyphened
 from kpi.ingest.blobs import find_blobs
-from kpi.ingest.credentials import SHORTEST, find_beside_words, find_blocks, find_commands, find_tokens, find_url_users, technical_in
+from kpi.ingest.credentials import SHORTEST, find_beside_words, find_blocks, find_commands, find_tokens, find_url_users, names_secret, technical_in
 from kpi.ingest.masks import SECRET, TOKENS, Sheet, Span, token_runs
 from kpi.ingest.normal import Reading, is_plain
-from kpi.ingest.numbers import Neighbourhood, find_numbers
+from kpi.ingest.numbers import Neighbourhood, find_numbers, holds_numbers
 
 __all__ = ["TOKENS", "redact"]
 
@@ -35,16 +35,27 @@ def redact(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    seen: set[Neighbourhood] = set()
+    seen: set[Neighbourhood] | None = set() if len(text) > _LONG else None
     masked, places = _replaced(text, _found(text, seen))
     for _ in range(_PASSES):
-        if not places:
+        if not places or _is_settled(masked):
             break
         masked, places = _replaced(masked, _found_near(masked, places, seen))
     return masked
 
 
-def _found(text: str, seen: set[Neighbourhood]) -> list[Span]:
+def _is_settled(text: str) -> bool:
+    """Whether a cheap look at a short text with masks shows that nothing else can be in it."""
+    if len(text) > _SHORT or "%" in text or "&" in text or "://" in text or "-----" in text or text.count(":") > 1:
+        return False
+    sheet = Sheet(text)
+    return not (
+        "@" in sheet.text or "\\" in sheet.text or " -" in sheet.text or not text.isascii() or holds_numbers(sheet.text)
+        or token_runs(sheet.text, SHORTEST) or names_secret(sheet.lower)
+    )  # fmt: skip
+
+
+def _found(text: str, seen: set[Neighbourhood] | None) -> list[Span]:
     """One pass over the text as it reads: what is to be masked, placed in the text as it is written."""
     reading = None if is_plain(text) else Reading(text)
     read = text if reading is None else reading.text
@@ -54,12 +65,14 @@ def _found(text: str, seen: set[Neighbourhood]) -> list[Span]:
     runs = token_runs(sheet.text, SHORTEST)
     _secrets(sheet, runs)
     _people(sheet, runs, seen)
+    if not sheet.spans:
+        return []
     if reading is None:
         return sorted(sheet.spans)
     return [(*reading.place(start, end), token) for start, end, token in sorted(sheet.spans)]
 
 
-def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhood]) -> list[Span]:
+def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhood] | None) -> list[Span]:
     """A further pass, where the masks of the last one stand: nothing else has new neighbours."""
     if len(text) <= _LONG:
         return _found(text, seen)
@@ -77,6 +90,7 @@ def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhoo
     return found
 
 
+_SHORT = 400  # characters of a text that is looked over for further finds before the whole pass is made again
 _LONG = 2_000  # characters of a text of which only the neighbourhoods of masks are looked at again
 _AROUND, _MARGIN = 250, 110  # characters beside a mask that are looked at, and of these, for the sake of the others
 
@@ -112,15 +126,15 @@ def _secrets(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
         sheet.take(named)
 
 
-def _people(sheet: Sheet, runs: list[tuple[int, int]], seen: set[Neighbourhood]) -> None:
+def _people(sheet: Sheet, runs: list[tuple[int, int]], seen: set[Neighbourhood] | None) -> None:
     if "@" in sheet.text:
         sheet.take(find_emails(sheet.text))
     text = sheet.text
     if text.count(":") > 1:
         sheet.take(find_colons(text, sheet.lower))
-    if cards := find_hyphened(text, sheet.lower):
-        sheet.take(cards)
     if _DIGIT.search(text) is not None:
+        if cards := find_hyphened(text, sheet.lower):
+            sheet.take(cards)
         if runs and (technical := technical_in(sheet.text, runs)):
             sheet.take(technical)
         sheet.take(find_numbers(sheet.text, sheet.lower, seen))
