@@ -18,8 +18,9 @@ _PLAIN = re.compile(r"[0-9][0-9]{11,18}")
 _WORDS = Words([
     "card", "credit", "debit", "visa", "amex", "american express", "maestro", "discover", "diners", "payment", "paid",
     "charge", "billing", "expir", "bank", "account", "limit", "transaction", "purchase", "unionpay", "rupay", "verve",
-    "karte", "carte", "tarjeta", "carta", "cartão", "cartao", "kaart", "karta", "karty", "kartę", "kartı", "kort", "карт",
-    "банк", "оплат", "卡", "カード", "카드", "कार्ड", "بطاقة", "thẻ", "kartu", "κάρτα", "כרטיס", "บัตร", "cvv", "cvc",
+    "karte", "carte", "tarjeta", "carta", "cartão", "cartao", "kaart", "karta", "karty", "kartę", "kartı", "kort",
+    "карт", "банк", "оплат", "卡", "カード", "카드", "कार्ड", "بطاقة", "thẻ", "kartu", "κάρτα", "כרטיס", "บัตร", "cvv",
+    "cvc",
 ])  # fmt: skip
 _SHORT_WORDS = re.compile(r"\b(?:jcb|pan|pay|cc|mir|troy|elo)\b")
 _NAMED = re.compile(r"credit|debit|\bcards?\b|\bcc\b")
@@ -60,7 +61,9 @@ def _grouped(match: Match, lower: str) -> Span | None:
         last = groups[count - 1][1]
         digits = "".join(text[a:b] for a, b in groups[:count])
         if 12 <= len(digits) <= 19 and ends(text, last) and _NETWORKS.fullmatch(digits) and luhn(digits):
-            return (start, last, CARD) if _stands_alone(text, start, last) or _near_card_word(lower, start, last) else None
+            return (
+                (start, last, CARD) if _stands_alone(text, start, last) or _near_card_word(lower, start, last) else None
+            )
     return None
 
 

@@ -111,11 +111,14 @@ def find_colons(text: str, lower: str) -> Iterator[Span]:
             yield start, done, MAC
 
 
-_MAC = re.compile(r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f]{4}){2})")
+_MAC = re.compile(
+    r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f]{4}){2})"
+)
 _HYPHENS = re.compile(r"-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
 _DOTS = re.compile(r"\.[0-9A-Fa-f]{4}\.")
 _MAC_WORDS = re.compile(
-    r"\bmacs?\b|mac_?addr|\bether|hwaddr|\bhw\b|hardware addr|physical addr|bssid|lladdr|wi-?fi|bluetooth|\bnic\b|\bdhcp|\barp\b"
+    r"\bmacs?\b|mac_?addr|\bether|hwaddr|\bhw\b|hardware addr|physical addr|bssid|lladdr|wi-?fi|bluetooth|"
+    r"\bnic\b|\bdhcp|\barp\b"
 )
 _MAC_JOINED = frozenset(":.-")
 

@@ -58,7 +58,11 @@ def is_packed(run: str) -> bool:
     """Whether a long run is base64 rather than a hash, a rule of dashes, a path or a very long name."""
     sample = run[:_SAMPLE]
     kinds = (any(map(str.isdigit, sample)), any(map(str.isupper, sample)), any(map(str.islower, sample)))
-    return all(kinds) and len(set(sample)) > 16 and sample.count("/") + sample.count("-") + sample.count("_") < len(sample) / 8
+    return (
+        all(kinds)
+        and len(set(sample)) > 16
+        and sample.count("/") + sample.count("-") + sample.count("_") < len(sample) / 8
+    )
 
 
 def holds_text(run: str) -> str | None:
@@ -90,7 +94,7 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 def _type(data: str) -> str:
-    raw = _decoded(data[: _SAMPLE].rstrip("=")[: len(data[:_SAMPLE].rstrip("=")) // 4 * 4]) or b""
+    raw = _decoded(data[:_SAMPLE].rstrip("=")[: len(data[:_SAMPLE].rstrip("=")) // 4 * 4]) or b""
     if raw[:4] == b"RIFF":
         return {b"WEBP": "image/webp", b"WAVE": "audio/wav"}.get(raw[8:12], "binary")
     found = next((name for mark, name in _MAGIC if raw.startswith(mark)), None)

@@ -66,8 +66,8 @@ def verhoeff(n: str) -> bool:
 
 
 _ODD = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-                (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14,
-                 16, 10, 22, 25, 24, 23), strict=True))  # fmt: skip
+                (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12,
+                 14, 16, 10, 22, 25, 24, 23), strict=True))  # fmt: skip
 
 
 def codice_fiscale(n: str) -> bool:
@@ -80,7 +80,9 @@ def resident(n: str) -> bool:
     """Chinese resident identity, 18 characters: date and ISO 7064 mod 11-2."""
     weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
     return (
-        n[6:8] in ("18", "19", "20") and day_of(n[10:12], n[12:14]) and "10X98765432"[weighed(n, weights) % 11] == n[17].upper()
+        n[6:8] in ("18", "19", "20")
+        and day_of(n[10:12], n[12:14])
+        and "10X98765432"[weighed(n, weights) % 11] == n[17].upper()
     )
 
 
@@ -138,7 +140,9 @@ def snils(n: str) -> bool:
 
 def cuit(n: str) -> bool:
     rest = weighed(n, (5, 4, 3, 2, 7, 6, 5, 4, 3, 2)) % 11
-    return n[:2] in ("20", "23", "24", "25", "26", "27", "30", "33", "34") and {0: 0, 1: 9}.get(rest, 11 - rest) == int(n[10])
+    return n[:2] in ("20", "23", "24", "25", "26", "27", "30", "33", "34") and {0: 0, 1: 9}.get(rest, 11 - rest) == int(
+        n[10]
+    )
 
 
 def rut(n: str) -> bool:
@@ -161,7 +165,9 @@ def nric(n: str) -> bool:
     """Singapore's NRIC and FIN."""
     first = n[0].upper()
     total = weighed(n[1:8], (2, 7, 6, 5, 4, 3, 2)) + {"T": 4, "G": 4, "M": 3}.get(first, 0)
-    letters = {"S": "JZIHGFEDCBA", "T": "JZIHGFEDCBA", "F": "XWUTRQPNMLK", "G": "XWUTRQPNMLK", "M": "XWUTRQPNJLK"}[first]
+    letters = {"S": "JZIHGFEDCBA", "T": "JZIHGFEDCBA", "F": "XWUTRQPNMLK", "G": "XWUTRQPNMLK", "M": "XWUTRQPNJLK"}[
+        first
+    ]
     rest = 10 - total % 11 if first == "M" else total % 11
     return letters[rest] == n[8].upper()
 
@@ -177,7 +183,9 @@ def south_african(n: str) -> bool:
 def hong_kong(n: str) -> bool:
     letters = n[:-7].upper()
     values = ([36] if len(letters) == 1 else []) + [ord(c) - 55 for c in letters] + [int(d) for d in n[-7:-1]]
-    check = (sum(v * w for v, w in zip(values, range(9, 1, -1), strict=True)) + (10 if n[-1] in "Aa" else int(n[-1]))) % 11
+    check = (
+        sum(v * w for v, w in zip(values, range(9, 1, -1), strict=True)) + (10 if n[-1] in "Aa" else int(n[-1]))
+    ) % 11
     return check == 0
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from kpi.ingest.blobs import blob_in, holds_text
 from kpi.ingest.identities import PAPERS, paper_after
 from kpi.ingest.masks import BLANK, SECRET, Match, Sheet, Span, Words
 from kpi.ingest.token_shapes import FOLDED, HARMLESS, INNER, PASSWORD_WORDS, SECRET_WORDS, SHAPED, VENDOR_PAIRS, VENDORS
 
-_BLOCK_START = re.compile(r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----", re.IGNORECASE)
+_BLOCK_START = re.compile(
+    r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----", re.IGNORECASE
+)
 _BLOCK_END = re.compile(r"-----END[ A-Z0-9_-]{0,80}-----", re.IGNORECASE)
 _URL_USER = re.compile(r"://([^\s/@:\"'<>\[\]]{0,100}:[^\s/\"'<>]{1,200})@")
 _ORACLE_USER = re.compile(r"thin:[\w.$#-]{1,60}/(\S{1,100}?)@")
@@ -21,7 +24,9 @@ _COMMAND_PASSWORD = re.compile(
 _SCHEME = re.compile(r" {0,2}(?=[\w.~+/-]{0,199}[\d_.~+/-])([\w.~+/-]{16,4000}=*)")
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{10,4000}\.[\w-]{4,8000}(?:\.[\w-]{0,4000})?")
 # Words and paths; or numbers, hashes and ids, with a name before them: only the name of a service makes them a key.
-_PLAIN_RUN = re.compile(r"[a-z_./:-]+|[\w.-]{1,64}@[a-z.-]+|[A-Z]?[a-z]+|(?:[a-z_.]{1,30}[=:])?([0-9a-f:.+TZ/-]+|[0-9A-F-]+)")
+_PLAIN_RUN = re.compile(
+    r"[a-z_./:-]+|[\w.-]{1,64}@[a-z.-]+|[A-Z]?[a-z]+|(?:[a-z_.]{1,30}[=:])?([0-9a-f:.+TZ/-]+|[0-9A-F-]+)"
+)
 _NO_BASE64 = re.compile(r"[^A-Za-z0-9+/=_-]+")
 
 
@@ -138,9 +143,23 @@ def _after_scheme(text: str, at: int) -> list[Span]:
 
 # --- cookies ---------------------------------------------------------------------------------------------------------
 _COOKIE = re.compile(r"s?\d?\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?(?=[\w.$-]{1,80}=)")
-_PAIR = re.compile(r"[ \t]{0,3}([\w.$!%*+^`|~-]{1,80})(?:=(\"[^\"\n]{0,4000}\"|[^;,\s\"'\\]{0,4000}))?(?:;|(?=[\s\"'\\,]|$))")
+_PAIR = re.compile(
+    r"[ \t]{0,3}([\w.$!%*+^`|~-]{1,80})(?:=(\"[^\"\n]{0,4000}\"|[^;,\s\"'\\]{0,4000}))?(?:;|(?=[\s\"'\\,]|$))"
+)
 _COOKIE_ATTRIBUTES = frozenset(
-    ["path", "domain", "expires", "max-age", "samesite", "secure", "httponly", "priority", "version", "partitioned", "comment"]
+    [
+        "path",
+        "domain",
+        "expires",
+        "max-age",
+        "samesite",
+        "secure",
+        "httponly",
+        "priority",
+        "version",
+        "partitioned",
+        "comment",
+    ]
 )
 
 
@@ -172,7 +191,10 @@ _SAYS = (
     r"|\w{0,12}\s{1,3}(?:is|was|ist|war|lautet|est|es|era|é|è|jest|to|—|-|är|er|on|это|является|is:|là|adalah|olan|je)\s{1,3}"
     r"|\w{0,4}\s{0,2}(?:是|为|為|は|が|는|은)\s{0,2}:?：?\s{0,2})"
 )
-_VALUE = r"(?:(?P<quote>\\?[\"'`«“])(?P<quoted>[^\"'`»”\n]{1,300}?)(?=\\?[\"'`»”])|(?P<bare>[^\s\"'`,<>\\\x00\[\]{}]{4,300}))"
+_VALUE = (
+    r"(?:(?P<quote>\\?[\"'`«“])(?P<quoted>[^\"'`»”\n]{1,300}?)(?=\\?[\"'`»”])"
+    r"|(?P<bare>[^\s\"'`,<>\\\x00\[\]{}]{4,300}))"
+)
 _AFTER_WORD = re.compile(_SAYS + _VALUE)
 _NEXT_FIELD = re.compile(r"[&;][\w.\-\[\] ]{1,40}=|[;)]+$")
 _PLAIN_WORDS = frozenset([
@@ -181,7 +203,9 @@ _PLAIN_WORDS = frozenset([
     "password", "passwd", "passphrase", "secret", "token", "field", "input",
 ])  # fmt: skip
 _NUMBER = re.compile(r"[\d.:+TZ-]+")
-_PLACEHOLDER = re.compile(r"[*x.•]+|\$\{?[\w.]+\}?|%[\w]+%|\{\{.*\}\}|<.*>|[\w.]*\(.*|[A-Za-z_]+(?:\.[A-Za-z_]+)+", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"[*x.•]+|\$\{?[\w.]+\}?|%[\w]+%|\{\{.*\}\}|<.*>|[\w.]*\(.*|[A-Za-z_]+(?:\.[A-Za-z_]+)+", re.IGNORECASE
+)
 
 
 _SECRETS = frozenset(SECRET_WORDS)
@@ -229,8 +253,38 @@ def _assigned(match: Match, word: str) -> list[Span]:
     if span is None:
         return []
     spoken = match.start("quote") < 0 and _is_spoken(match)
+    if word in _COMMON and not _is_random(match.string[slice(*span)]) and _is_harmless_name(match, word):
+        return []
     holds = _is_secret if word in _SECRETS else _is_password
     return [(*span, SECRET)] if holds(match.string[slice(*span)], spoken) else []
+
+
+_COMMON = frozenset(["key", "auth"])
+_KEY_NAMES = (
+    "api", "access", "secret", "private", "signing", "encryption", "client", "app", "license", "auth", "master",
+    "service", "account", "shared", "ssh", "deploy", "webhook", "admin", "restricted", "user", "storage", "sm",
+    "security", "mac", "hmac", "validation", "authentication", "consumer", "project", "publishable", "write",
+    "ingest", "instrumentation",
+)  # fmt: skip
+
+
+def _is_harmless_name(match: Match, word: str) -> bool:
+    """`cache_key`, `sort key`, `author`: names that hold a word for secrets and are none."""
+    text = match.string
+    if word == "auth":
+        return text[match.start() : match.start() + 2].lower() == "or"
+    before = text[max(0, match.start() - 24) : match.start() - len(word)]
+    return not before.lower().rstrip(" _.-").endswith(_KEY_NAMES)
+
+
+def _is_random(value: str) -> bool:
+    """Whether a value looks drawn by chance: long, with figures, and hexadecimal or of mixed letters."""
+    digits = sum(map(str.isdigit, value))
+    mixed = not value.islower() and not value.isupper()
+    return len(value) >= 16 and digits > 2 and (mixed or _HEX.fullmatch(value) is not None)
+
+
+_HEX = re.compile(r"[0-9a-fA-F]{16,}")
 
 
 def _is_spoken(match: Match) -> bool:
@@ -270,7 +324,8 @@ def _is_secret(value: str, spoken: bool) -> bool:
 
 # --- vendors ---------------------------------------------------------------------------------------------------------
 _KEYLIKE = re.compile(
-    r"[=:>,|][\"'`= \t]{0,5}(?=[\w=~+/%:-]{0,40}\d)([\w=~%-]{10,199}|[\w=+/~-]{40,199}|[0-9a-f]{8}:[0-9a-f]{8})(?=[\"'`\s;,)}\]\\]|$)"
+    r"[=:>,|][\"'`= \t]{0,5}(?=[\w=~+/%:-]{0,40}\d)"
+    r"([\w=~%-]{10,199}|[\w=+/~-]{40,199}|[0-9a-f]{8}:[0-9a-f]{8})(?=[\"'`\s;,)}\]\\]|$)"
 )
 _NAME_REVERSED = re.compile(r"[:=|?]{0,2}\s{0,3}[\"']?\\?([\w.\- \t]{2,60})")
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
@@ -292,7 +347,7 @@ def _names_vendor(text: str, end: int) -> bool:
     parts = [part.lower() for part in _PARTS.findall(name.group(1)[::-1])]
     if not parts or parts[-1] in HARMLESS or (parts[-1] == "id" and len(parts) > 1 and parts[-2] in HARMLESS):
         return False
-    return not VENDORS.isdisjoint(parts) or any(a + b in VENDORS or a + b in VENDOR_PAIRS for a, b in zip(parts, parts[1:]))
+    return not VENDORS.isdisjoint(parts) or any(a + b in VENDORS or a + b in VENDOR_PAIRS for a, b in pairwise(parts))
 
 
 def _is_keylike(value: str) -> bool:

@@ -53,7 +53,10 @@ WEAK = frozenset([14])  # lengths of forms that rows of numbers have as well: Aa
 _LETTERED: tuple[tuple[str, _Check], ...] = (
     (r"[0-9]{8}-?[A-HJ-NP-TV-Z]", checks.dni),
     (r"[XYZ]-?[0-9]{7}-?[A-HJ-NP-TV-Z]", checks.dni),
-    (r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", checks.always),
+    (
+        r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]",
+        checks.always,
+    ),
     (r"[A-Z]{3}[ABCFGHJLPT][A-Z][0-9]{4}[A-Z]", checks.always),
     (r"[0-9]{2}[A-Z]{5}[0-9]{4}[A-Z][0-9A-Z]Z[0-9A-Z]", checks.gstin),
     (r"[A-Z]{6}[0-9LMNP-V]{2}[ABCDEHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]", checks.codice_fiscale),
@@ -69,14 +72,32 @@ _LETTERED: tuple[tuple[str, _Check], ...] = (
 _LETTERED_PATTERNS = tuple((re.compile(pattern), check) for pattern, check in _LETTERED)
 # Where such a form may begin: after no letter or digit, capitals before a digit, or digits before a letter.
 _MIXED = re.compile(
-    r"[A-Z](?<![0-9A-Za-z_][A-Z])[A-Z]{0,5}[ -]?[0-9]"
-    r"|[0-9](?<![0-9A-Za-z_][0-9])(?:[0-9.+-]{5,18}[A-Za-z]|[0-9][A-Z]{5}[0-9]|[0-9 ]{5,8}[AB])"
+    r"[A-Z](?<![0-9A-Za-z_][A-Z])(?=[A-Z]{0,5}[ -]?[0-9])"
+    r"|[0-9](?<![0-9A-Za-z_][0-9])(?=[0-9.+-]{5,18}[A-Za-z]|[0-9][A-Z]{5}[0-9]|[0-9 ]{5,8}[AB])"
 )
 
 # Words beside which an identifier may have letters; those of digits alone are found by `numbers`.
 _PASSPORTS = (
-    "passport", "sepass", "passeport", "pasaporte", "passaporto", "passaporte", "paspoort", "paszport", "pasaport",
-    "паспорт", "护照", "護照", "パスポート", "旅券", "여권", "पासपोर्ट", "جواز", "διαβατηρίου", "passnummer", "passinumero",
+    "passport",
+    "sepass",
+    "passeport",
+    "pasaporte",
+    "passaporto",
+    "passaporte",
+    "paspoort",
+    "paszport",
+    "pasaport",
+    "паспорт",
+    "护照",
+    "護照",
+    "パスポート",
+    "旅券",
+    "여권",
+    "पासपोर्ट",
+    "جواز",
+    "διαβατηρίου",
+    "passnummer",
+    "passinumero",
 )
 _OTHERS = (
     "personalausweis", "ausweisnummer", "carte d'identité", "carta d'identità",
@@ -105,7 +126,13 @@ _FIVE = re.compile(r"(?:[0-9][^0-9]*){5}")
 
 def _is_paper(text: str, start: int, end: int) -> bool:
     value = text[start:end]
-    return bool(not _DATE.match(value) and ends(text, end) and starts(text, start, frozenset("@/")) and len(value) < 24 and _FIVE.search(value))
+    return bool(
+        not _DATE.match(value)
+        and ends(text, end)
+        and starts(text, start, frozenset("@/"))
+        and len(value) < 24
+        and _FIVE.search(value)
+    )
 
 
 def lettered_in(text: str, start: int, end: int) -> list[Span]:
@@ -117,7 +144,11 @@ def lettered_in(text: str, start: int, end: int) -> list[Span]:
             continue
         for pattern, check in _LETTERED_PATTERNS:
             match = pattern.match(text, first)
-            if match is not None and ends(text, match.end()) and check(re.sub(r"[ .()]|(?<![0-9]{6})-", "", match.group())):
+            if (
+                match is not None
+                and ends(text, match.end())
+                and check(re.sub(r"[ .()]|(?<![0-9]{6})-", "", match.group()))
+            ):
                 found.append((first, match.end(), NATIONAL_ID))
                 break
     return found

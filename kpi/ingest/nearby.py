@@ -8,15 +8,17 @@ PHONE, SSN, IDENTITY, PASSPORT, TECHNICAL = "phone", "ssn", "identity", "passpor
 
 _KINDS = {
     PHONE: """
-        phone telephone phones tel telephon mobile mobil mobiel cell cellphone cellular fax whatsapp sms viber telegram
-        signal wechat handy handynummer telefon telefonnummer telefono teléfono téléphone telephone portable móvil movil
-        celular cellulare telefone telemóvel telefoon telefoonnummer mobilnummer puhelin puhelinnumero komórka komórkowy
-        telefonu telefonnr numéro número numero nummer numer номер телефон телефона мобильный тел номеру call called
-        calling dial ring reach contact text hotline extension desk callback landline line phoned number numbers
-        appelez llámame llama ligue ligar chiama chiamami anrufen ruf erreichbar bel bellen ring ringa звоните позвоните
-        позвони cep telefonum numara numaram numaranız τηλέφωνο κινητό טלפון נייד هاتف جوال رقم موبايل तेल फ़ोन फोन मोबाइल
-        नंबर telepon hp nomor điện thoại sđt โทร เบอร์ 电话 手机 手机号 號碼 号码 電話 電話番号 携帯 携帯番号 전화 전화번호 번호
-        휴대폰 연락처 phonenumber mobilenumber phoneno mobileno mob ph registered answering messages message""",
+        phone telephone phones tel telephon mobile mobil mobiel cell cellphone cellular fax whatsapp sms
+        viber telegram signal wechat handy handynummer telefon telefonnummer telefono teléfono téléphone
+        telephone portable móvil movil celular cellulare telefone telemóvel telefoon telefoonnummer
+        mobilnummer puhelin puhelinnumero komórka komórkowy telefonu telefonnr numéro número numero nummer
+        numer номер телефон телефона мобильный тел номеру call called calling dial ring reach contact text
+        hotline extension desk callback landline line phoned number numbers appelez llámame llama ligue
+        ligar chiama chiamami anrufen ruf erreichbar bel bellen ring ringa звоните позвоните позвони cep
+        telefonum numara numaram numaranız τηλέφωνο κινητό טלפון נייד هاتف جوال رقم موبايل तेल फ़ोन फोन
+        मोबाइल नंबर telepon hp nomor điện thoại sđt โทร เบอร์ 电话 手机 手机号
+        號碼 号码 電話 電話番号 携帯 携帯番号 전화 전화번호 번호 휴대폰
+        연락처 phonenumber mobilenumber phoneno mobileno mob ph registered answering messages message""",
     SSN: "ssn itin social security",
     IDENTITY: """
         cpf cnpj dni nif nino nhs aadhaar aadhar आधार codicefiscale bsn burgerservicenummer pesel personnummer
@@ -40,9 +42,10 @@ _KINDS = {
 }
 _KIND = {word: kind for kind, words in reversed(_KINDS.items()) for word in words.split()}
 _PAIRS = {
-    ("national", "insurance"): IDENTITY, ("tax", "file"): IDENTITY, ("my", "number"): PHONE, ("social", "insurance"): IDENTITY,
-    ("codice", "fiscale"): IDENTITY, ("tax", "id"): IDENTITY, ("national", "id"): IDENTITY, ("identity", "number"): IDENTITY,
-    ("identity", "card"): IDENTITY, ("id", "card"): IDENTITY, ("sécurité", "sociale"): IDENTITY, ("rodné", "číslo"): IDENTITY,
+    ("national", "insurance"): IDENTITY, ("tax", "file"): IDENTITY, ("my", "number"): PHONE,
+    ("social", "insurance"): IDENTITY, ("codice", "fiscale"): IDENTITY, ("tax", "id"): IDENTITY,
+    ("national", "id"): IDENTITY, ("identity", "number"): IDENTITY, ("identity", "card"): IDENTITY,
+    ("id", "card"): IDENTITY, ("sécurité", "sociale"): IDENTITY, ("rodné", "číslo"): IDENTITY,
     ("id", "number"): IDENTITY, ("steuer", "id"): IDENTITY,
     ("order", "number"): TECHNICAL, ("ticket", "number"): TECHNICAL, ("invoice", "number"): TECHNICAL,
     ("account", "number"): TECHNICAL, ("reference", "number"): TECHNICAL, ("serial", "number"): TECHNICAL,
@@ -61,7 +64,9 @@ _UNSPACED = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _BEFORE = 48
-_AFTER = re.compile(r" ?[-–]? ?[(,]? ?(?:office|fax|mobile|phone|cell|home phone|whatsapp|work|mobil|handy|móvil|portable)\b")
+_AFTER = re.compile(
+    r" ?[-–]? ?[(,]? ?(?:office|fax|mobile|phone|cell|home phone|whatsapp|work|mobil|handy|móvil|portable)\b"
+)
 
 
 def kind_before(text: str, lower: str, start: int) -> str | None:

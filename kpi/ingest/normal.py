@@ -107,10 +107,7 @@ def _decoded(code: str) -> str | None:
     """One printable character, nothing for an invisible one, or None where the code is to stay as it is."""
     if len(code) == 1:
         return ""
-    if code[0] == "&":
-        plain = html.unescape(code)
-    else:
-        plain = chr(int(code.lstrip("%\\u"), 16))
+    plain = html.unescape(code) if code[0] == "&" else chr(int(code.lstrip("%\\u"), 16))
     if len(plain) != 1:
         return None
     plain = _FOLDS.get(plain, plain)

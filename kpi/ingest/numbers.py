@@ -19,7 +19,9 @@ _CLUSTER = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){3,}")  # digits that stand clo
 _SIX = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
 _TWELVE = re.compile(r"(?:[0-9][^0-9]{0,3}){12}")
 _RUN = re.compile(r"[+(0-9](?<![0-9][0-9])[0-9 ().\-/]{5,}[0-9]\)?")
-_STAMP = re.compile(r"(?:19|20)[0-9]{2}([-/])[0-9]{2}\1[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?![0-9:])")
+_STAMP = re.compile(
+    r"(?:19|20)[0-9]{2}([-/])[0-9]{2}\1[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?![0-9:])"
+)
 _LETTER = re.compile(r"[A-Za-z]")
 _TOKENS = {IDENTITY: NATIONAL_ID, AN_SSN: SSN, A_PASSPORT: PASSPORT, A_PHONE: PHONE}
 _LENGTHS = {IDENTITY: range(6, 19), AN_SSN: range(9, 10), A_PASSPORT: range(6, 13), A_PHONE: range(7, 16)}
@@ -136,7 +138,9 @@ def _form(text: str, lower: str, start: int, end: int, run: str) -> Span | None:
     """The identifier that the run, or one of its words, is by its written form."""
     found = identity_in(text, start, end)
     if found is not None:
-        return None if len(run) in WEAK and found[2] == NATIONAL_ID and _is_technical(text, lower, start, end) else found
+        return (
+            None if len(run) in WEAK and found[2] == NATIONAL_ID and _is_technical(text, lower, start, end) else found
+        )
     return None
 
 
@@ -151,9 +155,14 @@ def _by_words(text: str, lower: str, start: int, end: int, run: str) -> Iterator
             yield start, with_extension(lower, end) if kind == A_PHONE else end, _TOKENS[kind]
         elif digits > 15 and kind == A_PHONE:
             yield from _several(text, lower, start, end)
-    elif kind is None and is_vague(run) and not _is_technical(text, lower, start, end):
-        if not is_short(run) or _CLOSES.match(text, end):
-            yield start, with_extension(lower, end), PHONE
+    elif kind is None and _is_vague_phone(text, lower, start, end, run):
+        yield start, with_extension(lower, end), PHONE
+
+
+def _is_vague_phone(text: str, lower: str, start: int, end: int, run: str) -> bool:
+    if not is_vague(run) or (is_short(run) and _CLOSES.match(text, end) is None):
+        return False
+    return not _is_technical(text, lower, start, end)
 
 
 def _several(text: str, lower: str, start: int, end: int) -> Iterator[Span]:

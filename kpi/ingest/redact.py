@@ -13,7 +13,16 @@ import orjson
 
 from kpi.ingest.addresses import find_colons, find_emails, find_hyphened
 from kpi.ingest.blobs import find_blobs
-from kpi.ingest.credentials import SHORTEST, find_beside_words, find_blocks, find_commands, find_tokens, find_url_users, names_secret, technical_in
+from kpi.ingest.credentials import (
+    SHORTEST,
+    find_beside_words,
+    find_blocks,
+    find_commands,
+    find_tokens,
+    find_url_users,
+    names_secret,
+    technical_in,
+)
 from kpi.ingest.masks import SECRET, TOKENS, Sheet, Span, token_runs
 from kpi.ingest.normal import Reading, is_plain
 from kpi.ingest.numbers import Neighbourhood, find_numbers, holds_numbers

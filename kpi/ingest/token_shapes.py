@@ -23,7 +23,8 @@ _ALPHABETS = {
 # Prefixes that begin with a letter of their own, the alphabet of the rest, and its shortest length.
 _PREFIXES = r"""
 sk-(?:[a-z]{2,10}-)?(?:[a-z\d]{2,10}-)? w 16
-sk_(?:(?:test|live|prod)_)?|pk_(?:(?:test|live|prod)_)?|rk_(?:(?:test|live|prod)_)?|whsec_|re_|rzp_(?:live|test)_|cs_(?:live|test)_ a 10
+sk_(?:(?:test|live|prod)_)?|pk_(?:(?:test|live|prod)_)?|rk_(?:(?:test|live|prod)_)? a 10
+whsec_|re_|rzp_(?:live|test)_|cs_(?:live|test)_ a 10
 gh[pousr]_|github_pat_ w 16
 glpat-|glptt-|gldt-|glrt-|glrtr-|glagent-|glsoat-|glffct-|glimt-|glft-|gloas-|glcbt- e 16
 GR1348941 w 16
@@ -143,7 +144,7 @@ FOLDED = re.compile(
 )
 
 # Services whose keys carry no mark of their own: an assignment to their name is looked at.
-VENDORS = frozenset("""
+_VENDORS = """
 adafruit adobe airtable algolia alibaba alchemy amplitude anthropic artifactory asana atlassian auth0 aws azure beamer
 bintray bitbucket bittrex braintree braze bundle buildkite cisco circleci clickhouse cloudflare cloudinary codecov
 cohere coinbase confluence confluent contentful contribsys databricks datadog deepgram deepseek digitalocean discord
@@ -156,26 +157,28 @@ postman pusher quay rapidapi razorpay rollbar salesforce segment sendbird sendgr
 shopify sidekiq slack snyk sonar sourcegraph splunk spotify square squarespace storyblok stripe sumo sumologic
 supabase telegram telegr tencent together travis travisci trello twilio twitch twitter typeform vault vercel voyage
 wandb weaviate webflow xray yandex zapier zendesk zoom
-""".split())  # fmt: skip
+"""
+VENDORS = frozenset(_VENDORS.split())
 VENDOR_PAIRS = frozenset([
     "newrelic", "linkedin", "messagebird", "privateai", "newyorktimes", "launchdarkly", "digitalocean", "sumologic",
     "travisci", "droneci", "gocardless", "sendgrid", "rapidapi", "squarespace", "freshbooks", "hubspot", "airtable",
 ])  # fmt: skip
 # Last words of a name that say that its value is no secret.
-HARMLESS = frozenset("""
+_HARMLESS = """
 trace span event request run commit sha version url uri host region date time model hash digest checksum build image
 branch tag release path file dir name type count length size total limit max min used usage prompt completion
 input output cached ttl expiry expires expiration endpoint org project workspace team channel account user zone
 environment env dataset experiment session conversation message thread status page cursor index ref revision
-""".split())  # fmt: skip
+"""
+HARMLESS = frozenset(_HARMLESS.split())
 
 # Words for a password, passphrase or PIN in the languages that people use, lower case.
 PASSWORD_WORDS = (
-    "passw", "passphrase", "passcode", "pwd", "passwort", "kennwort", "mot de passe", "motdepasse", "contraseña",
-    "contrasena", "clave", "senha", "palavra-passe", "parola", "wachtwoord", "hasło", "haslo", "пароль", "пароля",
-    "密码", "密碼", "口令", "パスワード", "暗証番号", "비밀번호", "암호", "şifre", "sifre", "lösenord", "adgangskode", "adgangskoden",
-    "passord", "salasana", "كلمة المرور", "كلمة السر", "पासवर्ड", "mật khẩu", "kata sandi", "heslo", "jelszó", "parolă",
-    "κωδικός", "סיסמה", "รหัสผ่าน", "passwd",
+    "passw", "passphrase", "passcode", "pwd", "kennwort", "mot de passe", "motdepasse", "contraseña",
+    "contrasena", "clave", "senha", "parola", "wachtwoord", "hasło", "haslo", "пароль", "密码", "密碼",
+    "口令", "パスワード", "暗証番号", "비밀번호", "암호", "şifre", "sifre", "lösenord", "adgangskode", "passord",
+    "salasana", "كلمة المرور", "كلمة السر", "पासवर्ड", "mật khẩu", "kata sandi", "heslo", "jelszó",
+    "parolă", "κωδικός", "סיסמה", "รหัสผ่าน", "palavra-passe",
 )  # fmt: skip
 # Parts of names of secrets that need not be words: a value is masked only where it looks like one.
 SECRET_WORDS = (

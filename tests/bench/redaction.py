@@ -20,18 +20,29 @@ from collections.abc import Callable, Iterator
 from kpi.ingest.redact import redact
 from tests.bench import secret_shapes
 
+EACH = 2_000  # texts of each technical shape
+
 Case = tuple[str, list[str]]  # a text, and what must not be left in it
 Maker = Callable[[random.Random], str]
 
-COUNTRIES = (
+_COUNTRIES = (
     "US GB FR DE ES IT PT NL BE CH AT IE DK NO SE FI PL CZ SK HU RO BG GR TR RU UA KZ IL SA AE EG MA ZA NG KE GH IN PK "
     "BD LK CN JP KR TW HK SG MY TH VN ID PH AU NZ BR AR MX CL CO PE VE EC UY"
-).split()
-SENTENCES = ("{}", "Bonjour, c'est le {}.", "Ich bin unter {} zu finden", "puedes escribirme al {} mañana", "и вот {}", "你好 {} 谢谢")
+)
+COUNTRIES = _COUNTRIES.split()
+SENTENCES = (
+    "{}",
+    "Bonjour, c'est le {}.",
+    "Ich bin unter {} zu finden",
+    "puedes escribirme al {} mañana",
+    "и вот {}",
+    "你好 {} 谢谢",
+)
 
 # X: any digit, N: 1 to 9; as people of the country write their numbers.
 EVERYDAY = {
-    "FR": ["06 XX XX XX XX", "06XXXXXXXX", "07.XX.XX.XX.XX", "01-XX-XX-XX-XX", "+33 6 XX XX XX XX", "+33 (0)6 XX XX XX XX"],
+    "FR": ["06 XX XX XX XX", "06XXXXXXXX", "07.XX.XX.XX.XX", "01-XX-XX-XX-XX", "+33 6 XX XX XX XX",
+           "+33 (0)6 XX XX XX XX"],
     "ES": ["6NX XXX XXX", "6NXXXXXXX", "6NX XX XX XX", "+34 6NX XXX XXX"],
     "IT": ["34X XXX XXXX", "34X XXXXXXX", "34XXXXXXXX", "06 XXXX XXXX", "+39 34X XXX XXXX"],
     "PT": ["91X XXX XXX", "+351 91X XXX XXX"],
@@ -39,11 +50,13 @@ EVERYDAY = {
     "IN": ["98XXX XXXXX", "98XXXXXXXX", "+91 98XXX XXXXX", "098XXX XXXXX", "+91-98XXXXXXXX"],
     "JP": ["090-XXXX-XXXX", "090XXXXXXXX", "03-XXXX-XXXX", "080 XXXX XXXX", "03(XXXX)XXXX", "+81 90-XXXX-XXXX"],
     "CN": ["138XXXXXXXX", "138 XXXX XXXX", "138-XXXX-XXXX", "+86 138 XXXX XXXX", "010-XXXXXXXX", "(010) XXXXXXXX"],
-    "RU": ["8 (912) XXX-XX-XX", "8-912-XXX-XX-XX", "8912XXXXXXX", "+7 912 XXX-XX-XX", "+7 (912) XXX XX XX", "8 912 XXX XX XX"],
+    "RU": ["8 (912) XXX-XX-XX", "8-912-XXX-XX-XX", "8912XXXXXXX", "+7 912 XXX-XX-XX", "+7 (912) XXX XX XX",
+           "8 912 XXX XX XX"],
     "AR": ["11 4XXX-XXXX", "(011) 4XXX-XXXX", "11 15-4XXX-XXXX", "+54 9 11 4XXX-XXXX", "011 15-4XXX-XXXX"],
     "PL": ["512 XXX XXX", "512-XXX-XXX", "+48 512 XXX XXX", "22 NXX XX XX"],
     "SE": ["070-NXX XX XX", "0701-XX XX XX", "070 NXX XX XX", "08-NXX XXX XX", "+46 70 NXX XX XX"],
-    "DE": ["0151 XXXXXXXX", "0151/XXXXXXXX", "030 XXXXXXXX", "030/XXX XXXX", "+49 151 XXXXXXXX", "+49 (0)30 XXXXXXX", "0151XXXXXXXX"],
+    "DE": ["0151 XXXXXXXX", "0151/XXXXXXXX", "030 XXXXXXXX", "030/XXX XXXX", "+49 151 XXXXXXXX",
+           "+49 (0)30 XXXXXXX", "0151XXXXXXXX"],
     "GB": ["07NXX XXXXXX", "07NXX XXX XXX", "020 7XXX XXXX", "07NXXXXXXXX", "+44 7NXX XXXXXX", "(020) 7XXX XXXX"],
     "US": ["(602) 2XX-XXXX", "602-2XX-XXXX", "602.2XX.XXXX", "602 2XX XXXX", "+1 602 2XX XXXX", "1-602-2XX-XXXX"],
     "NL": ["06-XXXXXXXX", "06 XXXXXXXX", "06XXXXXXXX", "020-XXX XXXX", "+31 6 XXXXXXXX"],
@@ -79,7 +92,11 @@ def library_phones(dice: random.Random, each: int) -> Iterator[tuple[str, Case]]
     """Valid numbers of 60 countries in the library's national, international and E.164 form. Needs `phonenumbers`."""
     import phonenumbers as library
 
-    forms = [library.PhoneNumberFormat.NATIONAL, library.PhoneNumberFormat.INTERNATIONAL, library.PhoneNumberFormat.E164]
+    forms = [
+        library.PhoneNumberFormat.NATIONAL,
+        library.PhoneNumberFormat.INTERNATIONAL,
+        library.PhoneNumberFormat.E164,
+    ]
     kinds = [library.PhoneNumberType.MOBILE, library.PhoneNumberType.FIXED_LINE]
     for country in COUNTRIES:
         for _ in range(each):
@@ -99,7 +116,8 @@ def library_phones(dice: random.Random, each: int) -> Iterator[tuple[str, Case]]
 
 NETWORKS = {
     "Visa": ("4", (16, 13, 19)), "Mastercard": ("53", (16,)), "Mastercard 2": ("2300", (16,)), "Amex": ("37", (15,)),
-    "Discover": ("6011", (16, 19)), "Diners": ("36", (14,)), "JCB": ("3530", (16,)), "UnionPay": ("622", (16, 17, 18, 19)),
+    "Discover": ("6011", (16, 19)), "Diners": ("36", (14,)), "JCB": ("3530", (16,)),
+    "UnionPay": ("622", (16, 17, 18, 19)),
     "Maestro": ("6759", (12, 13, 16, 18, 19)), "Maestro 50": ("5018", (12, 16)), "Mir": ("2200", (16,)),
     "RuPay": ("6521", (16,)), "RuPay 8": ("8172", (16,)), "Elo": ("636297", (16,)), "Troy": ("9792", (16,)),
     "Verve": ("506100", (16, 19)),
@@ -167,12 +185,14 @@ def identities(dice: random.Random, each: int) -> Iterator[tuple[str, Case]]:
         "es.nie": ("YXXXXXXXL", ""), "gb.nhs": ("XXX XXX XXXX", "NHS number "), "in_.aadhaar": ("NXXX XXXX XXXX", ""),
         "in_.pan": ("LLLPLXXXXL", ""), "be.nn": ("8X.0N.1X-XXX.XX", ""),
         "ch.ssn": ("756.XXXX.XXXX.XX", ""), "nl.bsn": ("XXXXXXXXX", "BSN "), "pl.pesel": ("8X0N1XXXXXX", "PESEL: "),
-        "se.personnummer": ("8X0N1X-XXXX", ""), "no.fodselsnummer": ("1X0N8XXXXXX", ""), "dk.cpr": ("1X0N8X-XXXX", "CPR "),
+        "se.personnummer": ("8X0N1X-XXXX", ""), "no.fodselsnummer": ("1X0N8XXXXXX", ""),
+        "dk.cpr": ("1X0N8X-XXXX", "CPR "),
         "fi.hetu": ("1X0N8X-XXXA", ""), "ca.sin": ("NXX-XXX-XXX", "SIN "), "au.tfn": ("XXX XXX XXX", "TFN "),
         "cl.rut": ("NX.XXX.XXX-X", ""), "ar.cuit": ("20-XXXXXXXX-X", ""), "cz.rc": ("8X0N1X/XXXX", ""),
         "za.idnr": ("8X0N1XXXXX08X", "ID number "), "tr.tckimlik": ("NXXXXXXXXXX", "TC kimlik no "),
         "th.pin": ("N-XXXX-XXXXX-XX-X", ""), "cn.ric": ("1101011980N11XXXXX", ""), "us.ssn": ("2XX-4X-XXXX", ""),
-        "kr.rrn": ("8X0N1X-1XXXXXX", ""), "it.codicefiscale": ("LLLLLL8XA1XLXXXL", ""), "ro.cnp": ("18X0N1X40XXXX", "CNP "),
+        "kr.rrn": ("8X0N1X-1XXXXXX", ""), "it.codicefiscale": ("LLLLLL8XA1XLXXXL", ""),
+        "ro.cnp": ("18X0N1X40XXXX", "CNP "),
     }  # fmt: skip
     for name, (shape, label) in shapes.items():
         module = import_module(f"stdnum.{name}")
@@ -184,7 +204,9 @@ def identities(dice: random.Random, each: int) -> Iterator[tuple[str, Case]]:
         digits = filled("1XX45XXXX", dice)
         yield "ssn, no dashes", (f"my SSN is {digits}", [digits])
         passport = secret_shapes.draw(dice.choice(["{UP1}{digit8}", "{digit9}", "C{digit2}X{digit2}T{digit2}"]), dice)
-        word = dice.choice(["passport", "passport no.", "Reisepass", "passeport n°", "pasaporte", "паспорт", "护照号码"])
+        word = dice.choice(
+            ["passport", "passport no.", "Reisepass", "passeport n°", "pasaporte", "паспорт", "护照号码"]
+        )
         yield "passport", (f"{word} {passport}", [passport])
         card = ":".join(f"{dice.getrandbits(8):02x}" for _ in range(6))
         yield "mac, named", (f"device MAC {card}", [card])
@@ -215,7 +237,8 @@ def assigned(dice: random.Random, each: int) -> Iterator[tuple[str, Case]]:
 
 PASSWORD_FRAMES = (
     "password={}", "password: {}", "my password is {}", "Passwort: {}", "das Kennwort lautet {}", "mot de passe : {}",
-    "contraseña: {}", "la clave es {}", "senha: {}", "wachtwoord: {}", "hasło: {}", "пароль: {}", "密码：{}", "密码是{}",
+    "contraseña: {}", "la clave es {}", "senha: {}", "wachtwoord: {}", "hasło: {}", "пароль: {}",
+    "密码：{}", "密码是{}",
     "パスワード: {}", "비밀번호: {}", "şifre: {}", "lösenord: {}", "salasana: {}", "parola: {}", '"password": "{}"',
     "DB_PASSWORD={}", "PGPASSWORD={} psql", "Server=db;Uid=sa;Pwd={};Database=x", "postgresql://me:{}@db/x",
     "amqp://u:{}@q:5672", "host=db user=me password={} dbname=x", "mysql -u root -p{} db", "curl -u me:{} https://x",
@@ -245,22 +268,28 @@ def _day(dice: random.Random, sign: str = "-") -> str:
 def _isbn(dice: random.Random) -> str:
     body = "978" + filled("XXXXXXXXX", dice)
     body += str(-sum(int(d) * (1 + 2 * (i % 2)) for i, d in enumerate(body)) % 10)
-    return dice.choice([body, f"ISBN {body}", f"978-{body[3]}-{body[4:6]}-{body[6:12]}-{body[12]}", f"ISBN 0{body[4:12]}X"])
+    return dice.choice(
+        [body, f"ISBN {body}", f"978-{body[3]}-{body[4:6]}-{body[6:12]}-{body[12]}", f"ISBN 0{body[4:12]}X"]
+    )
 
 
 def _log(dice: random.Random) -> str:
     return dice.choice([
-        f"{_day(dice)} {_clock(dice)},{dice.randint(0, 999):03} INFO [worker-{dice.randint(1, 99)}] job {dice.randint(1, 10**9)} "
-        f"done in {dice.randint(1, 10**5)} ms",
-        f"[{_clock(dice)}.{dice.randint(0, 10**6)}] pid={dice.randint(100, 99999)} rss={dice.randint(10**6, 10**10)} ok",
-        f"E{_day(dice, '')[4:]} {_clock(dice)}.{dice.randint(0, 999999):06} {dice.randint(1, 10**7)} server.go:{dice.randint(1, 999)}] x",
-        f"GET /v1/items/{dice.randint(1, 10**9)}?page={dice.randint(1, 99)} 200 {dice.randint(100, 10**7)} {dice.random():.6f}",
+        f"{_day(dice)} {_clock(dice)},{dice.randint(0, 999):03} INFO [worker-{dice.randint(1, 99)}] "
+        f"job {dice.randint(1, 10**9)} done in {dice.randint(1, 10**5)} ms",
+        f"[{_clock(dice)}.{dice.randint(0, 10**6)}] pid={dice.randint(100, 99999)} "
+        f"rss={dice.randint(10**6, 10**10)} ok",
+        f"E{_day(dice, '')[4:]} {_clock(dice)}.{dice.randint(0, 999999):06} {dice.randint(1, 10**7)} "
+        f"server.go:{dice.randint(1, 999)}] x",
+        f"GET /v1/items/{dice.randint(1, 10**9)}?page={dice.randint(1, 99)} 200 "
+        f"{dice.randint(100, 10**7)} {dice.random():.6f}",
     ])  # fmt: skip
 
 
 def _code(dice: random.Random) -> str:
     return dice.choice([
-        f"x = numpy.zeros(({dice.randint(1, 9999)}, {dice.randint(1, 9999)}))", f"for i in range({dice.randint(10**6, 10**9)}):",
+        f"x = numpy.zeros(({dice.randint(1, 9999)}, {dice.randint(1, 9999)}))",
+        f"for i in range({dice.randint(10**6, 10**9)}):",
         f"const MASK = 0x{dice.getrandbits(32):08x};", f"#define SIZE {dice.randint(10**6, 10**9)}",
         f"token = tokenizer.encode(text)[{dice.randint(0, 9999)}]", f"key = row['key_{dice.randint(0, 9999)}']",
         f"self.assertEqual(len(tokens), {dice.randint(10**6, 10**8)})", "password = getpass.getpass()",
@@ -301,18 +330,24 @@ TECHNICAL: dict[str, Maker] = {
     "traceparent": lambda d: f"00-{d.getrandbits(128):032x}-{d.getrandbits(64):016x}-01",
     "usage": lambda d: f'{{"prompt_tokens": {d.randint(1, 10**6)}, "total_tokens": {d.randint(1, 10**6)}}}',
     "coordinates": lambda d: f"{d.uniform(-90, 90):.6f}, {d.uniform(-180, 180):.6f}",
-    "path": lambda d: f"/var/log/app/{_day(d, '/')}/part-{d.randint(0, 99999):05}-{uuid.UUID(int=d.getrandbits(128))}.parquet",
+    "path": lambda d: (
+        f"/var/log/app/{_day(d, '/')}/part-{d.randint(0, 99999):05}-{uuid.UUID(int=d.getrandbits(128))}.parquet"
+    ),
     "windows path": lambda d: f"C:\\Users\\build\\2024\\{d.randint(10**6, 10**9)}\\out.txt",
     "log line": _log,
     "code": _code,
     "price": lambda d: d.choice(["${:,.2f}", "{:,.2f} EUR", "€ {:.2f}", "{:,} USD"]).format(d.randint(1, 10**7)),
-    "table row": lambda d: d.choice([" ", "\t", " | ", ", "]).join(str(d.randint(0, 10 ** d.randint(1, 6))) for _ in range(8)),
+    "table row": lambda d: d.choice([" ", "\t", " | ", ", "]).join(
+        str(d.randint(0, 10 ** d.randint(1, 6))) for _ in range(8)
+    ),
     "isbn": _isbn,
     "resolution": lambda d: f"{d.randint(1, 9999)}x{d.randint(1, 9999)} @ {d.randint(1, 240)} Hz",
     "hex dump": lambda d: " ".join(f"{d.getrandbits(16):04x}" for _ in range(8)),
     "cron": lambda d: f"{d.randint(0, 59)} {d.randint(0, 23)} * * {d.randint(0, 6)}",
     "docker": lambda d: f"registry.local:5000/team/app:{_day(d, '.')}-{d.getrandbits(28):07x}",
-    "query": lambda d: f"SELECT * FROM t WHERE id IN ({d.randint(10**6, 10**7)}, {d.randint(10**6, 10**7)}) LIMIT {d.randint(1, 999)}",
+    "query": lambda d: (
+        f"SELECT * FROM t WHERE id IN ({d.randint(10**6, 10**7)}, {d.randint(10**6, 10**7)}) LIMIT {d.randint(1, 999)}"
+    ),
 }
 TECHNICAL_FRAMES = ("{}", "id {} done", "error at {} in worker", "request {}: ok")
 
@@ -363,18 +398,32 @@ def speed(text: str | list[str], rounds: int = 3) -> float:
     return sum(len(one.encode()) for one in texts) / 1e6 / best
 
 
+_PROSE = "the order was late and my friend asked about a refund so please send news to our office when it is ready"
+
+
 def sentences(dice: random.Random, n: int) -> list[str]:
     """Prose of which one sentence in three holds an identifier or a number."""
-    words = "the order was late and my friend asked about a refund so please send news to our office when it is ready".split()
+    words = _PROSE.split()
     found = []
     for _ in range(n):
         said = " ".join(dice.choices(words, k=dice.randint(8, 20))).capitalize()
-        extra = dice.choice(["", "", "", "", " on 2026-11-02", " for 20 euros", " at jane@example.org", f" {filled('06 XX XX XX XX', dice)}"])
+        extra = dice.choice(
+            [
+                "",
+                "",
+                "",
+                "",
+                " on 2026-11-02",
+                " for 20 euros",
+                " at jane@example.org",
+                f" {filled('06 XX XX XX XX', dice)}",
+            ]
+        )
         found.append(f"{said}{extra}.")
     return found
 
 
-def main(n: int = 2_000) -> None:
+def main(n: int = EACH) -> None:
     """Prints the table."""
     dice = random.Random(2026)
     print(f"{'class':36} {'n':>8} {'masked':>8}  weakest")
@@ -383,7 +432,8 @@ def main(n: int = 2_000) -> None:
         found = shares(cases(dice, each))
         total, masked = sum(f[0] for f in found.values()), sum(f[1] for f in found.values())
         weak = sorted(((m / k, name, example) for name, (k, m, example) in found.items() if m < k))[:4]
-        print(f"{family:36} {total:8,} {masked / total:8.4f}  {'; '.join(f'{name} {share:.2f} {text[:50]!r}' for share, name, text in weak)}")
+        weakest = "; ".join(f"{name} {share:.2f} {text[:50]!r}" for share, name, text in weak)
+        print(f"{family:36} {total:8,} {masked / total:8.4f}  {weakest}")
     print(f"\n{'technical shape':36} {'n':>8} {'false':>8}")
     for shape in TECHNICAL:
         texts = technical(dice, shape, n)
@@ -391,11 +441,18 @@ def main(n: int = 2_000) -> None:
         print(f"{shape:36} {n:8,} {len(wrong) / n:8.4f}  {wrong[:2] or ''}")
     said = sentences(dice, 5_000)
     logs = "\n".join(_log(dice) for _ in range(12_000))[:1_000_000]
-    usage = json.dumps([{"trace_id": TECHNICAL["trace id"](dice), "ns": int(TECHNICAL["epoch ns"](dice))} for _ in range(9_000)])
+    usage = json.dumps(
+        [{"trace_id": TECHNICAL["trace id"](dice), "ns": int(TECHNICAL["epoch ns"](dice))} for _ in range(9_000)]
+    )
     print(f"\n{'speed':36} {'MB/s':>8}")
-    for name, text in {"sentences": said, "one text of 1 MB": "\n".join(said * 3)[:1_000_000], "logs": logs, "JSON": usage}.items():
+    for name, text in {
+        "sentences": said,
+        "one text of 1 MB": "\n".join(said * 3)[:1_000_000],
+        "logs": logs,
+        "JSON": usage,
+    }.items():
         print(f"{name:36} {speed(text):8.1f}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else EACH)

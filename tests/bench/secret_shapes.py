@@ -200,9 +200,11 @@ contentful low43 · DATADOG_API low40 · discord_client_secret low32 · droneci 
 facebook_app hex32 · fastly low32 · finicity hex32 · finnhub low20 · flickr low32 · freshbooks low64 · gitter low40 ·
 intercom low60 · jfrog low64 · kraken low80 · kucoin hex24 · launchdarkly low40 · linear_client hex32 ·
 linkedin_client low16 · mattermost low26 · messagebird low25 · netlify low43 · new_relic low64 · nytimes low32 ·
-okta url42 · plaid_secret low30 · privateai_token low32 · rapidapi low50 · sendbird hex40 · sentry hex64 · snyk_token hex32 ·
-sonar_login low40 · sumologic low64 · travis low22 · twitch low30 · twitter_api_secret low50 · yandex_key url40 · zendesk low40
+okta url42 · plaid_secret low30 · privateai_token low32 · rapidapi low50 · sendbird hex40 · sentry hex64 ·
+snyk_token hex32 · sonar_login low40 · sumologic low64 · travis low22 · twitch low30 · twitter_api_secret low50 ·
+yandex_key url40 · zendesk low40
 """
+
 
 def rows(table: str) -> dict[str, str]:
     """Name to shape."""

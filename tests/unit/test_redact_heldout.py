@@ -80,8 +80,10 @@ def test_a_second_redaction_of_a_long_text_changes_nothing() -> None:
         ("AccountKey=abcdefgh1234==;EndpointSuffix=x", "AccountKey=[SECRET];EndpointSuffix=x"),
         ("jdbc:oracle:thin:scott/t1ger@//db:1521/x", "jdbc:oracle:thin:scott/[SECRET]@//db:1521/x"),
         ("mongodb+srv://me:p@ss@cluster/x", "mongodb+srv://[SECRET]@cluster/x"),
-        ("Passwort: geheim12", "Passwort: [SECRET]"), ("пароль: секрет12", "пароль: [SECRET]"), ("密码：mima123", "密码：[SECRET]"),
-        ("jane%40example.org", "[EMAIL]"), ("ｊａｎｅ＠ｅｘａｍｐｌｅ．ｏｒｇ", "[EMAIL]"), ("jane&#64;example.org!", "[EMAIL]!"),
+        ("Passwort: geheim12", "Passwort: [SECRET]"), ("пароль: секрет12", "пароль: [SECRET]"),
+        ("密码：mima123", "密码：[SECRET]"),
+        ("jane%40example.org", "[EMAIL]"), ("ｊａｎｅ＠ｅｘａｍｐｌｅ．ｏｒｇ", "[EMAIL]"),
+        ("jane&#64;example.org!", "[EMAIL]!"),
         ("card 4111\u00a01111\u00a01111\u00a01111.", "card [CARD]."), ("4111 1111\n1111 1111", "[CARD]"),
         ("ssn 123453363", "ssn [SSN]"), ("SSN: 536-90-4399", "SSN: [SSN]"), ("CPF 529.982.247-25", "CPF [NATIONAL_ID]"),
         ("DNI 12345678Z", "DNI [NATIONAL_ID]"), ("passport no. C01X00T47", "passport no. [PASSPORT]"),
@@ -100,7 +102,10 @@ def test_exactly_the_identifier_is_replaced(text: str, masked: str) -> None:
         "password = getpass.getpass()", "api_key = os.environ['API_KEY']", "if token is None:", "max_tokens: 4096",
         "The password is required.", "the key is to listen", "tokens=1234 cost=0.0021", "cookie consent: yes",
         "the SLA is 99.95% over 28 days", "order 9876543210 shipped", "user_id=9876543210", "in 2024 2025 and 2026",
-        "12345 67890 11121 31415 16171", "9,876,543,210 bytes", "€ 612 345 678", "1.2.3.4", "50%20 and AT&amp;T",
+        "12345 67890 11121 31415 16171", "9,876,543,210 bytes", "€ 612 345 678", "cache_key=user_2024_profile",
+        "sort key: created_at_2026", "author: jsmith2024xyz", '{"key": "customer-2024-segment"}',
+        "monkey: bonobo_1234567",
+        "1.2.3.4", "50%20 and AT&amp;T",
     ],
 )  # fmt: skip
 def test_what_only_looks_alike_stays(text: str) -> None:
@@ -122,7 +127,12 @@ def test_packed_data_are_replaced_by_type_and_length() -> None:
 
 def test_hashes_and_paths_are_not_packed_data() -> None:
     dice = random.Random(4)
-    for text in ("a" * 400, f"{dice.getrandbits(1024):0256x}", "/usr/local/lib/python3/dist/packages/a_b/" * 8, "-" * 300):
+    for text in (
+        "a" * 400,
+        f"{dice.getrandbits(1024):0256x}",
+        "/usr/local/lib/python3/dist/packages/a_b/" * 8,
+        "-" * 300,
+    ):
         assert redact(text) == text
 
 
