@@ -158,6 +158,9 @@ def whole(path: Path, m: Manifest) -> None:
 def _agree(path: Path, table: str, known: manifest.TableVersion) -> None:
     """The log of a table knows the version of a manifest, with the files that the manifest names."""
     place = path / table
+    for name, number in ours.log_files(place):
+        if number is not None and (not (place / name).is_file() or (place / name).is_symlink()):
+            raise _no_log(place)  # a checkpoint may hide it from readers, and the next commit would fail
     found = {f.path.relative_to(place).as_posix() for f in delta.files(place, known.version)}
     same = delta.identity(place, known.version) == known.id
     if known.files:
@@ -268,7 +271,7 @@ def listed(path: Path, table: str, m: Manifest) -> list[str]:
 
 def _no_log(place: Path) -> StoreError:
     return StoreError(
-        "store.table", f"The log of the stored table {place.name!r} is gone",
+        "store.table", f"The log of the stored table {place.name!r} is gone, or lacks entries",
         hint=f"Nothing was changed. Run `kpi doctor {place.parent.name}`: it says what can still be read.",
     )  # fmt: skip
 

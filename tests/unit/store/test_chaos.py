@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,15 +29,14 @@ def chosen(every: list[State]) -> list[State]:
 
 
 def test_no_damage_loses_a_file_ends_in_a_traceback_or_changes_a_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
     harness = Harness(tmp_path, monkeypatch)
     wanted = chosen(states(tmp_path, seeds=1))
     assert {s.kind for s in wanted} == {s.kind for s in states(tmp_path, seeds=1)}
     assert {s.fault for s in wanted} >= set(FAULTS)
     verdicts = [harness.judge(state) for state in wanted]
-    with capsys.disabled():
-        print("\n" + report(verdicts))
+    record_property("counts", report(verdicts))
     assert not [problem for v in verdicts for problem in v.bad]
     assert sum(v.refused for v in verdicts) > len(wanted), "the damage is felt"
     sealed = [v for v in verdicts if v.state.kind in ("Parquet", "manifest", "list of files")]

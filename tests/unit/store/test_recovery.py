@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 import kpi
 from kpi.errors import StoreError
@@ -37,6 +38,13 @@ def tear(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 
 
+def covered(path: Path) -> None:
+    """A folder in place of a commit that a checkpoint covers: readers of the log do not notice."""
+    DeltaTable(str(path.parent.parent)).create_checkpoint()
+    path.unlink()
+    path.mkdir()
+
+
 def forget(place: Path) -> None:
     """The newest manifest and its witness are gone, as after a partial restore of a backup."""
     (place / "versions" / "00000003.json").unlink()
@@ -47,6 +55,7 @@ NOT_UNDERSTOOD: dict[str, tuple[Damage, str]] = {
     "torn log": (lambda p: tear(newest_commit(p)), "store.table"),
     "emptied log": (lambda p: newest_commit(p).write_bytes(b""), "store.table"),
     "log with a hole": (lambda p: (p / "requests/_delta_log" / f"{0:020}.json").unlink(), "store.table"),
+    "a folder for a commit": (lambda p: covered(newest_commit(p)), "store.table"),
     "newest commit lost": (lambda p: newest_commit(p).unlink(), "store.table"),
     "torn log of another table": (lambda p: tear(newest_commit(p, "spans")), "store.table"),
     "log folder lost": (lambda p: shutil.rmtree(p / "requests/_delta_log"), "store.table"),
