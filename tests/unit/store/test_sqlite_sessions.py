@@ -58,8 +58,8 @@ REFUSED = (
 def test_everything_but_reading_is_refused(statement: str, session: sqlite3.Connection, database: Path) -> None:
     before = database.read_bytes()
     other = database.with_name("other.db")
-    with pytest.raises(sqlite3.Error):
-        session.execute(statement.format(other=other, folder=database.parent)).fetchall()
+    with pytest.raises(sqlite3.OperationalError):
+        session.cursor().execute(statement.format(other=other, folder=database.parent)).fetchall()
     assert not other.exists()
     assert database.read_bytes() == before
     assert sorted(p.name for p in database.parent.iterdir()) == ["x.db"]
