@@ -12,7 +12,7 @@ import re
 import orjson
 
 from kpi.privacy.patterns.blobs import find_blobs
-from kpi.privacy.patterns.email_and_ip import find_colons, find_emails, find_hyphened
+from kpi.privacy.patterns.email_and_ip import find_colons, find_emails, find_hyphened, has_colons
 from kpi.privacy.patterns.masking import SECRET, TOKENS, Sheet, Span, token_runs
 from kpi.privacy.patterns.normal_form import Reading, is_plain
 from kpi.privacy.patterns.numbers import Neighbourhood, find_numbers, holds_numbers
@@ -55,11 +55,11 @@ def _plain(text: str) -> str:
 
 def _is_settled(text: str) -> bool:
     """Whether a cheap look at a short text with masks shows that nothing else can be in it."""
-    if len(text) > _SHORT or "%" in text or "&" in text or "://" in text or "-----" in text or text.count(":") > 1:
+    if len(text) > _SHORT or "%" in text or "&" in text or "://" in text or "-----" in text or has_colons(text):
         return False
     sheet = Sheet(text)
     return not (
-        "@" in sheet.text or "\\" in sheet.text or " -" in sheet.text or not text.isascii() or holds_numbers(sheet.text)
+        "@" in sheet.text or "\\" in sheet.text or " -" in sheet.text or holds_numbers(sheet.text)
         or token_runs(sheet.text, SHORTEST) or names_secret(sheet.lower)
     )  # fmt: skip
 
@@ -88,6 +88,8 @@ def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhoo
     found: list[Span] = []
     windows: list[list[int]] = []
     for start, end in places:
+        if _is_settled(text[max(0, start - _NEXT) : end + _NEXT]):
+            continue
         if windows and start - _AROUND <= windows[-1][1]:
             windows[-1][1] = end + _AROUND
         else:
@@ -101,6 +103,7 @@ def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhoo
 
 _SHORT = 400  # characters of a text that is looked over for further finds before the whole pass is made again
 _LONG = 2_000  # characters of a text of which only the neighbourhoods of masks are looked at again
+_NEXT = 64  # characters beside a mask in which anything new would begin or end
 _AROUND, _MARGIN = 250, 110  # characters beside a mask that are looked at, and of these, for the sake of the others
 
 
@@ -139,7 +142,7 @@ def _people(sheet: Sheet, runs: list[tuple[int, int]], seen: set[Neighbourhood] 
     if "@" in sheet.text:
         sheet.take(find_emails(sheet.text))
     text = sheet.text
-    if text.count(":") > 1:
+    if has_colons(text):
         sheet.take(find_colons(text, sheet.lower))
     if _DIGIT.search(text) is not None:
         if cards := find_hyphened(text, sheet.lower):

@@ -95,6 +95,11 @@ def ipv4_in(text: str, start: int, end: int) -> list[Span]:
     return [(*match.span(), IP) for match in _IPV4.finditer(text, start, end) if _is_ipv4(match)]
 
 
+def has_colons(text: str) -> bool:
+    """Whether two colons stand as in an address."""
+    return _COLONS.search(text) is not None
+
+
 def find_colons(text: str, lower: str) -> Iterator[Span]:
     """What is written with colons: IPv6, and addresses of network cards beside a word for them."""
     done = 0
@@ -125,9 +130,9 @@ _MAC_JOINED = frozenset(":.-")
 
 def find_hyphened(text: str, lower: str) -> list[Span]:
     """Addresses of network cards with hyphens or dots."""
-    found = []
-    for inner, sign, before in ((_HYPHENS, "-", 2), (_DOTS, ".", 4)):
-        for match in inner.finditer(text) if sign in text else ():
+    found: list[Span] = []
+    for inner, before in ((_HYPHENS, 2), (_DOTS, 4)):
+        for match in inner.finditer(text):
             start = match.start() - before
             card = _MAC.match(text, start) if start >= 0 else None
             if card is not None and ends(text, card.end()) and _is_mac(text, lower, start):

@@ -44,6 +44,7 @@ _CODED = re.compile(  # one class first: searched several times faster than alte
     r"(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});|(?<=[" + _INVISIBLE + "]))"
 )
 _UNSEEN = re.compile(f"[{_INVISIBLE}]")
+_ODD = re.compile(f"[{''.join(c for c in _FOLDS if c <= chr(0xFFFF))}{_INVISIBLE}]|[\U0001d400-\U0001d7ff]")
 
 
 def is_plain(text: str) -> bool:
@@ -60,7 +61,7 @@ class Reading:
         self._from: list[int] = []
         self._to: list[int] = []
         self.text = original
-        if not original.isascii():
+        if not original.isascii() and _ODD.search(original) is not None:
             for folded in (_FOLDED, _FOLDED_BEYOND):
                 self.text = folded.sub(lambda match: _FOLDS.get(match.group(), match.group()), self.text)
             if _UNSEEN.search(self.text) is not None:

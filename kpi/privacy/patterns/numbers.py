@@ -48,12 +48,13 @@ def find_numbers(text: str, lower: str, seen: set[Neighbourhood] | None) -> list
     found: list[Span] = []
     for cluster in _CLUSTER.finditer(text):
         start, end = cluster.span()
-        if (stamp := _STAMP.match(text, start)) is not None:
+        if end - start < 6:
+            if not _has_letters(text, start, end):
+                continue
+        elif (stamp := _STAMP.match(text, start)) is not None:
             start = stamp.end()
             if end - start < 4:
                 continue
-        if end - start < 6 and not _has_letters(text, start, end):
-            continue
         if seen is None:
             found += _in_cluster(text, lower, start, end)
             continue
