@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     panel = "Bring data in"
     add(app, "load", load, "kpi load traces.jsonl --dataset prod",
         "kpi load table.csv --dataset prod --mapping mapping.toml", panel=panel)  # fmt: skip
-    add(app, "copy", copy, "kpi copy litellm --dataset prod --since 2026-11-01", panel=panel)
+    add(app, "copy", copy, "kpi copy phoenix --dataset prod --since 2026-11-01", panel=panel)
 
 
 def load(

@@ -38,7 +38,7 @@ def say(text: str = "", *, longest: int = 2000, indent: int = 0) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    console().print(Padding(Text(cleaned), (0, 0, 0, indent)))
+    console().print(Padding(Text(cleaned), (0, 0, 0, indent), expand=False))
 
 
 def print_json(data: dict[str, Any]) -> None:
@@ -109,7 +109,7 @@ def _print_fitted(screen: Console, head: Sequence[str], cells: Sequence[Sequence
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, _GAP, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, _GAP - 1, 0, 0), pad_edge=False)
     for name, width in zip(head, widths, strict=True):
         table.add_column(Text(name), width=width, overflow="fold")
     for row in cells:
