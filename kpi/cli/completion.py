@@ -33,9 +33,7 @@ def metrics(incomplete: str) -> list[Offer]:
 
 def decomposable(incomplete: str) -> list[Offer]:
     """What `kpi decompose` takes: metrics, the total cost and the latency."""
-    return _offers(
-        incomplete, lambda: [*_metrics(), ("total_cost", "Total cost by what it consists of"), ("latency", "By stage")]
-    )
+    return _offers(incomplete, lambda: [*_metrics(), ("latency", "Latency by stage")])
 
 
 def metric_list(incomplete: str) -> list[Offer]:

@@ -118,17 +118,23 @@ def _print_fitted(screen: Console, head: Sequence[str], cells: Sequence[Sequence
 
 
 def _print_blocks(screen: Console, head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
+    beside = max(map(cell_len, head)) <= screen.width // 3
     for number, row in enumerate(cells):
+        if number:
+            screen.print()
+        if not beside:  # names as long as values: one under the other
+            for name, value in zip(head, row, strict=True):
+                screen.print(Text.assemble((name, "bold"), ": ", value, overflow="fold"))
+            continue
         block = Table.grid(padding=(0, _GAP, 0, 0))
-        block.add_column(overflow="fold", max_width=max(screen.width // 3, 1), style="bold")
+        block.add_column(style="bold", no_wrap=True)
         block.add_column(overflow="fold")
         for name, value in zip(head, row, strict=True):
             block.add_row(Text(name), Text(value))
-        if number:
-            screen.print()
         screen.print(block)
 
 
