@@ -49,7 +49,7 @@ def print_json(data: dict[str, Any]) -> None:
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Left-aligned text, right-aligned numbers. Where the columns do not fit the terminal, words wrap; where words do
-    not fit either, each row becomes a block of lines, so that no value is cut."""
+    not fit either, each row becomes a block of lines, so that none is squeezed."""
     names, cells = [printable(h) for h in head], [[printable(v) for v in row] for row in rows]
     if not at_terminal():
         _print_plain(names, cells)

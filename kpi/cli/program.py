@@ -44,5 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = ctx.command_path if ctx else "kpi"
         if ctx:
             print(printable(ctx.get_usage().strip(), longest=2000), file=sys.stderr)
-        told = KpiError("cli.usage", error.format_message(), hint=f"{path} --help says how.")
+        message = error.format_message().replace("Value error, ", "").rstrip("?")
+        told = KpiError("cli.usage", message, hint=f"{path} --help says how.")
         return fail(told, json="--json" in given)
