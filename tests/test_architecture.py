@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Top floor first. Rooms of one floor do not know each other.
 FLOORS = (
-    ("cli", "cli_reasons", "cli_doctor", "cli_key", "terminal"),
+    ("cli",),
     ("govern",),
     ("explain",),
     ("narrate",),

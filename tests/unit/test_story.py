@@ -14,7 +14,7 @@ import pytest
 
 import kpi
 from kpi import cli
-from kpi.cli_reasons import FINDING
+from kpi.cli.reasons import FINDING
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "why.ipynb"
 DAYS = 42

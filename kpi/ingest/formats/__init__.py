@@ -56,6 +56,8 @@ def formats() -> dict[str, Format]:
         if module_info.name.startswith("_"):  # parts of a format that is split over files
             continue
         module = importlib.import_module(f"{__name__}.{module_info.name}")
+        if not hasattr(module, "NAME"):  # what formats share
+            continue
         keys = tuple(frozenset(words.split()) for words in module.KEYS)
         texts = frozenset(" ".join(getattr(module, "TEXTS", ())).split())
         finish = getattr(module, "finish", None)

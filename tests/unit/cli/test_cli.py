@@ -7,7 +7,6 @@ import math
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import pytest
 
 import kpi
 from kpi import cli
+from tests.unit.cli.conftest import Run
 
 Json = dict[str, Any]
-Run = Callable[..., tuple[int, str, str]]
 HOSTILE = "\x1b[31mred\x1b[0m\r\nline\u202eright\x07\u200b%s{0}"
 
 LOAD = [
@@ -55,21 +54,6 @@ ROW = ["metric", "by", "bucket", "value", "low", "high", "n", "unit"]
 CONNECTION = ["name", "dialect", "description", "table", "problem"]
 PLACEMENT = ["dataset", "table", "columns"]
 TRACE = ["request", "why", "spans", "documents", "tool_calls", "scores", "incidents"]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`kpi …` in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(a) for a in arguments])
-        except SystemExit as left:
-            code = int(left.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def table(tmp_path: Path, frame: pd.DataFrame, name: str = "rows.csv") -> Path:
@@ -312,6 +296,12 @@ def test_words_the_parser_does_not_know_are_bad_usage(run: Run, arguments: tuple
     left, out, err = run(*arguments)
     assert (left, out) == (cli.BAD, "")
     assert "kpi: " in err
+    left, out, told = run(*arguments, "--json")
+    error = json.loads(out)["error"]
+    assert (left, list(error), error["code"]) == (cli.BAD, ["code", "message", "hint", "row"], "cli.usage")
+    assert error["message"]
+    assert "--help" in error["hint"]
+    assert error["hint"] in told
 
 
 def test_a_near_miss_is_named(run: Run, sample_home: Path) -> None:

@@ -28,7 +28,7 @@ def test_segments_as_json(sample_home: Path, capsys: pytest.CaptureFixture[str])
     assert [s["where"] for s in found["segments"]] == list(direct.frame["where"])
     assert [s["excess"] for s in found["segments"]] == pytest.approx(list(direct.frame["excess"]))
     assert found["sentence"] == direct.sentence
-    text = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
     assert ", ".join(f"`{k}`" for k in SEGMENT) in text
     assert ", ".join(f"`{k}`" for k in WEAK[:-1]) in text
 

@@ -1,0 +1,5 @@
+"""`python -m kpi.cli` is `kpi`."""
+
+from kpi.cli.program import main
+
+raise SystemExit(main())

@@ -1,0 +1,164 @@
+"""Numbers with their intervals and states: `kpi metrics | scorecard | summarise | reliability`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import kpi
+from kpi.cli import completion
+from kpi.cli.command import BREACHED, CANNOT_TELL, FINE, add
+from kpi.cli.options import By, Json, SliceOptions, listed, with_slice
+from kpi.cli.output import print_json, print_table, say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    panel = "Numbers"
+    add(app, "metrics", metrics, "kpi metrics", panel=panel)
+    add(app, "scorecard", scorecard, "kpi scorecard --dataset sample --last 28d", panel=panel)
+    add(app, "summarise", summarise,
+        "kpi summarise task_success latency_p95 --by language,prompt_version --every week --dataset sample",
+        "kpi summarise cost_per_query --dataset sample --where channel=api --last all", panel=panel)  # fmt: skip
+    add(app, "reliability", reliability, "kpi reliability --by intent -k 3 --dataset sample", panel=panel)
+
+
+def metrics(json: Json = False) -> int:
+    """List metrics with unit and definition."""
+    found = kpi.METRICS.values()
+    if json:
+        print_json({"metrics": [
+            {"name": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "definition": m.definition,
+             "formula": m.formula, "null_rule": m.null_rule, "interval": m.interval, "min_n": m.min_n}
+            for m in found
+        ]})  # fmt: skip
+        return FINE
+    print_table(
+        ("metric", "unit", "better", "definition"), [(m.name, m.unit, m.direction, m.definition) for m in found]
+    )
+    return FINE
+
+
+@with_slice
+def scorecard(
+    asked: SliceOptions,
+    register: Annotated[
+        Path | None,
+        typer.Option("--register", metavar="FILE", help="Register of KPIs (TOML) instead of the built-in one."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Every governed KPI with state, change, owner and next step.
+
+    Exit code 1 where a KPI is off target, 2 where one lacks data.
+    """
+    own = kpi.load_register(register) if register else None
+    source, looked = asked.ask()
+    card = kpi.scorecard(source, looked, register=own)
+    if json:
+        print_json(card.to_json())
+    else:
+        _print_card(card)
+    if card.state == "off_target":
+        return BREACHED
+    return CANNOT_TELL if any(c.state == "no_data" for c in card.cards) else FINE
+
+
+def _print_card(card: kpi.Scorecard) -> None:
+    say(card.sentence)
+    index = card.index
+    if math.isfinite(index.value):
+        say(f"Index {index.value:.0f} ({index.low:.0f} to {index.high:.0f}) from {index.n} of {index.total} KPIs")
+        print()
+    words = kpi.wording
+    print_table(
+        ("KPI", "value", "95 % interval", "n", "change", "target", "state", "owner"),
+        [
+            (c.label, words.format_value(c.value, c.unit), words.format_interval(c.low, c.high, c.unit),
+             words.format_count(c.n), c.change.words if c.change else "–", words.format_value(c.target, c.unit),
+             words.STATES[c.state].word, c.owner)
+            for c in card.cards
+        ],
+    )  # fmt: skip
+    for c in card.cards:
+        if c.state != "on_target":
+            say(f"{c.label}: {c.reason} Next: {c.action}", indent=2)
+
+
+@with_slice
+def summarise(
+    asked: SliceOptions,
+    metrics: Annotated[list[str], typer.Argument(metavar="METRIC", help="Metrics.", autocompletion=completion.metrics)],
+    by: By = "",
+    every: Annotated[
+        Literal["hour", "day", "week", "month"] | None, typer.Option("--every", help="Time bucket.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Metrics by dimension and time.
+
+    Exit code 2 where no number can be told.
+    """
+    dimensions = [d for d in by.split(",") if d]
+    source, looked = asked.ask(every=every)
+    rows = kpi.summarise(source, metrics, looked, by=dimensions, every=every).to_dict("records")
+    if json:
+        print_json({"rows": [_summary(r, dimensions) for r in rows]})
+    else:
+        words = kpi.wording
+        print_table(
+            ("metric", *dimensions, *(("from",) if every else ()), "value", "95 % interval", "n"),
+            [
+                (r["metric"], *(r[d] if r[d] is not None else "(none)" for d in dimensions),
+                 *((f"{r['bucket']:%Y-%m-%d %H:%M}",) if every else ()), words.format_value(r["value"], r["unit"]),
+                 words.format_interval(r["low"], r["high"], r["unit"]), words.format_count(r["n"]))
+                for r in rows
+            ],
+        )  # fmt: skip
+    return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
+
+
+def _summary(row: dict[str, Any], dimensions: list[str]) -> dict[str, Any]:
+    import pandas as pd
+
+    return {
+        "metric": row["metric"],
+        "by": {d: row[d] for d in dimensions},
+        "bucket": None if pd.isna(row["bucket"]) else row["bucket"].isoformat(),
+        "value": row["value"],
+        "low": row["low"],
+        "high": row["high"],
+        "n": row["n"],
+        "unit": row["unit"],
+    }
+
+
+@with_slice
+def reliability(
+    asked: SliceOptions,
+    by: Annotated[
+        str,
+        typer.Option("--by", metavar="DIM,DIM", help="What a task is.", autocompletion=completion.dimension_list),
+    ] = "task",
+    k: Annotated[int, typer.Option("-k", help="Most tries.")] = 4,
+    json: Json = False,
+) -> int:
+    """Share of tasks solved in each of k tries (pass^k)."""
+    source, looked = asked.ask()
+    rows = kpi.pass_hat_k(source, looked, by=listed(by), k=k).to_dict("records")
+    if json:
+        print_json({"rows": rows})
+    else:
+        words = kpi.wording
+        print_table(
+            ("tries", "solved in each", "95 % interval", "tasks", "requests"),
+            [
+                (r["k"], words.format_value(r["value"], "share"), words.format_interval(r["low"], r["high"], "share"),
+                 words.format_count(r["n_tasks"]), words.format_count(r["trials"]))
+                for r in rows
+            ],
+        )  # fmt: skip
+    return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL

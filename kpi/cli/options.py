@@ -1,0 +1,169 @@
+"""Options that commands share: the data set, the slice, `--json`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+import kpi
+from kpi.cli import completion
+from kpi.cli.command import Function
+from kpi.cli.output import printable
+
+SLICE = "Slice"  # the panel of the help
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Dataset = Annotated[
+    str, typer.Option("--dataset", metavar="NAME", help="Data set.", autocompletion=completion.datasets)
+]
+GivenDataset = Annotated[
+    str | None, typer.Argument(metavar="DATASET", help="Data set; or --dataset.", autocompletion=completion.datasets)
+]
+NamedDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="NAME", help="Data set (default: default).", autocompletion=completion.datasets),
+]
+Version = Annotated[int | None, typer.Option("--version", help="Stored version (default: the newest).")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="NAME", help="Column or metadata key to keep as well; may be repeated."),
+]
+MappingFile = Annotated[Path | None, typer.Option("--mapping", metavar="FILE", help="What the columns mean (TOML).")]
+By = Annotated[
+    str, typer.Option("--by", metavar="DIM,DIM", help="Dimensions.", autocompletion=completion.dimension_list)
+]
+
+
+def chosen(given: str | None, named: str | None, otherwise: str = "default") -> str:
+    """A data set that may be given by position or as `--dataset`. Raises BadParameter where both differ."""
+    if given is not None and named is not None and given != named:
+        raise typer.BadParameter(f"Two data sets are named, {given!r} and {named!r}. Name one.")
+    return given if given is not None else named if named is not None else otherwise
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a text that commas separate."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+@dataclass(frozen=True)
+class SliceOptions:
+    """The options that choose a slice, as they were typed."""
+
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset",
+            metavar="NAME",
+            help="Data set; db:NAME is a named database, read in place.",
+            autocompletion=completion.datasets,
+            rich_help_panel=SLICE,
+        ),
+    ] = "default"
+    version: Annotated[
+        int | None, typer.Option("--version", help="Stored version (default: the newest).", rich_help_panel=SLICE)
+    ] = None
+    last: Annotated[
+        str | None,
+        typer.Option(
+            "--last",
+            metavar="28d",
+            help="Window back from the end of the data: 28d, 24h, 2w, all.",
+            rich_help_panel=SLICE,
+        ),
+    ] = None
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Start of the window, ISO 8601.", rich_help_panel=SLICE),
+    ] = None
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TIME", help="End of the window (exclusive), ISO 8601.", rich_help_panel=SLICE),
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="DIM=VALUE",
+            help="Filter; may be repeated.",
+            autocompletion=completion.condition,
+            rich_help_panel=SLICE,
+        ),
+    ] = None
+    vs: Annotated[
+        str,
+        typer.Option(
+            "--vs",
+            metavar="BASELINE",
+            rich_help_panel=SLICE,
+            help="previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6.",
+        ),
+    ] = "previous"
+    tz: Annotated[
+        str, typer.Option("--tz", metavar="ZONE", help="Time zone in which days begin.", rich_help_panel=SLICE)
+    ] = "UTC"
+
+    def windowed(self) -> bool:
+        """Whether a window is asked for by name."""
+        return bool(self.last or self.start or self.end)
+
+    def slice(self) -> kpi.Slice:
+        """The slice that was asked for. Raises SliceError for what cannot be understood."""
+        from kpi.measure.slice import parse_filters, read_time
+
+        start, end = (read_time(t, self.tz) if t else None for t in (self.start, self.end))
+        last = None if start or end else (self.last or "28d")
+        return kpi.Slice(
+            dataset=self.dataset, version=self.version, last=last, start=start, end=end, baseline=self.vs,
+            filters=parse_filters(self.where or []), tz=self.tz,
+        )  # fmt: skip
+
+    def open(self) -> kpi.Source:
+        """The data set. Raises StoreError where there is none."""
+        return kpi.open(self.dataset, self.version)
+
+    def ask(self, looked: kpi.Slice | None = None, *, every: str | None = None) -> tuple[kpi.Source, kpi.Slice]:
+        """The data set and the slice (`looked`, else that of the options), after `note` said what they leave out."""
+        source = self.open()
+        looked = looked or self.slice()
+        self.note(source, looked, every=every)
+        return source, looked
+
+    def note(self, source: kpi.Source, looked: kpi.Slice, *, every: str | None = None) -> None:
+        """What asks for a time is said to be in vain, on standard error, where no request has one; and what the windows
+        of the slice leave out."""
+        if (self.windowed() or every) and kpi.profile(source).first is None:
+            print("kpi: this data has no times: windows and buckets are off, every request counts", file=sys.stderr)
+        for note in kpi.resolve(source, looked).notes:
+            print(f"kpi: {printable(note, longest=400)}", file=sys.stderr)
+
+    def over_everything(self) -> kpi.Slice:
+        """The slice without a window of its own: versions seldom serve in the same weeks."""
+        return self.slice() if self.windowed() else replace(self.slice(), last="all")
+
+
+def with_slice(function: Function) -> Function:
+    """Spread the parameter `asked: SliceOptions` of a command into one option a field."""
+    hints = get_type_hints(SliceOptions, include_extras=True)
+    own = inspect.signature(function, eval_str=True)
+    spread = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+        for f in fields(SliceOptions)
+    ]
+    kept: Sequence[inspect.Parameter] = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "asked"
+    ]
+
+    @functools.wraps(function)
+    def run(**given: Any) -> int:
+        asked = SliceOptions(**{f.name: given.pop(f.name) for f in fields(SliceOptions)})
+        return function(asked=asked, **given)
+
+    run.__signature__ = own.replace(parameters=[*kept, *spread])  # type: ignore[attr-defined]
+    return run

@@ -1,0 +1,261 @@
+"""What changed and for whom: `kpi findings | segments | compare`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+import kpi
+from kpi.cli import completion
+from kpi.cli.command import BREACHED, CANNOT_TELL, FINE, add
+from kpi.cli.options import Json, SliceOptions, listed, with_slice
+from kpi.cli.output import print_json, print_table, records, say
+
+FINDING = (
+    "kind", "metric", "where", "version", "version_of", "since", "change", "low", "high", "q", "n", "state", "owner",
+    "action", "link", "sentence", "unit", "value", "was", "also", "mix",
+)  # fmt: skip
+WORSE = ("hidden_regression", "regression")
+PANEL = "Reasons"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    add(app, "findings", findings, "kpi findings --dataset sample", panel=PANEL)
+    add(app, "segments", segments, "kpi segments escalation_rate --dataset sample --last 90d", panel=PANEL)
+    add(app, "compare", compare, "kpi compare p6 p7 --by prompt_version --dataset sample",
+        "kpi compare --metrics task_success,cost_per_query --last 14d --dataset sample", panel=PANEL)  # fmt: skip
+
+
+@with_slice
+def findings(asked: SliceOptions, json: Json = False) -> int:
+    """What changed, for whom, since when, who acts; best first.
+
+    Exit code 1 where something got worse, 2 where there is nothing to compare with.
+    """
+    source = asked.open()
+    looked = asked.slice()
+    if not asked.windowed() and asked.vs == "previous":
+        looked = kpi.recent(source, looked)
+    asked.note(source, looked)
+    told = kpi.story(source, looked)
+    if json:
+        print_json({"findings": [{k: f.to_json()[k] for k in FINDING} for f in told.findings]})
+    else:
+        say(told.sentence)
+        words = kpi.wording
+        print_table(
+            ("kind", "metric", "segment", "version", "since", "change", "95 % interval", "n", "owner"),
+            [
+                (f.kind.replace("_", " "), kpi.METRICS[f.metric].label,
+                 ", ".join(f"{d}={v}" for d, v in f.where.items()) or "everyone", f.version or "–", f.since.isoformat(),
+                 words.format_change(f.change, f.unit), words.format_change_interval(f.low, f.high, f.unit),
+                 words.format_count(f.n), f.owner or "–")
+                for f in told.findings
+            ],
+        )  # fmt: skip
+        for f in told.findings:
+            say(f"{f.sentence} Next: {f.action}", indent=2)
+    if not told.compared:
+        return CANNOT_TELL
+    return BREACHED if any(f.kind in WORSE for f in told.findings) else FINE
+
+
+@with_slice
+def segments(
+    asked: SliceOptions,
+    metric: Annotated[
+        str,
+        typer.Argument(metavar="METRIC", help="A rate, mean, ratio or incidence.", autocompletion=completion.metrics),
+    ] = "task_success",
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="DIM,DIM",
+            help="Dimensions searched (default: all that are filled).",
+            autocompletion=completion.dimension_list,
+        ),
+    ] = None,
+    adjust: Annotated[
+        str | None,
+        typer.Option(
+            "--adjust",
+            metavar="DIM",
+            help="Compare within the values of this dimension.",
+            autocompletion=completion.dimension,
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option("--most", help="Most segments shown.")] = 10,
+    json: Json = False,
+) -> int:
+    """Which segments fail most against the rest, of all values and pairs.
+
+    Exit code 1 where a segment is clearly worse than the rest, 2 where none is large enough.
+    """
+    source, looked = asked.ask()
+    found = kpi.weak_segments(
+        source, looked, metric=metric, adjust=adjust, most=most, dimensions=listed(by) if by else None
+    )
+    if json:
+        print_json(found.to_json())
+    else:
+        say(found.sentence)
+        words = kpi.wording
+        print_table(
+            ("segment", "value", "95 % interval", "vs. rest", "95 % interval", "n", "users", "share of failures",
+             "excess", "SliceLine", "q"),
+            [
+                (", ".join(f"{d}={v}" for d, v in r.where.items()), words.format_value(r.value, found.unit),
+                 words.format_interval(r.low, r.high, found.unit), words.format_change(r.difference, found.unit),
+                 limits(r.difference_low, r.difference_high, found.unit), words.format_count(r.n),
+                 words.format_count(r.users), words.format_value(r.share_of_failures, "share"),
+                 words.format_value(r.excess, found.excess_unit), f"{r.sliceline:.2f}", f"{r.q:.2g}")
+                for r in found.frame.itertuples()
+            ],
+        )  # fmt: skip
+    if not found.looked:
+        return CANNOT_TELL
+    return BREACHED if len(found.frame) else FINE
+
+
+@with_slice
+def compare(
+    asked: SliceOptions,
+    a: Annotated[
+        str | None, typer.Argument(metavar="A", help="Value of the dimension; without A and B: window and baseline.")
+    ] = None,
+    b: Annotated[str | None, typer.Argument(metavar="B", help="Value of the dimension.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="DIM",
+            help="Dimension of A and B, such as prompt_version or model.",
+            autocompletion=completion.dimension,
+        ),
+    ] = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="M,M",
+            help="Metrics (default: all that the data holds).",
+            autocompletion=completion.metric_list,
+        ),
+    ] = "",
+    adjust: Annotated[
+        str | None,
+        typer.Option(
+            "--adjust",
+            metavar="DIM,DIM",
+            autocompletion=completion.dimension_list,
+            help='Dimensions to adjust for (default: intent, language; "" none).',
+        ),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            "--within",
+            metavar="DIM",
+            help="The same comparison in each value of a dimension.",
+            autocompletion=completion.dimension,
+        ),
+    ] = None,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            "--cluster",
+            metavar="DIM,DIM",
+            help="What repeats instead of the user: the task.",
+            autocompletion=completion.dimension_list,
+        ),
+    ] = "",
+    always_valid: Annotated[
+        bool,
+        typer.Option("--always-valid", help="A running test: intervals for every day, and the sample ratio."),
+    ] = False,
+    expected: Annotated[
+        str | None,
+        typer.Option("--expected", metavar="A:B", help="Planned users of A to those of B (default: 1:1)."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Is B better than A? Every metric with interval, q and verdict.
+
+    Exit code 1 where something is worse in B; 2 where the data cannot tell, or the users are not split as planned.
+    """
+    source, looked = asked.ask(asked.slice() if a is None else asked.over_everything())
+    ratio = None
+    if always_valid and a is not None and b is not None:
+        ratio = _ratio(source, looked, a, b, by, within, expected)
+    whole: dict[str, Any]
+    checked = {"sample_ratio": ratio.to_json()} if ratio else {}
+    if ratio and not json:
+        say(ratio.sentence)
+    chosen, clusters = listed(metrics) or None, listed(cluster)
+    if within:
+        found = kpi.compare_within(source, a, b, chosen, looked, within=within, by=by, always_valid=always_valid,
+                                   cluster=clusters)  # fmt: skip
+        rows = records(found)
+        whole = {"a": a, "b": b, "by": by, "within": within, **checked, "rows": rows}
+        sentence, told = "", list(dict.fromkeys(r["told"] for r in rows if r["told"]))
+    else:
+        compared = kpi.compare(source, a, b, chosen, looked, by=by, adjust=None if adjust is None else listed(adjust),
+                               always_valid=always_valid, cluster=clusters)  # fmt: skip
+        whole = {**compared.to_json(), **checked}
+        rows, sentence, told = whole["metrics"], compared.sentence, list(compared.reversals)
+    if json:
+        print_json(whole)
+    else:
+        _print_compared(rows, sentence, told, within)
+    verdicts = {r["verdict"] for r in rows}
+    if ratio and ratio.alarm:
+        return CANNOT_TELL
+    return BREACHED if "worse" in verdicts else CANNOT_TELL if verdicts <= {"not enough data"} else FINE
+
+
+def _ratio(
+    source: kpi.Source, looked: kpi.Slice, a: str, b: str, by: str | None, within: str | None,
+    planned: str | None,
+) -> kpi.SampleRatio:  # fmt: skip
+    """The sample-ratio check of a running test."""
+    parts = tuple(_number(v) for v in planned.split(":")) if planned else (1.0, 1.0)
+    expected: Any = parts  # any other length than two is refused with its remedy
+    return kpi.sample_ratio(source, a, b, looked, by=by, within=within or (), expected=expected)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _print_compared(rows: list[dict[str, Any]], sentence: str, told: list[str], within: str | None) -> None:
+    if sentence:
+        say(sentence)
+    words = kpi.wording
+    adjusted = any(r["adjusted_verdict"] for r in rows)
+    print_table(
+        ("metric", *((within,) if within else ()), "A", "B", "difference", "95 % interval", "q", "verdict",
+         *(("adjusted",) if adjusted else ()), "minimum detectable effect"),
+        [
+            (r["label"], *((r[within] or "(none)",) if within else ()), words.format_value(r["a"], r["unit"]),
+             words.format_value(r["b"], r["unit"]), words.format_change(r["difference"], r["unit"]),
+             limits(r["low"], r["high"], r["unit"]), "–" if r["q"] is None else f"{r['q']:.3g}", r["verdict"],
+             *((f"{words.format_change(r['adjusted'], r['unit'])} {r['adjusted_verdict'] or ''}",) if adjusted else ()),
+             words.format_change(r["smallest"], r["unit"]).removeprefix("+"))
+            for r in rows
+        ],
+    )  # fmt: skip
+    for one in told:
+        say(one)
+
+
+def limits(low: float | None, high: float | None, unit: str) -> str:
+    """The interval of a change; "–" where it is unknown."""
+    if low is None or high is None or not low <= high:  # NaN is neither
+        return "–"
+    return kpi.wording.format_change_interval(low, high, unit)

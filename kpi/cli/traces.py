@@ -1,0 +1,115 @@
+"""Single requests: `kpi traces | trace`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+import kpi
+from kpi.cli.command import FINE, add
+from kpi.cli.options import Dataset, Json, SliceOptions, Version, with_slice
+from kpi.cli.output import cell, print_json, print_table, records, say
+
+Sort = Literal["recent", "cost", "latency", "failed"]
+_SHOWN = ("name", "value", "label", "source", "error_type", "category", "severity", "detector")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    panel = "Traces"
+    add(app, "traces", traces, "kpi traces --dataset sample --where channel=api --sort cost --limit 5", panel=panel)
+    add(app, "trace", trace, "kpi trace 4bf92f3577b34da6a3ce929d0e0e4736 --dataset sample", panel=panel)
+
+
+@with_slice
+def traces(
+    asked: SliceOptions,
+    text: Annotated[str, typer.Option("--text", help="Part of an id, input or output.")] = "",
+    sort: Annotated[Sort, typer.Option("--sort", help="What comes first.")] = "recent",
+    limit: Annotated[int, typer.Option("--limit", help="Most requests.")] = 20,
+    json: Json = False,
+) -> int:
+    """Find requests of a slice."""
+    import pandas as pd
+
+    source, looked = asked.ask()
+    found = kpi.find_traces(source, looked, text=text, sort=sort, limit=limit)
+    if json:
+        print_json({"traces": records(found)})
+        return FINE
+    value = kpi.wording.format_value
+    rows = [
+        (
+            r.trace_id,
+            f"{r.started_at:%Y-%m-%d %H:%M}" if not pd.isna(r.started_at) else "–",
+            r.intent or "–",
+            _outcome(r),
+            value(r.cost_usd, "usd"),
+            value(r.latency_ms, "ms"),
+            r.model or "–",
+        )
+        for r in found.itertuples()
+    ]
+    print_table(("trace", "started", "intent", "outcome", "cost", "latency", "model"), rows)
+    return FINE
+
+
+def _outcome(row: Any) -> str:
+    if row.error is True:
+        return "error"
+    return {True: "success", False: "failed"}.get(row.success, "unknown")
+
+
+def trace(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Of the request, as kpi traces lists it.")],
+    dataset: Dataset = "default",
+    version: Version = None,
+    json: Json = False,
+) -> int:
+    """One request with its spans, documents, tool calls and scores."""
+    found = kpi.trace(kpi.open(dataset, version), id)
+    if json:
+        request = {k: (v.isoformat() if hasattr(v, "isoformat") else v) for k, v in found.request.items()}
+        parts = {n: records(getattr(found, n)) for n in ("spans", "documents", "tool_calls", "scores", "incidents")}
+        print_json({"request": request, "why": found.why, **parts})
+        return FINE
+    _print_request(found)
+    _print_spans(found)
+    for name in ("tool_calls", "scores", "incidents"):
+        frame = getattr(found, name)
+        if len(frame):
+            print()
+            say(name.replace("_", " "))
+            shown = [c for c in _SHOWN if c in frame]
+            print_table(shown, [tuple(cell(v) for v in row) for row in frame[shown].itertuples(index=False)])
+    return FINE
+
+
+def _print_request(found: kpi.Trace) -> None:
+    r, value = found.request, kpi.wording.format_value
+    say(f"{r['trace_id']}  {r.get('started_at') or ''}", longest=120)
+    say(found.why, longest=400)
+    spent = {k: value(v * s if v is not None else None, u) for k, v, s, u in (
+        ("cost", r.get("total_nusd"), 1e-9, "usd"), ("latency", r.get("total_us"), 1e-3, "ms"))}  # fmt: skip
+    versions = f"model {r.get('model') or '–'}, prompt {r.get('prompt_version') or '–'}"
+    say(f"cost {spent['cost']}, latency {spent['latency']}, {versions}", longest=400)
+    print()
+
+
+def _print_spans(found: kpi.Trace) -> None:
+    import pandas as pd
+
+    value = kpi.wording.format_value
+    rows = [
+        (
+            "  " * s.depth + (s.name or s.kind),
+            s.kind,
+            value(s.offset_ms, "ms"),
+            value(s.duration_ms, "ms"),
+            "unknown" if pd.isna(s.status) else s.status if s.status != "ok" else "",
+            "*" if s.critical else "",
+        )
+        for s in found.spans.itertuples()
+    ]
+    print_table(("span", "kind", "starts", "takes", "status", "critical"), rows)
