@@ -50,7 +50,7 @@ def empty_app(home: Path) -> Iterator[Callable[..., AppTest]]:
 
 
 def _opener(name: str = "overview", **query: str | list[str]) -> AppTest:
-    at = AppTest.from_file(str(MAIN), default_timeout=60)
+    at = AppTest.from_file(str(MAIN), default_timeout=600)
     for key, value in query.items():
         at.query_params[key.rstrip("_")] = value
     at.run()

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kpi
@@ -20,7 +20,6 @@ def sizes(users: list[int]) -> pd.DataFrame:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8))
 def test_no_small_group_is_shown_or_left_alone_in_the_rest(users: list[int]) -> None:
     """Who knows the total and the shown groups learns the sum of the hidden ones: never that of one small group."""

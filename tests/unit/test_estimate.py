@@ -162,7 +162,7 @@ def test_conover_quantile() -> None:
     assert high == pytest.approx(theirs.high, rel=0.005)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 900), st.sampled_from([0.5, 0.75, 0.95, 0.99]))
 def test_quantile_limits_cover_like_the_exact_binomial(n: int, q: float) -> None:
     """The ranks we choose leave at most 2.5 % on each side, exactly, under independence."""
@@ -173,7 +173,6 @@ def test_quantile_limits_cover_like_the_exact_binomial(n: int, q: float) -> None
         assert stats.binom.sf(high - 1, n, q) <= 0.025 + 1e-9
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=60), st.sampled_from([0.0, 0.01, 0.5, 0.95, 0.99, 1.0]))
 def test_quantile_is_numpys_within_the_bound(values: list[int], q: float) -> None:
     x = np.array(values, dtype=float)

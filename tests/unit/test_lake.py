@@ -178,19 +178,20 @@ def test_requests_that_come_with_all_of_their_spans_are_taken_as_they_are(tmp_pa
     assert [r["model"] for r in rows("late", "requests")] == ["m"], "a trace that was known is assembled"
 
 
-def test_histories_are_listed_fast(tmp_path: Path) -> None:
+def test_a_history_is_listed_from_one_reading_of_each_manifest(tmp_path: Path, monkeypatch) -> None:
     load(tmp_path, requests=[request(1)])
     first = manifest.read("d")
     drops = [{"row": i, "reason": "no time", "hint": "", "file": "f"} for i in range(1_000)]
     for number in range(2, 21):
         manifest.write(dataclasses.replace(first, number=number, receipt={**first.receipt, "drops": drops}))
-    for call in (lambda: lake.versions("d"), lake.datasets):
-        taken = []
-        for _ in range(5):
-            begin = time.process_time()
-            call()
-            taken.append(time.process_time() - begin)
-        assert min(taken) < 0.05
+    read: list[Path] = []
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or whole(path))
+    monkeypatch.setattr(delta, "DeltaTable", None)  # a listing that opens a table fails
+    for call, wanted in ((lambda: lake.versions("d"), range(1, 21)), (lake.datasets, [20])):
+        read.clear()
+        call()
+        assert sorted(p.name for p in read if p.name != manifest.NEWEST) == [f"{n:08}.json" for n in wanted]
     assert [v.number for v in lake.versions("d")] == list(range(20, 0, -1))
 
 
@@ -435,7 +436,8 @@ class Mother:
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX signal")
 def test_kill_at_any_moment_leaves_the_version_before(tmp_path: Path) -> None:
-    """25 kills at random moments, each on top of what the one before left."""
+    """25 kills at random moments, each on top of what the one before left. The moments follow the machine: earlier
+    after a kill that came too late, later after one that came in time."""
     base = [span for i in range(200) for span in trace(i)]
     more = [{**span, "name": "changed"} for i in range(0, 200, 3) for span in trace(i)]
     more += [span for i in range(200, 400) for span in trace(i)]
@@ -455,6 +457,7 @@ def test_kill_at_any_moment_leaves_the_version_before(tmp_path: Path) -> None:
         number = lake.read_version("killed").number
         expected = before if number == 1 else after
         interrupted += number == 1
+        span *= 1.2 if number == 1 else 0.8
         assert {table: rows("killed", table) for table in before} == expected
         if number > 1:
             lake.restore("killed", 1)  # and on from the state before
@@ -476,7 +479,7 @@ def test_two_writers_at_once_serialise(tmp_path: Path) -> None:
     both = [child("d", stage) for stage in stages]
     for process in both:
         go(process)
-    told = sorted(process.communicate(timeout=120)[0].split() for process in both)
+    told = sorted(process.communicate(timeout=600)[0].split() for process in both)
     assert [t[0] for t in told] == ["1", "2"]
     assert len(rows("d", "spans")) == 80
     assert len(rows("d", "requests")) == 40

@@ -339,7 +339,7 @@ def genuine() -> list[bytes]:
     ]  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lines=st.permutations(genuine()), cut=st.integers(0, 9))
 def test_order_of_lines_and_splitting_into_files_change_nothing(lines: list[bytes], cut: int) -> None:
     """Trap 6."""
@@ -383,7 +383,7 @@ def test_any_json_at_all_is_rows_drops_or_a_typed_error(shared: Path) -> None:
             assert found["spans"][0]["span_id"] == f"{1:016x}", path.name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_bytes_of_a_genuine_export_are_rows_drops_or_a_typed_error(shared: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([TRACES[1], TRACES[2], "otlp/genai_semconv_2026.logs.binpb"]))

@@ -185,7 +185,7 @@ def test_processes_that_start_at_once_get_the_same_key(tmp_path: Path, monkeypat
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
-        keys = {process.communicate(timeout=60)[0].strip() for process in started}
+        keys = {process.communicate(timeout=600)[0].strip() for process in started}
         assert len(keys) == 1
         assert len([p for p in home.rglob("*") if p.is_file()]) == 1
 

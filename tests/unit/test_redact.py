@@ -122,6 +122,8 @@ def test_look_alikes_stay(text: str) -> None:
     assert redact(text) == text
 
 
+SHORT = 125_000
+TICK = 0.001  # s: less than this is noise of the clock
 HOSTILE = [
     "a", "1", "@", " ", "a@", "@a.", "a.", ":", "1.", "1 ", "1-", "(1", "+1", "://", "://a:", "eyJa", "sk-",
     "ghp_", "0a",
@@ -132,17 +134,16 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-def test_a_megabyte_of_anything_takes_a_second(piece: str) -> None:
-    """CPU time, the better of two: a quadratic pattern would need minutes."""
-    text = piece * (10**6 // len(piece))
-    taken = []
-    for _ in range(2):
-        begin = time.process_time()
-        redact(text)
-        taken.append(time.process_time() - begin)
-        if taken[-1] <= 1:
-            break
-    assert min(taken) <= 1.5
+def test_time_grows_with_the_length_of_any_text(piece: str) -> None:
+    """Eight times the text takes about eight times the CPU time; a quadratic pattern would take 64 times."""
+    assert any(cpu_time(piece, 8 * SHORT) < 32 * max(cpu_time(piece, SHORT), TICK) for _ in range(3))
+
+
+def cpu_time(piece: str, length: int) -> float:
+    text = piece * (length // len(piece))
+    begin = time.process_time()
+    redact(text)
+    return time.process_time() - begin
 
 
 _PIECES = st.sampled_from(
@@ -150,14 +151,14 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(_PIECES, st.text(max_size=8)), max_size=8).map("".join))
 def test_idempotent(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.recursive(
     st.one_of(_PIECES, st.integers(-(2**63), 2**63), st.booleans(), st.none()),
     lambda inner: st.one_of(

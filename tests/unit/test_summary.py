@@ -132,7 +132,7 @@ def sliced(frame: pd.DataFrame, slice: Slice) -> pd.DataFrame:
 
 
 @settings(
-    max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(questions())

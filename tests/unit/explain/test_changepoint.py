@@ -119,7 +119,7 @@ def test_too_little_data_raises_no_alarm() -> None:
 @given(
     st.lists(st.integers(20, 60), min_size=2, max_size=5), st.integers(0, 2**32 - 1), st.sampled_from([1e-6, 1, 1e6])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_clear_levels_are_found_exactly_in_any_unit(lengths: list[int], seed: int, unit: float) -> None:
     rng = np.random.default_rng(seed)
     levels = np.repeat(np.arange(len(lengths)) % 2, lengths)

@@ -19,7 +19,7 @@ counts = npst.arrays(float, 5, elements=st.integers(0, 1000).map(float))
 filled = npst.arrays(float, 5, elements=st.integers(0, 1000).map(float)).filter(lambda x: x.sum() > 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(y1=counts, x1=filled, y0=counts, x0=filled)
 def test_effects_sum_to_the_change_in_any_order_and_unit(
     y1: np.ndarray, x1: np.ndarray, y0: np.ndarray, x0: np.ndarray

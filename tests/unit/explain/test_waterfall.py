@@ -23,7 +23,7 @@ from kpi.store.engines import DuckSource
 factor = st.one_of(st.just(0.0), st.floats(1e-2, 1e2))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pairs=st.lists(st.tuples(factor, factor), min_size=1, max_size=6), unit=st.floats(1e-3, 1e3))
 def test_a_product_is_shared_out_exactly_in_any_order_and_unit(pairs: list[tuple[float, float]], unit: float) -> None:
     factors = [(f"f{i}", b, a) for i, (b, a) in enumerate(pairs)]

@@ -38,7 +38,7 @@ def test_a_newcomer_adds_a_format(tmp_path: Path) -> None:
     def kpi(*words: str) -> dict:
         command = [sys.executable, "-m", "kpi.cli", *words, "--dataset", "acme", "--json"]
         done = subprocess.run(
-            command, cwd=tmp_path / "project", env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=tmp_path / "project", env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -121,7 +121,7 @@ counts = st.integers(0, 10**7)
 usd = st.integers(0, 10**12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(counts, counts, counts, usd, usd, usd)
 def test_cost_grows_with_tokens_and_the_cache_never_makes_it_dearer(
     given_in: int, cached: int, out: int, price_in: int, price_cached: int, price_out: int
