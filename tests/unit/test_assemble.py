@@ -25,7 +25,7 @@ def usage(tokens: int, **more: Any) -> Row:
 
 
 def test_wrappers_and_agents_that_repeat_usage_are_not_counted_again() -> None:
-    """Trap 14: agent 300 = 100 + 200; the wrapping model span repeats its inner call."""
+    """Agent 300 = 100 + 200; the wrapping model span repeats its inner call."""
     request = one(
         span(1, attributes={**AGENT, "gen_ai.usage.input_tokens": 300, "gen_ai.usage.cost": 0.3}),
         span(2, 1, attributes=usage(100, **{"gen_ai.usage.cost": 0.1})),
@@ -100,7 +100,6 @@ def test_a_request_stopped_before_any_model_call_costs_what_it_used() -> None:
 
 @pytest.mark.parametrize("cost", [-1, -1.0, "-1", "", "n/a", float("nan")])
 def test_cost_sentinels_are_unknown(cost: Any) -> None:
-    """Trap 15."""
     attributes = usage(10, **{"gen_ai.usage.cost": cost}) if cost == cost else usage(10)
     assert one(span(1, attributes=attributes))["inference_nusd"] is None
 
@@ -134,14 +133,13 @@ def test_a_running_root_has_no_latency_yet() -> None:
 def test_a_first_token_at_the_end_of_a_call_is_its_latency(
     seconds: float, streamed_: bool | None, expected: int | None
 ) -> None:
-    """Trap 16. The call runs from 100 ms to 1000 ms; the user's wait starts with the trace."""
+    """The call runs from 100 ms to 1000 ms; the user's wait starts with the trace."""
     stated = {} if streamed_ is None else {"gen_ai.request.stream": streamed_}
     model = {**CHAT, "gen_ai.response.time_to_first_chunk": seconds, **stated}
     assert one(span(1, attributes=AGENT), span(2, 1, start=100, attributes=model)).get("ttft_us") == expected
 
 
 def test_failed_tool_in_a_trace_that_succeeded_is_a_tool_error_only() -> None:
-    """Trap 17."""
     request = one(span(1, status={}, attributes=AGENT), span(2, 1, attributes=TOOL, status={"code": 2}))
     assert (request["error"], request["tool_errors"], request.get("error_type")) == (False, 1, None)
 
@@ -157,7 +155,7 @@ def test_failed_tool_in_a_trace_that_succeeded_is_a_tool_error_only() -> None:
     ],
 )  # fmt: skip
 def test_status_rules(more: Row, failed: bool) -> None:
-    """Trap 17: unset is success unless an error or an exception is recorded; a handled exception is none."""
+    """Unset is success unless an error or an exception is recorded; a handled exception is none."""
     assert one(span(1, **more))["error"] is failed
 
 
@@ -188,7 +186,7 @@ def test_statements_of_the_application_and_unknown_outcomes() -> None:
 
 
 def test_release_may_differ_between_services_and_the_root_decides() -> None:
-    """Trap 6: a trace's resource can differ per span."""
+    """A trace's resource can differ per span."""
     child, root = message([span(2, 1)], {"service.version": "9"}), message([span(1)], {"service.version": "2.14"})
     (request,) = requests(load(child + root)).values()
     assert request["release"] == "2.14"

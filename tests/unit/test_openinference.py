@@ -86,7 +86,7 @@ def test_cohorts_come_from_metadata_and_the_model_from_the_answer_not_the_modera
 
 
 def test_prompt_version_of_the_answering_model_span_wins_over_stamps_on_other_spans() -> None:
-    """Trap 18: `using_attributes` stamps every span of its block."""
+    """`using_attributes` stamps every span of its block."""
     stamped = {
         "llm.prompt_template.version": "tool-prompt",
         "openinference.span.kind": "TOOL",
@@ -113,7 +113,6 @@ def test_prompt_version_of_the_answering_model_span_wins_over_stamps_on_other_sp
     ],
 )  # fmt: skip
 def test_refusals_are_read_where_the_content_is_null(attributes: Row) -> None:
-    """Trap 20."""
     request = one(span(1), span(2, 1, attributes={"gen_ai.operation.name": "chat", **attributes}))
     assert (request["output_text"], request["refused"]) == ("I cannot.", True)
 
@@ -127,7 +126,6 @@ def test_finish_reasons_decide_refusal_and_silence_does_not(reasons: list[str] |
 
 
 def test_vercel_wrapper_repeats_the_usage_of_the_inner_call() -> None:
-    """Trap 14."""
     outer = {"ai.operationId": "ai.streamText", "ai.usage.inputTokens": 100, "ai.usage.outputTokens": 20}
     inner = {
         **outer,
@@ -141,7 +139,6 @@ def test_vercel_wrapper_repeats_the_usage_of_the_inner_call() -> None:
 
 
 def test_langfuse_buckets_are_disjoint_and_its_cost_total_is_not_added_to_its_parts() -> None:
-    """Traps 12 and 13."""
     attributes = {
         "langfuse.observation.type": "generation",
         "langfuse.observation.usage_details": '{"input": 156, "input_cached_tokens": 256, "output": 31, "total": 443}',
@@ -153,7 +150,7 @@ def test_langfuse_buckets_are_disjoint_and_its_cost_total_is_not_added_to_its_pa
 
 
 def test_input_that_cannot_contain_its_cache_is_completed() -> None:
-    """Trap 12: Anthropic's own counts leave the cache out; the common ones include it."""
+    """Anthropic's own counts leave the cache out; the common ones include it."""
     base = {"gen_ai.operation.name": "chat", "gen_ai.usage.cache_read.input_tokens": 256}
     inside = one(span(1, attributes={**base, "gen_ai.usage.input_tokens": 412}))
     beside = one(

@@ -128,7 +128,7 @@ def test_encodings_of_one_export_give_equal_rows(shared: Path, left: str, right:
 
 
 def test_phoenix_unions_snake_case_and_rounded_times(shared: Path) -> None:
-    """Traps 2 and 4: the spans of the OpenInference export with all-null unions, enum names and rounded times."""
+    """The spans of the OpenInference export with all-null unions, enum names and rounded times."""
     through_phoenix = load(shared / "data/exports/phoenix/rest_spans_otlpv1.json")
     direct = {r["span_id"]: r for r in load(shared / "data/exports/openinference/openinference_otlp.json")["spans"]}
     assert len(through_phoenix["spans"]) == len(direct) == 51
@@ -140,7 +140,6 @@ def test_phoenix_unions_snake_case_and_rounded_times(shared: Path) -> None:
 
 
 def test_identifiers_in_hex_base64_and_no_id() -> None:
-    """Trap 3."""
     assert identifier("7Q9vY8paPDMIQGQxvM8Kjg==", 16) == "ed0f6f63ca5a3c3308406431bccf0a8e"
     assert identifier("tr-7Q9vY8paPDMIQGQxvM8Kjg==", 16) == "ed0f6f63ca5a3c3308406431bccf0a8e"
     assert identifier("C563BA5AE349385906BC0D19A12B9D0D", 16) == TRACE
@@ -156,7 +155,6 @@ def test_every_spelling_of_no_parent_is_a_root(parent: str | None) -> None:
 
 
 def test_tempo_batches_base64_and_enum_names() -> None:
-    """Traps 3 and 4."""
     raw = {
         **span(1),
         "traceId": "7Q9vY8paPDMIQGQxvM8Kjg==",
@@ -170,7 +168,6 @@ def test_tempo_batches_base64_and_enum_names() -> None:
 
 
 def test_times_of_any_magnitude_are_the_same_moment() -> None:
-    """Trap 2."""
     moment = 1_795_455_516_902_000_000
     iso = "2026-11-23T17:38:36.902"
     for value in (moment, str(moment), moment // 10**3, moment // 10**6, iso, iso + "Z", f'"{iso}Z"', moment / 1e9):
@@ -189,7 +186,7 @@ def test_times_of_any_magnitude_are_the_same_moment() -> None:
     ],
 )  # fmt: skip
 def test_value_unions(union: Row, value: object) -> None:
-    """Trap 5: the declared kind of a number is not to be trusted, an all-null union is null."""
+    """The declared kind of a number is not to be trusted, an all-null union is null."""
     assert value_of(union) == value
 
 
@@ -200,13 +197,13 @@ def test_tokens_as_text_integers_and_whole_floats() -> None:
 
 
 def test_json_in_a_string_is_parsed_once() -> None:
-    """Trap 7: `"\\"de\\""` is the language de; arguments of a tool may be an object or a string."""
+    """`"\\"de\\""` is the language de; arguments of a tool may be an object or a string."""
     first = span(1, attributes={"langfuse.trace.metadata.language": '"de"', "metadata": '{"plan": "pro", "x": {}}'})
     assert (one(first)["language"], one(first)["plan"]) == ("de", "pro")
 
 
 def test_logs_complete_spans_of_another_file_in_either_order(shared: Path) -> None:
-    """Trap 19, on spans whose text was captured in events only."""
+    """On spans whose text was captured in events only."""
     traces = shared / "data/exports/otlp/genai_semconv_2026.traces.json"
     logs_file = shared / "data/exports/otlp/genai_semconv_2026.logs.jsonl"
     whole = requests(load(traces))
@@ -225,7 +222,7 @@ def test_logs_complete_spans_of_another_file_in_either_order(shared: Path) -> No
 
 
 def test_logs_alone_make_scores_but_no_request(shared: Path) -> None:
-    """Evaluation records have no time of their own, only the observed one (trap 19)."""
+    """Evaluation records have no time of their own, only the observed one."""
     found = load(shared / "data/exports/otlp/genai_semconv_2026.logs.jsonl")
     assert streamed(found) == []
     assert [(s["name"], s["value"], s["source"]) for s in found["scores"]] == [
@@ -235,7 +232,7 @@ def test_logs_alone_make_scores_but_no_request(shared: Path) -> None:
 
 
 def test_old_message_events_of_logs() -> None:
-    """2024 conventions: attribute `event.name`, structured body, refusal beside an empty content (traps 19, 20)."""
+    """2024 conventions: attribute `event.name`, structured body, refusal beside an empty content."""
     ids = {"traceId": TRACE, "spanId": f"{2:016x}", "observedTimeUnixNano": str(T0)}
     asked = {"kvlistValue": {"values": [attribute("content", "How?")]}}
     answer = {"kvlistValue": {"values": [attribute("role", "assistant"), attribute("refusal", "I can't help.")]}}
@@ -254,7 +251,7 @@ def framed(*payloads: bytes) -> bytes:
 
 
 def test_framed_protobuf_equals_bare_and_a_cut_message_is_reported(shared: Path) -> None:
-    """Trap 21: length-framed traces and logs in one stream; signals are told apart by their content."""
+    """Length-framed traces and logs in one stream; signals are told apart by their content."""
     traces = (shared / "data/exports/otlp/genai_semconv_2026.traces.binpb").read_bytes()
     logs_ = (shared / "data/exports/otlp/genai_semconv_2026.logs.binpb").read_bytes()
     both = framed(traces, logs_)
@@ -342,7 +339,6 @@ def genuine() -> list[bytes]:
 @settings(max_examples=40)
 @given(lines=st.permutations(genuine()), cut=st.integers(0, 9))
 def test_order_of_lines_and_splitting_into_files_change_nothing(lines: list[bytes], cut: int) -> None:
-    """Trap 6."""
     expected = requests(load(b"".join(genuine())))
     assert requests(load(b"".join(lines))) == expected
     parts = [b"".join(part) for part in (lines[:cut], lines[cut:]) if part]

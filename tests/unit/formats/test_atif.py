@@ -52,7 +52,7 @@ def test_steps_are_calls(tmp_path: Path) -> None:
     assert any("first to its last step" in n for n in receipt.notes)
 
 
-def test_trap_14_final_metrics_are_no_further_tokens(tmp_path: Path) -> None:
+def test_final_metrics_are_no_further_tokens(tmp_path: Path) -> None:
     row = load(tmp_path, DOCUMENT)[2]["s-1"]
     assert (row["input_tokens"], row["cached_read_tokens"], row["output_tokens"]) == (1100, 900, 30)
     assert row["inference_nusd"] == 3_000_000
@@ -66,7 +66,7 @@ def test_final_metrics_count_where_no_step_has_any(tmp_path: Path) -> None:
     assert (row["input_tokens"], row["output_tokens"], row["inference_nusd"]) == (1100, 30, 3_000_000)
 
 
-def test_trap_12_prompt_tokens_include_the_cached(tmp_path: Path) -> None:
+def test_prompt_tokens_include_the_cached(tmp_path: Path) -> None:
     assert load(tmp_path, DOCUMENT)[2]["s-1"]["input_tokens"] == 1100  # not 2000
 
 

@@ -64,7 +64,7 @@ def test_the_shape(shared, tmp_path: Path) -> None:
     assert requests_of(read_all([packed])[0]) == requests
 
 
-def test_trap_12_the_log_counts_cached_tokens_beside_the_input(tmp_path: Path) -> None:
+def test_the_log_counts_cached_tokens_beside_the_input(tmp_path: Path) -> None:
     counted = {"inputTokenCount": 156, "cacheReadInputTokenCount": 256, "cacheWriteInputTokenCount": 8}
     request = one(tmp_path, input=counted)
     assert [request[n] for n in ("input_tokens", "cached_read_tokens", "cache_write_tokens")] == [420, 256, 8]

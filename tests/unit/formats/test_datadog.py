@@ -83,19 +83,19 @@ def test_a_tree_in_any_order_and_envelope(tmp_path: Path) -> None:
         assert list(requests_of(read(tmp_path, *documents)[0]).values()) == expected
 
 
-def test_trap_2_a_start_in_milliseconds_under_the_name_of_nanoseconds(tmp_path: Path) -> None:
+def test_a_start_in_milliseconds_under_the_name_of_nanoseconds(tmp_path: Path) -> None:
     documented = one(tmp_path, start_ns=1761833858897, duration=83_000)
     assert str(documented["started_at"]) == "2025-10-30 14:17:38.897000+00:00"
     assert documented["total_us"] == 83
     assert one(tmp_path)["started_at"].microsecond == 897_000
 
 
-def test_trap_3_decimal_ids_and_undefined_parents(tmp_path: Path) -> None:
+def test_decimal_ids_and_undefined_parents(tmp_path: Path) -> None:
     tables, _ = read(tmp_path, {"data": [span(), span(span_id=CHILD, parent_id=ROOT)]})
     assert {(s["span_id"], s["parent_id"]) for s in tables["spans"]} == {(ROOT, None), (CHILD, ROOT)}
 
 
-def test_trap_13_costs_are_nano_dollars_and_parts_of_a_total(tmp_path: Path) -> None:
+def test_costs_are_nano_dollars_and_parts_of_a_total(tmp_path: Path) -> None:
     assert one(tmp_path)["total_nusd"] == 61_200
     metrics = dict(span()["attributes"]["metrics"])
     del metrics["estimated_total_cost"]

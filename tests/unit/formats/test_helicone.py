@@ -111,24 +111,24 @@ def test_codes_of_the_gateway_itself(tmp_path: Path) -> None:
     assert [(i["category"], i["state"]) for i in tables["incidents"]] == [("threat", "blocked")]
 
 
-def test_trap_1_delays_are_milliseconds_and_sentinels_nothing(tmp_path: Path) -> None:
+def test_delays_are_milliseconds_and_sentinels_nothing(tmp_path: Path) -> None:
     assert one(tmp_path, delay_ms="812")["total_us"] == 812_000
     late = one(tmp_path, delay_ms=-1, response_created_at="2026-03-01T10:00:01.000Z")
     assert late["total_us"] == 1_000_000
 
 
-def test_trap_12_the_input_includes_cached_tokens(tmp_path: Path) -> None:
+def test_the_input_includes_cached_tokens(tmp_path: Path) -> None:
     request = one(tmp_path, prompt_tokens=412, prompt_cache_read_tokens=256)
     assert (request["input_tokens"], request["cached_read_tokens"]) == (412, 256)
 
 
-def test_trap_16_first_tokens_are_those_of_streams(tmp_path: Path) -> None:
+def test_first_tokens_are_those_of_streams(tmp_path: Path) -> None:
     streamed = {**CALL["request_body"], "stream": True}
     assert one(tmp_path, time_to_first_token=300, request_body=streamed)["ttft_us"] == 300_000
     assert one(tmp_path, time_to_first_token=812)["ttft_us"] is None
 
 
-def test_trap_25_the_owner_of_the_key_is_no_user(tmp_path: Path) -> None:
+def test_the_owner_of_the_key_is_no_user(tmp_path: Path) -> None:
     assert one(tmp_path, helicone_user="owner")["user_key"] is None
     assert one(tmp_path, request_user_id="u-1")["user_key"] is not None
 

@@ -63,7 +63,7 @@ def test_counts_are_those_of_the_raw_events(raw, loaded) -> None:
     ]  # fmt: skip
 
 
-def test_trap_12_input_leaves_cached_tokens_out(raw, loaded) -> None:
+def test_input_leaves_cached_tokens_out(raw, loaded) -> None:
     usage = raw["stats"]["model_usage"]["openai/gpt-4o-mini"]
     rows = loaded[2].values()
     cached = sum(r["cached_read_tokens"] or 0 for r in rows)

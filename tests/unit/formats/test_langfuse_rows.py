@@ -84,11 +84,11 @@ def request(tables: dict[str, list[Row]]) -> Row:
         observation(endTime=None, latency=None, latencyMs=2000),
     ],
 )
-def test_trap_1_a_latency_in_either_unit_is_two_seconds(read, row: Row) -> None:
+def test_a_latency_in_either_unit_is_two_seconds(read, row: Row) -> None:
     assert request(read(row)[0])["total_us"] == 2_000_000
 
 
-def test_trap_1_a_latency_of_unknown_unit_is_not_guessed(read) -> None:
+def test_a_latency_of_unknown_unit_is_not_guessed(read) -> None:
     tables, receipt = read(blob(end_time=None, latency=2000, trace_name="support"))
     assert request(tables)["total_us"] is None
     assert any("1 observations have no end" in note for note in receipt.notes)
@@ -104,11 +104,11 @@ def test_trap_1_a_latency_of_unknown_unit_is_not_guessed(read) -> None:
         blob(latency=2000, time_to_first_token=500, trace_name="support"),
     ],
 )
-def test_trap_1_time_to_first_token_is_in_the_unit_of_the_latency(read, row: Row) -> None:
+def test_time_to_first_token_is_in_the_unit_of_the_latency(read, row: Row) -> None:
     assert request(read(row)[0])["ttft_us"] == 500_000
 
 
-def test_trap_1_a_download_in_milliseconds_tells_by_the_observations_that_ended(tmp_path: Path) -> None:
+def test_a_download_in_milliseconds_tells_by_the_observations_that_ended(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     open_ = observation(2, endTime=None, latency=1500, parentObservationId=f"{1:016x}")
     path.write_text(json.dumps({"trace": {"id": TRACE}, "observations": [open_, observation(1, latency=2000)]}))
@@ -116,18 +116,18 @@ def test_trap_1_a_download_in_milliseconds_tells_by_the_observations_that_ended(
     assert {s["duration_us"] for s in tables["spans"] if s["kind"] == "llm"} == {1_500_000, 2_000_000}
 
 
-def test_trap_2_times_of_clickhouse_without_a_zone_are_utc(read) -> None:
+def test_times_of_clickhouse_without_a_zone_are_utc(read) -> None:
     tables, _ = read(blob(start_time="2026-03-09 10:00:00.123456", end_time="2026-03-09 10:00:02.123456"))
     assert request(tables)["started_at"].isoformat() == "2026-03-09T10:00:00.123456+00:00"
 
 
 @pytest.mark.parametrize("root", [None, "", "0000000000000000", "undefined"])
-def test_trap_3_every_spelling_of_no_parent_is_a_root(read, root: Any) -> None:
+def test_every_spelling_of_no_parent_is_a_root(read, root: Any) -> None:
     tables, _ = read(blob(1, parent_observation_id=root), blob(2, parent_observation_id=f"{1:016x}"))
     assert [s["parent_id"] for s in tables["spans"]] == [None, f"{1:016x}"]
 
 
-def test_trap_7_json_in_json_in_text_is_read(read) -> None:
+def test_json_in_json_in_text_is_read(read) -> None:
     asked = json.dumps(json.dumps({"messages": [{"role": "user", "content": "Where is it?"}]}))
     row = observation(
         input=asked, usageDetails='{"input": 3, "output": 4}', costDetails='{"total": 0.000001}',
@@ -138,7 +138,7 @@ def test_trap_7_json_in_json_in_text_is_read(read) -> None:
     assert (found["input_tokens"], found["output_tokens"], found["total_nusd"]) == (3, 4, 1_000)
 
 
-def test_trap_9_members_that_parquet_adds_to_every_row_are_absent(tmp_path: Path) -> None:
+def test_members_that_parquet_adds_to_every_row_are_absent(tmp_path: Path) -> None:
     path = tmp_path / "observations.parquet"
     rows = [blob(1, usage_details={"input": 10}), blob(2, usage_details={"output": 5, "input_cached_tokens": 3})]
     columns = {name: [row[name] for row in rows] for name in rows[0] if name != "metadata"}
@@ -156,7 +156,7 @@ def trace_row(**changes: Any) -> Row:
     return {**row, **changes}
 
 
-def test_trap_11_columns_of_lists_are_scores(read) -> None:
+def test_columns_of_lists_are_scores(read) -> None:
     tables, receipt = read(trace_row(user_feedback=[1], helpfulness=[0.8, 0.4], topic=["shipping costs"], unused=None))
     found = {(s["name"], s["value"], s["label"], s["source"]) for s in tables["scores"]}
     assert found == {
@@ -168,14 +168,14 @@ def test_trap_11_columns_of_lists_are_scores(read) -> None:
     assert request(tables)["success"] is True
 
 
-def test_trap_11_a_score_that_overwrote_a_field_is_a_score_and_the_loss_is_said(read) -> None:
+def test_a_score_that_overwrote_a_field_is_a_score_and_the_loss_is_said(read) -> None:
     tables, receipt = read(trace_row(name=[0.5], input=[0.7, 0.9], tags=["a"], output=["x", "y"]))
     assert sorted((s["name"], s["value"]) for s in tables["scores"]) == [("input", 0.7), ("input", 0.9), ("name", 0.5)]
     assert tables["spans"][0]["name"] is None
     assert sum("stands in its place" in note for note in receipt.notes) == 2
 
 
-def test_trap_11_scores_that_also_came_as_rows_are_not_counted_twice(tmp_path: Path) -> None:
+def test_scores_that_also_came_as_rows_are_not_counted_twice(tmp_path: Path) -> None:
     traces, scores = tmp_path / "traces.csv", tmp_path / "scores.jsonl"
     row = {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in trace_row(helpful=[1], other=[0]).items()}
     with traces.open("w", newline="") as file:
@@ -198,7 +198,7 @@ def test_trap_11_scores_that_also_came_as_rows_are_not_counted_twice(tmp_path: P
         ({"prompt_tokens": 412, "completion_tokens": 31, "input_cached_tokens": 256}, 412, 256),
     ],
 )
-def test_trap_12_buckets_of_tokens_are_disjoint(read, usage: Row, given: int, cached: int) -> None:
+def test_buckets_of_tokens_are_disjoint(read, usage: Row, given: int, cached: int) -> None:
     found = request(read(observation(usageDetails=usage))[0])
     assert (found["input_tokens"], found["cached_read_tokens"], found["output_tokens"]) == (given, cached, 31)
 
@@ -213,11 +213,11 @@ def test_trap_12_buckets_of_tokens_are_disjoint(read, usage: Row, given: int, ca
         {"costDetails": None, "totalCost": None, "calculatedTotalCost": 0.003},
     ],
 )
-def test_trap_13_the_total_of_a_cost_is_not_added_to_its_parts(read, cost: Row) -> None:
+def test_the_total_of_a_cost_is_not_added_to_its_parts(read, cost: Row) -> None:
     assert request(read(observation(**cost))[0])["total_nusd"] == 3_000_000
 
 
-def test_trap_14_wrappers_and_traces_repeat_what_their_calls_used(read) -> None:
+def test_wrappers_and_traces_repeat_what_their_calls_used(read) -> None:
     cost = {"costDetails": {"total": 0.001}, "totalCost": 0.001}
     tables, _ = read(
         trace_row(htmlPath="/x", totalCost=0.5, latency=9),
@@ -231,7 +231,7 @@ def test_trap_14_wrappers_and_traces_repeat_what_their_calls_used(read) -> None:
     assert (alone["total_nusd"], alone["total_us"], alone["llm_calls"]) == (500_000_000, 9_000_000, None)
 
 
-def test_trap_15_sentinels_and_the_zeros_of_unpriced_rows_are_unknown(read) -> None:
+def test_sentinels_and_the_zeros_of_unpriced_rows_are_unknown(read) -> None:
     found = request(read(trace_row(htmlPath="/x", totalCost=-1, latency=-1))[0])
     assert (found["total_nusd"], found["total_us"]) == (None, None)
     unpriced = observation(model="in-house", costDetails={}, totalCost=0, latency=-1, timeToFirstToken=-1)
@@ -244,13 +244,13 @@ def test_trap_15_sentinels_and_the_zeros_of_unpriced_rows_are_unknown(read) -> N
     assert request(read(free)[0])["total_nusd"] == 0  # stated in parts: a model that costs nothing
 
 
-def test_trap_16_a_first_token_at_the_end_is_the_end(read) -> None:
+def test_a_first_token_at_the_end_is_the_end(read) -> None:
     assert request(read(observation(completionStartTime=END))[0])["ttft_us"] is None
     early = observation(completionStartTime="2026-03-09T10:00:00.250Z")
     assert request(read(early)[0])["ttft_us"] == 250_000
 
 
-def test_trap_17_the_level_says_what_failed(read) -> None:
+def test_the_level_says_what_failed(read) -> None:
     root = observation(1, type="SPAN", usageDetails={})
     warned = observation(2, parentObservationId=f"{1:016x}", level="WARNING", statusMessage="slow")
     failed = observation(3, type="TOOL", parentObservationId=f"{1:016x}", level="ERROR", statusMessage="timed out")
@@ -271,20 +271,20 @@ def test_trap_17_the_level_says_what_failed(read) -> None:
         {"candidates": [{"content": {"parts": [{"text": "I cannot help with that."}]}, "finishReason": "SAFETY"}]},
     ],
 )
-def test_trap_20_refusals_beside_an_empty_answer_are_seen(read, output: Row) -> None:
+def test_refusals_beside_an_empty_answer_are_seen(read, output: Row) -> None:
     found = request(read(observation(output=output))[0])
     assert found["refused"] is True
     assert found["output_text"] == "I cannot help with that."
 
 
-def test_trap_22_metadata_that_the_api_cut_is_said(read) -> None:
+def test_metadata_that_the_api_cut_is_said(read) -> None:
     _, receipt = read(observation(metadata={"attributes": '{"a": "' + "x" * 193, "topic": "t"}))
     assert any("200 characters" in note for note in receipt.notes)
     _, receipt = read(observation(metadata={"topic": "x" * 199}))
     assert receipt.notes == []
 
 
-def test_trap_23_ids_of_digits_and_line_breaks_in_cells_survive(tmp_path: Path) -> None:
+def test_ids_of_digits_and_line_breaks_in_cells_survive(tmp_path: Path) -> None:
     path = tmp_path / "observations.csv"
     row = observation(id="1748652919163558461", traceId="4944116822809979520", input='first\n"second"', metadata=None)
     with path.open("w", newline="") as file:

@@ -106,7 +106,7 @@ def test_equal_kpis_whatever_the_shape(shared, tmp_path) -> None:
     assert kpis(written(tmp_path / "nested.jsonl", *nested)) == expected
 
 
-def test_trap_6_all_shapes_at_once_in_any_order_are_stored_once(shared, tmp_path) -> None:
+def test_all_shapes_at_once_in_any_order_are_stored_once(shared, tmp_path) -> None:
     raw = counted_by_the_server(runs(shared))
     v2 = written(tmp_path / "v2.json", as_api_v2(raw))
     shuffled = random.Random(7).sample(raw, len(raw))

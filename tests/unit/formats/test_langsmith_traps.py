@@ -25,16 +25,16 @@ from tests.unit.formats.langsmith_runs import (
     written,
 )
 
-# --- the traps -------------------------------------------------------------------------------------------------------
+# --- what the naive reading gets wrong --------------------------------------------------------------------------------
 
 
-def test_trap_2_times_without_a_zone_are_utc(tmp_path) -> None:
+def test_times_without_a_zone_are_utc(tmp_path) -> None:
     request = the_request(tmp_path, run())
     assert (str(request["started_at"]), request["total_us"]) == ("2026-11-23 18:02:15+00:00", 2_000_000)
 
 
 @pytest.mark.parametrize("absent", [None, ""])
-def test_trap_3_a_root_has_no_parent_in_any_spelling(tmp_path, absent) -> None:
+def test_a_root_has_no_parent_in_any_spelling(tmp_path, absent) -> None:
     request = the_request(tmp_path, run(parent_run_id=absent), run(CHILD, "llm", parent=ROOT))
     assert (request["trace_id"], request["llm_calls"]) == (ROOT, 1)
 
@@ -48,7 +48,7 @@ def test_the_dotted_order_alone_tells_the_tree(shared, tmp_path) -> None:
     assert str(the_request(tmp_path, milliseconds)["started_at"]) == "2026-11-23 18:02:15.091000+00:00"
 
 
-def test_trap_8_empty_cells_of_a_frame_are_nothing(tmp_path) -> None:
+def test_empty_cells_of_a_frame_are_nothing(tmp_path) -> None:
     rows = [run(), run(CHILD, "llm", parent=ROOT, prompt_tokens=412, total_cost=Decimal("0.0001"))]
     pd.DataFrame(rows).to_csv(tmp_path / "frame.csv", index=False)
     assert "412.0" in (tmp_path / "frame.csv").read_text()
@@ -56,7 +56,7 @@ def test_trap_8_empty_cells_of_a_frame_are_nothing(tmp_path) -> None:
     assert (request["error"], request["input_tokens"], request["total_nusd"]) == (False, 412, 100_000)
 
 
-def test_trap_9_members_that_a_row_does_not_have_are_null_in_parquet(tmp_path) -> None:
+def test_members_that_a_row_does_not_have_are_null_in_parquet(tmp_path) -> None:
     rows = [
         run(inputs={"q": "why?", "answer_length": None}, outputs={"answer": "because", "documents": None}),
         run(
@@ -72,7 +72,7 @@ def test_trap_9_members_that_a_row_does_not_have_are_null_in_parquet(tmp_path) -
     assert (request["input_text"], request["output_text"], request["retrieved_docs"]) == ("why?", "because", 1)
 
 
-def test_trap_12_the_input_includes_the_cache(tmp_path) -> None:
+def test_the_input_includes_the_cache(tmp_path) -> None:
     usage = {"input_tokens": 412, "output_tokens": 31, "input_token_details": {"cache_read": 256}}
     request = the_request(tmp_path, run(kind="llm", outputs={"usage_metadata": usage}))
     assert (request["input_tokens"], request["cached_read_tokens"]) == (412, 256)
@@ -84,24 +84,24 @@ def test_trap_12_the_input_includes_the_cache(tmp_path) -> None:
 @pytest.mark.parametrize(
     "costs", [{"total_cost": "0.00010320"}, {"prompt_cost": "0.0000702", "completion_cost": 3.3e-05}]
 )
-def test_trap_13_costs_are_decimal_text(tmp_path, costs) -> None:
+def test_costs_are_decimal_text(tmp_path, costs) -> None:
     stated = {"prompt_tokens": 412, "completion_tokens": 31, **costs}
     assert the_request(tmp_path, run(kind="llm", **stated))["total_nusd"] == 103_200
 
 
-def test_trap_13_a_cost_that_the_application_states_itself(tmp_path) -> None:
+def test_a_cost_that_the_application_states_itself(tmp_path) -> None:
     usage = {"input_tokens": 412, "output_tokens": 31, "total_cost": 0.5}
     assert the_request(tmp_path, run(kind="llm", outputs={"usage_metadata": usage}))["total_nusd"] == 500_000_000
 
 
-def test_trap_14_sums_on_parents_count_once(tmp_path) -> None:
+def test_sums_on_parents_count_once(tmp_path) -> None:
     sums = {"prompt_tokens": 100, "completion_tokens": 10, "total_cost": "0.001"}
     chain, leaf = run(CHILD, parent=ROOT, **sums), run(LEAF, "llm", parent=CHILD, **sums)
     request = the_request(tmp_path, run(**sums), chain, leaf)
     assert (request["input_tokens"], request["output_tokens"], request["total_nusd"]) == (100, 10, 1_000_000)
 
 
-def test_trap_14_the_root_speaks_where_only_roots_were_exported(tmp_path) -> None:
+def test_the_root_speaks_where_only_roots_were_exported(tmp_path) -> None:
     sums = {"prompt_tokens": 100, "completion_tokens": 10, "total_cost": "0.001"}
     tables, receipt = read_all([written(tmp_path / "runs.jsonl", run(**sums))])
     (request,) = requests_of(tables).values()
@@ -117,7 +117,7 @@ def test_tokens_of_embeddings_are_their_own(tmp_path) -> None:
     assert (row["model"], row["input_tokens"], row["cost_nusd"]) == ("e-1", 8, 100_000)
 
 
-def test_trap_15_zero_tokens_are_unknown(tmp_path) -> None:
+def test_zero_tokens_are_unknown(tmp_path) -> None:
     stated = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "total_cost": "0"}
     request = the_request(tmp_path, run(kind="llm", **stated))
     assert (request["input_tokens"], request["output_tokens"], request["total_nusd"]) == (None, None, None)
@@ -135,7 +135,7 @@ def test_trap_15_zero_tokens_are_unknown(tmp_path) -> None:
         ({"last_queued_at": "2026-11-23T18:02:15.250000"}, None),
     ],
 )  # fmt: skip
-def test_trap_16_time_to_first_token(tmp_path, more, ttft) -> None:
+def test_time_to_first_token(tmp_path, more, ttft) -> None:
     request = the_request(tmp_path, run(kind="llm", **more))
     assert (request["ttft_us"], request["queue_us"]) == (ttft, None)
 
@@ -152,19 +152,19 @@ TRACEBACK = "\n\nTraceback (most recent call last):\n  File x\n"
         ("it broke: badly", None, "it broke: badly"),
     ],
 )  # fmt: skip
-def test_trap_17_an_error_is_text_with_a_traceback(tmp_path, error, kind, message) -> None:
+def test_an_error_is_text_with_a_traceback(tmp_path, error, kind, message) -> None:
     tables, _ = read_all([written(tmp_path / "runs.jsonl", run(error=error, status="error"))])
     (row,) = tables["spans"]
     assert (row["status"], row["error_type"], row["status_message"]) == ("error", kind, message)
 
 
-def test_trap_20_a_refusal_stands_beside_an_empty_content(tmp_path) -> None:
+def test_a_refusal_stands_beside_an_empty_content(tmp_path) -> None:
     choice = {"finish_reason": "stop", "message": {"role": "assistant", "content": None, "refusal": "No."}}
     request = the_request(tmp_path, run(kind="llm", outputs={"choices": [choice]}))
     assert (request["refused"], request["output_text"]) == (True, "No.")
 
 
-def test_trap_22_offloaded_and_previewed_texts_are_said(tmp_path) -> None:
+def test_offloaded_and_previewed_texts_are_said(tmp_path) -> None:
     links = {"ROOT": {"presigned_url": "secret-link"}}
     stated = run(inputs={}, inputs_s3_urls=links, inputs_preview="wh…", outputs_preview="becau…")
     tables, receipt = read_all([written(tmp_path / "runs.jsonl", stated)])
@@ -175,7 +175,7 @@ def test_trap_22_offloaded_and_previewed_texts_are_said(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("key", ["session_id", "thread_id", "conversation_id"])
-def test_trap_24_session_id_is_the_project(tmp_path, key: str) -> None:
+def test_session_id_is_the_project(tmp_path, key: str) -> None:
     assert the_request(tmp_path, run())["session_id"] is None
     assert the_request(tmp_path, run(extra={"metadata": {key: "chat-1"}}))["session_id"] == "chat-1"
     assert the_request(tmp_path, run(thread_id="chat-2"))["session_id"] == "chat-2"

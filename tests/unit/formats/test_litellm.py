@@ -100,24 +100,24 @@ def test_the_receipt_names_every_field_that_is_lost(shared, tmp_path: Path) -> N
     assert lost == ["autorouter_savings", "metadata.eval_information"]
 
 
-def test_trap_2_float_seconds_keep_their_microseconds(shared) -> None:
+def test_float_seconds_keep_their_microseconds(shared) -> None:
     tables, _ = read_all([shared / FOLDER / PAYLOAD])
     started = {str(s["started_at"])[:26] for s in tables["spans"]}
     assert started == {r["startTime"][:26].replace("T", " ") for r in naive(shared / FOLDER / ROWS)}
 
 
-def test_trap_12_the_input_includes_cached_tokens(tmp_path: Path) -> None:
+def test_the_input_includes_cached_tokens(tmp_path: Path) -> None:
     usage = {"usage_object": {"prompt_tokens": 412, "prompt_tokens_details": {"cached_tokens": 256}}}
     request = one(tmp_path, metadata=usage)
     assert (request["input_tokens"], request["cached_read_tokens"]) == (412, 256)
 
 
-def test_trap_13_parts_of_the_cost_contain_each_other(tmp_path: Path) -> None:
+def test_parts_of_the_cost_contain_each_other(tmp_path: Path) -> None:
     parts = {"input_cost": 4.26e-05, "output_cost": 1.86e-05, "cache_read_cost": 1.92e-05, "total_cost": 6.12e-05}
     assert one(tmp_path, metadata={"cost_breakdown": parts})["total_nusd"] == 61_200 != round(sum(parts.values()) * 1e9)
 
 
-def test_trap_15_cache_hit_is_text_and_failures_count_no_tokens(tmp_path: Path) -> None:
+def test_cache_hit_is_text_and_failures_count_no_tokens(tmp_path: Path) -> None:
     for text, truth in (("None", None), ("False", "false"), ("True", "true")):
         tables, _ = read(tmp_path, {**CALL, "cache_hit": text}, allow=["metadata.cache_hit"])
         assert requests_of(tables)["chatcmpl-1"].get("x_cache_hit") == truth
@@ -126,17 +126,17 @@ def test_trap_15_cache_hit_is_text_and_failures_count_no_tokens(tmp_path: Path) 
     assert [failure[n] for n in ("input_tokens", "output_tokens", "total_nusd", "priced")] == [None] * 4
 
 
-def test_trap_16_the_end_is_no_first_token(tmp_path: Path) -> None:
+def test_the_end_is_no_first_token(tmp_path: Path) -> None:
     assert one(tmp_path, completionStartTime=CALL["endTime"])["ttft_us"] is None
     assert one(tmp_path, completionStartTime="2026-03-01T10:00:00.250Z")["ttft_us"] == 250_000
 
 
-def test_trap_20_refusals_are_tucked_away(shared) -> None:
+def test_refusals_are_tucked_away(shared) -> None:
     (refused,) = [r for r in requests_of(read_all([shared / FOLDER / PAYLOAD])[0]).values() if r["refused"]]
     assert refused["output_text"] == "I can't help with that."
 
 
-def test_trap_25_the_customer_is_the_end_user(tmp_path: Path) -> None:
+def test_the_customer_is_the_end_user(tmp_path: Path) -> None:
     theirs, ours = one(tmp_path, user="svc-bot", end_user="u-1"), one(tmp_path, user="svc-other", end_user="u-1")
     assert theirs["user_key"] == ours["user_key"] is not None
     assert one(tmp_path, user="svc-bot", end_user="")["user_key"] is None
@@ -223,7 +223,7 @@ def test_what_was_asked_may_stand_in_the_request_to_the_proxy(tmp_path: Path) ->
     assert (stored["input_text"], stored["output_text"]) == ("Hello", None)
 
 
-def test_trap_7_json_in_text_and_trap_23_ids_of_digits(tmp_path: Path) -> None:
+def test_json_in_text_and_ids_of_digits(tmp_path: Path) -> None:
     path = tmp_path / "spend.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

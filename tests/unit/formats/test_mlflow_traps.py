@@ -21,30 +21,30 @@ from tests.unit.formats.mlflow_traces import (
     written,
 )
 
-# --- the traps -------------------------------------------------------------------------------------------------------
+# --- what the naive reading gets wrong --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "stated", [{"execution_duration_ms": 334}, {"execution_duration": "0.334s"}, {"execution_duration": 334}]
 )
-def test_trap_1_a_duration_is_in_milliseconds_or_names_its_unit(tmp_path, stated) -> None:
+def test_a_duration_is_in_milliseconds_or_names_its_unit(tmp_path, stated) -> None:
     assert the_request(written(tmp_path / "t.json", trace(**stated)))["total_us"] == 334_000
 
 
 @pytest.mark.parametrize("time", [1795456020653, "2026-11-23T17:47:00.653Z", "1795456020653"])
-def test_trap_2_the_time_of_a_request_is_iso_or_milliseconds(tmp_path, time) -> None:
+def test_the_time_of_a_request_is_iso_or_milliseconds(tmp_path, time) -> None:
     assert the_request(written(tmp_path / "t.json", trace(request_time=time)))["started_at"] is not None
     assert str(the_request(tmp_path / "t.json")["started_at"]) == "2026-11-23 17:47:00.653000+00:00"
 
 
-def test_trap_2_times_of_events_are_rounded_floats(tmp_path) -> None:
+def test_times_of_events_are_rounded_floats(tmp_path) -> None:
     step = span(1, "LLM")
     at = float(step["start_time_unix_nano"] + 200_000_123)
     step["events"] = [{"name": "mlflow.chunk.item.0", "time_unix_nano": at, "attributes": {}}]
     assert abs(the_request(written(tmp_path / "t.json", trace(step)))["ttft_us"] - 200_000) <= 1
 
 
-def test_trap_3_ids_are_base64_and_the_trace_has_a_prefix(tmp_path) -> None:
+def test_ids_are_base64_and_the_trace_has_a_prefix(tmp_path) -> None:
     tables, _ = read_all([written(tmp_path / "t.json", trace(span(1, "AGENT"), span(2, "LLM", parent=1)))])
     rows = {s["span_id"]: s for s in tables["spans"]}
     assert set(rows) == {"0000000000000001", "0000000000000002", "trace"}
@@ -52,14 +52,14 @@ def test_trap_3_ids_are_base64_and_the_trace_has_a_prefix(tmp_path) -> None:
     assert {s["trace_id"] for s in tables["spans"]} == {"ab" * 16}
 
 
-def test_trap_7_and_23_attributes_are_escaped_json_in_strings(tmp_path) -> None:
+def test_attributes_are_escaped_json_in_strings(tmp_path) -> None:
     step = span(1, "CHAT_MODEL", attributes={"mlflow.llm.model": "m-1", "mlflow.spanOutputs": 'Grüße "x"\n'})
     request = the_request(written(tmp_path / "t.json", trace(step)))
     assert (request["model"], request["llm_calls"]) == ("m-1", 1)
     assert request["output_text"] == 'Grüße "x"\n'
 
 
-def test_trap_8_and_9_frames_without_the_trace_column(shared, tmp_path) -> None:
+def test_frames_without_the_trace_column(shared, tmp_path) -> None:
     expected = kpis([shared / FOLDER / "traces_to_json.jsonl"])
     bare = frame(shared).drop(columns="trace")
     bare.to_csv(tmp_path / "reprs.csv", index=False)
@@ -71,14 +71,14 @@ def test_trap_8_and_9_frames_without_the_trace_column(shared, tmp_path) -> None:
     assert kpis([tmp_path / "frame.parquet"]) == unscored
 
 
-def test_trap_12_the_input_includes_the_cache(tmp_path) -> None:
+def test_the_input_includes_the_cache(tmp_path) -> None:
     usage = {"input_tokens": 412, "output_tokens": 31, "cache_read_input_tokens": 256}
     step = span(1, "LLM", attributes={"mlflow.chat.tokenUsage": usage})
     request = the_request(written(tmp_path / "t.json", trace(step)))
     assert (request["input_tokens"], request["cached_read_tokens"]) == (412, 256)
 
 
-def test_trap_12_unless_the_provider_counts_it_beside(tmp_path) -> None:
+def test_unless_the_provider_counts_it_beside(tmp_path) -> None:
     usage = {"input_tokens": 300, "output_tokens": 31, "cache_read_input_tokens": 256}
     body = {"role": "assistant", "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "usage": usage}
     step = span(1, "CHAT_MODEL", attributes={"mlflow.chat.tokenUsage": usage, "mlflow.spanOutputs": body})
@@ -86,7 +86,7 @@ def test_trap_12_unless_the_provider_counts_it_beside(tmp_path) -> None:
     assert (request["input_tokens"], request["cached_read_tokens"], request["output_text"]) == (556, 256, "Hi")
 
 
-def test_trap_13_a_total_is_not_added_to_its_parts(tmp_path) -> None:
+def test_a_total_is_not_added_to_its_parts(tmp_path) -> None:
     cost = {"input_cost": 1e-6, "output_cost": 2e-6, "total_cost": 3e-6}
     step = span(1, "LLM", attributes={"mlflow.llm.cost": cost})
     assert the_request(written(tmp_path / "t.json", trace(step)))["total_nusd"] == 3_000
@@ -98,7 +98,7 @@ SUMS = {
 }
 
 
-def test_trap_14_sums_of_the_trace_count_only_where_no_span_does(tmp_path) -> None:
+def test_sums_of_the_trace_count_only_where_no_span_does(tmp_path) -> None:
     usage = {
         "mlflow.chat.tokenUsage": {"input_tokens": 700, "output_tokens": 50},
         "mlflow.llm.cost": {"total_cost": 1e-4},
@@ -113,7 +113,7 @@ def test_trap_14_sums_of_the_trace_count_only_where_no_span_does(tmp_path) -> No
     assert alone["llm_calls"] is None  # no step is known, which is not the same as none
 
 
-def test_trap_17_a_failed_call_may_tell_of_it_in_an_event_only(tmp_path) -> None:
+def test_a_failed_call_may_tell_of_it_in_an_event_only(tmp_path) -> None:
     failed = span(2, "LLM", parent=1, status={"code": "STATUS_CODE_UNSET", "message": ""})
     failed["events"] = [
         {
@@ -137,21 +137,21 @@ def test_trap_17_a_failed_call_may_tell_of_it_in_an_event_only(tmp_path) -> None
     [{"status": {"code": "STATUS_CODE_ERROR", "message": "gone"}},
      {"status": None, "status_code": "ERROR", "status_message": "gone"}],  # version 3 and 2
 )  # fmt: skip
-def test_trap_17_a_status_with_its_message(tmp_path, stated) -> None:
+def test_a_status_with_its_message(tmp_path, stated) -> None:
     tables, _ = read_all([written(tmp_path / "t.json", trace(span(1, "TOOL", **stated), state="ERROR"))])
     (call,) = (s for s in tables["spans"] if s["kind"] == "tool")
     assert (call["status"], call["status_message"]) == ("error", "gone")
     assert [t["error_type"] for t in tables["tool_calls"]] == ["error"]
 
 
-def test_trap_20_a_refusal_stands_beside_an_empty_content(tmp_path) -> None:
+def test_a_refusal_stands_beside_an_empty_content(tmp_path) -> None:
     body = {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": None, "refusal": "No."}}]}
     step = span(1, "CHAT_MODEL", attributes={"mlflow.spanOutputs": body})
     request = the_request(written(tmp_path / "t.json", trace(step)))
     assert (request["refused"], request["output_text"]) == (True, "No.")
 
 
-def test_trap_22_a_cut_trace_says_how_many_spans_it_lacks(tmp_path) -> None:
+def test_a_cut_trace_says_how_many_spans_it_lacks(tmp_path) -> None:
     whole = trace(span(1, "AGENT"), trace_metadata={"mlflow.trace.sizeStats": json.dumps({"num_spans": 5})})
     _, receipt = read_all([written(tmp_path / "t.json", whole)])
     assert any("export lacks: 4." in note for note in receipt.notes)

@@ -60,21 +60,21 @@ def test_pages_lines_and_lists_are_the_same_requests(tmp_path: Path) -> None:
         assert requests_of(read(tmp_path, *documents)[0]) == expected
 
 
-def test_trap_22_a_page_of_a_longer_list_says_so(tmp_path: Path) -> None:
+def test_a_page_of_a_longer_list_says_so(tmp_path: Path) -> None:
     _, whole = read(tmp_path, page(COMPLETION))
     _, cut = read(tmp_path, page(COMPLETION, more=True))
     assert not any("longer list" in note for note in whole.notes)
     assert any("longer list" in note for note in cut.notes)
 
 
-def test_trap_12_details_are_parts_of_the_counts(tmp_path: Path) -> None:
+def test_details_are_parts_of_the_counts(tmp_path: Path) -> None:
     request = one(tmp_path)
     assert [request[n] for n in ("input_tokens", "cached_read_tokens", "output_tokens", "reasoning_tokens")] == [
         412, 256, 31, 7,
     ]  # fmt: skip
 
 
-def test_trap_20_a_refusal_stands_beside_an_empty_content(tmp_path: Path) -> None:
+def test_a_refusal_stands_beside_an_empty_content(tmp_path: Path) -> None:
     message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
     request = one(tmp_path, choices=[{"message": message, "finish_reason": "stop"}])
     assert (request["refused"], request["output_text"]) == (True, "I cannot help with that.")
@@ -83,7 +83,7 @@ def test_trap_20_a_refusal_stands_beside_an_empty_content(tmp_path: Path) -> Non
     assert one(tmp_path, choices=filtered)["refused"] is True
 
 
-def test_trap_23_long_numbers_lose_no_digit(tmp_path: Path) -> None:
+def test_long_numbers_lose_no_digit(tmp_path: Path) -> None:
     """Beyond 2**53, where a float would end in zeros."""
     settings = {"seed": 4944116822809979520, "metadata": {"session_id": "1748652919163558461"}}
     assert one(tmp_path, **settings)["session_id"] == "1748652919163558461"

@@ -34,7 +34,7 @@ def test_durations_are_milliseconds(shared) -> None:
     assert requests_of(tables)[raw["trace"]["id"]]["total_us"] == round(raw["spans"][0]["duration"] * 1000)
 
 
-def test_trap_22_a_csv_that_stopped_early_says_what_is_missing(shared) -> None:
+def test_a_csv_that_stopped_early_says_what_is_missing(shared) -> None:
     tables, receipt = read_all([shared / CSV])
     assert receipt.spans == 1
     assert any("lacks 3 spans" in note for note in receipt.notes)

@@ -196,7 +196,7 @@ def test_the_receipt_names_what_is_not_read(exports) -> None:
     assert receipt.dropped == 0
 
 
-# --- traps -----------------------------------------------------------------------------------------------------------
+# --- what the naive reading gets wrong --------------------------------------------------------------------------------
 
 
 def span(number: int = 1, **more: Any) -> Row:
@@ -214,7 +214,7 @@ def of(tmp_path: Path, *records: Row) -> tuple[dict[str, list[Row]], Any]:
     return read_all([file])
 
 
-def test_trap_2_nanoseconds_rounded_as_floats_are_microseconds(read, shared: Path) -> None:
+def test_nanoseconds_rounded_as_floats_are_microseconds(read, shared: Path) -> None:
     raw = json.loads((shared / EXPORTS / "rest_spans_otlpv1.json").read_text())["data"]
     naive = {s["span_id"]: s["start_time_unix_nano"] // 1000 for s in raw}
     found = {s["span_id"]: s["started_at"] for s in read["otlpv1"]["spans"]}
@@ -223,7 +223,7 @@ def test_trap_2_nanoseconds_rounded_as_floats_are_microseconds(read, shared: Pat
     assert sum(pd.Timestamp(naive[i], unit="us", tz="UTC") != true[i] for i in true) > 10
 
 
-def test_trap_4_unions_with_every_member_present_as_null(shared: Path, read) -> None:
+def test_unions_with_every_member_present_as_null(shared: Path, read) -> None:
     raw = json.loads((shared / EXPORTS / "rest_spans_otlpv1.json").read_text())["data"]
     union = raw[0]["attributes"][0]["value"]
     assert len(union) == 7
@@ -231,7 +231,7 @@ def test_trap_4_unions_with_every_member_present_as_null(shared: Path, read) -> 
     assert all(s["input_text"] for s in read["otlpv1"]["spans"] if s["kind"] == "llm")
 
 
-def test_trap_8_cells_that_numpy_printed(tmp_path: Path) -> None:
+def test_cells_that_numpy_printed(tmp_path: Path) -> None:
     """An old frame: a lower-case kind, and lists without commas in which texts have brackets and quotes."""
     cells = {
         "context.span_id": "a" * 16, "context.trace_id": TRACE, "name": "retrieve", "span_kind": None,
@@ -255,7 +255,7 @@ def test_trap_8_cells_that_numpy_printed(tmp_path: Path) -> None:
     assert receipt.dropped == 0
 
 
-def test_trap_9_keys_that_parquet_added_are_not_there(shared: Path, read) -> None:
+def test_keys_that_parquet_added_are_not_there(shared: Path, read) -> None:
     """Every struct of a column has the members of all rows: messages without calls, events without exceptions."""
     frame = pd.read_parquet(shared / EXPORTS / "spans_dataframe.parquet")
     events = [e for cell in frame["events"] for e in cell if e["name"] == "First Token Stream Event"]
@@ -265,14 +265,14 @@ def test_trap_9_keys_that_parquet_added_are_not_there(shared: Path, read) -> Non
     assert {s["status"] for s in streamed} == {"ok"}
 
 
-def test_trap_10_the_span_id_stands_in_the_header_twice(exports) -> None:
+def test_the_span_id_stands_in_the_header_twice(exports) -> None:
     csv = exports["csv"][0]
     assert csv.read_text().splitlines()[0].split(",").count("context.span_id") == 2
     tables, receipt = read_all([csv])
     assert len({s["span_id"] for s in tables["spans"]}) == receipt.spans == 51
 
 
-def test_trap_17_unset_is_success_unless_an_exception_is_recorded(tmp_path: Path) -> None:
+def test_unset_is_success_unless_an_exception_is_recorded(tmp_path: Path) -> None:
     thrown = [{"name": "exception", "timestamp": "2026-11-23T17:44:25+00:00",
                "attributes": {"exception.type": "TimeoutError", "exception.message": "late"}}]  # fmt: skip
     tables, _ = of(tmp_path, span(1, status_code="UNSET"), span(2, status_code="UNSET", events=thrown),
@@ -281,20 +281,20 @@ def test_trap_17_unset_is_success_unless_an_exception_is_recorded(tmp_path: Path
     assert found == {"1": ("ok", None, None), "2": ("error", "TimeoutError", "late"), "3": ("running", None, None)}
 
 
-def test_trap_18_prompt_versions_stamped_on_every_span(tmp_path: Path) -> None:
+def test_prompt_versions_stamped_on_every_span(tmp_path: Path) -> None:
     stamp = {"llm.prompt_template.version": "router"}
     root = span(1, span_kind="AGENT", attributes=stamp)
     model = span(2, parent_id=f"{1:016x}", attributes={"llm.prompt_template.version": "v12"})
     assert requests_of(of(tmp_path, root, model)[0])[TRACE]["prompt_version"] == "v12"
 
 
-def test_trap_12_cached_tokens_are_part_of_the_prompt(tmp_path: Path) -> None:
+def test_cached_tokens_are_part_of_the_prompt(tmp_path: Path) -> None:
     counts = {"llm.token_count.prompt": 412, "llm.token_count.prompt_details.cache_read": 256}
     request = requests_of(of(tmp_path, span(attributes=counts))[0])[TRACE]
     assert (request["input_tokens"], request["cached_read_tokens"]) == (412, 256)
 
 
-def test_trap_3_parents_that_are_none(tmp_path: Path) -> None:
+def test_parents_that_are_none(tmp_path: Path) -> None:
     for parent in (None, "", "0" * 16, "None"):
         (only,) = of(tmp_path, span(parent_id=parent))[0]["spans"]
         assert only["parent_id"] is None

@@ -32,7 +32,7 @@ def attribute(key: str, **value: Any) -> dict[str, Any]:
 LLM = attribute("gen_ai.operation.name", stringValue="chat")
 
 
-def test_trap_5_a_number_is_a_number_under_any_declared_kind(tmp_path: Path) -> None:
+def test_a_number_is_a_number_under_any_declared_kind(tmp_path: Path) -> None:
     """Python and the collector write integers as text, the JS SDK as numbers, whole floats as integers, NaN as null."""
     path = tmp_path / "traces.json"
     usage = [
@@ -49,7 +49,7 @@ def test_trap_5_a_number_is_a_number_under_any_declared_kind(tmp_path: Path) -> 
     assert (row["ttft_us"], row["model"]) == (None, None)
 
 
-def test_trap_19_messages_and_evaluations_may_lie_in_logs_of_another_file(tmp_path: Path) -> None:
+def test_messages_and_evaluations_may_lie_in_logs_of_another_file(tmp_path: Path) -> None:
     spans, logs = tmp_path / "b_traces.jsonl", tmp_path / "a_logs.jsonl"
     spans.write_text(json.dumps(traces(span([LLM]))))
     said = [{"role": "assistant", "parts": [{"type": "text", "content": "On its way."}], "finish_reason": "stop"}]
@@ -67,7 +67,7 @@ def test_trap_19_messages_and_evaluations_may_lie_in_logs_of_another_file(tmp_pa
     assert request["correct"] is True
 
 
-def test_trap_21_protobuf_of_traces_and_logs_looks_alike_and_may_be_framed(shared: Path, tmp_path: Path) -> None:
+def test_protobuf_of_traces_and_logs_looks_alike_and_may_be_framed(shared: Path, tmp_path: Path) -> None:
     root = shared / "data/exports/otlp"
     bare = (root / "genai_semconv_2026.traces.binpb").read_bytes()
     logs = (root / "genai_semconv_2026.logs.binpb").read_bytes()
@@ -82,7 +82,7 @@ def test_trap_21_protobuf_of_traces_and_logs_looks_alike_and_may_be_framed(share
     assert len(found["scores"]) > len(expected.get("scores", []))  # evaluations come from the logs
 
 
-def test_trap_26_free_text_in_a_column_of_labels_is_counted_as_invalid() -> None:
+def test_free_text_in_a_column_of_labels_is_counted_as_invalid() -> None:
     human = ["refuse", "comply", "comply", "refuse"]
     judge = ["refuse", "comply", "The model says that it cannot", None]
     found = kpi.kappa(human, judge, labels=["refuse", "comply"])

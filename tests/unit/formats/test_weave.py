@@ -94,7 +94,7 @@ def test_csv_and_json_lines_are_the_same_requests(tmp_path: Path) -> None:
     assert requests_of(backwards) == expected
 
 
-def test_trap_14_sums_of_parents_count_once(tmp_path: Path) -> None:
+def test_sums_of_parents_count_once(tmp_path: Path) -> None:
     tables, _ = read(tmp_path, *tree())
     (request,) = requests_of(tables).values()
     naive = sum(r["summary"]["usage"][MODEL]["prompt_tokens"] for r in tree() if "usage" in r["summary"])
@@ -104,7 +104,7 @@ def test_trap_14_sums_of_parents_count_once(tmp_path: Path) -> None:
     assert (root_alone["input_tokens"], root_alone["total_nusd"], root_alone["llm_calls"]) == (824, 122_400, 0)
 
 
-def test_trap_1_length_is_the_end_minus_the_start(tmp_path: Path) -> None:
+def test_length_is_the_end_minus_the_start(tmp_path: Path) -> None:
     wrong = {"weave": {"status": "success", "latency_ms": 9}}
     (request,) = requests_of(read(tmp_path, call("c", None, "agent", 0, summary=wrong))[0]).values()
     assert request["total_us"] == 1_500_000
@@ -115,7 +115,7 @@ def test_trap_1_length_is_the_end_minus_the_start(tmp_path: Path) -> None:
     assert [(s["status"], s["duration_us"]) for s in tables["spans"]] == [("running", None)]
 
 
-def test_trap_17_a_failed_descendant_is_no_failure_of_its_parent(tmp_path: Path) -> None:
+def test_a_failed_descendant_is_no_failure_of_its_parent(tmp_path: Path) -> None:
     root = call("c1", None, "agent", 0, summary={"weave": {"status": "descendant_error"}})
     child = call("c2", "c1", "get_order", 0, exception="KeyError('id')", summary={"weave": {"status": "error"}})
     tables, _ = read(tmp_path, child, root)
@@ -124,7 +124,7 @@ def test_trap_17_a_failed_descendant_is_no_failure_of_its_parent(tmp_path: Path)
     assert [s["error_type"] for s in tables["spans"] if s["status"] == "error"] == ["KeyError"]
 
 
-def test_trap_12_anthropic_counts_the_cache_beside_the_input(tmp_path: Path) -> None:
+def test_anthropic_counts_the_cache_beside_the_input(tmp_path: Path) -> None:
     usage = {
         "claude-sonnet-4": {"requests": 1, "input_tokens": 156, "cache_read_input_tokens": 256, "output_tokens": 9}
     }
