@@ -1,6 +1,6 @@
-# Two commands: `make run` serves the app on sample data, `make test` runs everything that must hold.
+# `make run` serves the app on sample data, `make check` is for every edit, `make test` runs everything that must hold.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench format fuzz lint unit screenshots clean
+.PHONY: help run check test bench format fuzz hooks lint unit screenshots clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,7 +32,9 @@ run: $(VENV)/.app ## serve the app at 127.0.0.1:8501 (docs/serving.md: for a tea
 	@echo "The AI index is at http://127.0.0.1:$(PORT)"
 	@$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
 
-test: lint unit ## lint, types, import rules, unit, app and browser tests
+check: lint quick ## lint, types, import rules and the quick tests: for every edit
+
+test: lint unit ## lint, types, import rules, unit, app and browser tests, with their coverage
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -40,8 +42,15 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 5 tests/unit tests/test_*.py
+
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 --cov --cov-report=
+	$(BIN)/python -m tests.least_covered
+
+hooks: $(VENV)/.test ## format and lint at every commit (pre-commit)
+	$(BIN)/pre-commit install --config .ci/pre-commit.yaml
 
 fuzz: $(VENV)/.test ## 10,000 damaged copies of every export at hand through its reader; takes hours
 	KPI_MUTATIONS=$${KPI_MUTATIONS:-10000} $(BIN)/python -m pytest -q -n 2 tests/unit/formats/test_mutations.py
@@ -57,4 +66,4 @@ format: $(VENV)/.test ## format the code
 	$(BIN)/ruff format .
 
 clean: ## remove the environment; loaded data stay
-	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
