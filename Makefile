@@ -1,6 +1,6 @@
 # `make run` serves the app on sample data, `make check` is for every edit, `make test` runs everything that must hold.
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench format fuzz hooks lint unit screenshots clean
+.PHONY: help run check test bench chaos format fuzz docs hooks lint unit screenshots clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,18 @@ hooks: $(VENV)/.test ## format and lint at every commit (pre-commit)
 
 fuzz: $(VENV)/.test ## 10,000 damaged copies of every export at hand through its reader; takes hours
 	KPI_MUTATIONS=$${KPI_MUTATIONS:-10000} $(BIN)/python -m pytest -q -n 2 tests/unit/formats/test_mutations.py
+
+$(VENV)/.docs: $(VENV)/.app pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## build the docs site, API reference included, under build/docs
+	$(BIN)/python -m sphinx -W --keep-going -E -q docs build/docs
+	@echo "The site is at build/docs/index.html"
+
+chaos: $(VENV)/.test ## stored data damaged in every way, and loads killed at any moment: the long form
+	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos_kills
 
 bench: $(VENV)/.test ## speed on one million requests, beside plain pandas
 	$(BIN)/python -m tests.bench

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from sample_data.__main__ import main as sample
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
-NAMES = ("overview", "why", "trends", "versions", "segments", "drift", "cost", "traces", "data")
+NAMES = sorted(path.stem for path in (MAIN.parent / "views").glob("*.py"))
 PAGES = {name: f"views/{name}.py" for name in NAMES}
 
 
