@@ -1,6 +1,6 @@
 # `make run` serves the app on sample data, `make check` is for every edit, `make test` runs everything that must hold.
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench chaos format fuzz docs hooks lint unit screenshots clean
+.PHONY: help run check test bench chaos format fuzz docs hooks lint quick unit screenshots clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -63,9 +63,8 @@ docs: $(VENV)/.docs ## build the docs site, API reference included, under build/
 	$(BIN)/python -m sphinx -W --keep-going -E -q docs build/docs
 	@echo "The site is at build/docs/index.html"
 
-chaos: $(VENV)/.test ## stored data damaged in every way, and loads killed at any moment: the long form
+chaos: $(VENV)/.test ## every kind of damage to every kind of file of a data set, the long form; takes an hour
 	$(BIN)/python -m tests.chaos
-	$(BIN)/python -m tests.chaos_kills
 
 bench: $(VENV)/.test ## speed on one million requests, beside plain pandas
 	$(BIN)/python -m tests.bench

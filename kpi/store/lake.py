@@ -88,11 +88,12 @@ class DatasetInfo:
 
 
 def datasets() -> list[DatasetInfo]:
-    """All data sets, by name. One whose newest manifest is damaged is listed as such."""
+    """All data sets, by name. One whose newest manifest is damaged or lost is listed as such."""
     found = []
     for name in manifest.names():
         try:
             m = manifest.read(name)
+            recovery.refuse_lost(name, folder(name), m)
         except StoreError:
             found.append(
                 DatasetInfo(
