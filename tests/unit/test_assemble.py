@@ -250,6 +250,7 @@ def traces(draw: st.DrawFn) -> list[Row]:
     return found + draw(st.lists(st.sampled_from(found), max_size=2))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(spans=traces(), seed=st.integers(0, 99))
 def test_any_trace_in_any_order_is_one_and_the_same_request(spans: list[Row], seed: int) -> None:
@@ -260,6 +261,7 @@ def test_any_trace_in_any_order_is_one_and_the_same_request(spans: list[Row], se
     assert set(expected) <= {*schema.REQUESTS.names, *(n for n in expected if n.startswith("x_"))}
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(spans=traces())
 def test_identities_that_hold_for_any_trace(spans: list[Row]) -> None:

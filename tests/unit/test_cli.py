@@ -18,6 +18,8 @@ import pytest
 import kpi
 from kpi import cli
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 Run = Callable[..., tuple[int, str, str]]
 HOSTILE = "\x1b[31mred\x1b[0m\r\nline\u202eright\x07\u200b%s{0}"

@@ -15,6 +15,8 @@ from kpi.measure.statistics import Grouping
 from kpi.measure.summary import collect
 from kpi.store.engines import from_frame
 
+pytestmark = pytest.mark.slow
+
 MIX = np.array([0.30, 0.22, 0.16, 0.12, 0.09, 0.06, 0.03, 0.02])
 NAMES = [f"intent{i}" for i in range(len(MIX))]
 MONTH = 28

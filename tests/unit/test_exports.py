@@ -19,6 +19,8 @@ import kpi
 from kpi import cli
 from kpi.receipt import Receipt
 
+pytestmark = pytest.mark.slow
+
 TRACES = (
     "otlp/genai_semconv_2026.traces.json",
     "otlp/genai_semconv_2026.traces.jsonl",

@@ -17,6 +17,8 @@ from kpi.explain.fairness.disparity import _dimension, _with_q
 from kpi.govern.fairness import fairness_card
 from kpi.measure.metrics import METRICS
 
+pytestmark = pytest.mark.slow
+
 SHOWN = ["value", "low", "high"]
 
 

@@ -13,6 +13,8 @@ from kpi.explain.aggregates.user_sums import GroupLayout, UserSums, group_contra
 from kpi.measure.estimate import LOG_BASE
 from kpi.stats.range_test import range_test
 
+pytestmark = pytest.mark.slow
+
 POINTS = {"latency_p50": 0.5, "latency_p95": 0.95}
 
 

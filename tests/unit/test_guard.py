@@ -14,6 +14,8 @@ from kpi.errors import IngestError, KpiError, MappingError
 from kpi.ingest.sandbox.supervisor import Limits, preview, stage
 from kpi.mapping.mapping import ColumnMapping, Mapping
 
+pytestmark = pytest.mark.slow
+
 KEY = b"k" * 32
 REFUSED = {
     "bomb_dict.parquet": "ingest.bomb",

@@ -18,6 +18,8 @@ from kpi.schema import ARROW, REQUESTS, SEVERITIES
 from kpi.store.engines import Source, from_frame
 from tests import postgres
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[[pa.Table], Source]
 ALL = Slice(last="all", tz="Europe/Berlin")
 COUNTS = [m.name for m in METRICS.values() if m.kind in ("count", "total")]

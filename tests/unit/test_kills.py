@@ -10,6 +10,8 @@ import pytest
 
 from tests.chaos_kills import run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 is a POSIX signal")
 def test_kills_among_writers_and_readers_leave_whole_versions_and_nothing_else(

@@ -434,6 +434,7 @@ class Mother:
         self._process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX signal")
 def test_kill_at_any_moment_leaves_the_version_before(tmp_path: Path) -> None:
     """25 kills at random moments, each on top of what the one before left. The moments follow the machine: earlier
@@ -474,6 +475,7 @@ def test_kill_at_any_moment_leaves_the_version_before(tmp_path: Path) -> None:
     assert {table: rows("killed", table) for table in before} == after
 
 
+@pytest.mark.slow
 def test_two_writers_at_once_serialise(tmp_path: Path) -> None:
     stages = [put(tmp_path / f"w{k}", spans=[s for i in range(k, 40, 2) for s in trace(i)]) for k in range(2)]
     both = [child("d", stage) for stage in stages]

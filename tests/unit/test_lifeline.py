@@ -15,7 +15,7 @@ from kpi.ingest.sandbox import lifeline
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 600.0
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX signal")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX signal")]
 # The child is told where to write its own number, and then works without end and without giving way.
 _CHILD = """
 import os, sys

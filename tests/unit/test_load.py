@@ -24,6 +24,8 @@ from kpi.loading.load import load, saved_mapping
 from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.store import lake, merge
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 EXPORTS = ROOT / "sample_data" / "exports"
 TRACES, LOGS, TABLE = EXPORTS / "otlp.traces.jsonl", EXPORTS / "otlp.logs.jsonl", EXPORTS / "requests.csv"

@@ -133,6 +133,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_time_grows_with_the_length_of_any_text(piece: str) -> None:
     """Eight times the text takes about eight times the CPU time; a quadratic pattern would take 64 times."""
@@ -151,6 +152,7 @@ _PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(st.one_of(_PIECES, st.text(max_size=8)), max_size=8).map("".join))
 def test_idempotent(text: str) -> None:

@@ -15,6 +15,8 @@ import kpi
 from kpi import cli
 from kpi.measure.reliability import _mean
 
+pytestmark = pytest.mark.slow
+
 TRIES = {"a": [True] * 4, "b": [True, True, False, False], "c": [False] * 4, "d": [True], "e": [True, None, False]}
 
 

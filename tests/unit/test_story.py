@@ -16,6 +16,8 @@ import kpi
 from kpi import cli
 from kpi.cli_reasons import FINDING
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "why.ipynb"
 DAYS = 42
 

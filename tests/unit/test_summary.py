@@ -21,6 +21,8 @@ from kpi.store.engines import DuckSource, from_frame
 from sample_data import world
 from tests import plain
 
+pytestmark = pytest.mark.slow
+
 BIN = 0.00502  # half a bin of the sketch, relative
 DIMENSIONS = {
     "language": ["en", "es", "de"],

@@ -22,6 +22,8 @@ from kpi.store import lake, manifest, merge
 from kpi.store.rekeying import renamed
 from tests.unit import span_loading as spans
 
+pytestmark = pytest.mark.slow
+
 OTHER = "0123456789abcdef" * 4
 USERS = 20
 

@@ -16,6 +16,8 @@ from kpi.loading import copy as copying
 from tests.unit.databases.stores import at, hexed
 from tests.unit.databases.test_copy import stored
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("chdb", reason="needs ClickHouse's engine: pip install chdb clickhouse-connect")
 pytest.importorskip("clickhouse_connect")
 

@@ -25,6 +25,8 @@ from kpi.store.manifest import folder
 from tests.unit.databases import stores
 from tests.unit.databases.stores import at, insert
 
+pytestmark = pytest.mark.slow
+
 COUNT = 120
 VENDOR_ROWS: dict[str, Callable[[int, int], dict[str, list[dict[str, Any]]]]] = {
     "phoenix": stores.phoenix_rows, "mlflow": stores.mlflow_rows, "litellm": stores.litellm_rows,

@@ -26,6 +26,8 @@ from kpi.ingest.readers.open import open_inputs
 from tests.unit.databases import stores
 from tests.unit.formats.helpers import Row, read_all, requests_of
 
+pytestmark = pytest.mark.slow
+
 PHOENIX, MLFLOW = "data/exports/phoenix", "data/exports/mlflow"
 MONEY = {"inference_nusd", "total_nusd", "priced", "unpriced_model", "computed_nusd", "cost_source"}
 

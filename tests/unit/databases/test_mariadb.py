@@ -16,6 +16,8 @@ from tests.unit.databases import stores
 from tests.unit.databases.stores import at
 from tests.unit.databases.test_copy import stored
 
+pytestmark = pytest.mark.slow
+
 COUNT = 80
 
 

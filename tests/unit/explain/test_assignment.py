@@ -18,6 +18,8 @@ from kpi.explain.comparison.sample_ratio import ALARM, VERDICTS, _p
 from kpi.store.engines import DuckSource
 from tests.engines import filled
 
+pytestmark = pytest.mark.slow
+
 START = pd.Timestamp("2026-10-01", tz="UTC")
 
 

@@ -14,6 +14,8 @@ from scipy import optimize, special
 import kpi
 from kpi.explain.monitoring.changepoint import LEARNED, change_points, cusum_limit, self_starting, sums
 
+pytestmark = pytest.mark.slow
+
 SPREAD = 0.6  # of users on the log-odds scale: with 20 requests a user the design effect is 2.9
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 

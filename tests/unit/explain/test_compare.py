@@ -22,6 +22,8 @@ from kpi.measure.metrics import METRICS
 from kpi.store.engines import DuckSource
 from tests.engines import filled
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("task_success", "cost_per_query", "cost_per_resolved", "latency_p95", "latency_p50", "incident_rate")
 
 

@@ -11,6 +11,8 @@ import kpi
 from kpi.errors import MetricError
 from kpi.store.engines import DuckSource
 
+pytestmark = pytest.mark.slow
+
 
 def rows(n: int = 6000, seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Requests that fail more with the tool `slow_search` and with the word refund, less with nothing else."""

@@ -15,6 +15,8 @@ from kpi.explain.decomposition.rate_mix import _collected, _described, split
 from kpi.measure.metrics import METRICS
 from kpi.store.engines import DuckSource
 
+pytestmark = pytest.mark.slow
+
 counts = npst.arrays(float, 5, elements=st.integers(0, 1000).map(float))
 filled = npst.arrays(float, 5, elements=st.integers(0, 1000).map(float)).filter(lambda x: x.sum() > 0)
 

@@ -16,6 +16,8 @@ from sample_data.world import build
 from tests.worlds.generate import world
 from tests.worlds.score import STRONG, of_world, ours, right, strength
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_cause_is_named() -> None:
     scores = []

@@ -10,6 +10,8 @@ import kpi
 from kpi.errors import MetricError
 from kpi.store.engines import DuckSource
 
+pytestmark = pytest.mark.slow
+
 
 def source(*options: tuple[str, int, float, float]) -> kpi.Source:
     """Requests of options: name, number, share resolved, cost of a request in nano-dollars."""

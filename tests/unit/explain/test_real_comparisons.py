@@ -14,6 +14,8 @@ from scipy import stats
 import kpi
 from kpi.store.engines import DuckSource
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def items(shared: Path) -> pd.DataFrame:

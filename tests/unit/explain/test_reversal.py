@@ -17,6 +17,8 @@ from kpi.explain.comparison.effects import effect, values
 from kpi.explain.comparison.simpson import _drawn_p, crossing_of, crossing_p, gail_simon
 from kpi.measure.metrics import METRICS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("groups", [2, 3, 6, 12])
 def test_the_level_is_kept_at_every_corner_of_the_null(groups: int) -> None:

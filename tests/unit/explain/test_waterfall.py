@@ -20,6 +20,8 @@ from kpi.stats.factor_attribution import lmdi, shapley, share_out
 from kpi.stats.interval import cluster_interval
 from kpi.store.engines import DuckSource
 
+pytestmark = pytest.mark.slow
+
 factor = st.one_of(st.just(0.0), st.floats(1e-2, 1e2))
 
 

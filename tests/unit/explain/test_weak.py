@@ -19,6 +19,8 @@ from kpi.explain.segments.weak_segments import Weak, weakest_of
 from kpi.store.engines import DuckSource
 from tests.worlds.generate import REQUEST_DIMS, USER_DIMS
 
+pytestmark = pytest.mark.slow
+
 SUCCESS = kpi.METRICS["task_success"]
 DIMS = {**USER_DIMS, **REQUEST_DIMS}
 Where = Mapping[str, str]

@@ -18,6 +18,8 @@ from tests.unit import span_loading as spans
 from tests.unit.formats.helpers import Row, read_all
 from tests.unit.formats.test_mutations import seeds
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 OWN = sorted((ROOT / "sample_data" / "exports").glob("*.*"))
 DATABASES = ("data/exports/phoenix/phoenix_subset.db", "data/exports/mlflow/mlflow_subset.db")

@@ -23,6 +23,8 @@ from kpi import schema
 from kpi.errors import KpiError
 from tests.unit.formats.helpers import Row, read_all
 
+pytestmark = pytest.mark.slow
+
 MUTANTS = int(os.environ.get("KPI_MUTATIONS", "25"))
 CPU_SECONDS = 60  # of this process, so that a busy machine changes nothing; a mutant takes milliseconds
 CANARY = "mallory.canary@example.org"

@@ -10,6 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 RECORDS = [
     {"acme_id": "c1", "began": "2026-11-01T10:00:00Z", "customer": "ann@example.org", "team": "north", "stars": 5,

@@ -15,6 +15,8 @@ from kpi.cli import main
 from kpi.pricing.price_file import table_of
 from kpi.store import lake
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, Any]
 UNITS = """
 [[price]]

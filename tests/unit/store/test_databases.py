@@ -26,6 +26,8 @@ from kpi.store import connections, databases, live, sessions
 from kpi.store.databases import SqlSource
 from tests import engines, postgres
 
+pytestmark = pytest.mark.slow
+
 N = 400
 MAIL, USED = "someone@example.com", "postgres"
 MAPPING = kpi.Mapping(
