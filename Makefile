@@ -53,7 +53,7 @@ hooks: $(VENV)/.test ## format and lint at every commit (pre-commit)
 	$(BIN)/pre-commit install --config .ci/pre-commit.yaml
 
 fuzz: $(VENV)/.test ## 10,000 damaged copies of every export at hand through its reader; takes hours
-	KPI_MUTATIONS=$${KPI_MUTATIONS:-10000} $(BIN)/python -m pytest -q -n 2 tests/unit/formats/test_mutations.py
+	KPI_MUTATIONS=$${KPI_MUTATIONS:-10000} $(BIN)/python -m pytest -q -n 2 tests/unit/ingest/formats/test_mutations.py
 
 $(VENV)/.docs: $(VENV)/.app pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -11,7 +11,7 @@ import pytest
 import kpi
 from kpi.cli_reasons import FINDING
 from kpi.schema import TABLES
-from tests.unit import test_cli as keys
+from tests.unit.cli import test_cli as keys
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
