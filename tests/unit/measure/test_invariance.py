@@ -67,7 +67,7 @@ def requests(n: int = 600) -> pa.Table:
     return pa.table({k: pa.array(v, kinds.get(k, pa.string())) for k, v in columns.items()})
 
 
-def same(a: pd.DataFrame, b: pd.DataFrame, rtol: float = 1e-9) -> None:
+def assert_same(a: pd.DataFrame, b: pd.DataFrame, rtol: float = 1e-9) -> None:
     pd.testing.assert_frame_equal(a.reset_index(drop=True), b.reset_index(drop=True), rtol=rtol, check_dtype=False)
 
 
@@ -81,7 +81,7 @@ def test_engines_agree(database: sa.Engine) -> None:
     rows = requests()
     for ours, theirs in zip(ask(from_frame(rows)), ask(postgres.fill(database, "agree", rows)), strict=True):
         assert len(ours) >= len(METRICS)
-        same(ours, theirs)
+        assert_same(ours, theirs)
 
 
 def test_order_of_rows_is_nothing(make: Make) -> None:
@@ -89,7 +89,7 @@ def test_order_of_rows_is_nothing(make: Make) -> None:
     before = ask(make(rows))
     shuffled = rows.take(np.random.default_rng(1).permutation(rows.num_rows))
     for a, b in zip(before, ask(make(shuffled)), strict=True):
-        same(a, b)
+        assert_same(a, b)
 
 
 def test_every_row_twice_tells_nothing_new(make: Make) -> None:
@@ -153,7 +153,7 @@ def test_filtered_is_grouped(make: Make) -> None:
     for language in ("en", "es", "de", None):
         filtered = summarise(source, list(METRICS), ALL.where(language=language or "(none)"))
         mine = grouped["language"].isna() if language is None else grouped["language"] == language
-        same(filtered, grouped[mine].drop(columns="language"))
+        assert_same(filtered, grouped[mine].drop(columns="language"))
 
 
 def test_an_empty_slice_has_no_data(make: Make) -> None:

@@ -72,7 +72,7 @@ def arrow(frame: pd.DataFrame) -> pa.Table:
     return pa.table({c: pa.array(frame[c].tolist(), kinds.get(c, pa.string())) for c in frame})
 
 
-def check(frame: pd.DataFrame, expected: dict[tuple, dict[str, float]], *, by: tuple[str, ...] = ()) -> None:
+def assert_values(frame: pd.DataFrame, expected: dict[tuple, dict[str, float]], *, by: tuple[str, ...] = ()) -> None:
     """The frame of summarise() holds exactly the expected keys, and their numbers."""
     frame = frame.astype(dict.fromkeys(by, object))
     labels = [frame[d].where(frame[d].notna(), None) for d in by]
@@ -145,7 +145,7 @@ def test_every_metric_equals_plain_pandas(question: dict) -> None:
     )
     by, every, metrics = question["by"], question["every"], question["metrics"]
     answer = summarise(from_frame(arrow(frame)), metrics, slice, by=by, every=every)
-    check(answer, plain.summarise(sliced(frame, slice), metrics, by=by, every=every, tz=slice.tz), by=by)
+    assert_values(answer, plain.summarise(sliced(frame, slice), metrics, by=by, every=every, tz=slice.tz), by=by)
 
 
 def test_the_plain_oracle_knows_every_metric() -> None:
@@ -160,7 +160,7 @@ def test_users_and_holes(users: str, holes: float) -> None:
     source = from_frame(arrow(frame))
     slice = Slice(last="all")
     rows = sliced(frame, slice)
-    check(summarise(source, list(METRICS), slice), plain.summarise(rows, list(METRICS)))
+    assert_values(summarise(source, list(METRICS), slice), plain.summarise(rows, list(METRICS)))
 
 
 def test_totals_and_unknown_values_stay_apart() -> None:
@@ -177,7 +177,7 @@ def test_totals_and_unknown_values_stay_apart() -> None:
         if not grouping.intervals:
             for key, want in expected.items():
                 expected[key] = {**want, "low": np.nan, "high": np.nan, "clusters": 0}
-        check(found, expected, by=grouping.by)
+        assert_values(found, expected, by=grouping.by)
 
 
 def test_groupings_alone_or_together_are_the_same() -> None:

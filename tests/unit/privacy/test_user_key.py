@@ -75,7 +75,7 @@ def files(home: Path) -> dict[str, bytes]:
     }
 
 
-def refused(call, *codes: str) -> StoreError:
+def assert_refused(call, *codes: str) -> StoreError:
     with pytest.raises(StoreError) as caught:
         call()
     assert caught.value.code in codes
@@ -103,14 +103,14 @@ def test_another_key_is_refused_before_anything_is_written(
     assert manifest.read("prod").user_key == user_key.key_id(user_key.load_key(home))
     before = files(home)
     monkeypatch.setenv("KPI_USER_KEY", OTHER)
-    error = refused(lambda: kpi.load(export, dataset="prod"), "store.other_key")
+    error = assert_refused(lambda: kpi.load(export, dataset="prod"), "store.other_key")
     assert str(manifest.read("prod").user_key) in error.message
     assert files(home) == before
     assert users("prod") == USERS
     kpi.load(export, dataset="another")  # each data set has a key of its own
     monkeypatch.delenv("KPI_USER_KEY")
     assert kpi.load(export, dataset="prod").loaded == 0
-    refused(lambda: kpi.load(export, dataset="another"), "store.other_key")
+    assert_refused(lambda: kpi.load(export, dataset="another"), "store.other_key")
 
 
 def test_a_lost_key_is_not_replaced(tmp_path: Path, home: Path) -> None:
@@ -121,10 +121,10 @@ def test_a_lost_key_is_not_replaced(tmp_path: Path, home: Path) -> None:
     shutil.move(key, kept)
     before = files(home)
     for dataset in ("prod", "new"):
-        refused(lambda name=dataset: kpi.load(export, dataset=name), "store.key_lost")
+        assert_refused(lambda name=dataset: kpi.load(export, dataset=name), "store.key_lost")
     assert (files(home), key.exists()) == (before, False)
     key.write_text(OTHER + "\n", "ascii")  # somebody made another one
-    refused(lambda: kpi.load(export, dataset="prod"), "store.other_key")
+    assert_refused(lambda: kpi.load(export, dataset="prod"), "store.other_key")
     key.unlink()
     shutil.move(kept, key)
     assert kpi.load(export, dataset="prod").loaded == 0
@@ -173,7 +173,7 @@ def test_an_older_data_set_takes_no_key_that_nothing_proves(
     monkeypatch.setenv("KPI_USER_KEY", OTHER)
     more = table(tmp_path / "b.csv", 200, 300)
     for path in (export, more):
-        error = refused(lambda p=path: kpi.load(p, dataset="prod"), "store.key_unproven")
+        error = assert_refused(lambda p=path: kpi.load(p, dataset="prod"), "store.key_unproven")
         assert "kpi key adopt" in error.hint
     assert files(home) == before
     assert main(["key", "adopt", "--dataset", "prod"]) == 0
@@ -187,7 +187,7 @@ def test_the_age_of_a_key_file_is_no_proof_against_the_rows(tmp_path: Path, home
     key = home / "keys" / "user.key"
     key.write_text(OTHER + "\n", "ascii")
     os.utime(key, (1_000_000_000, 1_000_000_000))
-    refused(lambda: kpi.load(export, dataset="prod"), "store.key_unproven")
+    assert_refused(lambda: kpi.load(export, dataset="prod"), "store.key_unproven")
 
 
 # --- looking after it ------------------------------------------------------------------------------------------------
@@ -359,4 +359,4 @@ def test_a_version_of_before_a_rotation_that_is_restored_needs_its_key(tmp_path:
     kpi.rotate_key("prod")
     kpi.forget_key(str(first))
     kpi.restore("prod", 1)
-    refused(lambda: kpi.load(export, dataset="prod"), "store.other_key")
+    assert_refused(lambda: kpi.load(export, dataset="prod"), "store.other_key")
