@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -56,6 +56,13 @@ def write(path: Path, files: Sequence[Sealed]) -> str:
             hint="Nothing that was stored before is lost. Check the free disk space and load again.",
         ) from error  # fmt: skip
     return digest
+
+
+def keep_lists(path: Path, named: Collection[str]) -> None:
+    """Remove the lists of no version: those that a load wrote which could not make its own. Raises OSError."""
+    for found in lists(path).glob("*.json.z"):
+        if found.name.removesuffix(".json.z") not in named:
+            found.unlink()
 
 
 def read(path: Path, digest: str) -> tuple[Sealed, ...]:

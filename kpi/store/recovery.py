@@ -94,6 +94,8 @@ def undo(dataset: str, path: Path, base: Manifest | None) -> None:
     with contextlib.suppress(KpiError, OSError):  # what stays is taken back by the next load
         recover(dataset, path, base)
         trash.empty(path, trash.entries(path) - before)
+        known = (manifest.read(dataset, number) for number in numbers(dataset))  # raises: then all lists stay
+        contents.keep_lists(path, {t.files for m in known for t in m.tables.values()})
 
 
 def sweep(dataset: str, path: Path) -> int:
