@@ -11,7 +11,7 @@ import streamlit as st
 
 import kpi
 from app import cards, data, once, page, reasons, slicebar, tables, text
-from app.slicebar import Here
+from app.slicebar import PageContext
 
 words = kpi.wording
 NOTHING = ("decompose.empty", "stages.empty")
@@ -40,7 +40,7 @@ class Split:
     python: list[str] = field(default_factory=list)
 
 
-def change(here: Here, metric: str, view: kpi.Slice) -> tuple[kpi.Slice, Split]:
+def change(here: PageContext, metric: str, view: kpi.Slice) -> tuple[kpi.Slice, Split]:
     """What the KPI did between the baseline and the window, and the slice for which that could be said.
 
     A version that was not there before is compared with what it replaced: without the filters on versions. Raises
@@ -59,7 +59,7 @@ def change(here: Here, metric: str, view: kpi.Slice) -> tuple[kpi.Slice, Split]:
     return wide, _split(here, metric, wide)
 
 
-def _split(here: Here, metric: str, view: kpi.Slice) -> Split:
+def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
     m = kpi.METRICS[metric]
     if m.kind in RATIOS:
         return _of_ratio(here, m, view)
@@ -73,7 +73,7 @@ def _split(here: Here, metric: str, view: kpi.Slice) -> Split:
     return _of_quantile(here, m, view)
 
 
-def _of_ratio(here: Here, m: kpi.Metric, view: kpi.Slice) -> Split:
+def _of_ratio(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     known = here.profile.dimensions
     by = [d for d in (*here.cohorts, *here.versions) if 2 <= len(known[d]) <= MOST_VALUES]
     if not by:
@@ -89,7 +89,7 @@ def _of_ratio(here: Here, m: kpi.Metric, view: kpi.Slice) -> Split:
     )  # fmt: skip
 
 
-def _of_quantile(here: Here, m: kpi.Metric, view: kpi.Slice) -> Split:
+def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     groupings = [kpi.Grouping(metrics=(m.name,)), kpi.Grouping(every="day", metrics=(m.name,))]
     (now, daily), before = data.compare_windows(here.source, [m.name], view, groupings)
     rows = [f.iloc[0] for f in (now, *(before or [])[:1])]
@@ -109,7 +109,7 @@ def _of_quantile(here: Here, m: kpi.Metric, view: kpi.Slice) -> Split:
     )  # fmt: skip
 
 
-def _series(here: Here, metric: str, view: kpi.Slice) -> pd.DataFrame | None:
+def _series(here: PageContext, metric: str, view: kpi.Slice) -> pd.DataFrame | None:
     """The KPI by day from the start of the baseline to the end of the window; None where these are no times."""
     r = data.resolve(here.source, view)
     if r.window is None or r.baseline is None or r.baseline == r.window:

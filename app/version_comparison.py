@@ -10,7 +10,7 @@ import streamlit as st
 
 import kpi
 from app import data, page, tables, text
-from app.slicebar import Here
+from app.slicebar import PageContext
 
 SPLITS = ("50:50", "60:40", "70:30", "80:20", "90:10", "95:5", "99:1", "40:60", "30:70", "20:80", "10:90", "5:95",
           "1:99")  # fmt: skip
@@ -33,7 +33,7 @@ def planned(a: str, b: str) -> str:
     )  # fmt: skip
 
 
-def split(here: Here, a: str, b: str, view: kpi.Slice, *, by: str, plan: str) -> str:
+def split(here: PageContext, a: str, b: str, view: kpi.Slice, *, by: str, plan: str) -> str:
     """Whether users are split as planned ("90:10"), and where they are not. Returns the Python behind it."""
     first, second = (float(v) for v in plan.split(":"))
     within = [d for d in PLACES if d in here.cohorts and d != by][:1]

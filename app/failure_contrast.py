@@ -7,7 +7,7 @@ import streamlit as st
 
 import kpi
 from app import cards, data, export, once, page, reasons, slicebar, text
-from app.slicebar import Here
+from app.slicebar import PageContext
 
 words = kpi.wording
 OUTCOMES = {  # metric -> the column that tells its good requests from its bad ones; else success
@@ -18,7 +18,7 @@ OUTCOMES = {  # metric -> the column that tells its good requests from its bad o
 DRAWN, LED = 15, 5  # traits in the chart; those of failed requests with a way to their examples
 
 
-def draw(here: Here, view: kpi.Slice, metric: str) -> list[str]:
+def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
     """Sentence, lifts with intervals, examples of both sides, the tree. Returns the Python behind it."""
     outcome = OUTCOMES.get(metric)
     asked = outcome if outcome and here.profile.filled.get(outcome) else None

@@ -9,7 +9,7 @@ import streamlit as st
 
 import kpi
 from app import data, findings, slicebar, text
-from app.slicebar import Here
+from app.slicebar import PageContext
 
 words = kpi.wording
 MOST = 5
@@ -28,7 +28,7 @@ def python(metric: str) -> list[str]:
     return [f"kpi.weak_segments(source, view, metric={metric!r}, most={MOST}).frame"]
 
 
-def draw(here: Here, metric: str) -> None:
+def draw(here: PageContext, metric: str) -> None:
     """At most five segments of one and two values, worst first, with the ways on; a calm line where there is none."""
     chosen = kpi.METRICS[metric]
     if not _has(metric):
@@ -50,7 +50,7 @@ def draw(here: Here, metric: str) -> None:
     ))  # fmt: skip
 
 
-def _one(row: Any, here: Here, metric: str) -> None:
+def _one(row: Any, here: PageContext, metric: str) -> None:
     narrowed = here.view.where(**row.where)
     rest = row.sentence.removeprefix(row.name)
     with st.container(gap="xxsmall"):

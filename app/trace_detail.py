@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import anatomy, cards, charts, export, once, page, text
+from app import cards, charts, export, once, page, text, trace_charts
 
 words = kpi.wording
 _FACTS = ("total_us", "total_nusd", "input_tokens", "output_tokens")
@@ -107,7 +107,7 @@ def _waterfall(spans: pd.DataFrame) -> None:
         began=[words.format_value(v, "ms") for v in shown["offset_ms"]],
     )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
     once.chart(
-        anatomy.waterfall,
+        trace_charts.waterfall,
         drawn,
         colours=cards.colours(),
         alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",
