@@ -1,6 +1,6 @@
-# Two commands: `make run` serves the app on sample data, `make test` runs everything that must hold.
+# `make run` serves the app on sample data, `make check` is for every edit, `make test` runs everything that must hold.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench chaos format fuzz lint unit screenshots clean
+.PHONY: help run check test bench chaos format fuzz docs hooks lint quick unit screenshots clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,7 +32,9 @@ run: $(VENV)/.app ## serve the app at 127.0.0.1:8501 (docs/serving.md: for a tea
 	@echo "The AI index is at http://127.0.0.1:$(PORT)"
 	@$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
 
-test: lint unit ## lint, types, import rules, unit, app and browser tests
+check: lint quick ## lint, types, import rules and the quick tests: for every edit
+
+test: lint unit ## lint, types, import rules, unit, app and browser tests, with their coverage
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -40,11 +42,26 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 5 tests/unit tests/test_*.py
+
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 --cov --cov-report=
+	$(BIN)/python -m tests.least_covered
+
+hooks: $(VENV)/.test ## format and lint at every commit (pre-commit)
+	$(BIN)/pre-commit install --config .ci/pre-commit.yaml
 
 fuzz: $(VENV)/.test ## 10,000 damaged copies of every export at hand through its reader; takes hours
-	KPI_MUTATIONS=$${KPI_MUTATIONS:-10000} $(BIN)/python -m pytest -q -n 2 tests/unit/formats/test_mutations.py
+	KPI_MUTATIONS=$${KPI_MUTATIONS:-10000} $(BIN)/python -m pytest -q -n 2 tests/unit/ingest/formats/test_mutations.py
+
+$(VENV)/.docs: $(VENV)/.app pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## build the docs site, API reference included, under build/docs
+	$(BIN)/python -m sphinx -W --keep-going -E -q docs build/docs
+	@echo "The site is at build/docs/index.html"
 
 chaos: $(VENV)/.test ## every kind of damage to every kind of file of a data set, the long form; takes an hour
 	$(BIN)/python -m tests.chaos
@@ -60,4 +77,4 @@ format: $(VENV)/.test ## format the code
 	$(BIN)/ruff format .
 
 clean: ## remove the environment; loaded data stay
-	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -8,7 +8,7 @@ import streamlit as st
 
 import kpi
 from app import charts, once, slicebar, text
-from app.slicebar import Here
+from app.slicebar import PageContext
 
 words = kpi.wording
 MOST_PANELS = 12
@@ -63,14 +63,14 @@ def index(scorecard: Any) -> None:
             st.markdown(f"#### {text.safe(scorecard.sentence, longest=600)}")
 
 
-def kpi_cards(scorecard: Any, here: Here) -> None:
+def kpi_cards(scorecard: Any, here: PageContext) -> None:
     """A card a KPI, four in a row where there is room."""
     with st.grid(4, min_column_width=230, gap="small"):
         for card in scorecard.cards:
             kpi_card(card, here)
 
 
-def kpi_card(card: Any, here: Here) -> None:
+def kpi_card(card: Any, here: PageContext) -> None:
     """Label, value, change, sparkline with target, state, owner, next step, n and interval, and the way on."""
     with st.container(border=True, height="stretch", gap="xsmall"):
         interval = words.format_interval(card.low, card.high, card.unit)
@@ -102,7 +102,7 @@ def kpi_card(card: Any, here: Here) -> None:
         _open(card, here)
 
 
-def _open(card: Any, here: Here) -> None:
+def _open(card: Any, here: PageContext) -> None:
     if card.metric in kpi.METRICS:
         if card.state in ("off_target", "watch") and here.timed:
             st.page_link(
@@ -133,7 +133,7 @@ def _open(card: Any, here: Here) -> None:
         )
 
 
-def _delta(change: Any, unit: str, here: Here) -> dict[str, Any]:
+def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
     """The change chip: coloured only when the interval excludes zero."""
     if change is None:
         return {}

@@ -8,7 +8,7 @@ import streamlit as st
 
 import kpi
 from app import cards, charts, data, once, slicebar, text
-from app.slicebar import Here
+from app.slicebar import PageContext
 
 KINDS = {  # kind -> word, icon, role of its colour
     "hidden_regression": ("Hidden", "visibility_off", "red"),
@@ -19,7 +19,7 @@ KINDS = {  # kind -> word, icon, role of its colour
 SORTS = {"cost": "cost", "latency": "latency"}  # by group of the metric: which traces show it first
 
 
-def block(told: kpi.Story, found: Sequence[kpi.Finding], here: Here, *, why: bool = True) -> None:
+def block(told: kpi.Story, found: Sequence[kpi.Finding], here: PageContext, *, why: bool = True) -> None:
     """The findings one below the other; a calm line where there is none. why: as for `one`."""
     if not found:
         mark = "check_circle" if told.compared else "help"
@@ -30,7 +30,7 @@ def block(told: kpi.Story, found: Sequence[kpi.Finding], here: Here, *, why: boo
             one(finding, told, here, why=why)
 
 
-def one(finding: kpi.Finding, told: kpi.Story, here: Here, *, why: bool = True) -> None:
+def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool = True) -> None:
     """Kind, sentence, effect around zero, owner, next step; the ways to Why and to a trace.
 
     why: False on the page Why itself, which shows the path to the cause instead.
@@ -65,7 +65,7 @@ def one(finding: kpi.Finding, told: kpi.Story, here: Here, *, why: bool = True) 
         )
 
 
-def traces(finding: kpi.Finding, told: kpi.Story, here: Here) -> None:
+def traces(finding: kpi.Finding, told: kpi.Story, here: PageContext) -> None:
     """The way to the requests in which a finding shows, with the first of them open."""
     rows = kpi.rows_of(finding, told.view, data.resolve(here.source, told.view))
     st.page_link(

@@ -13,12 +13,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 import kpi
 from app import charts, data, slicebar, text
-from app.slicebar import Here
+from app.slicebar import PageContext
 
 Slot = DeltaGenerator
 
 
-def navigation(groups: dict[str, list[Any]], here: Here | None) -> None:
+def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
     """Links to every page that carry the slice, so that a page opened in a new tab shows the same rows."""
     query = slicebar.query(here.view) if here else {}
     for name, pages in groups.items():
@@ -47,7 +47,7 @@ def welcome() -> None:
         st.page_link("views/data.py", label="Load data", icon=":material/upload_file:")
 
 
-def header(title: str, here: Here) -> Slot:
+def header(title: str, here: PageContext) -> Slot:
     """Title, "Copy link", room for the sentence that says what is looked at, what the link got wrong, chips."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(text.safe(title), anchor=False, width="content")
@@ -75,7 +75,7 @@ def header(title: str, here: Here) -> Slot:
     return slot
 
 
-def sentence(slot: Slot, here: Here, requests: float | None = None) -> None:
+def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> None:
     """Fill the sentence under the title, with the requests in the slice where the page counts them."""
     told = text.slice_sentence(
         here.view, here.resolved, version=here.source.version, requests=requests, read_at=here.source.read_at
@@ -83,7 +83,7 @@ def sentence(slot: Slot, here: Here, requests: float | None = None) -> None:
     slot.caption(text.safe(told))
 
 
-def link(here: Here) -> str:
+def link(here: PageContext) -> str:
     """The address of this page with every field of the slice written out and the version of the data pinned."""
     pinned = replace(here.view, version=here.source.version or None, fingerprint=here.source.fingerprint)
     keys = {k: st.query_params.get_all(k) for k in st.query_params if k not in slicebar.SLICE_KEYS}
@@ -91,7 +91,7 @@ def link(here: Here) -> str:
     return f"{base}?{urlencode({**pinned.to_query(full=True), **keys}, doseq=True)}"
 
 
-def as_python(here: Here, *calls: str) -> None:
+def as_python(here: PageContext, *calls: str) -> None:
     """The expander at the foot of every page."""
     pinned = replace(here.view, version=here.source.version or None)
     with st.expander("As Python", icon=":material/code:"):
@@ -221,7 +221,7 @@ METRIC_GROUPS = {
 }
 
 
-def metric_choice(here: Here, *, default: str, kinds: Sequence[str] = ()) -> tuple[str, Slot]:
+def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ()) -> tuple[str, Slot]:
     """Pick a metric in two steps, group then metric; metric= in the URL says which. Only what the data supports.
 
     Returns the metric and the row below the groups, for further choices of the page.
@@ -258,19 +258,19 @@ def _first_of_group(first: dict[str, str]) -> None:
     st.query_params["metric"] = first[st.session_state["page_group"]]
 
 
-def percentiles_of(metric: str, here: Here) -> list[str]:
+def percentiles_of(metric: str, here: PageContext) -> list[str]:
     """Quantile metrics of the same quantity, smallest first; empty when it has none."""
     column = kpi.METRICS[metric].column
     family = [m for m in kpi.METRICS.values() if m.kind == "quantile" and m.column == column and column]
     return [m.name for m in sorted(family, key=lambda m: m.q or 0) if here.profile.supports(m)]
 
 
-def promise(metric: str, here: Here) -> Any:
+def promise(metric: str, here: PageContext) -> Any:
     """The register's entry for a metric, None where it is not governed."""
     return next((e for e in data.register(here.source).entries if e.metric == metric), None)
 
 
-def grain(here: Here, *, groups: int = 1) -> tuple[str, bool]:
+def grain(here: PageContext, *, groups: int = 1) -> tuple[str, bool]:
     """The bucket of the slice, or the next coarser one that keeps a chart readable; and whether it was made coarser."""
     hours = {"hour": 1, "day": 24, "week": 168, "month": 720}
     span = here.resolved.window
@@ -302,7 +302,7 @@ def empty(what: str, remedy: str) -> None:
         st.caption(text.safe(remedy), width="content")
 
 
-def cannot(here: Here, metric: str) -> None:
+def cannot(here: PageContext, metric: str) -> None:
     """The data cannot support a page: names the columns it would need."""
     needs = ", ".join(here.profile.missing().get(metric, ()))
     empty(
@@ -310,7 +310,7 @@ def cannot(here: Here, metric: str) -> None:
     )
 
 
-def nothing(here: Here, what: str = "No requests match this slice.") -> None:
+def nothing(here: PageContext, what: str = "No requests match this slice.") -> None:
     """The empty state: says what is empty and offers the way out."""
     with st.container(border=True, horizontal_alignment="center"):
         st.markdown(f"**{text.safe(what)}**", width="content")

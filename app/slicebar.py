@@ -43,7 +43,7 @@ NO_COHORTS = frozenset(["error_type", "worst_severity", "outcome_source"])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Here:
+class PageContext:
     """What a page looks at. view: the slice, reduced to dimensions that the data has; source: its rows."""
 
     view: kpi.Slice
@@ -76,7 +76,7 @@ def asked() -> kpi.Slice:
     return view if "data" in query or not names or view.dataset in names else replace(view, dataset=names[0])
 
 
-def current() -> Here:
+def current() -> PageContext:
     """The slice of the URL on the rows it names; filters on dimensions that the data lacks are left to `report`."""
     view = asked()
     source = data.open_source(view.dataset, view.version)
@@ -85,7 +85,7 @@ def current() -> Here:
     if _baseline_dimension(view.baseline) not in (None, *known.dimensions):
         view = replace(view, baseline="none")
     view = replace(view, filters=filters)
-    return Here(view=view, source=source, profile=known, resolved=data.resolve(source, view))
+    return PageContext(view=view, source=source, profile=known, resolved=data.resolve(source, view))
 
 
 def query(view: kpi.Slice, **page: str) -> dict[str, list[str]]:
@@ -120,7 +120,7 @@ def tidy() -> None:
     go(view.where(**{d: v or None for d, v in kept.items()}))
 
 
-def draw(here: Here) -> None:
+def draw(here: PageContext) -> None:
     """The controls, set to the slice of the URL."""
     _draw_dataset(here)
     if here.timed:
@@ -165,14 +165,14 @@ def report() -> list[str]:
     return found
 
 
-def _draw_dataset(here: Here) -> None:
+def _draw_dataset(here: PageContext) -> None:
     names = data.names()
     names = names if here.view.dataset in names else [here.view.dataset, *names]
     keep("bar_dataset", here.view.dataset)
     st.selectbox("Data set", names, key="bar_dataset", on_change=_change_dataset)
 
 
-def _draw_window(here: Here) -> None:
+def _draw_window(here: PageContext) -> None:
     view, span = here.view, here.resolved.window
     keep("bar_last", "custom" if view.last is None else view.last)
     options = list(WINDOWS) if st.session_state["bar_last"] in WINDOWS else [st.session_state["bar_last"], *WINDOWS]
@@ -185,7 +185,7 @@ def _draw_window(here: Here) -> None:
         st.date_input("From and to", key="bar_dates", on_change=_write, format="YYYY-MM-DD")
 
 
-def _draw_baseline(here: Here) -> None:
+def _draw_baseline(here: PageContext) -> None:
     view = here.view
     mode = _baseline_mode(view.baseline)
     able = {"none", *(["version"] if here.versions else []), *(EARLIER if here.timed else [])}
@@ -209,7 +209,7 @@ def _draw_baseline(here: Here) -> None:
     st.session_state["_baseline"] = here.resolved.baseline
 
 
-def _draw_filters(title: str, dimensions: Sequence[str], here: Here) -> None:
+def _draw_filters(title: str, dimensions: Sequence[str], here: PageContext) -> None:
     if not dimensions:
         return
     chosen = any(here.view.filter_on(d) for d in dimensions)

@@ -28,7 +28,7 @@ ARROW: dict[str, pa.DataType] = {
 
 EXTRA_PREFIX = "x_"
 SEVERITIES = ("nit", "minor", "major", "critical")
-SOURCES = ("human", "user", "code", "judge")  # in order of trust, see DESIGN "outcome truth has an order"
+SOURCES = ("human", "user", "code", "judge")  # in order of trust
 SPAN_KINDS = (
     "llm", "embedding", "retriever", "reranker", "tool", "agent", "chain", "guardrail", "evaluator", "other",
 )  # fmt: skip

@@ -145,7 +145,7 @@ def mariadb() -> Iterator[sa.Engine]:
         places = [f"--datadir={folder / 'data'}", "--no-defaults"]
         subprocess.run(
             [install, *reversed(places), "--auth-root-authentication-method=normal", "--skip-test-db"], cwd=folder,
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, **account,
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600, **account,
         )  # fmt: skip
         socket = folder / "socket"
         process = subprocess.Popen(

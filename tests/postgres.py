@@ -64,7 +64,7 @@ def server() -> Iterator[sa.Engine]:
         environment = {**os.environ, "LC_ALL": "C", "HOME": str(folder), "TZ": "UTC"}
         run = lambda *words: subprocess.run(  # noqa: E731
             [str(w) for w in words], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, timeout=120, **account,
+            stderr=subprocess.PIPE, timeout=600, **account,
         )  # fmt: skip
         data = folder / "data"
         run(found / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync")

@@ -135,6 +135,19 @@ def test_every_room_stands_on_a_floor_and_imports_only_from_those_below() -> Non
     assert upward(edges) == []
 
 
+def test_unit_tests_lie_where_the_package_has_what_they_test() -> None:
+    tests = ROOT / "tests" / "unit"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("*.py")}
+    assert (
+        sorted(
+            folder.as_posix()
+            for folder in folders
+            if not (ROOT / "kpi" / folder).is_dir() and not (ROOT / "kpi" / folder).with_suffix(".py").is_file()
+        )
+        == []
+    )
+
+
 def test_a_circle_and_an_arrow_upwards_are_seen() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     assert upward({"kpi.schema": {"kpi.cli.main"}, "kpi.cli.main": {"kpi.schema"}}) == ["kpi.schema -> kpi.cli.main"]

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import anatomy, cards, data, once, page, slicebar, tables, text
+from app import cards, data, once, page, slicebar, tables, text, trace_charts
 
 here = slicebar.current()
 page.sentence(page.header("Drift: has the world changed?", here), here)
@@ -32,7 +32,7 @@ with st.container(border=True, horizontal=True, vertical_alignment="center"):
 look = cards.colours()
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
 once.chart(
-    anatomy.distributions,
+    trace_charts.distributions,
     found.distribution,
     colours=look,
     alt=f"Share of requests by {column}, now and in the baseline",
@@ -41,7 +41,7 @@ if len(found.series):
     st.subheader("Distance from the baseline over time", anchor=False)
     happened = tables.timed(data.events(here.source, here.view), here.view.tz)
     once.chart(
-        anatomy.distance,
+        trace_charts.distance,
         found.series,
         colours=look,
         events=happened,

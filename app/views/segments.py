@@ -3,7 +3,7 @@
 import streamlit as st
 
 import kpi
-from app import cards, charts, cohorts, data, findings, once, page, slicebar, text, weakest
+from app import cards, charts, cohorts, data, findings, once, page, slicebar, text, weak_segments
 
 MOST_DIMENSIONS = 8
 SHOWN = 40
@@ -114,11 +114,11 @@ page.as_python(
     f"found = kpi.disparity(source, view, by={[*dimensions, *pair]!r}, metrics={metrics!r})",
     "found.gaps, found.groups, found.hidden",
     *([f"kpi.likely(found, {by!r}, {worst!r}, metric={metric!r})"] if len(mine) else []),
-    *weakest.python(metric),
+    *weak_segments.python(metric),
     "hidden = [f for f in kpi.story(source, view).findings if f.kind == 'hidden_regression']",
 )
 with worst_of_all:
-    weakest.draw(here, metric)
+    weak_segments.draw(here, metric)
 if here.timed:
     with first:
         with st.spinner("Looking for hidden regressions", show_time=False):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import data, onetrace, page, slicebar, tables
+from app import data, page, slicebar, tables, trace_detail
 
 SIZE = 50
 FIRST = "first"  # trace= of links that open whichever comes first
@@ -34,12 +34,12 @@ if chosen == FIRST:
     chosen = ids[0] if ids else ""
 if ids:
     tables.traces(found, chosen, view=here.view)
-    onetrace.steps(ids, chosen, offset=offset, size=SIZE)
+    trace_detail.steps(ids, chosen, offset=offset, size=SIZE)
 else:
     page.nothing(here, "No trace matches." if query or offset else "No requests match this slice.")
 
 if chosen:
-    onetrace.draw(data.trace(here.source, chosen), here.view.tz)
+    trace_detail.draw(data.trace(here.source, chosen), here.view.tz)
 elif ids:
     st.caption("Pick a row, or an id in the list, to see the whole trace.")
 

@@ -5,7 +5,7 @@ import re
 import streamlit as st
 
 import kpi
-from app import cards, compared, data, once, page, reasons, slicebar, tables, text
+from app import cards, data, once, page, reasons, slicebar, tables, text, version_comparison
 
 BELOW = {"where": "Where they differ", "frontier": "Cost and quality"}
 MOST = 5  # clear differences of a kind named above the chart
@@ -45,14 +45,14 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         help="Intervals that hold however often you look: wider, but looking every day claims nothing false. "
         "And whether users are split as planned.",
     )  # fmt: skip
-    plan = compared.planned(a, b) if running else ""
+    plan = version_comparison.planned(a, b) if running else ""
 if a == b:
     page.empty("A and B are the same.", "Choose another value for one of them.")
     st.stop()
 
 view = here.view.where(**{by: None})
 asked = f"source, {a!r}, {b!r}, slice=view.where(**{{{by!r}: None}}), by={by!r}"
-checked = [compared.split(here, a, b, view, by=by, plan=plan)] if running else []
+checked = [version_comparison.split(here, a, b, view, by=by, plan=plan)] if running else []
 found = data.compare(here.source, a, b, view, by=by, always_valid=running)
 frame = found.frame
 told = frame[frame["verdict"] != "not enough data"]
@@ -66,7 +66,7 @@ with st.container(border=True, gap="xsmall"):
     for verdict, colour, icon in (("worse", "red", "trending_down"), ("better", "green", "trending_up")):
         for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
-    compared.reversals(found.reversals)
+    version_comparison.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 once.chart(
     reasons.forest,
@@ -103,7 +103,7 @@ if below == "where":
             colours=cards.colours(),
             alt=f"Difference between {a} and {b} in each {within}, by metric",
         )
-        compared.turned(cells, within)
+        version_comparison.turned(cells, within)
         st.caption(
             "Only differences that are clear over all cells have a colour and a number; the others show on hover. "
             "Groups turn around where some truly gain and others truly lose, by the test of Gail and Simon over all "

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, contrasted, data, explained, findings, once, page, reasons, slicebar, text
+from app import cards, change_breakdown, charts, data, failure_contrast, findings, once, page, reasons, slicebar, text
 
 SHOWN = {"parts": "Groups and time", "traits": "Failed against successful"}
 KINDS = ("rate", "ratio", "incidence", "quantile")
@@ -28,7 +28,7 @@ if not resolved.compared:
 split = None
 if look_at == "parts":
     try:
-        view, split = explained.change(here, metric, view)
+        view, split = change_breakdown.change(here, metric, view)
     except kpi.KpiError as error:
         page.sentence(slot, replace(here, view=view, resolved=resolved))
         page.problem(error)
@@ -39,13 +39,13 @@ page.sentence(slot, replace(here, view=view, resolved=resolved))
 
 if split:
     with st.container(border=True):
-        explained.headline(split, chosen, page.promise(metric, here))
+        change_breakdown.headline(split, chosen, page.promise(metric, here))
 st.subheader("What changed, for whom, since when", anchor=False)
 room = st.container()
 with room:
     waiting = st.skeleton(height=120)
 over_time = st.container()
-python = explained.draw(split, chosen, view) if split else contrasted.draw(here, view, metric)
+python = change_breakdown.draw(split, chosen, view) if split else failure_contrast.draw(here, view, metric)
 page.as_python(
     replace(here, view=view),
     *python,
@@ -75,7 +75,7 @@ with over_time:
         st.subheader(text.safe(f"{chosen.label} by day, before and now"), anchor=False)
         once.chart(
             charts.trend, split.series, unit=chosen.unit, colours=look, min_n=chosen.min_n,
-            events=pd.concat([explained.begins(resolved, view.tz), reasons.marks(own)]),
+            events=pd.concat([change_breakdown.begins(resolved, view.tz), reasons.marks(own)]),
             alt=f"{chosen.label} by day over the window and the one before; changes marked",
         )  # fmt: skip
 others = [f for f in told.findings if f not in mine]

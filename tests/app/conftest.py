@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from sample_data.__main__ import main as sample
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
-NAMES = ("overview", "why", "trends", "versions", "segments", "drift", "cost", "traces", "data")
+NAMES = sorted(path.stem for path in (MAIN.parent / "views").glob("*.py"))
 PAGES = {name: f"views/{name}.py" for name in NAMES}
 
 
@@ -50,7 +50,7 @@ def empty_app(home: Path) -> Iterator[Callable[..., AppTest]]:
 
 
 def _opener(name: str = "overview", **query: str | list[str]) -> AppTest:
-    at = AppTest.from_file(str(MAIN), default_timeout=60)
+    at = AppTest.from_file(str(MAIN), default_timeout=600)
     for key, value in query.items():
         at.query_params[key.rstrip("_")] = value
     at.run()

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 import kpi
-from tests.unit.databases import stores
+from tests.unit.ingest.databases import stores
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_every_sign_that_becomes_one_is_known():
 
 
 @given(some.text(alphabet=some.sampled_from("=+-@\t\r\n\x00;' \"＝a1"), max_size=12))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_no_text_runs(text):
     assert not runs(export.inert(text))
 

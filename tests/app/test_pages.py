@@ -7,13 +7,7 @@ import json
 import pytest
 
 import kpi
-
-PAGES = ("overview", "why", "trends", "versions", "traces", "cost", "segments", "drift", "data")
-TITLES = {
-    "overview": "Overview", "why": "Why", "versions": "Versions", "trends": "Trends", "traces": "Traces",
-    "cost": "Cost", "segments": "Segments",
-    "drift": "Drift", "data": "Data",
-}  # fmt: skip
+from tests.app.conftest import NAMES
 
 
 def texts(at) -> str:
@@ -21,10 +15,10 @@ def texts(at) -> str:
     return "\n".join(e.value for kind in (at.markdown, at.caption, at.error, at.warning) for e in kind)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_page_renders(app, name):
     at = app(name)
-    assert at.title[0].value.startswith(TITLES[name])
+    assert at.title[0].value.startswith(name.capitalize())
     assert not at.error
     assert "sample, version 1" in texts(at).replace("\\", "")
 
@@ -99,7 +93,7 @@ def test_one_trace_shows_outcome_and_texts(app):
 
 
 def test_charts_are_small_and_described(app):
-    for name in PAGES:
+    for name in NAMES:
         for chart in app(name, last="90d").get("vega_lite_chart"):
             assert chart.proto.alt
             spec = json.loads(chart.proto.spec)

@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import kpi
-from app import cohorts, data, weakest
+from app import cohorts, data, weak_segments
 from tests.app.conftest import _forget, _opener
 from tests.app.test_pages import texts
 
@@ -169,8 +169,8 @@ def test_it_costs_one_query(page, monkeypatch: pytest.MonkeyPatch) -> None:
     run, asked = type(source).run, []
     monkeypatch.setattr(type(source), "run", lambda self, statement: (asked.append(statement), run(self, statement))[1])
     counts = []
-    for draw in (weakest.draw, lambda *_: None):
-        monkeypatch.setattr(weakest, "draw", draw)
+    for draw in (weak_segments.draw, lambda *_: None):
+        monkeypatch.setattr(weak_segments, "draw", draw)
         st.cache_data.clear()
         asked.clear()
         page(by="tenant")

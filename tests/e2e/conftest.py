@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.e2e.driving import ROOT, Served, launch, opened, serve
+from tests.e2e.driving import PATIENCE_MS, ROOT, Served, launch, opened, serve
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +26,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     process, url = serve(home, logs / "server.log", outbound=outbound)
     yield Served(url, home, outbound)
     process.terminate()
-    process.wait(10)
+    process.wait()
     assert not outbound.exists(), outbound.read_text()
 
 

@@ -16,6 +16,8 @@ from typing import Literal
 from playwright.sync_api import Browser, Page, Playwright, Response
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 180.0  # a page that never comes fails; on an idle machine nothing waits for it
+PATIENCE_MS = 1_000 * PATIENCE_S
 DENIED = Path(__file__).with_name("denied")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ARGUMENTS = [
@@ -60,9 +62,10 @@ def serve(home: Path, log: Path, *, script: str = "app/main.py", outbound: Path 
         environment |= {"PYTHONPATH": path, "KPI_TEST_OUTBOUND": str(outbound)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log.open("w"), stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end and process.poll() is None:
         try:
-            if urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).read() == b"ok":
+            if urllib.request.urlopen(f"{url}/_stcore/health", timeout=PATIENCE_S).read() == b"ok":
                 return process, url
         except OSError:
             time.sleep(0.1)
@@ -76,6 +79,7 @@ def opened(browser: Browser, served: Served, *, width: int, height: int, scheme:
         viewport={"width": width, "height": height}, reduced_motion="reduce", timezone_id="UTC", locale="en-US",
         color_scheme=scheme, permissions=["clipboard-read", "clipboard-write"],
     )  # fmt: skip
+    context.set_default_timeout(PATIENCE_MS)
     found = context.new_page()
     errors: list[str] = []
     bare: list[str] = []
@@ -100,7 +104,7 @@ def headed(response: Response) -> bool:
     ) == ("nosniff", "no-referrer")  # fmt: skip
 
 
-def idle(page: Page, timeout: float = 40_000) -> None:
+def idle(page: Page, timeout: float = PATIENCE_MS) -> None:
     """Wait until the app is connected, its script is done and no skeleton is left."""
     page.wait_for_timeout(250)  # some widgets wait a moment before they send
     app = '[data-testid="stApp"]'
@@ -111,7 +115,7 @@ def idle(page: Page, timeout: float = 40_000) -> None:
 
 def go(page: Page, url: str) -> None:
     page.goto(url)
-    page.get_by_role("heading", level=1).first.wait_for(timeout=40_000)
+    page.get_by_role("heading", level=1).first.wait_for(timeout=PATIENCE_MS)
     idle(page)
     assert not page.get_by_test_id("stException").count(), page.get_by_test_id("stException").first.inner_text()
 

@@ -67,7 +67,7 @@ def main() -> int:
                     print(f"{path.name}: {size:,} bytes{' (too large)' if size > MOST_BYTES else ''}")
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait()
     return 0
 
 

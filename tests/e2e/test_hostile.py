@@ -16,6 +16,7 @@ from tests.e2e.driving import ROOT, Served, go
 
 pytestmark = pytest.mark.e2e
 IMAGE = "![x](http://beacon.invalid/{}.png)"
+PATHS = sorted(p.stem.replace("overview", "") for p in (ROOT / "app" / "views").glob("*.py"))
 TAG = "<img src=http://beacon.invalid/{}.png onerror=alert(1)>"
 
 
@@ -39,7 +40,7 @@ def hostile(served: Served, tmp_path_factory: pytest.TempPathFactory) -> str:
     return "hostile"
 
 
-@pytest.mark.parametrize("path", ["", "why", "trends", "versions", "segments", "drift", "cost", "traces", "data"])
+@pytest.mark.parametrize("path", PATHS)
 def test_nothing_leaves(page: Page, served: Served, hostile: str, path: str):
     """The fixture `page` fails the test on any request to another host."""
     asked: list[str] = []

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.driving import DENIED, ROOT, Served, go, idle, opened, serve
+from tests.e2e.driving import DENIED, PATIENCE_MS, PATIENCE_S, ROOT, Served, go, idle, opened, serve
 
 pytestmark = pytest.mark.e2e
 HANDSHAKE = {
@@ -41,7 +41,7 @@ START = re.compile(r"[\s\x00-\x1f\u200b\ufeff]*[=+@＝＋＠－-]|[\t\r\x00]")
 def ask(served: Served, path: str = "/", method: str = "GET", **headers: str | None) -> tuple[int, dict[str, str]]:
     """Status and headers of an answer; a header None is left out, Host included."""
     place = urlsplit(served.url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=PATIENCE_S)
     sent = {"Host": place.netloc, **{k.replace("_", "-"): v for k, v in headers.items()}}
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
     for name, value in sent.items():
@@ -84,7 +84,7 @@ def test_other_methods_too(served: Served, path: str, method: str):
 
 
 def test_no_origin_of_the_vendor_may_steer_the_page(served: Served):
-    connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=PATIENCE_S)
     connection.request("GET", "/_stcore/host-config")
     told = connection.getresponse().read().decode()
     connection.close()
@@ -197,14 +197,14 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     process, url = serve(folder, folder / "log", script="tests/e2e/failing.py", outbound=outbound)
     yield Served(url, folder, outbound)
     process.terminate()
-    process.wait(10)
+    process.wait()
 
 
 def test_an_error_box_tells_the_type_and_no_foreign_host(browser: Browser, failing: Served):
     page = browser.new_page()
     page.goto(failing.url)
     box = page.get_by_test_id("stException")
-    box.wait_for(timeout=60_000)
+    box.wait_for(timeout=PATIENCE_MS)
     assert "RuntimeError" in box.inner_text()
     assert "stay in the log" not in page.content()
     assert page.locator("a[href^=http]").count() == 0

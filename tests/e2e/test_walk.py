@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.driving import Served, go, idle, metrics
+from tests.e2e.driving import PATIENCE_MS, Served, go, idle, metrics
 
 pytestmark = pytest.mark.e2e
 PAGES = ("", "why", "trends", "versions", "segments", "drift", "cost", "traces", "data")
@@ -40,11 +40,11 @@ def test_the_whole_walk(page: Page, browser: Browser, served: Served, table: Pat
     name.press("Enter")
     idle(page)
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(table))
-    page.get_by_text("Recognised as").wait_for(timeout=60_000)
+    page.get_by_text("Recognised as").wait_for(timeout=PATIENCE_MS)
     idle(page)
     expect(page.get_by_text("900 rows")).to_be_visible()
     page.get_by_role("button", name=re.compile("^(upload )?Load$")).click()
-    page.get_by_text("Loaded into walk, version 1").wait_for(timeout=120_000)
+    page.get_by_text("Loaded into walk, version 1").wait_for(timeout=PATIENCE_MS)
     idle(page)
     expect(page.get_by_text("900 requests read from 1 file").first).to_be_visible()
     expect(page.get_by_text("blorp").first).to_be_attached()

@@ -61,6 +61,7 @@ def test_every_json_key_and_exit_code_is_documented() -> None:
         assert f"| {code} |" in text
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_on_the_sample(sample_home: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page("notebook.md"), re.DOTALL)
     assert len(blocks) == 4

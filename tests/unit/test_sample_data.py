@@ -36,6 +36,8 @@ from sample_data.stories import (
 )
 from sample_data.world import END, build
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(sample_data.__file__).parent
 
 

@@ -1,4 +1,4 @@
-"""Langfuse: its ClickHouse tables, of version 3 and 4, and the PostgreSQL tables before them (FORMATS c.5).
+"""Langfuse: its ClickHouse tables, of version 3 and 4, and the PostgreSQL tables before them.
 
 The rows are those of its exports to blob storage, under the same names. A row that changes is written anew, with a
 later `event_ts`; ClickHouse is asked for the last state of each (`FINAL`), without what is marked as deleted.

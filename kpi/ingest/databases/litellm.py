@@ -1,4 +1,4 @@
-"""LiteLLM proxy on PostgreSQL: the rows of its spend logs, as they are (FORMATS f)."""
+"""LiteLLM proxy on PostgreSQL: the rows of its spend logs, as they are."""
 
 from __future__ import annotations
 

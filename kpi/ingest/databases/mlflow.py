@@ -1,4 +1,4 @@
-"""MLflow's tracking store (SQLite, PostgreSQL, MySQL): traces with tags, metadata, assessments and spans (FORMATS e).
+"""MLflow's tracking store (SQLite, PostgreSQL, MySQL): traces with tags, metadata, assessments and spans.
 
 A trace has no column that says when it was written: it comes in at its end, which is its start and its length. One that
 is in progress is read again until it ends.

@@ -1,4 +1,4 @@
-"""Arize Phoenix, SQLite or PostgreSQL: spans, their costs and annotations as its REST API gives them (FORMATS b.2).
+"""Arize Phoenix, SQLite or PostgreSQL: spans, their costs and annotations as its REST API gives them.
 
 Spans are written once, when they end, so their row id tells what is new. Costs follow a little later, annotations at
 any time. Of what Phoenix exports, only the database has the costs it computed.

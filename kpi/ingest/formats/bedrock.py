@@ -1,4 +1,4 @@
-"""Amazon Bedrock model invocation logs: JSON lines as delivered to S3 or CloudWatch (FORMATS f).
+"""Amazon Bedrock model invocation logs: JSON lines as delivered to S3 or CloudWatch.
 
 One record is one call and one request: the log knows no traces. Bodies are the providers' own, streams are lists of
 chunks. Counts of input tokens leave cached ones out. How long a call took is known only where its body says so.

@@ -1,4 +1,4 @@
-"""Datadog LLM Observability: spans of the export API, spans and evaluations as SDKs send them (FORMATS f).
+"""Datadog LLM Observability: spans of the export API, spans and evaluations as SDKs send them.
 
 Times and durations are nanoseconds by the documentation, whose own example starts in milliseconds: starts are read by
 their magnitude. Estimated costs are nano-dollars. Span ids are decimal, and the parent of a root is "undefined".

@@ -1,4 +1,4 @@
-"""Helicone: requests as JSON, JSON lines or CSV, as its exporter and its API give them (FORMATS f).
+"""Helicone: requests as JSON, JSON lines or CSV, as its exporter and its API give them.
 
 One record is one call through the gateway. The calls of a session are one request; their paths (`/plan/search`) become
 the steps of its tree. Delays are in milliseconds, costs in USD. Bodies may lie outside the export.

@@ -3,7 +3,7 @@
 One record is a trace with all that belongs to it, or one row: a trace, an observation (`events` in v4) or a score.
 Rows join by id, in any order. Names are camelCase (API, UI) or snake_case (blob, databases): the latter are renamed.
 A latency may be in seconds or milliseconds, so it is worked out from the times; a cost or usage of 0 beside empty
-details is Langfuse's way to say that none is known. Of `usageDetails` the buckets are disjoint (FORMATS c, 3.3).
+details is Langfuse's way to say that none is known. Of `usageDetails` the buckets are disjoint.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""LangSmith: runs (dumps, REST, API v2, ingest payloads, bulk Parquet, frames as CSV) and feedback (FORMATS d; 0.15).
+"""LangSmith: runs (dumps, REST, API v2, ingest payloads, bulk Parquet, frames as CSV) and feedback (0.15).
 
 A trace is the tree of its runs; `dotted_order` alone tells it. `session_id` is the project, never the conversation.
 Every run above a model run repeats the sums of tokens and cost below it: they count on model runs only, and those of

@@ -1,4 +1,4 @@
-"""LiteLLM proxy: the table LiteLLM_SpendLogs (CSV, JSON) and the standard logging payload of its callbacks (FORMATS f).
+"""LiteLLM proxy: the table LiteLLM_SpendLogs (CSV, JSON) and the standard logging payload of its callbacks.
 
 One record is one call. Calls that share a session id (the payload calls it trace id) are one request, as in LiteLLM's
 own log view. A call has the same span id in every layout, so the same calls loaded twice are stored once. The CSV of

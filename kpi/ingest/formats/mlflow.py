@@ -1,4 +1,4 @@
-"""MLflow traces of version 3 and 2: `Trace.to_json`, `search_traces`, answers of the REST API (FORMATS e; 3.17, 2.22).
+"""MLflow traces of version 3 and 2: `Trace.to_json`, `search_traces`, answers of the REST API (3.17, 2.22).
 
 Attributes of spans are JSON in strings. Ids are base64 or hex, and the trace's is `tr-` + hex. What the trace states of
 itself (tokens, cost) is a sum over its spans, so it stands on the row of the whole. Chunks of streams, most of such a

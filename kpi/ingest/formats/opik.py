@@ -1,4 +1,4 @@
-"""Opik: `opik export` writes one JSON document a trace, or a CSV of flattened spans (FORMATS f; opik 2.2).
+"""Opik: `opik export` writes one JSON document a trace, or a CSV of flattened spans (opik 2.2).
 
 Durations and time to first token are in milliseconds, costs in USD. The CSV's writer stops at the first span whose keys
 differ from the first one's, so such a file is often cut: the spans that the trace counts and that are not there are

@@ -1,4 +1,4 @@
-"""Phoenix: spans as data frame, REST answer or download, annotations, sessions and traces (FORMATS b; Phoenix 20.26).
+"""Phoenix: spans as data frame, REST answer or download, annotations, sessions and traces (Phoenix 20.26).
 
 Its "OTLP JSON" is OTLP and read as such. All others hold the same OpenInference attributes in other nestings; the
 attributes of a span are given through as OTLP would carry them, so that every export of a trace makes one request. The

@@ -1,4 +1,4 @@
-"""W&B Weave calls: JSON, JSON lines, and CSV whose columns are paths (`summary.weave.latency_ms`) (FORMATS f).
+"""W&B Weave calls: JSON, JSON lines, and CSV whose columns are paths (`summary.weave.latency_ms`).
 
 A call's `summary.usage` counts every call below it as well. So tokens and cost are taken from model calls, and of the
 root they say something of the whole trace only. `wb_user_id` is who ran the program, not who used it.

@@ -11,6 +11,8 @@ import pytest
 import kpi
 from kpi import cli
 
+pytestmark = pytest.mark.slow
+
 DECOMPOSED = ["metric", "by", "unit", "before", "now", "differs", "sentence", "change", "rate", "mix", "entering",
               "leaving", "parts"]  # fmt: skip
 WATERFALL = ["before", "now", "low", "high", "requests_before", "requests_now", "unknown_before", "unknown_now",

@@ -18,6 +18,8 @@ import kpi
 from kpi import cli
 from tests.unit.cli.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 HOSTILE = "\x1b[31mred\x1b[0m\r\nline\u202eright\x07\u200b%s{0}"
 

@@ -12,6 +12,8 @@ import kpi
 from kpi import cli
 from kpi.explain.segments.weak_segments import Weak
 
+pytestmark = pytest.mark.slow
+
 WEAK = ["metric", "unit", "excess_unit", "whole", "n", "looked", "dimensions", "adjusted_for", "sentence", "segments"]
 SEGMENT = ["where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",
            "users", "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",

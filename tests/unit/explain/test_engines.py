@@ -13,6 +13,8 @@ from kpi.store.engines import DuckSource, Source
 from sample_data.world import build
 from tests.engines import ENGINES, filled
 
+pytestmark = pytest.mark.slow
+
 SLICE = kpi.Slice(last="28d")
 QUICK = [e for e in ENGINES if e != "spark"]  # Spark agrees too, but takes a minute and a half to say so
 

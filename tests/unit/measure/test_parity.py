@@ -19,6 +19,8 @@ from sample_data.__main__ import receipt_of, stage
 from sample_data.world import build
 from tests.engines import ENGINES, filled, insert
 
+pytestmark = pytest.mark.slow
+
 BERLIN = kpi.Slice(last="all", tz="Europe/Berlin")
 QUANTILES = {m.name for m in kpi.METRICS.values() if m.kind == "quantile"}
 QUESTIONS = {

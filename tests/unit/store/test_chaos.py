@@ -10,6 +10,8 @@ import pytest
 from tests.chaos.faults import FAULTS
 from tests.chaos.run import Harness, State, report, states
 
+pytestmark = pytest.mark.slow
+
 STATES = 40
 
 

@@ -32,6 +32,8 @@ from kpi.receipt import Receipt
 from kpi.store import cache, delta, lake, live, manifest, merge
 from kpi.store.manifest import folder
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

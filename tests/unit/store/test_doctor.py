@@ -20,6 +20,8 @@ from kpi.store import contents, lake, manifest, repair
 from kpi.store.cache import build_cache, cache_path
 from tests.unit.store.lakes import flip, ids, load, requests, spans, three_versions, tree
 
+pytestmark = pytest.mark.slow
+
 Damage = Callable[[Path], object]
 
 

@@ -18,7 +18,7 @@ from kpi.store import lake
 from kpi.store.manifest import folder
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX signal")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX signal")]
 _MAKER = """
 import os, signal, sys, tempfile
 from pathlib import Path

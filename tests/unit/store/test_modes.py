@@ -85,5 +85,7 @@ def test_a_file_that_cannot_be_changed_stops_nothing(tmp_path: Path, monkeypatch
         raise PermissionError(1, "not yours")
 
     monkeypatch.setattr(Path, "chmod", refuse)
+    before = (tmp_path / "x").stat().st_mode
     permissions.tighten(tmp_path)
     permissions.tighten(tmp_path / "absent")
+    assert (tmp_path / "x").stat().st_mode == before

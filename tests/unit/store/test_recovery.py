@@ -16,6 +16,8 @@ from kpi.errors import StoreError
 from kpi.store import contents, delta, lake, manifest, record, trash
 from tests.unit.store.lakes import flip, ids, load, requests, spans, three_versions, tree
 
+pytestmark = pytest.mark.slow
+
 NEWER = json.dumps({"protocol": {"minReaderVersion": 99, "minWriterVersion": 99}}) + "\n"
 Damage = Callable[[Path], object]
 

@@ -80,9 +80,11 @@ def test_everything_but_reading_is_refused(statement: str, session: sqlite3.Conn
     ],
 )  # fmt: skip
 def test_reading_works(statement: str, session: sqlite3.Connection) -> None:
-    session.execute(statement).fetchall()
+    assert isinstance(session.execute(statement).fetchall(), list)
     session.execute("BEGIN")
+    assert session.in_transaction
     session.execute("ROLLBACK")
+    assert not session.in_transaction
 
 
 def test_a_source_reads_tables_and_views(database: Path) -> None:

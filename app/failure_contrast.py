@@ -1,0 +1,94 @@
+"""Failed against successful requests of a slice: what sets them apart, with examples of both. Draws; never counts."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+import kpi
+from app import cards, data, export, once, page, reasons, slicebar, text
+from app.slicebar import PageContext
+
+words = kpi.wording
+OUTCOMES = {  # metric -> the column that tells its good requests from its bad ones; else success
+    "escalation_rate": "escalated", "refusal_rate": "refused", "fallback_rate": "fallback", "error_rate": "error",
+    "override_rate": "overridden", "correctness": "correct", "groundedness": "grounded", "resolution": "resolved",
+    "deflection": "deflected", "conversion": "converted", "task_success": "success",
+}  # fmt: skip
+DRAWN, LED = 15, 5  # traits in the chart; those of failed requests with a way to their examples
+
+
+def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
+    """Sentence, lifts with intervals, examples of both sides, the tree. Returns the Python behind it."""
+    outcome = OUTCOMES.get(metric)
+    asked = outcome if outcome and here.profile.filled.get(outcome) else None
+    python = [f"apart = kpi.contrast(source, view, outcome={asked!r})", "print(apart.sentence)", "traits = apart.lifts"]
+    st.subheader("What sets them apart", anchor=False)
+    try:
+        found = data.contrast(here.source, view, outcome=asked)
+    except kpi.KpiError as error:
+        page.empty(f"{error.message}.", error.hint)
+        return python
+    st.markdown(text.safe(found.sentence, longest=600))
+    clear = found.lifts[(found.lifts["low"] > 1) | (found.lifts["high"] < 1)].head(DRAWN)
+    if clear.empty:
+        st.markdown(f":material/check_circle: Nothing does for certain: {text.safe(found.looked)} traits looked at.")
+        return python
+    once.chart(
+        reasons.lifts,
+        clear,
+        colours=cards.colours(),
+        alt=f"How much more often failed requests have each of {len(clear)} traits, with intervals",
+    )
+    size = words.format_count(found.sampled, "requests")
+    st.caption(text.safe(
+        f"Failed is told by {found.outcome}. Right of 1: more frequent where it failed; lines are 95 % intervals. "
+        f"{found.looked} traits looked at in {size}."
+    ))  # fmt: skip
+    for trait in clear[clear["lift"] > 1].head(LED).to_dict("records"):
+        with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
+            st.markdown(f"**{text.safe(trait['trait'], longest=80)}**", width="content")
+            _examples(view, "Failed", trait["failed_examples"])
+            _examples(view, "Successful", trait["success_examples"])
+    with st.expander("Every trait as a table"):
+        _table(found.lifts)
+    if found.tree is not None:
+        with st.expander("A second opinion: a small decision tree"):
+            accuracy = words.format_value(found.tree.accuracy.value, "share")
+            st.markdown(text.safe(
+                f"On users it had not seen it told {accuracy} of failed and successful requests apart "
+                "(50 % is a coin). Where it sees most failures:"
+            ))  # fmt: skip
+            _leaves(found.tree.leaves)
+    return python
+
+
+def _examples(view: kpi.Slice, label: str, ids: tuple[str, ...]) -> None:
+    for number, trace in enumerate(ids, 1):
+        st.page_link(
+            "views/traces.py",
+            label=text.safe(f"{label} {number}"),
+            icon=":material/account_tree:",
+            query_params=slicebar.query(view, q=trace, trace=trace),
+        )
+
+
+def _table(lifts: pd.DataFrame) -> None:
+    shown = pd.DataFrame({
+        "Trait": lifts["trait"],
+        "Of failed": [words.format_value(v, "share") for v in lifts["failed_share"]],
+        "Of successful": [words.format_value(v, "share") for v in lifts["success_share"]],
+        "Times as often": [f"{v:.2f}" for v in lifts["lift"]],
+        "95 %": [words.format_interval(a, b, "count") for a, b in zip(lifts["low"], lifts["high"], strict=True)],
+        "q": [f"{q:.3f}" for q in lifts["q"]],
+        "Requests": lifts["n"],
+    })  # fmt: skip
+    export.table(shown, hide_index=True, height="content", alt="Traits of failed and successful requests")
+
+
+def _leaves(leaves: pd.DataFrame) -> None:
+    shown = pd.DataFrame({
+        "Where": leaves["rule"], "Failed": [words.format_value(v, "share") for v in leaves["failed_share"]],
+        "Requests": leaves["n"],
+    })  # fmt: skip
+    export.table(shown, hide_index=True, height="content", alt="Leaves of the decision tree, worst first")

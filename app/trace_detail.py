@@ -1,0 +1,188 @@
+"""One trace: header with the outcome and why, waterfall, and everything stored of it. Texts only in safe sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+import kpi
+from app import cards, charts, export, once, page, text, trace_charts
+
+words = kpi.wording
+_FACTS = ("total_us", "total_nusd", "input_tokens", "output_tokens")
+_PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd", "total_nusd")
+_TIMES = ("queue_us", "ttft_us", "retrieval_us", "rerank_us", "tool_us", "model_us", "guardrail_us", "total_us")
+_NAMES = {"total_us": "Latency", "total_nusd": "Cost", "input_tokens": "Tokens in", "output_tokens": "Tokens out"}
+_HIDDEN = frozenset(["input_text", "output_text", "attributes", "day"])
+
+
+def steps(ids: Sequence[str], chosen: str, *, offset: int, size: int) -> None:
+    """Previous and next, the keyboard's way to pick a trace, and pages of the list."""
+    at = ids.index(chosen) if chosen in ids else None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        before = ids[at - 1] if at else None
+        after = ids[at + 1] if at is not None and at + 1 < len(ids) else ids[0] if at is None else None
+        st.button("Previous", icon=":material/chevron_left:", on_click=_pick, args=(before,), disabled=not before)
+        st.button("Next", icon=":material/chevron_right:", on_click=_pick, args=(after,), disabled=not after)
+        options = [*ids, *([chosen] if chosen and chosen not in ids else [])]
+        widget = "page_trace"
+        if st.session_state.get(widget) != (chosen or None):
+            st.session_state[widget] = chosen or None
+        st.selectbox(
+            "Trace", options, key=widget, index=None, on_change=page.remember, args=("trace", widget), width=330
+        )
+        number = offset // size
+        st.button("Newer page", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
+        st.button("More", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
+
+
+def _pick(trace_id: str | None) -> None:
+    if trace_id:
+        st.query_params["trace"] = trace_id
+
+
+def _turn(number: int) -> None:
+    st.query_params["p"] = str(number)
+    st.query_params.pop("trace", None)
+
+
+def draw(found: Any, tz: str) -> None:
+    """The whole page of one trace."""
+    with st.container(border=True):
+        _header(found, tz)
+        if len(found.spans):
+            _waterfall(found.spans)
+        else:
+            st.caption("This request came from a table: there are no spans to draw.")
+        _tabs(found)
+
+
+def _header(found: Any, tz: str) -> None:
+    request = found.request
+    state, word = _outcome(request)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.subheader("One trace", anchor=False, width="content")
+        shown = words.STATES[state]
+        st.badge(text.safe(word), icon=f":material/{shown.icon}:", color=shown.colour)
+        if request.get("incident_count"):
+            st.badge("Incident", icon=":material/shield:", color="red")
+    st.markdown(text.safe(found.why))
+    began = request.get("started_at")
+    known = [request.get(k) for k in ("intent", "language", "channel", "model", "prompt_version") if request.get(k)]
+    moment = [text.moment(began.to_pydatetime() if hasattr(began, "to_pydatetime") else began, tz)] if began else []
+    st.caption(text.safe(" · ".join([*moment, *map(str, known)])))
+    with st.grid(4, min_column_width=130, gap="small"):
+        for column in _FACTS:
+            st.metric(text.safe(_NAMES[column]), text.safe(kpi.wording.format_column(column, request.get(column))))
+    st.code(str(request["trace_id"]), language=None)
+
+
+def _outcome(request: dict[str, Any]) -> tuple[str, str]:
+    if request.get("error"):
+        return "off_target", "Error"
+    success = request.get("success")
+    if success is None:
+        return "no_data", "Outcome unknown"
+    return ("on_target", "Success") if success else ("off_target", "Failed")
+
+
+def _waterfall(spans: pd.DataFrame) -> None:
+    shown = spans.head(charts.MOST_POINTS)
+    if shown["offset_ms"].isna().all():
+        st.caption("The steps have no times: here they are in their order.")
+        named = ["  " * int(d) + str(n)[:80] for d, n in zip(shown["depth"], shown["name"], strict=True)]
+        steps = shown.assign(name=named, status=shown["status"].fillna("unknown"))
+        export.table(steps[["name", "kind", "status"]], hide_index=True, alt="Steps of this trace")
+        return
+    rows = [
+        f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
+        for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))
+    ]
+    drawn = shown.assign(
+        row=rows,
+        took=[words.format_value(v, "ms") for v in shown["duration_ms"]],
+        began=[words.format_value(v, "ms") for v in shown["offset_ms"]],
+    )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
+    once.chart(
+        trace_charts.waterfall,
+        drawn,
+        colours=cards.colours(),
+        alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",
+    )
+    more = f" The first {len(shown)} of {len(spans)} spans." if len(shown) < len(spans) else ""
+    st.caption(text.safe(f"Bold: on the path that decides how long the request takes. Red: failed.{more}"))
+
+
+def _tabs(found: Any) -> None:
+    request = found.request
+    talk, documents, tools, scores, verdicts, parts, everything = st.tabs(
+        ["Conversation", "Documents", "Tool calls", "Scores", "Verdicts", "Cost and time", "Everything"]
+    )
+    with talk:
+        for label, column in (("Asked", "input_text"), ("Answered", "output_text")):
+            st.caption(text.safe(label))
+            st.text(str(request.get(column) or "No text was stored."))
+    with documents:
+        _frame(
+            "Documents",
+            found.documents,
+            ["rank", "document_id", "score", "used", "content"],
+            "No documents were retrieved.",
+        )
+    with tools:
+        _frame("Tool calls", found.tool_calls, ["name", "arguments", "result", "error_type"], "No tool was called.")
+    with scores:
+        _frame(
+            "Scores", found.scores, ["name", "value", "label", "source", "explanation"], "Nobody scored this request."
+        )
+    with verdicts:
+        flags = (
+            "success",
+            "correct",
+            "grounded",
+            "retrieval_hit",
+            "resolved",
+            "escalated",
+            "refused",
+            "fallback",
+            "overridden",
+            "deflected",
+            "converted",
+            "error",
+        )
+        _facts("Verdicts", request, flags)
+        _frame("Incidents", found.incidents, ["category", "severity", "detector", "state", "at"], "No safety incident.")
+    with parts:
+        _facts("Cost", request, _PARTS)
+        _facts("Times", request, _TIMES)
+    with everything:
+        rest = {k: str(v) for k, v in request.items() if k not in _HIDDEN and v is not None}
+        st.json(rest, expanded=True)
+
+
+def _frame(what: str, frame: pd.DataFrame, columns: Sequence[str], nothing: str) -> None:
+    if frame.empty:
+        st.caption(text.safe(nothing))
+        return
+    shown = frame[[c for c in columns if c in frame]]
+    export.table(shown, hide_index=True, alt=f"{what} of this trace", height="content")
+
+
+def _facts(what: str, request: dict[str, Any], columns: Sequence[str]) -> None:
+    names = {"_us": "", "_nusd": ""}
+    told = {}
+    for column in columns:
+        label = column
+        for ending in names:
+            label = label.removesuffix(ending)
+        told[text.dimension(label)] = kpi.wording.format_column(column, request.get(column))
+    export.table(
+        pd.DataFrame({"": told.keys(), "Value": told.values()}),
+        hide_index=True,
+        alt=f"{what} of this trace",
+        height="content",
+        width=420,
+    )

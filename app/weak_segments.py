@@ -1,0 +1,80 @@
+"""Who fails most: the segments of a slice that are clearly worse than its rest, one sentence each. Never counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+import kpi
+from app import data, findings, slicebar, text
+from app.slicebar import PageContext
+
+words = kpi.wording
+MOST = 5
+KINDS = ("rate", "ratio", "incidence")  # of metrics of which a segment can hold a share
+
+
+def _has(metric: str) -> bool:
+    """Whether a metric has a worse side that can be searched; of some, more is neither good nor bad."""
+    return kpi.METRICS[metric].direction != "none" and kpi.METRICS[metric].kind in KINDS
+
+
+def python(metric: str) -> list[str]:
+    """The Python behind it."""
+    if not _has(metric):
+        return []
+    return [f"kpi.weak_segments(source, view, metric={metric!r}, most={MOST}).frame"]
+
+
+def draw(here: PageContext, metric: str) -> None:
+    """At most five segments of one and two values, worst first, with the ways on; a calm line where there is none."""
+    chosen = kpi.METRICS[metric]
+    if not _has(metric):
+        return
+    title = f"Where {chosen.label.lower()} is worst" if chosen.kind == "ratio" else "Who fails most"
+    st.subheader(text.safe(title), anchor=False)
+    with st.spinner("Searching every group and pair", show_time=False):
+        found = data.weak_segments(here.source, here.view, metric=metric, most=MOST)
+    if found.frame.empty:
+        mark = "check_circle" if found.looked else "help"
+        st.markdown(f"{text.icon(mark)} {text.safe(found.sentence, longest=600)}")
+        return
+    with st.container(border=True, gap="small"):
+        for row in found.frame.itertuples():
+            _one(row, here, metric)
+    searched = f"{words.format_count(found.looked)} groups and pairs of {len(found.dimensions)} dimensions searched"
+    st.caption(text.safe(
+        f"{searched}; of those named at most one in 20 is there by chance. First what adds most beyond the rest."
+    ))  # fmt: skip
+
+
+def _one(row: Any, here: PageContext, metric: str) -> None:
+    narrowed = here.view.where(**row.where)
+    rest = row.sentence.removeprefix(row.name)
+    with st.container(gap="xxsmall"):
+        st.markdown(f"**{text.safe(row.name, longest=160)}**{text.safe(rest, longest=400)}")
+        with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
+            st.page_link(
+                "views/traces.py",
+                label="Traces",
+                icon=":material/account_tree:",
+                query_params=slicebar.query(narrowed, sort=findings.sort_of(metric), trace="first"),
+            )
+            st.button(
+                "Only these requests",
+                icon=":material/filter_alt:",
+                type="tertiary",
+                key=f"only_{row.Index}",
+                on_click=_narrow,
+                args=(row.where,),
+            )
+
+
+def _narrow(where: Mapping[str, str]) -> None:
+    """Callback: carry a segment into the slice; what it fixes can no longer be split by."""
+    for key in ("by", "with"):
+        if st.query_params.get(key) in where:
+            st.query_params.pop(key)
+    slicebar.go(slicebar.asked().where(**where))

@@ -1,0 +1,156 @@
+"""Findings on planted worlds and on the sample data: the right metric, segment and day, in words, with an owner."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kpi
+from kpi.govern.findings import Finding, findings
+from sample_data.stories import STORIES
+from sample_data.world import build
+from tests.worlds.generate import world
+from tests.worlds.score import STRONG, of_world, ours, right, strength
+
+pytestmark = pytest.mark.slow
+
+
+def test_one_cause_is_named() -> None:
+    scores = []
+    for seed in range(2_000, 2_024):
+        made = world(seed, "one")
+        found = of_world(made)
+        if strength(found, made.causes[0]) >= STRONG:
+            scores.append(right(ours(made, found), made.causes[0]))
+    assert len(scores) >= 20
+    assert sum(scores) >= 0.85 * len(scores)
+
+
+def test_a_mix_is_called_a_mix() -> None:
+    kinds = [
+        [f.kind for f in findings(kpi.from_frame(world(seed, "mix").requests))][:1] for seed in range(2_000, 2_006)
+    ]
+    assert kinds.count(["mix"]) >= 5
+
+
+def test_a_quiet_world_is_quiet() -> None:
+    told = [findings(kpi.from_frame(world(seed, "quiet").requests)) for seed in range(2_000, 2_010)]
+    assert sum(map(bool, told)) <= 1
+
+
+def test_a_table_with_a_column_of_its_own_days_can_be_searched(home: Path, tmp_path: Path) -> None:
+    """`day` is also a canonical column: the cohort keeps its prefix, and nothing stumbles over the name."""
+    frame = world(5, "one").requests.to_pandas()
+    frame.to_csv(tmp_path / "requests.csv", index=False)
+    kpi.load(tmp_path / "requests.csv", dataset="own")
+    first = findings(kpi.open("own"))[0]
+    assert (first.metric, dict(first.where), first.version) == ("task_success", {"language": "ja"}, "p9")
+
+
+def test_data_without_times_has_no_findings() -> None:
+    rows = world(1, "quiet").requests.drop_columns(["started_at", "day"])
+    assert findings(kpi.from_frame(rows)) == []
+
+
+def test_a_hidden_regression_is_told_as_one() -> None:
+    made = world(2_001, "quiet").requests.to_pandas()
+    late = made["started_at"] >= made["started_at"].max() - timedelta(days=9)
+    spanish = (made["language"] == "es") & late
+    others = (made["language"] != "es") & late
+    made["success"] = made["success"].astype(bool)
+    made.loc[spanish & (made.index % 2 == 0), "success"] = False
+    made.loc[others & (made.index % 3 == 0), "success"] = True
+    first = findings(kpi.from_frame(made))[0]
+    assert (first.kind, dict(first.where), first.metric) == ("hidden_regression", {"language": "es"}, "task_success")
+    assert "not visible in the overall metric" in first.sentence
+
+
+@pytest.mark.parametrize("others", [1.0, 0.7])
+def test_nothing_hides_where_the_tail_of_the_whole_got_worse(others: float) -> None:
+    """The search compares logarithms; what is named is the p95, and so it is the p95 of the whole that counts."""
+    made = world(2_002, "quiet").requests.to_pandas()
+    late = made["started_at"] >= made["started_at"].max() - timedelta(days=9)
+    slow = (made["region"] == "us") & late & (made.index % 5 == 0)
+    made["total_us"] = made["total_us"] * np.where(slow, 3.0, np.where(late & (made["region"] != "us"), others, 1.0))
+    made["total_us"] = made["total_us"].astype("int64")
+    told = findings(kpi.from_frame(made))
+    found = next(f for f in told if f.metric == "latency_p95" and f.where.get("region") == "us")
+    p95 = made["total_us"].groupby(late).quantile(0.95)
+    assert p95[True] > 1.1 * p95[False]
+    assert found.kind == "regression"
+    assert "not visible" not in found.sentence
+
+
+@pytest.fixture(scope="module")
+def larger() -> kpi.Source:
+    """The sample data's world with enough requests for its milder stories."""
+    return kpi.from_frame(build(requests=45_000)["requests"])
+
+
+def around(sample: kpi.Source, story: str) -> list[Finding]:
+    """Findings of the two weeks from the day of a story on, against the four weeks before."""
+    found = {s.id: s for s in STORIES}[story]
+    start = datetime.combine(found.since(kpi.profile(sample).last.date(), 90), time(), UTC)
+    before = start - timedelta(days=28)
+    view = kpi.Slice(
+        start=start, end=start + timedelta(days=14), baseline=f"{before:%Y-%m-%d}..{start:%Y-%m-%d}"
+    )  # fmt: skip
+    return findings(sample, view)
+
+
+@pytest.mark.parametrize(
+    ("story", "metric", "where"),
+    [
+        ("corpus-v2-billing", "retrieval_hit_rate", {"intent": "billing"}),
+        ("reranker-ap", "latency_p95", {"region": "ap"}),
+        ("overblocking-de", "refusal_rate", {"language": "de"}),
+    ],
+)
+def test_the_stories_of_the_sample_data(larger: kpi.Source, story: str, metric: str, where: dict[str, str]) -> None:
+    told = around(larger, story)
+    match = [f for f in told if f.metric == metric and dict(f.where).items() >= where.items()]
+    assert match, [f.sentence for f in told]
+
+
+@pytest.fixture(scope="module")
+def told(larger: kpi.Source) -> list[Finding]:
+    return around(larger, "corpus-v2-billing")
+
+
+def test_a_finding_is_a_sentence_with_an_owner(told: list[Finding]) -> None:
+    for f in told:
+        assert f.sentence.endswith(".")
+        assert f.action
+        assert f.low <= f.change <= f.high
+        assert f.link.startswith("why?")
+        plain = json.loads(json.dumps(f.to_json()))
+        assert {"kind", "metric", "where", "version", "since", "change", "low", "high", "q", "n", "state", "owner",
+                "action", "link"} <= plain.keys()  # fmt: skip
+    assert 1 <= len(told) <= 7
+
+
+def test_numbers_are_those_of_the_rows_and_limits_hold_the_change() -> None:
+    """Shares come from the cells of the search, latencies from the rows: both are what `summarise` says."""
+    seen = set()
+    for seed in range(2_000, 2_040):
+        made = world(seed, "one")
+        if made.causes[0].kind in seen or made.causes[0].kind not in ("latency", "escalation", "incidents"):
+            continue
+        source = kpi.from_frame(made.requests)
+        told = [f for f in findings(source) if f.metric in made.causes[0].metrics]
+        for f in told[:1]:
+            seen.add(made.causes[0].kind)
+            where = {**f.where, **({f.version_of: f.version} if f.version and f.version_of else {})}
+            since = datetime.combine(f.since, time(), UTC)
+            rows = kpi.Slice(start=since, end=kpi.resolve(source, kpi.Slice()).window.end, baseline="none").where(
+                **where
+            )
+            numbers = kpi.summarise(source, f.metric, rows).iloc[0]
+            assert (f.value, f.n) == (pytest.approx(numbers["value"], rel=1e-9), numbers["n"])
+            assert f.change == pytest.approx(f.value - f.was)
+            assert f.low < f.change < f.high
+    assert seen == {"latency", "escalation", "incidents"}
