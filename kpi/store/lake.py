@@ -268,7 +268,7 @@ def _transaction(
             with merge.workspace(work) as connection:
                 yield Transaction(dataset, path, base, connection, staged or work, work, tell, table, ahead, user_key)
         except BaseException:
-            recovery.undo(dataset, path, base)
+            recovery.undo(dataset, path)
             raise
         finally:
             shutil.rmtree(work, ignore_errors=True)

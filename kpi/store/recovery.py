@@ -85,15 +85,21 @@ def stands_ahead(dataset: str, path: Path, table: str, base: Manifest | None) ->
     return newest > (known.version if known else -1) and _unexplained(dataset, table, newest)
 
 
-def undo(dataset: str, path: Path, base: Manifest | None) -> None:
-    """Take back what a load of this process wrote and could not finish; its files do not wait in the trash.
+def undo(dataset: str, path: Path) -> None:
+    """Take back what a load of this process wrote and could not finish.
 
-    On a full disk their space is needed at once, and a process that is alive knows that they are its own.
+    It does not wait in the trash: on a full disk its space is needed at once, and the trash needs room itself. A
+    process that is alive knows that these files are its own.
     """
-    before = trash.entries(path)
     with contextlib.suppress(KpiError, OSError):  # what stays is taken back by the next load
-        recover(dataset, path, base)
-        trash.empty(path, trash.entries(path) - before)
+        left = record.read(path)
+        if left is not None and manifest.newest(dataset) == left.base:
+            refuse_foreign(path)
+            for name in _unfinished(path, left):
+                (path / name).unlink()
+            for table in set(ours.tables(path)) - set(left.tables):
+                ours.remove_empty(path / table)
+            record.end(path)
         known = (manifest.read(dataset, number) for number in numbers(dataset))  # raises: then all lists stay
         contents.keep_lists(path, {t.files for m in known for t in m.tables.values()})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shutil
@@ -37,14 +36,6 @@ def count(path: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(path / NAME))
 
 
-def entries(path: Path) -> frozenset[str]:
-    """Names of what was put there, one a call of `put`."""
-    with contextlib.suppress(OSError):
-        return frozenset(os.listdir(path / NAME))
-    return frozenset()
-
-
-def empty(path: Path, names: Iterable[str] | None = None) -> None:
-    """Let go of what waits there, or of these entries. Called when a version was made after it was put in."""
-    for place in [path / NAME] if names is None else [path / NAME / name for name in names]:
-        shutil.rmtree(place, ignore_errors=True)
+def empty(path: Path) -> None:
+    """Let go of what waits there. Called when a version was made after it was put in."""
+    shutil.rmtree(path / NAME, ignore_errors=True)

@@ -23,7 +23,7 @@ from kpi.cli.traces import Sort
 from kpi.measure.traces import SORTS
 from kpi.store import connections
 from tests.unit.cli.conftest import Run
-from tests.unit.databases import stores
+from tests.unit.ingest.databases import stores
 
 ROOT = Path(__file__).resolve().parents[3]
 SHOWN_TRACE, SHOWN_KEY = "4bf92f3577b34da6a3ce929d0e0e4736", "5f0c3a9b"  # ids in the help, made up

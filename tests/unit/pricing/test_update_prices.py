@@ -77,5 +77,5 @@ def test_the_shipped_file_is_dated_small_and_free_of_doubles() -> None:
     assert len(set(keys)) == len(keys) > 1_000
     assert date.fromisoformat(facts.day) > date(2026, 1, 1)
     assert all(p.source for p in facts.prices)
-    assert (SCRIPT.parents[1] / "kpi" / "ingest" / "prices.toml").stat().st_size < 250_000
+    assert (SCRIPT.parents[1] / "kpi" / "pricing" / "prices.toml").stat().st_size < 250_000
     assert all(p.call or p.tiers or p.rates.input or p.rates.output for p in facts.prices)  # none is free
