@@ -46,7 +46,7 @@ from kpi.measure.summary import compare_windows, resolve, summarise, tally
 from kpi.measure.traces import Trace, events, find_traces, trace
 from kpi.narrate import wording
 from kpi.narrate.prices import price_sentences
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.stats.interval import Interval as Difference
 from kpi.stats.interval import difference
 from kpi.stats.sequential import running_rate

@@ -22,7 +22,7 @@ FLOORS = (
     ("ingest", "store"),
     ("assembly",),
     ("mapping",),
-    ("receipt",),
+    ("receipts",),
     ("pricing", "privacy", "stats", "arrow_rows"),
     ("disk", "clock"),
     ("schema", "errors"),

@@ -31,7 +31,7 @@ from kpi.ingest.staging import Stage
 from kpi.loading.load import Progress, allowed_keys, kept_beside, keys_of, part, remember, stage_folder
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.connections import open_engine
 from kpi.store.manifest import folder, home

@@ -18,7 +18,7 @@ from kpi.mapping.mapping import Mapping
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import Allow
 from kpi.privacy.user_key import UserKey, key_of, ring_key
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
 

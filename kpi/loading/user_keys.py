@@ -11,7 +11,7 @@ from filelock import FileLock
 from kpi.errors import StoreError
 from kpi.privacy import user_key
 from kpi.privacy.user_key import KEY_VARIABLE, UserKey
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import home
 

@@ -20,7 +20,7 @@ from kpi.disk import durable, full
 from kpi.errors import MappingError
 from kpi.mapping.column_names import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
 from kpi.privacy.policy import Policy
-from kpi.receipt import How
+from kpi.receipts import How
 
 
 @dataclass(frozen=True)

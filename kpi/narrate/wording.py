@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kpi.privacy.policy import NOT_LISTED
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 UNKNOWN = "–"
 _STORED = {"_us": (1e-3, "ms"), "_nusd": (1e-9, "usd"), "_tokens": (1.0, "tokens")}  # ending -> to unit

@@ -23,7 +23,7 @@ from kpi.errors import StoreError
 from kpi.pricing import price_file
 from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import binding, contents, delta, manifest, merge, recovery, rekeying, trash
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction

@@ -7,7 +7,7 @@ import threading
 from datetime import datetime
 
 from kpi.errors import StoreError
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store.cache import build_cache, cache_path
 from kpi.store.engines import DuckSource, Source
 from kpi.store.lake import read_version

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from kpi import schema
 from kpi.disk import durable
 from kpi.errors import StoreError
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import contents, delta, manifest, merge, ours, record, recovery
 from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
 from kpi.store.manifest import Manifest, TableVersion, writer

@@ -8,7 +8,7 @@ from typing import Any
 from kpi.ingest.formats import Item
 from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED
-from kpi.receipt import ColumnUse
+from kpi.receipts import ColumnUse
 
 
 class Say:

@@ -31,7 +31,7 @@ from kpi.ingest.files.source import Opened
 from kpi.ingest.limits import Limits
 from kpi.ingest.readers.open import open_inputs
 from kpi.mapping.mapping import Mapping, Preview
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 __all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]
 
