@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Top floor first. Rooms of one floor do not know each other.
 FLOORS = (
     ("cli", "cli_reasons", "cli_doctor", "cli_key", "terminal"),
+    ("results",),
     ("govern",),
     ("explain",),
     ("narrate",),

@@ -122,7 +122,7 @@ def test_the_reader_of_a_load_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_cut_off_is_not_begun(tmp_path: Path) -> None:
-    code = "from kpi.ingest import guard; exec(guard._START)"
+    code = "from kpi.ingest.sandbox import supervisor; exec(supervisor._START)"
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(os.getpid())], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -38,15 +38,7 @@ __all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"
 Progress = Callable[[float, str], None]
 _ROOT = Path(__file__).resolve().parents[3]
 _SPLIT_HINT = "Split the export into smaller files, or raise the limits."
-# The package's front door imports every room; the child needs this one only, so it enters by the side.
-_START = f"""
-import sys, types
-kpi = types.ModuleType("kpi")
-kpi.__path__ = [{str(_ROOT / "kpi")!r}]
-sys.modules["kpi"] = kpi
-from kpi.ingest.sandbox.worker import main
-sys.exit(main())
-"""
+_START = "import sys; from kpi.ingest.sandbox.worker import main; sys.exit(main())"
 _KEPT_ENVIRONMENT = (
     "PATH",
     "SYSTEMROOT",
