@@ -1,6 +1,6 @@
 # Two commands: `make run` serves the app on sample data, `make test` runs everything that must hold.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench format fuzz lint unit screenshots clean
+.PHONY: help run test bench format fuzz docs lint unit screenshots clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,14 @@ unit: $(VENV)/.test
 
 fuzz: $(VENV)/.test ## 10,000 damaged copies of every export at hand through its reader; takes hours
 	KPI_MUTATIONS=$${KPI_MUTATIONS:-10000} $(BIN)/python -m pytest -q -n 2 tests/unit/formats/test_mutations.py
+
+$(VENV)/.docs: $(VENV)/.app pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## build the docs site, API reference included, under build/docs
+	$(BIN)/python -m sphinx -W --keep-going -E -q docs build/docs
+	@echo "The site is at build/docs/index.html"
 
 bench: $(VENV)/.test ## speed on one million requests, beside plain pandas
 	$(BIN)/python -m tests.bench

@@ -360,6 +360,12 @@ def _use() -> list[Metric]:
 
 
 METRICS: dict[str, Metric] = {m.name: m for m in (*_volume(), *_quality(), *_cost(), *_latency(), *_safety(), *_use())}
+"""Every metric by name, in the order in which the pages list them: a dict of `Metric`.
+
+Example:
+    >>> kpi.METRICS["latency_p95"].unit
+    'ms'
+"""
 
 
 def metric(name: str) -> Metric:
