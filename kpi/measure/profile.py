@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -77,7 +78,7 @@ def _profile(source: Source) -> Profile:
     )  # fmt: skip
 
 
-def _bounds(source: Source, started: sa.ColumnElement) -> list[sa.Label]:
+def _bounds(source: Source, started: sa.ColumnElement[Any]) -> list[sa.Label[Any]]:
     latest = source.dialect.moment(clock.latest())
     return [
         sa.func.min(started).label("first"),

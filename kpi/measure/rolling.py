@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def rolling(
 
 
 def _rolled(cells: Cells, m: Metric, days: int) -> pd.DataFrame:
-    groups: dict[tuple, list[tuple[pd.Timestamp, int]]] = {}
+    groups: dict[tuple[Any, ...], list[tuple[pd.Timestamp, int]]] = {}
     for i, key in enumerate(cells.keys):
         if key[-1] is not None:
             groups.setdefault(key[:-1], []).append((pd.Timestamp(key[-1]), i))
@@ -44,7 +45,9 @@ def _rolled(cells: Cells, m: Metric, days: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names).assign(metric=m.name, unit=m.unit)
 
 
-def _group(cells: Cells, m: Metric, days: int, key: tuple, found: list[tuple[pd.Timestamp, int]]) -> list[tuple]:
+def _group(
+    cells: Cells, m: Metric, days: int, key: tuple[Any, ...], found: list[tuple[pd.Timestamp, int]]
+) -> list[tuple[Any, ...]]:
     histograms = cells.histograms(m.column) if m.kind == "quantile" and m.column else []
     sums = None if histograms or m.kind == "quantile" else cells.ratio(m)
     rows = []

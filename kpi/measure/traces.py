@@ -108,7 +108,7 @@ def _searched(table: sa.FromClause) -> list[str]:
     return [c for c in ("trace_id", "session_id", "user_key", "input_text", "output_text") if c in table.c]
 
 
-def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement]:
+def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement[Any]]:
     recent = row.dialect.falling(row["started_at"])
     if sort == "cost":
         return [row.dialect.falling(row["total_nusd"]), row["trace_id"]]
