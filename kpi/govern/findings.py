@@ -19,8 +19,8 @@ import pandas as pd
 from kpi.explain.aggregates.cube import Cube, build_cube
 from kpi.explain.changes.root_cause import SelectedChange
 from kpi.explain.changes.selection import LEVEL, select_changes
+from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
-from kpi.govern.scorecard import judge
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Slice, Window

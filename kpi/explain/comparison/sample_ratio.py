@@ -169,12 +169,12 @@ def _seen(source: Source, arms: tuple[Arm, Arm], dimensions: Sequence[str], tz: 
                  unnamed=unnamed, starts=(starts[0], starts[1]), ends=(ends[0], ends[1]))  # fmt: skip
 
 
-def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str]) -> sa.Select:
+def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str]) -> sa.Select[*tuple[Any, ...]]:
     """A row for each user and value in one arm: when first and last seen."""
     row = requests(source)
     user = sa.case((row["user_key"].is_not(None), cluster(row)))  # else NULL: nobody knows whose requests these are
     keys = {"user": user, **{f"d{i}": dimension(source, d) for i, d in enumerate(dimensions)}}
-    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
+    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
     if "started_at" in row:
         sums |= {"first": sa.func.min(row["started_at"]), "last": sa.func.max(row["started_at"])}
     return grouped_sums(source, arm, keys=keys, sums=sums, number=number)

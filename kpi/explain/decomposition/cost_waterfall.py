@@ -116,7 +116,7 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
     def sums(row: Columns) -> Labelled:
         known = row["total_nusd"].is_not(None)
 
-        def of(column: str) -> sa.ColumnElement:
+        def of(column: str) -> sa.ColumnElement[Any]:
             value = sa.case((known, sa.cast(row[column], _INT)), else_=sa.cast(sa.null(), _INT))
             return sa.cast(sa.func.sum(value), sa.Double())
 
@@ -281,7 +281,11 @@ def _typical(prices: PriceTable) -> dict[str, float]:
 
 def _relative(rates: Rates) -> dict[str, float | None]:
     assert rates.input
-    over = lambda rate: None if rate is None else rate / rates.input  # noqa: E731
+    whole = rates.input
+
+    def over(rate: float | None) -> float | None:
+        return None if rate is None else rate / whole
+
     return {
         "plain": 1.0, "read": over(rates.cached_read if rates.cached_read is not None else rates.input),
         "written": over(rates.cache_write if rates.cache_write is not None else rates.input),

@@ -75,15 +75,15 @@ def latency_stages(source: Source, slice: Slice | None = None, *, q: float | Non
     return _described(found.fillna(0.0), q, starts)
 
 
-def _tail(row: Columns, start: float) -> list[sa.ColumnElement]:
-    known: list[sa.ColumnElement] = [row["total_us"].is_not(None)]
+def _tail(row: Columns, start: float) -> list[sa.ColumnElement[Any]]:
+    known: list[sa.ColumnElement[Any]] = [row["total_us"].is_not(None)]
     if start == start:
         known.append(row["total_us"] >= sa.literal_column(str(int(start)), _INT))
     return known
 
 
 def _sums(row: Columns) -> Labelled:
-    def of(column: str) -> sa.ColumnElement:
+    def of(column: str) -> sa.ColumnElement[Any]:
         return sa.cast(sa.func.sum(sa.cast(row[column], _INT)), sa.Double())
 
     stages = {s: of(f"{s}_us") for s in STAGES if s != "rest"}

@@ -108,13 +108,13 @@ def _usual(source: Source) -> list[str]:
 
 
 def _sums(
-    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement]
+    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement[Any]]
 ) -> pd.DataFrame:
     def terms(row: Columns) -> Labelled:
         y, x = known_terms(metric, row)
         return {"y": sa.cast(sa.func.sum(y), sa.Double()), "x": sa.cast(sa.func.sum(x), sa.Double())}
 
-    def known(row: Columns, side: int) -> list[sa.ColumnElement]:
+    def known(row: Columns, side: int) -> list[sa.ColumnElement[Any]]:
         return [known_terms(metric, row)[1].is_not(None)]
 
     return both_sides(
@@ -239,7 +239,10 @@ def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: st
     y1, x1, y0, x0 = data.sums
     effects = np.array(split(y1, x1, y0, x0)) * metric.scale
     spread = _Spread(data)
-    weigh = lambda *names: np.array([float(e in names) for e in EFFECTS]) * metric.scale  # noqa: E731
+
+    def weigh(*names: str) -> Array:
+        return np.array([float(e in names) for e in EFFECTS]) * metric.scale
+
     rows = []
     for g, value in enumerate(values):
         rate = spread.part(effects[0, g], weigh("rate"), g)

@@ -126,7 +126,7 @@ def _outcome(source: Source, asked: str | None) -> str:
 # --- the sample ------------------------------------------------------------------------------------------------------
 
 
-def _picked(source: Source, outcome: str, where: list[sa.ColumnElement], side: int) -> sa.Subquery:
+def _picked(source: Source, outcome: str, where: list[sa.ColumnElement[Any]], side: int) -> sa.Subquery:
     """Ids of the sampled requests with `failed` (0, 1) and `whole`, the number of requests on their side.
 
     In the order of the last four characters of the id: random for ids that are, spread out for ids that count up.

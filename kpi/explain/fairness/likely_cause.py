@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from kpi.explain.fairness.disparity import LEVEL, Disparity
+from kpi.explain.fairness.disparity import Disparity
 from kpi.measure.metrics import METRICS
 from kpi.narrate.fairness import NEXT, cause_sentence, mix_sentence, unexplained_sentence
+from kpi.stats.range_test import LEVEL
 
 # Metric -> (explanation, the sign of a difference that speaks for it; 0: either).
 _SIGNS = {
