@@ -114,7 +114,7 @@ class LiveSource(Source):
             )  # fmt: skip
         return _shown(name, there, found)
 
-    def _other(self, name: str, held: Mapping[str, Held], there: sa.TableClause) -> dict[str, sa.ColumnElement]:
+    def _other(self, name: str, held: Mapping[str, Held], there: sa.TableClause) -> dict[str, sa.ColumnElement[Any]]:
         """Another canonical table; empty where a table of that name is somebody else's (`events`, `scores`)."""
         if not set(TABLES[name].key) <= set(held):
             return {}
@@ -136,7 +136,7 @@ class LiveSource(Source):
         )  # fmt: skip
 
 
-def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElement]) -> sa.FromClause | None:
+def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElement[Any]]) -> sa.FromClause | None:
     """The canonical table: the table itself where nothing differs, else a SELECT over it."""
     if not found:
         return None
@@ -199,7 +199,7 @@ def _teach(connection: Any, record: Any, proxy: Any) -> None:
         record.info["kpi"] = True
 
 
-def _held(kind: sa.types.TypeEngine) -> Held:
+def _held(kind: sa.types.TypeEngine[Any]) -> Held:
     """What a reflected type holds; types that are no scalar (JSON, arrays) are "other"."""
     if isinstance(kind, sa.TypeDecorator):
         kind = kind.impl_instance
@@ -251,7 +251,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(driver or error).__name__}{f' {state}' if state else ''}"
 
 
-def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine) -> pa.Array:
+def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine[Any]) -> pa.Array:
     """Values of a driver as an Arrow column of the type that the statement gives the column."""
     target, convert = _TARGETS[_generic(kind)]
     if isinstance(kind, sa.DateTime) and not kind.timezone:
@@ -262,7 +262,7 @@ def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine) -> pa.Array:
         return pa.array([None if v is None else convert(v) for v in values], target)
 
 
-def _generic(kind: sa.types.TypeEngine) -> type:
+def _generic(kind: sa.types.TypeEngine[Any]) -> type:
     return next((base for base in _TARGETS if isinstance(kind, base)), sa.String)
 
 
@@ -320,7 +320,7 @@ class DuckFileSource(LiveSource):
     def run(self, statement: Statement) -> pa.Table:
         return plain_texts(self._ask(*compile_duckdb(statement)))
 
-    def _ask(self, text: str, values: list) -> pa.Table:
+    def _ask(self, text: str, values: list[Any]) -> pa.Table:
         with self._cursors:  # making a cursor touches the shared connection
             cursor = self._connection.cursor()
         reason = ""

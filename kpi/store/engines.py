@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -32,9 +33,10 @@ from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.schema import TABLES, Type
 from kpi.store.dialects import Dialect
 
-Statement = Select | CompoundSelect
+Query = Select[*tuple[Any, ...]]
+Statement = Query | CompoundSelect[*tuple[Any, ...]]
 
-SQL_TYPES: dict[Type, sa.types.TypeEngine] = {
+SQL_TYPES: dict[Type, sa.types.TypeEngine[Any]] = {
     "string": sa.Text(),
     "bool": sa.Boolean(),
     "int": sa.BigInteger(),
@@ -242,11 +244,10 @@ def plain_texts(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def compile_duckdb(statement: Statement) -> tuple[str, list]:
+def compile_duckdb(statement: Statement) -> tuple[str, list[Any]]:
     """Text and positional parameters of a statement for a native DuckDB cursor."""
-    compiled = statement.compile(
-        dialect=postgresql.dialect(paramstyle="numeric_dollar"), compile_kwargs={"render_postcompile": True}
-    )
+    dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
 
 

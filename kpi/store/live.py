@@ -136,7 +136,10 @@ def _guessed(sample: pa.Table) -> ColumnMappings:
     profiler = Profiler(None)
     profiler.add(sample)
     found = guess(profiler.profiles(), policy=Policy(masks=False))
-    left_out = lambda c: c.field and (c.kind == "content" or not supported(c))  # noqa: E731
+
+    def left_out(c: ColumnMapping) -> bool:
+        return bool(c.field) and (c.kind == "content" or not supported(c))
+
     fits = [ColumnMapping(c.source, None, how="unmapped") if left_out(c) else c for c in found.columns]
     return _settled(ColumnMappings(tuple(fits)), sample)
 
@@ -187,9 +190,10 @@ def _is_believable(times: pa.ChunkedArray) -> bool:
 
 def _read(shown: Sequence[ColumnMapping], source: LiveSource, view: sa.FromClause) -> pa.Table:
     """A sample of the mapped columns; where that fails, the column that it fails on is named."""
-    ask = lambda columns: source.run(  # noqa: E731
-        sa.select(*(view.c[str(c.field)] for c in columns)).select_from(view).limit(SAMPLE_ROWS)
-    )
+
+    def ask(columns: Sequence[ColumnMapping]) -> pa.Table:
+        return source.run(sa.select(*(view.c[str(c.field)] for c in columns)).select_from(view).limit(SAMPLE_ROWS))
+
     try:
         return ask(shown)
     except StoreError:
