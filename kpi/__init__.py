@@ -48,13 +48,13 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.explain.monitoring.drift import drift_columns as drift_columns
     from kpi.explain.segments.weak_segments import Weak as Weak
     from kpi.explain.segments.weak_segments import weak_segments as weak_segments
+    from kpi.govern.card import Card as Card
     from kpi.govern.findings import Finding as Finding
     from kpi.govern.findings import findings as findings
     from kpi.govern.register import Entry as Entry
     from kpi.govern.register import Register as Register
     from kpi.govern.register import load_register as load_register
     from kpi.govern.register import register_of as register_of
-    from kpi.govern.scorecard import Card as Card
     from kpi.govern.scorecard import Scorecard as Scorecard
     from kpi.govern.scorecard import judge_frame as judge_frame
     from kpi.govern.scorecard import scorecard as scorecard
@@ -230,7 +230,7 @@ _LISTED = {
 # Reached as `kpi.<name>` too, but of use only beside a listed name: results (`kpi.results`) and what the pages need.
 _BESIDE = {
     "Agreement": "explain.evaluation.agreement",
-    "Card": "govern.scorecard",
+    "Card": "govern.card",
     "Comparison": "explain.comparison.compare",
     "Connection": "store.connections",
     "Contrast": "explain.failures.contrast",

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        return int(options.run(options))
     except kpi.errors.KpiError as error:
         if getattr(options, "json", False):
             print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint, "row": error.row}})

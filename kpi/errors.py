@@ -26,7 +26,8 @@ class KpiError(Exception):
         hint = f" {self.hint}" if self.hint else ""
         return f"{self.message}{where}.{hint}" if not self.message.endswith(".") else f"{self.message}{where}{hint}"
 
-    def __reduce__(self):  # keyword-only arguments do not survive the default pickling between processes
+    # Keyword-only arguments do not survive the default pickling between processes.
+    def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.code, self.message, self.hint, self.row))
 
 

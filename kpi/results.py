@@ -13,9 +13,10 @@ from kpi.explain.fairness.likely_cause import LikelyCause
 from kpi.explain.monitoring.changepoint import Watch
 from kpi.explain.monitoring.drift import Drift
 from kpi.explain.segments.weak_segments import Weak
+from kpi.govern.card import Card
 from kpi.govern.findings import Finding
 from kpi.govern.register import Entry, Register
-from kpi.govern.scorecard import Card, Scorecard
+from kpi.govern.scorecard import Scorecard
 from kpi.govern.story import Story
 from kpi.loading.user_keys import KeyState
 from kpi.mapping.mapping import Preview, PreviewColumn

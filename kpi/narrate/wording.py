@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from kpi.privacy.policy import NOT_LISTED
 from kpi.receipts import Receipt
@@ -91,7 +92,7 @@ class State:
     name: str
     word: str
     icon: str
-    colour: str
+    colour: Literal["green", "orange", "red", "gray"]
 
 
 STATES: dict[str, State] = {

@@ -61,7 +61,10 @@ def running_rate(successes: float, n: float, *, planned: float = 1000, alpha: fl
             "sequence.counts", f"{successes:g} of {n:g} requests is no rate", hint="Give 0 <= successes <= n, n > 0."
         )
     found = successes / n
-    inside = lambda p: _log_mixture(p, successes, n, planned, alpha) < -math.log(alpha)  # noqa: E731
+
+    def inside(p: float) -> bool:
+        return _log_mixture(p, successes, n, planned, alpha) < -math.log(alpha)
+
     edges = []
     for outer in (0.0, 1.0):
         good, bad = found, outer
