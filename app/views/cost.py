@@ -17,7 +17,7 @@ ORIGIN = ("priced_share", "computed_share", "computed_deviation")
 UNPRICED = kpi.Grouping(by=("unpriced_model",), intervals=False, metrics=("requests",))
 
 
-def without_price(split) -> None:
+def without_price(split: kpi.Source) -> None:
     """Models that have no price, and what to do about it."""
     models = kpi.unpriced_models(split)
     if len(models):
