@@ -10,8 +10,18 @@ from __future__ import annotations
 class KpiError(Exception):
     """Base of all errors of the index.
 
-    code: stable, dotted, machine-readable (`ingest.unknown_format`). hint: the remedy, one sentence.
-    row: 1-based row, line or record number in the source, where there is one.
+    Args:
+        code: Stable, dotted, machine-readable (`ingest.unknown_format`).
+        message: What is wrong, without the content of a request.
+        hint: The remedy, one sentence.
+        row: 1-based row, line or record number in the source, where there is one.
+
+    Example:
+        >>> try:
+        ...     kpi.open("nowhere")
+        ... except kpi.KpiError as error:
+        ...     print(error.code)
+        store.no_dataset
     """
 
     def __init__(self, code: str, message: str, *, hint: str = "", row: int | None = None) -> None:

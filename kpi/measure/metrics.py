@@ -371,7 +371,18 @@ Example:
 def metric(name: str) -> Metric:
     """The metric of that name.
 
-    Raises MetricError that names the nearest known ones.
+    Args:
+        name: A key of `kpi.METRICS`.
+
+    Returns:
+        The `Metric`: unit, direction, definition, smallest n.
+
+    Raises:
+        MetricError: Names the nearest known ones.
+
+    Example:
+        >>> kpi.metric("task_success").direction
+        'up'
     """
     if name in METRICS:
         return METRICS[name]

@@ -55,7 +55,19 @@ _KNOWN: WeakKeyDictionary[Source, Profile] = WeakKeyDictionary()
 
 
 def profile(source: Source) -> Profile:
-    """The profile of a source; computed once and kept as long as the source lives."""
+    """What a source holds; computed once and kept as long as the source lives.
+
+    Args:
+        source: Where the rows are.
+
+    Returns:
+        A `Profile`: first and last start, requests, values of each dimension, how often each column is known.
+
+    Example:
+        >>> found = kpi.profile(source)
+        >>> found.requests > 0, "language" in found.dimensions
+        (True, True)
+    """
     if source not in _KNOWN:
         _KNOWN[source] = _profile(source)
     return _KNOWN[source]

@@ -146,7 +146,23 @@ def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElemen
 
 
 class SqlSource(LiveSource):
-    """Rows in a database behind SQLAlchemy."""
+    """Rows in a database behind SQLAlchemy.
+
+    Args:
+        engine: Of the database; its user should be able to read only.
+        name: Of the source, as people call it.
+        tables: Canonical table to its name in the database, with its schema where it has one.
+        mapping: Column mappings of the requests table; without it the columns are canonical.
+
+    Raises:
+        StoreError: Where the table is not there or the dialect is not known.
+
+    Example:
+        >>> import sqlalchemy as sa
+        >>> rows = kpi.SqlSource(sa.create_engine("sqlite:///calls.db"), name="lab", tables={"requests": "requests"})
+        >>> kpi.summarise(rows, "task_success")["n"].tolist()
+        [3]
+    """
 
     def __init__(
         self,
@@ -346,7 +362,20 @@ def _duckdb_held(name: str) -> Held:
 
 
 class SparkSource(LiveSource):
-    """Tables or views of a Spark session, Databricks included. The session's time zone must be UTC."""
+    """Tables or views of a Spark session, Databricks included. The session's time zone must be UTC.
+
+    Args:
+        spark: A `SparkSession`.
+        name: Of the source, as people call it.
+        tables: Canonical table to the name of a table or view.
+        mapping: Column mappings of the requests table; without it the columns are canonical.
+
+    Raises:
+        StoreError: Where the time zone is another or a table is not there.
+
+    Example:
+        >>> kpi.SparkSource(spark, name="lake", tables={"requests": "prod.requests"})  # doctest: +SKIP
+    """
 
     dialect = SparkDialect()
 

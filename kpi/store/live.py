@@ -62,7 +62,25 @@ def connect(name: str, *, table: str, mapping: ColumnMappings | None = None) -> 
     """Check a table of a connection and save it as the data set `db:NAME`.
 
     Without a mapping, a table with canonical columns is taken as it is, any other is guessed at from names, types and
-    1,000 rows. Raises StoreError, and MappingError that names the column, what it holds and what was expected.
+    1,000 rows.
+
+    Args:
+        name: Of the connection, as the administrator gave it.
+        table: Name of the table or view with one row a request, with its schema where it has one.
+        mapping: Of its columns.
+
+    Returns:
+        The table with the mapping it is read through.
+
+    Raises:
+        StoreError: Where the connection or the table cannot be used.
+        MappingError: Names the column, what it holds and what was expected.
+
+    Example:
+        >>> kpi.connect("lab", table="requests").table
+        'requests'
+        >>> kpi.open("db:lab").live
+        True
     """
     raw = _source(name, Placement(table=table))
     held = raw.physical("requests")

@@ -81,8 +81,23 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
     """Why the cost of the slice differs from that of its baseline (a window or a version). One statement.
 
     Price is what a model was really charged for a token; the relative weight of cached, written and generated tokens
-    is taken from the price table, typical ones where the model is not in it. Raises MetricError where neither side
-    knows a cost, SliceError where the slice has no baseline.
+    is taken from the price table, typical ones where the model is not in it.
+
+    Args:
+        source: Where the rows are.
+        slice: With a baseline.
+
+    Returns:
+        A `Waterfall`: cost before and now in USD, and steps that add up to the change.
+
+    Raises:
+        MetricError: Where neither side knows a cost.
+        SliceError: Where the slice has no baseline.
+
+    Example:
+        >>> found = kpi.cost_waterfall(source, kpi.Slice(last="28d"))
+        >>> found.now > 0 and len(found.steps) > 0
+        True
     """
     found = _sums(source, slice)
     if not found["n"].sum():

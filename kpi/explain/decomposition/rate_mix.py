@@ -75,10 +75,27 @@ def decompose(
 ) -> list[Decomposition]:
     """The change of a metric between the slice and its baseline (a window or a version), by each dimension in `by`.
 
-    The dimension that explains most comes first. by: without it those of USUAL that the data has. One statement.
-    Values beyond the 60 most frequent count together as "(other)". Raises MetricError for totals, counts and
-    quantiles, which are no ratio of sums, and where one side knows nothing of the metric; SliceError where the slice
-    has no baseline.
+    The dimension that explains most comes first. One statement. Values beyond the 60 most frequent count together as
+    "(other)".
+
+    Args:
+        source: Where the rows are.
+        metric: Name or `Metric` that is a ratio of sums.
+        slice: With a baseline.
+        by: One dimension or several; without it those of USUAL that the data has.
+
+    Returns:
+        One `Decomposition` a dimension: change, and its parts by rate, mix, entering and leaving values.
+
+    Raises:
+        MetricError: For totals, counts and quantiles, which are no ratio of sums, and where one side knows nothing of the
+            metric.
+        SliceError: Where the slice has no baseline.
+
+    Example:
+        >>> found = kpi.decompose(source, "task_success", kpi.Slice(last="28d"), by="language")
+        >>> [d.by for d in found]
+        ['language']
     """
     asked = metric_of(metric) if isinstance(metric, str) else metric
     if asked.kind not in _KINDS:

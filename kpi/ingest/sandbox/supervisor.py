@@ -134,7 +134,27 @@ def read(
 def preview(path: Path, mapping: Mapping | None = None, rows: int = 20, *, limits: Limits | None = None) -> Preview:
     """What a load of `path` would make of it: format, columns with samples, and the mapping as guessed (or as given).
 
-    Reads a table once, whole, for guesses rest on all rows. Raises as `stage`.
+    Reads a table once, whole, for guesses rest on all rows.
+
+    Args:
+        path: A file, or a folder of files.
+        mapping: To try instead of the guessed one.
+        rows: Sample rows to show.
+        limits: Of the child process that reads: bytes, seconds, memory.
+
+    Returns:
+        A `Preview`; its `mapping` can be changed with `Mapping.replace` and given to `kpi.load`.
+
+    Raises:
+        IngestError: For a file that cannot be read at all.
+        MappingError: For a mapping that contradicts the data.
+
+    Example:
+        >>> seen = kpi.preview("requests.csv")
+        >>> seen.format
+        'table'
+        >>> [c.field for c in seen.mapping.columns]
+        ['request_id', 'success', 'total_us']
     """
     job = {
         "task": "preview",
