@@ -1,6 +1,6 @@
 # Two commands: `make run` serves the app on sample data, `make test` runs everything that must hold.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench format fuzz docs lint unit screenshots clean
+.PHONY: help run test bench chaos format fuzz docs lint unit screenshots clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +53,9 @@ $(VENV)/.docs: $(VENV)/.app pyproject.toml
 docs: $(VENV)/.docs ## build the docs site, API reference included, under build/docs
 	$(BIN)/python -m sphinx -W --keep-going -E -q docs build/docs
 	@echo "The site is at build/docs/index.html"
+
+chaos: $(VENV)/.test ## every kind of damage to every kind of file of a data set, the long form; takes an hour
+	$(BIN)/python -m tests.chaos
 
 bench: $(VENV)/.test ## speed on one million requests, beside plain pandas
 	$(BIN)/python -m tests.bench

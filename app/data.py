@@ -58,7 +58,7 @@ def open_source(dataset: str, version: int | None) -> kpi.Source:
     """The rows of one stored version (None: the newest). Raises StoreError for what is not there."""
     live = dataset.startswith("db:")
     if version is None and not live:
-        version = next((d.version for d in datasets() if d.name == dataset), None)
+        version = next((d.version for d in datasets() if d.name == dataset and not d.damaged), None)
     kept, key = _live_source if live else _source, json.dumps([dataset, version])
     opened: kpi.Source
     with suppress(_Absent):

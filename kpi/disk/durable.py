@@ -21,11 +21,12 @@ def write(path: Path, content: bytes, *, once: bool = False) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if once:
-            os.link(draft, path)
-        else:
+        if not once:
             os.replace(draft, path)
-        with contextlib.suppress(OSError):  # it is there and readers see it: too late to say that it is not
+            sync(path.parent)
+            return
+        os.link(draft, path)
+        with contextlib.suppress(OSError):  # it exists and readers see it: too late to say that it does not
             sync(path.parent)
 
 

@@ -109,7 +109,8 @@ def findings(
 
     Args:
         source: Where the rows are.
-        slice: Without one the last 14 days are compared with the 28 before; with one its window with its baseline of time.
+        slice: Without one the last 14 days are compared with the 28 before; with one its window with its baseline of
+            time.
         register: KPIs with targets and owners, the built-in one when None.
         metrics: Names to search, by default those of SEARCHED that the data supports.
         most: Findings to give.

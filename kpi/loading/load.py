@@ -40,8 +40,8 @@ def load(
     Args:
         paths: Files or folders of exports, or tables with one row a request; archives are opened.
         dataset: Name of the data set; made where there is none.
-        mapping: Of the columns of a table, and strict; without it the one kept from earlier loads counts for the columns
-            that are there and fit, and the rest is guessed. What was used is kept for the next load.
+        mapping: Of the columns of a table, and strict; without it the one kept from earlier loads counts for the
+            columns that are there and fit, and the rest is guessed. What was used is kept for the next load.
         allow: Columns and metadata keys to keep from now on, besides those allowed before; a column is kept only by its
             full name.
         progress: Called with a fraction in 0-1 and a short text.

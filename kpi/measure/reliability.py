@@ -38,8 +38,9 @@ def pass_hat_k(
         k: Most tries.
 
     Returns:
-        A frame with columns k, value, low, high (95 %, tasks as the units; NaN below two tasks), n_tasks (tasks tried at
-        least k times), trials (requests of those tasks whose success is known). Requests without a task count in none.
+        A frame with columns k, value, low, high (95 %, tasks as the units; NaN below two tasks), n_tasks (tasks tried
+        at least k times), trials (requests of those tasks whose success is known). Requests without a task count in
+        none.
 
     Raises:
         MetricError: For a k below one, an unknown dimension.

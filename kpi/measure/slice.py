@@ -51,8 +51,8 @@ class Slice:
         last: "28d", "24h", "2w" or "all", counted back from the end of the data; or start and end.
         start: Aware datetime at which the window begins.
         end: Aware datetime before which it ends (half-open).
-        baseline: "previous" (the window before), "weekdays" (the nearest earlier window that starts on the same weekday),
-            "none", "A..B" (dates), or "dimension:value" (a version in the same window).
+        baseline: "previous" (the window before), "weekdays" (the nearest earlier window that starts on the same
+            weekday), "none", "A..B" (dates), or "dimension:value" (a version in the same window).
         filters: Dimension to values, any of them; "(none)" means unknown.
         tz: IANA zone in which days begin.
         grain: Bucket of series: hour, day, week or month.

@@ -47,8 +47,8 @@ def summarise(
 
     Returns:
         A frame with columns metric, one per dimension in `by` (None where the value is unknown), bucket (local start of
-        the hour, day, week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it), n
-        (requests that count), clusters (users among them), unit.
+        the hour, day, week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it),
+        n (requests that count), clusters (users among them), unit.
 
     Raises:
         MetricError: For an unknown metric or dimension.

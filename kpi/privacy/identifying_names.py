@@ -25,7 +25,7 @@ _GRAVE = frozenset(["birth", "pay", "health", "belief", "life", "secret", "numbe
 _LONGEST = 200
 # Boxes that say nothing about what lies in them: `metadata.full_name`, `x_color`.
 _BOXES = frozenset(
-    ["x", "metadata", "meta", "attributes", "attribute", "attrs", "app", "custom", "context", "extra", "extras", "tags",
+    ["metadata", "meta", "attributes", "attribute", "attrs", "app", "custom", "context", "extra", "extras", "tags",
      "properties", "props", "labels", "fields", "payload", "params", "row"]
 )  # fmt: skip
 _ARTICLES = frozenset("of the de du des del della dello dei di do da dos das la le les el von der van het".split())  # noqa: SIM905
@@ -100,15 +100,22 @@ _NAMED = re.compile("(?:name|namen|naam|namn|navn|nimi|jmeno|nev|nama)\\d*$")
 @lru_cache(maxsize=16_384)
 def topic_of(name: str) -> str:
     """The topic of `identifying.toml` that a name belongs to, "" for none."""
-    words = parts(name[:_LONGEST])
-    while len(words) > 1 and words[0] in _BOXES:
-        words = words[1:]
+    words = parts(_unboxed(name[:_LONGEST]))
     accented, folded = "_".join(words), "_".join(fold(w) for w in words)
     for topic in _TOPICS:
         matches = [*topic.folded.finditer(folded), *(topic.accented.finditer(accented) if topic.accented else ())]
         if any(_tells(topic, m.string[: m.start()], m.group(), m.string[m.end() :]) for m in matches):
             return topic.name
     return ""
+
+
+def _unboxed(name: str) -> str:
+    """`metadata.full_name` and `x_full_name` as what lies in the box."""
+    box, dot, rest = name.partition(".")
+    while dot and rest and box.lower() in _BOXES:
+        name = rest
+        box, dot, rest = name.partition(".")
+    return name.removeprefix("x_")
 
 
 def reason_of(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Masking of structured identifiers in text: e-mail, card, IBAN, US SSN, IP address, phone number, secrets.
+"""Masking of structured identifiers in text: e-mail, card, IBAN, national and machine ids, phone number, secrets.
 
 It does not find names, streets or organisations, and must not be described as if it did. Every pattern is bounded,
 so that the time is linear in the length of the text, whatever an attacker writes. Technical text (timestamps, ids,
@@ -11,18 +11,28 @@ import re
 
 import orjson
 
-from kpi.privacy.patterns.email_and_ip import mask_emails, mask_machines
-from kpi.privacy.patterns.masking import SECRET, TOKENS
-from kpi.privacy.patterns.payment_numbers import mask_cards, mask_ibans
-from kpi.privacy.patterns.phone_numbers import mask_phones
-from kpi.privacy.patterns.secrets import mask_secrets, may_hold_secret
+from kpi.privacy.patterns.blobs import find_blobs
+from kpi.privacy.patterns.email_and_ip import find_colons, find_emails, find_hyphened
+from kpi.privacy.patterns.masking import SECRET, TOKENS, Sheet, Span, token_runs
+from kpi.privacy.patterns.normal_form import Reading, is_plain
+from kpi.privacy.patterns.numbers import Neighbourhood, find_numbers, holds_numbers
+from kpi.privacy.patterns.secrets import (
+    SHORTEST,
+    find_beside_words,
+    find_blocks,
+    find_commands,
+    find_tokens,
+    find_url_users,
+    names_secret,
+    technical_in,
+)
 
 __all__ = ["TOKENS", "redact"]
 
 MAX_DEPTH = 100  # of JSON inside text, and of JSON inside JSON strings
 _PASSES = 8  # a mask can uncover another one; texts settle after one or two passes
-_DIGIT = re.compile(r"\d")
-_SEVEN_DIGITS = re.compile(r"\d(?:[ ().\-/]{0,2}\d){6}")
+_DIGIT = re.compile(r"[0-9]")
+_SIGNED = re.compile(r"[0-9=:>@#$%^&*+~|!_：-]")  # no identifier and no secret but a single word does without
 
 
 def redact(text: str) -> str:
@@ -34,28 +44,109 @@ def redact(text: str) -> str:
 
 
 def _plain(text: str) -> str:
+    seen: set[Neighbourhood] | None = set() if len(text) > _LONG else None
+    masked, places = _replaced(text, _found(text, seen))
     for _ in range(_PASSES):
-        masked = _once(text)
-        if masked == text:
+        if not places or _is_settled(masked):
             break
-        text = masked
-    return text
+        masked, places = _replaced(masked, _found_near(masked, places, seen))
+    return masked
 
 
-def _once(text: str) -> str:
-    """One pass. Each family of patterns runs only where a cheap look says that it may find something."""
-    if may_hold_secret(text, text.lower()):
-        text = mask_secrets(text)
-    if "@" in text:
-        text = mask_emails(text)
-    digit = _DIGIT.search(text)
-    if digit is None:
-        return mask_machines(text) if "::" in text else text
-    text = mask_machines(mask_ibans(text))
-    number = _SEVEN_DIGITS.search(text)
-    if number is None:
-        return text
-    return mask_phones(mask_cards(text, number.start()), number.start())
+def _is_settled(text: str) -> bool:
+    """Whether a cheap look at a short text with masks shows that nothing else can be in it."""
+    if len(text) > _SHORT or "%" in text or "&" in text or "://" in text or "-----" in text or text.count(":") > 1:
+        return False
+    sheet = Sheet(text)
+    return not (
+        "@" in sheet.text or "\\" in sheet.text or " -" in sheet.text or not text.isascii() or holds_numbers(sheet.text)
+        or token_runs(sheet.text, SHORTEST) or names_secret(sheet.lower)
+    )  # fmt: skip
+
+
+def _found(text: str, seen: set[Neighbourhood] | None) -> list[Span]:
+    """One pass over the text as it reads: what is to be masked, placed in the text as it is written."""
+    reading = None if is_plain(text) else Reading(text)
+    read = text if reading is None else reading.text
+    if _SIGNED.search(read) is None:
+        return []
+    sheet = Sheet(read)
+    runs = token_runs(sheet.text, SHORTEST)
+    _secrets(sheet, runs)
+    _people(sheet, runs, seen)
+    if not sheet.spans:
+        return []
+    if reading is None:
+        return sorted(sheet.spans)
+    return [(*reading.place(start, end), token) for start, end, token in sorted(sheet.spans)]
+
+
+def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhood] | None) -> list[Span]:
+    """A further pass, where the masks of the last one stand: nothing else has new neighbours."""
+    if len(text) <= _LONG:
+        return _found(text, seen)
+    found: list[Span] = []
+    windows: list[list[int]] = []
+    for start, end in places:
+        if windows and start - _AROUND <= windows[-1][1]:
+            windows[-1][1] = end + _AROUND
+        else:
+            windows.append([max(0, start - _AROUND), end + _AROUND])
+    for first, last in windows:
+        low, high = first + _MARGIN if first else 0, last - _MARGIN if last < len(text) else last
+        spans = ((first + start, first + end, token) for start, end, token in _found(text[first:last], seen))
+        found += [span for span in spans if span[0] >= low and span[1] <= high]
+    return found
+
+
+_SHORT = 400  # characters of a text that is looked over for further finds before the whole pass is made again
+_LONG = 2_000  # characters of a text of which only the neighbourhoods of masks are looked at again
+_AROUND, _MARGIN = 250, 110  # characters beside a mask that are looked at, and of these, for the sake of the others
+
+
+def _replaced(text: str, spans: list[Span]) -> tuple[str, list[tuple[int, int]]]:
+    """The text with masks, and where they stand."""
+    parts: list[str] = []
+    places: list[tuple[int, int]] = []
+    done = length = 0
+    for start, end, token in spans:
+        if start >= done:
+            parts += (text[done:start], token)
+            length += start - done + len(token)
+            places.append((length - len(token), length))
+            done = end
+    return ("".join(parts) + text[done:], places) if parts else (text, places)
+
+
+def _secrets(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
+    """Each finder runs only where a cheap look says that it may find something."""
+    text = sheet.text
+    if "base64," in text or "BASE64," in text:
+        sheet.take(find_blobs(text))
+    if "-----" in text:
+        sheet.take(find_blocks(sheet.text))
+    if "://" in text:
+        sheet.take(find_url_users(sheet.text))
+    if " -" in text or "thin:" in text:
+        sheet.take(find_commands(sheet.text))
+    if runs:
+        sheet.take(find_tokens(sheet.text, runs))
+    if named := find_beside_words(sheet):
+        sheet.take(named)
+
+
+def _people(sheet: Sheet, runs: list[tuple[int, int]], seen: set[Neighbourhood] | None) -> None:
+    if "@" in sheet.text:
+        sheet.take(find_emails(sheet.text))
+    text = sheet.text
+    if text.count(":") > 1:
+        sheet.take(find_colons(text, sheet.lower))
+    if _DIGIT.search(text) is not None:
+        if cards := find_hyphened(text, sheet.lower):
+            sheet.take(cards)
+        if runs and (technical := technical_in(sheet.text, runs)):
+            sheet.take(technical)
+        sheet.take(find_numbers(sheet.text, sheet.lower, seen))
 
 
 def _may_be_json(text: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import duckdb
@@ -62,12 +62,16 @@ def _build(draft: Path, files: Sequence[Path]) -> None:
         dimensions = [c for c in columns if c in DIMENSIONS or c in _MORE_DIMENSIONS or c.startswith(EXTRA_PREFIX)]
         kinds = _enums(connection, rows, dimensions)
         chosen = [f"{_name(c)}::{kinds[c]} AS {_name(c)}" if c in kinds else _name(c) for c in columns]
-        who = [_name(c) for c in ("user_key", "session_id", "trace_id") if c in columns]
-        chosen.append(f"hash(coalesce({', '.join([*who, 'NULL'])})) AS {CLUSTER}")
-        if "started_at" in columns:
-            chosen.append(f"started_at::TIMESTAMP AS {STARTED}")
+        chosen += helpers(columns)
         connection.execute(f"CREATE TABLE requests AS SELECT {', '.join(chosen)} FROM {rows}")
         connection.execute("CHECKPOINT")
+
+
+def helpers(columns: Collection[str]) -> list[str]:
+    """The helper columns as expressions of SQL over requests of these columns."""
+    who = [_name(c) for c in ("user_key", "session_id", "trace_id") if c in columns]
+    made = [f"hash(coalesce({', '.join([*who, 'NULL'])})) AS {CLUSTER}"]
+    return [*made, f"started_at::TIMESTAMP AS {STARTED}"] if "started_at" in columns else made
 
 
 def _enums(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]) -> dict[str, str]:

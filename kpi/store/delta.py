@@ -148,9 +148,9 @@ def count_rows(paths: Iterable[Path]) -> int:
     return rows
 
 
-def identity(path: Path) -> str:
-    """The id that a table keeps for life."""
-    return str(_open(path).metadata().id)
+def identity(path: Path, version: int) -> str:
+    """The id that a table keeps for life, as its log tells at a version."""
+    return str(_open(path, version).metadata().id)
 
 
 def describe(path: Path, extra: Sequence[str]) -> TableVersion:

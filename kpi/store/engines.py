@@ -31,6 +31,7 @@ from kpi.mapping.column_profile import ColumnProfiler
 from kpi.mapping.mapping import Profile
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.schema import TABLES, Type
+from kpi.store.cache import CLUSTER, STARTED, helpers
 from kpi.store.dialects import Dialect
 
 Query = Select[*tuple[Any, ...]]
@@ -48,7 +49,8 @@ DUCKDB_TYPES: dict[Type, str] = {
     "string": "VARCHAR", "bool": "BOOLEAN", "int": "BIGINT", "float": "DOUBLE", "time": "TIMESTAMPTZ", "date": "DATE",
 }  # fmt: skip
 
-_UNREADABLE = (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException, UnicodeError)
+# errors of a statement or of the machine; any other that a cache gives means that its file is damaged
+_NOT_OF_A_FILE = (duckdb.ProgrammingError, duckdb.DataError, duckdb.OutOfMemoryException, duckdb.InterruptException)
 
 
 def arrow_kind(kind: pa.DataType) -> Type:
@@ -173,22 +175,22 @@ class DuckSource(Source):
             return False
         with self._mending:
             if self._cache is cache:
-                self._attach_files("requests")
+                self._attach_files("requests", helpers(self._columns["requests"].keys() - {CLUSTER, STARTED}))
                 self._cache = None
                 with self._lock, contextlib.suppress(duckdb.Error):
                     self._connection.execute("DETACH cached")
                 _discard(cache)
         return True
 
-    def _attach_files(self, table: str) -> None:
-        """Raises StoreError `store.files` for files that are damaged."""
+    def _attach_files(self, table: str, more: Sequence[str] = ()) -> None:
+        """Raises StoreError `store.files` for files that are damaged. more: computed columns, which the cache has."""
         self._verify(table)
         listed = ", ".join("'" + str(p).replace("'", "''") + "'" for p in self._files[table])
         try:
             with self._lock:
                 self._connection.execute(
-                    f'CREATE OR REPLACE VIEW "{table}" AS SELECT * FROM read_parquet([{listed}], union_by_name=true, '
-                    "hive_partitioning=false)"
+                    f'CREATE OR REPLACE VIEW "{table}" AS SELECT {", ".join(["*", *more])} '
+                    f"FROM read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
                 )
                 self._describe(table)
                 self._made.pop(table, None)
@@ -228,7 +230,7 @@ class DuckSource(Source):
         try:
             return plain_texts(cursor.sql(text, params=values).to_arrow_table())
         except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
-            if isinstance(error, _UNREADABLE) and self._fall_back(cache):
+            if not isinstance(error, _NOT_OF_A_FILE) and self._fall_back(cache):
                 return self.run(statement)
             raise StoreError(
                 "store.query_failed",

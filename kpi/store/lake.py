@@ -88,7 +88,7 @@ class DatasetInfo:
 
 
 def datasets() -> list[DatasetInfo]:
-    """All data sets, by name. One whose newest manifest is damaged is listed as such.
+    """All data sets, by name. One whose newest manifest is damaged or lost is listed as such.
 
     Returns:
         One `DatasetInfo` each: name, version, requests, spans, first and last start (microseconds, UTC), bytes.
@@ -101,6 +101,7 @@ def datasets() -> list[DatasetInfo]:
     for name in manifest.names():
         try:
             m = manifest.read(name)
+            recovery.refuse_lost(name, folder(name), m)
         except StoreError:
             found.append(
                 DatasetInfo(
@@ -189,8 +190,8 @@ def restore(dataset: str, version: int) -> VersionInfo:
         The new version.
 
     Raises:
-        StoreError: With nothing changed, where the log of a table cannot be read or is of a newer release, or where files
-            are missing, damaged or hold other rows than they did.
+        StoreError: With nothing changed, where the log of a table cannot be read or is of a newer release, or where
+            files are missing, damaged or hold other rows than they did.
 
     Example:
         >>> first = kpi.load("requests.csv", dataset="again").version

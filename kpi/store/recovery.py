@@ -99,12 +99,11 @@ def undo(dataset: str, path: Path, base: Manifest | None) -> None:
 def sweep(dataset: str, path: Path) -> int:
     """Move data files that the log of their table proves to be ours, and that no version names, into the trash.
 
-    Returns how many. Raises StoreError where a manifest is lost or damaged: its files would look unneeded.
+    Returns how many. Raises StoreError as `check`, and where a manifest is damaged: its files would look unneeded.
     """
-    gone = recover(dataset, path, manifest.read(dataset))
-    clear_work(path)
-    if manifest.lost(dataset):
-        raise manifest.gone(dataset)
+    base = manifest.read(dataset)
+    gone = recover(dataset, path, base)
+    check(dataset, path, base)
     named = {
         table: {f for number in numbers(dataset) for f in listed(path, table, manifest.read(dataset, number))}
         for table in ours.tables(path)
@@ -158,7 +157,7 @@ def _agree(path: Path, table: str, known: manifest.TableVersion) -> None:
     """The log of a table knows the version of a manifest, with the files that the manifest names."""
     place = path / table
     found = {f.path.relative_to(place).as_posix() for f in delta.files(place, known.version)}
-    same = delta.identity(place) == known.id
+    same = delta.identity(place, known.version) == known.id
     if known.files:
         same = same and found == {f.path for f in contents.read(path, known.files)}
     if not same:
@@ -227,7 +226,7 @@ def _unfinished(path: Path, left: Record) -> list[str]:
         newer = [name for name, number in ours.log_files(place) if _came_later(place, name, number, before)]
         delta.refuse_newer(place, newer)
         known = left.present.get(table, frozenset())
-        doomed += [f"{table}/{name}" for name in newer]
+        doomed += [f"{table}/{name}" for name in reversed(newer)]  # newest first: a kill on the way leaves no hole
         doomed += [f"{table}/{name}" for name in ours.data_files(place) if name not in known]
     for table in set(left.tables) - set(ours.tables(path)):
         raise _no_log(path / table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -165,10 +166,8 @@ def _swap(path: Path, new: Path) -> str:
     names = (f"{path.name}{KEPT}{stamp}{f'-{n}' if n else ''}" for n in itertools.count())
     kept = next(name for name in names if not (path.parent / name).exists())
     try:
-        durable.sync(new)
         os.rename(path, path.parent / kept)
         os.rename(new, path)
-        durable.sync(path.parent)
     except OSError as error:
         if not path.exists() and (path.parent / kept).exists():
             os.rename(path.parent / kept, path)
@@ -176,6 +175,8 @@ def _swap(path: Path, new: Path) -> str:
             "store.write", f"The rebuilt {path.name!r} could not be put in place ({type(error).__name__})",
             hint="The data set is as it was. Check the rights on the state folder, then try again.",
         ) from error  # fmt: skip
+    with contextlib.suppress(OSError):
+        durable.sync(path.parent)
     return kept
 
 
@@ -212,8 +213,9 @@ def _table(place: Path, version: int | None) -> TableVersion:
         if flaw := decoded(f):
             raise contents.broken(place, [flaw])
     extra = sorted({c for f in found for c in pq.read_schema(f.path).names if c.startswith(schema.EXTRA_PREFIX)})
+    at = (newest if version is None else version) or 0
     return TableVersion(
-        version=(newest if version is None else version) or 0, id=delta.identity(place),
+        version=at, id=delta.identity(place, at),
         rows=sum(f.rows for f in found), extra=tuple(extra),
     )  # fmt: skip
 

@@ -277,7 +277,7 @@ def tree(home: Path) -> Tree:
         elif path.is_file():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         elif not any(path.iterdir()):
-            found[name] = f"empty folder {name}"
+            found[name] = "empty folder"
     return found
 
 

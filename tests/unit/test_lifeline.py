@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 is a POSIX s
 # The child is told where to write its own number, and then works without end and without giving way.
 _CHILD = """
 import os, sys
-from kpi.ingest import lifeline
+from kpi.ingest.sandbox import lifeline
 {patch}
 lifeline.hold(int(sys.argv[1]))
 lifeline.watch(sys.stdin.buffer)
@@ -37,13 +37,13 @@ print(child.stdout.readline().strip(), flush=True)
 _READER = """
 import sys, threading, time
 import kpi
-from kpi.ingest import guard
-popen = guard.subprocess.Popen
+from kpi.ingest.sandbox import supervisor
+popen = supervisor.subprocess.Popen
 def told(*arguments, **named):
     child = popen(*arguments, **named)
     print(child.pid, flush=True)
     return child
-guard.subprocess.Popen = told
+supervisor.subprocess.Popen = told
 kpi.preview(sys.argv[1])
 """
 
@@ -97,7 +97,7 @@ def test_a_child_ends_when_its_parent_is_killed(way: str) -> None:
 
 
 def test_a_child_whose_parent_died_before_it_could_ask_ends_at_once() -> None:
-    code = "import sys\nfrom kpi.ingest import lifeline\nlifeline.hold(int(sys.argv[1]))\nprint('works on')"
+    code = "import sys\nfrom kpi.ingest.sandbox import lifeline\nlifeline.hold(int(sys.argv[1]))\nprint('works on')"
     done = subprocess.run(
         [sys.executable, "-c", code, str(os.getpid() + 1)], cwd=ROOT, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,

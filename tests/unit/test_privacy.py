@@ -166,7 +166,7 @@ def test_a_damaged_key_file_is_said_and_never_replaced(
 def test_processes_that_start_at_once_get_the_same_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KPI_USER_KEY", raising=False)
     code = (
-        "import sys; from pathlib import Path; from kpi.privacy.privacy import load_key; print(flush=True);"
+        "import sys; from pathlib import Path; from kpi.privacy.user_key import load_key; print(flush=True);"
         "sys.stdin.readline(); print(load_key(Path(sys.argv[1])).hex())"
     )
     for round_ in range(3):

@@ -87,6 +87,8 @@ def unbind(dataset: str, home: Path) -> None:
     for path in (home / "datasets" / dataset / "versions").glob("*.json"):
         told = orjson.loads(path.read_bytes())
         del told["user_key"], told["rekeyed"]
+        told.pop("check")  # an earlier release sealed nothing
+        told["tables"] = {name: {k: v for k, v in one.items() if k != "files"} for name, one in told["tables"].items()}
         path.write_bytes(orjson.dumps(told))
 
 

@@ -215,11 +215,11 @@ def compare_within(
         matters: As of `compare`.
 
     Returns:
-        One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether it
-        is clear here and goes against what is clear in the whole. The same in every row of a metric: `simpson`, whether
-        the whole turns round when adjusted for `within`; `crossing_p`, `crossing_q`, the test that values truly differ in
-        direction, q over the metrics; `told`, in words where the whole turns round, the test says so or values are clear
-        on both sides, else None.
+        One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether
+        it is clear here and goes against what is clear in the whole. The same in every row of a metric: `simpson`,
+        whether the whole turns round when adjusted for `within`; `crossing_p`, `crossing_q`, the test that values truly
+        differ in direction, q over the metrics; `told`, in words where the whole turns round, the test says so or
+        values are clear on both sides, else None.
 
     Raises:
         MetricError, SliceError: As `compare`.

@@ -88,8 +88,8 @@ def decompose(
         One `Decomposition` a dimension: change, and its parts by rate, mix, entering and leaving values.
 
     Raises:
-        MetricError: For totals, counts and quantiles, which are no ratio of sums, and where one side knows nothing of the
-            metric.
+        MetricError: For totals, counts and quantiles, which are no ratio of sums, and where one side knows nothing of
+            the metric.
         SliceError: Where the slice has no baseline.
 
     Example:

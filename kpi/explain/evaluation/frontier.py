@@ -70,7 +70,8 @@ def frontier(
         cost: A metric of cost, by default that per resolved task, per query where resolution is not known.
 
     Returns:
-        A `Frontier`: one row an option with both values and their limits, and the cheapest that surely meets the target.
+        A `Frontier`: one row an option with both values and their limits, and the cheapest that surely meets the
+        target.
 
     Raises:
         MetricError: For unknown metrics or dimensions and where the data has no cost.

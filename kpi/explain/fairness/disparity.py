@@ -77,7 +77,9 @@ def disparity(
     adjust: str | None = "intent",
     clues: Sequence[str] = CLUES,
 ) -> Disparity:
-    """Gaps between cohorts in a slice, for rates, means, ratios, incidences and quantiles. One query, with quantiles two.
+    """Gaps between cohorts in a slice, for rates, means, ratios, incidences and quantiles.
+
+    One query, with quantiles two.
 
     A quantile (latency_p95, cost_p50) has the value and limits that `kpi.summarise` gives it; its differences and gaps
     are in its unit. What is tested is the share of a group's requests above the quantile of the whole: p, q and

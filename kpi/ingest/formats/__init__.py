@@ -26,10 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kpi.ingest.otlp.decode import Span
-from kpi.ingest.spans.items import Incident, Score
-
-Item = Span | Score | Incident
+from kpi.ingest.spans.items import Item as Item  # what formats yield; they import it from here
 
 
 @dataclass(frozen=True)

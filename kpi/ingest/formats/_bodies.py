@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.formats.builder import mapping, objects
+from kpi.ingest.spans.builder import mapping, objects
 
 Message = dict[str, Any]
 _QUESTIONS = ("inputText", "message", "prompt", "query", "input")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.formats import Item
-from kpi.ingest.formats.builder import mapping, objects, span
+from kpi.ingest.spans.builder import mapping, objects, span
 
 _ATTACHMENT = re.compile(r"attachment://([0-9a-f]{8,64})")
 _KINDS = {"agent": "agent", "scorer": "evaluator", "scorers": "evaluator"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kpi.ingest.formats.builder import fields
+from kpi.ingest.spans.builder import fields
 
 # Spellings of blob storage, of ClickHouse and PostgreSQL tables, and of v4 events -> the API's.
 NAMES: dict[str, str] = {

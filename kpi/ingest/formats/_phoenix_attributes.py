@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from kpi.ingest.formats.builder import fields
 from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.decode import Attributes
+from kpi.ingest.spans.builder import fields
 
 _DEEP = 12
 _INDEX = re.compile(r"\.\d+(?=\.|$)")

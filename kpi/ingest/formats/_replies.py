@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kpi.ingest.formats.builder import objects
 from kpi.ingest.otlp.attributes import count_of, parse
+from kpi.ingest.spans.builder import objects
 
 _ROLES = {
     "human": "user", "humanmessage": "user", "humanmessagechunk": "user", "user": "user", "ai": "assistant",

@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from kpi.ingest.formats import Item
-from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import count_of, nusd
 from kpi.ingest.otlp.decode import nanos
+from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
 NAME = "atif"

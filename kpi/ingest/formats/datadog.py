@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.formats import Item
-from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import identifier, nanos
+from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span
 from kpi.ingest.spans.items import Score
+from kpi.ingest.spans.record_report import Say
 
 NAME = "datadog"
 TITLE = "Datadog LLM Observability"

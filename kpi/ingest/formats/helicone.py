@@ -12,11 +12,11 @@ from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, moderation, question
-from kpi.ingest.formats.builder import fields, mapping, span
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
+from kpi.ingest.spans.builder import fields, mapping, span
 from kpi.ingest.spans.items import Incident, Score
+from kpi.ingest.spans.record_report import Say
 
 NAME = "helicone"
 TITLE = "Helicone"

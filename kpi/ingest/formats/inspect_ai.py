@@ -15,10 +15,10 @@ import orjson
 from kpi.assembly.outcomes import DEFAULT, fold
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._inspect_events import Events, failure, text, tokens
-from kpi.ingest.formats.builder import fields, mapping, objects, whole
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.decode import nanos
+from kpi.ingest.spans.builder import fields, mapping, objects, whole
 from kpi.ingest.spans.items import Score
+from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
 NAME = "inspect_ai"

@@ -17,13 +17,13 @@ from kpi.ingest.formats import Item
 from kpi.ingest.formats import _langfuse_names as names
 from kpi.ingest.formats import _langfuse_texts as texts
 from kpi.ingest.formats._replies import documents
-from kpi.ingest.formats.builder import mapping, objects, span, whole
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.attributes import count_of, kind_of, nusd, parse, truth_of
 from kpi.ingest.otlp.conventions import LANGFUSE_KINDS
 from kpi.ingest.otlp.decode import identifier, nanos
+from kpi.ingest.spans.builder import mapping, objects, span, whole
 from kpi.ingest.spans.items import MALFORMED, Score
+from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
 NAME = "langfuse"

@@ -14,11 +14,11 @@ from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
-from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.otlp.decode import nanos
+from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
+from kpi.ingest.spans.record_report import Say
 
 NAME = "langsmith"
 TITLE = "LangSmith runs"

@@ -13,9 +13,9 @@ from typing import Any
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
+from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span
+from kpi.ingest.spans.record_report import Say
 
 NAME = "litellm"
 TITLE = "LiteLLM"

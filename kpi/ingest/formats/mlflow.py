@@ -16,11 +16,11 @@ import orjson
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._replies import counts, documents, question, reply
-from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import count_of, parse
 from kpi.ingest.otlp.decode import Event, attributes_of, identifier, nanos
+from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
+from kpi.ingest.spans.record_report import Say
 
 NAME = "mlflow"
 TITLE = "MLflow traces"

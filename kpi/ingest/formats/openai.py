@@ -11,8 +11,8 @@ from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, moderation
-from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
-from kpi.ingest.formats.record_report import Say
+from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.record_report import Say
 
 NAME = "openai"
 TITLE = "OpenAI stored completions"

@@ -12,12 +12,12 @@ from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
-from kpi.ingest.formats.builder import fields, mapping, objects, span, whole
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import count_of, kind_of
 from kpi.ingest.otlp.conventions import OPENINFERENCE_KINDS
 from kpi.ingest.otlp.decode import Attributes, Event, identifier, nanos
+from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
+from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
 NAME = "phoenix"

@@ -14,11 +14,11 @@ from typing import Any
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
-from kpi.ingest.formats.builder import as_text, fields, mapping, objects, span, whole
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.otlp.attributes import nusd
 from kpi.ingest.otlp.decode import identifier, nanos
+from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
+from kpi.ingest.spans.record_report import Say
 
 NAME = "weave"
 TITLE = "Weave"

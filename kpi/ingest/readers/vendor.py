@@ -11,9 +11,9 @@ from kpi.ingest.context import Context
 from kpi.ingest.files.records import records
 from kpi.ingest.files.source import SQLITE, Opened
 from kpi.ingest.formats import Format, Item
-from kpi.ingest.formats.record_report import Say
 from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED
+from kpi.ingest.spans.record_report import Say
 
 
 class Translation:

@@ -1,8 +1,10 @@
-"""What readers hand over beside spans: scores and incidents."""
+"""What readers hand over: spans, scores and incidents."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+
+from kpi.ingest.otlp.decode import Span
 
 # What broken input makes Python raise inside a reader; anything else is a fault of the reader and must be seen.
 MALFORMED = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, OverflowError)
@@ -41,3 +43,6 @@ class Incident(NamedTuple):
     severity: str | None = None
     state: str = "flagged"
     at: int | None = None
+
+
+Item = Span | Score | Incident

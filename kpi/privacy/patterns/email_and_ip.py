@@ -1,11 +1,12 @@
-"""Addresses of people and machines in text: e-mail, IPv4, IPv6. Versions and repositories look like them and stay."""
+"""Addresses of people and machines in text: e-mail, IPv4, IPv6, MAC. Versions and repositories look alike and stay."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 
-from kpi.privacy.patterns.masking import EMAIL, IP, Match, mask, starts
+from kpi.privacy.patterns.masking import EMAIL, IP, MAC, Match, Span, ends, starts
 
 _AT_DOMAIN = re.compile(r"@(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,24}")
 _LOCAL_REVERSED = re.compile(r"[\w.%+'&=~#*!-]{1,64}")
@@ -13,9 +14,8 @@ _REPOSITORY_USERS = frozenset({"git", "hg", "svn", "ssh"})
 _FILE_ENDINGS = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "ico"})  # icon@2x.png
 
 
-def mask_emails(text: str) -> str:
+def find_emails(text: str) -> Iterator[Span]:
     """Anchored at the `@` and read backwards: a pattern that begins with the local part would be quadratic."""
-    parts: list[str] = []
     done = 0
     for match in _AT_DOMAIN.finditer(text):
         at = match.start()
@@ -32,14 +32,12 @@ def mask_emails(text: str) -> str:
             continue
         if domain.rpartition(".")[2].lower() in _FILE_ENDINGS:
             continue
-        parts += (text[done:start], EMAIL)
         done = match.end()
-    return "".join(parts) + text[done:] if parts else text
+        yield start, done, EMAIL
 
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"\d\d{{0,2}}(?:\.{_OCTET}){{3}}" + r"(?![\w]|\.\d|-\w)")
-_IPV4_HINT = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
 _WORDS = re.compile(r"[^\W\d_]+")
 _IP_WORDS = frozenset([
     "ip", "ips", "ipv", "address", "addresses", "addr", "host", "hosts", "hostname", "server", "client", "remote",
@@ -52,49 +50,91 @@ _VERSION_WORDS = frozenset([
 ])  # fmt: skip
 _IPV4_JOINED = frozenset(".-")
 _IPV6_JOINED = frozenset(".")
-_IPV6 = re.compile(r"[0-9A-Fa-f:]{6,}")
+_COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
+_HEX_REVERSED = re.compile(r"[0-9A-Fa-f:]{0,40}")
+_HEX = re.compile(r"[0-9A-Fa-f:]{0,60}")
 
 
-def _ipv4(match: Match) -> str:
+def _is_ipv4(match: Match) -> bool:
     """`1.2.3.4` is an address or a version: small numbers need a neighbour that says so."""
     text, start, end = match.string, match.start(), match.end()
-    found = match.group()
-    parts = [int(part) for part in found.split(".")]
-    if parts[0] > 255 or not starts(match, _IPV4_JOINED):
-        return found
+    parts = [int(part) for part in match.group().split(".")]
+    if parts[0] > 255 or not starts(text, start, _IPV4_JOINED):
+        return False
     before = text[max(0, start - 32) : start]
     if before.endswith(("://", "@")) or (text[end : end + 1] in (":", "/") and text[end + 1 : end + 2].isdigit()):
-        return IP
+        return True
     bare = before.rstrip("=~<>^/_ ")
     if before[-1:] in ("/", "_", "~", "<", ">", "^") or before.endswith("=="):
-        return found
+        return False
     words = [word.lower() for word in _WORDS.findall(bare)[-3:]]
     if not _IP_WORDS.isdisjoint(words):
-        return IP
+        return True
     if words and not _VERSION_WORDS.isdisjoint(words[-2:]):
-        return found
-    return IP if max(parts) >= 100 else found
+        return False
+    return max(parts) >= 100
 
 
-def _ipv6(match: Match) -> str:
-    found = match.group()
-    if not 6 <= len(found) <= 39 or found.count(":") < 3 or not starts(match, _IPV6_JOINED):
-        return found
-    after = match.string[match.end() : match.end() + 1]
-    if after.isalnum() or after == "_":
-        return found
+def _is_ipv6(text: str, start: int, end: int) -> bool:
+    found = text[start:end]
+    if not 6 <= len(found) <= 39 or found.count(":") < 3 or not starts(text, start, _IPV6_JOINED):
+        return False
+    if not ends(text, end, ""):
+        return False
     if "::" in found and len([part for part in found.split(":") if part]) < 3:
-        return found  # `a::b` is a scope in several languages, `::1` the machine itself
+        return False  # `a::b` is a scope in several languages, `::1` the machine itself
     try:
         ipaddress.IPv6Address(found)
     except ValueError:
-        return found
-    return IP
+        return False
+    return True
 
 
-def mask_machines(text: str) -> str:
-    """Addresses of the Internet Protocol, versions 4 and 6."""
-    colons = text.count(":")
-    if colons > 1 and ("::" in text or colons > 6):
-        text = mask(_IPV6, _ipv6, text)
-    return mask(_IPV4, _ipv4, text) if text.count(".") > 2 and _IPV4_HINT.search(text) else text
+def ipv4_in(text: str, start: int, end: int) -> list[Span]:
+    """Dotted quads among numbers that stand close together."""
+    return [(*match.span(), IP) for match in _IPV4.finditer(text, start, end) if _is_ipv4(match)]
+
+
+def find_colons(text: str, lower: str) -> Iterator[Span]:
+    """What is written with colons: IPv6, and addresses of network cards beside a word for them."""
+    done = 0
+    for match in _COLONS.finditer(text):
+        at = match.start()
+        if at < done:
+            continue
+        before = _HEX_REVERSED.match(text[max(done, at - 40) : at][::-1])
+        after = _HEX.match(text, at)
+        start, done = at - (before.end() if before else 0), after.end() if after else at
+        if _is_ipv6(text, start, done):
+            yield start, done, IP
+        elif done - start == 17 and _MAC.fullmatch(text, start, done) and _is_mac(text, lower, start):
+            yield start, done, MAC
+
+
+_MAC = re.compile(
+    r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f]{4}){2})"
+)
+_HYPHENS = re.compile(r"-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
+_DOTS = re.compile(r"\.[0-9A-Fa-f]{4}\.")
+_MAC_WORDS = re.compile(
+    r"\bmacs?\b|mac_?addr|\bether|hwaddr|\bhw\b|hardware addr|physical addr|bssid|lladdr|wi-?fi|bluetooth|"
+    r"\bnic\b|\bdhcp|\barp\b"
+)
+_MAC_JOINED = frozenset(":.-")
+
+
+def find_hyphened(text: str, lower: str) -> list[Span]:
+    """Addresses of network cards with hyphens or dots."""
+    found = []
+    for inner, sign, before in ((_HYPHENS, "-", 2), (_DOTS, ".", 4)):
+        for match in inner.finditer(text) if sign in text else ():
+            start = match.start() - before
+            card = _MAC.match(text, start) if start >= 0 else None
+            if card is not None and ends(text, card.end()) and _is_mac(text, lower, start):
+                found.append((*card.span(), MAC))
+    return sorted(found)
+
+
+def _is_mac(text: str, lower: str, start: int) -> bool:
+    """A word beside it says what it is: span ids are written alike."""
+    return starts(text, start, _MAC_JOINED) and _MAC_WORDS.search(lower[max(0, start - 40) : start]) is not None

@@ -1,99 +1,363 @@
-"""Secrets in text: key blocks, passwords in addresses, bearer and web tokens, keys by their prefix, assignments."""
+"""Secrets in text: key blocks, passwords in addresses, tokens by their shape, headers, cookies, and assignments."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 
-from kpi.privacy.patterns.masking import SECRET, Match, mask
+from kpi.privacy.patterns.blobs import blob_in, holds_text
+from kpi.privacy.patterns.masking import BLANK, SECRET, Match, Sheet, Span, Words
+from kpi.privacy.patterns.national_ids import PAPERS, paper_after
+from kpi.privacy.patterns.token_shapes import (
+    FOLDED,
+    HARMLESS,
+    INNER,
+    PASSWORD_WORDS,
+    SECRET_WORDS,
+    SHAPED,
+    VENDOR_PAIRS,
+    VENDORS,
+)
 
-_BLOCK_START = re.compile(r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----")
-_BLOCK_END = re.compile(r"-----END[ A-Z0-9_-]{0,80}-----")
-_URL_PASSWORD = re.compile(r"(://)[^\s/@:\"'<>\[\]]{0,100}:[^\s/@\"'<>]{1,200}(@)")
-_BEARER = re.compile(r"(?i)\b(bearer|basic|apikey|token) +(?=[\w.~+/-]{0,199}[\d_.~+/-])[\w.~+/-]{16,4000}=*")
+_BLOCK_START = re.compile(
+    r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----", re.IGNORECASE
+)
+_BLOCK_END = re.compile(r"-----END[ A-Z0-9_-]{0,80}-----", re.IGNORECASE)
+_URL_USER = re.compile(r"://([^\s/@:\"'<>\[\]]{0,100}:[^\s/\"'<>]{1,200})@")
+_ORACLE_USER = re.compile(r"thin:[\w.$#-]{1,60}/(\S{1,100}?)@")
+_COMMAND_USER = re.compile(r"-(?:u|-user|-proxy-user)[ =]{1,3}[\"']?[\w.@$-]{1,80}:([^\s\"']{3,200})")
+_COMMAND_PASSWORD = re.compile(
+    r"\b(?:mysql(?:dump|admin)?\b[^\n|]{0,200}? -p|sshpass -p ?|redis-cli\b[^\n|]{0,200}? -a )[\"']?([^\s\"']{4,200})"
+)
+_SCHEME = re.compile(r" {0,2}(?=[\w.~+/-]{0,199}[\d_.~+/-])([\w.~+/-]{16,4000}=*)")
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{10,4000}\.[\w-]{4,8000}(?:\.[\w-]{0,4000})?")
-_PREFIXED = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"sk-(?:[a-z]{2,10}-)?(?:[a-z0-9]{2,10}-)?[\w-]{16,200}"
-    r"|(?:sk|pk|rk|whsec)_(?:(?:test|live|prod)_)?[A-Za-z0-9]{16,250}"
-    r"|(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,255}"
-    r"|gl(?:pat|ptt|dt|rt|agent|soat|ffct|imt|ft|oas|cbt)-[\w.-]{16,300}"
-    r"|(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AROA|ANPA)[A-Z2-7]{16}(?![A-Za-z0-9])|ABSK[A-Za-z0-9+/]{60,300}={0,2}"
-    r"|AIza[\w-]{30,45}|ya29\.[\w-]{20,400}|GOCSPX-[\w-]{20,40}"
-    r"|xox[a-z](?:\.xox[a-z])?-[\w-]{10,300}|xapp-\d-[A-Z0-9]{5,20}-[\w-]{10,200}"
-    r"|SG\.[\w-]{16,32}\.[\w-]{30,64}|key-[0-9a-f]{32}|[0-9a-f]{32}-us\d{1,2}(?!\w)"
-    r"|(?:npm_|pypi-|hf_|api_org_|gsk_|r8_|dapi|dop_v1_|doo_v1_|dor_v1_|shp(?:at|ca|pa|ss)_|lin_(?:api|oauth)_|ntn_|secret_"
-    r"|figd_|glsa_|glc_|sntry[su]_|nfp_|tfp_|pul-|rubygems_|xai-|pplx-|tvly-|fw_|nvapi-|jina_|ATATT3|ATCTT3|dt0c01\.|dckr_pat_"
-    r"|phc_|phx_|sbp_|EAAC|EAA|FLWSECK|PMAK-|NRAK-|NRJS-|NRII-|rdme_|CLOJARS_|duffel_(?:test|live)_|EZ[AT]K|fo1_|fm[12][ar]?_|"
-    r"hvs\.|hvb\.|ops_eyJ|pnu_|pscale_\w{2,5}_|p8e-|sdp_|sl\.|tk-us-|shippo_(?:live|test)_|sq0[a-z]{3}-|EAAA|ico-|sgp_|v1\.0-"
-    r"|SK(?=[0-9a-f]{32})|AC(?=[0-9a-f]{32})|pk-lf-|LTAI|HRKU-|AGE-SECRET-KEY-1|A3-[A-Z0-9]{6}-)[\w.+/=-]{16,400}"
-    r"|\d{6,12}:AA[\w-]{30,40}"
-    r"|https://hooks\.slack\.com/(?:services|workflows|triggers)/[\w/+-]{20,200}"
-    r"|https://[\w.-]{1,60}\.webhook\.office\.com/[\w@/-]{40,300}"
-    r"|https://discord(?:app)?\.com/api/webhooks/\d{10,25}/[\w-]{30,90}"
-    r")"
+# Words and paths; or numbers, hashes and ids, with a name before them: only the name of a service makes them a key.
+_PLAIN_RUN = re.compile(
+    r"[a-z_./:-]+|[\w.-]{1,64}@[a-z.-]+|[A-Z]?[a-z]+|(?:[a-z_.]{1,30}[=:])?([0-9a-f:.+TZ/-]+|[0-9A-F-]+)"
 )
-_ASSIGNED = re.compile(
-    r"(?i)(pass(?:word|wd|phrase)|\bpwd|secret|token|api[_ -]?key|access[_-]?key|auth[_-]?key|private[_-]?key|"
-    r"signing[_-]?key|"
-    r"encryption[_-]?key|client[_-]?key|app[_-]?key|license[_-]?key|credential|authorization|\bauth)"
-    r"([\w.-]{0,24}\\?[\"'`]?[ \t]{0,4}(?:=>|:=|:|=|,| is )[ \t]{0,4}(?:\\?[\"'`])?)"
-    r"((?:(?!bearer|basic)[^\s\"'`\\,;&<>(){}\[\]]){6,300})"
-)
-_LONG_RUN = re.compile(r"[^ ]{16}")  # of characters that may be a key
-_PLAIN_WORDS = frozenset([
-    "null", "none", "true", "false", "undefined", "required", "optional", "string", "missing", "invalid", "expired",
-    "redacted",
-])  # fmt: skip
+_NO_BASE64 = re.compile(r"[^A-Za-z0-9+/=_-]+")
 
 
-def _blocks(text: str) -> str:
+def find_blocks(text: str) -> Iterator[Span]:
     """Key blocks, by position: a block that was cut off is masked to the end of the text."""
-    parts: list[str] = []
     done = 0
     while (start := _BLOCK_START.search(text, done)) is not None:
         end = _BLOCK_END.search(text, start.end())
-        parts += (text[done : start.start()], SECRET)
         done = end.end() if end else len(text)
         if end is None and text.endswith(('"', '"}', '"]')):
-            done = text.rindex('"')
-    return "".join(parts) + text[done:]
+            done = max(text.rindex('"'), start.end())
+        yield start.start(), done, SECRET
 
 
-def _assigned(match: Match) -> str:
-    """`password=…`, `"api_key": "…"`. Words, short numbers and counts (`tokens: 1234`) are no secrets."""
-    name, value = match.group(1).lower(), match.group(3)
-    if name.startswith("pass") or name == "pwd":
-        secret = value.lower().rstrip(".") not in _PLAIN_WORDS and not (" is " in match.group(2) and value.isalpha())
-    else:
-        digits = sum(c.isdigit() for c in value)
-        secret = len(value) >= 10 and digits > 0 and not re.fullmatch(r"[\d.:+TZ-]+", value)
-        secret = secret or (len(value) >= 20 and value.isalnum())
-    return match.group(1) + match.group(2) + SECRET if secret else match.group()
+def find_url_users(text: str) -> Iterator[Span]:
+    """User and password in addresses of any scheme: `postgresql://me:secret@host`, `jdbc:oracle:thin:me/secret@`."""
+    for match in _URL_USER.finditer(text):
+        if BLANK not in match.group(1):
+            yield *match.span(1), SECRET
 
 
-def mask_secrets(text: str) -> str:
-    """Keys, tokens and passwords, longest shapes first."""
-    if "-----BEGIN" in text:
-        text = _blocks(text)
-    if "://" in text:
-        text = _URL_PASSWORD.sub(rf"\1{SECRET}\2", text)
-    if "eyJ" in text:
-        text = _JWT.sub(SECRET, text)
-    if _LONG_RUN.search(text):
-        text = _PREFIXED.sub(SECRET, text)
-    lower = text.lower()
-    if "bearer" in lower or "basic" in lower or "apikey" in lower or "token" in lower:
-        text = _BEARER.sub(rf"\1 {SECRET}", text)
-    return mask(_ASSIGNED, _assigned, text) if _names_one(lower) else text
+def find_commands(text: str) -> list[Span]:
+    """Passwords on a command line, and of Oracle's thin driver."""
+    found: list[Span] = []
+    for hints, pattern in _COMMANDS:
+        if any(map(text.__contains__, hints)):
+            found += ((*match.span(1), SECRET) for match in pattern.finditer(text))
+    return sorted(found)
 
 
-def may_hold_secret(text: str, lower: str) -> bool:
-    """A cheap look: a word that names a secret, an address, or a run of characters as long as a key."""
-    return "://" in text or _names_one(lower) or _LONG_RUN.search(text) is not None
+_COMMANDS = (
+    (("thin:",), _ORACLE_USER),
+    (("curl", "wget", "--user"), _COMMAND_USER),
+    (("mysql", "sshpass", "redis-cli"), _COMMAND_PASSWORD),
+)
 
 
-def _names_one(lower: str) -> bool:
-    return (
-        "pass" in lower or "pwd" in lower or "secret" in lower or "token" in lower
-        or "key" in lower or "credential" in lower or "auth" in lower
-    )  # fmt: skip
+def find_tokens(text: str, runs: list[tuple[int, int]]) -> Iterator[Span]:
+    """Within long runs: packed data, tokens that name themselves, web tokens, keys beside the name of a service."""
+    done = 0
+    for start, end in runs:
+        if start < done:
+            continue
+        plain = _PLAIN_RUN.fullmatch(text, start, end)
+        if plain is not None and not plain.group(1):
+            continue
+        found = blob_in(text, start, end) if end - start >= 60 else []
+        if not found and plain is None:
+            found = _tokens_in(text, start, end)
+        if not found and end - start < _LONGEST_KEY and _OPERATOR.search(text, max(0, start - 6), end) is not None:
+            found = _vendor_keys(text, start, end)
+        if not found and plain is None and end - start >= 20:
+            found = _packed_text(text, start, end)
+        for span in sorted(found):
+            if span[0] >= done:
+                yield span
+                done = span[1]
+
+
+_OPERATOR = re.compile(r"[=:>,|]")
+
+
+# Ids, hashes and times: the finders of numbers need not look into them.
+_TECHNICAL = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?=[0-9]{0,9}[a-f][0-9]{0,9}[a-f])(?![a-z]{2}[0-9]*\b)[0-9a-f]{16,128}"
+    r"|(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)(?![0-9A-Za-z])"
+)
+
+
+def technical_in(text: str, runs: list[tuple[int, int]]) -> list[Span]:
+    """What stays in the text and is to be overlooked."""
+    return [(*match.span(), "") for start, end in runs for match in _TECHNICAL.finditer(text, start, end)]
+
+
+_SHORTEST_INNER = 20  # characters of the shortest of the shapes that do not tell at their start
+_LONGEST_KEY = 400  # characters of a name and its key
+SHORTEST = 14  # characters of a run that may be a key
+
+
+def _tokens_in(text: str, start: int, end: int) -> list[Span]:
+    patterns = [SHAPED]
+    if end - start >= _SHORTEST_INNER:
+        patterns += [pattern for hint, pattern in INNER if text.find(hint, start, end) >= 0]
+    if text.find("eyJ", start, end) >= 0:
+        patterns.append(_JWT)
+    if end - start > 40 and not text[start:end].islower():
+        patterns.append(FOLDED)
+    found = sorted((*match.span(), SECRET) for pattern in patterns for match in pattern.finditer(text, start, end))
+    return _with_scheme(text, found)
+
+
+def _with_scheme(text: str, found: list[Span]) -> list[Span]:
+    """An address that is a secret is masked with its `https://`."""
+    return [(a - 8 if text.startswith("https://", a - 8) and a > 7 else a, b, token) for a, b, token in found]
+
+
+def _packed_text(text: str, start: int, end: int) -> list[Span]:
+    """Short base64 that holds readable text."""
+    found = []
+    at = start
+    for part in _NO_BASE64.split(text[start:end]):
+        at = text.index(part, at)
+        if len(part) >= 20 and (mask := holds_text(part)):
+            found.append((at, at + len(part), mask))
+        at += len(part)
+    return found
+
+
+def _after_scheme(text: str, at: int) -> list[Span]:
+    """What follows `Bearer`, `Basic`, `Token` in a header."""
+    match = _SCHEME.match(text, at)
+    return [] if match is None else [(*match.span(1), SECRET)]
+
+
+# --- cookies ---------------------------------------------------------------------------------------------------------
+_COOKIE = re.compile(r"s?\d?\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?(?=[\w.$-]{1,80}=)")
+_PAIR = re.compile(
+    r"[ \t]{0,3}([\w.$!%*+^`|~-]{1,80})(?:=(\"[^\"\n]{0,4000}\"|[^;,\s\"'\\]{0,4000}))?(?:;|(?=[\s\"'\\,]|$))"
+)
+_COOKIE_ATTRIBUTES = frozenset(
+    [
+        "path",
+        "domain",
+        "expires",
+        "max-age",
+        "samesite",
+        "secure",
+        "httponly",
+        "priority",
+        "version",
+        "partitioned",
+        "comment",
+    ]
+)
+
+
+def _cookies(text: str, at: int) -> Iterator[Span]:
+    """The value of every cookie of a `Cookie` or `Set-Cookie` header; attributes such as `Path` stay."""
+    header = _COOKIE.match(text, at)
+    at = header.end() if header is not None else len(text)
+    while (pair := _PAIR.match(text, at)) is not None and pair.end() > at:
+        name, value = pair.group(1).lower(), pair.group(2)
+        if name not in _COOKIE_ATTRIBUTES:
+            if value is None:
+                return
+            yield *pair.span(2), SECRET
+        at = pair.end()
+        if name == "expires":  # its date holds a comma and blanks
+            at = _to_semicolon(text, at)
+        if text[at - 1 : at] != ";":
+            return
+
+
+def _to_semicolon(text: str, at: int) -> int:
+    found = text.find(";", at, at + 60)
+    return found + 1 if found >= 0 else at
+
+
+# --- assignments -----------------------------------------------------------------------------------------------------
+_SAYS = (
+    r"(?:(?:[\w.\-]{0,24}|[ \t][\w.\-]{1,16})\\?[\"'`»]?[)\]]?[ \t]{0,4}(?:=>|:=|\|\||:{1,2}=?|={1,2}|：|,|>)\s{0,4}"
+    r"|\w{0,12}\s{1,3}(?:is|was|ist|war|lautet|est|es|era|é|è|jest|to|—|-|är|er|on|это|является|is:|là|adalah|olan|je)\s{1,3}"
+    r"|\w{0,4}\s{0,2}(?:是|为|為|は|が|는|은)\s{0,2}:?：?\s{0,2})"
+)
+_VALUE = (
+    r"(?:(?P<quote>\\?[\"'`«“])(?P<quoted>[^\"'`»”\n]{1,300}?)(?=\\?[\"'`»”])"
+    r"|(?P<bare>[^\s\"'`,<>\\\x00\[\]{}]{4,300}))"
+)
+_AFTER_WORD = re.compile(_SAYS + _VALUE)
+_NEXT_FIELD = re.compile(r"[&;][\w.\-\[\] ]{1,40}=|[;)]+$")
+_PLAIN_WORDS = frozenset([
+    "null", "none", "true", "false", "undefined", "required", "optional", "string", "missing", "invalid", "expired",
+    "redacted", "hidden", "empty", "unknown", "changed", "incorrect", "wrong", "correct", "reset",
+    "password", "passwd", "passphrase", "secret", "token", "field", "input",
+])  # fmt: skip
+_NUMBER = re.compile(r"[\d.:+TZ-]+")
+_PLACEHOLDER = re.compile(
+    r"[*x.•]+|\$\{?[\w.]+\}?|%[\w]+%|\{\{.*\}\}|<.*>|[\w.]*\(.*|[A-Za-z_]+(?:\.[A-Za-z_]+)+", re.IGNORECASE
+)
+
+
+_SECRETS = frozenset(SECRET_WORDS)
+_SCHEMES = frozenset(["bearer ", "basic ", "apikey ", "token "])
+_WORDS = Words([*PASSWORD_WORDS, *SECRET_WORDS, *_SCHEMES, "cookie", *PAPERS])
+
+
+def find_beside_words(sheet: Sheet) -> list[Span]:
+    """Values beside words for a password, a secret, a cookie or a passport. Counts (`tokens: 1234`) stay."""
+    text = sheet.text
+    found: list[Span] = []
+    done = 0
+    tried: tuple[int, bool] = (0, False)
+    for place in _WORDS.places(sheet.lower):
+        word, end = place.group(), place.end()
+        if end <= done:
+            continue
+        if word == "cookie":
+            found += _cookies(text, end)
+        elif word in PAPERS:
+            found += paper_after(text, end, word)
+        elif word in _SCHEMES:
+            found += _after_scheme(text, end)
+        elif end + _SHORT_TAIL > tried[0] or (word in _SECRETS) is not tried[1]:
+            match = _AFTER_WORD.match(text, end - (word[-1] == "="))
+            if match is not None:
+                spans = _assigned(match, word)
+                found += spans
+                if not spans and "(" not in match.group():  # a part of a value that is no secret is none either
+                    tried = (match.end(), word in _SECRETS)
+        done = found[-1][1] if found else 0
+    return found
+
+
+_SHORT_TAIL = 12
+
+
+def names_secret(lower: str) -> bool:
+    """Whether any word stands there beside which a secret is looked for."""
+    return _WORDS.stand_in(lower)
+
+
+def _assigned(match: Match, word: str) -> list[Span]:
+    span = _value(match)
+    if span is None:
+        return []
+    spoken = match.start("quote") < 0 and _is_spoken(match)
+    if word in _COMMON and not _is_random(match.string[slice(*span)]) and _is_harmless_name(match, word):
+        return []
+    holds = _is_secret if word in _SECRETS else _is_password
+    return [(*span, SECRET)] if holds(match.string[slice(*span)], spoken) else []
+
+
+_COMMON = frozenset(["key", "auth"])
+_KEY_NAMES = (
+    "api", "access", "secret", "private", "signing", "encryption", "client", "app", "license", "auth", "master",
+    "service", "account", "shared", "ssh", "deploy", "webhook", "admin", "restricted", "user", "storage", "sm",
+    "security", "mac", "hmac", "validation", "authentication", "consumer", "project", "publishable", "write",
+    "ingest", "instrumentation",
+)  # fmt: skip
+
+
+def _is_harmless_name(match: Match, word: str) -> bool:
+    """`cache_key`, `sort key`, `author`: names that hold a word for secrets and are none."""
+    text = match.string
+    if word == "auth":
+        return text[match.start() : match.start() + 2].lower() == "or"
+    before = text[max(0, match.start() - 24) : match.start() - len(word)]
+    return not before.lower().rstrip(" _.-").endswith(_KEY_NAMES)
+
+
+def _is_random(value: str) -> bool:
+    """Whether a value looks drawn by chance: long, with figures, and hexadecimal or of mixed letters."""
+    digits = sum(map(str.isdigit, value))
+    mixed = not value.islower() and not value.isupper()
+    return len(value) >= 16 and digits > 2 and (mixed or _HEX.fullmatch(value) is not None)
+
+
+_HEX = re.compile(r"[0-9a-fA-F]{16,}")
+
+
+def _is_spoken(match: Match) -> bool:
+    """Whether a verb, not a sign, stands between the word and its value: prose follows more often than a secret."""
+    start = match.start("bare")
+    return not any(sign in match.string[match.start() : start] for sign in ":=>|：")
+
+
+def _value(match: Match) -> tuple[int, int] | None:
+    """Where the value lies: a quoted one whole, a bare one up to the next field and without closing punctuation."""
+    if match["quoted"] is not None:
+        return match.span("quoted")
+    start, end = match.span("bare")
+    bare = match["bare"]
+    following = _NEXT_FIELD.search(bare)
+    if following is not None:
+        end = start + following.start()
+    while end > start and match.string[end - 1] in ".,;:?)":
+        end -= 1
+    return (start, end) if end - start >= 4 else None
+
+
+def _is_password(value: str, spoken: bool) -> bool:
+    if value.lower().rstrip(".!") in _PLAIN_WORDS or _PLACEHOLDER.fullmatch(value):
+        return False
+    return not spoken or not value.isalpha()
+
+
+def _is_secret(value: str, spoken: bool) -> bool:
+    digits = sum(map(str.isdigit, value))
+    if _PLACEHOLDER.fullmatch(value) or " " in value:
+        return False
+    if len(value) >= 10 and digits and not _NUMBER.fullmatch(value):
+        return not spoken or digits > 1
+    return len(value) >= 20 and value.isalnum() and not value.isdigit() and not spoken
+
+
+# --- vendors ---------------------------------------------------------------------------------------------------------
+_KEYLIKE = re.compile(
+    r"[=:>,|][\"'`= \t]{0,5}(?=[\w=~+/%:-]{0,40}\d)"
+    r"([\w=~%-]{10,199}|[\w=+/~-]{40,199}|[0-9a-f]{8}:[0-9a-f]{8})(?=[\"'`\s;,)}\]\\]|$)"
+)
+_NAME_REVERSED = re.compile(r"[:=|?]{0,2}\s{0,3}[\"']?\\?([\w.\- \t]{2,60})")
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
+
+
+def _vendor_keys(text: str, start: int, end: int) -> list[Span]:
+    """`DATADOG_API: 3f…`: a long mixed value beside the name of a service whose keys carry no mark."""
+    return [
+        (*match.span(1), SECRET)
+        for match in _KEYLIKE.finditer(text, max(0, start - 6), min(len(text), end + 2))
+        if _is_keylike(match.group(1)) and _names_vendor(text, match.start())
+    ]
+
+
+def _names_vendor(text: str, end: int) -> bool:
+    name = _NAME_REVERSED.match(text[max(0, end - 64) : end][::-1])
+    if name is None:
+        return False
+    parts = [part.lower() for part in _PARTS.findall(name.group(1)[::-1])]
+    if not parts or parts[-1] in HARMLESS or (parts[-1] == "id" and len(parts) > 1 and parts[-2] in HARMLESS):
+        return False
+    return not VENDORS.isdisjoint(parts) or any(a + b in VENDORS or a + b in VENDOR_PAIRS for a, b in pairwise(parts))
+
+
+def _is_keylike(value: str) -> bool:
+    return len(value) >= 15 if value.isdigit() else not _NUMBER.fullmatch(value)

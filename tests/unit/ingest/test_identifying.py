@@ -42,7 +42,7 @@ _HARMLESS = """
 color store_size retention_7d model_name feature_name template_name file_type region_name experiment_name plan_name
 device_name tool_name team_name agent_name nombre_producto Produktname nom_du_modele modellnamn phone_type
 email_verified token_type message_type content_type question_category age_group cache_age customer_tier user_segment
-client_build account_type membership_level difficulty test_category subset persona party_size third_party
+client_build account_type membership_level difficulty app_name test_category subset persona party_size third_party
 payment_method currency weekday quarter campaign ad_group creative placement format theme mode branch cluster gpu_type
 quantization batch_size retriever chunk_size prompt_template annotator_kind language_pair audience finish_reason
 cache_status api_version address_country key_metric screen_orientation union_type capacity city_tier farbe couleur

@@ -32,7 +32,7 @@ import os, signal, sys
 import kpi
 from kpi.store.transaction import Transaction
 
-def die(self, receipt):
+def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 {patch}
@@ -165,8 +165,8 @@ def test_a_deletion_that_was_killed_is_ended(tmp_path: Path, home: Path) -> None
     given = table(tmp_path / "a.csv")
     kpi.load(given, dataset="secret")
     code = (
-        "import os, signal\nfrom kpi.store import lake, leftovers\n"
-        "leftovers._empty = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\nlake.delete('secret')\n"
+        "import os, signal\nfrom kpi.disk import owned_folders\nfrom kpi.store import lake\n"
+        "owned_folders._empty = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\nlake.delete('secret')\n"
     )
     assert python(code).wait() == -signal.SIGKILL
     assert "secret" not in {d.name for d in kpi.datasets()}

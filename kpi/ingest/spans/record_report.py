@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
 from kpi.ingest.spans.collector import Intake
-from kpi.ingest.spans.items import MALFORMED
+from kpi.ingest.spans.items import MALFORMED, Item
 from kpi.receipts import ColumnUse
 
 
