@@ -169,7 +169,7 @@ def compare(
 
     Example:
         >>> found = kpi.compare(source, "de", "en", ["task_success"], by="language", slice=kpi.Slice(last="28d"))
-        >>> found.a, found.b, len(found.frame)
+        >>> found.a, found.b, len(found.frame())
         ('de', 'en', 1)
     """
     asked = metrics_of(source, metrics)

@@ -138,7 +138,8 @@ def agreement(
 
     Example:
         >>> import pandas as pd
-        >>> rows = kpi.from_frame(pd.DataFrame({"x_human": ["good", "bad", "good"], "x_judge": ["good", "bad", "bad"]}))
+        >>> labels = {"x_human": ["good", "bad", "good"], "x_judge": ["good", "bad", "bad"]}
+        >>> rows = kpi.from_frame(pd.DataFrame({"success": [True, False, True], **labels}))
         >>> kpi.agreement(rows, "x_human", "x_judge")["n"].tolist()
         [3]
     """

@@ -154,7 +154,7 @@ def preview(path: Path, mapping: Mapping | None = None, rows: int = 20, *, limit
         >>> seen.format
         'table'
         >>> [c.field for c in seen.mapping.columns]
-        ['request_id', 'success', 'total_us']
+        ['trace_id', 'success', 'total_us']
     """
     job = {
         "task": "preview",
