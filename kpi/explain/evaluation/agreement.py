@@ -140,7 +140,7 @@ def agreement(
         >>> import pandas as pd
         >>> labels = {"x_human": ["good", "bad", "good"], "x_judge": ["good", "bad", "bad"]}
         >>> rows = kpi.from_frame(pd.DataFrame({"success": [True, False, True], **labels}))
-        >>> kpi.agreement(rows, "x_human", "x_judge")["n"].tolist()
+        >>> kpi.agreement(rows, "human", "judge")["n"].tolist()
         [3]
     """
     resolved = resolve(source, slice)
