@@ -65,6 +65,7 @@ docs: $(VENV)/.docs ## build the docs site, API reference included, under build/
 
 chaos: $(VENV)/.test ## every kind of damage to every kind of file of a data set, the long form; takes an hour
 	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos_kills
 
 bench: $(VENV)/.test ## speed on one million requests, beside plain pandas
 	$(BIN)/python -m tests.bench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -131,7 +132,8 @@ def headline(split: Split, m: kpi.Metric, promise: Any) -> None:
     """Value, change, interval and whether that is sure; owner and target where the KPI is governed."""
     clear = split.low is not None and split.high is not None and (split.low > 0 or split.high < 0)
     better = split.change > 0 if m.direction == "up" else split.change < 0
-    sure = split.low is not None and split.low == split.low
+    low, high = (math.nan if limit is None else limit for limit in (split.low, split.high))
+    sure = low == low
     delta: dict[str, Any] = {"delta": "no clear change", "delta_color": "gray", "delta_arrow": "off"}
     if clear or not sure:
         delta = {
@@ -143,7 +145,7 @@ def headline(split: Split, m: kpi.Metric, promise: Any) -> None:
               help=text.safe(f"{m.definition}."))  # fmt: skip
     parts = [f"before: {words.format_value(split.before, m.unit)}"]
     if sure:
-        parts.append(f"change, 95 %: {words.format_change_interval(split.low, split.high, m.unit)}")
+        parts.append(f"change, 95 %: {words.format_change_interval(low, high, m.unit)}")
     if promise is not None:
         parts += [f"target: {words.format_value(promise.target, m.unit)}", f"owner: {promise.owner}"]
     st.caption(text.safe(" · ".join(parts)))

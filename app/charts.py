@@ -53,6 +53,13 @@ def look(theme: str | None) -> Look:
     return DARK if theme == "dark" else LIGHT
 
 
+def layered(*parts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
+    """Charts over each other; `alt.layer` would give a facet where one of them is a facet, which none is."""
+    found = alt.layer(*parts)
+    assert isinstance(found, alt.LayerChart)
+    return found
+
+
 def state_colour(state: str, colours: Look) -> str:
     return colours.states[kpi.wording.STATES[state].colour]
 
@@ -64,9 +71,7 @@ def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look) -> a
     line = alt.Chart(frame).mark_line(strokeWidth=1.6, color=tint, interpolate="monotone")
     line = line.encode(x=alt.X("bucket:T", axis=None, scale=alt.Scale(type="utc")), y=y)
     rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[4, 3], color=colours.grey, opacity=0.8)
-    return alt.layer(rule.encode(y=y), line).properties(
-        height=46, padding={"left": 2, "right": 2, "top": 2, "bottom": 2}
-    )
+    return layered(rule.encode(y=y), line).properties(height=46, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
 
 
 def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -> alt.LayerChart:
@@ -82,7 +87,7 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -
         x=alt.X("low:Q", scale=x), x2="high:Q"
     )
     mark = base.mark_tick(thickness=4, height=20, color=tint).encode(x=alt.X("value:Q", scale=x))
-    return alt.layer(track, band, mark).properties(height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
+    return layered(track, band, mark).properties(height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
 
 
 def effect(change: float, low: float, high: float, *, tint: str, colours: Look) -> alt.LayerChart:
@@ -94,7 +99,7 @@ def effect(change: float, low: float, high: float, *, tint: str, colours: Look) 
     size = base.mark_bar(height=6, color=tint, opacity=0.35).encode(x=alt.X("zero:Q", scale=x), x2="change:Q")
     limits = base.mark_rule(strokeWidth=2.5, color=tint).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
     mark = base.mark_point(size=60, filled=True, opacity=1, color=tint).encode(x=alt.X("change:Q", scale=x))
-    return alt.layer(zero, size, limits, mark).properties(
+    return layered(zero, size, limits, mark).properties(
         height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2}
     )
 
@@ -176,7 +181,7 @@ def trend(
             alt.Chart(drawn).mark_line(strokeWidth=2.6).encode(x=time_axis(), y=y, color=_series(drawn, by, colours))
         )
     layers += event_marks(events, colours)
-    return alt.layer(*layers).properties(height=height)
+    return layered(*layers).properties(height=height)
 
 
 def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colours: Look) -> alt.LayerChart:
@@ -188,7 +193,7 @@ def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colour
     area = line.mark_area(opacity=BAND, color=colours.accent, clip=True)
     area = area.encode(y=alt.Y("low:Q", axis=axis(unit), scale=scale), y2="high:Q")
     points = line.mark_point(size=60, opacity=0, filled=True).encode(tooltip=tip)
-    return alt.layer(area, line.mark_line(strokeWidth=1.8, color=colours.accent), points).properties(height=120)
+    return layered(area, line.mark_line(strokeWidth=1.8, color=colours.accent), points).properties(height=120)
 
 
 def percentiles(
@@ -210,7 +215,7 @@ def percentiles(
     if target is not None:
         rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
         layers.append(rule.encode(y="value:Q"))
-    return alt.layer(*layers, *event_marks(events, colours)).properties(height=340)
+    return layered(*layers, *event_marks(events, colours)).properties(height=340)
 
 
 def dots(
@@ -227,7 +232,7 @@ def dots(
     tint = alt.Color("tint:N", scale=None)
     x = alt.X("value:Q", axis=axis(unit), scale=alt.Scale(zero=False))
     rule = alt.Chart(pd.DataFrame({"value": [whole]})).mark_rule(color=colours.grey, strokeDash=[6, 4])
-    return alt.layer(
+    return layered(
         rule.encode(x=x),
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
         .mark_rule(strokeWidth=3, opacity=0.45)
@@ -247,7 +252,7 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     tip = [alt.Tooltip("part", title="Part"), alt.Tooltip("shown", title="Value")]
     if over_time:
         tip.append(alt.Tooltip("when", title="When"))
-        return (
+        areas: alt.Chart = (
             alt.Chart(told)
             .mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
             .encode(
@@ -259,14 +264,16 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
             )
             .properties(height=height)
         )
+        return areas
     tip.append(alt.Tooltip(by, title="Group"))
     groups = alt.Y(f"{by}:N", sort="-x", title=None, axis=alt.Axis(labelLimit=170, ticks=False, domain=False))
-    return (
+    bars: alt.Chart = (
         alt.Chart(told)
         .mark_bar(size=18)
         .encode(y=groups, x=alt.X("value:Q", stack="zero", axis=axis("usd")), color=colour, order=order, tooltip=tip)
         .properties(height=alt.Step(32))
     )
+    return bars
 
 
 def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:
@@ -287,7 +294,7 @@ def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], c
     )
     marks = base.mark_point(shape="diamond", size=110, filled=True, opacity=1, color=colours.accent)
     names = base.mark_text(align="left", dx=9, fontSize=11, color=colours.grey, limit=150).encode(text="name:N")
-    return alt.layer(marks, names).properties(height=alt.Step(34))
+    return layered(marks, names).properties(height=alt.Step(34))
 
 
 def time_axis(ticks: int = 7) -> alt.X:

@@ -70,11 +70,16 @@ def sentence(gap: Any, strata: str | None) -> str:
 def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
     """A row a group, worst first: verdict, value, differences to the whole and the best, with the mix held."""
     unit = frame["unit"]
-    limits = lambda low, high: [  # noqa: E731
-        words.format_change_interval(a, b, u) if a == a and b == b else words.UNKNOWN
-        for a, b, u in zip(frame[low], frame[high], unit, strict=True)
-    ]
-    change = lambda name: [words.format_change(v, u) for v, u in zip(frame[name], unit, strict=True)]  # noqa: E731
+
+    def limits(low: str, high: str) -> list[str]:
+        return [
+            words.format_change_interval(a, b, u) if a == a and b == b else words.UNKNOWN
+            for a, b, u in zip(frame[low], frame[high], unit, strict=True)
+        ]
+
+    def change(name: str) -> list[str]:
+        return [words.format_change(v, u) for v, u in zip(frame[name], unit, strict=True)]
+
     shown = pd.DataFrame(
         {
             text.dimension(by): frame["group"],
@@ -132,7 +137,7 @@ def heat(frame: pd.DataFrame, *, rows: str, columns: str) -> alt.LayerChart:
     numbers = base.mark_text(fontSize=12).encode(
         text="shown:N", color=alt.condition("datum.clear", alt.value(look.ink), alt.value(look.grey))
     )
-    return alt.layer(cells, numbers).properties(height=alt.Step(34))
+    return charts.layered(cells, numbers).properties(height=alt.Step(34))
 
 
 def tinted(frame: pd.DataFrame, look: charts.Look) -> pd.DataFrame:

@@ -32,12 +32,16 @@ def draw(default: str) -> None:
             st.warning("Name the data set with small letters, digits, - and _.", icon=":material/edit:")
             return
         bar = st.progress(0.0, "Starting")
+
+        def tell(share: float, told: str) -> None:
+            bar.progress(min(max(share, 0.0), 1.0), text.safe(told))
+
         try:
             found = kpi.copy(
                 connection,
                 dataset=name,
                 full=full,
-                progress=lambda share, told: bar.progress(min(max(share, 0.0), 1.0), text.safe(told)),
+                progress=tell,
             )
         finally:
             bar.empty()

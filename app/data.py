@@ -60,9 +60,12 @@ def open_source(dataset: str, version: int | None) -> kpi.Source:
     if version is None and not live:
         version = next((d.version for d in datasets() if d.name == dataset and not d.damaged), None)
     kept, key = _live_source if live else _source, json.dumps([dataset, version])
+    opened: kpi.Source
     with suppress(_Absent):
-        return kept(key, _absent)
-    return _share(kept, key, lambda: _opened(dataset, version, warm=not live))
+        opened = kept(key, _absent)
+        return opened
+    opened = _share(kept, key, lambda: _opened(dataset, version, warm=not live))
+    return opened
 
 
 def _opened(dataset: str, version: int | None, *, warm: bool) -> kpi.Source:
@@ -95,10 +98,13 @@ def _ask(
     query = view.to_query(full=True) if view else None
     rows = [source.name, source.version, source.fingerprint, source.read_at and source.read_at.isoformat()]
     key = json.dumps([*rows, call, query, arguments])
+    answer: Answer
     with suppress(_Absent):
-        return _kept(key, _absent)
+        answer = _kept(key, _absent)
+        return answer
     found = _share(_kept, key, make, gates)
-    return _kept(key, lambda: copy.deepcopy(found))  # each session its own copy, also of what is too large to keep
+    answer = _kept(key, lambda: copy.deepcopy(found))  # each session its own copy, also of what is too large to keep
+    return answer
 
 
 @st.cache_data(ttl="1h", max_entries=600, max_size="300MiB", show_spinner=False)
@@ -179,7 +185,7 @@ def disparity(source: kpi.Source, view: kpi.Slice, *, by: Sequence[Any], metrics
 
 
 def weak_segments(source: kpi.Source, view: kpi.Slice, *, metric: str, most: int) -> kpi.Weak:
-    arguments = {"metric": metric, "most": most}
+    arguments: dict[str, Any] = {"metric": metric, "most": most}
     return _ask(source, "weak_segments", view, arguments, lambda: kpi.weak_segments(source, view, **arguments))
 
 
@@ -293,7 +299,7 @@ def events(source: kpi.Source, view: kpi.Slice) -> pd.DataFrame:
 
 
 def find_traces(source: kpi.Source, view: kpi.Slice, *, text: str, sort: str, limit: int, offset: int) -> pd.DataFrame:
-    arguments = {"text": text, "sort": sort, "limit": limit, "offset": offset}
+    arguments: dict[str, Any] = {"text": text, "sort": sort, "limit": limit, "offset": offset}
     return _ask(source, "find_traces", view, arguments, lambda: kpi.find_traces(source, view, **arguments))
 
 

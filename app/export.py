@@ -34,8 +34,10 @@ def table(shown: pd.DataFrame | Styler, *, alt: str, key: str = "", **options: A
     """
     frame = shown.data if isinstance(shown, Styler) else shown
     name = re.sub(r"[^a-z0-9]+", "-", alt.lower()).strip("-")[:60] or "table"
+    if "on_select" in options:
+        options["key"] = key
     with st.container(gap="xxsmall"):
-        st.dataframe(shown, alt=alt, **({"key": key} if "on_select" in options else {}), **options)
+        st.dataframe(shown, alt=alt, **options)
         st.download_button(
             "Download CSV",
             partial(to_csv, frame, index=not options.get("hide_index")),

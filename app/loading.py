@@ -174,13 +174,17 @@ def _ticked(column: kpi.PreviewColumn, name: str, before: bool) -> bool:
 
 def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str]) -> None:
     bar = st.progress(0.0, "Starting")
+
+    def tell(share: float, told: str) -> None:
+        bar.progress(min(max(share, 0.0), 1.0), text.safe(told))
+
     try:
         found = kpi.load(
             paths,
             dataset=name,
             mapping=mapping,
             allow=keep,
-            progress=lambda share, told: bar.progress(min(max(share, 0.0), 1.0), text.safe(told)),
+            progress=tell,
         )
     finally:
         bar.empty()
@@ -259,8 +263,8 @@ def versions(name: str) -> None:
         ]
     )
     shown = shown.drop(columns=[c for c in ("From",) if shown[c].isna().all()])
-    numbers = {c: st.column_config.NumberColumn(format="localized") for c in ("Requests", "Loaded")}
-    export.table(shown, hide_index=True, alt="Versions of the data set", height="content", column_config=numbers)
+    formats = {c: st.column_config.NumberColumn(format="localized") for c in ("Requests", "Loaded")}
+    export.table(shown, hide_index=True, alt="Versions of the data set", height="content", column_config=formats)
     numbers = [v.number for v in found if not v.damaged]
     if len(numbers) < 2:
         st.caption("Every load that changes something makes a version; you can then go back to an earlier one.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -98,6 +98,10 @@ def as_python(here: PageContext, *calls: str) -> None:
         st.code(text.python(pinned, calls), language="python", wrap_lines=True)
 
 
+def _drop(key: str) -> None:
+    st.query_params.pop(key, None)
+
+
 def doubt(key: str, sentence: str) -> None:
     """Say under the title, once, what a page key of the link asks in vain, with the way to take it out."""
     room, said = st.session_state["_doubts"]
@@ -105,7 +109,7 @@ def doubt(key: str, sentence: str) -> None:
         said.add(key)
         with room, st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/link_off: {text.safe(sentence)}", width="content")
-            st.button("Drop it", key=f"doubt_{key}", type="tertiary", on_click=st.query_params.pop, args=(key, None))
+            st.button("Drop it", key=f"doubt_{key}", type="tertiary", on_click=_drop, args=(key,))
 
 
 def choose(key: str, options: Sequence[str], *, default: str, known: Sequence[str] = ()) -> str:
@@ -162,10 +166,10 @@ def selectbox(
     options: Sequence[str],
     *,
     default: str,
-    names=text.dimension,
+    names: Callable[[str], str] = text.dimension,
     known: Sequence[str] = (),
     drop: Sequence[str] = (),
-    **more,
+    **more: Any,
 ) -> str:
     """A selectbox that lives in the URL under `key`; a choice takes the keys `drop`, which depend on it, out."""
     widget, value = f"page_{key}", choose(key, options, default=default, known=known)
@@ -189,9 +193,9 @@ def pills(
     options: Sequence[str],
     *,
     default: str,
-    names=text.dimension,
+    names: Callable[[str], str] = text.dimension,
     known: Sequence[str] = (),
-    **more,
+    **more: Any,
 ) -> str:
     """A row of choices that lives in the URL under `key`."""
     widget, value = f"page_{key}", choose(key, options, default=default, known=known)

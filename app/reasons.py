@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 import kpi
-from app.charts import Look, axis
+from app.charts import Look, axis, layered
 
 words = kpi.wording
 MOST_STEPS = 7
@@ -65,7 +65,7 @@ def waterfall(
     texts = base.mark_text(align="left", dx=5, fontSize=12, color=colours.ink).encode(
         x=alt.X("edge:Q", scale=scale), text="shown:N"
     )
-    return alt.layer(
+    return layered(
         bars, whiskers.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"), texts
     ).properties(height=alt.Step(28))  # fmt: skip
 
@@ -113,7 +113,7 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     zero = alt.Chart(pd.DataFrame({"at": [0.0]})).mark_rule(color=colours.grey)
     base = alt.Chart(shown).encode(y=y, tooltip=tip)
     tint = alt.Color("tint:N", scale=None)
-    return alt.layer(
+    return layered(
         band.encode(x=alt.X("from:Q", scale=scale, axis=marks), x2="to:Q"),
         zero.encode(x=alt.X("at:Q", scale=scale)),
         base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=alt.X("x_low:Q", scale=scale), x2="x_high:Q", color=tint),
@@ -144,7 +144,7 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
         color=alt.Color("tint:N", scale=None), opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.5))
     )
     texts = base.transform_filter("datum.clear").mark_text(fontSize=11, color=colours.ink).encode(text="moved:N")
-    return alt.layer(cells, texts).properties(height=alt.Step(32))
+    return layered(cells, texts).properties(height=alt.Step(32))
 
 
 def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
@@ -163,7 +163,7 @@ def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     )  # fmt: skip
     ticks = alt.Axis(title=None, values=[0.1, 0.25, 0.5, 1, 2, 4, 10, 25], labelExpr="datum.value + '×'")
     one = alt.Chart(pd.DataFrame({"lift": [1.0]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
-    return alt.layer(
+    return layered(
         one.encode(x=alt.X("lift:Q", scale=scale, axis=ticks)),
         base.mark_rule(strokeWidth=3, opacity=0.45).encode(x=alt.X("low:Q", scale=scale, axis=ticks), x2="high:Q"),
         base.mark_point(size=100, filled=True, opacity=1).encode(x=alt.X("lift:Q", scale=scale, axis=ticks)),
@@ -199,7 +199,7 @@ def frontier(options: pd.DataFrame, *, target: float, cost_unit: str, colours: L
     at_x = alt.X("cost:Q", scale=x, axis=axis(cost_unit))
     at_y = alt.Y("quality:Q", scale=y, axis=axis("share"))
     goal = alt.Chart(pd.DataFrame({"quality": [target]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
-    return alt.layer(
+    return layered(
         goal.encode(y=at_y),
         base.mark_rule(strokeWidth=2.5, opacity=0.45).encode(
             x=alt.X("cost_low:Q", scale=x, axis=axis(cost_unit)), x2="cost_high:Q", y=at_y

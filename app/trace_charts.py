@@ -58,7 +58,7 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
     words = wrong.mark_text(align="left", dx=6, color=red, fontSize=11, fontWeight="bold").encode(
         x="end_ms:Q", text=alt.value("error")
     )
-    return alt.layer(bars, rings, words).properties(height=height)
+    return charts.layered(bars, rings, words).properties(height=height)
 
 
 def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
@@ -70,7 +70,7 @@ def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
         window=long["window"].map({"now": "Now", "baseline": "Baseline"}),
     )
     scale = alt.Scale(domain=["Now", "Baseline"], range=[colours.accent, colours.grey])
-    return (
+    chart: alt.Chart = (
         alt.Chart(long)
         .mark_bar(cornerRadiusEnd=2)
         .encode(
@@ -91,6 +91,7 @@ def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
         )
         .properties(height=alt.Step(15))
     )
+    return chart
 
 
 def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame | None) -> alt.LayerChart:
@@ -109,4 +110,4 @@ def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame
     )
     line = base.mark_line(strokeWidth=2, color=colours.accent).encode(y=y)
     points = base.mark_point(size=90, opacity=0, filled=True).encode(y=y, tooltip=tip)
-    return alt.layer(band, line, points, *charts.event_marks(events, colours)).properties(height=260)
+    return charts.layered(band, line, points, *charts.event_marks(events, colours)).properties(height=260)

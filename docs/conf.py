@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import kpi
+from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.pycode import ModuleAnalyzer
 
 HERE = Path(__file__).parent
 REFERENCE = HERE / "api.md"
@@ -23,6 +25,8 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False}
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_custom_sections = ["Source"]
 
 
 def reference() -> str:
@@ -31,11 +35,22 @@ def reference() -> str:
     for group, names in kpi.GROUPS.items():
         lines += [f"## {group}", ""]
         for name in names:
-            kind = "autoclass" if isinstance(getattr(kpi, name), type) else "autofunction"
-            if not callable(getattr(kpi, name)):
-                kind = "autodata"
-            lines += [f"```{{eval-rst}}\n.. {kind}:: kpi.{name}\n```", ""]
+            lines += ["```{eval-rst}", *entry(name), "```", ""]
     return "\n".join(lines)
+
+
+def entry(name: str) -> list[str]:
+    """The directive of one name. The text under a constant is in the module that defines it, where autodoc does not look."""
+    value = getattr(kpi, name)
+    if isinstance(value, type):
+        return [f".. autoclass:: kpi.{name}"]
+    if callable(value):
+        return [f".. autofunction:: kpi.{name}"]
+    module, _, attribute = kpi._HOMES[name].partition(":")
+    text = ModuleAnalyzer.for_module(f"kpi.{module}")
+    text.analyze()
+    written = GoogleDocstring(text.attr_docs["", attribute or name], Config(napoleon_numpy_docstring=False))
+    return [f".. py:data:: kpi.{name}", "", *(f"   {line}" for line in written.lines())]
 
 
 def setup(app: object) -> None:

@@ -10,8 +10,18 @@ from __future__ import annotations
 class KpiError(Exception):
     """Base of all errors of the index.
 
-    code: stable, dotted, machine-readable (`ingest.unknown_format`). hint: the remedy, one sentence.
-    row: 1-based row, line or record number in the source, where there is one.
+    Args:
+        code: Stable, dotted, machine-readable (`ingest.unknown_format`).
+        message: What is wrong, without the content of a request.
+        hint: The remedy, one sentence.
+        row: 1-based row, line or record number in the source, where there is one.
+
+    Example:
+        >>> try:
+        ...     kpi.open("nowhere")
+        ... except kpi.KpiError as error:
+        ...     print(error.code)
+        store.no_dataset
     """
 
     def __init__(self, code: str, message: str, *, hint: str = "", row: int | None = None) -> None:
@@ -26,7 +36,8 @@ class KpiError(Exception):
         hint = f" {self.hint}" if self.hint else ""
         return f"{self.message}{where}.{hint}" if not self.message.endswith(".") else f"{self.message}{where}{hint}"
 
-    def __reduce__(self):  # keyword-only arguments do not survive the default pickling between processes
+    # Keyword-only arguments do not survive the default pickling between processes.
+    def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.code, self.message, self.hint, self.row))
 
 

@@ -65,7 +65,7 @@ def stage(tables: dict[str, pa.Table], directory: Path) -> None:
 
 def receipt_of(tables: dict[str, pa.Table]):
     """The receipt of a load of the world."""
-    from kpi.receipt import Receipt
+    from kpi.receipts import Receipt
 
     requests = tables["requests"]
     times = pc.min_max(requests["started_at"].cast(pa.int64())).as_py()

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Top floor first. Rooms of one floor do not know each other.
 FLOORS = (
     ("cli",),
+    ("results",),
     ("govern",),
     ("explain",),
     ("narrate",),
@@ -22,7 +23,7 @@ FLOORS = (
     ("ingest", "store"),
     ("assembly",),
     ("mapping",),
-    ("receipt",),
+    ("receipts",),
     ("pricing", "privacy", "stats", "arrow_rows"),
     ("disk", "clock"),
     ("schema", "errors"),

@@ -1,5 +1,6 @@
 """Cost: where does the money go? In all, per query, per resolved task; in parts, over time and by any dimension."""
 
+import pandas as pd
 import streamlit as st
 
 import kpi
@@ -17,7 +18,7 @@ ORIGIN = ("priced_share", "computed_share", "computed_deviation")
 UNPRICED = kpi.Grouping(by=("unpriced_model",), intervals=False, metrics=("requests",))
 
 
-def without_price(split) -> None:
+def without_price(split: pd.DataFrame) -> None:
     """Models that have no price, and what to do about it."""
     models = kpi.unpriced_models(split)
     if len(models):

@@ -23,9 +23,9 @@ if not stored:
 
 st.subheader("Load", anchor=False)
 # Nobody wants real traces mixed into the sample world: only a data set of one's own is offered to be added to.
-mine = here and here.view.dataset != "sample" and not here.source.live
-loading.draw(here.view.dataset if mine else "default")
-copying.draw(here.view.dataset if mine else "default")
+mine = here.view.dataset if here and here.view.dataset != "sample" and not here.source.live else "default"
+loading.draw(mine)
+copying.draw(mine)
 
 if here:
     name = here.view.dataset

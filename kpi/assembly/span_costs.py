@@ -63,7 +63,7 @@ class _Pool:
 
     @property
     def total(self) -> int:
-        return sum(s["cost_nusd"] for s in self.reported) + sum(self.priced)
+        return sum(int(s["cost_nusd"]) for s in self.reported) + sum(self.priced)
 
     @property
     def known(self) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from kpi.explain.aggregates.user_sums import MAX_GROUPS
-from kpi.explain.fairness.disparity import LEVEL, disparity
+from kpi.explain.fairness.disparity import disparity
 from kpi.govern.card import Card, judge, no_card, no_spark
 from kpi.govern.register import Entry
 from kpi.measure.metrics import METRICS
 from kpi.measure.profile import Profile
 from kpi.measure.slice import Slice
 from kpi.narrate.fairness import NO_COHORT, gap_words, q_words, too_few_users
+from kpi.stats.range_test import LEVEL
 from kpi.store.engines import Source
 
 DIMENSIONS = ("language", "region", "device", "plan")

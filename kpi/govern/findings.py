@@ -19,8 +19,8 @@ import pandas as pd
 from kpi.explain.aggregates.cube import Cube, build_cube
 from kpi.explain.changes.root_cause import SelectedChange
 from kpi.explain.changes.selection import LEVEL, select_changes
+from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
-from kpi.govern.scorecard import judge
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Slice, Window
@@ -107,8 +107,26 @@ def findings(
 ) -> list[Finding]:
     """The changes worth telling in a slice, the most important first; an empty list when nothing changed for certain.
 
-    slice: without one the last 14 days are compared with the 28 before; with one its window with its baseline of time.
-    metrics: names to search, by default those of SEARCHED that the data supports. Raises MetricError, SliceError.
+    Args:
+        source: Where the rows are.
+        slice: Without one the last 14 days are compared with the 28 before; with one its window with its baseline of
+            time.
+        register: KPIs with targets and owners, the built-in one when None.
+        metrics: Names to search, by default those of SEARCHED that the data supports.
+        most: Findings to give.
+        level: Of the first change told.
+
+    Returns:
+        At most `most` findings, each with value, change, limits, owner and a link to its slice.
+
+    Raises:
+        MetricError: For an unknown metric.
+        SliceError: For a baseline that is a version.
+
+    Example:
+        >>> found = kpi.findings(source, metrics=["task_success"], most=3)
+        >>> len(found) <= 3
+        True
     """
     looked, before = _windows(source, slice)
     if looked is None or before is None:

@@ -75,7 +75,21 @@ class Register:
 
 
 def load_register(path: Path | None = None) -> Register:
-    """The register in a TOML file; the built-in one without a path. Raises RegisterError naming entry and field."""
+    """The register in a TOML file.
+
+    Args:
+        path: Of the file; the built-in one when None.
+
+    Returns:
+        A `Register`: KPIs with target, bounds, owner and actions.
+
+    Raises:
+        RegisterError: Names entry and field.
+
+    Example:
+        >>> len(kpi.load_register().entries) > 0
+        True
+    """
     try:
         if path is None:
             text = resources.files("kpi.govern").joinpath("register.toml").read_text(encoding="utf-8")

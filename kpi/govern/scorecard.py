@@ -109,7 +109,22 @@ def scorecard(
 ) -> Scorecard:
     """The governed KPIs of a slice, out of one scan of the window, one of the baseline and one for the fairness gap.
 
-    by: a dimension to break the KPIs down by as well. Raises MetricError for an unknown dimension.
+    Args:
+        source: Where the rows are.
+        slice: The rows to look at; all of them when None.
+        register: KPIs with targets and owners, the built-in one when None.
+        by: A dimension to break the KPIs down by as well.
+
+    Returns:
+        A `Scorecard`: a card a KPI with value, limits, state and reason, the index of all, and a sentence.
+
+    Raises:
+        MetricError: For an unknown dimension.
+
+    Example:
+        >>> found = kpi.scorecard(source, kpi.Slice(last="28d"))
+        >>> len(found.frame()) == len(found.cards)
+        True
     """
     register = register or register_of(source)
     known = profile(source)

@@ -38,7 +38,22 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
     """`findings` of a slice, and what to say where there is none.
 
     A slice that is compared with nothing, with a version or with days before the first request is searched over the
-    last 14 days against the 28 before instead, under the same filters. Raises MetricError, SliceError.
+    last 14 days against the 28 before instead, under the same filters.
+
+    Args:
+        source: Where the rows are.
+        slice: The rows to look at.
+        register: KPIs with targets and owners, the built-in one when None.
+
+    Returns:
+        A `Story`: findings, the slice that was searched, and a sentence.
+
+    Raises:
+        MetricError, SliceError: As `findings`.
+
+    Example:
+        >>> bool(kpi.story(source, kpi.Slice(last="14d")).sentence)
+        True
     """
     view = slice if slice is not None and _earlier(source, resolve(source, slice)) else recent(source, slice)
     resolved = resolve(source, view)

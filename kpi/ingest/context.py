@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kpi import clock
 from kpi.ingest.limits import Limits
 from kpi.pricing.price_table import NO_PRICES, PriceTable
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 if TYPE_CHECKING:
     from kpi.mapping.mapping import Mapping, Plan

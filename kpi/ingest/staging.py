@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from kpi import schema
 from kpi.errors import IngestError
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 _DERIVED = {"day", "attributes"}
 

@@ -31,7 +31,7 @@ from kpi.ingest.staging import Stage
 from kpi.loading.load import Progress, allowed_keys, kept_beside, keys_of, part, remember, stage_folder
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.connections import open_engine
 from kpi.store.manifest import folder, home
@@ -52,10 +52,25 @@ def copy(
 ) -> Receipt:
     """Copy what is new in a vendor's database (Phoenix, MLflow, LiteLLM, Langfuse) into a data set.
 
-    connection: a name the administrator gave. since: leave out what began before; ISO 8601, UTC where it has no zone.
-    full: read everything again, as after a change of the allow-list. format: which vendor's tables, where a database
-    holds several. allow, progress: as in `kpi.load`. Where nothing is new the receipt says so and no version is made.
-    Raises StoreError and IngestError; the data set and how far it was read are then as before.
+    Where nothing is new the receipt says so and no version is made.
+
+    Args:
+        connection: A name the administrator gave.
+        dataset: Name of the data set.
+        since: Leave out what began before; ISO 8601, UTC where it has no zone.
+        full: Read everything again, as after a change of the allow-list.
+        format: Which vendor's tables, where a database holds several.
+        allow: As in `kpi.load`.
+        progress: Called with a fraction in 0-1 and a short text.
+
+    Returns:
+        The receipt, as of `kpi.load`.
+
+    Raises:
+        StoreError, IngestError: The data set and how far it was read are then as before.
+
+    Example:
+        >>> found = kpi.copy("phoenix", dataset="mine")  # doctest: +SKIP
     """
     began = _since(since)
     allowed = allowed_keys(dataset, allow)

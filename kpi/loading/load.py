@@ -18,7 +18,7 @@ from kpi.mapping.mapping import Mapping
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import Allow
 from kpi.privacy.user_key import UserKey, key_of, ring_key
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
 
@@ -35,13 +35,27 @@ def load(
     allow: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Receipt:
-    """Load exports into a data set and return the receipt.
+    """Load exports into a data set.
 
-    mapping: of the columns of a table, and strict; without it the one kept from earlier loads counts for the columns
-    that are there and fit, and the rest is guessed. What was used is kept for the next load. allow: columns and
-    metadata keys to keep from now on, besides those allowed before; a column is kept only by its full name. progress:
-    called with a fraction in 0-1 and a short text.
-    Raises IngestError, MappingError, PriceError, StoreError; the data set is then as it was.
+    Args:
+        paths: Files or folders of exports, or tables with one row a request; archives are opened.
+        dataset: Name of the data set; made where there is none.
+        mapping: Of the columns of a table, and strict; without it the one kept from earlier loads counts for the
+            columns that are there and fit, and the rest is guessed. What was used is kept for the next load.
+        allow: Columns and metadata keys to keep from now on, besides those allowed before; a column is kept only by its
+            full name.
+        progress: Called with a fraction in 0-1 and a short text.
+
+    Returns:
+        The receipt: what was read, kept, dropped and left out, and why.
+
+    Raises:
+        IngestError, MappingError, PriceError, StoreError: The data set is then as it was.
+
+    Example:
+        >>> found = kpi.load("requests.csv", dataset="mine")
+        >>> (found.dataset, found.requests)
+        ('mine', 3)
     """
     files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     allowed = allowed_keys(dataset, allow)

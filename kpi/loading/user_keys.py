@@ -11,7 +11,7 @@ from filelock import FileLock
 from kpi.errors import StoreError
 from kpi.privacy import user_key
 from kpi.privacy.user_key import KEY_VARIABLE, UserKey
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import home
 
@@ -42,7 +42,19 @@ class KeyState:
 
 
 def key_state() -> KeyState:
-    """Ids only, no secret. Raises StoreError `store.key` for a key that cannot be used."""
+    """Which keys of user pseudonyms there are. Ids only, no secret.
+
+    Returns:
+        A `KeyState`: the key of new data sets, where it comes from, and which data set has which.
+
+    Raises:
+        StoreError: `store.key` for a key that cannot be used.
+
+    Example:
+        >>> _ = kpi.load("requests.csv", dataset="mine")
+        >>> "mine" in [d.name for d in kpi.key_state().datasets]
+        True
+    """
     place, given = home(), user_key.from_environment()
     current = user_key.default_id(place)
     files = list(user_key.ring(place))
@@ -55,9 +67,22 @@ def key_state() -> KeyState:
 
 
 def backup_key(target: Path | str, *, dataset: str | None = None) -> str:
-    """Write the key of new data sets, or of one data set, into a new file of mode 0600; returns its id.
+    """Write the key of new data sets, or of one data set, into a new file of mode 0600.
 
-    Raises StoreError: `store.key_backup`, `store.no_key`, or as a load into the data set would.
+    Args:
+        target: The file; it must not be there yet.
+        dataset: Whose key; None for that of new data sets.
+
+    Returns:
+        The id of the key.
+
+    Raises:
+        StoreError: `store.key_backup`, `store.no_key`, or as a load into the data set would.
+
+    Example:
+        >>> _ = kpi.load("users.csv", dataset="keyed")
+        >>> kpi.backup_key("key.backup") in kpi.key_state().keys
+        True
     """
     place = home()
     bound = manifest.read(dataset).user_key if dataset else None
@@ -69,7 +94,22 @@ def backup_key(target: Path | str, *, dataset: str | None = None) -> str:
 
 
 def restore_key(source: Path | str) -> str:
-    """Bring a key back from its backup; returns its id. Overwrites none. Raises StoreError `store.key`."""
+    """Bring a key back from its backup. Overwrites none.
+
+    Args:
+        source: The file that `backup_key` wrote.
+
+    Returns:
+        The id of the key.
+
+    Raises:
+        StoreError: `store.key`.
+
+    Example:
+        >>> _ = kpi.load("users.csv", dataset="kept")
+        >>> kpi.backup_key("other.backup") == kpi.restore_key("other.backup")
+        True
+    """
     return user_key.bring_back(home(), Path(source)).id
 
 
@@ -78,7 +118,22 @@ def rotate_key(dataset: str = ALL, *, progress: Progress | None = None) -> list[
 
     The new key is the one of `KPI_USER_KEY` where that is set, the one of new data sets where it is not the data set's
     own, else a new one, which new data sets get as well; data sets that are not named keep theirs. A rotation that
-    broke off is completed by the next. Returns a receipt for each data set that was re-keyed. Raises StoreError.
+    broke off is completed by the next.
+
+    Args:
+        dataset: Its name, or "all".
+        progress: Called with a fraction in 0-1 and a short text.
+
+    Returns:
+        A receipt for each data set that was re-keyed.
+
+    Raises:
+        StoreError: Where a data set or a key cannot be used.
+
+    Example:
+        >>> _ = kpi.load("users.csv", dataset="turned")
+        >>> [r.dataset for r in kpi.rotate_key("turned")]
+        ['turned']
     """
     place = home()
     with _lock(place):
@@ -96,7 +151,22 @@ def rotate_key(dataset: str = ALL, *, progress: Progress | None = None) -> list[
 
 
 def adopt_key(dataset: str) -> Receipt:
-    """Say that the key at hand is the one of a data set which an earlier release stored. Raises StoreError."""
+    """Say that the key at hand is the one of a data set which an earlier release stored.
+
+    Args:
+        dataset: Its name.
+
+    Returns:
+        The receipt of the version that says so.
+
+    Raises:
+        StoreError: Where there is no such data set or no key, or where it has one already.
+
+    Example:
+        >>> kpi.adopt_key("nowhere")
+        Traceback (most recent call last):
+        kpi.errors.StoreError: ...
+    """
     bound = manifest.read(dataset).user_key
     return lake.adopt(dataset, user_key.key_of(home(), dataset, bound))
 
@@ -104,7 +174,17 @@ def adopt_key(dataset: str) -> Receipt:
 def forget_key(id: str) -> None:
     """Delete a key that no data set has any more: nobody can then tell which users of before and after are the same.
 
-    Raises StoreError: `store.no_key`, `store.key_needed`.
+    Args:
+        id: Of the key, as `key_state` gives it.
+
+    Raises:
+        StoreError: `store.no_key`, `store.key_needed`.
+
+    Example:
+        >>> _ = kpi.load("users.csv", dataset="last")
+        >>> kpi.forget_key(kpi.key_state().current)
+        Traceback (most recent call last):
+        kpi.errors.StoreError: ...
     """
     place = home()
     with _lock(place):

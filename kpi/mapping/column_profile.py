@@ -59,7 +59,7 @@ class ColumnProfiler:
             self._distinct = None
             self._sample(column.slice(0, SAMPLES))
         if self._distinct is None and self.kind != "id":
-            return len(column) - column.null_count
+            return len(column) - int(column.null_count)
         words = parse_values.texts(column)
         if self._distinct is not None:
             unique = pc.drop_null(pc.unique(words))
@@ -72,7 +72,7 @@ class ColumnProfiler:
                 self._distinct.update(unique.to_pylist())
                 if len(self._distinct) > COHORT_MOST:
                     self._distinct = None
-        return len(words) - words.null_count
+        return len(words) - int(words.null_count)
 
     def _sample(self, column: pa.Array | pa.ChunkedArray) -> None:
         for text in parse_values.contents(column).to_pylist():

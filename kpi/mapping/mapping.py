@@ -20,7 +20,7 @@ from kpi.disk import durable, full
 from kpi.errors import MappingError
 from kpi.mapping.column_names import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
 from kpi.privacy.policy import Policy
-from kpi.receipt import How
+from kpi.receipts import How
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,20 @@ class ColumnMapping:
 
 @dataclass(frozen=True)
 class Mapping:
-    """Mappings of columns, in the order of the source. Columns it does not name are guessed."""
+    """Mappings of columns, in the order of the source. Columns it does not name are guessed.
+
+    Args:
+        columns: One `ColumnMapping` a column: source, field, unit, decimal sign.
+
+    Raises:
+        MappingError: Where two columns map to one field, or a field is not known.
+
+    Example:
+        >>> seen = kpi.preview("requests.csv")
+        >>> changed = seen.mapping.replace("latency_ms", field="total_us", unit="ms")
+        >>> changed.source_of("total_us").source
+        'latency_ms'
+    """
 
     columns: tuple[ColumnMapping, ...] = ()
 

@@ -55,7 +55,7 @@ def flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def is_text(type_: pa.DataType) -> bool:
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
 
 
 def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ from kpi.store.cache import CLUSTER, STARTED
 from kpi.store.engines import SQL_TYPES, Source
 
 RATIO_KINDS = ("rate", "ratio", "incidence", "total")
-_DOUBLE: sa.Double = sa.Double()
+_DOUBLE: sa.Double[float] = sa.Double()
 _INT, _TEXT = sa.BigInteger(), sa.Text()
 
 
@@ -28,14 +29,14 @@ class Columns:
     def __contains__(self, column: str) -> bool:
         return column in self._table.c
 
-    def __getitem__(self, column: str) -> sa.ColumnElement:
+    def __getitem__(self, column: str) -> sa.ColumnElement[Any]:
         if column in self._table.c:
             return self._table.c[column]
         kind = REQUESTS[column].type if column in REQUESTS.names else "string"
         return self.dialect.unknown(SQL_TYPES[kind])
 
 
-def dimension(source: Source, name: str) -> sa.ColumnElement:
+def dimension(source: Source, name: str) -> sa.ColumnElement[Any]:
     """A dimension as text. Raises MetricError when the data does not have it or it is no dimension."""
     table = source.table("requests")
     column = dimension_column(name)
@@ -62,12 +63,12 @@ def _groupable(column: str, table: sa.FromClause) -> bool:
     return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
 
 
-def conditions(source: Source, filters: Filters, window: Window | None) -> list[sa.ColumnElement]:
+def conditions(source: Source, filters: Filters, window: Window | None) -> list[sa.ColumnElement[Any]]:
     """WHERE clauses of a slice."""
-    found: list[sa.ColumnElement] = []
+    found: list[sa.ColumnElement[Any]] = []
     for name, values in filters:
         column = dimension(source, name)
-        tests: list[sa.ColumnElement] = []
+        tests: list[sa.ColumnElement[Any]] = []
         plain = [v for v in values if v != NONE_VALUE]
         if plain:
             tests.append(column.in_(plain))
@@ -80,21 +81,21 @@ def conditions(source: Source, filters: Filters, window: Window | None) -> list[
     return found
 
 
-def cluster(row: Columns) -> sa.ColumnElement:
+def cluster(row: Columns) -> sa.ColumnElement[Any]:
     """Who repeats: the user, else the session, else the request itself; the cache has it as a number."""
     if CLUSTER in row:
         return row[CLUSTER]
     return sa.func.coalesce(row["user_key"], row["session_id"], row["trace_id"])
 
 
-def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement:
+def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement[Any]:
     """Local start of the hour, day, ISO week or month, as a timestamp without zone or its text."""
     if tz == "UTC" and STARTED in row:  # the cache of the lake, in DuckDB
         return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), row[STARTED]), sa.DateTime())
     return row.dialect.bucket(row["started_at"], grain, tz)
 
 
-def log_bin(value: sa.ColumnElement) -> sa.ColumnElement:
+def log_bin(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Bin of a positive number: floor(log base 1.01005); zero and below share one bin; NULL stays NULL."""
     factor = sa.literal_column(repr(1 / math.log(LOG_BASE)), _DOUBLE)
     position = sa.func.floor(sa.func.ln(sa.cast(value, _DOUBLE)) * sa.cast(factor, _DOUBLE))
@@ -105,7 +106,7 @@ def log_bin(value: sa.ColumnElement) -> sa.ColumnElement:
     )
 
 
-def known_terms(metric: Metric, row: Columns) -> tuple[sa.ColumnElement, sa.ColumnElement]:
+def known_terms(metric: Metric, row: Columns) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
     """Numerator and denominator of a row as whole numbers, both NULL unless both are known."""
     assert metric.y is not None
     assert metric.x is not None

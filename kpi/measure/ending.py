@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 
 from kpi import clock
-from kpi.measure.statistics import Columns, bucket
+from kpi.measure.columns import Columns, bucket
 from kpi.store.engines import Source
 
 HANDFUL = 5

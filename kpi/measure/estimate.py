@@ -99,7 +99,8 @@ def cluster_variance(s: Sums) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         r = s.y / s.x
         residual = np.maximum(s.yy - 2 * r * s.yx + r**2 * s.xx, 0)
-        return residual * s.clusters / (s.clusters - 1)
+        result: Array = residual * s.clusters / (s.clusters - 1)
+        return result
 
 
 def design_effect(s: Sums) -> Array:
@@ -176,7 +177,10 @@ def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]
     if n == 0:
         return np.nan, np.nan, np.nan, 0.0, 0.0
     upto = np.cumsum(h.count)
-    at = lambda rank: float(bin_value(h.bins[np.searchsorted(upto, rank)]))  # noqa: E731  (1-based rank)
+
+    def at(rank: float) -> float:  # 1-based rank
+        return float(bin_value(h.bins[np.searchsorted(upto, rank)]))
+
     position = (n - 1) * q
     below, share = int(np.floor(position)), position - np.floor(position)
     value = at(below + 1) * (1 - share) + at(min(below + 2, n)) * share
@@ -194,7 +198,10 @@ def order_limits(bins: Array, upto: Array, q: float, effective: float) -> tuple[
     requests that these are worth, users counted as clusters.
     """
     n = float(upto[-1])
-    at = lambda rank: float(bin_value(bins[min(int(np.searchsorted(upto, rank)), len(bins) - 1)]))  # noqa: E731  (1-based)
+
+    def at(rank: float) -> float:  # 1-based
+        return float(bin_value(bins[min(int(np.searchsorted(upto, rank)), len(bins) - 1)]))
+
     size = int(np.floor(effective + 1e-9))
     lower = _binomial_quantile(_TAIL, size, q)
     upper = _binomial_quantile(1 - _TAIL, size, q) + 1
@@ -222,14 +229,15 @@ def _indicator_effect(h: Histogram, upto: Array, users: float, index: int) -> fl
     factor = (float(special.stdtrit(max(kept - 1, 1), 1 - _TAIL)) / _Z) ** 2
     p = upto[index] / n
     if p >= 1:
-        return max(1.0, sizes / n) * factor
+        return max(1.0, float(sizes / n)) * factor
     residual = h.square[: index + 1].sum() - 2 * p * h.cross[: index + 1].sum() + p * p * sizes
     effect = residual * users / (users - 1) / (n * p * (1 - p))
     return max(1.0, float(effect)) * factor
 
 
 def _independent(s: Sums) -> Array:
-    return s.clusters == s.n
+    result: Array = s.clusters == s.n
+    return result
 
 
 def _student(s: Sums) -> Array:
@@ -237,14 +245,16 @@ def _student(s: Sums) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         kept = np.where(_independent(s) | ~(s.xx > 0), s.clusters, s.x**2 / s.xx)
         freedom = np.where(s.clusters >= 2, np.maximum(kept - 1, 1), np.nan)
-        return special.stdtrit(freedom, 1 - _TAIL)
+        result: Array = special.stdtrit(freedom, 1 - _TAIL)
+        return result
 
 
 def _hall(x: Array, skew: Array, clusters: Array) -> Array:
     """Inverse of Hall's cubic transformation of a studentised mean (Hall 1992, J R Stat Soc B 54:221)."""
     z = x - skew / (6 * clusters)
     safe = np.where(np.abs(skew) < 1e-9, 1.0, skew)
-    return np.where(np.abs(skew) < 1e-9, z, 3 * (np.cbrt(1 + safe * z) - 1) / safe)
+    result: Array = np.where(np.abs(skew) < 1e-9, z, 3 * (np.cbrt(1 + safe * z) - 1) / safe)
+    return result
 
 
 def _bounded(s: Sums, value: Array, low: Array, high: Array) -> Estimates:

@@ -22,10 +22,10 @@ Direction = Literal["up", "down", "none"]
 class Row(Protocol):
     """Columns of a requests row as SQL expressions; a column that the data lacks is a typed NULL."""
 
-    def __getitem__(self, column: str) -> sa.ColumnElement: ...
+    def __getitem__(self, column: str) -> sa.ColumnElement[Any]: ...
 
 
-Term = Callable[[Row], sa.ColumnElement]
+Term = Callable[[Row], sa.ColumnElement[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Metric:
         return (difference > 0) == (self.direction == "up")
 
 
-def flag(condition: sa.ColumnElement) -> sa.ColumnElement:
+def flag(condition: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """1 where a boolean is true, 0 where false, NULL where unknown."""
     return sa.case(
         (condition.is_(sa.true()), _whole(1)), (condition.is_(sa.false()), _whole(0)), else_=sa.cast(sa.null(), _INT)
@@ -84,11 +84,11 @@ def flag(condition: sa.ColumnElement) -> sa.ColumnElement:
 _INT = sa.BigInteger()
 
 
-def _whole(value: int) -> sa.ColumnElement:
+def _whole(value: int) -> sa.ColumnElement[Any]:
     return sa.literal_column(str(value), _INT)
 
 
-def _known(*columns: sa.ColumnElement) -> sa.ColumnElement:
+def _known(*columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return sa.and_(*(c.is_not(None) for c in columns))
 
 
@@ -183,7 +183,7 @@ def _severity(level: str) -> Term:
     )
 
 
-def _answered(r: Row) -> sa.ColumnElement:
+def _answered(r: Row) -> sa.ColumnElement[Any]:
     """1 where the user got an answer: neither refused nor failed. NULL where neither is known."""
     return sa.case(
         (sa.or_(r["refused"].is_(sa.true()), r["error"].is_(sa.true())), _whole(0)),
@@ -360,12 +360,29 @@ def _use() -> list[Metric]:
 
 
 METRICS: dict[str, Metric] = {m.name: m for m in (*_volume(), *_quality(), *_cost(), *_latency(), *_safety(), *_use())}
+"""Every metric by name, in the order in which the pages list them: a dict of `Metric`.
+
+Example:
+    >>> kpi.METRICS["latency_p95"].unit
+    'ms'
+"""
 
 
 def metric(name: str) -> Metric:
     """The metric of that name.
 
-    Raises MetricError that names the nearest known ones.
+    Args:
+        name: A key of `kpi.METRICS`.
+
+    Returns:
+        The `Metric`: unit, direction, definition, smallest n.
+
+    Raises:
+        MetricError: Names the nearest known ones.
+
+    Example:
+        >>> kpi.metric("task_success").direction
+        'up'
     """
     if name in METRICS:
         return METRICS[name]

@@ -32,7 +32,18 @@ class PriceState:
 
 
 def price_state() -> PriceState:
-    """What costs are computed with now. Raises PriceError for a malformed price file."""
+    """What costs are computed with now.
+
+    Returns:
+        A `PriceState`: version and day of the table, rows, own rows, unit costs in USD.
+
+    Raises:
+        PriceError: For a malformed price file.
+
+    Example:
+        >>> kpi.price_state().rows > 0
+        True
+    """
     table = price_file.current(home())
     named = {
         "retrieval": table.units.retrieval, "orchestration": table.units.orchestration,
@@ -45,7 +56,19 @@ def price_state() -> PriceState:
 
 
 def unpriced_models(split: pd.DataFrame) -> pd.DataFrame:
-    """Columns model, requests: a frame of `summarise("requests", by=["unpriced_model"])`, most requests first."""
+    """Models without a price, most requests first.
+
+    Args:
+        split: A frame of `summarise("requests", by=["unpriced_model"])`.
+
+    Returns:
+        A frame with columns model, requests.
+
+    Example:
+        >>> split = kpi.summarise(source, "requests", by=["unpriced_model"])
+        >>> kpi.unpriced_models(split).columns.tolist()
+        ['model', 'requests']
+    """
     counted: Counter[str] = Counter()
     for row in split[split["unpriced_model"].notna()].itertuples():
         counted.update(dict.fromkeys(str(row.unpriced_model).split(", "), int(row.value)))
@@ -53,15 +76,37 @@ def unpriced_models(split: pd.DataFrame) -> pd.DataFrame:
 
 
 def init_prices() -> str:
-    """Write a commented `prices.toml` into the state folder; its path. Raises PriceError where there is one."""
+    """Write a commented `prices.toml` into the state folder.
+
+    Returns:
+        Its path.
+
+    Raises:
+        PriceError: Where there is one.
+
+    Example:
+        >>> kpi.init_prices().endswith("prices.toml")
+        True
+    """
     return str(price_file.init(home()))
 
 
 def model_prices(source: Source) -> pd.DataFrame:
     """Models of the requests with the price that counts for them now, most requests first.
 
-    Columns: model, provider, requests, unpriced (requests without a cost), input_usd, cached_usd, output_usd (per
-    million tokens, NaN where there is no price or providers differ), source.
+    Args:
+        source: Where the rows are.
+
+    Returns:
+        A frame with columns model, provider, requests, unpriced (requests without a cost), input_usd, cached_usd,
+        output_usd (per million tokens, NaN where there is no price or providers differ), source.
+
+    Raises:
+        PriceError: For a malformed price file.
+
+    Example:
+        >>> {"model", "requests", "input_usd"} <= set(kpi.model_prices(source).columns)
+        True
     """
     table = price_file.current(home())
     known = Columns(source, source.table("requests"))

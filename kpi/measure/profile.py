@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -54,7 +55,19 @@ _KNOWN: WeakKeyDictionary[Source, Profile] = WeakKeyDictionary()
 
 
 def profile(source: Source) -> Profile:
-    """The profile of a source; computed once and kept as long as the source lives."""
+    """What a source holds; computed once and kept as long as the source lives.
+
+    Args:
+        source: Where the rows are.
+
+    Returns:
+        A `Profile`: first and last start, requests, values of each dimension, how often each column is known.
+
+    Example:
+        >>> found = kpi.profile(source)
+        >>> found.requests > 0, "language" in found.dimensions
+        (True, True)
+    """
     if source not in _KNOWN:
         _KNOWN[source] = _profile(source)
     return _KNOWN[source]
@@ -77,7 +90,7 @@ def _profile(source: Source) -> Profile:
     )  # fmt: skip
 
 
-def _bounds(source: Source, started: sa.ColumnElement) -> list[sa.Label]:
+def _bounds(source: Source, started: sa.ColumnElement[Any]) -> list[sa.Label[Any]]:
     latest = source.dialect.moment(clock.latest())
     return [
         sa.func.min(started).label("first"),

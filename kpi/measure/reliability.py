@@ -28,13 +28,30 @@ def pass_hat_k(
 ) -> pd.DataFrame:
     """Share of tasks solved in each of 1 to k tries, one row for each number of tries.
 
-    by: the dimension whose values are tasks, or several that name one together. Columns: k, value, low, high (95 %,
-    tasks as the units; NaN below two tasks), n_tasks (tasks tried at least k times), trials (requests of those tasks
-    whose success is known). Requests without a task count in none.
-
     Tries of one task belong together, so tasks are the sample: a t interval of the mean over tasks by the delta method
-    on the logit (Brown, Cai and DasGupta 2001, section 4.1.2), which stays in [0, 1]. Where no task differs, the exact
-    limit of as many tasks (Clopper and Pearson 1934). Raises MetricError for a k below one, an unknown dimension.
+    on the logit, which stays in [0, 1]. Where no task differs, the exact limit of as many tasks.
+
+    Args:
+        source: Where the rows are.
+        slice: The rows to look at; all of them when None.
+        by: The dimension whose values are tasks, or several that name one together.
+        k: Most tries.
+
+    Returns:
+        A frame with columns k, value, low, high (95 %, tasks as the units; NaN below two tasks), n_tasks (tasks tried
+        at least k times), trials (requests of those tasks whose success is known). Requests without a task count in
+        none.
+
+    Raises:
+        MetricError: For a k below one, an unknown dimension.
+
+    Source:
+        Brown, Cai and DasGupta 2001, section 4.1.2; Clopper and Pearson 1934.
+
+    Example:
+        >>> found = kpi.pass_hat_k(source, kpi.Slice(last="28d"), by="intent", k=2)
+        >>> found["k"].tolist()
+        [1, 2]
     """
     if k < 1:
         raise MetricError("reliability.k", f"Cannot try a task {k} times", hint="Ask for k of at least one.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,28 @@ from kpi.store.engines import Source
 def rolling(
     source: Source, metrics: Metrics | str, slice: Slice | None = None, *, days: int = 7, by: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Metrics over a trailing window of `days` days, one row a day: metric, dimensions of `by`, bucket, value, n, unit.
+    """Metrics over a trailing window, one row a day.
 
     Days on which a group has no request are left out. The first days of the slice use the days there are. There is no
     interval: users return within the window, so their sums do not add up over days. No distinct counts and maxima.
+
+    Args:
+        source: Where the rows are.
+        metrics: One name or `Metric`, or several.
+        slice: The rows to look at; all of them when None.
+        days: Width of the window.
+        by: Dimensions to group by.
+
+    Returns:
+        A frame with columns metric, dimensions of `by`, bucket, value, n, unit.
+
+    Raises:
+        MetricError: For an unknown metric or dimension, a distinct count or a maximum.
+
+    Example:
+        >>> found = kpi.rolling(source, "task_success", kpi.Slice(last="14d"), days=7)
+        >>> len(found), found["unit"].unique().tolist()
+        (14, ['share'])
     """
     resolved = resolve(source, slice)
     grouping = Grouping(by=tuple(by), every="day", intervals=False)
@@ -35,7 +54,7 @@ def rolling(
 
 
 def _rolled(cells: Cells, m: Metric, days: int) -> pd.DataFrame:
-    groups: dict[tuple, list[tuple[pd.Timestamp, int]]] = {}
+    groups: dict[tuple[Any, ...], list[tuple[pd.Timestamp, int]]] = {}
     for i, key in enumerate(cells.keys):
         if key[-1] is not None:
             groups.setdefault(key[:-1], []).append((pd.Timestamp(key[-1]), i))
@@ -44,7 +63,9 @@ def _rolled(cells: Cells, m: Metric, days: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names).assign(metric=m.name, unit=m.unit)
 
 
-def _group(cells: Cells, m: Metric, days: int, key: tuple, found: list[tuple[pd.Timestamp, int]]) -> list[tuple]:
+def _group(
+    cells: Cells, m: Metric, days: int, key: tuple[Any, ...], found: list[tuple[pd.Timestamp, int]]
+) -> list[tuple[Any, ...]]:
     histograms = cells.histograms(m.column) if m.kind == "quantile" and m.column else []
     sums = None if histograms or m.kind == "quantile" else cells.ratio(m)
     rows = []

@@ -44,11 +44,26 @@ class Window:
 class Slice:
     """What a person looks at.
 
-    dataset: name of the data set; version: stored version, None for the newest; fingerprint: of the rows a link was
-    made on, "" when unknown. last: "28d", "24h", "2w" or "all", counted back from the end of the data; or start/end,
-    aware datetimes, half-open. baseline: "previous" (the window before), "weekdays" (the nearest earlier window that
-    starts on the same weekday), "none", "A..B" (dates), or "dimension:value" (a version in the same window).
-    filters: dimension -> values, any of them; "(none)" means unknown. tz: IANA zone in which days begin. grain: bucket.
+    Args:
+        dataset: Name of the data set.
+        version: Stored version, None for the newest.
+        fingerprint: Of the rows a link was made on, "" when unknown.
+        last: "28d", "24h", "2w" or "all", counted back from the end of the data; or start and end.
+        start: Aware datetime at which the window begins.
+        end: Aware datetime before which it ends (half-open).
+        baseline: "previous" (the window before), "weekdays" (the nearest earlier window that starts on the same
+            weekday), "none", "A..B" (dates), or "dimension:value" (a version in the same window).
+        filters: Dimension to values, any of them; "(none)" means unknown.
+        tz: IANA zone in which days begin.
+        grain: Bucket of series: hour, day, week or month.
+
+    Raises:
+        SliceError: For what cannot be understood.
+
+    Example:
+        >>> view = kpi.Slice(last="14d").where(language="de")
+        >>> view.last, view.baseline
+        ('14d', 'previous')
     """
 
     dataset: str = "default"

@@ -19,6 +19,19 @@ def hide_small(frame: pd.DataFrame, *, by: Sequence[str], floor: int = FLOOR) ->
     A group is hidden with fewer than `floor` users. More go, smallest first, until what is hidden in all, and in each
     row and column of a cross table, is two groups and `floor` users at least: else the total minus the groups shown
     would give the small one away (complementary hiding). Groups without users are shown: nobody repeats in them.
+
+    Args:
+        frame: Of `summarise`, with a column clusters.
+        by: The dimensions it is grouped by.
+        floor: Smallest number of users that may be shown.
+
+    Returns:
+        (the frame without hidden groups, one sentence a hidden group).
+
+    Example:
+        >>> shown, hidden = kpi.hide_small(kpi.summarise(source, "requests", by=["language"]), by=["language"])
+        >>> len(shown) > 0
+        True
     """
     if frame.empty or not by:
         return frame, []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from kpi.measure.metrics import Metric
 from kpi.measure.slice import Filters, Window
 from kpi.store.engines import Source, Statement
 
-_DOUBLE: sa.Double = sa.Double()
+_DOUBLE: sa.Double[float] = sa.Double()
 _INT, _TEXT = sa.BigInteger(), sa.Text()
 _SUMS, _SKETCH, _DISTINCT = 0, 1, 2
 _FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xxx")
@@ -124,12 +125,14 @@ class StatisticsQuery:
         columns += [row[c].label(f"d{i}") for i, c in enumerate(self.distinct)]
         return sa.select(*columns).select_from(table).where(*conditions(self.source, filters, window)).cte("base")
 
-    def _axis(self, row: Columns, axis: str, tz: str) -> sa.ColumnElement:
+    def _axis(self, row: Columns, axis: str, tz: str) -> sa.ColumnElement[Any]:
         if axis.startswith("every:"):
             return bucket(row, axis.removeprefix("every:"), tz)
         return dimension(self.source, axis)
 
-    def _group(self, base: sa.FromClause, groupings: Sequence[Grouping], *more: str) -> tuple[list, sa.ColumnElement]:
+    def _group(
+        self, base: sa.FromClause, groupings: Sequence[Grouping], *more: str
+    ) -> tuple[list[Any], sa.ColumnElement[Any]]:
         """The GROUPING SETS clause over the axes of each grouping plus `more`, and the set's number."""
         axis = {a: base.c[f"a{i}"] for i, a in enumerate(self.axes)}
         extra = [base.c[name] for name in more]
@@ -138,7 +141,7 @@ class StatisticsQuery:
             return extra, sa.literal_column("0", _INT)
         if len(sets) == 1:
             return sets[0], sa.literal_column(str(self.set_number(groupings[0])), _INT)
-        number: sa.ColumnElement = sa.literal_column("0", _INT)
+        number: sa.ColumnElement[Any] = sa.literal_column("0", _INT)
         used = {a for g in groupings for a in g.axes}
         for a, column in axis.items():
             absent = sa.func.grouping(column) if a in used else sa.literal_column("1", _INT)
@@ -152,7 +155,7 @@ class StatisticsQuery:
     def _bit(self, axis: str) -> int:
         return 1 << self.axes.index(axis)
 
-    def _axes_of(self, base: sa.FromClause, groupings: Sequence[Grouping]) -> list[sa.ColumnElement]:
+    def _axes_of(self, base: sa.FromClause, groupings: Sequence[Grouping]) -> list[sa.ColumnElement[Any]]:
         """The axis columns to select: those that some grouping uses, NULL for the others."""
         used = {a for g in groupings for a in g.axes}
         return [
@@ -160,10 +163,10 @@ class StatisticsQuery:
             for i, a in enumerate(self.axes)
         ]
 
-    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> sa.Select:
+    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> sa.Select[*tuple[Any, ...]]:
         group, number = self._group(base, groupings, *(("c",) if with_users else ()))
         wanted = [i for i, m in enumerate(self.ratios) if m in self.wanted(groupings[0])]
-        columns: list[sa.ColumnElement] = [
+        columns: list[sa.ColumnElement[Any]] = [
             *self._axes_of(base, groupings),
             number.label("g"),
             sa.func.count().label("r"),
@@ -178,9 +181,12 @@ class StatisticsQuery:
         inner = inner.group_by(*group) if group else inner
         return self._outer_sums(inner.cte(self._name("sums", groupings, with_users)), with_users, wanted)
 
-    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> sa.Select:
-        total = lambda e: sa.func.sum(sa.cast(e, _DOUBLE))  # noqa: E731
-        values: list[sa.ColumnElement] = [sa.cast(sa.func.sum(users.c.r), _DOUBLE)]
+    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> sa.Select[*tuple[Any, ...]]:
+
+        def total(e: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+            return sa.func.sum(sa.cast(e, _DOUBLE))
+
+        values: list[sa.ColumnElement[Any]] = [sa.cast(sa.func.sum(users.c.r), _DOUBLE)]
         for i in range(len(self.maxima)):
             values += [sa.cast(v, _DOUBLE) for v in (sa.func.max(users.c[f"m{i}"]), sa.func.sum(users.c[f"k{i}"]))]
         nothing = sa.cast(sa.null(), _DOUBLE)
@@ -207,7 +213,9 @@ class StatisticsQuery:
             values += cubes if m.kind == "ratio" else [nothing] * 4
         return self._select(users, _SUMS, values)
 
-    def _sketch(self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool) -> sa.Select:
+    def _sketch(
+        self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool
+    ) -> sa.Select[*tuple[Any, ...]]:
         name = f"b{index}"
         group, number = self._group(base, groupings, *(("c",) if with_users else ()), name)
         user = [base.c.c] if with_users else []
@@ -248,7 +256,7 @@ class StatisticsQuery:
         ]
         return self._select(steps, _SKETCH, values, steps.c.b)
 
-    def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> sa.Select:
+    def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> sa.Select[*tuple[Any, ...]]:
         group, number = self._group(base, groupings)
         seen = [base.c[f"d{i}"] for i in range(len(self.distinct))]
         values = [v for c in seen for v in (sa.func.count(sa.distinct(c)), sa.func.count(c))]
@@ -257,16 +265,17 @@ class StatisticsQuery:
         chosen = chosen.group_by(*group) if group else chosen
         return self._select(chosen.subquery("seen"), _DISTINCT, None)
 
-    def _select(self, rows: sa.FromClause, part: int, values: list | None, *group: sa.ColumnElement) -> sa.Select:
+    def _select(
+        self, rows: sa.FromClause, part: int, values: list[sa.ColumnElement[Any]] | None, *group: sa.ColumnElement[Any]
+    ) -> sa.Select[*tuple[Any, ...]]:
         """One branch of the union: axes as text, set, part, and the values padded to the common width."""
         axes = [rows.c[f"a{i}"] for i in range(len(self.axes))]
         texts = [sa.cast(a, _TEXT).label(f"a{i}") for i, a in enumerate(axes)]
         aggregated = values is not None
         if values is None:
             values = [rows.c[f"v{i}"] for i in range(2 * len(self.distinct))]
-        padded: list[sa.ColumnElement] = [v if isinstance(v, sa.Cast) else sa.cast(v, _DOUBLE) for v in values] + [
-            sa.cast(sa.null(), _DOUBLE)
-        ] * (self._width + 1 - len(values))
+        padded: list[sa.ColumnElement[Any]] = [v if isinstance(v, sa.Cast) else sa.cast(v, _DOUBLE) for v in values]
+        padded += [sa.cast(sa.null(), _DOUBLE)] * (self._width + 1 - len(values))
         if self._typed:  # the first branch gives the union its types, the others may then leave NULLs untyped
             padded = [
                 sa.null() if isinstance(v, sa.Cast) and isinstance(v.clause, sa.sql.elements.Null) else v
@@ -296,7 +305,7 @@ class StatisticsQuery:
         return Cells(query=self, grouping=grouping, keys=_keys(sums, names), values=values, mine=mine, names=names)
 
 
-def _keys(rows: pd.DataFrame, names: list[str]) -> list[tuple]:
+def _keys(rows: pd.DataFrame, names: list[str]) -> list[tuple[Any, ...]]:
     """Group keys of rows; unknown values are None."""
     if not names:
         return [()] * len(rows)
@@ -310,7 +319,7 @@ class Cells:
 
     query: StatisticsQuery
     grouping: Grouping
-    keys: list[tuple]
+    keys: list[tuple[Any, ...]]
     values: np.ndarray
     mine: pd.DataFrame
     names: list[str]

@@ -38,9 +38,25 @@ def summarise(
 ) -> pd.DataFrame:
     """Metrics of a slice, one row per metric, group and bucket.
 
-    Columns: metric, one per dimension in `by` (None where the value is unknown), bucket (local start of the hour, day,
-    week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it), n (requests that
-    count), clusters (users among them), unit. Raises MetricError for an unknown metric or dimension.
+    Args:
+        source: Where the rows are.
+        metrics: One name or `Metric`, or several.
+        slice: The rows to look at; all of them when None.
+        by: Dimensions to group by.
+        every: "hour", "day", "week" or "month" for a series, else None.
+
+    Returns:
+        A frame with columns metric, one per dimension in `by` (None where the value is unknown), bucket (local start of
+        the hour, day, week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it),
+        n (requests that count), clusters (users among them), unit.
+
+    Raises:
+        MetricError: For an unknown metric or dimension.
+
+    Example:
+        >>> found = kpi.summarise(source, ["task_success", "latency_p95"], kpi.Slice(last="28d"))
+        >>> found["metric"].tolist(), found["unit"].tolist()
+        (['task_success', 'latency_p95'], ['share', 'ms'])
     """
     grouping = Grouping(by=tuple(by), every=every)
     return tally(source, metrics, slice, groupings=[grouping])[0]
@@ -64,7 +80,28 @@ def compare_windows(
     groupings: Sequence[Grouping],
     baseline_groupings: Sequence[Grouping] | None = None,
 ) -> tuple[list[pd.DataFrame], list[pd.DataFrame] | None]:
-    """(frames now, frames of the baseline); None where the slice has no baseline. Each window is scanned once."""
+    """The same metrics in the window of a slice and in its baseline. Each window is scanned once.
+
+    Args:
+        source: Where the rows are.
+        metrics: One name or `Metric`, or several.
+        slice: With its baseline.
+        groupings: Ways to group, one frame each.
+        baseline_groupings: Of the baseline, where they differ.
+
+    Returns:
+        (frames now, frames of the baseline), columns as of `summarise`; None where the slice has no baseline.
+
+    Raises:
+        MetricError: For an unknown metric or dimension.
+
+    Example:
+        >>> now, before = kpi.compare_windows(
+        ...     source, "task_success", kpi.Slice(last="14d"), groupings=[kpi.Grouping(by=("language",))]
+        ... )
+        >>> len(now), len(before)
+        (1, 1)
+    """
     resolved = resolve(source, slice)
     tz = resolved.slice.tz
     now = measure(source, metrics, filters=resolved.filters, window=resolved.window, tz=tz, groupings=groupings)
@@ -78,9 +115,24 @@ def compare_windows(
 
 
 def resolve(source: Source, slice: Slice | None) -> Resolved:
-    """Absolute windows of a slice on this source, counted back from where its data ends (`kpi.measure.ending`).
+    """Absolute windows of a slice on this source, counted back from where its data ends.
 
     Requests that lie in the future are in none of them. What is left out stands in `notes`.
+
+    Args:
+        source: Where the rows are.
+        slice: With relative or absolute times; all rows when None.
+
+    Returns:
+        A `Resolved`: window and baseline as aware datetimes, half-open; None where there is none.
+
+    Raises:
+        SliceError: For a window or baseline that this data cannot give.
+
+    Example:
+        >>> found = kpi.resolve(source, kpi.Slice(last="7d"))
+        >>> (found.window.end - found.window.start).days
+        7
     """
     known, view = profile(source), slice or Slice()
     end = _ending(source, known, view)

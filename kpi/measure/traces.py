@@ -78,8 +78,23 @@ def find_traces(
 ) -> pd.DataFrame:
     """Requests of a slice, newest, dearest, slowest or failed first; at most 500.
 
-    text: part of an id or of the (redacted) input or output, in any case. Columns as canonical, with latency_ms and
-    cost_usd. Raises MetricError for an unknown order or a limit below one.
+    Args:
+        source: Where the rows are.
+        slice: The rows to look at; all of them when None.
+        text: Part of an id or of the (redacted) input or output, in any case.
+        sort: "recent", "cost", "latency" or "failed".
+        limit: Rows to give.
+        offset: Rows to pass over.
+
+    Returns:
+        A frame with columns as canonical, with latency_ms and cost_usd.
+
+    Raises:
+        MetricError: For an unknown order or a limit below one.
+
+    Example:
+        >>> len(kpi.find_traces(source, kpi.Slice(last="7d"), sort="failed", limit=5))
+        5
     """
     if sort not in SORTS:
         raise MetricError("traces.sort", f"Cannot sort by {sort[:20]!r}", hint=f"Use one of {', '.join(SORTS)}.")
@@ -108,7 +123,7 @@ def _searched(table: sa.FromClause) -> list[str]:
     return [c for c in ("trace_id", "session_id", "user_key", "input_text", "output_text") if c in table.c]
 
 
-def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement]:
+def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement[Any]]:
     recent = row.dialect.falling(row["started_at"])
     if sort == "cost":
         return [row.dialect.falling(row["total_nusd"]), row["trace_id"]]
@@ -121,7 +136,23 @@ def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement]:
 
 
 def trace(source: Source, trace_id: str) -> Trace:
-    """Everything stored of one request. Raises MetricError when there is no such trace."""
+    """Everything stored of one request.
+
+    Args:
+        source: Where the rows are.
+        trace_id: As in a column of `find_traces`.
+
+    Returns:
+        A `Trace`: the request, and frames of its spans, documents, tool calls, scores and incidents.
+
+    Raises:
+        MetricError: When there is no such trace.
+
+    Example:
+        >>> one = kpi.trace(source, kpi.find_traces(source, limit=1)["trace_id"].iloc[0])
+        >>> len(one.spans) > 0
+        True
+    """
     rows = _rows(source, "requests", trace_id)
     if rows.empty:
         raise MetricError(
@@ -234,7 +265,17 @@ def _why(request: Mapping[str, Any]) -> str:
 def events(source: Source, slice: Slice | None = None) -> pd.DataFrame:
     """Releases, launches, corpus refreshes and policy changes in the slice's window.
 
-    At, kind, name, version, description.
+    Args:
+        source: Where the rows are.
+        slice: Whose window counts; all times when None.
+
+    Returns:
+        A frame with columns at, kind, name, version, description.
+
+    Example:
+        >>> found = kpi.events(source, kpi.Slice(last="all"))
+        >>> {"at", "kind", "name"} <= set(found.columns)
+        True
     """
     columns = ["at", "kind", "name", "version", "description"]
     if "at" not in source.columns("events"):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from kpi.privacy.policy import NOT_LISTED
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 UNKNOWN = "–"
 _STORED = {"_us": (1e-3, "ms"), "_nusd": (1e-9, "usd"), "_tokens": (1.0, "tokens")}  # ending -> to unit
@@ -91,7 +92,7 @@ class State:
     name: str
     word: str
     icon: str
-    colour: str
+    colour: Literal["green", "orange", "red", "gray"]
 
 
 STATES: dict[str, State] = {

@@ -57,6 +57,10 @@ def are_flags(values: Sequence[str]) -> bool:
     return bool(values) and all(v.strip().lower() in _FLAGS for v in values)
 
 
+def _is_nested(value: str) -> bool:
+    return value[0] in "{["
+
+
 def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> str:
     """What most of these different values look like ("names of people"), or "".
 
@@ -77,7 +81,7 @@ def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> st
 def person_of(values: Sequence[str]) -> str:
     """What keeps a column out under any name, known ones too: people, their places and births, or nested data."""
     found = [v.strip() for v in values if v.strip()]
-    for reason, looks in (("nested data", lambda v: v[0] in "{["), *_LOOKS[:_PEOPLE]):
+    for reason, looks in (("nested data", _is_nested), *_LOOKS[:_PEOPLE]):
         if sum(looks(v) for v in found) > MOST * max(len(found), 1):
             return reason
     return ""

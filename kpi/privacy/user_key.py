@@ -12,7 +12,7 @@ import contextlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,7 +228,7 @@ def _read(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def _readable(what: str = "The key file of the user pseudonyms"):
+def _readable(what: str = "The key file of the user pseudonyms") -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeDecodeError) as error:

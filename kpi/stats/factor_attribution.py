@@ -47,7 +47,8 @@ def lmdi(before: Array, now: Array) -> Array:
     whole = ratio.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(np.abs(whole) > 1e-9, v0 * np.expm1(whole) / whole, (v0 + v1) / 2)
-    return mean * ratio
+    found: Array = mean * ratio
+    return found
 
 
 def shapley(before: Array, now: Array) -> Array:

@@ -41,9 +41,24 @@ def cluster_interval(value: float, residual: Array) -> Interval:
 
 
 def difference(now: tuple[float, float, float], before: tuple[float, float, float]) -> Interval:
-    """Difference of two (value, low, high) by MOVER (Zou and Donner 2008, Stat Med 27:1693).
+    """Difference of two estimates by MOVER.
 
-    For two proportions with Wilson intervals this is Newcombe's method 10 (1998, Stat Med 17:873).
+    For two proportions with Wilson intervals this is Newcombe's method 10.
+
+    Args:
+        now: (value, low, high).
+        before: (value, low, high), in the same unit.
+
+    Returns:
+        An interval: value, low, high of now minus before.
+
+    Source:
+        Zou and Donner 2008, Stat Med 27:1693; Newcombe 1998, Stat Med 17:873.
+
+    Example:
+        >>> found = kpi.difference((0.80, 0.76, 0.84), (0.70, 0.65, 0.75))
+        >>> round(found.value, 2), round(found.low, 3), round(found.high, 3)
+        (0.1, 0.036, 0.164)
     """
     (a, a_low, a_high), (b, b_low, b_high) = now, before
     value = a - b

@@ -37,4 +37,5 @@ def weighted_p(p: Array, level: Array, looked: Array | None = None) -> Array:
     counts = np.bincount(level, minlength=len(SHARES)) if looked is None else looked
     total = sum(share for share, n in zip(SHARES, counts, strict=True) if n)
     weight = np.array([s / total * counts.sum() / n if n else 1.0 for s, n in zip(SHARES, counts, strict=True)])
-    return np.minimum(1.0, p / weight[level])
+    found: Array = np.minimum(1.0, p / weight[level])
+    return found

@@ -66,7 +66,8 @@ def simultaneous(groups: int, df: Array | float) -> Array:
     The exact quantile for known variances, stretched to the t distribution of each difference; a quantile of the
     studentised range for each pair's own df would take a second for 60 groups, and be smaller for few df.
     """
-    return special.stdtrit(df, special.ndtr(_tukey(groups)))
+    found: Array = special.stdtrit(df, special.ndtr(_tukey(groups)))
+    return found
 
 
 @lru_cache(maxsize=128)

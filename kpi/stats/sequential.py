@@ -52,16 +52,38 @@ def always_valid_p(z: float, error: float, planned: float) -> float:
 def running_rate(successes: float, n: float, *, planned: float = 1000, alpha: float = ALPHA) -> tuple[float, float]:
     """Interval of a rate that holds at every n at once, for independent requests (beta-binomial mixture).
 
-    planned: requests at which it should be tightest, fixed beforehand. Howard et al. (2021), equation 17, and
-    proposition 5 for the mixture: the rates p at which B(k + a, n - k + b) / B(a, b) < p^k (1 - p)^(n - k) / alpha,
-    a = r / (1 - p), b = r / p. Where users repeat, compare users instead. Raises MetricError for impossible counts.
+    The rates p at which B(k + a, n - k + b) / B(a, b) < p^k (1 - p)^(n - k) / alpha, a = r / (1 - p), b = r / p. Where
+    users repeat, compare users instead.
+
+    Args:
+        successes: Requests that succeeded.
+        n: Requests seen.
+        planned: Requests at which it should be tightest, fixed beforehand.
+        alpha: Chance of ever missing the rate.
+
+    Returns:
+        (low, high), shares in 0-1.
+
+    Raises:
+        MetricError: For impossible counts.
+
+    Source:
+        Howard et al. 2021, equation 17 and proposition 5.
+
+    Example:
+        >>> low, high = kpi.running_rate(80, 100)
+        >>> 0.6 < low < 0.8 < high < 0.95
+        True
     """
     if not 0 <= successes <= n or n <= 0 or planned <= 0:
         raise MetricError(
             "sequence.counts", f"{successes:g} of {n:g} requests is no rate", hint="Give 0 <= successes <= n, n > 0."
         )
     found = successes / n
-    inside = lambda p: _log_mixture(p, successes, n, planned, alpha) < -math.log(alpha)  # noqa: E731
+
+    def inside(p: float) -> bool:
+        return _log_mixture(p, successes, n, planned, alpha) < -math.log(alpha)
+
     edges = []
     for outer in (0.0, 1.0):
         good, bad = found, outer

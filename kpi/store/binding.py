@@ -12,7 +12,7 @@ from datetime import datetime
 from kpi import schema
 from kpi.errors import StoreError
 from kpi.privacy.user_key import UserKey, other_key, ring_key
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import manifest, merge
 from kpi.store.manifest import home
 from kpi.store.transaction import Transaction

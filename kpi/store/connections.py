@@ -62,7 +62,15 @@ class Connection:
 
 
 def connections() -> list[Connection]:
-    """All named connections, sorted by name; nothing is opened."""
+    """All named connections, sorted by name; nothing is opened.
+
+    Returns:
+        One `Connection` each; `problem` says why one cannot be used.
+
+    Example:
+        >>> [(c.name, c.dialect, c.problem) for c in kpi.connections()]
+        [('lab', 'sqlite', '')]
+    """
     return [_described(name, given) for name, given in sorted(_configured().items())]
 
 

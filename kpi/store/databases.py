@@ -114,7 +114,7 @@ class LiveSource(Source):
             )  # fmt: skip
         return _shown(name, there, found)
 
-    def _other(self, name: str, held: Mapping[str, Held], there: sa.TableClause) -> dict[str, sa.ColumnElement]:
+    def _other(self, name: str, held: Mapping[str, Held], there: sa.TableClause) -> dict[str, sa.ColumnElement[Any]]:
         """Another canonical table; empty where a table of that name is somebody else's (`events`, `scores`)."""
         if not set(TABLES[name].key) <= set(held):
             return {}
@@ -136,7 +136,7 @@ class LiveSource(Source):
         )  # fmt: skip
 
 
-def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElement]) -> sa.FromClause | None:
+def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElement[Any]]) -> sa.FromClause | None:
     """The canonical table: the table itself where nothing differs, else a SELECT over it."""
     if not found:
         return None
@@ -146,7 +146,23 @@ def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElemen
 
 
 class SqlSource(LiveSource):
-    """Rows in a database behind SQLAlchemy."""
+    """Rows in a database behind SQLAlchemy.
+
+    Args:
+        engine: Of the database; its user should be able to read only.
+        name: Of the source, as people call it.
+        tables: Canonical table to its name in the database, with its schema where it has one.
+        mapping: Column mappings of the requests table; without it the columns are canonical.
+
+    Raises:
+        StoreError: Where the table is not there or the dialect is not known.
+
+    Example:
+        >>> import sqlalchemy as sa
+        >>> rows = kpi.SqlSource(sa.create_engine("sqlite:///calls.db"), name="lab", tables={"requests": "requests"})
+        >>> kpi.summarise(rows, "task_success")["n"].tolist()
+        [3]
+    """
 
     def __init__(
         self,
@@ -199,7 +215,7 @@ def _teach(connection: Any, record: Any, proxy: Any) -> None:
         record.info["kpi"] = True
 
 
-def _held(kind: sa.types.TypeEngine) -> Held:
+def _held(kind: sa.types.TypeEngine[Any]) -> Held:
     """What a reflected type holds; types that are no scalar (JSON, arrays) are "other"."""
     if isinstance(kind, sa.TypeDecorator):
         kind = kind.impl_instance
@@ -251,7 +267,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(driver or error).__name__}{f' {state}' if state else ''}"
 
 
-def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine) -> pa.Array:
+def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine[Any]) -> pa.Array:
     """Values of a driver as an Arrow column of the type that the statement gives the column."""
     target, convert = _TARGETS[_generic(kind)]
     if isinstance(kind, sa.DateTime) and not kind.timezone:
@@ -262,7 +278,7 @@ def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine) -> pa.Array:
         return pa.array([None if v is None else convert(v) for v in values], target)
 
 
-def _generic(kind: sa.types.TypeEngine) -> type:
+def _generic(kind: sa.types.TypeEngine[Any]) -> type:
     return next((base for base in _TARGETS if isinstance(kind, base)), sa.String)
 
 
@@ -320,7 +336,7 @@ class DuckFileSource(LiveSource):
     def run(self, statement: Statement) -> pa.Table:
         return plain_texts(self._ask(*compile_duckdb(statement)))
 
-    def _ask(self, text: str, values: list) -> pa.Table:
+    def _ask(self, text: str, values: list[Any]) -> pa.Table:
         with self._cursors:  # making a cursor touches the shared connection
             cursor = self._connection.cursor()
         reason = ""
@@ -346,7 +362,20 @@ def _duckdb_held(name: str) -> Held:
 
 
 class SparkSource(LiveSource):
-    """Tables or views of a Spark session, Databricks included. The session's time zone must be UTC."""
+    """Tables or views of a Spark session, Databricks included. The session's time zone must be UTC.
+
+    Args:
+        spark: A `SparkSession`.
+        name: Of the source, as people call it.
+        tables: Canonical table to the name of a table or view.
+        mapping: Column mappings of the requests table; without it the columns are canonical.
+
+    Raises:
+        StoreError: Where the time zone is another or a table is not there.
+
+    Example:
+        >>> kpi.SparkSource(spark, name="lake", tables={"requests": "prod.requests"})  # doctest: +SKIP
+    """
 
     dialect = SparkDialect()
 

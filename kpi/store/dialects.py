@@ -22,7 +22,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 Expression = sa.ColumnElement[Any]
 TEXT, INT = sa.Text(), sa.BigInteger()
-DOUBLE: sa.Double = sa.Double()
+DOUBLE: sa.Double[float] = sa.Double()
 MOMENT, WALL = sa.DateTime(timezone=True), sa.DateTime()
 _MICROS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 
@@ -77,7 +77,7 @@ class Dialect:
         """A number of s, ms, us or ns since 1970 as a moment, good to the microsecond."""
         return sa.func.to_timestamp(times(column, _MICROS[unit] * 1e-6), type_=MOMENT)
 
-    def unknown(self, kind: sa.types.TypeEngine) -> Expression:
+    def unknown(self, kind: sa.types.TypeEngine[Any]) -> Expression:
         """NULL of a type, for a column that the data lacks."""
         return sa.cast(sa.null(), kind)
 
@@ -170,7 +170,7 @@ class MysqlDialect(Dialect):
         start = sa.literal_column("TIMESTAMP'1970-01-01 00:00:00.000000'", WALL)
         return sa.func.timestampadd(sa.text("MICROSECOND"), micros(column, unit), start, type_=MOMENT)
 
-    def unknown(self, kind: sa.types.TypeEngine) -> Expression:
+    def unknown(self, kind: sa.types.TypeEngine[Any]) -> Expression:
         return sa.type_coerce(sa.null(), kind) if isinstance(kind, sa.Boolean) else sa.cast(sa.null(), kind)
 
     def falling(self, column: Expression) -> Expression:
@@ -206,7 +206,7 @@ class ClickHouseDialect(Dialect):
 
 
 @compiles(sa.Cast, "clickhousedb")
-def _nullable(element: sa.Cast, compiler: SQLCompiler, **options: Any) -> str:
+def _nullable(element: sa.Cast[Any], compiler: SQLCompiler, **options: Any) -> str:
     """A cast keeps what is unknown; ClickHouse's own refuses it."""
     target = compiler.process(element.typeclause, **options)
     return f"CAST({compiler.process(element.clause, **options)} AS Nullable({target}))"
@@ -307,7 +307,10 @@ def _utc(value: str | float | None, unit: str) -> str | None:
 def _offsets(tz: str) -> tuple[tuple[datetime | None, int], ...]:
     """(until, seconds ahead of UTC) for a zone from 2000 to 2040, the last one without an end."""
     zone = ZoneInfo(tz)
-    ahead = lambda moment: int((moment.astimezone(zone).utcoffset() or timedelta()).total_seconds())  # noqa: E731
+
+    def ahead(moment: datetime) -> int:
+        return int((moment.astimezone(zone).utcoffset() or timedelta()).total_seconds())
+
     found: list[tuple[datetime | None, int]] = []
     at, end = datetime(2000, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
     while at < end:

@@ -89,7 +89,20 @@ class Diagnosis:
 def doctor(dataset: str = "default") -> Diagnosis:
     """Look at every file of a data set: manifests, lists, logs, data files with their checksums, foreign files.
 
-    Reads all of it and changes nothing. Raises StoreError `store.no_dataset`, `store.name`.
+    Reads all of it and changes nothing.
+
+    Args:
+        dataset: Its name.
+
+    Returns:
+        A `Diagnosis`; `problems` is empty where all is well.
+
+    Raises:
+        StoreError: `store.no_dataset`, `store.name`.
+
+    Example:
+        >>> kpi.doctor("sample").problems
+        ()
     """
     path = folder(dataset)
     if not path.is_dir() and (aside := sorted(path.parent.glob(f"{dataset}{KEPT}*"))):

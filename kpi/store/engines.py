@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -33,9 +34,10 @@ from kpi.schema import TABLES, Type
 from kpi.store.cache import CLUSTER, STARTED, helpers
 from kpi.store.dialects import Dialect
 
-Statement = Select | CompoundSelect
+Query = Select[*tuple[Any, ...]]
+Statement = Query | CompoundSelect[*tuple[Any, ...]]
 
-SQL_TYPES: dict[Type, sa.types.TypeEngine] = {
+SQL_TYPES: dict[Type, sa.types.TypeEngine[Any]] = {
     "string": sa.Text(),
     "bool": sa.Boolean(),
     "int": sa.BigInteger(),
@@ -71,10 +73,18 @@ def arrow_kind(kind: pa.DataType) -> Type:
 class Source(ABC):
     """The rows of one data set at one version. Immutable: the same fingerprint means the same numbers, unless `live`.
 
-    name: data set, as people call it. version: number of the stored version, 0 where there is none.
-    fingerprint: 16 hexadecimal digits that identify the rows; cache keys and links are built on it.
-    dialect: what its engine says differently. read_at: when a live source was opened, None for rows that are stored.
-    notes: what its readers must know, in sentences. rekeyed: when the key of its users was last changed.
+    Attributes:
+        name: Data set, as people call it.
+        version: Number of the stored version, 0 where there is none.
+        fingerprint: 16 hexadecimal digits that identify the rows; cache keys and links are built on it.
+        dialect: What its engine says differently.
+        read_at: When a live source was opened, None for rows that are stored.
+        notes: What its readers must know, in sentences.
+        rekeyed: When the key of its users was last changed.
+
+    Example:
+        >>> isinstance(source, kpi.Source), len(source.fingerprint), source.live
+        (True, 16, False)
     """
 
     name: str
@@ -244,11 +254,10 @@ def plain_texts(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def compile_duckdb(statement: Statement) -> tuple[str, list]:
+def compile_duckdb(statement: Statement) -> tuple[str, list[Any]]:
     """Text and positional parameters of a statement for a native DuckDB cursor."""
-    compiled = statement.compile(
-        dialect=postgresql.dialect(paramstyle="numeric_dollar"), compile_kwargs={"render_postcompile": True}
-    )
+    dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
 
 
@@ -257,7 +266,24 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
 
     Columns that are not canonical become cohorts when they hold text or booleans and neither their name nor their
     values point at people; a warning names those left out, and `allow` keeps them. Rows that lie in the future are left
-    out, which `notes` says. Raises MetricError when the frame has no column that the index knows.
+    out, which `notes` says.
+
+    Args:
+        frame: One row a request.
+        name: Of the source, as people call it.
+        allow: Columns to keep that would be left out to protect people.
+
+    Returns:
+        A source of version 0.
+
+    Raises:
+        MetricError: When the frame has no column that the index knows.
+
+    Example:
+        >>> import pandas as pd
+        >>> rows = kpi.from_frame(pd.DataFrame({"success": [True, False, True], "model": ["a", "a", "b"]}))
+        >>> kpi.summarise(rows, "task_success", by=["model"])["value"].tolist()
+        [0.5, 1.0]
     """
     rows = _arrow(frame)
     policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []

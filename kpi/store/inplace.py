@@ -27,7 +27,7 @@ from kpi.store.dialects import DOUBLE, INT, TEXT, Dialect, Expression, text_of, 
 
 Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "other"]
 PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd")
-SQL_TYPES: dict[Held, sa.types.TypeEngine] = {
+SQL_TYPES: dict[Held, sa.types.TypeEngine[Any]] = {
     "string": TEXT, "bool": sa.Boolean(), "int": INT, "float": DOUBLE, "time": sa.DateTime(timezone=True),
     "naive": sa.DateTime(), "date": sa.Date(), "other": sa.types.NULLTYPE,
 }  # fmt: skip
@@ -208,7 +208,7 @@ def _number(column: ColumnMapping, cell: Expression, held: Held) -> Expression |
     return _within(cell, 0, most / factor, sa.cast(sa.func.round(times(cell, factor)), INT), INT)
 
 
-def _within(cell: Expression, low: float, high: float, value: Expression, kind: sa.types.TypeEngine) -> Expression:
+def _within(cell: Expression, low: float, high: float, value: Expression, kind: sa.types.TypeEngine[Any]) -> Expression:
     """The value where the cell lies in [low, high], else unknown: no sum is poisoned by one absurd row."""
     limits = [sa.cast(sa.literal_column(repr(float(v)), DOUBLE), DOUBLE) for v in (low, high)]
     inside = sa.and_(cell >= limits[0], cell <= limits[1])

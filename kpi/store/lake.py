@@ -23,7 +23,7 @@ from kpi.errors import StoreError
 from kpi.pricing import price_file
 from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import binding, contents, delta, manifest, merge, recovery, rekeying, trash
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
@@ -88,7 +88,15 @@ class DatasetInfo:
 
 
 def datasets() -> list[DatasetInfo]:
-    """All data sets, by name. One whose newest manifest is damaged or lost is listed as such."""
+    """All data sets, by name. One whose newest manifest is damaged or lost is listed as such.
+
+    Returns:
+        One `DatasetInfo` each: name, version, requests, spans, first and last start (microseconds, UTC), bytes.
+
+    Example:
+        >>> "sample" in [d.name for d in kpi.datasets()]
+        True
+    """
     found = []
     for name in manifest.names():
         try:
@@ -112,7 +120,21 @@ def datasets() -> list[DatasetInfo]:
 
 
 def versions(dataset: str) -> list[VersionInfo]:
-    """The history of a data set, newest first. Raises StoreError `store.no_dataset`."""
+    """The history of a data set, newest first.
+
+    Args:
+        dataset: Its name.
+
+    Returns:
+        One `VersionInfo` each: number, when it was made, fingerprint, requests, spans, damaged.
+
+    Raises:
+        StoreError: `store.no_dataset`.
+
+    Example:
+        >>> [v.number for v in kpi.versions("sample")]
+        [1]
+    """
     known = numbers(dataset)
     if not known:
         manifest.read(dataset)  # raises
@@ -158,8 +180,23 @@ def read_version(dataset: str, version: int | None = None) -> Version:
 def restore(dataset: str, version: int) -> VersionInfo:
     """Make an older version the newest one. History only grows: the restored state gets a new number.
 
-    Everything of it is opened and compared first. Raises StoreError, with nothing changed, where the log of a table
-    cannot be read or is of a newer release, or where files are missing, damaged or hold other rows than they did.
+    Everything of it is opened and compared first.
+
+    Args:
+        dataset: Name of the data set.
+        version: Number of the version to go back to.
+
+    Returns:
+        The new version.
+
+    Raises:
+        StoreError: With nothing changed, where the log of a table cannot be read or is of a newer release, or where
+            files are missing, damaged or hold other rows than they did.
+
+    Example:
+        >>> first = kpi.load("requests.csv", dataset="again").version
+        >>> kpi.restore("again", first).origin
+        1
     """
     manifest.read(dataset, version)  # raises for what is not there
     with writer(dataset) as path:
@@ -224,7 +261,23 @@ def reprice(dataset: str, *, progress: Progress | None = None) -> Receipt:
     """Cost every request of a data set again, by the prices of the state folder, as its next version.
 
     Requests are assembled anew from their spans; of those from tables, the ones whose cost was computed or unknown are
-    computed again. Where no cost changes there is no new version. Returns the receipt; raises StoreError, PriceError.
+    computed again. Where no cost changes there is no new version.
+
+    Args:
+        dataset: Name of the data set.
+        progress: Called with a fraction in 0-1 and a short text.
+
+    Returns:
+        The receipt.
+
+    Raises:
+        StoreError: When there is no such data set.
+        PriceError: For a malformed price file.
+
+    Example:
+        >>> _ = kpi.load("requests.csv", dataset="priced")
+        >>> kpi.reprice("priced").version
+        1
     """
     manifest.read(dataset)  # raises for what is not there
     with _transaction(dataset, None, None, progress) as load:

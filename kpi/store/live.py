@@ -62,7 +62,25 @@ def connect(name: str, *, table: str, mapping: ColumnMappings | None = None) -> 
     """Check a table of a connection and save it as the data set `db:NAME`.
 
     Without a mapping, a table with canonical columns is taken as it is, any other is guessed at from names, types and
-    1,000 rows. Raises StoreError, and MappingError that names the column, what it holds and what was expected.
+    1,000 rows.
+
+    Args:
+        name: Of the connection, as the administrator gave it.
+        table: Name of the table or view with one row a request, with its schema where it has one.
+        mapping: Of its columns.
+
+    Returns:
+        The table with the mapping it is read through.
+
+    Raises:
+        StoreError: Where the connection or the table cannot be used.
+        MappingError: Names the column, what it holds and what was expected.
+
+    Example:
+        >>> kpi.connect("lab", table="requests").table
+        'requests'
+        >>> kpi.open("db:lab").live
+        True
     """
     raw = _source(name, Placement(table=table))
     held = raw.physical("requests")
@@ -136,7 +154,10 @@ def _guessed(sample: pa.Table) -> ColumnMappings:
     profiler = Profiler(None)
     profiler.add(sample)
     found = guess(profiler.profiles(), policy=Policy(masks=False))
-    left_out = lambda c: c.field and (c.kind == "content" or not supported(c))  # noqa: E731
+
+    def left_out(c: ColumnMapping) -> bool:
+        return bool(c.field) and (c.kind == "content" or not supported(c))
+
     fits = [ColumnMapping(c.source, None, how="unmapped") if left_out(c) else c for c in found.columns]
     return _settled(ColumnMappings(tuple(fits)), sample)
 
@@ -187,9 +208,10 @@ def _is_believable(times: pa.ChunkedArray) -> bool:
 
 def _read(shown: Sequence[ColumnMapping], source: LiveSource, view: sa.FromClause) -> pa.Table:
     """A sample of the mapped columns; where that fails, the column that it fails on is named."""
-    ask = lambda columns: source.run(  # noqa: E731
-        sa.select(*(view.c[str(c.field)] for c in columns)).select_from(view).limit(SAMPLE_ROWS)
-    )
+
+    def ask(columns: Sequence[ColumnMapping]) -> pa.Table:
+        return source.run(sa.select(*(view.c[str(c.field)] for c in columns)).select_from(view).limit(SAMPLE_ROWS))
+
     try:
         return ask(shown)
     except StoreError:

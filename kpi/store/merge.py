@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -222,7 +223,7 @@ class Merge:
     def _t(self, what: str) -> str:
         return name(f"{self._prefix}_{what}")
 
-    def _fetch(self, query: str) -> list[tuple]:
+    def _fetch(self, query: str) -> list[tuple[Any, ...]]:
         return self._run(query).fetchall()
 
     def _exists(self, what: str) -> bool:
@@ -294,7 +295,7 @@ class Merge:
         count = self._fetch(f"SELECT count(*) FROM {self._t('hits')}")[0][0]
         if not count:
             self._run(f"DROP TABLE {self._t('hits')}")
-        return count
+        return int(count)
 
     def _changed(self) -> int:
         """Known keys whose stored row would become another one, as merged rows."""
@@ -315,7 +316,7 @@ class Merge:
             f"CREATE OR REPLACE TABLE {self._t('changed')} AS SELECT {', '.join(columns)} FROM {self._t('fresh')} s "
             f"JOIN {scan(files, self.table)} o ON {same(self.table.key, 's', 'o')} WHERE {' OR '.join(differs)}"
         )
-        return self._fetch(f"SELECT count(*) FROM {self._t('changed')}")[0][0]
+        return int(self._fetch(f"SELECT count(*) FROM {self._t('changed')}")[0][0])
 
 
 def _joined(table: Table) -> bool:

@@ -7,7 +7,7 @@ import threading
 from datetime import datetime
 
 from kpi.errors import StoreError
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store.cache import build_cache, cache_path
 from kpi.store.engines import DuckSource, Source
 from kpi.store.lake import read_version
@@ -18,9 +18,22 @@ WORTH_CACHING = 50_000  # requests below which reading Parquet is as fast
 
 
 def open_dataset(dataset: str = "default", version: int | None = None) -> Source:
-    """The rows of a data set at a version, the newest when None; `db:NAME` is a named database, read in place.
+    """The rows of a data set at a version.
 
-    Raises StoreError when there is no such data set, version or connection.
+    Args:
+        dataset: Name of a data set; `db:NAME` is a named database, read in place.
+        version: Number of a stored version, the newest when None.
+
+    Returns:
+        A `Source`, which every other call takes first.
+
+    Raises:
+        StoreError: When there is no such data set, version or connection.
+
+    Example:
+        >>> source = kpi.open("sample")
+        >>> (source.name, source.version)
+        ('sample', 1)
     """
     if dataset.startswith(PREFIX):
         if version is not None:
@@ -46,7 +59,22 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> Source
 
 
 def receipt(dataset: str = "default", version: int | None = None) -> Receipt:
-    """The receipt of the load that made a version, the newest when None. Raises StoreError."""
+    """The receipt of the load that made a version.
+
+    Args:
+        dataset: Name of the data set.
+        version: Its number, the newest when None.
+
+    Returns:
+        The receipt, as `kpi.load` gave it.
+
+    Raises:
+        StoreError: When there is no such data set or version.
+
+    Example:
+        >>> kpi.receipt("sample").dataset
+        'sample'
+    """
     return read_version(dataset, version).receipt
 
 

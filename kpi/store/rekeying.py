@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from kpi import schema
 from kpi.privacy.user_key import UserKey
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import manifest, merge
 from kpi.store.binding import USER, unlinked
 from kpi.store.transaction import Transaction

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from kpi import schema
 from kpi.disk import durable
 from kpi.errors import StoreError
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import contents, delta, manifest, merge, ours, record, recovery
 from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
 from kpi.store.manifest import Manifest, TableVersion, writer
@@ -63,7 +63,22 @@ def repair(dataset: str = "default", *, progress: Progress | None = None) -> Rep
 
     Never in place: tables are written anew in another folder, opened and compared, and put in place by renaming; the
     old folder is kept beside it and never deleted. Older versions stay in the old folder. A healthy data set is left
-    alone. Raises StoreError `store.no_dataset`, `store.beyond_repair` where no version can be read; nothing is changed.
+    alone.
+
+    Args:
+        dataset: Its name.
+        progress: Called with a fraction in 0-1 and a short text.
+
+    Returns:
+        A `Repair`: what was rebuilt from which version; `version` is None where there was nothing to do.
+
+    Raises:
+        StoreError: `store.no_dataset`; `store.beyond_repair` where no version can be read; nothing is changed.
+
+    Example:
+        >>> _ = kpi.load("requests.csv", dataset="healthy")
+        >>> print(kpi.repair("healthy").version)
+        None
     """
     tell = progress or (lambda fraction, text: None)
     doctor(dataset)  # raises for what is not there

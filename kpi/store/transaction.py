@@ -23,7 +23,7 @@ from kpi.assembly.row_costs import READ, WRITTEN, reprice_requests
 from kpi.disk import permissions
 from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
-from kpi.receipt import NAMED_MODELS, NOT_NAMED, Receipt
+from kpi.receipts import NAMED_MODELS, NOT_NAMED, Receipt
 from kpi.store import contents, delta, manifest, merge, orphans, record, trash
 from kpi.store.manifest import Manifest
 

@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 import kpi
 from kpi import schema
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import delta, lake
 from kpi.store.cache import build_cache, cache_path
 from kpi.store.manifest import folder

@@ -20,7 +20,7 @@ import pytest
 
 import kpi
 from kpi import cli
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.schema import TABLES
 from kpi.store import lake
 from tests.chaos import base

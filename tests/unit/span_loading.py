@@ -16,7 +16,7 @@ from kpi.ingest.context import Context
 from kpi.ingest.files.source import HEAD_BYTES, Opened
 from kpi.ingest.readers import otlp
 from kpi.privacy.privacy import Privacy
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 Row = dict[str, Any]
 KEY = b"k" * 32

@@ -9,7 +9,7 @@ import pytest
 
 from kpi import schema
 from kpi.arrow_rows import RowBuffer
-from kpi.receipt import ColumnUse, Receipt
+from kpi.receipts import ColumnUse, Receipt
 
 
 def filled() -> Receipt:

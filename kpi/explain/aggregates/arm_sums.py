@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -175,7 +176,10 @@ def _ranked(counts: _Counts, side: int, weights: Array, q: float) -> Ranked | No
     bins, place = np.unique(counts.bins[mine], return_inverse=True)
     upto = np.cumsum(np.bincount(place, counts.count[mine] * weights[mine]))
     last = len(bins) - 1
-    at = lambda rank: min(int(np.searchsorted(upto, rank - 1e-9)), last)  # noqa: E731
+
+    def at(rank: float) -> int:
+        return min(int(np.searchsorted(upto, rank - 1e-9)), last)
+
     position = (upto[-1] - 1) * q
     below = np.floor(position)
     share = position - below
@@ -189,21 +193,23 @@ def _ranked(counts: _Counts, side: int, weights: Array, q: float) -> Ranked | No
 
 def _statement(
     source: Source, terms: Sequence[_Term], arm: Arm, number: int, strata: Sequence[str], clusters: Sequence[str]
-) -> sa.Select:
+) -> sa.Select[*tuple[Any, ...]]:
     row = requests(source)
     repeated = [dimension(source, n) for n in clusters] or [cluster(row)]
     keys = {**{f"u{i}": c for i, c in enumerate(repeated)}, **_strata_keys(source, strata)}
-    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
+    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
     for i, (_, metric, ranked) in enumerate(terms):
         sums |= term_sums(i, _indicator(metric, row, ranked[number]) if ranked else known_terms(metric, row))
     return grouped_sums(source, arm, keys=keys, sums=sums, number=number)
 
 
-def _strata_keys(source: Source, strata: Sequence[str]) -> dict[str, sa.ColumnElement]:
+def _strata_keys(source: Source, strata: Sequence[str]) -> dict[str, sa.ColumnElement[Any]]:
     return {f"s{i}": dimension(source, n) for i, n in enumerate(strata)}
 
 
-def _indicator(metric: Metric, row: Columns, ranked: Ranked | None) -> tuple[sa.ColumnElement, sa.ColumnElement]:
+def _indicator(
+    metric: Metric, row: Columns, ranked: Ranked | None
+) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
     """1 where the value lies in or below the bin of the quantile."""
     assert metric.column is not None
     value, nothing = row[metric.column], sa.cast(sa.null(), _INT)
@@ -229,7 +235,7 @@ def _strata(rows: pa.Table, count: int) -> tuple[Array, tuple[tuple[str, ...], .
     return codes, tuple(tuple(values[c[i]] for c, values in columns) for i in first)
 
 
-def _combined(columns: Sequence[tuple[Array, list]], rows: int) -> tuple[Array, Array]:
+def _combined(columns: Sequence[tuple[Array, list[Any]]], rows: int) -> tuple[Array, Array]:
     """(one number per row for the combination of several codes, a row of each combination)."""
     codes, first = np.zeros(rows, dtype=np.int64), np.zeros(min(rows, 1), dtype=np.int64)
     for more, values in columns:
@@ -237,7 +243,7 @@ def _combined(columns: Sequence[tuple[Array, list]], rows: int) -> tuple[Array, 
     return codes, first
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[Array, list]:
+def _coded(column: pa.ChunkedArray) -> tuple[Array, list[Any]]:
     """(code of each row, that of NULL behind all others; the values)."""
     codes, values = encoded(column)
     return np.where(codes < 0, len(values), codes), values.to_pylist()

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -31,7 +32,7 @@ MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
 
 MAX_VALUES = 60  # of one dimension; the rarest beyond it are left out of the search
 _VERSIONS = frozenset(c.name for c in VERSIONS) - {"environment"}
-_DOUBLE: sa.Double = sa.Double()
+_DOUBLE: sa.Double[float] = sa.Double()
 _INT = sa.BigInteger()
 
 
@@ -156,7 +157,7 @@ def build_cube(
     keys = {"day": bucket(row, "day", tz), "user": cluster(row)}
     keys |= {f"d{i}": dimension(source, n) for i, n in enumerate(names)}
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
-    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
+    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
     for i, metric in enumerate(chosen):
         sums |= term_sums(i, (_logarithm if metric.kind == "quantile" else known_terms)(metric, row), "yx")
     found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
@@ -178,7 +179,7 @@ def is_version(name: str) -> bool:
     return name in _VERSIONS or name.endswith("_version")
 
 
-def _logarithm(metric: Metric, row: Columns) -> tuple[sa.ColumnElement, sa.ColumnElement]:
+def _logarithm(metric: Metric, row: Columns) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
     """The natural logarithm of a value and 1, both NULL where it is not positive."""
     assert metric.column is not None
     value = row[metric.column]

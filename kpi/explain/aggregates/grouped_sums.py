@@ -21,7 +21,7 @@ from kpi.stats.types import Array
 from kpi.store.engines import Source
 
 _INT = sa.BigInteger()
-Labelled = Mapping[str, sa.ColumnElement]
+Labelled = Mapping[str, sa.ColumnElement[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class Arm:
 
 def grouped_sums(
     source: Source, arm: Arm, *, keys: Labelled, sums: Labelled, number: int | None = None,
-    where: Sequence[sa.ColumnElement] = (),
-) -> sa.Select:  # fmt: skip
+    where: Sequence[sa.ColumnElement[Any]] = (),
+) -> sa.Select[*tuple[Any, ...]]:  # fmt: skip
     """The sums of the requests of an arm by keys. number: of the arm, as a column `arm`; where: further conditions."""
     labelled = [column.label(name) for name, column in keys.items()]
-    named = [] if number is None else [sa.literal_column(str(number), _INT).label("arm")]
+    named: list[sa.Label[Any]] = [] if number is None else [sa.literal_column(str(number), _INT).label("arm")]
     return (
         sa.select(*named, *labelled, *(column.label(name) for name, column in sums.items()))
         .select_from(source.table("requests"))
@@ -52,7 +52,9 @@ def requests(source: Source) -> Columns:
     return Columns(source, source.table("requests"))
 
 
-def term_sums(i: int, terms: tuple[sa.ColumnElement, sa.ColumnElement], wanted: str = "yxn") -> dict[str, Any]:
+def term_sums(
+    i: int, terms: tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]], wanted: str = "yxn"
+) -> dict[str, Any]:
     """y0, x0 and n0 of a metric, or those of them that are wanted: the sums of its terms, the rows that know both."""
     y, x = terms
     sums = {"y": sa.func.sum(y), "x": sa.func.sum(x), "n": sa.func.count(x)}
@@ -62,7 +64,8 @@ def term_sums(i: int, terms: tuple[sa.ColumnElement, sa.ColumnElement], wanted: 
 def numbers(column: pa.ChunkedArray) -> Array:
     """A column as floats, NULL as 0."""
     known = pc.cast(column, pa.float64(), safe=False)
-    return (pc.fill_null(known, 0.0) if known.null_count else known).to_numpy()
+    found: Array = (pc.fill_null(known, 0.0) if known.null_count else known).to_numpy()
+    return found
 
 
 def encoded(column: pa.ChunkedArray) -> tuple[Array, pa.Array]:

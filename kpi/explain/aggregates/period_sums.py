@@ -6,6 +6,7 @@ A row may belong to both (a version against all versions), so each side is a que
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -27,7 +28,7 @@ def both_sides(
     keys: Callable[[Columns], Labelled],
     sums: Callable[[Columns], Labelled],
     by_user: bool = True,
-    where: Callable[[Columns, int], list[sa.ColumnElement]] | None = None,
+    where: Callable[[Columns, int], list[sa.ColumnElement[Any]]] | None = None,
 ) -> pd.DataFrame:
     """A frame with `side` (NOW or BEFORE), the keys, `user` (code of the cluster, where `by_user`) and the sums.
 

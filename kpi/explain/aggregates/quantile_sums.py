@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -104,7 +105,8 @@ class Tail:
         for i, name in enumerate(key):
             side = {v: estimate.quantile(h, self.q)[0] - whole for (v,), h in self.groups[(name,)].items()}
             found += np.nan_to_num([side.get(v[i], np.nan) for v in values])
-        return np.maximum(found, 0)
+        result: Array = np.maximum(found, 0)
+        return result
 
     def usual(self, strata: Sequence[str], share: Array) -> Array:
         """Quantiles of the whole with the strata of each group: of its distributions by stratum, weighted by `share`.
@@ -198,13 +200,13 @@ def _rate(metric: Metric, name: str, y: Term) -> Metric:
     column = metric.column
     assert column is not None
 
-    def known(row: Row) -> sa.ColumnElement:
+    def known(row: Row) -> sa.ColumnElement[Any]:
         return sa.case((row[column].is_not(None), sa.literal_column("1", _INT)), else_=sa.cast(sa.null(), _INT))
 
     return replace(metric, name=name, kind="rate", column=None, q=None, y=y, x=known)
 
 
-def _flag(test: sa.ColumnElement, *known: sa.ColumnElement) -> sa.ColumnElement:
+def _flag(test: sa.ColumnElement[Any], *known: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     one, zero, nothing = (
         sa.literal_column("1", _INT), sa.literal_column("0", _INT), sa.cast(sa.null(), _INT),
     )  # fmt: skip
@@ -220,11 +222,11 @@ class _Upto:
     key: Key
     edges: Mapping[Key, int]
 
-    def __call__(self, row: Row) -> sa.ColumnElement:
+    def __call__(self, row: Row) -> sa.ColumnElement[Any]:
         edge = self._edge(self.key, self.edges)
         return _flag(row[self.column] <= edge, row[self.column], edge)
 
-    def _edge(self, key: Key, edges: Mapping[Key, int]) -> sa.ColumnElement:
+    def _edge(self, key: Key, edges: Mapping[Key, int]) -> sa.ColumnElement[Any]:
         nothing = sa.cast(sa.null(), _INT)
         if not key:
             return sa.literal_column(str(edges[()]), _INT)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +55,7 @@ def user_sums(
     """The sums of rates, ratios and incidences by user and value of every dimension. One query."""
     row = requests(source)
     keys = {"user": cluster(row), **{f"d{i}": dimension(source, d) for i, d in enumerate(dims)}}
-    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
+    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
     for i, m in enumerate(metrics):
         sums |= term_sums(i, known_terms(m, row), "yxn" if _weighted(m) else "yn")
     found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
@@ -168,7 +169,10 @@ class GroupLayout:
 
 def sums_of(layout: GroupLayout, terms: Terms, known: Array) -> Sums:
     """The statistics of `kpi.measure.estimate` for every group. known: requests in which the metric is known."""
-    within = lambda v: layout.groups.sums(layout.entries.sums(v))  # noqa: E731
+
+    def within(v: Array) -> Array:
+        return layout.groups.sums(layout.entries.sums(v))
+
     y, x = within(terms.y), within(terms.x)
     return _moments(y, x, x if known is terms.x else within(known), terms.kind, total=layout.groups.totals)
 
@@ -287,7 +291,8 @@ def _product(turned: sparse.csr_matrix | Array, b: sparse.csr_matrix | Array) ->
     processor time that these small ones need.
     """
     if isinstance(turned, np.ndarray) and isinstance(b, np.ndarray):
-        return np.einsum("iu,uj->ij", turned, b)
+        result: Array = np.einsum("iu,uj->ij", turned, b)
+        return result
     if isinstance(turned, np.ndarray):
         return (b.T @ turned.T).T
     found = turned @ b
@@ -340,5 +345,6 @@ def _least(kind: str, y: Array, x: Array, *, exact: bool = False) -> Array:
             p = y / x if exact else (y + 2) / (x + 4)
             return np.nan_to_num(p * (1 - p) / x)
         if kind == "incidence":
-            return np.nan_to_num((y if exact else y + 0.5) / x**2)
+            result: Array = np.nan_to_num((y if exact else y + 0.5) / x**2)
+            return result
     return np.zeros(len(x))

@@ -121,7 +121,8 @@ def _clumps(users: UserGroups, now: tuple[Array, Array], before: tuple[Array, Ar
         effective.append(np.divide(total**2, square, out=np.ones(len(total)), where=square > 0))
     more = sums[0][0] * sums[1][1] > sums[1][0] * sums[0][1]
     total, carriers = (np.where(more, a, b) for a, b in ((sums[0][0], sums[1][0]), tuple(effective)))
-    return total / carriers / (1 + (carriers / _FEW) ** 2)
+    result: Array = total / carriers / (1 + (carriers / _FEW) ** 2)
+    return result
 
 
 def _binomial_test(
@@ -159,7 +160,8 @@ def _binomial(a: Array, b: Array, share: Array) -> Array:
     deviance = special.xlogy(a, a / (total * share)) + special.xlogy(b, b / (total * (1 - share)))
     beyond = np.sqrt(2 * np.maximum(deviance, 0))  # the same where the tail can no longer be told from 0
     size = np.where(tail > _SURE, -special.ndtri(np.minimum(tail, 0.5)), beyond)
-    return np.where(a > total * share, size, -size)
+    result: Array = np.where(a > total * share, size, -size)
+    return result
 
 
 def _t_test(
@@ -193,7 +195,8 @@ def deviance(kind: str, now: tuple[Array, Array], before: tuple[Array, Array]) -
         if kind == "rate":
             left = 1 - level
             found += special.xlogy(x1 - y1, (x1 - y1) / (x1 * left)) + special.xlogy(x0 - y0, (x0 - y0) / (x0 * left))
-        return 2 * np.maximum(found, 0.0)
+        result: Array = 2 * np.maximum(found, 0.0)
+        return result
 
 
 class ChangeTest(NamedTuple):

@@ -145,15 +145,32 @@ def compare(
 ) -> Comparison:
     """B against A on every metric at once, users as clusters, also those on both sides.
 
-    a, b: two slices; or two values of the dimension `by` within `slice`; or neither, for the window of `slice` (B)
-    against its baseline (A). metrics: by default those of COMPARED that the data holds. adjust: dimensions to adjust
-    for (by default those of MIX that vary); an empty sequence for none. always_valid: intervals that hold however often
-    a running test is looked at. cluster: dimensions that name together what repeats instead of the user, such as the
-    task that both models were given. matters: metric -> smallest difference that matters, in the metric's own terms
-    (see `Metric.matters`).
+    A verdict needs q <= 0.05 over the call and 30 requests a side. Two queries.
 
-    A verdict needs q <= 0.05 over the call and 30 requests a side. Two queries. Raises MetricError for a metric that
-    has no interval, or an unknown dimension; SliceError where a and b do not say what to compare.
+    Args:
+        source: Where the rows are.
+        a: A slice; or a value of the dimension `by` within `slice`; or None for the baseline of `slice`.
+        b: In the same way; None for the window of `slice`.
+        metrics: By default those of COMPARED that the data holds.
+        slice: In which values of `by` are compared, or whose window and baseline are.
+        by: The dimension of which a and b are values.
+        adjust: Dimensions to adjust for (by default those of MIX that vary); an empty sequence for none.
+        always_valid: Intervals that hold however often a running test is looked at.
+        cluster: Dimensions that name together what repeats instead of the user, such as the task that both models were
+            given.
+        matters: Metric to smallest difference that matters, in the metric's own terms (see `Metric.matters`).
+
+    Returns:
+        A `Comparison`: one row a metric with effect, limits, q and verdict, and a sentence.
+
+    Raises:
+        MetricError: For a metric that has no interval, or an unknown dimension.
+        SliceError: Where a and b do not say what to compare.
+
+    Example:
+        >>> found = kpi.compare(source, "de", "en", ["task_success"], by="language", slice=kpi.Slice(last="28d"))
+        >>> found.a, found.b, len(found.frame())
+        ('de', 'en', 1)
     """
     asked = metrics_of(source, metrics)
     names, sides = resolve_arms(source, a, b, slice, by)
@@ -183,13 +200,39 @@ def compare_within(
 ) -> pd.DataFrame:
     """The same comparison in each value of a dimension: where is a better version worse?
 
-    One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether it
-    is clear here and goes against what is clear in the whole. The same in every row of a metric: `simpson`, whether the
-    whole turns round when adjusted for `within`; `crossing_p`, `crossing_q`, Gail and Simon's test that values truly
-    differ in direction, q over the metrics; `told`, in words where the whole turns round, the test says so or values
-    are clear on both sides, else None. Without quantiles, whose place differs by value: the share within a limit
-    (slo_attainment) says the same. always_valid: as of `compare`, for a test that still runs; the tests of direction
-    then rest on its p as well. One query. Raises as `compare`.
+    Without quantiles, whose place differs by value: the share within a limit (slo_attainment) says the same. One query.
+
+    Args:
+        source: Where the rows are.
+        a: As of `compare`.
+        b: As of `compare`.
+        metrics: As of `compare`.
+        slice: As of `compare`.
+        within: The dimension in whose values is compared.
+        by: As of `compare`.
+        always_valid: As of `compare`, for a test that still runs; the tests of direction then rest on its p as well.
+        cluster: As of `compare`.
+        matters: As of `compare`.
+
+    Returns:
+        One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether
+        it is clear here and goes against what is clear in the whole. The same in every row of a metric: `simpson`,
+        whether the whole turns round when adjusted for `within`; `crossing_p`, `crossing_q`, the test that values truly
+        differ in direction, q over the metrics; `told`, in words where the whole turns round, the test says so or
+        values are clear on both sides, else None.
+
+    Raises:
+        MetricError, SliceError: As `compare`.
+
+    Source:
+        Gail and Simon 1985, Biometrics 41:361.
+
+    Example:
+        >>> found = kpi.compare_within(
+        ...     source, "de", "en", ["task_success"], by="language", within="channel", slice=kpi.Slice(last="28d")
+        ... )
+        >>> {"reversed", "simpson", "crossing_q"} <= set(found.columns)
+        True
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
     names, sides = resolve_arms(source, a, b, slice, by)

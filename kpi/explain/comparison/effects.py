@@ -212,7 +212,10 @@ def _value(metric: Metric, y: Array, x: Array, n: Array, ranked: Ranked | None, 
 
 def _sums(y: Array, x: Array, users: int, rows: float, *, weighted: bool) -> estimate.Sums:
     """As the estimators take them. Weighted rows are never independent: n beyond the users says so."""
-    one = lambda v: np.array([float(v)])  # noqa: E731
+
+    def one(v: float) -> Array:
+        return np.array([float(v)])
+
     return estimate.Sums(
         n=one(rows + 1 if weighted else rows), y=one(y.sum()), x=one(x.sum()), clusters=one(users),
         yy=one((y * y).sum()), yx=one((y * x).sum()), xx=one((x * x).sum()),

@@ -88,10 +88,29 @@ def sample_ratio(
 ) -> SampleRatio:
     """Whether the users of A and B are split as planned, and where they are not. A and B as of `kpi.compare`.
 
-    expected: planned users of A and of B in proportion, such as (9, 1); equal where None. within: dimensions in whose
-    values the split is checked as well, each user by the first request. By day wherever there are times. A plan that
-    changed on the way (a ramp-up) is no single split: choose a window in which it stood still. One query. Raises
-    SliceError where A and B are not two arms or `expected` is no split, MetricError for an unknown dimension.
+    By day wherever there are times. A plan that changed on the way (a ramp-up) is no single split: choose a window in
+    which it stood still. One query.
+
+    Args:
+        source: Where the rows are.
+        a: A slice, or a value of `by`.
+        b: A slice, or a value of `by`.
+        slice: In which values of `by` are compared.
+        by: The dimension of which a and b are values.
+        within: Dimensions in whose values the split is checked as well, each user by the first request.
+        expected: Planned users of A and of B in proportion, such as (9, 1); equal where None.
+
+    Returns:
+        A `SampleRatio`: users of each side, share of B with its limits, p and a verdict.
+
+    Raises:
+        SliceError: Where A and B are not two arms or `expected` is no split.
+        MetricError: For an unknown dimension.
+
+    Example:
+        >>> found = kpi.sample_ratio(source, "de", "en", by="language", slice=kpi.Slice(last="28d"))
+        >>> 0 < found.low <= found.share_b <= found.high < 1
+        True
     """
     if a is None or b is None:
         raise SliceError("ratio.sides", "A split is between two arms", hint="Name two values and `by`, or two slices.")
@@ -169,12 +188,12 @@ def _seen(source: Source, arms: tuple[Arm, Arm], dimensions: Sequence[str], tz: 
                  unnamed=unnamed, starts=(starts[0], starts[1]), ends=(ends[0], ends[1]))  # fmt: skip
 
 
-def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str]) -> sa.Select:
+def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str]) -> sa.Select[*tuple[Any, ...]]:
     """A row for each user and value in one arm: when first and last seen."""
     row = requests(source)
     user = sa.case((row["user_key"].is_not(None), cluster(row)))  # else NULL: nobody knows whose requests these are
     keys = {"user": user, **{f"d{i}": dimension(source, d) for i, d in enumerate(dimensions)}}
-    sums: dict[str, sa.ColumnElement] = {"rows": sa.func.count()}
+    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
     if "started_at" in row:
         sums |= {"first": sa.func.min(row["started_at"]), "last": sa.func.max(row["started_at"])}
     return grouped_sums(source, arm, keys=keys, sums=sums, number=number)

@@ -81,8 +81,23 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
     """Why the cost of the slice differs from that of its baseline (a window or a version). One statement.
 
     Price is what a model was really charged for a token; the relative weight of cached, written and generated tokens
-    is taken from the price table, typical ones where the model is not in it. Raises MetricError where neither side
-    knows a cost, SliceError where the slice has no baseline.
+    is taken from the price table, typical ones where the model is not in it.
+
+    Args:
+        source: Where the rows are.
+        slice: With a baseline.
+
+    Returns:
+        A `Waterfall`: cost before and now in USD, and steps that add up to the change.
+
+    Raises:
+        MetricError: Where neither side knows a cost.
+        SliceError: Where the slice has no baseline.
+
+    Example:
+        >>> found = kpi.cost_waterfall(source, kpi.Slice(last="28d"))
+        >>> found.now > 0 and len(found.steps) > 0
+        True
     """
     found = _sums(source, slice)
     if not found["n"].sum():
@@ -116,7 +131,7 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
     def sums(row: Columns) -> Labelled:
         known = row["total_nusd"].is_not(None)
 
-        def of(column: str) -> sa.ColumnElement:
+        def of(column: str) -> sa.ColumnElement[Any]:
             value = sa.case((known, sa.cast(row[column], _INT)), else_=sa.cast(sa.null(), _INT))
             return sa.cast(sa.func.sum(value), sa.Double())
 
@@ -281,7 +296,11 @@ def _typical(prices: PriceTable) -> dict[str, float]:
 
 def _relative(rates: Rates) -> dict[str, float | None]:
     assert rates.input
-    over = lambda rate: None if rate is None else rate / rates.input  # noqa: E731
+    whole = rates.input
+
+    def over(rate: float | None) -> float | None:
+        return None if rate is None else rate / whole
+
     return {
         "plain": 1.0, "read": over(rates.cached_read if rates.cached_read is not None else rates.input),
         "written": over(rates.cache_write if rates.cache_write is not None else rates.input),

@@ -57,10 +57,24 @@ class Stages:
 
 
 def latency_stages(source: Source, slice: Slice | None = None, *, q: float | None = None) -> Stages:
-    """The change of latency between a slice and its baseline by stage; of the tail from the quantile q where given.
+    """The change of latency between a slice and its baseline by stage. One statement, two with q.
 
-    One statement, two with q. Raises MetricError where a side has no latency or q is not between 0 and 1, SliceError
-    where the slice has no baseline.
+    Args:
+        source: Where the rows are.
+        slice: With a baseline.
+        q: Quantile (in 0-1) from which on the tail is meant; None for all requests.
+
+    Returns:
+        A `Stages`: means before and now in milliseconds, and the part of each stage.
+
+    Raises:
+        MetricError: Where a side has no latency or q is not between 0 and 1.
+        SliceError: Where the slice has no baseline.
+
+    Example:
+        >>> found = kpi.latency_stages(source, kpi.Slice(last="28d"))
+        >>> found.now > 0 and len(found.parts) > 0
+        True
     """
     if q is not None and not 0 < q < 1:
         raise MetricError("stages.quantile", f"There is no quantile {q:g}", hint="Ask for one such as 0.95.")
@@ -75,15 +89,15 @@ def latency_stages(source: Source, slice: Slice | None = None, *, q: float | Non
     return _described(found.fillna(0.0), q, starts)
 
 
-def _tail(row: Columns, start: float) -> list[sa.ColumnElement]:
-    known: list[sa.ColumnElement] = [row["total_us"].is_not(None)]
+def _tail(row: Columns, start: float) -> list[sa.ColumnElement[Any]]:
+    known: list[sa.ColumnElement[Any]] = [row["total_us"].is_not(None)]
     if start == start:
         known.append(row["total_us"] >= sa.literal_column(str(int(start)), _INT))
     return known
 
 
 def _sums(row: Columns) -> Labelled:
-    def of(column: str) -> sa.ColumnElement:
+    def of(column: str) -> sa.ColumnElement[Any]:
         return sa.cast(sa.func.sum(sa.cast(row[column], _INT)), sa.Double())
 
     stages = {s: of(f"{s}_us") for s in STAGES if s != "rest"}

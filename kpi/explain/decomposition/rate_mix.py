@@ -75,10 +75,27 @@ def decompose(
 ) -> list[Decomposition]:
     """The change of a metric between the slice and its baseline (a window or a version), by each dimension in `by`.
 
-    The dimension that explains most comes first. by: without it those of USUAL that the data has. One statement.
-    Values beyond the 60 most frequent count together as "(other)". Raises MetricError for totals, counts and
-    quantiles, which are no ratio of sums, and where one side knows nothing of the metric; SliceError where the slice
-    has no baseline.
+    The dimension that explains most comes first. One statement. Values beyond the 60 most frequent count together as
+    "(other)".
+
+    Args:
+        source: Where the rows are.
+        metric: Name or `Metric` that is a ratio of sums.
+        slice: With a baseline.
+        by: One dimension or several; without it those of USUAL that the data has.
+
+    Returns:
+        One `Decomposition` a dimension: change, and its parts by rate, mix, entering and leaving values.
+
+    Raises:
+        MetricError: For totals, counts and quantiles, which are no ratio of sums, and where one side knows nothing of
+            the metric.
+        SliceError: Where the slice has no baseline.
+
+    Example:
+        >>> found = kpi.decompose(source, "task_success", kpi.Slice(last="28d"), by="language")
+        >>> [d.by for d in found]
+        ['language']
     """
     asked = metric_of(metric) if isinstance(metric, str) else metric
     if asked.kind not in _KINDS:
@@ -108,13 +125,13 @@ def _usual(source: Source) -> list[str]:
 
 
 def _sums(
-    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement]
+    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement[Any]]
 ) -> pd.DataFrame:
     def terms(row: Columns) -> Labelled:
         y, x = known_terms(metric, row)
         return {"y": sa.cast(sa.func.sum(y), sa.Double()), "x": sa.cast(sa.func.sum(x), sa.Double())}
 
-    def known(row: Columns, side: int) -> list[sa.ColumnElement]:
+    def known(row: Columns, side: int) -> list[sa.ColumnElement[Any]]:
         return [known_terms(metric, row)[1].is_not(None)]
 
     return both_sides(
@@ -239,7 +256,10 @@ def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: st
     y1, x1, y0, x0 = data.sums
     effects = np.array(split(y1, x1, y0, x0)) * metric.scale
     spread = _Spread(data)
-    weigh = lambda *names: np.array([float(e in names) for e in EFFECTS]) * metric.scale  # noqa: E731
+
+    def weigh(*names: str) -> Array:
+        return np.array([float(e in names) for e in EFFECTS]) * metric.scale
+
     rows = []
     for g, value in enumerate(values):
         rate = spread.part(effects[0, g], weigh("rate"), g)

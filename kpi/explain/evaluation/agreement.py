@@ -50,11 +50,28 @@ def kappa(
     clusters: Sequence[object] | None = None,
     weights: Sequence[float] | None = None,
 ) -> Agreement:
-    """Cohen's kappa (1960) of two raters of the same items.
+    """Cohen's kappa of two raters of the same items.
 
-    labels: what counts as a label; by default all that the first rater used. clusters: who or what repeats, such as the
-    user; weights: number of equal pairs. The variance is that of the linearised kappa summed by cluster, which is that
-    of Fleiss, Cohen and Everitt (1969) where nothing repeats; t with clusters - 1 degrees of freedom.
+    The variance is that of the linearised kappa summed by cluster, which is that of Fleiss, Cohen and Everitt where
+    nothing repeats; t with clusters - 1 degrees of freedom.
+
+    Args:
+        first: Labels of the first rater, None where there is none.
+        second: Labels of the second, in the same order.
+        labels: What counts as a label; by default all that the first rater used.
+        clusters: Who or what repeats, such as the user.
+        weights: Number of equal pairs.
+
+    Returns:
+        An `Agreement`: kappa with its 95 % limits, share agreed, share expected by chance, n.
+
+    Source:
+        Cohen 1960; Fleiss, Cohen and Everitt 1969.
+
+    Example:
+        >>> found = kpi.kappa(["a", "a", "b", "b"], ["a", "a", "b", "a"])
+        >>> found.kappa, found.agreed
+        (0.5, 0.75)
     """
     table = pd.DataFrame({"a": list(first), "b": list(second)}, dtype=object)
     table["w"] = 1.0 if weights is None else np.asarray(weights, dtype=float)
@@ -103,10 +120,28 @@ def agreement(
     by: Sequence[str] = (),
     labels: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Agreement of two dimensions that hold labels of the same requests, such as a human's and a judge's.
+    """Agreement of two dimensions that hold labels of the same requests, such as a human's and a judge's. One query.
 
-    One row for each value of `by` (one in all without), columns as `Agreement`. labels: see `kappa`; by default what
-    `first` holds in the whole slice. One query. Raises MetricError for an unknown dimension or one without labels.
+    Args:
+        source: Where the rows are.
+        first: Dimension of the first rater's labels.
+        second: Dimension of the second rater's labels.
+        slice: The rows to look at; all of them when None.
+        by: Dimensions to group by.
+        labels: See `kappa`; by default what `first` holds in the whole slice.
+
+    Returns:
+        One row for each value of `by` (one in all without), columns as `Agreement`.
+
+    Raises:
+        MetricError: For an unknown dimension or one without labels.
+
+    Example:
+        >>> import pandas as pd
+        >>> labels = {"x_human": ["good", "bad", "good"], "x_judge": ["good", "bad", "bad"]}
+        >>> rows = kpi.from_frame(pd.DataFrame({"success": [True, False, True], **labels}))
+        >>> kpi.agreement(rows, "human", "judge")["n"].tolist()
+        [3]
     """
     resolved = resolve(source, slice)
     table = source.table("requests")

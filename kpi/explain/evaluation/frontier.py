@@ -61,9 +61,25 @@ def frontier(
 ) -> Frontier:
     """Options of a slice by quality and cost. One statement.
 
-    by: dimension, or several whose combinations are the options. target: of the quality, in its unit. quality: a metric
-    of which more is better. cost: a metric of cost, by default that per resolved task, per query where resolution is
-    not known. Raises MetricError for unknown metrics or dimensions and where the data has no cost.
+    Args:
+        source: Where the rows are.
+        slice: The rows to look at; all of them when None.
+        by: Dimension, or several whose combinations are the options.
+        target: Of the quality, in its unit.
+        quality: A metric of which more is better.
+        cost: A metric of cost, by default that per resolved task, per query where resolution is not known.
+
+    Returns:
+        A `Frontier`: one row an option with both values and their limits, and the cheapest that surely meets the
+        target.
+
+    Raises:
+        MetricError: For unknown metrics or dimensions and where the data has no cost.
+
+    Example:
+        >>> found = kpi.frontier(source, kpi.Slice(last="28d"), by="model", target=0.7)
+        >>> {"option", "quality", "cost"} <= set(found.options.columns)
+        True
     """
     names = (by,) if isinstance(by, str) else tuple(by)
     known = profile(source)

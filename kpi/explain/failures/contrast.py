@@ -76,10 +76,25 @@ class Contrast:
 def contrast(
     source: Source, slice: Slice | None = None, *, outcome: str | None = None, most: int = 30, sample: int = SAMPLE
 ) -> Contrast:
-    """What sets failed requests of a slice apart, by at most `most` traits.
+    """What sets failed requests of a slice apart. At most three statements.
 
-    outcome: a boolean column; by default success, or the first of those that say it worked that is known. At most three
-    statements. Raises MetricError where no outcome is known, for an unknown one, or where one side is empty.
+    Args:
+        source: Where the rows are.
+        slice: The rows to look at; all of them when None.
+        outcome: A boolean column; by default success, or the first of those that say it worked that is known.
+        most: Traits to give.
+        sample: Requests of each kind to look at.
+
+    Returns:
+        A `Contrast`: `lifts`, one row a trait, the surest first, and a small tree where one can be learned.
+
+    Raises:
+        MetricError: Where no outcome is known, for an unknown one, or where one side is empty.
+
+    Example:
+        >>> found = kpi.contrast(source, kpi.Slice(last="7d"), most=5, sample=500)
+        >>> found.outcome, len(found.lifts) <= 5
+        ('success', True)
     """
     column = _outcome(source, outcome)
     resolved = resolve(source, slice)
@@ -126,7 +141,7 @@ def _outcome(source: Source, asked: str | None) -> str:
 # --- the sample ------------------------------------------------------------------------------------------------------
 
 
-def _picked(source: Source, outcome: str, where: list[sa.ColumnElement], side: int) -> sa.Subquery:
+def _picked(source: Source, outcome: str, where: list[sa.ColumnElement[Any]], side: int) -> sa.Subquery:
     """Ids of the sampled requests with `failed` (0, 1) and `whole`, the number of requests on their side.
 
     In the order of the last four characters of the id: random for ids that are, spread out for ids that count up.

@@ -79,15 +79,31 @@ def disparity(
 ) -> Disparity:
     """Gaps between cohorts in a slice, for rates, means, ratios, incidences and quantiles.
 
-    One query, with quantiles two. A quantile (latency_p95, cost_p50) has the value and limits that `kpi.summarise`
-    gives it; its differences and gaps are in its unit. What is tested is the share of a group's requests above the
-    quantile of the whole: p, q and adjusted_p are of that share, and p is 1 where it and the quantile do not
-    point to the same side. Groups whose quantile the data cannot bound on both sides are left out.
+    One query, with quantiles two.
 
-    by: dimensions, or tuples of two for their intersections; by default every cohort with 2 to 60 values. metrics: by
-    default those of COMPARED that the data supports. adjust: the dimension within whose values groups are compared as
-    well, for groups that ask for different things. clues: metrics that may explain a gap, looked at beside the others
-    (`likely`); () for none. Raises MetricError for a metric or dimension that cannot be compared.
+    A quantile (latency_p95, cost_p50) has the value and limits that `kpi.summarise` gives it; its differences and gaps
+    are in its unit. What is tested is the share of a group's requests above the quantile of the whole: p, q and
+    adjusted_p are of that share, and p is 1 where it and the quantile do not point to the same side. Groups whose
+    quantile the data cannot bound on both sides are left out.
+
+    Args:
+        source: Where the rows are.
+        slice: The rows to look at; all of them when None.
+        by: Dimensions, or tuples of two for their intersections; by default every cohort with 2 to 60 values.
+        metrics: By default those of COMPARED that the data supports.
+        adjust: The dimension within whose values groups are compared as well, for groups that ask for different things.
+        clues: Metrics that may explain a gap, looked at beside the others (`likely`); () for none.
+
+    Returns:
+        A `Disparity`: `groups`, `gaps` and `whole` as frames, and why groups are hidden.
+
+    Raises:
+        MetricError: For a metric or dimension that cannot be compared.
+
+    Example:
+        >>> found = kpi.disparity(source, kpi.Slice(last="28d"), by=["language"], metrics=["task_success"])
+        >>> {"group", "value", "difference", "q"} <= set(found.groups.columns)
+        True
     """
     known = profile(source)
     chosen = [_metric(m) for m in metrics] if metrics is not None else _supported(source, COMPARED)

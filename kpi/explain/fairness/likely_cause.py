@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from kpi.explain.fairness.disparity import LEVEL, Disparity
+from kpi.explain.fairness.disparity import Disparity
 from kpi.measure.metrics import METRICS
 from kpi.narrate.fairness import NEXT, cause_sentence, mix_sentence, unexplained_sentence
+from kpi.stats.range_test import LEVEL
 
 # Metric -> (explanation, the sign of a difference that speaks for it; 0: either).
 _SIGNS = {
@@ -46,12 +47,27 @@ class LikelyCause:
 
 
 def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_success") -> LikelyCause | None:
-    """What probably explains that a group is worse on a metric; None where it is not measured or not clearly worse.
+    """What probably explains that a group is worse on a metric.
 
     The mix speaks where the difference within the same strata is no longer clear and less than half. A clue speaks
     where it differs clearly (Bonferroni over the clues) in the harmful way, by a fifth of the gap and a point at least
     for a share, by a tenth for a length. Of those that speak the largest against the gap is named; lengths come last,
     because they differ between languages anyway.
+
+    Args:
+        found: Of `disparity`, with clues.
+        dimension: As in the column of its groups.
+        group: A value of the dimension.
+        metric: On which it is worse.
+
+    Returns:
+        A `LikelyCause`; None where it is not measured or not clearly worse.
+
+    Example:
+        >>> found = kpi.disparity(source, kpi.Slice(last="28d"), by=["language"], metrics=["task_success"])
+        >>> why = kpi.likely(found, "language", "de")
+        >>> why is None or why.group == "de"
+        True
     """
     mine = found.groups[(found.groups["dimension"] == dimension) & (found.groups["group"] == group)]
     outcome = mine[mine["metric"] == metric]

@@ -38,7 +38,8 @@ def _log_variance(c: GroupContrast) -> Array:
     """Variance of log(value / whole), by the delta method; NaN where the value is zero."""
     own, shared = np.diag(c.own), np.diag(c.shared)
     of_whole = np.diag(c.spread) - own + 2 * shared
-    return own / c.value**2 - 2 * shared / (c.value * c.whole) + of_whole / c.whole**2
+    found: Array = own / c.value**2 - 2 * shared / (c.value * c.whole) + of_whole / c.whole**2
+    return found
 
 
 def _to_best(metric: Metric, raw: GroupContrast, counted: Array) -> dict[str, Array]:

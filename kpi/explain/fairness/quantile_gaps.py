@@ -84,7 +84,11 @@ def _apart(e: Estimates, raw: GroupContrast, other: int, groups: int) -> tuple[A
     below, beyond = wider * (e.value - e.low), wider * (e.high - e.value)
     theirs_below, theirs_beyond = wider * (e.value - e.low)[other], wider * (e.high - e.value)[other]
     apart = e.value - e.value[other]
-    both = lambda a, b: np.sqrt(np.maximum(a * a + b * b - 2 * tied * a * b, 0))  # noqa: E731
+
+    def both(a: Array, b: Array) -> Array:
+        length: Array = np.sqrt(np.maximum(a * a + b * b - 2 * tied * a * b, 0))
+        return length
+
     itself = np.arange(len(own)) == other
     low, high = apart - both(below, theirs_beyond), apart + both(beyond, theirs_below)
     return np.where(itself, 0.0, low), np.where(itself, 0.0, high)

@@ -72,10 +72,26 @@ def detect(
     smallest: float | None = None,
     quiet: float = QUIET_DAYS,
 ) -> Watch:
-    """Watch a metric over the buckets of a slice and tell when its level changed.
+    """Watch a metric over the buckets of a slice and tell when its level changed. One query.
 
-    smallest: change in the unit of the metric to find soonest, by default three times what matters. quiet: buckets
-    between two false alarms on average. One query. Raises MetricError for a metric without an interval.
+    Args:
+        source: Where the rows are.
+        metric_: Name or `Metric` that has an interval.
+        slice: The rows to look at; all of them when None.
+        every: "hour", "day", "week" or "month".
+        smallest: Change in the unit of the metric to find soonest, by default three times what matters.
+        quiet: Buckets between two false alarms on average.
+
+    Returns:
+        A `Watch`: alarms, and a frame with the statistic in each bucket.
+
+    Raises:
+        MetricError: For a metric without an interval.
+
+    Example:
+        >>> found = kpi.detect(source, "task_success", kpi.Slice(last="all"))
+        >>> found.metric, len(found.frame) > 0
+        ('task_success', True)
     """
     chosen = metric(metric_) if isinstance(metric_, str) else metric_
     if chosen.kind not in ("rate", "ratio", "incidence", "quantile"):
@@ -194,8 +210,22 @@ def cusum_limit(k: float, quiet: float) -> float:
 def change_points(values: ArrayLike, *, penalty: float | None = None) -> list[int]:
     """Positions at which the mean of a complete series changes: first index of each new level.
 
-    Exact optimal partitioning (Jackson et al. 2005) by squares on the series in units of its standard deviation, with
-    the modified BIC of Zhang and Siegmund (2007): 3 log n a change plus log of each length. O(n^2); NaNs are skipped.
+    Exact optimal partitioning by squares on the series in units of its standard deviation, with the modified BIC:
+    3 log n a change plus log of each length. O(n^2); NaNs are skipped.
+
+    Args:
+        values: The series, one-dimensional.
+        penalty: Of one change, by default 3 log n.
+
+    Returns:
+        Positions, ascending; empty where nothing changes.
+
+    Source:
+        Jackson et al. 2005; Zhang and Siegmund 2007.
+
+    Example:
+        >>> kpi.change_points([1.0, 1.1, 0.9, 1.0, 1.1, 5.0, 5.1, 4.9, 5.0, 5.1])
+        [5]
     """
     given = np.asarray(values, dtype=float)
     kept = np.flatnonzero(np.isfinite(given))

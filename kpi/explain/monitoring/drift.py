@@ -107,7 +107,21 @@ def drift_columns(source: Source) -> list[str]:
 def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
     """Drift of a dimension, outcome or number between the slice's window and its baseline.
 
-    Raises MetricError when the column is unknown or the slice has no baseline.
+    Args:
+        source: Where the rows are.
+        column: One of those that `kpi.drift_columns` gives.
+        slice: With a baseline.
+
+    Returns:
+        A `Drift`: shares now and in the baseline, the distance with its limits, and the distance over time.
+
+    Raises:
+        MetricError: When the column is unknown or the slice has no baseline.
+
+    Example:
+        >>> found = kpi.drift(source, "intent", kpi.Slice(last="28d"))
+        >>> found.distribution.columns.tolist()
+        ['value', 'now', 'baseline']
     """
     column = dimension_name(column)
     if column not in drift_columns(source):

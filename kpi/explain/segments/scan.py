@@ -13,8 +13,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from kpi.explain.aggregates.cube import MIN_ROWS
 from kpi.explain.aggregates.user_sums import Pattern
-from kpi.explain.changes.scan import MIN_ROWS
 from kpi.explain.segments.segment_test import Entries, SegmentResult, SegmentTest
 from kpi.measure.small_cells import FLOOR, hide_small
 from kpi.stats.multiplicity import benjamini_hochberg, weighted_p

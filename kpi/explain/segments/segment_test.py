@@ -123,7 +123,8 @@ class SegmentTest:
         """
         share = np.divide(1, self.size, out=np.zeros(self.layers), where=self.size > 0)
         variance = self.own * np.maximum(size.sum(axis=1) - (size**2) @ share, 0.0)
-        return np.divide(beyond, np.sqrt(variance), out=np.zeros(len(size)), where=variance > 0)
+        found: Array = np.divide(beyond, np.sqrt(variance), out=np.zeros(len(size)), where=variance > 0)
+        return found
 
     def screening_z_of(self, inside: Array) -> float:
         """`screening_z` of one segment. inside: positions of its entries."""

@@ -81,9 +81,25 @@ def weak_segments(
 ) -> Weak:
     """The segments of one and two values in which a rate, mean, ratio or incidence is worst. One query.
 
-    dimensions: to search, by default all that `kpi.findings` searches. adjust: a dimension within whose values segments
-    are compared, for segments that ask for different things. most: rows of the frame. level: of the false discovery
-    rate. Raises MetricError for a metric that has no worse side, of another kind or unknown.
+    Args:
+        source: Where the rows are.
+        slice: The rows to look at; all of them when None.
+        metric: Name or `Metric` with a worse side.
+        dimensions: To search, by default all that `kpi.findings` searches.
+        adjust: A dimension within whose values segments are compared, for segments that ask for different things.
+        most: Rows of the frame.
+        level: Of the false discovery rate.
+
+    Returns:
+        A `Weak`: `frame` with a row a segment, worst first, and a sentence.
+
+    Raises:
+        MetricError: For a metric that has no worse side, of another kind or unknown.
+
+    Example:
+        >>> found = kpi.weak_segments(source, kpi.Slice(last="28d"), dimensions=["language", "channel"], most=3)
+        >>> found.metric, len(found.frame) <= 3
+        ('task_success', True)
     """
     chosen = _metric(metric)
     resolved = resolve(source, slice)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 Row = dict[str, Any]
 Values = Mapping[str, Any]

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from kpi.errors import StoreError
 from kpi.ingest.databases import Vendor, recognise
 from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain, utc
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 Answer = TypeVar("Answer")
 PAGE = 5_000  # ClickHouse's driver holds a whole answer in memory

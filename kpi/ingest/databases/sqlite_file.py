@@ -26,7 +26,7 @@ from kpi.ingest.databases.streams import Marks, read
 from kpi.ingest.files.source import HEAD_BYTES, Opened
 from kpi.ingest.formats import recognise as recognise_columns
 from kpi.ingest.limits import Limits
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 _STEPS = 50_000  # instructions between two looks at the clock
 _NAMED = 12  # tables that a message lists

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kpi.errors import IngestError
 from kpi.ingest.files.json_decoding import loads
@@ -90,7 +90,7 @@ def header_at(given: Sequence[str]) -> int | None:
     """
     first = names_in(given[0]) if given else None
     if first is None or all(_NUMBER.fullmatch(n) for n in first if n):
-        odd = lambda names: True  # noqa: E731
+        odd: Callable[[list[str]], bool] = lambda names: True  # noqa: E731
     elif not any(map(known, first)):
         odd = lambda names: len(names) != len(first)  # noqa: E731
     else:

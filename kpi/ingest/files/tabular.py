@@ -412,6 +412,6 @@ def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | 
 def _weight(array: pa.Array) -> int:
     """Bytes of a column once its dictionary is spelled out."""
     if not pa.types.is_dictionary(array.type):
-        return array.nbytes
+        return int(array.nbytes)
     lengths = pc.binary_length(array.dictionary)
     return int(pc.sum(lengths.take(array.indices).cast(pa.int64())).as_py() or 0)

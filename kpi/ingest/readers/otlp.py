@@ -20,8 +20,9 @@ from kpi.ingest.context import Context
 from kpi.ingest.files.json_decoding import loads
 from kpi.ingest.files.line_sniffing import is_json, objects
 from kpi.ingest.files.source import Opened
+from kpi.ingest.otlp.conventions import FINISH
 from kpi.ingest.otlp.decode import Record, Span, json_log, json_records, json_span, proto_records
-from kpi.ingest.otlp.messages import FINISH, REFUSAL_REASONS, last_user_text, message_of, said
+from kpi.ingest.otlp.messages import REFUSAL_REASONS, last_user_text, message_of, said
 from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED
 from kpi.ingest.spans.span_rows import evaluation, score_row

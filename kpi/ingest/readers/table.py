@@ -21,7 +21,7 @@ from kpi.ingest.files.tabular import batches
 from kpi.ingest.readers.table_converter import Converter
 from kpi.mapping.column_profile import Profiler
 from kpi.mapping.mapping import Mapping, Plan, Preview, PreviewColumn, Profile, guess, kind_of
-from kpi.receipt import ColumnUse
+from kpi.receipts import ColumnUse
 
 NAME = "table"
 _MEASURES = frozenset(["time", "bool", "status", "score", "duration", "tokens", "money", "count", "severity"])

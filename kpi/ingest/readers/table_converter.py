@@ -276,7 +276,8 @@ class _Work:
 
 
 def _where(mask: pa.Array) -> np.ndarray:
-    return mask.fill_null(False).to_numpy(zero_copy_only=False)
+    found: np.ndarray = mask.fill_null(False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _flags(cells: pa.ChunkedArray, parsed: Parsed) -> Parsed:

@@ -31,22 +31,14 @@ from kpi.ingest.files.source import Opened
 from kpi.ingest.limits import Limits
 from kpi.ingest.readers.open import open_inputs
 from kpi.mapping.mapping import Mapping, Preview
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 __all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]
 
 Progress = Callable[[float, str], None]
 _ROOT = Path(__file__).resolve().parents[3]
 _SPLIT_HINT = "Split the export into smaller files, or raise the limits."
-# The package's front door imports every room; the child needs this one only, so it enters by the side.
-_START = f"""
-import sys, types
-kpi = types.ModuleType("kpi")
-kpi.__path__ = [{str(_ROOT / "kpi")!r}]
-sys.modules["kpi"] = kpi
-from kpi.ingest.sandbox.worker import main
-sys.exit(main())
-"""
+_START = "import sys; from kpi.ingest.sandbox.worker import main; sys.exit(main())"
 _KEPT_ENVIRONMENT = (
     "PATH",
     "SYSTEMROOT",
@@ -142,7 +134,27 @@ def read(
 def preview(path: Path, mapping: Mapping | None = None, rows: int = 20, *, limits: Limits | None = None) -> Preview:
     """What a load of `path` would make of it: format, columns with samples, and the mapping as guessed (or as given).
 
-    Reads a table once, whole, for guesses rest on all rows. Raises as `stage`.
+    Reads a table once, whole, for guesses rest on all rows.
+
+    Args:
+        path: A file, or a folder of files.
+        mapping: To try instead of the guessed one.
+        rows: Sample rows to show.
+        limits: Of the child process that reads: bytes, seconds, memory.
+
+    Returns:
+        A `Preview`; its `mapping` can be changed with `Mapping.replace` and given to `kpi.load`.
+
+    Raises:
+        IngestError: For a file that cannot be read at all.
+        MappingError: For a mapping that contradicts the data.
+
+    Example:
+        >>> seen = kpi.preview("requests.csv")
+        >>> seen.format
+        'table'
+        >>> [c.field for c in seen.mapping.columns]
+        ['trace_id', 'success', 'total_us']
     """
     job = {
         "task": "preview",

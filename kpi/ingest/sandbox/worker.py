@@ -177,7 +177,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.pricing.price_file import table_of
     from kpi.pricing.price_table import NO_PRICES
     from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
-    from kpi.receipt import Receipt
+    from kpi.receipts import Receipt
 
     inputs = _open(job)
     receipt = Receipt(files=_names(inputs), format="+".join(sorted({slug for _, slug in inputs})))
@@ -240,7 +240,7 @@ def _preview(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.readers import table
     from kpi.mapping.mapping import Mapping, Preview
     from kpi.privacy.privacy import Privacy
-    from kpi.receipt import Receipt
+    from kpi.receipts import Receipt
 
     inputs = _open(job)
     slugs = sorted({slug for _, slug in inputs})

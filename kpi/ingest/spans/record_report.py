@@ -7,7 +7,7 @@ from typing import Any
 
 from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED, Item
-from kpi.receipt import ColumnUse
+from kpi.receipts import ColumnUse
 
 
 class Say:

@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 import kpi
 from kpi import cli
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 pytestmark = pytest.mark.slow
 

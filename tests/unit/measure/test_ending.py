@@ -15,7 +15,7 @@ import kpi
 from kpi import clock, schema
 from kpi.measure.ending import DAYS, HOURS, Bucket, ending
 from kpi.measure.profile import profile
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kpi.narrate import wording
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 import kpi
 from kpi import schema
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake
 from kpi.store.manifest import folder
 

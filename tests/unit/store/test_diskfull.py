@@ -28,7 +28,7 @@ from kpi.errors import IngestError, KpiError, StoreError
 from kpi.ingest.sandbox import supervisor
 from kpi.mapping.mapping import Mapping
 from kpi.pricing import price_file
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import cache, delta, lake, live, manifest, merge
 from kpi.store.manifest import folder
 

@@ -22,7 +22,7 @@ import pytest
 
 from kpi import schema
 from kpi.errors import StoreError
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import delta, lake, manifest, merge
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -368,7 +368,7 @@ def test_an_error_on_the_way_changes_nothing(tmp_path: Path, monkeypatch: pytest
 _CHILD = """
 import sys
 from pathlib import Path
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake
 print("ready", flush=True)
 sys.stdin.readline()
@@ -397,7 +397,7 @@ def go(process: subprocess.Popen[str]) -> None:
 _MOTHER = """
 import os, sys
 from pathlib import Path
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake
 for _ in sys.stdin:
     pid = os.fork()

@@ -8,7 +8,7 @@ import pytest
 
 from kpi.arrow_rows import to_table
 from kpi.ingest.staging import Stage
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store import lake
 from kpi.store.merge import literal
 

@@ -16,7 +16,7 @@ from kpi.ingest.readers.detect import OTLP, TABLE, detect
 from kpi.ingest.readers.open import open_inputs
 from kpi.ingest.readers.vendor import Translation
 from kpi.privacy.privacy import Privacy
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 Row = dict[str, Any]
 KEY = b"a key for tests, 32 bytes long.."

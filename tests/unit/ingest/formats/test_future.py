@@ -13,7 +13,7 @@ import pytest
 
 import kpi
 from kpi import clock, schema
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from tests.unit import span_loading as spans
 from tests.unit.ingest.formats.helpers import Row, read_all
 from tests.unit.ingest.formats.test_mutations import seeds

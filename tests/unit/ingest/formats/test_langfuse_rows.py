@@ -17,7 +17,7 @@ from kpi.ingest.context import Context
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.readers.vendor import Translation
 from kpi.privacy.privacy import Privacy
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from kpi.store.lake import read_version
 from tests.unit.ingest.formats.helpers import KEY, Row, read_all, requests_of
 

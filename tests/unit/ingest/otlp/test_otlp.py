@@ -19,7 +19,7 @@ from kpi.errors import IngestError
 from kpi.ingest.limits import Limits
 from kpi.ingest.otlp.decode import identifier, nanos, value_of
 from kpi.ingest.readers.open import open_inputs
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 from tests.unit.span_loading import (
     T0,
     TRACE,

@@ -18,7 +18,7 @@ from kpi.ingest.readers.detect import detect
 from kpi.ingest.readers.open import open_inputs
 from kpi.ingest.readers.vendor import Translation
 from kpi.privacy.privacy import Privacy
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 GOOD = [b'{"id": "g%d", "latency_ms": %d}' % (i, i + 1) for i in range(4)]
 ROWS = [b"id,latency_ms,model", *(b"g%d,%d,m" % (i, i + 1) for i in range(4))]

@@ -24,7 +24,7 @@ from kpi.ingest.readers import table
 from kpi.ingest.readers.open import open_inputs
 from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.privacy.privacy import Privacy
-from kpi.receipt import Receipt
+from kpi.receipts import Receipt
 
 KEY = b"k" * 32
 NOW = 1_795_000_000_000_000  # 2026-11-18
