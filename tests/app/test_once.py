@@ -15,10 +15,10 @@ PAGES = ("overview", "why", "trends", "versions", "segments", "drift", "cost")
 
 
 def drawn(node: Any) -> list[tuple[str, bytes]]:
-    """Type and content of all that a page shows, in order; tables, which have a random id, by their type alone."""
+    """Type and content of all that a page shows, in order; tables and downloads, which have a random id, by their type."""
     if hasattr(node, "children"):
         return [(node.type, b""), *(found for child in node.children.values() for found in drawn(child))]
-    if node.type == "dataframe":
+    if node.type in ("dataframe", "download_button"):
         return [(node.type, b"")]
     return [(node.type, node.proto.SerializeToString(deterministic=True))]
 
