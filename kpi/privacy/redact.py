@@ -185,7 +185,8 @@ def _walk(value: object, key: str, depth: int) -> object:
     if depth > MAX_DEPTH:
         return SECRET  # too deep to look at: nothing unseen passes
     if isinstance(value, dict):
-        return {_plain(k): _walk(v, k, depth + 1) for k, v in value.items()}
+        masked_keys = {k: _plain(k) for k in value}  # what stands beside a value when it is masked again
+        return {masked_keys[k]: _walk(v, masked_keys[k], depth + 1) for k, v in value.items()}
     if isinstance(value, list):
         return [_walk(v, key, depth + 1) for v in value]
     if isinstance(value, str):

@@ -15,7 +15,7 @@ PAGES = ("overview", "why", "trends", "versions", "segments", "drift", "cost")
 
 
 def drawn(node: Any) -> list[tuple[str, bytes]]:
-    """Type and content of all that a page shows, in order; tables and downloads, which have a random id, by their type."""
+    """Type and content of all that a page shows, in order; of tables and downloads, whose id is random, the type."""
     if hasattr(node, "children"):
         return [(node.type, b""), *(found for child in node.children.values() for found in drawn(child))]
     if node.type in ("dataframe", "download_button"):

@@ -92,6 +92,7 @@ def unbind(dataset: str, home: Path) -> None:
         told.pop("check")  # an earlier release sealed nothing
         told["tables"] = {name: {k: v for k, v in one.items() if k != "files"} for name, one in told["tables"].items()}
         path.write_bytes(orjson.dumps(told))
+    shutil.rmtree(home / "datasets" / dataset / "versions" / "files")
 
 
 @pytest.mark.parametrize("make", [table, traces], ids=["table", "spans"])

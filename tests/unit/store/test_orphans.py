@@ -24,6 +24,7 @@ def _state(home: Path) -> None:
 def commit(tmp_path: Path, **tables: list[dict]) -> Receipt:
     receipt = Receipt()
     folder = tmp_path / f"stage{len(list(tmp_path.iterdir()))}"
+    folder.mkdir()
     stage = Stage(folder, receipt)
     for name, rows in tables.items():
         stage.write(name, to_table(name, rows))

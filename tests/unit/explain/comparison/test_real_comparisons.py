@@ -121,7 +121,7 @@ def test_refusals_by_prompt_type_equal_a_direct_computation(labels: pd.DataFrame
 
 def test_judge_and_human_agree_as_computed_directly(labels: pd.DataFrame) -> None:
     rows = labels.rename(columns={"id": "prompt"})[["model", "prompt", "judge", "final_label", "judge_label"]]
-    source = kpi.from_frame(rows)
+    source = kpi.from_frame(rows, allow=["judge_label"])  # some of its labels are sentences
     found = kpi.agreement(source, "final_label", "judge_label", by=["judge"]).set_index("judge")
     known = set(labels["final_label"])
     for judge, mine in labels.groupby("judge"):
@@ -143,7 +143,7 @@ def test_prompts_that_repeat_are_one_cluster(labels: pd.DataFrame) -> None:
     """Five models answered each prompt: with the prompt as the user the interval is that of a bootstrap of prompts."""
     mine = labels[labels["judge"] == "gpt4"].rename(columns={"id": "user_key"})
     valid = mine[mine["judge_label"].isin(set(mine["final_label"]))]
-    source = kpi.from_frame(mine[["user_key", "final_label", "judge_label"]])
+    source = kpi.from_frame(mine[["user_key", "final_label", "judge_label"]], allow=["judge_label"])
     told = kpi.agreement(source, "final_label", "judge_label").iloc[0]
     assert told["clusters"] == valid["user_key"].nunique()
     rng = np.random.default_rng(8)
