@@ -38,12 +38,15 @@ __all__ = [
 class Version:
     """One version of a data set, as readers see it. files: Parquet files per table; `day` stands in their paths.
 
+    place: its folder when it was read; a source outlives a change of the state folder.
+
     fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC. sealed: the same files
     with size and checksum, of tables that were sealed. rekeyed: when the key of its users was last changed, ISO 8601;
     "" where it never was.
     """
 
     dataset: str
+    place: Path
     number: int
     fingerprint: str
     created_at: str
@@ -55,7 +58,7 @@ class Version:
 
     def verify(self, table: str) -> None:
         """Raise StoreError `store.files` unless the files of a table are as they were written. Reads them once."""
-        contents.verify(folder(self.dataset) / table, self.sealed.get(table, ()))
+        contents.verify(self.place / table, self.sealed.get(table, ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +174,7 @@ def read_version(dataset: str, version: int | None = None) -> Version:
         for name in m.tables
     }
     return Version(
-        dataset=dataset, number=m.number, fingerprint=m.fingerprint, created_at=m.created_at, files=files,
+        dataset=dataset, place=place, number=m.number, fingerprint=m.fingerprint, created_at=m.created_at, files=files,
         extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m), sealed=sealed,
         rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
     )  # fmt: skip

@@ -377,3 +377,11 @@ def test_a_changed_mapping_is_asked_about(tmp_path: Path) -> None:
     assert "--mapping" in caught.value.hint
     assert kpi.load(path, dataset="m", mapping=mapping).version == 1
     assert kpi.load(path, dataset="m").version == 1, "a mapping that is given replaces the one that was changed"
+
+
+def test_an_open_source_stays_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are verified when a table is first asked for, which may be after another state folder was chosen."""
+    three_versions(tmp_path)
+    source = kpi.open("d")
+    monkeypatch.setenv("KPI_HOME", str(tmp_path / "elsewhere"))
+    assert source.run(source.table("spans").select()).num_rows == 8
