@@ -22,13 +22,13 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 import kpi
-from app.inflight import Flights, Gate, Manners
+from app.inflight import Flights, Manners, Queue
 
 Answer = TypeVar("Answer")
 HEAVY = 2
 FLIGHTS = Flights()
-READS = Gate(HEAVY)
-SEARCHES = Gate(HEAVY - 1)  # they take seconds: one place stays free for the first numbers of every page
+READS = Queue(HEAVY)
+SEARCHES = Queue(HEAVY - 1)  # they take seconds: one place stays free for the first numbers of every page
 
 
 @st.cache_data(ttl="3s", max_entries=1, show_spinner=False)
@@ -93,7 +93,7 @@ def _ask(
     view: kpi.Slice | None,
     arguments: dict[str, Any],
     make: Callable[[], Answer],
-    gates: Sequence[Gate] = (READS,),
+    gates: Sequence[Queue] = (READS,),
 ) -> Answer:
     query = view.to_query(full=True) if view else None
     rows = [source.name, source.version, source.fingerprint, source.read_at and source.read_at.isoformat()]
@@ -120,7 +120,7 @@ def _absent() -> Any:
     raise _Absent
 
 
-def _share(kept: Callable[[str, Any], Any], key: str, make: Callable[[], Any], gates: Sequence[Gate] = ()) -> Any:
+def _share(kept: Callable[[str, Any], Any], key: str, make: Callable[[], Any], gates: Sequence[Queue] = ()) -> Any:
     """What is not kept under a key: made once for all who ask meanwhile, with a place at each of the gates, and kept.
 
     Nothing is made while a lock of `kept` is held: who comes meanwhile would wait there, without a notice.
@@ -209,7 +209,7 @@ def latency_stages(source: kpi.Source, view: kpi.Slice, *, q: float) -> kpi.Stag
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonView:
     """What a page shows of a `kpi.Comparison`; that itself holds metrics, which no cache can keep."""
 
     a: str
@@ -220,12 +220,14 @@ class Compared:
     frame: pd.DataFrame
 
 
-def compare(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, always_valid: bool = False) -> Compared:
+def compare(
+    source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, always_valid: bool = False
+) -> ComparisonView:
     arguments = {"a": a, "b": b, "by": by, "always_valid": always_valid}
 
-    def make() -> Compared:
+    def make() -> ComparisonView:
         found = kpi.compare(source, a, b, slice=view, by=by, always_valid=always_valid)
-        return Compared(found.a, found.b, found.sentence, found.reversals, found.adjust, found.frame())
+        return ComparisonView(found.a, found.b, found.sentence, found.reversals, found.adjust, found.frame())
 
     return _ask(source, "compare", view, arguments, make)
 

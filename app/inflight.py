@@ -86,7 +86,7 @@ class Flights:
         return flight.value
 
 
-class Gate:
+class Queue:
     """Lets `places` computations run at a time; the rest queue in the order in which they came."""
 
     SAID = "Other views are being computed: this one waits for its turn"

@@ -232,7 +232,7 @@ def moved(row: dict[str, Any]) -> str:
     return f"{row['label']}: {values} ({words.format_change(row['difference'], unit)}, {limits})"
 
 
-def comparison(found: data.Compared) -> None:
+def comparison(found: data.ComparisonView) -> None:
     """A row a metric: the verdict in a word, both values, the difference raw and with the mix held, q, requests."""
     f = found.frame
     unit = f["unit"]

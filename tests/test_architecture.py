@@ -152,3 +152,12 @@ def test_unit_tests_lie_where_the_package_has_what_they_test() -> None:
 def test_a_circle_and_an_arrow_upwards_are_seen() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     assert upward({"kpi.schema": {"kpi.cli.main"}, "kpi.cli.main": {"kpi.schema"}}) == ["kpi.schema -> kpi.cli.main"]
+
+
+def test_no_class_name_means_two_things() -> None:
+    found: dict[str, list[str]] = {}
+    for path in [*(ROOT / "kpi").rglob("*.py"), *(ROOT / "app").rglob("*.py")]:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}

@@ -30,7 +30,7 @@ from kpi import schema
 from kpi.arrow_rows import to_table
 from kpi.assembly.outcomes import DEFAULT, OutcomeRules, resolve
 from kpi.assembly.span_costs import day_of, span_costs
-from kpi.assembly.span_tree import Trace, merge_spans, parsed
+from kpi.assembly.span_tree import SpanTree, merge_spans, parsed
 from kpi.pricing.price_table import NO_PRICES, PriceTable
 
 __all__ = ["assemble", "assemble_all", "merge_spans"]
@@ -63,7 +63,7 @@ def assemble(
     """
     if not spans:
         raise ValueError("a request needs at least one span")
-    trace = Trace(spans)
+    trace = SpanTree(spans)
     begin = _begin(trace)
     calls = trace.leaves([s for s in trace.model_spans if "evaluator" not in trace.above[s["span_id"]]])
     answering = [s for s in calls if not trace.above[s["span_id"]] & _SIDE] or calls
@@ -88,7 +88,7 @@ def assemble(
     return row
 
 
-def _begin(trace: Trace) -> int | None:
+def _begin(trace: SpanTree) -> int | None:
     """When the request started: its root, else its first span, else what is said of the whole."""
     if trace.root and trace.root["started_at"] is not None:
         return int(trace.root["started_at"])
@@ -96,7 +96,7 @@ def _begin(trace: Trace) -> int | None:
     return min(started, default=trace.whole["started_at"] if trace.whole else None)
 
 
-def _facts(trace: Trace, answering: list[Row]) -> Row:
+def _facts(trace: SpanTree, answering: list[Row]) -> Row:
     """Request-level facts: the root's first, then by time; prompt and model from model spans, the last answer first."""
     found: Row = {}
     attributes: Row = {}
@@ -128,7 +128,7 @@ def _facts(trace: Trace, answering: list[Row]) -> Row:
 _MODEL_KINDS = frozenset({"llm", "agent", "chain", "other", schema.WHOLE})
 
 
-def _failure(trace: Trace) -> Row:
+def _failure(trace: SpanTree) -> Row:
     # What the export says of the whole settles it: a request may survive the failure of its root, and fail after it.
     stated = [trace.whole] if trace.whole and trace.whole["status"] in ("ok", "error") else trace.first
     if len(stated) > 1 and all(s["kind"] == "llm" for s in stated):
@@ -143,7 +143,7 @@ def _failure(trace: Trace) -> Row:
     return row
 
 
-def _latencies(trace: Trace, begin: int | None, answering: list[Row]) -> Row:
+def _latencies(trace: SpanTree, begin: int | None, answering: list[Row]) -> Row:
     if trace.root:
         row: Row = {"total_us": trace.root["duration_us"]}
     else:
@@ -180,7 +180,7 @@ def _union(spans: list[Row]) -> int | None:
     return total
 
 
-def _tokens(trace: Trace, calls: list[Row]) -> Row:
+def _tokens(trace: SpanTree, calls: list[Row]) -> Row:
     """Sums over leaf model spans that state usage; the outermost aggregate only where no model span states any."""
     models = [s for s in trace.model_spans if _has_usage(s) and "evaluator" not in trace.above[s["span_id"]]]
     counted = trace.leaves(models)
@@ -199,7 +199,7 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
+def _counts(trace: SpanTree, calls: list[Row], documents: Sequence[Row]) -> Row:
     kinds = {s["span_id"]: s["kind"] for s in trace.spans}
     tools = [s for s in trace.spans if s["kind"] == "tool"]
     told = not tools or any(s["status"] for s in tools)  # some exports never say whether a tool failed
@@ -222,14 +222,14 @@ def _counts(trace: Trace, calls: list[Row], documents: Sequence[Row]) -> Row:
     }
 
 
-def _texts(trace: Trace, answering: list[Row]) -> Row:
+def _texts(trace: SpanTree, answering: list[Row]) -> Row:
     """What the user asked and got: the root's texts, else those of the first and the last answering model span."""
     asked = [s["input_text"] for s in (*trace.speaking, *answering) if s["input_text"]]
     got = [s["output_text"] for s in (*trace.speaking, *answering[::-1]) if s["output_text"]]
     return {"input_text": asked[0] if asked else None, "output_text": got[0] if got else None}
 
 
-def _safety(trace: Trace, scores: Sequence[Row], incidents: Sequence[Row], rules: OutcomeRules) -> Row:
+def _safety(trace: SpanTree, scores: Sequence[Row], incidents: Sequence[Row], rules: OutcomeRules) -> Row:
     """Incidents as rows and failed safety evaluations; null when nothing looked for them."""
     evaluated, failed = rules.unsafe(scores)
     guarded = any(s["kind"] == "guardrail" for s in trace.spans)

@@ -19,7 +19,7 @@ from datetime import date
 from typing import Any
 
 from kpi import schema
-from kpi.assembly.span_tree import Trace
+from kpi.assembly.span_tree import SpanTree
 from kpi.pricing.price_table import PriceTable, Usage
 
 Row = dict[str, Any]
@@ -40,7 +40,7 @@ def day_of(microseconds: int | None) -> date | None:
     return None if microseconds is None else date.fromordinal(_EPOCH_DAY + microseconds // _DAY_US)
 
 
-def span_costs(trace: Trace, begin: int | None, prices: PriceTable, tools: Mapping[str, str | None]) -> Row:
+def span_costs(trace: SpanTree, begin: int | None, prices: PriceTable, tools: Mapping[str, str | None]) -> Row:
     """Cost columns of a request in nano-dollars, out of its spans. tools: names of tools by the span that called them.
 
     begin: epoch microseconds of the request; the prices of that day count.
@@ -73,7 +73,7 @@ class _Pool:
 class _Bill:
     """The bill of one trace."""
 
-    def __init__(self, trace: Trace, prices: PriceTable, day: date | None, tools: Mapping[str, str | None]) -> None:
+    def __init__(self, trace: SpanTree, prices: PriceTable, day: date | None, tools: Mapping[str, str | None]) -> None:
         self.trace, self.prices, self.tools = trace, prices, tools
         self.day = day if prices.dated else None
         self.costed = [s for s in trace.spans if s["cost_nusd"] is not None]
@@ -272,7 +272,7 @@ def _tool_name(span: Row) -> str:
     return str(span["name"] or "").removeprefix("execute_tool ")
 
 
-def _below(trace: Trace, span: Row, ids: set[str]) -> bool:
+def _below(trace: SpanTree, span: Row, ids: set[str]) -> bool:
     parent, visited = span["parent_id"], {span["span_id"]}
     while parent in trace.by_id and parent not in visited:
         if parent in ids:

@@ -54,7 +54,7 @@ def _fullness(row: Row) -> tuple[Any, ...]:
     return (duration is None, -end, -known, content)
 
 
-class Trace:
+class SpanTree:
     """The spans of one trace as a tree; spans sorted by (start, id) so that every later choice is the same.
 
     whole: what an export says of the trace itself, or None. It stands outside the tree.

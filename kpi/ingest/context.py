@@ -16,7 +16,7 @@ from kpi.pricing.price_table import NO_PRICES, PriceTable
 from kpi.receipts import Receipt
 
 if TYPE_CHECKING:
-    from kpi.mapping.mapping import Mapping, Plan
+    from kpi.mapping.mapping import Mapping, MappingPlan
     from kpi.privacy.privacy import Privacy
 
 
@@ -31,7 +31,7 @@ class Context:
     mapping: given by a person; it must fit the data. saved: kept from an earlier load; it counts where it fits.
     tick: called now and then with the bytes of this input consumed so far (decompressed); cheap, drives the progress
     bar. now_us: the clock against which times in the future are judged. plan: what a first pass over all tables of the
-    load decided (`Plan`); readers of spans leave it alone. prices: for rows of tables; requests that
+    load decided (`MappingPlan`); readers of spans leave it alone. prices: for rows of tables; requests that
     come as spans are priced when they are assembled.
     """
 
@@ -42,5 +42,5 @@ class Context:
     tick: Callable[[int], None] = _no_tick
     limits: Limits = field(default_factory=Limits)
     now_us: int = field(default_factory=lambda: clock.now_us())
-    plan: Plan | None = None
+    plan: MappingPlan | None = None
     prices: PriceTable = NO_PRICES

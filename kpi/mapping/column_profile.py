@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import known
-from kpi.mapping.mapping import COHORT_MOST, Mapping, Profile, kind_of
+from kpi.mapping.mapping import COHORT_MOST, ColumnProfile, Mapping, kind_of
 
 SAMPLES = 20
 _SAMPLE_LENGTH = 120
@@ -121,12 +121,12 @@ class ColumnProfiler:
             if first > 12 or second > 12:
                 self._dayfirst.add(first > 12)
 
-    def result(self) -> Profile:
+    def result(self) -> ColumnProfile:
         few = None if self._distinct is None else tuple(sorted(self._distinct))
         type_ = self._type
         if type_ == "text" and few and all(_is_number(v) for v in few):
             type_ = "number" if all(float(parse_values.number(v)).is_integer() for v in few) else "float"
-        return Profile(
+        return ColumnProfile(
             name=self.name,
             type=type_,
             count=self._count,
@@ -198,7 +198,7 @@ class Profiler:
         """Models whose requests all report 0 tokens: unknown, not 0. "" stands for rows without a model."""
         return frozenset(self._zero - self._counted)
 
-    def profiles(self) -> list[Profile]:
+    def profiles(self) -> list[ColumnProfile]:
         return [c.result() for c in self._columns.values()]
 
 

@@ -24,11 +24,11 @@ from kpi.receipts import How
 
 
 @dataclass(frozen=True)
-class Plan:
+class MappingPlan:
     """What the first pass settled. uncounted: models whose 0 tokens mean unknown ("" = rows without a model)."""
 
     mapping: Mapping
-    profiles: tuple[Profile, ...]
+    profiles: tuple[ColumnProfile, ...]
     rows: int
     uncounted: frozenset[str]
 
@@ -170,7 +170,7 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class Profile:
+class ColumnProfile:
     """What a pass over all rows told about one column.
 
     count: cells that hold something. distinct: number of different values, None when over 200; values: they, sorted.
@@ -235,7 +235,7 @@ class Preview:
         return cls(**{**data, "columns": columns, "notes": tuple(data.get("notes", ()))})
 
 
-def guess(columns: Sequence[Profile], given: Mapping | None = None, policy: Policy | None = None) -> Mapping:
+def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy: Policy | None = None) -> Mapping:
     """Map columns by the names they go by and by what their values allow; columns that `given` names stay as given.
 
     Where several columns could be one field, the most telling name wins. Unmapped columns of low cardinality become
@@ -260,7 +260,7 @@ def guess(columns: Sequence[Profile], given: Mapping | None = None, policy: Poli
     return Mapping(tuple(found[p.name] for p in columns if p.name in found))
 
 
-def _still_allowed(given: Mapping, present: dict[str, Profile], policy: Policy) -> Mapping:
+def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Policy) -> Mapping:
     """What was given, without guesses that the policy refuses for the values of today, and without what it refused."""
     kept = []
     for column in given.columns:
@@ -282,7 +282,7 @@ def mapping_fields(preview: Preview) -> dict[str, tuple[str, ...]]:
     return {name: tuple(KIND_UNITS[kind]) for name, kind in FIELDS.items()} | cohorts
 
 
-def candidate(profile: Profile, policy: Policy | None = None) -> tuple[str, str, int] | None:
+def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str, str, int] | None:
     """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field, and
     the policy must not know better."""
     named = (profile.name, "", -1) if profile.name in FIELDS else known(profile.name)
@@ -298,7 +298,7 @@ def candidate(profile: Profile, policy: Policy | None = None) -> tuple[str, str,
     return name, unit, rank
 
 
-def _unit(profile: Profile, name: str, unit: str) -> tuple[str, str]:
+def _unit(profile: ColumnProfile, name: str, unit: str) -> tuple[str, str]:
     kind = kind_of(name)
     if kind == "duration":
         return _duration_unit(profile, name, unit)
@@ -315,7 +315,7 @@ def _unit(profile: Profile, name: str, unit: str) -> tuple[str, str]:
     return (kind if kind in ("tokens", "count") else ""), "name"
 
 
-def _duration_unit(profile: Profile, name: str, unit: str) -> tuple[str, str]:
+def _duration_unit(profile: ColumnProfile, name: str, unit: str) -> tuple[str, str]:
     if profile.name == name:
         return "us", "named as in the canonical table"
     if unit:
@@ -328,7 +328,7 @@ def _duration_unit(profile: Profile, name: str, unit: str) -> tuple[str, str]:
     return "s", f"guessed s: the median is {median:.3g}"
 
 
-def _scale(profile: Profile) -> tuple[str, str]:
+def _scale(profile: ColumnProfile) -> tuple[str, str]:
     if profile.high is None or profile.low is None:
         return "words", "words such as up and down, or true and false"
     for low, high, name in ((0, 1, "0-1"), (-1, 1, "-1-1"), (1, 5, "1-5"), (0, 10, "0-10"), (0, 100, "0-100")):
@@ -337,7 +337,7 @@ def _scale(profile: Profile) -> tuple[str, str]:
     return "0-100", f"guessed 0-100: values lie in {profile.low:g} to {profile.high:g}"
 
 
-def _leftover(profile: Profile, taken: set[str], policy: Policy) -> ColumnMapping:
+def _leftover(profile: ColumnProfile, taken: set[str], policy: Policy) -> ColumnMapping:
     name = schema.EXTRA_PREFIX + slug(profile.name)
     if profile.count and policy.asked_for(profile.name) and name not in taken:
         taken.add(name)
@@ -353,7 +353,7 @@ def _leftover(profile: Profile, taken: set[str], policy: Policy) -> ColumnMappin
     return ColumnMapping(profile.name, None, "", ".", "unmapped", f"unknown name, {many} different values")
 
 
-def is_cohort(profile: Profile) -> bool:
+def is_cohort(profile: ColumnProfile) -> bool:
     """Few, short values that are no identifiers, measures or free text."""
     if not profile.distinct or profile.longest > COHORT_LENGTH:
         return False
@@ -370,12 +370,12 @@ def is_cohort(profile: Profile) -> bool:
     )
 
 
-def _repeats(profile: Profile) -> bool:
+def _repeats(profile: ColumnProfile) -> bool:
     """A column called `id` that repeats its values is the id of something else."""
     return profile.distinct is not None and profile.distinct < 0.5 * profile.count
 
 
-def _is_short(profile: Profile) -> bool:
+def _is_short(profile: ColumnProfile) -> bool:
     return profile.distinct is not None and profile.longest <= 2 * COHORT_LENGTH
 
 

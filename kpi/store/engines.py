@@ -28,7 +28,7 @@ from sqlalchemy.sql.selectable import CompoundSelect
 from kpi import clock
 from kpi.errors import MetricError, StoreError
 from kpi.mapping.column_profile import ColumnProfiler
-from kpi.mapping.mapping import Profile
+from kpi.mapping.mapping import ColumnProfile
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.schema import TABLES, Type
 from kpi.store.cache import CLUSTER, STARTED, helpers
@@ -324,7 +324,7 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
     return source
 
 
-def _profile(name: str, values: pa.ChunkedArray) -> Profile:
+def _profile(name: str, values: pa.ChunkedArray) -> ColumnProfile:
     profiler = ColumnProfiler(name, "")
     profiler.add(values)
     return profiler.result()

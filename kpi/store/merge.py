@@ -46,7 +46,7 @@ BATCH_ROWS = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class MergePlan:
     """What merging one table comes to. new, changed: rows by key; known: rows of the input that add nothing.
 
     query: rows to append (None: nothing to do); replaced: files of the table that those rows stand in for.
@@ -168,7 +168,7 @@ class Merge:
         self._all = [*table.names, *self.extra]
         self.distinct = 0  # keys of the input
 
-    def plan(self) -> Plan:
+    def plan(self) -> MergePlan:
         """Compare and decide. Reads keys first; whole rows only where a key is known already."""
         rows, distinct = self._fresh()
         self.distinct = distinct
@@ -211,11 +211,11 @@ class Merge:
         """Keys of the input whose row meets a condition of SQL."""
         return int(self._fetch(f"SELECT count(*) FROM {self._t('fresh')} WHERE {condition}")[0][0])
 
-    def _plan(self, query: str | None, files: tuple[Path, ...], *, new: int, changed: int, known: int) -> Plan:
+    def _plan(self, query: str | None, files: tuple[Path, ...], *, new: int, changed: int, known: int) -> MergePlan:
         if query is not None:
             order = ["day", *self.table.key] if self.table.name == "requests" else list(self.table.key)
             query = f"SELECT * FROM ({query}) ORDER BY {', '.join(name(k) for k in order)}"
-        return Plan(
+        return MergePlan(
             table=self.table, extra=self.extra, query=query if new or changed else None,
             replaced=files, new=new, changed=changed, known=known,
         )  # fmt: skip

@@ -21,7 +21,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class TransactionRecord:
     """base: the version the load builds on, 0 for none. tables: the Delta version of each table that existed.
 
     present: data files of each table then, relative to its folder.
@@ -47,7 +47,7 @@ def begin(path: Path, base: int) -> None:
         ) from error  # fmt: skip
 
 
-def read(path: Path) -> Record | None:
+def read(path: Path) -> TransactionRecord | None:
     """The record of a load that has not ended; None where there is none. Raises StoreError `store.record`."""
     if not exists(path):
         return None
@@ -56,7 +56,9 @@ def read(path: Path) -> Record | None:
         if data["format"] != _FORMAT or data["check"] != durable.check(data):
             raise ValueError("the record is not what was written")
         present = {name: frozenset(files) for name, files in data["present"].items()}
-        return Record(base=int(data["base"]), tables={n: int(v) for n, v in data["tables"].items()}, present=present)
+        return TransactionRecord(
+            base=int(data["base"]), tables={n: int(v) for n, v in data["tables"].items()}, present=present
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             "store.record", f"The record of a load into {path.name!r} that did not end cannot be read",

@@ -17,7 +17,7 @@ import orjson
 from kpi.errors import KpiError, StoreError
 from kpi.store import contents, delta, manifest, ours, record, trash
 from kpi.store.manifest import Manifest, numbers
-from kpi.store.record import Record
+from kpi.store.record import TransactionRecord
 
 WORK = ".work-"  # folders of loads under way begin so
 _WORK = re.compile(r"\.work-[a-z0-9_]{8}")
@@ -227,7 +227,7 @@ def _unexplained(dataset: str, table: str, newest: int) -> bool:
     return True
 
 
-def _unfinished(path: Path, left: Record) -> list[str]:
+def _unfinished(path: Path, left: TransactionRecord) -> list[str]:
     """What came into the tables after the record: data files, and newer Delta versions."""
     doomed = []
     for table in ours.tables(path):
@@ -255,7 +255,7 @@ def _came_later(place: Path, name: str, number: int | None, before: int) -> bool
         return False
 
 
-def _replaced(dataset: str, path: Path, left: Record) -> list[str]:
+def _replaced(dataset: str, path: Path, left: TransactionRecord) -> list[str]:
     """Files that a load which had ended wrote and replaced itself: no version ever named them."""
     m = manifest.read(dataset)
     doomed = []

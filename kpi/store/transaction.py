@@ -54,7 +54,7 @@ class Transaction:
     rebound: bool = False  # a new version is due, though no row may have changed
     files: dict[str, list[Path]] = field(default_factory=dict)
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    plans: dict[str, merge.Plan] = field(default_factory=dict)
+    plans: dict[str, merge.MergePlan] = field(default_factory=dict)
     merges: dict[str, merge.Merge] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)  # of the base, verified
@@ -158,7 +158,7 @@ class Transaction:
             contents.verify(place, self.sealed[name])
         return [place / f.path for f in self.sealed[name]]
 
-    def merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.Plan:
+    def merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.MergePlan:
         table = schema.TABLES[name]
         merged = merge.Merge(
             self.connection, table, staged=staged, stored=self.files.get(name, []),

@@ -15,7 +15,7 @@ from streamlit.runtime.scriptrunner import StopException
 
 import kpi
 from app import data, inflight
-from app.inflight import Flights, Gate, Manners
+from app.inflight import Flights, Manners, Queue
 
 PEOPLE = 30
 LONG = 600.0  # s: a test that hangs fails; none waits for it
@@ -149,7 +149,7 @@ def test_different_keys_are_computed_side_by_side():
 
 
 def test_a_gate_lets_in_so_many_and_tells_the_rest_that_they_queue():
-    gate, crowd, inside, most = Gate(2), Crowd(), [], []
+    gate, crowd, inside, most = Queue(2), Crowd(), [], []
     both = threading.Barrier(2)
 
     def compute() -> None:
@@ -164,11 +164,11 @@ def test_a_gate_lets_in_so_many_and_tells_the_rest_that_they_queue():
     for done in together(6, compute):
         done.result()
     assert max(most) == 2
-    assert crowd.said == [Gate.SAID] * 4
+    assert crowd.said == [Queue.SAID] * 4
 
 
 def test_a_gate_serves_in_the_order_of_coming():
-    gate, order = Gate(1), []
+    gate, order = Queue(1), []
     with ThreadPoolExecutor(3) as pool, gate.place():
         for number in range(3):
             crowd = Crowd()
@@ -183,7 +183,7 @@ def test_a_gate_serves_in_the_order_of_coming():
 
 
 def test_who_leaves_the_queue_leaves_no_place_behind():
-    gate, crowd = Gate(1), Crowd()
+    gate, crowd = Queue(1), Crowd()
 
     def leave() -> None:
         raise StopException
@@ -203,7 +203,7 @@ def test_who_leaves_the_queue_leaves_no_place_behind():
 
 
 def test_a_place_that_comes_to_one_who_is_leaving_is_passed_on():
-    gate = Gate(1)
+    gate = Queue(1)
 
     @contextmanager
     def notice(_: str) -> Iterator[None]:

@@ -6,8 +6,7 @@ Bad rows are reported and left out, good rows still load. Nothing here decides w
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +18,14 @@ import pyarrow.parquet as pq
 
 from kpi.errors import IngestError
 from kpi.ingest.files import line_sniffing
-from kpi.ingest.files.source import Opened, lines, utf8_stream
+from kpi.ingest.files.json_documents import ENVELOPES, Drop, Note, is_lined, objects
+from kpi.ingest.files.source import Opened, utf8_stream
 from kpi.ingest.limits import MIB, Limits
 
 BATCH_ROWS = 100_000
 TEXT_BATCH_ROWS = 50_000
 TEXT_BATCH_BYTES = 32 * MIB
-_ENVELOPES = ("data", "rows", "records", "requests", "items", "results")
 _RECOVERED_LINES = 100_000
-
-Drop = Callable[[int, str, str], None]  # row, reason, hint
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -204,122 +200,30 @@ def _records(feed: _Feed, delimiter: str) -> Iterator[tuple[list[str], str]]:
 def _json(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[Batch]:
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
-    size = consumed = seen = 0
-    for number, width, row, problem in _objects(source, limits, note):
-        seen = number
-        consumed += width
-        size += width
-        if row is None:
-            drop(number, problem, "Each line must be one JSON object.")
-            continue
+    size = seen = last = 0
+
+    def left_out(number: int, reason: str, hint: str) -> None:
+        nonlocal seen
+        seen += 1
+        drop(number, reason, hint or "Each line must be one JSON object.")
+
+    is_row = _is_row if not is_lined(source, limits) else lambda _: True
+    for number, row, consumed in objects(source, limits=limits, drop=left_out, note=note, is_record=is_row):
+        seen, size, last = seen + 1, size + consumed - last, consumed
         rows.append(_flatten(row))
         numbers.append(number)
         if len(rows) >= TEXT_BATCH_ROWS or size >= TEXT_BATCH_BYTES:
             yield Batch(_columns(rows, limits), np.array(numbers), consumed)
             rows, numbers, size = [], [], 0
     if rows:
-        yield Batch(_columns(rows, limits), np.array(numbers), consumed)
+        yield Batch(_columns(rows, limits), np.array(numbers), last)
     elif not seen:
         raise IngestError("ingest.no_rows", f"{source.name} holds no rows")
 
 
-def _objects(source: Opened, limits: Limits, note: Note) -> Iterator[tuple[int, int, dict[str, Any] | None, str]]:
-    """(row, bytes, object or None, problem): one a line, or the elements of one document."""
-    document = _document(source, limits, note)
-    if document is not None:
-        for number, item in enumerate(document, 1):
-            is_row = isinstance(item, dict)
-            yield number, 0, item if is_row else None, "" if is_row else "the element is no JSON object"
-        return
-    for number, (_, line) in enumerate(lines(source, limits=limits), 1):
-        if line is None:
-            yield number, limits.line_bytes, None, f"the line is longer than {limits.line_bytes // MIB} MiB"
-            continue
-        try:
-            row = _loads(line, source, note)
-        except ValueError:
-            yield number, len(line), None, "the line is not valid JSON"
-            continue
-        is_row = isinstance(row, dict)
-        yield number, len(line), row if is_row else None, "" if is_row else "the line is no JSON object"
-
-
-def _document(source: Opened, limits: Limits, note: Note) -> list[Any] | None:
-    """The elements of a JSON document that is one array or an envelope around one; None for JSON lines."""
-    found = lines(source, limits=limits)
-    first = next(found, (0, b""))[1]
-    rest = next(found, None)
-    found.close()  # type: ignore[attr-defined]
-    is_array = (first or b"[")[:1] == b"["
-    if rest is not None and not _is_json(first) and line_sniffing.objects(source, limits):
-        return None
-    if not is_array:
-        try:
-            row = orjson.loads(first or b"")
-        except ValueError:
-            if rest is None:
-                return None
-        else:
-            return _unwrap(row) if rest is None else None
-    whole = _read_whole(source, limits)
-    try:
-        document = _loads(whole, source, note)
-    except ValueError as error:
-        if not is_array:
-            return None
-        raise IngestError(
-            "ingest.bad_json", f"{source.name} is not valid JSON",
-            hint="It may be cut off. JSONL (one object a line) survives that better.",
-        ) from error  # fmt: skip
-    return document if isinstance(document, list) else _unwrap(document) or [document]
-
-
-def _is_json(line: bytes | None) -> bool:
-    try:
-        return isinstance(orjson.loads(line or b""), dict)
-    except ValueError:
-        return False
-
-
-def _unwrap(document: Any) -> list[Any] | None:
-    if isinstance(document, dict):
-        for name in _ENVELOPES:
-            inner = document.get(name)
-            if isinstance(inner, list) and inner and isinstance(inner[0], dict):
-                return inner
-    return None
-
-
-def _read_whole(source: Opened, limits: Limits) -> bytes:
-    with source.stream() as raw:
-        stream = utf8_stream(raw, source.head)
-        blocks, size = [], 0
-        while block := stream.read(MIB):
-            blocks.append(block)
-            size += len(block)
-            if size > limits.json_bytes:
-                raise IngestError(
-                    "ingest.too_large", f"{source.name} is one JSON document of over {limits.json_bytes // MIB} MiB",
-                    hint="Export it as JSONL, one object a line.",
-                )  # fmt: skip
-    return b"".join(blocks)
-
-
-_SURROGATE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)", re.DOTALL)
-
-
-def _loads(text: bytes, source: Opened, note: Note) -> Any:
-    """JSON as RFC 8259 has it; bytes that are not UTF-8 and lone surrogates become U+FFFD, with a note."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        repaired = text.decode("utf-8", "replace").encode()
-        repaired = _SURROGATE.sub(lambda m: b"\\ufffd" if m[1] else m[0], repaired)
-        if repaired == text:
-            raise
-        value = orjson.loads(repaired)
-        note(f"{source.name} holds characters that are not valid Unicode; they are shown as \ufffd.")
-        return value
+def _is_row(document: dict[str, Any]) -> bool:
+    """Whether a document is one row, and no envelope around a list of them."""
+    return not any(isinstance(rows := document.get(n), list) and rows and isinstance(rows[0], dict) for n in ENVELOPES)
 
 
 def _flatten(row: dict[str, Any]) -> dict[str, Any]:

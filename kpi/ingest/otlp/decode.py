@@ -57,7 +57,7 @@ class Span(NamedTuple):
     own: Attributes | None = None
 
 
-class Record(NamedTuple):
+class LogRecord(NamedTuple):
     """One log record that names an event. trace_id and span_id are None where the record stands alone."""
 
     trace_id: str | None
@@ -287,11 +287,11 @@ def _json_event(raw: dict[str, Any]) -> Event:
     return Event(str(raw.get("name") or ""), at, attributes_of(raw.get("attributes")))
 
 
-def json_log(raw: dict[str, Any], resource: Attributes) -> Record:
+def json_log(raw: dict[str, Any], resource: Attributes) -> LogRecord:
     """One JSON log record; its event name may be a field or the attribute `event.name`."""
     attributes = attributes_of(raw.get("attributes"))
     at = nanos(_get(raw, "timeUnixNano", "time_unix_nano"))
-    return Record(
+    return LogRecord(
         identifier(_get(raw, "traceId", "trace_id"), 16),
         identifier(_get(raw, "spanId", "span_id"), 8),
         at or nanos(_get(raw, "observedTimeUnixNano", "observed_time_unix_nano")),
@@ -323,7 +323,7 @@ def _proto_attributes(pairs: Iterable[Any]) -> Attributes:
     return found
 
 
-def proto_records(payload: bytes) -> Iterator[Span | Record]:
+def proto_records(payload: bytes) -> Iterator[Span | LogRecord]:
     """Spans or log records of one protobuf message. The signals look alike on the wire: the id widths decide."""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
@@ -375,9 +375,9 @@ def _proto_span(span: Any, resource: Attributes) -> Span:
     )
 
 
-def _proto_log(record: Any, resource: Attributes) -> Record:
+def _proto_log(record: Any, resource: Attributes) -> LogRecord:
     attributes = _proto_attributes(record.attributes)
-    return Record(
+    return LogRecord(
         identifier(record.trace_id, 16),
         identifier(record.span_id, 8),
         nanos(record.time_unix_nano) or nanos(record.observed_time_unix_nano),

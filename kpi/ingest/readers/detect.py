@@ -16,7 +16,7 @@ import orjson
 from kpi.errors import IngestError
 from kpi.ingest.files import line_sniffing
 from kpi.ingest.files.json_decoding import loads
-from kpi.ingest.files.records import ENVELOPES, read_whole
+from kpi.ingest.files.json_documents import ENVELOPES, read_whole
 from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened, encoding, lines, mostly_text
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.limits import Limits

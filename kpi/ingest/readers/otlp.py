@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from kpi.errors import IngestError
 from kpi.ingest.context import Context
-from kpi.ingest.files.json_decoding import loads
+from kpi.ingest.files.json_decoding import decode, without_marks
 from kpi.ingest.files.line_sniffing import is_json, objects
 from kpi.ingest.files.source import Opened
 from kpi.ingest.otlp.conventions import FINISH
-from kpi.ingest.otlp.decode import Record, Span, json_log, json_records, json_span, proto_records
+from kpi.ingest.otlp.decode import LogRecord, Span, json_log, json_records, json_span, proto_records
 from kpi.ingest.otlp.messages import REFUSAL_REASONS, last_user_text, message_of, said
 from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED
@@ -42,7 +42,7 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
     records = _json(source, loading) if is_json(source) else _protobuf(source, loading)
     for record in records:
         loading.receipt.rows_read += 1
-        if isinstance(record, Record):
+        if isinstance(record, LogRecord):
             try:
                 loading.take_log(record)
             except MALFORMED:
@@ -63,7 +63,7 @@ class _Loading(Intake):
         super().__init__(context)
         self._held: dict[tuple[str, str], dict[str, tuple[int, Any]]] = {}
 
-    def take_log(self, record: Record) -> None:
+    def take_log(self, record: LogRecord) -> None:
         if self._lies_ahead("log", record.trace_id, record.at):
             return
         if record.event == "gen_ai.evaluation.result":
@@ -77,7 +77,7 @@ class _Loading(Intake):
         else:
             self.receipt.note("Log records that are neither evaluations nor messages of a span were left out.")
 
-    def _hold(self, record: Record) -> None:
+    def _hold(self, record: LogRecord) -> None:
         held = self._held.setdefault((record.trace_id or "", record.span_id or ""), {})
         for field, value in _texts(record).items():
             at = record.at or 0
@@ -103,7 +103,7 @@ class _Loading(Intake):
         self._held.clear()
 
 
-def _texts(record: Record) -> dict[str, Any]:
+def _texts(record: LogRecord) -> dict[str, Any]:
     """input_text, output_text and refused, as far as one log record states them."""
     body = record.body
     if record.event == "gen_ai.client.inference.operation.details":
@@ -119,13 +119,13 @@ def _texts(record: Record) -> dict[str, Any]:
     return {"output_text": message.text or None, "refused": refused if reason or refused else None}
 
 
-def _json(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
+def _json(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
     """JSONL line by line; a document that fills several lines is read whole."""
     with source.stream() as stream:
         longest = loading.context.limits.json_bytes
         line = next((text for text in _split(stream, longest) if text.strip()), b"").removeprefix(b"\xef\xbb\xbf")
         try:
-            message = loads(line)
+            message = _decoded(line, loading)
         except orjson.JSONDecodeError:
             if objects(source, loading.context.limits):
                 yield from _lines(line, _split(stream, longest), loading)
@@ -134,7 +134,7 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
             if len(rest) > longest:
                 raise _too_large(longest) from None
             try:
-                message = loads(line + rest)
+                message = _decoded(line + rest, loading)
             except orjson.JSONDecodeError:
                 yield from _lines(line, iter(rest.splitlines()), loading)
                 return
@@ -144,6 +144,15 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
         loading.position = 1
         yield from _of_message(message, loading)
         yield from _lines(b"", _split(stream, longest), loading)
+
+
+def _decoded(text: bytes, loading: _Loading) -> Any:
+    depth = loading.context.limits.json_depth
+    told = decode(text, depth=depth)
+    if told.cut:
+        loading.receipt.note(f"What is nested deeper than {depth} levels was left out of its span.")
+        return without_marks(told.value)
+    return told.value
 
 
 def _split(stream: BinaryIO, longest: int) -> Iterator[bytes]:
@@ -162,7 +171,7 @@ def _too_large(longest: int) -> IngestError:
     )
 
 
-def _lines(first: bytes, rest: Iterator[bytes], loading: _Loading) -> Iterator[Span | Record]:
+def _lines(first: bytes, rest: Iterator[bytes], loading: _Loading) -> Iterator[Span | LogRecord]:
     good, consumed = loading.position, 0
     for line in [first] if first else []:
         yield from _of_line(line, loading)
@@ -181,10 +190,10 @@ def _lines(first: bytes, rest: Iterator[bytes], loading: _Loading) -> Iterator[S
         )
 
 
-def _of_line(line: bytes, loading: _Loading) -> Iterator[Span | Record]:
+def _of_line(line: bytes, loading: _Loading) -> Iterator[Span | LogRecord]:
     loading.position += 1
     try:
-        message = loads(line)
+        message = _decoded(line, loading)
     except orjson.JSONDecodeError:
         loading.receipt.rows_read += 1
         loading.drop("line is not valid JSON", "The line may be cut off.")
@@ -192,7 +201,7 @@ def _of_line(line: bytes, loading: _Loading) -> Iterator[Span | Record]:
     yield from _of_message(message, loading)
 
 
-def _of_message(message: Any, loading: _Loading) -> Iterator[Span | Record]:
+def _of_message(message: Any, loading: _Loading) -> Iterator[Span | LogRecord]:
     try:
         for sort, raw, resource in json_records(message):
             try:
@@ -207,7 +216,7 @@ def _of_message(message: Any, loading: _Loading) -> Iterator[Span | Record]:
         loading.drop(f"not OTLP: {error}" if type(error) is ValueError else "malformed OTLP message")
 
 
-def _protobuf(source: Opened, loading: _Loading) -> Iterator[Span | Record]:
+def _protobuf(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
     """Bare message, or 4-byte big-endian length and message repeated, as the collector's file exporter writes."""
     with source.stream() as stream:
         start = stream.read(_FRAME)

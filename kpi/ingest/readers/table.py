@@ -20,14 +20,14 @@ from kpi.ingest.files.source import Opened
 from kpi.ingest.files.tabular import batches
 from kpi.ingest.readers.table_converter import Converter
 from kpi.mapping.column_profile import Profiler
-from kpi.mapping.mapping import Mapping, Plan, Preview, PreviewColumn, Profile, guess, kind_of
+from kpi.mapping.mapping import ColumnProfile, Mapping, MappingPlan, Preview, PreviewColumn, guess, kind_of
 from kpi.receipts import ColumnUse
 
 NAME = "table"
 _MEASURES = frozenset(["time", "bool", "status", "score", "duration", "tokens", "money", "count", "severity"])
 
 
-def plan(sources: Iterable[Opened], context: Context) -> Plan:
+def plan(sources: Iterable[Opened], context: Context) -> MappingPlan:
     """Look at all rows of all tables and settle the mapping; `context.mapping` overrules guesses.
 
     Raises IngestError when no column can be recognised, MappingError when the given mapping contradicts the data.
@@ -53,7 +53,7 @@ def plan(sources: Iterable[Opened], context: Context) -> Plan:
         context.mapping.check_columns(p.name for p in profiles)
         _check_values(context.mapping, profiles)
     mapping = guess(profiles, context.mapping or _fitting(saved, profiles), context.privacy.policy)
-    return Plan(mapping, tuple(profiles), profiler.rows, profiler.uncounted_models)
+    return MappingPlan(mapping, tuple(profiles), profiler.rows, profiler.uncounted_models)
 
 
 def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
@@ -88,7 +88,7 @@ def describe(sources: Sequence[Opened], context: Context, *, samples: int = 20) 
     by_name = {p.name: p for p in settled.profiles}
     columns = []
     for column in settled.mapping.columns:
-        profile = by_name.get(column.source, Profile(column.source))
+        profile = by_name.get(column.source, ColumnProfile(column.source))
         shown = [context.privacy.text(s) or "" for s in profile.samples[:samples]]
         if column.kind == "user":
             shown = ["(replaced by a pseudonym)"]
@@ -118,7 +118,7 @@ def _is_about_requests(mapping: Mapping) -> bool:
     return any(c.kind in _MEASURES for c in known) or (len(known) > 1 and mapping.source_of("trace_id") is not None)
 
 
-def _record(settled: Plan, context: Context) -> None:
+def _record(settled: MappingPlan, context: Context) -> None:
     receipt = context.receipt
     filled = {p.name: p.count for p in settled.profiles}
     for c in settled.mapping.columns:
@@ -139,7 +139,7 @@ def _decided(saved: Mapping | None) -> Mapping | None:
     return Mapping(tuple(c for c in saved.columns if c.how != "unmapped")) if saved else None
 
 
-def _fitting(saved: Mapping | None, profiles: Sequence[Profile]) -> Mapping | None:
+def _fitting(saved: Mapping | None, profiles: Sequence[ColumnProfile]) -> Mapping | None:
     """What a mapping kept from an earlier load says of the columns that are here and hold what it expects."""
     if saved is None:
         return None
@@ -148,7 +148,7 @@ def _fitting(saved: Mapping | None, profiles: Sequence[Profile]) -> Mapping | No
     return Mapping(tuple(fits))
 
 
-def _check_values(mapping: Mapping, profiles: Sequence[Profile]) -> None:
+def _check_values(mapping: Mapping, profiles: Sequence[ColumnProfile]) -> None:
     """A mapping set by hand must fit what the column holds."""
     for profile in profiles:
         column = mapping[profile.name]
@@ -162,7 +162,7 @@ def _check_values(mapping: Mapping, profiles: Sequence[Profile]) -> None:
         )
 
 
-def _no_columns(source: Opened, settled: Plan) -> IngestError:
+def _no_columns(source: Opened, settled: MappingPlan) -> IngestError:
     names = ", ".join(repr(p.name[:40]) for p in settled.profiles[:8])
     return IngestError(
         "ingest.no_columns",

@@ -23,7 +23,7 @@ from kpi.ingest.context import Context
 from kpi.ingest.files.tabular import Batch
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import SCORE_PREFIX
-from kpi.mapping.mapping import ColumnMapping, Mapping, Profile, kind_of
+from kpi.mapping.mapping import ColumnMapping, ColumnProfile, Mapping, kind_of
 from kpi.mapping.parse_values import Parsed
 from kpi.mapping.units import DEAREST_NUSD, DURATION_US, EARLIEST_US, MONEY_NUSD, MOST_TOKENS, SCALES
 
@@ -44,7 +44,7 @@ class Converter:
     def __init__(
         self,
         mapping: Mapping,
-        profiles: Sequence[Profile],
+        profiles: Sequence[ColumnProfile],
         uncounted: frozenset[str],
         context: Context,
         file: str,
@@ -107,7 +107,7 @@ class Converter:
 
     def _words(self, column: ColumnMapping, distinct: pa.Array) -> pa.Array:
         words = pc.utf8_slice_codeunits(parse_values.texts(distinct), 0, _DIMENSION_LENGTH)
-        if {v.lower() for v in self._profiles.get(column.source, Profile("")).values} <= {"true", "false"}:
+        if {v.lower() for v in self._profiles.get(column.source, ColumnProfile("")).values} <= {"true", "false"}:
             words = pc.utf8_lower(words)
         return self._context.privacy.texts(words)
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from kpi.errors import MappingError
 from kpi.mapping.column_names import FIELDS, known, slug
-from kpi.mapping.mapping import ColumnMapping, Mapping, Profile, guess
+from kpi.mapping.mapping import ColumnMapping, ColumnProfile, Mapping, guess
 
 
-def profile(name: str, **facts) -> Profile:
-    return Profile(name, **{"count": 100, "rows": 100, **facts})
+def profile(name: str, **facts) -> ColumnProfile:
+    return ColumnProfile(name, **{"count": 100, "rows": 100, **facts})
 
 
 @pytest.mark.parametrize(

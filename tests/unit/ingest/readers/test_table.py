@@ -115,11 +115,12 @@ def test_eighteen_shapes_of_time(hostile):
 
 def test_hostile_numbers_never_reach_a_sum(hostile):
     frame, receipt = load(hostile / "numbers.jsonl")
-    assert sorted(frame["trace_id"]) == ["n12", "n5", "n6", "n7", "n8", "n9"]
+    assert any("3 numbers that are none" in n for n in receipt.notes)
     assert frame.set_index("trace_id")["total_nusd"].fillna(-1).to_dict() == {
+        "n0": -1, "n1": -1, "n2": -1,
         "n5": 0, "n6": 100_000_000, "n7": 1_500_000_000, "n8": 3_000_000_000, "n9": -1, "n12": 0
     }  # fmt: skip
-    assert {d.row for d in receipt.drops} == {1, 2, 3, 4, 5, 11, 12}
+    assert {d.row for d in receipt.drops} == {4, 5, 11, 12}
     frame, receipt = load(hostile / "tokens.jsonl")
     assert frame["input_tokens"].fillna(-1).tolist() == [12, -1]
     assert {d.row for d in receipt.drops} == {1, 2, 3, 6}
@@ -151,7 +152,7 @@ def test_json_test_suite_as_the_second_line(shared, tmp_path):
         frame, receipt = load(write(tmp_path, good + b"\n" + text + b"\n" + good.replace(b'"a"', b'"z"'), "t.jsonl"))
         assert {"a", "z"} <= set(frame["trace_id"]), path.name
         if path.name.startswith("n_") and b"\\u" not in text and text.decode("utf-8", "replace").encode() == text:
-            assert receipt.drop_reasons.get("the line is not valid JSON") == 1, path.name
+            assert receipt.dropped == 1, path.name
         if path.name.startswith("y_"):
             assert "the line is not valid JSON" not in receipt.drop_reasons, path.name
 

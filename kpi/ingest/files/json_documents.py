@@ -1,0 +1,183 @@
+"""JSON and JSON lines as the objects that they hold, each with its place. Nothing here knows what an object means.
+
+A broken object is reported and left out. Of a document that is cut off or broken inside, everything before that place
+is read, and the receipt says what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kpi.errors import IngestError
+from kpi.ingest.files.json_decoding import Decoded, decode, is_cut, loads
+from kpi.ingest.files.line_sniffing import objects as object_lines
+from kpi.ingest.files.source import Opened, lines, utf8_stream
+from kpi.ingest.limits import MIB, Limits
+
+Drop = Callable[[int, str, str], None]  # place, reason, hint
+Note = Callable[[str], None]
+IsRecord = Callable[[dict[str, Any]], bool]
+ENVELOPES = (
+    "data", "rows", "records", "requests", "items", "results", "traces", "trace", "spans", "sessions", "runs",
+)  # fmt: skip
+_CUT_HINT = "The export was cut off or damaged; load it again when complete."
+_DEEP_HINT = "Keep what is nested so deeply out of the export, or write it as text."
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\r\n]*")
+_SALVAGED_DEPTH = 12
+
+
+def objects(
+    source: Opened, *, limits: Limits, drop: Drop, note: Note, is_record: IsRecord
+) -> Iterator[tuple[int, dict[str, Any], int]]:
+    """(1-based line, or position in a document; object; bytes consumed so far).
+
+    is_record: whether an object is a record itself, not its envelope. Raises IngestError when nothing can be read.
+    """
+    by_line = is_lined(source, limits)
+    found = _of_lines(source, limits, drop) if by_line else _of_document(source, limits, drop, note)
+    position = nans = 0
+    for at, told, consumed in found:
+        nans += told.nans
+        if told.garbled:
+            note(f"{source.name} holds characters that are not valid Unicode; they are shown as \ufffd.")
+        item = told.value
+        if isinstance(item, dict) and item.get("next_cursor") and not is_record(item):
+            note(f"{source.name} is one page of an answer and names a next one: load all pages.")
+        found_records = unwrapped(item, is_record)
+        if by_line and isinstance(item, list) and not any(isinstance(i, dict | list) for i in item):
+            found_records = iter([item])  # a line without any object is one thing left out
+        for record in found_records:
+            position = at if by_line else position + 1
+            if not isinstance(record, dict):
+                drop(position, "the record is no JSON object", "")
+            elif told.cut and is_cut(record):
+                drop(position, f"the record is nested deeper than {limits.json_depth} levels", _DEEP_HINT)
+            else:
+                yield position, record, consumed
+    if nans:
+        note(f"{source.name}: {nans:,} numbers that are none (NaN, Infinity) are taken as missing.")
+
+
+def unwrapped(item: Any, is_record: IsRecord) -> Iterator[Any]:
+    """The records inside lists and envelopes such as `{"data": […]}`."""
+    if isinstance(item, list):
+        for inner in item:
+            yield from unwrapped(inner, is_record) if isinstance(inner, list) else [inner]
+        return
+    if isinstance(item, dict) and not is_record(item):
+        for name in ENVELOPES:
+            inner = item.get(name)
+            if isinstance(inner, list):
+                yield from unwrapped(inner, is_record)
+                return
+            if isinstance(inner, dict) and is_record(inner):
+                yield inner
+                return
+    yield item
+
+
+def is_lined(source: Opened, limits: Limits) -> bool:
+    """Whether each line is a document: the first is one, and there are more or it is no list."""
+    found = lines(source, limits=limits)
+    first = next(found, (0, b""))[1]
+    second = next(found, None)
+    found.close()  # type: ignore[attr-defined]
+    if second is None:
+        return False
+    try:
+        loads(first or b"")
+    except ValueError:
+        # A broken first line does not make a document of lines that each hold an object.
+        cut = (first or b"")[:1] == b"{" and len(first or b"") > 2 and (second[1] or b"")[:2] in (b'{"', b"{}")
+        return (cut or bool(object_lines(source, limits))) and not _is_document(source, limits)
+    return True
+
+
+def _is_document(source: Opened, limits: Limits) -> bool:
+    try:
+        loads(read_whole(source, limits), depth=limits.json_depth)
+    except (ValueError, IngestError):
+        return False
+    return True
+
+
+def _of_lines(source: Opened, limits: Limits, drop: Drop) -> Iterator[tuple[int, Decoded, int]]:
+    consumed = 0
+    for number, line in lines(source, limits=limits):
+        if line is None:
+            drop(number, f"the line is longer than {limits.line_bytes // MIB} MiB", "")
+            continue
+        consumed += len(line)
+        try:
+            yield number, decode(line, depth=limits.json_depth), consumed
+        except ValueError:
+            drop(number, "the line is not valid JSON", "The line may be cut off.")
+
+
+def _of_document(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[tuple[int, Decoded, int]]:
+    text = read_whole(source, limits)
+    try:
+        yield 1, decode(text, depth=limits.json_depth), len(text)
+        return
+    except ValueError:
+        pass
+    document = salvaged(text.decode("utf-8", "replace"))
+    if not document:
+        raise IngestError("ingest.bad_json", f"{source.name} is not valid JSON", hint=_CUT_HINT)
+    drop(1, "the document is cut off or broken inside", _CUT_HINT)
+    note(f"{source.name} is cut off or broken inside: what comes after that place is missing.")
+    yield 1, Decoded(document), len(text)
+
+
+def read_whole(source: Opened, limits: Limits) -> bytes:
+    """All bytes of one JSON document as UTF-8. Raises IngestError `ingest.too_large`."""
+    with source.stream() as raw:
+        text = utf8_stream(raw, source.head).read(limits.json_bytes + 1)
+    if len(text) > limits.json_bytes:
+        raise IngestError(
+            "ingest.too_large", f"{source.name} is one JSON document of over {limits.json_bytes // MIB} MiB",
+            hint="Export it as JSONL, one object a line.",
+        )  # fmt: skip
+    return text
+
+
+def salvaged(text: str, at: int = 0, depth: int = 0) -> Any:
+    """What stands before the first fault of a broken document; None where that is nothing.
+
+    An element of a list is taken whole or left out, unless it is the first: then what is in it is taken.
+    """
+    at = _blank(text, at)
+    opening = text[at : at + 1]
+    if opening not in ("{", "[") or depth > _SALVAGED_DEPTH:
+        return None
+    members: dict[str, Any] = {}
+    elements: list[Any] = []
+    try:
+        while True:
+            at = _blank(text, at + 1)
+            if opening == "{":
+                key, at = _DECODER.raw_decode(text, at)
+                at = _blank(text, at) + 1  # the colon
+            try:
+                value, at = _DECODER.raw_decode(text, _blank(text, at))
+            except (ValueError, RecursionError):
+                value, at = None if elements else salvaged(text, at, depth + 1), len(text)
+            if value is not None and opening == "{":
+                members[str(key)] = value
+            elif value is not None:
+                elements.append(value)
+            at = _blank(text, at)
+            if text[at : at + 1] != ",":
+                break
+    except (ValueError, RecursionError):
+        pass
+    return (members if opening == "{" else elements) or None
+
+
+def _blank(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
