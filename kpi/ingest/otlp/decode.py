@@ -103,7 +103,7 @@ def nanos(value: Any) -> int | None:
     return value * 1_000_000_000 if 10**9 <= value < 10**11 else None
 
 
-def _moment(value: Any) -> int | None:
+def moment(value: Any) -> int | None:
     """A time of OTLP. One written as a bare number may have been a float, of seconds and then of nanoseconds, each of
     which holds every 256th nanosecond or so: it is the microsecond that it was, where it is near enough to one."""
     at = nanos(value)
@@ -272,8 +272,8 @@ def json_span(raw: dict[str, Any], resource: Attributes) -> Span:
         span_id,
         identifier(_get(raw, "parentSpanId", "parent_span_id"), 8),
         str(raw.get("name") or ""),
-        _moment(_get(raw, "startTimeUnixNano", "start_time_unix_nano")),
-        _moment(_get(raw, "endTimeUnixNano", "end_time_unix_nano")),
+        moment(_get(raw, "startTimeUnixNano", "start_time_unix_nano")),
+        moment(_get(raw, "endTimeUnixNano", "end_time_unix_nano")),
         attributes_of(raw.get("attributes")),
         [_json_event(event) for event in raw.get("events") or ()],
         _STATUS.get(status.get("code") or 0, 0),
@@ -283,7 +283,7 @@ def json_span(raw: dict[str, Any], resource: Attributes) -> Span:
 
 
 def _json_event(raw: dict[str, Any]) -> Event:
-    at = _moment(_get(raw, "timeUnixNano", "time_unix_nano"))
+    at = moment(_get(raw, "timeUnixNano", "time_unix_nano"))
     return Event(str(raw.get("name") or ""), at, attributes_of(raw.get("attributes")))
 
 
