@@ -12,12 +12,23 @@ from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of, parse, text_of, truth_of
+from kpi.ingest.otlp.conventions import VOCABULARY
 from kpi.ingest.otlp.decode import UNKNOWN, Attributes, Span, identifier
 from kpi.ingest.spans import length_units, row_names
 from kpi.ingest.spans.builder import WHOLE_ID, as_text
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.row_names import ATTRIBUTE_OF, KEPT_WHOLE, KINDS, WRAPPED, Use, folded, is_score, use_of
+from kpi.ingest.spans.row_names import (
+    ATTRIBUTE_OF,
+    KEPT_WHOLE,
+    KIND_ATTRIBUTES,
+    KINDS,
+    WRAPPED,
+    Use,
+    folded,
+    is_score,
+    use_of,
+)  # fmt: skip
 from kpi.ingest.spans.row_values import NANOS, attribute_map, events_of, length_of, status_of, time_of
 from kpi.mapping.units import MONEY_NUSD
 from kpi.schema import WHOLE
@@ -27,11 +38,14 @@ TITLE = "rows of spans"
 KEYS = ("object id workflow_name", "trace_id id span_data", "Id Segments")
 _XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE)
 _SPREAD = 5  # levels of nested objects whose keys count as columns
+_VALUES = frozenset(["name", "status", "error", "children", "input", "output", "scores"])  # whole, whatever they hold
 _WAITING = 200_000  # spans whose lengths wait for a unit
 
 
 def recognises(names: Collection[str]) -> bool:
     """Whether these keys or columns are those of spans, of a trace with its spans, or of a log store's messages."""
+    if isinstance(names, Mapping):
+        names = [*_spread_names(names)]
     return row_names.is_span(names) or row_names.is_trace(names) or row_names.is_message(names)
 
 
@@ -74,7 +88,7 @@ def _held(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The span inside the message of a log store, or inside a document of X-Ray."""
     for name in WRAPPED:
         inner = parse(record.get(name))
-        if isinstance(inner, dict) and (recognises([*_spread_names(inner)]) or "start_time" in inner):
+        if isinstance(inner, dict) and (recognises(inner) or "start_time" in inner):
             return {**{k: v for k, v in (("trace_id", record.get("trace_id")),) if v is not None}, **inner}
     return None
 
@@ -126,17 +140,24 @@ class _Cells:
                 continue
             use = use_of(path)
             if use.role in ("attributes", "metadata", "resource"):
-                self._container(use.role, value)
+                self._container(use.role, value, path)
             elif isinstance(value, dict) and self._opens(use, path) and depth < _SPREAD:
                 self._spread(value, f"{path}.", depth + 1)
             else:
                 self._keep(use, path, value)
 
     def _opens(self, use: Use, path: str) -> bool:
-        return use.role not in ("status", "error", "children", "input", "output", "scores") and path not in KEPT_WHOLE
+        return (
+            use.role not in ("name", "status", "error", "children", "input", "output", "scores")
+            and path not in KEPT_WHOLE
+        )
 
-    def _container(self, role: str, value: Any) -> None:
+    def _container(self, role: str, value: Any, path: str) -> None:
         found = attribute_map(value)
+        for name in [n for n in found if "." not in n]:  # `span_attributes` of Braintrust holds name and kind
+            use = use_of(f"{path}.{name}")
+            if use.role in ("name", "kind"):
+                self._keep(use, f"{path}.{name}", found.pop(name))
         if role == "resource":
             for name, inner in found.items():
                 self.resource.setdefault(name.removeprefix("attributes."), inner)
@@ -144,6 +165,8 @@ class _Cells:
         for name, inner in found.items():
             if role == "attributes":
                 self.attributes.setdefault(name, inner)
+            elif (plain := name.removeprefix("default.")).startswith(VOCABULARY):  # X-Ray keeps attributes so
+                self.attributes.setdefault(plain, inner)
             else:
                 self._keep(use_of(f"metadata.{name}"), f"metadata.{name}", inner)
 
@@ -198,7 +221,7 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     if service := text_of(cells.get("service")):
         cells.resource.setdefault("service.name", service)
     span = Span(
-        trace_id, span_id, _parent(cells, trace_id, span_id), text_of(cells.get("name")) or "", start, end,
+        trace_id, span_id, _parent(cells, trace_id, span_id), _named(cells), start, end,
         cells.attributes, [*events_of(cells.get("events"), cells.events), *_annotations(cells)], status, message,
         cells.resource,
     )  # fmt: skip
@@ -224,6 +247,11 @@ def _hex(value: Any) -> Any:
 def _trace_id(value: Any) -> str | None:
     xray = _XRAY.fullmatch(value) if isinstance(value, str) else None
     return xray[1].lower() + xray[2].lower() if xray else identifier(_hex(value), 16)
+
+
+def _named(cells: _Cells) -> str:
+    name = cells.get("name")
+    return text_of(name.get("value") if isinstance(name, dict) else name) or ""
 
 
 def _own_id(cells: _Cells) -> Any:
@@ -306,12 +334,12 @@ def _add_kind(cells: _Cells, whole: bool) -> None:
     if whole:
         attributes["openinference.span.kind"] = WHOLE
         return
-    for role in ("kind", "loose_kind"):
-        word = text_of(cells.get(role))
+    stated = [cells.get("kind"), *(attributes.pop(n, None) for n in KIND_ATTRIBUTES), cells.get("loose_kind")]
+    for word in map(text_of, stated):
         kind = KINDS.get(folded(word.rpartition(".")[2])) if word else None
         if kind and not {"openinference.span.kind", "gen_ai.operation.name"} & attributes.keys():
             attributes["openinference.span.kind"] = kind
-            if kind == "TOOL" and "gen_ai.tool.name" not in attributes and (name := text_of(cells.get("name"))):
+            if kind == "TOOL" and "gen_ai.tool.name" not in attributes and (name := _named(cells)):
                 attributes["gen_ai.tool.name"] = name
 
 

@@ -247,12 +247,13 @@ def json_records(message: Any) -> Iterator[tuple[str, Any, Attributes]]:
     if not found and isinstance(message.get("data"), list):
         for record in message["data"]:
             yield "span", record, {}
-    elif not found and isinstance(message.get("trace"), dict):  # Tempo's v2 query answer wraps the trace
-        yield from json_records(message["trace"])
+    elif not found and (inner := next((message[k] for k in _WRAPS if isinstance(message.get(k), dict)), None)):
+        yield from json_records(inner)
     elif not found:
         raise ValueError("neither resourceSpans nor resourceLogs")
 
 
+_WRAPS = ("trace", "result")  # Tempo's v2 query answer, Jaeger's v3 one
 _SHAPES = (
     ("resourceSpans", "resource_spans", "span"),
     ("batches", "batches", "span"),

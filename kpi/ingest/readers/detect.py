@@ -144,7 +144,7 @@ def _binary(source: Opened) -> str:
 
 
 _PATHS: tuple[tuple[str, ...], ...] = (
-    (), ("[]",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
+    (), ("[]",), ("result",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
 )  # fmt: skip
 
 
@@ -158,11 +158,11 @@ def _by_json(text: str, source: Opened) -> str:
 
 def _by_keys(text: str, source: Opened) -> str | None:
     keys = json_keys(text)
-    known = (_by_names(_spread(keys, path), source) for path in _PATHS if path in keys)
+    known = (_by_names(keys[path], source) for path in _PATHS if path in keys)
     if found := next((name for name in known if name), None):
         return found
-    deeper = sorted((path for path in keys if path not in _PATHS), key=len)  # rows of spans, in whatever envelope
-    return next((SPANS for path in deeper if formats()[SPANS].matches(_spread(keys, path))), None)
+    # Rows of spans, in whatever envelope.
+    return next((SPANS for path in sorted(keys, key=len) if formats()[SPANS].matches(_spread(keys, path))), None)
 
 
 def _spread(keys: Mapping[tuple[str, ...], set[str]], path: tuple[str, ...]) -> set[str]:

@@ -23,13 +23,13 @@ _NAMES = {
     "parent_id": "parentspanid parentid operationparentid traceparentid ddparentid parentspancontextspanid spanparents"
     " parent parentspanidhex parentspan parentrunid",
     "references": "references",
-    "name": "spanname name operationname displayname spandisplayname spanattributesname spandataname transactionname",
-    "start": "starttimeunixnano starttime startedat timestamp start begintime starttimestamp spanstarttime begin "
-    " startat timegenerated starttimemillis starttimems starttimeus starttimens starttimes startns startms startus metricsstart"
-    " timestampus timestampms timestampns createdat time datetime timestamputc",
+    "name": "spanname displayname name operationname spandisplayname spanattributesname spandataname transactionname",
+    "start": "starttimeunixnano starttime startedat timestamp start begintime starttimestamp spanstarttime begin"
+    " startat timegenerated starttimemillis starttimems starttimeus starttimens starttimes startns startms startus"
+    " metricsstart timestampus timestampms timestampns createdat time datetime timestamputc",
     "end": "endtimeunixnano endtime endedat endtimestamp end finishedat spanendtime stoptime endat finishtime"
     " endtimemillis endtimems endtimeus endtimens endns endms endus metricsend completedat",
-    "status": "statuscode status statusstatuscode spanstatus statuscodestring resultcode otelstatuscode",
+    "status": "statuscode status statusstatuscode spanstatus statuscodestring resultcode otelstatuscode eventoutcome",
     "success": "success issuccess succeeded",
     "error": "error haserror iserror exception fault throttle errormessage",
     "message": "statusmessage statusdescription statuscodemessage otelstatusdescription",
@@ -81,11 +81,13 @@ _FACTS = {
 RENAMED = {
     "ag.metrics.tokens.incremental.prompt": "gen_ai.usage.input_tokens",
     "ag.metrics.tokens.incremental.completion": "gen_ai.usage.output_tokens",
+    "ag.metrics.tokens.incremental.cached": "gen_ai.usage.cache_read.input_tokens",
     "ag.metrics.costs.incremental.total": "gen_ai.usage.cost",
-    "ag.type.span": "openinference.span.kind", "ag.type.node": "openinference.span.kind",
+    "ag.meta.request.model": "gen_ai.request.model", "ag.meta.configuration.model": "gen_ai.request.model",
     "ag.data.inputs": "input.value", "ag.data.outputs": "output.value",
     "ag.session.id": "session.id", "ag.user.id": "user.id",
 }  # fmt: skip
+KIND_ATTRIBUTES = ("ag.type.span", "ag.type.node", "ag.node.type")
 # Attributes whose value may be an object, which is one value and no group of attributes.
 KEPT_WHOLE = frozenset(
     {*INPUT_VALUES, *OUTPUT_VALUES, *STRUCTURED.values(), "metadata", "gen_ai.retrieval.documents", "tool.parameters",

@@ -13,6 +13,8 @@ from kpi.ingest.spans.row_names import KEPT_WHOLE, RENAMED
 
 NANOS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _DEEPEST = 8
+_MAPS = ("attributeMap", "attribute_map")
+_NO_ERROR = frozenset(["", "0", "false", "null", "none", "[]", "{}"])
 _UNIONS = re.compile(r"(string|int|double|bool|bytes|array|kvlist)_?[vV]alue|v_?(str|int64|bool|float64|binary|type)")
 _SLASHED = re.compile(
     r"(\d{1,2})/(\d{1,2})/(\d{4}),?\s+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp])?[Mm]?"
@@ -35,7 +37,10 @@ def attribute_map(value: Any) -> Attributes:
     them; and JSON text of either.
     """
     found: Attributes = {}
-    _gather(found, "", parse(value), 0)
+    opened = parse(value)
+    if isinstance(opened, dict) and isinstance(inner := next((opened[k] for k in _MAPS if k in opened), None), dict):
+        opened = inner
+    _gather(found, "", opened, 0)
     for name in [n for n in found if n in RENAMED]:
         found.setdefault(RENAMED[name], found.pop(name))
     return found
@@ -138,8 +143,9 @@ def status_of(fields: Mapping[str, Any], attributes: Attributes) -> tuple[int, s
     """(0 for unset, OK or ERROR; message) from whatever says how a span ended."""
     status, message = fields.get("status"), text_of(fields.get("message")) or ""
     if isinstance(status, dict):
-        message = message or text_of(status.get("message") or status.get("description")) or ""
-        status = next((status[k] for k in ("code", "status_code", "statusCode") if k in status), None)
+        parts = {str(k).lower().replace("_", ""): v for k, v in status.items()}
+        message = message or text_of(parts.get("message") or parts.get("description")) or ""
+        status = parts.get("code", parts.get("statuscode"))
     error = fields.get("error")
     for name in ("error", "otel.status_code"):
         if name == "error" and error is None:
@@ -150,8 +156,8 @@ def status_of(fields: Mapping[str, Any], attributes: Attributes) -> tuple[int, s
     if isinstance(error, dict):
         told = text_of(error.get("message") or error.get("type"))
         return ERROR, message or told or ""
-    if error not in (None, "", 0) and truth_of(error) is not False:
-        return ERROR, message or (text_of(error) if truth_of(error) is None else "") or ""
+    if error is not None and error != [] and str(error).strip().lower() not in _NO_ERROR:
+        return ERROR, message or (text_of(error) if truth_of(error) is not True else "") or ""
     if fields.get("success") is not None and truth_of(fields["success"]) is False:
         return ERROR, message
     return _code(status), message
