@@ -70,7 +70,9 @@ def load(
         )  # fmt: skip
         told = part(progress, _READING, 1.0)
         user_key = key if done.pseudonyms else None
-        receipt = lake.commit(dataset, stage, done.receipt, prices=prices, user_key=user_key, progress=told)
+        receipt = lake.commit(
+            dataset, stage, done.receipt, prices=prices, user_key=user_key, moving=False, progress=told
+        )  # fmt: skip
         with kept_beside(receipt, "how its columns are mapped and which keys are allowed"):
             remember(dataset, done.mapping, allowed)
         return receipt
