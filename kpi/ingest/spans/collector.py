@@ -14,11 +14,12 @@ import pyarrow as pa
 from kpi import clock, schema
 from kpi.arrow_rows import RowBuffer
 from kpi.ingest.context import Context
-from kpi.ingest.otlp.attributes import text_of
+from kpi.ingest.otlp.attributes import is_pending, text_of
 from kpi.ingest.otlp.decode import Span
 from kpi.ingest.spans.items import MALFORMED, Incident, Score
 from kpi.ingest.spans.span_rows import SHORT, SpanRows, redacted, score_row, stable_id
 
+_PENDING = "Pending copies of {spans} were left out: they say only that a span had begun."
 _ONE = {"scores": "score", "incidents": "incident"}
 _REMEMBERED = 1_000_000  # spans of one load in which repeats are recognised; beyond it the store's merge does it alone
 
@@ -46,7 +47,13 @@ class Intake:
         return self._redacted(self.buffer.full())
 
     def rest(self) -> Iterator[tuple[str, pa.Table]]:
-        """Everything left, redacted."""
+        """Everything left, redacted; what is true of many spans goes on the receipt."""
+        for sentence, count in self.rows.told.items():
+            self.receipt.count(sentence, count)
+        for name, (count, example) in self.rows.missed.items():
+            self.receipt.miss(name, count, example)
+        self.rows.told.clear()
+        self.rows.missed.clear()
         return self._redacted(self.buffer.rest())
 
     def _redacted(self, found: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
@@ -92,6 +99,9 @@ class Intake:
             self.drop("span without trace id or span id")
             return
         if self._lies_ahead("span", span.trace_id, span.start, span.end):
+            return
+        if is_pending(span.attributes):
+            self.rows.told[_PENDING] += 1
             return
         found = list(self.rows.rows(span))
         whole = found[0][1]["kind"] == schema.WHOLE

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -24,12 +25,18 @@ from kpi.ingest.otlp import attributes as facts_of
 from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.attributes import first, parse, text_of
+from kpi.ingest.otlp.counting import Decision
 from kpi.ingest.otlp.decode import Attributes, Span
+from kpi.ingest.otlp.first_token import first_token
+from kpi.ingest.otlp.measures import Sort
 from kpi.ingest.otlp.messages import said
+from kpi.ingest.otlp.unread import MODEL_CALLS, unread
+from kpi.ingest.otlp.usage import Tokens, usage_of
 
 Row = dict[str, Any]
 SHORT = 200  # longest dimension value kept; a longer one is no cohort
 _CACHE = 50_000
+_MISSED = 200  # names of measures that are remembered
 BLOCKED = frozenset({"deny", "block", "blocked", "guardrail_intervened", "true", "match_found", "intervened", "reject"})
 _OWN = frozenset(
     {"kind", "status", "source", "severity", "state", "attributes", "context"}
@@ -65,13 +72,19 @@ def stable_id(*parts: object) -> str:
 
 
 class SpanRows:
-    """Turns spans of one source into rows; keeps small caches of pseudonyms and resources, no rows."""
+    """Turns spans of one source into rows; keeps small caches of pseudonyms and resources, no rows.
+
+    told: sentences of the receipt, with `{spans}` for how many spans they are true of. missed: how often a
+    measure was there that nobody read, and an example.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._users: dict[str, str | None] = {}
         self._sessions: dict[str, str | None] = {}
         self._names: dict[str, str | None] = {}
+        self.told: Counter[str] = Counter()
+        self.missed: dict[str, tuple[int, float]] = {}
         self._known_metadata: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
         self._resource: Attributes | None = None
         self._resource_metadata: dict[str, Any] = {}
@@ -100,6 +113,15 @@ class SpanRows:
         if kind == schema.WHOLE and status != "error" and not span.status:
             status = None  # most exports say of the whole only when it began
         words = said(attributes, span.events)
+        calls = kind in MODEL_CALLS
+        model, provider = facts_of.model_of(attributes, calls=calls), facts_of.provider_of(attributes)
+        usage = usage_of(span, calls=calls, provider=provider, model=model)
+        cost, first = facts_of.cost_of(attributes, calls=calls), first_token(span, calls=calls)
+        if first.note:
+            self.told[first.note] += 1
+        for decision in usage.decisions:
+            self.told[_decided(decision)] += 1
+        self._miss(span, kind, usage.tokens, cost, first.us)
         allowed, facts = self.facts(span, kind)
         if words.refused is not None:
             facts.setdefault("refused", words.refused)
@@ -116,17 +138,30 @@ class SpanRows:
             "status": status,
             "error_type": error_type[:SHORT] if error_type else None,
             "status_message": _failure_message(span) if status == "error" else None,
-            "model": facts_of.model_of(attributes),
-            "provider": facts_of.provider_of(attributes),
-            **facts_of.tokens_of(attributes),
-            "cost_nusd": facts_of.cost_of(attributes),
-            "ttft_us": length_us(facts_of.ttft_us(span)),
+            "model": model,
+            "provider": provider,
+            **usage.tokens,
+            "cost_nusd": cost,
+            "ttft_us": length_us(first.us),
             "queue_us": length_us(facts_of.queue_us(attributes)),
             "input_text": words.input,
             "output_text": words.output,
             "attributes": _json(allowed) if allowed else None,
             "context": _json(facts) if facts else None,
         }
+
+    def _miss(self, span: Span, kind: str, tokens: Tokens, cost: int | None, first_us: int | None) -> None:
+        """Remember the measures of a span that nobody read."""
+        if not span.events and not shape_of(span.attributes).measures:
+            return
+        used = tokens["input_tokens"] is not None or tokens["output_tokens"] is not None
+        known: tuple[tuple[Sort, bool], ...] = (
+            ("tokens", used), ("cost", cost is not None), ("first token", first_us is not None),
+        )  # fmt: skip
+        for name, value in unread(span, kind, frozenset(sort for sort, there in known if there)):
+            count, example = self.missed.get(name, (0, value))
+            if count or len(self.missed) < _MISSED:
+                self.missed[name] = (count + 1, max(example, value))
 
     def facts(self, span: Span, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """(allow-listed attributes, request-level facts as canonical columns) that one span carries."""
@@ -205,6 +240,12 @@ class SpanRows:
         return self._resource_metadata
 
 
+def _decided(decision: Decision) -> str:
+    """What the receipt says of how counts were put together; `{spans}` is their number."""
+    part = "Cached" if decision.side == "input" else "Reasoning"
+    return f"{part} tokens of {{spans}} lie {'inside' if decision.inside else 'beside'} the {decision.side}: {decision.how}."
+
+
 def _once(kept: dict[str, str | None], value: str, make: Callable[[str], str | None]) -> str | None:
     """What `make` gives for a value, remembered while few values are."""
     if value not in kept:
@@ -279,14 +320,12 @@ def _indexed_documents(attributes: Attributes, prefix: str) -> Iterator[Row]:
 def tool_call(span: Span, row: Row) -> Row:
     """The executed call of a tool span; a span without a call id is its own id."""
     attributes = span.attributes
-    names = ("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "traceloop.entity.name")
-    arguments = first(attributes, ("gen_ai.tool.call.arguments", "tool.parameters", "ai.toolCall.args"))
-    result = first(attributes, ("gen_ai.tool.call.result", "ai.toolCall.result"))
+    arguments, result = first(attributes, conventions.TOOL_ARGUMENTS), first(attributes, conventions.TOOL_RESULT)
     return {
         "trace_id": span.trace_id,
         "span_id": span.span_id,
-        "call_id": text_of(first(attributes, ("gen_ai.tool.call.id", "tool.id", "ai.toolCall.id"))) or span.span_id,
-        "name": (text_of(first(attributes, names)) or span.name)[:SHORT],
+        "call_id": text_of(first(attributes, conventions.TOOL_CALL)) or span.span_id,
+        "name": (text_of(first(attributes, conventions.TOOL_NAME)) or span.name)[:SHORT],
         "arguments": _as_text(arguments) or row["input_text"],
         "result": _as_text(result) or row["output_text"],
         "error_type": row["error_type"] or ("error" if row["status"] == "error" else None),
