@@ -103,7 +103,7 @@ def kind_of(attributes: Attributes) -> str:
     for key, kinds, settles in shape.kinds:
         stated = attributes[key]
         if isinstance(stated, str):
-            kind = kinds.get((text_of(stated) or "").lower())
+            kind = kinds.get(stated.lower()) or kinds.get((text_of(stated) or "").lower())
             if kind or settles:
                 return kind or "other"
     identity = attributes.get("ai.operationId")
@@ -172,6 +172,8 @@ def _provider(stated: str) -> str:
 def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
     """Reported cost in nano-dollars: the total where there is one, else its disjoint parts, never both."""
     shape = shape_of(attributes)
+    if shape.topics.isdisjoint(_COSTS):
+        return None
     if "cost" in shape.topics:
         details = parse(attributes.get("langfuse.observation.cost_details"))
         if isinstance(details, dict) and details:
@@ -189,6 +191,9 @@ def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
             if len(known) == len(pair):
                 return sum(known)
     return None
+
+
+_COSTS = frozenset({"cost", "bare_cost"})
 
 
 def _first_cost(attributes: Attributes, present: tuple[str, ...]) -> int | None:

@@ -14,7 +14,7 @@ from kpi.ingest.otlp.values import NO_ID, Attributes, attributes_of, identifier,
 
 __all__ = [
     "ERROR", "NO_ID", "OK", "UNKNOWN", "Attributes", "Event", "LogRecord", "Origin", "Span", "attributes_of",
-    "identifier", "json_log", "json_records", "json_span", "nanos", "proto_records", "value_of",
+    "identifier", "json_log", "json_records", "json_span", "moment", "nanos", "proto_records", "value_of",
 ]  # fmt: skip
 
 OK, ERROR = 1, 2
@@ -128,12 +128,13 @@ def json_records(message: Any) -> Iterator[tuple[str, Any, Origin]]:
     if not found and isinstance(message.get("data"), list):
         for record in message["data"]:
             yield "span", record, Origin({})
-    elif not found and isinstance(message.get("trace"), dict):  # Tempo's v2 query answer wraps the trace
-        yield from json_records(message["trace"])
+    elif not found and (inner := next((message[k] for k in _WRAPS if isinstance(message.get(k), dict)), None)):
+        yield from json_records(inner)
     elif not found:
         raise ValueError("neither resourceSpans nor resourceLogs")
 
 
+_WRAPS = ("trace", "result")  # Tempo's v2 query answer, Jaeger's v3 one
 _SHAPES = (
     ("resourceSpans", "resource_spans", "span"),
     ("batches", "batches", "span"),

@@ -30,8 +30,7 @@ def first_token(span: Span, *, calls: bool = False) -> FirstToken:
     Exporters that do not stream write the end of the call as the first token; that is the latency, not a first token.
     calls: whether the span is known to be a call of a model.
     """
-    shape = shape_of(span.attributes)
-    if not span.events and shape.topics.isdisjoint(_TOPICS):
+    if not span.events and shape_of(span.attributes).topics.isdisjoint(_TOPICS):
         return _NONE
     delay, note = _stated(span, calls)
     if delay is None:
@@ -53,8 +52,12 @@ _TOPICS = frozenset({"first_token", "bare_first_token"})
 def _stated(span: Span, calls: bool) -> tuple[int | None, str]:
     """(nanoseconds, note) that an attribute states."""
     attributes = span.attributes
-    for name, scale in (*names.FIRST_TOKEN, *(names.BARE_FIRST_TOKEN if calls else ())):
-        if name in attributes and (value := seconds_of(attributes[name])) is not None:
+    kept = shape_of(attributes).kept
+    if ("first token", calls) not in kept:
+        known = (*names.FIRST_TOKEN, *(names.BARE_FIRST_TOKEN if calls else ()))
+        kept["first token", calls] = [(name, scale) for name, scale in known if name in attributes]
+    for name, scale in kept["first token", calls]:
+        if (value := seconds_of(attributes[name])) is not None:
             if scale == _SECOND:
                 if span.scope.startswith(names.FIRST_TOKEN_IN_MS):
                     return round(value * _MS), ""

@@ -26,41 +26,71 @@ class Usage(NamedTuple):
     decisions: Sequence[Decision] = ()
 
 
-_NOTHING = frozenset({"tokens", "bare_tokens", "usage_objects"})
+class _Plan(NamedTuple):
+    """Which names of one set of attributes hold what; names without a namespace apart."""
+
+    fields: Sequence[tuple[str, tuple[str, ...]]]
+    bare: Sequence[tuple[str, tuple[str, ...]]]
+    evidence: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]  # total, uncached, visible
+    bare_total: tuple[str, ...]
+    buckets: bool
+
+
+def _plan(shape: Shape) -> _Plan | None:
+    """The plan of a set of names, worked out once; None where nothing in it speaks of tokens."""
+    if "usage" not in shape.kept:
+        plan = _Plan(
+            [(field, found) for field, keys in names.TOKENS.items() if (found := shape.present(keys))],
+            [(field, found) for field, keys in names.BARE_TOKENS.items() if (found := shape.present(keys))],
+            (shape.present(names.TOTAL), shape.present(names.UNCACHED), shape.present(names.VISIBLE)),
+            shape.present(names.BARE_TOTAL),
+            "langfuse.observation.usage_details" in shape.keys,
+        )
+        shape.kept["usage"] = None if shape.topics.isdisjoint(_TOPICS) else plan
+    found: _Plan | None = shape.kept["usage"]
+    return found
+
+
+_TOPICS = frozenset({"tokens", "bare_tokens", "usage_objects"})
+_EMPTY: Tokens = dict.fromkeys(FIELDS)
 
 
 def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None) -> Usage:
     """Usage of one span. calls: whether it is known to be a call of a model. provider, model: canonical, if known."""
     attributes = span.attributes
     shape = shape_of(attributes)
-    if shape.topics.isdisjoint(_NOTHING):
-        return Usage(dict.fromkeys(FIELDS))
-    buckets = parse(attributes.get("langfuse.observation.usage_details"))
-    if isinstance(buckets, dict):
+    plan = _plan(shape)
+    if plan is None:
+        return Usage(_EMPTY)
+    if plan.buckets and isinstance(buckets := parse(attributes["langfuse.observation.usage_details"]), dict):
         return Usage(_bucket_tokens(buckets))
-    found: Tokens = {field: _first(attributes, shape, keys) for field, keys in names.TOKENS.items()}
-    bare = calls and "bare_tokens" in shape.topics
-    if bare:
-        _fill(found, {field: _first(attributes, shape, keys) for field, keys in names.BARE_TOKENS.items()})
-    total = _first(attributes, shape, names.TOTAL)
-    if total is None and bare:
-        total = _first(attributes, shape, names.BARE_TOTAL)
+    found = _EMPTY.copy()
+    for field, keys in plan.fields:
+        found[field] = _first(attributes, keys)
+    if calls:
+        for field, keys in plan.bare:
+            if found[field] is None:
+                found[field] = _first(attributes, keys)
+    total: int | None = None
     if "usage_objects" in shape.topics:
-        total = _fill_from_objects(found, attributes, shape, total)
+        total = _fill_from_objects(found, attributes, shape)
     read, write, reasoning = found["cached_read_tokens"], found["cache_write_tokens"], found["reasoning_tokens"]
     if not (read or write or reasoning):
         return Usage(found)
+    stated, uncached, visible = (_first(attributes, keys) for keys in plan.evidence)
+    if stated is None and calls:
+        stated = _first(attributes, plan.bare_total)
     counts = Counts(
-        found["input_tokens"], found["output_tokens"], read, write, reasoning, total,
-        _first(attributes, shape, names.UNCACHED), _first(attributes, shape, names.VISIBLE),
+        found["input_tokens"], found["output_tokens"], read, write, reasoning,
+        total if stated is None else stated, uncached, visible,
     )  # fmt: skip
     whole = settled(counts, shape, span.scope, span.scope_version, provider, model)
     found["input_tokens"], found["output_tokens"] = whole.input, whole.output
     return Usage(found, whole.decisions)
 
 
-def _first(attributes: Attributes, shape: Shape, keys: tuple[str, ...]) -> int | None:
-    for name in shape.present(keys):
+def _first(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
+    for name in keys:
         count = count_of(attributes[name])
         if count is not None:
             return count
@@ -73,8 +103,9 @@ def _fill(found: Tokens, more: Mapping[str, int | None]) -> None:
             found[field] = count
 
 
-def _fill_from_objects(found: Tokens, attributes: Attributes, shape: Shape, total: int | None) -> int | None:
-    """Counts out of usage objects, where the attributes state none; the total, theirs where there is no other."""
+def _fill_from_objects(found: Tokens, attributes: Attributes, shape: Shape) -> int | None:
+    """Counts out of usage objects, where the attributes state none; returns the total that one states."""
+    total: int | None = None
     for key, words in names.DETAIL_OBJECTS.items():
         details = parse(attributes[key]) if key in shape.keys else None
         if isinstance(details, dict):
@@ -89,8 +120,7 @@ def _fill_from_objects(found: Tokens, attributes: Attributes, shape: Shape, tota
             flat = dict(_flat(usage)) if isinstance(usage, dict) else {}
             counts = {field: _named(flat, keys) for field, keys in names.BARE_TOKENS.items()}
             _fill(found, counts)
-            stated = _named(flat, names.BARE_TOTAL)
-            total = stated if total is None else total
+            total = _named(flat, names.BARE_TOTAL) if total is None else total
     return total
 
 

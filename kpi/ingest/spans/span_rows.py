@@ -152,7 +152,7 @@ class SpanRows:
 
     def _miss(self, span: Span, kind: str, tokens: Tokens, cost: int | None, first_us: int | None) -> None:
         """Remember the measures of a span that nobody read."""
-        if not span.events and not shape_of(span.attributes).measures:
+        if not shape_of(span.attributes).measures and not (span.events and kind in MODEL_CALLS):
             return
         used = tokens["input_tokens"] is not None or tokens["output_tokens"] is not None
         known: tuple[tuple[Sort, bool], ...] = (
