@@ -221,10 +221,20 @@ def _counts(trace: SpanTree, calls: list[Row], documents: Sequence[Row]) -> Row:
     return {
         "llm_calls": len(calls) if known and not hidden else None,
         "tool_calls": len(tools) if known else None,
-        "tool_errors": sum(s["status"] == "error" for s in tools) if known and told else None,
+        "tool_errors": _failed(trace, tools) if known and told else None,
         "retrieved_docs": len(retrieved) if retrieved else None,
         "retries": retries if calls else None,
     }
+
+
+def _failed(trace: SpanTree, tools: list[Row]) -> int:
+    """Tools that failed: of some exporters the run of a tool is a span below it, named after it, and that one fails."""
+    runs = set()
+    for span in trace.spans:
+        tool = trace.by_id.get(span["parent_id"] or "") if span["status"] == "error" else None
+        if tool and span["kind"] == "other" and tool["name"] and (span["name"] or "").startswith(f"{tool['name']}."):
+            runs.add(tool["span_id"])
+    return sum(s["status"] == "error" or s["span_id"] in runs for s in tools)
 
 
 def _texts(trace: SpanTree, answering: list[Row]) -> Row:

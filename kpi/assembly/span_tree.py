@@ -98,7 +98,7 @@ class SpanTree:
             for span_id in self._ancestors(leaf):
                 if self.by_id[span_id]["kind"] == "llm":
                     below.setdefault(span_id, []).append(leaf["span_id"])
-        found = {}
+        found: dict[str, Row] = {}
         for span_id, calls in below.items():
             if len(calls) == 1:
                 call = found.get(calls[0], self.by_id[calls[0]])

@@ -1,8 +1,8 @@
 """The names by which span exporters call the same thing, in order of preference. Tables only, no code.
 
-GenAI conventions of every generation, OpenInference, OpenLLMetry (Traceloop), the Vercel AI SDK 3 to 7, Langfuse, Strands,
-Google ADK, pydantic-ai and Logfire, Semantic Kernel, LiteLLM, OpenRouter, Sentry, OpenLIT, Claude Code, Copilot, MLflow,
-Haystack. What counts lie inside or beside each other is in `counting`.
+GenAI conventions of every generation, OpenInference, OpenLLMetry (Traceloop), the Vercel AI SDK 3 to 7, Langfuse,
+Strands, Google ADK, pydantic-ai and Logfire, Semantic Kernel, LiteLLM, OpenRouter, Sentry, OpenLIT, Claude Code,
+Copilot, MLflow, Haystack. Which counts lie inside or beside each other is in `counting`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ OPERATION_KINDS = {
     "generate_object": "llm", "stream_object": "llm", "responses": "llm", "messages": "llm",
     "embeddings": "embedding", "embedding": "embedding", "rerank": "reranker",
     "retrieval": "retriever", "search_memory": "retriever", "execute_tool": "tool",
-    "invoke_agent": "agent", "create_agent": "agent", "agent_step": "chain", "invoke_workflow": "chain", "plan": "chain",
+    "invoke_agent": "agent", "create_agent": "agent", "agent_step": "chain", "invoke_workflow": "chain",
+    "plan": "chain",
     "apply_guardrail": "guardrail", "run_guardrail": "guardrail",
 }  # fmt: skip
 OPENINFERENCE_KINDS = {

@@ -1,7 +1,7 @@
 """Whether cached tokens lie inside the input or beside it, and reasoning tokens inside the output or beside it.
 
-Decided for each span by evidence, the strongest first: the totals in the span, what is known of the instrumentation, the
-convention of the provider, and last that a part cannot be larger than its whole.
+Decided for each span by evidence, the strongest first: the totals in the span, what is known of the instrumentation,
+the convention of the provider, and last that a part cannot be larger than its whole.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NORMALISED = "kpi.normalised"  # the scope of spans whose format has put the cou
 
 # The first that fits counts. Each rests on the source of the instrumentation, or on a genuine export.
 INSTRUMENTATIONS = (
-    Instrumentation("the format", scope=NORMALISED),
+    Instrumentation("", scope=NORMALISED),
     Instrumentation("Claude Code", scope="com.anthropic.claude_code", cached=BESIDE),
     Instrumentation("OpenInference for the Claude Agent SDK", scope="openinference.instrumentation.claude_agent_sdk",
                     cached=BESIDE, total=False),
@@ -95,7 +95,7 @@ class Counts(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """inside: whether the part lies inside. how: in words, for the receipt."""
+    """inside: whether the part lies inside. how: in words, for the receipt; "" where a format knows it."""
 
     side: Side
     inside: bool
@@ -115,9 +115,7 @@ class Settled(NamedTuple):
     decisions: Sequence[Decision]
 
 
-def settled(
-    counts: Counts, shape: Shape, scope: str, version: str, provider: str | None, model: str | None
-) -> Settled:
+def settled(counts: Counts, shape: Shape, scope: str, version: str, provider: str | None, model: str | None) -> Settled:
     """The totals of a span that states parts."""
     cached, thought = (counts.read or 0) + (counts.write or 0), counts.reasoning or 0
     given, answered = counts.input, counts.output
@@ -149,9 +147,11 @@ def _decide(
 
 def _by_convention(side: Side, known: Instrumentation | None, convention: Provider | None) -> Decision:
     if known is not None and (inside := known.cached if side == "input" else known.reasoning) is not None:
-        return Decision(side, inside, f"known of {known.name}")
+        return Decision(side, inside, f"known of {known.name}" if known.name else "")
     if convention is not None:
-        return Decision(side, convention.cached if side == "input" else convention.reasoning, f"as {convention.name} counts")
+        return Decision(
+            side, convention.cached if side == "input" else convention.reasoning, f"as {convention.name} counts"
+        )
     return Decision(side, INSIDE, ASSUMED)
 
 

@@ -10,7 +10,17 @@ import base64
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from kpi.ingest.otlp.values import NO_ID, Attributes, attributes_of, identifier, moment, nanos, number, unwrapped, value_of
+from kpi.ingest.otlp.values import (
+    NO_ID,
+    Attributes,
+    attributes_of,
+    identifier,
+    moment,
+    nanos,
+    number,
+    unwrapped,
+    value_of,
+)
 
 __all__ = [
     "ERROR", "NO_ID", "OK", "UNKNOWN", "Attributes", "Event", "LogRecord", "Origin", "Span", "attributes_of",
@@ -95,7 +105,7 @@ def groups(message: Any, camel: str, snake: str) -> Iterator[tuple[Any, Origin]]
 
 
 def _origin(group: dict[str, Any], resource: Attributes) -> Origin:
-    scope = next((group[name] for name in _SCOPES if isinstance(group.get(name), dict)), {})
+    scope: Attributes = next((group[name] for name in _SCOPES if isinstance(group.get(name), dict)), {})
     return Origin(resource, str(scope.get("name") or ""), str(scope.get("version") or ""))
 
 

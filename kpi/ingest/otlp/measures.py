@@ -34,9 +34,9 @@ _DURATION = frozenset({"duration", "latency", "elapsed"})
 _OBJECT = frozenset({"usage", "metrics"})
 # Limits, rates and identities are no measure of a call.
 _NO_MEASURE = frozenset(
-    {"max", "maximum", "min", "minimum", "limit", "limits", "budget", "window", "threshold", "remaining", "quota", "per",
-     "rate", "id", "ids", "access", "auth", "bearer", "refresh", "type", "unit", "percent", "currency", "discount",
-     "margin", "timeout", "center", "centre", "queue"}
+    {"max", "maximum", "min", "minimum", "limit", "limits", "budget", "window", "threshold", "remaining", "quota",
+     "per", "rate", "id", "ids", "access", "auth", "bearer", "refresh", "type", "unit", "percent", "currency",
+     "discount", "margin", "timeout", "center", "centre", "queue"}
 )  # fmt: skip
 # Parts of a count that is read, and what Langfuse holds in objects that are: passed over on purpose.
 _KNOWN = re.compile(

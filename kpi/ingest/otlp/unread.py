@@ -1,5 +1,6 @@
-"""Numbers of a model call that look like a measure and that nobody read: what the receipt lists, so that nothing is missed
-in silence. Only names and numbers leave this room, never a text.
+"""Numbers of a model call that look like a measure and that nobody read.
+
+The receipt lists them, so that nothing is missed in silence. Only names and numbers leave this room, never a text.
 """
 
 from __future__ import annotations
@@ -29,43 +30,51 @@ def unread(span: Span, kind: str, read: frozenset[Sort]) -> Iterator[tuple[str, 
     attributes = span.attributes
     for measure in shape_of(attributes).measures:
         if not (measure.bare if calls else measure.sort not in _ELSEWHERE):
-            yield from _numbers(measure, attributes[measure.key], span)
+            yield from _numbers(measure, attributes[measure.key], span, read)
     if span.events and calls:
         yield from _of_events(span, read)
 
 
 def _of_events(span: Span, read: frozenset[Sort]) -> Iterator[tuple[str, float]]:
-    """Measures in events. One that is known under this name is missed only where the span itself states none."""
+    """Measures in events. One of a name that is known is missed only where the span itself states none."""
     for event in span.events:
         if not event.attributes or event.name in FIRST_TOKEN_EVENTS:
             continue
         for key, value in event.attributes.items():
             measure = measure_of(key)
-            if measure is None or (measure.sort in read and (key in READ or key in BARE)):
-                continue
-            yield from _numbers(measure, value, span)
+            if measure is not None and not _again(measure, read):
+                yield from _numbers(measure, value, span, read)
 
 
-def _numbers(measure: Measure, value: Any, span: Span) -> Iterator[tuple[str, float]]:
+def _again(measure: Measure, read: frozenset[Sort]) -> bool:
+    return measure.sort in read and (measure.key in READ or measure.key in BARE)
+
+
+def _worth(key: str, read: frozenset[Sort]) -> Measure | None:
+    measure = measure_of(key)
+    return None if measure is None or measure.sort == "object" or _again(measure, read) else measure
+
+
+def _numbers(measure: Measure, value: Any, span: Span, read: frozenset[Sort]) -> Iterator[tuple[str, float]]:
     if isinstance(value, str) and value[:1] in ("{", "[") and len(value) <= _LONGEST_JSON:
         value = parse(value)
     if isinstance(value, (dict, list)):
-        yield from _inside(measure.name, value, _DEEPEST)
+        yield from _inside(measure.name, value, read, _DEEPEST)
         return
     found = None if measure.sort == "object" else _number(value)
     if found and not (measure.sort == "duration" and _is_length(found, span)):
         yield measure.name, found
 
 
-def _inside(name: str, value: Any, deep: int) -> Iterator[tuple[str, float]]:
-    """Measures in an object, by their path; the items of a list share one."""
+def _inside(name: str, value: Any, read: frozenset[Sort], deep: int) -> Iterator[tuple[str, float]]:
+    """Measures in an object, by their path; items of a list share one. What says again what was read is left out."""
     members: Iterable[tuple[str, Any]]
     members = ((str(k), v) for k, v in value.items()) if isinstance(value, dict) else (("N", item) for item in value)
     for key, member in members:
         if isinstance(member, (dict, list)):
             if deep:
-                yield from _inside(f"{name}.{key}", member, deep - 1)
-        elif (measure := measure_of(key)) and measure.sort != "object" and (found := _number(member)):
+                yield from _inside(f"{name}.{key}", member, read, deep - 1)
+        elif (measure := _worth(key, read)) and (found := _number(member)):
             yield f"{name}.{measure.name}", found
 
 

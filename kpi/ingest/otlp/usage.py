@@ -19,7 +19,7 @@ FIELDS = tuple(names.TOKENS)
 Tokens = dict[str, int | None]
 
 
-class Usage(NamedTuple):
+class TokenUsage(NamedTuple):
     """tokens: by canonical column. decisions: what had to be decided, for the receipt."""
 
     tokens: Tokens
@@ -47,23 +47,23 @@ def _plan(shape: Shape) -> _Plan | None:
             "langfuse.observation.usage_details" in shape.keys,
         )
         shape.kept["usage"] = None if shape.topics.isdisjoint(_TOPICS) else plan
-    found: _Plan | None = shape.kept["usage"]
-    return found
+    known: _Plan | None = shape.kept["usage"]
+    return known
 
 
 _TOPICS = frozenset({"tokens", "bare_tokens", "usage_objects"})
 _EMPTY: Tokens = dict.fromkeys(FIELDS)
 
 
-def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None) -> Usage:
+def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None) -> TokenUsage:
     """Usage of one span. calls: whether it is known to be a call of a model. provider, model: canonical, if known."""
     attributes = span.attributes
     shape = shape_of(attributes)
     plan = _plan(shape)
     if plan is None:
-        return Usage(_EMPTY)
+        return TokenUsage(_EMPTY)
     if plan.buckets and isinstance(buckets := parse(attributes["langfuse.observation.usage_details"]), dict):
-        return Usage(_bucket_tokens(buckets))
+        return TokenUsage(_bucket_tokens(buckets))
     found = _EMPTY.copy()
     for field, keys in plan.fields:
         found[field] = _first(attributes, keys)
@@ -76,7 +76,7 @@ def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None
         total = _fill_from_objects(found, attributes, shape)
     read, write, reasoning = found["cached_read_tokens"], found["cache_write_tokens"], found["reasoning_tokens"]
     if not (read or write or reasoning):
-        return Usage(found)
+        return TokenUsage(found)
     stated, uncached, visible = (_first(attributes, keys) for keys in plan.evidence)
     if stated is None and calls:
         stated = _first(attributes, plan.bare_total)
@@ -86,7 +86,7 @@ def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None
     )  # fmt: skip
     whole = settled(counts, shape, span.scope, span.scope_version, provider, model)
     found["input_tokens"], found["output_tokens"] = whole.input, whole.output
-    return Usage(found, whole.decisions)
+    return TokenUsage(found, whole.decisions)
 
 
 def _first(attributes: Attributes, keys: tuple[str, ...]) -> int | None:

@@ -19,7 +19,6 @@ from kpi.ingest.otlp.decode import Span
 from kpi.ingest.spans.items import MALFORMED, Incident, Score
 from kpi.ingest.spans.span_rows import SHORT, SpanRows, redacted, score_row, stable_id
 
-_PENDING = "Pending copies of {spans} were left out: they say only that a span had begun."
 _ONE = {"scores": "score", "incidents": "incident"}
 _REMEMBERED = 1_000_000  # spans of one load in which repeats are recognised; beyond it the store's merge does it alone
 
@@ -48,12 +47,7 @@ class Intake:
 
     def rest(self) -> Iterator[tuple[str, pa.Table]]:
         """Everything left, redacted; what is true of many spans goes on the receipt."""
-        for sentence, count in self.rows.told.items():
-            self.receipt.count(sentence, count)
-        for name, (count, example) in self.rows.missed.items():
-            self.receipt.miss(name, count, example)
-        self.rows.told.clear()
-        self.rows.missed.clear()
+        self.rows.seen.tell(self.receipt)
         return self._redacted(self.buffer.rest())
 
     def _redacted(self, found: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
@@ -101,7 +95,7 @@ class Intake:
         if self._lies_ahead("span", span.trace_id, span.start, span.end):
             return
         if is_pending(span.attributes):
-            self.rows.told[_PENDING] += 1
+            self.rows.seen.pending()
             return
         found = list(self.rows.rows(span))
         whole = found[0][1]["kind"] == schema.WHOLE
