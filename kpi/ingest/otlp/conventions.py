@@ -177,6 +177,7 @@ BARE_TOKENS: dict[str, tuple[str, ...]] = {
 TOTAL = (
     "gen_ai.usage.total_tokens", "llm.token_count.total", "llm.usage.total_tokens", "ai.usage.totalTokens",
     "gen_ai.response.total_tokens", "gen_ai.aggregated_usage.total_tokens", "aws.genai.token_count_total",
+    "gen_ai.client.token.usage",
 )  # fmt: skip
 BARE_TOTAL = ("total_tokens", "totalTokens", "usage.total_tokens", "total_token_count", "totalTokenCount")
 UNCACHED = ("ai.usage.inputTokenDetails.noCacheTokens",)
