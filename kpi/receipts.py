@@ -19,6 +19,7 @@ from kpi.privacy.policy import NOT_LISTED
 How = Literal["exact", "alias", "guessed", "cohort", "unmapped"]
 DROPS_KEPT = 1_000
 NOTES_KEPT = 200
+UNREAD_KEPT = 200
 NAMED_MODELS = 200  # without a price, most requests first
 NOT_NAMED = "(model or token counts not stated)"
 _NAME_LENGTH = 200
@@ -49,6 +50,15 @@ class ColumnUse:
     kept_out: bool = False
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A measure of model calls that no reader knows: its name, how often it held a number, and one such number."""
+
+    name: str
+    count: int
+    example: float
+
+
 @dataclass
 class Receipt:
     """The account of one load.
@@ -57,6 +67,7 @@ class Receipt:
     or twice in the input. first, last: epoch microseconds of the earliest and latest request. missing: canonical
     request columns that this load left empty. All drops are counted in `drop_reasons`; the first 1,000 are kept.
     kept_out: metadata keys and columns that the policy of privacy kept out, with how often they held something.
+    unread: numbers under names that look like tokens, cost, first token or duration, and that nobody read.
     unpriced_models: requests without a price, by the model that lacks it. prices: version and day of the price table.
     """
 
@@ -82,6 +93,10 @@ class Receipt:
     last: int | None = None
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._counted: dict[str, tuple[int, str]] = {}  # by sentence: its count so far, and the note that says so
 
     def drop(self, row: int, reason: str, *, hint: str = "", file: str = "") -> None:
         """Quarantine one row: counted under its reason, remembered while fewer than 1,000 are."""
@@ -94,6 +109,27 @@ class Receipt:
         """Add a plain sentence once; at most 200 are kept."""
         if sentence not in self.notes and len(self.notes) < NOTES_KEPT:
             self.notes.append(sentence)
+
+    def count(self, sentence: str, number: int) -> None:
+        """Add to the number of a note, for which its `{spans}` stands: one note, however often it is counted."""
+        before, note = self._counted.get(sentence, (0, ""))
+        number += before
+        told = sentence.replace("{spans}", f"{number:,} span{'s' if number != 1 else ''}")
+        self._counted[sentence] = (number, told)
+        if note in self.notes:
+            self.notes[self.notes.index(note)] = told
+        else:
+            self.note(told)
+
+    def miss(self, name: str, count: int, example: float) -> None:
+        """Add to how often a measure was there that nobody read; at most 200 names are kept."""
+        name = name[:_NAME_LENGTH]
+        for place, known in enumerate(self.unread):
+            if known.name == name:
+                self.unread[place] = Unread(name, known.count + count, max(known.example, example))
+                return
+        if len(self.unread) < UNREAD_KEPT:
+            self.unread.append(Unread(name, count, example))
 
     def use(self, column: ColumnUse) -> None:
         """Record what became of a source column; the same use is recorded once."""
@@ -127,5 +163,6 @@ class Receipt:
         known = {f.name for f in dataclasses.fields(cls)}
         data = {k: v for k, v in data.items() if k in known}
         data["drops"] = [Drop(**d) for d in data.get("drops", [])]
+        data["unread"] = [Unread(**u) for u in data.get("unread", [])]
         data["columns"] = [ColumnUse(**c) for c in data.get("columns", [])]
         return cls(**data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -89,6 +90,7 @@ def _receipt(receipt: kpi.Receipt, json: bool) -> int:
                 "drops": [{"row": d.row, "reason": d.reason, "hint": d.hint, "file": d.file} for d in receipt.drops],
                 "kept_out": receipt.kept_out,
                 "missing": receipt.missing,
+                **({"unread": [dataclasses.asdict(u) for u in receipt.unread]} if receipt.unread else {}),
             }
         )
         return FINE
@@ -99,6 +101,9 @@ def _receipt(receipt: kpi.Receipt, json: bool) -> int:
             (c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note) for c in receipt.columns
         ]
         print_table(("column", "read as", "how", "unit", "note"), rows)
+    if receipt.unread:
+        missed = [(u.name, str(u.count), kpi.wording.format_number(u.example)) for u in receipt.unread]
+        print_table(("measure that nobody reads", "times", "for example"), missed)
     for drop in receipt.drops[:20]:
         say(f"row {drop.row}: {drop.reason}. {drop.hint}", longest=400, indent=2)
     return FINE
