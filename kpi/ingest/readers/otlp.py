@@ -3,12 +3,14 @@
 Reads one message after another and yields canonical tables; a broken line or span is counted and left out, the good
 ones are kept. It never assembles requests: spans of a trace may be scattered over lines, batches and files.
 
-Logs may come before, after or without the spans they belong to. Their texts become partial `spans` rows (only the
+Logs of coding agents are gathered and become spans (`kpi.ingest.agents`). Logs of the conventions may come before, after
+or without the spans they belong to. Their texts become partial `spans` rows (only the
 key and what the log states, all else null): whoever merges spans must let null never overwrite a value.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +18,8 @@ from typing import Any
 import pyarrow as pa
 
 from kpi.errors import IngestError
+from kpi.ingest.agents.events import events_of
+from kpi.ingest.agents.spans import spans_of
 from kpi.ingest.context import Context
 from kpi.ingest.files.json_decoding import without_marks
 from kpi.ingest.files.json_documents import documents, lie_between
@@ -34,6 +38,8 @@ _CONTENT_EVENTS = frozenset(
 )
 _HELD = 20_000  # spans whose log messages are gathered before their rows are written
 _FRAME = 4
+_METRICS = frozenset({"resourceMetrics", "resource_metrics"})
+_SIGNALS = frozenset({"resourceSpans", "resource_spans", "resourceLogs", "resource_logs", "batches"})
 
 
 def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
@@ -50,9 +56,21 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
             except MALFORMED:
                 loading.drop("malformed log", "An attribute has a type that no exporter writes.")
         else:
+            loading.kept += 1
             loading.take(record)
         yield from loading.full()
     loading.write_held()
+    if not context.more:
+        loading.take_events()
+    yield from loading.rest()
+    if not loading.kept:
+        loading.tell_nothing()
+
+
+def finish(context: Context) -> Iterator[tuple[str, pa.Table]]:
+    """What could be said only after the last input of a load: the events of agents, whose spans may lie in any of them."""
+    loading = _Loading(context)
+    loading.take_events()
     yield from loading.rest()
 
 
@@ -72,8 +90,17 @@ class _Loading(Intake):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._held: dict[tuple[str, str], dict[str, tuple[int, Any]]] = {}
+        self._events = events_of(context)
+        self.kept = 0  # records that said something
+        self._counted: Counter[str] = Counter()
+
+    def take_events(self) -> None:
+        """Spans of all events of agents that were gathered."""
+        for item in spans_of(self._events, self.receipt):
+            self.take(item)
 
     def take_log(self, record: LogRecord) -> None:
+        self._counted["log records"] += 1
         if self._lies_ahead("log", record.trace_id, record.at):
             return
         if record.event == "gen_ai.evaluation.result":
@@ -81,11 +108,27 @@ class _Loading(Intake):
                 self.drop("evaluation without a trace id", "It cannot be joined to a request.")
                 return
             for row in evaluation(record.attributes, record.trace_id, record.span_id, record.at):
+                self.kept += 1
                 self.add("scores", row)
+        elif self._events.take(record):
+            self.kept += 1
         elif record.event in _CONTENT_EVENTS and record.trace_id and record.span_id:
+            self.kept += 1
             self._hold(record)
         else:
             self.receipt.note("Log records that are neither evaluations nor messages of a span were left out.")
+
+    def take_metrics(self) -> None:
+        """A message of metrics holds no request."""
+        self._counted["messages of metrics"] += 1
+        self.receipt.rows_read += 1
+        self.receipt.note("Messages of metrics were left out: they hold sums over requests, and no request.")
+
+    def tell_nothing(self) -> None:
+        """Say what an input held that gave nothing."""
+        if self._counted:
+            held = " and ".join(f"{count:,} {what}" for what, count in self._counted.items())
+            self.receipt.note(f"{self.file} holds {held}, none of which is known to say anything of a request.")
 
     def _hold(self, record: LogRecord) -> None:
         held = self._held.setdefault((record.trace_id or "", record.span_id or ""), {})
@@ -138,7 +181,9 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
         if told.cut:
             loading.receipt.note(f"What is nested deeper than {limits.json_depth} levels was left out of its span.")
         before = loading.receipt.dropped
-        yield from _of_message(without_marks(told.value) if told.cut else told.value, loading)
+        for record in _of_message(without_marks(told.value) if told.cut else told.value, loading):
+            good = True
+            yield record
         good = good or loading.receipt.dropped == before
         loading.context.tick(consumed)
     if not good:
@@ -156,6 +201,9 @@ def _too_large(longest: int) -> IngestError:
 
 
 def _of_message(message: Any, loading: _Loading) -> Iterator[Span | LogRecord]:
+    if isinstance(message, dict) and message.keys() & _METRICS and not message.keys() & _SIGNALS:
+        loading.take_metrics()
+        return
     try:
         for sort, raw, resource in json_records(message):
             try:
