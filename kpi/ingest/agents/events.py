@@ -57,14 +57,14 @@ class AgentEvent(NamedTuple):
 
 
 class Traced(NamedTuple):
-    """A span of an agent that was loaded as such: its own statement of what an event may repeat."""
+    """A model call that an agent exported as a span: what an event may repeat, or complete where it tells no usage."""
 
     trace_id: str
+    span_id: str
     parent_id: str | None
     start: int
     end: int
     output_tokens: int | None
-    call_id: str | None
 
 
 class AgentEvents:
@@ -78,6 +78,7 @@ class AgentEvents:
         self.calls: dict[str, list[Traced]] = {}  # by session, and by trace id
         self.tools: dict[str, set[str]] = {}  # ids of calls, likewise
         self.traces: set[str] = set()
+        self.with_tools: set[str] = set()  # traces of which some span is that of a tool
         self.silent: Counter[str] = Counter()
         self.repeated = 0
         self.speaking = False  # whether the spans that are taken now are made of events
@@ -99,7 +100,7 @@ class AgentEvents:
         return True
 
     def saw(self, span: Span) -> None:
-        """Remember a span of an agent that states a model call with its usage, or a tool."""
+        """Remember a span of an agent that states a model call or a tool."""
         if self.speaking:
             return
         if not span.name.startswith(_PREFIXES) and _service(span.resource) not in _SERVICES:
@@ -107,16 +108,15 @@ class AgentEvents:
         self.traces.add(span.trace_id)
         session = text_of(first({**span.resource, **span.attributes}, FIELDS["session"]))
         keys = [key for key in (session, span.trace_id) if key]
-        call_id = text_of(first(span.attributes, FIELDS["id"]))
-        if span.start is not None and span.end is not None and kind_of(span.attributes) == "llm":
-            tokens = tokens_of(span.attributes)
-            if tokens["input_tokens"] is not None or tokens["output_tokens"] is not None:
-                found = Traced(
-                    span.trace_id, span.parent_id, span.start, span.end, tokens["output_tokens"], call_id
-                )  # fmt: skip
-                for key in keys:
-                    self.calls.setdefault(key, []).append(found)
-        elif call_id:
+        kind = kind_of(span.attributes)
+        if kind == "tool":
+            self.with_tools.add(span.trace_id)
+        if span.start is not None and span.end is not None and kind == "llm":
+            output = tokens_of(span.attributes)["output_tokens"]
+            found = Traced(span.trace_id, span.span_id, span.parent_id, span.start, span.end, output)
+            for key in keys:
+                self.calls.setdefault(key, []).append(found)
+        elif call_id := text_of(first(span.attributes, FIELDS["id"])):
             for key in keys:
                 self.tools.setdefault(key, set()).add(call_id)
 

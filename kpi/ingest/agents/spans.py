@@ -5,9 +5,10 @@ session; else, where nobody said what was asked, the trace that it names; else i
 failed when its last model call did: what was retried, and tools that failed on the way, were survived. A rejected edit
 is a score of the user (`edit_accepted`), no override: what was asked may still be answered by the next edit.
 
-Nothing counts twice where an agent exports spans as well. An event of a trace whose spans are in the same load hangs
-below the span that it names, where only leaves are counted; and a model call that a span of the same session states,
-with the same output and at the same time, is that span: the event, and what else was done for that prompt, is left out.
+Nothing counts twice where an agent exports spans as well, which state the same calls. An event of a trace whose spans
+are in the same load hangs below the span that it names, where only leaves are counted. A model call that a span of the
+same session or trace states, with the same output and at the same time, is that span: the event is left out, and so are
+the tools of its prompt. Where the span tells no usage, the event hangs below it.
 """
 
 from __future__ import annotations
@@ -117,14 +118,16 @@ class _Request:
         agent = events[0].agent
         self._given = key[0] == "trace"
         self._traced: Traced | None = None
+        self._above: dict[str, str] = {}  # spans without usage that calls hang below, by the identity of the call
         self._trace = key[1] if self._given else stable_id("agent", agent.name, session, *key)
 
     def items(self) -> Iterator[Item]:
         kept = [e for e in self._events if not self._is_stated(e)]
-        if self._traced is not None:  # its tools are spans as well; a call that no span states joins that trace
-            self._left["stated"] += sum(e.says == TOOL for e in kept)
-            kept = [e for e in kept if e.says != TOOL]
+        if self._traced is not None:  # what no span states joins that trace
             self._trace = self._traced.trace_id
+            if self._trace in self._gathered.with_tools:
+                self._left["stated"] += sum(e.says == TOOL for e in kept)
+                kept = [e for e in kept if e.says != TOOL]
         steps = [e for e in kept if e.says in _STEPS]
         if steps and not self._given and self._traced is None:
             yield self._whole(steps)
@@ -136,27 +139,36 @@ class _Request:
             yield from self._scores(event)
 
     def _is_stated(self, event: AgentEvent) -> bool:
-        """Whether a span of the same load states the same step."""
+        """Whether a span of the same load states the same step. One that tells no usage has the event below it."""
         keys = [key for key in (self._session, event.trace_id) if key]
+        stated = False
         if event.says == TOOL:
             stated = any(text_of(event.facts.get("id")) in self._gathered.tools.get(key, ()) for key in keys)
-        elif event.says == CALL and event.at is not None and event.start is not None:
-            output = count_of(event.facts.get("output_tokens"))
-            match = next(
-                (t for key in keys for t in self._gathered.calls.get(key, ())
-                 if t.output_tokens == output and t.start <= event.at + _SLACK and event.start <= t.end + _SLACK),
-                None,
-            )  # fmt: skip
-            stated = match is not None
-            if match is not None:
-                self._traced = match
-                for key in (self._session, match.trace_id):  # a span states one call
-                    if match in self._gathered.calls.get(key, ()):
-                        self._gathered.calls[key].remove(match)
-        else:
-            return False
+        elif event.says == CALL and (match := self._match(event, keys)) is not None:
+            self._traced = self._traced or match
+            for key in {self._session, event.trace_id, match.trace_id}:  # a span states one call
+                if key in self._gathered.calls and match in self._gathered.calls[key]:
+                    self._gathered.calls[key].remove(match)
+            stated = match.output_tokens is not None
+            if not stated:
+                self._above[_identity(event)] = match.span_id
         self._left["stated"] += stated
         return stated
+
+    def _match(self, event: AgentEvent, keys: list[str]) -> Traced | None:
+        """The span of the same call: at the same time, with the same output, or without one."""
+        if event.at is None or event.start is None:
+            return None
+        output = count_of(event.facts.get("output_tokens"))
+        near = [
+            traced
+            for key in keys
+            for traced in self._gathered.calls.get(key, ())
+            if traced.output_tokens in (output, None)
+            and traced.start <= event.at + _SLACK
+            and event.start <= traced.end + _SLACK
+        ]
+        return min(near, key=lambda t: (t.output_tokens is None, abs(t.end - (event.at or 0))), default=None)
 
     def _who(self, event: AgentEvent) -> dict[str, Any]:
         facts = event.facts
@@ -182,8 +194,8 @@ class _Request:
 
     def _step(self, event: AgentEvent, *, failed: bool) -> dict[str, Any]:
         above = event.span_id if event.trace_id == self._trace else None
-        if self._traced is not None and above is None:
-            above = self._traced.parent_id
+        if self._traced is not None:
+            above = self._above.get(_identity(event)) or above or self._traced.parent_id
         known = "milliseconds" in event.facts
         facts = event.facts
         return {
