@@ -54,9 +54,10 @@ class Receipt:
     """The account of one load.
 
     rows_read: rows, spans or records seen, good or bad. loaded: new or completed rows. repeated: rows stored already,
-    or twice in the input. overwritten: those of the latter that said something else than the row that counts. first, last: epoch microseconds of the earliest and latest request. missing: canonical
-    request columns that this load left empty. All drops are counted in `drop_reasons`; the first 1,000 are kept.
-    kept_out: metadata keys and columns that the policy of privacy kept out, with how often they held something.
+    or twice in the input. overwritten: those of the latter that say something else than the row that counts. first,
+    last: epoch microseconds of the earliest and latest request. missing: canonical request columns that this load left
+    empty. All drops are counted in `drop_reasons`; the first 1,000 are kept. kept_out: metadata keys and columns that
+    the policy of privacy kept out, with how often they held something.
     unpriced_models: requests without a price, by the model that lacks it. prices: version and day of the price table.
     """
 

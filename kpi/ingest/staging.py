@@ -72,7 +72,9 @@ class Stage:
         self._receipt.note(f"{repeated} rows repeat the trace id of a later row; the last one counts.")
         if overwritten := self._overwritten(ids, keep):
             self._receipt.overwritten += overwritten
-            self._receipt.note(f"{overwritten:,} of the rows that were overwritten say something else than the last one.")
+            self._receipt.note(
+                f"{overwritten:,} of the rows that were overwritten say something else than the last one."
+            )
         start = 0
         for path in self._files["requests"]:
             table = pq.read_table(path)
@@ -83,7 +85,6 @@ class Stage:
             elif not mask.all():
                 _write(table.filter(pa.array(mask)), path)
         return int(keep.sum())
-
 
     def _overwritten(self, ids: pd.Series, keep: np.ndarray) -> int:
         """Of the requests that are left out for a later one of their id, those that say something else than it."""

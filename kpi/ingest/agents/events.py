@@ -1,6 +1,6 @@
 """Log events of coding agents, gathered over a load, so that they can become spans: which agent, what it says, when.
 
-The order of files and lines is no matter, so nothing is decided before the last event is read (`kpi.ingest.agents.spans`).
+The order of files and lines is no matter: nothing is decided before the last event is read (`kpi.ingest.agents.spans`).
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def events_of(context: Context) -> AgentEvents:
     if found is None:
         found = context.kept[_KEPT] = AgentEvents()
         context.watch = found.saw
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def number_of(value: Any) -> float | None:

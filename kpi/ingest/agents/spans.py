@@ -48,7 +48,7 @@ _CONTENT = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_
 
 
 def spans_of(gathered: AgentEvents, receipt: Receipt) -> Iterator[Item]:
-    """Spans and scores of everything that was gathered, which is then forgotten; what was left out is on the receipt."""
+    """Spans and scores of all that was gathered, which is then forgotten; what was left out is on the receipt."""
     events, gathered.events = list(gathered.events.values()), {}
     receipt.repeated, gathered.repeated = receipt.repeated + gathered.repeated, 0
     sessions: dict[tuple[str, str], list[AgentEvent]] = {}
@@ -227,7 +227,7 @@ class _Request:
         failed = truth_of(facts.get("success")) is False or (facts.get("success") is None and "error" in facts)
         return span(
             self._trace, _identity(event)[:16], kind="tool", name=facts.get("name") or "tool", tool=tool,
-            **{**self._step(event, failed=failed), "error_type": (facts.get("error_type") or "error") if failed else None},
+            **{**self._step(event, failed=failed), "error_type": facts.get("error_type", "error") if failed else None},
         )  # fmt: skip
 
     def _scores(self, event: AgentEvent) -> Iterator[Item]:
@@ -257,7 +257,7 @@ def _opinion(word: str) -> float | None:
 def _tokens(event: AgentEvent) -> dict[str, Any]:
     """Token counts with every input token in the input and every output token in the output.
 
-    What lies beside is told by the total of the event where it has one that fits, else by what the agent is known to do.
+    What lies beside is told by the total of the event where it has one that fits, else by what the agent does.
     """
     found = {name: count_of(event.facts.get(name)) for name in _CONTENT}
     given, output = found["input_tokens"], found["output_tokens"]

@@ -1,8 +1,8 @@
 """JSON and JSON lines as the objects that they hold, each with its place. Nothing here knows what an object means.
 
-Documents may follow each other, a line each or laid out over lines (`json_splitting`). A broken one is reported and left
-out. Of a lone document that is cut off or broken inside, everything before that place is read, and the receipt says what
-is missing.
+Documents may follow each other, a line each or laid out over lines (`json_splitting`). A broken one is reported and
+left out. Of a lone document that is cut off or broken inside, everything before that place is read, and the receipt
+says what is missing.
 """
 
 from __future__ import annotations

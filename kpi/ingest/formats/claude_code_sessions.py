@@ -1,11 +1,11 @@
 """Claude Code's own session files, `~/.claude/projects/*/*.jsonl`: one line an entry of the conversation.
 
-A request is one prompt of the user in a session: a user's entry that is neither the result of a tool nor written by the
-program. What follows until the next prompt belongs to it, subagents included, which are entries of the same session. One
-answer of the model is several lines with the same message id, whose usage is repeated on each: it counts once, as the
-fullest of them has it, also where a resumed session copied it. A call began when what it answers was written, and ended
-with its last line: the format states no lengths. Rests on recorded transcripts and on descriptions of the format, which
-its makers call internal.
+A request is one prompt of the user in a session: a user's entry that is neither the result of a tool nor written by
+the program. What follows until the next prompt belongs to it, subagents included, which are entries of the same
+session. One answer of the model is several lines with the same message id, whose usage is repeated on each: it counts
+once, as the fullest of them has it, also where a resumed session copied it. A call began when what it answers was
+written, and ended with its last line: the format states no lengths. Rests on recorded transcripts and on descriptions
+of the format, which its makers call internal.
 """
 
 from __future__ import annotations
@@ -172,7 +172,8 @@ def _request(
     ends = [call.last for _, call in calls] + [t.ended for _, t in tools if t.ended is not None]
     texts = [text for _, call in calls for text in call.texts]
     yield whole(
-        trace, name="Claude Code prompt", start=prompt.at if prompt else None, end=max(ends) if prompt and ends else None,
+        trace, name="Claude Code prompt", start=prompt.at if prompt else None,
+        end=max(ends) if prompt and ends else None,
         input=prompt.text if prompt else None, output=texts[-1] if texts else None, turns=1 if prompt else None,
         status=None if not calls else "error" if calls[-1][1].failed else "ok", **who,
     )  # fmt: skip

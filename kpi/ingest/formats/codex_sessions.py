@@ -90,7 +90,7 @@ class _Reading:
         self._session, self._copied, self._say = session, copied, say
         self.sums: set[tuple[Any, ...]] = set()
         self._name = session.id or session.file
-        self._who = {"session": session.id, "release": session.release, "cohorts": {"agent": "codex"}}
+        self._who: dict[str, Any] = {"session": session.id, "release": session.release, "cohorts": {"agent": "codex"}}
         self._last_sum: Mapping[str, Any] | None = None
         self._model: Any = None
         self._given: int | None = None  # when the model last got something to answer
@@ -164,13 +164,14 @@ class _Reading:
         for name in self._counted:
             self._counted[name] += count_of(tokens[name]) or 0
         self._failed, self._end = False, at
-        self._steps.append(
-            span(
-                self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name="codex.model_call",
-                start=start, end=at, status="ok", model=self._model, provider=self._session.provider,
-                **tokens, **self._who,
-            )  # fmt: skip
-        )
+        step = span(
+            self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name="codex.model_call",
+            start=start, end=at, status="ok", model=self._model, provider=self._session.provider,
+            input_tokens=tokens["input_tokens"], output_tokens=tokens["output_tokens"],
+            cached_read_tokens=tokens["cached_read_tokens"], cache_write_tokens=tokens["cache_write_tokens"],
+            reasoning_tokens=tokens["reasoning_tokens"], **self._who,
+        )  # fmt: skip
+        self._steps.append(step)
 
     def _tool(self, use: str, at: int | None, output: Any) -> None:
         began, name, arguments = self._uses.pop(use)
@@ -179,14 +180,13 @@ class _Reading:
             return
         failed = _failed(output)
         self._end = max(at or began, self._end or began)
-        self._steps.append(
-            span(
-                self._trace, stable_id(self._trace, "tool", use)[:16], kind="tool", name=name, start=began, end=at,
-                status="unknown" if failed is None else "error" if failed else "ok",
-                error_type="error" if failed else None,
-                tool={"name": name, "id": use, "arguments": arguments, "result": as_text(output)}, **self._who,
-            )  # fmt: skip
-        )
+        step = span(
+            self._trace, stable_id(self._trace, "tool", use)[:16], kind="tool", name=name, start=began, end=at,
+            status="unknown" if failed is None else "error" if failed else "ok",
+            error_type="error" if failed else None,
+            tool={"name": name, "id": use, "arguments": arguments, "result": as_text(output)}, **self._who,
+        )  # fmt: skip
+        self._steps.append(step)
 
     def _request(self) -> Iterator[Item]:
         """The request at hand, once its last item was read."""

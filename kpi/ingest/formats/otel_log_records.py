@@ -1,8 +1,9 @@
 """Log records of OpenTelemetry as SDKs and databases write them, one object each: what coding agents leave in files.
 
 Read are: the objects of the JavaScript SDK (Gemini CLI's `telemetry.log`, Copilot's file exporter), its console
-exporter, that of the Python SDK, and rows of an `otel_logs` table of ClickHouse. They are decoded to the log records that OTLP
-has, and go their way: see `kpi.ingest.agents`. Beside them such a file may hold metrics, which are counted.
+exporter, that of the Python SDK, and rows of an `otel_logs` table of ClickHouse. They are decoded to the log records
+that OTLP has, and go their way: see `kpi.ingest.agents`. Beside them such a file may hold spans, which are read, and
+metrics, which are left out.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def _attributes(value: Any) -> Attributes:
     if isinstance(value, list):
         if all(isinstance(pair, dict) for pair in value):
             return attributes_of(value)
-        value = dict(pair for pair in value if isinstance(pair, list | tuple) and len(pair) == 2)
+        value = {pair[0]: pair[1] for pair in value if isinstance(pair, list | tuple) and len(pair) == 2}
     return dict(value) if isinstance(value, dict) else {}
 
 

@@ -3,9 +3,9 @@
 Reads one message after another and yields canonical tables; a broken line or span is counted and left out, the good
 ones are kept. It never assembles requests: spans of a trace may be scattered over lines, batches and files.
 
-Logs of coding agents are gathered and become spans (`kpi.ingest.agents`). Logs of the conventions may come before, after
-or without the spans they belong to. Their texts become partial `spans` rows (only the
-key and what the log states, all else null): whoever merges spans must let null never overwrite a value.
+Logs of coding agents are gathered and become spans (`kpi.ingest.agents`). Logs of the conventions may come before,
+after or without the spans they belong to. Their texts become partial `spans` rows (only the key and what the log
+states, all else null): whoever merges spans must let null never overwrite a value.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
 
 
 def finish(context: Context) -> Iterator[tuple[str, pa.Table]]:
-    """What could be said only after the last input of a load: the events of agents, whose spans may lie in any of them."""
+    """What could be said only after the last input of a load: the events of agents, whose spans may lie in any."""
     loading = _Loading(context)
     loading.take_events()
     yield from loading.rest()

@@ -1,7 +1,8 @@
 """Coding agents that report in log events: what becomes a request, and that nothing counts twice.
 
 Claude Code and Gemini CLI rest on files of the field and on Anthropic's page on monitoring and Gemini's telemetry
-sources; Codex on the events of `codex-rs/otel`; Copilot on `genAiEvents` of its extension. Numbers are added up by hand.
+sources; Codex on the events of `codex-rs/otel`; Copilot on `genAiEvents` of its extension. Numbers are added up by
+hand.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def value(of: Any) -> Row:
     return {kind: of if isinstance(of, bool) else str(of)}
 
 
-def log(second: float, name: str, body: str | None = None, trace: tuple[str, str] | None = None, **attributes: Any) -> Row:
+def log(
+    second: float, name: str, body: str | None = None, trace: tuple[str, str] | None = None, **attributes: Any
+) -> Row:
     told = {"event.name": name, **{k.replace("__", "."): v for k, v in attributes.items()}}
     row: Row = {
         "timeUnixNano": str(round((START + second) * 1e9)),
@@ -319,9 +322,7 @@ def test_log_records_of_sdks_and_tables(tmp_path: Path, worn: Any, laid: str) ->
         asked(9, 5),
     ]  # fmt: skip
     (clean,) = made_of(file(tmp_path / "otlp.jsonl", logs("claude-code", rows)))
-    told = [
-        worn(row, {a["key"]: next(iter(a["value"].values())) for a in row["attributes"]}) for row in rows
-    ]
+    told = [worn(row, {a["key"]: next(iter(a["value"].values())) for a in row["attributes"]}) for row in rows]
     indent = 2 if laid in ("pretty", "a log") else None
     between = {"lines": "\n", "pretty": "\n", "joined": "", "a log": "\n[info] a line of {another} kind\n"}[laid]
     path = tmp_path / "telemetry.log"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from kpi.ingest.limits import Limits
 from kpi.ingest.readers.detect import detect
 from kpi.ingest.readers.open import open_inputs
-from kpi.ingest.limits import Limits
 from tests.unit.ingest.formats.helpers import read_all, requests_of
 
 Row = dict[str, Any]
@@ -45,14 +45,17 @@ def answer(id_: str, content: list[Row], usage: tuple[int, int, int, int]) -> Ro
     }  # fmt: skip
 
 
-TEXT, USE = {"type": "text", "text": "I look."}, {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"a": 1}}
+TEXT, USE = (
+    {"type": "text", "text": "I look."},
+    {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"a": 1}},
+)
 CLAUDE = [
     {"type": "summary", "summary": "About a file", "leafUuid": "x"},
     entry(0, "user", "u1", None, {"role": "user", "content": "What is in the file?"}),
     entry(2, "assistant", "a1", "u1", answer("msg_1", [TEXT], (2, 100, 50, 1)), requestId="req_1"),
     entry(3, "assistant", "a2", "a1", answer("msg_1", [USE], (2, 100, 50, 30)), requestId="req_1"),
     entry(4, "user", "u2", "a2", {"role": "user", "content": [
-        {"type": "tool_result", "tool_use_id": "toolu_1", "content": "text", "is_error": False}]}, toolUseResult={"x": 1}),
+        {"type": "tool_result", "tool_use_id": "toolu_1", "content": "text", "is_error": False}]}),
     entry(6, "assistant", "a3", "u2", answer("msg_2", [{"type": "text", "text": "A text."}], (5, 150, 10, 40))),
     entry(20, "user", "u3", "a3", {"role": "user", "content": "Change it."}),
     entry(22, "assistant", "a4", "u3", answer("msg_3", [
@@ -65,7 +68,7 @@ CLAUDE = [
 
 
 def test_claude_code_counts_each_message_once(tmp_path: Path) -> None:
-    """Prompt 1: calls 2+100+50 and 5+150+10 in, 30 and 40 out (1 was the beginning of 30), a tool. Prompt 2: 161, 20."""
+    """Prompt 1: calls 2+100+50 and 5+150+10 in, 30 and 40 out (1 began the 30), a tool. Prompt 2: 161, 20."""
     path = jsonl(tmp_path / f"{SESSION}.jsonl", CLAUDE)
     tables, receipt = read_all([path])
     first, second = sorted(requests_of(tables).values(), key=lambda r: r["started_at"])
@@ -96,7 +99,12 @@ def test_claude_code_in_any_order_and_copied_by_a_resumed_session(tmp_path: Path
 
 
 def test_a_failed_answer_of_claude_code_is_a_failed_request(tmp_path: Path) -> None:
-    failed = {"id": "x", "model": "<synthetic>", "role": "assistant", "content": [{"type": "text", "text": "API Error"}]}
+    failed = {
+        "id": "x",
+        "model": "<synthetic>",
+        "role": "assistant",
+        "content": [{"type": "text", "text": "API Error"}],
+    }
     rows = [CLAUDE[1], entry(5, "assistant", "e1", "u1", failed, isApiErrorMessage=True)]
     (found,) = requests_of(read_all([jsonl(tmp_path / "s.jsonl", rows)])[0]).values()
     assert (found["error"], found["llm_calls"], found["input_tokens"]) == (True, 1, None)
