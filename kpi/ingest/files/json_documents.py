@@ -175,7 +175,7 @@ def _of_document(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iter
         raise IngestError("ingest.bad_json", f"{source.name} is not valid JSON", hint=_CUT_HINT)
     drop(1, CUT, _CUT_HINT)
     note(f"{source.name} is cut off or broken inside: what comes after that place is missing.")
-    yield 0, Decoded(document), len(text)
+    yield 0, decode(json.dumps(document).encode(), depth=limits.json_depth), len(text)  # its numbers and Unicode again
 
 
 def read_whole(source: Opened, limits: Limits) -> bytes:
