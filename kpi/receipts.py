@@ -64,9 +64,10 @@ class Receipt:
     """The account of one load.
 
     rows_read: rows, spans or records seen, good or bad. loaded: new or completed rows. repeated: rows stored already,
-    or twice in the input. first, last: epoch microseconds of the earliest and latest request. missing: canonical
-    request columns that this load left empty. All drops are counted in `drop_reasons`; the first 1,000 are kept.
-    kept_out: metadata keys and columns that the policy of privacy kept out, with how often they held something.
+    or twice in the input. overwritten: those of the latter that say something else than the row that counts. first,
+    last: epoch microseconds of the earliest and latest request. missing: canonical request columns that this load left
+    empty. All drops are counted in `drop_reasons`; the first 1,000 are kept. kept_out: metadata keys and columns that
+    the policy of privacy kept out, with how often they held something.
     unread: numbers under names that look like tokens, cost, first token or duration, and that nobody read.
     unpriced_models: requests without a price, by the model that lacks it. prices: version and day of the price table.
     """
@@ -81,6 +82,7 @@ class Receipt:
     loaded: int = 0
     repeated: int = 0
     dropped: int = 0
+    overwritten: int = 0
     drops: list[Drop] = field(default_factory=list)
     drop_reasons: dict[str, int] = field(default_factory=dict)
     columns: list[ColumnUse] = field(default_factory=list)
@@ -104,6 +106,12 @@ class Receipt:
         self.drop_reasons[reason] = self.drop_reasons.get(reason, 0) + 1
         if len(self.drops) < DROPS_KEPT:
             self.drops.append(Drop(row=int(row), reason=reason, hint=hint, file=file[:_NAME_LENGTH]))
+
+    @property
+    def lost(self) -> float:
+        """The share of the rows read that was dropped, or overwritten by another row of the same load; 0 to 1."""
+        gone = self.dropped + self.overwritten
+        return min(1.0, gone / max(self.rows_read, gone)) if gone else 0.0
 
     def note(self, sentence: str) -> None:
         """Add a plain sentence once; at most 200 are kept."""

@@ -28,12 +28,23 @@ def load(
     dataset: Dataset = "default",
     mapping: MappingFile = None,
     allow: Allow = None,
+    allow_loss: Annotated[
+        bool, typer.Option("--allow-loss", help="Store the rest also where many rows are dropped or overwritten.")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Load trace exports or tables into a data set."""
+    """Load trace exports or tables into a data set.
+
+    Where more than 10 % of the rows read would be lost, nothing is stored, and the exit code is 3.
+    """
+    from kpi.loading.load import MAX_LOSS  # the help of commands imports nothing heavy
+
     given = kpi.Mapping.load(mapping) if mapping else None
     with progress() as shown:
-        receipt = kpi.load(files, dataset=dataset, mapping=given, allow=allow or [], progress=shown)
+        receipt = kpi.load(
+            files, dataset=dataset, mapping=given, allow=allow or [], max_loss=1.0 if allow_loss else MAX_LOSS,
+            progress=shown,
+        )  # fmt: skip
     return _receipt(receipt, json)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from kpi.disk import durable, full, owned_folders, permissions
-from kpi.errors import MappingError, StoreError
+from kpi.errors import IngestError, MappingError, StoreError
 from kpi.ingest.sandbox import supervisor
 from kpi.mapping.mapping import Mapping
 from kpi.pricing.price_file import table_of, user_text
@@ -22,6 +22,7 @@ from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
 
+MAX_LOSS = 0.1  # share of the rows read that `kpi load` lets go without being told to
 _TRIES = 5
 _READING = 0.6  # share of a load's time, for the progress bar
 Progress = Callable[[float, str], None]
@@ -33,6 +34,7 @@ def load(
     dataset: str = "default",
     mapping: Mapping | None = None,
     allow: Collection[str] = (),
+    max_loss: float = 1.0,
     progress: Progress | None = None,
 ) -> Receipt:
     """Load exports into a data set.
@@ -44,6 +46,8 @@ def load(
             columns that are there and fit, and the rest is guessed. What was used is kept for the next load.
         allow: Columns and metadata keys to keep from now on, besides those allowed before; a column is kept only by its
             full name.
+        max_loss: The share of the rows read that may be dropped, or overwritten by other rows of this load; where more
+            is lost, nothing is stored. By default the receipt alone tells.
         progress: Called with a fraction in 0-1 and a short text.
 
     Returns:
@@ -68,6 +72,7 @@ def load(
             allow=allowed, key=key.secret, ids_key=ids_key, prices=own_prices,
             progress=part(progress, 0.0, _READING),
         )  # fmt: skip
+        refuse_loss(done.receipt, max_loss)
         told = part(progress, _READING, 1.0)
         user_key = key if done.pseudonyms else None
         receipt = lake.commit(
@@ -76,6 +81,24 @@ def load(
         with kept_beside(receipt, "how its columns are mapped and which keys are allowed"):
             remember(dataset, done.mapping, allowed)
         return receipt
+
+
+def refuse_loss(receipt: Receipt, max_loss: float) -> None:
+    """Raise IngestError `ingest.loss` where a larger share of the rows read was lost than may be."""
+    if receipt.lost <= max_loss:
+        return
+    parts = [f"{receipt.dropped:,} were dropped"] if receipt.dropped else []
+    if receipt.overwritten:
+        parts.append(f"{receipt.overwritten:,} have the id of a later row that says something else")
+    reasons = sorted(receipt.drop_reasons, key=lambda reason: -receipt.drop_reasons[reason])[:3]
+    why = "; ".join(f"{receipt.drop_reasons[reason]:,} × {reason}" for reason in reasons)
+    raise IngestError(
+        "ingest.loss",
+        f"{100 * receipt.lost:.0f} % of {receipt.rows_read:,} rows read would be lost: {' and '.join(parts)}"
+        + (f" ({why})" if why else ""),
+        hint="Nothing was stored. Mend the export, or accept the loss with --allow-loss.",
+        row=receipt.drops[0].row if receipt.drops else None,
+    )
 
 
 def keys_of(dataset: str) -> tuple[UserKey, bytes | None]:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from kpi.ingest.files import python_repr
 from kpi.ingest.files.json_decoding import loads
-from kpi.ingest.files.json_documents import Drop, IsRecord, Note, objects
+from kpi.ingest.files.json_documents import Drop, IsRecord, Note, lie_between, objects
 from kpi.ingest.files.line_sniffing import is_json
 from kpi.ingest.files.source import Opened
 from kpi.ingest.files.tabular import batches
@@ -41,7 +41,7 @@ def records(
     Cells of CSV that hold JSON or a Python repr are read as what they hold, empty cells are None, and members of
     Parquet structs that a row does not have are left out. Raises IngestError when nothing at all can be read.
     """
-    if source.head.startswith(b"PAR1") or not is_json(source):
+    if source.head.startswith(b"PAR1") or not (is_json(source) or lie_between(source, limits)):
         cell = _plain if source.head.startswith(b"PAR1") else from_cell
         for batch in batches(source, limits=limits, drop=drop, note=note):
             rows = _nanoseconds(batch.table).to_pylist()

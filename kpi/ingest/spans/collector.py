@@ -80,6 +80,7 @@ class Intake:
         """Rows of one decoded item. A malformed one is counted and left out."""
         try:
             if isinstance(item, Span):
+                self.context.watch(item)
                 self._take_span(item)
             elif isinstance(item, Score):
                 self._take_score(item)
