@@ -121,7 +121,7 @@ def kind_of(attributes: Attributes) -> str:
 
 def is_pending(attributes: Attributes) -> bool:
     """Whether this is a copy of a span that was sent when it began, beside the span itself."""
-    return any(attributes[key] == word for key, word in shape_of(attributes).pending)
+    return any(word is None or attributes[key] == word for key, word in shape_of(attributes).pending)
 
 
 def model_of(attributes: Attributes, *, calls: bool = False) -> str | None:

@@ -63,8 +63,8 @@ TELLING = (
 )  # fmt: skip
 # Instrumentations, by how the name of their scope begins, that tell a failure by `success` alone.
 SUCCESS_STATED = ("com.anthropic.claude_code",)
-# A copy of a span that is sent when it begins, under an id of its own: no span.
-PENDING = (("logfire.span_type", "pending_span"),)
+# A copy of a span that is sent when it begins, under an id of its own: no span. (name, value), None for any.
+PENDING = (("logfire.span_type", "pending_span"), ("logfire.pending_parent_id", None))
 
 PROVIDERS = {
     "az.ai.openai": "azure.ai.openai", "az.ai.inference": "azure.ai.inference", "gemini": "gcp.gemini",

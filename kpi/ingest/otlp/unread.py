@@ -16,7 +16,7 @@ from kpi.ingest.otlp.decode import Span
 from kpi.ingest.otlp.measures import BARE, READ, Measure, Sort, measure_of
 
 MODEL_CALLS = frozenset({"llm", "embedding"})
-_ELSEWHERE = frozenset({"tokens", "first token"})  # what is looked for on spans that are no model call
+_ELSEWHERE = frozenset({"tokens", "first token"})  # what is looked for on spans that use no model as far as is known
 _LONGEST_JSON = 20_000
 _DEEPEST = 4
 _NUMBER_LENGTH = 32
@@ -27,9 +27,10 @@ _SAME = 0.05  # of a length that a span states again
 def unread(span: Span, kind: str, read: frozenset[Sort]) -> Iterator[tuple[str, float]]:
     """(name, value) of each number that nobody read. read: sorts of measures that the span's row has a value of."""
     calls = kind in MODEL_CALLS
+    used = calls or "tokens" in read  # whatever it is called, it used a model
     attributes = span.attributes
     for measure in shape_of(attributes).measures:
-        if not (measure.bare if calls else measure.sort not in _ELSEWHERE):
+        if not (calls and measure.bare) and (used or measure.sort in _ELSEWHERE):
             yield from _numbers(measure, attributes[measure.key], span, read)
     if span.events and calls:
         yield from _of_events(span, read)

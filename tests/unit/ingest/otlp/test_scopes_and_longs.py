@@ -106,3 +106,8 @@ def test_pending_copies_are_counted_and_change_no_model_call() -> None:
     request = one(*spans)
     assert (request["model"], request["ttft_us"], request["llm_calls"]) == ("m-1", 500_000, 1)
     assert row["span_id"] == f"{1:016x}"
+
+
+@pytest.mark.parametrize("key", PENDING)
+def test_either_name_tells_a_pending_copy(key: str) -> None:
+    assert load(message([span(1), span(2, 1, attributes={key: PENDING[key]})]))["spans"][1:] == []

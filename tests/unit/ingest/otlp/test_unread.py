@@ -74,6 +74,8 @@ def test_tokens_of_a_span_that_is_no_known_model_call_are_listed_its_other_numbe
         Unread("input_tokens", 1, 12.0)
     ]
     assert missed({"http.method": "POST", "http.response.body.size": 5, "order.cost": 3}) == []
+    used = {"gen_ai.usage.input_tokens": 12, "acme.cost": 3, "cost_usd": 4}
+    assert sorted(u.name for u in missed(used)) == ["acme.cost", "cost_usd"]
 
 
 def test_the_receipt_keeps_what_is_unread_and_reads_receipts_of_before() -> None:
