@@ -34,7 +34,7 @@ def load(
     dataset: str = "default",
     mapping: Mapping | None = None,
     allow: Collection[str] = (),
-    max_loss: float = 1.0,
+    max_loss: float = 0.5,
     progress: Progress | None = None,
 ) -> Receipt:
     """Load exports into a data set.
@@ -47,7 +47,8 @@ def load(
         allow: Columns and metadata keys to keep from now on, besides those allowed before; a column is kept only by its
             full name.
         max_loss: The share of the rows read that may be dropped, or overwritten by other rows of this load; where more
-            is lost, nothing is stored. By default the receipt alone tells.
+            is lost, nothing is stored. With 1 any loss is accepted, and rows of tables may also replace stored
+            requests of their ids at other times.
         progress: Called with a fraction in 0-1 and a short text.
 
     Returns:
@@ -76,7 +77,7 @@ def load(
         told = part(progress, _READING, 1.0)
         user_key = key if done.pseudonyms else None
         receipt = lake.commit(
-            dataset, stage, done.receipt, prices=prices, user_key=user_key, moving=False, progress=told
+            dataset, stage, done.receipt, prices=prices, user_key=user_key, moving=max_loss >= 1, progress=told
         )  # fmt: skip
         with kept_beside(receipt, "how its columns are mapped and which keys are allowed"):
             remember(dataset, done.mapping, allowed)
