@@ -14,6 +14,7 @@ import orjson
 from kpi.disk import durable, full, owned_folders, permissions
 from kpi.errors import IngestError, MappingError, StoreError
 from kpi.ingest.sandbox import supervisor
+from kpi.loading.told_twice import refuse_twice
 from kpi.mapping.mapping import Mapping
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import Allow
@@ -74,6 +75,7 @@ def load(
             progress=part(progress, 0.0, _READING),
         )  # fmt: skip
         refuse_loss(done.receipt, max_loss)
+        refuse_twice(dataset, stage)
         told = part(progress, _READING, 1.0)
         user_key = key if done.pseudonyms else None
         receipt = lake.commit(

@@ -15,6 +15,8 @@ PROMPT, CALL, FAILED, STREAM, OPENED, TOOL, ANSWER, REFUSAL, FIRST_TOKEN, DECISI
     "prompt", "call", "failed call", "stream", "opened", "tool", "answer", "refusal", "first token", "decision",
     "feedback",
 )  # fmt: skip
+MODEL_CALL = ".model_call"  # how the names of spans end that are made of an agent's own words
+AGENT_COLUMN = "x_agent"  # where requests of agents say whose they are
 DETAILS = "gen_ai.client.inference.operation.details"
 
 

@@ -29,6 +29,7 @@ from kpi.ingest.agents.names import (
     FAILED,
     FEEDBACK,
     FIRST_TOKEN,
+    MODEL_CALL,
     OPENED,
     PROMPT,
     REFUSAL,
@@ -212,7 +213,7 @@ class _Request:
         if cost is None and (micros := number_of(facts.get("cost_micros"))) is not None:
             cost = micros / 1e6
         return span(
-            self._trace, _identity(event)[:16], kind="llm", name=f"{agent.prefix}model_call", cost_usd=cost,
+            self._trace, _identity(event)[:16], kind="llm", name=agent.prefix.rstrip(".") + MODEL_CALL, cost_usd=cost,
             model=facts.get("model"), requested_model=facts.get("requested_model"), provider=agent.provider,
             input=facts.get("input"), output=facts.get("output"),
             retries=attempts - 1 if event.says == FAILED and attempts and agent.cache_beside else None,

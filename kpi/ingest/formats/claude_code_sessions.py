@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from kpi.ingest.agents.names import EDIT_TOOLS
+from kpi.ingest.agents.names import EDIT_TOOLS, MODEL_CALL
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of, text_of
 from kpi.ingest.otlp.decode import nanos
@@ -182,7 +182,7 @@ def _request(
         usage = call.usage
         began = moments.get(call.parent)
         yield span(
-            trace, stable_id(trace, key)[:16], kind="llm", name="claude_code.model_call", provider="anthropic",
+            trace, stable_id(trace, key)[:16], kind="llm", name=f"claude_code{MODEL_CALL}", provider="anthropic",
             start=began if began is not None and began <= call.first else call.first, end=call.last,
             status="error" if call.failed else "ok", model=call.model, cost_usd=call.cost,
             output="\n".join(call.texts) or None, input_tokens=usage.get("input_tokens"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kpi.ingest.agents.names import MODEL_CALL
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of, parse, text_of
 from kpi.ingest.otlp.decode import nanos
@@ -165,7 +166,7 @@ class _Reading:
             self._counted[name] += count_of(tokens[name]) or 0
         self._failed, self._end = False, at
         step = span(
-            self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name="codex.model_call",
+            self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name=f"codex{MODEL_CALL}",
             start=start, end=at, status="ok", model=self._model, provider=self._session.provider,
             input_tokens=tokens["input_tokens"], output_tokens=tokens["output_tokens"],
             cached_read_tokens=tokens["cached_read_tokens"], cache_write_tokens=tokens["cache_write_tokens"],

@@ -355,3 +355,29 @@ def test_metrics_between_traces_are_no_loss(home: Path, tmp_path: Path) -> None:
     (found,), receipt = loaded([path], "signals")
     assert (found["input_tokens"], receipt.dropped) == (10, 0)
     assert any("metrics" in note for note in receipt.notes)
+
+
+# --- what was loaded before ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["logs", "traces", "session files"])
+def test_what_another_export_of_the_session_tells_is_refused(home: Path, tmp_path: Path, first: str) -> None:
+    """The same call as a span, as a log event and in a session file: 10 in and 7 out, whichever comes first."""
+    usage = {"input_tokens": 10, "output_tokens": 7}
+    entry = {
+        "parentUuid": None, "sessionId": "s", "uuid": "a", "type": "assistant", "timestamp": "2026-09-01T09:00:03.2Z",
+        "message": {"id": "m", "model": "claude-opus-5", "content": [], "usage": usage},
+    }  # fmt: skip
+    exports = {
+        "logs": file(tmp_path / "logs.jsonl", logs("claude-code", [asked(3, 7)])),
+        "traces": file(tmp_path / "traces.jsonl", traced((10, 7))),
+        "session files": file(tmp_path / "s.jsonl", entry),
+    }
+    assert kpi.load(exports[first], dataset="twice").requests == 1
+    for name in exports.keys() - {first}:
+        with pytest.raises(IngestError) as caught:
+            kpi.load(exports[name], dataset="twice")
+        assert caught.value.code == "ingest.told_twice"
+    assert kpi.load(exports[first], dataset="twice").loaded == 0
+    later = file(tmp_path / "later.jsonl", logs("claude-code", [asked(60, 7)]))
+    assert kpi.load(later, dataset="twice").requests == 1

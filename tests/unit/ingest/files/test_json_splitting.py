@@ -25,7 +25,9 @@ def read(text: str) -> list[tuple[int, Any]]:
 
 
 @settings(deadline=None)
-@given(DOCUMENTS, st.lists(st.sampled_from([None, 1, 4]), min_size=6, max_size=6), st.sampled_from(["\n", "\n\n", " \n"]))
+@given(
+    DOCUMENTS, st.lists(st.sampled_from([None, 1, 4]), min_size=6, max_size=6), st.sampled_from(["\n", "\n\n", " \n"])
+)
 def test_documents_in_any_layout_are_all_there(documents: list[Row], indents: list[int | None], between: str) -> None:
     written = [json.dumps(d, indent=indent) for d, indent in zip(documents, indents, strict=False)]
     assert [value for _, value in read(between.join(written))] == documents
@@ -39,7 +41,7 @@ def test_documents_without_anything_between_them(documents: list[Row], indent: i
     assert [v for _, v in read("".join(json.dumps(d, indent=indent) for d in documents))] == documents
 
 
-A, B = {"a": [1, {"b": "}{ \\\" ["}]}, {"c": "x\ny"}
+A, B = {"a": [1, {"b": '}{ \\" ['}]}, {"c": "x\ny"}
 PRETTY = json.dumps(A, indent=2)  # eight lines
 
 
@@ -88,7 +90,9 @@ def test_messages_of_otlp_in_any_layout(home: Path, tmp_path: Path, indent: int 
 
 def test_a_place_in_a_file_of_documents_is_a_line(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "traces.json"
-    path.write_text("\n".join([json.dumps(span(0), indent=2), '{\n  "resourceSpans": [', json.dumps(span(1), indent=2)]))
+    path.write_text(
+        "\n".join([json.dumps(span(0), indent=2), '{\n  "resourceSpans": [', json.dumps(span(1), indent=2)])
+    )
     receipt = kpi.load(path, dataset="place")
     line = json.dumps(span(0), indent=2).count("\n") + 2
     assert receipt.requests == 2
