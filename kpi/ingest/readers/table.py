@@ -128,6 +128,8 @@ def _record(settled: MappingPlan, context: Context) -> None:
         receipt.use(ColumnUse(c.source, c.field, how, unit=c.unit, note=c.why, kept_out=c.kept_out))
         if c.how == "guessed":
             receipt.note(f"Column {c.source!r} was read as {c.field} in {c.unit or 'its own unit'}: {c.why}.")
+        elif c.asks:
+            receipt.note(f"Column {c.source!r} was left out: {c.why}.")
     if settled.mapping.source_of("started_at") is None:
         receipt.note("No column holds the time of a request: nothing can be shown over time or by window.")
     if settled.mapping.source_of("trace_id") is None:
