@@ -194,7 +194,9 @@ class Profiler:
         fields = self._fields(table.column_names)
         last = {n: values for n in table.column_names if (values := self._columns[n].last) is not None}
         parsed = {f: last[fields[f]] for f in _BESIDE if fields.get(f) in last}
-        texts = {f: parse_values.texts(table[fields[f]]) for f in ("model", "provider") if f in fields}
+        texts: dict[str, pa.Array] = {
+            f: parse_values.texts(table[fields[f]]) for f in ("model", "provider") if f in fields
+        }
         if counted := [parsed[f] for f in ("input_tokens", "output_tokens") if f in parsed]:
             self._add_tokens(counted, texts.get("model"))
         of_kind = {name: self._columns[name].kind for name in last}

@@ -19,8 +19,8 @@ _SECOND, _HOUR = 1e6, 3_600e6
 # field -> medians in microseconds that can be, and those that are common. "" stands for the parts of a request.
 _POSSIBLE = {"total_us": (20.0, 24 * _HOUR), "model_us": (20.0, 24 * _HOUR), "ttft_us": (1.0, _HOUR),
              "": (0.01, 24 * _HOUR)}  # fmt: skip
-_COMMON = {"total_us": (20e3, 900 * _SECOND), "model_us": (20e3, 900 * _SECOND), "ttft_us": (5e3, 120 * _SECOND),
-           "": (50.0, 600 * _SECOND)}  # fmt: skip
+_COMMON = {"total_us": (100e3, 180 * _SECOND), "model_us": (100e3, 180 * _SECOND), "ttft_us": (60e3, 30 * _SECOND),
+           "": (50.0, 180 * _SECOND)}  # fmt: skip
 _WHOLE = ("total_us", "model_us")  # lengths in which the answer is written
 _SPEED = (0.02, 3_000.0)  # output tokens a second, from agents that wait for tools to the fastest machines
 _AGREES = 10.0  # a factor from which on two statements contradict each other
@@ -29,9 +29,9 @@ _SURE = 2.0  # the same for a length beside start and end
 _PRICED = frozenset({"total_nusd", "inference_nusd", "input_cost", "output_cost"})
 _PARTS = frozenset({"retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd"})
 # USD for each token: what the dearest models come to, with room below for the cheapest and above for what comes beside.
-_USD_A_TOKEN = {"guessed": (1e-10, 1.5e-4), "named": (1e-12, 1e-2), "other": (1e-8, 1e-4)}
+_USD_A_TOKEN = {"guessed": (1e-10, 2e-5), "named": (1e-12, 1e-2), "other": (1e-8, 1e-4)}
 _USD_A_CALL = {"guessed": 100.0, "named": 10_000.0}
-_UNTOLD = ("ns", "us", "ms", "s")  # units of which a name or the sizes may say nothing
+_CHEAP = 10.0  # USD a call that a name may state, whatever the tokens: few of them tell little
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def duration(profile: ColumnProfile, field: str, named: str, beside: Beside | No
     if field == "total_us" and profile.by_clock:
         return _by_clock(profile, field, kept, lengths)
     fits = _fitting(profile, field, lengths, beside or Beside())
-    if named and (guess in fits or (guess == "min" and _within(lengths[guess], _POSSIBLE, field))):
+    if named and guess in fits:
         return kept
     if named and _within(lengths[guess], _POSSIBLE, field) and _is_shorter(lengths[guess], beside):
         return kept  # slow or fast, but possible: the name is believed
@@ -90,7 +90,7 @@ def money(profile: ColumnProfile, field: str, named: str, beside: Beside | None 
     if whole and profile.by_token:
         low, high = _USD_A_TOKEN[about]
         dollars = {u: profile.by_token * f / 1e9 for u, f in MONEY_NUSD.items()}
-        if low <= dollars[unit] <= high:
+        if low <= dollars[unit] <= high or (named and usual * MONEY_NUSD[unit] / 1e9 <= _CHEAP):
             return kept
         low, high = _USD_A_TOKEN["other"]
         fits = [u for u, a_token in dollars.items() if low <= a_token <= high]
@@ -147,7 +147,7 @@ def _by_price(profile: ColumnProfile, field: str, kept: Choice, named: bool) -> 
 def _fitting(profile: ColumnProfile, field: str, lengths: dict[str, float], beside: Beside) -> list[str]:
     """The units under which the lengths are possible, no longer than the whole, and answers are written at a speed."""
     found = []
-    for unit in _UNTOLD:
+    for unit in lengths:
         a_second = (profile.speed or 0.0) * _SECOND / DURATION_US[unit]
         fast = profile.speed and field in _WHOLE and not _SPEED[0] <= a_second <= _SPEED[1]
         if _within(lengths[unit], _POSSIBLE, field) and _is_shorter(lengths[unit], beside, field) and not fast:

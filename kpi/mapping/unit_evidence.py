@@ -79,7 +79,7 @@ class UnitEvidence:
         if money and (given is not None or returned is not None):
             self._add_money(money, parsed, texts)
 
-    def of(self, column: str) -> dict[str, float]:
+    def of(self, column: str) -> dict[str, Any]:
         """The medians of one column by their names in `ColumnProfile`."""
         return {what: m for (what, name), medians in self._found.items()
                 if name == column and (m := medians.median()) is not None}  # fmt: skip

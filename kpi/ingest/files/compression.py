@@ -269,7 +269,7 @@ def member(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None = 
     if magic != b"PK\x03\x04":
         raise zipfile.BadZipFile("a member does not begin where the archive says")
     offset = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-    inner = io.BufferedReader(_Slice(path, offset, info.compress_size), _CHUNK)
+    inner = io.BufferedReader(cast(Any, _Slice(path, offset, info.compress_size)), _CHUNK)
     try:
         return cast(BinaryIO, _Checked(make(cast(BinaryIO, inner), info), info))
     except BaseException:
