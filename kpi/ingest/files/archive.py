@@ -151,6 +151,9 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
             infos = [i for i in archive.infolist() if not i.is_dir()]
     except (*BROKEN, ValueError, UnicodeDecodeError) as error:
         raise IngestError("ingest.bad_archive", f"{name} is a damaged zip file", hint="Export it again.") from error
+    if office := next((title for i in infos if (title := _OFFICE.get(i.filename))), None):
+        raise IngestError("ingest.unsupported_format", f"{name} is {office}",
+                          hint="Save the sheet with one row a request as CSV, and load that.")  # fmt: skip
     if samples := _of_eval_log(infos):
         yield from _one_name(name, path, samples, limits)
         return
@@ -163,6 +166,13 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
             raise IngestError("ingest.bad_archive", f"{name} is encrypted", hint="Unpack it and load what is inside.")
         opener = functools.partial(member, path, info)
         yield _compressed(f"{name}: {display(info.filename)}", opener, info.compress_size, limits)
+
+
+_OFFICE = {
+    "xl/workbook.xml": "an Excel workbook", "xl/workbook.bin": "an Excel workbook",
+    "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
+    "content.xml": "an OpenDocument file",
+}  # fmt: skip
 
 
 def _of_eval_log(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
