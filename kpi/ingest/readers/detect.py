@@ -224,7 +224,7 @@ def _parquet_names(source: Opened) -> list[str]:
         ) from error
 
 
-def _unsupported(source: Opened, kind: refusals.Kind) -> IngestError:
+def _unsupported(source: Opened, kind: refusals.Refusal) -> IngestError:
     return IngestError("ingest.unsupported_format", f"{source.name} holds {kind.title}, which has no traces to load",
                        hint=kind.instead)  # fmt: skip
 

@@ -14,11 +14,12 @@ _METRICS = "Metrics are sums over many requests. " + _TRACES
 _ROWS = "Its rows are sums over many requests, not requests. "
 _TABLE = "Write the data as CSV, JSONL or Parquet, with one row a request."
 _UNPACK = "Unpack it and load the files in it, or pack them as zip, gzip or zstd."
+_CALLS = _ROWS + "Log the calls where they are made: a gateway, or OpenTelemetry."
 _QUESTIONS = "It holds questions and answers to test with, and no requests that were served. "
 
 
 @dataclass(frozen=True)
-class Kind:
+class Refusal:
     """keys: sets of names; an object or table that has all of one set is of this kind. among: if given, it also has no
     other names than these. path: keys that lead to the object, where it does not lie at the top."""
 
@@ -36,42 +37,42 @@ class Kind:
 
 
 KINDS = (
-    Kind("OTLP metrics", _METRICS, ("resourceMetrics", "resource_metrics")),
-    Kind("an answer of Prometheus", _METRICS, ("resultType result",)),
-    Kind("a dashboard of Grafana", _METRICS, ("panels templating", "panels schemaVersion")),
-    Kind("a HAR file, the recording of a browser", "Export the traces or the request log of the application itself.",
+    Refusal("OTLP metrics", _METRICS, ("resourceMetrics", "resource_metrics")),
+    Refusal("an answer of Prometheus", _METRICS, ("resultType result",)),
+    Refusal("a dashboard of Grafana", _METRICS, ("panels templating", "panels schemaVersion")),
+    Refusal("a HAR file, the recording of a browser", "Export the traces or the request log of the application itself.",
          ("version creator entries", "entries pages", "creator entries"), path=("log",)),
-    Kind("a notebook", "Write the table that the notebook shows as CSV or Parquet, and load that.",
+    Refusal("a notebook", "Write the table that the notebook shows as CSV or Parquet, and load that.",
          ("cells nbformat",)),
-    Kind("usage by day of OpenRouter", _ROWS + "Export its activity with one row a generation.",
+    Refusal("usage by day of OpenRouter", _ROWS + "Export its activity with one row a generation.",
          ("date requests model_permaslug", "date requests model provider_name", "byok_usage_inference requests",
           "date requests byok_usage_inference", "byokUsageInference requests")),
-    Kind("usage of OpenAI by hour or day", _ROWS + "Log the calls where they are made: a gateway, or OpenTelemetry.",
+    Refusal("usage of OpenAI by hour or day", _CALLS,
          ("num_model_requests", "object start_time end_time results", "n_requests n_context_tokens_total")),
-    Kind("costs of OpenAI by day", _ROWS + "Log the calls where they are made: a gateway, or OpenTelemetry.",
+    Refusal("costs of OpenAI by day", _CALLS,
          ("amount_value amount_currency",)),
-    Kind("usage of Anthropic by hour or day", _ROWS + "Log the calls where they are made: a gateway, or OpenTelemetry.",
+    Refusal("usage of Anthropic by hour or day", _CALLS,
          ("starting_at ending_at results", "usage_input_tokens_no_cache", "usage_date_utc model_version",
           "usage_date_utc cost_usd", "usage_date_utc token_type", "uncached_input_tokens cache_creation")),
-    Kind("daily metrics of Langfuse", _ROWS + "Export its observations, or schedule its export to blob storage.",
+    Refusal("daily metrics of Langfuse", _ROWS + "Export its observations, or schedule its export to blob storage.",
          ("countTraces countObservations",)),
-    Kind("daily spend of LiteLLM", _ROWS + "Export the table LiteLLM_SpendLogs, which has one row a call.",
+    Refusal("daily spend of LiteLLM", _ROWS + "Export the table LiteLLM_SpendLogs, which has one row a call.",
          ("date spend api_requests", "spend successful_requests failed_requests")),
-    Kind("a bill of a cloud provider", _ROWS + _TRACES,
+    Refusal("a bill of a cloud provider", _ROWS + _TRACES,
          ("lineItem/UsageAmount", "line_item_usage_amount", "lineItem/UnblendedCost",
           "billing_account_id usage_start_time", "BillingAccountId ChargePeriodStart",
           "meterId costInBillingCurrency")),
-    Kind("a dataset of LangSmith", _QUESTIONS + "Export the runs of the project.",
+    Refusal("a dataset of LangSmith", _QUESTIONS + "Export the runs of the project.",
          ("dataset_id inputs outputs", "dataset_id inputs")),
-    Kind("a dataset of LangSmith", _QUESTIONS + "Export the runs of the project.",
+    Refusal("a dataset of LangSmith", _QUESTIONS + "Export the runs of the project.",
          ("inputs outputs",), "inputs outputs metadata attachments split id created_at modified_at name"),
-    Kind("items of a dataset of Langfuse", _QUESTIONS + "Export traces or observations.",
+    Refusal("items of a dataset of Langfuse", _QUESTIONS + "Export traces or observations.",
          ("datasetId expectedOutput", "datasetName expectedOutput", "dataset_id expected_output")),
-    Kind("examples for training a model", _QUESTIONS + _TRACES,
+    Refusal("examples for training a model", _QUESTIONS + _TRACES,
          ("messages",), "messages tools functions parallel_tool_calls weight"),
-    Kind("requests of a batch that were not sent yet", "Load its output together with times, as a table.",
+    Refusal("requests of a batch that were not sent yet", "Load its output together with times, as a table.",
          ("custom_id method url body",)),
-    Kind("a description of an API", _TRACES, ("openapi paths", "swagger paths")),
+    Refusal("a description of an API", _TRACES, ("openapi paths", "swagger paths")),
 )  # fmt: skip
 
 # What no text holds, by its first bytes; (offset, bytes, title, instead).
@@ -100,12 +101,12 @@ _TEXTS = (
 )  # fmt: skip
 
 
-def by_names(names: Collection[str]) -> Kind | None:
+def by_names(names: Collection[str]) -> Refusal | None:
     """The kind of an object or a table with these names, where it is one that is not read."""
     return next((k for k in KINDS if not k.path and k.matches(names)), None)
 
 
-def by_paths(keys: Mapping[tuple[str, ...], Collection[str]]) -> Kind | None:
+def by_paths(keys: Mapping[tuple[str, ...], Collection[str]]) -> Refusal | None:
     """The kind of a document by the names in its inner objects; keys as `detect.json_keys` gives them."""
     return next((k for k in KINDS if k.path and k.matches(keys.get(k.path, ()))), None)
 
