@@ -111,7 +111,7 @@ def write(tmp_path: Path, rows: list[Row], form: str, layout: str = "") -> Path:
     return path
 
 
-def the_truth(path: Path) -> None:
+def assert_truth(path: Path) -> None:
     tables, receipt = read_all([path])
     assert receipt.dropped == 0
     (request,) = requests_of(tables).values()
@@ -128,21 +128,21 @@ def the_truth(path: Path) -> None:
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_layout_is_the_same_request(tmp_path: Path, layout: str, form: str) -> None:
-    the_truth(write(tmp_path, rows_of(layout), form, layout))
+    assert_truth(write(tmp_path, rows_of(layout), form, layout))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_fields_of_a_trace_count_from_whichever_row(tmp_path: Path, layout: str) -> None:
     for told in range(3):
-        the_truth(write(tmp_path, rows_of(layout, told), "jsonl"))
-    the_truth(write(tmp_path, rows_of(layout)[::-1], "jsonl"))
+        assert_truth(write(tmp_path, rows_of(layout, told), "jsonl"))
+    assert_truth(write(tmp_path, rows_of(layout)[::-1], "jsonl"))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_roots_whose_parent_is_left_out_are_spans(tmp_path: Path, layout: str) -> None:
     """Exports that leave out what is empty: the root has no key for its parent, and is no trace of its own."""
     full = rows_of(layout)
-    the_truth(write(tmp_path, [{k: v for k, v in row.items() if v not in (None, "", [], {})} for row in full], "jsonl"))
+    assert_truth(write(tmp_path, [{k: v for k, v in row.items() if v not in (None, "", [], {})} for row in full], "jsonl"))
 
 
 def test_all_layouts_loaded_together_count_once(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_the_row_that_stands_for_the_trace_is_no_step(tmp_path: Path) -> None:
     for row in rows:
         row["parent_span_id"] = row["parent_span_id"] or f"t-{TRACE}"
     above = {**clickhouse(0, True), "span_id": f"t-{TRACE}", "parent_span_id": "", "end_time": None, "type": "SPAN"}
-    the_truth(write(tmp_path, [above, *rows], "jsonl"))
+    assert_truth(write(tmp_path, [above, *rows], "jsonl"))
 
 
 def test_scores_alone_are_named_as_such(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_scores_alone_are_named_as_such(tmp_path: Path) -> None:
 def test_a_page_that_is_not_the_last_says_so(tmp_path: Path) -> None:
     path = tmp_path / "page.json"
     path.write_text(json.dumps({"data": rows_of("api"), "meta": {"cursor": "eyJ"}}))
-    the_truth(path)
+    assert_truth(path)
 
 
 def test_values_of_columns_are_any(tmp_path: Path) -> None:
@@ -188,4 +188,4 @@ def test_values_of_columns_are_any(tmp_path: Path) -> None:
     for name, values in (("usage_details", USAGE), ("cost_details", COST)):
         rows[1][name] = {k: str(v) for k, v in values.items()}
     rows[1]["total_cost"] = "0.0045"
-    the_truth(write(tmp_path, rows, "jsonl"))
+    assert_truth(write(tmp_path, rows, "jsonl"))
