@@ -141,8 +141,8 @@ def test_the_fields_of_a_trace_count_from_whichever_row(tmp_path: Path, layout: 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_roots_whose_parent_is_left_out_are_spans(tmp_path: Path, layout: str) -> None:
     """Exports that leave out what is empty: the root has no key for its parent, and is no trace of its own."""
-    full = rows_of(layout)
-    assert_truth(write(tmp_path, [{k: v for k, v in row.items() if v not in (None, "", [], {})} for row in full], "jsonl"))
+    rows = [{k: v for k, v in row.items() if v not in (None, "", [], {})} for row in rows_of(layout)]
+    assert_truth(write(tmp_path, rows, "jsonl"))
 
 
 def test_all_layouts_loaded_together_count_once(tmp_path: Path) -> None:
