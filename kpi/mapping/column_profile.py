@@ -7,6 +7,7 @@ into files. Loads made one after the other see their own rows only; close to a t
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 
 import numpy as np
@@ -23,6 +24,7 @@ SAMPLES = 20
 _SAMPLE_LENGTH = 120
 _BINS = 8  # per doubling: medians are good to 5 %, enough to tell ms from s
 _NUMERIC = frozenset(["duration", "tokens", "money", "count", "score"])
+_HTTP = re.compile(r"[1-5]\d\d")
 _AMBIGUOUS = r"^\d{1,2}[/-]\d{1,2}[/-]\d{4}"
 
 
@@ -108,10 +110,9 @@ class ColumnProfiler:
 
     def _add_readable(self, column: pa.ChunkedArray, present: int) -> None:
         bad = 0
-        if self.kind == "bool":
-            bad = parse_values.booleans(column).bad_count
-        elif self.kind == "status":
-            bad = parse_values.failures(column).bad_count
+        if self.kind in ("bool", "status"):
+            read = parse_values.booleans(column) if self.kind == "bool" else parse_values.failures(column)
+            bad, self.last = read.bad_count, read.values
         elif self.kind == "time":
             times = parse_times.times(column, dayfirst=True).parsed
             bad, self.last = times.bad_count, times.values
@@ -166,6 +167,7 @@ class Profiler:
         self._given = given or Mapping()
         self._columns: dict[str, ColumnProfiler] = {}
         self._evidence = UnitEvidence()
+        self._beside_status: dict[str, Counter[str]] = {}
         self._zero: set[str] = set()
         self._counted: set[str] = set()
         self.rows = 0
@@ -199,11 +201,28 @@ class Profiler:
         }
         if counted := [parsed[f] for f in ("input_tokens", "output_tokens") if f in parsed]:
             self._add_tokens(counted, texts.get("model"))
+        if fields.get("status") in last and fields.get("success") in last:
+            self._add_status(fields["success"], last[fields["success"]], last[fields["status"]])
         of_kind = {name: self._columns[name].kind for name in last}
         money = {n: (self._field(n), _floats(last[n])) for n, kind in of_kind.items() if kind == "money"}
         lengths = {n: _floats(last[n]) for n, kind in of_kind.items() if kind == "duration"}
         if money or lengths:
             self._evidence.add(money, lengths, {f: _floats(values) for f, values in parsed.items()}, texts)
+
+    def _add_status(self, column: str, success: pa.Array, failed: pa.Array) -> None:
+        """How often a success is just that no code of HTTP says failure, and how often it is not."""
+        found = self._beside_status.setdefault(column, Counter())
+        both = pc.and_(success, failed)
+        found["failed"] += pc.sum(failed.cast(pa.int64())).as_py() or 0
+        found["other"] += (
+            pc.sum(pc.or_(both, pc.and_(pc.invert(success), pc.invert(failed))).cast(pa.int64())).as_py() or 0
+        )
+
+    def _says_status(self, name: str) -> bool:
+        counts = self._beside_status.get(name)
+        status = next((c for c in self._columns.values() if c.kind == "status"), None)
+        coded = status is not None and all(_HTTP.fullmatch(v) for v in status.result().values)
+        return counts is not None and coded and counts["failed"] > 0 and not counts["other"]
 
     def _fields(self, names: list[str]) -> dict[str, str]:
         """field -> the column whose name says it best, of those that are here."""
@@ -228,7 +247,10 @@ class Profiler:
         return frozenset(self._zero - self._counted)
 
     def profiles(self) -> list[ColumnProfile]:
-        return [dataclasses.replace(c.result(), **self._evidence.of(name)) for name, c in self._columns.items()]
+        return [
+            dataclasses.replace(c.result(), technical=self._says_status(name), **self._evidence.of(name))
+            for name, c in self._columns.items()
+        ]
 
 
 _BESIDE = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "started_at", "ended_at")

@@ -40,6 +40,7 @@ COHORT_DISTINCT = 50
 COHORT_SHARE, COHORT_MOST = 0.05, 200
 COHORT_LENGTH = 64
 _GUESSES = ("alias", "guessed", "cohort")
+_TECHNICAL = "it repeats the status of HTTP"
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class ColumnMapping:
 
     @property
     def asks(self) -> bool:
-        """Whether the column is left out because its unit is not sure; `why` names what to set."""
-        return self.field is None and self.why.startswith(unit_choice.ASKED)
+        """Whether the column is left out because it is not sure what it says; `why` names what to set."""
+        return self.field is None and self.why.startswith((unit_choice.ASKED, _TECHNICAL))
 
 
 @dataclass(frozen=True)
@@ -331,6 +332,9 @@ def _unit(profile: ColumnProfile, name: str, unit: str, beside: unit_choice.Besi
         return unit_choice.duration(profile, name, unit, beside)
     if kind == "money":
         return unit_choice.money(profile, name, unit, beside)
+    if name == "success" and profile.technical:
+        told = f'{_TECHNICAL}, which is no success of a task; set field = "success" for it in a mapping if it is one'
+        return unit_choice.Choice("", told, asks=True)
     if kind == "score":
         return unit_choice.Choice(*_scale(profile))
     if kind == "time":

@@ -15,7 +15,7 @@ class ColumnProfile:
     What other columns of the same rows say of its unit, each a median over rows with positive numbers, None where no
     row tells: usual: the value itself. by_price: the value for each USD that the tokens cost by the price table.
     by_token: the value for each token. by_clock: the value for each second between start and end. speed: output
-    tokens for each unit of the value.
+    tokens for each unit of the value. technical: whether a success only repeats what the code of HTTP says.
     """
 
     name: str
@@ -38,3 +38,4 @@ class ColumnProfile:
     by_token: float | None = None
     by_clock: float | None = None
     speed: float | None = None
+    technical: bool = False

@@ -216,3 +216,26 @@ def test_order_and_split_do_not_change_a_unit(tmp_path: Path) -> None:
     first, _ = load(tmp_path, names, cells)
     second, _ = load(tmp_path, names, cells[::-1])
     assert [r["total_nusd"] for r in first] == [r["total_nusd"] for r in second]
+
+
+@pytest.mark.parametrize("success", ["success", "is_success", "ok"])
+def test_a_success_that_repeats_the_status_of_http_is_no_task_success(tmp_path: Path, success: str) -> None:
+    """As the logs of gateways that nobody here knows: whether the call came back, not whether it helped."""
+    codes = [200, 200, 500, 201, 429, 200]
+    cells = [[f"r{n}", c, c < 400, 100 + n] for n, c in enumerate(codes)]
+    found, receipt = load(tmp_path, ["id", "status_code", success, "latency_ms"], cells)
+    assert [r["success"] for r in found] == [None] * 6
+    assert [r["error"] for r in found] == [False, False, True, False, True, False]
+    assert any(repr(success) in n and "no success of a task" in n for n in receipt.notes)
+    given = Mapping((ColumnMapping(success, "success"),))
+    by_hand, _ = load(tmp_path, ["id", "status_code", success, "latency_ms"], cells, mapping=given)
+    assert [r["success"] for r in by_hand] == [c < 400 for c in codes]
+
+
+def test_a_success_that_differs_from_the_status_is_one(tmp_path: Path) -> None:
+    cells = [["r0", 200, True], ["r1", 200, False], ["r2", 500, False], ["r3", 200, None]]
+    found, _ = load(tmp_path, ["id", "status_code", "success"], cells)
+    assert [r["success"] for r in found] == [True, False, False, None]
+    words = [["r0", "ok", True], ["r1", "error", False]]
+    told, _ = load(tmp_path, ["id", "status", "success"], words)
+    assert [r["success"] for r in told] == [True, False]
