@@ -1,0 +1,243 @@
+"""What a load gives, as the numbers that people read, and whether a twin's differences were told.
+
+A twin is read by the same code as any load (the child's task, in this process); requests are assembled and priced as
+the store does it. A difference is told where the receipt names what it concerns: an unread measure, a note, a column
+left out, or rows that were dropped.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kpi import clock, schema
+from kpi.arrow_rows import to_table
+from kpi.assembly.requests import assemble_all
+from kpi.errors import KpiError
+from kpi.ingest.limits import Limits
+from kpi.ingest.sandbox import worker
+from kpi.pricing.price_file import table_of
+
+Row = dict[str, Any]
+Files = Mapping[str, bytes]
+KEY = b"k" * 32
+EQUAL, REFUSED, SAID, SILENT, CRASHED = "equal", "refused", "said", "SILENT", "CRASHED"
+_SIDES = ("documents", "tool_calls", "scores", "incidents")
+
+# Column of a request -> how a load sums it up, and the words by which a receipt names it.
+_TOKENS = r"token|usage|measure"
+METRICS: dict[str, tuple[str, str]] = {
+    **{c.name: ("sum", _TOKENS) for c in schema.TOKENS},
+    "total_nusd": ("sum", r"cost|price|token|usd|cent|measure|model|amount"),
+    "total_us": ("median", r"latenc|duration|length|start|\bend|time|elapsed"),
+    "ttft_us": ("median", r"first|ttft|time"),
+    "llm_calls": ("sum", r"call|kind|span"),
+    "tool_calls": ("sum", r"call|kind|span|tool"),
+    "tool_errors": ("sum", r"error|status|tool|span"),
+    "error": ("true", r"error|status|fail|success"),
+    "success": ("true", r"success|outcome|correct|score|status"),
+    "user_key": ("distinct", r"user"),
+    "session_id": ("distinct", r"session|conversation|thread"),
+    "model": ("distinct", r"model"),
+}
+TIMES = frozenset({"total_us", "ttft_us"})
+WHATEVER = re.compile(r"not.a.number|\bnan\b|infinit|pending", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one load gave. error: code of the refusal, or what was raised. told: every sentence of the receipt."""
+
+    requests: int = 0
+    spans: int = 0
+    rows: tuple[Row, ...] = ()
+    dropped: int = 0
+    told: frozenset[str] = frozenset()
+    error: str = ""
+    typed: bool = True
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number that is not the clean one. word: what the receipt says of it, "" where it says nothing."""
+
+    metric: str
+    clean: Any
+    twin: Any
+    word: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.clean} -> {self.twin}" + (f" ({self.word})" if self.word else "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """export, form: which twin. differences: all of them, told or not."""
+
+    export: str
+    form: str
+    verdict: str
+    differences: tuple[Difference, ...] = ()
+    error: str = ""
+
+    def __str__(self) -> str:
+        silent = [d for d in self.differences if not d.word] or self.differences
+        return f"{self.verdict} {self.export} as {self.form}: {self.error}{'; '.join(map(str, silent))}"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How a twin may differ by its making. gone: metrics it no longer states, which must be unknown and never 0.
+
+    grain_us: how exactly it tells times. more: metrics of which nothing is asked, for the form is not of them.
+    """
+
+    gone: frozenset[str] = frozenset()
+    grain_us: int = 2
+    more: frozenset[str] = field(default_factory=frozenset)
+
+
+def load(files: Files) -> Outcome:
+    """Read files as one load. Never raises: what was raised is the outcome."""
+    with tempfile.TemporaryDirectory(prefix="kpi-twin-") as place:
+        inputs, stage = Path(place) / "in", Path(place) / "stage"
+        inputs.mkdir()
+        stage.mkdir()
+        for name, data in files.items():
+            (inputs / name).write_bytes(data)
+        job = {
+            "paths": [str(inputs / name) for name in files], "directory": str(stage), "mapping": None, "allow": [],
+            "key": KEY.hex(), "ids_key": KEY.hex(), "prices": "", "now_us": clock.now_us(),
+            "limits": {name: getattr(Limits(), name) for name in Limits().__dataclass_fields__},
+        }  # fmt: skip
+        try:
+            with patch.object(worker, "_send", lambda message: None):
+                done = worker._TASKS["stage"](job)
+            tables = {t.name: _rows(stage / t.name) for t in schema.TABLES.values()}
+            return _outcome(tables, done["receipt"])
+        except KpiError as error:
+            return Outcome(error=error.code)
+        except Exception as error:
+            return Outcome(error=f"{type(error).__name__}: {error}"[:200], typed=False)
+
+
+def _rows(place: Path) -> list[Row]:
+    return [row for file in sorted(place.glob("*.parquet")) for row in _plain(pq.read_table(file))]
+
+
+def _plain(table: pa.Table) -> list[Row]:
+    """Rows with times as integer microseconds."""
+    for i, column in enumerate(table.schema):
+        if pa.types.is_timestamp(column.type):
+            table = table.set_column(i, column.name, table[column.name].cast(pa.int64()))
+    return table.to_pylist()
+
+
+def _outcome(tables: dict[str, list[Row]], receipt: Row) -> Outcome:
+    spans = tables["spans"]
+    rows = [*tables["requests"], *_assembled(tables)] if spans else tables["requests"]
+    steps = {(s["trace_id"], s["span_id"]) for s in spans if s["kind"] not in (schema.WHOLE, None)}
+    return Outcome(
+        requests=len(rows), spans=len(steps), rows=tuple({m: row.get(m) for m in METRICS} for row in rows),
+        dropped=receipt["dropped"], told=frozenset(_sentences(receipt)),
+    )  # fmt: skip
+
+
+def _assembled(tables: dict[str, list[Row]]) -> list[Row]:
+    owners = {s["span_id"]: s["trace_id"] for s in tables["spans"]}
+    parts = {}
+    for name in ("spans", *_SIDES):
+        rows = tables[name]
+        if name == "scores":
+            for row in rows:
+                row["trace_id"] = row["trace_id"] or owners.get(row["span_id"])
+            rows = list({r["score_id"]: r for r in rows if r["trace_id"]}.values())
+        rows = sorted(rows, key=lambda r: (str(r["trace_id"]), str(r.get("span_id"))))
+        parts[name] = to_table(name, rows).to_batches() if rows else []
+    return [row for table in assemble_all(**parts, prices=table_of("")) for row in table.to_pylist()]
+
+
+def _sentences(receipt: Row) -> list[str]:
+    """Everything a receipt says of what it did not read, one sentence each, without its numbers."""
+    found = [*receipt["notes"], *receipt["unmapped"], *receipt["drop_reasons"]]
+    found += [f"column {c['source']}: {c['how']} {c['field']} {c['note']}" for c in receipt["columns"] if _left_out(c)]
+    found += [
+        orjson.dumps(item).decode() for name in receipt if name.startswith("unread") for item in _items(receipt[name])
+    ]
+    return [re.sub(r"\d+", "#", sentence) for sentence in found]
+
+
+def _left_out(column: Row) -> bool:
+    return column["kept_out"] or column["how"] in ("unmapped", "guessed", "cohort")
+
+
+def _items(held: Any) -> list[Any]:
+    return [{"name": k, "told": v} for k, v in held.items()] if isinstance(held, dict) else list(held)
+
+
+def judge(export: str, form: str, clean: Outcome, twin: Outcome, expected: Expected = Expected()) -> Verdict:
+    """What became of a twin, beside what the clean export gives."""
+    if twin.error:
+        return Verdict(export, form, REFUSED if twin.typed else CRASHED, error=twin.error)
+    found = tuple(_differences(clean, twin, expected))
+    verdict = EQUAL if not found else SAID if all(d.word for d in found) else SILENT
+    return Verdict(export, form, verdict, found)
+
+
+def _differences(clean: Outcome, twin: Outcome, expected: Expected) -> list[Difference]:
+    found = [
+        Difference(name, a, b, _word("left out", clean, twin))
+        for name, a, b in (("requests", clean.requests, twin.requests), ("spans", clean.spans, twin.spans))
+        if a != b and not (name == "spans" and not a)  # records of an export may be known as spans by their form alone
+    ]
+    for metric, (how, words) in METRICS.items():
+        if metric in expected.more:
+            continue
+        one, two = ([row[metric] for row in o.rows] for o in (clean, twin))
+        if metric in expected.gone:
+            if any(v is not None for v in two):
+                found.append(Difference(metric, "unknown", _total(how, two), ""))
+        elif not _same(one, two, metric, expected):
+            found.append(Difference(metric, _total(how, one), _total(how, two), _word(words, clean, twin)))
+    return found
+
+
+def _same(one: list[Any], two: list[Any], metric: str, expected: Expected) -> bool:
+    """Whether the requests have the same values, in whatever order; times to the grain, money to a millionth."""
+    if len(one) != len(two) or one.count(None) != two.count(None):
+        return False
+    known = [sorted(v for v in values if v is not None) for values in (one, two)]
+    if metric in TIMES or metric == "total_nusd":
+        grain = expected.grain_us if metric in TIMES else 2
+        return all(abs(a - b) <= max(grain, 1e-6 * a) for a, b in zip(*known, strict=True))
+    return Counter(known[0]) == Counter(known[1])
+
+
+def _total(how: str, values: list[Any]) -> Any:
+    known = [v for v in values if v is not None]
+    if not known:
+        return None
+    if how == "distinct":
+        return f"{len(set(known))} distinct of {len(known)}"
+    if how == "true":
+        return f"{sum(known)} of {len(known)}"
+    return median(known) if how == "median" else sum(known)
+
+
+def _word(words: str, clean: Outcome, twin: Outcome) -> str:
+    """What the receipt of the twin, and not that of the clean export, says of a metric."""
+    if twin.dropped > clean.dropped:
+        return f"{twin.dropped - clean.dropped} dropped"
+    new = sorted(twin.told - clean.told)
+    return next((s for s in new if WHATEVER.search(s) or re.search(words, s, re.IGNORECASE)), "")[:120]

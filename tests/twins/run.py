@@ -1,0 +1,65 @@
+"""Every twin of every export, judged, and what a report tells of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from tests.twins.damage import BYTES, FILES
+from tests.twins.exports import Export
+from tests.twins.forms import Form, span_forms
+from tests.twins.judge import CRASHED, EQUAL, REFUSED, SAID, SILENT, Verdict, judge, load
+from tests.twins.tables import table_forms
+
+VERDICTS = (EQUAL, REFUSED, SAID, SILENT, CRASHED)
+Wanted = Callable[[str, str], bool]
+
+
+def forms(export: Export) -> Iterator[Form]:
+    """Every form that applies to an export."""
+    stem, _, suffix = export.file.partition(".")
+    for name, (added, change) in BYTES.items():
+        if (data := change(export.data)) is not None:
+            yield Form(name, {export.file + added: data})
+    for name, made in FILES.items():
+        if (files := made(export.data, stem, suffix)) is not None:
+            yield Form(name, dict(files))
+    if spans := export.spans:
+        yield from span_forms(spans)
+    yield from table_forms(export.data)
+
+
+def battery(chosen: Iterable[Export], wanted: Wanted = lambda export, form: True) -> Iterator[Verdict]:
+    """The verdict of each twin. An export that does not load as it is has none."""
+    for export in chosen:
+        clean = load({export.file: export.data})
+        if clean.error or not clean.requests:
+            continue
+        for form in forms(export):
+            if wanted(export.name, form.name):
+                yield judge(export.name, form.name, clean, load(form.files), form.expected)
+
+
+def counts(verdicts: Iterable[Verdict]) -> str:
+    """One line, as `make bench` prints it."""
+    found = list(verdicts)
+    by = Counter(v.verdict for v in found)
+    exports = len({v.export for v in found})
+    return (
+        f"{len(found):,} poisoned twins of {exports} exports: {by[EQUAL]:,} equal, {by[REFUSED]:,} refused with a remedy, "
+        f"{by[SAID]:,} said on the receipt, {by[SILENT]:,} silent differences, {by[CRASHED]:,} untyped errors"
+    )
+
+
+def report(verdicts: Iterable[Verdict], most: int = 60) -> str:
+    """The counts, the silent ones by form and metric, and each of them."""
+    found = list(verdicts)
+    bad = [v for v in found if v.verdict in (SILENT, CRASHED)]
+    lines = [counts(found)]
+    causes: dict[tuple[str, str], list[str]] = {}
+    for v in bad:
+        metrics = ", ".join(d.metric for d in v.differences if not d.word) or v.error
+        causes.setdefault((v.form, metrics), []).append(v.export)
+    for (form, metrics), names in sorted(causes.items(), key=lambda item: -len(item[1])):
+        lines.append(f"  {len(names):4} as {form}: {metrics} ({', '.join(names[:3])})")
+    return "\n".join([*lines, *(f"  {v}"[:400] for v in bad[:most])])
