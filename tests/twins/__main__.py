@@ -1,4 +1,4 @@
-"""`python -m tests.twins [-v] [part of a name …]`: every twin of every export whose name or form holds one of the parts."""
+"""`python -m tests.twins [-v] [part …]`: every twin of every export, or those with a part in their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to an export on its way: copied, cut, packed, shuffled, encoded otherwise. Knows records, no vocabulary."""
+"""What happens to an export on its way: copied, cut, packed, shuffled, encoded otherwise. Knows records, no words."""
 
 from __future__ import annotations
 

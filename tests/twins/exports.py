@@ -76,11 +76,14 @@ def made() -> list[Export]:
     """Exports that need nothing beside the project."""
     return [
         Export("made/agents.otlp.json", "agents.json", dumps(otlp(agent_spans(6))).encode()),
-        Export("made/rag.otlp.jsonl", "rag.jsonl", "".join(
-            dumps(otlp([s for s in rag_spans(8) if s.trace == t])) + "\n" for t in dict.fromkeys(s.trace for s in rag_spans(8))
-        ).encode()),
+        Export("made/rag.otlp.jsonl", "rag.jsonl", _a_trace_a_line(rag_spans(8))),
         Export("made/requests.csv", "requests.csv", request_table(60)),
-    ]  # fmt: skip
+    ]
+
+
+def _a_trace_a_line(spans: list[Span]) -> bytes:
+    traces = dict.fromkeys(s.trace for s in spans)
+    return "".join(dumps(otlp([s for s in spans if s.trace == t])) + "\n" for t in traces).encode()
 
 
 def _us(dice: random.Random, low: float, high: float) -> int:
@@ -101,13 +104,15 @@ def agent_spans(traces: int) -> list[Span]:
         for call in range(2):
             took = _us(dice, 0.5, 3)
             usage = {
-                "gen_ai.usage.input_tokens": dice.randint(400, 4_000), "gen_ai.usage.output_tokens": dice.randint(40, 400),
+                "gen_ai.usage.input_tokens": dice.randint(400, 4_000),
+                "gen_ai.usage.output_tokens": dice.randint(40, 400),
                 "gen_ai.usage.cache_read.input_tokens": dice.randint(10, 300),
                 "gen_ai.usage.cache_creation.input_tokens": dice.randint(10, 90),
                 "gen_ai.usage.reasoning.output_tokens": dice.randint(1, 30),
             }  # fmt: skip
             said = {
-                "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o-mini",
+                "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai",
+                "gen_ai.request.model": "gpt-4o-mini",
                 "gen_ai.response.model": "gpt-4o-mini-2024-07-18", "gen_ai.response.time_to_first_chunk": took / 4e9,
                 "gen_ai.response.finish_reasons": ["stop"], **usage,
             }  # fmt: skip
@@ -118,8 +123,10 @@ def agent_spans(traces: int) -> list[Span]:
                 tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}
                 if failed:
                     tool["error.type"] = "Timeout"
-                steps.append(Span(trace, next(ids), root, "execute_tool search", clock, clock + took, 2 if failed else 0,
-                                  "timed out" if failed else "", attributes=tool))  # fmt: skip
+                ended = (2, "timed out") if failed else (0, "")
+                steps.append(
+                    Span(trace, next(ids), root, "execute_tool search", clock, clock + took, *ended, attributes=tool)
+                )
                 clock += took + 1_000_000
         agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "helper", **facts}
         if i == traces - 1:

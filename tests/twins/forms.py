@@ -1,4 +1,4 @@
-"""The forms in which spans are written anew: a table of names. Beside the layouts, wire shapes of trace stores and poison."""
+"""The forms in which spans are written anew, by name: layouts, wire shapes of trace stores, and poison."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.twins.judge import Expected
 from tests.twins.layouts import Layout, as_text, dumps, iso
-from tests.twins.spans import Json, Span, otlp, otlp_span
+from tests.twins.spans import Json, Span, otlp
 
 Files = dict[str, bytes]
 _MEASURE = re.compile(r"usage|token|cost|price", re.IGNORECASE)
@@ -116,19 +116,18 @@ def _pending(spans: list[Span]) -> list[Span] | None:
     for i, span in enumerate(spans):
         early = {n: v for n, v in span.attributes.items() if not _MEASURE.search(n) and ".response" not in n}
         told = {"logfire.span_type": "pending_span", "logfire.pending_parent_id": span.parent or "0" * 16}
-        copy = replace(span, span=f"{0xABC0000000000000 + i:016x}", parent=span.span, end=span.start, events=(), status=0,
-                       message="", attributes=early | told)  # fmt: skip
-        found += [copy, span]
+        begun = replace(span, end=span.start, events=(), status=0, message="", attributes=early | told)
+        found += [replace(begun, span=f"{0xABC0000000000000 + i:016x}", parent=span.span), span]
     return found
 
 
-def _unfinished(spans: list[Span]) -> list[Json]:
-    """Each span as it began, with neither end nor usage, before and after the whole one."""
+def _with_unfinished(spans: list[Json]) -> list[Json]:
+    """Each OTLP span and itself as it began, with neither end nor usage, before or after it."""
     found = []
     for i, span in enumerate(spans):
-        early = {n: v for n, v in span.attributes.items() if not _MEASURE.search(n) and ".response" not in n}
-        begun = otlp_span(replace(span, events=(), status=0, message="", attributes=early)) | {"endTimeUnixNano": "0"}
-        found += [begun, otlp_span(span)] if i % 2 else [otlp_span(span), begun]
+        kept = [a for a in span["attributes"] if not _MEASURE.search(a["key"]) and ".response" not in a["key"]]
+        begun = span | {"endTimeUnixNano": "0", "events": [], "status": {}, "attributes": kept}
+        found += [begun, span] if i % 2 else [span, begun]
     return found
 
 
@@ -138,7 +137,8 @@ def zipkin(spans: list[Span]) -> Any:
         {
             "traceId": s.trace, "id": s.span, "name": s.name, "timestamp": s.start // 1000,
             "duration": (s.end - s.start) // 1000, "localEndpoint": {"serviceName": "app"},
-            "tags": {k: as_text(v) for k, v in s.attributes.items()} | ({"error": s.message or "true"} if s.status == 2 else {}),
+            "tags": {k: as_text(v) for k, v in s.attributes.items()}
+            | ({"error": s.message or "true"} if s.status == 2 else {}),
             **({"parentId": s.parent} if s.parent else {}),
             "annotations": [{"timestamp": e.at // 1000, "value": e.name} for e in s.events],
         }
@@ -178,7 +178,7 @@ def _tag(key: str, plain: Any) -> Json:
 
 
 def appinsights(spans: list[Span]) -> Any:
-    """Rows of the dependencies of Application Insights as its query API gives them: milliseconds, dimensions as text."""
+    """Dependencies of Application Insights as its query API gives them: milliseconds, dimensions as text."""
     return [
         {
             "timestamp": iso(s.start, zone="Z"), "id": s.span, "name": s.name, "type": "InProc",
@@ -220,11 +220,12 @@ BASES: dict[str, Callable[[list[Span]], Files]] = {
 
 @dataclass(frozen=True)
 class Form:
-    """One twin of an export: its files, and what may differ."""
+    """One twin of an export: its files, and what may differ. beside: what it must equal, where not the export."""
 
     name: str
     files: Files
     expected: Expected = dataclasses.field(default_factory=Expected)
+    beside: Files | None = None
 
 
 def span_forms(spans: list[Span]) -> list[Form]:
@@ -235,7 +236,8 @@ def span_forms(spans: list[Span]) -> list[Form]:
         poisoned = change(spans)
         if poisoned is not None:
             found += [Form(f"{name}, {base}", render(poisoned), expected) for base, render in BASES.items()]
-    begun = {"resourceSpans": [{"resource": {"attributes": otlp(spans[:1])["resourceSpans"][0]["resource"]["attributes"]},
-                                "scopeSpans": [{"scope": {}, "spans": _unfinished(spans)}]}]}  # fmt: skip
-    found.append(Form("unfinished copies, OTLP", {"twin.json": dumps(begun).encode()}))
+    unfinished = otlp(spans)
+    for group in (g for outer in unfinished["resourceSpans"] for g in outer["scopeSpans"]):
+        group["spans"] = _with_unfinished(group["spans"])
+    found.append(Form("unfinished copies, OTLP", {"twin.json": dumps(unfinished).encode()}))
     return found

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,31 +39,36 @@ _SIDES = ("documents", "tool_calls", "scores", "incidents")
 _TOKENS = r"token|usage|measure"
 METRICS: dict[str, tuple[str, str]] = {
     **{c.name: ("sum", _TOKENS) for c in schema.TOKENS},
-    "total_nusd": ("sum", r"cost|price|token|usd|cent|measure|model|amount"),
-    "total_us": ("median", r"latenc|duration|length|start|\bend|time|elapsed"),
-    "ttft_us": ("median", r"first|ttft|time"),
-    "llm_calls": ("sum", r"call|kind|span"),
-    "tool_calls": ("sum", r"call|kind|span|tool"),
-    "tool_errors": ("sum", r"error|status|tool|span"),
+    "total_nusd": ("sum", r"cost|price|token|usd|cent|measure|model|amount|spend"),
+    "total_us": ("median", r"latenc|duration|length|\bstart|\bend|elapsed"),
+    "ttft_us": ("median", r"first|ttft"),
+    "llm_calls": ("sum", r"call|span"),
+    "tool_calls": ("sum", r"call|span|tool"),
+    "tool_errors": ("sum", r"error|status|tool"),
     "error": ("true", r"error|status|fail|success"),
-    "success": ("true", r"success|outcome|correct|score|status"),
+    "success": ("true", r"success|outcome|correct|score|status|resolved"),
     "user_key": ("distinct", r"user"),
     "session_id": ("distinct", r"session|conversation|thread"),
     "model": ("distinct", r"model"),
 }
 TIMES = frozenset({"total_us", "ttft_us"})
-WHATEVER = re.compile(r"not.a.number|\bnan\b|infinit|pending", re.IGNORECASE)
+_NO_NUMBER = re.compile(r"not.a.number|\bnan\b|infinit", re.IGNORECASE)
+_TOLD_OF_ROWS = r"left out|pending|spans"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one load gave. error: code of the refusal, or what was raised. told: every sentence of the receipt."""
+    """What one load gave. error: code of the refusal, or what was raised.
+
+    notes: sentences of the receipt. names: columns and measures that it lists as not read, or not as a measure.
+    """
 
     requests: int = 0
     spans: int = 0
     rows: tuple[Row, ...] = ()
     dropped: int = 0
-    told: frozenset[str] = frozenset()
+    notes: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     error: str = ""
     typed: bool = True
 
@@ -100,12 +105,11 @@ class Verdict:
 class Expected:
     """How a twin may differ by its making. gone: metrics it no longer states, which must be unknown and never 0.
 
-    grain_us: how exactly it tells times. more: metrics of which nothing is asked, for the form is not of them.
+    grain_us: how exactly it tells times.
     """
 
     gone: frozenset[str] = frozenset()
     grain_us: int = 2
-    more: frozenset[str] = field(default_factory=frozenset)
 
 
 def load(files: Files) -> Outcome:
@@ -150,7 +154,7 @@ def _outcome(tables: dict[str, list[Row]], receipt: Row) -> Outcome:
     steps = {(s["trace_id"], s["span_id"]) for s in spans if s["kind"] not in (schema.WHOLE, None)}
     return Outcome(
         requests=len(rows), spans=len(steps), rows=tuple({m: row.get(m) for m in METRICS} for row in rows),
-        dropped=receipt["dropped"], told=frozenset(_sentences(receipt)),
+        dropped=receipt["dropped"], notes=frozenset(_notes(receipt)), names=frozenset(_names(receipt)),
     )  # fmt: skip
 
 
@@ -168,22 +172,20 @@ def _assembled(tables: dict[str, list[Row]]) -> list[Row]:
     return [row for table in assemble_all(**parts, prices=table_of("")) for row in table.to_pylist()]
 
 
-def _sentences(receipt: Row) -> list[str]:
-    """Everything a receipt says of what it did not read, one sentence each, without its numbers."""
-    found = [*receipt["notes"], *receipt["unmapped"], *receipt["drop_reasons"]]
-    found += [f"column {c['source']}: {c['how']} {c['field']} {c['note']}" for c in receipt["columns"] if _left_out(c)]
-    found += [
-        orjson.dumps(item).decode() for name in receipt if name.startswith("unread") for item in _items(receipt[name])
-    ]
+def _notes(receipt: Row) -> list[str]:
+    """Sentences, without their numbers: counts differ between twins that are told the same."""
+    found = [*receipt["notes"], *receipt["drop_reasons"]]
     return [re.sub(r"\d+", "#", sentence) for sentence in found]
 
 
-def _left_out(column: Row) -> bool:
-    return column["kept_out"] or column["how"] in ("unmapped", "guessed", "cohort")
-
-
-def _items(held: Any) -> list[Any]:
-    return [{"name": k, "told": v} for k, v in held.items()] if isinstance(held, dict) else list(held)
+def _names(receipt: Row) -> list[str]:
+    """What was left unread by name: `unread…` of the receipt, unmapped and kept out columns, cohorts."""
+    unread = [item for name, held in receipt.items() if name.startswith("unread") for item in held]
+    return [
+        *(item if isinstance(item, str) else orjson.dumps(item).decode() for item in unread),
+        *receipt["unmapped"],
+        *(c["source"] for c in receipt["columns"] if c["kept_out"] or c["how"] in ("unmapped", "cohort")),
+    ]
 
 
 def judge(export: str, form: str, clean: Outcome, twin: Outcome, expected: Expected = Expected()) -> Verdict:
@@ -195,37 +197,44 @@ def judge(export: str, form: str, clean: Outcome, twin: Outcome, expected: Expec
     return Verdict(export, form, verdict, found)
 
 
-def _differences(clean: Outcome, twin: Outcome, expected: Expected) -> list[Difference]:
-    found = [
-        Difference(name, a, b, _word("left out", clean, twin))
-        for name, a, b in (("requests", clean.requests, twin.requests), ("spans", clean.spans, twin.spans))
-        if a != b and not (name == "spans" and not a)  # records of an export may be known as spans by their form alone
-    ]
+def _differences(clean: Outcome, twin: Outcome, expected: Expected) -> Iterator[Difference]:
+    told = _Told(clean, twin)
+    for name, a, b in (("requests", clean.requests, twin.requests), ("spans", clean.spans, twin.spans)):
+        if a != b and not (name == "spans" and not a):  # records of an export may be known as spans by their form alone
+            yield Difference(name, a, b, told.of_rows(fewer=b < a))
     for metric, (how, words) in METRICS.items():
-        if metric in expected.more:
-            continue
         one, two = ([row[metric] for row in o.rows] for o in (clean, twin))
-        if metric in expected.gone:
-            if any(v is not None for v in two):
-                found.append(Difference(metric, "unknown", _total(how, two), ""))
-        elif not _same(one, two, metric, expected):
-            found.append(Difference(metric, _total(how, one), _total(how, two), _word(words, clean, twin)))
-    return found
+        grain = expected.grain_us if metric in TIMES else 2 if metric == "total_nusd" else 0
+        if _same(one, two, grain) or (metric in expected.gone and not _known(two)):
+            continue
+        yield Difference(metric, _total(how, one), _total(how, two), told.of(words, one, two, grain))
 
 
-def _same(one: list[Any], two: list[Any], metric: str, expected: Expected) -> bool:
-    """Whether the requests have the same values, in whatever order; times to the grain, money to a millionth."""
-    if len(one) != len(two) or one.count(None) != two.count(None):
-        return False
-    known = [sorted(v for v in values if v is not None) for values in (one, two)]
-    if metric in TIMES or metric == "total_nusd":
-        grain = expected.grain_us if metric in TIMES else 2
-        return all(abs(a - b) <= max(grain, 1e-6 * a) for a, b in zip(*known, strict=True))
-    return Counter(known[0]) == Counter(known[1])
+def _known(values: list[Any]) -> list[Any]:
+    return [v for v in values if v is not None]
+
+
+def _same(one: list[Any], two: list[Any], grain: int) -> bool:
+    return len(one) == len(two) and one.count(None) == two.count(None) and _within(one, two, grain)
+
+
+def _within(one: list[Any], two: list[Any], grain: int) -> bool:
+    """Whether each value of the second is one of the first, to the grain or a millionth; none is used twice."""
+    rest = sorted(_known(one))
+    if not grain:
+        return not Counter(_known(two)) - Counter(rest)
+    at = 0
+    for value in sorted(_known(two)):
+        while at < len(rest) and rest[at] < value - max(grain, 1e-6 * value):
+            at += 1
+        if at == len(rest) or rest[at] > value + max(grain, 1e-6 * value):
+            return False
+        at += 1
+    return True
 
 
 def _total(how: str, values: list[Any]) -> Any:
-    known = [v for v in values if v is not None]
+    known = _known(values)
     if not known:
         return None
     if how == "distinct":
@@ -235,9 +244,34 @@ def _total(how: str, values: list[Any]) -> Any:
     return median(known) if how == "median" else sum(known)
 
 
-def _word(words: str, clean: Outcome, twin: Outcome) -> str:
-    """What the receipt of the twin, and not that of the clean export, says of a metric."""
-    if twin.dropped > clean.dropped:
-        return f"{twin.dropped - clean.dropped} dropped"
-    new = sorted(twin.told - clean.told)
-    return next((s for s in new if WHATEVER.search(s) or re.search(words, s, re.IGNORECASE)), "")[:120]
+class _Told:
+    """What the receipt of a twin says, and that of the clean export does not."""
+
+    def __init__(self, clean: Outcome, twin: Outcome) -> None:
+        self.notes, self.names = sorted(twin.notes - clean.notes), sorted(twin.names - clean.names)
+        self.dropped = f"{twin.dropped - clean.dropped} dropped" if twin.dropped > clean.dropped else ""
+
+    def of_rows(self, *, fewer: bool) -> str:
+        return (self.dropped if fewer else "") or _first(_TOLD_OF_ROWS, self.notes)
+
+    def of(self, words: str, one: list[Any], two: list[Any], grain: int) -> str:
+        """What is said of a metric. A name alone, or a row left out, explains values that are missing, never others."""
+        within = _within(one, two, grain)
+        less = within or _sum_of(two) <= _sum_of(one) + grain
+        if note := _first(words, self.notes):
+            return note
+        if less and (note := next((n for n in self.notes if _NO_NUMBER.search(n)), "")):
+            return note[:120]
+        if self.dropped and less and _known(two):
+            return self.dropped
+        return _first(words, self.names) if within else ""
+
+
+def _sum_of(values: list[Any]) -> float:
+    """Of numbers and of true values; text that differs is never less."""
+    known = _known(values)
+    return float("inf") if any(isinstance(v, str) for v in known) else float(sum(known))
+
+
+def _first(words: str, sentences: list[str]) -> str:
+    return next((s[:120] for s in sentences if re.search(words, s, re.IGNORECASE)), "")

@@ -37,7 +37,8 @@ def battery(chosen: Iterable[Export], wanted: Wanted = lambda export, form: True
             continue
         for form in forms(export):
             if wanted(export.name, form.name):
-                yield judge(export.name, form.name, clean, load(form.files), form.expected)
+                equal = load(form.beside) if form.beside else clean
+                yield judge(export.name, form.name, equal, load(form.files), form.expected)
 
 
 def counts(verdicts: Iterable[Verdict]) -> str:
@@ -46,8 +47,8 @@ def counts(verdicts: Iterable[Verdict]) -> str:
     by = Counter(v.verdict for v in found)
     exports = len({v.export for v in found})
     return (
-        f"{len(found):,} poisoned twins of {exports} exports: {by[EQUAL]:,} equal, {by[REFUSED]:,} refused with a remedy, "
-        f"{by[SAID]:,} said on the receipt, {by[SILENT]:,} silent differences, {by[CRASHED]:,} untyped errors"
+        f"{len(found):,} poisoned twins of {exports} exports: {by[EQUAL]:,} equal, {by[REFUSED]:,} refused with a "
+        f"remedy, {by[SAID]:,} said on the receipt, {by[SILENT]:,} silent differences, {by[CRASHED]:,} untyped errors"
     )
 
 

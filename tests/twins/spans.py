@@ -63,10 +63,10 @@ def spans_of(data: bytes) -> list[Span]:
 
 
 def _protobuf(data: bytes) -> list[Span]:
+    import base64
+
     from google.protobuf.json_format import MessageToDict
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
-
-    import base64
 
     message = MessageToDict(TracesData.FromString(data))
     found = list(_walk(message))

@@ -108,11 +108,6 @@ def _strange(word: str) -> Callable[[Sheet], Sheet | None]:
     return change
 
 
-def _empty_as(word: str) -> Callable[[Sheet], Sheet | None]:
-    """Every third measure is left out, and said so by a word; the twin of the same table with empty cells."""
-    return _strange(word)
-
-
 def _total_row(sheet: Sheet) -> Sheet | None:
     """A last row with the sums of the columns, as reports have it."""
     header, rows = sheet
@@ -140,12 +135,12 @@ SHEETS: dict[str, Callable[[Sheet], Sheet | None]] = {
     "epoch us": _times(lambda t: f"{t.timestamp() * 1_000_000:.0f}"),
     "German dates": _times(lambda t: f"{t.astimezone(UTC):%d.%m.%Y %H:%M:%S}"),
     "other zone": _times(lambda t: f"{t.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"),
-    "NaN in numbers": _strange("NaN"),
     "inf in numbers": _strange("inf"),
-    "n/a in numbers": _empty_as("n/a"),
-    "#N/A in numbers": _empty_as("#N/A"),
     **{f"{a} as {b}": _units(a, b, f) for a, others in UNITS.items() for b, f in others},
 }  # fmt: skip
+
+# Words for a cell that holds nothing: as if it were empty.
+NOTHING = ("NaN", "nan", "n/a", "N/A", "#N/A", "NULL", "None", "-", "<NA>")
 
 
 def _decimal_comma(sheet: Sheet) -> bytes | None:
@@ -218,6 +213,12 @@ def table_forms(data: bytes) -> list[Form]:
     for name, change in SHEETS.items():
         if (sheet := change((header, rows))) is not None:
             forms.append(Form(name, {"twin.csv": csv_bytes(*sheet, delimiter)}))
+    empty = _strange("")((header, rows))
+    if empty is not None:
+        beside = {"twin.csv": csv_bytes(*empty, delimiter)}
+        for word in NOTHING:
+            twin = csv_bytes(*(_strange(word)((header, rows)) or empty), delimiter)
+            forms.append(Form(f"{word} for nothing", {"twin.csv": twin}, beside=beside))
     for name, (suffix, render) in CONTAINERS.items():
         if (rendered := render((header, rows))) is not None:
             forms.append(Form(name, {f"twin.{suffix}": rendered}, _GRAIN))
