@@ -96,6 +96,11 @@ class Verdict:
     differences: tuple[Difference, ...] = ()
     error: str = ""
 
+    @property
+    def silent(self) -> list[str]:
+        """Metrics that differ without a word."""
+        return [d.metric for d in self.differences if not d.word]
+
     def __str__(self) -> str:
         silent = [d for d in self.differences if not d.word] or self.differences
         return f"{self.verdict} {self.export} as {self.form}: {self.error}{'; '.join(map(str, silent))}"
@@ -110,6 +115,9 @@ class Expected:
 
     gone: frozenset[str] = frozenset()
     grain_us: int = 2
+
+
+AS_IT_IS = Expected()
 
 
 def load(files: Files) -> Outcome:
@@ -188,7 +196,7 @@ def _names(receipt: Row) -> list[str]:
     ]
 
 
-def judge(export: str, form: str, clean: Outcome, twin: Outcome, expected: Expected = Expected()) -> Verdict:
+def judge(export: str, form: str, clean: Outcome, twin: Outcome, expected: Expected = AS_IT_IS) -> Verdict:
     """What became of a twin, beside what the clean export gives."""
     if twin.error:
         return Verdict(export, form, REFUSED if twin.typed else CRASHED, error=twin.error)
@@ -215,7 +223,8 @@ def _known(values: list[Any]) -> list[Any]:
 
 
 def _same(one: list[Any], two: list[Any], grain: int) -> bool:
-    return len(one) == len(two) and one.count(None) == two.count(None) and _within(one, two, grain)
+    """Whether both have the same known values. How many are unknown is counted with the requests."""
+    return len(_known(one)) == len(_known(two)) and _within(one, two, grain)
 
 
 def _within(one: list[Any], two: list[Any], grain: int) -> bool:

@@ -30,15 +30,19 @@ def forms(export: Export) -> Iterator[Form]:
 
 
 def battery(chosen: Iterable[Export], wanted: Wanted = lambda export, form: True) -> Iterator[Verdict]:
-    """The verdict of each twin. An export that does not load as it is has none."""
+    """The verdict of each wanted twin."""
     for export in chosen:
-        clean = load({export.file: export.data})
-        if clean.error or not clean.requests:
-            continue
-        for form in forms(export):
-            if wanted(export.name, form.name):
-                equal = load(form.beside) if form.beside else clean
-                yield judge(export.name, form.name, equal, load(form.files), form.expected)
+        yield from judged(export, (form for form in forms(export) if wanted(export.name, form.name)))
+
+
+def judged(export: Export, some: Iterable[Form]) -> Iterator[Verdict]:
+    """The verdict of some twins of an export; none where the export itself does not load."""
+    clean = load({export.file: export.data})
+    if clean.error or not clean.requests:
+        return
+    for form in some:
+        equal = load(form.beside) if form.beside else clean
+        yield judge(export.name, form.name, equal, load(form.files), form.expected)
 
 
 def counts(verdicts: Iterable[Verdict]) -> str:
@@ -53,14 +57,15 @@ def counts(verdicts: Iterable[Verdict]) -> str:
 
 
 def report(verdicts: Iterable[Verdict], most: int = 60) -> str:
-    """The counts, the silent ones by form and metric, and each of them."""
+    """The counts; the silent ones by form, with their metrics and some exports; then each of them."""
     found = list(verdicts)
     bad = [v for v in found if v.verdict in (SILENT, CRASHED)]
     lines = [counts(found)]
-    causes: dict[tuple[str, str], list[str]] = {}
+    by_form: dict[str, list[Verdict]] = {}
     for v in bad:
-        metrics = ", ".join(d.metric for d in v.differences if not d.word) or v.error
-        causes.setdefault((v.form, metrics), []).append(v.export)
-    for (form, metrics), names in sorted(causes.items(), key=lambda item: -len(item[1])):
-        lines.append(f"  {len(names):4} as {form}: {metrics} ({', '.join(names[:3])})")
+        by_form.setdefault(v.form, []).append(v)
+    for form, held in sorted(by_form.items(), key=lambda item: -len(item[1])):
+        metrics = Counter(m for v in held for m in (v.error, *v.silent) if m)
+        told = ", ".join(f"{m} {n}" for m, n in metrics.most_common(8))
+        lines.append(f"  {len(held):4} {form}: {told} (as {', '.join(v.export for v in held[:2])})")
     return "\n".join([*lines, *(f"  {v}"[:400] for v in bad[:most])])
