@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from tests.twins.exports import exports
 from tests.twins.judge import CRASHED, SILENT
@@ -12,12 +11,10 @@ from tests.twins.run import battery, report
 
 def main() -> int:
     parts = [a for a in sys.argv[1:] if not a.startswith("-")]
-    start = time.process_time()
     found = list(battery(exports(), lambda export, form: not parts or any(p in f"{export} as {form}" for p in parts)))
     if "-v" in sys.argv:
         print("\n".join(map(str, found)))
     print(report(found))
-    print(f"{time.process_time() - start:.0f} s of processor time")
     return 1 if any(v.verdict in (SILENT, CRASHED) for v in found) else 0
 
 
