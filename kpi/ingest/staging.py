@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from kpi import schema
 from kpi.errors import IngestError
+from kpi.ingest import table_calls
 from kpi.receipts import Receipt
 
 _DERIVED = {"day", "attributes"}
@@ -56,6 +57,7 @@ class Stage:
                 hint=receipt.drops[0].hint if receipt.drops else "The file has a header but no data.",
                 row=receipt.drops[0].row if receipt.drops else None,
             )  # fmt: skip
+        self._add_up_calls()
         requests = self._unique_requests()
         traces = self._column("spans", "trace_id")
         receipt.spans = int((self._column("spans", "kind") != schema.WHOLE).sum())
@@ -68,6 +70,34 @@ class Stage:
     def _column(self, table: str, column: str) -> pd.Series:
         chunks = [pq.read_table(path, columns=[column])[column] for path in self._files.get(table, [])]
         return pa.chunked_array([c for chunk in chunks for c in chunk.chunks], pa.string()).to_pandas()
+
+    def _add_up_calls(self) -> None:
+        """Make spans of requests that share an id and differ in time."""
+        ids = self._column("requests", "trace_id")
+        if not ids.duplicated().any():
+            return
+        times = pd.concat(
+            pq.read_table(path, columns=["started_at"])["started_at"].cast(pa.int64()).to_pandas()
+            for path in self._files["requests"]
+        ).reset_index(drop=True)
+        shared = table_calls.shared_ids(ids, times)
+        if not shared:
+            return
+        parts, mask, start = [], ids.isin(shared).to_numpy(), 0
+        for path in self._files["requests"]:
+            table = pq.read_table(path)
+            chosen = pa.array(mask[start : start + table.num_rows])
+            start += table.num_rows
+            parts.append(table.filter(chosen))
+            _write(table.filter(pc.invert(chosen)), path)  # of no rows, too: others count on the file
+        calls, lost = table_calls.to_spans(pa.concat_tables(parts, promote_options="default"))
+        self.write("spans", calls)
+        self._receipt.note(
+            f"{int(mask.sum()):,} rows share their trace id with rows of other times: they are calls, and were added "
+            f"up to {len(shared):,} requests."
+        )
+        if lost:
+            self._receipt.note(f"Of calls that were added up, these columns are left out: {', '.join(lost)}.")
 
     def _unique_requests(self) -> int:
         ids = self._column("requests", "trace_id")

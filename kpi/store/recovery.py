@@ -35,7 +35,7 @@ def recover(dataset: str, path: Path, base: Manifest | None) -> int:
         return 0
     refuse_foreign(path)
     last = manifest.newest(dataset)
-    if last < left.base or last > max(numbers(dataset), default=0):
+    if last < left.base or last > max(numbers(dataset), default=0) or manifest.lost(dataset):
         raise manifest.gone(dataset)
     if base is not None:
         whole(path, base)

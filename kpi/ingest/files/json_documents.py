@@ -28,6 +28,7 @@ _DEEP_HINT = "Keep what is nested so deeply out of the export, or write it as te
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SALVAGED_DEPTH = 12
+_LOOK = 20  # elements of a list by which an envelope is told
 
 
 def objects(
@@ -77,7 +78,23 @@ def unwrapped(item: Any, is_record: IsRecord) -> Iterator[Any]:
             if isinstance(inner, dict) and is_record(inner):
                 yield inner
                 return
+        if (found := _deeper(item, is_record)) is not None:
+            yield from unwrapped(found, is_record)
+            return
     yield item
+
+
+def _deeper(item: dict[str, Any], is_record: IsRecord, depth: int = 0) -> Any:
+    """The list of records, or the record, somewhere inside an envelope that is not known; None where there is none."""
+    for inner in item.values():
+        if isinstance(inner, list) and any(isinstance(i, dict) and is_record(i) for i in inner[:_LOOK]):
+            return inner
+        if isinstance(inner, dict) and depth < _SALVAGED_DEPTH:
+            if is_record(inner):
+                return list(item.values())
+            if (found := _deeper(inner, is_record, depth + 1)) is not None:
+                return found
+    return None
 
 
 def is_lined(source: Opened, limits: Limits) -> bool:

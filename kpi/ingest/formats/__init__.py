@@ -9,7 +9,9 @@ A format says how it is recognised and what its records mean:
     def translate(record: dict, say: Say) -> Iterator[Span | Score | Incident]:
         ...
 
-Optional: TEXTS = ("name answer",), columns of its tables whose cells stay the text they are, also where that is JSON.
+Optional: TEXTS = ("name answer",), columns of its tables whose cells stay the text they are, also where that is JSON;
+`recognises(names) -> bool`, where no fixed set of keys tells. Nested keys count with a dot (`context.trace_id`). It is
+asked only where the keys of no other format are there.
 
 `record` is one JSON object, CSV row or Parquet row (`kpi.ingest.files.records`). `translate` yields what it states with
 `observed.span`, `observed.whole`, `Score` and `Incident`; `say` takes what could not be read. Where records need each
@@ -42,10 +44,12 @@ class Format:
     translate: Callable[[dict[str, Any], Any], Iterator[Item]]
     finish: Callable[[Any], Iterator[Item]] | None
     texts: frozenset[str] = frozenset()
+    recognises: Callable[[Collection[str]], bool] | None = None
 
     def matches(self, names: Collection[str]) -> int:
         """Size of the largest set of keys that `names` holds whole; 0 for none."""
-        return max((len(keys) for keys in self.keys if keys <= set(names)), default=0)
+        most = max((len(keys) for keys in self.keys if keys <= set(names)), default=0)
+        return most or int(self.recognises is not None and self.recognises(names))
 
 
 @lru_cache(maxsize=1)
@@ -61,11 +65,13 @@ def formats() -> dict[str, Format]:
         keys = tuple(frozenset(words.split()) for words in module.KEYS)
         texts = frozenset(" ".join(getattr(module, "TEXTS", ())).split())
         finish = getattr(module, "finish", None)
-        found[module.NAME] = Format(module.NAME, module.TITLE, keys, module.translate, finish, texts)
+        found[module.NAME] = Format(
+            module.NAME, module.TITLE, keys, module.translate, finish, texts, getattr(module, "recognises", None)
+        )
     return found
 
 
 def recognise(names: Collection[str]) -> Format | None:
     """The format whose records have these keys, the one that names most of them; None for none."""
-    best = max(formats().values(), key=lambda f: f.matches(names), default=None)
+    best = max(formats().values(), key=lambda f: (f.matches(names), f.recognises is None), default=None)
     return best if best and best.matches(names) else None

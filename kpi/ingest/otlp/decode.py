@@ -103,7 +103,7 @@ def nanos(value: Any) -> int | None:
     return value * 1_000_000_000 if 10**9 <= value < 10**11 else None
 
 
-def _moment(value: Any) -> int | None:
+def moment(value: Any) -> int | None:
     """A time of OTLP. One written as a bare number may have been a float, of seconds and then of nanoseconds, each of
     which holds every 256th nanosecond or so: it is the microsecond that it was, where it is near enough to one."""
     at = nanos(value)
@@ -247,12 +247,13 @@ def json_records(message: Any) -> Iterator[tuple[str, Any, Attributes]]:
     if not found and isinstance(message.get("data"), list):
         for record in message["data"]:
             yield "span", record, {}
-    elif not found and isinstance(message.get("trace"), dict):  # Tempo's v2 query answer wraps the trace
-        yield from json_records(message["trace"])
+    elif not found and (inner := next((message[k] for k in _WRAPS if isinstance(message.get(k), dict)), None)):
+        yield from json_records(inner)
     elif not found:
         raise ValueError("neither resourceSpans nor resourceLogs")
 
 
+_WRAPS = ("trace", "result")  # Tempo's v2 query answer, Jaeger's v3 one
 _SHAPES = (
     ("resourceSpans", "resource_spans", "span"),
     ("batches", "batches", "span"),
@@ -272,8 +273,8 @@ def json_span(raw: dict[str, Any], resource: Attributes) -> Span:
         span_id,
         identifier(_get(raw, "parentSpanId", "parent_span_id"), 8),
         str(raw.get("name") or ""),
-        _moment(_get(raw, "startTimeUnixNano", "start_time_unix_nano")),
-        _moment(_get(raw, "endTimeUnixNano", "end_time_unix_nano")),
+        moment(_get(raw, "startTimeUnixNano", "start_time_unix_nano")),
+        moment(_get(raw, "endTimeUnixNano", "end_time_unix_nano")),
         attributes_of(raw.get("attributes")),
         [_json_event(event) for event in raw.get("events") or ()],
         _STATUS.get(status.get("code") or 0, 0),
@@ -283,7 +284,7 @@ def json_span(raw: dict[str, Any], resource: Attributes) -> Span:
 
 
 def _json_event(raw: dict[str, Any]) -> Event:
-    at = _moment(_get(raw, "timeUnixNano", "time_unix_nano"))
+    at = moment(_get(raw, "timeUnixNano", "time_unix_nano"))
     return Event(str(raw.get("name") or ""), at, attributes_of(raw.get("attributes")))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -21,15 +21,14 @@ from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened, encoding, lines,
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.limits import Limits
 
-TABLE, OTLP = "table", "otlp"
-_KEY_DEPTH = 4
+TABLE, OTLP, SPANS = "table", "otlp", "spans"
+_KEY_DEPTH = 6
 _ALTERNATIVE = "Export the traces as OTLP, or load a table with one row a request through a column mapping."
-# Any of these sets of keys means OTLP: envelopes of traces and logs in both casings, Tempo's, and bare spans.
+# Any of these keys means OTLP: envelopes of traces and logs in both casings, and Tempo's.
 _OTLP_KEYS = tuple(
     frozenset(keys.split())
     for keys in (
         "resourceSpans", "resource_spans", "batches", "resourceLogs", "resource_logs",
-        "traceId spanId attributes startTimeUnixNano", "trace_id span_id attributes start_time_unix_nano",
     )
 )  # fmt: skip
 _NO_TRACES = ((frozenset({"resourceMetrics"}), "OTLP metrics"), (frozenset({"resource_metrics"}), "OTLP metrics"))
@@ -145,7 +144,7 @@ def _binary(source: Opened) -> str:
 
 
 _PATHS: tuple[tuple[str, ...], ...] = (
-    (), ("[]",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
+    (), ("[]",), ("result",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
 )  # fmt: skip
 
 
@@ -159,8 +158,22 @@ def _by_json(text: str, source: Opened) -> str:
 
 def _by_keys(text: str, source: Opened) -> str | None:
     keys = json_keys(text)
-    found = (_by_names(keys[path], source) for path in _PATHS if path in keys)
-    return next((name for name in found if name), None)
+    known = (_by_names(keys[path], source) for path in _PATHS if path in keys)
+    if found := next((name for name in known if name), None):
+        return found
+    # Rows of spans, in whatever envelope.
+    return next((SPANS for path in sorted(keys, key=len) if formats()[SPANS].matches(_spread(keys, path))), None)
+
+
+def _spread(keys: Mapping[tuple[str, ...], set[str]], path: tuple[str, ...]) -> set[str]:
+    """Keys at a path, and those of the objects below them with a dot between."""
+    inner = {
+        ".".join((*deeper[len(path) :], key))
+        for deeper, found in keys.items()
+        if len(deeper) > len(path) and deeper[: len(path)] == path and "[]" not in deeper[len(path) :]
+        for key in found
+    }
+    return keys[path] | inner
 
 
 def _by_lines(rows: Collection[bytes], source: Opened) -> str:

@@ -168,7 +168,7 @@ def test_commits_torn_by_the_load_itself_are_taken_back(tmp_path: Path, monkeypa
     assert "t070" not in ids()
 
 
-@pytest.mark.parametrize("name", ["log", "newer", "foreign", "record", "parquet", "lists"])
+@pytest.mark.parametrize("name", ["log", "newer", "foreign", "record", "parquet", "lists", "hole"])
 def test_nothing_is_taken_back_where_what_stays_is_not_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -182,6 +182,7 @@ def test_nothing_is_taken_back_where_what_stays_is_not_understood(
         "record": lambda: flip(place / record.NAME),
         "parquet": lambda: flip(place / "requests" / old),
         "lists": lambda: shutil.rmtree(contents.lists(place)),
+        "hole": lambda: next(p for p in (place / "versions").glob("*2.json")).unlink(),
     }
     damage[name]()
     before = tree(place)

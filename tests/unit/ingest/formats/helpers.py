@@ -15,6 +15,7 @@ from kpi.ingest.readers import otlp, table
 from kpi.ingest.readers.detect import OTLP, TABLE, detect
 from kpi.ingest.readers.open import open_inputs
 from kpi.ingest.readers.vendor import Translation
+from kpi.pricing.price_table import NO_PRICES, PriceTable
 from kpi.privacy.privacy import Privacy
 from kpi.receipts import Receipt
 
@@ -47,7 +48,7 @@ def read_all(
     return tables, receipt
 
 
-def requests_of(tables: dict[str, list[Row]]) -> dict[str, Row]:
+def requests_of(tables: dict[str, list[Row]], prices: PriceTable = NO_PRICES) -> dict[str, Row]:
     """Assembled requests by trace id, from what `read_all` gave. Scores that name only their span are joined."""
     owners = {s["span_id"]: s["trace_id"] for s in tables.get("spans", [])}
     parts = {}
@@ -59,4 +60,4 @@ def requests_of(tables: dict[str, list[Row]]) -> dict[str, Row]:
             rows = list({r["score_id"]: r for r in rows if r["trace_id"]}.values())
         rows.sort(key=lambda r: (r["trace_id"], str(r.get("span_id"))))
         parts[name] = [to_table(name, rows).to_batches()[0]] if rows else []
-    return {row["trace_id"]: row for table in assemble_all(**parts) for row in table.to_pylist()}
+    return {row["trace_id"]: row for table in assemble_all(**parts, prices=prices) for row in table.to_pylist()}
