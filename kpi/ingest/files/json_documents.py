@@ -23,6 +23,7 @@ IsRecord = Callable[[dict[str, Any]], bool]
 ENVELOPES = (
     "data", "rows", "records", "requests", "items", "results", "traces", "trace", "spans", "sessions", "runs",
 )  # fmt: skip
+NO_NUMBERS = "{name}: {count:,} numbers that are none (NaN, Infinity) are taken as missing."
 _CUT_HINT = "The export was cut off or damaged; load it again when complete."
 _DEEP_HINT = "Keep what is nested so deeply out of the export, or write it as text."
 _DECODER = json.JSONDecoder()
@@ -60,7 +61,7 @@ def objects(
             else:
                 yield position, record, consumed
     if nans:
-        note(f"{source.name}: {nans:,} numbers that are none (NaN, Infinity) are taken as missing.")
+        note(NO_NUMBERS.format(name=source.name, count=nans))
 
 
 def unwrapped(item: Any, is_record: IsRecord) -> Iterator[Any]:
