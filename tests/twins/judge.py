@@ -41,7 +41,7 @@ METRICS: dict[str, tuple[str, str]] = {
     **{c.name: ("sum", _TOKENS) for c in schema.TOKENS},
     "total_nusd": ("sum", r"cost|price|token|usd|cent|measure|model|amount|spend"),
     "total_us": ("median", r"latenc|duration|length|\bstart|\bend|elapsed"),
-    "ttft_us": ("median", r"first|ttft"),
+    "ttft_us": ("median", r"first|ttft|start time"),
     "llm_calls": ("sum", r"call|span"),
     "tool_calls": ("sum", r"call|span|tool"),
     "tool_errors": ("sum", r"error|status|tool"),
@@ -52,7 +52,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "model": ("distinct", r"model"),
 }
 TIMES = frozenset({"total_us", "ttft_us"})
-_NO_NUMBER = re.compile(r"not.a.number|\bnan\b|infinit", re.IGNORECASE)
+_OF_ALL = re.compile(r"not.a.number|\bnan\b|infinit|cut off", re.IGNORECASE)  # whatever it concerns, it is less
 _TOLD_OF_ROWS = r"left out|pending|spans"
 
 
@@ -258,10 +258,14 @@ class _Told:
 
     def __init__(self, clean: Outcome, twin: Outcome) -> None:
         self.notes, self.names = sorted(twin.notes - clean.notes), sorted(twin.names - clean.names)
-        self.dropped = f"{twin.dropped - clean.dropped} dropped" if twin.dropped > clean.dropped else ""
+        self.dropped = max(0, twin.dropped - clean.dropped)
+
+    @property
+    def rows_dropped(self) -> str:
+        return f"{self.dropped} dropped" if self.dropped else ""
 
     def of_rows(self, *, fewer: bool) -> str:
-        return (self.dropped if fewer else "") or _first(_TOLD_OF_ROWS, self.notes)
+        return (self.rows_dropped if fewer else "") or _first(_TOLD_OF_ROWS, self.notes)
 
     def of(self, words: str, one: list[Any], two: list[Any], grain: int) -> str:
         """What is said of a metric. A name alone, or a row left out, explains values that are missing, never others."""
@@ -269,10 +273,10 @@ class _Told:
         less = within or _sum_of(two) <= _sum_of(one) + grain
         if note := _first(words, self.notes):
             return note
-        if less and (note := next((n for n in self.notes if _NO_NUMBER.search(n)), "")):
+        if less and (note := next((n for n in self.notes if _OF_ALL.search(n)), "")):
             return note[:120]
-        if self.dropped and less and _known(two):
-            return self.dropped
+        if less and (_known(two) or len(_known(one)) <= self.dropped):
+            return self.rows_dropped or (_first(words, self.names) if within else "")
         return _first(words, self.names) if within else ""
 
 

@@ -153,7 +153,10 @@ def _by_trace(rows: list[Json]) -> Iterable[tuple[str, list[Json]]]:
 
 @dataclass(frozen=True)
 class Layout:
-    """One spelling of each part. envelope: of `ENVELOPES` or `TABLES`. flat: attributes as columns "<prefix>a.b"."""
+    """One spelling of each part. envelope: of `ENVELOPES` or `TABLES`. flat: attributes as columns "<prefix>a.b".
+
+    context: the ids of trace and span in an object ("object") or in columns ("dotted") of that name.
+    """
 
     envelope: str = "list"
     keys: str = "snake"
@@ -162,7 +165,7 @@ class Layout:
     attributes: str = "map"
     status: str = "object"
     flat: str | None = None
-    context: bool = False
+    context: str = ""
 
     def render(self, spans: Iterable[Span]) -> bytes:
         rows = [self.row(span) for span in spans]
@@ -188,7 +191,8 @@ class Layout:
             k["kind"]: "INTERNAL", start: moment(span.start), k["scope"]: span.scope[0], k["version"]: span.scope[1],
         }  # fmt: skip
         if self.context:
-            row["context"] = {n: row.pop(k[part]) for part, n in (("trace", "trace_id"), ("span", "span_id"))}
+            ids = {n: row.pop(k[part]) for part, n in (("trace", "trace_id"), ("span", "span_id"))}
+            row |= {"context": ids} if self.context == "object" else {f"context.{n}": v for n, v in ids.items()}
         if end:
             row[end] = moment(span.end)
         if length:
