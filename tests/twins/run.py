@@ -38,7 +38,9 @@ def battery(chosen: Iterable[Export], wanted: Wanted = lambda export, form: True
 def judged(export: Export, some: Iterable[Form]) -> Iterator[Verdict]:
     """The verdict of some twins of an export; none where the export itself does not load."""
     clean = load({export.file: export.data})
-    if clean.error or not clean.requests:
+    if not clean.typed:
+        yield Verdict(export.name, "it is", CRASHED, error=clean.error)
+    if not clean.requests:
         return
     for form in some:
         equal = load(form.beside) if form.beside else clean

@@ -53,7 +53,7 @@ def records(
                     if name in texts:
                         record[name] = value or None
                     elif is_text:
-                        record[name], none = _opened(value)
+                        record[name], none = opened(value)
                         nans += none
                     else:
                         record[name] = _plain(value)
@@ -74,11 +74,11 @@ def from_cell(value: Any) -> Any:
 
     Empty cells are None; all other text stays text, digits too: ids must not lose any.
     """
-    return _opened(value)[0]
+    return opened(value)[0]
 
 
-def _opened(value: Any) -> tuple[Any, int]:
-    """(what a cell holds, how many numbers in it are none and therefore None)."""
+def opened(value: Any) -> tuple[Any, int]:
+    """(what a cell holds, as `from_cell` reads it; how many numbers in it are none and therefore None)."""
     if not isinstance(value, str):
         return value, 0
     text = value.strip()
