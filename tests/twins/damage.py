@@ -146,7 +146,9 @@ def _truncated(data: bytes) -> bytes | None:
 
 
 def _texts(value: Any) -> Any:
-    """Every number as text."""
+    """Every number as text; one that is told in two halves is none."""
+    if isinstance(value, dict) and {"low", "high"} <= value.keys():
+        return value
     if isinstance(value, dict):
         return {k: _texts(v) for k, v in value.items()}
     if isinstance(value, list):

@@ -202,10 +202,10 @@ WIRES: dict[str, Callable[[list[Span]], Any]] = {
 }
 # Without events, the first token that an event tells is not told.
 _LOSSY = {"Application Insights": Expected(gone=frozenset({"ttft_us"}))}
-_NO_USAGE = Expected(gone=frozenset({*TOKENS, "total_nusd"}))
+_NO_USAGE = Expected(gone=frozenset({*TOKENS, "total_nusd"}), free=frozenset({"llm_calls"}))
 POISON: dict[str, tuple[Callable[[list[Span]], list[Span] | None], Expected]] = {
     "usage removed": (_without_usage, _NO_USAGE),
-    "usage under unheard-of names": (_unheard_of, AS_IT_IS),
+    "usage under unheard-of names": (_unheard_of, Expected(free=frozenset({"llm_calls"}))),
     "cost in cents, named": (_rescaled(_COST, "_cents", 100), AS_IT_IS),
     "cost in cents, not named": (_rescaled(_COST, "", 100), AS_IT_IS),
     "first token in ms, named": (_rescaled(re.compile("time_to_first", re.I), "_ms", 1_000), AS_IT_IS),

@@ -53,6 +53,7 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 TIMES = frozenset({"total_us", "ttft_us"})
 _OF_ALL = re.compile(r"not.a.number|\bnan\b|infinit|cut off", re.IGNORECASE)  # whatever it concerns, it is less
+_COSTS = r"cost|price|cent|usd|spend"
 _TOLD_OF_ROWS = r"left out|pending|spans"
 
 
@@ -110,10 +111,11 @@ class Verdict:
 class Expected:
     """How a twin may differ by its making. gone: metrics it no longer states, which must be unknown and never 0.
 
-    grain_us: how exactly it tells times.
+    free: those that hang on what is gone. grain_us: how exactly it tells times.
     """
 
     gone: frozenset[str] = frozenset()
+    free: frozenset[str] = frozenset()
     grain_us: int = 2
 
 
@@ -210,12 +212,14 @@ def _differences(clean: Outcome, twin: Outcome, expected: Expected) -> Iterator[
     for name, a, b in (("requests", clean.requests, twin.requests), ("spans", clean.spans, twin.spans)):
         if a != b and not (name == "spans" and not a):  # records of an export may be known as spans by their form alone
             yield Difference(name, a, b, told.of_rows(fewer=b < a))
-    for metric, (how, words) in METRICS.items():
+    for metric, (how, _) in METRICS.items():
+        if metric in expected.free:
+            continue
         one, two = ([row[metric] for row in o.rows] for o in (clean, twin))
         grain = expected.grain_us if metric in TIMES else 2 if metric == "total_nusd" else 0
         if _same(one, two, grain) or (metric in expected.gone and not _known(two)):
             continue
-        yield Difference(metric, _total(how, one), _total(how, two), told.of(words, one, two, grain))
+        yield Difference(metric, _total(how, one), _total(how, two), told.of(metric, one, two, grain))
 
 
 def _known(values: list[Any]) -> list[Any]:
@@ -267,16 +271,23 @@ class _Told:
     def of_rows(self, *, fewer: bool) -> str:
         return (self.rows_dropped if fewer else "") or _first(_TOLD_OF_ROWS, self.notes)
 
-    def of(self, words: str, one: list[Any], two: list[Any], grain: int) -> str:
-        """What is said of a metric. A name alone, or a row left out, explains values that are missing, never others."""
+    def of(self, metric: str, one: list[Any], two: list[Any], grain: int) -> str:
+        """What is said of a metric.
+
+        A name alone, or a row left out, explains values that are missing, never others; save that a cost which was not
+        read is computed, and that a request of which spans are left out may seem to fail.
+        """
+        how, words = METRICS[metric]
         within = _within(one, two, grain)
         less = within or _sum_of(two) <= _sum_of(one) + grain
         if note := _first(words, self.notes):
             return note
         if less and (note := next((n for n in self.notes if _OF_ALL.search(n)), "")):
             return note[:120]
-        if less and (_known(two) or len(_known(one)) <= self.dropped):
-            return self.rows_dropped or (_first(words, self.names) if within else "")
+        if self.dropped and (how == "true" or (less and (_known(two) or len(_known(one)) <= self.dropped))):
+            return self.rows_dropped
+        if metric == "total_nusd":
+            return _first(words if within else _COSTS, self.names)
         return _first(words, self.names) if within else ""
 
 

@@ -114,6 +114,8 @@ def _total_row(sheet: Sheet) -> Sheet | None:
     sums = [
         _scaled(str(sum(float(r[i] or 0) for r in rows)), 1) if _numeric(rows, i) else "" for i, _ in enumerate(header)
     ]
+    if not any(sums[1:]):
+        return None
     sums[0] = "Total"
     return header, [*rows, sums]
 

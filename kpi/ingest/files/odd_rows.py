@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What reports call the row that adds up the others, in languages of their makers.
-_TOTALS = frozenset(
-    "total totals grandtotal subtotal sum sums summe summen gesamt gesamtsumme insgesamt totale totales totaal "
-    "totalgénéral totalgeneral somme suma soma summa toplam razem celkem összesen yhteensä итого всего 合计 总计 合計 "
-    "総計 합계 المجموع الإجمالي".split()
-)
+_TOTALS = frozenset([
+    "total", "totals", "grandtotal", "subtotal", "sum", "sums", "summe", "summen", "gesamt", "gesamtsumme", "insgesamt",
+    "totale", "totales", "totaal", "totalgénéral", "totalgeneral", "somme", "suma", "soma", "summa", "toplam", "razem",
+    "celkem", "összesen", "yhteensä", "итого", "всего", "合计", "总计", "合計", "総計", "합계", "المجموع", "الإجمالي",
+])  # fmt: skip
 _PLAIN_NUMBER = re.compile(r"[\s(+-]*[$€£¥]?\s*\d[\d.,'\s\u00a0%)]*[$€£¥]?")
 
 
@@ -31,7 +31,7 @@ def is_total(cells: Sequence[str]) -> bool:
 def rows_of_columns(document: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The rows of `{"column": [values]}` or `{"column": {"0": value}}`, as data frames are written; None for all else.
 
-    Several columns, all as long, of more than one plain value each: a row of its own may hold a list, but not only such.
+    Several columns, all as long, of more than one plain value each: a row may hold a list, but not nothing else.
     """
     if len(document) < 2:
         return None

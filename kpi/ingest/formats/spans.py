@@ -223,6 +223,8 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     if end is None and start is not None and "duration" in cells.fields:
         unit = cells.unit or row_names.unit_beside([*record, *above]) or say.kept.get("unit", "")
         length, unsure = length_of(cells.get("duration"), unit)
+        if length is None and unsure is None:
+            say.note("Some lengths of spans are no numbers that can be read, and are unknown.")
         end = start + length if length is not None else None
     _add_facts(cells, say, start, end)
     _add_kind(cells, whole)
