@@ -219,6 +219,15 @@ def receipt(found: kpi.Receipt, *, key: str = "") -> None:
                 [{"Row": d.row, "Reason": d.reason, "Remedy": d.hint, "File": d.file} for d in found.drops]
             )
             export.table(drops, hide_index=True, alt="Rows left out", key=key)
+    if found.unread:
+        with st.expander(
+            f"{words.format_count(len(found.unread))} measures that nobody reads", icon=":material/visibility_off:"
+        ):
+            missed = pd.DataFrame(
+                [{"Name": u.name, "Seen": u.count, "Example": words.format_number(u.example)} for u in found.unread]
+            )
+            export.table(missed, hide_index=True, alt="Measures in the file that no reader knows", key=key)
+            st.caption("They look like tokens, cost or times of model calls; no KPI counts them.")
     if found.kept_out:
         with st.expander(
             f"{words.format_count(len(found.kept_out))} columns and keys kept out", icon=":material/lock:"

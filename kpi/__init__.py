@@ -112,7 +112,6 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.stats.sequential import running_rate as running_rate
     from kpi.store.connections import Connection as Connection
     from kpi.store.connections import connections as connections
-    from kpi.store.databases import SparkSource as SparkSource
     from kpi.store.databases import SqlSource as SqlSource
     from kpi.store.doctor import Diagnosis as Diagnosis
     from kpi.store.doctor import TableHealth as TableHealth
@@ -134,6 +133,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.store.opening import warm as warm
     from kpi.store.repair import Repair as Repair
     from kpi.store.repair import repair as repair
+    from kpi.store.spark import SparkSource as SparkSource
 
     Difference = Interval
     Likely = LikelyCause
@@ -153,7 +153,7 @@ _LISTED = {
         "connect": "store.live",
         "connections": "store.connections",
         "SqlSource": "store.databases",
-        "SparkSource": "store.databases",
+        "SparkSource": "store.spark",
     },
     "Data sets and versions": {
         "datasets": "store.lake",

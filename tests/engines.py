@@ -26,9 +26,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from kpi.mapping.mapping import Mapping
-from kpi.store.databases import DuckFileSource, SparkSource, SqlSource
+from kpi.store.databases import DuckFileSource, SqlSource
 from kpi.store.engines import SQL_TYPES, Source, arrow_kind
 from kpi.store.sessions import WIDE
+from kpi.store.spark import SparkSource
 from tests import postgres
 
 Make = Callable[..., Source]

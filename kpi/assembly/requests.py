@@ -185,9 +185,12 @@ def _tokens(trace: SpanTree, calls: list[Row]) -> Row:
     models = [s for s in trace.model_spans if _has_usage(s) and "evaluator" not in trace.above[s["span_id"]]]
     counted = trace.leaves(models)
     if not counted:
-        others = [s for s in trace.spans if _has_usage(s) and s["kind"] not in ("llm", "embedding", "evaluator")]
+        others = [s for s in trace.spans if _has_usage(s) and s["kind"] not in _NO_AGGREGATE]
         counted = trace.outermost(others) or ([trace.whole] if trace.whole else [])
     return {name: _sum([s[name] for s in counted]) for name in TOKENS}
+
+
+_NO_AGGREGATE = frozenset({"llm", "embedding", "evaluator"})  # their usage is their own, no sum over calls
 
 
 def _has_usage(span: Row) -> bool:
@@ -211,15 +214,27 @@ def _counts(trace: SpanTree, calls: list[Row], documents: Sequence[Row]) -> Row:
         for i, a in enumerate(calls)
         if a["status"] == "error"
     )
+    # An agent that tells what all its calls used, and none of them: they are there, and how many is unknown.
+    hidden = not calls and any(_has_usage(s) and s["kind"] not in _NO_AGGREGATE for s in trace.spans)
     stated = (parsed(s["context"]).get("retries") for s in calls if s["context"])  # of calls that hide their attempts
     retries = max(retries, sum(n for n in stated if isinstance(n, int)))
     return {
-        "llm_calls": len(calls) if known else None,
+        "llm_calls": len(calls) if known and not hidden else None,
         "tool_calls": len(tools) if known else None,
-        "tool_errors": sum(s["status"] == "error" for s in tools) if known and told else None,
+        "tool_errors": _failed(trace, tools) if known and told else None,
         "retrieved_docs": len(retrieved) if retrieved else None,
         "retries": retries if calls else None,
     }
+
+
+def _failed(trace: SpanTree, tools: list[Row]) -> int:
+    """Tools that failed: of some exporters the run of a tool is a span below it, named after it, and that one fails."""
+    runs = set()
+    for span in trace.spans:
+        tool = trace.by_id.get(span["parent_id"] or "") if span["status"] == "error" else None
+        if tool and span["kind"] == "other" and tool["name"] and (span["name"] or "").startswith(f"{tool['name']}."):
+            runs.add(tool["span_id"])
+    return sum(s["status"] == "error" or s["span_id"] in runs for s in tools)
 
 
 def _texts(trace: SpanTree, answering: list[Row]) -> Row:

@@ -80,17 +80,44 @@ class SpanTree:
         self.speaking = [*([self.whole] if self.whole else []), *self.first]  # who speaks for the request
         self.model_spans = [s for s in self.spans if s["kind"] == "llm"]
         self.above = {s["span_id"]: self._kinds_above(s) for s in self.model_spans}
+        if any("llm" in kinds for kinds in self.above.values()):
+            self._complete_calls()
 
     def _kinds_above(self, span: Row) -> frozenset[str]:
         """Kinds of all ancestors. Spans may point at each other in a circle; each is visited once."""
-        kinds: set[str] = set()
-        visited = {span["span_id"]}
-        parent = span["parent_id"]
+        return frozenset(self.by_id[above]["kind"] for above in self._ancestors(span))
+
+    def _complete_calls(self) -> None:
+        """Give a model call the parts of its counts that only the span around it states.
+
+        Frameworks wrap the span of a call in one of their own, which may know more: the reasoning tokens, the cached
+        ones. Both are one call where there is no other below the wrapper and the counts agree.
+        """
+        below: dict[str, list[str]] = {}
+        for leaf in self.leaves(self.model_spans):
+            for span_id in self._ancestors(leaf):
+                if self.by_id[span_id]["kind"] == "llm":
+                    below.setdefault(span_id, []).append(leaf["span_id"])
+        found: dict[str, Row] = {}
+        for span_id, calls in below.items():
+            if len(calls) == 1:
+                call = found.get(calls[0], self.by_id[calls[0]])
+                if (fuller := _with_parts(call, self.by_id[span_id])) is not call:
+                    found[calls[0]] = fuller
+        if found:
+            self.by_id = {**self.by_id, **found}
+            self.spans = [found.get(s["span_id"], s) for s in self.spans]
+            self.model_spans = [found.get(s["span_id"], s) for s in self.model_spans]
+
+    def _ancestors(self, span: Row) -> list[str]:
+        """Ids of the spans above, the nearest first."""
+        found: list[str] = []
+        visited, parent = {span["span_id"]}, span["parent_id"]
         while parent in self.by_id and parent not in visited:
             visited.add(parent)
-            kinds.add(self.by_id[parent]["kind"])
+            found.append(parent)
             parent = self.by_id[parent]["parent_id"]
-        return frozenset(kinds)
+        return found
 
     def leaves(self, spans: Sequence[Row]) -> list[Row]:
         """Those of `spans` that are above no other of them."""
@@ -117,6 +144,23 @@ class SpanTree:
             if parent not in chosen or parent in visited:
                 found.append(span)
         return found
+
+
+_SIDES = (("input_tokens", ("cached_read_tokens", "cache_write_tokens")), ("output_tokens", ("reasoning_tokens",)))
+
+
+def _with_parts(call: Row, wrapper: Row) -> Row:
+    """The call with the counts of its wrapper, side by side of the bill, where only the wrapper states the parts.
+
+    The two agree where they differ by nothing, or by just the parts, which the call then leaves out.
+    """
+    for whole, parts in _SIDES:
+        known = sum(wrapper[part] or 0 for part in parts)
+        if not known or wrapper[whole] is None or any(call[part] is not None for part in parts):
+            continue
+        if call[whole] is None or wrapper[whole] - call[whole] in (0, known):
+            call = {**call, **{name: wrapper[name] for name in (whole, *parts)}}
+    return call
 
 
 def _settled(span: Row) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -27,12 +28,23 @@ def load(
     dataset: Dataset = "default",
     mapping: MappingFile = None,
     allow: Allow = None,
+    allow_loss: Annotated[
+        bool, typer.Option("--allow-loss", help="Store the rest also where many rows are dropped or overwritten.")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Load trace exports or tables into a data set."""
+    """Load trace exports or tables into a data set.
+
+    Where more than 10 % of the rows read would be lost, nothing is stored, and the exit code is 3.
+    """
+    from kpi.loading.load import MAX_LOSS  # the help of commands imports nothing heavy
+
     given = kpi.Mapping.load(mapping) if mapping else None
     with progress() as shown:
-        receipt = kpi.load(files, dataset=dataset, mapping=given, allow=allow or [], progress=shown)
+        receipt = kpi.load(
+            files, dataset=dataset, mapping=given, allow=allow or [], max_loss=1.0 if allow_loss else MAX_LOSS,
+            progress=shown,
+        )  # fmt: skip
     return _receipt(receipt, json)
 
 
@@ -89,6 +101,7 @@ def _receipt(receipt: kpi.Receipt, json: bool) -> int:
                 "drops": [{"row": d.row, "reason": d.reason, "hint": d.hint, "file": d.file} for d in receipt.drops],
                 "kept_out": receipt.kept_out,
                 "missing": receipt.missing,
+                **({"unread": [dataclasses.asdict(u) for u in receipt.unread]} if receipt.unread else {}),
             }
         )
         return FINE
@@ -99,6 +112,9 @@ def _receipt(receipt: kpi.Receipt, json: bool) -> int:
             (c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note) for c in receipt.columns
         ]
         print_table(("column", "read as", "how", "unit", "note"), rows)
+    if receipt.unread:
+        missed = [(u.name, str(u.count), kpi.wording.format_number(u.example)) for u in receipt.unread]
+        print_table(("measure that nobody reads", "times", "for example"), missed)
     for drop in receipt.drops[:20]:
         say(f"row {drop.row}: {drop.reason}. {drop.hint}", longest=400, indent=2)
     return FINE

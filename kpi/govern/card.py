@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kpi.govern.register import Entry
-from kpi.narrate.wording import format_count, format_value
+from kpi.narrate.scorecards import place_reason, too_few_requests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +77,16 @@ def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[
     Off target only when the whole interval lies beyond the off limit; NaN is never green.
     """
     if n < entry.min_n or not math.isfinite(value):
-        return "no_data", f"{format_count(n)} of the {format_count(entry.min_n)} requests it takes to say something."
+        return "no_data", too_few_requests(n, entry.min_n)
     side = 1 if entry.direction == "up" else -1
     best = high if side > 0 else low
-    limit, off = format_value(entry.watch, entry.unit), format_value(entry.off, entry.unit)
-    if side * (value - entry.off) < 0 and math.isfinite(best) and side * (best - entry.off) < 0:
-        return "off_target", f"Beyond the limit of {off}, and so is the whole interval."
+    state, place = "on_target", "within"
     if side * (value - entry.off) < 0:
-        return "watch", f"Beyond the limit of {off}, but the interval reaches it: it may be noise."
-    if side * (value - entry.watch) < 0:
-        return "watch", f"Between the watch limit of {limit} and the off limit of {off}."
-    return "on_target", f"Within the limit of {limit}."
+        sure = math.isfinite(best) and side * (best - entry.off) < 0
+        state, place = ("off_target", "beyond") if sure else ("watch", "perhaps beyond")
+    elif side * (value - entry.watch) < 0:
+        state, place = "watch", "between"
+    return state, place_reason(place, watch=entry.watch, off=entry.off, unit=entry.unit)
 
 
 def no_card(entry: Entry, reason: str) -> Card:

@@ -11,7 +11,7 @@ from kpi.govern.register import Entry
 from kpi.measure.metrics import METRICS
 from kpi.measure.profile import Profile
 from kpi.measure.slice import Slice
-from kpi.narrate.fairness import NO_COHORT, gap_words, q_words, too_few_users
+from kpi.narrate.fairness import NO_COHORT, gap_words, no_clear_gap, perhaps_chance, q_words, too_few_users
 from kpi.stats.range_test import LEVEL
 from kpi.store.engines import Source
 
@@ -46,9 +46,9 @@ def fairness_card(entry: Entry, gaps: pd.DataFrame | None) -> Card:
         told = f"{told}, {sure}"
         state, reason = judge(entry, value, low, high, n)
     else:
-        told = f"No clear gap ({told})"
+        told = no_clear_gap(told)
         state, reason = judge(entry, beyond, low, high, n)
         if state != "no_data":
-            reason = f"Chance may explain it: {sure} over {len(gaps)} cohorts."
+            reason = perhaps_chance(sure, len(gaps))
     return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=f"{told}. {reason}",
                 change=None, spark=no_spark(), counted=beyond)  # fmt: skip

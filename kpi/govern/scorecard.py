@@ -25,15 +25,7 @@ from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve
-from kpi.narrate.wording import (
-    STATES,
-    format_change,
-    format_change_interval,
-    format_count,
-    format_interval,
-    format_value,
-    without_unit,
-)
+from kpi.narrate import scorecards as said
 from kpi.stats.interval import Interval, difference
 from kpi.store.engines import Source
 
@@ -189,15 +181,13 @@ def _card(entry: Entry, now: _Period, before: _Period | None, known: Profile, re
     missing = [c for c in METRICS[entry.metric].needs if not known.filled.get(c)]
     state, reason = judge(entry, value, low, high, n)
     if missing:
-        state, reason = "no_data", f"The data has no {', '.join(missing)}."
+        state, reason = "no_data", said.missing_columns(missing)
     elif (since := _silent_since(entry, spark, resolved)) is not None:
-        state, reason = "no_data", f"No data since {since:%-d %b %Y}."
+        state, reason = "no_data", said.silent(since)
     if entry.metric == "incident_rate" and state != "no_data":
         severe, _, _, checked = _row(now.total, _SEVERE)
         if severe > 0:
-            count = round(severe * checked / 1000)
-            state = "off_target"
-            reason = f"{format_count(count)} critical incident{'s' if count != 1 else ''} in the window: red by itself."
+            state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
     return Card(
         entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change, spark=spark
     )
@@ -221,11 +211,7 @@ def _change(entry: Entry, now: tuple[float, float, float], before: _Period | Non
 
 
 def _worded(d: Interval, entry: Entry) -> Change:
-    interval = ""
-    if math.isfinite(d.low) and math.isfinite(d.high):
-        limits = format_change_interval(d.low, d.high, entry.unit)
-        interval = f" ({without_unit(limits, format_change(d.value, entry.unit)) if d.clear else limits})"
-    words = f"{format_change(d.value, entry.unit)}{interval}" if d.clear else f"no clear change{interval}"
+    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear)
     better = d.value > 0 if entry.direction == "up" else d.value < 0
     return Change(difference=d.value, low=d.low, high=d.high, clear=d.clear, better=better, words=words)
 
@@ -251,16 +237,12 @@ def _drift_card(entry: Entry, now: _Period, before: _Period | None, *, timed: bo
             if math.isfinite(measured.value):
                 found[d] = measured
     if not found:
-        why = (
-            ("No baseline to compare with." if timed else "The data has no times, and so no window before.")
-            if before is None
-            else "The data has no intent, language, region or channel on both sides."
-        )
+        why = said.no_drift_baseline(timed=timed) if before is None else said.NO_DRIFT_COLUMNS
         return no_card(entry, why)
     worst = max(found, key=lambda d: (found[d].low, found[d].value))
     m = found[worst]
     state, reason = judge(entry, m.value, m.low, m.high, int(m.n))
-    told = f"Strongest in {worst.replace('_', ' ')}" if m.clear else "No clear change in any input"
+    told = said.strongest_drift(worst, clear=m.clear)
     return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
                 reason=f"{told}. {reason}", change=None, spark=no_spark())  # fmt: skip
 
@@ -303,43 +285,23 @@ def _index(cards: Sequence[Card]) -> Index:
 
 def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
     """The one line that matters most."""
-    size = format_count(requests, "requests")
     if requests == 0:
-        return "No requests match this slice."
+        return said.NO_REQUESTS
     off = [c for c in cards if c.state == "off_target"]
     watch = [c for c in cards if c.state == "watch"]
     if not off and not watch:
         grey = sum(c.state == "no_data" for c in cards)
-        told = len(cards) - grey
-        if not told:
-            return f"Not enough data to judge any KPI: {size}."
-        changed = [c for c in cards if c.change and c.change.clear]
-        lead = (
-            "No clear change"
-            if not changed
-            else f"{len(changed)} clear change{'s' if len(changed) > 1 else ''}, nothing beyond its limit"
-        )
-        return f"{lead} in {told} KPIs over {size}." + (f" {grey} KPIs lack data." if grey else "")
+        changed = sum(bool(c.change and c.change.clear) for c in cards)
+        return said.quiet_sentence(requests, judged=len(cards) - grey, grey=grey, changed=changed)
     first = max(off or watch, key=lambda c: (c.entry.weight, abs(attainment(c.entry, c.value) - 1)))
-    value = format_value(first.value, _shown(first.unit))
-    interval = without_unit(format_interval(first.low, first.high, _shown(first.unit)), value)
-    words = f"{first.label} {STATES[first.state].word.lower()}: {value}" + (f" ({interval})" if interval else "")
+    words = said.worst_card(first.label, first.state, first.value, first.low, first.high, first.unit)
     if first.change and first.change.clear:
-        words += f", {first.change.words} on {_baseline_words(resolved)}"
+        words = said.with_change(words, first.change.words, resolved.slice.baseline)
     elif first.metric in COMPUTED or first.metric == "incident_rate":
         words += f". {first.gist.rstrip('.')}"
-    counts = [f"{len(off)} of {len(cards)} KPIs off target"] if off else []
-    counts += [f"{len(watch)} on watch"] if watch else []
-    return f"{words}. Owner: {first.owner}. {', '.join(counts)} over {size}."
-
-
-def _shown(unit: str) -> str:
-    return "count" if unit == "distance" else unit
-
-
-def _baseline_words(resolved: Resolved) -> str:
-    known = {"previous": "the window before", "weekdays": "the same weekdays before"}
-    return known.get(resolved.slice.baseline, resolved.slice.baseline.replace(":", " "))
+    return said.loud_sentence(
+        words, owner=first.owner, off=len(off), watch=len(watch), total=len(cards), requests=requests
+    )
 
 
 def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:

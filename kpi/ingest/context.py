@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kpi import clock
 from kpi.ingest.limits import Limits
@@ -24,6 +24,10 @@ def _no_tick(_: int) -> None:
     return None
 
 
+def _no_watch(_: Any) -> None:
+    return None
+
+
 @dataclass
 class Context:
     """What a reader may use.
@@ -32,7 +36,9 @@ class Context:
     tick: called now and then with the bytes of this input consumed so far (decompressed); cheap, drives the progress
     bar. now_us: the clock against which times in the future are judged. plan: what a first pass over all tables of the
     load decided (`MappingPlan`); readers of spans leave it alone. prices: for rows of tables; requests that
-    come as spans are priced when they are assembled.
+    come as spans are priced when they are assembled. kept: what readers keep over the inputs of a load. watch: told of
+    every span that is read. more: whether other inputs of the same load follow, so that a reader that must see all of
+    them before it speaks waits for the end.
     """
 
     privacy: Privacy
@@ -44,3 +50,6 @@ class Context:
     now_us: int = field(default_factory=lambda: clock.now_us())
     plan: MappingPlan | None = None
     prices: PriceTable = NO_PRICES
+    kept: dict[str, Any] = field(default_factory=dict)
+    watch: Callable[[Any], None] = _no_watch
+    more: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,19 +45,11 @@ class Stage:
     def finish(self) -> None:
         """Drop repeated requests, count, and say which columns stayed empty.
 
-        Raises IngestError `ingest.no_rows` when nothing was staged, unless every record was read and a note says why
-        none of them holds a row (a manifest, an empty page).
+        Raises IngestError `ingest.nothing_read` when nothing was staged: no span, no request, no score.
         """
         receipt = self._receipt
-        if not self._files and receipt.rows_read and receipt.notes and not receipt.dropped:
-            return
         if not self._files:
-            reason = next(iter(receipt.drop_reasons), "")
-            raise IngestError(
-                "ingest.no_rows", "No row could be read" + (f": {reason}" if reason else ""),
-                hint=receipt.drops[0].hint if receipt.drops else "The file has a header but no data.",
-                row=receipt.drops[0].row if receipt.drops else None,
-            )  # fmt: skip
+            raise _nothing(receipt)
         self._add_up_calls()
         requests = self._unique_requests()
         traces = self._column("spans", "trace_id")
@@ -107,6 +100,11 @@ class Stage:
             return len(ids)
         self._receipt.repeated += repeated
         self._receipt.note(f"{repeated} rows repeat the trace id of a later row; the last one counts.")
+        if overwritten := self._overwritten(ids, keep):
+            self._receipt.overwritten += overwritten
+            self._receipt.note(
+                f"{overwritten:,} of the rows that were overwritten say something else than the last one."
+            )
         start = 0
         for path in self._files["requests"]:
             table = pq.read_table(path)
@@ -117,6 +115,48 @@ class Stage:
             elif not mask.all():
                 _write(table.filter(pa.array(mask)), path)
         return int(keep.sum())
+
+    def _overwritten(self, ids: pd.Series, keep: np.ndarray) -> int:
+        """Of the requests that are left out for a later one of their id, those that say something else than it."""
+        again = ids.duplicated(keep=False).to_numpy()
+        content = np.zeros(len(ids), dtype=np.uint64)
+        start = 0
+        for path in self._files["requests"]:
+            table = pq.read_table(path)
+            part = again[start : start + table.num_rows]
+            rows = table.filter(pa.array(part)).to_pandas(strings_to_categorical=False)
+            content[start : start + table.num_rows][part] = _content(rows)
+            start += table.num_rows
+        kept = pd.Series(content[keep], index=ids[keep].to_numpy())
+        left = ids[~keep].to_numpy()
+        return int((kept.reindex(left).to_numpy() != content[~keep]).sum())
+
+
+def _content(rows: pd.DataFrame) -> np.ndarray:
+    """A number for each row that is the same for the same values, whatever other columns are empty."""
+    total = np.zeros(len(rows), dtype=np.uint64)
+    for name in sorted(rows.columns):
+        values = rows[name]
+        told = values.notna().to_numpy()
+        hashed = pd.util.hash_pandas_object(values.astype(str) + f"|{name}", index=False).to_numpy()
+        total[told] += hashed[told]
+    return total
+
+
+def _nothing(receipt: Receipt) -> IngestError:
+    """Why nothing could be read, and what was seen instead."""
+    first = receipt.drops[0] if receipt.drops else None
+    reasons = sorted(receipt.drop_reasons, key=lambda reason: -receipt.drop_reasons[reason])
+    seen = [f"{receipt.drop_reasons[reason]:,} × {reason}" for reason in reasons[:3]]
+    told = "; ".join([*seen, *(note.rstrip(".") for note in receipt.notes[-3:])])
+    held = f"{receipt.rows_read:,} records of {receipt.format or 'an unknown format'} hold no span, request or score"
+    return IngestError(
+        "ingest.nothing_read", f"Nothing could be read: {held}" + (f" ({told})" if told else ""),
+        hint=(first.hint if first else "") or _REMEDY, row=first.row if first else None,
+    )  # fmt: skip
+
+
+_REMEDY = "Export the traces themselves, or the logs of an agent whose events are known: see docs/cli.md."
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import orjson
 
 from kpi.disk import durable, full, owned_folders, permissions
-from kpi.errors import MappingError, StoreError
+from kpi.errors import IngestError, MappingError, StoreError
 from kpi.ingest.sandbox import supervisor
+from kpi.loading.told_twice import refuse_twice
 from kpi.mapping.mapping import Mapping
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import Allow
@@ -22,6 +23,7 @@ from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
 
+MAX_LOSS = 0.1  # share of the rows read that `kpi load` lets go without being told to
 _TRIES = 5
 _READING = 0.6  # share of a load's time, for the progress bar
 Progress = Callable[[float, str], None]
@@ -33,6 +35,7 @@ def load(
     dataset: str = "default",
     mapping: Mapping | None = None,
     allow: Collection[str] = (),
+    max_loss: float = 0.5,
     progress: Progress | None = None,
 ) -> Receipt:
     """Load exports into a data set.
@@ -44,6 +47,9 @@ def load(
             columns that are there and fit, and the rest is guessed. What was used is kept for the next load.
         allow: Columns and metadata keys to keep from now on, besides those allowed before; a column is kept only by its
             full name.
+        max_loss: The share of the rows read that may be dropped, or overwritten by other rows of this load; where more
+            is lost, nothing is stored. With 1 any loss is accepted, and rows of tables may also replace stored
+            requests of their ids at other times.
         progress: Called with a fraction in 0-1 and a short text.
 
     Returns:
@@ -68,12 +74,34 @@ def load(
             allow=allowed, key=key.secret, ids_key=ids_key, prices=own_prices,
             progress=part(progress, 0.0, _READING),
         )  # fmt: skip
+        refuse_loss(done.receipt, max_loss)
+        refuse_twice(dataset, stage)
         told = part(progress, _READING, 1.0)
         user_key = key if done.pseudonyms else None
-        receipt = lake.commit(dataset, stage, done.receipt, prices=prices, user_key=user_key, progress=told)
+        receipt = lake.commit(
+            dataset, stage, done.receipt, prices=prices, user_key=user_key, moving=max_loss >= 1, progress=told
+        )  # fmt: skip
         with kept_beside(receipt, "how its columns are mapped and which keys are allowed"):
             remember(dataset, done.mapping, allowed)
         return receipt
+
+
+def refuse_loss(receipt: Receipt, max_loss: float) -> None:
+    """Raise IngestError `ingest.loss` where a larger share of the rows read was lost than may be."""
+    if receipt.lost <= max_loss:
+        return
+    parts = [f"{receipt.dropped:,} were dropped"] if receipt.dropped else []
+    if receipt.overwritten:
+        parts.append(f"{receipt.overwritten:,} have the id of a later row that says something else")
+    reasons = sorted(receipt.drop_reasons, key=lambda reason: -receipt.drop_reasons[reason])[:3]
+    why = "; ".join(f"{receipt.drop_reasons[reason]:,} × {reason}" for reason in reasons)
+    raise IngestError(
+        "ingest.loss",
+        f"{100 * receipt.lost:.0f} % of {receipt.rows_read:,} rows read would be lost: {' and '.join(parts)}"
+        + (f" ({why})" if why else ""),
+        hint="Nothing was stored. Mend the export, or accept the loss with --allow-loss.",
+        row=receipt.drops[0].row if receipt.drops else None,
+    )
 
 
 def keys_of(dataset: str) -> tuple[UserKey, bytes | None]:

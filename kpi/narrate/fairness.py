@@ -68,3 +68,11 @@ def q_words(q: float) -> str:
 
 def _size(share: float) -> str:
     return format_change(share, "share").lstrip("+")
+
+
+def no_clear_gap(gap: str) -> str:
+    return f"No clear gap ({gap})"
+
+
+def perhaps_chance(sure: str, cohorts: int) -> str:
+    return f"Chance may explain it: {sure} over {cohorts} cohorts."

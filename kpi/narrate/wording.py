@@ -74,6 +74,11 @@ def format_count(n: float, noun: str = "") -> str:
     return f"{n:,.0f} {noun}".strip()
 
 
+def format_number(value: float) -> str:
+    """A number as it stood in the data, whole where it is: "1,251", "0.0054153"."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.12g}"
+
+
 def format_change_interval(low: float, high: float, unit: str) -> str:
     """Limits of a difference: "+1.2 to +3.0 pp"; the unit once."""
     first, second = format_change(low, unit), format_change(high, unit)
@@ -165,9 +170,22 @@ def receipt_sentences(receipt: Receipt) -> list[str]:
     if unused := [name for name in receipt.unmapped if name not in receipt.kept_out]:
         shown = ", ".join(unused[:8]) + (" …" if len(unused) > 8 else "")
         told.append(f"{format_count(len(unused))} columns were not used: {shown}.")
+    if receipt.unread:
+        told.append(_unread(receipt))
     if receipt.kept_out:
         told.append(_kept_out(receipt))
     return [*told, *receipt.notes]
+
+
+def _unread(receipt: Receipt) -> str:
+    """Which measures of model calls nobody read, the most frequent first."""
+    order = sorted(receipt.unread, key=lambda u: (-u.count, u.name))
+    told = [f"{u.name} ({format_count(u.count)} times, such as {format_number(u.example)})" for u in order[:8]]
+    more = f", … ({len(order)} in all)" if len(order) > 8 else ""
+    return (
+        f"Measures that nobody reads: {', '.join(told)}{more}. What they say is in no KPI: where tokens, cost or times "
+        "are missing, this may be why."
+    )
 
 
 def _kept_out(receipt: Receipt) -> str:

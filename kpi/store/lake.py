@@ -245,6 +245,7 @@ def commit(
     *,
     prices: PriceTable | None = None,
     user_key: UserKey | None = None,
+    moving: bool = True,
     progress: Progress | None = None,
 ) -> Receipt:
     """Merge staged canonical tables into a data set and make that its next version.
@@ -253,10 +254,12 @@ def commit(
     that is stored already is repeated; partial spans complete each other; otherwise the last row counts. The requests
     of all traces that were touched and have spans are assembled anew. A load that changes nothing makes no version.
     prices: for requests assembled from spans; by default those of the state folder. user_key: the key of the pseudonyms
-    in the staged rows, None where there are none; it must be the one of the data set. Returns the receipt with counts.
-    Raises StoreError, PriceError; nothing that was stored before is then lost.
+    in the staged rows, None where there are none; it must be the one of the data set. moving: whether rows of tables
+    may replace requests of the same id at another time. Returns the receipt with counts. Raises StoreError
+    (`store.other_times`), PriceError; nothing that was stored before is then lost.
     """
     with _transaction(dataset, Path(staged), prices, progress, user_key) as load:
+        load.moving = moving
         return load.run(dataclasses.replace(receipt, dataset=dataset), binding.bind)
 
 

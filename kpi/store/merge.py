@@ -49,7 +49,8 @@ BATCH_ROWS = 16_384
 class MergePlan:
     """What merging one table comes to. new, changed: rows by key; known: rows of the input that add nothing.
 
-    query: rows to append (None: nothing to do); replaced: files of the table that those rows stand in for.
+    query: rows to append (None: nothing to do); replaced: files of the table that those rows stand in for. moved: rows
+    of requests that are stored with another time.
     """
 
     table: Table
@@ -59,6 +60,7 @@ class MergePlan:
     new: int
     changed: int
     known: int
+    moved: int = 0
 
 
 @contextmanager
@@ -190,7 +192,14 @@ class Merge:
             f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})"
         )
         query = f"{kept} UNION ALL {self._select('changed')} UNION ALL {added}"
-        return self._plan(query, tuple(files), new=new, changed=changed, known=known)
+        return self._plan(query, tuple(files), new=new, changed=changed, known=known, moved=self._moved(files))
+
+    def _moved(self, files: Sequence[Path]) -> int:
+        """Requests that the store has under the same id at another time: a corrected request keeps its time."""
+        if self.table.name != "requests":
+            return 0
+        join = f"{self._t('changed')} c JOIN {scan(files, self.table)} o ON {same(self.table.key, 'c', 'o')}"
+        return int(self._fetch(f"SELECT count(*) FROM {join} WHERE c.started_at <> o.started_at")[0][0])
 
     def touched_traces(self) -> str:
         """A query of the trace ids that new or changed rows belong to. After `plan`."""
@@ -211,13 +220,15 @@ class Merge:
         """Keys of the input whose row meets a condition of SQL."""
         return int(self._fetch(f"SELECT count(*) FROM {self._t('fresh')} WHERE {condition}")[0][0])
 
-    def _plan(self, query: str | None, files: tuple[Path, ...], *, new: int, changed: int, known: int) -> MergePlan:
+    def _plan(
+        self, query: str | None, files: tuple[Path, ...], *, new: int, changed: int, known: int, moved: int = 0
+    ) -> MergePlan:
         if query is not None:
             order = ["day", *self.table.key] if self.table.name == "requests" else list(self.table.key)
             query = f"SELECT * FROM ({query}) ORDER BY {', '.join(name(k) for k in order)}"
         return MergePlan(
             table=self.table, extra=self.extra, query=query if new or changed else None,
-            replaced=files, new=new, changed=changed, known=known,
+            replaced=files, new=new, changed=changed, known=known, moved=moved,
         )  # fmt: skip
 
     def _t(self, what: str) -> str:

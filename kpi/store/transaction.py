@@ -21,6 +21,7 @@ from kpi import schema
 from kpi.assembly.requests import assemble_all
 from kpi.assembly.row_costs import READ, WRITTEN, reprice_requests
 from kpi.disk import permissions
+from kpi.errors import StoreError
 from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
 from kpi.receipts import NAMED_MODELS, NOT_NAMED, Receipt
@@ -52,6 +53,7 @@ class Transaction:
     bound: str | None = None  # id of the key of all users, once this load is stored
     rekeyed: tuple[tuple[str, str], ...] = ()
     rebound: bool = False  # a new version is due, though no row may have changed
+    moving: bool = True  # whether rows of tables may replace requests of the same id at another time
     files: dict[str, list[Path]] = field(default_factory=dict)
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
     plans: dict[str, merge.MergePlan] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Transaction:
         self.open(receipt)
         settle(self, receipt)
         given = {name: files for name in schema.TABLES if (files := merge.staged_files(self.staged, name))}
+        if receipt.columns and not self.moving:
+            self._refuse_calls_of_requests(given.get("spans", []))
         for i, (name, files) in enumerate(given.items()):
             self.tell(i / (len(given) + 1), f"Storing {name.replace('_', ' ')}")
             self.merge(name, [*files, *self._adopted(files)] if name == "scores" else files)
@@ -165,11 +169,27 @@ class Transaction:
             stored_extra=self.extra.get(name, ()), prefix=prefix,
         )  # fmt: skip
         plan = merged.plan()
+        if plan.moved and not prefix and not self.moving:
+            raise _other_times(plan.moved)
         self.merges[prefix + name], self.plans[prefix + name] = merged, plan
         if plan.query is not None:
             self.extra[name] = plan.extra
             self._write(name, plan.query, plan.replaced)
         return plan
+
+    def _refuse_calls_of_requests(self, staged: Sequence[Path]) -> None:
+        """Raise where rows of a table add up to a request of which a single row is stored: that one would be lost."""
+        requests = self.files.get("requests")
+        if not staged or not requests:
+            return
+        spans = self.files.get("spans")
+        known = f"ANTI JOIN {merge.scan(spans, schema.SPANS)} k ON r.trace_id = k.trace_id" if spans else ""
+        found = self.connection.execute(
+            f"SELECT count(DISTINCT r.trace_id) FROM {merge.scan(requests, schema.REQUESTS)} r "
+            f"SEMI JOIN {merge.scan_staged(staged)} s ON r.trace_id = s.trace_id {known}"
+        ).fetchone()
+        if found and found[0]:
+            raise _other_times(int(found[0]))
 
     def _adopted(self, staged: Sequence[Path]) -> list[Path]:
         """Scores, staged or stored, that waited for their span; the spans of this load are stored by now."""
@@ -353,3 +373,11 @@ class Transaction:
                 size=sum(f.stat().st_size for paths in self.files.values() for f in paths),
             )
         )  # fmt: skip
+
+
+def _other_times(count: int) -> StoreError:
+    return StoreError(
+        "store.other_times", f"{count:,} requests are stored already under the same id at another time",
+        hint="Nothing was stored. If the rows are further calls of the same requests, load all files of them together "
+        "into a new data set, where they add up; if their times were corrected, accept it with --allow-loss.",
+    )  # fmt: skip

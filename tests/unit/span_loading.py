@@ -86,9 +86,10 @@ def span(number: int, parent: int | None = None, *, start: int = 0, end: int | N
     return row if end is None else {**row, "endTimeUnixNano": str(T0 + end * 1_000_000)}
 
 
-def message(spans: Iterable[Row], resource: Row | None = None) -> bytes:
+def message(spans: Iterable[Row], resource: Row | None = None, *, scope: str = "", version: str = "") -> bytes:
     attributes = [attribute(k, v) for k, v in (resource or {}).items()]
-    body = {"resource": {"attributes": attributes}, "scopeSpans": [{"spans": list(spans)}]}
+    group: Row = {"scope": {"name": scope, "version": version}} if scope else {}
+    body = {"resource": {"attributes": attributes}, "scopeSpans": [{**group, "spans": list(spans)}]}
     return orjson.dumps({"resourceSpans": [body]}) + b"\n"
 
 

@@ -70,3 +70,13 @@ def test_row_buffer_makes_hostile_values_safe_and_refuses_unknown_columns():
     with pytest.raises(KeyError, match="x_plan"):
         list(buffer.rest())
     assert isinstance(table, pa.Table)
+
+
+def test_a_counted_note_is_one_note_however_often_it_is_counted():
+    receipt = Receipt()
+    receipt.count("Of {spans} something is true.", 1)
+    assert receipt.notes == ["Of 1 span something is true."]
+    receipt.note("two")
+    receipt.count("Of {spans} something is true.", 1_200)
+    assert receipt.notes == ["Of 1,201 spans something is true.", "two"]
+    assert Receipt.from_json(receipt.to_json()) == receipt

@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 import sample_data
 from kpi.assembly.requests import assemble, assemble_all
-from kpi.ingest.sandbox.supervisor import stage
+from kpi.ingest.sandbox import supervisor
 from kpi.schema import COSTS, SEVERITIES, SOURCES, SPAN_KINDS, TABLES
 from kpi.store import lake
 from sample_data import __main__ as command
@@ -391,7 +391,7 @@ NOT_IN_SPANS = {"user_key", "attributes", "turns"}  # pseudonym by another key, 
     ids="+".join,
 )
 def test_loaded_exports_give_the_requests_of_the_world(world, tmp_path, files):
-    stage([PACKAGE / "exports" / name for name in files], directory=tmp_path, key=b"k" * 32)
+    supervisor.read([PACKAGE / "exports" / name for name in files], directory=tmp_path, key=b"k" * 32)
     loaded = {
         name: pa.concat_tables([pq.read_table(p) for p in sorted((tmp_path / name).glob("*.parquet"))])
         for name in ("spans", "documents", "tool_calls", "scores", "incidents")
@@ -407,7 +407,7 @@ def test_loaded_exports_give_the_requests_of_the_world(world, tmp_path, files):
 
 @pytest.mark.parametrize("name", ["requests.csv", "requests.parquet", "requests.jsonl"])
 def test_loaded_tables_give_the_requests_of_the_world(world, tmp_path, name):
-    stage([PACKAGE / "exports" / name], directory=tmp_path, key=b"k" * 32)
+    supervisor.read([PACKAGE / "exports" / name], directory=tmp_path, key=b"k" * 32)
     requests = pa.concat_tables([pq.read_table(p) for p in (tmp_path / "requests").glob("*.parquet")])
     requests = requests.sort_by("trace_id")
     known = world["requests"].filter(pc.is_in(world["requests"]["trace_id"], requests["trace_id"].combine_chunks()))

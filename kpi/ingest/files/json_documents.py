@@ -1,20 +1,24 @@
 """JSON and JSON lines as the objects that they hold, each with its place. Nothing here knows what an object means.
 
-A broken object is reported and left out. Of a document that is cut off or broken inside, everything before that place
-is read, and the receipt says what is missing.
+Documents may follow each other, a line each or laid out over lines (`json_splitting`). A broken one is reported and
+left out. Of a lone document that is cut off or broken inside, everything before that place is read, and the receipt
+says what is missing.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, takewhile
 from typing import Any
 
 from kpi.errors import IngestError
 from kpi.ingest.files.json_decoding import Decoded, decode, is_cut, loads
+from kpi.ingest.files.json_splitting import CUT, LONG, NO_JSON, Part, split
+from kpi.ingest.files.line_sniffing import begins_as_json
 from kpi.ingest.files.line_sniffing import objects as object_lines
-from kpi.ingest.files.source import Opened, lines, utf8_stream
+from kpi.ingest.files.source import Opened, encoding, lines, utf8_stream
 from kpi.ingest.limits import MIB, Limits
 
 Drop = Callable[[int, str, str], None]  # place, reason, hint
@@ -39,10 +43,8 @@ def objects(
 
     is_record: whether an object is a record itself, not its envelope. Raises IngestError when nothing can be read.
     """
-    by_line = is_lined(source, limits)
-    found = _of_lines(source, limits, drop) if by_line else _of_document(source, limits, drop, note)
     position = nans = 0
-    for at, told, consumed in found:
+    for at, told, consumed in documents(source, limits=limits, drop=drop, note=note):
         nans += told.nans
         if told.garbled:
             note(f"{source.name} holds characters that are not valid Unicode; they are shown as \ufffd.")
@@ -50,10 +52,10 @@ def objects(
         if isinstance(item, dict) and item.get("next_cursor") and not is_record(item):
             note(f"{source.name} is one page of an answer and names a next one: load all pages.")
         found_records = unwrapped(item, is_record)
-        if by_line and isinstance(item, list) and not any(isinstance(i, dict | list) for i in item):
+        if at and isinstance(item, list) and not any(isinstance(i, dict | list) for i in item):
             found_records = iter([item])  # a line without any object is one thing left out
         for record in found_records:
-            position = at if by_line else position + 1
+            position = at or position + 1
             if not isinstance(record, dict):
                 drop(position, "the record is no JSON object", "")
             elif told.cut and is_cut(record):
@@ -98,8 +100,21 @@ def _deeper(item: dict[str, Any], is_record: IsRecord, depth: int = 0) -> Any:
     return None
 
 
+def documents(
+    source: Opened, *, limits: Limits, drop: Drop, note: Note, lined: bool | None = None
+) -> Iterator[tuple[int, Decoded, int]]:
+    """(1-based line on which a document begins, 0 for a lone one; document; bytes consumed so far).
+
+    lined: what `is_lined` said, where it was asked. Raises IngestError when nothing can be read.
+    """
+    if is_lined(source, limits) if lined is None else lined:
+        return _told(split(lines(source, limits=limits, indented=True), **_bounds(limits)), limits, drop)
+    return _of_document(source, limits, drop, note)
+
+
 def is_lined(source: Opened, limits: Limits) -> bool:
-    """Whether each line is a document: the first is one, and there are more or it is no list."""
+    """Whether there are several documents, so that each has a line: the first line is one, and there are more or it is
+    no list; or two follow each other at the beginning, however they are laid out."""
     found = lines(source, limits=limits)
     first = next(found, (0, b""))[1]
     second = next(found, None)
@@ -111,8 +126,34 @@ def is_lined(source: Opened, limits: Limits) -> bool:
     except ValueError:
         # A broken first line does not make a document of lines that each hold an object.
         cut = (first or b"")[:1] == b"{" and len(first or b"") > 2 and (second[1] or b"")[:2] in (b'{"', b"{}")
+        if begin_together(source, limits) or lie_between(source, limits):
+            return True
         return (cut or bool(object_lines(source, limits))) and not _is_document(source, limits)
     return True
+
+
+def begin_together(source: Opened, limits: Limits) -> bool:
+    """Whether a file begins with a whole document and another one behind it."""
+    return sum(1 for _ in islice(takewhile(lambda told: told is not None, heads(source, limits)), 2)) == 2
+
+
+def lie_between(source: Opened, limits: Limits) -> bool:
+    """Whether objects stand between the lines of a file that is text, as in a log."""
+    if begins_as_json(source) or b"\n{" not in source.head:
+        return False
+    return any(told is not None and isinstance(told.value, dict) for told in heads(source, limits))
+
+
+def heads(source: Opened, limits: Limits) -> Iterator[Decoded | None]:
+    """The documents at the beginning of a file, as far as 64 KiB hold them whole; None for what is none."""
+    head = source.head.decode(encoding(source.head), "replace").lstrip("\ufeff").encode()
+    numbered = ((number, line.rstrip(b" \t\r")) for number, line in enumerate(head.split(b"\n"), 1))
+    for part in split(numbered, **_bounds(limits)):
+        yield part.told
+
+
+def _bounds(limits: Limits) -> dict[str, int]:
+    return {"depth": limits.json_depth, "longest": limits.json_bytes}
 
 
 def _is_document(source: Opened, limits: Limits) -> bool:
@@ -123,32 +164,36 @@ def _is_document(source: Opened, limits: Limits) -> bool:
     return True
 
 
-def _of_lines(source: Opened, limits: Limits, drop: Drop) -> Iterator[tuple[int, Decoded, int]]:
+def _told(parts: Iterable[Part], limits: Limits, drop: Drop) -> Iterator[tuple[int, Decoded, int]]:
     consumed = 0
-    for number, line in lines(source, limits=limits):
-        if line is None:
-            drop(number, f"the line is longer than {limits.line_bytes // MIB} MiB", "")
-            continue
-        consumed += len(line)
-        try:
-            yield number, decode(line, depth=limits.json_depth), consumed
-        except ValueError:
-            drop(number, "the line is not valid JSON", "The line may be cut off.")
+    for part in parts:
+        consumed += part.size
+        if part.told is not None:
+            yield part.line, part.told, consumed
+        elif part.reason == LONG:
+            drop(part.line, f"the line is longer than {limits.line_bytes // MIB} MiB", "")
+        else:
+            drop(part.line, part.reason, "The line may be cut off." if part.reason == NO_JSON else _CUT_HINT)
 
 
 def _of_document(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[tuple[int, Decoded, int]]:
     text = read_whole(source, limits)
     try:
-        yield 1, decode(text, depth=limits.json_depth), len(text)
+        yield 0, decode(text, depth=limits.json_depth), len(text)
         return
     except ValueError:
         pass
+    parts = list(split(enumerate(text.split(b"\n"), 1), **_bounds(limits)))
+    whole = [part.told is not None for part in parts]
+    if sum(whole) > 1 or (whole[:1] == [True] and len(parts) > 1):
+        yield from _told(parts, limits, drop)
+        return
     document = salvaged(text.decode("utf-8", "replace"))
     if not document:
         raise IngestError("ingest.bad_json", f"{source.name} is not valid JSON", hint=_CUT_HINT)
-    drop(1, "the document is cut off or broken inside", _CUT_HINT)
+    drop(1, CUT, _CUT_HINT)
     note(f"{source.name} is cut off or broken inside: what comes after that place is missing.")
-    yield 1, Decoded(document), len(text)
+    yield 0, decode(json.dumps(document).encode(), depth=limits.json_depth), len(text)  # its numbers and Unicode again
 
 
 def read_whole(source: Opened, limits: Limits) -> bytes:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from kpi.ingest.files import python_repr
 from kpi.ingest.files.json_decoding import decode
-from kpi.ingest.files.json_documents import NO_NUMBERS, Drop, IsRecord, Note, objects
+from kpi.ingest.files.json_documents import NO_NUMBERS, Drop, IsRecord, Note, lie_between, objects
 from kpi.ingest.files.line_sniffing import is_json
 from kpi.ingest.files.odd_rows import rows_of_columns
 from kpi.ingest.files.source import Opened
@@ -43,7 +43,7 @@ def records(
     Parquet structs that a row does not have are left out. Raises IngestError when nothing at all can be read.
     """
     is_text = not source.head.startswith(b"PAR1")
-    if not is_text or not is_json(source):
+    if not is_text or not (is_json(source) or lie_between(source, limits)):
         nans = 0
         for batch in batches(source, limits=limits, drop=drop, note=note):
             rows = _nanoseconds(batch.table).to_pylist()

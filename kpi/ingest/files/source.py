@@ -37,8 +37,9 @@ class Opened:
         return self.opener()
 
 
-def lines(source: Opened, *, limits: Limits) -> Iterator[tuple[int, bytes | None]]:
-    """(1-based line number, line as UTF-8 bytes without its end), blank lines left out.
+def lines(source: Opened, *, limits: Limits, indented: bool = False) -> Iterator[tuple[int, bytes | None]]:
+    """(1-based line number, line as UTF-8 bytes without its end), blank lines left out. indented: with what stands
+    before its text.
 
     A line over the cap is skipped and comes back as None. A byte order mark is removed; UTF-16 is transcoded.
     """
@@ -51,8 +52,8 @@ def lines(source: Opened, *, limits: Limits) -> Iterator[tuple[int, bytes | None
                 while (rest := stream.readline(MIB)) and not rest.endswith(b"\n"):
                     pass
                 yield number, None
-            elif line := line.strip(b" \t\r\n"):
-                yield number, line
+            elif text := line.strip(b" \t\r\n"):
+                yield number, line.rstrip(b" \t\r\n") if indented else text
 
 
 def encoding(head: bytes) -> str:

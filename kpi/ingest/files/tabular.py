@@ -22,6 +22,7 @@ from kpi.ingest.files.json_documents import ENVELOPES, Drop, Note, is_lined, obj
 from kpi.ingest.files.odd_rows import is_header, is_total, rows_of_columns
 from kpi.ingest.files.source import Opened, utf8_stream
 from kpi.ingest.limits import MIB, Limits
+from kpi.mapping.column_names import known
 
 BATCH_ROWS = 100_000
 TEXT_BATCH_ROWS = 50_000
@@ -214,7 +215,7 @@ def _json(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[Ba
         seen += 1
         drop(number, reason, hint or "Each line must be one JSON object.")
 
-    is_row = _is_row if not is_lined(source, limits) else lambda _: True
+    is_row = _is_row if not is_lined(source, limits) else _is_row_of_lines
     for number, row, consumed in objects(source, limits=limits, drop=left_out, note=note, is_record=is_row):
         held = rows_of_columns(row) or [row]
         seen, size, last = seen + len(held), size + consumed - last, consumed
@@ -232,6 +233,11 @@ def _json(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[Ba
 def _is_row(document: dict[str, Any]) -> bool:
     """Whether a document is one row, and no envelope around a list of them."""
     return not any(isinstance(rows := document.get(n), list) and rows and isinstance(rows[0], dict) for n in ENVELOPES)
+
+
+def _is_row_of_lines(document: dict[str, Any]) -> bool:
+    """The same of documents that follow each other: pages of an answer hold nothing beside their rows that is known."""
+    return _is_row(document) or any(known(name) for name, value in document.items() if not isinstance(value, list))
 
 
 def _flatten(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of, parse, text_of, truth_of
 from kpi.ingest.otlp.conventions import VOCABULARY
 from kpi.ingest.otlp.decode import UNKNOWN, Attributes, Span, identifier
+from kpi.ingest.otlp.values import unwrapped
 from kpi.ingest.spans import length_units, row_names
 from kpi.ingest.spans.builder import WHOLE_ID, as_text
 from kpi.ingest.spans.items import Score
@@ -137,7 +138,7 @@ class _Cells:
 
     def _spread(self, record: Mapping[str, Any], prefix: str, depth: int) -> None:
         for key, value in record.items():
-            path = f"{prefix}{key}"
+            path, value = f"{prefix}{key}", unwrapped(value)
             if value is None or value == "":
                 continue
             lowered = path.lower().replace("_", ".")
@@ -236,7 +237,7 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     span = Span(
         trace_id, span_id, _parent(cells, trace_id, span_id), _named(cells), start, end,
         cells.attributes, [*events_of(cells.get("events"), cells.events), *_annotations(cells)], status, message,
-        cells.resource,
+        cells.resource, None, _scope(cells, "scope"), _scope(cells, "scope_version"),
     )  # fmt: skip
     yield from _scores(cells, span)
     if unsure is not None and len(waiting := say.kept.setdefault("waiting", [])) < _WAITING:
@@ -245,6 +246,10 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
         yield span
     for child in _children(cells.get("children")):
         yield from _of(child, say, {"trace_id": trace_id, "parent_id": span_id})
+
+
+def _scope(cells: _Cells, role: str) -> str:
+    return text_of(cells.get(role)) or ""
 
 
 def _ended(span: Span, number: float, unit: str) -> Span:

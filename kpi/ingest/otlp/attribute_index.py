@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from kpi.ingest.otlp import conventions as names
+from kpi.ingest.otlp.measures import Measure, measures_in
 
 Keys = tuple[str, ...]
 # Every name a question may be answered by; what begins with one of the prefixes belongs to `words`.
@@ -21,14 +22,28 @@ _TOPICS: dict[str, frozenset[str]] = {
     "tokens": frozenset(
         {key for keys in names.TOKENS.values() for key in keys} | {"langfuse.observation.usage_details"}
     ),
-    "cost": frozenset({*names.COST, *names.COST_PARTS, "langfuse.observation.cost_details"}),
+    "bare_tokens": frozenset(key for keys in names.BARE_TOKENS.values() for key in keys),
+    "usage_objects": frozenset({*(key for key, _ in names.USAGE_OBJECTS), *names.DETAIL_OBJECTS}),
+    "cost": frozenset(
+        {*names.COST, *(key for pair in names.COST_PARTS for key in pair), "langfuse.observation.cost_details"}
+    ),
+    "bare_cost": frozenset(names.BARE_COST),
     "first_token": frozenset({*(name for name, _ in names.FIRST_TOKEN), "langfuse.observation.completion_start_time"}),
+    "bare_first_token": frozenset(name for name, _ in names.BARE_FIRST_TOKEN),
+    "model_objects": frozenset(key for key, _ in names.MODEL_OBJECTS),
+    "bare_model": frozenset(names.MODEL_BARE),
     "prompt": frozenset(names.PROMPT_VERSION),
     "provider": frozenset(names.PROVIDER),
     "who": frozenset({*names.SESSION, *names.USER}),
     "place": frozenset({*names.RELEASE, *names.ENVIRONMENT}),
     "scores": frozenset({"gen_ai.evaluation.name", *(f"{prefix}.0.{noun}.name" for prefix, noun in names.ANNOTATIONS)}),
 }
+_KINDS = (
+    ("openinference.span.kind", names.OPENINFERENCE_KINDS, True),
+    ("langfuse.observation.type", names.LANGFUSE_KINDS, True),
+    ("traceloop.span.kind", names.TRACELOOP_KINDS, True),
+    *((key, kinds, False) for key, kinds in names.OTHER_KINDS),
+)
 _INDEXED = ("gen_ai.prompt.0.", "gen_ai.completion.0.", "llm.input_messages.0.", "llm.output_messages.0.")
 
 
@@ -36,10 +51,12 @@ class Shape:
     """One set of attribute names.
 
     topics: which of `_TOPICS` it can speak of. metadata: (key, name for the allow-list), the name None where the value
-    is an object of metadata. queues: (key, microseconds of its unit).
+    is an object of metadata. queues: (key, microseconds of its unit). kinds: (key, kinds by word, whether it settles
+    the kind even by a word that is not known). telling: the kind that the mere presence of a name tells. measures: what
+    looks like a measure and is read by nobody. kept: what others work out of the set alone.
     """
 
-    __slots__ = ("_present", "keys", "metadata", "queues", "topics")
+    __slots__ = ("_present", "kept", "keys", "kinds", "measures", "metadata", "pending", "queues", "telling", "topics")
 
     def __init__(self, keys: Keys) -> None:
         self.keys = frozenset(keys)
@@ -49,6 +66,13 @@ class Shape:
         named = [(key, metadata_name(key)) for key in keys]
         self.metadata = tuple((key, name) for key, name in named if name is not None or key == "metadata")
         self.queues = tuple((key, scale) for key in keys if (scale := _queue_scale(key)))
+        self.kinds = tuple(found for found in _KINDS if found[0] in self.keys)
+        self.telling = next((kind for key, kind in names.TELLING if key in self.keys), None)
+        if self.telling is None and any(key.startswith("gen_ai.guardrail.") for key in keys):
+            self.telling = "guardrail"
+        self.pending = tuple(told for told in names.PENDING if told[0] in self.keys)
+        self.measures: tuple[Measure, ...] = measures_in(keys)
+        self.kept: dict[Any, Any] = {}
         self._present: dict[Keys, Keys] = {}
 
     def present(self, keys: Keys) -> Keys:
@@ -100,4 +124,11 @@ def metadata_name(key: str) -> str | None:
         if key.startswith(prefix):
             rest = key[len(prefix) :]
             return None if rest in ("session_id", "user_id", "sessionId", "userId") else f"metadata.{rest}"
-    return None if key == "metadata" or key.startswith(names.VOCABULARY) else key
+    return None if key in _NO_METADATA or key.startswith(names.VOCABULARY) else key
+
+
+# Counts without a namespace are measures, of which no cohort is made.
+_NO_METADATA = frozenset(
+    {"metadata", *names.BARE_TOTAL, *names.BARE_COST, *(name for name, _ in names.BARE_FIRST_TOKEN)}
+    | _TOPICS["bare_tokens"]
+)

@@ -5,6 +5,7 @@ This room looks up the names of `vocabulary` and converts units; it writes no ro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -13,7 +14,7 @@ import orjson
 
 from kpi.ingest.otlp import conventions as names
 from kpi.ingest.otlp.attribute_index import shape_of
-from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Span, nanos
+from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Span
 
 
 def first(attributes: Attributes, keys: tuple[str, ...]) -> Any:
@@ -82,15 +83,29 @@ def parse(value: Any) -> Any:
         return value
 
 
+def at_path(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
+    """What lies at the end of a path of keys in objects that may be JSON text; "*" is every item of a list."""
+    if not path:
+        yield value
+    elif path[0] == "*":
+        for item in value if isinstance(value, list) else ():
+            yield from at_path(parse(item), path[1:])
+    elif isinstance(value, dict) and path[0] in value:
+        yield from at_path(parse(value[path[0]]), path[1:])
+
+
 def kind_of(attributes: Attributes) -> str:
     """Canonical kind of a span; `other` for spans that say nothing about generative AI (HTTP, database)."""
     operation = attributes.get("gen_ai.operation.name")
-    if operation is not None and operation in names.OPERATION_KINDS:
-        return names.OPERATION_KINDS[operation]
-    for name, kinds in _KIND_NAMES:
-        stated = attributes.get(name)
+    if isinstance(operation, str) and (kind := names.OPERATION_KINDS.get(operation.lower())):
+        return kind
+    shape = shape_of(attributes)
+    for key, kinds, settles in shape.kinds:
+        stated = attributes[key]
         if isinstance(stated, str):
-            return kinds.get(stated.lower(), "other")
+            kind = kinds.get(stated.lower()) or kinds.get((text_of(stated) or "").lower())
+            if kind or settles:
+                return kind or "other"
     identity = attributes.get("ai.operationId")
     if isinstance(identity, str):
         inner = "llm" if identity.endswith(("doGenerate", "doStream")) else "chain"
@@ -98,25 +113,30 @@ def kind_of(attributes: Attributes) -> str:
     request = attributes.get("llm.request.type")
     if isinstance(request, str):
         return names.REQUEST_KINDS.get(request.lower(), "other")
-    if any(key.startswith("gen_ai.guardrail.") for key in attributes):
-        return "guardrail"
-    if "gen_ai.request.model" in attributes or "llm.model_name" in attributes:
-        return "llm"
-    return "chain" if "langfuse.observation.input" in attributes else "other"
+    component = attributes.get("haystack.component.type")
+    if isinstance(component, str):
+        return next((kind for end, kind in names.HAYSTACK_KINDS if component.endswith(end)), "chain")
+    return shape.telling or "other"
 
 
-_KIND_NAMES = (
-    ("openinference.span.kind", names.OPENINFERENCE_KINDS),
-    ("langfuse.observation.type", names.LANGFUSE_KINDS),
-    ("traceloop.span.kind", names.TRACELOOP_KINDS),
-)
+def is_pending(attributes: Attributes) -> bool:
+    """Whether this is a copy of a span that was sent when it began, beside the span itself."""
+    return any(word is None or attributes[key] == word for key, word in shape_of(attributes).pending)
 
 
-def model_of(attributes: Attributes) -> str | None:
-    """The model that answered; the one asked for where the call failed or does not say."""
-    if "model" not in shape_of(attributes).topics:
-        return None
-    return text_of(first(attributes, _MODEL_STATED) or requested_model(attributes))
+def model_of(attributes: Attributes, *, calls: bool = False) -> str | None:
+    """The model that answered; the one asked for where the call failed or does not say. calls: whether the span is
+    known to be a call of a model, of which `model` alone says enough."""
+    topics = shape_of(attributes).topics
+    found = None
+    if "model" in topics:
+        found = text_of(first(attributes, _MODEL_STATED) or requested_model(attributes))
+    if found is None and calls and "bare_model" in topics:
+        found = text_of(first(attributes, names.MODEL_BARE))
+    if found is None and calls and "model_objects" in topics:
+        stated = (n for key, path in names.MODEL_OBJECTS for n in at_path(parse(attributes.get(key)), path))
+        found = next((text for name in stated if (text := text_of(name))), None)
+    return found
 
 
 _MODEL_STATED = (*names.MODEL_ANSWERED, *names.MODEL_NAMED)
@@ -149,113 +169,39 @@ def _provider(stated: str) -> str:
     return names.PROVIDERS.get(folded, folded)
 
 
-def tokens_of(attributes: Attributes) -> dict[str, int | None]:
-    """Token counts, with `input_tokens` including the cached ones whatever the source does.
-
-    Buckets of Langfuse are disjoint and added up. Elsewhere the input includes the cache, unless the numbers say
-    otherwise: a cache larger than the input can only stand beside it.
-    """
-    if "tokens" not in shape_of(attributes).topics:
-        return dict.fromkeys(names.TOKENS)
-    usage = parse(attributes.get("langfuse.observation.usage_details"))
-    if isinstance(usage, dict):
-        return _bucket_tokens(usage)
-    found = {field: _first_count(attributes, keys) for field, keys in names.TOKENS.items()}
-    cached = (found["cached_read_tokens"] or 0) + (found["cache_write_tokens"] or 0)
-    given = found["input_tokens"]
-    if given is not None and cached > given:
-        found["input_tokens"] = given + cached
-    return found
-
-
-def _first_count(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
-    for name in shape_of(attributes).present(keys):
-        count = count_of(attributes[name])
-        if count is not None:
-            return count
+def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
+    """Reported cost in nano-dollars: the total where there is one, else its disjoint parts, never both."""
+    shape = shape_of(attributes)
+    if shape.topics.isdisjoint(_COSTS):
+        return None
+    if "cost" in shape.topics:
+        details = parse(attributes.get("langfuse.observation.cost_details"))
+        if isinstance(details, dict) and details:
+            if (total := nusd(details.get("total"))) is not None:
+                return total
+            parts = [cost for value in details.values() if (cost := nusd(value)) is not None]
+            return sum(parts) if parts else None
+    if (cost := _first_cost(attributes, shape.present(names.COST))) is not None:
+        return cost
+    if calls and (cost := _first_cost(attributes, shape.present(names.BARE_COST))) is not None:
+        return cost
+    if "cost" in shape.topics:
+        for pair in names.COST_PARTS:
+            known = [cost for name in shape.present(pair) if (cost := nusd(attributes[name])) is not None]
+            if len(known) == len(pair):
+                return sum(known)
     return None
 
 
-def _bucket_tokens(usage: dict[str, Any]) -> dict[str, int | None]:
-    buckets = {key: count for key, value in usage.items() if (count := count_of(value)) is not None}
-
-    def total(part: str, whole: str) -> int | None:
-        if whole in buckets:  # a provider's own usage object, passed through: it includes the cache
-            return buckets[whole]
-        parts = [count for key, count in buckets.items() if part in key]
-        return sum(parts) if parts else None
-
-    def one(keys: tuple[str, ...]) -> int | None:
-        return next((buckets[name] for name in keys if name in buckets), None)
-
-    return {
-        "input_tokens": total("input", "prompt_tokens"),
-        "output_tokens": total("output", "completion_tokens"),
-        "cached_read_tokens": one(names.LANGFUSE_CACHE_READ),
-        "cache_write_tokens": one(names.LANGFUSE_CACHE_WRITE),
-        "reasoning_tokens": one(names.LANGFUSE_REASONING),
-    }
+_COSTS = frozenset({"cost", "bare_cost"})
 
 
-def cost_of(attributes: Attributes) -> int | None:
-    """Reported cost in nano-dollars: the total where there is one, else its disjoint parts, never both."""
-    if "cost" not in shape_of(attributes).topics:
-        return None
-    details = parse(attributes.get("langfuse.observation.cost_details"))
-    if isinstance(details, dict) and details:
-        if (total := nusd(details.get("total"))) is not None:
-            return total
-        parts = [cost for value in details.values() if (cost := nusd(value)) is not None]
-        return sum(parts) if parts else None
-    for name in names.COST:
-        if name in attributes and (cost := nusd(attributes[name])) is not None:
-            return cost
-    known = [cost for name in names.COST_PARTS if name in attributes and (cost := nusd(attributes[name])) is not None]
-    return sum(known) if len(known) == len(names.COST_PARTS) else None
+def _first_cost(attributes: Attributes, present: tuple[str, ...]) -> int | None:
+    return next((cost for name in present if (cost := nusd(attributes[name])) is not None), None)
 
 
-def ttft_us(span: Span) -> int | None:
-    """Time to first token in microseconds, trusted only when the call was streamed or the token came before the end.
-
-    Exporters that do not stream write the end of the call as the first token; that is the latency, not a TTFT.
-    """
-    nanoseconds = _first_token(span)
-    if nanoseconds is None or nanoseconds < 0:
-        return None
-    if span.start is not None and span.end is not None:
-        length = span.end - span.start
-        streamed = truth_of(first(span.attributes, names.STREAMED))
-        if nanoseconds > length or (nanoseconds == length and not streamed):
-            return None
-    return nanoseconds // 1000
-
-
-def _first_token(span: Span) -> int | None:
-    attributes = span.attributes
-    if not span.events and "first_token" not in shape_of(attributes).topics:
-        return None
-    for name, scale in names.FIRST_TOKEN:
-        if name in attributes and (value := _seconds(attributes[name])) is not None:
-            return round(value * scale)
-    if span.start is None:
-        return None
-    moments = [nanos(attributes.get("langfuse.observation.completion_start_time"))]
-    for event in span.events:
-        if event.name in _FIRST_TOKEN_EVENTS:
-            delay = _seconds(event.attributes.get("ai.response.msToFirstChunk"))
-            if delay is not None:
-                return round(delay * 1_000_000)
-            moments.append(event.at)
-    known = [moment for moment in moments if moment is not None]
-    return min(known) - span.start if known else None
-
-
-_FIRST_TOKEN_EVENTS = frozenset(
-    {"First Token Stream Event", "ai.stream.firstChunk", "llm.content.completion.chunk", "gen_ai.content.chunk"}
-)
-
-
-def _seconds(value: Any) -> float | None:
+def seconds_of(value: Any) -> float | None:
+    """A length as a number; negative sentinels and everything else are None."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -266,7 +212,7 @@ def _seconds(value: Any) -> float | None:
 def queue_us(attributes: Attributes) -> int | None:
     """Queue time in microseconds where an attribute says so; the unit is the name's suffix, seconds without one."""
     for key, scale in shape_of(attributes).queues:
-        if (number := _seconds(attributes[key])) is not None:
+        if (number := seconds_of(attributes[key])) is not None:
             return round(number * scale)
     return None
 
@@ -281,6 +227,8 @@ def status_of(span: Span) -> tuple[str | None, str | None]:
     kind = text_of(attributes.get("error.type"))
     thrown = [event.attributes for event in span.events if event.name == "exception"] if span.events else []
     failed = span.status == ERROR or kind is not None or attributes.get("langfuse.observation.level") == "ERROR"
+    if span.scope.startswith(names.SUCCESS_STATED) and truth_of(attributes.get("success")) is False:
+        failed = True
     if failed or (thrown and span.status != OK):
         if kind is None and thrown:
             kind = text_of(thrown[-1].get("exception.type"))

@@ -16,7 +16,7 @@ import orjson
 from kpi.errors import IngestError
 from kpi.ingest.files import line_sniffing
 from kpi.ingest.files.json_decoding import loads
-from kpi.ingest.files.json_documents import ENVELOPES, read_whole
+from kpi.ingest.files.json_documents import ENVELOPES, heads, lie_between, read_whole
 from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened, encoding, lines, mostly_text
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.limits import Limits
@@ -54,6 +54,8 @@ def detect(source: Opened) -> str:
         return _by_lines(rows, source)
     if not text:
         return _binary(source)
+    if lie_between(source, Limits()) and (found := _by_lines(_documents(source), source)) != TABLE:
+        return found
     columns = header(text)
     if columns is None:
         raise _unknown(source)
@@ -149,11 +151,21 @@ _PATHS: tuple[tuple[str, ...], ...] = (
 
 
 def _by_json(text: str, source: Opened) -> str:
-    if found := _by_keys(text, source):
-        return found
-    if len(source.head) >= HEAD_BYTES and (found := _by_names(_first_keys(source), source)):
-        return found
-    return _by_lines(line_sniffing.objects(source), source)
+    try:
+        if found := _by_keys(text, source):
+            return found
+        if len(source.head) >= HEAD_BYTES and (found := _by_names(_first_keys(source), source)):
+            return found
+    except IngestError:
+        if len(rest := line_sniffing.objects(source) or _documents(source)) < 2:
+            raise
+        return _by_lines(rest, source)
+    return _by_lines(line_sniffing.objects(source) or _documents(source), source)
+
+
+def _documents(source: Opened) -> list[bytes]:
+    """The objects at the beginning of a file, however they are laid out, each as a line."""
+    return [orjson.dumps(told.value) for told in heads(source, Limits()) if told and isinstance(told.value, dict)]
 
 
 def _by_keys(text: str, source: Opened) -> str | None:
@@ -177,7 +189,7 @@ def _spread(keys: Mapping[tuple[str, ...], set[str]], path: tuple[str, ...]) -> 
 
 
 def _by_lines(rows: Collection[bytes], source: Opened) -> str:
-    """What most lines are: a first one that is odd decides nothing."""
+    """What most lines are: a first one that is odd decides nothing. What can be read goes before what cannot."""
     found: Counter[str] = Counter()
     refused: IngestError | None = None
     for row in rows:
@@ -188,7 +200,10 @@ def _by_lines(rows: Collection[bytes], source: Opened) -> str:
             found[""] += 1
     most = max(found, key=lambda name: found[name], default=TABLE)
     if not most and refused is not None:
-        raise refused
+        known = {name: count for name, count in found.items() if name not in ("", TABLE)}
+        if not known:
+            raise refused
+        return max(known, key=lambda name: known[name])
     return most
 
 

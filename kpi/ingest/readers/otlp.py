@@ -3,22 +3,27 @@
 Reads one message after another and yields canonical tables; a broken line or span is counted and left out, the good
 ones are kept. It never assembles requests: spans of a trace may be scattered over lines, batches and files.
 
-Logs may come before, after or without the spans they belong to. Their texts become partial `spans` rows (only the
-key and what the log states, all else null): whoever merges spans must let null never overwrite a value.
+Logs of coding agents are gathered and become spans (`kpi.ingest.agents`). Logs of the conventions may come before,
+after or without the spans they belong to. Their texts become partial `spans` rows (only the key and what the log
+states, all else null): whoever merges spans must let null never overwrite a value.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from dataclasses import replace
+from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from kpi.errors import IngestError
+from kpi.ingest.agents.events import events_of
+from kpi.ingest.agents.spans import spans_of
 from kpi.ingest.context import Context
-from kpi.ingest.files.json_decoding import decode, without_marks
-from kpi.ingest.files.line_sniffing import is_json, objects
+from kpi.ingest.files.json_decoding import without_marks
+from kpi.ingest.files.json_documents import documents, lie_between
+from kpi.ingest.files.line_sniffing import is_json
 from kpi.ingest.files.source import Opened
 from kpi.ingest.otlp.conventions import FINISH
 from kpi.ingest.otlp.decode import LogRecord, Span, json_log, json_records, json_span, proto_records
@@ -33,13 +38,16 @@ _CONTENT_EVENTS = frozenset(
 )
 _HELD = 20_000  # spans whose log messages are gathered before their rows are written
 _FRAME = 4
+_METRICS = frozenset({"resourceMetrics", "resource_metrics"})
+_SIGNALS = frozenset({"resourceSpans", "resource_spans", "resourceLogs", "resource_logs", "batches"})
 
 
 def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
     """(table, rows) of one export; every text redacted. IngestError when nothing in the file can be read."""
     loading = _Loading(context)
     loading.file = source.name
-    records = _json(source, loading) if is_json(source) else _protobuf(source, loading)
+    text = is_json(source) or lie_between(source, context.limits)
+    records = _json(source, loading) if text else _protobuf(source, loading)
     for record in records:
         loading.receipt.rows_read += 1
         if isinstance(record, LogRecord):
@@ -48,9 +56,21 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
             except MALFORMED:
                 loading.drop("malformed log", "An attribute has a type that no exporter writes.")
         else:
+            loading.kept += 1
             loading.take(record)
         yield from loading.full()
     loading.write_held()
+    if not context.more:
+        loading.take_events()
+    yield from loading.rest()
+    if not loading.kept:
+        loading.tell_nothing()
+
+
+def finish(context: Context) -> Iterator[tuple[str, pa.Table]]:
+    """What could be said only after the last input of a load: the events of agents, whose spans may lie in any."""
+    loading = _Loading(context)
+    loading.take_events()
     yield from loading.rest()
 
 
@@ -59,11 +79,28 @@ class _Loading(Intake):
 
     once_a_record = False  # a line holds many spans
 
+    def bad_line(self, line: int, reason: str, hint: str) -> None:
+        """Count a line, or a document that begins on it, that is no JSON."""
+        if hint == "":  # it was too long to be read
+            raise _too_large(self.context.limits.json_bytes)
+        self.position = line
+        self.receipt.rows_read += 1
+        self.drop(reason, hint)
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._held: dict[tuple[str, str], dict[str, tuple[int, Any]]] = {}
+        self._events = events_of(context)
+        self.kept = 0  # records that said something
+        self._counted: Counter[str] = Counter()
+
+    def take_events(self) -> None:
+        """Spans of all events of agents that were gathered."""
+        for item in spans_of(self._events, self.receipt):
+            self.take(item)
 
     def take_log(self, record: LogRecord) -> None:
+        self._counted["log records"] += 1
         if self._lies_ahead("log", record.trace_id, record.at):
             return
         if record.event == "gen_ai.evaluation.result":
@@ -71,11 +108,27 @@ class _Loading(Intake):
                 self.drop("evaluation without a trace id", "It cannot be joined to a request.")
                 return
             for row in evaluation(record.attributes, record.trace_id, record.span_id, record.at):
+                self.kept += 1
                 self.add("scores", row)
+        elif self._events.take(record):
+            self.kept += 1
         elif record.event in _CONTENT_EVENTS and record.trace_id and record.span_id:
+            self.kept += 1
             self._hold(record)
         else:
             self.receipt.note("Log records that are neither evaluations nor messages of a span were left out.")
+
+    def take_metrics(self) -> None:
+        """A message of metrics holds no request."""
+        self._counted["messages of metrics"] += 1
+        self.receipt.rows_read += 1
+        self.receipt.note("Messages of metrics were left out: they hold sums over requests, and no request.")
+
+    def tell_nothing(self) -> None:
+        """Say what an input held that gave nothing."""
+        if self._counted:
+            held = " and ".join(f"{count:,} {what}" for what, count in self._counted.items())
+            self.receipt.note(f"{self.file} holds {held}, none of which is known to say anything of a request.")
 
     def _hold(self, record: LogRecord) -> None:
         held = self._held.setdefault((record.trace_id or "", record.span_id or ""), {})
@@ -120,88 +173,37 @@ def _texts(record: LogRecord) -> dict[str, Any]:
 
 
 def _json(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
-    """JSONL line by line; a document that fills several lines is read whole."""
-    with source.stream() as stream:
-        longest = loading.context.limits.json_bytes
-        line = next((text for text in _split(stream, longest) if text.strip()), b"").removeprefix(b"\xef\xbb\xbf")
-        try:
-            message = _decoded(line, loading)
-        except orjson.JSONDecodeError:
-            if objects(source, loading.context.limits):
-                yield from _lines(line, _split(stream, longest), loading)
-                return
-            rest = stream.read(longest + 1)
-            if len(rest) > longest:
-                raise _too_large(longest) from None
-            try:
-                message = _decoded(line + rest, loading)
-            except orjson.JSONDecodeError:
-                yield from _lines(line, iter(rest.splitlines()), loading)
-                return
-            loading.position = 1
-            yield from _of_message(message, loading)
-            return
-        loading.position = 1
-        yield from _of_message(message, loading)
-        yield from _lines(b"", _split(stream, longest), loading)
-
-
-def _decoded(text: bytes, loading: _Loading) -> Any:
-    depth = loading.context.limits.json_depth
-    told = decode(text, depth=depth)
-    if told.cut:
-        loading.receipt.note(f"What is nested deeper than {depth} levels was left out of its span.")
-        return without_marks(told.value)
-    return told.value
-
-
-def _split(stream: BinaryIO, longest: int) -> Iterator[bytes]:
-    """Lines of the stream; one that is longer than a document may be is refused before it fills the memory."""
-    while line := stream.readline(longest + 1):
-        if len(line) > longest:
-            raise _too_large(longest)
-        yield line
+    """Message after message, however they are laid out. A line may be as long as a document may be."""
+    limits = replace(loading.context.limits, line_bytes=loading.context.limits.json_bytes)
+    good = False
+    for line, told, consumed in documents(source, limits=limits, drop=loading.bad_line, note=loading.receipt.note):
+        loading.position = line or 1
+        if told.cut:
+            loading.receipt.note(f"What is nested deeper than {limits.json_depth} levels was left out of its span.")
+        before = loading.receipt.dropped
+        for record in _of_message(without_marks(told.value) if told.cut else told.value, loading):
+            good = True
+            yield record
+        good = good or loading.receipt.dropped == before
+        loading.context.tick(consumed)
+    if not good:
+        raise IngestError(
+            "ingest.not_json", "No line of the file is valid JSON",
+            hint="Export it again as OTLP JSON, JSONL or protobuf.",
+        )  # fmt: skip
 
 
 def _too_large(longest: int) -> IngestError:
     return IngestError(
-        "ingest.too_large",
-        f"One JSON document is larger than {longest // 2**20} MiB",
+        "ingest.too_large", f"One JSON document is larger than {longest // 2**20} MiB",
         hint="Export it as JSONL, one message a line.",
-    )
-
-
-def _lines(first: bytes, rest: Iterator[bytes], loading: _Loading) -> Iterator[Span | LogRecord]:
-    good, consumed = loading.position, 0
-    for line in [first] if first else []:
-        yield from _of_line(line, loading)
-    for line in rest:
-        consumed += len(line)
-        if line.strip():
-            before = loading.receipt.dropped
-            yield from _of_line(line, loading)
-            good += loading.receipt.dropped == before
-            loading.context.tick(consumed)
-    if not good:
-        raise IngestError(
-            "ingest.not_json",
-            "No line of the file is valid JSON",
-            hint="Export it again as OTLP JSON, JSONL or protobuf.",
-        )
-
-
-def _of_line(line: bytes, loading: _Loading) -> Iterator[Span | LogRecord]:
-    loading.position += 1
-    try:
-        message = _decoded(line, loading)
-    except orjson.JSONDecodeError:
-        loading.receipt.rows_read += 1
-        loading.drop("line is not valid JSON", "The line may be cut off.")
-        return
-    yield from _of_message(message, loading)
+    )  # fmt: skip
 
 
 def _of_message(message: Any, loading: _Loading) -> Iterator[Span | LogRecord]:
+    if isinstance(message, dict) and message.keys() & _METRICS and not message.keys() & _SIGNALS:
+        loading.take_metrics()
+        return
     try:
         for sort, raw, resource in json_records(message):
             try:

@@ -79,7 +79,7 @@ class Converter:
     def report(self) -> None:
         """Say in the receipt what was repaired or left unknown."""
         for sentence, count in sorted(self._unread.items()):
-            self._context.receipt.note(sentence.format(count=f"{count:,}"))
+            self._context.receipt.note(sentence.replace("{count}", f"{count:,}"))
 
     # --- fields ------------------------------------------------------------------------------------------------------
 

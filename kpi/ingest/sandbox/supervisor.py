@@ -33,7 +33,7 @@ from kpi.ingest.readers.open import open_inputs
 from kpi.mapping.mapping import Mapping, Preview
 from kpi.receipts import Receipt
 
-__all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read", "stage"]
+__all__ = ["Limits", "Opened", "Read", "open_inputs", "preview", "read"]
 
 Progress = Callable[[float, str], None]
 _ROOT = Path(__file__).resolve().parents[3]
@@ -50,33 +50,6 @@ _KEPT_ENVIRONMENT = (
     "HOME",
     "KPI_DEBUG",
 )
-
-
-def stage(
-    paths: Sequence[Path],
-    *,
-    directory: Path,
-    mapping: Mapping | None = None,
-    saved: Mapping | None = None,
-    allow: Collection[str] = (),
-    key: bytes,
-    prices: str | None = None,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
-) -> Receipt:
-    """The receipt of `read`, for callers who need not know which mapping a table was read through."""
-    done = read(
-        paths,
-        directory=directory,
-        mapping=mapping,
-        saved=saved,
-        allow=allow,
-        key=key,
-        prices=prices,
-        limits=limits,
-        progress=progress,
-    )
-    return done.receipt
 
 
 @dataclasses.dataclass(frozen=True)

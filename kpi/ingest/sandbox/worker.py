@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.context import Context
     from kpi.ingest.formats import formats
     from kpi.ingest.limits import Limits
+    from kpi.ingest.readers import otlp
     from kpi.ingest.readers.detect import OTLP, TABLE
     from kpi.ingest.readers.vendor import Translation
     from kpi.ingest.staging import Stage
@@ -195,6 +197,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
         limits=Limits(**job["limits"]),
         now_us=job["now_us"],
         prices=table_of(job["prices"]) if any(slug == "table" for _, slug in inputs) else NO_PRICES,
+        more=True,
     )
     _plan(inputs, context, reporter)
     stage = Stage(Path(job["directory"]), receipt)
@@ -207,9 +210,12 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
             tables = translations.setdefault(slug, Translation(formats()[slug], context)).read(source)
         for name, table in tables:
             stage.write(name, table)
-    for translation in translations.values():
-        for name, table in translation.finish():
-            stage.write(name, table)
+    context.more = False
+    ends = [translation.finish() for translation in translations.values()]
+    if any(slug == OTLP for _, slug in inputs):
+        ends.append(otlp.finish(context))
+    for name, table in chain.from_iterable(ends):
+        stage.write(name, table)
     reporter.say(0.98, "Checking for repeated rows")
     stage.finish()
     receipt.keep_out(Counter(context.privacy.kept_out))

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from kpi.ingest.otlp.attributes import cohort_column, count_of, parse, text_of
+from kpi.ingest.otlp.counting import NORMALISED
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos
 from kpi.schema import WHOLE
 
@@ -99,8 +100,11 @@ def span(
     return Span(
         identifier(trace_id, 16) or "", identifier(span_id, 8) or "", identifier(parent_id, 8), str(name or ""),
         begun, ended, found, list(events), _STATUS.get(status or "", 0), as_text(message) or "", {},
-        _own(cohorts, turns),
+        _own(cohorts, turns), NORMALISED if _COUNTED & facts.keys() else "",
     )  # fmt: skip
+
+
+_COUNTED = frozenset({"input_tokens", "output_tokens"})  # a format that states these has put them in order
 
 
 def whole(trace_id: Any, **facts: Any) -> Span:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from kpi import clock, schema
 from kpi.arrow_rows import RowBuffer
 from kpi.ingest.context import Context
-from kpi.ingest.otlp.attributes import text_of
+from kpi.ingest.otlp.attributes import is_pending, text_of
 from kpi.ingest.otlp.decode import Span
 from kpi.ingest.spans.items import MALFORMED, Incident, Score
 from kpi.ingest.spans.span_rows import SHORT, SpanRows, redacted, score_row, stable_id
@@ -46,7 +46,8 @@ class Intake:
         return self._redacted(self.buffer.full())
 
     def rest(self) -> Iterator[tuple[str, pa.Table]]:
-        """Everything left, redacted."""
+        """Everything left, redacted; what is true of many spans goes on the receipt."""
+        self.rows.seen.tell(self.receipt)
         return self._redacted(self.buffer.rest())
 
     def _redacted(self, found: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
@@ -79,6 +80,7 @@ class Intake:
         """Rows of one decoded item. A malformed one is counted and left out."""
         try:
             if isinstance(item, Span):
+                self.context.watch(item)
                 self._take_span(item)
             elif isinstance(item, Score):
                 self._take_score(item)
@@ -92,6 +94,9 @@ class Intake:
             self.drop("span without trace id or span id")
             return
         if self._lies_ahead("span", span.trace_id, span.start, span.end):
+            return
+        if is_pending(span.attributes):
+            self.rows.seen.pending()
             return
         found = list(self.rows.rows(span))
         whole = found[0][1]["kind"] == schema.WHOLE

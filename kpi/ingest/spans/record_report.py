@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from kpi.ingest.context import Context
 from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED, Item
 from kpi.receipts import ColumnUse
@@ -24,6 +25,11 @@ class Say:
     @property
     def file(self) -> str:
         return self._intake.file
+
+    @property
+    def context(self) -> Context:
+        """That of the load, for what formats and readers gather together."""
+        return self._intake.context
 
     def drop(self, reason: str, hint: str = "") -> None:
         """Count the record at hand, or a part of it, as one that could not be read."""

@@ -15,7 +15,9 @@ NANOS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _DEEPEST = 8
 _MAPS = ("attributeMap", "attribute_map")
 _NO_ERROR = frozenset(["", "0", "false", "null", "none", "[]", "{}"])
-_UNIONS = re.compile(r"(string|int|double|bool|bytes|array|kvlist)_?[vV]alue|v_?(str|int64|bool|float64|binary|type)")
+_UNIONS = re.compile(
+    r"(string|int|double|bool|bytes|array|kvlist)_?[vV]alue|v_?(str|int64|bool|float64|binary|type)|low|high|unsigned"
+)
 _SLASHED = re.compile(
     r"(\d{1,2})/(\d{1,2})/(\d{4}),?\s+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp])?[Mm]?"
 )

@@ -7,7 +7,6 @@ table leaves (`redacted`). This room never looks at more than one span at a time
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -25,12 +24,16 @@ from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.attributes import first, parse, text_of
 from kpi.ingest.otlp.decode import Attributes, Span
+from kpi.ingest.otlp.first_token import first_token
 from kpi.ingest.otlp.messages import said
+from kpi.ingest.otlp.unread import MODEL_CALLS
+from kpi.ingest.otlp.usage import usage_of
+from kpi.ingest.spans.observations import Observations
+from kpi.ingest.spans.step_rows import SHORT as SHORT
+from kpi.ingest.spans.step_rows import Row, documents, incidents, tool_call
+from kpi.ingest.spans.step_rows import stable_id as stable_id
 
-Row = dict[str, Any]
-SHORT = 200  # longest dimension value kept; a longer one is no cohort
 _CACHE = 50_000
-BLOCKED = frozenset({"deny", "block", "blocked", "guardrail_intervened", "true", "match_found", "intervened", "reject"})
 _OWN = frozenset(
     {"kind", "status", "source", "severity", "state", "attributes", "context"}
 )  # our words, or masked before
@@ -59,19 +62,18 @@ def _replaced(table: pa.Table, column: str, values: pa.Array) -> pa.Table:
     return table.set_column(position, table.schema.field(column), values.cast(table.schema.field(column).type))
 
 
-def stable_id(*parts: object) -> str:
-    """A content hash of 128 bit in hex: the same facts always make the same id."""
-    return hashlib.blake2b("\x1f".join(map(str, parts)).encode("utf-8", "replace"), digest_size=16).hexdigest()
-
-
 class SpanRows:
-    """Turns spans of one source into rows; keeps small caches of pseudonyms and resources, no rows."""
+    """Turns spans of one source into rows; keeps small caches of pseudonyms and resources, no rows.
+
+    seen: what the receipt will say of many spans at once.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._users: dict[str, str | None] = {}
         self._sessions: dict[str, str | None] = {}
         self._names: dict[str, str | None] = {}
+        self.seen = Observations()
         self._known_metadata: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
         self._resource: Attributes | None = None
         self._resource_metadata: dict[str, Any] = {}
@@ -100,6 +102,11 @@ class SpanRows:
         if kind == schema.WHOLE and status != "error" and not span.status:
             status = None  # most exports say of the whole only when it began
         words = said(attributes, span.events)
+        calls = kind in MODEL_CALLS
+        model, provider = facts_of.model_of(attributes, calls=calls), facts_of.provider_of(attributes)
+        usage = usage_of(span, calls=calls, provider=provider, model=model)
+        cost, first = facts_of.cost_of(attributes, calls=calls), first_token(span, calls=calls)
+        self.seen.read(span, kind, usage, cost, first)
         allowed, facts = self.facts(span, kind)
         if words.refused is not None:
             facts.setdefault("refused", words.refused)
@@ -116,11 +123,11 @@ class SpanRows:
             "status": status,
             "error_type": error_type[:SHORT] if error_type else None,
             "status_message": _failure_message(span) if status == "error" else None,
-            "model": facts_of.model_of(attributes),
-            "provider": facts_of.provider_of(attributes),
-            **facts_of.tokens_of(attributes),
-            "cost_nusd": facts_of.cost_of(attributes),
-            "ttft_us": length_us(facts_of.ttft_us(span)),
+            "model": model,
+            "provider": provider,
+            **usage.tokens,
+            "cost_nusd": cost,
+            "ttft_us": length_us(first.us),
             "queue_us": length_us(facts_of.queue_us(attributes)),
             "input_text": words.input,
             "output_text": words.output,
@@ -241,98 +248,6 @@ def _failure_message(span: Span) -> str | None:
     stated = span.attributes.get("langfuse.observation.status_message")
     thrown = [e.attributes.get("exception.message") for e in span.events if e.name == "exception"]
     return text_of(stated or (thrown[-1] if thrown else None))
-
-
-def documents(span: Span, kind: str) -> Iterator[Row]:
-    """Documents of a retriever or reranker, ranked in the order given."""
-    attributes = span.attributes
-    listed = parse(first(attributes, ("gen_ai.retrieval.documents", "langfuse.observation.output")))
-    listed = listed.get("documents") if isinstance(listed, dict) else listed
-    if isinstance(listed, list):
-        found = [d for d in listed if isinstance(d, dict)]
-    else:
-        prefix = "reranker.output_documents." if kind == "reranker" else "retrieval.documents."
-        found = list(_indexed_documents(attributes, prefix))
-    for rank, document in enumerate(found, start=1):
-        content = next((document[n] for n in ("content", "text", "page_content") if document.get(n)), None)
-        score = document.get("score")
-        yield {
-            "trace_id": span.trace_id,
-            "span_id": span.span_id,
-            "rank": rank,
-            "document_id": text_of(document.get("id")),
-            "score": float(score) if isinstance(score, (int, float)) and not isinstance(score, bool) else None,
-            "content": content if isinstance(content, str) else None,
-            "used": document.get("used") if isinstance(document.get("used"), bool) else None,
-        }
-
-
-def _indexed_documents(attributes: Attributes, prefix: str) -> Iterator[Row]:
-    for index in count():
-        base = f"{prefix}{index}.document."
-        document = {n: attributes.get(base + n) for n in ("id", "score", "content")}
-        if all(value is None for value in document.values()):
-            return
-        yield document
-
-
-def tool_call(span: Span, row: Row) -> Row:
-    """The executed call of a tool span; a span without a call id is its own id."""
-    attributes = span.attributes
-    names = ("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "traceloop.entity.name")
-    arguments = first(attributes, ("gen_ai.tool.call.arguments", "tool.parameters", "ai.toolCall.args"))
-    result = first(attributes, ("gen_ai.tool.call.result", "ai.toolCall.result"))
-    return {
-        "trace_id": span.trace_id,
-        "span_id": span.span_id,
-        "call_id": text_of(first(attributes, ("gen_ai.tool.call.id", "tool.id", "ai.toolCall.id"))) or span.span_id,
-        "name": (text_of(first(attributes, names)) or span.name)[:SHORT],
-        "arguments": _as_text(arguments) or row["input_text"],
-        "result": _as_text(result) or row["output_text"],
-        "error_type": row["error_type"] or ("error" if row["status"] == "error" else None),
-        "started_at": row["started_at"],
-        "duration_us": row["duration_us"],
-    }
-
-
-def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value or None
-    return orjson.dumps(value, default=str).decode()
-
-
-def incidents(span: Span) -> Iterator[Row]:
-    """At most one incident of a guardrail span: that it intervened or flagged. Severity only where it is stated."""
-    attributes = span.attributes
-    verdict = {
-        str(value).lower(): name
-        for name in ("verdict.type", "action.type", "result.value")
-        if (value := attributes.get(f"gen_ai.guardrail.{name}")) is not None
-    }
-    output = parse(first(attributes, ("output.value", "langfuse.observation.output", "gen_ai.output.messages")))
-    output = output if isinstance(output, dict) else {}
-    flagged = any(facts_of.truth_of(output.get(n)) is True for n in ("flagged", "violation", "detected"))
-    blocked = bool(BLOCKED & verdict.keys()) or any(
-        facts_of.truth_of(output.get(name)) is bad
-        for name, bad in (("blocked", True), ("passed", False), ("allowed", False), ("pass", False))
-    )
-    blocked = blocked or str(output.get("action", "")).lower() in BLOCKED
-    if not (flagged or blocked):
-        return
-    names = ("gen_ai.guardrail.risk.category", "gen_ai.guardrail.security.risk.category")
-    listed = output.get("categories")
-    category = first(attributes, names) or (listed[0] if isinstance(listed, list) and listed else None)
-    severity = str(attributes.get("gen_ai.guardrail.severity") or output.get("severity") or "").lower()
-    detector = text_of(attributes.get("gen_ai.guardrail.component.name")) or span.name
-    yield {
-        "incident_id": stable_id("guardrail", span.trace_id, span.span_id),
-        "trace_id": span.trace_id,
-        "at": span.start // 1000 if span.start is not None else None,
-        "category": text_of(category or output.get("category")) or "guardrail",
-        "severity": severity if severity in schema.SEVERITIES else None,
-        "detector": detector[:SHORT],
-        "state": "blocked" if blocked else "flagged",
-    }
 
 
 def scores(span: Span) -> Iterator[Row]:

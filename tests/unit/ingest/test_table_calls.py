@@ -56,3 +56,18 @@ def test_the_order_of_files_is_no_matter(tmp_path: Path, home: Path) -> None:
         (tmp_path / f"part{i}.csv").write_text(HEAD + row + "\n")
     kpi.load([tmp_path / f"part{i}.csv" for i in (2, 0, 3, 1)], dataset="parts")
     assert stored("parts") == one
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(CALLS[:1], CALLS[1:3]), (CALLS[:2], CALLS[2:3]), (CALLS[:1], CALLS[2:3])]
+)
+def test_calls_of_stored_requests_replace_nothing(
+    first: list[str], second: list[str], tmp_path: Path, home: Path
+) -> None:
+    load(tmp_path, first)
+    before = stored("d")
+    with pytest.raises(kpi.KpiError) as caught:
+        load(tmp_path, second)
+    assert caught.value.code == "store.other_times"
+    assert stored("d") == before
+    assert load(tmp_path, first)[0].loaded == 0

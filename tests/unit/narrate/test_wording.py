@@ -66,6 +66,20 @@ def test_stored_values_are_said_in_human_units(column, value, text):
     assert wording.format_column(column, value) == text
 
 
+def test_a_receipt_names_the_measures_that_nobody_reads():
+    receipt = Receipt(dataset="prod", version=1, files=["a"], requests=10, loaded=10)
+    receipt.miss("acme.cost", 2, 0.5)
+    receipt.miss("acme.tokens", 1_200, 1251)
+    (told,) = [s for s in wording.receipt_sentences(receipt) if "nobody reads" in s]
+    assert told.startswith(
+        "Measures that nobody reads: acme.tokens (1,200 times, such as 1,251), acme.cost (2 times, such as 0.5)."
+    )
+    for number in range(8):
+        receipt.miss(f"acme.{number}", 1, 1)
+    (told,) = [s for s in wording.receipt_sentences(receipt) if "nobody reads" in s]
+    assert "(10 in all)" in told
+
+
 def test_a_receipt_says_what_matters_first():
     receipt = Receipt(dataset="prod", version=3, files=["a.csv"], requests=10, loaded=8, repeated=2, unpriced=4)
     receipt.drop(7, "latency_s is negative", hint="Fix the row.")

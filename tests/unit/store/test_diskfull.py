@@ -203,7 +203,7 @@ class _Connection:
 
 def staged(given: list[Path], place: Path) -> tuple[Path, Receipt]:
     """What reading files comes to, once: the reader is a process of its own, with tests of its own."""
-    receipt = supervisor.stage(given, directory=place, key=b"0123456789abcdef0123456789abcdef")
+    receipt = supervisor.read(given, directory=place, key=b"0123456789abcdef0123456789abcdef").receipt
     return place, receipt
 
 
@@ -338,7 +338,7 @@ def test_a_limit_on_the_size_of_files(limit: int, tmp_path: Path, temporary: Pat
 def test_our_own_limit_on_staged_files_is_no_full_disk(tmp_path: Path) -> None:
     given = table(tmp_path / "b.csv", "b", rows=20_000)
     with pytest.raises(IngestError) as caught:
-        supervisor.stage([given], directory=tmp_path / "s", key=b"k" * 32, limits=supervisor.Limits(file_bytes=20_000))
+        supervisor.read([given], directory=tmp_path / "s", key=b"k" * 32, limits=supervisor.Limits(file_bytes=20_000))
     assert caught.value.code == "ingest.too_large"
     assert "Split the export" in caught.value.hint
 

@@ -34,6 +34,7 @@ EXPORTS = (
     "langfuse/framework_traces/pydantic-ai-2025*.json", "langfuse/derived/*/*/*", "langfuse/derived/ui_batch/*",
     "langfuse/*.jsonl", "inspect_ai/*", "shapes/*/*", "otlp/*", "openinference/*",
 )  # fmt: skip
+FIELD = ("claude-code-otel/*", "gemini-cli/*")
 NASTY: tuple[Any, ...] = (
     None, True, -1, 0, 2**63, -(2**63), 1e308, -1e308, 1.5, "", " ", "\x00", "\ud800", "NaN", "Infinity", "1e400",
     CANARY, "x" * 5_000, [], {}, [[]], [None], {"": None}, {"a": {"b": [{}]}}, "{", '{"a":', "[1,2", "2026-13-45T99:99",
@@ -42,8 +43,9 @@ NASTY: tuple[Any, ...] = (
 
 
 def seeds(shared: Path) -> list[Path]:
-    root = shared / "data/exports"
-    return sorted({p for pattern in EXPORTS for p in root.glob(pattern) if p.is_file()})
+    found = {p for pattern in EXPORTS for p in (shared / "data/exports").glob(pattern)}
+    found |= {p for pattern in FIELD for p in (shared / "data/field").glob(pattern)}
+    return sorted(p for p in found if p.is_file())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kpi.errors import IngestError, KpiError, MappingError
-from kpi.ingest.sandbox.supervisor import Limits, preview, stage
+from kpi.ingest.sandbox.supervisor import Limits, preview, read
 from kpi.mapping.mapping import ColumnMapping, Mapping
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def ids(directory: Path) -> list[str]:
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_hostile_files_are_refused(hostile, tmp_path, name):
     with pytest.raises(IngestError) as caught:
-        stage([hostile / name], directory=tmp_path / "s", key=KEY)
+        read([hostile / name], directory=tmp_path / "s", key=KEY)
     assert caught.value.code == REFUSED[name]
     assert caught.value.hint
 
@@ -70,12 +70,12 @@ def test_gzip_bombs_stop_at_the_ratio(tmp_path):
     path = tmp_path / "b.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"id": 1, "latency_ms": 1}\n' * 4_000_000))
     with pytest.raises(IngestError, match="250-fold"):
-        stage([path], directory=tmp_path / "s", key=KEY)
+        read([path], directory=tmp_path / "s", key=KEY)
 
 
 def test_zip_slip_writes_nothing_outside_the_stage(hostile, tmp_path):
     inside = tmp_path / "a" / "b" / "c"
-    receipt = stage([hostile / "zip_slip.zip"], directory=inside, key=KEY)
+    receipt = read([hostile / "zip_slip.zip"], directory=inside, key=KEY).receipt
     assert receipt.rows_read == 7
     written = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert written
@@ -85,13 +85,13 @@ def test_zip_slip_writes_nothing_outside_the_stage(hostile, tmp_path):
 def test_broken_parquet_never_kills_the_parent(shared, tmp_path):
     for index, path in enumerate(sorted((shared / "data/corpora/parquet_bad").rglob("*.parquet"))):
         with pytest.raises(KpiError):
-            stage([path], directory=tmp_path / str(index), key=KEY)
+            read([path], directory=tmp_path / str(index), key=KEY)
 
 
 def test_repeated_ids_count_once_and_the_last_wins(tmp_path):
     first = write(tmp_path, "id,latency_ms\na,1\nb,2\na,3\n", "1.csv")
     second = write(tmp_path, "id,latency_ms\nb,4\nc,5\n", "2.csv")
-    receipt = stage([first, second], directory=tmp_path / "s", key=KEY)
+    receipt = read([first, second], directory=tmp_path / "s", key=KEY).receipt
     assert (receipt.rows_read, receipt.requests, receipt.repeated) == (5, 3, 2)
     rows = [r for p in sorted((tmp_path / "s/requests").glob("*")) for r in pq.read_table(p).to_pylist()]
     assert {r["trace_id"]: r["total_us"] for r in rows} == {"a": 3000, "b": 4000, "c": 5000}
@@ -104,7 +104,7 @@ def test_a_folder_stands_for_its_files_and_formats_mix(tmp_path):
     write(folder, '{"id": "b", "latency_ms": 2}\n', "2.jsonl")
     write(folder, "nothing of interest", "notes.txt")
     seen: list[tuple[float, str]] = []
-    receipt = stage([folder], directory=tmp_path / "s", key=KEY, progress=lambda f, t: seen.append((f, t)))
+    receipt = read([folder], directory=tmp_path / "s", key=KEY, progress=lambda f, t: seen.append((f, t))).receipt
     assert ids(tmp_path / "s") == ["a", "b"]
     assert any("left out" in n for n in receipt.notes)
     assert seen[-1][0] == 1.0
@@ -114,10 +114,10 @@ def test_a_folder_stands_for_its_files_and_formats_mix(tmp_path):
 def test_limits_of_time_and_memory_are_typed(tmp_path):
     path = write(tmp_path, "id,latency_ms\na,1\n")
     with pytest.raises(IngestError) as caught:
-        stage([path], directory=tmp_path / "s", key=KEY, limits=Limits(wall_seconds=0))
+        read([path], directory=tmp_path / "s", key=KEY, limits=Limits(wall_seconds=0))
     assert caught.value.code == "ingest.timeout"
     with pytest.raises(IngestError) as caught:
-        stage([path], directory=tmp_path / "s", key=KEY, limits=Limits(memory_bytes=64 * 1024 * 1024))
+        read([path], directory=tmp_path / "s", key=KEY, limits=Limits(memory_bytes=64 * 1024 * 1024))
     assert caught.value.code in {"ingest.out_of_memory", "ingest.crashed", "ingest.unreadable"}
 
 
@@ -128,13 +128,15 @@ def test_a_callback_that_raises_ends_the_child(tmp_path):
         raise RuntimeError("stopped by the person")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        stage([path], directory=tmp_path / "s", key=KEY, progress=stop)
+        read([path], directory=tmp_path / "s", key=KEY, progress=stop)
 
 
 def test_it_works_from_a_thread(tmp_path):
     path = write(tmp_path, "id,latency_ms\na,1\n")
     found: list[int] = []
-    thread = threading.Thread(target=lambda: found.append(stage([path], directory=tmp_path / "s", key=KEY).requests))
+    thread = threading.Thread(
+        target=lambda: found.append(read([path], directory=tmp_path / "s", key=KEY).receipt.requests)
+    )
     thread.start()
     thread.join()
     assert found == [1]
@@ -144,10 +146,10 @@ def test_errors_cross_the_process_whole(tmp_path):
     path = write(tmp_path, "id,latency_ms\na,1\n")
     mapping = Mapping((ColumnMapping("nope", "total_us", "ms"),))
     with pytest.raises(MappingError, match="nope") as caught:
-        stage([path], directory=tmp_path / "s", key=KEY, mapping=mapping)
+        read([path], directory=tmp_path / "s", key=KEY, mapping=mapping)
     assert caught.value.code == "mapping.no_column"
     with pytest.raises(IngestError) as missing:
-        stage([tmp_path / "absent.csv"], directory=tmp_path / "s", key=KEY)
+        read([tmp_path / "absent.csv"], directory=tmp_path / "s", key=KEY)
     assert missing.value.code == "ingest.not_found"
 
 

@@ -1,0 +1,1 @@
+"""Coding agents that report what they did in log events instead of spans."""

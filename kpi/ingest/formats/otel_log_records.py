@@ -1,0 +1,117 @@
+"""Log records of OpenTelemetry as SDKs and databases write them, one object each: what coding agents leave in files.
+
+Read are: the objects of the JavaScript SDK (Gemini CLI's `telemetry.log`, Copilot's file exporter), its console
+exporter, that of the Python SDK, and rows of an `otel_logs` table of ClickHouse. They are decoded to the log records
+that OTLP has, and go their way: see `kpi.ingest.agents`. Beside them such a file may hold spans, which are read, and
+metrics, which are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.agents.events import events_of
+from kpi.ingest.agents.names import AGENTS
+from kpi.ingest.agents.spans import spans_of
+from kpi.ingest.formats import Item
+from kpi.ingest.otlp.attributes import parse
+from kpi.ingest.otlp.decode import Attributes, Event, LogRecord, Span, attributes_of, identifier, nanos
+from kpi.ingest.spans.builder import span
+from kpi.ingest.spans.record_report import Say
+
+NAME = "otel_log_records"
+TITLE = "OpenTelemetry log records"
+KEYS = (
+    "hrTime attributes",  # JavaScript SDK
+    "timestamp severityNumber body attributes resource", "timestamp severity_number body attributes resource",
+    "timestamp traceFlags body attributes resource", "timestamp trace_flags body attributes resource",
+    "Timestamp LogAttributes", "resource scopeMetrics", "_spanContext attributes startTime",
+)  # fmt: skip
+_STATUS = {0: "ok", 1: "ok", 2: "error"}
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One object: an event is gathered, a span is one at once, and metrics hold no request."""
+    if "scopeMetrics" in record:
+        say.note("Messages of metrics were left out: they hold sums over requests, and no request.")
+    elif "_spanContext" in record:
+        yield _span(record)
+    elif not events_of(say.context).take(_log(record)):
+        known = ", ".join(agent.title for agent in AGENTS)
+        say.note(f"{say.file} holds log records that are no event of {known}: they say nothing of a request.")
+
+
+def finish(say: Say) -> Iterator[Item]:
+    """The events, once all inputs have been read."""
+    yield from spans_of(events_of(say.context), say.context.receipt)
+
+
+def _log(record: Mapping[str, Any]) -> LogRecord:
+    attributes = _attributes(record.get("attributes", record.get("LogAttributes")))
+    resource = record.get("resource", record.get("ResourceAttributes"))
+    nested = _attributes(resource)
+    resource = _attributes(nested.get("attributes", nested.get("_rawAttributes", nested)))
+    if record.get("ServiceName"):
+        resource.setdefault("service.name", record["ServiceName"])
+    context = record.get("spanContext")
+    context = context if isinstance(context, dict) else {}
+    event = record.get("eventName") or record.get("event_name") or record.get("EventName")
+    return LogRecord(
+        _id(record, context, ("traceId", "trace_id", "TraceId"), 16),
+        _id(record, context, ("spanId", "span_id", "SpanId"), 8),
+        _moment(record),
+        str(event or attributes.get("event.name") or ""),
+        parse(record.get("_body", record.get("body", record.get("Body")))),
+        attributes,
+        resource,
+    )
+
+
+def _attributes(value: Any) -> Attributes:
+    """A map, in any of the spellings of one: an object, pairs, OTLP's pairs, or JSON text of these."""
+    value = parse(value)
+    if isinstance(value, list):
+        if all(isinstance(pair, dict) for pair in value):
+            return attributes_of(value)
+        value = {pair[0]: pair[1] for pair in value if isinstance(pair, list | tuple) and len(pair) == 2}
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _id(record: Mapping[str, Any], context: Mapping[str, Any], names: tuple[str, ...], size: int) -> str | None:
+    stated = next((v for name in names for v in (record.get(name), context.get(name)) if v), None)
+    return identifier(stated.removeprefix("0x") if isinstance(stated, str) else None, size)
+
+
+def _moment(record: Mapping[str, Any]) -> int | None:
+    names = ("hrTime", "timestamp", "Timestamp", "hrTimeObserved", "observed_timestamp", "observedTimestamp")
+    return next((at for name in names if (at := _nanos(record.get(name))) is not None), None)
+
+
+def _nanos(value: Any) -> int | None:
+    """A time of any spelling; the JavaScript SDK writes [seconds, nanoseconds]."""
+    if isinstance(value, list):
+        seconds, rest = value
+        return int(seconds) * 1_000_000_000 + int(rest) if seconds else None
+    return nanos(value)
+
+
+def _span(record: Mapping[str, Any]) -> Span:
+    """A span of the JavaScript SDK as it lies in memory."""
+    own, above = record["_spanContext"], record.get("parentSpanContext")
+    parent = above.get("spanId") if isinstance(above, dict) else record.get("parentSpanId")
+    status = record.get("status")
+    status = status if isinstance(status, dict) else {}
+    resource = _attributes(record.get("resource"))
+    resource = _attributes(resource.get("attributes", resource.get("_rawAttributes", resource)))
+    found = span(
+        own.get("traceId"), own.get("spanId"), parent_id=parent, name=record.get("name"),
+        start=_nanos(record.get("startTime")), end=_nanos(record.get("endTime")),
+        status=_STATUS.get(status.get("code") or 0), message=status.get("message"),
+        events=[_event(event) for event in record.get("events") or () if isinstance(event, dict)],
+    )  # fmt: skip
+    return found._replace(attributes=_attributes(record.get("attributes")), resource=resource)
+
+
+def _event(event: Mapping[str, Any]) -> Event:
+    return Event(str(event.get("name") or ""), _nanos(event.get("time")), _attributes(event.get("attributes")))

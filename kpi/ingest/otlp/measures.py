@@ -1,0 +1,103 @@
+"""Names of attributes that look like a measure (tokens, cost, first token, duration) and that no vocabulary reads.
+
+Decided by the words of a name alone, once per set of names; the values are looked at in `unread`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from kpi.ingest.otlp import conventions as names
+
+Sort = Literal["tokens", "cost", "first token", "duration", "object"]
+
+
+class Measure(NamedTuple):
+    """key: the attribute. name: as the receipt names it, list numbers as N. bare: read, but of model calls alone.
+
+    sort: `object` where the value may be an object or JSON that holds measures.
+    """
+
+    key: str
+    name: str
+    sort: Sort
+    bare: bool = False
+
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_TOKENS = frozenset({"token", "tokens"})
+_COST = frozenset({"cost", "costs", "usd", "spend", "microusd", "nanousd"})
+_FIRST = frozenset({"token", "chunk", "byte"})
+_DURATION = frozenset({"duration", "latency", "elapsed"})
+_OBJECT = frozenset({"usage", "metrics"})
+# Limits, rates and identities are no measure of a call.
+_NO_MEASURE = frozenset(
+    {"max", "maximum", "min", "minimum", "limit", "limits", "budget", "window", "threshold", "remaining", "quota",
+     "per", "rate", "id", "ids", "access", "auth", "bearer", "refresh", "type", "unit", "percent", "currency",
+     "discount", "margin", "timeout", "center", "centre", "queue"}
+)  # fmt: skip
+# Parts of a count that is read, and what Langfuse holds in objects that are: passed over on purpose.
+_KNOWN = re.compile(
+    r"gen_ai\.(?:usage|aggregated_usage)\.details\.(?:(?:input|output)_tokens|\w*(?:audio|text|image|video)\w*)"
+    r"|gen_ai\.usage\.(?:cache_read\.)?(?:text|audio|image|video)\.\w+"
+    r"|gen_ai\.usage\.(?:input|output)_(?:text|audio|image)_tokens"
+    r"|llm\.token_count\.(?:prompt|completion)_details\.(?:audio|text|image)|gen_ai\.streaming\.token_count|langfuse\..*"
+)
+_PART_OF_COST = re.compile(
+    r"llm\.cost\.(?:prompt|completion).*|gen_ai\.cost\.\w+|litellm\.cost\.\w+|gen_ai\.usage\.cost\.\w+"
+    r"|gen_ai\.usage\.\w+_cost"
+)
+_WHOLE_COST = frozenset(names.COST)
+
+
+def _read() -> frozenset[str]:
+    found = {key for keys in names.TOKENS.values() for key in keys} | {*names.TOTAL, *names.UNCACHED, *names.VISIBLE}
+    found |= {*names.COST, *(key for pair in names.COST_PARTS for key in pair)}
+    found |= {name for name, _ in names.FIRST_TOKEN} | {*names.DETAIL_OBJECTS}
+    return frozenset(found | {key for key, _ in names.USAGE_OBJECTS})
+
+
+def _bare() -> frozenset[str]:
+    found = {key for keys in names.BARE_TOKENS.values() for key in keys} | {*names.BARE_TOTAL, *names.BARE_COST}
+    return frozenset(found | {name for name, _ in names.BARE_FIRST_TOKEN})
+
+
+READ, BARE = _read(), _bare()
+
+
+def measures_in(keys: tuple[str, ...]) -> tuple[Measure, ...]:
+    """What among these names looks like a measure that no vocabulary reads, or reads of model calls alone."""
+    found = [measure for key in keys if key not in READ and (measure := measure_of(key)) is not None]
+    if found and not _WHOLE_COST.isdisjoint(keys):
+        found = [measure for measure in found if not _PART_OF_COST.fullmatch(measure.key)]
+    return tuple(found)
+
+
+@lru_cache(maxsize=16_384)
+def measure_of(key: str) -> Measure | None:
+    """What one name looks like, whether it is read or not; None for what is no measure."""
+    if _KNOWN.fullmatch(key):
+        return None
+    words = [word.lower() for word in _WORDS.findall(key)]
+    sort = _sort(words)
+    if sort is None:
+        return None
+    name = ".".join("N" if part.isdigit() else part for part in key.split("."))
+    return Measure(key, name, sort, key in BARE)
+
+
+def _sort(words: list[str]) -> Sort | None:
+    given = frozenset(words)
+    if given & _NO_MEASURE:
+        return None
+    if "ttft" in given or ("first" in given and given & _FIRST):
+        return "first token"
+    if given & _TOKENS:
+        return "tokens"
+    if given & _COST:
+        return "cost"
+    if given & _DURATION:
+        return "duration"
+    return "object" if words and words[-1] in _OBJECT else None

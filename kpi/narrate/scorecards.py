@@ -1,0 +1,95 @@
+"""What a scorecard says: why a card has its state, how it changed, and the one line that matters most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from kpi.narrate.wording import (
+    STATES,
+    format_change,
+    format_change_interval,
+    format_count,
+    format_interval,
+    format_value,
+    without_unit,
+)
+
+NO_DRIFT_COLUMNS = "The data has no intent, language, region or channel on both sides."
+NO_REQUESTS = "No requests match this slice."
+_BASELINES = {"previous": "the window before", "weekdays": "the same weekdays before"}
+# Where a value lies -> the reason of a card's state.
+PLACES = {
+    "beyond": "Beyond the limit of {off}, and so is the whole interval.",
+    "perhaps beyond": "Beyond the limit of {off}, but the interval reaches it: it may be noise.",
+    "between": "Between the watch limit of {watch} and the off limit of {off}.",
+    "within": "Within the limit of {watch}.",
+}
+
+
+def place_reason(place: str, *, watch: float, off: float, unit: str) -> str:
+    """Why a card has its state. place: a key of `PLACES`."""
+    return PLACES[place].format(watch=format_value(watch, unit), off=format_value(off, unit))
+
+
+def too_few_requests(n: int, needed: int) -> str:
+    return f"{format_count(n)} of the {format_count(needed)} requests it takes to say something."
+
+
+def missing_columns(names: Sequence[str]) -> str:
+    return f"The data has no {', '.join(names)}."
+
+
+def silent(since: datetime) -> str:
+    return f"No data since {since:%-d %b %Y}."
+
+
+def critical_incidents(count: int) -> str:
+    return f"{format_count(count)} critical incident{'s' if count != 1 else ''} in the window: red by itself."
+
+
+def no_drift_baseline(*, timed: bool) -> str:
+    return "No baseline to compare with." if timed else "The data has no times, and so no window before."
+
+
+def strongest_drift(dimension: str, *, clear: bool) -> str:
+    return f"Strongest in {dimension.replace('_', ' ')}" if clear else "No clear change in any input"
+
+
+def change_words(value: float, low: float, high: float, unit: str, *, clear: bool) -> str:
+    """`up 2.1 points (1.0 to 3.2)`, or `no clear change` with the interval."""
+    interval = ""
+    if math.isfinite(low) and math.isfinite(high):
+        limits = format_change_interval(low, high, unit)
+        interval = f" ({without_unit(limits, format_change(value, unit)) if clear else limits})"
+    return f"{format_change(value, unit)}{interval}" if clear else f"no clear change{interval}"
+
+
+def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int) -> str:
+    """Of a scorecard on which nothing is off target or on watch."""
+    size = format_count(requests, "requests")
+    if not judged:
+        return f"Not enough data to judge any KPI: {size}."
+    clear = f"{changed} clear change{'s' if changed > 1 else ''}, nothing beyond its limit"
+    lead = clear if changed else "No clear change"
+    return f"{lead} in {judged} KPIs over {size}." + (f" {grey} KPIs lack data." if grey else "")
+
+
+def worst_card(label: str, state: str, value: float, low: float, high: float, unit: str) -> str:
+    """`Task success off target: 81.2 % (80.1 to 82.3)`."""
+    unit = "count" if unit == "distance" else unit
+    shown = format_value(value, unit)
+    interval = without_unit(format_interval(low, high, unit), shown)
+    return f"{label} {STATES[state].word.lower()}: {shown}" + (f" ({interval})" if interval else "")
+
+
+def with_change(words: str, change: str, baseline: str) -> str:
+    return f"{words}, {change} on {_BASELINES.get(baseline, baseline.replace(':', ' '))}"
+
+
+def loud_sentence(words: str, *, owner: str, off: int, watch: int, total: int, requests: int) -> str:
+    """Of a scorecard with cards off target or on watch. words: of the worst one."""
+    counts = [f"{off} of {total} KPIs off target"] if off else []
+    counts += [f"{watch} on watch"] if watch else []
+    return f"{words}. Owner: {owner}. {', '.join(counts)} over {format_count(requests, 'requests')}."
