@@ -83,3 +83,18 @@ def test_a_decimal_comma_of_a_length_is_read_where_it_can_be_no_other(tmp_path: 
     tables, receipt = read_all([path])
     assert [s["duration_us"] for s in tables["spans"]] == [2_495_430, 125, 12_500, None, None]
     assert "Some lengths of spans are no numbers that can be read, and are unknown." in receipt.notes
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda rows: {"took": 3, "hits": {"total": {"value": 2}, "hits": [{"_id": "1", "_source": r} for r in rows]}},
+    lambda rows: {"data": {"traces": [{"spans": rows}], "page": 1}},
+    lambda rows: {"data": {"spans": {"edges": [{"cursor": "c", "node": r} for r in rows], "pageInfo": {}}}},
+])  # fmt: skip
+def test_envelopes_inside_lists_of_an_envelope(tmp_path: Path, wrap: object) -> None:
+    """Hits of Elasticsearch, an answer with traces that hold spans, edges of a GraphQL API such as Phoenix has."""
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps(wrap([console_span(1, None), console_span(2, 1, **USAGE)])))
+    tables, receipt = read_all([path])
+    (request,) = requests_of(tables).values()
+    assert (receipt.spans, receipt.dropped) == (2, 0)
+    assert (request["input_tokens"], request["total_us"]) == (40, 8_000_000)
