@@ -101,7 +101,7 @@ def _rescaled(names: re.Pattern[str], suffix: str, factor: float) -> Callable[[l
     )
 
 
-def _strange(value: float) -> Callable[[list[Span]], list[Span] | None]:
+def _strange(value: Any) -> Callable[[list[Span]], list[Span] | None]:
     """Every second count of tokens or cost is no number."""
 
     def change(spans: list[Span]) -> list[Span] | None:
@@ -211,6 +211,7 @@ POISON: dict[str, tuple[Callable[[list[Span]], list[Span] | None], Expected]] = 
     "first token in ms, named": (_rescaled(re.compile("time_to_first", re.I), "_ms", 1_000), AS_IT_IS),
     "NaN for numbers": (_strange(float("nan")), AS_IT_IS),
     "Infinity for numbers": (_strange(float("inf")), AS_IT_IS),
+    "NaN as text for numbers": (_strange("NaN"), AS_IT_IS),
     "pending copies": (_pending, AS_IT_IS),
 }  # fmt: skip
 # Poison is put into OTLP and into two generic renderings.
