@@ -1,4 +1,4 @@
-"""`make bench`: loading, pages beside plain pandas, memory, and the browser, on one million requests; a crowd.
+"""`make bench`: loading, pages beside plain pandas, memory, and the browser, on one million requests; a crowd; twins.
 
 Environment: KPI_BENCH_REQUESTS (default 1,000,000), KPI_BENCH_TRACES (OTLP traces to load, default 100,000),
 KPI_BENCH_WORLDS (planted worlds of each of four kinds, default 60), KPI_BENCH_TEXTS (texts of each kind that redaction
@@ -20,7 +20,7 @@ from statistics import median
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tests.bench import crowd, fairness, redaction, world, worlds
+from tests.bench import crowd, fairness, redaction, twins, world, worlds
 
 ROUNDS = 5
 
@@ -45,6 +45,7 @@ def main() -> int:
         fairness.main(rows)
         worlds.main(int(os.environ.get("KPI_BENCH_WORLDS", worlds.EACH)))
         redaction.main(int(os.environ.get("KPI_BENCH_TEXTS", redaction.EACH)))
+        twins.main()
         _browser()
         crowd.main()
     return 0

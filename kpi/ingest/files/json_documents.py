@@ -27,6 +27,7 @@ IsRecord = Callable[[dict[str, Any]], bool]
 ENVELOPES = (
     "data", "rows", "records", "requests", "items", "results", "traces", "trace", "spans", "sessions", "runs",
 )  # fmt: skip
+NO_NUMBERS = "{name}: {count:,} numbers that are none (NaN, Infinity) are taken as missing."
 _CUT_HINT = "The export was cut off or damaged; load it again when complete."
 _DEEP_HINT = "Keep what is nested so deeply out of the export, or write it as text."
 _DECODER = json.JSONDecoder()
@@ -62,7 +63,7 @@ def objects(
             else:
                 yield position, record, consumed
     if nans:
-        note(f"{source.name}: {nans:,} numbers that are none (NaN, Infinity) are taken as missing.")
+        note(NO_NUMBERS.format(name=source.name, count=nans))
 
 
 def unwrapped(item: Any, is_record: IsRecord) -> Iterator[Any]:
@@ -86,17 +87,31 @@ def unwrapped(item: Any, is_record: IsRecord) -> Iterator[Any]:
     yield item
 
 
-def _deeper(item: dict[str, Any], is_record: IsRecord, depth: int = 0) -> Any:
-    """The list of records, or the record, somewhere inside an envelope that is not known; None where there is none."""
+def _deeper(item: dict[str, Any], is_record: IsRecord, depth: int = 0) -> list[Any] | None:
+    """The records somewhere inside an envelope that is not known; None where there are none.
+
+    Elements of a list may be envelopes themselves: hits of a search index, edges of GraphQL, traces with their spans.
+    """
     for inner in item.values():
         if isinstance(inner, list) and any(isinstance(i, dict) and is_record(i) for i in inner[:_LOOK]):
             return inner
-        if isinstance(inner, dict) and depth < _SALVAGED_DEPTH:
+        if depth >= _SALVAGED_DEPTH:
+            continue
+        if isinstance(inner, dict):
             if is_record(inner):
-                return list(item.values())
+                return [value for value in item.values() if isinstance(value, dict)]
             if (found := _deeper(inner, is_record, depth + 1)) is not None:
                 return found
+        elif isinstance(inner, list):
+            opened = [_opened(i, is_record, depth) for i in inner[:_LOOK]]
+            if any(opened):
+                opened += [_opened(i, is_record, depth) for i in inner[_LOOK:]]
+                return [record for i, found in zip(inner, opened, strict=True) for record in (found or [i])]
     return None
+
+
+def _opened(element: Any, is_record: IsRecord, depth: int) -> list[Any] | None:
+    return _deeper(element, is_record, depth + 1) if isinstance(element, dict) else None
 
 
 def documents(

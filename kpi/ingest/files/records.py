@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi.ingest.files import python_repr
-from kpi.ingest.files.json_decoding import loads
-from kpi.ingest.files.json_documents import Drop, IsRecord, Note, lie_between, objects
+from kpi.ingest.files.json_decoding import decode
+from kpi.ingest.files.json_documents import NO_NUMBERS, Drop, IsRecord, Note, lie_between, objects
 from kpi.ingest.files.line_sniffing import is_json
+from kpi.ingest.files.odd_rows import rows_of_columns
 from kpi.ingest.files.source import Opened
 from kpi.ingest.files.tabular import batches
 from kpi.ingest.limits import Limits
@@ -41,14 +42,28 @@ def records(
     Cells of CSV that hold JSON or a Python repr are read as what they hold, empty cells are None, and members of
     Parquet structs that a row does not have are left out. Raises IngestError when nothing at all can be read.
     """
-    if source.head.startswith(b"PAR1") or not (is_json(source) or lie_between(source, limits)):
-        cell = _plain if source.head.startswith(b"PAR1") else from_cell
+    is_text = not source.head.startswith(b"PAR1")
+    if not is_text or not (is_json(source) or lie_between(source, limits)):
+        nans = 0
         for batch in batches(source, limits=limits, drop=drop, note=note):
             rows = _nanoseconds(batch.table).to_pylist()
             for number, row in zip(batch.numbers.tolist(), rows, strict=True):
-                yield number, {k: (v or None) if k in texts else cell(v) for k, v in row.items()}, batch.consumed
+                record = {}
+                for name, value in row.items():
+                    if name in texts:
+                        record[name] = value or None
+                    elif is_text:
+                        record[name], none = opened(value)
+                        nans += none
+                    else:
+                        record[name] = _plain(value)
+                yield number, record, batch.consumed
+        if nans:
+            note(NO_NUMBERS.format(name=source.name, count=nans))
         return
-    yield from objects(source, limits=limits, drop=drop, note=note, is_record=is_record)
+    for position, record, consumed in objects(source, limits=limits, drop=drop, note=note, is_record=is_record):
+        for i, row in enumerate(rows_of_columns(record) or [record]):
+            yield position + i, row, consumed
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
@@ -59,19 +74,26 @@ def from_cell(value: Any) -> Any:
 
     Empty cells are None; all other text stays text, digits too: ids must not lose any.
     """
+    return opened(value)[0]
+
+
+def opened(value: Any) -> tuple[Any, int]:
+    """(what a cell holds, as `from_cell` reads it; how many numbers in it are none and therefore None)."""
     if not isinstance(value, str):
-        return value
+        return value, 0
     text = value.strip()
     if text in _NOTHING:
-        return None
+        return None, 0
     if text[:1] not in ("{", "[") and not _CALL.match(text):
-        return value
+        return (None, 1) if text.lower() in _INFINITE else (value, 0)
     try:
-        return loads(text.encode("utf-8", "replace"))
+        told = decode(text.encode("utf-8", "replace"))
     except ValueError:
-        return _from_repr(text, value)
+        return _from_repr(text, value), 0
+    return told.value, told.nans
 
 
+_INFINITE = frozenset(["inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"])
 _NOTHING = frozenset({"", "None", "nan", "NaN", "NaT", "null", "NULL", "<NA>"})
 _CALL = re.compile(r"(?:array|Timestamp|datetime\.datetime|UUID|Decimal)\(")
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from kpi.errors import IngestError
 from kpi.ingest.files import line_sniffing
 from kpi.ingest.files.json_documents import ENVELOPES, Drop, Note, is_lined, objects
+from kpi.ingest.files.odd_rows import is_header, is_total, rows_of_columns
 from kpi.ingest.files.source import Opened, utf8_stream
 from kpi.ingest.limits import MIB, Limits
 from kpi.mapping.column_names import known
@@ -136,6 +137,9 @@ def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterat
         consumed, size = consumed + width, size + width
         if not record and not problem:
             continue
+        if is_header(record, names):
+            note(f"{source.name}: the header stands between the rows again; such lines were skipped.")
+            continue
         number += 1
         while len(record) > len(names) and not record[-1]:
             record.pop()
@@ -143,6 +147,9 @@ def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterat
             problem = f"the row has {len(record)} cells, the header has {len(names)}"
         if problem:
             drop(number, problem, "Export it again with every text in double quotes.")
+            continue
+        if is_total(record):
+            drop(number, "the row holds totals of the others", "Leave rows of totals out of the export.")
             continue
         rows.append([c.encode("utf-8", "replace").decode() if not c.isascii() else c for c in record])
         numbers.append(number)
@@ -210,9 +217,10 @@ def _json(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[Ba
 
     is_row = _is_row if not is_lined(source, limits) else _is_row_of_lines
     for number, row, consumed in objects(source, limits=limits, drop=left_out, note=note, is_record=is_row):
-        seen, size, last = seen + 1, size + consumed - last, consumed
-        rows.append(_flatten(row))
-        numbers.append(number)
+        held = rows_of_columns(row) or [row]
+        seen, size, last = seen + len(held), size + consumed - last, consumed
+        rows += map(_flatten, held)
+        numbers += range(number, number + len(held))
         if len(rows) >= TEXT_BATCH_ROWS or size >= TEXT_BATCH_BYTES:
             yield Batch(_columns(rows, limits), np.array(numbers), consumed)
             rows, numbers, size = [], [], 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.spans.builder import fields, mapping, objects, span
+from kpi.ingest.spans.builder import fields, mapping, number, objects, span
 from kpi.ingest.spans.record_report import Say
 
 NAME = "bedrock"
@@ -99,10 +99,10 @@ def _latency(body: Any) -> tuple[float | None, float | None]:
     for chunk in reversed(objects(body)):
         marks = mapping(chunk.get("amazon-bedrock-invocationMetrics"))
         metrics = mapping(chunk.get("metrics")) or mapping(mapping(chunk.get("metadata")).get("metrics"))
-        length = marks.get("invocationLatency", metrics.get("latencyMs"))
-        if isinstance(length, (int, float)) and length >= 0:
-            first = marks.get("firstByteLatency", metrics.get("timeToFirstByteMs"))
-            return length / 1e3, first / 1e3 if isinstance(first, (int, float)) else None
+        length = number(marks.get("invocationLatency", metrics.get("latencyMs")))
+        if length is not None:
+            first = number(marks.get("firstByteLatency", metrics.get("timeToFirstByteMs")))
+            return length / 1e3, None if first is None else first / 1e3
     return None, None
 
 

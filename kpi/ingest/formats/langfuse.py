@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.assembly.outcomes import source_of
+from kpi.ingest.files.records import from_cell
 from kpi.ingest.formats import Item
 from kpi.ingest.formats import _langfuse_names as names
 from kpi.ingest.formats import _langfuse_texts as texts
@@ -360,13 +361,20 @@ def _read_columns(row: Row, trace: Any, observation: Any, read: frozenset[str], 
     in that field's place.
     """
     if "userId" in row or "traceId" in row:
-        for key in [key for key, value in row.items() if isinstance(value, list) and _is_scores(key, value)]:
+        listed = {key: from_cell(value) for key, value in row.items() if _may_be_list(key, value)}
+        for key in [key for key, value in listed.items() if isinstance(value, list) and _is_scores(key, value)]:
             kept = say.kept.setdefault("columns", {})
             place = (identifier(trace, 16), identifier(observation, 8) if observation else None, key)
-            kept.setdefault(place, set()).update(row.pop(key))
+            kept.setdefault(place, set()).update(listed[key])
+            del row[key]
             if key in read:
                 say.note(f"The values of the field {key} are lost: a score of that name stands in its place.")
     say.left_out(row, read, "observations" if observation else "traces")
+
+
+def _may_be_list(key: str, value: Any) -> bool:
+    """A list, or its text, as tables write it that became JSON; a payload may be such text itself."""
+    return isinstance(value, list) or (isinstance(value, str) and value[:1] == "[" and key not in names.PAYLOADS)
 
 
 def _is_scores(key: str, values: list[Any]) -> bool:
@@ -380,8 +388,17 @@ def _is_scores(key: str, values: list[Any]) -> bool:
     return key not in names.PAYLOADS or not any(isinstance(v, str) for v in values)
 
 
+def _number(text: Any) -> float | None:
+    """A number that stands there as text."""
+    return float(text) if isinstance(text, str) and _NUMBER.fullmatch(text.strip()) else None
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
 def _column_score(trace: str | None, observation: str | None, name: str, value: Any, number: int) -> Score:
     """A score of which an export kept the value only. Words that may be free text are kept where they are redacted."""
+    value = value if (number_told := _number(value)) is None else number_told
     is_label = isinstance(value, str) and bool(_CATEGORY.fullmatch(value)) and len(value) <= _CATEGORY_LENGTH
     return Score(
         trace, observation, name, value=value if not isinstance(value, str) else None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kpi.ingest.files.records import from_cell
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import nanos
@@ -144,6 +145,7 @@ def _unflattened(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """`trace_input_q` -> `{"input": {"q": …}}`: the CSV flattens objects by their keys."""
     found: dict[str, Any] = {}
     for column, value in record.items():
+        value = from_cell(value)  # the table may have become JSON, with the text of its cells
         if value is None or not column.startswith(prefix):
             continue
         name = column.removeprefix(prefix)

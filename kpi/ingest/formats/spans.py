@@ -7,9 +7,12 @@ whose unit nothing tells waits until all are read: the spans of a trace then say
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from kpi.ingest.files.json_documents import NO_NUMBERS
+from kpi.ingest.files.records import opened
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of, parse, text_of, truth_of
 from kpi.ingest.otlp.conventions import VOCABULARY
@@ -57,6 +60,8 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
 
 def finish(say: Say) -> Iterator[Item]:
     """The spans whose lengths waited for a unit, and what to tell of it."""
+    for file, count in say.kept.pop("nans", {}).items():
+        say.note(NO_NUMBERS.format(name=file, count=count))
     waiting: list[tuple[Span, float]] = say.kept.pop("waiting", [])
     unit = say.kept.get("unit") or length_units.unit_of(waiting)
     if waiting and unit:
@@ -126,6 +131,7 @@ class _Cells:
         self.resource: Attributes = {}
         self.events: dict[str, Any] = {}
         self.unit = ""
+        self.nans = 0
         self._spread(record, "", 0)
         for name, value in self.attributes.pop("resource.attributes", {}).items():
             self.resource.setdefault(name, value)
@@ -151,9 +157,12 @@ class _Cells:
         return (
             use.role not in ("name", "status", "error", "children", "input", "output", "scores")
             and path not in KEPT_WHOLE
+            and use.name not in KEPT_WHOLE
         )
 
     def _container(self, role: str, value: Any, path: str) -> None:
+        value, nans = opened(value)
+        self.nans += nans
         found = attribute_map(value)
         for name in [n for n in found if "." not in n]:  # `span_attributes` of Braintrust holds name and kind
             use = use_of(f"{path}.{name}")
@@ -199,6 +208,8 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     if cells.get("in_progress") and truth_of(cells.get("in_progress")):
         say.note("Spans that were still under way were left out.")
         return
+    if cells.nans:
+        say.kept.setdefault("nans", Counter())[say.file] += cells.nans
     trace_id = _trace_id(cells.get("trace_id"))
     span_id = WHOLE_ID if whole else identifier(_hex(_own_id(cells)), 8)
     if not trace_id or not span_id:
@@ -213,6 +224,8 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     if end is None and start is not None and "duration" in cells.fields:
         unit = cells.unit or row_names.unit_beside([*record, *above]) or say.kept.get("unit", "")
         length, unsure = length_of(cells.get("duration"), unit)
+        if length is None and unsure is None:
+            say.note("Some lengths of spans are no numbers that can be read, and are unknown.")
         end = start + length if length is not None else None
     _add_facts(cells, say, start, end)
     _add_kind(cells, whole)

@@ -12,7 +12,7 @@ from typing import Any
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.attributes import parse
 from kpi.ingest.otlp.conventions import FIRST_TOKEN_EVENTS
-from kpi.ingest.otlp.decode import Span
+from kpi.ingest.otlp.decode import Attributes, Span
 from kpi.ingest.otlp.measures import BARE, READ, Measure, Sort, measure_of
 
 MODEL_CALLS = frozenset({"llm", "embedding"})
@@ -34,6 +34,14 @@ def unread(span: Span, kind: str, read: frozenset[Sort]) -> Iterator[tuple[str, 
             yield from _numbers(measure, attributes[measure.key], span, read)
     if span.events and calls:
         yield from _of_events(span, read)
+
+
+def states_no_number(attributes: Attributes) -> bool:
+    """Whether a measure that is read has no number: null, as decoding leaves of NaN, or a text such as a dash."""
+    return any(
+        value is None or (isinstance(value, str) and value[:1] not in ("", "{", "[") and _number(value) is None)
+        for value in map(attributes.__getitem__, READ.intersection(attributes))
+    )
 
 
 def _of_events(span: Span, read: frozenset[Sort]) -> Iterator[tuple[str, float]]:

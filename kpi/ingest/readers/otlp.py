@@ -22,7 +22,7 @@ from kpi.ingest.agents.events import events_of
 from kpi.ingest.agents.spans import spans_of
 from kpi.ingest.context import Context
 from kpi.ingest.files.json_decoding import without_marks
-from kpi.ingest.files.json_documents import documents, lie_between
+from kpi.ingest.files.json_documents import NO_NUMBERS, documents, lie_between
 from kpi.ingest.files.line_sniffing import is_json
 from kpi.ingest.files.source import Opened
 from kpi.ingest.otlp.conventions import FINISH
@@ -175,9 +175,10 @@ def _texts(record: LogRecord) -> dict[str, Any]:
 def _json(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
     """Message after message, however they are laid out. A line may be as long as a document may be."""
     limits = replace(loading.context.limits, line_bytes=loading.context.limits.json_bytes)
-    good = False
+    good, nans = False, 0
     for line, told, consumed in documents(source, limits=limits, drop=loading.bad_line, note=loading.receipt.note):
         loading.position = line or 1
+        nans += told.nans
         if told.cut:
             loading.receipt.note(f"What is nested deeper than {limits.json_depth} levels was left out of its span.")
         before = loading.receipt.dropped
@@ -186,6 +187,8 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
             yield record
         good = good or loading.receipt.dropped == before
         loading.context.tick(consumed)
+    if nans:
+        loading.receipt.note(NO_NUMBERS.format(name=source.name, count=nans))
     if not good:
         raise IngestError(
             "ingest.not_json", "No line of the file is valid JSON",

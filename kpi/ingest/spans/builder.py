@@ -72,7 +72,7 @@ def span(
     if unknown:
         raise TypeError(f"span() has no fact {sorted(unknown)[0]!r}")
     begun, ended = nanos(start), nanos(end)
-    if ended is None and begun is not None and (length := _number(seconds)) is not None:
+    if ended is None and begun is not None and (length := number(seconds)) is not None:
         ended = begun + round(length * 1e9)
     found: Attributes = {**(attributes or {}), "openinference.span.kind": kind}
     if not cache_included and facts.get("input_tokens") is not None:
@@ -85,7 +85,7 @@ def span(
         found["gen_ai.response.time_to_first_chunk"] = delay
     if streamed is not None:
         found["gen_ai.request.stream"] = streamed
-    if (queued := _number(queue_seconds)) is not None:
+    if (queued := number(queue_seconds)) is not None:
         found["gen_ai.latency.queue_time"] = queued
     for key, value in (("input.value", input), ("output.value", output), ("error.type", error_type),
                        ("gen_ai.response.finish_reasons", finish_reason)):  # fmt: skip
@@ -144,7 +144,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def _delay(begun: int | None, first_token: Any, ttft_seconds: Any) -> float | None:
-    if (delay := _number(ttft_seconds)) is not None:
+    if (delay := number(ttft_seconds)) is not None:
         return delay
     at = nanos(first_token)
     return (at - begun) / 1e9 if at is not None and begun is not None and at >= begun else None
@@ -159,15 +159,15 @@ def _own(cohorts: Mapping[str, Any] | None, turns: Any) -> Attributes | None:
     return found or None
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     """A finite number from 0 on; sentinels below and everything else are None."""
     if value is None or isinstance(value, bool):
         return None
     try:
-        number = float(value)
+        found = float(value)
     except (TypeError, ValueError):
         return None
-    return number if 0 <= number < math.inf else None
+    return found if 0 <= found < math.inf else None
 
 
 def _metadata(metadata: Mapping[str, Any] | None, tags: Iterable[Any] | None) -> Attributes:

@@ -9,11 +9,13 @@ from kpi.ingest.otlp.counting import Decision
 from kpi.ingest.otlp.decode import Span
 from kpi.ingest.otlp.first_token import FirstToken
 from kpi.ingest.otlp.measures import Sort
-from kpi.ingest.otlp.unread import MODEL_CALLS, unread
+from kpi.ingest.otlp.unread import MODEL_CALLS, states_no_number, unread
 from kpi.ingest.otlp.usage import TokenUsage
 from kpi.receipts import UNREAD_KEPT, Receipt
 
 _PENDING = "Pending copies of {spans} were left out: they say only that a span had begun."
+
+_NO_NUMBER = "{spans} state a count or a cost that is no number (NaN, Infinity, text): it is unknown."
 
 
 class Observations:
@@ -29,6 +31,8 @@ class Observations:
 
     def read(self, span: Span, kind: str, usage: TokenUsage, cost: int | None, first: FirstToken) -> None:
         """What was read of one span: notes on how, and the measures that were not."""
+        if kind in MODEL_CALLS and states_no_number(span.attributes):
+            self._told[_NO_NUMBER] += 1
         if first.note:
             self._told[first.note] += 1
         for decision in usage.decisions:

@@ -24,6 +24,7 @@ _SLASHED = re.compile(
 _ZONE = re.compile(r"\s*(?:([+-]\d{2}):?(\d{2}))?\s*(?:UTC|GMT|Z)?$")
 _SPELLED = re.compile(r"(\d+(?:\.\d+)?)\s*(h|ms|m|us|µs|μs|ns|s)")
 _CLOCK = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2}(?:\.\d+)?)")
+_DECIMAL_COMMA = re.compile(r"0,\d+|\d+,(?:\d{1,2}|\d{4,})")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _FINE = frozenset(
     ["ok", "success", "succeeded", "completed", "complete", "finished", "done", "unset", "true", "passed", "0", "1"]
@@ -122,7 +123,8 @@ def _of_slashes(found: re.Match[str]) -> int | None:
 def length_of(value: Any, unit: str) -> tuple[int | None, float | None]:
     """(nanoseconds, number whose unit is not known); at most one of them is told.
 
-    Text may say its unit itself: `1.25s`, `2m3.5s`, `00:00:02.4954305`.
+    Text may say its unit itself: `1.25s`, `2m3.5s`, `00:00:02.4954305`. A comma is the decimal one where it cannot part
+    thousands.
     """
     if isinstance(value, str):
         text = value.strip().removeprefix("P").removeprefix("T")
@@ -132,6 +134,7 @@ def length_of(value: Any, unit: str) -> tuple[int | None, float | None]:
         spelled = _SPELLED.findall(text.lower())
         if spelled and "".join(a + b for a, b in spelled) == text.lower().replace(" ", ""):
             return round(sum(float(number) * _SECONDS[u] for number, u in spelled) * 1e9), None
+        value = text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else value
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -1,0 +1,10 @@
+"""Poisoned twins of every export at hand, by what became of them. `python -m tests.twins` names each one."""
+
+from __future__ import annotations
+
+from tests.twins import exports, run
+
+
+def main() -> None:
+    print("Exports re-encoded and damaged, beside the clean ones")
+    print(f"  {run.counts(run.battery(exports.exports()))}\n")
