@@ -137,10 +137,12 @@ def _by_price(profile: ColumnProfile, field: str, kept: Choice, named: bool) -> 
         return kept
     fits = [unit for unit, r in ratios.items() if 1 / _MATCHES <= r <= _MATCHES]
     off = f"in {kept.unit} it is {ratio:.2g} times what the tokens cost by the price table"
-    if len(fits) == 1:
-        return Choice(fits[0], f"guessed {fits[0]}: {off}, in {fits[0]} {ratios[fits[0]]:.2g} times", "guessed")
     if named and 1 / _AGREES**2 < ratio <= 1 / _AGREES:
         return Choice(kept.unit, f"{off}: read from a cache or at a discount?", "guessed")
+    if named and (profile.usual or 0.0) * MONEY_NUSD[kept.unit] / 1e9 <= _CHEAP:  # what it costs in all, perhaps
+        return Choice(kept.unit, f"{off}, but its name says so", "guessed")
+    if len(fits) == 1:
+        return Choice(fits[0], f"guessed {fits[0]}: {off}, in {fits[0]} {ratios[fits[0]]:.2g} times", "guessed")
     return _ask(field, profile, fits, off)
 
 
