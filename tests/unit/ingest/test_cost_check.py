@@ -45,7 +45,11 @@ def test_without_a_price_or_tokens_nothing_is_compared() -> None:
 
 
 def test_prices_are_not_asked_for_where_no_span_reports_a_cost() -> None:
-    def never() -> object:
-        raise AssertionError("asked")
-
-    CostCheck(never).see({"cost_nusd": None, "model": "gpt-4o", "input_tokens": 1, "output_tokens": 1})
+    asked: list[int] = []
+    check = CostCheck(lambda: asked.append(1) or table_of(""))
+    span = {"provider": "openai", "model": "gpt-4o", "input_tokens": 1, "output_tokens": 1, "cached_read_tokens": None,
+            "cache_write_tokens": None, "reasoning_tokens": None}  # fmt: skip
+    check.see({**span, "cost_nusd": None})
+    assert asked == []
+    check.see({**span, "cost_nusd": 5})
+    assert asked == [1]
