@@ -53,7 +53,7 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 TIMES = frozenset({"total_us", "ttft_us"})
 _OF_ALL = re.compile(r"not.a.number|\bnan\b|infinit|cut off", re.IGNORECASE)  # whatever it concerns, it is less
-_OTHER_READING = "read as a table of one's own"  # said of a whole file
+_OTHER_READING = "under other names"  # said of a whole file
 _COSTS = r"cost|price|cent|usd|spend"
 _TOLD_OF_ROWS = rf"{_OTHER_READING}|left out|pending|spans"
 
