@@ -127,22 +127,29 @@ _ALIASES: dict[str, str] = {
     "output_text": "output_text output response answer completion generation assistant_message reply response_text",
 }
 
-_DURATION_SUFFIX = {
-    "ns": "ns", "nanos": "ns", "nanoseconds": "ns", "us": "us", "micros": "us", "microseconds": "us", "ms": "ms",
-    "msec": "ms", "millis": "ms", "milliseconds": "ms", "s": "s", "sec": "s", "secs": "s", "seconds": "s",
-    "min": "min", "minutes": "min",
-}  # fmt: skip
-_MONEY_SUFFIX = {
-    "usd": "usd", "dollars": "usd", "dollar": "usd", "cents": "cents", "cent": "cents", "milliusd": "milli_usd",
-    "microusd": "micro_usd", "microdollars": "micro_usd", "micros": "micro_usd", "micro": "micro_usd",
-    "nanousd": "nano_usd", "nusd": "nano_usd", "nanodollars": "nano_usd", "nano": "nano_usd", "nanos": "nano_usd",
-}  # fmt: skip
+_UNIT_WORDS = {
+    "ns": "ns nsec nano nanos nanosec nanosecs nanosecond nanoseconds",
+    "us": "us usec micro micros microsec microsecs microsecond microseconds",
+    "ms": "ms msec msecs milli millis millisec millisecs millisecond milliseconds",
+    "s": "s sec secs second seconds",
+    "min": "min mins minute minutes",
+}
+_DURATION_SUFFIX = {word: unit for unit, text in _UNIT_WORDS.items() for word in text.split()}
+_MONEY_WORDS = {
+    "usd": "usd dollars dollar usdollars usdollar",
+    "cents": "cents cent uscents uscent usdcents usdcent centsusd centusd",
+    "milli_usd": "milliusd millidollars millidollar usdmilli usdmillis millisusd mills",
+    "micro_usd": "microusd microdollars microdollar micros micro usdmicro usdmicros microsusd microsdollars uusd",
+    "nano_usd": "nanousd nusd nanodollars nanodollar nano nanos usdnano usdnanos nanosusd nanosdollars",
+}
+_MONEY_SUFFIX = {word: unit for unit, text in _MONEY_WORDS.items() for word in text.split()}
+_MICRO = str.maketrans("\u00b5\u03bc", "uu")  # both signs of micro: without them `latency_µs` would read as seconds
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def words(name: str) -> list[str]:
     """`latencyMs`, `Elapsed time`, `usage.prompt-tokens` -> lower-case words."""
-    return [w.lower() for w in re.split(r"[^A-Za-z0-9]+", _CAMEL.sub("_", name)) if w]
+    return [w.lower() for w in re.split(r"[^A-Za-z0-9]+", _CAMEL.sub("_", name.translate(_MICRO))) if w]
 
 
 def slug(name: str) -> str:
@@ -168,15 +175,19 @@ def _known(parts: list[str]) -> tuple[str, str, int] | None:
     if found := _LOOKUP.get("".join(parts)):
         return found[0], "", found[1]
     for cut in (1, 2):
-        suffix, rest = "".join(parts[-cut:]), "".join(parts[:-cut])
-        field, rank = _LOOKUP.get(rest, ("", 0))
+        suffix, rest = "".join(parts[-cut:]), parts[:-cut]
+        field, rank = _LOOKUP.get("".join(rest), ("", 0))
+        if not field and rest[-1:] == ["in"]:  # `cost_in_micros`
+            field, rank = _LOOKUP.get("".join(rest[:-1]), ("", 0))
         kind = FIELDS.get(field)
         if kind == "duration" and suffix in _DURATION_SUFFIX:
             return field, _DURATION_SUFFIX[suffix], rank
         if kind == "money" and suffix in _MONEY_SUFFIX:
             return field, _MONEY_SUFFIX[suffix], rank
-        if kind == "time" and suffix in ("ns", "us", "ms", "s", "utc"):
-            return field, "" if suffix == "utc" else suffix, rank
+        if kind == "time" and suffix == "utc":
+            return field, "", rank
+        if kind == "time" and (unit := _DURATION_SUFFIX.get(suffix, "min")) != "min":
+            return field, unit, rank
     if len(parts) > 1 and parts[0] in ("n", "num", "number"):
         field, rank = _LOOKUP.get("".join(parts[1:]).removeprefix("of"), ("", 0))
         if FIELDS.get(field) in ("count", "tokens"):

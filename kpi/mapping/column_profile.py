@@ -6,8 +6,9 @@ into files. Loads made one after the other see their own rows only; close to a t
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,15 @@ import pyarrow.compute as pc
 
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import known
-from kpi.mapping.mapping import COHORT_MOST, ColumnProfile, Mapping, kind_of
+from kpi.mapping.mapping import COHORT_MOST, Mapping, kind_of
+from kpi.mapping.profile import ColumnProfile
+from kpi.mapping.unit_evidence import UnitEvidence
 
 SAMPLES = 20
 _SAMPLE_LENGTH = 120
 _BINS = 8  # per doubling: medians are good to 5 %, enough to tell ms from s
 _NUMERIC = frozenset(["duration", "tokens", "money", "count", "score"])
+_HTTP = re.compile(r"[1-5]\d\d")
 _AMBIGUOUS = r"^\d{1,2}[/-]\d{1,2}[/-]\d{4}"
 
 
@@ -38,8 +42,10 @@ class ColumnProfiler:
         self._whole, self._comma = True, False
         self._bins: Counter[int] = Counter()
         self._dayfirst: set[bool] = set()
+        self.last: pa.Array | None = None  # numbers, or times in microseconds, of the rows that were added last
 
     def add(self, column: pa.ChunkedArray) -> None:
+        self.last = None
         self._rows += len(column)
         self._type = _type_name(column.type)
         if self.kind == "content":
@@ -81,6 +87,7 @@ class ColumnProfiler:
 
     def _add_numbers(self, column: pa.ChunkedArray, present: int) -> None:
         parsed = parse_values.counts(column) if self.kind == "count" else parse_values.numbers(column)
+        self.last = parsed.values
         bad = parsed.bad_count
         if bad and self.kind in ("count", "score"):
             bad = min(bad, parse_values.booleans(column).bad_count)
@@ -103,12 +110,12 @@ class ColumnProfiler:
 
     def _add_readable(self, column: pa.ChunkedArray, present: int) -> None:
         bad = 0
-        if self.kind == "bool":
-            bad = parse_values.booleans(column).bad_count
-        elif self.kind == "status":
-            bad = parse_values.failures(column).bad_count
+        if self.kind in ("bool", "status"):
+            read = parse_values.booleans(column) if self.kind == "bool" else parse_values.failures(column)
+            bad, self.last = read.bad_count, read.values
         elif self.kind == "time":
-            bad = parse_times.times(column, dayfirst=True).parsed.bad_count
+            times = parse_times.times(column, dayfirst=True).parsed
+            bad, self.last = times.bad_count, times.values
             if parse_values.is_text(parse_values.flat(column.slice(0, 1)).type):
                 self._see_days(parse_values.texts(column))
         self._bad, self._judged = self._bad + bad, self._judged + present
@@ -159,6 +166,8 @@ class Profiler:
     def __init__(self, given: Mapping | None) -> None:
         self._given = given or Mapping()
         self._columns: dict[str, ColumnProfiler] = {}
+        self._evidence = UnitEvidence()
+        self._beside_status: dict[str, Counter[str]] = {}
         self._zero: set[str] = set()
         self._counted: set[str] = set()
         self.rows = 0
@@ -170,7 +179,7 @@ class Profiler:
             if profiler is None:
                 profiler = self._columns[name] = ColumnProfiler(name, self._kind(name))
             profiler.add(table[name])
-        self._add_tokens(table)
+        self._add_together(table)
 
     def _field(self, name: str) -> str:
         given = self._given[name]
@@ -182,13 +191,52 @@ class Profiler:
     def _kind(self, name: str) -> str:
         return kind_of(self._field(name)) if self._field(name) else ""
 
-    def _add_tokens(self, table: pa.Table) -> None:
-        fields: dict[str, Any] = {self._field(n): table[n] for n in reversed(table.column_names)}
-        counted = [parse_values.numbers(fields[f]).values for f in ("input_tokens", "output_tokens") if f in fields]
-        if not counted:
-            return
+    def _add_together(self, table: pa.Table) -> None:
+        """What the columns say of each other: models without tokens, and the units of lengths and costs."""
+        fields = self._fields(table.column_names)
+        last = {n: values for n in table.column_names if (values := self._columns[n].last) is not None}
+        parsed = {f: last[fields[f]] for f in _BESIDE if fields.get(f) in last}
+        texts: dict[str, pa.Array] = {
+            f: parse_values.texts(table[fields[f]]) for f in ("model", "provider") if f in fields
+        }
+        if counted := [parsed[f] for f in ("input_tokens", "output_tokens") if f in parsed]:
+            self._add_tokens(counted, texts.get("model"))
+        if fields.get("status") in last and fields.get("success") in last:
+            self._add_status(fields["success"], last[fields["success"]], last[fields["status"]])
+        of_kind = {name: self._columns[name].kind for name in last}
+        money = {n: (self._field(n), _floats(last[n])) for n, kind in of_kind.items() if kind == "money"}
+        lengths = {n: _floats(last[n]) for n, kind in of_kind.items() if kind == "duration"}
+        if money or lengths:
+            self._evidence.add(money, lengths, {f: _floats(values) for f, values in parsed.items()}, texts)
+
+    def _add_status(self, column: str, success: pa.Array, failed: pa.Array) -> None:
+        """How often a success is just that no code of HTTP says failure, and how often it is not."""
+        found = self._beside_status.setdefault(column, Counter())
+        both = pc.and_(success, failed)
+        found["failed"] += pc.sum(failed.cast(pa.int64())).as_py() or 0
+        found["other"] += (
+            pc.sum(pc.or_(both, pc.and_(pc.invert(success), pc.invert(failed))).cast(pa.int64())).as_py() or 0
+        )
+
+    def _says_status(self, name: str) -> bool:
+        counts = self._beside_status.get(name)
+        status = next((c for c in self._columns.values() if c.kind == "status"), None)
+        coded = status is not None and all(_HTTP.fullmatch(v) for v in status.result().values)
+        return counts is not None and coded and counts["failed"] > 0 and not counts["other"]
+
+    def _fields(self, names: list[str]) -> dict[str, str]:
+        """field -> the column whose name says it best, of those that are here."""
+        found: dict[str, tuple[int, str]] = {}
+        for name in names:
+            given, told = self._given[name], known(name)
+            field, rank = (given.field or "", -1) if given is not None else (told[0], told[2]) if told else ("", 0)
+            if field and (field not in found or rank < found[field][0]):
+                found[field] = (rank, name)
+        return {field: name for field, (_, name) in found.items()}
+
+    def _add_tokens(self, counted: list[pa.Array], texts: pa.Array | None) -> None:
         total = counted[0] if len(counted) == 1 else pc.add(counted[0].fill_null(0), counted[1].fill_null(0))
-        models = parse_values.texts(fields["model"]) if "model" in fields else pa.nulls(len(total), pa.string())
+        models = pa.nulls(len(total), pa.string()) if texts is None else texts
         models = models.fill_null("")
         self._counted.update(pc.unique(models.filter(pc.greater(total, 0).fill_null(False))).to_pylist())
         self._zero.update(pc.unique(models.filter(pc.equal(total, 0).fill_null(False))).to_pylist())
@@ -199,7 +247,18 @@ class Profiler:
         return frozenset(self._zero - self._counted)
 
     def profiles(self) -> list[ColumnProfile]:
-        return [c.result() for c in self._columns.values()]
+        return [
+            dataclasses.replace(c.result(), technical=self._says_status(name), **self._evidence.of(name))
+            for name, c in self._columns.items()
+        ]
+
+
+_BESIDE = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "started_at", "ended_at")
+
+
+def _floats(values: pa.Array) -> np.ndarray:
+    found: np.ndarray = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _type_name(type_: pa.DataType) -> str:

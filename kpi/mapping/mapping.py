@@ -18,7 +18,10 @@ import orjson
 from kpi import schema
 from kpi.disk import durable, full
 from kpi.errors import MappingError
+from kpi.mapping import unit_choice
 from kpi.mapping.column_names import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
+from kpi.mapping.profile import ColumnProfile as ColumnProfile
+from kpi.mapping.units import DURATION_US
 from kpi.privacy.policy import Policy
 from kpi.receipts import How
 
@@ -37,6 +40,7 @@ COHORT_DISTINCT = 50
 COHORT_SHARE, COHORT_MOST = 0.05, 200
 COHORT_LENGTH = 64
 _GUESSES = ("alias", "guessed", "cohort")
+_TECHNICAL = "it repeats the status of HTTP"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class ColumnMapping:
     @property
     def kind(self) -> str:
         return kind_of(self.field) if self.field else ""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the column is left out because it is not sure what it says; `why` names what to set."""
+        return self.field is None and self.why.startswith((unit_choice.ASKED, _TECHNICAL))
 
 
 @dataclass(frozen=True)
@@ -170,31 +179,6 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class ColumnProfile:
-    """What a pass over all rows told about one column.
-
-    count: cells that hold something. distinct: number of different values, None when over 200; values: they, sorted.
-    readable: share of the cells that are what the alias of the column promises. low, high, median, whole: of numbers.
-    """
-
-    name: str
-    type: str = "text"
-    count: int = 0
-    rows: int = 0
-    distinct: int | None = None
-    values: tuple[str, ...] = ()
-    longest: int = 0
-    samples: tuple[str, ...] = ()
-    readable: float = 1.0
-    low: float | None = None
-    high: float | None = None
-    median: float | None = None
-    whole: bool = True
-    decimal: str = "."
-    dayfirst: bool | None = None
-
-
-@dataclass(frozen=True)
 class PreviewColumn:
     """One row of the mapping table that people edit: a column, samples of it (redacted), and what it is taken for."""
 
@@ -243,16 +227,22 @@ def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy
     `given` may hold, are asked about anew.
     """
     policy = policy or Policy()
-    given = _still_allowed(given or Mapping(), {p.name: p for p in columns}, policy)
+    given = _still_sure(_still_allowed(given or Mapping(), {p.name: p for p in columns}, policy), columns)
     taken = {c.field for c in given.columns if c.field}
     found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
-    candidates = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
-    for (name, unit, _), _, profile in sorted(candidates, key=lambda c: (c[0][2], c[1])):
+    named = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
+    candidates = sorted(named, key=lambda c: (c[0][2], c[1]))
+    beside = _beside(candidates, given)
+    for (name, unit, _), _, profile in candidates:
         if profile.name in found or name in taken or not profile.count:
             continue
-        unit, why = _unit(profile, name, unit)
-        how: How = "exact" if slug(profile.name) == name else "guessed" if "guess" in why else "alias"
-        found[profile.name] = ColumnMapping(profile.name, name, unit, profile.decimal, how, why)
+        choice = _unit(profile, name, unit, beside)
+        if choice.asks:
+            found[profile.name] = ColumnMapping(profile.name, None, "", profile.decimal, "unmapped", choice.why)
+            continue
+        how: How = "exact" if slug(profile.name) == name else "guessed" if "guess" in choice.why else "alias"
+        how = "guessed" if choice.how else how
+        found[profile.name] = ColumnMapping(profile.name, name, choice.unit, profile.decimal, how, choice.why)
         taken.add(name)
     for profile in columns:
         if profile.name not in found:
@@ -298,34 +288,60 @@ def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str
     return name, unit, rank
 
 
-def _unit(profile: ColumnProfile, name: str, unit: str) -> tuple[str, str]:
+Candidates = Sequence[tuple[tuple[str, str, int], int, ColumnProfile]]
+
+
+def _beside(candidates: Candidates, given: Mapping) -> unit_choice.Beside:
+    """What the columns may be, and how long the requests are in all where that is sure."""
+    fields = frozenset({c[0][0] for c in candidates} | {c.field for c in given.columns if c.field})
+    profiles = {p.name: (name, unit, p) for (name, unit, _), _, p in candidates}
+    stated = given.source_of("total_us")
+    total = (
+        stated.source if stated else next((n for n, (f, _, p) in profiles.items() if f == "total_us" and p.count), "")
+    )
+    if total not in profiles:
+        return unit_choice.Beside(fields)
+    _, named, profile = profiles[total]
+    choice = _unit(profile, "total_us", named, unit_choice.Beside(fields))
+    unit = stated.unit if stated else choice.unit
+    return unit_choice.Beside(
+        fields, profile.usual * DURATION_US[unit] if profile.usual and unit in DURATION_US else None
+    )
+
+
+def _still_sure(given: Mapping, columns: Sequence[ColumnProfile]) -> Mapping:
+    """What was given, without the units that were guessed or told by a name once and that these rows contradict."""
+    profiles = {p.name: p for p in columns}
+    kept = []
+    for column in given.columns:
+        profile = profiles.get(column.source)
+        if profile and column.how in ("alias", "guessed") and column.field and column.kind in ("duration", "money"):
+            choice = _unit(profile, column.field, column.unit, unit_choice.Beside())
+            if choice.unit != column.unit:
+                continue
+        kept.append(column)
+    return Mapping(tuple(kept))
+
+
+def _unit(profile: ColumnProfile, name: str, unit: str, beside: unit_choice.Beside) -> unit_choice.Choice:
     kind = kind_of(name)
+    if kind in ("duration", "money") and profile.name == name:
+        return unit_choice.Choice("us" if kind == "duration" else "nano_usd" if name.endswith("_nusd") else "usd",
+                                  "named as in the canonical table")  # fmt: skip
     if kind == "duration":
-        return _duration_unit(profile, name, unit)
+        return unit_choice.duration(profile, name, unit, beside)
     if kind == "money":
-        if name.endswith("_nusd") and profile.name == name:
-            return "nano_usd", "named as in the canonical table"
-        return (unit, "unit in the name") if unit else ("usd", "no unit in the name: guessed USD")
+        return unit_choice.money(profile, name, unit, beside)
+    if name == "success" and profile.technical:
+        told = f'{_TECHNICAL}, which is no success of a task; set field = "success" for it in a mapping if it is one'
+        return unit_choice.Choice("", told, asks=True)
     if kind == "score":
-        return _scale(profile)
+        return unit_choice.Choice(*_scale(profile))
     if kind == "time":
         if profile.dayfirst is not None:
-            return ("day/month" if profile.dayfirst else "month/day"), "guessed from a value over 12"
-        return unit or "auto", "name"
-    return (kind if kind in ("tokens", "count") else ""), "name"
-
-
-def _duration_unit(profile: ColumnProfile, name: str, unit: str) -> tuple[str, str]:
-    if profile.name == name:
-        return "us", "named as in the canonical table"
-    if unit:
-        return unit, "unit in the name"
-    median = profile.median
-    if median is None:
-        return "ms", "no values: guessed ms"
-    if (median > 50 and profile.whole) or median >= 60:
-        return "ms", f"guessed ms: the median is {median:.3g}"
-    return "s", f"guessed s: the median is {median:.3g}"
+            return unit_choice.Choice("day/month" if profile.dayfirst else "month/day", "guessed from a value over 12")
+        return unit_choice.Choice(unit or "auto", "name")
+    return unit_choice.Choice(kind if kind in ("tokens", "count") else "", "name")
 
 
 def _scale(profile: ColumnProfile) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Opens inputs under limits: plain files, folders, .gz, .zst and .zip, decompressed lazily, never to a named path.
+"""Opens inputs under limits: plain files, folders, compressed files, .zip; decompressed lazily, never to a named path.
 
 Member names are shown, never used as paths. What is inside an archive is decided by its first bytes, not by its name.
 """
@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gzip
 import io
 import os
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import zstandard
-
 from kpi.errors import IngestError
+from kpi.ingest.files.compression import BROKEN, decompressor, member
 from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened
 from kpi.ingest.limits import MIB, Limits
 
 _RANDOM_ACCESS = (b"PAR1", SQLITE)
 _SPLIT_HINT = "Split the export into smaller files and load them together."
-_BROKEN = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, zstandard.ZstdError, NotImplementedError)
 
 
 class _Bounded(io.RawIOBase):
@@ -42,13 +38,8 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        try:
+        with _told(self._name):
             data = self._inner.read(len(buffer))
-        except _BROKEN as error:
-            raise IngestError(
-                "ingest.bad_archive", f"{self._name} is damaged or uses a method that is not supported",
-                hint="Export it again, or unpack it yourself and load the files.",
-            ) from error  # fmt: skip
         self._count += len(data)
         if self._count > MIB and self._count > self._limits.ratio * self._compressed:
             raise IngestError(
@@ -63,6 +54,18 @@ class _Bounded(io.RawIOBase):
     def close(self) -> None:
         self._inner.close()
         super().close()
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Damage of compressed data as a typed error."""
+    try:
+        yield
+    except BROKEN as error:
+        raise IngestError(
+            "ingest.bad_archive", f"{name} is damaged or uses a method that is not supported",
+            hint="Export it again, or unpack it yourself and load the files.",
+        ) from error  # fmt: skip
 
 
 def display(name: str) -> str:
@@ -92,40 +95,33 @@ def expand(paths: Sequence[Path]) -> list[Path]:
 
 def _open(path: Path, limits: Limits) -> Iterator[Opened]:
     with path.open("rb") as stream:
-        magic = stream.read(4)
+        head = stream.read(HEAD_BYTES)
     name, size = display(path.name), path.stat().st_size
-    if not magic:
+    if not head:
         raise IngestError("ingest.empty", f"{name} is empty", hint="Export it again; the file holds no bytes.")
-    if magic[:2] == b"PK":
+    if head[:2] == b"PK":
         yield from _members(path, limits)
-    elif magic[:2] == b"\x1f\x8b" or magic == b"\x28\xb5\x2f\xfd":
-        kind = _gunzip if magic[:2] == b"\x1f\x8b" else _unzstd
-        yield _compressed(name, lambda: kind(path), size, limits)
+    elif (plain := decompressor(head)) is not None:
+        yield _compressed(name, functools.partial(_decompressed, path, plain), size, limits)
     else:
-        with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
         yield Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=size)
 
 
-def _gunzip(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb"))
-
-
-def _unzstd(path: Path) -> BinaryIO:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=128 * MIB)
-    return cast(BinaryIO, decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True))
+def _decompressed(path: Path, plain: Callable[[BinaryIO], BinaryIO]) -> BinaryIO:
+    return plain(path.open("rb"))
 
 
 def _compressed(name: str, inner: Callable[[], BinaryIO], compressed: int, limits: Limits) -> Opened:
     def opener() -> BinaryIO:
-        raw = _Bounded(inner(), name=name, compressed=compressed, limits=limits)
+        with _told(name):
+            raw = _Bounded(inner(), name=name, compressed=compressed, limits=limits)
         return cast(BinaryIO, io.BufferedReader(raw, MIB))
 
     with opener() as stream:
         head = stream.read(HEAD_BYTES)
     if not head:
         raise IngestError("ingest.empty", f"{name} is empty after decompression")
-    if head[:4] in (b"PK\x03\x04", b"\x28\xb5\x2f\xfd") or head[:2] == b"\x1f\x8b":
+    if head[:4] == b"PK\x03\x04" or decompressor(head) is not None:
         raise IngestError(
             "ingest.nested_archive", f"{name} holds an archive inside an archive",
             hint="Unpack the outer one and load what is inside.",
@@ -153,8 +149,11 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [i for i in archive.infolist() if not i.is_dir()]
-    except (*_BROKEN, ValueError, UnicodeDecodeError) as error:
+    except (*BROKEN, ValueError, UnicodeDecodeError) as error:
         raise IngestError("ingest.bad_archive", f"{name} is a damaged zip file", hint="Export it again.") from error
+    if office := next((title for i in infos if (title := _OFFICE.get(i.filename))), None):
+        raise IngestError("ingest.unsupported_format", f"{name} is {office}",
+                          hint="Save the sheet with one row a request as CSV, and load that.")  # fmt: skip
     if samples := _of_eval_log(infos):
         yield from _one_name(name, path, samples, limits)
         return
@@ -165,8 +164,15 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
     for info in infos:
         if info.flag_bits & 0x1:
             raise IngestError("ingest.bad_archive", f"{name} is encrypted", hint="Unpack it and load what is inside.")
-        opener = functools.partial(_member, path, info)
+        opener = functools.partial(member, path, info)
         yield _compressed(f"{name}: {display(info.filename)}", opener, info.compress_size, limits)
+
+
+_OFFICE = {
+    "xl/workbook.xml": "an Excel workbook", "xl/workbook.bin": "an Excel workbook",
+    "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
+    "content.xml": "an OpenDocument file",
+}  # fmt: skip
 
 
 def _of_eval_log(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
@@ -183,19 +189,7 @@ def _one_name(name: str, path: Path, infos: list[zipfile.ZipInfo], limits: Limit
         raise IngestError("ingest.too_many_members", f"{name} holds too many samples", hint=_SPLIT_HINT)
     archive = zipfile.ZipFile(path)
     for info in infos:
-        opener = functools.partial(cast(Callable[..., BinaryIO], archive.open), info)
-        yield _compressed(name, opener, info.compress_size, limits)
+        yield _compressed(name, functools.partial(member, path, info, archive), info.compress_size, limits)
 
 
 _SAMPLES = 50  # an evaluation log has a small member a sample
-
-
-def _member(path: Path, info: zipfile.ZipInfo) -> BinaryIO:
-    archive = zipfile.ZipFile(path)
-    try:
-        stream = archive.open(info)
-    except BaseException:
-        archive.close()
-        raise
-    archive.close()  # the open member keeps the file until it is closed itself
-    return cast(BinaryIO, stream)

@@ -35,6 +35,8 @@ OBSERVATION = _COMMON | fields(
     "providedCostDetails provided_usage_details provided_cost_details inputCost outputCost input_cost output_cost",
     "totalUsage totalTokens total_tokens calculatedInputCost calculatedOutputCost calculated_input_cost",
     "calculated_output_cost inputPrice outputPrice totalPrice input_price output_price total_price",
+    "promptId promptName service_name service_version scope_name scope_version source telemetry_sdk_language",
+    "telemetry_sdk_name telemetry_sdk_version",
     "toolDefinitionsCount toolCallsCount is_root_observation isRootObservation is_app_root isAppRoot",
 )
 SCORE = fields(

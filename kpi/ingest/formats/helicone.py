@@ -6,12 +6,12 @@ the steps of its tree. Delays are in milliseconds, costs in USD. Bodies may lie 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, moderation, question
+from kpi.ingest.formats._gateways import endpoint, kind_of_path
 from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
 from kpi.ingest.spans.builder import fields, mapping, span
@@ -32,7 +32,6 @@ _FIELDS = fields(
     "asset_ids asset_urls llmSchema properties cache_enabled cache_reference_id storage_location updated_at",
     "request_feedback request_prompt response_prompt size_bytes ai_gateway_body_mapping",
 )
-_KINDS = (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"))
 # Codes that the gateway makes up where no provider answered.
 _OWN_STATUS = {-1: "timeout", -3: "cancelled", -4: "threat"}
 _PENDING, _THREAT = -2, -4
@@ -94,7 +93,7 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
     result = mapping(record.get("response_body"))
     tool = {"name": body.get("toolName"), "arguments": body.get("input"), "result": result} if kind == "tool" else None
     return span(
-        **ids, name=body.get("toolName") or _endpoint(record.get("request_path")) or kind, kind=kind,
+        **ids, name=body.get("toolName") or endpoint(record.get("request_path")) or kind, kind=kind,
         start=record.get("request_created_at"), seconds=delay,
         end=record.get("response_created_at") if delay is None and not pending else None,
         ttft_seconds=_milliseconds(record.get("time_to_first_token")), streamed=truth_of(body.get("stream")),
@@ -114,13 +113,7 @@ def _kind(record: Mapping[str, Any], body: Mapping[str, Any]) -> str:
     logged = str(body.get("_type") or "")
     if logged in ("tool", "vector_db"):
         return "tool" if logged == "tool" else "retriever"
-    path = str(record.get("request_path") or "").lower()
-    return next((kind for word, kind in _KINDS if word in path), "llm")
-
-
-def _endpoint(path: Any) -> str:
-    """`https://host/v1/chat/completions?x` -> `chat/completions`: the host is the provider's or a proxy's."""
-    return re.sub(r"^(?:\w+://[^/]*)?/?(?:v\d\w*/)?", "", str(path or "").partition("?")[0])
+    return kind_of_path(record.get("request_path"))
 
 
 def _code(value: Any) -> int | None:

@@ -35,6 +35,10 @@ KEYS = (
     "id timestamp htmlPath", "id timestamp bookmarked public tags", "id timestamp project_id session_id release",
     "traceId parentObservationId", "trace_id parent_observation_id", "span_id trace_id parent_span_id is_app_root",
     "id name source timestamp dataType", "id name source timestamp data_type trace_id",
+    # Rows of which what is empty was left out: of a root, its parent.
+    *(f"{own} {more}" for own in ("id traceId startTime type", "id trace_id start_time type",
+                                  "span_id trace_id start_time type")
+      for more in ("environment", "level", "traceName", "trace_name", "usageDetails", "usage_details")),
 )  # fmt: skip
 Row = dict[str, Any]
 _MS_RATIO = 30  # a latency so many times the length in seconds is in milliseconds
@@ -69,6 +73,8 @@ def finish(say: Say) -> Iterator[Item]:
     if open_ := say.kept.get("open"):
         say.note(f"{open_} observations have no end: they still ran when they were exported, or their end is left out.")
     read, manifest = say.kept.get("read", {}), say.kept.get("manifest", {})
+    if read and all(table == "scores" for table, _ in read):
+        say.note("These are scores alone: they join traces that are loaded already; export traces or observations too.")
     if manifest and not read:
         say.note("A manifest counts the rows of an export and holds none: load it with the files that it names.")
     for file, rows in sorted(manifest.items()):
@@ -116,7 +122,9 @@ def _row(record: Row, say: Say) -> Iterator[Item]:
         return
     if "data_type" in record or ("dataType" in record and "source" in record):
         table, items = "scores", _score(row, say)
-    elif "parentObservationId" in row:
+    elif "traceId" in row and row.get("id") == f"t-{row['traceId']}":
+        table, items = "observations_v2", _trace(_of_trace(row), say)
+    elif "parentObservationId" in row or ("traceId" in row and "startTime" in row):
         enriched = "trace_name" in record and "trace_id" in record
         table = "observations_v2" if enriched else "observations"
         # Milliseconds or seconds, by the age of the integration: only the times themselves can tell.
@@ -151,6 +159,15 @@ def _trace(row: Row, say: Say) -> Iterator[Item]:
     )  # fmt: skip
 
 
+def _of_trace(row: Row) -> Row:
+    """The row `t-<trace>` in which version 4 keeps a trace of older SDKs, above its spans, as the trace that it is."""
+    return {
+        **{k: v for k, v in row.items() if k in names.TRACE},
+        "id": row["traceId"],
+        "timestamp": row.get("startTime"),
+    }
+
+
 def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     """unit: seconds in one of the row's own latency where its times cannot tell; None for not known."""
     _read_columns(row, row.get("traceId"), row.get("id"), names.OBSERVATION, say)
@@ -164,6 +181,7 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
         end = end or start  # a point in time
     elif end is None and seconds is None:
         say.kept["open"] = say.kept.get("open", 0) + 1
+    parent = row.get("parentObservationId")
     usage, cost = _usage(row, say), _cost(row)
     attributes |= {"langfuse.observation.usage_details": usage} if usage else {}
     attributes |= {"langfuse.observation.cost_details": cost} if cost else {}
@@ -173,7 +191,8 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     else:
         shown = _texts(row)
     yield span(
-        row.get("traceId"), row.get("id"), parent_id=row.get("parentObservationId"), kind=kind,
+        row.get("traceId"), row.get("id"), kind=kind,
+        parent_id=None if parent == f"t-{row.get('traceId')}" else parent,
         start=start, end=end, seconds=seconds, first_token=first_token,
         ttft_seconds=None if first_token else _seconds(row, "timeToFirstToken", unit),
         streamed=truth_of(mapping(row.get("modelParameters")).get("stream")) or None,
@@ -205,7 +224,8 @@ def _facts(row: Row, say: Say) -> Row:
     }  # fmt: skip
     return {
         "name": row.get("name"), "user": row.get("userId"), "session": row.get("sessionId"),
-        "release": row.get("release") or row.get("version"), "environment": row.get("environment"),
+        "release": row.get("release") or row.get("version") or row.get("service_version"),
+        "environment": row.get("environment"),
         "tags": tags if isinstance(tags, list) else None,
         "metadata": {k: v for k, v in metadata.items() if k not in names.SDK_METADATA}, "attributes": attributes,
     }  # fmt: skip
@@ -358,7 +378,12 @@ def _may_be_list(key: str, value: Any) -> bool:
 
 
 def _is_scores(key: str, values: list[Any]) -> bool:
-    if key in names.LISTS or not values or not all(isinstance(v, (str, int, float)) for v in values):
+    if (
+        key in names.LISTS
+        or key.endswith(("_names", "_values"))
+        or not values
+        or not all(isinstance(v, (str, int, float)) for v in values)
+    ):
         return False
     return key not in names.PAYLOADS or not any(isinstance(v, str) for v in values)
 

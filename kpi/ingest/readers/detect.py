@@ -20,10 +20,10 @@ from kpi.ingest.files.json_documents import ENVELOPES, heads, lie_between, read_
 from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened, encoding, lines, mostly_text
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.limits import Limits
+from kpi.ingest.readers import refusals
 
 TABLE, OTLP, SPANS = "table", "otlp", "spans"
 _KEY_DEPTH = 6
-_ALTERNATIVE = "Export the traces as OTLP, or load a table with one row a request through a column mapping."
 # Any of these keys means OTLP: envelopes of traces and logs in both casings, and Tempo's.
 _OTLP_KEYS = tuple(
     frozenset(keys.split())
@@ -31,7 +31,6 @@ _OTLP_KEYS = tuple(
         "resourceSpans", "resource_spans", "batches", "resourceLogs", "resource_logs",
     )
 )  # fmt: skip
-_NO_TRACES = ((frozenset({"resourceMetrics"}), "OTLP metrics"), (frozenset({"resource_metrics"}), "OTLP metrics"))
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -57,7 +56,7 @@ def detect(source: Opened) -> str:
     if lie_between(source, Limits()) and (found := _by_lines(_documents(source), source)) != TABLE:
         return found
     columns = header(text)
-    if columns is None:
+    if columns is None or refusals.by_content(b"", text):
         raise _unknown(source)
     return _by_names(columns, source) or TABLE
 
@@ -174,7 +173,11 @@ def _by_keys(text: str, source: Opened) -> str | None:
     if found := next((name for name in known if name), None):
         return found
     # Rows of spans, in whatever envelope.
-    return next((SPANS for path in sorted(keys, key=len) if formats()[SPANS].matches(_spread(keys, path))), None)
+    if any(formats()[SPANS].matches(_spread(keys, path)) for path in keys):
+        return SPANS
+    if (kind := refusals.by_paths(keys)) is not None:
+        raise _unsupported(source, kind)
+    return None
 
 
 def _spread(keys: Mapping[tuple[str, ...], set[str]], path: tuple[str, ...]) -> set[str]:
@@ -232,9 +235,8 @@ def _by_names(names: Collection[str], source: Opened) -> str | None:
     found = recognise(present)
     if found is not None:
         return found.name
-    for keys, title in _NO_TRACES:
-        if keys <= present:
-            raise _unsupported(source, title)
+    if (kind := refusals.by_names(present)) is not None:
+        raise _unsupported(source, kind)
     return None
 
 
@@ -250,14 +252,17 @@ def _parquet_names(source: Opened) -> list[str]:
         ) from error
 
 
-def _unsupported(source: Opened, title: str) -> IngestError:
-    return IngestError("ingest.unsupported_format", f"{source.name} holds {title}, which has no traces to load",
-                       hint=_ALTERNATIVE)  # fmt: skip
+def _unsupported(source: Opened, kind: refusals.Refusal) -> IngestError:
+    return IngestError("ingest.unsupported_format", f"{source.name} holds {kind.title}, which has no traces to load",
+                       hint=kind.instead)  # fmt: skip
 
 
 def _unknown(source: Opened) -> IngestError:
     titles = ", ".join(sorted(f.title for f in formats().values()))
+    supported = f"Supported: OTLP traces and logs, {titles}, and tables as CSV, TSV, Parquet or JSONL."
+    if told := refusals.by_content(source.head, _text(source.head)):
+        title, instead = told
+        return IngestError("ingest.unknown_format", f"{source.name} is {title}", hint=instead or supported)
     return IngestError(
-        "ingest.unknown_format", f"{source.name} is in no format that is known here",
-        hint=f"Supported: OTLP traces and logs, {titles}, and tables as CSV, TSV, Parquet or JSONL.",
+        "ingest.unknown_format", f"{source.name} is in no format that is known here", hint=supported,
     )  # fmt: skip

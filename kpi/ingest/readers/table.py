@@ -134,6 +134,8 @@ def _record(settled: MappingPlan, context: Context) -> None:
         receipt.use(ColumnUse(c.source, c.field, how, unit=c.unit, note=c.why, kept_out=c.kept_out))
         if c.how == "guessed":
             receipt.note(f"Column {c.source!r} was read as {c.field} in {c.unit or 'its own unit'}: {c.why}.")
+        elif c.asks:
+            receipt.note(f"Column {c.source!r} was left out: {c.why}.")
     if settled.mapping.source_of("started_at") is None:
         receipt.note("No column holds the time of a request: nothing can be shown over time or by window.")
     if settled.mapping.source_of("trace_id") is None:
@@ -173,5 +175,13 @@ def _no_columns(source: Opened, settled: MappingPlan) -> IngestError:
     return IngestError(
         "ingest.no_columns",
         f"No column of {source.name} could be recognised as a time, a latency, tokens, a cost or an outcome",
-        hint=f"Give a mapping for its columns: {names or 'it has none'}.",
+        hint=f"Give a mapping for its columns: {names or 'it has none'}." if _can_be_mapped(settled) else _NESTED,
     )
+
+
+_NESTED = "All that it holds is nested, so that no mapping can help: export spans, or one flat row a request."
+
+
+def _can_be_mapped(settled: MappingPlan) -> bool:
+    """Whether any column holds something else than objects and lists."""
+    return any(sample[:1] not in ("{", "[") for p in settled.profiles for sample in p.samples)

@@ -1,4 +1,4 @@
-"""Damaged exports of LiteLLM, Helicone, OpenAI, Datadog, Weave and Bedrock: what is good loads, the rest is named."""
+"""Damaged exports of gateways, providers and Datadog and Weave: what is good loads, the rest is named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ import pytest
 
 import kpi
 from kpi.ingest.formats import recognise
-from tests.unit.ingest.formats import test_bedrock, test_datadog, test_helicone, test_litellm, test_openai, test_weave
+from tests.unit.ingest.formats import (
+    test_bedrock,
+    test_datadog,
+    test_gateway_tables,
+    test_helicone,
+    test_litellm,
+    test_openai,
+    test_weave,
+)
 from tests.unit.ingest.formats.helpers import read_all, requests_of
 
 Record = dict[str, Any]
@@ -23,6 +31,11 @@ MAKE: dict[str, Callable[[int], Record]] = {
     "datadog": lambda n: test_datadog.span(span_id=str(n + 1), trace_id=f"{n + 1:032x}"),
     "weave": lambda n: test_weave.call(f"w{n}", None, "agent", n, trace_id=f"t{n}"),
     "bedrock": lambda n: test_bedrock.record(requestId=f"b{n}"),
+    "portkey": lambda n: {**test_gateway_tables.PORTKEY, "id": f"p{n}", "trace_id": f"tp{n}"},
+    "openrouter": lambda n: {**test_gateway_tables.OPENROUTER, "id": f"g{n}"},
+    "cloudflare": lambda n: {**test_gateway_tables.CLOUDFLARE, "id": f"c{n}"},
+    "kong": lambda n: {**test_gateway_tables.KONG, "request": {"id": f"k{n}", "uri": "/v1/chat/completions"}},
+    "databricks": lambda n: {**test_gateway_tables.INFERENCE, "databricks_request_id": f"d{n}"},
 }  # fmt: skip
 RECORDS = 6
 

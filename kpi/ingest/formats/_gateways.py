@@ -1,0 +1,227 @@
+"""What the logs of gateways have in common: a row is one call over HTTP, its columns are facts in a stated unit.
+
+A gateway is data: columns for each fact, the most telling first, and the unit of its lengths and costs. That the call
+of HTTP succeeded says that nothing failed technically; whether the task succeeded, no gateway knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from kpi.ingest.formats._bodies import Answer, answer, question
+from kpi.ingest.otlp.attributes import count_of, truth_of
+from kpi.ingest.otlp.decode import Span
+from kpi.ingest.spans.builder import fields, mapping, span
+from kpi.ingest.spans.record_report import Say
+from kpi.mapping.column_names import words
+
+Row = Mapping[str, Any]
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_USD = {"usd": Decimal(1), "cents": Decimal("0.01"), "micro_usd": Decimal("0.000001"), "nano_usd": Decimal("1e-9")}
+_KINDS = (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"))
+_USERS = ("_user", "user", "user_id", "userId", "end_user", "end_user_id")
+SHARED = "Calls that share a trace id are one request."
+_UNPRICED = "{} writes a cost of 0 for models whose price it does not know: such a cost counts as unknown."
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """One gateway's columns, in lower case with underscores.
+
+    facts: fact of `builder.span` -> columns. seconds, ttft, cost: (column, unit). request, response: columns of the
+    bodies. metadata: columns that may be cohorts. own: what is read besides, said twice, or the gateway's own affair.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    seconds: tuple[tuple[str, str], ...] = ()
+    ttft: tuple[tuple[str, str], ...] = ()
+    cost: tuple[tuple[str, str], ...] = ()
+    status: str = "status_code"
+    request: str = "request"
+    response: str = "response"
+    path: str = "path"
+    metadata: str = ""
+    own: str = ""
+    read: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        measured = " ".join(name for name, _ in (*self.seconds, *self.ttft, *self.cost))
+        told = (self.status, self.request, self.response, self.path, self.metadata, self.own, measured)
+        object.__setattr__(self, "read", fields(*self.facts.values(), *told))
+
+
+def spellings(*keys: str) -> tuple[str, ...]:
+    """Sets of keys as the gateway writes them, in capitals as warehouses do, and in camel case as SDKs do."""
+    found: dict[str, None] = {}
+    for text in keys:
+        parts = [name.split("_") for name in text.split()]
+        camel = " ".join(p[0] + "".join(w.capitalize() for w in p[1:]) for p in parts)
+        found |= dict.fromkeys((text, text.upper(), camel))
+    return tuple(found)
+
+
+def columns(record: Row) -> dict[str, Any]:
+    """A record under names in lower case with underscores; of two spellings of a name, the one that holds something."""
+    row: dict[str, Any] = {}
+    for key, value in record.items():
+        name = "_".join(words(key)) or key
+        if row.get(name) in (None, ""):
+            row[name] = value
+    return row
+
+
+def first(row: Row, names: str) -> Any:
+    """What the first of these columns that holds something holds; None where none does."""
+    return next((row[n] for n in names.split() if row.get(n) not in (None, "")), None)
+
+
+def call(gateway: Gateway, row: Row, say: Say, **more: Any) -> Span:
+    """One call as a span. more: facts of `builder.span` that the gateway's own module knows better."""
+    body, said = body_of(first(row, gateway.request)), answer(_stream(body_of(first(row, gateway.response))))
+    facts = {name: first(row, names) for name, names in gateway.facts.items()}
+    span_id = facts.pop("id", None) or own_id(row)
+    trace_id = more.pop("trace_id", None) or facts.pop("trace", None)
+    facts.pop("trace", None)
+    if trace_id and trace_id != span_id:
+        say.note(SHARED)
+    kind = more.pop("kind", None) or kind_of_path(first(row, gateway.path))
+    used = tokens(facts, said)
+    cost = more.pop("cost_usd") if "cost_usd" in more else usd(row, gateway.cost)
+    if cost == 0 and any(used.values()) and not more.get("cached"):
+        say.note(_UNPRICED.format(gateway.title))
+        cost = None
+    told = mapping(facts.pop("metadata", None))
+    told = {**{n: row.get(n) for n in gateway.metadata.split()}, **told, **(more.pop("metadata", None) or {})}
+    told["cache_hit"] = more.pop("cached", None)
+    user = more.pop("user", None) or facts.pop("user", None) or first(told, " ".join(_USERS)) or body.get("user")
+    facts.pop("user", None)
+    stated = {
+        "kind": kind, "seconds": seconds(row, gateway.seconds), "ttft_seconds": seconds(row, gateway.ttft),
+        "name": endpoint(first(row, gateway.path)) or kind, "input": question(body),
+        "output": said.output if kind == "llm" else None, "finish_reason": said.finish if kind == "llm" else None,
+        **status(row, gateway.status, mapping(body_of(first(row, gateway.response)))),
+        **{name: value for name, value in facts.items() if value is not None}, **used, **more,
+    }  # fmt: skip
+    if "streamed" in stated:
+        stated["streamed"] = flag(stated["streamed"])
+    hidden = {k: v for k, v in told.items() if k not in _USERS}
+    return span(trace_id or span_id, span_id, user=user, metadata=hidden, cost_usd=cost, **stated)
+
+
+def own_id(row: Row) -> str:
+    """An id for a row that has none, from all that it holds: the same row has the same id in every load."""
+    text = orjson.dumps({k: v for k, v in row.items() if v not in (None, "")}, default=str,
+                        option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)  # fmt: skip
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def number(value: Any) -> Decimal | None:
+    """A finite number that came as one or as text; None for all else, booleans included."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        found = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None
+
+
+def flag(value: Any) -> bool | None:
+    """A boolean, also as the number that a table makes of it: 1, "0.0"."""
+    told = number(value)
+    return truth_of(value) if told is None else bool(told)
+
+
+def seconds(row: Row, measured: tuple[tuple[str, str], ...]) -> float | None:
+    """The first of these (column, unit) that holds a length, in seconds; sentinels below 0 hold none."""
+    for name, unit in measured:
+        found = number(row.get(name))
+        if found is not None and found >= 0:
+            return float(found) * _SECONDS[unit]
+    return None
+
+
+def usd(row: Row, measured: tuple[tuple[str, str], ...]) -> Decimal | None:
+    """The first of these (column, unit) that holds a cost, in USD."""
+    for name, unit in measured:
+        if (found := number(row.get(name))) is not None and found >= 0:
+            return found * _USD[unit]
+    return None
+
+
+def tokens(facts: dict[str, Any], said: Answer) -> dict[str, Any]:
+    """Columns first, the provider's body for what they lack. Takes its facts out of `facts`.
+
+    Where the columns leave out the cached tokens that the body counts, the body's input is the one that has them all.
+    """
+    found = {name: count_of(facts.pop(name, None)) for name in _TOKENS}
+    body = said.tokens
+    if found["input_tokens"] is None and found["output_tokens"] is None:
+        return {name: body.get(name) for name in _TOKENS}
+    cached = sum(body.get(n) or 0 for n in ("cached_read_tokens", "cache_write_tokens"))
+    if cached and body.get("input_tokens") and body["input_tokens"] - cached == found["input_tokens"]:
+        found["input_tokens"] = body["input_tokens"]
+    return {name: body.get(name) if value is None else value for name, value in found.items()}
+
+
+_TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens")
+
+
+def status(row: Row, names: str, result: Row) -> dict[str, Any]:
+    """status, error_type and message of `builder.span` from a code of HTTP; nothing where none is told."""
+    code = count_of(first(row, names))
+    if code is None:
+        return {}
+    if code < 400:
+        return {"status": "ok"}
+    error = result.get("error")
+    told = mapping(error)
+    message = told.get("message") or (error if isinstance(error, str) else None) or result.get("message")
+    return {"status": "error", "error_type": str(told.get("type") or told.get("code") or code), "message": message}
+
+
+def kind_of_path(path: Any) -> str:
+    """The kind of a call from where it went: `/v1/embeddings` is an embedding, most are calls of a model."""
+    lower = str(path or "").lower()
+    return next((kind for word, kind in _KINDS if word in lower), "llm")
+
+
+def endpoint(path: Any) -> str:
+    """`https://host/v1/chat/completions?x` -> `chat/completions`: the host is the provider's or a proxy's."""
+    return re.sub(r"^(?:\w+://[^/]*)?/?(?:v\d\w*/)?", "", str(path or "").partition("?")[0])
+
+
+def body_of(value: Any) -> Any:
+    """A body: an object or list, its JSON text, or what stands under `body` beside headers; {} for none."""
+    found = value
+    if isinstance(value, str):
+        try:
+            found = json.loads(value)
+        except ValueError:
+            return value if value.lstrip().startswith(("data:", "event:")) else {}
+    if isinstance(found, dict) and "body" in found:
+        return body_of(found["body"])
+    return found if isinstance(found, dict | list) else {}
+
+
+def _stream(body: Any) -> Any:
+    """The chunks in a text of server-sent events; every other body as it is."""
+    return list(_events(body)) if isinstance(body, str) else body
+
+
+def _events(text: str) -> Iterator[Any]:
+    for line in text.splitlines():
+        if line.startswith("data:") and (data := line[5:].strip()) not in ("", "[DONE]"):
+            try:
+                yield json.loads(data)
+            except ValueError:
+                continue

@@ -1,0 +1,144 @@
+"""Kong AI Gateway: entries of its log plugins, whole (file-log, http-log) or flattened to columns with dots.
+
+Under `ai` each plugin that called a model has its `usage` and `meta`; latencies and times to first token are in
+milliseconds, `started_at` is in milliseconds since the epoch, costs follow the prices in the plugin's settings, in USD
+(Kong's audit log reference). A plugin without prices writes a cost of 0, which is no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kpi.ingest.formats import Item
+from kpi.ingest.formats._bodies import answer, question
+from kpi.ingest.formats._gateways import SHARED, body_of, endpoint, first, kind_of_path, number, own_id, seconds, status
+from kpi.ingest.formats._replies import counts
+from kpi.ingest.otlp.decode import nanos
+from kpi.ingest.spans.builder import fields, mapping, objects, span
+from kpi.ingest.spans.items import Incident
+from kpi.ingest.spans.record_report import Say
+
+NAME = "kong"
+TITLE = "Kong AI Gateway logs"
+KEYS = (
+    "ai latencies", "ai started_at", "ai request response", "ai.proxy.usage.prompt_tokens ai.proxy.meta.request_model",
+    "ai.proxy.usage.prompt_tokens ai.proxy.meta.provider_name", "ai.proxy.usage.prompt_tokens started_at",
+    "ai.proxy.usage.total_tokens ai.proxy.meta.plugin_id", "ai.proxy.meta.llm_latency ai.proxy.meta.request_model",
+)  # fmt: skip
+_ENTRY = fields(
+    "ai latencies started_at request response trace_id consumer service route client_ip upstream_uri upstream_status",
+    "tries authenticated_entity workspace workspace_name source correlation_id size",
+)
+_CALL = fields("usage meta payload cache")
+_USAGE = fields(
+    "prompt_tokens completion_tokens total_tokens input_tokens output_tokens prompt_token completion_token cost",
+    "time_per_token time_to_first_token prompt_tokens_details completion_tokens_details",
+)
+_NAMES = {"consumer": "username", "route": "name", "service": "name"}
+_OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"}  # before version 3.8
+
+
+def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
+    """One entry: a call of a model, or a request with the calls that its plugins made."""
+    entry = _nested(record)
+    say.left_out(entry, _ENTRY)
+    ai, asked, given = mapping(entry.get("ai")), mapping(entry.get("request")), mapping(entry.get("response"))
+    calls = {n: c for n, c in ai.items() if isinstance(c, dict) and ("usage" in c or "meta" in c)}
+    tools = objects(mapping(ai.get("mcp")).get("rpc"))
+    if not calls and not tools:
+        say.drop("an entry without a call of a model", "Only requests through an AI plugin are read.")
+        return
+    entry_id = str(asked.get("id") or own_id(entry))
+    shared = _trace(entry.get("trace_id"))
+    if shared:
+        say.note(SHARED)
+    trace = shared or entry_id
+    took = seconds(mapping(entry.get("latencies")), (("request", "ms"),))
+    path, start = asked.get("uri") or asked.get("url"), entry.get("started_at")
+    people = {n: mapping(entry.get(n)).get(key) for n, key in _NAMES.items()}
+    whole = {"start": start, "name": endpoint(path) or "request", "metadata": people, **status(given, "status", {})}
+    alone = len(calls) == 1 and not tools
+    if not alone:
+        yield span(trace, entry_id, kind="chain", seconds=took, **whole)
+    for name, found in calls.items():
+        ids = {"span_id": entry_id} if alone else {"span_id": f"{entry_id}:{name}", "parent_id": entry_id}
+        say.left_out(found, _CALL, f"ai.{name}")
+        say.left_out(mapping(found.get("usage")), _USAGE, f"ai.{name}.usage")
+        facts = {**ids, **(whole if alone else {"start": start, "name": name}), "trace_id": trace}
+        outer, length = mapping(ai.get("payload")), took if alone else None
+        yield _call(found, outer, say, kind=kind_of_path(path), took=length, **facts)
+        yield from _blocked(found, trace, str(ids["span_id"]), start)
+    for position, tool in enumerate(tools):
+        yield span(
+            trace, f"{entry_id}:tool:{position}", parent_id=entry_id, kind="tool", name=tool.get("tool_name"),
+            start=start, seconds=seconds(tool, (("latency", "ms"),)),
+            status="error" if tool.get("error") else "ok", error_type=tool.get("error"),
+            tool={"name": tool.get("tool_name"), "id": tool.get("id"), **_payload(mapping(tool.get("payload")))},
+        )  # fmt: skip
+
+
+def _call(
+    found: Mapping[str, Any], outer: Mapping[str, Any], say: Say, *, kind: str, took: float | None, **facts: Any
+) -> Item:
+    """outer: payload that the entry states once for all. took: length of the request as the client saw it."""
+    usage = {_OLD.get(name, name): value for name, value in mapping(found.get("usage")).items()}
+    meta, payload = mapping(found.get("meta")), {**outer, **mapping(found.get("payload"))}
+    body = body_of(first(payload, "request request_body"))
+    said = answer(body_of(first(payload, "response response_body")))
+    used: dict[str, Any] = {**counts(usage)}
+    if used.get("input_tokens") is None and used.get("output_tokens") is None:
+        used = said.tokens
+    hit = str(mapping(found.get("cache")).get("cache_status") or "").lower() == "hit"
+    cost = number(usage.get("cost"))
+    if cost == 0 and not hit and any(used.values()):
+        say.note("Kong writes a cost of 0 where its settings name no price: such a cost counts as unknown.")
+        cost = None
+    mode = str(meta.get("request_mode") or "").lower()
+    length = seconds(meta, (("llm_latency", "ms"),)) if took is None else took
+    ttft = seconds(usage, (("time_to_first_token", "ms"),))
+    if mode == "oneshot" or (ttft is not None and length is not None and ttft > length):
+        ttft = None  # the whole answer came at once
+    facts["metadata"] = {**(facts.get("metadata") or {}), "cache_hit": hit or None}
+    return span(
+        kind=kind, seconds=length, ttft_seconds=ttft,
+        streamed=True if mode in ("stream", "streaming") else None, model=meta.get("response_model"),
+        requested_model=meta.get("request_model"), provider=meta.get("provider_name"), cost_usd=cost,
+        input=question(body), output=said.output if kind == "llm" else None, finish_reason=said.finish,
+        user=body.get("user") if isinstance(body, dict) else None, **{"status": None, **facts}, **used,
+    )  # fmt: skip
+
+
+def _blocked(found: Mapping[str, Any], trace: str, span_id: str, at: Any) -> Iterator[Incident]:
+    """What a guard among the plugins stopped, on its way in or out."""
+    for name, guard in found.items():
+        for side in ("input", "output"):
+            reason = mapping(guard).get(f"{side}_block_reason")
+            if reason:
+                yield Incident(trace, span_id, str(reason), detector=name, state="blocked", at=nanos(at))
+
+
+def _payload(payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {"arguments": payload.get("request"), "result": payload.get("response")}
+
+
+def _trace(stated: Any) -> str | None:
+    """The id of the trace, of whichever standard; as text or by the name of the standard."""
+    found = mapping(stated)
+    text = next((str(v) for v in found.values() if v), None) if found else stated
+    return str(text) if text else None
+
+
+def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"ai.proxy.usage.cost": 1}` -> `{"ai": {"proxy": {"usage": {"cost": 1}}}}`; what is nested already stays."""
+    found: dict[str, Any] = {}
+    for key, value in record.items():
+        if value is None or value == "":
+            continue
+        place = found
+        *above, last = key.split(".")
+        for part in above:
+            inner = place.setdefault(part, {})
+            place = inner if isinstance(inner, dict) else place
+        place[last] = value
+    return found
