@@ -24,6 +24,10 @@ def _no_tick(_: int) -> None:
     return None
 
 
+def _no_prices() -> PriceTable:
+    return NO_PRICES
+
+
 def _no_watch(_: Any) -> None:
     return None
 
@@ -36,9 +40,9 @@ class Context:
     tick: called now and then with the bytes of this input consumed so far (decompressed); cheap, drives the progress
     bar. now_us: the clock against which times in the future are judged. plan: what a first pass over all tables of the
     load decided (`MappingPlan`); readers of spans leave it alone. prices: for rows of tables; requests that
-    come as spans are priced when they are assembled. kept: what readers keep over the inputs of a load. watch: told of
-    every span that is read. more: whether other inputs of the same load follow, so that a reader that must see all of
-    them before it speaks waits for the end.
+    come as spans are priced when they are assembled. find_prices: what costs that spans report are compared with. kept:
+    what readers keep over the inputs of a load. watch: told of every span that is read. more: whether other inputs of
+    the same load follow, so that a reader that must see all of them before it speaks waits for the end.
     """
 
     privacy: Privacy
@@ -50,6 +54,7 @@ class Context:
     now_us: int = field(default_factory=lambda: clock.now_us())
     plan: MappingPlan | None = None
     prices: PriceTable = NO_PRICES
+    find_prices: Callable[[], PriceTable] = _no_prices
     kept: dict[str, Any] = field(default_factory=dict)
     watch: Callable[[Any], None] = _no_watch
     more: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import re
 from collections.abc import Callable
@@ -62,8 +63,14 @@ LAYOUTS: dict[str, Layout] = {
     "start and duration_s": Layout("lines", moments="timestamp", length="duration_s"),
     "start and duration_ns": Layout("lines", moments="timestamp", length="duration_ns"),
     "start and durationNano": Layout("lines", "camel", "timestamp", "durationNano"),
+    "CSV, attributes as repr": Layout("csv", attributes="repr", status="flat"),
+    "list, times of another zone": Layout("list", moments="other zone"),
     "start and latency_ms": Layout("lines", moments="timestamp", length="latency_ms"),
 }  # fmt: skip
+
+# Lengths that name no unit: it must be found by the spans themselves, or asked for.
+BARE = {f"start and bare duration in {u}": Layout("lines", moments="timestamp", length=f"bare {u}") for u in
+        ("ns", "us", "ms", "s")}  # fmt: skip
 
 
 def _map(spans: list[Span], change: Callable[[str, Any], tuple[str, Any] | None]) -> list[Span] | None:
@@ -132,6 +139,59 @@ def _with_unfinished(spans: list[Json]) -> list[Json]:
     return found
 
 
+def _snake(value: Any) -> Any:
+    """Keys of an OTLP message as protobuf's own JSON printer may write them."""
+    if isinstance(value, dict):
+        return {re.sub(r"(?<=[a-z])([A-Z])", lambda m: f"_{m[1].lower()}", k): _snake(v) for k, v in value.items()}
+    return [_snake(v) for v in value] if isinstance(value, list) else value
+
+
+def _bytes_ids(value: Any) -> Any:
+    """An OTLP message with its ids in base64, which the JSON of protobuf asks for."""
+    if isinstance(value, dict):
+        return {
+            k: base64.b64encode(bytes.fromhex(v)).decode() if k in _IDS else _bytes_ids(v) for k, v in value.items()
+        }
+    return [_bytes_ids(v) for v in value] if isinstance(value, list) else value
+
+
+_IDS = ("traceId", "spanId", "parentSpanId")
+
+
+def _protobuf(spans: list[Span]) -> bytes:
+    from google.protobuf.json_format import ParseDict
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    return bytes(ParseDict(_bytes_ids(otlp(spans)), TracesData()).SerializeToString())
+
+
+def _framed(spans: list[Span]) -> bytes:
+    """One message a trace behind its length, as the file exporter of the collector writes protobuf."""
+    found = [_protobuf([s for s in spans if s.trace == t]) for t in dict.fromkeys(s.trace for s in spans)]
+    return b"".join(len(message).to_bytes(4, "big") + message for message in found)
+
+
+def _in_two_files(spans: list[Span]) -> Files:
+    """Rows dealt to two tables, so that every trace lies in both."""
+    layout = Layout("csv", attributes="JSON", status="flat")
+    return {f"twin-{i}.csv": layout.render(spans[i::2]) for i in (0, 1) if spans[i::2]}
+
+
+def _both(spans: list[Span]) -> Files:
+    """The same spans as OTLP and as rows in one load: every id comes twice."""
+    return {"twin.json": dumps(otlp(spans)).encode(), "twin.csv": Layout("csv", attributes="JSON").render(spans)}
+
+
+def _running(spans: list[Span]) -> Files:
+    """Rows of each span as it began, without an end and without usage, before or after the whole one."""
+    layout, rows = Layout("lines", moments="iso"), []
+    for i, span in enumerate(spans):
+        early = {n: v for n, v in span.attributes.items() if not _MEASURE.search(n) and ".response" not in n}
+        begun = layout.row(replace(span, attributes=early, events=(), status=0)) | {"end_time": None}
+        rows += [begun, layout.row(span)] if i % 2 else [layout.row(span), begun]
+    return {"twin.jsonl": "".join(dumps(row) + "\n" for row in rows).encode()}
+
+
 def zipkin(spans: list[Span]) -> Any:
     """Zipkin v2: times in microseconds, every tag is text."""
     return [
@@ -194,11 +254,19 @@ def appinsights(spans: list[Span]) -> Any:
 WIRES: dict[str, Callable[[list[Span]], Any]] = {
     "OTLP again": otlp,
     "OTLP of Tempo": lambda spans: {"batches": otlp(spans)["resourceSpans"]},
+    "OTLP, snake_case": lambda spans: _snake(otlp(spans)),
     "OTLP in a trace": lambda spans: {"trace": otlp(spans)},
     "OTLP of Jaeger v3": lambda spans: {"result": otlp(spans)},
     "Zipkin": zipkin,
     "Jaeger": jaeger,
     "Application Insights": appinsights,
+}
+SEVERAL: dict[str, Callable[[list[Span]], Files]] = {
+    "OTLP, protobuf": lambda spans: {"twin.binpb": _protobuf(spans)},
+    "OTLP, framed protobuf": lambda spans: {"twin.binpb": _framed(spans)},
+    "rows in two files": _in_two_files,
+    "OTLP and rows": _both,
+    "unfinished copies, rows": _running,
 }
 # Without events, the first token that an event tells is not told.
 _LOSSY = {"Application Insights": Expected(gone=frozenset({"ttft_us"}))}
@@ -238,6 +306,8 @@ def span_forms(spans: list[Span]) -> list[Form]:
     found = [Form(name, {f"twin.{lay.suffix}": lay.render(spans)}) for name, lay in LAYOUTS.items()]
     for name, wire in WIRES.items():
         found.append(Form(name, {"twin.json": dumps(wire(spans)).encode()}, _LOSSY.get(name, AS_IT_IS)))
+    found += [Form(name, {f"twin.{lay.suffix}": lay.render(spans)}) for name, lay in BARE.items()]
+    found += [Form(name, files(spans)) for name, files in SEVERAL.items()]
     for name, (change, expected) in POISON.items():
         poisoned = change(spans)
         if poisoned is not None:

@@ -53,8 +53,9 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 TIMES = frozenset({"total_us", "ttft_us"})
 _OF_ALL = re.compile(r"not.a.number|\bnan\b|infinit|cut off", re.IGNORECASE)  # whatever it concerns, it is less
+_OTHER_READING = "under other names"  # said of a whole file
 _COSTS = r"cost|price|cent|usd|spend"
-_TOLD_OF_ROWS = r"left out|pending|spans"
+_TOLD_OF_ROWS = rf"{_OTHER_READING}|left out|pending|spans"
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,8 @@ class _Told:
         read is computed, and that a request of which spans are left out may seem to fail.
         """
         how, words = METRICS[metric]
+        if note := _first(_OTHER_READING, self.notes):
+            return note
         within = _within(one, two, grain)
         less = within or _sum_of(two) <= _sum_of(one) + grain
         if note := _first(words, self.notes):

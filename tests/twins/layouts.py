@@ -61,6 +61,7 @@ MOMENTS: dict[str, tuple[str, str, Callable[[int], Any]]] = {
     "s text": ("start_time", "end_time", lambda ns: f"{ns // 1_000 / 1e6:.6f}"),
     "clickhouse": ("Timestamp", "", lambda ns: iso(ns, zone="", separator=" ", digits=9)),
     "timestamp": ("timestamp", "", lambda ns: iso(ns, zone="Z")),
+    "other zone": ("start_time", "end_time", lambda ns: iso(ns + 19_800_000_000_000, zone="+05:30")),
 }
 # Name -> (key, how a length in nanoseconds is written).
 LENGTHS: dict[str, tuple[str, Callable[[int], Any]]] = {
@@ -72,6 +73,10 @@ LENGTHS: dict[str, tuple[str, Callable[[int], Any]]] = {
     "duration_ms": ("duration_ms", lambda ns: ns / 1e6),
     "duration_s": ("duration_s", lambda ns: ns / 1e9),
     "latency_ms": ("latency_ms", lambda ns: round(ns / 1e6, 3)),
+    "bare ns": ("duration", lambda ns: ns),
+    "bare us": ("duration", lambda ns: ns // 1_000),
+    "bare ms": ("duration", lambda ns: ns / 1e6),
+    "bare s": ("duration", lambda ns: ns / 1e9),
     "duration_ms text": ("duration_ms", lambda ns: f"{ns / 1e6:.3f}"),
 }
 
@@ -112,6 +117,7 @@ ATTRIBUTES: dict[str, Callable[[Json], Any]] = {
     "pairs": lambda a: [{"key": k, "value": v} for k, v in a.items()],
     "pairs of unions": pairs,
     "JSON": lambda a: dumps(a),
+    "repr": repr,  # as pandas writes objects into CSV
     "nested": _nested,
 }
 _WORDS = {0: "UNSET", 1: "OK", 2: "ERROR"}

@@ -66,9 +66,13 @@ def _protobuf(data: bytes) -> list[Span]:
     import base64
 
     from google.protobuf.json_format import MessageToDict
+    from google.protobuf.message import DecodeError
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    message = MessageToDict(TracesData.FromString(data))
+    try:
+        message = MessageToDict(TracesData.FromString(data))
+    except DecodeError:  # logs look alike
+        return []
     found = list(_walk(message))
 
     def hexed(text: str | None) -> str:

@@ -125,6 +125,7 @@ SHEETS: dict[str, Callable[[Sheet], Sheet | None]] = {
     "rows shuffled": lambda sheet: (sheet[0], random.Random(3).sample(sheet[1], len(sheet[1]))),
     "duplicate rows": lambda sheet: (sheet[0], [r for row in sheet[1] for r in (row, row)]),
     "rows with a total": _total_row,
+    "rows with an index": lambda sheet: (["", *sheet[0]], [[str(i), *row] for i, row in enumerate(sheet[1])]),
     "camelCase": _renamed(_camel),
     "Words with blanks": _renamed(lambda n: n.replace("_", " ").capitalize()),
     "UPPER CASE": _renamed(str.upper),

@@ -75,3 +75,18 @@ def recognise(names: Collection[str]) -> Format | None:
     """The format whose records have these keys, the one that names most of them; None for none."""
     best = max(formats().values(), key=lambda f: (f.matches(names), f.recognises is None), default=None)
     return best if best and best.matches(names) else None
+
+
+def resembles(names: Collection[str], *, least: int = 3) -> Format | None:
+    """The format whose keys these are but for case, blanks and signs, as spreadsheets and databases rewrite them.
+
+    Few keys may be anybody's; None where no format has as many as `least`.
+    """
+    present = {_bare(name) for name in names}
+    of_each = ((len(keys), f) for f in formats().values() for keys in f.keys if {_bare(k) for k in keys} <= present)
+    size, found = max(of_each, key=lambda pair: pair[0], default=(0, None))
+    return found if size >= least else None
+
+
+def _bare(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())

@@ -13,7 +13,7 @@ from typing import Any
 
 from kpi.ingest.files.json_documents import NO_NUMBERS
 from kpi.ingest.files.records import opened
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, resembles
 from kpi.ingest.otlp.attributes import count_of, parse, text_of, truth_of
 from kpi.ingest.otlp.conventions import VOCABULARY
 from kpi.ingest.otlp.decode import UNKNOWN, Attributes, Span, identifier
@@ -43,6 +43,7 @@ KEYS = ("object id workflow_name", "trace_id id span_data", "Id Segments")
 _XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE)
 _SPREAD = 5  # levels of nested objects whose keys count as columns
 _VALUES = frozenset(["name", "status", "error", "children", "input", "output", "scores"])  # whole, whatever they hold
+_OF_A_VENDOR = 5  # columns that a vendor's table has in common with one whose names were rewritten
 _WAITING = 200_000  # spans whose lengths wait for a unit
 
 
@@ -55,6 +56,13 @@ def recognises(names: Collection[str]) -> bool:
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """The spans of one record: itself, those inside it, or those that its message holds as JSON."""
+    if say.file not in (files := say.kept.setdefault("files", set())):
+        files.add(say.file)
+        if vendor := resembles(record, least=_OF_A_VENDOR):
+            say.note(
+                f"The columns of {say.file} are those of {vendor.title} under other names: it was read as rows of "
+                "spans of any kind. Load the export as it came."
+            )
     yield from _of(record, say, {})
 
 

@@ -18,6 +18,7 @@ from kpi.errors import IngestError, MappingError
 from kpi.ingest.context import Context
 from kpi.ingest.files.source import Opened
 from kpi.ingest.files.tabular import batches
+from kpi.ingest.formats import resembles
 from kpi.ingest.readers.table_converter import Converter
 from kpi.mapping.column_profile import Profiler
 from kpi.mapping.mapping import ColumnProfile, Mapping, MappingPlan, Preview, PreviewColumn, guess, kind_of
@@ -66,6 +67,11 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
         raise _no_columns(source, settled)
     _record(settled, context)
     receipt = context.receipt
+    if vendor := resembles([p.name for p in settled.profiles]):
+        receipt.note(
+            f"The columns of {source.name} are those of {vendor.title} under other names: it was read as a table of "
+            "one's own, a request a row. Load the export as it came."
+        )
     converter = Converter(settled.mapping, settled.profiles, settled.uncounted, context, source.name)
 
     def drop(row: int, reason: str, hint: str) -> None:

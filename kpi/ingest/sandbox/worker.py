@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,7 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     receipt = Receipt(files=_names(inputs), format="+".join(sorted({slug for _, slug in inputs})))
     for stray in job["strays"]:
         receipt.note(f"{stray}; it was left out.")
+    prices = cache(lambda: table_of(job["prices"]))
     reporter = _Reporter([s.size or len(s.head) * 4 for s, _ in inputs])
     context = Context(
         privacy=Privacy(
@@ -196,7 +198,8 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
         tick=reporter.tick,
         limits=Limits(**job["limits"]),
         now_us=job["now_us"],
-        prices=table_of(job["prices"]) if any(slug == "table" for _, slug in inputs) else NO_PRICES,
+        prices=prices() if any(slug == "table" for _, slug in inputs) else NO_PRICES,
+        find_prices=prices,
         more=True,
     )
     _plan(inputs, context, reporter)

@@ -16,6 +16,7 @@ from kpi.arrow_rows import RowBuffer
 from kpi.ingest.context import Context
 from kpi.ingest.otlp.attributes import is_pending, text_of
 from kpi.ingest.otlp.decode import Span
+from kpi.ingest.spans.cost_check import CostCheck
 from kpi.ingest.spans.items import MALFORMED, Incident, Score
 from kpi.ingest.spans.span_rows import SHORT, SpanRows, redacted, score_row, stable_id
 
@@ -38,6 +39,7 @@ class Intake:
         self.position = 0
         self.buffer = RowBuffer()
         self.rows = SpanRows(context)
+        self.costs = CostCheck(context.find_prices)
         self._seen: set[int] = set()
         self._ahead: set[tuple[Any, ...]] = set()  # what of the record at hand was kept out already
 
@@ -48,6 +50,7 @@ class Intake:
     def rest(self) -> Iterator[tuple[str, pa.Table]]:
         """Everything left, redacted; what is true of many spans goes on the receipt."""
         self.rows.seen.tell(self.receipt)
+        self.costs.tell(self.receipt)
         return self._redacted(self.buffer.rest())
 
     def _redacted(self, found: Iterator[tuple[str, pa.Table]]) -> Iterator[tuple[str, pa.Table]]:
@@ -100,6 +103,7 @@ class Intake:
             return
         found = list(self.rows.rows(span))
         whole = found[0][1]["kind"] == schema.WHOLE
+        self.costs.see(found[0][1])
         self.receipt.spans += not whole
         self.receipt.repeated += self._is_repeat(span)
         for table, row in found:
