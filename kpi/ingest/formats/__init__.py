@@ -9,7 +9,9 @@ A format says how it is recognised and what its records mean:
     def translate(record: dict, say: Say) -> Iterator[Span | Score | Incident]:
         ...
 
-Optional: TEXTS = ("name answer",), columns of its tables whose cells stay the text they are, also where that is JSON.
+Optional: ALONE = ("type payload",), sets of keys that are no more than common words: they tell only where a record has
+at most one key beside them. TEXTS = ("name answer",), columns of its tables whose cells stay the text they are, also
+where that is JSON.
 
 `record` is one JSON object, CSV row or Parquet row (`kpi.ingest.files.records`). `translate` yields what it states with
 `observed.span`, `observed.whole`, `Score` and `Incident`; `say` takes what could not be read. Where records need each
@@ -33,7 +35,7 @@ from kpi.ingest.spans.items import Item as Item  # what formats yield; they impo
 class Format:
     """One vendor's export. keys: sets of keys; a record is of this format when it has all of one set.
 
-    texts: columns of delimited text that are not read as JSON or repr.
+    texts: columns of delimited text that are not read as JSON or repr. alone: keys that tell with one other at most.
     """
 
     name: str
@@ -42,10 +44,13 @@ class Format:
     translate: Callable[[dict[str, Any], Any], Iterator[Item]]
     finish: Callable[[Any], Iterator[Item]] | None
     texts: frozenset[str] = frozenset()
+    alone: tuple[frozenset[str], ...] = ()
 
     def matches(self, names: Collection[str]) -> int:
         """Size of the largest set of keys that `names` holds whole; 0 for none."""
-        return max((len(keys) for keys in self.keys if keys <= set(names)), default=0)
+        own = {name for name in names if "." not in name} if self.alone else set()
+        alone = [keys for keys in self.alone if keys <= own and len(own) <= len(keys) + 1]
+        return max((len(keys) for keys in (*self.keys, *alone) if keys <= set(names)), default=0)
 
 
 @lru_cache(maxsize=1)
@@ -59,9 +64,10 @@ def formats() -> dict[str, Format]:
         if not hasattr(module, "NAME"):  # what formats share
             continue
         keys = tuple(frozenset(words.split()) for words in module.KEYS)
+        alone = tuple(frozenset(words.split()) for words in getattr(module, "ALONE", ()))
         texts = frozenset(" ".join(getattr(module, "TEXTS", ())).split())
         finish = getattr(module, "finish", None)
-        found[module.NAME] = Format(module.NAME, module.TITLE, keys, module.translate, finish, texts)
+        found[module.NAME] = Format(module.NAME, module.TITLE, keys, module.translate, finish, texts, alone)
     return found
 
 
