@@ -46,10 +46,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Beside:
-    """What is known of the other columns. fields: what they may be. longest: the total length, microseconds."""
+    """What is known of the other columns. fields: what they may be. longest: the total length, microseconds. currency:
+    what a column names besides USD."""
 
     fields: Collection[str] = ()
     longest: float | None = None
+    currency: str = ""
 
 
 def duration(profile: ColumnProfile, field: str, named: str, beside: Beside | None = None) -> Choice:
@@ -80,6 +82,9 @@ def money(profile: ColumnProfile, field: str, named: str, beside: Beside | None 
     """The unit of a column of money. named: the unit in its name, "" for none."""
     unit = named or "usd"
     kept = Choice(unit, "unit in the name") if named else Choice(unit, "no unit in the name: guessed USD", "guessed")
+    if beside and beside.currency:
+        told = f"{ASKED}: amounts are in {beside.currency}, and only USD is read; convert them, or set"
+        return Choice("", f'{told} field = "{field}" and unit = "usd" for it in a mapping if they are USD', asks=True)
     whole = field in _PRICED and not (field == "total_nusd" and _PARTS & set((beside or Beside()).fields))
     if whole and profile.by_price:
         return _by_price(profile, field, kept, bool(named))
