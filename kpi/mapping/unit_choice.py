@@ -19,7 +19,7 @@ _SECOND, _HOUR = 1e6, 3_600e6
 # field -> medians in microseconds that can be, and those that are common. "" stands for the parts of a request.
 _POSSIBLE = {"total_us": (20.0, 24 * _HOUR), "model_us": (20.0, 24 * _HOUR), "ttft_us": (1.0, _HOUR),
              "": (0.01, 24 * _HOUR)}  # fmt: skip
-_COMMON = {"total_us": (100e3, 180 * _SECOND), "model_us": (100e3, 180 * _SECOND), "ttft_us": (60e3, 30 * _SECOND),
+_COMMON = {"total_us": (51e3, 180 * _SECOND), "model_us": (51e3, 180 * _SECOND), "ttft_us": (51e3, 30 * _SECOND),
            "": (50.0, 180 * _SECOND)}  # fmt: skip
 _WHOLE = ("total_us", "model_us")  # lengths in which the answer is written
 _SPEED = (0.02, 3_000.0)  # output tokens a second, from agents that wait for tools to the fastest machines

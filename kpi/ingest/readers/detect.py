@@ -55,7 +55,7 @@ def detect(source: Opened) -> str:
     if not text:
         return _binary(source)
     columns = header(text)
-    if columns is None or refusals.by_content(b"", text):
+    if columns is None or refusals.is_metrics(text):
         raise _unknown(source)
     return _by_names(columns, source) or TABLE
 
