@@ -26,6 +26,9 @@ _SPEED = (0.02, 3_000.0)  # output tokens a second, from agents that wait for to
 _AGREES = 10.0  # a factor from which on two statements contradict each other
 _MATCHES = 3.0  # a factor within which one confirms the other: batches cost half, caches a part
 _SURE = 2.0  # the same for a length beside start and end
+# How far the ratio to the time between start and end may spread: of one and the same length it hardly does, of an
+# answer beside its session it does. Times in whole seconds spread a little by themselves.
+_SPREAD = {"guessed": 2.0, "": 1.5}
 _PRICED = frozenset({"total_nusd", "inference_nusd", "input_cost", "output_cost"})
 _PARTS = frozenset({"retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd"})
 # USD for each token: what the dearest models come to, with room below for the cheapest and above for what comes beside.
@@ -62,7 +65,7 @@ def duration(profile: ColumnProfile, field: str, named: str, beside: Beside | No
         return Choice(guess, why, "" if named else "guessed")
     lengths = {unit: usual * factor for unit, factor in DURATION_US.items()}
     kept = Choice(guess, why, "" if named else "guessed")
-    if field == "total_us" and profile.by_clock:
+    if field == "total_us" and profile.by_clock and (profile.clock_spread or 1.0) <= _SPREAD["guessed"]:
         return _by_clock(profile, field, kept, lengths)
     fits = _fitting(profile, field, lengths, beside or Beside())
     if named and guess in fits:
@@ -121,7 +124,8 @@ def _by_size(profile: ColumnProfile) -> tuple[str, str]:
 def _by_clock(profile: ColumnProfile, field: str, kept: Choice, lengths: dict[str, float]) -> Choice:
     """What the time between start and end says, which is the surest."""
     ratios = {unit: (profile.by_clock or 0.0) * factor / _SECOND for unit, factor in DURATION_US.items()}
-    sure = [unit for unit, ratio in ratios.items() if 1 / _SURE <= ratio <= _SURE]
+    alike = (profile.clock_spread or 1.0) <= _SPREAD[kept.how]
+    sure = [unit for unit, ratio in ratios.items() if alike and 1 / _SURE <= ratio <= _SURE]
     if kept.unit in sure or 1 / _AGREES < ratios[kept.unit] < _AGREES:
         return kept
     if len(sure) == 1:
