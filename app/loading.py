@@ -64,8 +64,15 @@ def draw(default: str) -> None:
     with page.problems():
         paths = _written(files)
         mapping, ticked = _mapping(paths[0], name)
-        if st.button("Load", type="primary", icon=":material/upload:", key="load_go"):
-            _load(paths, name, mapping, [*keep, *ticked])
+        with st.container(horizontal=True, vertical_alignment="center"):
+            started = st.button("Load", type="primary", icon=":material/upload:", key="load_go")
+            lossy = st.checkbox(
+                "Accept lost rows",
+                key="load_loss",
+                help="Load also where many rows cannot be read, or would replace others of the same id.",
+            )
+        if started:
+            _load(paths, name, mapping, [*keep, *ticked], lossy=lossy)
     _done()
 
 
@@ -172,7 +179,7 @@ def _ticked(column: kpi.PreviewColumn, name: str, before: bool) -> bool:
     return st.checkbox(f"Keep {text.safe(column.source)} ({text.safe(column.why)})", key=key)
 
 
-def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str]) -> None:
+def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str], *, lossy: bool) -> None:
     bar = st.progress(0.0, "Starting")
 
     def tell(share: float, told: str) -> None:
@@ -184,6 +191,7 @@ def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: S
             dataset=name,
             mapping=mapping,
             allow=keep,
+            **({"max_loss": 1.0} if lossy else {}),
             progress=tell,
         )
     finally:

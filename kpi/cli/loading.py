@@ -35,7 +35,7 @@ def load(
 ) -> int:
     """Load trace exports or tables into a data set.
 
-    Where more than 10 % of the rows read would be lost, nothing is stored, and the exit code is 3.
+    Where more than 20 % of the rows read would be lost, nothing is stored, and the exit code is 3.
     """
     from kpi.loading.load import MAX_LOSS  # the help of commands imports nothing heavy
 

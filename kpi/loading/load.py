@@ -23,7 +23,7 @@ from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
 
-MAX_LOSS = 0.1  # share of the rows read that `kpi load` lets go without being told to
+MAX_LOSS = 0.2  # share of the rows read that `kpi load` lets go without being told to
 _TRIES = 5
 _READING = 0.6  # share of a load's time, for the progress bar
 Progress = Callable[[float, str], None]
@@ -99,7 +99,7 @@ def refuse_loss(receipt: Receipt, max_loss: float) -> None:
         "ingest.loss",
         f"{100 * receipt.lost:.0f} % of {receipt.rows_read:,} rows read would be lost: {' and '.join(parts)}"
         + (f" ({why})" if why else ""),
-        hint="Nothing was stored. Mend the export, or accept the loss with --allow-loss.",
+        hint="Nothing was stored. Mend the export, or accept it (--allow-loss; Accept lost rows on the page Data).",
         row=receipt.drops[0].row if receipt.drops else None,
     )
 

@@ -379,5 +379,6 @@ def _other_times(count: int) -> StoreError:
     return StoreError(
         "store.other_times", f"{count:,} requests are stored already under the same id at another time",
         hint="Nothing was stored. If the rows are further calls of the same requests, load all files of them together "
-        "into a new data set, where they add up; if their times were corrected, accept it with --allow-loss.",
+        "into a new data set, where they add up; if their times were corrected, accept it (--allow-loss; Accept lost "
+        "rows on the page Data).",
     )  # fmt: skip

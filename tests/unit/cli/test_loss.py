@@ -24,17 +24,17 @@ def names() -> list[str]:
 
 
 def test_a_large_share_dropped_is_refused_and_may_be_accepted(run: Run, home: Path, tmp_path: Path) -> None:
-    """3 of 23 lines are broken, 13 %."""
-    path = lines(tmp_path / "rows.jsonl", *GOOD, '{"id": "a', '{"id": "b', '{"id": "c')
+    """6 of 26 lines are broken, 23 %."""
+    path = lines(tmp_path / "rows.jsonl", *GOOD, *['{"id": "a'] * 6)
     code, out, err = run("load", path, "--dataset", "mine", "--json")
     told = json.loads(out)["error"]
     assert (code, told["code"]) == (cli.BAD, "ingest.loss")
-    assert "13 % of 23 rows" in err
-    assert "3 × the line is not valid JSON" in err
+    assert "23 % of 26 rows" in err
+    assert "6 × the line is not valid JSON" in err
     assert "--allow-loss" in err
     assert names() == []
     code, out, _ = run("load", path, "--dataset", "mine", "--allow-loss", "--json")
-    assert (code, json.loads(out)["requests"], json.loads(out)["dropped"]) == (cli.FINE, 20, 3)
+    assert (code, json.loads(out)["requests"], json.loads(out)["dropped"]) == (cli.FINE, 20, 6)
 
 
 def test_a_small_share_dropped_is_stored(run: Run, home: Path, tmp_path: Path) -> None:
@@ -52,7 +52,9 @@ def test_rows_that_overwrite_each_other_are_lost(run: Run, home: Path, tmp_path:
     code, _, err = run("load", path, "--dataset", "mine")
     assert code == cli.BAD
     assert "15 have the id of a later row that says something else" in err
-    receipt = kpi.load(path, dataset="mine")
+    with pytest.raises(kpi.KpiError, match="75 % of 20 rows"):
+        kpi.load(path, dataset="mine")
+    receipt = kpi.load(path, dataset="mine", max_loss=1.0)
     assert (receipt.requests, receipt.repeated, receipt.overwritten) == (5, 15, 15)
     assert any("15 of the rows that were overwritten" in note for note in receipt.notes)
 
