@@ -110,9 +110,10 @@ class ColumnProfiler:
 
     def _add_readable(self, column: pa.ChunkedArray, present: int) -> None:
         bad = 0
-        if self.kind in ("bool", "status"):
-            read = parse_values.booleans(column) if self.kind == "bool" else parse_values.failures(column)
-            bad, self.last = read.bad_count, read.values
+        if self.kind == "bool":
+            bad = parse_values.booleans(column).bad_count
+        elif self.kind == "status":
+            bad = parse_values.failures(column).bad_count
         elif self.kind == "time":
             times = parse_times.times(column, dayfirst=True).parsed
             bad, self.last = times.bad_count, times.values
@@ -201,8 +202,11 @@ class Profiler:
         }
         if counted := [parsed[f] for f in ("input_tokens", "output_tokens") if f in parsed]:
             self._add_tokens(counted, texts.get("model"))
-        if fields.get("status") in last and fields.get("success") in last:
-            self._add_status(fields["success"], last[fields["success"]], last[fields["status"]])
+        if "status" in fields and "success" in fields:
+            success, status = table[fields["success"]], table[fields["status"]]
+            self._add_status(
+                fields["success"], parse_values.booleans(success).values, parse_values.failures(status).values
+            )
         of_kind = {name: self._columns[name].kind for name in last}
         money = {n: (self._field(n), _floats(last[n])) for n, kind in of_kind.items() if kind == "money"}
         lengths = {n: _floats(last[n]) for n, kind in of_kind.items() if kind == "duration"}
