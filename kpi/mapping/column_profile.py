@@ -223,10 +223,12 @@ class Profiler:
         )
 
     def _says_status(self, name: str) -> bool:
+        """Whether a success never says anything else than a status in codes of HTTP, of which some say failure."""
         counts = self._beside_status.get(name)
-        status = next((c for c in self._columns.values() if c.kind == "status"), None)
-        coded = status is not None and all(_HTTP.fullmatch(v) for v in status.result().values)
-        return counts is not None and coded and counts["failed"] > 0 and not counts["other"]
+        if counts is None or not counts["failed"] or counts["other"]:
+            return False
+        codes = [v for c in self._columns.values() if c.kind == "status" for v in c.result().values]
+        return bool(codes) and all(_HTTP.fullmatch(v) for v in codes)
 
     def _fields(self, names: list[str]) -> dict[str, str]:
         """field -> the column whose name says it best, of those that are here."""
