@@ -110,9 +110,10 @@ class ColumnProfiler:
 
     def _add_readable(self, column: pa.ChunkedArray, present: int) -> None:
         bad = 0
-        if self.kind in ("bool", "status"):
-            read = parse_values.booleans(column) if self.kind == "bool" else parse_values.failures(column)
-            bad, self.last = read.bad_count, read.values
+        if self.kind == "bool":
+            bad = parse_values.booleans(column).bad_count
+        elif self.kind == "status":
+            bad = parse_values.failures(column).bad_count
         elif self.kind == "time":
             times = parse_times.times(column, dayfirst=True).parsed
             bad, self.last = times.bad_count, times.values
@@ -201,8 +202,11 @@ class Profiler:
         }
         if counted := [parsed[f] for f in ("input_tokens", "output_tokens") if f in parsed]:
             self._add_tokens(counted, texts.get("model"))
-        if fields.get("status") in last and fields.get("success") in last:
-            self._add_status(fields["success"], last[fields["success"]], last[fields["status"]])
+        if "status" in fields and "success" in fields:
+            success, status = table[fields["success"]], table[fields["status"]]
+            self._add_status(
+                fields["success"], parse_values.booleans(success).values, parse_values.failures(status).values
+            )
         of_kind = {name: self._columns[name].kind for name in last}
         money = {n: (self._field(n), _floats(last[n])) for n, kind in of_kind.items() if kind == "money"}
         lengths = {n: _floats(last[n]) for n, kind in of_kind.items() if kind == "duration"}
@@ -219,10 +223,12 @@ class Profiler:
         )
 
     def _says_status(self, name: str) -> bool:
+        """Whether a success never says anything else than a status in codes of HTTP, of which some say failure."""
         counts = self._beside_status.get(name)
-        status = next((c for c in self._columns.values() if c.kind == "status"), None)
-        coded = status is not None and all(_HTTP.fullmatch(v) for v in status.result().values)
-        return counts is not None and coded and counts["failed"] > 0 and not counts["other"]
+        if counts is None or not counts["failed"] or counts["other"]:
+            return False
+        codes = [v for c in self._columns.values() if c.kind == "status" for v in c.result().values]
+        return bool(codes) and all(_HTTP.fullmatch(v) for v in codes)
 
     def _fields(self, names: list[str]) -> dict[str, str]:
         """field -> the column whose name says it best, of those that are here."""

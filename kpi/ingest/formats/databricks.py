@@ -2,7 +2,8 @@
 
 An inference table holds the bodies of request and response, from which the tokens come; a table of usage holds counts
 and no texts. Rows of both about one call have the same id and complete each other. Times are in milliseconds; neither
-table knows a cost. What Databricks calls the requester is who may call: a person only where it is an address.
+table knows a cost. Where the response of an agent holds its MLflow trace, the request is that trace, with its steps.
+What Databricks calls the requester is who may call: a person only where it is an address.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, mlflow
 from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, number, spellings
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.spans.builder import mapping
@@ -59,8 +60,9 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if row.get("logging_error_codes") not in (None, "", []):
         say.note("Of some calls Databricks could not log the bodies: these have no texts, and no tokens from them.")
     result = mapping(body_of(row.get("response")))
-    if mapping(result.get("databricks_output")).get("trace"):
-        say.note("Responses of agents hold an MLflow trace each, which is not read here: export them from MLflow.")
+    if trace := _trace(result, first(row, _GATEWAY.facts["id"])):
+        yield from mlflow.translate(trace, say)
+        return
     context = {**mapping(row.get("usage_context")), **mapping(row.get("request_tags"))}
     requester = str(row.get("requester") or "")
     yield call(
@@ -69,6 +71,21 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         model=first(row, _GATEWAY.facts["model"]) or result.get("model"),
         metadata={k: v for k, v in context.items() if k not in _END_USERS.split()},
     )  # fmt: skip
+
+
+def finish(say: Say) -> Iterator[Item]:
+    """What the traces inside the responses lack."""
+    yield from mlflow.finish(say)
+
+
+def _trace(result: dict[str, Any], request_id: Any) -> dict[str, Any]:
+    """The MLflow trace in the response of an agent, under the id of the request where it has none; {} for none."""
+    trace = mapping(mapping(result.get("databricks_output")).get("trace"))
+    info = mapping(trace.get("info"))
+    if not info or "data" not in trace:
+        return {}
+    named = info.get("trace_id") or info.get("request_id")
+    return {"info": {**info, **({} if named else {"request_id": request_id})}, "data": trace["data"]}
 
 
 _NAMED = ("endpoint_name", "model_name", "model_version")

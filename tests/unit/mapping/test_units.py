@@ -6,6 +6,7 @@ What a table says is worked out from the truth it was made of; nothing here rest
 from __future__ import annotations
 
 import csv
+import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,15 @@ def load(tmp_path: Path, names: list[str], rows: list[list[Any]], **given: Any) 
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([names, *rows])
     receipt = Receipt()
+    return read_rows(path, receipt, **given), receipt
+
+
+def read_rows(path: Path, receipt: Receipt, **given: Any) -> list[dict[str, Any]]:
     context = Context(privacy=Privacy(KEY), receipt=receipt, **given)
     sources = list(open_inputs([path], limits=Limits()))
     context.plan = table.plan(sources, context)
     read = [r for s in sources for name, t in table.read(s, context) if name == "requests" for r in t.to_pylist()]
-    return sorted(read, key=lambda r: r["trace_id"]), receipt
+    return sorted(read, key=lambda r: r["trace_id"])
 
 
 def is_right(found: list[dict[str, Any]], receipt: Receipt, field: str, column: str, expected: list[float]) -> bool:
@@ -227,6 +232,9 @@ def test_a_success_that_repeats_the_status_of_http_is_no_task_success(tmp_path: 
     assert [r["success"] for r in found] == [None] * 6
     assert [r["error"] for r in found] == [False, False, True, False, True, False]
     assert any(repr(success) in n and "no success of a task" in n for n in receipt.notes)
+    lines = tmp_path / "rows.jsonl"  # where both are numbers
+    lines.write_text("\n".join(json.dumps({"id": i, "status_code": c, success: int(c < 400)}) for i, c, _, _ in cells))
+    assert [r["success"] for r in read_rows(lines, Receipt())] == [None] * 6
     given = Mapping((ColumnMapping(success, "success"),))
     by_hand, _ = load(tmp_path, ["id", "status_code", success, "latency_ms"], cells, mapping=given)
     assert [r["success"] for r in by_hand] == [c < 400 for c in codes]

@@ -314,6 +314,17 @@ def test_databricks_streams_and_usage(tmp_path: Path) -> None:
     assert facts(one(tmp_path, gateway), "total_us", "ttft_us", "input_tokens") == (2_600_000, 400_000, 10)
 
 
+def test_databricks_agents_are_the_trace_in_their_response(shared, tmp_path: Path) -> None:
+    """A genuine MLflow trace, where the schema of agents' payloads has it: `databricks_output.trace`."""
+    trace = json.loads((shared / "data" / "exports" / "mlflow" / "trace_single.json").read_text())
+    response = {"messages": [{"role": "assistant", "content": "x"}], "databricks_output": {"trace": trace}}
+    found = one(tmp_path, {**INFERENCE, "response": json.dumps(response)})
+    (expected,) = requests_of(read_all([shared / "data" / "exports" / "mlflow" / "trace_single.json"])[0]).values()
+    assert found == expected
+    spans = trace["data"]["spans"]
+    assert len(spans) > 1
+
+
 def test_what_nobody_reads_is_named(tmp_path: Path) -> None:
     for name, record in ALL.items():
         _, receipt = read_all([as_lines([{**record, "shoe_size": 44}], tmp_path / f"{name}.jsonl")])
