@@ -156,7 +156,7 @@ def _nothing(receipt: Receipt) -> IngestError:
     )  # fmt: skip
 
 
-_REMEDY = "Export the traces themselves, or the logs of an agent whose events are known: see docs/cli.md."
+_REMEDY = "Export the traces themselves, or the logs of an agent whose events are known: see docs/agents.md."
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -114,7 +114,7 @@ def _staged(found: Iterator[Row], translation: Translation, stage: Stage, receip
             stage.write(table, rows)
             written += rows.num_rows
     later = sum(count for reason, count in receipt.drop_reasons.items() if reason.endswith(clock.LATER))
-    if not written and receipt.dropped == later and (later or not receipt.rows_read):
+    if not written and receipt.dropped == later and (later or not receipt.rows_read or receipt.notes):
         return False
     stage.finish()
     return True

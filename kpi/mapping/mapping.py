@@ -19,7 +19,7 @@ from kpi import schema
 from kpi.disk import durable, full
 from kpi.errors import MappingError
 from kpi.mapping import unit_choice
-from kpi.mapping.column_names import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug
+from kpi.mapping.column_names import FIELDS, KIND_UNITS, SCORE_PREFIX, known, slug, words
 from kpi.mapping.profile import ColumnProfile as ColumnProfile
 from kpi.mapping.units import DURATION_US
 from kpi.privacy.policy import Policy
@@ -232,7 +232,7 @@ def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy
     found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
     named = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
     candidates = sorted(named, key=lambda c: (c[0][2], c[1]))
-    beside = _beside(candidates, given)
+    beside = dataclasses.replace(_beside(candidates, given), currency=_currency(columns))
     for (name, unit, _), _, profile in candidates:
         if profile.name in found or name in taken or not profile.count:
             continue
@@ -307,6 +307,14 @@ def _beside(candidates: Candidates, given: Mapping) -> unit_choice.Beside:
     return unit_choice.Beside(
         fields, profile.usual * DURATION_US[unit] if profile.usual and unit in DURATION_US else None
     )
+
+
+def _currency(columns: Sequence[ColumnProfile]) -> str:
+    """The currencies other than USD that a column of that name holds, by their codes alone; "" for none."""
+    stated = next((p.values for p in columns if words(p.name)[-1:] == ["currency"]), ())
+    others = [v.upper() for v in stated if v.lower() not in ("usd", "us$", "$", "dollar", "dollars")]
+    codes = sorted({v for v in others if len(v) == 3 and v.isalpha()})
+    return ", ".join(codes[:3]) or ("another currency" if others else "")
 
 
 def _still_sure(given: Mapping, columns: Sequence[ColumnProfile]) -> Mapping:

@@ -14,8 +14,9 @@ class ColumnProfile:
 
     What other columns of the same rows say of its unit, each a median over rows with positive numbers, None where no
     row tells: usual: the value itself. by_price: the value for each USD that the tokens cost by the price table.
-    by_token: the value for each token. by_clock: the value for each second between start and end. speed: output
-    tokens for each unit of the value. technical: whether a success only repeats what the code of HTTP says.
+    by_token: the value for each token. by_clock: the value for each second between start and end; clock_spread: how
+    many times the first decile of that its ninth is. speed: output tokens for each unit of the value. technical:
+    whether a success only repeats what the code of HTTP says.
     """
 
     name: str
@@ -37,5 +38,6 @@ class ColumnProfile:
     by_price: float | None = None
     by_token: float | None = None
     by_clock: float | None = None
+    clock_spread: float | None = None
     speed: float | None = None
     technical: bool = False

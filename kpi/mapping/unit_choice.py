@@ -19,13 +19,16 @@ _SECOND, _HOUR = 1e6, 3_600e6
 # field -> medians in microseconds that can be, and those that are common. "" stands for the parts of a request.
 _POSSIBLE = {"total_us": (20.0, 24 * _HOUR), "model_us": (20.0, 24 * _HOUR), "ttft_us": (1.0, _HOUR),
              "": (0.01, 24 * _HOUR)}  # fmt: skip
-_COMMON = {"total_us": (100e3, 180 * _SECOND), "model_us": (100e3, 180 * _SECOND), "ttft_us": (60e3, 30 * _SECOND),
+_COMMON = {"total_us": (51e3, 180 * _SECOND), "model_us": (51e3, 180 * _SECOND), "ttft_us": (51e3, 30 * _SECOND),
            "": (50.0, 180 * _SECOND)}  # fmt: skip
 _WHOLE = ("total_us", "model_us")  # lengths in which the answer is written
 _SPEED = (0.02, 3_000.0)  # output tokens a second, from agents that wait for tools to the fastest machines
 _AGREES = 10.0  # a factor from which on two statements contradict each other
 _MATCHES = 3.0  # a factor within which one confirms the other: batches cost half, caches a part
 _SURE = 2.0  # the same for a length beside start and end
+# How far the ratio to the time between start and end may spread: of one and the same length it hardly does, of an
+# answer beside its session it does. Times in whole seconds spread a little by themselves.
+_SPREAD = {"guessed": 2.0, "": 1.5}
 _PRICED = frozenset({"total_nusd", "inference_nusd", "input_cost", "output_cost"})
 _PARTS = frozenset({"retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd"})
 # USD for each token: what the dearest models come to, with room below for the cheapest and above for what comes beside.
@@ -46,10 +49,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Beside:
-    """What is known of the other columns. fields: what they may be. longest: the total length, microseconds."""
+    """What is known of the other columns. fields: what they may be. longest: the total length, microseconds. currency:
+    what a column names besides USD."""
 
     fields: Collection[str] = ()
     longest: float | None = None
+    currency: str = ""
 
 
 def duration(profile: ColumnProfile, field: str, named: str, beside: Beside | None = None) -> Choice:
@@ -60,7 +65,7 @@ def duration(profile: ColumnProfile, field: str, named: str, beside: Beside | No
         return Choice(guess, why, "" if named else "guessed")
     lengths = {unit: usual * factor for unit, factor in DURATION_US.items()}
     kept = Choice(guess, why, "" if named else "guessed")
-    if field == "total_us" and profile.by_clock:
+    if field == "total_us" and profile.by_clock and (profile.clock_spread or 1.0) <= _SPREAD["guessed"]:
         return _by_clock(profile, field, kept, lengths)
     fits = _fitting(profile, field, lengths, beside or Beside())
     if named and guess in fits:
@@ -80,6 +85,9 @@ def money(profile: ColumnProfile, field: str, named: str, beside: Beside | None 
     """The unit of a column of money. named: the unit in its name, "" for none."""
     unit = named or "usd"
     kept = Choice(unit, "unit in the name") if named else Choice(unit, "no unit in the name: guessed USD", "guessed")
+    if beside and beside.currency:
+        told = f"{ASKED}: amounts are in {beside.currency}, and only USD is read; convert them, or set"
+        return Choice("", f'{told} field = "{field}" and unit = "usd" for it in a mapping if they are USD', asks=True)
     whole = field in _PRICED and not (field == "total_nusd" and _PARTS & set((beside or Beside()).fields))
     if whole and profile.by_price:
         return _by_price(profile, field, kept, bool(named))
@@ -116,7 +124,8 @@ def _by_size(profile: ColumnProfile) -> tuple[str, str]:
 def _by_clock(profile: ColumnProfile, field: str, kept: Choice, lengths: dict[str, float]) -> Choice:
     """What the time between start and end says, which is the surest."""
     ratios = {unit: (profile.by_clock or 0.0) * factor / _SECOND for unit, factor in DURATION_US.items()}
-    sure = [unit for unit, ratio in ratios.items() if 1 / _SURE <= ratio <= _SURE]
+    alike = (profile.clock_spread or 1.0) <= _SPREAD[kept.how]
+    sure = [unit for unit, ratio in ratios.items() if alike and 1 / _SURE <= ratio <= _SURE]
     if kept.unit in sure or 1 / _AGREES < ratios[kept.unit] < _AGREES:
         return kept
     if len(sure) == 1:
@@ -137,10 +146,12 @@ def _by_price(profile: ColumnProfile, field: str, kept: Choice, named: bool) -> 
         return kept
     fits = [unit for unit, r in ratios.items() if 1 / _MATCHES <= r <= _MATCHES]
     off = f"in {kept.unit} it is {ratio:.2g} times what the tokens cost by the price table"
-    if len(fits) == 1:
-        return Choice(fits[0], f"guessed {fits[0]}: {off}, in {fits[0]} {ratios[fits[0]]:.2g} times", "guessed")
     if named and 1 / _AGREES**2 < ratio <= 1 / _AGREES:
         return Choice(kept.unit, f"{off}: read from a cache or at a discount?", "guessed")
+    if named and (profile.usual or 0.0) * MONEY_NUSD[kept.unit] / 1e9 <= _CHEAP:  # what it costs in all, perhaps
+        return Choice(kept.unit, f"{off}, but its name says so", "guessed")
+    if len(fits) == 1:
+        return Choice(fits[0], f"guessed {fits[0]}: {off}, in {fits[0]} {ratios[fits[0]]:.2g} times", "guessed")
     return _ask(field, profile, fits, off)
 
 

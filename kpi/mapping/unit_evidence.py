@@ -38,14 +38,19 @@ class Medians:
             bins, counts = np.unique(np.rint(np.log2(found) * _BINS).astype(int), return_counts=True)
             self._bins.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
 
-    def median(self) -> float | None:
-        """None where no number was added."""
-        half, seen = sum(self._bins.values()) / 2, 0
+    def median(self, share: float = 0.5) -> float | None:
+        """None where no number was added. share: of the numbers that lie below, for other quantiles."""
+        wanted, seen = sum(self._bins.values()) * share, 0
         for bin_, count in sorted(self._bins.items()):
             seen += count
-            if seen >= half:
+            if seen >= wanted:
                 return float(2.0 ** (bin_ / _BINS))
         return None
+
+    def spread(self) -> float | None:
+        """The quantile of nine tenths by that of one tenth: 1 where all numbers are alike."""
+        low, high = self.median(0.1), self.median(0.9)
+        return None if low is None or high is None else high / low
 
 
 class UnitEvidence:
@@ -80,9 +85,12 @@ class UnitEvidence:
             self._add_money(money, parsed, texts)
 
     def of(self, column: str) -> dict[str, Any]:
-        """The medians of one column by their names in `ColumnProfile`."""
-        return {what: m for (what, name), medians in self._found.items()
-                if name == column and (m := medians.median()) is not None}  # fmt: skip
+        """The medians of one column by their names in `ColumnProfile`, with the spread of that beside the clock."""
+        found: dict[str, Any] = {what: m for (what, name), medians in self._found.items()
+                 if name == column and (m := medians.median()) is not None}  # fmt: skip
+        if "by_clock" in found:
+            found["clock_spread"] = self._found["by_clock", column].spread()
+        return found
 
     def _ratio(self, what: str, column: str, above: Numbers, below: Numbers) -> None:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -150,7 +150,8 @@ class _Request:
             for key in {self._session, event.trace_id, match.trace_id}:  # a span states one call
                 if key in self._gathered.calls and match in self._gathered.calls[key]:
                     self._gathered.calls[key].remove(match)
-            stated = match.output_tokens is not None
+            # A span that leaves out what lies beside its output knows less than the event, which goes below it.
+            stated = match.output_tokens is not None and not event.agent.reasoning_beside
             if not stated:
                 self._above[_identity(event)] = match.span_id
         self._left["stated"] += stated
@@ -161,13 +162,12 @@ class _Request:
         if event.at is None or event.start is None:
             return None
         output = count_of(event.facts.get("output_tokens"))
+        same = {output, _tokens(event)["output_tokens"], None}
         near = [
             traced
             for key in keys
             for traced in self._gathered.calls.get(key, ())
-            if traced.output_tokens in (output, None)
-            and traced.start <= event.at + _SLACK
-            and event.start <= traced.end + _SLACK
+            if traced.output_tokens in same and traced.start <= event.at + _SLACK and event.start <= traced.end + _SLACK
         ]
         return min(near, key=lambda t: (t.output_tokens is None, abs(t.end - (event.at or 0))), default=None)
 

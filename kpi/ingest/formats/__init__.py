@@ -9,9 +9,10 @@ A format says how it is recognised and what its records mean:
     def translate(record: dict, say: Say) -> Iterator[Span | Score | Incident]:
         ...
 
-Optional: TEXTS = ("name answer",), columns of its tables whose cells stay the text they are, also where that is JSON;
-`recognises(names) -> bool`, where no fixed set of keys tells. Nested keys count with a dot (`context.trace_id`). It is
-asked only where the keys of no other format are there.
+Optional: ALONE = ("type payload",), sets of keys that are no more than common words: they tell only where a record has
+at most one key beside them. TEXTS = ("name answer",), columns of its tables whose cells stay the text they are, also
+where that is JSON. `recognises(names) -> bool`, where no fixed set of keys tells; nested keys count with a dot
+(`context.trace_id`), and it is asked only where the keys of no other format are there.
 
 `record` is one JSON object, CSV row or Parquet row (`kpi.ingest.files.records`). `translate` yields what it states with
 `observed.span`, `observed.whole`, `Score` and `Incident`; `say` takes what could not be read. Where records need each
@@ -35,7 +36,7 @@ from kpi.ingest.spans.items import Item as Item  # what formats yield; they impo
 class Format:
     """One vendor's export. keys: sets of keys; a record is of this format when it has all of one set.
 
-    texts: columns of delimited text that are not read as JSON or repr.
+    texts: columns of delimited text that are not read as JSON or repr. alone: keys that tell with one other at most.
     """
 
     name: str
@@ -45,10 +46,13 @@ class Format:
     finish: Callable[[Any], Iterator[Item]] | None
     texts: frozenset[str] = frozenset()
     recognises: Callable[[Collection[str]], bool] | None = None
+    alone: tuple[frozenset[str], ...] = ()
 
     def matches(self, names: Collection[str]) -> int:
         """Size of the largest set of keys that `names` holds whole; 0 for none."""
-        most = max((len(keys) for keys in self.keys if keys <= set(names)), default=0)
+        own = set(names)
+        alone = [keys for keys in self.alone if keys <= own and len(own) <= len(keys) + 1]
+        most = max((len(keys) for keys in (*self.keys, *alone) if keys <= own), default=0)
         return most or int(self.recognises is not None and self.recognises(names))
 
 
@@ -63,11 +67,11 @@ def formats() -> dict[str, Format]:
         if not hasattr(module, "NAME"):  # what formats share
             continue
         keys = tuple(frozenset(words.split()) for words in module.KEYS)
+        alone = tuple(frozenset(words.split()) for words in getattr(module, "ALONE", ()))
         texts = frozenset(" ".join(getattr(module, "TEXTS", ())).split())
         finish = getattr(module, "finish", None)
-        found[module.NAME] = Format(
-            module.NAME, module.TITLE, keys, module.translate, finish, texts, getattr(module, "recognises", None)
-        )
+        recognises = getattr(module, "recognises", None)
+        found[module.NAME] = Format(module.NAME, module.TITLE, keys, module.translate, finish, texts, recognises, alone)
     return found
 
 

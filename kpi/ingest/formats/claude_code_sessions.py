@@ -24,11 +24,11 @@ from kpi.ingest.spans.span_rows import stable_id
 
 NAME = "claude_code_sessions"
 TITLE = "Claude Code sessions"
-KEYS = (
-    "parentUuid sessionId type uuid", "type summary leafUuid", "type messageId snapshot",
+KEYS = ("parentUuid sessionId type uuid", "type summary leafUuid", "type messageId snapshot")
+ALONE = (  # what the program notes beside the conversation
     "type operation sessionId timestamp", "type sessionId permissionMode", "type sessionId customTitle",
-    "type sessionId aiTitle", "type sessionId agentName", "type sessionId lastPrompt", "type sessionId prNumber",
-    "type sessionId mode", "type sessionId worktreeSession", "type sessionId tag",
+    "type sessionId aiTitle", "type sessionId agentName", "type sessionId lastPrompt", "type sessionId mode",
+    "type sessionId prNumber prUrl prRepository timestamp", "type sessionId worktreeSession", "type sessionId tag",
 )  # fmt: skip
 _READ = fields(
     "type uuid parentUuid sessionId timestamp version isSidechain isMeta isCompactSummary isApiErrorMessage requestId",

@@ -22,7 +22,8 @@ from kpi.ingest.spans.span_rows import stable_id
 
 NAME = "codex_sessions"
 TITLE = "Codex sessions"
-KEYS = ("timestamp type payload",)
+KEYS = ()
+ALONE = ("timestamp type payload",)
 _TYPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg", "compacted"})
 _USES = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 _RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})

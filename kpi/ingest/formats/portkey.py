@@ -47,7 +47,8 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     row = columns(record)
     say.left_out(row, _GATEWAY.read)
     told = mapping(row.get("metadata"))
-    more: dict[str, Any] = {"cached": "hit" in str(row.get("cache_status") or "").lower()}
+    cache = str(row.get("cache_status") or "disabled").lower()
+    more: dict[str, Any] = {"cached": None if cache == "disabled" else "hit" in cache}
     failed = flag(row.get("is_success")) is False
     if failed and (count_of(row.get("response_status_code")) or 0) < 400:
         more |= {"status": "error", "error_type": "failure"}

@@ -56,7 +56,7 @@ def detect(source: Opened) -> str:
     if lie_between(source, Limits()) and (found := _by_lines(_documents(source), source)) != TABLE:
         return found
     columns = header(text)
-    if columns is None or refusals.by_content(b"", text):
+    if columns is None or refusals.is_metrics(text):
         raise _unknown(source)
     return _by_names(columns, source) or TABLE
 

@@ -88,11 +88,10 @@ _MAGICS = (
     (0, b"MZ", "a program", ""),
 )  # fmt: skip
 _PRINTED = frozenset(b"\t\r\n" + bytes(range(32, 127)))
+_PROMETHEUS = re.compile(r'#\s*(?:HELP|TYPE|UNIT)\s+\w|[a-zA-Z_:][\w:]*\{[^}\n]*="[^}\n]*\}\s+[-+\d.NaInfe]+')
 # Text that is no table, by how it begins.
 _TEXTS = (
-    (re.compile(r"#\s*(?:HELP|TYPE|UNIT)\s+\w"), "metrics as Prometheus writes them", _METRICS),
-    (re.compile(r"[a-zA-Z_:][\w:]*\{[^}\n]*=\"[^}\n]*\}\s+[-+\d.NaInfe]+", re.MULTILINE),
-     "metrics as Prometheus writes them", _METRICS),
+    (_PROMETHEUS, "metrics as Prometheus writes them", _METRICS),
     (re.compile(r"\s*(?:<!doctype html|<html|<head|<body)", re.IGNORECASE), "a page of HTML",
      "Use the export of the tool that shows the page, not the page. " + _TRACES),
     (re.compile(r"\s*<\?xml|\s*<[A-Za-z][\w:.-]*[\s>]"), "XML", _TABLE),
@@ -117,6 +116,11 @@ def by_content(head: bytes, text: str | None) -> tuple[str, str] | None:
         if head[offset : offset + len(magic)] == magic and not (len(magic) < 3 and _is_printed(head)):
             return title, instead
     return next(((title, instead) for pattern, title, instead in _TEXTS if text and pattern.match(text)), None)
+
+
+def is_metrics(text: str) -> bool:
+    """Whether a text is metrics as Prometheus writes them, of which a line may look like the header of a table."""
+    return _PROMETHEUS.match(text) is not None
 
 
 def _is_printed(head: bytes) -> bool:

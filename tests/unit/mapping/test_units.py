@@ -239,3 +239,22 @@ def test_a_success_that_differs_from_the_status_is_one(tmp_path: Path) -> None:
     words = [["r0", "ok", True], ["r1", "error", False]]
     told, _ = load(tmp_path, ["id", "status", "success"], words)
     assert [r["success"] for r in told] == [True, False]
+
+
+def test_amounts_in_another_currency_are_asked_about(tmp_path: Path) -> None:
+    for currencies in (("EUR", "EUR"), ("USD", "EUR")):
+        cells = [[f"r{n}", 0.5, currency, 900 + n] for n, currency in enumerate(currencies)]
+        found, receipt = load(tmp_path, ["id", "cost", "currency", "latency_ms"], cells)
+        assert [r["total_nusd"] for r in found] == [None, None]
+        assert any("'cost'" in n and "EUR" in n and "unit" in n for n in receipt.notes)
+    dollars, _ = load(tmp_path, ["id", "cost", "cost_currency", "latency_ms"], [["r0", 0.5, "usd", 900]])
+    assert dollars[0]["total_nusd"] == 500_000_000
+
+
+def test_a_name_is_believed_beside_the_times_of_something_longer(tmp_path: Path) -> None:
+    """Start and end of a session of 20 to 50 minutes beside the latency of its answer: no other unit is near."""
+    start = 1_788_253_200.0
+    cells = [[f"r{n:02}", start + n, start + n + 1_200 + 45 * n, 2_600 - 20 * n] for n in range(ROWS)]
+    for name in ("latency_ms", "latency"):
+        found, _ = load(tmp_path, ["id", "started_at", "ended_at", name], cells)
+        assert [r["total_us"] for r in found] == [1000 * (2_600 - 20 * n) for n in range(ROWS)], name

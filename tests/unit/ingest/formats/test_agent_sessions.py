@@ -184,3 +184,9 @@ def test_a_codex_session_with_a_count_missing_says_so(tmp_path: Path) -> None:
 def test_sessions_are_recognised(tmp_path: Path, rows: list[Row], name: str) -> None:
     (source,) = open_inputs([jsonl(tmp_path / "s.jsonl", rows)], limits=Limits())
     assert detect(source) == name
+
+
+def test_a_table_with_the_same_common_words_stays_a_table(tmp_path: Path) -> None:
+    rows = [{"timestamp": i, "type": "x", "payload": "y", "latency_ms": 5, "success": True} for i in range(3)]
+    (source,) = open_inputs([jsonl(tmp_path / "s.jsonl", rows)], limits=Limits())
+    assert detect(source) == "table"
