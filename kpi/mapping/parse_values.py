@@ -141,7 +141,7 @@ def by_unique(column: pa.Array, convert: Callable[[str], Any], type_: pa.DataTyp
 _CURRENCY = re.compile(r"^(?:[$€£¥₹]|usd|eur|gbp|us\$)\s*|\s*(?:[$€£¥₹]|usd|eur|gbp)$", re.IGNORECASE)
 _PLAIN = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$")
 _SPACES = re.compile("(?<=\\d)[\\s\u00a0\u202f'’_](?=\\d{3}(?:\\D|$))")
-COMMA_DECIMAL = r"^[+-]?(?:\d*,(?:\d{1,2}|\d{4,})|0,\d+|\d{1,3}(?:\.\d{3})+,\d+)\s*%?$"
+COMMA_DECIMAL = r"^[+-]?(?:\d*,(?:\d{1,2}|\d{4,})|0,\d+|\d{4,},\d+|\d{1,3}(?:\.\d{3})+,\d+)\s*%?$"
 
 
 def number(text: str, *, decimal: str = ".") -> float:

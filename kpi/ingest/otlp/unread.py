@@ -16,6 +16,7 @@ from kpi.ingest.otlp.decode import Attributes, Span
 from kpi.ingest.otlp.measures import BARE, READ, Measure, Sort, measure_of
 
 MODEL_CALLS = frozenset({"llm", "embedding"})
+_OF_CALLS = READ | BARE
 _ELSEWHERE = frozenset({"tokens", "first token"})  # what is looked for on spans that use no model as far as is known
 _LONGEST_JSON = 20_000
 _DEEPEST = 4
@@ -36,11 +37,14 @@ def unread(span: Span, kind: str, read: frozenset[Sort]) -> Iterator[tuple[str, 
         yield from _of_events(span, read)
 
 
-def states_no_number(attributes: Attributes) -> bool:
-    """Whether a measure that is read has no number: null, as decoding leaves of NaN, or a text such as a dash."""
+def states_no_number(attributes: Attributes, *, calls: bool) -> bool:
+    """Whether a measure that is read has no number: null, as decoding leaves of NaN, or a text such as a dash.
+
+    calls: whether the span is a model call, of which bare names such as `input_tokens` are read.
+    """
     return any(
         value is None or (isinstance(value, str) and value[:1] not in ("", "{", "[") and _number(value) is None)
-        for value in map(attributes.__getitem__, READ.intersection(attributes))
+        for value in map(attributes.__getitem__, (_OF_CALLS if calls else READ).intersection(attributes))
     )
 
 

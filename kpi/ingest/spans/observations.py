@@ -31,7 +31,7 @@ class Observations:
 
     def read(self, span: Span, kind: str, usage: TokenUsage, cost: int | None, first: FirstToken) -> None:
         """What was read of one span: notes on how, and the measures that were not."""
-        if kind in MODEL_CALLS and states_no_number(span.attributes):
+        if states_no_number(span.attributes, calls=kind in MODEL_CALLS):
             self._told[_NO_NUMBER] += 1
         if first.note:
             self._told[first.note] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pyarrow as pa
@@ -199,3 +200,13 @@ def test_booleans_statuses_and_lists():
     assert found.bad.tolist() == [False] * 7 + [True]
     assert parse_values.counts(pa.array(["2", "[1, 2, 3]", "a|b", "[]", None])).values.to_pylist() == [2, 3, 2, 0, None]
     assert parse_values.counts(pa.array([[1, 2], []])).values.to_pylist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "proves"),
+    [("0,5", True), ("12,5", True), ("4645,441", True), ("1.234,5", True), ("542,135", False), ("1,234", False),
+     ("1,234,567", False), ("12.5", False)],
+)  # fmt: skip
+def test_what_proves_a_decimal_comma_of_a_column(text: str, proves: bool) -> None:
+    """Three digits behind a comma may be thousands, unless more than three stand before it."""
+    assert bool(re.match(parse_values.COMMA_DECIMAL, text)) is proves
