@@ -16,7 +16,7 @@ from kpi.ingest.files.records import opened
 from kpi.ingest.formats import Item, resembles
 from kpi.ingest.otlp.attributes import count_of, parse, text_of, truth_of
 from kpi.ingest.otlp.conventions import VOCABULARY
-from kpi.ingest.otlp.decode import UNKNOWN, Attributes, Span, identifier
+from kpi.ingest.otlp.decode import OK, UNKNOWN, Attributes, Span, identifier
 from kpi.ingest.otlp.values import unwrapped
 from kpi.ingest.spans import length_units, row_names
 from kpi.ingest.spans.builder import WHOLE_ID, as_text
@@ -262,7 +262,7 @@ def _scope(cells: _Cells, role: str) -> str:
 
 def _ended(span: Span, number: float, unit: str) -> Span:
     if not unit:
-        return span._replace(status=span.status or UNKNOWN)
+        return span._replace(status=span.status or OK)  # what has a length has ended, whatever its unit
     return span._replace(end=(span.start or 0) + round(number * NANOS[unit]))
 
 

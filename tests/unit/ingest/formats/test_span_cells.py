@@ -98,3 +98,12 @@ def test_envelopes_inside_lists_of_an_envelope(tmp_path: Path, wrap: object) -> 
     (request,) = requests_of(tables).values()
     assert (receipt.spans, receipt.dropped) == (2, 0)
     assert (request["input_tokens"], request["total_us"]) == (40, 8_000_000)
+
+
+def test_what_has_a_length_of_no_known_unit_has_ended(tmp_path: Path) -> None:
+    """A lone span says nothing of the unit: its length is unknown, that it went well is not."""
+    path = tmp_path / "spans.csv"
+    path.write_text(rows(["250000"]).replace("duration_ms", "duration"))
+    tables, receipt = read_all([path])
+    assert [(s["duration_us"], s["status"]) for s in tables["spans"]] == [(None, "ok")]
+    assert any("name no unit" in note for note in receipt.notes)
