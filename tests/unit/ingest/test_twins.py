@@ -61,6 +61,7 @@ def test_rows_of_spans_are_spans_however_they_are_written(name: str) -> None:
 # --- any spans in any layout -----------------------------------------------------------------------------------------
 
 _SECOND = 1_000_000_000
+UNNAMED = {"Duration", *(n for n in layouts.LENGTHS if n.startswith("bare"))}  # a unit that few spans may not tell
 _MODELS = st.sampled_from(
     [("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5"), ("gcp.gemini", "gemini-2.5-pro")]
 )
@@ -134,7 +135,8 @@ def test_any_spans_in_any_layout_give_the_same(spans: list[Span], layout: layout
     shuffled = turn.sample(spans, len(spans))
     twin = judge.load({f"twin.{layout.suffix}": layout.render(shuffled)})
     found = judge.judge("drawn", repr(layout), clean, twin)
-    assert found.verdict == EQUAL, f"{found}"
+    asks = layout.length in UNNAMED and not layouts.MOMENTS[layout.moments][1]
+    assert found.verdict in ((EQUAL, SAID) if asks else (EQUAL,)), f"{found}"
 
 
 # --- the harness itself ----------------------------------------------------------------------------------------------
