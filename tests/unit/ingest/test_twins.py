@@ -109,7 +109,7 @@ def steps(draw: st.DrawFn, start: int, end: int) -> tuple:
     said = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model,
             **{k: v for k, v in usage.items() if k in kept}}  # fmt: skip
     if draw(st.booleans()):
-        said["gen_ai.response.time_to_first_chunk"] = draw(st.integers(1, 1_000)) / 1_000
+        said["gen_ai.response.time_to_first_chunk"] = (end - start) / draw(st.integers(2, 9)) / _SECOND
     return f"chat {model}", start, end, draw(st.sampled_from([0, 1, 2])), "", said
 
 
