@@ -24,6 +24,7 @@ from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
 
 MAX_LOSS = 0.2  # share of the rows read that `kpi load` lets go without being told to
+_FEW = 3  # rows; fewer of them are no large share of a small file, unless they are more than half
 _TRIES = 5
 _READING = 0.6  # share of a load's time, for the progress bar
 Progress = Callable[[float, str], None]
@@ -88,7 +89,8 @@ def load(
 
 def refuse_loss(receipt: Receipt, max_loss: float) -> None:
     """Raise IngestError `ingest.loss` where a larger share of the rows read was lost than may be."""
-    if receipt.lost <= max_loss:
+    few = receipt.dropped + receipt.overwritten < _FEW
+    if receipt.lost <= (max(max_loss, 0.5) if few else max_loss):
         return
     parts = [f"{receipt.dropped:,} were dropped"] if receipt.dropped else []
     if receipt.overwritten:

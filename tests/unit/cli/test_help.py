@@ -25,6 +25,8 @@ from kpi.store import connections
 from tests.unit.cli.conftest import Run
 from tests.unit.ingest.databases import stores
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 SHOWN_TRACE, SHOWN_KEY = "4bf92f3577b34da6a3ce929d0e0e4736", "5f0c3a9b"  # ids in the help, made up
 

@@ -11,6 +11,8 @@ import kpi
 from kpi import cli
 from tests.unit.cli.test_cli import Run
 
+pytestmark = pytest.mark.slow
+
 GOOD = [{"trace_id": f"r{i}", "success": True, "latency_ms": 100 + i} for i in range(20)]
 
 

@@ -10,6 +10,8 @@ import pytest
 import kpi
 from kpi.store import lake
 
+pytestmark = pytest.mark.slow
+
 HEAD = "trace_id,timestamp,model,prompt_tokens,completion_tokens,latency_ms,cost_usd,error,user_id,resolved\n"
 CALLS = [
     "a,2026-11-01T10:00:00Z,gpt-4o,100,10,1000,0.5,false,u1,",

@@ -19,6 +19,8 @@ from kpi.loading.load import load, saved_allow, saved_mapping
 from kpi.privacy.identifying_names import parts, reason_of
 from tests.unit import span_loading
 
+pytestmark = pytest.mark.slow
+
 ROWS = 60
 # Names of columns in the languages that people use. Their values here are made-up words, so only names can tell.
 _IDENTIFYING = """

@@ -104,6 +104,7 @@ def test_default_list_holds_cohorts_and_no_person() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_flood_of_key_names_is_bounded_and_names_are_masked() -> None:
     privacy = Privacy(KEY, ())
     privacy.attributes({f"k{i}": 1 for i in range(12_000)} | {"a@b.co": 1})

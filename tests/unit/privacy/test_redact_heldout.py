@@ -152,6 +152,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_time_is_linear_on_hostile_text(piece: str) -> None:
     """Twenty times the text takes at most sixty times the CPU time; a quadratic pattern would take four hundred."""

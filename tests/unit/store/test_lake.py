@@ -25,6 +25,8 @@ from kpi.errors import StoreError
 from kpi.receipts import Receipt
 from kpi.store import delta, lake, manifest, merge
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 Rows = list[dict]

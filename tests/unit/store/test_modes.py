@@ -51,6 +51,7 @@ def fill(tmp_path: Path) -> None:
     assert cache.build_cache(cache.cache_path(folder("d"), found.fingerprint), found.files["requests"])
 
 
+@pytest.mark.slow
 def test_everything_is_the_owners_alone(tmp_path: Path, home: Path) -> None:
     fill(tmp_path)
     kinds = {p.suffix for p in home.rglob("*") if p.is_file()}
@@ -59,6 +60,7 @@ def test_everything_is_the_owners_alone(tmp_path: Path, home: Path) -> None:
     assert not home.stat().st_mode & 0o077
 
 
+@pytest.mark.slow
 def test_what_an_earlier_release_left_open_is_closed_by_the_next_load(tmp_path: Path, home: Path) -> None:
     fill(tmp_path)
     outside = tmp_path / "outside"

@@ -21,6 +21,8 @@ from kpi.store.cache import build_cache
 from kpi.store.engines import DuckSource, from_frame
 from sample_data import world
 
+pytestmark = pytest.mark.slow
+
 
 def rows(n: int = 400) -> pa.Table:
     rng = np.random.default_rng(8)

@@ -93,6 +93,7 @@ def _walk(rng: np.random.Generator, n: int, kind: str, spread: float) -> Cube:
     return of(rng.integers(0, DAYS, n), user, y, kind=kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rate", "incidence", "quantile"])
 @pytest.mark.parametrize("size", [400, 4_000])
 def test_unchanged_worlds_with_users_who_repeat_keep_the_level(kind: str, size: int) -> None:

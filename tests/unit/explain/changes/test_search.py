@@ -76,6 +76,7 @@ def test_a_segment_without_rows_before_is_not_searched() -> None:
     assert all(("language", "es") not in f.where for f in (found.found(i) for i in range(len(found.partition))))
 
 
+@pytest.mark.slow
 def test_what_a_change_leaves_must_be_a_finding_by_itself() -> None:
     """One cause in half of the requests: of the thousands of segments beside it some seem to have a rest by chance."""
     told = 0

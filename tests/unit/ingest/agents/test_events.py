@@ -360,6 +360,7 @@ def test_metrics_between_traces_are_no_loss(home: Path, tmp_path: Path) -> None:
 # --- what was loaded before ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["logs", "traces", "session files"])
 def test_what_another_export_of_the_session_tells_is_refused(home: Path, tmp_path: Path, first: str) -> None:
     """The same call as a span, as a log event and in a session file: 10 in and 7 out, whichever comes first."""

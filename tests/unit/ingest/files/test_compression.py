@@ -132,6 +132,7 @@ def test_damage_is_a_typed_error(tmp_path: Path, method: int) -> None:
 BOMB = b'{"id": "r", "latency_ms": 1}\n' * 400_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [m for m in METHODS if m])
 def test_bombs_stop_at_the_ratio_whatever_the_method(tmp_path: Path, method: int) -> None:
     path = tmp_path / "bomb.zip"
@@ -145,6 +146,7 @@ def test_bombs_stop_at_the_ratio_whatever_the_method(tmp_path: Path, method: int
     assert refusal(path, Limits(ratio=10**6, expanded_bytes=2**21)).code == "ingest.too_large"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", FILES)
 def test_bombs_of_files(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"bomb.{ending}"

@@ -84,6 +84,7 @@ def test_a_document_that_is_cut_anywhere(tmp_path: Path, records: list[Record]) 
         assert any("is missing" in note for note in receipt.notes)
 
 
+@pytest.mark.slow
 def test_fields_of_wrong_types(tmp_path: Path, records: list[Record]) -> None:
     """A field of a wrong type costs at most its own record."""
     path = tmp_path / "export.jsonl"

@@ -153,6 +153,7 @@ def test_newer_observations_alone_name_users_and_sessions(shared: Path) -> None:
     assert {i for i, r in requests.items() if r["user_key"]} == users
 
 
+@pytest.mark.slow
 def test_any_order_of_files_gives_the_same_rows(shared: Path) -> None:
     paths = [shared / path for path in (*LAYOUTS["UI, CSV"], f"{BLOB}/manifests/{STAMP}.json")]
     seen = set()
@@ -171,6 +172,7 @@ def test_everything_at_once_doubles_nothing(shared: Path) -> None:
     assert len({s["score_id"] for s in tables["scores"]}) == 60
 
 
+@pytest.mark.slow
 def test_a_folder_loads_and_a_second_load_adds_nothing(shared: Path, home: Path, tmp_path: Path) -> None:
     packed = tmp_path / "export.zip"
     with zipfile.ZipFile(packed, "w") as archive:

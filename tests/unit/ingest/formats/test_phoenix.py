@@ -338,6 +338,7 @@ def test_annotations_of_traces_and_sessions(tmp_path: Path) -> None:
     assert receipt.drop_reasons == {"an annotation of a session": 1}
 
 
+@pytest.mark.slow
 def test_a_corrected_annotation_replaces_the_first(tmp_path: Path, home: Path) -> None:
     first, second = tmp_path / "1.json", tmp_path / "2.json"
     first.write_text(json.dumps({"data": [span(), annotation()]}))
@@ -405,6 +406,7 @@ def test_arguments_that_were_flattened_are_objects_again() -> None:
     )
 
 
+@pytest.mark.slow
 def test_any_order_of_all_exports_makes_one_data_set(
     exports, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

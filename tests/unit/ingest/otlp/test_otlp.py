@@ -364,6 +364,7 @@ def test_streaming_equals_trace_by_trace(shared: Path) -> None:
         assert known == {k: v for k, v in expected[row["trace_id"]].items() if v is not None}
 
 
+@pytest.mark.slow
 def test_any_json_at_all_is_rows_drops_or_a_typed_error(shared: Path) -> None:
     """318 files that must, must not or may parse, alone and as the attribute value of a span beside a good one."""
     good = message([span(1)])

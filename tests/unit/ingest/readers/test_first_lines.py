@@ -177,6 +177,7 @@ def test_first_lines_that_are_larger_than_what_is_looked_at(tmp_path: Path) -> N
     assert len(objects(source, Limits(line_bytes=1_000))) == 4
 
 
+@pytest.mark.slow
 def test_every_case_of_a_public_suite_beside_good_lines(shared: Path, tmp_path: Path) -> None:
     """Each as the first and the second line, of JSON lines and (but first) of CSV."""
     cases = sorted((shared / "data/corpora/jsontestsuite/test_parsing").glob("*.json"))

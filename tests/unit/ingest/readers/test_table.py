@@ -60,6 +60,7 @@ def hostile(shared, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_bfcl_equals_the_file_itself(shared):
     path = next((shared / "data/datasets/bfcl").glob("*.csv"))
     expected = pd.read_csv(path, keep_default_na=False, dtype={"success": str})
@@ -84,6 +85,7 @@ def test_bfcl_equals_the_file_itself(shared):
     assert "tool_names" in receipt.unmapped
 
 
+@pytest.mark.slow
 def test_azure_equals_the_file_itself(shared):
     path = next((shared / "data/datasets/azure_llm_inference").glob("*.csv"))
     expected = pd.read_csv(path)
@@ -143,6 +145,7 @@ def test_broken_lines_are_dropped_with_their_number(hostile, tmp_path):
     assert any("Latin-1" in n for n in receipt.notes)
 
 
+@pytest.mark.slow
 def test_json_test_suite_as_the_second_line(shared, tmp_path):
     good = b'{"trace_id": "a", "latency_ms": 5}'
     for path in sorted((shared / "data/corpora/jsontestsuite/test_parsing").glob("*.json")):
@@ -257,6 +260,7 @@ def test_limits_end_in_typed_errors(tmp_path):
         load(path, limits=Limits(columns=1))
 
 
+@pytest.mark.slow
 def test_mutated_files_load_or_fail_with_a_typed_error(tmp_path):
     rng = random.Random(20261123)
     rows = rows_without_ids(20)
