@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import known
-from kpi.mapping.mapping import COHORT_MOST, Mapping, kind_of
+from kpi.mapping.guess import COHORT_MOST
+from kpi.mapping.mapping import Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
 from kpi.mapping.unit_evidence import UnitEvidence
 

@@ -22,7 +22,8 @@ from kpi.disk import durable, full
 from kpi.disk.permissions import make_private
 from kpi.errors import MappingError, StoreError
 from kpi.mapping.column_profile import Profiler
-from kpi.mapping.mapping import ColumnMapping, guess, kind_of
+from kpi.mapping.guess import guess
+from kpi.mapping.mapping import ColumnMapping, kind_of
 from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.mapping.units import EARLIEST_US
 from kpi.privacy.policy import Policy

@@ -21,7 +21,8 @@ from kpi.ingest.files.tabular import batches
 from kpi.ingest.formats import resembles
 from kpi.ingest.readers.table_converter import Converter
 from kpi.mapping.column_profile import Profiler
-from kpi.mapping.mapping import ColumnProfile, Mapping, MappingPlan, Preview, PreviewColumn, guess, kind_of
+from kpi.mapping.guess import guess
+from kpi.mapping.mapping import ColumnProfile, Mapping, MappingPlan, Preview, PreviewColumn, kind_of
 from kpi.receipts import ColumnUse
 
 NAME = "table"

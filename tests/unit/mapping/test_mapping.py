@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kpi.errors import MappingError
 from kpi.mapping.column_names import FIELDS, known, slug
-from kpi.mapping.mapping import ColumnMapping, ColumnProfile, Mapping, guess
+from kpi.mapping.guess import guess
+from kpi.mapping.mapping import ColumnMapping, ColumnProfile, Mapping
 
 
 def profile(name: str, **facts) -> ColumnProfile:

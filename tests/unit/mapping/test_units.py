@@ -18,7 +18,8 @@ from kpi.ingest.limits import Limits
 from kpi.ingest.readers import table
 from kpi.ingest.readers.open import open_inputs
 from kpi.mapping.column_names import known
-from kpi.mapping.mapping import ColumnMapping, Mapping, guess
+from kpi.mapping.guess import guess
+from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.mapping.profile import ColumnProfile
 from kpi.privacy.privacy import Privacy
 from kpi.receipts import Receipt

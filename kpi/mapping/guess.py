@@ -1,0 +1,198 @@
+"""Columns that nobody has mapped: what their names and values say they are, and in which unit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from kpi import schema
+from kpi.mapping import unit_choice
+from kpi.mapping.column_names import FIELDS, known, slug, words
+from kpi.mapping.mapping import TECHNICAL, ColumnMapping, Mapping, kind_of
+from kpi.mapping.profile import ColumnProfile
+from kpi.mapping.units import DURATION_US
+from kpi.privacy.policy import Policy
+from kpi.receipts import How
+
+COHORT_DISTINCT = 50
+COHORT_SHARE, COHORT_MOST = 0.05, 200
+COHORT_LENGTH = 64
+_GUESSES = ("alias", "guessed", "cohort")
+
+
+def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy: Policy | None = None) -> Mapping:
+    """Map columns by the names they go by and by what their values allow; columns that `given` names stay as given.
+
+    Where several columns could be one field, the most telling name wins. Unmapped columns of low cardinality become
+    cohorts `x_<slug>` where the policy of privacy lets them; the rest is left out. Guesses of an earlier load, which
+    `given` may hold, are asked about anew.
+    """
+    policy = policy or Policy()
+    given = _still_sure(_still_allowed(given or Mapping(), {p.name: p for p in columns}, policy), columns)
+    taken = {c.field for c in given.columns if c.field}
+    found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
+    named = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
+    candidates = sorted(named, key=lambda c: (c[0][2], c[1]))
+    beside = dataclasses.replace(_beside(candidates, given), currency=_currency(columns))
+    for (name, unit, _), _, profile in candidates:
+        if profile.name in found or name in taken or not profile.count:
+            continue
+        choice = _unit(profile, name, unit, beside)
+        if choice.asks:
+            found[profile.name] = ColumnMapping(profile.name, None, "", profile.decimal, "unmapped", choice.why)
+            continue
+        how: How = "exact" if slug(profile.name) == name else "guessed" if "guess" in choice.why else "alias"
+        how = "guessed" if choice.how else how
+        found[profile.name] = ColumnMapping(profile.name, name, choice.unit, profile.decimal, how, choice.why)
+        taken.add(name)
+    for profile in columns:
+        if profile.name not in found:
+            found[profile.name] = _leftover(profile, taken, policy)
+    return Mapping(tuple(found[p.name] for p in columns if p.name in found))
+
+
+def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Policy) -> Mapping:
+    """What was given, without guesses that the policy refuses for the values of today, and without what it refused."""
+    kept = []
+    for column in given.columns:
+        profile = present.get(column.source)
+        refused = column.kept_out or (
+            column.field is None and column.how != "exact" and policy.asked_for(column.source)
+        )
+        if profile is not None and column.how in _GUESSES:
+            told = policy.column(profile) if column.how == "cohort" else policy.known(profile, column.kind)
+            refused = refused or bool(told)
+        if not refused:
+            kept.append(column)
+    return Mapping(tuple(kept))
+
+
+def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str, str, int] | None:
+    """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field, and
+    the policy must not know better."""
+    named = (profile.name, "", -1) if profile.name in FIELDS else known(profile.name)
+    if named is None:
+        return None
+    name, unit, rank = named
+    if policy is not None and policy.known(profile, kind_of(name)):
+        return None
+    if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message
+        name = "error_type" if _is_short(profile) else "error_message"
+    elif profile.readable < 0.5 or (name == "trace_id" and rank > 1 and _repeats(profile)):
+        return None
+    return name, unit, rank
+
+
+Candidates = Sequence[tuple[tuple[str, str, int], int, ColumnProfile]]
+
+
+def _beside(candidates: Candidates, given: Mapping) -> unit_choice.Beside:
+    """What the columns may be, and how long the requests are in all where that is sure."""
+    fields = frozenset({c[0][0] for c in candidates} | {c.field for c in given.columns if c.field})
+    profiles = {p.name: (name, unit, p) for (name, unit, _), _, p in candidates}
+    stated = given.source_of("total_us")
+    total = (
+        stated.source if stated else next((n for n, (f, _, p) in profiles.items() if f == "total_us" and p.count), "")
+    )
+    if total not in profiles:
+        return unit_choice.Beside(fields)
+    _, named, profile = profiles[total]
+    choice = _unit(profile, "total_us", named, unit_choice.Beside(fields))
+    unit = stated.unit if stated else choice.unit
+    return unit_choice.Beside(
+        fields, profile.usual * DURATION_US[unit] if profile.usual and unit in DURATION_US else None
+    )
+
+
+def _currency(columns: Sequence[ColumnProfile]) -> str:
+    """The currencies other than USD that a column of that name holds, by their codes alone; "" for none."""
+    stated = next((p.values for p in columns if words(p.name)[-1:] == ["currency"]), ())
+    others = [v.upper() for v in stated if v.lower() not in ("usd", "us$", "$", "dollar", "dollars")]
+    codes = sorted({v for v in others if len(v) == 3 and v.isalpha()})
+    return ", ".join(codes[:3]) or ("another currency" if others else "")
+
+
+def _still_sure(given: Mapping, columns: Sequence[ColumnProfile]) -> Mapping:
+    """What was given, without the units that were guessed or told by a name once and that these rows contradict."""
+    profiles = {p.name: p for p in columns}
+    kept = []
+    for column in given.columns:
+        profile = profiles.get(column.source)
+        if profile and column.how in ("alias", "guessed") and column.field and column.kind in ("duration", "money"):
+            choice = _unit(profile, column.field, column.unit, unit_choice.Beside())
+            if choice.unit != column.unit:
+                continue
+        kept.append(column)
+    return Mapping(tuple(kept))
+
+
+def _unit(profile: ColumnProfile, name: str, unit: str, beside: unit_choice.Beside) -> unit_choice.Choice:
+    kind = kind_of(name)
+    if kind in ("duration", "money") and profile.name == name:
+        return unit_choice.Choice("us" if kind == "duration" else "nano_usd" if name.endswith("_nusd") else "usd",
+                                  "named as in the canonical table")  # fmt: skip
+    if kind == "duration":
+        return unit_choice.duration(profile, name, unit, beside)
+    if kind == "money":
+        return unit_choice.money(profile, name, unit, beside)
+    if name == "success" and profile.technical:
+        told = f'{TECHNICAL}, which is no success of a task; set field = "success" for it in a mapping if it is one'
+        return unit_choice.Choice("", told, asks=True)
+    if kind == "score":
+        return unit_choice.Choice(*_scale(profile))
+    if kind == "time":
+        if profile.dayfirst is not None:
+            return unit_choice.Choice("day/month" if profile.dayfirst else "month/day", "guessed from a value over 12")
+        return unit_choice.Choice(unit or "auto", "name")
+    return unit_choice.Choice(kind if kind in ("tokens", "count") else "", "name")
+
+
+def _scale(profile: ColumnProfile) -> tuple[str, str]:
+    if profile.high is None or profile.low is None:
+        return "words", "words such as up and down, or true and false"
+    for low, high, name in ((0, 1, "0-1"), (-1, 1, "-1-1"), (1, 5, "1-5"), (0, 10, "0-10"), (0, 100, "0-100")):
+        if low <= profile.low and profile.high <= high:
+            return name, "" if name == "0-1" else f"guessed {name}: values lie in {profile.low:g} to {profile.high:g}"
+    return "0-100", f"guessed 0-100: values lie in {profile.low:g} to {profile.high:g}"
+
+
+def _leftover(profile: ColumnProfile, taken: set[str], policy: Policy) -> ColumnMapping:
+    name = schema.EXTRA_PREFIX + slug(profile.name)
+    if profile.count and policy.asked_for(profile.name) and name not in taken:
+        taken.add(name)
+        return ColumnMapping(profile.name, name, "", ".", "cohort", "kept because it was asked for")
+    if profile.count and (told := policy.column(profile) or policy.known(profile, "dimension")):
+        return ColumnMapping(profile.name, None, "", ".", "unmapped", told, True)
+    if is_cohort(profile) and name not in taken:
+        taken.add(name)
+        return ColumnMapping(profile.name, name, "", ".", "cohort", f"{profile.distinct} different values")
+    if not profile.count:
+        return ColumnMapping(profile.name, None, "", ".", "unmapped", "no values")
+    many = "more than 200" if profile.distinct is None else str(profile.distinct)
+    return ColumnMapping(profile.name, None, "", ".", "unmapped", f"unknown name, {many} different values")
+
+
+def is_cohort(profile: ColumnProfile) -> bool:
+    """Few, short values that are no identifiers, measures or free text."""
+    if not profile.distinct or profile.longest > COHORT_LENGTH:
+        return False
+    if profile.type == "float" or (profile.type == "number" and not profile.whole):
+        return False
+    if profile.count > 20 and profile.distinct > 0.5 * profile.count:
+        return False
+    if any(v.count(" ") > 5 or v[:1] in "[{" for v in profile.values):
+        return False
+    return profile.distinct <= COHORT_DISTINCT or (
+        profile.distinct <= COHORT_SHARE * profile.count
+        and profile.type != "number"
+        and profile.distinct <= COHORT_MOST
+    )
+
+
+def _repeats(profile: ColumnProfile) -> bool:
+    """A column called `id` that repeats its values is the id of something else."""
+    return profile.distinct is not None and profile.distinct < 0.5 * profile.count
+
+
+def _is_short(profile: ColumnProfile) -> bool:
+    return profile.distinct is not None and profile.longest <= 2 * COHORT_LENGTH
