@@ -22,7 +22,8 @@ class Instrumentation(NamedTuple):
 
     scope: how the name of its instrumentation scope begins; keys: beginnings of attribute names, one of which must be
     there. since: version of the scope from which on this holds. cached, reasoning: INSIDE, BESIDE, or None for "as the
-    provider counts". total: False where its total is made of input and output without the cached tokens.
+    provider counts". total: False where its total is made of input and output without the cached tokens. beside: a name
+    that must be there as well.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Instrumentation(NamedTuple):
     cached: bool | None = INSIDE
     reasoning: bool | None = INSIDE
     total: bool = True
+    beside: str = ""
 
 
 NORMALISED = "kpi.normalised"  # the scope of spans whose format has put the counts in order itself
@@ -56,6 +58,9 @@ INSTRUMENTATIONS = (
     Instrumentation("OpenInference", scope="openinference."),
     Instrumentation("OpenInference", keys=("llm.token_count.prompt_details.", "llm.token_count.completion_details.")),
     Instrumentation("OpenLIT", scope="openlit", cached=None, reasoning=None, total=False),
+    # The conventions that brought these names with `gen_ai.provider.name` include the cache in the input.
+    Instrumentation("the GenAI conventions", reasoning=None, beside="gen_ai.provider.name",
+                    keys=("gen_ai.usage.cache_read.input", "gen_ai.usage.cache_creation.input")),
 )  # fmt: skip
 
 
@@ -202,6 +207,8 @@ def _instrumentation(shape: Shape, scope: str, version: str) -> Instrumentation 
 
 def _fits(known: Instrumentation, shape: Shape, scope: str, version: str) -> bool:
     if not scope.startswith(known.scope) or (known.since and _numbers(version) < known.since):
+        return False
+    if known.beside and known.beside not in shape.keys:
         return False
     return not known.keys or any(key.startswith(known.keys) for key in shape.keys)
 

@@ -14,7 +14,7 @@ from tests.unit.span_loading import load, message, span
 Row = dict[str, Any]
 IN, OUT, TOTAL = "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.usage.total_tokens"
 READ, WRITE = "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_write.input_tokens"
-THOUGHT, PROVIDER, MODEL = "gen_ai.usage.reasoning.output_tokens", "gen_ai.provider.name", "gen_ai.request.model"
+THOUGHT, PROVIDER, MODEL = "gen_ai.usage.reasoning.output_tokens", "gen_ai.system", "gen_ai.request.model"
 TOLD = "told by the totals in the span"
 
 
@@ -155,3 +155,10 @@ def test_a_total_of_the_provider_is_never_contradicted(
     given_in, given_out, _ = counted(attributes)
     if read != reasoning or cache_inside == reasoning_inside:  # else the total fits both ways
         assert (given_in, given_out) == (plain + read, visible + reasoning)
+
+
+def test_who_follows_the_conventions_includes_the_cache() -> None:
+    """`gen_ai.provider.name` and the cache's dotted name came together with the rule that the input includes it."""
+    parts = {IN: 1000, READ: 400, OUT: 100, "gen_ai.provider.name": "anthropic"}
+    assert counted(parts) == (1000, 100, [cached("inside", "known of the GenAI conventions")])
+    assert counted({**parts, READ: 4000})[0] == 5000, "but never more than there is"
