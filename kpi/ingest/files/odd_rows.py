@@ -15,13 +15,22 @@ _TOTALS = frozenset([
 _PLAIN_NUMBER = re.compile(r"[\s(+-]*[$€£¥]?\s*\d[\d.,'\s\u00a0%)]*[$€£¥]?")
 
 
+_LONGEST = 2 * max(map(len, _TOTALS))  # with what may stand between the letters
+_BEGINNINGS = frozenset(word[0] for word in _TOTALS)
+
+
 def is_header(cells: Sequence[str], names: Sequence[str]) -> bool:
     """Whether a row is the header again, as files that were put one after the other have it."""
-    return len(cells) == len(names) and all(a.strip() == b for a, b in zip(cells, names, strict=True))
+    if not names or len(cells) != len(names) or cells[0].strip() != names[0]:
+        return False  # nearly every row
+    return all(a.strip() == b for a, b in zip(cells, names, strict=True))
 
 
 def is_total(cells: Sequence[str]) -> bool:
     """Whether a row is named a total, and else holds only numbers and nothing."""
+    first = next((cell for cell in cells if cell), "").strip()
+    if first and (first[0].lower() not in _BEGINNINGS or len(first) > _LONGEST or first[-1].isdigit()):
+        return False  # nearly every row
     held = [c for c in (cell.strip() for cell in cells) if c]
     if len(held) < 2 or re.sub(r"[\s:_-]", "", held[0].lower()) not in _TOTALS:
         return False
