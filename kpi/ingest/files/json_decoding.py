@@ -91,6 +91,8 @@ def _shallow(text: bytes, depth: int) -> bytes:
     a string is what lies behind an odd number of quotes.
     """
     plain = text.replace(b"\\\\", b"  ").replace(b'\\"', b"  ") if b"\\" in text else text
+    if _deepest(plain.translate(None, _OTHER)) <= depth:
+        return text
     codes = np.frombuffer(plain, dtype=np.uint8)
     outside = np.cumsum(codes == 0x22, dtype=np.uint8) & 1 == 0  # a count that runs over keeps whether it is odd
     opens, closes = ((codes == 0x7B) | (codes == 0x5B)) & outside, ((codes == 0x7D) | (codes == 0x5D)) & outside
@@ -109,3 +111,15 @@ def _shallow(text: bytes, depth: int) -> bytes:
         parts += [text[at:start], b'"%s"' % MARK.encode()]
         at = end
     return b"".join([*parts, text[at:]])
+
+
+_OTHER = bytes(set(range(256)) - set(b'{}[]"'))
+
+
+def _deepest(marks: bytes) -> int:
+    """The deepest level of a text of which only brackets and quotes are left."""
+    codes = np.frombuffer(marks, dtype=np.uint8)
+    outside = np.cumsum(codes == 0x22, dtype=np.uint8) & 1 == 0
+    steps = (((codes == 0x7B) | (codes == 0x5B)) & outside).astype(np.int8)
+    steps -= ((codes == 0x7D) | (codes == 0x5D)) & outside
+    return int(np.cumsum(steps, dtype=np.int32).max(initial=0))

@@ -42,10 +42,14 @@ def states_no_number(attributes: Attributes, *, calls: bool) -> bool:
 
     calls: whether the span is a model call, of which bare names such as `input_tokens` are read.
     """
-    return any(
-        value is None or (isinstance(value, str) and value[:1] not in ("", "{", "[") and _number(value) is None)
-        for value in map(attributes.__getitem__, (_OF_CALLS if calls else READ).intersection(attributes))
-    )
+    shape, key = shape_of(attributes), ("stated", calls)
+    if key not in shape.kept:
+        shape.kept[key] = tuple((_OF_CALLS if calls else READ).intersection(attributes))
+    for name in shape.kept[key]:
+        value = attributes[name]
+        if value is None or (isinstance(value, str) and value[:1] not in ("", "{", "[") and _number(value) is None):
+            return True
+    return False
 
 
 def _of_events(span: Span, read: frozenset[Sort]) -> Iterator[tuple[str, float]]:
