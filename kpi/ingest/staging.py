@@ -50,8 +50,7 @@ class Stage:
         receipt = self._receipt
         if not self._files:
             raise _nothing(receipt)
-        self._add_up_calls()
-        requests = self._unique_requests()
+        requests = self._unique_requests(self._add_up_calls(self._column("requests", "trace_id")))
         traces = self._column("spans", "trace_id")
         receipt.spans = int((self._column("spans", "kind") != schema.WHOLE).sum())
         receipt.requests = requests + (traces.nunique() if len(traces) else 0)
@@ -64,18 +63,17 @@ class Stage:
         chunks = [pq.read_table(path, columns=[column])[column] for path in self._files.get(table, [])]
         return pa.chunked_array([c for chunk in chunks for c in chunk.chunks], pa.string()).to_pandas()
 
-    def _add_up_calls(self) -> None:
-        """Make spans of requests that share an id and differ in time."""
-        ids = self._column("requests", "trace_id")
+    def _add_up_calls(self, ids: pd.Series) -> pd.Series:
+        """Make spans of requests that share an id and differ in time. Returns the ids of those that are left."""
         if not ids.duplicated().any():
-            return
+            return ids
         times = pd.concat(
             pq.read_table(path, columns=["started_at"])["started_at"].cast(pa.int64()).to_pandas()
             for path in self._files["requests"]
         ).reset_index(drop=True)
         shared = table_calls.shared_ids(ids, times)
         if not shared:
-            return
+            return ids
         parts, mask, start = [], ids.isin(shared).to_numpy(), 0
         for path in self._files["requests"]:
             table = pq.read_table(path)
@@ -91,9 +89,9 @@ class Stage:
         )
         if lost:
             self._receipt.note(f"Of calls that were added up, these columns are left out: {', '.join(lost)}.")
+        return ids[~mask].reset_index(drop=True)
 
-    def _unique_requests(self) -> int:
-        ids = self._column("requests", "trace_id")
+    def _unique_requests(self, ids: pd.Series) -> int:
         keep = ~ids.duplicated(keep="last").to_numpy()
         repeated = int(len(keep) - keep.sum())
         if not repeated:

@@ -44,7 +44,8 @@ _XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE)
 _SPREAD = 5  # levels of nested objects whose keys count as columns
 _VALUES = frozenset(["name", "status", "error", "children", "input", "output", "scores"])  # whole, whatever they hold
 _OF_A_VENDOR = 5  # columns that a vendor's table has in common with one whose names were rewritten
-_WAITING = 200_000  # spans whose lengths wait for a unit
+_WAITING = 200_000  # spans of one column whose lengths wait for a unit
+_NAME = 40
 
 
 def recognises(names: Collection[str]) -> bool:
@@ -70,21 +71,28 @@ def finish(say: Say) -> Iterator[Item]:
     """The spans whose lengths waited for a unit, and what to tell of it."""
     for file, count in say.kept.pop("nans", {}).items():
         say.note(NO_NUMBERS.format(name=file, count=count))
-    waiting: list[tuple[Span, float]] = say.kept.pop("waiting", [])
-    unit = say.kept.get("unit") or length_units.unit_of(waiting)
-    if waiting and unit:
+    for place in list(say.kept.get("waiting", ())):
+        yield from _settled(place, say)
+
+
+def _settled(place: tuple[str, str], say: Say) -> Iterator[Span]:
+    """The spans that wait, of one column of one file, in the unit that they tell together."""
+    waiting: list[tuple[Span, float]] = say.kept["waiting"].pop(place)
+    unit = length_units.unit_of(waiting)
+    say.kept.setdefault("units", {})[place] = unit
+    if unit:
         say.note(f"Lengths of spans name no unit and were read in {unit}: in it, the spans of a trace fit each other.")
-    elif waiting:
+    else:
         say.note(
             f"{len(waiting):,} lengths of spans name no unit, and nothing tells it: they are unknown. Name the unit in "
-            "the column, such as duration_ms."
+            f"the column, such as {place[1][:_NAME]}_ms."
         )
     for span, number in waiting:
         yield _ended(span, number, unit)
 
 
 def _of(record: Mapping[str, Any], say: Say, above: Mapping[str, Any]) -> Iterator[Item]:
-    held = _held(record)
+    held = None if row_names.is_span(_spread_names(record)) else _held(record)
     if held is not None:
         yield from _of(held, say, above)
         return
@@ -230,7 +238,7 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     end = time_of(cells.get("end"))
     unsure: float | None = None
     if end is None and start is not None and "duration" in cells.fields:
-        unit = cells.unit or row_names.unit_beside([*record, *above]) or say.kept.get("unit", "")
+        unit = cells.unit or row_names.unit_beside([*record, *above])
         length, unsure = length_of(cells.get("duration"), unit)
         if length is None and unsure is None:
             say.note("Some lengths of spans are no numbers that can be read, and are unknown.")
@@ -248,16 +256,28 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
         cells.resource, None, _scope(cells, "scope"), _scope(cells, "scope_version"),
     )  # fmt: skip
     yield from _scores(cells, span)
-    if unsure is not None and len(waiting := say.kept.setdefault("waiting", [])) < _WAITING:
-        waiting.append((span, unsure))
-    else:
+    if unsure is None:
         yield span
+    else:
+        yield from _later(span, unsure, (say.file, cells.fields["duration"][2]), say)
     for child in _children(cells.get("children")):
         yield from _of(child, say, {"trace_id": trace_id, "parent_id": span_id})
 
 
 def _scope(cells: _Cells, role: str) -> str:
     return text_of(cells.get(role)) or ""
+
+
+def _later(span: Span, number: float, place: tuple[str, str], say: Say) -> Iterator[Span]:
+    """A span whose length has no unit yet: it waits with others of its column, until they are many."""
+    units: dict[tuple[str, str], str] = say.kept.setdefault("units", {})
+    if place in units:
+        yield _ended(span, number, units[place])
+        return
+    waiting = say.kept.setdefault("waiting", {}).setdefault(place, [])
+    waiting.append((span, number))
+    if len(waiting) >= _WAITING:
+        yield from _settled(place, say)
 
 
 def _ended(span: Span, number: float, unit: str) -> Span:

@@ -132,6 +132,7 @@ class Use(NamedTuple):
     rank: int = 0
 
 
+@lru_cache(maxsize=16_384)
 def folded(path: str) -> str:
     """A name without case, blanks and signs; what stands in brackets behind it is left off."""
     return "".join(words(path.partition(" [")[0].partition(" (")[0]))
