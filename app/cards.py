@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 import kpi
-from app import charts, once, slicebar, text
+from app import charts, data, once, slicebar, text
 from app.slicebar import PageContext
 
 words = kpi.wording
@@ -103,7 +103,7 @@ def kpi_card(card: Any, here: PageContext) -> None:
 
 
 def _open(card: Any, here: PageContext) -> None:
-    if card.metric in kpi.METRICS:
+    if card.metric in data.metrics():
         if card.state in ("off_target", "watch") and here.timed:
             st.page_link(
                 "views/why.py",

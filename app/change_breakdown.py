@@ -61,7 +61,7 @@ def change(here: PageContext, metric: str, view: kpi.Slice) -> tuple[kpi.Slice, 
 
 
 def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
-    m = kpi.METRICS[metric]
+    m = data.metrics()[metric]
     if m.kind in RATIOS:
         return _of_ratio(here, m, view)
     if m.column == "total_us" and m.q is not None:

@@ -13,6 +13,7 @@ import altair as alt
 import pandas as pd
 
 import kpi
+from app import data
 
 MOST_POINTS = 500
 MOST_LINES = 6
@@ -200,7 +201,7 @@ def percentiles(
     frame: pd.DataFrame, *, unit: str, colours: Look, target: float | None, events: pd.DataFrame | None
 ) -> alt.LayerChart:
     """Percentile lines of one quantity over time, the widest first. frame: rows of several quantile metrics."""
-    names = {m: kpi.METRICS[m].label for m in frame["metric"].unique()}
+    names = {m: data.metrics()[m].label for m in frame["metric"].unique()}
     told = spoken(frame[frame["value"].notna()]).assign(metric=lambda f: f["metric"].map(names))
     order = list(names.values())
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])

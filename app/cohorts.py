@@ -9,13 +9,18 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, export, text
+from app import cards, charts, data, export, text
 
 words = kpi.wording
 VERDICTS = {"worse": "red", "better": "green", "higher": "orange", "lower": "orange", "no clear difference": "gray"}
 CLEAR = 0.05
 COMPARED = ("task_success", "refusal_rate", "escalation_rate", "slo_attainment", "incident_rate", "cost_per_query")
 _TINT = "26"  # alpha of a colour behind a cell
+
+
+def compared() -> list[str]:
+    """The metrics that cohorts are compared on, a team's own among them."""
+    return [*COMPARED, *(m.name for m in data.metrics().values() if m.own and m.kind in ("rate", "ratio"))]
 
 
 def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
@@ -32,7 +37,7 @@ def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
         if clear:
             red = look.states["red"]
             css.loc[g.dimension, g.metric] = f"background-color: {red}{_TINT}; color: {red}; font-weight: 600"
-    labels = {m: kpi.METRICS[m].label for m in order}
+    labels = {m: data.metrics()[m].label for m in order}
     texts = texts.rename(columns=labels).rename(index=text.dimension)
     css = css.rename(columns=labels).rename(index=text.dimension)
     export.table(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -97,7 +97,7 @@ def _ask(
 ) -> Answer:
     query = view.to_query(full=True) if view else None
     rows = [source.name, source.version, source.fingerprint, source.read_at and source.read_at.isoformat()]
-    key = json.dumps([*rows, call, query, arguments])
+    key = json.dumps([*rows, _stamp(source), call, query, arguments])
     answer: Answer
     with suppress(_Absent):
         answer = _kept(key, _absent)
@@ -105,6 +105,14 @@ def _ask(
     found = _share(_kept, key, make, gates)
     answer = _kept(key, lambda: copy.deepcopy(found))  # each session its own copy, also of what is too large to keep
     return answer
+
+
+def _stamp(source: kpi.Source) -> str:
+    """Which limits and metrics of a team's own the answers rest on."""
+    try:
+        return register(source).stamp
+    except kpi.KpiError:  # what needs the register says so itself
+        return ""
 
 
 @st.cache_data(ttl="1h", max_entries=600, max_size="300MiB", show_spinner=False)
@@ -145,6 +153,17 @@ def _manners() -> Manners:
     if session is None:
         return Manners()
     return Manners(notice=st.spinner, go_on=session.yield_check)
+
+
+def metrics() -> Mapping[str, kpi.Metric]:
+    """The metrics of the data that this session looks at, those that its team declared among them."""
+    found: Mapping[str, kpi.Metric] = st.session_state.get("_metrics") or kpi.METRICS
+    return found
+
+
+def look_at(source: kpi.Source) -> None:
+    """Take the metrics of a source for those of this session."""
+    st.session_state["_metrics"] = kpi.metrics_of(source)
 
 
 def profile(source: kpi.Source) -> kpi.Profile:

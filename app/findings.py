@@ -78,7 +78,7 @@ def traces(finding: kpi.Finding, told: kpi.Story, here: PageContext) -> None:
 
 def sort_of(metric: str) -> str:
     """The order of traces that brings those first in which a metric shows."""
-    return SORTS.get(kpi.METRICS[metric].group, "failed")
+    return SORTS.get(data.metrics()[metric].group, "failed")
 
 
 def path(finding: kpi.Finding) -> str:
@@ -91,9 +91,9 @@ def path(finding: kpi.Finding) -> str:
 
 def about(told: kpi.Story, metric: str) -> list[kpi.Finding]:
     """Findings of a metric, or of another statistic of the same cost or latency; then those that moved it along."""
-    group = kpi.METRICS[metric].group
+    group = data.metrics()[metric].group
     own = [
         f for f in told.findings
-        if f.metric == metric or (group in SORTS and kpi.METRICS[f.metric].group == group)
+        if f.metric == metric or (group in SORTS and data.metrics()[f.metric].group == group)
     ]  # fmt: skip
     return [*own, *(f for f in told.findings if f not in own and metric in f.also)]

@@ -222,6 +222,7 @@ METRIC_GROUPS = {
     "business": "Business",
     "use": "Use",
     "volume": "Volume",
+    "own": "Your own",
 }
 
 
@@ -230,7 +231,7 @@ def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ())
 
     Returns the metric and the row below the groups, for further choices of the page.
     """
-    able = {m.name: m for m in kpi.METRICS.values() if here.profile.supports(m) and (not kinds or m.kind in kinds)}
+    able = {m.name: m for m in data.metrics().values() if here.profile.supports(m) and (not kinds or m.kind in kinds)}
     if not able:
         raise kpi.errors.MetricError(
             "app.no_metric", "This data supports no metric here", hint="See Data for what to add."
@@ -254,7 +255,7 @@ def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ())
     names = [name for name, m in able.items() if m.group == group]
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
-        selectbox("Metric", "metric", names, default=metric, names=lambda n: kpi.METRICS[n].label, width=280)
+        selectbox("Metric", "metric", names, default=metric, names=lambda n: data.metrics()[n].label, width=280)
     return metric, row
 
 
@@ -264,8 +265,8 @@ def _first_of_group(first: dict[str, str]) -> None:
 
 def percentiles_of(metric: str, here: PageContext) -> list[str]:
     """Quantile metrics of the same quantity, smallest first; empty when it has none."""
-    column = kpi.METRICS[metric].column
-    family = [m for m in kpi.METRICS.values() if m.kind == "quantile" and m.column == column and column]
+    column = data.metrics()[metric].column
+    family = [m for m in data.metrics().values() if m.kind == "quantile" and m.column == column and column]
     return [m.name for m in sorted(family, key=lambda m: m.q or 0) if here.profile.supports(m)]
 
 
@@ -310,7 +311,8 @@ def cannot(here: PageContext, metric: str) -> None:
     """The data cannot support a page: names the columns it would need."""
     needs = ", ".join(here.profile.missing().get(metric, ()))
     empty(
-        f"{here.view.dataset} has no {kpi.METRICS[metric].label.lower()}.", f"Map a column to {needs} on the Data page."
+        f"{here.view.dataset} has no {data.metrics()[metric].label.lower()}.",
+        f"Map a column to {needs} on the Data page.",
     )
 
 

@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 import kpi
+from app import data
 from app.charts import Look, axis, layered
 
 words = kpi.wording
@@ -123,7 +124,7 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
 
 def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: Look) -> alt.LayerChart:
     """Differences by group and metric; only what is clear carries colour and a number. frame: of `compare_within`."""
-    labels = {m: kpi.METRICS[m].label for m in metrics}
+    labels = {m: data.metrics()[m].label for m in metrics}
     shown = frame[frame["metric"].isin(metrics) & frame["difference"].notna()].copy()
     shown["group"] = shown[within].fillna("(none)").astype(str)
     shown["label"] = shown["metric"].map(labels)

@@ -80,6 +80,7 @@ def current() -> PageContext:
     """The slice of the URL on the rows it names; filters on dimensions that the data lacks are left to `report`."""
     view = asked()
     source = data.open_source(view.dataset, view.version)
+    data.look_at(source)
     known = data.profile(source)
     filters = tuple(f for f in view.filters if f[0] in known.dimensions)
     if _baseline_dimension(view.baseline) not in (None, *known.dimensions):

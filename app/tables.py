@@ -184,7 +184,7 @@ def groups(frame: pd.DataFrame, by: str) -> None:
     shown = pd.DataFrame(
         {
             text.dimension(by): frame[by].fillna("(none)"),
-            "Metric": [kpi.METRICS[m].label for m in frame["metric"]],
+            "Metric": [data.metrics()[m].label for m in frame["metric"]],
             "Value": [words.format_value(v, u) for v, u in zip(frame["value"], frame["unit"], strict=True)],
             "95 %": [
                 words.format_interval(a, b, u)
@@ -297,14 +297,14 @@ def split(found: kpi.SampleRatio) -> None:
 def support(known: kpi.Profile) -> None:
     """Which metrics this data supports, and what to add for the others."""
     missing = known.missing()
-    able = [m for m in kpi.METRICS.values() if m.name not in missing]
+    able = [m for m in data.metrics().values() if m.name not in missing]
     size = words.format_count(known.requests, "requests")
-    told = f"{len(able)} of {len(kpi.METRICS)} metrics can be computed on these {size}."
+    told = f"{len(able)} of {len(data.metrics())} metrics can be computed on these {size}."
     st.markdown(text.safe(told))
     if missing:
         lacking = pd.DataFrame(
             [
-                {"Metric": kpi.METRICS[n].label, "Group": kpi.METRICS[n].group, "Add": ", ".join(c)}
+                {"Metric": data.metrics()[n].label, "Group": data.metrics()[n].group, "Add": ", ".join(c)}
                 for n, c in missing.items()
             ]
         )

@@ -18,7 +18,7 @@ KINDS = ("rate", "ratio", "incidence")  # of metrics of which a segment can hold
 
 def _has(metric: str) -> bool:
     """Whether a metric has a worse side that can be searched; of some, more is neither good nor bad."""
-    return kpi.METRICS[metric].direction != "none" and kpi.METRICS[metric].kind in KINDS
+    return data.metrics()[metric].direction != "none" and data.metrics()[metric].kind in KINDS
 
 
 def python(metric: str) -> list[str]:
@@ -30,7 +30,7 @@ def python(metric: str) -> list[str]:
 
 def draw(here: PageContext, metric: str) -> None:
     """At most five segments of one and two values, worst first, with the ways on; a calm line where there is none."""
-    chosen = kpi.METRICS[metric]
+    chosen = data.metrics()[metric]
     if not _has(metric):
         return
     title = f"Where {chosen.label.lower()} is worst" if chosen.kind == "ratio" else "Who fails most"

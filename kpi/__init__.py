@@ -82,6 +82,11 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.measure.metrics import Metric as Metric
     from kpi.measure.metrics import metric as metric
     from kpi.measure.metrics import slo_attainment as slo_attainment
+    from kpi.measure.own_metrics import mean as mean
+    from kpi.measure.own_metrics import metrics_of as metrics_of
+    from kpi.measure.own_metrics import quantile as quantile
+    from kpi.measure.own_metrics import ratio as ratio
+    from kpi.measure.own_metrics import share as share
     from kpi.measure.priced import PriceState as PriceState
     from kpi.measure.priced import init_prices as init_prices
     from kpi.measure.priced import model_prices as model_prices
@@ -168,6 +173,11 @@ _LISTED = {
         "Slice": "measure.slice",
         "METRICS": "measure.metrics",
         "metric": "measure.metrics",
+        "metrics_of": "measure.own_metrics",
+        "share": "measure.own_metrics",
+        "mean": "measure.own_metrics",
+        "ratio": "measure.own_metrics",
+        "quantile": "measure.own_metrics",
         "summarise": "measure.summary",
         "compare_windows": "measure.summary",
         "rolling": "measure.rolling",

@@ -51,11 +51,11 @@ class RowBuffer:
 def to_table(table: str, rows: list[dict[str, Any]]) -> pa.Table:
     """Rows of canonical column names -> Arrow table in the canonical schema of `table`, extras in sorted order.
 
-    Raises KeyError for a key that is neither canonical nor, in `requests`, an `x_…` cohort.
+    Raises KeyError for a key that is neither canonical nor, in `requests`, an `x_…` cohort or `m_…` measure.
     """
     canonical = schema.TABLES[table]
     names = set().union(*rows)
-    extra = {n for n in names - set(canonical.names) if table == "requests" and n.startswith(schema.EXTRA_PREFIX)}
+    extra = {n for n in names - set(canonical.names) if table == "requests" and schema.is_extra(n)}
     unknown = names - set(canonical.names) - extra
     if unknown:
         raise KeyError(f"{table} has no column {sorted(unknown)[0]!r}")

@@ -16,7 +16,7 @@ import orjson
 from kpi.privacy.identifying_names import reason_of
 from kpi.privacy.policy import NOT_LISTED
 
-How = Literal["exact", "alias", "guessed", "cohort", "unmapped"]
+How = Literal["exact", "alias", "guessed", "cohort", "measure", "unmapped"]
 DROPS_KEPT = 1_000
 NOTES_KEPT = 200
 UNREAD_KEPT = 200
@@ -37,7 +37,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class ColumnUse:
-    """What became of one source column: the canonical field (or `x_…` cohort), how that was decided, and its unit.
+    """What became of one source column: canonical field (or `x_…` cohort, `m_…` measure), how that was decided, unit.
 
     kept_out: left out to protect people; the note says why.
     """

@@ -2,8 +2,8 @@
 
 Times are UTC with microseconds; stored durations are integer microseconds (`_us`), stored money integer
 nano-dollars (`_nusd`), so that sums are the same on every run and engine. Unknown is null, never 0.
-A `requests` table may carry further cohort columns, named `x_<key>`: strings of low cardinality that an export
-brought along. People call them by `<key>`.
+A `requests` table may carry further columns that an export brought along: cohorts `x_<key>`, strings of low
+cardinality, and measures `m_<key>`, numbers for metrics of a team's own. People call them by `<key>`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ARROW: dict[str, pa.DataType] = {
     "date": pa.date32(),
 }
 
-EXTRA_PREFIX = "x_"
+EXTRA_PREFIX, MEASURE_PREFIX = "x_", "m_"
+LARGEST_MEASURE = 9e12  # in magnitude: measures are summed in millionths, as whole numbers of 64 bits
 SEVERITIES = ("nit", "minor", "major", "critical")
 SOURCES = ("human", "user", "code", "judge")  # in order of trust
 SPAN_KINDS = (
@@ -62,9 +63,9 @@ class Table:
         return next(c for c in self.columns if c.name == name)
 
     def arrow_schema(self, extra: Iterable[str] = ()) -> pa.Schema:
-        """Arrow schema; `extra` names further string columns (`x_…`), appended in sorted order."""
+        """Arrow schema; `extra` names further columns (`x_…`, `m_…`), appended in sorted order."""
         fields = [pa.field(c.name, ARROW[c.type]) for c in self.columns]
-        return pa.schema(fields + [pa.field(name, pa.string()) for name in sorted(extra)])
+        return pa.schema(fields + [pa.field(name, ARROW[extra_type(name)]) for name in sorted(extra)])
 
 
 def _columns(type_: Type, privacy: Privacy, names: str, unit: str = "", doc: str = "") -> tuple[Column, ...]:
@@ -228,6 +229,17 @@ TABLES: dict[str, Table] = {
     t.name: t
     for t in (REQUESTS, SPANS, DOCUMENTS, TOOL_CALLS, SCORE_ROWS, INCIDENTS, EVENTS, GOLDEN_RESULTS)
 }  # fmt: skip
+
+
+def is_extra(name: str) -> bool:
+    """Whether a column of `requests` is one that an export brought along."""
+    return name.startswith((EXTRA_PREFIX, MEASURE_PREFIX))
+
+
+def extra_type(name: str) -> Type:
+    """The type of such a column: a measure is a number, a cohort a text."""
+    return "float" if name.startswith(MEASURE_PREFIX) else "string"
+
 
 DIMENSIONS: tuple[str, ...] = tuple(c.name for c in (*VERSIONS, *COHORTS))
 

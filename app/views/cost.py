@@ -29,8 +29,8 @@ def without_price(split: pd.DataFrame) -> None:
 
 here = slicebar.current()
 slot = page.header("Cost: where does the money go?", here)
-able = tuple(m for m in HEAD if here.profile.supports(kpi.METRICS[m]))
-parts = {m: label for m, label in PARTS.items() if here.profile.supports(kpi.METRICS[m])}
+able = tuple(m for m in HEAD if here.profile.supports(data.metrics()[m]))
+parts = {m: label for m, label in PARTS.items() if here.profile.supports(data.metrics()[m])}
 shown = able or tuple(parts)  # where only parts are known, they are what there is to show
 unpriced = here.profile.filled.get("unpriced_model", 0) > 0
 if not shown:
@@ -58,7 +58,7 @@ look = cards.colours()
 register = data.register(here.source)
 with st.grid(4, min_column_width=200, gap="small"):
     for r in kpi.judge_frame(whole[whole["metric"].isin(shown)], register=register).itertuples():
-        m = kpi.METRICS[r.metric]
+        m = data.metrics()[r.metric]
         about = f"{m.definition}. {m.formula}."
         cards.number(m.label, r.value, r.unit, low=r.low, high=r.high, n=r.n, help=about, state=r.state)
 if not able:

@@ -26,8 +26,8 @@ with row:
     others = [NO_CROSSING, *(d for d in able if d != by)]
     usual = next((d for d in free if d in others), others[min(1, len(others) - 1)])
     crossed = page.selectbox("Crossed with", "with", others, default=usual, width=220, known=able)
-chosen = kpi.METRICS[metric]
-compared = [m for m in cohorts.COMPARED if here.profile.supports(kpi.METRICS[m])]
+chosen = data.metrics()[metric]
+compared = [m for m in cohorts.compared() if here.profile.supports(data.metrics()[m])]
 metrics = list(dict.fromkeys([*compared, metric]))
 dimensions = list(dict.fromkeys([*able[:MOST_DIMENSIONS], by]))
 pair = [] if crossed == NO_CROSSING else [(by, crossed)]

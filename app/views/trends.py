@@ -17,7 +17,7 @@ if not here.timed:
     )
     st.stop()
 metric, row = page.metric_choice(here, default="task_success")
-chosen = kpi.METRICS[metric]
+chosen = data.metrics()[metric]
 family = page.percentiles_of(metric, here)
 with row:
     splits = ["", *here.versions, *here.cohorts]

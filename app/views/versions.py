@@ -121,7 +121,7 @@ else:
         page.empty(f"{error.message}.", error.hint)
     else:
         st.markdown(text.safe(options.sentence, longest=600))
-        quality, cost = (kpi.METRICS[m].label for m in (options.quality, options.cost))
+        quality, cost = (data.metrics()[m].label for m in (options.quality, options.cost))
         once.chart(
             reasons.frontier,
             options.options,

@@ -16,7 +16,7 @@ slot = page.header("Why: what moved it?", here)
 metric, row = page.metric_choice(here, default="task_success", kinds=KINDS)
 with row:
     look_at = page.pills("Look at", "show", list(SHOWN), default="parts", names=SHOWN.__getitem__)
-chosen = kpi.METRICS[metric]
+chosen = data.metrics()[metric]
 view = here.view if here.resolved.compared else kpi.recent(here.source, here.view)
 resolved = data.resolve(here.source, view)
 if not resolved.compared:

@@ -11,7 +11,7 @@ import typer
 import kpi
 from kpi.cli import completion
 from kpi.cli.command import BREACHED, CANNOT_TELL, FINE, add
-from kpi.cli.options import By, Json, SliceOptions, listed, with_slice
+from kpi.cli.options import By, GivenDataset, Json, SliceOptions, listed, with_slice
 from kpi.cli.output import print_json, print_table, say
 
 
@@ -26,9 +26,9 @@ def register(app: typer.Typer) -> None:
     add(app, "reliability", reliability, "kpi reliability --by intent -k 3 --dataset sample", panel=panel)
 
 
-def metrics(json: Json = False) -> int:
-    """List metrics with unit and definition."""
-    found = kpi.METRICS.values()
+def metrics(dataset: GivenDataset = None, json: Json = False) -> int:
+    """List metrics with unit and definition, a team's own among them where a data set is named."""
+    found = (kpi.metrics_of(kpi.open(dataset)) if dataset else kpi.METRICS).values()
     if json:
         print_json({"metrics": [
             {"name": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "definition": m.definition,

@@ -48,7 +48,7 @@ def findings(asked: SliceOptions, json: Json = False) -> int:
         print_table(
             ("kind", "metric", "segment", "version", "since", "change", "95 % interval", "n", "owner"),
             [
-                (f.kind.replace("_", " "), kpi.METRICS[f.metric].label,
+                (f.kind.replace("_", " "), f.label,
                  ", ".join(f"{d}={v}" for d, v in f.where.items()) or "everyone", f.version or "–", f.since.isoformat(),
                  words.format_change(f.change, f.unit), words.format_change_interval(f.low, f.high, f.unit),
                  words.format_count(f.n), f.owner or "–")

@@ -22,6 +22,7 @@ from kpi.explain.changes.selection import LEVEL, select_changes
 from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
 from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.own_metrics import metric_of, supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Slice, Window
 from kpi.measure.statistics import Grouping
@@ -76,11 +77,12 @@ class Finding:
     link: str
     also: tuple[str, ...] = ()
     mix: Mapping[str, Any] | None = None
+    label: str = ""
 
     @property
     def sentence(self) -> str:
         """What, where, since when, by how much and how sure."""
-        return finding_sentence(self, METRICS[self.metric].label)
+        return finding_sentence(self, self.label)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
@@ -101,7 +103,7 @@ def findings(
     slice: Slice | None = None,
     *,
     register: Register | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
     most: int = SHOWN,
     level: float = LEVEL,
 ) -> list[Finding]:
@@ -133,16 +135,23 @@ def findings(
         return []
     filters = slice.filters if slice else ()
     tz = slice.tz if slice else "UTC"
-    names = [m for m in (metrics or SEARCHED) if profile(source).supports(METRICS[m])]
+    searched = _searched(source, metrics)
     whole = Window(start=before.start, end=looked.end)
-    found = build_cube(source, [METRICS[m] for m in names], window=whole, filters=filters, tz=tz, most=CELLS)
+    found = build_cube(source, list(searched.values()), window=whole, filters=filters, tz=tz, most=CELLS)
     start = _day(looked.start, tz, found.first)
     changes = select_changes(found, start, level=level) if len(found) else []
     governed = register or register_of(source)
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
-    told = [_finding(source, c, asked, whole, found, entries) for c in changes]
+    told = [_finding(source, c, asked, whole, found, entries, searched) for c in changes]
     return sorted((f for f in told if f is not None), key=_order)[:most]
+
+
+def _searched(source: Source, names: Sequence[str | Metric] | None) -> dict[str, Metric]:
+    if names is None:
+        return {m.name: m for m in supported(source, SEARCHED)}
+    chosen = [metric_of(source, n) for n in names]
+    return {m.name: m for m in chosen if profile(source).supports(m)}
 
 
 def _windows(source: Source, slice: Slice | None) -> tuple[Window | None, Window | None]:
@@ -180,12 +189,13 @@ def _finding(
     whole: Window,
     found: Cube,
     entries: Mapping[str, Entry],
+    searched: Mapping[str, Metric],
 ) -> Finding | None:
-    since = found.date_of(change.day)
-    if METRICS[change.metric].kind in ("rate", "incidence") and found.share == 1:
-        metric, value, was, low, high, n = _counted(found, change)
+    since, asked = found.date_of(change.day), searched[change.metric]
+    if asked.kind in ("rate", "incidence") and found.share == 1:
+        metric, value, was, low, high, n = _counted(found, change, asked)
     else:
-        metric, value, was, low, high, n = _measured(source, change, slice, whole, since, found.share == 1)
+        metric, value, was, low, high, n = _measured(source, change, asked, slice, whole, since, found.share == 1)
     if not math.isfinite(value) or not math.isfinite(was):
         return None
     kind = _kind(change, metric, value - was)
@@ -200,6 +210,7 @@ def _finding(
         owner=entry.owner if entry else "", action=_action(entry, kind, change),
         link=_link(slice, change, metric, since), also=change.also,
         mix={"dimension": change.mix[0], "value": change.mix[1], "change": change.mix[2]} if change.mix else None,
+        label=metric.label,
     )  # fmt: skip
 
 
@@ -219,9 +230,9 @@ def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
 _Numbers = tuple[Metric, float, float, float, float, int]  # value, value before, the change's limits, n
 
 
-def _counted(found: Cube, change: SelectedChange) -> _Numbers:
+def _counted(found: Cube, change: SelectedChange, metric: Metric) -> _Numbers:
     """The numbers of a share or count: the cells of all users hold them, and no query is needed."""
-    metric, terms = METRICS[change.metric], found.terms[change.metric]
+    terms = found.terms[change.metric]
     now, before = change.region.now, change.region.before
     n, then = terms.x[now].sum(), terms.x[before].sum()
     value, was = (float(terms.y[m].sum() / x) * metric.scale if x else math.nan for m, x in ((now, n), (before, then)))
@@ -235,19 +246,19 @@ def _limits(change: SelectedChange, metric: Metric, moved: float) -> tuple[float
 
 
 def _measured(
-    source: Source, change: SelectedChange, slice: Slice, whole: Window, since: date, all_users: bool
+    source: Source, change: SelectedChange, asked: Metric, slice: Slice, whole: Window, since: date, all_users: bool
 ) -> _Numbers:
     """The numbers from the rows of the segment, in the unit of the metric."""
-    names = _TAILS.get(change.metric, (change.metric,))
+    metrics = [METRICS[n] for n in _TAILS[asked.name]] if asked.name in _TAILS else [asked]
     segment = tuple((d, (v,)) for d, v in change.where.items())
     served = (*segment, *(((change.version[0], (change.version[1],)),) if change.version else ()))
-    frames = _sides(source, names, slice, whole, since, now=served, before=segment)
+    frames = _sides(source, metrics, slice, whole, since, now=served, before=segment)
     best: tuple[float, Metric, pd.Series, pd.Series] | None = None
-    for position, name in enumerate(names):
-        now, before = (f[f["metric"] == name].iloc[0] for f in frames)
+    for position, metric in enumerate(metrics):
+        now, before = (f[f["metric"] == metric.name].iloc[0] for f in frames)
         ratio = abs(math.log(now["value"] / before["value"])) if now["value"] > 0 and before["value"] > 0 else 0.0
         if best is None or (position and ratio > _PREFERRED * best[0]):
-            best = (ratio, METRICS[name], now, before)
+            best = (ratio, metric, now, before)
     assert best is not None
     _, metric, now, before = best
     limits = difference((now["value"], now["low"], now["high"]), (before["value"], before["low"], before["high"]))
@@ -259,19 +270,26 @@ def _measured(
 
 
 def _sides(
-    source: Source, names: Sequence[str], slice: Slice, whole: Window, since: date, *, now: Filters, before: Filters
+    source: Source,
+    metrics: Sequence[Metric],
+    slice: Slice,
+    whole: Window,
+    since: date,
+    *,
+    now: Filters,
+    before: Filters,
 ) -> list[pd.DataFrame]:
     """Metrics of the rows from the day of a change on and of those before it, within the filters of each side."""
     cut = datetime.combine(since, time(), ZoneInfo(slice.tz))
     return [
-        measure(source, names, filters=_merged(slice.filters, f), window=w, tz=slice.tz, groupings=[_TOTAL])[0]
+        measure(source, metrics, filters=_merged(slice.filters, f), window=w, tz=slice.tz, groupings=[_TOTAL])[0]
         for f, w in ((now, Window(start=cut, end=whole.end)), (before, Window(start=whole.start, end=cut)))
     ]
 
 
 def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, since: date) -> bool:
     """Whether the metric of the whole clearly got worse as well: then nothing hides the segment."""
-    now, before = (f.iloc[0] for f in _sides(source, [metric.name], slice, whole, since, now=(), before=()))
+    now, before = (f.iloc[0] for f in _sides(source, [metric], slice, whole, since, now=(), before=()))
     moved = difference(*((f["value"], f["low"], f["high"]) for f in (now, before)))
     return moved.clear and (moved.value > 0) == (metric.direction != "up")
 

@@ -5,15 +5,19 @@ Which KPIs are governed, their limits, owner and next step per state. Data in TO
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from kpi.errors import RegisterError
-from kpi.measure.metrics import METRICS, Direction
+from kpi.measure import own_metrics
+from kpi.measure.metrics import METRICS, Direction, Metric
 from kpi.store.engines import Source
 from kpi.store.manifest import folder, names
 
@@ -66,9 +70,14 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """The governed KPIs in the order of the file."""
+    """The governed KPIs in the order of the file, and the metrics of the team's own that it declares, by name.
+
+    stamp: digits that differ where a file of a data set's own differs; "" for the built-in one.
+    """
 
     entries: tuple[Entry, ...]
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    stamp: str = ""
 
     def __getitem__(self, metric: str) -> Entry:
         return next(e for e in self.entries if e.metric == metric)
@@ -101,23 +110,31 @@ def load_register(path: Path | None = None) -> Register:
         raise RegisterError(
             "register.unreadable", f"The register cannot be read: {why}", hint="Fix the file."
         ) from error
+    own = own_metrics.declared(data)
+    if own and path is not None and "kpi" not in data:  # metrics alone: the KPIs stay
+        return Register(entries=load_register().entries, metrics=own)
     entries = data.get("kpi", [])
     if not isinstance(entries, list) or not entries:
         raise RegisterError("register.empty", "The register names no KPI", hint="Add at least one [[kpi]] table.")
     index = data.get("index", {})
     weights = _weights(index.get("weights", {}) if isinstance(index, dict) else None)
-    found = tuple(_entry(e, i, weights) for i, e in enumerate(entries, start=1))
+    found = tuple(_entry(e, i, weights, own) for i, e in enumerate(entries, start=1))
     names = [e.metric for e in found]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice:
         raise RegisterError("register.twice", f"The register names {twice!r} twice", hint="Keep one entry per metric.")
-    return Register(entries=found)
+    return Register(entries=found, metrics=own)
 
 
 def register_of(source: Source) -> Register:
     """The register of a data set: `register.toml` in its folder, else the built-in one. Raises RegisterError."""
     own = folder(source.name) / "register.toml" if source.name in names() else None
-    return load_register(own if own is not None and own.exists() else None)
+    return _kept(own, own.stat().st_mtime_ns) if own is not None and own.exists() else load_register()
+
+
+@lru_cache(maxsize=64)
+def _kept(path: Path, changed: int) -> Register:
+    return replace(load_register(path), stamp=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
 
 
 def _number(value: Any, field_: str, of: str, row: int | None = None) -> float:
@@ -133,7 +150,7 @@ def _weights(found: Any) -> dict[str, float]:
     return {n: float(w) for n, w in found.items()}
 
 
-def _entry(data: Any, number: int, weights: dict[str, float]) -> Entry:
+def _entry(data: Any, number: int, weights: dict[str, float], own: Mapping[str, Metric]) -> Entry:
     if not isinstance(data, dict):
         raise RegisterError(
             "register.field", f"KPI {number} of the register is no table", hint="Write [[kpi]].", row=number
@@ -150,14 +167,13 @@ def _entry(data: Any, number: int, weights: dict[str, float]) -> Entry:
     if name in COMPUTED:
         label, unit, definition = COMPUTED[name]
         direction: Direction = "down"
-    elif name in METRICS:
-        m = METRICS[name]
+    elif (m := METRICS.get(name) or own.get(name)) is not None:
         label, unit, definition, direction = m.label, m.unit, m.definition, m.direction
     else:
         raise RegisterError(
             "register.metric",
             f"KPI {number} of the register names the unknown metric {name[:60]!r}",
-            hint="`kpi metrics` lists them all.",
+            hint="`kpi metrics` lists them all; declare your own in [[metric]].",
             row=number,
         )
     if direction == "none":

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kpi.errors import MetricError
 from kpi.explain.monitoring.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.monitoring.drift import distance as drift_distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
 from kpi.govern.fairness import fairness_card, gaps
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
 from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.own_metrics import metric_of
+from kpi.measure.own_terms import OWN
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
@@ -121,12 +124,12 @@ def scorecard(
     register = register or register_of(source)
     known = profile(source)
     resolved = resolve(source, slice)
-    metrics = [METRICS[e.metric] for e in register.entries if e.metric in METRICS]
+    metrics, lacking = _asked(source, register)
     now = _window(source, resolved, known, metrics, by=by, current=True)
     before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
     cards = tuple(
-        fairness_card(e, apart) if e.metric == "fairness_gap" else _card(e, now, before, known, resolved)
+        fairness_card(e, apart) if e.metric == "fairness_gap" else _card(e, now, before, lacking, resolved)
         for e in register.entries
     )
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
@@ -135,6 +138,20 @@ def scorecard(
         cards=cards, index=_index(cards), sentence=_sentence(cards, requests, resolved), requests=requests,
         resolved=resolved, breakdown=breakdown,
     )  # fmt: skip
+
+
+def _asked(source: Source, register: Register) -> tuple[list[Metric], dict[str, str]]:
+    """The metrics of the KPIs, and why some of them cannot be had."""
+    known, metrics, lacking = profile(source), [], {}
+    for name in (e.metric for e in register.entries if e.metric not in COMPUTED):
+        chosen = register.metrics.get(name) or METRICS[name]
+        if missing := [c.removeprefix(OWN) for c in chosen.needs if not known.holds(c)]:
+            lacking[name] = said.missing_columns(missing)
+        try:
+            metrics.append(metric_of(source, chosen))
+        except MetricError as error:
+            lacking.setdefault(name, str(error))
+    return metrics, lacking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,16 +189,15 @@ def _window(
     )
 
 
-def _card(entry: Entry, now: _Period, before: _Period | None, known: Profile, resolved: Resolved) -> Card:
+def _card(entry: Entry, now: _Period, before: _Period | None, lacking: dict[str, str], resolved: Resolved) -> Card:
     if entry.metric == "drift_score":
         return _drift_card(entry, now, before, timed=resolved.window is not None)
     value, low, high, n = _row(now.total, entry.metric)
     spark = now.spark[now.spark["metric"] == entry.metric][["bucket", "value", "n"]].reset_index(drop=True)
     change = _change(entry, (value, low, high), before)
-    missing = [c for c in METRICS[entry.metric].needs if not known.filled.get(c)]
     state, reason = judge(entry, value, low, high, n)
-    if missing:
-        state, reason = "no_data", said.missing_columns(missing)
+    if entry.metric in lacking:
+        state, reason = "no_data", lacking[entry.metric]
     elif (since := _silent_since(entry, spark, resolved)) is not None:
         state, reason = "no_data", said.silent(since)
     if entry.metric == "incident_rate" and state != "no_data":

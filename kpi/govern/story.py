@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from kpi.explain.aggregates.cube import searchable
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, Finding, findings
 from kpi.govern.register import Register
-from kpi.measure.metrics import METRICS
+from kpi.measure.own_metrics import supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import resolve
@@ -57,12 +57,11 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
     """
     view = slice if slice is not None and _earlier(source, resolve(source, slice)) else recent(source, slice)
     resolved = resolve(source, view)
-    known = profile(source)
-    metrics = tuple(m for m in SEARCHED if known.supports(METRICS[m]))
-    dimensions = tuple(searchable(source))
+    searched = supported(source, SEARCHED)
+    metrics, dimensions = tuple(m.name for m in searched), tuple(searchable(source, searched))
     if not _earlier(source, resolved):
         return Story(findings=(), view=view, compared=False, metrics=metrics, dimensions=dimensions,
-                     sentence=nothing_to_compare(timed=known.first is not None))  # fmt: skip
+                     sentence=nothing_to_compare(timed=profile(source).first is not None))  # fmt: skip
     found = findings(source, view, register=register)
     assert resolved.window is not None
     said = story_sentence([f.kind for f in found], days=resolved.window.days, metrics=len(metrics),

@@ -20,6 +20,7 @@ KIND_UNITS: dict[str, tuple[str, ...]] = {
     "money": ("usd", "cents", "milli_usd", "micro_usd", "nano_usd"),
     "count": ("count",),
     "severity": (),
+    "measure": (),
     "content": (),
 }
 

@@ -23,6 +23,7 @@ from kpi.mapping.unit_evidence import UnitEvidence
 
 SAMPLES = 20
 _SAMPLE_LENGTH = 120
+_MOST_BAD = 20  # a column of numbers may hold one cell in so many that is none
 _BINS = 8  # per doubling: medians are good to 5 %, enough to tell ms from s
 _NUMERIC = frozenset(["duration", "tokens", "money", "count", "score"])
 _HTTP = re.compile(r"[1-5]\d\d")
@@ -55,7 +56,7 @@ class ColumnProfiler:
             return
         present = self._add_distinct(column)
         self._count += present
-        if self.kind in _NUMERIC or self._type in ("number", "float"):
+        if self.kind in _NUMERIC or self._type in ("number", "float") or (not self.kind and self._seem_numbers()):
             self._add_numbers(column, present)
         elif self.kind:
             self._add_readable(column, present)
@@ -80,6 +81,9 @@ class ColumnProfiler:
                 if len(self._distinct) > COHORT_MOST:
                     self._distinct = None
         return len(words) - int(words.null_count)
+
+    def _seem_numbers(self) -> bool:
+        return 4 * sum(_is_number(v) for v in self._samples) >= 3 * max(len(self._samples), 1)
 
     def _sample(self, column: pa.Array | pa.ChunkedArray) -> None:
         for text in parse_values.contents(column).to_pylist():
@@ -135,6 +139,8 @@ class ColumnProfiler:
         type_ = self._type
         if type_ == "text" and few and all(_is_number(v) for v in few):
             type_ = "number" if all(float(parse_values.number(v)).is_integer() for v in few) else "float"
+        elif type_ == "text" and few is None and not self.kind and self._count == self._judged > _MOST_BAD * self._bad:
+            type_ = "float"
         return ColumnProfile(
             name=self.name,
             type=type_,

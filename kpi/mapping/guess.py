@@ -17,15 +17,16 @@ from kpi.receipts import How
 COHORT_DISTINCT = 50
 COHORT_SHARE, COHORT_MOST = 0.05, 200
 COHORT_LENGTH = 64
-_GUESSES = ("alias", "guessed", "cohort")
+MEASURES_MOST = 500  # fields of a table beyond which numbers that nobody asked for are left out
+_GUESSES = ("alias", "guessed", "cohort", "measure")
 
 
 def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy: Policy | None = None) -> Mapping:
     """Map columns by the names they go by and by what their values allow; columns that `given` names stay as given.
 
     Where several columns could be one field, the most telling name wins. Unmapped columns of low cardinality become
-    cohorts `x_<slug>` where the policy of privacy lets them; the rest is left out. Guesses of an earlier load, which
-    `given` may hold, are asked about anew.
+    cohorts `x_<slug>`, other numbers measures `m_<slug>`, where the policy of privacy lets them; the rest is left out.
+    Guesses of an earlier load, which `given` may hold, are asked about anew.
     """
     policy = policy or Policy()
     given = _still_sure(_still_allowed(given or Mapping(), {p.name: p for p in columns}, policy), columns)
@@ -60,7 +61,7 @@ def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Po
             column.field is None and column.how != "exact" and policy.asked_for(column.source)
         )
         if profile is not None and column.how in _GUESSES:
-            told = policy.column(profile) if column.how == "cohort" else policy.known(profile, column.kind)
+            told = policy.column(profile) if column.how in ("cohort", "measure") else policy.known(profile, column.kind)
             refused = refused or bool(told)
         if not refused:
             kept.append(column)
@@ -168,6 +169,10 @@ def _leftover(profile: ColumnProfile, taken: set[str], policy: Policy) -> Column
         return ColumnMapping(profile.name, name, "", ".", "cohort", f"{profile.distinct} different values")
     if not profile.count:
         return ColumnMapping(profile.name, None, "", ".", "unmapped", "no values")
+    measure = schema.MEASURE_PREFIX + slug(profile.name)
+    if profile.type in ("number", "float") and measure not in taken and len(taken) < MEASURES_MOST:
+        taken.add(measure)
+        return ColumnMapping(profile.name, measure, "", profile.decimal, "measure", "kept for metrics of your own")
     many = "more than 200" if profile.distinct is None else str(profile.distinct)
     return ColumnMapping(profile.name, None, "", ".", "unmapped", f"unknown name, {many} different values")
 

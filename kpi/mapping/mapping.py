@@ -38,7 +38,7 @@ class MappingPlan:
 
 @dataclass(frozen=True)
 class ColumnMapping:
-    """One source column. field: canonical request column, `x_<cohort>`, `score:<name>`, or None to leave it out.
+    """One source column. field: canonical request column, `x_<cohort>`, `m_<number>`, `score:<name>`; None: left out.
 
     unit: see `column_names.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half. kept_out: no
     field, to protect people; `why` says what it seems to hold.
@@ -214,14 +214,18 @@ class Preview:
 
 def mapping_fields(preview: Preview) -> dict[str, tuple[str, ...]]:
     """What a column of a previewed file may be mapped to: field -> its units, none where it has no choice."""
-    cohorts = {schema.EXTRA_PREFIX + slug(c.source): () for c in preview.columns}
-    return {name: tuple(KIND_UNITS[kind]) for name, kind in FIELDS.items()} | cohorts
+    own = {
+        prefix + slug(c.source): () for c in preview.columns for prefix in (schema.EXTRA_PREFIX, schema.MEASURE_PREFIX)
+    }
+    return {name: tuple(KIND_UNITS[kind]) for name, kind in FIELDS.items()} | own
 
 
 def kind_of(name: str) -> str:
     """The kind of a field: a key of KIND_UNITS, or "" for an unknown field."""
     if name.startswith(SCORE_PREFIX):
         return "score"
+    if name.startswith(schema.MEASURE_PREFIX):
+        return "measure"
     return FIELDS.get(name, "dimension" if name.startswith(schema.EXTRA_PREFIX) else "")
 
 
@@ -230,7 +234,7 @@ def _check(column: ColumnMapping) -> None:
     if not kind:
         raise MappingError(
             "mapping.unknown_field", f"Column {_show(column.source)} is mapped to {_show(str(column.field))}, no field",
-            hint=f"Expected x_<cohort>, score:<name> or one of {', '.join(sorted(FIELDS))}.",
+            hint=f"Expected x_<cohort>, m_<number>, score:<name> or one of {', '.join(sorted(FIELDS))}.",
         )  # fmt: skip
     units = KIND_UNITS[kind]
     if column.unit and column.unit not in units:

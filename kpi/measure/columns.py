@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from kpi.errors import MetricError
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN
 from kpi.measure.metrics import Metric
+from kpi.measure.own_terms import MILLIONTH, OWN, physical
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.schema import REQUESTS, dimension_column, dimension_name
 from kpi.store.cache import CLUSTER, STARTED
@@ -24,7 +25,7 @@ class Columns:
     """A requests table as `kpi.measure.metrics.Row`: columns that the data lacks are typed NULLs."""
 
     def __init__(self, source: Source, table: sa.FromClause) -> None:
-        self.dialect, self._table = source.dialect, table
+        self.dialect, self._table, self._source = source.dialect, table, source
 
     def __contains__(self, column: str) -> bool:
         return column in self._table.c
@@ -32,8 +33,34 @@ class Columns:
     def __getitem__(self, column: str) -> sa.ColumnElement[Any]:
         if column in self._table.c:
             return self._table.c[column]
+        if column.startswith(OWN):
+            return self._own(column)
         kind = REQUESTS[column].type if column in REQUESTS.names else "string"
         return self.dialect.unknown(SQL_TYPES[kind])
+
+    def _own(self, column: str) -> sa.ColumnElement[Any]:
+        """A column of a team's metric: a boolean, a text, or a whole number of the smallest parts of its unit."""
+        name = physical(column, self._source.columns("requests")) or column.removeprefix(OWN)
+        if ":" in name or name not in self._table.c:
+            return self._score(name)
+        found = self._table.c[name]
+        return _millionths(found) if isinstance(found.type, sa.Double) else found
+
+    def _score(self, name: str) -> sa.ColumnElement[Any]:
+        """The mean of the scores of that name that a request has."""
+        if not self._source.columns("scores"):
+            return self.dialect.unknown(_INT)
+        scores = self._source.table("scores").alias()
+        judge, _, told = name.rpartition(":")
+        chosen = sa.select(sa.func.avg(scores.c.value)).where(
+            scores.c.trace_id == self._table.c.trace_id, scores.c.name == sa.literal(told, _TEXT),
+            *([scores.c.source == sa.literal(judge, _TEXT)] if judge not in ("", "score") else []),
+        )  # fmt: skip
+        return _millionths(sa.cast(chosen.correlate(self._table).scalar_subquery(), _DOUBLE))
+
+
+def _millionths(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.func.round(value * sa.cast(sa.literal_column(repr(1 / MILLIONTH), _DOUBLE), _DOUBLE)), _INT)
 
 
 def dimension(source: Source, name: str) -> sa.ColumnElement[Any]:

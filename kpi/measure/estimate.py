@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special  # scipy.stats takes ten times as long to import, and the command line waits for it
 
+from kpi.measure.metrics import Metric
 from kpi.stats.types import Array
 
 LEVEL = 0.95
@@ -121,12 +122,20 @@ def rate(s: Sums) -> Estimates:
     return _bounded(s, value, low, high)
 
 
-def ratio(s: Sums) -> Estimates:
+def of(metric: Metric, s: Sums) -> Estimates:
+    """The value of a rate, ratio or incidence with its limits."""
+    if metric.kind == "ratio":
+        return ratio(s, signed=metric.signed)
+    return incidence(s) if metric.kind == "incidence" else rate(s)
+
+
+def ratio(s: Sums, *, signed: bool = False) -> Estimates:
     """Ratio of two sums, users as clusters.
 
     The delta method (Deng, Knoblich and Lu 2018, section 3) on the log scale and Hall's (1992) skewness-corrected
     interval each miss on one side for heavy-tailed cost; their envelope covers (simulated in tests). Users with
-    much weight enter the variance with 1 + 2 leverage, the first-order jackknife (CR3).
+    much weight enter the variance with 1 + 2 leverage, the first-order jackknife (CR3). signed: the sums may be
+    negative, so the plain delta interval takes the place of the one on the log scale.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         r = s.y / s.x
@@ -142,8 +151,9 @@ def ratio(s: Sums) -> Estimates:
         low = r - error * root * _hall(t / root, skew, s.clusters)
         high = r - error * root * _hall(-t / root, skew, s.clusters)
         spread = t * error / np.abs(r)
-        low = np.fmin(low, r * np.exp(np.where(r > 0, -spread, spread)))
-        high = np.fmax(high, r * np.exp(np.where(r > 0, spread, -spread)))
+        below = r - t * error if signed else r * np.exp(np.where(r > 0, -spread, spread))
+        above = r + t * error if signed else r * np.exp(np.where(r > 0, spread, -spread))
+        low, high = np.fmin(low, below), np.fmax(high, above)
     degenerate = error == 0
     return _bounded(s, r, np.where(degenerate, r, low), np.where(degenerate, r, high))
 

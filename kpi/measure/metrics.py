@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from kpi.errors import MetricError
 
-Kind = Literal["count", "distinct", "rate", "ratio", "incidence", "total", "quantile", "max"]
+MetricKind = Literal["count", "distinct", "rate", "ratio", "incidence", "total", "quantile", "max"]
 Direction = Literal["up", "down", "none"]
 
 
@@ -36,12 +36,13 @@ class Metric:
     y, x: integer-valued numerator and denominator of a row, NULL where unknown; a row counts only when both are known.
     column, q: the column whose quantile (q in 0..1), distinct count or maximum is meant.
     scale: stored value times scale = value in `unit`. direction: which way is better. min_n: rows below which the
-    value is "not enough data". needs: columns without which the metric cannot be known.
+    value is "not enough data". needs: columns without which the metric cannot be known. own: the
+    conditions of `own_terms` that a metric of a team's own is made of; its columns carry the prefix `own:`. signed: its values may be negative. smallest: see `matters`.
     """
 
     name: str
     label: str
-    kind: Kind
+    kind: MetricKind
     unit: str
     direction: Direction
     definition: str
@@ -56,17 +57,22 @@ class Metric:
     x: Term | None = None
     column: str | None = None
     q: float | None = None
+    own: tuple[Any, ...] = ()
+    signed: bool = False
+    smallest: float | None = None
 
     @property
     def relative(self) -> bool:
         """Whether what matters of this metric is a share of its value rather than a step on its scale."""
-        return self.unit != "share"
+        return self.unit != "share" and not self.signed
 
     @property
     def matters(self) -> float:
         """The smallest difference that matters: 0.01 of a share (1 pp), 5 % of a cost, latency or count, 20 % of a
         rate of incidents. Ratios inside 1 / (1 + m) .. 1 + m, steps inside -m .. m, make no difference to anybody.
         """
+        if self.smallest is not None or self.signed:
+            return self.smallest or 0.0
         return 0.01 if not self.relative else 0.20 if self.kind == "incidence" else 0.05
 
     def improves(self, difference: float) -> bool:
@@ -368,11 +374,12 @@ Example:
 """
 
 
-def metric(name: str) -> Metric:
-    """The metric of that name.
+def metric(name: str, *, more: tuple[str, ...] = ()) -> Metric:
+    """The built-in metric of that name.
 
     Args:
         name: A key of `kpi.METRICS`.
+        more: Names to offer as well where there is none.
 
     Returns:
         The `Metric`: unit, direction, definition, smallest n.
@@ -388,6 +395,6 @@ def metric(name: str) -> Metric:
         return METRICS[name]
     import difflib
 
-    near = difflib.get_close_matches(name, METRICS, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name, [*METRICS, *more], n=3, cutoff=0.4)
     hint = f"Did you mean {', '.join(near)}?" if near else "`kpi metrics` lists them all."
     raise MetricError("metric.unknown", f"There is no metric {name[:60]!r}", hint=hint)

@@ -15,12 +15,23 @@ import sqlalchemy as sa
 from kpi import clock
 from kpi.measure.ending import utc
 from kpi.measure.metrics import METRICS, Metric
-from kpi.schema import DIMENSIONS, EXTRA_PREFIX, dimension_name
+from kpi.measure.own_terms import OWN, SCORE, physical
+from kpi.schema import DIMENSIONS, EXTRA_PREFIX, MEASURE_PREFIX, dimension_name
 from kpi.store.dialects import whole
 from kpi.store.engines import Source
 
 MAX_VALUES = 500
+_DOUBLE: sa.Double[float] = sa.Double()
 _EXTRA_DIMENSIONS = ("error_type", "worst_severity", "outcome_source", "cost_source", "unpriced_model")
+
+
+@dataclass(frozen=True)
+class Range:
+    """A measure of an export: its smallest value, the mean of its magnitude, and whether 0 and 1 are all it holds."""
+
+    low: float
+    size: float
+    flags: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +40,7 @@ class Profile:
 
     ahead: requests that lie in the future by the clock of the moment; they are in no window, and not at `last`.
     dimensions: name -> ((value, requests), …) by falling frequency, unknown values left out, at most 500 values.
-    filled: canonical column -> rows in which it is known.
+    filled: column -> rows in which it is known, ranges: of measures. scores: `score:judge:tone` -> numbers given.
     """
 
     first: datetime | None
@@ -38,10 +49,17 @@ class Profile:
     dimensions: dict[str, tuple[tuple[str, int], ...]]
     filled: dict[str, int] = field(repr=False)
     ahead: int = 0
+    ranges: dict[str, Range] = field(default_factory=dict, repr=False)
+    scores: dict[str, int] = field(default_factory=dict, repr=False)
+
+    def holds(self, column: str) -> int:
+        """Rows in which a column is known, be it of a metric of a team's own or a score."""
+        known = self.filled | self.scores
+        return known.get((physical(column, known) if OWN in column else column) or "", 0)
 
     def supports(self, metric: Metric) -> bool:
         """Whether the data holds what the metric needs at all."""
-        return all(self.filled.get(column, 0) > 0 for column in metric.needs)
+        return all(self.holds(column) > 0 for column in metric.needs)
 
     def missing(self) -> dict[str, tuple[str, ...]]:
         """Metrics that this data cannot support -> the columns that would be needed."""
@@ -79,15 +97,49 @@ def _profile(source: Source) -> Profile:
     counts = [sa.func.count(table.c[c]).label(f"n{i}") for i, c in enumerate(columns)]
     started = table.c.get("started_at")
     bounds = [] if started is None else _bounds(source, started)
+    measures = [c for c in columns if c.startswith(MEASURE_PREFIX)]
+    counts += [v for i, c in enumerate(measures) for v in _range(table.c[c], i)]
     row = source.run(sa.select(sa.func.count().label("requests"), *bounds, *counts).select_from(table)).to_pylist()[0]
     filled = {c: int(row[f"n{i}"]) for i, c in enumerate(columns)}
+    ranges = {
+        c: Range(float(row[f"low{i}"]), float(row[f"size{i}"]), not row[f"odd{i}"])
+        for i, c in enumerate(measures)
+        if filled[c]
+    }
     first, last = _utc(row.get("first")), _utc(row.get("last"))
     if first is not None and last is None:  # all of it lies in the future: windows end now, and are empty
         first = last = clock.latest()
     return Profile(
         first=first, last=last, ahead=int(row.get("ahead") or 0), requests=int(row["requests"]), filled=filled,
+        ranges=ranges, scores=_scores(source),
         dimensions=_values(source, table, [c for c in columns if _is_dimension(c) and filled[c]]),
     )  # fmt: skip
+
+
+def _range(measure: sa.ColumnElement[Any], number: int) -> list[sa.Label[Any]]:
+    odd = sa.and_(measure != sa.literal_column("0", _DOUBLE), measure != sa.literal_column("1", _DOUBLE))
+    values = {
+        "low": sa.func.min(measure),
+        "size": sa.func.avg(sa.func.abs(measure)),
+        "odd": sa.func.count(sa.case((odd, whole(1)))),
+    }
+    return [v.label(f"{name}{number}") for name, v in values.items()]
+
+
+def _scores(source: Source) -> dict[str, int]:
+    """Scores with a number, by the judge that gave them and whoever it was: how many there are."""
+    if not {"trace_id", "name", "value", "source"} <= source.columns("scores").keys():
+        return {}
+    scores = source.table("scores").c
+    rows = source.run(
+        sa.select(scores.name, scores.source, sa.func.count().label("n"))
+        .where(scores.value.is_not(None), scores.trace_id.is_not(None)).group_by(scores.name, scores.source)
+    ).to_pylist()  # fmt: skip
+    found: dict[str, int] = {}
+    for row in rows:
+        for column in {f"{SCORE}:{row['name']}", f"{SCORE}{row['source'] or ''}:{row['name']}"}:
+            found[column] = found.get(column, 0) + int(row["n"])
+    return found
 
 
 def _bounds(source: Source, started: sa.ColumnElement[Any]) -> list[sa.Label[Any]]:

@@ -16,16 +16,17 @@ import pandas as pd
 from kpi import clock
 from kpi.errors import SliceError
 from kpi.measure import estimate
+from kpi.measure.columns import RATIO_KINDS
 from kpi.measure.ending import DAYS, HOURS, Ending, ending_of
-from kpi.measure.metrics import Metric, metric
+from kpi.measure.metrics import Metric
+from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import GRAINS, NONE_VALUE, Filters, Resolved, Slice, Window
 from kpi.measure.statistics import Cells, Grouping, StatisticsQuery
 from kpi.store.binding import unlinked
 from kpi.store.engines import Source
 
-Metrics = Sequence[str | Metric]
-_ESTIMATORS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
+Metrics = Sequence[str | Metric] | Metric
 
 
 def summarise(
@@ -200,7 +201,7 @@ def collect(
     groupings: Sequence[Grouping],
 ) -> list[Cells]:
     """The raw statistics behind `measure`, one `Cells` a grouping: for comparisons that need more than intervals."""
-    chosen = [metric(m) if isinstance(m, str) else m for m in ([metrics] if isinstance(metrics, str) else metrics)]
+    chosen = [metric_of(source, m) for m in ([metrics] if isinstance(metrics, str | Metric) else metrics)]
     for grouping in groupings:
         if grouping.every is not None and grouping.every not in GRAINS:
             raise SliceError(
@@ -239,8 +240,8 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 def _estimates(cells: Cells, m: Metric) -> estimate.Estimates:
     rows = cells.rows()
     nothing = np.full(len(rows), np.nan)
-    if m.kind in _ESTIMATORS:
-        return _ESTIMATORS[m.kind](cells.ratio(m))
+    if m.kind in RATIO_KINDS and m.kind != "total":
+        return estimate.of(m, cells.ratio(m))
     if m.kind == "total":
         s = cells.ratio(m)
         value = np.where(s.n > 0, s.y, np.nan)

@@ -16,7 +16,10 @@ from kpi.privacy import identifying_names, identifying_values
 
 
 class Profiled(Protocol):
-    """What a pass over the rows told about one column; values: all different ones where few, samples: some of them."""
+    """What a pass over the rows told about one column; values: all different ones where few, samples: some of them.
+
+    whole: false for numbers of which one has a fraction.
+    """
 
     @property
     def name(self) -> str: ...
@@ -24,6 +27,8 @@ class Profiled(Protocol):
     def values(self) -> tuple[str, ...]: ...
     @property
     def samples(self) -> tuple[str, ...]: ...
+    @property
+    def whole(self) -> bool: ...
 
 
 NOT_LISTED = "not on the list of allowed keys"
@@ -124,7 +129,7 @@ class Policy:
         """Why a column that the index does not know is kept out; "" for one that may be a cohort."""
         if self.asked_for(profile.name):
             return ""
-        values = profile.values or profile.samples
+        values = profile.values or profile.samples if profile.whole else ()  # no number of a person has a fraction
         told = "" if self._allow.names(profile.name) else identifying_names.reason_of(profile.name)
         if told and not (identifying_values.are_flags(profile.values) and identifying_names.allows_flags(profile.name)):
             return told

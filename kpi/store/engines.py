@@ -306,6 +306,9 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
                 continue
             arrays.append(values.cast(pa.string()))
             names.append(column if column.startswith("x_") else f"x_{column}")
+        elif arrow_kind(values.type) in ("int", "float") and not policy.column(_profile(column, values)):
+            arrays.append(values.cast(pa.float64()))
+            names.append(column if column.startswith("m_") else f"m_{column}")
     if left_out:
         shown = ", ".join(left_out)
         warnings.warn(f"Left out to protect people: {shown}. Name one in `allow` to keep it.", stacklevel=2)

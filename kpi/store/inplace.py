@@ -51,12 +51,12 @@ def canonical(
     """
     found: dict[str, Expression] = {}
     for name, kind in held.items():
-        extra = table.name == "requests" and name.startswith(schema.EXTRA_PREFIX)
+        extra = table.name == "requests" and schema.is_extra(name)
         if (name not in table.names and not extra) or name == "day":  # the partition of the lake, not a fact
             continue
         if extra and identifying_names.reason_of(name):  # who wants it as a cohort says so in a mapping
             continue
-        wanted = "string" if extra else table[name].type
+        wanted = schema.extra_type(name) if extra else table[name].type
         made = _fit(place.c[name], kind, wanted, dialect, plain=name in table.key)
         if made is None:
             raise _wrong_type(name, kind, name, _WANTED[wanted])
@@ -193,6 +193,9 @@ def _number(column: ColumnMapping, cell: Expression, held: Held) -> Expression |
         return _flag(cell)
     if held not in _NUMBERS:
         return None
+    if kind == "measure":
+        most = schema.LARGEST_MEASURE
+        return _within(cell, -most, most, sa.cast(cell, DOUBLE), DOUBLE)
     if kind == "score":
         low, high = SCALES.get(column.unit, (0.0, 1.0))
         share = times(cell, 1 / (high - low)) - sa.cast(sa.literal_column(repr(low / (high - low)), DOUBLE), DOUBLE)

@@ -129,8 +129,8 @@ def _stored_names(path: Path) -> tuple[str, ...]:
 
 
 def extra_columns(files: Sequence[Path], table: Table) -> tuple[str, ...]:
-    """The `x_` columns in staged files, sorted."""
-    found = {c for f in files for c in pq.read_schema(f).names if c.startswith(schema.EXTRA_PREFIX)}
+    """The `x_` and `m_` columns in staged files, sorted."""
+    found = {c for f in files for c in pq.read_schema(f).names if schema.is_extra(c)}
     return tuple(sorted(found)) if table.name == "requests" else ()
 
 
@@ -242,18 +242,23 @@ class Merge:
         return bool(found)
 
     def _typed(self, column: str) -> str:
-        kind = "VARCHAR" if column.startswith(schema.EXTRA_PREFIX) else _TYPES[self.table[column].type]
-        return f"CAST({name(column)} AS {kind}) AS {name(column)}"
+        return f"CAST({name(column)} AS {self._kind(column)}) AS {name(column)}"
+
+    def _kind(self, column: str) -> str:
+        return _TYPES[schema.extra_type(column) if schema.is_extra(column) else self.table[column].type]
+
+    def _null(self, column: str) -> str:
+        return f"NULL::{self._kind(column)} AS {name(column)}"
 
     def _select(self, what: str) -> str:
         """Rows of a work table, all columns of the merged table; those that it lacks are null."""
         given = set(self._columns) if what == "fresh" else set(self._all)
-        columns = ", ".join(f"s.{name(c)}" if c in given else f"NULL::VARCHAR AS {name(c)}" for c in self._all)
+        columns = ", ".join(f"s.{name(c)}" if c in given else self._null(c) for c in self._all)
         return f"SELECT {columns} FROM {self._t(what)} s"
 
     def _stored_columns(self, alias: str) -> str:
         stored = {*self.table.names, *self._stored_extra}
-        return ", ".join(f"{alias}.{name(c)}" if c in stored else f"NULL::VARCHAR AS {name(c)}" for c in self._all)
+        return ", ".join(f"{alias}.{name(c)}" if c in stored else self._null(c) for c in self._all)
 
     def _fresh(self) -> tuple[int, int]:
         """The input with every key once: the last row counts, or where rows complete each other the best of each."""
@@ -314,7 +319,7 @@ class Merge:
         stored = {*self.table.names, *self._stored_extra}
         columns, differs = [], []
         for c in self._all:
-            old = f"o.{name(c)}" if c in stored else "NULL::VARCHAR"
+            old = f"o.{name(c)}" if c in stored else f"NULL::{self._kind(c)}"
             if c in self.table.key or c not in self._columns:
                 columns.append(f"{old} AS {name(c)}")
                 continue

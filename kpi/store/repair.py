@@ -212,7 +212,7 @@ def _table(place: Path, version: int | None) -> TableVersion:
     for f in found:
         if flaw := decoded(f):
             raise contents.broken(place, [flaw])
-    extra = sorted({c for f in found for c in pq.read_schema(f.path).names if c.startswith(schema.EXTRA_PREFIX)})
+    extra = sorted({c for f in found for c in pq.read_schema(f.path).names if schema.is_extra(c)})
     at = (newest if version is None else version) or 0
     return TableVersion(
         version=at, id=delta.identity(place, at),

@@ -19,6 +19,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
+from kpi.mapping.column_names import slug
 from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.profile import profile
@@ -153,7 +154,7 @@ def build_cube(
     left out. most: cells beyond which a sample of whole users is taken. One query.
     """
     row = requests(source)
-    names = list(dimensions) if dimensions is not None else searchable(source)
+    names = list(dimensions) if dimensions is not None else searchable(source, metrics)
     keys = {"day": bucket(row, "day", tz), "user": cluster(row)}
     keys |= {f"d{i}": dimension(source, n) for i, n in enumerate(names)}
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
@@ -164,10 +165,14 @@ def build_cube(
     return _read(found, names, chosen, window, tz, most)
 
 
-def searchable(source: Source) -> list[str]:
-    """Dimensions that can carry a reason: versions and cohorts with at least two values, and few."""
+def searchable(source: Source, metrics: Sequence[Metric] = ()) -> list[str]:
+    """Dimensions that can carry a reason: versions and cohorts with at least two values, and few.
+
+    One that a metric of a team's own is made of explains nothing: retention is lower where nobody was retained.
+    """
     known = profile(source).dimensions
-    usable = [d for d, values in known.items() if 2 <= len(values) < 500 and d not in _NO_REASON]
+    made_of = {slug(part.name) for m in metrics for part in m.own} | _NO_REASON
+    usable = [d for d, values in known.items() if 2 <= len(values) < 500 and d not in made_of]
     return sorted(usable, key=lambda d: (d not in DIMENSIONS, d))
 
 

@@ -20,7 +20,6 @@ from kpi.measure.metrics import Metric
 from kpi.stats.sequential import always_valid_p, always_valid_width
 from kpi.stats.types import Array
 
-_ESTIMATORS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
 _Z = float(special.ndtri(0.975))
 _POWER = float(special.ndtri(0.8))
 
@@ -201,7 +200,7 @@ def _value(metric: Metric, y: Array, x: Array, n: Array, ranked: Ranked | None, 
         low, high = _quantile_limits(ranked, metric.q, r, residual, users, kept, independent=alone)
         value = ranked.value
     else:
-        found = _ESTIMATORS[metric.kind](_sums(y, x, users, rows, weighted=weighted))
+        found = estimate.of(metric, _sums(y, x, users, rows, weighted=weighted))
         value, low, high = (float(v[0]) for v in (found.value, found.low, found.high))
     value, low, high = (v * metric.scale for v in (value, low, high))
     return Value(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from kpi.errors import MetricError, SliceError
 from kpi.explain.aggregates.grouped_sums import Arm
-from kpi.measure.metrics import METRICS, Metric, metric
+from kpi.measure.metrics import Metric
+from kpi.measure.own_metrics import COMPARABLE, metric_of, supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Resolved, Slice
 from kpi.measure.summary import resolve
@@ -20,17 +21,16 @@ COMPARED = (
     "input_tokens", "output_tokens", "cached_share", "tool_error_rate",
 )  # fmt: skip
 MIX = ("intent", "language")  # what groups are compared within, where nothing else is said
-_KINDS = ("rate", "ratio", "incidence", "quantile")
 _MOST_VALUES = 60  # of a dimension to adjust for: beyond it strata are too thin
 
 
-def metrics_of(source: Source, names: Sequence[str | Metric] | None) -> list[Metric]:
+def metrics_of(source: Source, names: Sequence[str | Metric] | Metric | None) -> list[Metric]:
     """The metrics to compare, by default those of COMPARED that the data holds. Raises MetricError without interval."""
     if names is None:
-        return [METRICS[n] for n in COMPARED if profile(source).supports(METRICS[n])]
-    chosen = [metric(n) if isinstance(n, str) else n for n in ([names] if isinstance(names, str) else names)]
+        return supported(source, COMPARED)
+    chosen = [metric_of(source, n) for n in ([names] if isinstance(names, str | Metric) else names)]
     for m in chosen:
-        if m.kind not in _KINDS:
+        if m.kind not in COMPARABLE:
             raise MetricError(
                 "compare.kind", f"{m.name!r} has no interval, so it cannot be compared",
                 hint="Compare shares, means, ratios, rates or quantiles; `kpi summarise` shows counts and totals.",

@@ -24,7 +24,7 @@ from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.measure.columns import Columns, dimension, known_terms
 from kpi.measure.metrics import Metric
-from kpi.measure.metrics import metric as metric_of
+from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate.decompositions import rate_mix_sentence
@@ -97,7 +97,7 @@ def decompose(
         >>> [d.by for d in found]
         ['language']
     """
-    asked = metric_of(metric) if isinstance(metric, str) else metric
+    asked = metric_of(source, metric)
     if asked.kind not in _KINDS:
         raise MetricError(
             "decompose.metric", f"{asked.label} has no exact split into mix and rate",

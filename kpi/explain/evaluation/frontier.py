@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
-from kpi.measure.metrics import Metric, metric
+from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import label, summarise
@@ -83,8 +84,10 @@ def frontier(
     """
     names = (by,) if isinstance(by, str) else tuple(by)
     known = profile(source)
-    chosen = metric(cost) if cost else next((m for m in map(metric, _COSTS) if known.supports(m)), None)
-    good = metric(quality)
+    chosen = (
+        metric_of(source, cost) if cost else next((m for m in (METRICS[c] for c in _COSTS) if known.supports(m)), None)
+    )
+    good = metric_of(source, quality)
     if good.direction != "up":
         raise MetricError("frontier.quality", f"{good.label} is not a quality of which more is better",
                           hint="Choose one such as task_success or correctness.")  # fmt: skip

@@ -30,6 +30,7 @@ from kpi.explain.aggregates.user_sums import (
 from kpi.explain.fairness import mean_gaps, quantile_gaps
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.own_metrics import COMPARABLE, metric_of, supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.small_cells import FLOOR, hide_small
@@ -43,7 +44,6 @@ from kpi.store.engines import Source
 # What fairness asks, and what may explain a gap; by default those that the data supports.
 COMPARED = ("task_success", "refusal_rate", "escalation_rate", "slo_attainment", "incident_rate", "cost_per_query")
 CLUES = ("groundedness", "retrieval_hit_rate", "input_tokens", "output_tokens")
-_KINDS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
 _GAP = ("dimension", "metric", "unit", "gap", "low", "high", "beyond", "noise", "p", "adjusted", "adjusted_p", "worst",
         "best", "groups", "n", "four_fifths")  # fmt: skip
 By = str | tuple[str, ...]
@@ -106,8 +106,9 @@ def disparity(
         True
     """
     known = profile(source)
-    chosen = [_metric(m) for m in metrics] if metrics is not None else _supported(source, COMPARED)
-    extra = [m for m in _supported(source, clues) if m.name not in {c.name for c in chosen}]
+    chosen = [_metric(source, m) for m in metrics] if metrics is not None else supported(source, COMPARED)
+    extra = [METRICS[n] for n in clues if known.supports(METRICS[n])]
+    extra = [m for m in extra if m.name not in {c.name for c in chosen}]
     wanted: list[By] = [by] if isinstance(by, str | tuple) else list(by) if by is not None else list(_cohorts(source))
     keys = [(k,) if isinstance(k, str) else tuple(k) for k in wanted]
     strata = adjust if adjust in known.dimensions and any(adjust not in k for k in keys) else None
@@ -120,7 +121,8 @@ def disparity(
     found = [_dimension(sums, key, measured, strata if strata not in key else None, far) for key in keys]
     asked = [m.name for m in chosen]
     groups = _with_q(_stacked([f[0] for f in found]), asked)
-    groups["verdict"] = [_verdict(r) for r in groups.itertuples()] if len(groups) else []
+    of_name = {m.name: m for m in measured}
+    groups["verdict"] = [_verdict(r, of_name[r.metric]) for r in groups.itertuples()] if len(groups) else []
     return Disparity(
         groups=groups,
         gaps=_with_q(_stacked([f[1] for f in found]), asked),
@@ -135,18 +137,14 @@ def name_of(key: Sequence[str]) -> str:
     return " × ".join(key)
 
 
-def _metric(name: str | Metric) -> Metric:
-    found = METRICS.get(name) if isinstance(name, str) else name
-    if found is None or found.kind not in (*_KINDS, "quantile"):
+def _metric(source: Source, name: str | Metric) -> Metric:
+    found = metric_of(source, name)
+    if found.kind not in COMPARABLE:
         raise MetricError(
-            "disparity.metric", f"{str(name)[:60]!r} is no rate, mean, ratio, incidence or quantile",
+            "disparity.metric", f"{found.name!r} is no rate, mean, ratio, incidence or quantile",
             hint="For a total compare the mean, such as cost_per_query; for a maximum a quantile, such as latency_p95.",
         )  # fmt: skip
     return found
-
-
-def _supported(source: Source, names: Sequence[str]) -> list[Metric]:
-    return [METRICS[n] for n in names if profile(source).supports(METRICS[n])]
 
 
 def _cohorts(source: Source) -> list[str]:
@@ -240,7 +238,7 @@ def _measured(
     terms = sums.terms[metric.name]
     raw, held = group_contrast(layout, terms), group_contrast(within, terms) if within is not None else None
     if tail is None:
-        e = _KINDS[metric.kind](sums_of(layout, terms, sums.known[metric.name]))
+        e = estimate.of(metric, sums_of(layout, terms, sums.known[metric.name]))
         sure = np.isfinite(e.value)
         expected, usual = _expected(sums, groups, metric, raw.whole), None
     else:
@@ -336,12 +334,11 @@ def _with_q(frame: pd.DataFrame, asked: Sequence[str]) -> pd.DataFrame:
     return frame.assign(q=q)
 
 
-def _verdict(row: Any) -> str:
+def _verdict(row: Any, metric: Metric) -> str:
     """better, worse (higher, lower where no way is better), or no clear difference."""
     if not row.q <= LEVEL:
         return "no clear difference"
-    metric = METRICS.get(row.metric)
-    if metric is None or metric.direction == "none":
+    if metric.direction == "none":
         return "higher" if row.difference > 0 else "lower"
     return "better" if metric.improves(row.difference) else "worse"
 
@@ -350,7 +347,7 @@ def _whole(sums: UserSums, metrics: Sequence[Metric], far: Mapping[str, Tail]) -
     """The metrics of the slice, as `kpi.summarise` gives them."""
     rows = []
     for m in metrics:
-        e = far[m.name].whole(sums) if m.name in far else _KINDS[m.kind](sums_of_all(sums, m.name))
+        e = far[m.name].whole(sums) if m.name in far else estimate.of(m, sums_of_all(sums, m.name))
         rows.append(
             {
                 "metric": m.name, "value": e.value[0] * m.scale, "low": e.low[0] * m.scale, "high": e.high[0] * m.scale,

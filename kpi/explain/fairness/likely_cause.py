@@ -74,7 +74,9 @@ def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_
     if outcome.empty or outcome["verdict"].iloc[0] not in ("worse", "higher", "lower"):
         return None
     row = outcome.iloc[0]
-    same = ["slo_attainment"] if METRICS[metric].group == "latency" else []  # slowness does not explain slowness
+    same = (
+        ["slo_attainment"] if metric in METRICS and METRICS[metric].group == "latency" else []
+    )  # slowness does not explain slowness
     clues = mine[mine["metric"].isin(_SIGNS) & ~mine["metric"].isin([metric, *same])]
     judged = [_weighed(c, row, len(clues)) for c in clues.itertuples()]
     evidence = pd.DataFrame(

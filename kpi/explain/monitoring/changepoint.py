@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from kpi.errors import MetricError
-from kpi.measure.metrics import Metric, metric
+from kpi.measure.metrics import Metric
+from kpi.measure.own_metrics import COMPARABLE, metric_of
 from kpi.measure.slice import Slice
 from kpi.measure.summary import summarise
 from kpi.stats.types import Array
@@ -93,8 +94,8 @@ def detect(
         >>> found.metric, len(found.frame) > 0
         ('task_success', True)
     """
-    chosen = metric(metric_) if isinstance(metric_, str) else metric_
-    if chosen.kind not in ("rate", "ratio", "incidence", "quantile"):
+    chosen = metric_of(source, metric_)
+    if chosen.kind not in COMPARABLE:
         raise MetricError(
             "watch.kind", f"{chosen.name!r} has no interval", hint="Watch a share, mean, ratio or quantile."
         )

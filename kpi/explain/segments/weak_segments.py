@@ -22,7 +22,8 @@ from kpi.explain.aggregates.user_sums import GroupLayout, UserSums, sums_of, use
 from kpi.explain.segments.scan import Segment, weakest
 from kpi.explain.segments.segment_test import Entries, SegmentTest
 from kpi.measure import estimate
-from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.metrics import Metric
+from kpi.measure.own_metrics import metric_of
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.names import segment_name, sentence_case
@@ -32,7 +33,7 @@ from kpi.store.engines import Source
 
 LEVEL = 0.05
 ALPHA = 0.95  # how SliceLine weighs the error of a segment against its size
-_KINDS = {"rate": estimate.rate, "ratio": estimate.ratio, "incidence": estimate.incidence}
+_KINDS = ("rate", "ratio", "incidence")
 _COLUMNS = ("where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",
             "users", "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
             "sentence")  # fmt: skip
@@ -101,9 +102,9 @@ def weak_segments(
         >>> found.metric, len(found.frame) <= 3
         ('task_success', True)
     """
-    chosen = _metric(metric)
+    chosen = _metric(source, metric)
     resolved = resolve(source, slice)
-    names = list(dict.fromkeys(dimensions)) if dimensions is not None else searchable(source)
+    names = list(dict.fromkeys(dimensions)) if dimensions is not None else searchable(source, [chosen])
     fixed = {d for d, values in resolved.filters if len(values) == 1}
     names = [n for n in names if n not in fixed]
     asked = list(dict.fromkeys([*names, *([adjust] if adjust else [])]))
@@ -111,11 +112,11 @@ def weak_segments(
     return weakest_of(sums, chosen, names, adjust=adjust, most=most, level=level)
 
 
-def _metric(name: str | Metric) -> Metric:
-    found = METRICS.get(name) if isinstance(name, str) else name
-    if found is None or found.kind not in _KINDS:
+def _metric(source: Source, name: str | Metric) -> Metric:
+    found = metric_of(source, name)
+    if found.kind not in _KINDS:
         raise MetricError(
-            "weak.metric", f"{str(name)[:60]!r} is no rate, mean, ratio or incidence",
+            "weak.metric", f"{found.name!r} is no rate, mean, ratio or incidence",
             hint="For latency search slo_attainment or slo_attainment(milliseconds); for cost cost_per_query.",
         )  # fmt: skip
     if found.direction == "none":
@@ -188,7 +189,7 @@ def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metr
     inside, scale = s.inside, metric.scale
     group = np.full(len(sums.user), -1, dtype=np.int64)
     group[kept[inside]] = 0
-    of = _KINDS[metric.kind](sums_of(GroupLayout.of(sums, group, 1), sums.terms[metric.name], sums.known[metric.name]))
+    of = estimate.of(metric, sums_of(GroupLayout.of(sums, group, 1), sums.terms[metric.name], sums.known[metric.name]))
     size, rows, bad = (float(v[inside].sum()) for v in (entries.size, entries.rows, entries.bad))
     all_size, all_rows, all_bad = (float(v.sum()) for v in (entries.size, entries.rows, entries.bad))
     apart = np.array([s.found.difference, s.found.low, s.found.high])  # of what counts against the segment

@@ -121,7 +121,7 @@ def describe(sources: Sequence[Opened], context: Context, *, samples: int = 20) 
 
 def _is_about_requests(mapping: Mapping) -> bool:
     """A measure, or an id together with anything else that is known; cohorts alone could be any table."""
-    known = [c for c in mapping.columns if c.field and c.how != "cohort"]
+    known = [c for c in mapping.columns if c.field and c.how not in ("cohort", "measure")]
     return any(c.kind in _MEASURES for c in known) or (len(known) > 1 and mapping.source_of("trace_id") is not None)
 
 

@@ -65,6 +65,7 @@ class Converter:
         for column in self._mapping.columns:
             if column.field and column.source in batch.table.column_names:
                 found[column.field] = self._field(column, work)
+                found |= self._counted(column, work)
         raw = dict(found)
         totals = self._derive(found, work)
         if work.users_in_ids is not None:
@@ -93,6 +94,8 @@ class Converter:
             return self._outcome(column, cells)
         if kind == "score":
             return self._score(column, cells)
+        if kind == "measure":
+            return self._measure(column, cells)
         if kind == "content":
             return privacy.texts(parse_values.contents(cells))
         if kind == "user":
@@ -104,6 +107,14 @@ class Converter:
         if column.field == "worst_severity":
             return self._severity(column, parse_values.texts(cells))
         return parse_values.on_distinct(cells, lambda distinct: self._words(column, distinct))
+
+    def _counted(self, column: ColumnMapping, work: _Work) -> dict[str, pa.Array]:
+        """A cohort whose values are all numbers (rounds played) can be averaged as well: it is also a measure."""
+        profile = self._profiles.get(column.source, ColumnProfile(""))
+        name = schema.MEASURE_PREFIX + str(column.field).removeprefix(schema.EXTRA_PREFIX)
+        if column.how != "cohort" or profile.type != "number" or self._mapping.source_of(name):
+            return {}
+        return {name: self._measure(column, work.column(column.source))}
 
     def _words(self, column: ColumnMapping, distinct: pa.Array) -> pa.Array:
         words = pc.utf8_slice_codeunits(parse_values.texts(distinct), 0, _DIMENSION_LENGTH)
@@ -176,6 +187,12 @@ class Converter:
         scaled = pc.divide(pc.subtract(parsed.values, low), high - low)
         return pc.if_else(pa.array(outside), pa.scalar(None, pa.float64()), scaled)
 
+    def _measure(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
+        parsed = parse_values.numbers(cells, decimal=column.decimal)
+        beyond = _where(pc.greater(pc.abs(parsed.values), schema.LARGEST_MEASURE))
+        self._count_unread(column, Parsed(parsed.values, parsed.bad | beyond))
+        return pc.if_else(pa.array(beyond), pa.scalar(None, pa.float64()), parsed.values)
+
     def _severity(self, column: ColumnMapping, words: pa.Array) -> pa.Array:
         lower = pc.utf8_lower(words)
         known = pc.is_in(lower, pa.array(schema.SEVERITIES))
@@ -239,10 +256,10 @@ class Converter:
         parts: dict[str, pa.Array] = {}
         for name in batch.table.column_names:
             column = self._mapping[name]
-            if column and column.field in raw and kind_of(column.field) != "dimension":
+            if column and column.field in raw and kind_of(column.field) not in ("dimension", "measure"):
                 cells = raw[column.field]
                 parts[column.field] = cells if pa.types.is_string(cells.type) else cells.cast(pa.string())
-            elif column and column.field in raw and not column.field.startswith(schema.EXTRA_PREFIX):
+            elif column and column.field in raw and not schema.is_extra(column.field):
                 parts[column.field] = raw[column.field]
             else:
                 parts[f"~{name}"] = parse_values.texts(batch.table[name])
@@ -319,7 +336,7 @@ def _sum(columns: Sequence[pa.Array]) -> pa.Array:
 
 
 def _requests(found: dict[str, pa.Array], rows: int) -> pa.Table:
-    extra = [n for n in found if n.startswith(schema.EXTRA_PREFIX)]
+    extra = [n for n in found if schema.is_extra(n)]
     target = schema.REQUESTS.arrow_schema(extra)
     arrays = [found[f.name].cast(f.type) if f.name in found else pa.nulls(rows, f.type) for f in target]
     return with_day(pa.table(arrays, schema=target))

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from kpi.measure.metrics import METRICS
+from kpi.measure import metrics
+from kpi.measure.own_metrics import declared
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import summarise, tally
@@ -22,6 +23,15 @@ pytestmark = pytest.mark.slow
 
 Make = Callable[[pa.Table], Source]
 ALL = Slice(last="all", tz="Europe/Berlin")
+OWN = declared({"metric": [
+    {"name": "compiles", "kind": "rate", "of": "compiles"}, {"name": "sold", "kind": "rate", "of": "revenue > 2.5"},
+    {"name": "german", "kind": "rate", "of": "language == de"}, {"name": "revenue", "kind": "mean", "of": "revenue"},
+    {"name": "profit", "kind": "mean", "of": "profit"}, {"name": "takings", "kind": "sum", "of": "revenue"},
+    {"name": "profits", "kind": "count", "of": "profit > 0"}, {"name": "turns", "kind": "mean", "of": "turns"},
+    {"name": "per_turn", "kind": "ratio", "of": "revenue", "per": "turns"},
+    {"name": "revenue_p90", "kind": "quantile", "of": "revenue", "q": 0.9},
+]})  # fmt: skip
+METRICS = {**metrics.METRICS, **OWN}
 COUNTS = [m.name for m in METRICS.values() if m.kind in ("count", "total")]
 BY, EVERY = ("language", "team"), "day"
 
@@ -63,7 +73,12 @@ def requests(n: int = 600) -> pa.Table:
             big = c.unit in ("us", "nusd")
             values = np.exp(rng.normal(14, 1, n) + np.sin(user)) if big else rng.integers(0, 4, n)
             columns[c.name] = holed(values.astype(np.int64).tolist())
-    kinds = {c.name: ARROW[c.type] for c in REQUESTS.columns}
+    columns |= {
+        "x_compiles": holed(np.random.default_rng(7).choice(["true", "false"], n).tolist()),
+        "m_revenue": holed(np.random.default_rng(8).gamma(2, 2, n).round(2).tolist()),
+        "m_profit": holed(np.random.default_rng(10).normal(0.5, 2, n).tolist()),
+    }
+    kinds = {c.name: ARROW[c.type] for c in REQUESTS.columns} | {c: pa.float64() for c in ("m_revenue", "m_profit")}
     return pa.table({k: pa.array(v, kinds.get(k, pa.string())) for k, v in columns.items()})
 
 
@@ -73,7 +88,10 @@ def assert_same(a: pd.DataFrame, b: pd.DataFrame, rtol: float = 1e-9) -> None:
 
 def ask(source: Source, slice: Slice = ALL) -> list[pd.DataFrame]:
     return tally(
-        source, list(METRICS), slice, groupings=[Grouping(), Grouping(by=BY), Grouping(by=("team",), every=EVERY)]
+        source,
+        list(METRICS.values()),
+        slice,
+        groupings=[Grouping(), Grouping(by=BY), Grouping(by=("team",), every=EVERY)],
     )
 
 
@@ -97,7 +115,8 @@ def test_every_row_twice_tells_nothing_new(make: Make) -> None:
     rows = requests()
     copy = rows.set_column(0, "trace_id", pa.array([f"again {t}" for t in rows["trace_id"].to_pylist()]))
     once, twice = (
-        summarise(make(t), list(METRICS), ALL).set_index("metric") for t in (rows, pa.concat_tables([rows, copy]))
+        summarise(make(t), list(METRICS.values()), ALL).set_index("metric")
+        for t in (rows, pa.concat_tables([rows, copy]))
     )
     factor = pd.Series(1.0, index=once.index)
     factor[COUNTS] = 2
@@ -134,7 +153,8 @@ def test_parts_add_up(make: Make) -> None:
     """Counts, totals and the n of every metric are the sums of their parts; so is value x n of a mean."""
     source = make(requests())
     whole, parts, days = (
-        summarise(source, list(METRICS), ALL, by=by, every=every) for by, every in (((), None), (BY, None), ((), EVERY))
+        summarise(source, list(METRICS.values()), ALL, by=by, every=every)
+        for by, every in (((), None), (BY, None), ((), EVERY))
     )
     for split in (parts, days):
         n = split.groupby("metric")["n"].sum()
@@ -149,9 +169,9 @@ def test_parts_add_up(make: Make) -> None:
 
 def test_filtered_is_grouped(make: Make) -> None:
     source = make(requests())
-    grouped = summarise(source, list(METRICS), ALL, by=("language",))
+    grouped = summarise(source, list(METRICS.values()), ALL, by=("language",))
     for language in ("en", "es", "de", None):
-        filtered = summarise(source, list(METRICS), ALL.where(language=language or "(none)"))
+        filtered = summarise(source, list(METRICS.values()), ALL.where(language=language or "(none)"))
         mine = grouped["language"].isna() if language is None else grouped["language"] == language
         assert_same(filtered, grouped[mine].drop(columns="language"))
 

@@ -1,0 +1,335 @@
+"""Metrics of a team's own: a rate, mean, ratio, quantile, sum or count over any column or score that its data carry.
+
+Made in Python (`kpi.share`, `kpi.mean`, `kpi.ratio`, `kpi.quantile`) or written down in the register of a data set,
+they are metrics like the built-in ones: same intervals, comparisons and searches. A column is named as people call it:
+a canonical one, one of the export (`revenue`, `compiles`), or a score (`judge:tone`, `score:tone`). A condition
+compares it with a value: `judge:tone >= 4`, `plan == pro`. Nothing of it is code or SQL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Literal
+
+from kpi.errors import MetricError, RegisterError
+from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
+from kpi.measure import own_terms
+from kpi.measure.metrics import METRICS, Metric, MetricKind, metric
+from kpi.measure.own_terms import Condition, physical
+from kpi.measure.profile import Profile, Range, profile
+from kpi.schema import MEASURE_PREFIX, REQUESTS, dimension_name
+from kpi.store.engines import Source
+from kpi.store.manifest import folder, names
+
+OwnKind = Literal["rate", "mean", "ratio", "quantile", "sum", "count"]
+COMPARABLE = ("rate", "ratio", "incidence", "quantile")  # kinds of metrics that have an interval
+_KINDS: dict[OwnKind, MetricKind] = {
+    "rate": "rate", "mean": "ratio", "ratio": "ratio", "quantile": "quantile", "sum": "total", "count": "total",
+}  # fmt: skip
+_FIELDS = frozenset(("name", "kind", "of", "per", "q", "unit", "direction", "label", "definition", "smallest", "min_n"))
+_NAME = re.compile(r"[^\W\d]\w{0,59}")
+_INTERVALS = {
+    "rate": "Wilson on n / design effect, the user as cluster", "ratio": "user-clustered ratio of sums",
+    "quantile": "order statistics on n / design effect of the indicator", "total": "none: it is a sum",
+}  # fmt: skip
+
+
+def share(of: str, **options: Any) -> Metric:
+    """The share of requests for which a boolean column or a condition holds.
+
+    Args:
+        of: A boolean column, or a condition such as "judge:tone >= 4"; rows where it is unknown are left out.
+        **options: name, label, definition, direction ("up", "down", "none"; "up" if not said), smallest (the smallest
+            difference that matters, 0.01 = 1 pp), min_n.
+
+    Returns:
+        A `Metric` of unit "share".
+
+    Raises:
+        MetricError: For an option or a condition that cannot be read.
+
+    Example:
+        >>> kpi.share("retrieved_docs >= 3", name="well_fed").unit
+        'share'
+    """
+    return _made({"kind": "rate", "of": of, **options}, _metric_error)
+
+
+def mean(of: str, **options: Any) -> Metric:
+    """The mean of a numeric column or score over the requests where it is known.
+
+    Args:
+        of: The column.
+        **options: As of `kpi.share`, and unit ("count" if not said; "usd", "ms", "tokens" are known to the pages);
+            smallest is then a part of the value (0.05 = 5 %), or a step in the unit where values may be negative.
+
+    Returns:
+        A `Metric`.
+
+    Raises:
+        MetricError: For an option that is unknown.
+
+    Example:
+        >>> kpi.mean("turns", direction="down").kind
+        'ratio'
+    """
+    return _made({"kind": "mean", "of": of, **options}, _metric_error)
+
+
+def ratio(of: str, per: str, **options: Any) -> Metric:
+    """The sum of one column over the sum of another, of the requests where both are known.
+
+    Args:
+        of: The column above, or a condition, whose rows count 1.
+        per: The column below, or a condition.
+        **options: As of `kpi.mean`.
+
+    Returns:
+        A `Metric`.
+
+    Raises:
+        MetricError: For an option that is unknown.
+
+    Example:
+        >>> kpi.ratio("output_tokens", "input_tokens", unit="share").name
+        'output_tokens_per_input_tokens'
+    """
+    return _made({"kind": "ratio", "of": of, "per": per, **options}, _metric_error)
+
+
+def quantile(of: str, q: float, **options: Any) -> Metric:
+    """A quantile of a numeric column or score that is never negative, good to 0.5 % of itself.
+
+    Args:
+        of: The column.
+        q: Above 0 and below 1: 0.95 for the value that 95 % of the requests stay at or below.
+        **options: As of `kpi.mean`.
+
+    Returns:
+        A `Metric`.
+
+    Raises:
+        MetricError: For an option that is unknown.
+
+    Example:
+        >>> kpi.quantile("turns", 0.95).q
+        0.95
+    """
+    return _made({"kind": "quantile", "of": of, "q": q, **options}, _metric_error)
+
+
+def metrics_of(source: Source) -> dict[str, Metric]:
+    """Every metric that a data set knows: the built-in ones and those that its register declares.
+
+    Args:
+        source: Where the rows are.
+
+    Returns:
+        By name, those of the register last.
+
+    Raises:
+        RegisterError: Where its register declares one that cannot be read.
+
+    Example:
+        >>> "task_success" in kpi.metrics_of(source)
+        True
+    """
+    return {**METRICS, **_of_register(source)}
+
+
+def metric_of(source: Source, named: str | Metric) -> Metric:
+    """The metric of that name in a data set. Raises MetricError for one that is unknown or the data cannot give."""
+    if isinstance(named, str):
+        if named in METRICS:
+            return METRICS[named]
+        own = _of_register(source)
+        named = own[named] if named in own else metric(named, more=tuple(own))
+    return _check(source, named) if named.own else named
+
+
+def supported(source: Source, names: Sequence[str], kinds: Collection[str] = COMPARABLE) -> list[Metric]:
+    """Of the built-in metrics of these names, and then of a team's own, those that the data hold and that are such."""
+    known = profile(source)
+    found = [METRICS[n] for n in names if known.supports(METRICS[n])]
+    for own in _of_register(source).values():
+        if own.kind in kinds and known.supports(own):
+            with contextlib.suppress(MetricError):  # its values are not what it needs: whoever asks for it is told
+                found.append(_check(source, own))
+    return found
+
+
+def declared(data: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics of the `[[metric]]` tables of a register, read from TOML. Raises RegisterError naming the field."""
+    tables = data.get("metric", [])
+    if not isinstance(tables, list):
+        raise RegisterError("register.field", "'metric' of the register is no table", hint="Write [[metric]].")
+    found: dict[str, Metric] = {}
+    for number, table in enumerate(tables, start=1):
+
+        def error(code: str, text: str, hint: str, number: int = number) -> RegisterError:
+            return RegisterError(f"register.{code}", f"Metric {number} of the register: {text}", hint=hint, row=number)
+
+        if not isinstance(table, dict) or not {"name", "kind", "of"} <= table.keys():
+            raise error("field", "it needs name, kind and of", 'Write name = "retention", kind = "rate", of = "kept".')
+        made = _made(table, error)
+        if made.name in found:
+            raise error("twice", f"{made.name!r} is declared twice", "Give one of them another name.")
+        found[made.name] = made
+    return found
+
+
+# --- from options to a metric ----------------------------------------------------------------------------------------
+
+
+def _metric_error(code: str, text: str, hint: str) -> MetricError:
+    return MetricError(f"metric.{code}", text, hint=hint)
+
+
+def _made(given: Mapping[str, Any], error: Any) -> Metric:
+    if unknown := sorted(given.keys() - _FIELDS):
+        near = difflib.get_close_matches(str(unknown[0]), _FIELDS, n=1)
+        raise error("field", f"there is no option {str(unknown[0])[:60]!r}",
+                    f"Did you mean {near[0]}?" if near else f"Options are {', '.join(sorted(_FIELDS))}.")  # fmt: skip
+    kind = given["kind"]
+    if kind not in _KINDS:
+        raise error("kind", f"there is no kind {str(kind)[:40]!r}", f"Write one of {', '.join(_KINDS)}.")
+    if kind == "ratio" and "per" not in given:
+        raise error("field", "a ratio needs per", "Name the column below the line.")
+    of = _condition(given["of"], "of", error)
+    per = _condition(given["per"], "per", error) if kind == "ratio" else None
+    if of.test and kind in ("mean", "quantile", "sum"):
+        raise error("of", f"a {kind} needs a column, not a condition", "A condition makes a rate or a count.")
+    return _checked(kind, of, per, given, error)
+
+
+def _condition(text: Any, field: str, error: Any) -> Condition:
+    found = own_terms.parsed(text) if isinstance(text, str) else None
+    if found is None:
+        raise error("of", f"{field!r} is neither a column nor a condition: {str(text)[:60]!r}",
+                    "Write a column (revenue), a score (judge:tone), or one and a test (judge:tone >= 4).")  # fmt: skip
+    return found
+
+
+def _checked(kind: OwnKind, of: Condition, per: Condition | None, given: Mapping[str, Any], error: Any) -> Metric:
+    def number(field: str, low: float, high: float) -> float:
+        value = given[field]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
+            raise error(
+                "field", f"{field!r} must be a number above {low:g} and below {high:g}", "Write a plain number."
+            )
+        return float(value)
+
+    if kind == "quantile" and "q" not in given:
+        raise error("field", "a quantile needs q", "Write q = 0.95 for the value that 95 % stay at or below.")
+    q = number("q", 0, 1) if kind == "quantile" else None
+    name = given.get("name") or own_terms.name_of(kind, of, per, q)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise error("name", f"{str(name)[:60]!r} is no name", "Use letters, digits and _, a letter first.")
+    if name in METRICS or name in ("drift_score", "fairness_gap"):
+        raise error("name", f"{name!r} is a metric already", "Give it another name.")
+    direction = given.get("direction", "up" if kind == "rate" else "none")
+    if direction not in ("up", "down", "none"):
+        raise error("direction", f"{str(direction)[:40]!r} is no direction", 'Write "up", "down" or "none".')
+    unit = given.get("unit", "share" if kind == "rate" else "count")
+    if not isinstance(unit, str) or (kind in ("rate", "count") and unit != ("share" if kind == "rate" else "count")):
+        raise error("unit", f"{str(unit)[:40]!r} is no unit of a {kind}", "Leave the unit out.")
+    formula = own_terms.formula(kind, of, per, q)
+    numeric = kind not in ("rate", "count")
+    made = Metric(
+        name=name, label=str(given.get("label") or name.replace("_", " ").capitalize()), kind=_KINDS[kind], unit=unit,
+        direction=direction, formula=formula, null_rule="requests where it is unknown are left out",
+        definition=str(given.get("definition") or formula[0].upper() + formula[1:]), interval=_INTERVALS[_KINDS[kind]],
+        needs=tuple(dict.fromkeys(c.column for c in (of, per) if c)), group="own", own=tuple(c for c in (of, per) if c),
+        min_n=int(number("min_n", -1, 1e9)) if "min_n" in given else 1 if numeric and kind == "sum" else 30,
+        smallest=number("smallest", 0, math.inf) if "smallest" in given else None,
+        scale=of.scale / per.scale if per else of.scale if kind in ("mean", "quantile", "sum") else 1.0,
+    )  # fmt: skip
+    if kind == "quantile":
+        return replace(made, column=of.column, q=q)
+    return replace(made, y=own_terms.term(of, numeric), x=own_terms.term(per, True) if per else own_terms.known(of))
+
+
+# --- a metric and the data -------------------------------------------------------------------------------------------
+
+
+def _of_register(source: Source) -> Mapping[str, Metric]:
+    if source.name not in names():
+        return {}
+    path = folder(source.name) / "register.toml"
+    try:
+        return _read(str(path), path.stat().st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=64)
+def _read(path: str, changed: int) -> Mapping[str, Metric]:
+    try:
+        with open(path, "rb") as file:
+            return declared(tomllib.load(file))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RegisterError(
+            "register.unreadable", f"The register cannot be read: {str(error)[:200]}", hint="Fix the file."
+        ) from error
+
+
+def _check(source: Source, own: Metric) -> Metric:
+    """The metric as this data have it. Raises MetricError where they lack a column, or it holds what cannot be used."""
+    known = profile(source)
+    for part in own.own:
+        column = physical(part.name, known.filled | known.scores)
+        if column is None:
+            have = sorted({own_terms.called(c) for c in known.filled | known.scores})
+            near = difflib.get_close_matches(part.name, have, n=3, cutoff=0.5)
+            raise MetricError(
+                "metric.no_column",
+                f"The data set {source.name!r} has no column {part.name[:60]!r}, which {own.name!r} needs",
+                hint=f"Did you mean {', '.join(near)}?" if near else "`kpi datasets NAME` lists what it holds.",
+            )  # fmt: skip
+        held = known.ranges.get(column)
+        if held is not None and held.low < 0:
+            own = _signed(own, part, held)
+        bare = own.kind == "rate" and not part.test
+        if (bare and held is not None and not held.flags) or not (part.test or _is_number(known, column)):
+            raise MetricError(
+                "metric.no_flag" if bare else "metric.text",
+                f"{part.name!r} holds values other than {'true and false' if bare else 'numbers'}"
+                f"{_example(known, column)}, so it makes no {'share' if bare else 'number'}",
+                hint=f"Say what counts: '{part.name} >= 1', '{part.name} == pro'.",
+            )  # fmt: skip
+    return own
+
+
+def _signed(own: Metric, part: Condition, held: Range) -> Metric:
+    """A ratio whose values may be negative: what matters is a step, a twentieth of the usual size of a value."""
+    if own.kind == "quantile":
+        raise MetricError(
+            "metric.negative", f"{part.name!r} holds negative values (lowest {held.low:g}), which have no quantile",
+            hint=f"Ask for its mean, or for the share beyond a limit: '{part.name} < 0'.",
+        )  # fmt: skip
+    if own.kind != "ratio" or part.test:
+        return own
+    smallest = own.smallest if own.smallest is not None else float(f"{held.size / 20:.1g}")
+    return replace(own, signed=True, smallest=smallest)
+
+
+def _is_number(known: Profile, column: str) -> bool:
+    """Whether a column holds numbers, or words for true and false."""
+    if column.startswith((MEASURE_PREFIX, own_terms.SCORE)):
+        return True
+    if column in REQUESTS.names and REQUESTS[column].type != "string":
+        return REQUESTS[column].type in ("bool", "int", "float")
+    values = known.dimensions.get(dimension_name(column))
+    return bool(values) and {v.lower() for v, _ in values or ()} <= {*TRUE_WORDS, *FALSE_WORDS}
+
+
+def _example(known: Profile, column: str) -> str:
+    values = known.dimensions.get(dimension_name(column), ())
+    return f" ({values[0][0][:40]!r})" if values else ""
