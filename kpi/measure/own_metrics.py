@@ -16,14 +16,14 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from kpi.errors import MetricError, RegisterError
 from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
 from kpi.measure import own_terms
 from kpi.measure.metrics import METRICS, Metric, MetricKind, metric
 from kpi.measure.own_terms import Condition, physical
-from kpi.measure.profile import Profile, Range, profile
+from kpi.measure.profile import MeasureRange, Profile, profile
 from kpi.schema import MEASURE_PREFIX, REQUESTS, dimension_name
 from kpi.store.engines import Source
 from kpi.store.manifest import folder, names
@@ -33,7 +33,6 @@ COMPARABLE = ("rate", "ratio", "incidence", "quantile")  # kinds of metrics that
 _KINDS: dict[OwnKind, MetricKind] = {
     "rate": "rate", "mean": "ratio", "ratio": "ratio", "quantile": "quantile", "sum": "total", "count": "total",
 }  # fmt: skip
-_FIELDS = frozenset(("name", "kind", "of", "per", "q", "unit", "direction", "label", "definition", "smallest", "min_n"))
 _NAME = re.compile(r"[^\W\d]\w{0,59}")
 _INTERVALS = {
     "rate": "Wilson on n / design effect, the user as cluster", "ratio": "user-clustered ratio of sums",
@@ -41,12 +40,24 @@ _INTERVALS = {
 }  # fmt: skip
 
 
-def share(of: str, **options: Any) -> Metric:
+class Options(TypedDict, total=False):
+    """What may be said of a metric of a team's own beside how it is made."""
+
+    name: str
+    label: str
+    definition: str
+    unit: str
+    direction: Literal["up", "down", "none"]
+    smallest: float
+    min_n: int
+
+
+def share(of: str, **options: Unpack[Options]) -> Metric:
     """The share of requests for which a boolean column or a condition holds.
 
     Args:
         of: A boolean column, or a condition such as "judge:tone >= 4"; rows where it is unknown are left out.
-        **options: name, label, definition, direction ("up", "down", "none"; "up" if not said), smallest (the smallest
+        options: name, label, definition, direction ("up", "down", "none"; "up" if not said), smallest (the smallest
             difference that matters, 0.01 = 1 pp), min_n.
 
     Returns:
@@ -62,12 +73,12 @@ def share(of: str, **options: Any) -> Metric:
     return _made({"kind": "rate", "of": of, **options}, _metric_error)
 
 
-def mean(of: str, **options: Any) -> Metric:
+def mean(of: str, **options: Unpack[Options]) -> Metric:
     """The mean of a numeric column or score over the requests where it is known.
 
     Args:
         of: The column.
-        **options: As of `kpi.share`, and unit ("count" if not said; "usd", "ms", "tokens" are known to the pages);
+        options: As of `kpi.share`, and unit ("count" if not said; "usd", "ms", "tokens" are known to the pages);
             smallest is then a part of the value (0.05 = 5 %), or a step in the unit where values may be negative.
 
     Returns:
@@ -83,13 +94,13 @@ def mean(of: str, **options: Any) -> Metric:
     return _made({"kind": "mean", "of": of, **options}, _metric_error)
 
 
-def ratio(of: str, per: str, **options: Any) -> Metric:
+def ratio(of: str, per: str, **options: Unpack[Options]) -> Metric:
     """The sum of one column over the sum of another, of the requests where both are known.
 
     Args:
         of: The column above, or a condition, whose rows count 1.
         per: The column below, or a condition.
-        **options: As of `kpi.mean`.
+        options: As of `kpi.mean`.
 
     Returns:
         A `Metric`.
@@ -104,13 +115,13 @@ def ratio(of: str, per: str, **options: Any) -> Metric:
     return _made({"kind": "ratio", "of": of, "per": per, **options}, _metric_error)
 
 
-def quantile(of: str, q: float, **options: Any) -> Metric:
+def quantile(of: str, q: float, **options: Unpack[Options]) -> Metric:
     """A quantile of a numeric column or score that is never negative, good to 0.5 % of itself.
 
     Args:
         of: The column.
         q: Above 0 and below 1: 0.95 for the value that 95 % of the requests stay at or below.
-        **options: As of `kpi.mean`.
+        options: As of `kpi.mean`.
 
     Returns:
         A `Metric`.
@@ -193,10 +204,11 @@ def _metric_error(code: str, text: str, hint: str) -> MetricError:
 
 
 def _made(given: Mapping[str, Any], error: Any) -> Metric:
-    if unknown := sorted(given.keys() - _FIELDS):
-        near = difflib.get_close_matches(str(unknown[0]), _FIELDS, n=1)
+    fields = {"kind", "of", "per", "q", *Options.__annotations__}
+    if unknown := sorted(given.keys() - fields):
+        near = difflib.get_close_matches(str(unknown[0]), fields, n=1)
         raise error("field", f"there is no option {str(unknown[0])[:60]!r}",
-                    f"Did you mean {near[0]}?" if near else f"Options are {', '.join(sorted(_FIELDS))}.")  # fmt: skip
+                    f"Did you mean {near[0]}?" if near else f"Options are {', '.join(sorted(fields))}.")  # fmt: skip
     kind = given["kind"]
     if kind not in _KINDS:
         raise error("kind", f"there is no kind {str(kind)[:40]!r}", f"Write one of {', '.join(_KINDS)}.")
@@ -307,7 +319,7 @@ def _check(source: Source, own: Metric) -> Metric:
     return own
 
 
-def _signed(own: Metric, part: Condition, held: Range) -> Metric:
+def _signed(own: Metric, part: Condition, held: MeasureRange) -> Metric:
     """A ratio whose values may be negative: what matters is a step, a twentieth of the usual size of a value."""
     if own.kind == "quantile":
         raise MetricError(

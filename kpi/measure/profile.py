@@ -26,7 +26,7 @@ _EXTRA_DIMENSIONS = ("error_type", "worst_severity", "outcome_source", "cost_sou
 
 
 @dataclass(frozen=True)
-class Range:
+class MeasureRange:
     """A measure of an export: its smallest value, the mean of its magnitude, and whether 0 and 1 are all it holds."""
 
     low: float
@@ -49,7 +49,7 @@ class Profile:
     dimensions: dict[str, tuple[tuple[str, int], ...]]
     filled: dict[str, int] = field(repr=False)
     ahead: int = 0
-    ranges: dict[str, Range] = field(default_factory=dict, repr=False)
+    ranges: dict[str, MeasureRange] = field(default_factory=dict, repr=False)
     scores: dict[str, int] = field(default_factory=dict, repr=False)
 
     def holds(self, column: str) -> int:
@@ -102,7 +102,7 @@ def _profile(source: Source) -> Profile:
     row = source.run(sa.select(sa.func.count().label("requests"), *bounds, *counts).select_from(table)).to_pylist()[0]
     filled = {c: int(row[f"n{i}"]) for i, c in enumerate(columns)}
     ranges = {
-        c: Range(float(row[f"low{i}"]), float(row[f"size{i}"]), not row[f"odd{i}"])
+        c: MeasureRange(float(row[f"low{i}"]), float(row[f"size{i}"]), not row[f"odd{i}"])
         for i, c in enumerate(measures)
         if filled[c]
     }

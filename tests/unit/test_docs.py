@@ -61,6 +61,24 @@ def test_every_json_key_and_exit_code_is_documented() -> None:
         assert f"| {code} |" in text
 
 
+def test_the_product_table_is_worked_through() -> None:
+    seen: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page("own-metrics.md"), re.DOTALL):
+        exec(block, seen)
+    verdicts = seen["answer"].frame().set_index("metric")["verdict"]
+    assert verdicts.to_dict() == {
+        "retention_7d": "worse", "revenue_mean": "no clear change", "revenue_per_rounds_played": "no clear change",
+    }  # fmt: skip
+
+
+def test_the_register_of_the_docs_is_one(tmp_path: Path) -> None:
+    (declared,) = re.findall(r"```toml\n(.*?)```", page("own-metrics.md"), re.DOTALL)
+    (tmp_path / "register.toml").write_text(declared, encoding="utf-8")
+    found = kpi.load_register(tmp_path / "register.toml")
+    assert list(found.metrics) == ["retention_7d", "revenue", "revenue_per_round"]
+    assert [e.metric for e in found.entries] == ["retention_7d"]
+
+
 @pytest.mark.slow
 def test_the_notebook_runs_on_the_sample(sample_home: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page("notebook.md"), re.DOTALL)
