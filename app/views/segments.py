@@ -23,7 +23,7 @@ metric, row = page.metric_choice(here, default="task_success", kinds=("rate", "r
 with row:
     free = [d for d in splits if len(here.view.filter_on(d)) != 1]  # what the slice fixes has one group
     by = page.selectbox("Cohort", "by", splits, default=(free or splits)[0], width=220)
-    others = [NO_CROSSING, *(d for d in able if d != by)]
+    others = [NO_CROSSING, *(d for d in able if d != by and d not in data.metrics()[metric].made_of)]
     usual = next((d for d in free if d in others), others[min(1, len(others) - 1)])
     crossed = page.selectbox("Crossed with", "with", others, default=usual, width=220, known=able)
 chosen = data.metrics()[metric]

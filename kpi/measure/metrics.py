@@ -62,6 +62,11 @@ class Metric:
     smallest: float | None = None
 
     @property
+    def made_of(self) -> frozenset[str]:
+        """Columns as dimensions that a metric of a team's own is made of: they explain nothing of it."""
+        return frozenset(part.name for part in self.own)
+
+    @property
     def relative(self) -> bool:
         """Whether what matters of this metric is a share of its value rather than a step on its scale."""
         return self.unit != "share" and not self.signed

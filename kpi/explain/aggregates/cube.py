@@ -19,7 +19,6 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
-from kpi.mapping.column_names import slug
 from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.profile import profile
@@ -171,7 +170,7 @@ def searchable(source: Source, metrics: Sequence[Metric] = ()) -> list[str]:
     One that a metric of a team's own is made of explains nothing: retention is lower where nobody was retained.
     """
     known = profile(source).dimensions
-    made_of = {slug(part.name) for m in metrics for part in m.own} | _NO_REASON
+    made_of = _NO_REASON.union(*(m.made_of for m in metrics))
     usable = [d for d, values in known.items() if 2 <= len(values) < 500 and d not in made_of]
     return sorted(usable, key=lambda d: (d not in DIMENSIONS, d))
 
