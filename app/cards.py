@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 import kpi
-from app import charts, once, slicebar, text
+from app import charts, once, page, text
 from app.slicebar import PageContext
 
 words = kpi.wording
@@ -55,7 +55,6 @@ def index(scorecard: Any) -> None:
                     found.low,
                     found.high,
                     state=found.state,
-                    colours=colours(),
                     alt=f"AI index {number} of 100, {words.STATES[found.state].word}",
                 )
             st.caption(text.safe(f"of 100 · 95 %: {interval}" if interval else "Not enough data"))
@@ -87,7 +86,6 @@ def kpi_card(card: Any, here: PageContext) -> None:
                 card.spark,
                 target=card.target,
                 state=card.state,
-                colours=colours(),
                 alt=f"{card.label} over the window; target {target}",
             )
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -105,32 +103,12 @@ def kpi_card(card: Any, here: PageContext) -> None:
 def _open(card: Any, here: PageContext) -> None:
     if card.metric in kpi.METRICS:
         if card.state in ("off_target", "watch") and here.timed:
-            st.page_link(
-                "views/why.py",
-                label=f"Why {text.safe(card.label.lower())}",
-                icon=":material/troubleshoot:",
-                query_params=slicebar.query(here.view, metric=card.metric),
-            )
-        st.page_link(
-            "views/trends.py",
-            label=f"Open {text.safe(card.label.lower())}",
-            icon=":material/arrow_outward:",
-            query_params=slicebar.query(here.view, metric=card.metric),
-        )
+            page.way("why", f"Why {text.safe(card.label.lower())}", here.view, metric=card.metric)
+        page.way("trends", f"Open {text.safe(card.label.lower())}", here.view, metric=card.metric)
     elif card.metric == "drift_score":
-        st.page_link(
-            "views/drift.py",
-            label="Open drift",
-            icon=":material/arrow_outward:",
-            query_params=slicebar.query(here.view),
-        )
+        page.way("drift", "Open drift", here.view)
     else:
-        st.page_link(
-            "views/segments.py",
-            label="Open segments",
-            icon=":material/arrow_outward:",
-            query_params=slicebar.query(here.view, metric="task_success"),
-        )
+        page.way("segments", "Open segments", here.view, metric="task_success")
 
 
 def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
@@ -186,7 +164,6 @@ def multiples(frame: Any, *, by: str, unit: str) -> None:
                     drawn[drawn[by] == name],
                     unit=unit,
                     domain=domain,
-                    colours=colours(),
                     alt=f"{name} over time",
                 )
     if len(sizes) > len(names):

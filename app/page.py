@@ -12,10 +12,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import kpi
-from app import charts, data, slicebar, text
+from app import charts, slicebar, text
 from app.slicebar import PageContext
 
 Slot = DeltaGenerator
+WAYS = {"why": "troubleshoot", "traces": "account_tree", "overview": "dashboard"}  # icons of links to pages
 
 
 def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
@@ -26,6 +27,12 @@ def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
             st.caption(text.safe(name))
             for target in pages:
                 st.page_link(target, query_params=query, width="stretch")
+
+
+def way(target: str, label: str, view: kpi.Slice, **keys: str) -> None:
+    """A link to another page on a slice, with keys of that page. label: as Markdown."""
+    icon = f":material/{WAYS.get(target, 'arrow_outward')}:"
+    st.page_link(f"views/{target}.py", label=label, icon=icon, query_params=slicebar.query(view, **keys))
 
 
 def reports() -> None:
@@ -271,7 +278,7 @@ def percentiles_of(metric: str, here: PageContext) -> list[str]:
 
 def promise(metric: str, here: PageContext) -> Any:
     """The register's entry for a metric, None where it is not governed."""
-    return next((e for e in data.register(here.source).entries if e.metric == metric), None)
+    return next((e for e in kpi.register_of(here.source).entries if e.metric == metric), None)
 
 
 def grain(here: PageContext, *, groups: int = 1) -> tuple[str, bool]:
@@ -283,6 +290,20 @@ def grain(here: PageContext, *, groups: int = 1) -> tuple[str, bool]:
     fits = [g for g in wide if span is None or (span.end - span.start).total_seconds() * groups <= room * hours[g]]
     found = fits[0] if fits else "month"
     return found, found != here.view.grain
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[float, str], None]]:
+    """A bar for as long as the block runs, and what moves it: a share of the work and what is being done."""
+    bar = st.progress(0.0, "Starting")
+
+    def tell(share: float, told: str) -> None:
+        bar.progress(min(max(share, 0.0), 1.0), text.safe(told))
+
+    try:
+        yield tell
+    finally:
+        bar.empty()
 
 
 @contextmanager

@@ -80,12 +80,12 @@ def current() -> PageContext:
     """The slice of the URL on the rows it names; filters on dimensions that the data lacks are left to `report`."""
     view = asked()
     source = data.open_source(view.dataset, view.version)
-    known = data.profile(source)
+    known = kpi.profile(source)
     filters = tuple(f for f in view.filters if f[0] in known.dimensions)
     if _baseline_dimension(view.baseline) not in (None, *known.dimensions):
         view = replace(view, baseline="none")
     view = replace(view, filters=filters)
-    return PageContext(view=view, source=source, profile=known, resolved=data.resolve(source, view))
+    return PageContext(view=view, source=source, profile=known, resolved=kpi.resolve(source, view))
 
 
 def query(view: kpi.Slice, **page: str) -> dict[str, list[str]]:
@@ -147,7 +147,7 @@ def report() -> list[str]:
     """What the link asks for and the data cannot give, one sentence each. Plain text, not escaped."""
     view = asked()
     source = data.open_source(view.dataset, view.version)
-    known = data.profile(source).dimensions
+    known = kpi.profile(source).dimensions
     found = []
     for dimension, values in view.filters:
         if dimension not in known:

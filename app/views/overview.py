@@ -37,7 +37,6 @@ if len(happened):
             charts.timeline,
             shown,
             span=limits,
-            colours=cards.colours(),
             alt=f"{len(shown)} events in the window, by kind and time",
         )
     with st.expander("Events as a table"):

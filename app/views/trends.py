@@ -54,7 +54,6 @@ target = entry.target if entry else None
 happened = tables.timed(data.events(here.source, here.view), here.view.tz)
 subject = "Percentiles" if len(drawn_metrics) > 1 else chosen.label
 title = f"{subject} by {grain}" + (f", for every {text.dimension(by).lower()}" if by else "")
-look = cards.colours()
 st.subheader(text.safe(title), anchor=False)
 if frame.empty:
     page.empty("No group is large enough to show.", "Widen the window or split by something else.")
@@ -63,20 +62,19 @@ alt = f"{title}; {kpi.wording.format_count(len(happened))} events marked"
 multiples = len(drawn_metrics) == 1 and by and frame[by].nunique() > charts.MOST_LINES
 if len(drawn_metrics) > 1:
     once.chart(
-        charts.percentiles, frame, unit=chosen.unit, colours=look, target=target, events=happened, alt=alt
+        charts.percentiles, frame, unit=chosen.unit, target=target, events=happened, alt=alt
     )  # fmt: skip
 elif multiples:
     once.part(cards.multiples, frame, by=by, unit=chosen.unit)
 else:
     smooth = None
     if shape == "rolling":
-        smooth = data.rolling(here.source, [metric], here.view, days=7, by=[by] if by else [])
+        smooth = data.ask(kpi.rolling, here.source, [metric], here.view, days=7, by=[by] if by else [])
         smooth = smooth[smooth[by].isin(frame[by])] if by else smooth
     once.chart(
         charts.trend,
         frame,
         unit=chosen.unit,
-        colours=look,
         by=by or None,
         min_n=chosen.min_n,
         events=happened,
