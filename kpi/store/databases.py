@@ -26,6 +26,7 @@ from kpi.store.dialects import DuckDialect, dialect_of, teach_sqlite
 from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts
 from kpi.store.inplace import SQL_TYPES, Held, canonical, mapped
 from kpi.store.sessions import redact_url
+from kpi.store.sql import literal
 
 MOST_ROWS = 1_000_000  # that one statement may bring over the wire
 _KINDS: list[tuple[type, Held]] = [
@@ -315,7 +316,7 @@ class DuckFileSource(LiveSource):
     ) -> None:
         super().__init__(name=name, place=f"duckdb:{path}", tables=tables, mapping=mapping)
         self._connection, self._cursors = duckdb.connect(":memory:"), threading.Lock()
-        attached = "ATTACH '" + str(path).replace("'", "''") + "' AS placed (READ_ONLY)"
+        attached = f"ATTACH {literal(path)} AS placed (READ_ONLY)"
         reason = ""
         try:
             for text in (attached, *_LOCKED):

@@ -9,8 +9,10 @@ from kpi.privacy.patterns import DATA
 A_PHONE, AN_SSN, IDENTITY, A_PASSPORT, TECHNICAL = "phone", "ssn", "identity", "passport", "technical"
 
 _DATA = DATA["words_nearby"]
-_KIND = {word: kind for kind, words in reversed(_DATA["kinds"].items()) for word in words.split()}
-_PAIRS = {tuple(pair.split()): kind for kind, pairs in _DATA["pairs"].items() for pair in pairs}
+_KIND: dict[str, str] = {word: kind for kind, words in reversed(_DATA["kinds"].items()) for word in words.split()}
+_PAIRS: dict[tuple[str, ...], str] = {
+    tuple(pair.split()): kind for kind, pairs in _DATA["pairs"].items() for pair in pairs
+}
 _PROSE = frozenset(["sin", "nie", "nip", "tin", "nik", "taj", "nir", "pan", "rfc"])  # identifiers only in capitals
 _SECOND = frozenset(second for _, second in _PAIRS)
 _UNSPACED = re.compile(
