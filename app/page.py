@@ -167,69 +167,31 @@ def switch(key: str, widget: str) -> None:
         st.query_params[key] = "1"
 
 
-def selectbox(
-    label: str,
-    key: str,
-    options: Sequence[str],
-    *,
-    default: str,
-    names: Callable[[str], str] = text.dimension,
-    known: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    **more: Any,
-) -> str:
-    """A selectbox that lives in the URL under `key`; a choice takes the keys `drop`, which depend on it, out."""
+def selectbox(label: str, key: str, options: Sequence[str], *, default: str, **more: Any) -> str:
+    """A selectbox that lives in the URL under `key`; `more` as of `_control` and of Streamlit."""
+    return _control(st.selectbox, label, key, options, default=default, **more)
+
+
+def pills(label: str, key: str, options: Sequence[str], *, default: str, **more: Any) -> str:
+    """A row of choices that lives in the URL under `key`; `more` as of `_control` and of Streamlit."""
+    return _control(st.segmented_control, label, key, options, default=default, required=True, **more)
+
+
+def _control(
+    draw: Callable[..., Any], label: str, key: str, options: Sequence[str], *, default: str,
+    names: Callable[[str], str] = text.dimension, known: Sequence[str] = (), drop: Sequence[str] = (), **more: Any,
+) -> str:  # fmt: skip
+    """names: what an option is called. known: as of `choose`. drop: keys that depend on it; a choice takes them out."""
     widget, value = f"page_{key}", choose(key, options, default=default, known=known)
     slicebar.keep(widget, value)
-    st.selectbox(
-        text.safe(label),
-        options,
-        key=widget,
-        on_change=remember,
-        args=(key, widget),
-        kwargs={"drop": drop},
-        format_func=names,
-        **more,
-    )
+    draw(
+        text.safe(label), options, key=widget, on_change=remember, args=(key, widget), kwargs={"drop": drop},
+        format_func=names, **more,
+    )  # fmt: skip
     return value
 
 
-def pills(
-    label: str,
-    key: str,
-    options: Sequence[str],
-    *,
-    default: str,
-    names: Callable[[str], str] = text.dimension,
-    known: Sequence[str] = (),
-    **more: Any,
-) -> str:
-    """A row of choices that lives in the URL under `key`."""
-    widget, value = f"page_{key}", choose(key, options, default=default, known=known)
-    slicebar.keep(widget, value)
-    st.segmented_control(
-        text.safe(label),
-        options,
-        key=widget,
-        required=True,
-        on_change=remember,
-        args=(key, widget),
-        format_func=names,
-        **more,
-    )
-    return value
-
-
-METRIC_GROUPS = {
-    "quality": "Quality",
-    "behaviour": "Behaviour",
-    "cost": "Cost",
-    "latency": "Latency",
-    "safety": "Safety",
-    "business": "Business",
-    "use": "Use",
-    "volume": "Volume",
-}
+METRIC_GROUPS = ("quality", "behaviour", "cost", "latency", "safety", "business", "use", "volume")
 
 
 def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ()) -> tuple[str, Slot]:
@@ -248,16 +210,8 @@ def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ())
     group = able[metric].group
     first = {g: next(name for name, m in able.items() if m.group == g) for g in groups}
     slicebar.keep("page_group", group)
-    st.pills(
-        "Kind",
-        groups,
-        key="page_group",
-        required=True,
-        wrap=True,
-        format_func=METRIC_GROUPS.__getitem__,
-        on_change=_first_of_group,
-        args=(first,),
-    )
+    st.pills("Kind", groups, key="page_group", required=True, wrap=True, format_func=str.capitalize,
+             on_change=_first_of_group, args=(first,))  # fmt: skip
     names = [name for name, m in able.items() if m.group == group]
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
@@ -342,17 +296,15 @@ def nothing(here: PageContext, what: str = "No requests match this slice.") -> N
         st.caption("Widen the window or take away a filter." if here.timed else "Take away a filter.", width="content")
         with st.container(horizontal=True, horizontal_alignment="center"):
             if here.view.filters:
-                st.button("Clear filters", icon=":material/filter_alt_off:", on_click=_clear, key="empty_clear")
+                _wider("Clear filters", "filter_alt_off", "empty_clear", filters=())
             if here.timed and here.view.last != "all":
-                st.button("All times", icon=":material/date_range:", on_click=_all_times, key="empty_all")
+                _wider("All times", "date_range", "empty_all", last="all", start=None, end=None)
 
 
-def _clear() -> None:
-    slicebar.go(replace(slicebar.asked(), filters=()))
-
-
-def _all_times() -> None:
-    slicebar.go(replace(slicebar.asked(), last="all", start=None, end=None))
+def _wider(label: str, icon: str, key: str, **changed: Any) -> None:
+    """A button that opens the slice of the URL with something changed."""
+    st.button(label, icon=f":material/{icon}:", key=key,
+              on_click=lambda: slicebar.go(replace(slicebar.asked(), **changed)))  # fmt: skip
 
 
 def _chips() -> None:
@@ -362,12 +314,6 @@ def _chips() -> None:
         return
     with st.container(horizontal=True, gap="xsmall"):
         for dimension, value in chosen:
-            st.button(
-                f"{text.safe(text.dimension(dimension))}: {text.safe(value, longest=40)}",
-                icon=":material/close:",
-                icon_position="right",
-                key=f"chip_{dimension}_{value}",
-                on_click=slicebar.without,
-                args=(dimension, value),
-                help="Remove this filter",
-            )
+            label = f"{text.safe(text.dimension(dimension))}: {text.safe(value, longest=40)}"
+            st.button(label, icon=":material/close:", icon_position="right", key=f"chip_{dimension}_{value}",
+                      on_click=slicebar.without, args=(dimension, value), help="Remove this filter")  # fmt: skip

@@ -19,26 +19,12 @@ from app import data, text
 
 SLICE_KEYS = frozenset(["v", "data", "at", "fp", "last", "from", "to", "vs", "tz", "grain", "where"])
 WINDOWS = {"7d": "7 days", "28d": "28 days", "90d": "90 days", "all": "All", "custom": "Custom"}
-COMPARED = {
-    "previous": "The window before",
-    "weekdays": "Same weekdays before",
-    "none": "Nothing",
-    "version": "A version",
-    "custom": "Chosen dates",
-}
+COMPARED = {"previous": "The window before", "weekdays": "Same weekdays before", "none": "Nothing",
+            "version": "A version", "custom": "Chosen dates"}  # fmt: skip
 EARLIER = ("previous", "weekdays", "custom")  # of COMPARED, what needs times
 GRAINS = ("hour", "day", "week")
-VERSIONS = (
-    "model",
-    "provider",
-    "prompt_version",
-    "retrieval_version",
-    "policy_version",
-    "release",
-    "environment",
-    "experiment_arm",
-    "deployment_ring",
-)
+VERSIONS = ("model", "provider", "prompt_version", "retrieval_version", "policy_version", "release", "environment",
+            "experiment_arm", "deployment_ring")  # fmt: skip
 NO_COHORTS = frozenset(["error_type", "worst_severity", "outcome_source"])
 
 

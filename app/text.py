@@ -133,13 +133,7 @@ def versus(view: kpi.Slice) -> str:
     """A short word for the comparison, beside a change; the sentence under the title has the dates. Plain text."""
     if ":" in view.baseline and ".." not in view.baseline:
         return f"vs. {view.baseline.partition(':')[2]}"
-    return (
-        "vs. before"
-        if view.baseline == "previous"
-        else "vs. weekdays before"
-        if view.baseline == "weekdays"
-        else "vs. chosen dates"
-    )
+    return {"previous": "vs. before", "weekdays": "vs. weekdays before"}.get(view.baseline, "vs. chosen dates")
 
 
 def python(view: kpi.Slice, calls: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ _PER_NANO = 10**6  # so many of those, times a token, are a nano-dollar
 _REMEMBERED = 50_000
 
 _DATA = tomllib.loads(files("kpi.pricing").joinpath("providers.toml").read_text("utf-8"))
-PROVIDERS = {name: ours for ours, names in _DATA["names"].items() for name in names}
+PROVIDERS: dict[str, str] = {name: ours for ours, names in _DATA["names"].items() for name in names}
 # Others serve open weights, at a price each, under names that people who run the weights themselves use as well: those
 # are matched only where the provider is stated.
 _MAKERS = sorted(_DATA["kinds"]["makers"])
