@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 import kpi
@@ -126,27 +127,17 @@ def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
     }
 
 
-def number(
-    label: str,
-    value: float,
-    unit: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    n: float | None = None,
-    help: str = "",
-    state: str | None = None,
-) -> None:
-    """A plain number with its interval and n, for pages beside the scorecard."""
+def metric(row: pd.Series, title: str = "{}") -> None:
+    """A number of `kpi.summarise` with its interval, n and, where it is judged, its state. title: of its label."""
+    m = kpi.METRICS[row["metric"]]
     with st.container(border=True, height="stretch", gap="xsmall"):
-        st.metric(text.safe(label), text.safe(words.format_value(value, unit)), help=text.safe(help) if help else None)
-        interval = words.format_interval(low, high, unit)
-        told = [f"95 %: {interval}"] if interval else []
-        told += [f"n = {words.format_count(n)}"] if n is not None else []
-        if state:
-            badge(state)
-        if told:
-            st.caption(text.safe(" · ".join(told)))
+        label, value = title.format(m.label), words.format_value(row["value"], row["unit"])
+        st.metric(text.safe(label), text.safe(value), help=text.safe(f"{m.definition}. {m.formula}."))
+        interval = words.format_interval(row["low"], row["high"], row["unit"])
+        if row.get("state"):
+            badge(row["state"])
+        counted = f"n = {words.format_count(row['n'])}"
+        st.caption(text.safe(f"95 %: {interval} · {counted}" if interval else counted))
 
 
 def multiples(frame: Any, *, by: str, unit: str) -> None:

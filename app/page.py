@@ -90,6 +90,14 @@ def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> No
     slot.caption(text.safe(told))
 
 
+def counted(slot: Slot, here: PageContext, requests: int) -> None:
+    """Fill the sentence under the title; where no request is in the slice the page ends with the way out."""
+    sentence(slot, here, requests)
+    if not requests:
+        nothing(here)
+        st.stop()
+
+
 def link(here: PageContext) -> str:
     """The address of this page with every field of the slice written out and the version of the data pinned."""
     pinned = replace(here.view, version=here.source.version or None, fingerprint=here.source.fingerprint)

@@ -49,17 +49,12 @@ groupings += [kpi.Grouping(by=(by,), metrics=split_metrics)] if by else []
 groupings += [UNPRICED] if unpriced else []
 frames = iter(data.tally(here.source, list(dict.fromkeys(["requests", *shown, *ORIGIN, *parts])), here.view, groupings))
 whole = next(frames)
-page.sentence(slot, here, data.count(whole))
-if not data.count(whole):
-    page.nothing(here)
-    st.stop()
+page.counted(slot, here, data.count(whole))
 
 register = kpi.register_of(here.source)
 with st.grid(4, min_column_width=200, gap="small"):
-    for r in kpi.judge_frame(whole[whole["metric"].isin(shown)], register=register).itertuples():
-        m = kpi.METRICS[r.metric]
-        about = f"{m.definition}. {m.formula}."
-        cards.number(m.label, r.value, r.unit, low=r.low, high=r.high, n=r.n, help=about, state=r.state)
+    for _, row in kpi.judge_frame(whole[whole["metric"].isin(shown)], register=register).iterrows():
+        cards.metric(row)
 if not able:
     st.caption("Only these parts of the cost are known: what a request cost in all is not.")
 if parts and here.timed:

@@ -32,11 +32,7 @@ metrics = list(dict.fromkeys([*compared, metric]))
 dimensions = list(dict.fromkeys([*able[:MOST_DIMENSIONS], by]))
 pair = [] if crossed == NO_CROSSING else [(by, crossed)]
 found = data.ask(kpi.disparity, here.source, here.view, by=[*dimensions, *pair], metrics=metrics)
-requests = data.requests(here.source, here.view)
-page.sentence(slot, here, requests)
-if not requests:
-    page.nothing(here)
-    st.stop()
+page.counted(slot, here, data.requests(here.source, here.view))
 
 st.subheader(text.safe(f"{chosen.label} by {text.dimension(by).lower()}"), anchor=False)
 mine = found.groups[(found.groups["dimension"] == by) & (found.groups["metric"] == metric)]
