@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, export, text
+from app import cards, charts, export, tables, text
 
 words = kpi.wording
 VERDICTS = {"worse": "red", "better": "green", "higher": "orange", "lower": "orange", "no clear difference": "gray"}
@@ -93,10 +93,7 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
                                   for v in frame["ratio_to_best"].round(3)]  # fmt: skip
     shown["q"] = [f"{q:.3f}" if q == q else words.UNKNOWN for q in frame["q"]]
     shown["Requests"], shown["Users"] = frame["n"].to_numpy(), frame["users"].to_numpy()
-    look = cards.colours()
-    styled = shown.style.map(
-        lambda v: f"color: {look.states[VERDICTS.get(v, 'gray')]}; font-weight: 600", subset=["Verdict"]
-    )
+    styled = tables.coloured(shown, ["Verdict"], VERDICTS)
     export.table(
         styled, hide_index=True, height="content", alt=f"Groups of {by}, worst first",
         column_config={"q": st.column_config.TextColumn(help="Of groups with this q or less, this share is false.")},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
 
 import kpi
 from app import charts, data, export, text
@@ -209,6 +211,13 @@ def parts(split: kpi.Decomposition) -> None:
     export.table(shown, hide_index=True, height="content", alt=f"Parts of the change by {split.by}")
 
 
+def coloured(shown: pd.DataFrame, columns: Sequence[str], roles: Mapping[str, str]) -> Styler:
+    """Words of these columns in the colour of their role, as far as the columns are there; other words in grey."""
+    look = charts.look(st.context.theme.type)
+    css = {word: f"color: {look.states[role]}; font-weight: 600" for word, role in roles.items()}
+    return shown.style.map(lambda v: css.get(v, f"color: {look.grey}"), subset=[c for c in columns if c in shown])
+
+
 def moved(row: dict[str, Any]) -> str:
     """A difference in words: "Escalation rate 11.3 % to 13.8 % (+2.49 pp, +1.34 to +3.66 pp)". Plain text."""
     unit = row["unit"]
@@ -236,12 +245,7 @@ def comparison(found: data.ComparisonView) -> None:
         shown["Adjusted verdict"] = f["adjusted_verdict"]
     shown["Could show"] = [told.removeprefix("+") for told in text.changes(f, "smallest")]
     shown["Requests A"], shown["Requests B"] = f["n_a"], f["n_b"]
-    look = charts.look(st.context.theme.type)
-    tints = {"better": look.states["green"], "worse": look.states["red"]}
-    columns = [c for c in ("Verdict", "Adjusted verdict") if c in shown]
-    styled = shown.style.map(
-        lambda v: f"color: {tints[v]}; font-weight: 600" if v in tints else f"color: {look.grey}", subset=columns
-    )
+    styled = coloured(shown, ["Verdict", "Adjusted verdict"], {"better": "green", "worse": "red"})
     export.table(
         styled, hide_index=True, height="content", alt=f"{found.b} against {found.a} on every metric",
         column_config={
@@ -266,10 +270,8 @@ def split(found: kpi.SampleRatio) -> None:
                       for off, q in zip(f["alarm"], f["q"], strict=True)],
         }
     )  # fmt: skip
-    look = charts.look(st.context.theme.type)
-    tint = lambda v: f"color: {look.states['red']}; font-weight: 600" if v == "off" else f"color: {look.grey}"  # noqa: E731
     export.table(
-        shown.style.map(tint, subset=["Split"]), hide_index=True, height=320,
+        coloured(shown, ["Split"], {"off": "red"}), hide_index=True, height=320,
         alt=f"Users of {found.a} and {found.b} by day and by value",
     )  # fmt: skip
 

@@ -18,16 +18,8 @@ from kpi.cli.command import add, fail
 from kpi.cli.output import printable
 from kpi.errors import KpiError
 
-_GROUPS: tuple[ModuleType, ...] = (
-    loading,
-    data,
-    prices,
-    key,
-    numbers,
-    reasons,
-    breakdown,
-    traces,
-)  # in the order of the help
+_GROUPS: Sequence[ModuleType]  # in the order of the help
+_GROUPS = (loading, data, prices, key, numbers, reasons, breakdown, traces)
 
 
 def program() -> typer.Typer:

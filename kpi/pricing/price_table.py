@@ -29,8 +29,8 @@ _BEDROCK_REGION = re.compile(r"(?:us|eu|apac|ap|jp|au|ca|sa|global|us-gov)\.(?=[
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Tokens of one call. input includes what was read from and written to a cache; None: not stated."""
+class _Kinds:
+    """A number for each kind of tokens. None: not stated."""
 
     input: int | None = None
     output: int | None = None
@@ -39,15 +39,12 @@ class Usage:
     reasoning: int | None = None
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Prices of one row (or of one tier), in billionths of a USD per million tokens. None: not stated."""
+class Usage(_Kinds):
+    """Tokens of one call. input includes what was read from and written to a cache."""
 
-    input: int | None = None
-    output: int | None = None
-    cached_read: int | None = None
-    cache_write: int | None = None
-    reasoning: int | None = None
+
+class Rates(_Kinds):
+    """Prices of one row (or of one tier), in billionths of a USD per million tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -276,17 +276,13 @@ def _reason(error: BaseException) -> str:
 
 def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine[Any]) -> pa.Array:
     """Values of a driver as an Arrow column of the type that the statement gives the column."""
-    target, convert = _TARGETS[_generic(kind)]
+    target, convert = next((to for base, to in _TARGETS.items() if isinstance(kind, base)), _TARGETS[sa.String])
     if isinstance(kind, sa.DateTime) and not kind.timezone:
         target = pa.timestamp("us")
     try:
         return pa.array(values, target)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # exact decimals, 0 for false, texts for times
         return pa.array([None if v is None else convert(v) for v in values], target)
-
-
-def _generic(kind: sa.types.TypeEngine[Any]) -> type:
-    return next((base for base in _TARGETS if isinstance(kind, base)), sa.String)
 
 
 def _utc(value: Any) -> datetime:

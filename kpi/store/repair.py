@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from kpi.receipts import Receipt
 from kpi.store import contents, delta, manifest, merge, ours, record, recovery
 from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
 from kpi.store.manifest import Manifest, TableVersion, writer
+from kpi.store.transaction import Progress
 
 __all__ = ["Repair", "repair"]
 
 _NEW = ".repair-"
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -223,7 +223,8 @@ class Transaction:
 
     def _assemble(self, receipt: Receipt) -> None:
         """Requests of the touched traces that have spans, from everything that is stored of them."""
-        touched = [m.touched_traces() for n in ("spans", *_PARTS) if (m := self.merges.get(n)) and self._changes(n)]
+        new = [n for n in ("spans", *_PARTS) if n in self.plans and (self.plans[n].new or self.plans[n].changed)]
+        touched = [self.merges[n].touched_traces() for n in new]
         if not touched or not self.files.get("spans"):
             return
         whole = "" if receipt.columns else self._whole_traces()  # a mapped table knows less than the spans do
@@ -254,9 +255,6 @@ class Transaction:
         ]
         given = self.merges["requests"].given_traces()
         return f" EXCEPT ({given}{''.join(f' EXCEPT {query}' for query in known)})"
-
-    def _changes(self, name: str) -> bool:
-        return bool(self.plans[name].new or self.plans[name].changed)
 
     def _stream(self, name: str) -> Iterator[pa.RecordBatch]:
         if not self.files.get(name):
