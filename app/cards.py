@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 import kpi
-from app import charts, data, once, slicebar, text
+from app import charts, data, once, page, text
 from app.slicebar import PageContext
 
 words = kpi.wording
@@ -55,7 +56,6 @@ def index(scorecard: Any) -> None:
                     found.low,
                     found.high,
                     state=found.state,
-                    colours=colours(),
                     alt=f"AI index {number} of 100, {words.STATES[found.state].word}",
                 )
             st.caption(text.safe(f"of 100 · 95 %: {interval}" if interval else "Not enough data"))
@@ -87,7 +87,6 @@ def kpi_card(card: Any, here: PageContext) -> None:
                 card.spark,
                 target=card.target,
                 state=card.state,
-                colours=colours(),
                 alt=f"{card.label} over the window; target {target}",
             )
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -105,32 +104,12 @@ def kpi_card(card: Any, here: PageContext) -> None:
 def _open(card: Any, here: PageContext) -> None:
     if card.metric in data.metrics():
         if card.state in ("off_target", "watch") and here.timed:
-            st.page_link(
-                "views/why.py",
-                label=f"Why {text.safe(card.label.lower())}",
-                icon=":material/troubleshoot:",
-                query_params=slicebar.query(here.view, metric=card.metric),
-            )
-        st.page_link(
-            "views/trends.py",
-            label=f"Open {text.safe(card.label.lower())}",
-            icon=":material/arrow_outward:",
-            query_params=slicebar.query(here.view, metric=card.metric),
-        )
+            page.way("why", f"Why {text.safe(card.label.lower())}", here.view, metric=card.metric)
+        page.way("trends", f"Open {text.safe(card.label.lower())}", here.view, metric=card.metric)
     elif card.metric == "drift_score":
-        st.page_link(
-            "views/drift.py",
-            label="Open drift",
-            icon=":material/arrow_outward:",
-            query_params=slicebar.query(here.view),
-        )
+        page.way("drift", "Open drift", here.view)
     else:
-        st.page_link(
-            "views/segments.py",
-            label="Open segments",
-            icon=":material/arrow_outward:",
-            query_params=slicebar.query(here.view, metric="task_success"),
-        )
+        page.way("segments", "Open segments", here.view, metric="task_success")
 
 
 def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
@@ -148,27 +127,17 @@ def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
     }
 
 
-def number(
-    label: str,
-    value: float,
-    unit: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    n: float | None = None,
-    help: str = "",
-    state: str | None = None,
-) -> None:
-    """A plain number with its interval and n, for pages beside the scorecard."""
+def metric(row: pd.Series, title: str = "{}") -> None:
+    """A number of `kpi.summarise` with its interval, n and, where it is judged, its state. title: of its label."""
+    m = data.metrics()[row["metric"]]
     with st.container(border=True, height="stretch", gap="xsmall"):
-        st.metric(text.safe(label), text.safe(words.format_value(value, unit)), help=text.safe(help) if help else None)
-        interval = words.format_interval(low, high, unit)
-        told = [f"95 %: {interval}"] if interval else []
-        told += [f"n = {words.format_count(n)}"] if n is not None else []
-        if state:
-            badge(state)
-        if told:
-            st.caption(text.safe(" · ".join(told)))
+        label, value = title.format(m.label), words.format_value(row["value"], row["unit"])
+        st.metric(text.safe(label), text.safe(value), help=text.safe(f"{m.definition}. {m.formula}."))
+        interval = words.format_interval(row["low"], row["high"], row["unit"])
+        if row.get("state"):
+            badge(row["state"])
+        counted = f"n = {words.format_count(row['n'])}"
+        st.caption(text.safe(f"95 %: {interval} · {counted}" if interval else counted))
 
 
 def multiples(frame: Any, *, by: str, unit: str) -> None:
@@ -186,7 +155,6 @@ def multiples(frame: Any, *, by: str, unit: str) -> None:
                     drawn[drawn[by] == name],
                     unit=unit,
                     domain=domain,
-                    colours=colours(),
                     alt=f"{name} over time",
                 )
     if len(sizes) > len(names):

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, data, once, page, reasons, slicebar, tables, text
+from app import data, once, page, reasons, tables, text
 from app.slicebar import PageContext
 
 words = kpi.wording
@@ -48,7 +48,7 @@ def change(here: PageContext, metric: str, view: kpi.Slice) -> tuple[kpi.Slice, 
     KpiError where a side knows nothing.
     """
     held = {d: None for d in here.versions if view.filter_on(d)}
-    resolved = data.resolve(here.source, view)
+    resolved = kpi.resolve(here.source, view)
     try:
         return view, _split(here, metric, view)
     except kpi.KpiError as error:
@@ -65,7 +65,7 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
     if m.kind in RATIOS:
         return _of_ratio(here, m, view)
     if m.column == "total_us" and m.q is not None:
-        found = data.latency_stages(here.source, view, q=m.q)
+        found = data.ask(kpi.latency_stages, here.source, view, q=m.q)
         return Split(
             before=found.quantile_before, now=found.quantile_now, change=found.quantile_now - found.quantile_before,
             stages=found, series=_series(here, metric, view),
@@ -79,12 +79,12 @@ def _of_ratio(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     by = [d for d in (*here.cohorts, *here.versions) if 2 <= len(known[d]) <= MOST_VALUES]
     if not by:
         return _of_quantile(here, m, view)
-    found = data.decompose(here.source, m.name, view, by=by)
+    found = data.ask(kpi.decompose, here.source, m.name, view, by=by)
     whole = found[0].change
     costs = m.group == "cost" and m.unit == "usd"
     return Split(
         before=found[0].before, now=found[0].now, change=whole.value, low=whole.low, high=whole.high, groups=found,
-        cost=data.cost_waterfall(here.source, view) if costs else None, series=_series(here, m.name, view),
+        cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None, series=_series(here, m.name, view),
         python=[f"parts = kpi.decompose(source, {m.name!r}, view, by={by!r})",
                 *(["money = kpi.cost_waterfall(source, view)"] if costs else [])],
     )  # fmt: skip
@@ -92,7 +92,7 @@ def _of_ratio(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
 
 def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     groupings = [kpi.Grouping(metrics=(m.name,)), kpi.Grouping(every="day", metrics=(m.name,))]
-    (now, daily), before = data.compare_windows(here.source, [m.name], view, groupings)
+    (now, daily), before = data.ask(kpi.compare_windows, here.source, [m.name], view, groupings=groupings)
     rows = [f.iloc[0] for f in (now, *(before or [])[:1])]
     if len(rows) < 2 or not all(r["n"] for r in rows):
         raise kpi.errors.MetricError(
@@ -100,19 +100,19 @@ def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
         )
     a, b = ((r["value"], r["low"], r["high"]) for r in rows)
     moved = kpi.difference(a, b)
-    timed = here.timed and before is not None and data.resolve(here.source, view).baseline is not None
+    timed = here.timed and before is not None and kpi.resolve(here.source, view).baseline is not None
     costs = m.group == "cost"
     return Split(
         before=float(b[0]), now=float(a[0]), change=moved.value, low=moved.low, high=moved.high,
         series=pd.concat([before[1], daily]) if timed and before is not None else None,
-        cost=data.cost_waterfall(here.source, view) if costs else None,
+        cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None,
         python=[f"moved = kpi.compare(source, metrics=[{m.name!r}], slice=view)"],
     )  # fmt: skip
 
 
 def _series(here: PageContext, metric: str, view: kpi.Slice) -> pd.DataFrame | None:
     """The KPI by day from the start of the baseline to the end of the window; None where these are no times."""
-    r = data.resolve(here.source, view)
+    r = kpi.resolve(here.source, view)
     if r.window is None or r.baseline is None or r.baseline == r.window:
         return None
     both = replace(view, last=None, start=min(r.baseline.start, r.window.start), end=r.window.end, baseline="none")
@@ -167,7 +167,6 @@ def _money(found: kpi.Waterfall) -> None:
     st.markdown(text.safe(found.sentence, longest=600))
     once.chart(
         reasons.waterfall, found.steps, before=found.before, now=found.now, unit="usd", direction="down",
-        colours=cards.colours(),
         alt="Total cost before and now, and the parts of its change with intervals",
     )  # fmt: skip
     st.caption(text.safe(WHISKERS))
@@ -178,7 +177,7 @@ def _time(found: kpi.Stages) -> None:
     st.markdown(text.safe(found.sentence, longest=600))
     once.chart(
         reasons.waterfall, found.parts.rename(columns={"change": "effect"}), before=found.before, now=found.now,
-        unit="ms", direction="down", colours=cards.colours(),
+        unit="ms", direction="down",
         alt="Latency before and now, and the change of each stage with intervals",
     )  # fmt: skip
     st.caption(text.safe(WHISKERS))
@@ -198,7 +197,6 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
     parts = one.parts.assign(label=one.parts["value"])
     once.chart(
         reasons.waterfall, parts, before=one.before, now=one.now, unit=m.unit, direction=m.direction,
-        colours=cards.colours(),
         alt=f"{m.label} before and now, and what each {text.dimension(by)} adds to the change, with intervals",
     )  # fmt: skip
     st.caption(
@@ -207,11 +205,7 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
     )
     with st.container(horizontal=True, gap="medium"):
         for value in list(one.parts[one.parts["kind"] != "left"]["value"])[:SHOWN]:
-            st.page_link(
-                "views/traces.py",
-                label=f"Traces of {text.safe(value, longest=40)}",
-                icon=":material/account_tree:",
-                query_params=slicebar.query(view.where(**{by: value}), sort="failed", trace="first"),
-            )
+            label = f"Traces of {text.safe(value, longest=40)}"
+            page.way("traces", label, view.where(**{by: value}), sort="failed", trace="first")
     with st.expander("As a table: what changed inside each group, and what its share did"):
         tables.parts(one)

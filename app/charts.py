@@ -6,18 +6,22 @@ from `Look`, one for light and one for dark, because no grey reads on both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import pandas as pd
 
 import kpi
-from app import data
+from app import data, text
 
 MOST_POINTS = 500
 MOST_LINES = 6
 BAND = 0.14
+PADDING = {"left": 2, "right": 2, "top": 2, "bottom": 2}
+EVENT = {"when": "When", "name": "Event", "description": "What"}
+POINT = {"when": "When", "shown": "Value", "interval": "95 %", "n": "Requests"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,16 @@ def look(theme: str | None) -> Look:
     return DARK if theme == "dark" else LIGHT
 
 
+def tips(titles: Mapping[str, str]) -> list[alt.Tooltip]:
+    """What shows on hover: columns and their titles."""
+    return [alt.Tooltip(column, title=title) for column, title in titles.items()]
+
+
+def names_axis(column: str, order: Sequence[str] | str, limit: int = 150) -> alt.Y:
+    """Names down the side, in an order of their own."""
+    return alt.Y(f"{column}:N", sort=order, title=None, axis=alt.Axis(labelLimit=limit, ticks=False, domain=False))
+
+
 def layered(*parts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
     """Charts over each other; `alt.layer` would give a facet where one of them is a facet, which none is."""
     found = alt.layer(*parts)
@@ -72,7 +86,7 @@ def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look) -> a
     line = alt.Chart(frame).mark_line(strokeWidth=1.6, color=tint, interpolate="monotone")
     line = line.encode(x=alt.X("bucket:T", axis=None, scale=alt.Scale(type="utc")), y=y)
     rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[4, 3], color=colours.grey, opacity=0.8)
-    return layered(rule.encode(y=y), line).properties(height=46, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
+    return layered(rule.encode(y=y), line).properties(height=46, padding=PADDING)
 
 
 def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -> alt.LayerChart:
@@ -88,11 +102,12 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -
         x=alt.X("low:Q", scale=x), x2="high:Q"
     )
     mark = base.mark_tick(thickness=4, height=20, color=tint).encode(x=alt.X("value:Q", scale=x))
-    return layered(track, band, mark).properties(height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
+    return layered(track, band, mark).properties(height=28, padding=PADDING)
 
 
-def effect(change: float, low: float, high: float, *, tint: str, colours: Look) -> alt.LayerChart:
-    """A change and its interval as a small bar around zero."""
+def effect(change: float, low: float, high: float, *, colour: str, colours: Look) -> alt.LayerChart:
+    """A change and its interval as a small bar around zero. colour: the role of its colour."""
+    tint = colours.states[colour]
     base = alt.Chart(pd.DataFrame({"zero": [0.0], "change": [change], "low": [low], "high": [high]}))
     reach = max(abs(v) for v in (change, low, high) if v == v)
     x = alt.Scale(domain=[-reach, reach], nice=False)
@@ -100,9 +115,7 @@ def effect(change: float, low: float, high: float, *, tint: str, colours: Look) 
     size = base.mark_bar(height=6, color=tint, opacity=0.35).encode(x=alt.X("zero:Q", scale=x), x2="change:Q")
     limits = base.mark_rule(strokeWidth=2.5, color=tint).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
     mark = base.mark_point(size=60, filled=True, opacity=1, color=tint).encode(x=alt.X("change:Q", scale=x))
-    return layered(zero, size, limits, mark).properties(
-        height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2}
-    )
+    return layered(zero, size, limits, mark).properties(height=28, padding=PADDING)
 
 
 def axis(unit: str) -> alt.Axis:
@@ -112,19 +125,16 @@ def axis(unit: str) -> alt.Axis:
     if unit == "usd":
         return alt.Axis(format="$,.3~r", tickCount=5, title=None)
     if unit == "ms":
-        text = "datum.value >= 1000 ? format(datum.value / 1000, '.3~r') + ' s' : format(datum.value, '.3~r') + ' ms'"
-        return alt.Axis(labelExpr=text, tickCount=5, title=None)
+        label = "datum.value >= 1000 ? format(datum.value / 1000, '.3~r') + ' s' : format(datum.value, '.3~r') + ' ms'"
+        return alt.Axis(labelExpr=label, tickCount=5, title=None)
     return alt.Axis(format=",.3~r", tickCount=5, title=None)
 
 
 def spoken(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its numbers in words for tooltips: shown, interval, and when for the bucket."""
-    words = kpi.wording
-    units = frame["unit"]
-    told = frame.assign(shown=[words.format_value(v, u) for v, u in zip(frame["value"], units, strict=True)])
+    told = frame.assign(shown=text.values(frame, "value"))
     if "low" in frame:
-        limits = zip(frame["low"], frame["high"], units, strict=True)
-        told["interval"] = [words.format_interval(low, high, u) or "not known" for low, high, u in limits]
+        told["interval"] = [interval or "not known" for interval in text.intervals(frame, "low", "high")]
     if "bucket" in frame and frame["bucket"].notna().any():
         hourly = (frame["bucket"].dt.hour != 0).any()
         told["when"] = frame["bucket"].dt.strftime("%a %d %b %Y %H:%M" if hourly else "%a %d %b %Y")
@@ -151,7 +161,7 @@ def trend(
     colour = _series(told, by, colours)
     base = alt.Chart(told).encode(x=time_axis())
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=axis(unit))
-    tip = [alt.Tooltip(c, title=t) for c, t in _tips(by)]
+    tip = tips({by: "Group", **POINT} if by else POINT)
     layers: list[alt.Chart] = []
     if by is None and told["low"].notna().any():
         bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=time_axis())
@@ -190,7 +200,7 @@ def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colour
     told = spoken(frame[frame["value"].notna()])
     scale = alt.Scale(domain=list(domain), nice=True, zero=False)
     line = alt.Chart(told).encode(x=time_axis(ticks=3), y=alt.Y("value:Q", scale=scale, axis=axis(unit)))
-    tip = [alt.Tooltip(c, title=t) for c, t in _tips(None)]
+    tip = tips(POINT)
     area = line.mark_area(opacity=BAND, color=colours.accent, clip=True)
     area = area.encode(y=alt.Y("low:Q", axis=axis(unit), scale=scale), y2="high:Q")
     points = line.mark_point(size=60, opacity=0, filled=True).encode(tooltip=tip)
@@ -207,7 +217,7 @@ def percentiles(
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])
     base = alt.Chart(told).encode(x=time_axis(), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
     colour = alt.Color("metric:N", scale=scale, legend=legend(line=True))
-    tip = [alt.Tooltip(c, title=t) for c, t in (("metric", "Metric"), *_tips(None))]
+    tip = tips({"metric": "Metric", **POINT})
     layers: list[alt.Chart] = [
         base.mark_area(opacity=BAND).encode(y=alt.Y("low:Q", axis=axis(unit)), y2="high:Q", color=colour),
         base.mark_line(strokeWidth=2).encode(color=colour),
@@ -224,12 +234,8 @@ def dots(
 ) -> alt.LayerChart:
     """A dot and its interval for every group, the whole as a rule. order: groups from the top."""
     told = spoken(frame[frame["value"].notna()])
-    y = alt.Y(f"{by}:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=170, ticks=False, domain=False))
-    tip = [
-        alt.Tooltip(c, title=t)
-        for c, t in ((by, "Group"), ("shown", "Value"), ("interval", "95 %"), ("n", "Requests"), ("clusters", "Users"))
-    ]
-    base = alt.Chart(told).encode(y=y)
+    tip = tips({by: "Group", "shown": "Value", "interval": "95 %", "n": "Requests", "clusters": "Users"})
+    base = alt.Chart(told).encode(y=names_axis(by, list(order), 170))
     tint = alt.Color("tint:N", scale=None)
     x = alt.X("value:Q", axis=axis(unit), scale=alt.Scale(zero=False))
     rule = alt.Chart(pd.DataFrame({"value": [whole]})).mark_rule(color=colours.grey, strokeDash=[6, 4])
@@ -250,31 +256,16 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     colour = alt.Color("part:N", scale=scale, legend=legend())
     order = alt.Order("rank:Q")
     told = told.assign(rank=told["part"].map({p: i for i, p in enumerate(parts)}))
-    tip = [alt.Tooltip("part", title="Part"), alt.Tooltip("shown", title="Value")]
+    tip = tips({"part": "Part", "shown": "Value", **({"when": "When"} if over_time else {by: "Group"})})
+    base = alt.Chart(told).encode(color=colour, order=order, tooltip=tip)
+    size: dict[str, Any] = {"stack": "zero", "axis": axis("usd")}
     if over_time:
-        tip.append(alt.Tooltip("when", title="When"))
-        areas: alt.Chart = (
-            alt.Chart(told)
-            .mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
-            .encode(
-                x=time_axis(),
-                y=alt.Y("value:Q", stack="zero", axis=axis("usd")),
-                color=colour,
-                order=order,
-                tooltip=tip,
-            )
-            .properties(height=height)
-        )
-        return areas
-    tip.append(alt.Tooltip(by, title="Group"))
-    groups = alt.Y(f"{by}:N", sort="-x", title=None, axis=alt.Axis(labelLimit=170, ticks=False, domain=False))
-    bars: alt.Chart = (
-        alt.Chart(told)
-        .mark_bar(size=18)
-        .encode(y=groups, x=alt.X("value:Q", stack="zero", axis=axis("usd")), color=colour, order=order, tooltip=tip)
-        .properties(height=alt.Step(32))
-    )
-    return bars
+        areas = base.mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
+        drawn: alt.Chart = areas.encode(x=time_axis(), y=alt.Y("value:Q", **size)).properties(height=height)
+    else:
+        bars = base.mark_bar(size=18).encode(y=names_axis(by, "-x", 170), x=alt.X("value:Q", **size))
+        drawn = bars.properties(height=alt.Step(32))
+    return drawn
 
 
 def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:
@@ -287,11 +278,7 @@ def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], c
             axis=alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True),
         ),
         y=alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
-        tooltip=[
-            alt.Tooltip("when", title="When"),
-            alt.Tooltip("name", title="Event"),
-            alt.Tooltip("description", title="What"),
-        ],
+        tooltip=tips(EVENT),
     )
     marks = base.mark_point(shape="diamond", size=110, filled=True, opacity=1, color=colours.accent)
     names = base.mark_text(align="left", dx=9, fontSize=11, color=colours.grey, limit=150).encode(text="name:N")
@@ -334,21 +321,11 @@ def legend(*, line: bool = False, columns: int = 3) -> alt.Legend:
     return alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=160, symbolType=shape, symbolOpacity=1)
 
 
-def _tips(by: str | None) -> list[tuple[str, str]]:
-    tips = [("when", "When"), ("shown", "Value"), ("interval", "95 %"), ("n", "Requests")]
-    return [(by, "Group"), *tips] if by else tips
-
-
 def event_marks(events: pd.DataFrame | None, colours: Look) -> list[alt.Chart]:
     if events is None or events.empty:
         return []
     base = alt.Chart(events).encode(x=alt.X("at:T", scale=alt.Scale(type="utc")))
-    tip = [
-        alt.Tooltip("when", title="When"),
-        alt.Tooltip("name", title="Event"),
-        alt.Tooltip("description", title="What"),
-    ]
-    rule = base.mark_rule(color=colours.grey, strokeWidth=1, opacity=0.6).encode(tooltip=tip)
+    rule = base.mark_rule(color=colours.grey, strokeWidth=1, opacity=0.6).encode(tooltip=tips(EVENT))
     label = base.mark_text(align="left", baseline="bottom", dx=3, fontSize=10.5, color=colours.grey, limit=130)
     return [rule, label.encode(y=alt.Y("level:Q", scale=None, axis=None), text="name:N")]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, export, text
+from app import cards, charts, data, export, tables, text
 
 words = kpi.wording
 VERDICTS = {"worse": "red", "better": "green", "higher": "orange", "lower": "orange", "no clear difference": "gray"}
@@ -74,57 +74,45 @@ def sentence(gap: Any, strata: str | None) -> str:
 
 def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
     """A row a group, worst first: verdict, value, differences to the whole and the best, with the mix held."""
-    unit = frame["unit"]
 
     def limits(low: str, high: str) -> list[str]:
-        return [
-            words.format_change_interval(a, b, u) if a == a and b == b else words.UNKNOWN
-            for a, b, u in zip(frame[low], frame[high], unit, strict=True)
-        ]
-
-    def change(name: str) -> list[str]:
-        return [words.format_change(v, u) for v, u in zip(frame[name], unit, strict=True)]
+        known = frame[low].notna() & frame[high].notna()
+        told = text.change_intervals(frame, low, high)
+        return [words.UNKNOWN if not sure else interval for sure, interval in zip(known, told, strict=True)]
 
     shown = pd.DataFrame(
         {
             text.dimension(by): frame["group"],
             "Verdict": frame["verdict"],
-            "Value": [words.format_value(v, u) for v, u in zip(frame["value"], unit, strict=True)],
-            "95 %": [words.format_interval(a, b, u) for a, b, u in zip(frame["low"], frame["high"], unit, strict=True)],
-            "To the whole": change("difference"),
+            "Value": text.values(frame, "value"),
+            "95 %": text.intervals(frame, "low", "high"),
+            "To the whole": text.changes(frame, "difference"),
             "Its 95 %": limits("difference_low", "difference_high"),
         }
     )
     if strata and frame["adjusted"].notna().any():
-        shown[f"On the same {text.dimension(strata).lower()}"] = change("adjusted")
+        shown[f"On the same {text.dimension(strata).lower()}"] = text.changes(frame, "adjusted")
         shown["Adjusted 95 %"] = limits("adjusted_low", "adjusted_high")
-    shown["To the best"] = change("to_best")
+    shown["To the best"] = text.changes(frame, "to_best")
     shown["Ratio to the best"] = [words.format_value(v, "count") if v == v else words.UNKNOWN
                                   for v in frame["ratio_to_best"].round(3)]  # fmt: skip
     shown["q"] = [f"{q:.3f}" if q == q else words.UNKNOWN for q in frame["q"]]
     shown["Requests"], shown["Users"] = frame["n"].to_numpy(), frame["users"].to_numpy()
-    look = cards.colours()
-    styled = shown.style.map(
-        lambda v: f"color: {look.states[VERDICTS.get(v, 'gray')]}; font-weight: 600", subset=["Verdict"]
-    )
+    styled = tables.coloured(shown, ["Verdict"], VERDICTS)
     export.table(
         styled, hide_index=True, height="content", alt=f"Groups of {by}, worst first",
         column_config={"q": st.column_config.TextColumn(help="Of groups with this q or less, this share is false.")},
     )  # fmt: skip
 
 
-def heat(frame: pd.DataFrame, *, rows: str, columns: str) -> alt.LayerChart:
+def heat(frame: pd.DataFrame, *, rows: str, columns: str, colours: charts.Look) -> alt.LayerChart:
     """Two dimensions as a heat table: the value of each pair, coloured only where it differs clearly from the whole."""
-    look, units = cards.colours(), frame["unit"]
-    limits = zip(frame["low"], frame["high"], units, strict=True)
     shown = frame.assign(
         row=[w[rows] for w in frame["where"]], column=[w[columns] for w in frame["where"]],
         clear=frame["verdict"] != "no clear difference",
-        tint=[look.states[VERDICTS.get(v, "gray")] for v in frame["verdict"]],
-        shown=[words.format_value(v, u) for v, u in zip(frame["value"], units, strict=True)],
-        interval=[words.format_interval(a, b, u) for a, b, u in limits],
-        both=[words.format_value(v, u) for v, u in zip(frame["expected"], units, strict=True)],
-        steady=[words.format_value(v, u) for v, u in zip(frame["shrunk"], units, strict=True)],
+        tint=[colours.states[VERDICTS.get(v, "gray")] for v in frame["verdict"]],
+        shown=text.values(frame, "value"), interval=text.intervals(frame, "low", "high"),
+        both=text.values(frame, "expected"), steady=text.values(frame, "shrunk"),
     ).drop(columns="where")  # fmt: skip
     tips = {"row": text.dimension(rows), "column": text.dimension(columns), "verdict": "Verdict", "shown": "Value",
             "interval": "95 %", "both": "Both sides alone would give", "steady": "Steadied", "n": "Requests",
@@ -133,14 +121,14 @@ def heat(frame: pd.DataFrame, *, rows: str, columns: str) -> alt.LayerChart:
         x=alt.X("column:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, labelLimit=90, ticks=False,
                                                       domain=False)),
         y=alt.Y("row:N", title=None, axis=alt.Axis(labelLimit=120, ticks=False, domain=False)),
-        tooltip=[alt.Tooltip(c, title=t) for c, t in tips.items()],
+        tooltip=charts.tips(tips),
     )  # fmt: skip
     cells = base.mark_rect(cornerRadius=3).encode(
-        color=alt.condition("datum.clear", alt.Color("tint:N", scale=None), alt.value(look.faint)),
+        color=alt.condition("datum.clear", alt.Color("tint:N", scale=None), alt.value(colours.faint)),
         opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.6)),
     )
     numbers = base.mark_text(fontSize=12).encode(
-        text="shown:N", color=alt.condition("datum.clear", alt.value(look.ink), alt.value(look.grey))
+        text="shown:N", color=alt.condition("datum.clear", alt.value(colours.ink), alt.value(colours.grey))
     )
     return charts.layered(cells, numbers).properties(height=alt.Step(34))
 

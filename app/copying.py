@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 import kpi
-from app import data, loading, page, text
+from app import loading, page
 
 
 def draw(default: str) -> None:
@@ -21,30 +21,12 @@ def draw(default: str) -> None:
                 "Connection", names, key="copy_connection", width=260, help="Named by your administrator."
             )
             st.session_state.setdefault("copy_dataset", default)
-            name = st.text_input(
-                "Copy into data set", key="copy_dataset", help="Small letters, digits, - and _.", width=260
-            ).strip()
+            name = loading.dataset_name("Copy into data set", "copy_dataset")
             full = st.checkbox("Read everything again", key="copy_full", help="Also what was copied before.")
             go = st.button("Copy", type="primary", icon=":material/database:", key="copy_go")
-        if not go:
+        if not go or not loading.is_name(name):
             return
-        if not loading.NAME.match(name):
-            st.warning("Name the data set with small letters, digits, - and _.", icon=":material/edit:")
-            return
-        bar = st.progress(0.0, "Starting")
-
-        def tell(share: float, told: str) -> None:
-            bar.progress(min(max(share, 0.0), 1.0), text.safe(told))
-
-        try:
-            found = kpi.copy(
-                connection,
-                dataset=name,
-                full=full,
-                progress=tell,
-            )
-        finally:
-            bar.empty()
-        st.session_state["_receipt"] = found.to_json()
-        data.forget()
+        with page.progress() as tell:
+            found = kpi.copy(connection, dataset=name, full=full, progress=tell)
+        loading.loaded(found)
         st.rerun()

@@ -1,7 +1,7 @@
 """The cached doors into `kpi`: one canonical key string in, a small result out.
 
 Sources live once a process, by data set and version; rows read in place are opened anew each minute. Results are kept
-by (fingerprint of the rows, since when they are read, call, arguments);
+by function and arguments, rows as their fingerprint and since when they are read;
 frames never go in as arguments, because Streamlit hashes big frames from a sample and would serve old numbers.
 
 What is not kept yet is computed once for all who ask for it at the same time, and at most HEAVY computations run side
@@ -87,30 +87,29 @@ def _live_source(key: str, _make: Callable[[], kpi.Source]) -> kpi.Source:
     return _make()
 
 
-def _ask(
-    source: kpi.Source,
-    call: str,
-    view: kpi.Slice | None,
-    arguments: dict[str, Any],
-    make: Callable[[], Answer],
-    gates: Sequence[Queue] = (READS,),
-) -> Answer:
-    query = view.to_query(full=True) if view else None
-    rows = [source.name, source.version, source.fingerprint, source.read_at and source.read_at.isoformat()]
-    key = json.dumps([*rows, _stamp(source), call, query, arguments])
+def ask(call: Callable[..., Answer], *arguments: Any, gates: Sequence[Queue] = (READS,), **named: Any) -> Answer:
+    """What a function of `kpi` answers, kept under its name and arguments."""
+    key = json.dumps([call.__name__, arguments, named], default=_as_key)
     answer: Answer
     with suppress(_Absent):
         answer = _kept(key, _absent)
         return answer
-    found = _share(_kept, key, make, gates)
+    found = _share(_kept, key, lambda: call(*arguments, **named), gates)
     answer = _kept(key, lambda: copy.deepcopy(found))  # each session its own copy, also of what is too large to keep
     return answer
+
+
+def _as_key(value: Any) -> Any:
+    if isinstance(value, kpi.Source):
+        read_at = value.read_at and value.read_at.isoformat()
+        return [value.name, value.version, value.fingerprint, read_at, _stamp(value)]
+    return value.to_query(full=True) if isinstance(value, kpi.Slice) else asdict(value)
 
 
 def _stamp(source: kpi.Source) -> str:
     """Which limits and metrics of a team's own the answers rest on."""
     try:
-        return register(source).stamp
+        return kpi.register_of(source).stamp
     except kpi.KpiError:  # what needs the register says so itself
         return ""
 
@@ -166,65 +165,13 @@ def look_at(source: kpi.Source) -> None:
     st.session_state["_metrics"] = kpi.metrics_of(source)
 
 
-def profile(source: kpi.Source) -> kpi.Profile:
-    return kpi.profile(source)  # kept by kpi as long as the source lives
-
-
-def resolve(source: kpi.Source, view: kpi.Slice) -> kpi.Resolved:
-    return kpi.resolve(source, view)
-
-
-def receipt(source: kpi.Source) -> kpi.Receipt:
-    """The receipt of the load that made this version."""
-    return kpi.receipt(source.name, source.version)
-
-
-def register(source: kpi.Source) -> kpi.Register:
-    """The KPIs that govern this data: the register beside it, else the built-in one."""
-    return kpi.register_of(source)
-
-
-def scorecard(source: kpi.Source, view: kpi.Slice, *, by: str | None = None) -> Any:
-    return _ask(source, "scorecard", view, {"by": by}, lambda: kpi.scorecard(source, view, by=by))
+def scorecard(source: kpi.Source, view: kpi.Slice, *, by: str | None = None) -> kpi.Scorecard:
+    return ask(kpi.scorecard, source, view, by=by)
 
 
 def story(source: kpi.Source, view: kpi.Slice) -> kpi.Story:
     """What changed in a slice; takes seconds on large data, so that pages draw the rest before they ask."""
-    return _ask(source, "story", view, {}, lambda: kpi.story(source, view), (SEARCHES, READS))
-
-
-def decompose(source: kpi.Source, metric: str, view: kpi.Slice, *, by: Sequence[str]) -> list[kpi.Decomposition]:
-    arguments = {"metric": metric, "by": list(by)}
-    return _ask(source, "decompose", view, arguments, lambda: kpi.decompose(source, metric, view, by=by))
-
-
-def disparity(source: kpi.Source, view: kpi.Slice, *, by: Sequence[Any], metrics: Sequence[str]) -> kpi.Disparity:
-    arguments = {"by": [list(b) if isinstance(b, tuple) else b for b in by], "metrics": list(metrics)}
-    return _ask(source, "disparity", view, arguments, lambda: kpi.disparity(source, view, by=by, metrics=metrics))
-
-
-def weak_segments(source: kpi.Source, view: kpi.Slice, *, metric: str, most: int) -> kpi.Weak:
-    arguments: dict[str, Any] = {"metric": metric, "most": most}
-    return _ask(source, "weak_segments", view, arguments, lambda: kpi.weak_segments(source, view, **arguments))
-
-
-def contrast(source: kpi.Source, view: kpi.Slice, *, outcome: str | None) -> kpi.Contrast:
-    return _ask(
-        source, "contrast", view, {"outcome": outcome}, lambda: kpi.contrast(source, view, outcome=outcome)
-    )  # fmt: skip
-
-
-def frontier(source: kpi.Source, view: kpi.Slice, *, by: str, target: float) -> kpi.Frontier:
-    arguments = {"by": by, "target": target}
-    return _ask(source, "frontier", view, arguments, lambda: kpi.frontier(source, view, by=by, target=target))
-
-
-def cost_waterfall(source: kpi.Source, view: kpi.Slice) -> kpi.Waterfall:
-    return _ask(source, "cost_waterfall", view, {}, lambda: kpi.cost_waterfall(source, view))
-
-
-def latency_stages(source: kpi.Source, view: kpi.Slice, *, q: float) -> kpi.Stages:
-    return _ask(source, "latency_stages", view, {"q": q}, lambda: kpi.latency_stages(source, view, q=q))
+    return ask(kpi.story, source, view, gates=(SEARCHES, READS))
 
 
 @dataclass(frozen=True)
@@ -239,62 +186,20 @@ class ComparisonView:
     frame: pd.DataFrame
 
 
-def compare(
-    source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, always_valid: bool = False
-) -> ComparisonView:
-    arguments = {"a": a, "b": b, "by": by, "always_valid": always_valid}
-
-    def make() -> ComparisonView:
-        found = kpi.compare(source, a, b, slice=view, by=by, always_valid=always_valid)
-        return ComparisonView(found.a, found.b, found.sentence, found.reversals, found.adjust, found.frame())
-
-    return _ask(source, "compare", view, arguments, make)
+def compare(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, always_valid: bool) -> ComparisonView:
+    return ask(_compare, source, a, b, view, by=by, always_valid=always_valid)
 
 
-def sample_ratio(
-    source: kpi.Source,
-    a: str,
-    b: str,
-    view: kpi.Slice,
-    *,
-    by: str,
-    within: Sequence[str],
-    expected: tuple[float, float],
-) -> kpi.SampleRatio:
-    arguments = {"a": a, "b": b, "by": by, "within": list(within), "expected": list(expected)}
-    return _ask(
-        source, "sample_ratio", view, arguments,
-        lambda: kpi.sample_ratio(source, a, b, slice=view, by=by, within=within, expected=expected),
-    )  # fmt: skip
-
-
-def compare_within(
-    source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, within: str, always_valid: bool = False
-) -> pd.DataFrame:
-    arguments = {"a": a, "b": b, "by": by, "within": within, "always_valid": always_valid}
-    return _ask(
-        source, "compare_within", view, arguments,
-        lambda: kpi.compare_within(source, a, b, slice=view, by=by, within=within, always_valid=always_valid),
-    )  # fmt: skip
-
-
-def compare_windows(
-    source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, groupings: Sequence[kpi.Grouping]
-) -> tuple[list[pd.DataFrame], list[pd.DataFrame] | None]:
-    """Frames of the window and of the baseline, each out of one scan."""
-    arguments = {"metrics": list(metrics), "groupings": [asdict(g) for g in groupings]}
-    return _ask(
-        source, "compare_windows", view, arguments,
-        lambda: kpi.compare_windows(source, metrics, view, groupings=groupings),
-    )  # fmt: skip
+def _compare(source: kpi.Source, a: str, b: str, view: kpi.Slice, **named: Any) -> ComparisonView:
+    found = kpi.compare(source, a, b, slice=view, **named)
+    return ComparisonView(found.a, found.b, found.sentence, found.reversals, found.adjust, found.frame())
 
 
 def tally(
     source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, groupings: Sequence[kpi.Grouping]
 ) -> list[pd.DataFrame]:
     """Frames of several groupings out of one pass over the rows: what every page asks once."""
-    arguments = {"metrics": list(metrics), "groupings": [asdict(g) for g in groupings]}
-    return _ask(source, "tally", view, arguments, lambda: kpi.tally(source, metrics, view, groupings=groupings))
+    return ask(kpi.tally, source, metrics, view, groupings=groupings)
 
 
 def requests(source: kpi.Source, view: kpi.Slice) -> int:
@@ -308,29 +213,5 @@ def count(frame: pd.DataFrame) -> int:
     return int(found.iloc[0]) if len(found) and found.notna().all() else 0
 
 
-def rolling(
-    source: kpi.Source, metrics: Sequence[str], view: kpi.Slice, *, days: int, by: Sequence[str] = ()
-) -> pd.DataFrame:
-    arguments = {"metrics": list(metrics), "days": days, "by": list(by)}
-    return _ask(source, "rolling", view, arguments, lambda: kpi.rolling(source, metrics, view, days=days, by=by))
-
-
 def events(source: kpi.Source, view: kpi.Slice) -> pd.DataFrame:
-    return _ask(source, "events", view, {}, lambda: kpi.events(source, view), ())
-
-
-def find_traces(source: kpi.Source, view: kpi.Slice, *, text: str, sort: str, limit: int, offset: int) -> pd.DataFrame:
-    arguments: dict[str, Any] = {"text": text, "sort": sort, "limit": limit, "offset": offset}
-    return _ask(source, "find_traces", view, arguments, lambda: kpi.find_traces(source, view, **arguments))
-
-
-def trace(source: kpi.Source, trace_id: str) -> Any:
-    return _ask(source, "trace", None, {"trace_id": trace_id}, lambda: kpi.trace(source, trace_id), ())
-
-
-def drift(source: kpi.Source, column: str, view: kpi.Slice) -> Any:
-    return _ask(source, "drift", view, {"column": column}, lambda: kpi.drift(source, column, view))
-
-
-def drift_columns(source: kpi.Source) -> list[str]:
-    return _ask(source, "drift_columns", None, {}, lambda: list(kpi.drift_columns(source)), ())
+    return ask(kpi.events, source, view, gates=())

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, data, export, once, page, reasons, slicebar, text
+from app import data, export, once, page, reasons, text
 from app.slicebar import PageContext
 
 words = kpi.wording
@@ -25,7 +25,7 @@ def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
     python = [f"apart = kpi.contrast(source, view, outcome={asked!r})", "print(apart.sentence)", "traits = apart.lifts"]
     st.subheader("What sets them apart", anchor=False)
     try:
-        found = data.contrast(here.source, view, outcome=asked)
+        found = data.ask(kpi.contrast, here.source, view, outcome=asked)
     except kpi.KpiError as error:
         page.empty(f"{error.message}.", error.hint)
         return python
@@ -37,7 +37,6 @@ def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
     once.chart(
         reasons.lifts,
         clear,
-        colours=cards.colours(),
         alt=f"How much more often failed requests have each of {len(clear)} traits, with intervals",
     )
     size = words.format_count(found.sampled, "requests")
@@ -65,21 +64,16 @@ def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
 
 def _examples(view: kpi.Slice, label: str, ids: tuple[str, ...]) -> None:
     for number, trace in enumerate(ids, 1):
-        st.page_link(
-            "views/traces.py",
-            label=text.safe(f"{label} {number}"),
-            icon=":material/account_tree:",
-            query_params=slicebar.query(view, q=trace, trace=trace),
-        )
+        page.way("traces", text.safe(f"{label} {number}"), view, q=trace, trace=trace)
 
 
 def _table(lifts: pd.DataFrame) -> None:
     shown = pd.DataFrame({
         "Trait": lifts["trait"],
-        "Of failed": [words.format_value(v, "share") for v in lifts["failed_share"]],
-        "Of successful": [words.format_value(v, "share") for v in lifts["success_share"]],
+        "Of failed": text.values(lifts, "failed_share", "share"),
+        "Of successful": text.values(lifts, "success_share", "share"),
         "Times as often": [f"{v:.2f}" for v in lifts["lift"]],
-        "95 %": [words.format_interval(a, b, "count") for a, b in zip(lifts["low"], lifts["high"], strict=True)],
+        "95 %": text.intervals(lifts, "low", "high", "count"),
         "q": [f"{q:.3f}" for q in lifts["q"]],
         "Requests": lifts["n"],
     })  # fmt: skip
@@ -87,8 +81,6 @@ def _table(lifts: pd.DataFrame) -> None:
 
 
 def _leaves(leaves: pd.DataFrame) -> None:
-    shown = pd.DataFrame({
-        "Where": leaves["rule"], "Failed": [words.format_value(v, "share") for v in leaves["failed_share"]],
-        "Requests": leaves["n"],
-    })  # fmt: skip
+    failed = text.values(leaves, "failed_share", "share")
+    shown = pd.DataFrame({"Where": leaves["rule"], "Failed": failed, "Requests": leaves["n"]})
     export.table(shown, hide_index=True, height="content", alt="Leaves of the decision tree, worst first")

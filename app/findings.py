@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, once, slicebar, text
+from app import charts, data, once, page, text
 from app.slicebar import PageContext
 
 KINDS = {  # kind -> word, icon, role of its colour
@@ -36,7 +36,6 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
     why: False on the page Why itself, which shows the path to the cause instead.
     """
     word, icon, colour = KINDS[finding.kind]
-    look = cards.colours()
     left, right = st.columns([5, 1], gap="small", vertical_alignment="center")
     with left, st.container(gap="xxsmall"):
         if not why:
@@ -46,34 +45,23 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
         st.caption(f":material/arrow_forward: {text.safe(owner + finding.action)}")
         with st.container(horizontal=True, gap="medium"):
             if why:
-                st.page_link(
-                    "views/why.py",
-                    label="Why",
-                    icon=":material/troubleshoot:",
-                    query_params=slicebar.query(told.view, metric=finding.metric),
-                )
-            traces(finding, told, here)
+                page.way("why", "Why", told.view, metric=finding.metric)
+            rows = kpi.rows_of(finding, told.view, kpi.resolve(here.source, told.view))
+            traces(rows, finding.metric)
     with right:
         once.chart(
             charts.effect,
             finding.change,
             finding.low,
             finding.high,
-            tint=look.states[colour],
-            colours=look,
+            colour=colour,
             alt=kpi.wording.format_change_interval(finding.low, finding.high, finding.unit),
         )
 
 
-def traces(finding: kpi.Finding, told: kpi.Story, here: PageContext) -> None:
-    """The way to the requests in which a finding shows, with the first of them open."""
-    rows = kpi.rows_of(finding, told.view, data.resolve(here.source, told.view))
-    st.page_link(
-        "views/traces.py",
-        label="Traces",
-        icon=":material/account_tree:",
-        query_params=slicebar.query(rows, sort=sort_of(finding.metric), trace="first"),
-    )
+def traces(view: kpi.Slice, metric: str, label: str = "Traces") -> None:
+    """The way to the requests of a slice in which a metric shows, with the first of them open."""
+    page.way("traces", label, view, sort=sort_of(metric), trace="first")
 
 
 def sort_of(metric: str) -> str:

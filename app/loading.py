@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import data, export, page, slicebar, text
+from app import data, export, page, text
 
 words = kpi.wording
 STEPS = (
@@ -37,9 +37,7 @@ def draw(default: str) -> None:
     """Upload, mapping, load, and the receipt of what this session loaded last."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state.setdefault("load_dataset", default)
-        name = st.text_input(
-            "Into data set", key="load_dataset", help="Small letters, digits, - and _.", width=260
-        ).strip()
+        name = dataset_name("Into data set", "load_dataset")
         keep = st.multiselect(
             "Columns and keys to keep",
             _offered(),
@@ -58,8 +56,7 @@ def draw(default: str) -> None:
     if not files:
         _done()
         return
-    if not NAME.match(name):
-        st.warning("Name the data set with small letters, digits, - and _.", icon=":material/edit:")
+    if not is_name(name):
         return
     with page.problems():
         paths = _written(files)
@@ -74,6 +71,19 @@ def draw(default: str) -> None:
         if started:
             _load(paths, name, mapping, [*keep, *ticked], lossy=lossy)
     _done()
+
+
+def dataset_name(label: str, key: str) -> str:
+    """The field for the name of a data set to load into."""
+    return st.text_input(label, key=key, help="Small letters, digits, - and _.", width=260).strip()
+
+
+def is_name(name: str) -> bool:
+    """Whether a data set may have this name; what is wrong is said."""
+    if NAME.match(name):
+        return True
+    st.warning("Name the data set with small letters, digits, - and _.", icon=":material/edit:")
+    return False
 
 
 def _offered() -> list[str]:
@@ -180,22 +190,14 @@ def _ticked(column: kpi.PreviewColumn, name: str, before: bool) -> bool:
 
 
 def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: Sequence[str], *, lossy: bool) -> None:
-    bar = st.progress(0.0, "Starting")
+    loss = {"max_loss": 1.0} if lossy else {}
+    with page.progress() as tell:
+        found = kpi.load(paths, dataset=name, mapping=mapping, allow=keep, **loss, progress=tell)
+    loaded(found)
 
-    def tell(share: float, told: str) -> None:
-        bar.progress(min(max(share, 0.0), 1.0), text.safe(told))
 
-    try:
-        found = kpi.load(
-            paths,
-            dataset=name,
-            mapping=mapping,
-            allow=keep,
-            **({"max_loss": 1.0} if lossy else {}),
-            progress=tell,
-        )
-    finally:
-        bar.empty()
+def loaded(found: kpi.Receipt) -> None:
+    """Keep the receipt of what this session has just loaded, and look again at what is stored."""
     st.session_state["_receipt"] = found.to_json()
     data.forget()
 
@@ -209,76 +211,47 @@ def _done() -> None:
     with st.container(border=True):
         st.success(text.safe(f"Loaded into {found.dataset}, version {found.version}."), icon=":material/check_circle:")
         receipt(found, key="last")
-        view = kpi.Slice(dataset=found.dataset)
-        st.page_link(
-            "views/overview.py",
-            label="Open the Overview of this data",
-            icon=":material/dashboard:",
-            query_params=slicebar.query(view),
-        )
+        page.way("overview", "Open the Overview of this data", kpi.Slice(dataset=found.dataset))
 
 
 def receipt(found: kpi.Receipt, *, key: str = "") -> None:
     """A load in plain sentences, then what was dropped and what was kept out. key: tells two on one page apart."""
     st.markdown("\n".join(f"- {text.safe(sentence)}" for sentence in words.receipt_sentences(found)))
-    if found.drops:
-        with st.expander(f"{words.format_count(found.dropped)} rows left out", icon=":material/block:"):
-            drops = pd.DataFrame(
-                [{"Row": d.row, "Reason": d.reason, "Remedy": d.hint, "File": d.file} for d in found.drops]
-            )
-            export.table(drops, hide_index=True, alt="Rows left out", key=key)
-    if found.unread:
-        with st.expander(
-            f"{words.format_count(len(found.unread))} measures that nobody reads", icon=":material/visibility_off:"
-        ):
-            missed = pd.DataFrame(
-                [{"Name": u.name, "Seen": u.count, "Example": words.format_number(u.example)} for u in found.unread]
-            )
-            export.table(missed, hide_index=True, alt="Measures in the file that no reader knows", key=key)
-            st.caption("They look like tokens, cost or times of model calls; no KPI counts them.")
-    if found.kept_out:
-        with st.expander(
-            f"{words.format_count(len(found.kept_out))} columns and keys kept out", icon=":material/lock:"
-        ):
-            kept = pd.DataFrame(
-                [{"Name": n, "Seen": seen, "Because of": found.why_kept_out(n)} for n, seen in found.kept_out.items()]
-            )
-            export.table(kept, hide_index=True, alt="Columns and metadata keys kept out to protect people", key=key)
-            st.caption("Pick one under Columns and keys to keep and load again to use it.")
-    if found.columns:
-        with st.expander(f"{words.format_count(len(found.columns))} columns", icon=":material/view_column:"):
-            columns = pd.DataFrame(
-                [
-                    {
-                        "Column": c.source,
-                        "Is": c.field or LEFT_OUT,
-                        "Unit": c.unit,
-                        "How": "kept out" if c.kept_out else c.how,
-                        "Note": c.note,
-                    }
-                    for c in found.columns
-                ]
-            )
-            export.table(columns, hide_index=True, alt="What became of each column", key=key)
+    drops = [{"Row": d.row, "Reason": d.reason, "Remedy": d.hint, "File": d.file} for d in found.drops]
+    unread = [{"Name": u.name, "Seen": u.count, "Example": words.format_number(u.example)} for u in found.unread]
+    kept = [{"Name": n, "Seen": seen, "Because of": found.why_kept_out(n)} for n, seen in found.kept_out.items()]
+    columns = [
+        {"Column": c.source, "Is": c.field or LEFT_OUT, "Unit": c.unit, "How": "kept out" if c.kept_out else c.how,
+         "Note": c.note}
+        for c in found.columns
+    ]  # fmt: skip
+    lists = (
+        (drops, f"{words.format_count(found.dropped)} rows left out", "block", "Rows left out", ""),
+        (unread, f"{words.format_count(len(unread))} measures that nobody reads", "visibility_off",
+         "Measures in the file that no reader knows",
+         "They look like tokens, cost or times of model calls; no KPI counts them."),
+        (kept, f"{words.format_count(len(kept))} columns and keys kept out", "lock",
+         "Columns and metadata keys kept out to protect people",
+         "Pick one under Columns and keys to keep and load again to use it."),
+        (columns, f"{words.format_count(len(columns))} columns", "view_column", "What became of each column", ""),
+    )  # fmt: skip
+    for rows, title, icon, alt, told in lists:
+        if rows:
+            with st.expander(title, icon=f":material/{icon}:"):
+                export.table(pd.DataFrame(rows), hide_index=True, alt=alt, key=key)
+                if told:
+                    st.caption(told)
 
 
 def versions(name: str) -> None:
     """The stored versions and the way back to one."""
     found = kpi.versions(name)
-    shown = pd.DataFrame(
-        [
-            {
-                "Version": v.number,
-                "Made": str(v.created_at)[:16].replace("T", " "),
-                "Requests": v.requests,
-                "Loaded": v.loaded,
-                "From": v.origin,
-                "Fingerprint": v.fingerprint,
-                "State": "damaged" if v.damaged else "fine",
-            }
-            for v in found
-        ]
-    )
+    shown = pd.DataFrame([
+        {"Version": v.number, "Made": str(v.created_at)[:16].replace("T", " "), "Requests": v.requests,
+         "Loaded": v.loaded, "From": v.origin, "Fingerprint": v.fingerprint,
+         "State": "damaged" if v.damaged else "fine"}
+        for v in found
+    ])  # fmt: skip
     shown = shown.drop(columns=[c for c in ("From",) if shown[c].isna().all()])
     formats = {c: st.column_config.NumberColumn(format="localized") for c in ("Requests", "Loaded")}
     export.table(shown, hide_index=True, alt="Versions of the data set", height="content", column_config=formats)

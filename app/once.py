@@ -16,6 +16,7 @@ from typing import Any
 import streamlit as st
 
 import kpi
+from app import charts
 
 _INSIDE: ContextVar[bool] = ContextVar("inside a part", default=False)
 
@@ -37,12 +38,15 @@ def part(draw: Callable[..., None], *args: Any, **kwargs: Any) -> None:
 
 
 def chart(make: Callable[..., Any], *args: Any, alt: str, **kwargs: Any) -> None:
-    """Draw the chart that a function of a module makes of its arguments. alt: what it shows, for screen readers."""
+    """Draw the chart that a function of a module makes of its arguments and the colours of the theme.
+
+    alt: what it shows, for screen readers.
+    """
     part(_chart, make, args, kwargs, alt)
 
 
 def _chart(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], alt: str) -> None:
-    st.altair_chart(make(*args, **kwargs), alt=alt)
+    st.altair_chart(make(*args, colours=charts.look(st.context.theme.type), **kwargs), alt=alt)
 
 
 @st.cache_data(ttl="1h", max_entries=2000, max_size="64MiB", show_spinner=False)

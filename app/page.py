@@ -16,6 +16,7 @@ from app import charts, data, slicebar, text
 from app.slicebar import PageContext
 
 Slot = DeltaGenerator
+WAYS = {"why": "troubleshoot", "traces": "account_tree", "overview": "dashboard"}  # icons of links to pages
 
 
 def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
@@ -26,6 +27,12 @@ def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
             st.caption(text.safe(name))
             for target in pages:
                 st.page_link(target, query_params=query, width="stretch")
+
+
+def way(target: str, label: str, view: kpi.Slice, **keys: str) -> None:
+    """A link to another page on a slice, with keys of that page. label: as Markdown."""
+    icon = f":material/{WAYS.get(target, 'arrow_outward')}:"
+    st.page_link(f"views/{target}.py", label=label, icon=icon, query_params=slicebar.query(view, **keys))
 
 
 def reports() -> None:
@@ -81,6 +88,14 @@ def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> No
         here.view, here.resolved, version=here.source.version, requests=requests, read_at=here.source.read_at
     )
     slot.caption(text.safe(told))
+
+
+def counted(slot: Slot, here: PageContext, requests: int) -> None:
+    """Fill the sentence under the title; where no request is in the slice the page ends with the way out."""
+    sentence(slot, here, requests)
+    if not requests:
+        nothing(here)
+        st.stop()
 
 
 def link(here: PageContext) -> str:
@@ -160,70 +175,31 @@ def switch(key: str, widget: str) -> None:
         st.query_params[key] = "1"
 
 
-def selectbox(
-    label: str,
-    key: str,
-    options: Sequence[str],
-    *,
-    default: str,
-    names: Callable[[str], str] = text.dimension,
-    known: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    **more: Any,
-) -> str:
-    """A selectbox that lives in the URL under `key`; a choice takes the keys `drop`, which depend on it, out."""
+def selectbox(label: str, key: str, options: Sequence[str], *, default: str, **more: Any) -> str:
+    """A selectbox that lives in the URL under `key`; `more` as of `_control` and of Streamlit."""
+    return _control(st.selectbox, label, key, options, default=default, **more)
+
+
+def pills(label: str, key: str, options: Sequence[str], *, default: str, **more: Any) -> str:
+    """A row of choices that lives in the URL under `key`; `more` as of `_control` and of Streamlit."""
+    return _control(st.segmented_control, label, key, options, default=default, required=True, **more)
+
+
+def _control(
+    draw: Callable[..., Any], label: str, key: str, options: Sequence[str], *, default: str,
+    names: Callable[[str], str] = text.dimension, known: Sequence[str] = (), drop: Sequence[str] = (), **more: Any,
+) -> str:  # fmt: skip
+    """names: what an option is called. known: as of `choose`. drop: keys that depend on it; a choice takes them out."""
     widget, value = f"page_{key}", choose(key, options, default=default, known=known)
     slicebar.keep(widget, value)
-    st.selectbox(
-        text.safe(label),
-        options,
-        key=widget,
-        on_change=remember,
-        args=(key, widget),
-        kwargs={"drop": drop},
-        format_func=names,
-        **more,
-    )
+    draw(
+        text.safe(label), options, key=widget, on_change=remember, args=(key, widget), kwargs={"drop": drop},
+        format_func=names, **more,
+    )  # fmt: skip
     return value
 
 
-def pills(
-    label: str,
-    key: str,
-    options: Sequence[str],
-    *,
-    default: str,
-    names: Callable[[str], str] = text.dimension,
-    known: Sequence[str] = (),
-    **more: Any,
-) -> str:
-    """A row of choices that lives in the URL under `key`."""
-    widget, value = f"page_{key}", choose(key, options, default=default, known=known)
-    slicebar.keep(widget, value)
-    st.segmented_control(
-        text.safe(label),
-        options,
-        key=widget,
-        required=True,
-        on_change=remember,
-        args=(key, widget),
-        format_func=names,
-        **more,
-    )
-    return value
-
-
-METRIC_GROUPS = {
-    "quality": "Quality",
-    "behaviour": "Behaviour",
-    "cost": "Cost",
-    "latency": "Latency",
-    "safety": "Safety",
-    "business": "Business",
-    "use": "Use",
-    "volume": "Volume",
-    "own": "Your own",
-}
+METRIC_GROUPS = ("quality", "behaviour", "cost", "latency", "safety", "business", "use", "volume", "own")
 
 
 def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ()) -> tuple[str, Slot]:
@@ -242,16 +218,8 @@ def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ())
     group = able[metric].group
     first = {g: next(name for name, m in able.items() if m.group == g) for g in groups}
     slicebar.keep("page_group", group)
-    st.pills(
-        "Kind",
-        groups,
-        key="page_group",
-        required=True,
-        wrap=True,
-        format_func=METRIC_GROUPS.__getitem__,
-        on_change=_first_of_group,
-        args=(first,),
-    )
+    st.pills("Kind", groups, key="page_group", required=True, wrap=True, format_func=str.capitalize,
+             on_change=_first_of_group, args=(first,))  # fmt: skip
     names = [name for name, m in able.items() if m.group == group]
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
@@ -272,7 +240,7 @@ def percentiles_of(metric: str, here: PageContext) -> list[str]:
 
 def promise(metric: str, here: PageContext) -> Any:
     """The register's entry for a metric, None where it is not governed."""
-    return next((e for e in data.register(here.source).entries if e.metric == metric), None)
+    return next((e for e in kpi.register_of(here.source).entries if e.metric == metric), None)
 
 
 def grain(here: PageContext, *, groups: int = 1) -> tuple[str, bool]:
@@ -284,6 +252,20 @@ def grain(here: PageContext, *, groups: int = 1) -> tuple[str, bool]:
     fits = [g for g in wide if span is None or (span.end - span.start).total_seconds() * groups <= room * hours[g]]
     found = fits[0] if fits else "month"
     return found, found != here.view.grain
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[float, str], None]]:
+    """A bar for as long as the block runs, and what moves it: a share of the work and what is being done."""
+    bar = st.progress(0.0, "Starting")
+
+    def tell(share: float, told: str) -> None:
+        bar.progress(min(max(share, 0.0), 1.0), text.safe(told))
+
+    try:
+        yield tell
+    finally:
+        bar.empty()
 
 
 @contextmanager
@@ -323,17 +305,15 @@ def nothing(here: PageContext, what: str = "No requests match this slice.") -> N
         st.caption("Widen the window or take away a filter." if here.timed else "Take away a filter.", width="content")
         with st.container(horizontal=True, horizontal_alignment="center"):
             if here.view.filters:
-                st.button("Clear filters", icon=":material/filter_alt_off:", on_click=_clear, key="empty_clear")
+                _wider("Clear filters", "filter_alt_off", "empty_clear", filters=())
             if here.timed and here.view.last != "all":
-                st.button("All times", icon=":material/date_range:", on_click=_all_times, key="empty_all")
+                _wider("All times", "date_range", "empty_all", last="all", start=None, end=None)
 
 
-def _clear() -> None:
-    slicebar.go(replace(slicebar.asked(), filters=()))
-
-
-def _all_times() -> None:
-    slicebar.go(replace(slicebar.asked(), last="all", start=None, end=None))
+def _wider(label: str, icon: str, key: str, **changed: Any) -> None:
+    """A button that opens the slice of the URL with something changed."""
+    st.button(label, icon=f":material/{icon}:", key=key,
+              on_click=lambda: slicebar.go(replace(slicebar.asked(), **changed)))  # fmt: skip
 
 
 def _chips() -> None:
@@ -343,12 +323,6 @@ def _chips() -> None:
         return
     with st.container(horizontal=True, gap="xsmall"):
         for dimension, value in chosen:
-            st.button(
-                f"{text.safe(text.dimension(dimension))}: {text.safe(value, longest=40)}",
-                icon=":material/close:",
-                icon_position="right",
-                key=f"chip_{dimension}_{value}",
-                on_click=slicebar.without,
-                args=(dimension, value),
-                help="Remove this filter",
-            )
+            label = f"{text.safe(text.dimension(dimension))}: {text.safe(value, longest=40)}"
+            st.button(label, icon=":material/close:", icon_position="right", key=f"chip_{dimension}_{value}",
+                      on_click=slicebar.without, args=(dimension, value), help="Remove this filter")  # fmt: skip

@@ -8,19 +8,13 @@ import altair as alt
 import pandas as pd
 
 import kpi
-from app import data
-from app.charts import Look, axis, layered
+from app import data, text
+from app.charts import Look, axis, layered, names_axis, tips
 
 words = kpi.wording
 MOST_STEPS = 7
 REACH = 8.0  # how many smallest differences that matter a side of the forest shows
-VERDICTS = {
-    "better": "green",
-    "worse": "red",
-    "equivalent": "gray",
-    "no clear change": "gray",
-    "not enough data": "gray",
-}
+VERDICTS = {"better": "green", "worse": "red"}  # every other one is gray
 
 
 def waterfall(
@@ -55,11 +49,9 @@ def waterfall(
     frame.loc[[0, len(frame) - 1], "start"] = floor
     scale = alt.Scale(domain=[floor, high + (high - low) * 0.35 + 1e-12], nice=False, zero=False)
     base = alt.Chart(frame).encode(
-        y=alt.Y("label:N", sort=list(frame["label"]), title=None,
-                axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
-        tooltip=[alt.Tooltip("label", title="Part"), alt.Tooltip("shown", title="Effect"),
-                 alt.Tooltip("limits", title="95 %")],
-    )  # fmt: skip
+        y=names_axis("label", list(frame["label"])),
+        tooltip=tips({"label": "Part", "shown": "Effect", "limits": "95 %"}),
+    )
     x = alt.X("start:Q", scale=scale, axis=axis(unit))
     bars = base.mark_bar(size=18, cornerRadius=2).encode(x=x, x2="end:Q", color=alt.Color("tint:N", scale=None))
     whiskers = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, color=colours.ink, opacity=0.75)
@@ -94,25 +86,17 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     for name in ("difference", "low", "high"):
         shown[f"x_{name}"] = (shown[name] / size * side).clip(-REACH, REACH)
     shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] for v in shown["verdict"]]
-    shown["moved"] = [words.format_change(v, u) for v, u in zip(shown["difference"], shown["unit"], strict=True)]
-    shown["interval"] = [
-        words.format_change_interval(a, b, u)
-        for a, b, u in zip(shown["low"], shown["high"], shown["unit"], strict=True)
-    ]
+    shown["moved"] = text.changes(shown, "difference")
+    shown["interval"] = text.change_intervals(shown, "low", "high")
     scale = alt.Scale(domain=[-REACH, REACH], nice=False)
     marks = alt.Axis(
         title=None, values=[-REACH, 0, REACH], tickSize=0, labelFlush=True,
         labelExpr="datum.value < 0 ? '← worse' : datum.value > 0 ? 'better →' : 'same'",
     )  # fmt: skip
-    y = alt.Y("label:N", sort=list(shown["label"]), title=None,
-              axis=alt.Axis(labelLimit=150, ticks=False, domain=False))  # fmt: skip
-    tip = [
-        alt.Tooltip(c, title=t)
-        for c, t in (("label", "Metric"), ("verdict", "Verdict"), ("moved", "Difference"), ("interval", "Interval"))
-    ]
+    tip = tips({"label": "Metric", "verdict": "Verdict", "moved": "Difference", "interval": "Interval"})
     band = alt.Chart(pd.DataFrame({"from": [-1.0], "to": [1.0]})).mark_rect(color=colours.faint, opacity=0.7)
     zero = alt.Chart(pd.DataFrame({"at": [0.0]})).mark_rule(color=colours.grey)
-    base = alt.Chart(shown).encode(y=y, tooltip=tip)
+    base = alt.Chart(shown).encode(y=names_axis("label", list(shown["label"])), tooltip=tip)
     tint = alt.Color("tint:N", scale=None)
     return layered(
         band.encode(x=alt.X("from:Q", scale=scale, axis=marks), x2="to:Q"),
@@ -128,7 +112,7 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     shown = frame[frame["metric"].isin(metrics) & frame["difference"].notna()].copy()
     shown["group"] = shown[within].fillna("(none)").astype(str)
     shown["label"] = shown["metric"].map(labels)
-    shown["moved"] = [words.format_change(v, u) for v, u in zip(shown["difference"], shown["unit"], strict=True)]
+    shown["moved"] = text.changes(shown, "difference")
     shown["clear"] = shown["verdict"].isin(["better", "worse"])
     shown["tint"] = [
         colours.states[VERDICTS.get(v, "gray")] if clear else colours.faint
@@ -138,8 +122,7 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     base = alt.Chart(shown).encode(
         x=alt.X("label:N", sort=list(labels.values()), title=None,
                 axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=140, ticks=False, domain=False)),
-        y=alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
-        tooltip=[alt.Tooltip("group", title="Group"), alt.Tooltip("sentence", title="Finding")],
+        y=names_axis("group", order), tooltip=tips({"group": "Group", "sentence": "Finding"}),
     )  # fmt: skip
     cells = base.mark_rect(cornerRadius=3).encode(
         color=alt.Color("tint:N", scale=None), opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.5))
@@ -153,15 +136,13 @@ def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     bad, good = colours.states["red"], colours.states["green"]
     shown = frame[["trait", "lift", "low", "high", "failed_share", "success_share", "n"]].copy()
     shown["tint"] = [bad if v > 1 else good for v in shown["lift"]]
-    shown["failed"] = [words.format_value(v, "share") for v in shown["failed_share"]]
-    shown["succeeded"] = [words.format_value(v, "share") for v in shown["success_share"]]
-    names = (("trait", "Trait"), ("failed", "Of failed"), ("succeeded", "Of successful"), ("n", "Requests"))
+    shown["failed"] = text.values(shown, "failed_share", "share")
+    shown["succeeded"] = text.values(shown, "success_share", "share")
+    names = {"trait": "Trait", "failed": "Of failed", "succeeded": "Of successful", "n": "Requests"}
     scale = alt.Scale(type="log")
     base = alt.Chart(shown).encode(
-        y=alt.Y("trait:N", sort=list(shown["trait"]), title=None,
-                axis=alt.Axis(labelLimit=220, ticks=False, domain=False)),
-        color=alt.Color("tint:N", scale=None), tooltip=[alt.Tooltip(c, title=t) for c, t in names],
-    )  # fmt: skip
+        y=names_axis("trait", list(shown["trait"]), 220), color=alt.Color("tint:N", scale=None), tooltip=tips(names)
+    )
     ticks = alt.Axis(title=None, values=[0.1, 0.25, 0.5, 1, 2, 4, 10, 25], labelExpr="datum.value + '×'")
     one = alt.Chart(pd.DataFrame({"lift": [1.0]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
     return layered(
@@ -189,25 +170,21 @@ def frontier(options: pd.DataFrame, *, target: float, cost_unit: str, colours: L
     tints = {"meets": "green", "may meet": "orange", "misses": "red"}
     shown = options[options["cost"].notna() & options["quality"].notna()].copy()
     shown["tint"] = [colours.states[tints.get(v, "gray")] for v in shown["verdict"]]
-    shown["q"] = [words.format_value(v, "share") for v in shown["quality"]]
-    shown["c"] = [words.format_value(v, cost_unit) for v in shown["cost"]]
-    x = alt.Scale(zero=False)
-    y = alt.Scale(zero=False)
-    names = (("option", "Option"), ("q", "Quality"), ("c", "Cost"), ("verdict", "Target"), ("n", "Requests"))
-    base = alt.Chart(shown).encode(
-        color=alt.Color("tint:N", scale=None), tooltip=[alt.Tooltip(c, title=t) for c, t in names]
-    )
-    at_x = alt.X("cost:Q", scale=x, axis=axis(cost_unit))
-    at_y = alt.Y("quality:Q", scale=y, axis=axis("share"))
+    shown["q"] = text.values(shown, "quality", "share")
+    shown["c"] = text.values(shown, "cost", cost_unit)
+    scale = alt.Scale(zero=False)
+    names = {"option": "Option", "q": "Quality", "c": "Cost", "verdict": "Target", "n": "Requests"}
+    base = alt.Chart(shown).encode(color=alt.Color("tint:N", scale=None), tooltip=tips(names))
+    at_x = alt.X("cost:Q", scale=scale, axis=axis(cost_unit))
+    at_y = alt.Y("quality:Q", scale=scale, axis=axis("share"))
+    width = alt.X("cost_low:Q", scale=scale, axis=axis(cost_unit))
+    height = alt.Y("quality_low:Q", scale=scale, axis=axis("share"))
+    whiskers = base.mark_rule(strokeWidth=2.5, opacity=0.45)
     goal = alt.Chart(pd.DataFrame({"quality": [target]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
     return layered(
         goal.encode(y=at_y),
-        base.mark_rule(strokeWidth=2.5, opacity=0.45).encode(
-            x=alt.X("cost_low:Q", scale=x, axis=axis(cost_unit)), x2="cost_high:Q", y=at_y
-        ),
-        base.mark_rule(strokeWidth=2.5, opacity=0.45).encode(
-            x=at_x, y=alt.Y("quality_low:Q", scale=y, axis=axis("share")), y2="quality_high:Q"
-        ),
+        whiskers.encode(x=width, x2="cost_high:Q", y=at_y),
+        whiskers.encode(x=at_x, y=height, y2="quality_high:Q"),
         base.mark_point(size=120, filled=True, opacity=1).encode(x=at_x, y=at_y),
         base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(x=at_x, y=at_y, text="option:N"),
     ).properties(height=320)

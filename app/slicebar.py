@@ -19,26 +19,12 @@ from app import data, text
 
 SLICE_KEYS = frozenset(["v", "data", "at", "fp", "last", "from", "to", "vs", "tz", "grain", "where"])
 WINDOWS = {"7d": "7 days", "28d": "28 days", "90d": "90 days", "all": "All", "custom": "Custom"}
-COMPARED = {
-    "previous": "The window before",
-    "weekdays": "Same weekdays before",
-    "none": "Nothing",
-    "version": "A version",
-    "custom": "Chosen dates",
-}
+COMPARED = {"previous": "The window before", "weekdays": "Same weekdays before", "none": "Nothing",
+            "version": "A version", "custom": "Chosen dates"}  # fmt: skip
 EARLIER = ("previous", "weekdays", "custom")  # of COMPARED, what needs times
 GRAINS = ("hour", "day", "week")
-VERSIONS = (
-    "model",
-    "provider",
-    "prompt_version",
-    "retrieval_version",
-    "policy_version",
-    "release",
-    "environment",
-    "experiment_arm",
-    "deployment_ring",
-)
+VERSIONS = ("model", "provider", "prompt_version", "retrieval_version", "policy_version", "release", "environment",
+            "experiment_arm", "deployment_ring")  # fmt: skip
 NO_COHORTS = frozenset(["error_type", "worst_severity", "outcome_source"])
 
 
@@ -81,12 +67,12 @@ def current() -> PageContext:
     view = asked()
     source = data.open_source(view.dataset, view.version)
     data.look_at(source)
-    known = data.profile(source)
+    known = kpi.profile(source)
     filters = tuple(f for f in view.filters if f[0] in known.dimensions)
     if _baseline_dimension(view.baseline) not in (None, *known.dimensions):
         view = replace(view, baseline="none")
     view = replace(view, filters=filters)
-    return PageContext(view=view, source=source, profile=known, resolved=data.resolve(source, view))
+    return PageContext(view=view, source=source, profile=known, resolved=kpi.resolve(source, view))
 
 
 def query(view: kpi.Slice, **page: str) -> dict[str, list[str]]:
@@ -148,7 +134,7 @@ def report() -> list[str]:
     """What the link asks for and the data cannot give, one sentence each. Plain text, not escaped."""
     view = asked()
     source = data.open_source(view.dataset, view.version)
-    known = data.profile(source).dimensions
+    known = kpi.profile(source).dimensions
     found = []
     for dimension, values in view.filters:
         if dimension not in known:

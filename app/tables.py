@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
 
 import kpi
 from app import charts, data, export, text
@@ -119,8 +121,8 @@ def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
             .dt.tz_convert(ZoneInfo(view.tz))
             .dt.strftime("%d %b %H:%M"),
             "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
-            "Latency": [words.format_value(v, "ms") for v in found["latency_ms"]],
-            "Cost": [words.format_value(v, "usd") for v in found["cost_usd"]],
+            "Latency": text.values(found, "latency_ms", "ms"),
+            "Cost": text.values(found, "cost_usd", "usd"),
             "Intent": found["intent"],
             "Language": found["language"],
             "Model": found["model"],
@@ -167,29 +169,14 @@ def _outcome(row: Any) -> str:
     return "✓ success" if row.success else "✕ failed"
 
 
-def apart(frame: pd.DataFrame, whole: pd.Series, metric: kpi.Metric, look: charts.Look) -> pd.DataFrame:
-    """The frame with a tint: red or green only where the interval lies wholly on one side of the whole slice."""
-    bad, good = look.states["red"], look.states["green"]
-    below, above = (bad, good) if metric.direction == "up" else (good, bad)
-    if metric.direction == "none":
-        below = above = look.accent
-    tint = [
-        below if r.high < whole["value"] else above if r.low > whole["value"] else look.grey for r in frame.itertuples()
-    ]
-    return frame.assign(tint=tint)
-
-
 def groups(frame: pd.DataFrame, by: str) -> None:
     """A row a group and metric: value, interval, n and users, in words."""
     shown = pd.DataFrame(
         {
             text.dimension(by): frame[by].fillna("(none)"),
             "Metric": [data.metrics()[m].label for m in frame["metric"]],
-            "Value": [words.format_value(v, u) for v, u in zip(frame["value"], frame["unit"], strict=True)],
-            "95 %": [
-                words.format_interval(a, b, u)
-                for a, b, u in zip(frame["low"], frame["high"], frame["unit"], strict=True)
-            ],
+            "Value": text.values(frame, "value"),
+            "95 %": text.intervals(frame, "low", "high"),
             "State": [words.STATES[s].word if s else "" for s in frame["state"]],
             "Requests": frame["n"],
             "Users": frame["clusters"],
@@ -211,17 +198,24 @@ def parts(split: kpi.Decomposition) -> None:
     shown = pd.DataFrame(
         {
             text.dimension(split.by): f["value"],
-            "Before": [words.format_value(v, unit) for v in f["before"]],
-            "Now": [words.format_value(v, unit) for v in f["now"]],
-            "Share before": [words.format_value(v, "share") for v in f["share_before"]],
-            "Share now": [words.format_value(v, "share") for v in f["share_now"]],
-            "Its own change": [words.format_change(v, unit) for v in f["rate"]],
-            "Its share": [words.format_change(v, unit) for v in f["mix"]],
-            "Together": [words.format_change(v, unit) for v in f["effect"]],
-            "95 %": [words.format_change_interval(a, b, unit) for a, b in zip(f["low"], f["high"], strict=True)],
+            "Before": text.values(f, "before", unit),
+            "Now": text.values(f, "now", unit),
+            "Share before": text.values(f, "share_before", "share"),
+            "Share now": text.values(f, "share_now", "share"),
+            "Its own change": text.changes(f, "rate", unit),
+            "Its share": text.changes(f, "mix", unit),
+            "Together": text.changes(f, "effect", unit),
+            "95 %": text.change_intervals(f, "low", "high", unit),
         }
     )
     export.table(shown, hide_index=True, height="content", alt=f"Parts of the change by {split.by}")
+
+
+def coloured(shown: pd.DataFrame, columns: Sequence[str], roles: Mapping[str, str]) -> Styler:
+    """Words of these columns in the colour of their role, as far as the columns are there; other words in grey."""
+    look = charts.look(st.context.theme.type)
+    css = {word: f"color: {look.states[role]}; font-weight: 600" for word, role in roles.items()}
+    return shown.style.map(lambda v: css.get(v, f"color: {look.grey}"), subset=[c for c in columns if c in shown])
 
 
 def moved(row: dict[str, Any]) -> str:
@@ -235,33 +229,23 @@ def moved(row: dict[str, Any]) -> str:
 def comparison(found: data.ComparisonView) -> None:
     """A row a metric: the verdict in a word, both values, the difference raw and with the mix held, q, requests."""
     f = found.frame
-    unit = f["unit"]
     shown = pd.DataFrame(
         {
             "Metric": f["label"],
             "Verdict": f["verdict"],
-            f"A: {found.a}": [words.format_value(v, u) for v, u in zip(f["a"], unit, strict=True)],
-            f"B: {found.b}": [words.format_value(v, u) for v, u in zip(f["b"], unit, strict=True)],
-            "Difference": [words.format_change(v, u) for v, u in zip(f["difference"], unit, strict=True)],
-            "Interval": [
-                words.format_change_interval(a, b, u) for a, b, u in zip(f["low"], f["high"], unit, strict=True)
-            ],
+            f"A: {found.a}": text.values(f, "a"),
+            f"B: {found.b}": text.values(f, "b"),
+            "Difference": text.changes(f, "difference"),
+            "Interval": text.change_intervals(f, "low", "high"),
             "q": [f"{q:.3f}" if q == q else words.UNKNOWN for q in f["q"]],
         }
     )
     if found.adjust:
-        shown["Adjusted"] = [words.format_change(v, u) for v, u in zip(f["adjusted"], unit, strict=True)]
+        shown["Adjusted"] = text.changes(f, "adjusted")
         shown["Adjusted verdict"] = f["adjusted_verdict"]
-    shown["Could show"] = [
-        words.format_change(v, u).removeprefix("+") for v, u in zip(f["smallest"], unit, strict=True)
-    ]
+    shown["Could show"] = [told.removeprefix("+") for told in text.changes(f, "smallest")]
     shown["Requests A"], shown["Requests B"] = f["n_a"], f["n_b"]
-    look = charts.look(st.context.theme.type)
-    tints = {"better": look.states["green"], "worse": look.states["red"]}
-    columns = [c for c in ("Verdict", "Adjusted verdict") if c in shown]
-    styled = shown.style.map(
-        lambda v: f"color: {tints[v]}; font-weight: 600" if v in tints else f"color: {look.grey}", subset=columns
-    )
+    styled = coloured(shown, ["Verdict", "Adjusted verdict"], {"better": "green", "worse": "red"})
     export.table(
         styled, hide_index=True, height="content", alt=f"{found.b} against {found.a} on every metric",
         column_config={
@@ -280,16 +264,14 @@ def split(found: kpi.SampleRatio) -> None:
             "Value": f["value"],
             f"Users A: {found.a}": f["a"],
             f"Users B: {found.b}": f["b"],
-            "Share of B": [words.format_value(v, "share") for v in f["share_b"]],
+            "Share of B": text.values(f, "share_b", "share"),
             "q": [words.UNKNOWN if q != q else f"{q:.3f}" if q >= 0.001 else "< 0.001" for q in f["q"]],
             "Split": ["off" if off else "too few" if q != q else "as planned"
                       for off, q in zip(f["alarm"], f["q"], strict=True)],
         }
     )  # fmt: skip
-    look = charts.look(st.context.theme.type)
-    tint = lambda v: f"color: {look.states['red']}; font-weight: 600" if v == "off" else f"color: {look.grey}"  # noqa: E731
     export.table(
-        shown.style.map(tint, subset=["Split"]), hide_index=True, height=320,
+        coloured(shown, ["Split"], {"off": "red"}), hide_index=True, height=320,
         alt=f"Users of {found.a} and {found.b} by day and by value",
     )  # fmt: skip
 

@@ -7,10 +7,12 @@ Markdown sink: most Streamlit sinks would otherwise fetch a host that the text n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import pandas as pd
 
 import kpi
 
@@ -44,6 +46,31 @@ def dimension(name: str) -> str:
     """A dimension as people read it: "prompt_version" -> "Prompt version"."""
     words = name.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
+
+
+def _told(say: Callable[..., str], frame: pd.DataFrame, columns: Sequence[str], unit: str | None) -> list[str]:
+    units = frame["unit"] if unit is None else [unit] * len(frame)
+    return [say(*row) for row in zip(*(frame[c] for c in columns), units, strict=True)]
+
+
+def values(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
+    """A column in words; unit: of all rows, else of each by the column "unit"."""
+    return _told(kpi.wording.format_value, frame, [column], unit)
+
+
+def changes(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
+    """A column of differences in words, as `values`."""
+    return _told(kpi.wording.format_change, frame, [column], unit)
+
+
+def intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
+    """Two columns as intervals in words, as `values`."""
+    return _told(kpi.wording.format_interval, frame, [low, high], unit)
+
+
+def change_intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
+    """Two columns as intervals of differences in words, as `values`."""
+    return _told(kpi.wording.format_change_interval, frame, [low, high], unit)
 
 
 def day(moment: datetime, tz: str = "UTC", *, year: bool = False) -> str:
@@ -106,13 +133,7 @@ def versus(view: kpi.Slice) -> str:
     """A short word for the comparison, beside a change; the sentence under the title has the dates. Plain text."""
     if ":" in view.baseline and ".." not in view.baseline:
         return f"vs. {view.baseline.partition(':')[2]}"
-    return (
-        "vs. before"
-        if view.baseline == "previous"
-        else "vs. weekdays before"
-        if view.baseline == "weekdays"
-        else "vs. chosen dates"
-    )
+    return {"previous": "vs. before", "weekdays": "vs. weekdays before"}.get(view.baseline, "vs. chosen dates")
 
 
 def python(view: kpi.Slice, calls: Iterable[str]) -> str:

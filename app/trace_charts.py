@@ -5,8 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-import kpi
-from app import charts
+from app import charts, text
 
 STAGES = ("llm", "retriever", "reranker", "tool", "guardrail", "agent", "chain", "embedding", "evaluator", "other")
 
@@ -20,30 +19,13 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
     height = alt.Step(24)
     ms = charts.axis("ms")
     ended = alt.Chart(spans).transform_calculate(end_ms="datum.offset_ms + datum.duration_ms")
+    names = alt.Axis(labelExpr="split(datum.label, '\\u0001')[1]", labelLimit=170, ticks=False, domain=False,
+                     labelAlign="left", labelPadding=170)  # fmt: skip
     base = ended.encode(
-        y=alt.Y(
-            "row:N",
-            sort=order,
-            title=None,
-            axis=alt.Axis(
-                labelExpr="split(datum.label, '\\u0001')[1]",
-                labelLimit=170,
-                ticks=False,
-                domain=False,
-                labelAlign="left",
-                labelPadding=170,
-            ),
+        y=alt.Y("row:N", sort=order, title=None, axis=names),
+        tooltip=charts.tips(
+            {"name": "Span", "kind": "Kind", "took": "Took", "began": "Began after", "status": "Status"}
         ),
-        tooltip=[
-            alt.Tooltip(c, title=t)
-            for c, t in (
-                ("name", "Span"),
-                ("kind", "Kind"),
-                ("took", "Took"),
-                ("began", "Began after"),
-                ("status", "Status"),
-            )
-        ],
     )
     bars = base.mark_bar(cornerRadius=2).encode(
         x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)),
@@ -64,34 +46,16 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
 def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
     """Shares now and in the baseline side by side. frame: value, now, baseline."""
     long = frame.melt(id_vars="value", value_vars=["now", "baseline"], var_name="window", value_name="share")
-    words = kpi.wording.format_value
-    long = long.assign(
-        shown=[words(v, "share") for v in long["share"]],
-        window=long["window"].map({"now": "Now", "baseline": "Baseline"}),
-    )
-    scale = alt.Scale(domain=["Now", "Baseline"], range=[colours.accent, colours.grey])
-    chart: alt.Chart = (
-        alt.Chart(long)
-        .mark_bar(cornerRadiusEnd=2)
-        .encode(
-            y=alt.Y(
-                "value:N",
-                sort=list(frame["value"]),
-                title=None,
-                axis=alt.Axis(labelLimit=170, ticks=False, domain=False),
-            ),
-            yOffset=alt.YOffset("window:N", sort=["Now", "Baseline"]),
-            x=alt.X("share:Q", axis=charts.axis("share")),
-            color=alt.Color("window:N", scale=scale, legend=charts.legend()),
-            tooltip=[
-                alt.Tooltip("value", title="Value"),
-                alt.Tooltip("window", title="Window"),
-                alt.Tooltip("shown", title="Share"),
-            ],
-        )
-        .properties(height=alt.Step(15))
-    )
-    return chart
+    windows = ["Now", "Baseline"]
+    long = long.assign(shown=text.values(long, "share", "share"), window=long["window"].str.capitalize())
+    scale = alt.Scale(domain=windows, range=[colours.accent, colours.grey])
+    bars: alt.Chart = alt.Chart(long).mark_bar(cornerRadiusEnd=2).encode(
+        y=charts.names_axis("value", list(frame["value"]), 170), yOffset=alt.YOffset("window:N", sort=windows),
+        x=alt.X("share:Q", axis=charts.axis("share")),
+        color=alt.Color("window:N", scale=scale, legend=charts.legend()),
+        tooltip=charts.tips({"value": "Value", "window": "Window", "shown": "Share"}),
+    ).properties(height=alt.Step(15))  # fmt: skip
+    return bars
 
 
 def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame | None) -> alt.LayerChart:

@@ -9,12 +9,14 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, export, once, page, text, trace_charts
+from app import charts, export, once, page, text, trace_charts
 
 words = kpi.wording
 _FACTS = ("total_us", "total_nusd", "input_tokens", "output_tokens")
 _PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd", "total_nusd")
 _TIMES = ("queue_us", "ttft_us", "retrieval_us", "rerank_us", "tool_us", "model_us", "guardrail_us", "total_us")
+_FLAGS = ("success", "correct", "grounded", "retrieval_hit", "resolved", "escalated", "refused", "fallback",
+          "overridden", "deflected", "converted", "error")  # fmt: skip
 _NAMES = {"total_us": "Latency", "total_nusd": "Cost", "input_tokens": "Tokens in", "output_tokens": "Tokens out"}
 _HIDDEN = frozenset(["input_text", "output_text", "attributes", "day"])
 
@@ -103,13 +105,12 @@ def _waterfall(spans: pd.DataFrame) -> None:
     ]
     drawn = shown.assign(
         row=rows,
-        took=[words.format_value(v, "ms") for v in shown["duration_ms"]],
-        began=[words.format_value(v, "ms") for v in shown["offset_ms"]],
+        took=text.values(shown, "duration_ms", "ms"),
+        began=text.values(shown, "offset_ms", "ms"),
     )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
     once.chart(
         trace_charts.waterfall,
         drawn,
-        colours=cards.colours(),
         alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",
     )
     more = f" The first {len(shown)} of {len(spans)} spans." if len(shown) < len(spans) else ""
@@ -126,34 +127,15 @@ def _tabs(found: Any) -> None:
             st.caption(text.safe(label))
             st.text(str(request.get(column) or "No text was stored."))
     with documents:
-        _frame(
-            "Documents",
-            found.documents,
-            ["rank", "document_id", "score", "used", "content"],
-            "No documents were retrieved.",
-        )
+        columns = ["rank", "document_id", "score", "used", "content"]
+        _frame("Documents", found.documents, columns, "No documents were retrieved.")
     with tools:
         _frame("Tool calls", found.tool_calls, ["name", "arguments", "result", "error_type"], "No tool was called.")
     with scores:
-        _frame(
-            "Scores", found.scores, ["name", "value", "label", "source", "explanation"], "Nobody scored this request."
-        )
+        columns = ["name", "value", "label", "source", "explanation"]
+        _frame("Scores", found.scores, columns, "Nobody scored this request.")
     with verdicts:
-        flags = (
-            "success",
-            "correct",
-            "grounded",
-            "retrieval_hit",
-            "resolved",
-            "escalated",
-            "refused",
-            "fallback",
-            "overridden",
-            "deflected",
-            "converted",
-            "error",
-        )
-        _facts("Verdicts", request, flags)
+        _facts("Verdicts", request, _FLAGS)
         _frame("Incidents", found.incidents, ["category", "severity", "detector", "state", "at"], "No safety incident.")
     with parts:
         _facts("Cost", request, _PARTS)
@@ -172,17 +154,6 @@ def _frame(what: str, frame: pd.DataFrame, columns: Sequence[str], nothing: str)
 
 
 def _facts(what: str, request: dict[str, Any], columns: Sequence[str]) -> None:
-    names = {"_us": "", "_nusd": ""}
-    told = {}
-    for column in columns:
-        label = column
-        for ending in names:
-            label = label.removesuffix(ending)
-        told[text.dimension(label)] = kpi.wording.format_column(column, request.get(column))
-    export.table(
-        pd.DataFrame({"": told.keys(), "Value": told.values()}),
-        hide_index=True,
-        alt=f"{what} of this trace",
-        height="content",
-        width=420,
-    )
+    names = [text.dimension(c.removesuffix("_us").removesuffix("_nusd")) for c in columns]
+    shown = pd.DataFrame({"": names, "Value": [words.format_column(c, request.get(c)) for c in columns]})
+    export.table(shown, hide_index=True, alt=f"{what} of this trace", height="content", width=420)

@@ -37,7 +37,7 @@ def split(here: PageContext, a: str, b: str, view: kpi.Slice, *, by: str, plan: 
     """Whether users are split as planned ("90:10"), and where they are not. Returns the Python behind it."""
     first, second = (float(v) for v in plan.split(":"))
     within = [d for d in PLACES if d in here.cohorts and d != by][:1]
-    found = data.sample_ratio(here.source, a, b, view, by=by, within=within, expected=(first, second))
+    found = data.ask(kpi.sample_ratio, here.source, a, b, slice=view, by=by, within=within, expected=(first, second))
     word, icon, colour = LOOKS[found.verdict]
     with st.container(border=True, gap="xsmall"):
         st.markdown(f"{text.badge(word, icon, colour)} {text.safe(found.sentence, longest=1500)}")

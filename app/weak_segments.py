@@ -36,7 +36,7 @@ def draw(here: PageContext, metric: str) -> None:
     title = f"Where {chosen.label.lower()} is worst" if chosen.kind == "ratio" else "Who fails most"
     st.subheader(text.safe(title), anchor=False)
     with st.spinner("Searching every group and pair", show_time=False):
-        found = data.weak_segments(here.source, here.view, metric=metric, most=MOST)
+        found = data.ask(kpi.weak_segments, here.source, here.view, metric=metric, most=MOST)
     if found.frame.empty:
         mark = "check_circle" if found.looked else "help"
         st.markdown(f"{text.icon(mark)} {text.safe(found.sentence, longest=600)}")
@@ -51,17 +51,11 @@ def draw(here: PageContext, metric: str) -> None:
 
 
 def _one(row: Any, here: PageContext, metric: str) -> None:
-    narrowed = here.view.where(**row.where)
     rest = row.sentence.removeprefix(row.name)
     with st.container(gap="xxsmall"):
         st.markdown(f"**{text.safe(row.name, longest=160)}**{text.safe(rest, longest=400)}")
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
-            st.page_link(
-                "views/traces.py",
-                label="Traces",
-                icon=":material/account_tree:",
-                query_params=slicebar.query(narrowed, sort=findings.sort_of(metric), trace="first"),
-            )
+            findings.traces(here.view.where(**row.where), metric)
             st.button(
                 "Only these requests",
                 icon=":material/filter_alt:",

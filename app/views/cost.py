@@ -49,18 +49,12 @@ groupings += [kpi.Grouping(by=(by,), metrics=split_metrics)] if by else []
 groupings += [UNPRICED] if unpriced else []
 frames = iter(data.tally(here.source, list(dict.fromkeys(["requests", *shown, *ORIGIN, *parts])), here.view, groupings))
 whole = next(frames)
-page.sentence(slot, here, data.count(whole))
-if not data.count(whole):
-    page.nothing(here)
-    st.stop()
+page.counted(slot, here, data.count(whole))
 
-look = cards.colours()
-register = data.register(here.source)
+register = kpi.register_of(here.source)
 with st.grid(4, min_column_width=200, gap="small"):
-    for r in kpi.judge_frame(whole[whole["metric"].isin(shown)], register=register).itertuples():
-        m = data.metrics()[r.metric]
-        about = f"{m.definition}. {m.formula}."
-        cards.number(m.label, r.value, r.unit, low=r.low, high=r.high, n=r.n, help=about, state=r.state)
+    for _, row in kpi.judge_frame(whole[whole["metric"].isin(shown)], register=register).iterrows():
+        cards.metric(row)
 if not able:
     st.caption("Only these parts of the cost are known: what a request cost in all is not.")
 if parts and here.timed:
@@ -68,7 +62,7 @@ if parts and here.timed:
     if len(over):
         st.subheader(text.safe(f"Spend by {grain} and part"), anchor=False)
         over = over.assign(part=over["metric"].map(parts))
-        once.chart(charts.stacked, over, colours=look, over_time=True, alt=f"Total cost by {grain}, stacked by part")
+        once.chart(charts.stacked, over, over_time=True, alt=f"Total cost by {grain}, stacked by part")
 if by:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.subheader("Spend by group and part", anchor=False, width="content")
@@ -78,9 +72,7 @@ if by:
     stack = split[split["metric"].isin(parts)]
     if len(stack):
         stack = stack.assign(part=stack["metric"].map(parts))
-        once.chart(
-            charts.stacked, stack, colours=look, over_time=False, by=by, alt=f"Total cost by {by}, stacked by part"
-        )
+        once.chart(charts.stacked, stack, over_time=False, by=by, alt=f"Total cost by {by}, stacked by part")
     tables.groups(kpi.judge_frame(split[split["metric"].isin(shown)], register=register), by)
     if hidden:
         st.caption(text.safe(f"Hidden: {'; '.join(hidden[:8])}."))

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+import kpi
 from app import copying, data, loading, page, slicebar, tables, text
 
 stored = data.datasets()
@@ -31,7 +32,7 @@ if here:
     name = here.view.dataset
     if not here.source.live:
         st.subheader("Last load", anchor=False)
-        loading.receipt(data.receipt(here.source))
+        loading.receipt(kpi.receipt(name, here.source.version))
         st.subheader("Versions", anchor=False)
         loading.versions(name)
     st.subheader("What this data can tell", anchor=False)

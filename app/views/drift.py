@@ -2,11 +2,12 @@
 
 import streamlit as st
 
+import kpi
 from app import cards, data, once, page, slicebar, tables, text, trace_charts
 
 here = slicebar.current()
 page.sentence(page.header("Drift: has the world changed?", here), here)
-columns = data.drift_columns(here.source)
+columns = data.ask(kpi.drift_columns, here.source, gates=())
 if not columns:
     page.empty(
         "This data has no column whose drift could be shown.", "Map cohorts, outcomes or tokens on the Data page."
@@ -22,19 +23,17 @@ if not here.resolved.compared:
     st.stop()
 
 column = page.selectbox("Column", "col", columns, default="intent" if "intent" in columns else columns[0], width=280)
-found = data.drift(here.source, column, here.view)
+found = data.ask(kpi.drift, here.source, column, here.view)
 state = "watch" if found.distance.clear else "on_target" if found.distance.value == found.distance.value else "no_data"
 word = {"watch": "Changed", "on_target": "No clear change", "no_data": "Not enough data"}[state]
 with st.container(border=True, horizontal=True, vertical_alignment="center"):
     cards.badge_as(state, word)
     st.markdown(text.safe(found.sentence), width="content")
 
-look = cards.colours()
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
 once.chart(
     trace_charts.distributions,
     found.distribution,
-    colours=look,
     alt=f"Share of requests by {column}, now and in the baseline",
 )
 if len(found.series):
@@ -43,7 +42,6 @@ if len(found.series):
     once.chart(
         trace_charts.distance,
         found.series,
-        colours=look,
         events=happened,
         alt=f"Jensen-Shannon distance of {column} from the baseline by {here.view.grain}, and the noise level",
     )

@@ -9,10 +9,7 @@ slot = page.header("Overview: is it fine?", here)
 splits = [*here.versions, *here.cohorts]
 by = page.choose("by", splits, default="prompt_version" if "prompt_version" in splits else (splits or [""])[0])
 found = data.scorecard(here.source, here.view, by=by or None)
-page.sentence(slot, here, found.requests)
-if not found.requests:
-    page.nothing(here)
-    st.stop()
+page.counted(slot, here, found.requests)
 once.part(cards.index, found)
 once.part(cards.kpi_cards, found, here)
 st.subheader("What changed", anchor=False)
@@ -37,7 +34,6 @@ if len(happened):
             charts.timeline,
             shown,
             span=limits,
-            colours=cards.colours(),
             alt=f"{len(shown)} events in the window, by kind and time",
         )
     with st.expander("Events as a table"):

@@ -31,14 +31,9 @@ compared = [m for m in cohorts.compared() if here.profile.supports(data.metrics(
 metrics = list(dict.fromkeys([*compared, metric]))
 dimensions = list(dict.fromkeys([*able[:MOST_DIMENSIONS], by]))
 pair = [] if crossed == NO_CROSSING else [(by, crossed)]
-found = data.disparity(here.source, here.view, by=[*dimensions, *pair], metrics=metrics)
-requests = data.requests(here.source, here.view)
-page.sentence(slot, here, requests)
-if not requests:
-    page.nothing(here)
-    st.stop()
+found = data.ask(kpi.disparity, here.source, here.view, by=[*dimensions, *pair], metrics=metrics)
+page.counted(slot, here, data.requests(here.source, here.view))
 
-look = cards.colours()
 st.subheader(text.safe(f"{chosen.label} by {text.dimension(by).lower()}"), anchor=False)
 mine = found.groups[(found.groups["dimension"] == by) & (found.groups["metric"] == metric)]
 mine = mine.sort_values("value", ascending=chosen.direction != "down")
@@ -64,17 +59,12 @@ else:
         if told is not None:
             st.markdown(f":material/lightbulb: {text.safe(f'{worst}: {told.sentence}', longest=600)}")
             st.caption(f":material/arrow_forward: {text.safe(told.action)}")
-        st.page_link(
-            "views/traces.py",
-            label=f"Traces of {text.safe(worst, longest=60)}",
-            icon=":material/account_tree:",
-            query_params=slicebar.query(here.view.where(**{by: worst}), sort=findings.sort_of(metric), trace="first"),
-        )
+        findings.traces(here.view.where(**{by: worst}), metric, f"Traces of {text.safe(worst, longest=60)}")
     value = kpi.wording.format_value(whole["value"], whole["unit"])
     order = list(mine["group"])[:SHOWN]
     once.chart(
-        charts.dots, cohorts.tinted(mine.head(SHOWN), look), by="group", unit=chosen.unit, whole=whole["value"],
-        colours=look, order=order,
+        charts.dots, cohorts.tinted(mine.head(SHOWN), cards.colours()), by="group", unit=chosen.unit, 
+        whole=whole["value"], order=order,
         alt=f"{chosen.label} of {len(order)} groups of {by} with intervals, against {value} in the whole slice",
     )  # fmt: skip
     sure = "Colour only where the difference is clear among all that this page compares (q at most 0.05)."

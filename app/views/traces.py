@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+import kpi
 from app import data, page, slicebar, tables, trace_detail
 
 SIZE = 50
@@ -27,7 +28,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 
 offset = page.number("p") * SIZE
 query = st.query_params.get("q", "")
-found = data.find_traces(here.source, here.view, text=query, sort=sort, limit=SIZE, offset=offset)
+found = data.ask(kpi.find_traces, here.source, here.view, text=query, sort=sort, limit=SIZE, offset=offset)
 ids = list(found["trace_id"])
 chosen = st.query_params.get("trace", "")
 if chosen == FIRST:
@@ -39,7 +40,7 @@ else:
     page.nothing(here, "No trace matches." if query or offset else "No requests match this slice.")
 
 if chosen:
-    trace_detail.draw(data.trace(here.source, chosen), here.view.tz)
+    trace_detail.draw(data.ask(kpi.trace, here.source, chosen, gates=()), here.view.tz)
 elif ids:
     st.caption("Pick a row, or an id in the list, to see the whole trace.")
 

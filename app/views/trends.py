@@ -36,10 +36,7 @@ groupings = [
 ]
 asked = list(dict.fromkeys(["requests", metric, *drawn_metrics]))
 whole, frame, *wide = data.tally(here.source, asked, here.view, groupings)
-page.sentence(slot, here, data.count(whole))
-if not data.count(whole):
-    page.nothing(here)
-    st.stop()
+page.counted(slot, here, data.count(whole))
 if frame.empty or frame["value"].isna().all():
     page.nothing(here, f"{chosen.label} cannot be shown over time: no value or no times in this slice.")
     st.stop()
@@ -54,7 +51,6 @@ target = entry.target if entry else None
 happened = tables.timed(data.events(here.source, here.view), here.view.tz)
 subject = "Percentiles" if len(drawn_metrics) > 1 else chosen.label
 title = f"{subject} by {grain}" + (f", for every {text.dimension(by).lower()}" if by else "")
-look = cards.colours()
 st.subheader(text.safe(title), anchor=False)
 if frame.empty:
     page.empty("No group is large enough to show.", "Widen the window or split by something else.")
@@ -62,28 +58,16 @@ if frame.empty:
 alt = f"{title}; {kpi.wording.format_count(len(happened))} events marked"
 multiples = len(drawn_metrics) == 1 and by and frame[by].nunique() > charts.MOST_LINES
 if len(drawn_metrics) > 1:
-    once.chart(
-        charts.percentiles, frame, unit=chosen.unit, colours=look, target=target, events=happened, alt=alt
-    )  # fmt: skip
+    once.chart(charts.percentiles, frame, unit=chosen.unit, target=target, events=happened, alt=alt)
 elif multiples:
     once.part(cards.multiples, frame, by=by, unit=chosen.unit)
 else:
     smooth = None
     if shape == "rolling":
-        smooth = data.rolling(here.source, [metric], here.view, days=7, by=[by] if by else [])
+        smooth = data.ask(kpi.rolling, here.source, [metric], here.view, days=7, by=[by] if by else [])
         smooth = smooth[smooth[by].isin(frame[by])] if by else smooth
-    once.chart(
-        charts.trend,
-        frame,
-        unit=chosen.unit,
-        colours=look,
-        by=by or None,
-        min_n=chosen.min_n,
-        events=happened,
-        target=target,
-        smooth=smooth,
-        alt=alt,
-    )
+    once.chart(charts.trend, frame, unit=chosen.unit, by=by or None, min_n=chosen.min_n, events=happened,
+               target=target, smooth=smooth, alt=alt)  # fmt: skip
 told = [
     "The band is the 95 % interval." if not by else "",
     f"Hollow points rest on fewer than {chosen.min_n} requests." if not multiples and shape != "percentiles" else "",
@@ -94,11 +78,7 @@ told = [
 st.caption(text.safe(" ".join(t for t in told if t), longest=900))
 
 with st.grid(4, min_column_width=210):
-    r = whole[whole["metric"] == metric].iloc[0]
-    about = f"{chosen.definition}. {chosen.formula}."
-    cards.number(
-        f"{chosen.label}, whole window", r["value"], r["unit"], low=r["low"], high=r["high"], n=r["n"], help=about
-    )
+    cards.metric(whole[whole["metric"] == metric].iloc[0], "{}, whole window")
 with st.expander("How it is counted"):
     st.text(
         f"{chosen.definition}.\nFormula: {chosen.formula}.\nUnknown values: {chosen.null_rule}.\n"

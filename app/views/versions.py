@@ -5,7 +5,7 @@ import re
 import streamlit as st
 
 import kpi
-from app import cards, data, once, page, reasons, slicebar, tables, text, version_comparison
+from app import data, once, page, reasons, slicebar, tables, text, version_comparison
 
 BELOW = {"where": "Where they differ", "frontier": "Cost and quality"}
 MOST = 5  # clear differences of a kind named above the chart
@@ -71,7 +71,6 @@ st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 once.chart(
     reasons.forest,
     told,
-    colours=cards.colours(),
     alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero",
 )
 intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
@@ -93,14 +92,13 @@ if below == "where":
     if cohorts:
         begun = "language" if "language" in cohorts else cohorts[0]
         within = page.selectbox("In each", "within", cohorts, default=begun, width=200, known=here.cohorts)
-        cells = data.compare_within(here.source, a, b, view, by=by, within=within, always_valid=running)
+        cells = data.ask(kpi.compare_within, here.source, a, b, slice=view, by=by, within=within, always_valid=running)
         shown = [m for m in HEAT if m in set(cells["metric"])]
         once.chart(
             reasons.heat,
             cells,
             within=within,
             metrics=shown,
-            colours=cards.colours(),
             alt=f"Difference between {a} and {b} in each {within}, by metric",
         )
         version_comparison.turned(cells, within)
@@ -116,7 +114,7 @@ else:
     goal = page.promise("task_success", here)
     target = goal.target if goal else 0.8
     try:
-        options = data.frontier(here.source, view, by=by, target=target)
+        options = data.ask(kpi.frontier, here.source, view, by=by, target=target)
     except kpi.KpiError as error:
         page.empty(f"{error.message}.", error.hint)
     else:
@@ -127,7 +125,6 @@ else:
             options.options,
             target=target,
             cost_unit="usd",
-            colours=cards.colours(),
             alt=f"{quality} against {cost} of each {by}",
         )
         st.caption(

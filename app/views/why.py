@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, change_breakdown, charts, data, failure_contrast, findings, once, page, reasons, slicebar, text
+from app import change_breakdown, charts, data, failure_contrast, findings, once, page, reasons, slicebar, text
 
 SHOWN = {"parts": "Groups and time", "traits": "Failed against successful"}
 KINDS = ("rate", "ratio", "incidence", "quantile")
@@ -18,7 +18,7 @@ with row:
     look_at = page.pills("Look at", "show", list(SHOWN), default="parts", names=SHOWN.__getitem__)
 chosen = data.metrics()[metric]
 view = here.view if here.resolved.compared else kpi.recent(here.source, here.view)
-resolved = data.resolve(here.source, view)
+resolved = kpi.resolve(here.source, view)
 if not resolved.compared:
     page.sentence(slot, here, data.requests(here.source, here.view))
     other = "Compare with a version in the slice bar" if here.versions else "Load an export that says when it began"
@@ -34,7 +34,7 @@ if look_at == "parts":
         page.problem(error)
         page.as_python(replace(here, view=view), "changed = kpi.story(source, view)")
         st.stop()
-    resolved = data.resolve(here.source, view)
+    resolved = kpi.resolve(here.source, view)
 page.sentence(slot, replace(here, view=view, resolved=resolved))
 
 if split:
@@ -57,24 +57,18 @@ told = data.story(here.source, view)  # last: it takes longest, and nothing abov
 waiting.empty()
 mine = findings.about(told, metric)
 own = [f for f in mine if f.metric == metric]
-look = cards.colours()
 with room:
     if mine:
         once.part(findings.block, told, mine, here, why=False)
     else:
         calm = f"No group's {chosen.label.lower()} changed for certain."
         st.markdown(f":material/check_circle: {text.safe(calm)} {text.safe(told.sentence, longest=600)}")
-        st.page_link(
-            "views/traces.py",
-            label="Traces",
-            icon=":material/account_tree:",
-            query_params=slicebar.query(view, sort=findings.sort_of(metric), trace="first"),
-        )
+        findings.traces(view, metric)
 with over_time:
     if split and split.series is not None and split.series["value"].notna().any():
         st.subheader(text.safe(f"{chosen.label} by day, before and now"), anchor=False)
         once.chart(
-            charts.trend, split.series, unit=chosen.unit, colours=look, min_n=chosen.min_n,
+            charts.trend, split.series, unit=chosen.unit, min_n=chosen.min_n,
             events=pd.concat([change_breakdown.begins(resolved, view.tz), reasons.marks(own)]),
             alt=f"{chosen.label} by day over the window and the one before; changes marked",
         )  # fmt: skip

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-import typer
+from typing import Annotated
 
 import kpi
 from kpi.cli import completion
-from kpi.cli.command import BREACHED, CANNOT_TELL, FINE, add
-from kpi.cli.options import Json, SliceOptions, listed, with_slice
-from kpi.cli.output import print_json, print_table, say
-from kpi.cli.reasons import PANEL, limits
+from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
+from kpi.cli.options import Json, SliceOptions, argument, listed, option, with_slice
+from kpi.cli.output import print_json, print_table, say, show
+from kpi.cli.reasons import limits
 
+PANEL = "Reasons"
 _LATENCY = {"latency": None, "latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    add(app, "decompose", decompose, "kpi decompose task_success --by language,intent --dataset sample",
-        "kpi decompose total_cost --dataset sample", "kpi decompose latency_p95 --dataset sample",
-        panel=PANEL)  # fmt: skip
-    add(app, "contrast", contrast, "kpi contrast --dataset sample --last 90d --most 5", panel=PANEL)
-    add(app, "frontier", frontier, "kpi frontier --by model --target 0.6 --dataset sample", panel=PANEL)
+COMMANDS = {
+    "decompose": (
+        "kpi decompose task_success --by language,intent --dataset sample",
+        "kpi decompose total_cost --dataset sample",
+        "kpi decompose latency_p95 --dataset sample",
+    ),
+    "contrast": ("kpi contrast --dataset sample --last 90d --most 5",),
+    "frontier": ("kpi frontier --by model --target 0.6 --dataset sample",),
+}
 
 
 @with_slice
@@ -31,20 +30,14 @@ def decompose(
     asked: SliceOptions,
     metric: Annotated[
         str,
-        typer.Argument(
-            metavar="METRIC",
-            autocompletion=completion.decomposable,
-            help="A rate, mean or ratio by --by; total_cost by what it consists of; latency or latency_p95 by stage.",
+        argument(
+            "METRIC",
+            "A rate, mean or ratio by --by; total_cost by what it consists of; latency or latency_p95 by stage.",
+            completion.decomposable,
         ),
     ],
     by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="DIM,DIM",
-            help="Dimensions, each on its own (default: the usual ones).",
-            autocompletion=completion.dimension_list,
-        ),
+        str | None, option("--by", "DIM,DIM", "Dimensions, each on its own (default: the usual ones).")
     ] = None,
     json: Json = False,
 ) -> int:
@@ -56,19 +49,20 @@ def decompose(
     words = kpi.wording
     if metric == "total_cost":
         cost = kpi.cost_waterfall(source, looked)
-        steps = [
+        steps = (
             (r.label, words.format_change(r.effect, "usd"), limits(r.low, r.high, "usd"))
             for r in cost.steps.itertuples()
-        ]
-        return _print_steps(cost.to_json(), ("part", "change", "95 % interval"), steps, json)
+        )
+        return show(json, cost.to_json(), ("part", "change", "95 % interval"), steps, cost.sentence)
     if metric in _LATENCY:
         spent = kpi.latency_stages(source, looked, q=_LATENCY[metric])
-        rows = [
+        parts = (
             (r.label, words.format_value(r.before, "ms"), words.format_value(r.now, "ms"),
              words.format_change(r.change, "ms"), limits(r.low, r.high, "ms"))
             for r in spent.parts.itertuples()
-        ]  # fmt: skip
-        return _print_steps(spent.to_json(), ("stage", "before", "now", "change", "95 % interval"), rows, json)
+        )  # fmt: skip
+        head = ("stage", "before", "now", "change", "95 % interval")
+        return show(json, spent.to_json(), head, parts, spent.sentence)
     found = kpi.decompose(source, metric, looked, by=by and listed(by))
     if json:
         print_json({"decompositions": [d.to_json() for d in found]})
@@ -95,22 +89,11 @@ def _print_parts(found: Sequence[kpi.Decomposition]) -> None:
         print()
 
 
-def _print_steps(plain: dict[str, Any], head: Sequence[str], rows: Sequence[tuple[str, ...]], json: bool) -> int:
-    if json:
-        print_json(plain)
-        return FINE
-    say(plain["sentence"])
-    print_table(head, rows)
-    return FINE
-
-
 @with_slice
 def contrast(
     asked: SliceOptions,
-    outcome: Annotated[
-        str | None, typer.Option("--outcome", metavar="COLUMN", help="What tells them apart (default: success).")
-    ] = None,
-    most: Annotated[int, typer.Option("--most", help="Most features shown.")] = 30,
+    outcome: Annotated[str | None, option("--outcome", "COLUMN", "What tells them apart (default: success).")] = None,
+    most: Annotated[int, option("--most", None, "Most features shown.")] = 30,
     json: Json = False,
 ) -> int:
     """What sets failed requests apart from successful ones."""
@@ -143,22 +126,11 @@ def contrast(
 @with_slice
 def frontier(
     asked: SliceOptions,
-    by: Annotated[
-        str,
-        typer.Option("--by", metavar="DIM,DIM", help="What the options are.", autocompletion=completion.dimension_list),
-    ] = "model",
-    target: Annotated[float, typer.Option("--target", help="Of the quality.")] = 0.8,
-    quality: Annotated[
-        str, typer.Option("--quality", metavar="METRIC", help="Quality.", autocompletion=completion.metrics)
-    ] = "task_success",
+    by: Annotated[str, option("--by", "DIM,DIM", "What the options are.")] = "model",
+    target: Annotated[float, option("--target", None, "Of the quality.")] = 0.8,
+    quality: Annotated[str, option("--quality", "METRIC", "Quality.")] = "task_success",
     cost: Annotated[
-        str | None,
-        typer.Option(
-            "--cost",
-            metavar="METRIC",
-            help="Cost (default: cost_per_resolved, else cost_per_query).",
-            autocompletion=completion.metrics,
-        ),
+        str | None, option("--cost", "METRIC", "Cost (default: cost_per_resolved, else cost_per_query).")
     ] = None,
     json: Json = False,
 ) -> int:
@@ -168,26 +140,18 @@ def frontier(
     """
     source, looked = asked.ask()
     found = kpi.frontier(source, looked, by=listed(by), target=target, quality=quality, cost=cost)
-    if json:
-        print_json(found.to_json())
-    else:
-        _print_frontier(found)
+    words = kpi.wording
+    q, c = kpi.metric(found.quality), kpi.metric(found.cost)
+    show(
+        json, found.to_json(),
+        (" · ".join(found.by), q.label, "95 % interval", c.label, "95 % interval", "n", "target", "efficient"),
+        ((r.option, words.format_value(r.quality, q.unit),
+          words.format_interval(r.quality_low, r.quality_high, q.unit), words.format_value(r.cost, c.unit),
+          words.format_interval(r.cost_low, r.cost_high, c.unit), words.format_count(r.n), r.verdict,
+          "yes" if r.efficient else "")
+         for r in found.options.itertuples()),
+        found.sentence,
+    )  # fmt: skip
     if found.choice is not None:
         return FINE
     return BREACHED if (found.options["verdict"] == "misses").all() else CANNOT_TELL
-
-
-def _print_frontier(found: kpi.Frontier) -> None:
-    words = kpi.wording
-    quality, cost = kpi.metric(found.quality), kpi.metric(found.cost)
-    say(found.sentence)
-    print_table(
-        (" · ".join(found.by), quality.label, "95 % interval", cost.label, "95 % interval", "n", "target", "efficient"),
-        [
-            (r.option, words.format_value(r.quality, quality.unit),
-             words.format_interval(r.quality_low, r.quality_high, quality.unit), words.format_value(r.cost, cost.unit),
-             words.format_interval(r.cost_low, r.cost_high, cost.unit), words.format_count(r.n), r.verdict,
-             "yes" if r.efficient else "")
-            for r in found.options.itertuples()
-        ],
-    )  # fmt: skip

@@ -5,34 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 import kpi
 from kpi.cli import completion
-from kpi.cli.command import BREACHED, FINE, add
-from kpi.cli.options import Json
-from kpi.cli.output import print_json, print_table, progress, say
+from kpi.cli.command import BREACHED, FINE
+from kpi.cli.options import Json, argument, option
+from kpi.cli.output import fields, print_json, print_table, progress, say, say_receipt
 
-Required = Annotated[
-    str,
-    typer.Option("--dataset", metavar="NAME", help="Data set.", autocompletion=completion.datasets),
-]
+Required = Annotated[str, option("--dataset", "NAME", "Data set.", completion.datasets)]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands below `kpi key`."""
-    key = typer.Typer()
-    key.callback()(lambda: None)
-    add(key, "show", show, "kpi key show")
-    add(key, "backup", backup, "kpi key backup ai-index.key")
-    add(key, "restore", restore, "kpi key restore ai-index.key")
-    add(key, "rotate", rotate, "kpi key rotate --dataset sample")
-    add(key, "adopt", adopt, "kpi key adopt --dataset sample")
-    add(key, "forget", forget, "kpi key forget 5f0c3a9b")
-    app.add_typer(
-        key, name="key", help="The key of the user pseudonyms: which data set has which, backup, rotation.",
-        epilog="Example:\n  kpi key show", rich_help_panel="Prices and keys",
-    )  # fmt: skip
+PANEL = "Prices and keys"
+COMMANDS = {
+    "show": ("kpi key show",),
+    "backup": ("kpi key backup ai-index.key",),
+    "restore": ("kpi key restore ai-index.key",),
+    "rotate": ("kpi key rotate --dataset sample",),
+    "adopt": ("kpi key adopt --dataset sample",),
+    "forget": ("kpi key forget 5f0c3a9b",),
+}
+HELP = "The key of the user pseudonyms: which data set has which, backup, rotation."
 
 
 def show(json: Json = False) -> int:
@@ -44,8 +35,7 @@ def show(json: Json = False) -> int:
     missing = any(not d.at_hand for d in state.datasets)
     if json:
         print_json({
-            "current": state.current, "source": state.source, "keys": state.keys,
-            "datasets": [{"name": d.name, "key": d.key, "at_hand": d.at_hand} for d in state.datasets],
+            **fields(state, "current source keys"), "datasets": [fields(d, "name key at_hand") for d in state.datasets],
         })  # fmt: skip
         return BREACHED if missing else FINE
     where = {"environment": "from KPI_USER_KEY", "file": "from the state folder"}.get(state.source, "")
@@ -59,15 +49,10 @@ def show(json: Json = False) -> int:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    file: Annotated[Path, argument("FILE", "A new file.")],
     dataset: Annotated[
         str | None,
-        typer.Option(
-            "--dataset",
-            metavar="NAME",
-            help="The key of this data set (default: of new data sets).",
-            autocompletion=completion.datasets,
-        ),
+        option("--dataset", "NAME", "The key of this data set (default: of new data sets).", completion.datasets),
     ] = None,
     json: Json = False,
 ) -> int:
@@ -75,14 +60,12 @@ def backup(
     return _told(kpi.backup_key(file, dataset=dataset), json, "is written. Keep it off this machine")
 
 
-def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")], json: Json = False) -> int:
+def restore(file: Annotated[Path, argument("FILE", "The backup.")], json: Json = False) -> int:
     """Bring a key back from its backup; overwrites none."""
     return _told(kpi.restore_key(file), json, "is at hand")
 
 
-def forget(
-    id: Annotated[str, typer.Argument(metavar="ID", help="As kpi key show lists it.")], json: Json = False
-) -> int:
+def forget(id: Annotated[str, argument("ID", "As kpi key show lists it.")], json: Json = False) -> int:
     """Delete a key that no data set needs any more."""
     kpi.forget_key(id)
     return _told(id, json, "is deleted")
@@ -111,8 +94,7 @@ def rotate(dataset: Required, json: Json = False) -> int:
         })  # fmt: skip
         return FINE
     for receipt in found:
-        for sentence in kpi.wording.receipt_sentences(receipt):
-            say(sentence, indent=2)
+        say_receipt(receipt)
     say(f"New data sets get the key {state.current}. Back it up: kpi key backup FILE")
     for id in unneeded:
         say(f"No data set needs the key {id} any more. To break the link for good: kpi key forget {id}")

@@ -6,30 +6,26 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 import kpi
 from kpi.cli import completion
-from kpi.cli.command import FINE, add
-from kpi.cli.options import Allow, Dataset, Json, MappingFile
-from kpi.cli.output import moment, print_json, print_table, progress, say
+from kpi.cli.command import FINE
+from kpi.cli.options import Allow, Dataset, Json, MappingFile, argument, option
+from kpi.cli.output import fields, moment, print_json, print_table, progress, say, say_receipt
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    panel = "Bring data in"
-    add(app, "load", load, "kpi load traces.jsonl --dataset prod",
-        "kpi load table.csv --dataset prod --mapping mapping.toml", panel=panel)  # fmt: skip
-    add(app, "copy", copy, "kpi copy phoenix --dataset prod --since 2026-11-01", panel=panel)
+PANEL = "Bring data in"
+COMMANDS = {
+    "load": ("kpi load traces.jsonl --dataset prod", "kpi load table.csv --dataset prod --mapping mapping.toml"),
+    "copy": ("kpi copy phoenix --dataset prod --since 2026-11-01",),
+}
 
 
 def load(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Exports, archives or folders.")],
+    files: Annotated[list[Path], argument("FILE", "Exports, archives or folders.")],
     dataset: Dataset = "default",
     mapping: MappingFile = None,
     allow: Allow = None,
     allow_loss: Annotated[
-        bool, typer.Option("--allow-loss", help="Store the rest also where many rows are dropped or overwritten.")
+        bool, option("--allow-loss", None, "Store the rest also where many rows are dropped or overwritten.")
     ] = False,
     json: Json = False,
 ) -> int:
@@ -49,20 +45,12 @@ def load(
 
 
 def copy(
-    connection: Annotated[
-        str,
-        typer.Argument(
-            metavar="CONNECTION", help="A name that kpi connections lists.", autocompletion=completion.connections
-        ),
-    ],
+    connection: Annotated[str, argument("CONNECTION", "A name that kpi connections lists.", completion.connections)],
     dataset: Dataset = "default",
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="Leave out what began before, ISO 8601.")
-    ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Read everything again, not only what is new.")] = False,
+    since: Annotated[str | None, option("--since", "TIME", "Leave out what began before, ISO 8601.")] = None,
+    full: Annotated[bool, option("--full", None, "Read everything again, not only what is new.")] = False,
     format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="VENDOR", help="phoenix, mlflow, litellm or langfuse, if several."),
+        str | None, option("--format", "VENDOR", "phoenix, mlflow, litellm or langfuse, if several.")
     ] = None,
     allow: Allow = None,
     json: Json = False,
@@ -77,36 +65,17 @@ def copy(
 
 def _receipt(receipt: kpi.Receipt, json: bool) -> int:
     if json:
-        print_json(
-            {
-                "dataset": receipt.dataset,
-                "version": receipt.version,
-                "format": receipt.format,
-                "files": receipt.files,
-                "requests": receipt.requests,
-                "spans": receipt.spans,
-                "loaded": receipt.loaded,
-                "repeated": receipt.repeated,
-                "dropped": receipt.dropped,
-                "unmapped": receipt.unmapped,
-                "unpriced": receipt.unpriced,
-                "unpriced_models": receipt.unpriced_models,
-                "prices": receipt.prices,
-                "from": moment(receipt.first),
-                "to": moment(receipt.last),
-                "notes": receipt.notes,
-                "columns": [
-                    {"source": c.source, "field": c.field, "how": c.how, "unit": c.unit} for c in receipt.columns
-                ],
-                "drops": [{"row": d.row, "reason": d.reason, "hint": d.hint, "file": d.file} for d in receipt.drops],
-                "kept_out": receipt.kept_out,
-                "missing": receipt.missing,
-                **({"unread": [dataclasses.asdict(u) for u in receipt.unread]} if receipt.unread else {}),
-            }
-        )
+        counts = "dataset version format files requests spans loaded repeated dropped unmapped unpriced unpriced_models"
+        print_json({
+            **fields(receipt, f"{counts} prices"), "from": moment(receipt.first), "to": moment(receipt.last),
+            "notes": receipt.notes,
+            "columns": [fields(c, "source field how unit") for c in receipt.columns],
+            "drops": [fields(d, "row reason hint file") for d in receipt.drops],
+            "kept_out": receipt.kept_out, "missing": receipt.missing,
+            **({"unread": [dataclasses.asdict(u) for u in receipt.unread]} if receipt.unread else {}),
+        })  # fmt: skip
         return FINE
-    for sentence in kpi.wording.receipt_sentences(receipt):
-        say(sentence, indent=2)
+    say_receipt(receipt)
     if receipt.columns:
         rows = [
             (c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note) for c in receipt.columns

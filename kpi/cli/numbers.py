@@ -6,48 +6,36 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-
 import kpi
-from kpi.cli import completion
-from kpi.cli.command import BREACHED, CANNOT_TELL, FINE, add
-from kpi.cli.options import By, GivenDataset, Json, SliceOptions, listed, with_slice
-from kpi.cli.output import print_json, print_table, say
+from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
+from kpi.cli.options import By, GivenDataset, Json, SliceOptions, argument, listed, option, with_slice
+from kpi.cli.output import fields, print_json, print_table, say, show
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    panel = "Numbers"
-    add(app, "metrics", metrics, "kpi metrics", panel=panel)
-    add(app, "scorecard", scorecard, "kpi scorecard --dataset sample --last 28d", panel=panel)
-    add(app, "summarise", summarise,
+PANEL = "Numbers"
+COMMANDS = {
+    "metrics": ("kpi metrics",),
+    "scorecard": ("kpi scorecard --dataset sample --last 28d",),
+    "summarise": (
         "kpi summarise task_success latency_p95 --by language,prompt_version --every week --dataset sample",
-        "kpi summarise cost_per_query --dataset sample --where channel=api --last all", panel=panel)  # fmt: skip
-    add(app, "reliability", reliability, "kpi reliability --by intent -k 3 --dataset sample", panel=panel)
+        "kpi summarise cost_per_query --dataset sample --where channel=api --last all",
+    ),
+    "reliability": ("kpi reliability --by intent -k 3 --dataset sample",),
+}
 
 
 def metrics(dataset: GivenDataset = None, json: Json = False) -> int:
     """List metrics with unit and definition, a team's own among them where a data set is named."""
     found = (kpi.metrics_of(kpi.open(dataset)) if dataset else kpi.METRICS).values()
-    if json:
-        print_json({"metrics": [
-            {"name": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "definition": m.definition,
-             "formula": m.formula, "null_rule": m.null_rule, "interval": m.interval, "min_n": m.min_n}
-            for m in found
-        ]})  # fmt: skip
-        return FINE
-    print_table(
-        ("metric", "unit", "better", "definition"), [(m.name, m.unit, m.direction, m.definition) for m in found]
-    )
-    return FINE
+    keys = "name label unit direction definition formula null_rule interval min_n"
+    rows = ((m.name, m.unit, m.direction, m.definition) for m in found)
+    return show(json, {"metrics": [fields(m, keys) for m in found]}, ("metric", "unit", "better", "definition"), rows)
 
 
 @with_slice
 def scorecard(
     asked: SliceOptions,
     register: Annotated[
-        Path | None,
-        typer.Option("--register", metavar="FILE", help="Register of KPIs (TOML) instead of the built-in one."),
+        Path | None, option("--register", "FILE", "Register of KPIs (TOML) instead of the built-in one.")
     ] = None,
     json: Json = False,
 ) -> int:
@@ -91,11 +79,9 @@ def _print_card(card: kpi.Scorecard) -> None:
 @with_slice
 def summarise(
     asked: SliceOptions,
-    metrics: Annotated[list[str], typer.Argument(metavar="METRIC", help="Metrics.", autocompletion=completion.metrics)],
+    metrics: Annotated[list[str], argument("METRIC", "Metrics.")],
     by: By = "",
-    every: Annotated[
-        Literal["hour", "day", "week", "month"] | None, typer.Option("--every", help="Time bucket.")
-    ] = None,
+    every: Annotated[Literal["hour", "day", "week", "month"] | None, option("--every", None, "Time bucket.")] = None,
     json: Json = False,
 ) -> int:
     """Metrics by dimension and time.
@@ -105,60 +91,41 @@ def summarise(
     dimensions = [d for d in by.split(",") if d]
     source, looked = asked.ask(every=every)
     rows = kpi.summarise(source, metrics, looked, by=dimensions, every=every).to_dict("records")
-    if json:
-        print_json({"rows": [_summary(r, dimensions) for r in rows]})
-    else:
-        words = kpi.wording
-        print_table(
-            ("metric", *dimensions, *(("from",) if every else ()), "value", "95 % interval", "n"),
-            [
-                (r["metric"], *(r[d] if r[d] is not None else "(none)" for d in dimensions),
-                 *((f"{r['bucket']:%Y-%m-%d %H:%M}",) if every else ()), words.format_value(r["value"], r["unit"]),
-                 words.format_interval(r["low"], r["high"], r["unit"]), words.format_count(r["n"]))
-                for r in rows
-            ],
-        )  # fmt: skip
+    words = kpi.wording
+    show(
+        json, {"rows": [_summary(r, dimensions) for r in rows]},
+        ("metric", *dimensions, *(("from",) if every else ()), "value", "95 % interval", "n"),
+        ((r["metric"], *(r[d] if r[d] is not None else "(none)" for d in dimensions),
+          *((f"{r['bucket']:%Y-%m-%d %H:%M}",) if every else ()), words.format_value(r["value"], r["unit"]),
+          words.format_interval(r["low"], r["high"], r["unit"]), words.format_count(r["n"]))
+         for r in rows),
+    )  # fmt: skip
     return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
 
 
 def _summary(row: dict[str, Any], dimensions: list[str]) -> dict[str, Any]:
     import pandas as pd
 
-    return {
-        "metric": row["metric"],
-        "by": {d: row[d] for d in dimensions},
-        "bucket": None if pd.isna(row["bucket"]) else row["bucket"].isoformat(),
-        "value": row["value"],
-        "low": row["low"],
-        "high": row["high"],
-        "n": row["n"],
-        "unit": row["unit"],
-    }
+    bucket = None if pd.isna(row["bucket"]) else row["bucket"].isoformat()
+    numbers = {name: row[name] for name in ("value", "low", "high", "n", "unit")}
+    return {"metric": row["metric"], "by": {d: row[d] for d in dimensions}, "bucket": bucket, **numbers}
 
 
 @with_slice
 def reliability(
     asked: SliceOptions,
-    by: Annotated[
-        str,
-        typer.Option("--by", metavar="DIM,DIM", help="What a task is.", autocompletion=completion.dimension_list),
-    ] = "task",
-    k: Annotated[int, typer.Option("-k", help="Most tries.")] = 4,
+    by: Annotated[str, option("--by", "DIM,DIM", "What a task is.")] = "task",
+    k: Annotated[int, option("-k", None, "Most tries.")] = 4,
     json: Json = False,
 ) -> int:
     """Share of tasks solved in each of k tries (pass^k)."""
     source, looked = asked.ask()
     rows = kpi.pass_hat_k(source, looked, by=listed(by), k=k).to_dict("records")
-    if json:
-        print_json({"rows": rows})
-    else:
-        words = kpi.wording
-        print_table(
-            ("tries", "solved in each", "95 % interval", "tasks", "requests"),
-            [
-                (r["k"], words.format_value(r["value"], "share"), words.format_interval(r["low"], r["high"], "share"),
-                 words.format_count(r["n_tasks"]), words.format_count(r["trials"]))
-                for r in rows
-            ],
-        )  # fmt: skip
+    words = kpi.wording
+    show(
+        json, {"rows": rows}, ("tries", "solved in each", "95 % interval", "tasks", "requests"),
+        ((r["k"], words.format_value(r["value"], "share"), words.format_interval(r["low"], r["high"], "share"),
+          words.format_count(r["n_tasks"]), words.format_count(r["trials"]))
+         for r in rows),
+    )  # fmt: skip
     return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL

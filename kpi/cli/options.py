@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -18,26 +18,38 @@ from kpi.cli.command import Function
 from kpi.cli.output import printable
 
 SLICE = "Slice"  # the panel of the help
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-Dataset = Annotated[
-    str, typer.Option("--dataset", metavar="NAME", help="Data set.", autocompletion=completion.datasets)
-]
-GivenDataset = Annotated[
-    str | None, typer.Argument(metavar="DATASET", help="Data set; or --dataset.", autocompletion=completion.datasets)
-]
-NamedDataset = Annotated[
-    str | None,
-    typer.Option("--dataset", metavar="NAME", help="Data set (default: default).", autocompletion=completion.datasets),
-]
-Version = Annotated[int | None, typer.Option("--version", help="Stored version (default: the newest).")]
+Complete = Callable[..., list[completion.Offer]]
+_COMPLETED: dict[str, Complete] = {
+    "DIM": completion.dimension, "DIM,DIM": completion.dimension_list, "DIM=VALUE": completion.condition,
+    "METRIC": completion.metrics, "M,M": completion.metric_list, "CONNECTION": completion.connections,
+}  # fmt: skip
+
+
+def option(
+    flag: str, metavar: str | None, help: str, complete: Complete | None = None, panel: str | None = None
+) -> Any:
+    """What stands behind the type of an option. metavar: what its value is called, None for a flag or a number; what
+    completes it follows from that where it is not given."""
+    complete = complete or _COMPLETED.get(metavar or "")
+    return typer.Option(flag, metavar=metavar, help=help, autocompletion=complete, rich_help_panel=panel)
+
+
+def argument(metavar: str, help: str, complete: Complete | None = None) -> Any:
+    """The same for what is given by its position."""
+    return typer.Argument(metavar=metavar, help=help, autocompletion=complete or _COMPLETED.get(metavar))
+
+
+_sliced = functools.partial(option, panel=SLICE)
+Json = Annotated[bool, option("--json", None, "Print JSON for scripts.")]
+Dataset = Annotated[str, option("--dataset", "NAME", "Data set.", completion.datasets)]
+GivenDataset = Annotated[str | None, argument("DATASET", "Data set; or --dataset.", completion.datasets)]
+NamedDataset = Annotated[str | None, option("--dataset", "NAME", "Data set (default: default).", completion.datasets)]
+Version = Annotated[int | None, option("--version", None, "Stored version (default: the newest).")]
 Allow = Annotated[
-    list[str] | None,
-    typer.Option("--allow", metavar="NAME", help="Column or metadata key to keep as well; may be repeated."),
+    list[str] | None, option("--allow", "NAME", "Column or metadata key to keep as well; may be repeated.")
 ]
-MappingFile = Annotated[Path | None, typer.Option("--mapping", metavar="FILE", help="What the columns mean (TOML).")]
-By = Annotated[
-    str, typer.Option("--by", metavar="DIM,DIM", help="Dimensions.", autocompletion=completion.dimension_list)
-]
+MappingFile = Annotated[Path | None, option("--mapping", "FILE", "What the columns mean (TOML).")]
+By = Annotated[str, option("--by", "DIM,DIM", "Dimensions.")]
 
 
 def chosen(given: str | None, named: str | None, otherwise: str = "default") -> str:
@@ -57,57 +69,19 @@ class SliceOptions:
     """The options that choose a slice, as they were typed."""
 
     dataset: Annotated[
-        str,
-        typer.Option(
-            "--dataset",
-            metavar="NAME",
-            help="Data set; db:NAME is a named database, read in place.",
-            autocompletion=completion.datasets,
-            rich_help_panel=SLICE,
-        ),
+        str, _sliced("--dataset", "NAME", "Data set; db:NAME is a named database, read in place.", completion.datasets)
     ] = "default"
-    version: Annotated[
-        int | None, typer.Option("--version", help="Stored version (default: the newest).", rich_help_panel=SLICE)
-    ] = None
+    version: Annotated[int | None, _sliced("--version", None, "Stored version (default: the newest).")] = None
     last: Annotated[
-        str | None,
-        typer.Option(
-            "--last",
-            metavar="28d",
-            help="Window back from the end of the data: 28d, 24h, 2w, all.",
-            rich_help_panel=SLICE,
-        ),
+        str | None, _sliced("--last", "28d", "Window back from the end of the data: 28d, 24h, 2w, all.")
     ] = None
-    start: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TIME", help="Start of the window, ISO 8601.", rich_help_panel=SLICE),
-    ] = None
-    end: Annotated[
-        str | None,
-        typer.Option("--to", metavar="TIME", help="End of the window (exclusive), ISO 8601.", rich_help_panel=SLICE),
-    ] = None
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="DIM=VALUE",
-            help="Filter; may be repeated.",
-            autocompletion=completion.condition,
-            rich_help_panel=SLICE,
-        ),
-    ] = None
+    start: Annotated[str | None, _sliced("--from", "TIME", "Start of the window, ISO 8601.")] = None
+    end: Annotated[str | None, _sliced("--to", "TIME", "End of the window (exclusive), ISO 8601.")] = None
+    where: Annotated[list[str] | None, _sliced("--where", "DIM=VALUE", "Filter; may be repeated.")] = None
     vs: Annotated[
-        str,
-        typer.Option(
-            "--vs",
-            metavar="BASELINE",
-            rich_help_panel=SLICE,
-            help="previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6.",
-        ),
+        str, _sliced("--vs", "BASELINE", "previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6.")
     ] = "previous"
-    tz: Annotated[
-        str, typer.Option("--tz", metavar="ZONE", help="Time zone in which days begin.", rich_help_panel=SLICE)
-    ] = "UTC"
+    tz: Annotated[str, _sliced("--tz", "ZONE", "Time zone in which days begin.")] = "UTC"
 
     def windowed(self) -> bool:
         """Whether a window is asked for by name."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ import orjson
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
+
+    from kpi.receipts import Receipt
 
 Progress = Callable[[float, str], None]
 _GAP = 2  # blanks between columns
@@ -41,10 +43,36 @@ def say(text: str = "", *, longest: int = 2000, indent: int = 0) -> None:
     console().print(Padding(Text(cleaned), (0, 0, 0, indent), expand=False))
 
 
+def say_receipt(receipt: Receipt) -> None:
+    """Print what a load, a repricing or a rotation came to."""
+    import kpi
+
+    for sentence in kpi.wording.receipt_sentences(receipt):
+        say(sentence, indent=2)
+
+
 def print_json(data: dict[str, Any]) -> None:
     """Print one object, keys in their order; NaN becomes null."""
     option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
     sys.stdout.write(orjson.dumps(data, option=option, default=str).decode() + "\n")
+
+
+def show(
+    json: bool, plain: dict[str, Any], head: Sequence[str], rows: Iterable[Sequence[Any]], sentence: str = ""
+) -> int:
+    """An answer: `plain` as JSON for scripts, or a sentence and a table for people. Returns the code for fine."""
+    if json:
+        print_json(plain)
+        return 0
+    if sentence:
+        say(sentence)
+    print_table(head, list(rows))
+    return 0
+
+
+def fields(item: Any, names: str) -> dict[str, Any]:
+    """Some attributes of an object as plain data."""
+    return {name: getattr(item, name) for name in names.split()}
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

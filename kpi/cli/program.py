@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import typer
 from typer.exceptions import TyperException
 
 from kpi.cli import breakdown, data, key, loading, numbers, prices, reasons, traces
-from kpi.cli.command import fail
+from kpi.cli.command import add, fail
 from kpi.cli.output import printable
 from kpi.errors import KpiError
 
-_GROUPS = (loading, data, prices, key, numbers, reasons, breakdown, traces)  # in the order of the help
+_GROUPS: Sequence[ModuleType]  # in the order of the help
+_GROUPS = (loading, data, prices, key, numbers, reasons, breakdown, traces)
 
 
 def program() -> typer.Typer:
@@ -30,8 +32,18 @@ def program() -> typer.Typer:
     )  # fmt: skip
     app.callback()(lambda: None)
     for group in _GROUPS:
-        group.register(app)
+        place, panel = (_below_key(app), None) if group is key else (app, group.PANEL)
+        for name, examples in group.COMMANDS.items():
+            add(place, name, getattr(group, name), *examples, panel=panel)
     return app
+
+
+def _below_key(app: typer.Typer) -> typer.Typer:
+    """What holds the commands `kpi key …`."""
+    below = typer.Typer()
+    below.callback()(lambda: None)
+    app.add_typer(below, name="key", help=key.HELP, epilog="Example:\n  kpi key show", rich_help_panel=key.PANEL)
+    return below
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 import kpi
-from kpi.cli import completion
-from kpi.cli.command import BREACHED, CANNOT_TELL, FINE, add
-from kpi.cli.options import Json, SliceOptions, listed, with_slice
-from kpi.cli.output import print_json, print_table, records, say
+from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
+from kpi.cli.options import Json, SliceOptions, argument, listed, option, with_slice
+from kpi.cli.output import print_json, print_table, records, say, show
 
 FINDING = (
     "kind", "metric", "where", "version", "version_of", "since", "change", "low", "high", "q", "n", "state", "owner",
@@ -18,14 +15,14 @@ FINDING = (
 )  # fmt: skip
 WORSE = ("hidden_regression", "regression")
 PANEL = "Reasons"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    add(app, "findings", findings, "kpi findings --dataset sample", panel=PANEL)
-    add(app, "segments", segments, "kpi segments escalation_rate --dataset sample --last 90d", panel=PANEL)
-    add(app, "compare", compare, "kpi compare p6 p7 --by prompt_version --dataset sample",
-        "kpi compare --metrics task_success,cost_per_query --last 14d --dataset sample", panel=PANEL)  # fmt: skip
+COMMANDS = {
+    "findings": ("kpi findings --dataset sample",),
+    "segments": ("kpi segments escalation_rate --dataset sample --last 90d",),
+    "compare": (
+        "kpi compare p6 p7 --by prompt_version --dataset sample",
+        "kpi compare --metrics task_success,cost_per_query --last 14d --dataset sample",
+    ),
+}
 
 
 @with_slice
@@ -65,29 +62,10 @@ def findings(asked: SliceOptions, json: Json = False) -> int:
 @with_slice
 def segments(
     asked: SliceOptions,
-    metric: Annotated[
-        str,
-        typer.Argument(metavar="METRIC", help="A rate, mean, ratio or incidence.", autocompletion=completion.metrics),
-    ] = "task_success",
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="DIM,DIM",
-            help="Dimensions searched (default: all that are filled).",
-            autocompletion=completion.dimension_list,
-        ),
-    ] = None,
-    adjust: Annotated[
-        str | None,
-        typer.Option(
-            "--adjust",
-            metavar="DIM",
-            help="Compare within the values of this dimension.",
-            autocompletion=completion.dimension,
-        ),
-    ] = None,
-    most: Annotated[int, typer.Option("--most", help="Most segments shown.")] = 10,
+    metric: Annotated[str, argument("METRIC", "A rate, mean, ratio or incidence.")] = "task_success",
+    by: Annotated[str | None, option("--by", "DIM,DIM", "Dimensions searched (default: all that are filled).")] = None,
+    adjust: Annotated[str | None, option("--adjust", "DIM", "Compare within the values of this dimension.")] = None,
+    most: Annotated[int, option("--most", None, "Most segments shown.")] = 10,
     json: Json = False,
 ) -> int:
     """Which segments fail most against the rest, of all values and pairs.
@@ -98,23 +76,19 @@ def segments(
     found = kpi.weak_segments(
         source, looked, metric=metric, adjust=adjust, most=most, dimensions=listed(by) if by else None
     )
-    if json:
-        print_json(found.to_json())
-    else:
-        say(found.sentence)
-        words = kpi.wording
-        print_table(
-            ("segment", "value", "95 % interval", "vs. rest", "95 % interval", "n", "users", "share of failures",
-             "excess", "SliceLine", "q"),
-            [
-                (", ".join(f"{d}={v}" for d, v in r.where.items()), words.format_value(r.value, found.unit),
-                 words.format_interval(r.low, r.high, found.unit), words.format_change(r.difference, found.unit),
-                 limits(r.difference_low, r.difference_high, found.unit), words.format_count(r.n),
-                 words.format_count(r.users), words.format_value(r.share_of_failures, "share"),
-                 words.format_value(r.excess, found.excess_unit), f"{r.sliceline:.2f}", f"{r.q:.2g}")
-                for r in found.frame.itertuples()
-            ],
-        )  # fmt: skip
+    words = kpi.wording
+    show(
+        json, found.to_json(),
+        ("segment", "value", "95 % interval", "vs. rest", "95 % interval", "n", "users", "share of failures", "excess",
+         "SliceLine", "q"),
+        ((", ".join(f"{d}={v}" for d, v in r.where.items()), words.format_value(r.value, found.unit),
+          words.format_interval(r.low, r.high, found.unit), words.format_change(r.difference, found.unit),
+          limits(r.difference_low, r.difference_high, found.unit), words.format_count(r.n), words.format_count(r.users),
+          words.format_value(r.share_of_failures, "share"), words.format_value(r.excess, found.excess_unit),
+          f"{r.sliceline:.2f}", f"{r.q:.2g}")
+         for r in found.frame.itertuples()),
+        found.sentence,
+    )  # fmt: skip
     if not found.looked:
         return CANNOT_TELL
     return BREACHED if len(found.frame) else FINE
@@ -123,62 +97,23 @@ def segments(
 @with_slice
 def compare(
     asked: SliceOptions,
-    a: Annotated[
-        str | None, typer.Argument(metavar="A", help="Value of the dimension; without A and B: window and baseline.")
-    ] = None,
-    b: Annotated[str | None, typer.Argument(metavar="B", help="Value of the dimension.")] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="DIM",
-            help="Dimension of A and B, such as prompt_version or model.",
-            autocompletion=completion.dimension,
-        ),
-    ] = None,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            "--metrics",
-            metavar="M,M",
-            help="Metrics (default: all that the data holds).",
-            autocompletion=completion.metric_list,
-        ),
-    ] = "",
+    a: Annotated[str | None, argument("A", "Value of the dimension; without A and B: window and baseline.")] = None,
+    b: Annotated[str | None, argument("B", "Value of the dimension.")] = None,
+    by: Annotated[str | None, option("--by", "DIM", "Dimension of A and B, such as prompt_version or model.")] = None,
+    metrics: Annotated[str, option("--metrics", "M,M", "Metrics (default: all that the data holds).")] = "",
     adjust: Annotated[
         str | None,
-        typer.Option(
-            "--adjust",
-            metavar="DIM,DIM",
-            autocompletion=completion.dimension_list,
-            help='Dimensions to adjust for (default: intent, language; "" none).',
-        ),
+        option("--adjust", "DIM,DIM", 'Dimensions to adjust for (default: intent, language; "" none).'),
     ] = None,
     within: Annotated[
-        str | None,
-        typer.Option(
-            "--within",
-            metavar="DIM",
-            help="The same comparison in each value of a dimension.",
-            autocompletion=completion.dimension,
-        ),
+        str | None, option("--within", "DIM", "The same comparison in each value of a dimension.")
     ] = None,
-    cluster: Annotated[
-        str,
-        typer.Option(
-            "--cluster",
-            metavar="DIM,DIM",
-            help="What repeats instead of the user: the task.",
-            autocompletion=completion.dimension_list,
-        ),
-    ] = "",
+    cluster: Annotated[str, option("--cluster", "DIM,DIM", "What repeats instead of the user: the task.")] = "",
     always_valid: Annotated[
-        bool,
-        typer.Option("--always-valid", help="A running test: intervals for every day, and the sample ratio."),
+        bool, option("--always-valid", None, "A running test: intervals for every day, and the sample ratio.")
     ] = False,
     expected: Annotated[
-        str | None,
-        typer.Option("--expected", metavar="A:B", help="Planned users of A to those of B (default: 1:1)."),
+        str | None, option("--expected", "A:B", "Planned users of A to those of B (default: 1:1).")
     ] = None,
     json: Json = False,
 ) -> int:

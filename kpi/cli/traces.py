@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import typer
-
 import kpi
-from kpi.cli.command import FINE, add
-from kpi.cli.options import Dataset, Json, SliceOptions, Version, with_slice
-from kpi.cli.output import cell, print_json, print_table, records, say
+from kpi.cli.command import FINE
+from kpi.cli.options import Dataset, Json, SliceOptions, Version, argument, option, with_slice
+from kpi.cli.output import cell, print_json, print_table, records, say, show
 
 Sort = Literal["recent", "cost", "latency", "failed"]
 _SHOWN = ("name", "value", "label", "source", "error_type", "category", "severity", "detector")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    panel = "Traces"
-    add(app, "traces", traces, "kpi traces --dataset sample --where channel=api --sort cost --limit 5", panel=panel)
-    add(app, "trace", trace, "kpi trace 4bf92f3577b34da6a3ce929d0e0e4736 --dataset sample", panel=panel)
+PANEL = "Traces"
+COMMANDS = {
+    "traces": ("kpi traces --dataset sample --where channel=api --sort cost --limit 5",),
+    "trace": ("kpi trace 4bf92f3577b34da6a3ce929d0e0e4736 --dataset sample",),
+}
 
 
 @with_slice
 def traces(
     asked: SliceOptions,
-    text: Annotated[str, typer.Option("--text", help="Part of an id, input or output.")] = "",
-    sort: Annotated[Sort, typer.Option("--sort", help="What comes first.")] = "recent",
-    limit: Annotated[int, typer.Option("--limit", help="Most requests.")] = 20,
+    text: Annotated[str, option("--text", None, "Part of an id, input or output.")] = "",
+    sort: Annotated[Sort, option("--sort", None, "What comes first.")] = "recent",
+    limit: Annotated[int, option("--limit", None, "Most requests.")] = 20,
     json: Json = False,
 ) -> int:
     """Find requests of a slice."""
@@ -35,24 +33,13 @@ def traces(
 
     source, looked = asked.ask()
     found = kpi.find_traces(source, looked, text=text, sort=sort, limit=limit)
-    if json:
-        print_json({"traces": records(found)})
-        return FINE
     value = kpi.wording.format_value
-    rows = [
-        (
-            r.trace_id,
-            f"{r.started_at:%Y-%m-%d %H:%M}" if not pd.isna(r.started_at) else "–",
-            r.intent or "–",
-            _outcome(r),
-            value(r.cost_usd, "usd"),
-            value(r.latency_ms, "ms"),
-            r.model or "–",
-        )
-        for r in found.itertuples()
-    ]
-    print_table(("trace", "started", "intent", "outcome", "cost", "latency", "model"), rows)
-    return FINE
+    return show(
+        json, {"traces": records(found)}, ("trace", "started", "intent", "outcome", "cost", "latency", "model"),
+        ((r.trace_id, "–" if pd.isna(r.started_at) else f"{r.started_at:%Y-%m-%d %H:%M}", r.intent or "–", _outcome(r),
+          value(r.cost_usd, "usd"), value(r.latency_ms, "ms"), r.model or "–")
+         for r in found.itertuples()),
+    )  # fmt: skip
 
 
 def _outcome(row: Any) -> str:
@@ -62,7 +49,7 @@ def _outcome(row: Any) -> str:
 
 
 def trace(
-    id: Annotated[str, typer.Argument(metavar="ID", help="Of the request, as kpi traces lists it.")],
+    id: Annotated[str, argument("ID", "Of the request, as kpi traces lists it.")],
     dataset: Dataset = "default",
     version: Version = None,
     json: Json = False,
@@ -102,14 +89,8 @@ def _print_spans(found: kpi.Trace) -> None:
 
     value = kpi.wording.format_value
     rows = [
-        (
-            "  " * s.depth + (s.name or s.kind),
-            s.kind,
-            value(s.offset_ms, "ms"),
-            value(s.duration_ms, "ms"),
-            "unknown" if pd.isna(s.status) else s.status if s.status != "ok" else "",
-            "*" if s.critical else "",
-        )
+        ("  " * s.depth + (s.name or s.kind), s.kind, value(s.offset_ms, "ms"), value(s.duration_ms, "ms"),
+         "unknown" if pd.isna(s.status) else s.status if s.status != "ok" else "", "*" if s.critical else "")
         for s in found.spans.itertuples()
-    ]
+    ]  # fmt: skip
     print_table(("span", "kind", "starts", "takes", "status", "critical"), rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -40,31 +40,20 @@ class Card:
     change: Change | None
     spark: pd.DataFrame
     counted: float | None = None
+    metric: str = field(init=False)
+    label: str = field(init=False)
+    unit: str = field(init=False)
+    target: float = field(init=False)
+    owner: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("metric", "label", "unit", "target", "owner"):
+            object.__setattr__(self, name, getattr(self.entry, name))
 
     @property
     def gist(self) -> str:
         """The first sentence of the reason."""
         return self.reason.split(". ")[0].rstrip(".") + "."
-
-    @property
-    def metric(self) -> str:
-        return self.entry.metric
-
-    @property
-    def label(self) -> str:
-        return self.entry.label
-
-    @property
-    def unit(self) -> str:
-        return self.entry.unit
-
-    @property
-    def target(self) -> float:
-        return self.entry.target
-
-    @property
-    def owner(self) -> str:
-        return self.entry.owner
 
     @property
     def action(self) -> str:

@@ -21,25 +21,14 @@ from kpi.measure.metrics import METRICS, Direction, Metric
 from kpi.store.engines import Source
 from kpi.store.manifest import folder, names
 
-COMPUTED = {
-    "drift_score": (
-        "Drift score",
-        "distance",
-        "Largest Jensen-Shannon distance of an input column from the baseline, noise taken off",
-    ),
-    "fairness_gap": (
-        "Fairness gap",
-        "share",
-        "Clearest gap of task success between two groups of a cohort, against what equal groups show by chance",
-    ),
-}
-ACTIONS = ("on_target", "watch", "off_target", "no_data")
-_DEFAULT_ACTIONS = {
-    "on_target": "Monitor.",
-    "watch": "Investigate.",
-    "off_target": "Freeze and roll back.",
-    "no_data": "Supply the data.",
-}
+COMPUTED = {  # label, unit, definition
+    "drift_score": ("Drift score", "distance",
+                    "Largest Jensen-Shannon distance of an input column from the baseline, noise taken off"),
+    "fairness_gap": ("Fairness gap", "share", "Clearest gap of task success between two groups of a cohort, against "
+                     "what equal groups show by chance"),
+}  # fmt: skip
+_DEFAULT_ACTIONS = {"on_target": "Monitor.", "watch": "Investigate.", "off_target": "Freeze and roll back.",
+                    "no_data": "Supply the data."}  # fmt: skip
 _REQUIRED = ("metric", "target", "watch", "off", "owner")
 
 
@@ -107,22 +96,20 @@ def load_register(path: Path | None = None) -> Register:
         data = tomllib.loads(text)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         why = type(error).__name__ if isinstance(error, OSError) else str(error)[:200]
-        raise RegisterError(
-            "register.unreadable", f"The register cannot be read: {why}", hint="Fix the file."
-        ) from error
+        raise _wrong("unreadable", f"The register cannot be read: {why}", "Fix the file.") from error
     own = own_metrics.declared(data)
     if own and path is not None and "kpi" not in data:  # metrics alone: the KPIs stay
         return Register(entries=load_register().entries, metrics=own)
     entries = data.get("kpi", [])
     if not isinstance(entries, list) or not entries:
-        raise RegisterError("register.empty", "The register names no KPI", hint="Add at least one [[kpi]] table.")
+        raise _wrong("empty", "The register names no KPI", "Add at least one [[kpi]] table.")
     index = data.get("index", {})
     weights = _weights(index.get("weights", {}) if isinstance(index, dict) else None)
     found = tuple(_entry(e, i, weights, own) for i, e in enumerate(entries, start=1))
     names = [e.metric for e in found]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice:
-        raise RegisterError("register.twice", f"The register names {twice!r} twice", hint="Keep one entry per metric.")
+        raise _wrong("twice", f"The register names {twice!r} twice", "Keep one entry per metric.")
     return Register(entries=found, metrics=own)
 
 
@@ -137,32 +124,29 @@ def _kept(path: Path, changed: int) -> Register:
     return replace(load_register(path), stamp=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
 
 
+def _wrong(code: str, message: str, hint: str, row: int | None = None) -> RegisterError:
+    return RegisterError(f"register.{code}", message, hint=hint, row=row)
+
+
 def _number(value: Any, field_: str, of: str, row: int | None = None) -> float:
     """A finite number out of TOML, where true and "5" are none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise RegisterError("register.field", f"{field_!r} of {of} is no number", hint="Write a plain number.", row=row)
+        raise _wrong("field", f"{field_!r} of {of} is no number", "Write a plain number.", row)
     return float(value)
 
 
 def _weights(found: Any) -> dict[str, float]:
     if not isinstance(found, dict) or any(_number(w, "weights", f"{n[:60]!r}") < 0 for n, w in found.items()):
-        raise RegisterError("register.field", "'weights' of the index must be 0 or more", hint="Write metric = 1.")
+        raise _wrong("field", "'weights' of the index must be 0 or more", "Write metric = 1.")
     return {n: float(w) for n, w in found.items()}
 
 
 def _entry(data: Any, number: int, weights: dict[str, float], own: Mapping[str, Metric]) -> Entry:
     if not isinstance(data, dict):
-        raise RegisterError(
-            "register.field", f"KPI {number} of the register is no table", hint="Write [[kpi]].", row=number
-        )
-    for name in _REQUIRED:
-        if name not in data:
-            raise RegisterError(
-                "register.field",
-                f"KPI {number} of the register lacks {name!r}",
-                hint="Every KPI needs metric, target, watch, off and owner.",
-                row=number,
-            )
+        raise _wrong("field", f"KPI {number} of the register is no table", "Write [[kpi]].", number)
+    if lacking := next((name for name in _REQUIRED if name not in data), None):
+        needed = "Every KPI needs metric, target, watch, off and owner."
+        raise _wrong("field", f"KPI {number} of the register lacks {lacking!r}", needed, number)
     name = str(data["metric"])
     if name in COMPUTED:
         label, unit, definition = COMPUTED[name]
@@ -170,39 +154,25 @@ def _entry(data: Any, number: int, weights: dict[str, float], own: Mapping[str, 
     elif (m := METRICS.get(name) or own.get(name)) is not None:
         label, unit, definition, direction = m.label, m.unit, m.definition, m.direction
     else:
-        raise RegisterError(
-            "register.metric",
-            f"KPI {number} of the register names the unknown metric {name[:60]!r}",
-            hint="`kpi metrics` lists them all; declare your own in [[metric]].",
-            row=number,
-        )
+        told = f"KPI {number} of the register names the unknown metric {name[:60]!r}"
+        raise _wrong("metric", told, "`kpi metrics` lists them all; declare your own in [[metric]].", number)
     if direction == "none":
-        raise RegisterError(
-            "register.direction",
-            f"{name!r} has no better direction, so it cannot have limits",
-            hint="Choose another metric.",
-            row=number,
-        )
+        told = f"{name!r} has no better direction, so it cannot have limits"
+        raise _wrong("direction", told, "Choose another metric.", number)
     of = f"KPI {number} of the register ({name!r})"
     limits = [_number(data[k], k, of, number) for k in ("target", "watch", "off")]
-    ordered = limits == sorted(limits, reverse=direction == "up")
-    if not ordered:
-        raise RegisterError(
-            "register.limits",
-            f"The limits of {name!r} are out of order",
-            hint="From good to bad: target, watch, off.",
-            row=number,
+    if limits != sorted(limits, reverse=direction == "up"):
+        raise _wrong(
+            "limits", f"The limits of {name!r} are out of order", "From good to bad: target, watch, off.", number
         )
     known: dict[str, Any] = {k: str(data[k]) for k in ("window", "cadence") if k in data}
     known |= {k: _number(data[k], k, of, number) for k in ("min_n", "max_age_days") if k in data}
     if "min_n" in known:
         known["min_n"] = int(known["min_n"])
     if not isinstance(data.get("action", {}), dict):
-        raise RegisterError(
-            "register.field", f"'action' of {of} is no table", hint="Write [kpi.action] below the KPI.", row=number
-        )
+        raise _wrong("field", f"'action' of {of} is no table", "Write [kpi.action] below the KPI.", number)
     return Entry(
         metric=name, label=label, unit=unit, direction=direction, definition=definition, target=limits[0],
         watch=limits[1], off=limits[2], owner=str(data["owner"]), weight=float(weights.get(name, 1.0)),
-        actions={k: str(v) for k, v in data.get("action", {}).items() if k in ACTIONS}, **known,
+        actions={k: str(v) for k, v in data.get("action", {}).items() if k in _DEFAULT_ACTIONS}, **known,
     )  # fmt: skip

@@ -68,30 +68,17 @@ class Scorecard:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; unknown numbers are None."""
-        return {
-            "kpis": [
-                {
-                    "metric": c.metric,
-                    "value": _plain(c.value),
-                    "low": _plain(c.low),
-                    "high": _plain(c.high),
-                    "n": c.n,
-                    "unit": c.unit,
-                    "state": c.state,
-                    "target": c.target,
-                    "change": _plain(c.change.difference) if c.change else None,
-                    "change_low": _plain(c.change.low) if c.change else None,
-                    "change_high": _plain(c.change.high) if c.change else None,
-                    "reason": c.reason,
-                    "owner": c.owner,
-                    "action": c.action,
-                }
-                for c in self.cards
-            ],
-            "index": _plain(self.index.value),
-            "sentence": self.sentence,
-            "requests": self.requests,
-        }
+        kpis = [
+            {"metric": c.metric, "value": _plain(c.value), "low": _plain(c.low), "high": _plain(c.high), "n": c.n,
+             "unit": c.unit, "state": c.state, "target": c.target,
+             "change": _plain(c.change.difference) if c.change else None,
+             "change_low": _plain(c.change.low) if c.change else None,
+             "change_high": _plain(c.change.high) if c.change else None,
+             "reason": c.reason, "owner": c.owner, "action": c.action}
+            for c in self.cards
+        ]  # fmt: skip
+        index = _plain(self.index.value)
+        return {"kpis": kpis, "index": index, "sentence": self.sentence, "requests": self.requests}
 
     @property
     def state(self) -> str:

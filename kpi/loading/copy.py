@@ -28,13 +28,14 @@ from kpi.ingest.databases.streams import Marks, read
 from kpi.ingest.formats import formats
 from kpi.ingest.readers.vendor import Translation
 from kpi.ingest.staging import Stage
-from kpi.loading.load import Progress, allowed_keys, kept_beside, keys_of, part, remember, stage_folder
+from kpi.loading.load import allowed_keys, kept_beside, keys_of, part, remember, stage_folder
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
 from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.connections import open_engine
 from kpi.store.manifest import folder, home
+from kpi.store.transaction import Progress
 
 _READING = 0.7  # share of a copy's time, for the progress bar
 _EVERY = 2_000  # rows between two words of progress

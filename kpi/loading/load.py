@@ -6,7 +6,7 @@ The mapping that was used and the additions to the allow-list are kept beside th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import orjson
@@ -22,12 +22,12 @@ from kpi.privacy.user_key import UserKey, key_of, ring_key
 from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import folder, home
+from kpi.store.transaction import Progress
 
 MAX_LOSS = 0.2  # share of the rows read that `kpi load` lets go without being told to
 _FEW = 3  # rows; fewer of them are no large share of a small file, unless they are more than half
 _TRIES = 5
 _READING = 0.6  # share of a load's time, for the progress bar
-Progress = Callable[[float, str], None]
 
 
 def load(

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from kpi import schema
 from kpi.errors import IngestError
 from kpi.ingest.agents.names import AGENT_COLUMN, MODEL_CALL
-from kpi.store import lake, manifest, merge
+from kpi.store import lake, manifest, merge, sql
 
 _SLACK_US = 1_500_000  # by which the same end may differ: each export has a clock, and milliseconds of its own
 
@@ -34,7 +34,7 @@ def refuse_twice(dataset: str, stage: Path) -> None:
     if not agents and not any(map(_of_agents, staged)):
         return
     with merge.workspace(stage / "told_twice") as connection:
-        new = f"SELECT {_COLUMNS} FROM {merge.scan_staged(staged)} WHERE kind = 'llm'"
+        new = f"SELECT {_COLUMNS} FROM {sql.parquet(staged)} WHERE kind = 'llm'"
         old = f"SELECT {_COLUMNS} FROM {merge.scan(stored, schema.SPANS)} WHERE kind = 'llm'" if stored else ""
         every = f"{new} UNION ALL {old}" if stored else new
         connection.execute(f"CREATE TABLE new AS {_calls(new)}")

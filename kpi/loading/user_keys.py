@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from kpi.privacy.user_key import KEY_VARIABLE, UserKey
 from kpi.receipts import Receipt
 from kpi.store import lake, manifest
 from kpi.store.manifest import home
+from kpi.store.transaction import Progress
 
 ALL = "all"
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from kpi.errors import PriceError
 from kpi.pricing.price_table import SCALE, Price, PriceTable, Rates, Units, provider_slug
 
 FILE = "prices.toml"
-_SHIPPED = Path(__file__).with_name(FILE)
+_SHIPPED, _TEMPLATE = (Path(__file__).with_name(name) for name in (FILE, "prices.template.toml"))
 _RATES = ("input", "output", "cached_read", "cache_write", "reasoning")
 _KEYS = frozenset({"provider", "model", "from", "until", "source", "tiers", "call", *_RATES})
 _DEAREST = 10**6  # USD: nothing that is counted here costs more
@@ -69,7 +69,7 @@ def init(home: Path) -> Path:
     path = home / FILE
     try:
         with full.told(full.STORING, f"writing {FILE}"):
-            durable.write(path, TEMPLATE.encode(), once=True)
+            durable.write(path, _TEMPLATE.read_bytes(), once=True)
     except FileExistsError as error:
         raise PriceError(
             "prices.exists", f"{path} exists already", hint="Edit it; docs/prices.md shows the form."
@@ -166,32 +166,3 @@ def _only(row: Mapping[str, Any], known: frozenset[str], where: str, line: int |
 
 def _wrong(key: str, what: str, hint: str, line: int | None) -> PriceError:
     return PriceError("prices.key", f"{FILE}: {key!r} {what}", hint=hint, row=line)
-
-
-TEMPLATE = """\
-# Your own prices: rows here win over the ones that ship with the package. USD per million tokens. See docs/prices.md.
-# After a change: kpi reprice DATASET
-
-# [[price]]
-# provider = "azure"            # leave out for any provider
-# model = "our-gpt4-deployment" # as the traces name it; `kpi prices DATASET` lists what has no price
-# input = 2.5
-# cached_read = 1.25            # without it cached tokens cost as much as input
-# cache_write = 3.125           # without it tokens written to a cache cost as much as input
-# output = 10
-# reasoning = 10                # without it reasoning costs as much as output
-# call = 0.002                  # USD per call besides, as rerankers bill
-# tiers = [{above = 200000, input = 5, cached_read = 2.5, output = 15}] # whole calls with larger prompts
-# from = 2026-03-01             # the price on the day of the request counts
-# until = 2026-12-31
-# source = "contract 4711"
-
-# Unit costs, used where no span reports the cost itself. What is not named here stays unknown.
-# [units]
-# retrieval_usd = 0.0004        # per retrieval
-# orchestration_usd = 0.00005   # per request
-# review_minute_usd = 0.75      # per minute of human review
-# [units.tool_call]
-# web_search = 0.01             # per call, by name of the tool
-# default = 0
-"""

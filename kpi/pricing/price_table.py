@@ -7,43 +7,30 @@ likeness. What is not found has no price, which is not a price of 0. Where rows 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, lru_cache
+from importlib.resources import files
 
 SCALE = 10**9  # rates are whole billionths of a USD per million tokens
 _PER_NANO = 10**6  # so many of those, times a token, are a nano-dollar
 _REMEMBERED = 50_000
 
-PROVIDERS = {  # names of one provider in traces -> the name in the table
-    "azure.ai.openai": "azure", "az.ai.openai": "azure", "azure_openai": "azure", "azure.ai.inference": "azure_ai",
-    "az.ai.inference": "azure_ai", "aws.bedrock": "bedrock", "amazon_bedrock": "bedrock", "aws": "bedrock",
-    "bedrock_converse": "bedrock", "gcp.gemini": "gemini", "gcp.gen_ai": "gemini", "google": "gemini",
-    "google_genai": "gemini", "gcp.vertex_ai": "vertex_ai", "vertexai": "vertex_ai", "google_vertexai": "vertex_ai",
-    "mistral_ai": "mistral", "mistralai": "mistral", "x_ai": "xai", "x-ai": "xai", "ibm.watsonx.ai": "watsonx",
-    "moonshot_ai": "moonshot", "moonshotai": "moonshot", "together": "together_ai", "togetherai": "together_ai",
-    "fireworks": "fireworks_ai", "cohere_chat": "cohere", "voyageai": "voyage", "z-ai": "zai", "alibaba": "dashscope",
-    "text-completion-openai": "openai",
-}  # fmt: skip
-# Who sells models under names of their own. Others serve open weights, at a price each, under names that people who
-# run the weights themselves use as well: those are matched only where the provider is stated.
-_MAKERS = frozenset({
-    "openai", "anthropic", "azure", "azure_ai", "bedrock", "vertex_ai", "gemini", "mistral", "cohere", "deepseek",
-    "xai", "voyage", "jina_ai", "ai21", "moonshot", "zai", "minimax",
-})  # fmt: skip
-# Where a model may bear the name of any other (deployments), or cost nothing by the token (own machines, seats).
-_NAMES_NOTHING = frozenset({
-    "azure", "ollama", "vllm", "hosted_vllm", "lm_studio", "llama.cpp", "llamafile", "localai", "huggingface",
-    "sagemaker", "github_copilot", "chatgpt",
-})  # fmt: skip
+_DATA = tomllib.loads(files("kpi.pricing").joinpath("providers.toml").read_text("utf-8"))
+PROVIDERS: dict[str, str] = {name: ours for ours, names in _DATA["names"].items() for name in names}
+# Others serve open weights, at a price each, under names that people who run the weights themselves use as well: those
+# are matched only where the provider is stated.
+_MAKERS = sorted(_DATA["kinds"]["makers"])
+_NAMES_NOTHING = frozenset(_DATA["kinds"]["names_nothing"])
 _DATED = re.compile(r"(.+?)[-@](20\d\d-\d\d-\d\d|20\d{6})(-v\d+(?::\d+)?)?")
 _BEDROCK_REGION = re.compile(r"(?:us|eu|apac|ap|jp|au|ca|sa|global|us-gov)\.(?=[a-z0-9-]+\.)")
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Tokens of one call. input includes what was read from and written to a cache; None: not stated."""
+class _Kinds:
+    """A number for each kind of tokens. None: not stated."""
 
     input: int | None = None
     output: int | None = None
@@ -52,15 +39,12 @@ class Usage:
     reasoning: int | None = None
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Prices of one row (or of one tier), in billionths of a USD per million tokens. None: not stated."""
+class Usage(_Kinds):
+    """Tokens of one call. input includes what was read from and written to a cache."""
 
-    input: int | None = None
-    output: int | None = None
-    cached_read: int | None = None
-    cache_write: int | None = None
-    reasoning: int | None = None
+
+class Rates(_Kinds):
+    """Prices of one row (or of one tier), in billionths of a USD per million tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +203,7 @@ class PriceTable:
             yield [p for p in of_seller if not p.own]
             if stated not in _NAMES_NOTHING:
                 yield [p for p in self._own if p.model.lower() == name]
-                yield [p for maker in sorted(_MAKERS) for p in self._index.get((maker, name), ()) if not p.own]
+                yield [p for maker in _MAKERS for p in self._index.get((maker, name), ()) if not p.own]
 
     def _spellings(self, stated: str | None, model: str) -> Iterator[tuple[str | None, str]]:
         """(provider, name) pairs that say the same in other words, without guessing."""

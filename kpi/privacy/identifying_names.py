@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 Where = Literal["anywhere", "head", "last", "name", "person", "age"]
-_DATA: dict[str, dict[str, Any]] = tomllib.loads(files("kpi.privacy").joinpath("identifying.toml").read_text("utf-8"))
+DATA: dict[str, dict[str, Any]] = tomllib.loads(files("kpi.privacy").joinpath("identifying.toml").read_text("utf-8"))
 _ORDER = (
     "birth", "pay", "health", "belief", "life", "secret", "number", "contact", "place", "machine", "address", "age",
     "name", "person", "text", "id",
@@ -23,12 +23,6 @@ _ORDER = (
 # What stays a fact about a person whatever known column its last word may be: `birth.date` is no time of a request.
 _GRAVE = frozenset(["birth", "pay", "health", "belief", "life", "secret", "number"])
 _LONGEST = 200
-# Boxes that say nothing about what lies in them: `metadata.full_name`, `x_color`.
-_BOXES = frozenset(
-    ["metadata", "meta", "attributes", "attribute", "attrs", "app", "custom", "context", "extra", "extras", "tags",
-     "properties", "props", "labels", "fields", "payload", "params", "row"]
-)  # fmt: skip
-_ARTICLES = frozenset("of the de du des del della dello dei di do da dos das la le les el von der van het".split())  # noqa: SIM905
 _NO_MARKS = re.compile("[\u0300-\u036f\u064b-\u0655\u0640'’ʼ`]")
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -83,7 +77,7 @@ def _entry(entry: str) -> str:
 def _topics() -> tuple[_Topic, ...]:
     found = []
     for name in _ORDER:
-        table = _DATA[name]
+        table = DATA[name]
         entries = [e for key, words in table.items() if key not in ("reason", "where") for e in words.split()]
         accented = [e[1:].casefold() for e in entries if e.startswith("=")]
         folded = [fold(e) for e in entries if not e.startswith("=")]
@@ -93,7 +87,7 @@ def _topics() -> tuple[_Topic, ...]:
 
 
 _TOPICS = _topics()
-_HARMLESS = {key: frozenset(fold(words).split()) for key, words in _DATA["harmless"].items()}
+_HARMLESS = {key: frozenset(fold(words).split()) for key, words in DATA["harmless"].items()}
 _NAMED = re.compile("(?:name|namen|naam|namn|navn|nimi|jmeno|nev|nama)\\d*$")
 
 
@@ -112,7 +106,7 @@ def topic_of(name: str) -> str:
 def _unboxed(name: str) -> str:
     """`metadata.full_name` and `x_full_name` as what lies in the box."""
     box, dot, rest = name.partition(".")
-    while dot and rest and box.lower() in _BOXES:
+    while dot and rest and box.lower() in _HARMLESS["boxes"]:
         name = rest
         box, dot, rest = name.partition(".")
     return name.removeprefix("x_")
@@ -121,7 +115,7 @@ def _unboxed(name: str) -> str:
 def reason_of(name: str) -> str:
     """What a name says it holds ("names of people"), or "" where it may be a harmless cohort by its name."""
     topic = topic_of(name)
-    return str(_DATA[topic]["reason"]) if topic else ""
+    return str(DATA[topic]["reason"]) if topic else ""
 
 
 def is_grave(name: str) -> bool:
@@ -155,7 +149,7 @@ def _is_of_a_thing(earlier: list[str], found: str, rest: list[str]) -> bool:
     stem = _NAMED.sub("", found)
     if stem and stem != found:
         return any(_is(s, "things") for s in (stem, stem.removesuffix("s"), stem.removesuffix("n")))
-    rest = [w for w in rest if w not in _ARTICLES]
+    rest = [w for w in rest if w not in _HARMLESS["articles"]]
     return _is(earlier[-1], "things") if earlier else bool(rest) and _is(rest[0], "things")
 
 

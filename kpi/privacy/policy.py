@@ -34,25 +34,10 @@ class Profiled(Protocol):
 NOT_LISTED = "not on the list of allowed keys"
 _REMEMBERED = 10_000
 
-_PREFIXES = (
-    "", "app.", "metadata.", "attributes.", "context.", "request.", "session.", "user.", "service.", "custom.",
-    "langfuse.trace.metadata.", "langfuse.observation.metadata.", "traceloop.association.properties.", "mlflow.tag.",
-)  # fmt: skip
-_USUAL = """
-language lang locale region country country_code market timezone device device_type device_class platform os browser
-app_version client client_version plan tier edition subscription customer_tier segment cohort channel use_case usecase
-intent topic task task_type category product product_area feature team department tenant environment env release version
-prompt_version retrieval_version index_version corpus_version policy_version guardrail_version model_version variant
-experiment experiment_arm experiment_id arm ab_arm ab_group ring deployment_ring priority queue workflow stage surface
-domain industry difficulty split dataset scenario temperature top_p top_k
-"""
-DEFAULT_ALLOW: frozenset[str] = frozenset(prefix + name for prefix in _PREFIXES for name in _USUAL.split()) | {
-    "deployment.environment", "deployment.environment.name", "service.name", "service.version", "service.namespace",
-    "telemetry.sdk.language", "cloud.region", "cloud.provider", "device.type", "os.type",
-    "user_agent.name", "geo.country.iso_code",
-    "gen_ai.request.temperature", "gen_ai.request.top_p", "gen_ai.request.top_k", "gen_ai.request.max_tokens",
-    "gen_ai.operation.name", "gen_ai.response.finish_reasons", "feature_flag.key", "feature_flag.variant",
-}  # fmt: skip
+_ALLOWED = identifying_names.DATA["allowed"]
+DEFAULT_ALLOW: frozenset[str] = frozenset(
+    prefix + name for prefix in ("", *_ALLOWED["boxes"].split()) for name in _ALLOWED["names"].split()
+) | frozenset(_ALLOWED["whole"].split())
 _GLOB = re.compile(r"[*?]")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import orjson
 
+from kpi.disk import durable
 from kpi.errors import StoreError
 
 KEY_BYTES = 32
@@ -132,9 +133,8 @@ def make_default(home: Path) -> UserKey:
     with _readable():
         if path.exists():
             _keep(home, _read(path))
-        draft = path.with_name(f".{_DEFAULT}.{secrets.token_hex(4)}")
-        _write_once(draft, secrets.token_hex(KEY_BYTES))
-        os.replace(draft, path)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.write(path, f"{secrets.token_hex(KEY_BYTES)}\n".encode("ascii"))
     return UserKey(_read(path), path.stat().st_mtime)
 
 
@@ -249,22 +249,11 @@ def _parse(text: str, what: str) -> bytes:
 
 
 def _write_once(path: Path, text: str, *, make_folder: bool = True) -> bool:
-    """Written whole under another name, then linked: a half-written key is never seen, and the first writer wins.
-
-    False where the file is there already.
-    """
+    """Written whole or not at all; the first writer wins: False where the file is there already."""
     if make_folder:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
+        durable.write(path, f"{text}\n".encode("ascii"), once=True)
     except FileExistsError:
         return False
-    finally:
-        draft.unlink(missing_ok=True)
     return True

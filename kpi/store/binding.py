@@ -13,7 +13,7 @@ from kpi import schema
 from kpi.errors import StoreError
 from kpi.privacy.user_key import UserKey, other_key, ring_key
 from kpi.receipts import Receipt
-from kpi.store import manifest, merge
+from kpi.store import manifest, merge, sql
 from kpi.store.manifest import home
 from kpi.store.transaction import Transaction
 
@@ -87,7 +87,7 @@ def _brought(load: Transaction) -> str:
     parts = ["SELECT NULL::VARCHAR AS trace_id, NULL::VARCHAR AS user_key WHERE false"]
     for name, user in (("requests", "user_key"), ("spans", USER)):
         if files := merge.staged_files(load.staged, name):
-            parts.append(f"SELECT trace_id, {user} FROM {merge.scan_staged(files)} WHERE {user} IS NOT NULL")
+            parts.append(f"SELECT trace_id, {user} FROM {sql.parquet(files)} WHERE {user} IS NOT NULL")
     return " UNION ALL ".join(parts)
 
 

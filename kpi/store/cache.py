@@ -20,6 +20,7 @@ from kpi.disk.full import STORING, full, is_full
 from kpi.disk.owned_folders import DRAFT, OwnedFolder
 from kpi.disk.permissions import FILE, make_private
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX
+from kpi.store.sql import literal, name, parquet
 
 CLUSTER, STARTED = "cluster_id", "started_utc"
 KEPT = 2  # files per data set: the newest version and the one before, which an open page may still read
@@ -54,14 +55,13 @@ def build_cache(path: Path, files: Sequence[Path]) -> bool:
 
 
 def _build(draft: Path, files: Sequence[Path]) -> None:
-    listed = ", ".join(_quoted(str(p)) for p in files)
-    rows = f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+    rows = parquet(files)
     with contextlib.closing(duckdb.connect(str(draft))) as connection:
         connection.execute("SET TimeZone='UTC'")
         columns = [r[0] for r in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()]
         dimensions = [c for c in columns if c in DIMENSIONS or c in _MORE_DIMENSIONS or c.startswith(EXTRA_PREFIX)]
         kinds = _enums(connection, rows, dimensions)
-        chosen = [f"{_name(c)}::{kinds[c]} AS {_name(c)}" if c in kinds else _name(c) for c in columns]
+        chosen = [f"{name(c)}::{kinds[c]} AS {name(c)}" if c in kinds else name(c) for c in columns]
         chosen += helpers(columns)
         connection.execute(f"CREATE TABLE requests AS SELECT {', '.join(chosen)} FROM {rows}")
         connection.execute("CHECKPOINT")
@@ -69,7 +69,7 @@ def _build(draft: Path, files: Sequence[Path]) -> None:
 
 def helpers(columns: Collection[str]) -> list[str]:
     """The helper columns as expressions of SQL over requests of these columns."""
-    who = [_name(c) for c in ("user_key", "session_id", "trace_id") if c in columns]
+    who = [name(c) for c in ("user_key", "session_id", "trace_id") if c in columns]
     made = [f"hash(coalesce({', '.join([*who, 'NULL'])})) AS {CLUSTER}"]
     return [*made, f"started_at::TIMESTAMP AS {STARTED}"] if "started_at" in columns else made
 
@@ -78,13 +78,13 @@ def _enums(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[s
     """An ENUM type for each column of few values: column -> type name."""
     if not columns:
         return {}
-    lists = ", ".join(f"list(DISTINCT {_name(c)}) FILTER ({_name(c)} IS NOT NULL)" for c in columns)
+    lists = ", ".join(f"list(DISTINCT {name(c)}) FILTER ({name(c)} IS NOT NULL)" for c in columns)
     found = connection.execute(f"SELECT {lists} FROM {rows}").fetchone() or ()
     kinds = {}
     for i, (column, values) in enumerate(zip(columns, found, strict=True)):
         if values and len(values) <= _FEW:
             kinds[column] = f"values_{i}"
-            connection.execute(f"CREATE TYPE values_{i} AS ENUM ({', '.join(_quoted(v) for v in sorted(values))})")
+            connection.execute(f"CREATE TYPE values_{i} AS ENUM ({', '.join(literal(v) for v in sorted(values))})")
     return kinds
 
 
@@ -92,11 +92,3 @@ def _prune(place: Path, newest: Path) -> None:
     files = sorted(place.glob("*.duckdb"), key=lambda p: p.stat().st_mtime, reverse=True)
     for old in [p for p in files if p != newest][KEPT - 1 :]:
         old.unlink(missing_ok=True)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'

@@ -7,13 +7,14 @@ masked by those who show them. An engine that goes away is one clear error; the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -26,7 +27,10 @@ from kpi.store.dialects import DuckDialect, dialect_of, teach_sqlite
 from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts
 from kpi.store.inplace import SQL_TYPES, Held, canonical, mapped
 from kpi.store.sessions import redact_url
+from kpi.store.sql import literal
 
+Answer = TypeVar("Answer")
+_SQL_ERRORS = (sa.exc.SQLAlchemyError, OSError)
 MOST_ROWS = 1_000_000  # that one statement may bring over the wire
 _KINDS: list[tuple[type, Held]] = [
     (sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Numeric, "float"), (sa.Float, "float"), (sa.DateTime, "naive"),
@@ -123,17 +127,33 @@ class LiveSource(Source):
         except MappingError:
             return {}
 
+    def _tried(
+        self, ask: Callable[[], Answer], errors: tuple[type[Exception], ...], reason: Callable[[Exception], str]
+    ) -> Answer:
+        """What `ask` answers; an error is raised anew outside of the first: a driver's text may hold the address."""
+        told = ""
+        try:
+            return ask()
+        except errors as error:
+            told = reason(error)
+        raise self._failed(told)
+
     def _failed(self, reason: str) -> StoreError:
         return StoreError(
             "store.query_failed", f"The database of {self.name!r} could not answer: {reason}",
             hint="Try again; if it stays, check that it is up and that the connection may read the table.",
         )  # fmt: skip
 
-    def _too_many(self) -> StoreError:
-        return StoreError(
-            "store.too_many_rows", f"The answer of {self.name!r} has more than {MOST_ROWS:,} rows",
-            hint="Choose a shorter window, a coarser grain or fewer dimensions.",
-        )  # fmt: skip
+    def _arrow(self, names: Sequence[str], rows: Sequence[Sequence[Any]], statement: Statement) -> pa.Table:
+        """Rows of a driver in the types of the statement. Raises StoreError `store.too_many_rows`."""
+        if len(rows) > MOST_ROWS:
+            raise StoreError(
+                "store.too_many_rows", f"The answer of {self.name!r} has more than {MOST_ROWS:,} rows",
+                hint="Choose a shorter window, a coarser grain or fewer dimensions.",
+            )  # fmt: skip
+        kinds = [c.type for c in statement.selected_columns]
+        columns = list(zip(*rows, strict=True)) or [()] * len(names)
+        return pa.table({n: arrow_column(v, k) for n, v, k in zip(names, columns, kinds, strict=True)})
 
 
 def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElement[Any]]) -> sa.FromClause | None:
@@ -178,35 +198,22 @@ class SqlSource(LiveSource):
             sa.event.listen(engine, "checkout", _teach)
 
     def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
-        reason = ""
-        try:
-            inspector = sa.inspect(self._engine)
-            try:
-                found = inspector.get_columns(place, schema=schema)
-            except sa.exc.NoSuchTableError:
-                return {}
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            reason = _reason(error)
-        if reason:  # raised out here: a driver's text may hold the address and more
-            raise self._failed(reason)
-        return {c["name"]: _held(c["type"]) for c in found}
+        def look() -> Mapping[str, Held]:
+            with contextlib.suppress(sa.exc.NoSuchTableError):
+                columns = sa.inspect(self._engine).get_columns(place, schema=schema)
+                return {c["name"]: _held(c["type"]) for c in columns}
+            return {}
+
+        return self._tried(look, _SQL_ERRORS, _reason)
 
     def run(self, statement: Statement) -> pa.Table:
-        reason = ""
-        try:
+        def fetch() -> tuple[list[str], Sequence[Sequence[Any]]]:
             with self._engine.connect() as connection:
                 result = connection.execute(statement)
-                names = list(result.keys())
-                rows = result.fetchmany(MOST_ROWS + 1)
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            reason = _reason(error)
-        if reason:
-            raise self._failed(reason)
-        if len(rows) > MOST_ROWS:
-            raise self._too_many()
-        kinds = [c.type for c in statement.selected_columns]
-        columns = list(zip(*rows, strict=True)) or [()] * len(names)
-        return pa.table({n: arrow_column(v, k) for n, v, k in zip(names, columns, kinds, strict=True)})
+                return list(result.keys()), result.fetchmany(MOST_ROWS + 1)
+
+        names, rows = self._tried(fetch, _SQL_ERRORS, _reason)
+        return self._arrow(names, rows, statement)
 
 
 def _teach(connection: Any, record: Any, proxy: Any) -> None:
@@ -269,17 +276,13 @@ def _reason(error: BaseException) -> str:
 
 def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine[Any]) -> pa.Array:
     """Values of a driver as an Arrow column of the type that the statement gives the column."""
-    target, convert = _TARGETS[_generic(kind)]
+    target, convert = next((to for base, to in _TARGETS.items() if isinstance(kind, base)), _TARGETS[sa.String])
     if isinstance(kind, sa.DateTime) and not kind.timezone:
         target = pa.timestamp("us")
     try:
         return pa.array(values, target)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # exact decimals, 0 for false, texts for times
         return pa.array([None if v is None else convert(v) for v in values], target)
-
-
-def _generic(kind: sa.types.TypeEngine[Any]) -> type:
-    return next((base for base in _TARGETS if isinstance(kind, base)), sa.String)
 
 
 def _utc(value: Any) -> datetime:
@@ -315,15 +318,13 @@ class DuckFileSource(LiveSource):
     ) -> None:
         super().__init__(name=name, place=f"duckdb:{path}", tables=tables, mapping=mapping)
         self._connection, self._cursors = duckdb.connect(":memory:"), threading.Lock()
-        attached = "ATTACH '" + str(path).replace("'", "''") + "' AS placed (READ_ONLY)"
-        reason = ""
-        try:
+        attached = f"ATTACH {literal(path)} AS placed (READ_ONLY)"
+
+        def open_file() -> None:
             for text in (attached, *_LOCKED):
                 self._connection.execute(text)
-        except duckdb.Error as error:
-            reason = type(error).__name__
-        if reason:
-            raise self._failed(f"the file cannot be opened ({reason})")
+
+        self._tried(open_file, (duckdb.Error,), lambda error: f"the file cannot be opened ({type(error).__name__})")
 
     def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
         rows = self._ask(
@@ -339,15 +340,13 @@ class DuckFileSource(LiveSource):
     def _ask(self, text: str, values: list[Any]) -> pa.Table:
         with self._cursors:  # making a cursor touches the shared connection
             cursor = self._connection.cursor()
-        reason = ""
-        try:
-            cursor.execute("USE placed")
-            return cursor.sql(text, params=values).to_arrow_table()
-        except duckdb.Error as error:
-            reason = type(error).__name__
-        finally:
-            cursor.close()
-        raise self._failed(reason)
+
+        def fetch() -> pa.Table:
+            with contextlib.closing(cursor):
+                cursor.execute("USE placed")
+                return cursor.sql(text, params=values).to_arrow_table()
+
+        return self._tried(fetch, (duckdb.Error,), lambda error: type(error).__name__)
 
 
 def _duckdb_held(name: str) -> Held:

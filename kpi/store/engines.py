@@ -33,41 +33,31 @@ from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.schema import TABLES, Type
 from kpi.store.cache import CLUSTER, STARTED, helpers
 from kpi.store.dialects import Dialect
+from kpi.store.sql import literal, parquet
 
 Query = Select[*tuple[Any, ...]]
 Statement = Query | CompoundSelect[*tuple[Any, ...]]
 
 SQL_TYPES: dict[Type, sa.types.TypeEngine[Any]] = {
-    "string": sa.Text(),
-    "bool": sa.Boolean(),
-    "int": sa.BigInteger(),
-    "float": sa.Double(),
-    "time": sa.DateTime(timezone=True),
-    "date": sa.Date(),
-}
-DUCKDB_TYPES: dict[Type, str] = {
-    "string": "VARCHAR", "bool": "BOOLEAN", "int": "BIGINT", "float": "DOUBLE", "time": "TIMESTAMPTZ", "date": "DATE",
+    "string": sa.Text(), "bool": sa.Boolean(), "int": sa.BigInteger(), "float": sa.Double(),
+    "time": sa.DateTime(timezone=True), "date": sa.Date(),
 }  # fmt: skip
 
 # errors of a statement or of the machine; any other that a cache gives means that its file is damaged
 _NOT_OF_A_FILE = (duckdb.ProgrammingError, duckdb.DataError, duckdb.OutOfMemoryException, duckdb.InterruptException)
 
 
+_ARROW_KINDS: list[tuple[Callable[[pa.DataType], bool], Type]] = [
+    (pa.types.is_boolean, "bool"), (pa.types.is_integer, "int"), (pa.types.is_floating, "float"),
+    (pa.types.is_decimal, "float"), (pa.types.is_timestamp, "time"), (pa.types.is_date, "date"),
+]  # fmt: skip
+
+
 def arrow_kind(kind: pa.DataType) -> Type:
     """The canonical type that holds an Arrow type: every integer is `int`, every text `string`."""
     if pa.types.is_dictionary(kind):
         return arrow_kind(kind.value_type)
-    if pa.types.is_boolean(kind):
-        return "bool"
-    if pa.types.is_integer(kind):
-        return "int"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "float"
-    if pa.types.is_timestamp(kind):
-        return "time"
-    if pa.types.is_date(kind):
-        return "date"
-    return "string"
+    return next((found for is_one, found in _ARROW_KINDS if is_one(kind)), "string")
 
 
 class Source(ABC):
@@ -159,7 +149,7 @@ class DuckSource(Source):
         """
         try:
             with self._lock:
-                self._connection.execute("ATTACH '" + str(cache).replace("'", "''") + "' AS cached (READ_ONLY)")
+                self._connection.execute(f"ATTACH {literal(cache)} AS cached (READ_ONLY)")
                 self._connection.execute("CREATE OR REPLACE VIEW requests AS SELECT * FROM cached.requests")
                 self._describe("requests")
                 self._made.pop("requests", None)
@@ -185,12 +175,11 @@ class DuckSource(Source):
     def _attach_files(self, table: str, more: Sequence[str] = ()) -> None:
         """Raises StoreError `store.files` for files that are damaged. more: computed columns, which the cache has."""
         self._verify(table)
-        listed = ", ".join("'" + str(p).replace("'", "''") + "'" for p in self._files[table])
         try:
             with self._lock:
                 self._connection.execute(
                     f'CREATE OR REPLACE VIEW "{table}" AS SELECT {", ".join(["*", *more])} '
-                    f"FROM read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+                    f"FROM {parquet(self._files[table])}"
                 )
                 self._describe(table)
                 self._made.pop(table, None)

@@ -81,12 +81,12 @@ class DatasetInfo:
 
     name: str
     version: int
-    requests: int
-    spans: int
-    first: int | None
-    last: int | None
-    loaded_at: str
-    bytes: int
+    requests: int = 0
+    spans: int = 0
+    first: int | None = None
+    last: int | None = None
+    loaded_at: str = ""
+    bytes: int = 0
     damaged: bool = False
 
 
@@ -106,19 +106,10 @@ def datasets() -> list[DatasetInfo]:
             m = manifest.read(name)
             recovery.refuse_lost(name, folder(name), m)
         except StoreError:
-            found.append(
-                DatasetInfo(
-                    name=name, version=manifest.newest(name), requests=0, spans=0, first=None, last=None, loaded_at="",
-                    bytes=0, damaged=True,
-                )
-            )  # fmt: skip
-            continue
-        found.append(
-            DatasetInfo(
-                name=name, version=m.number, requests=m.requests, spans=m.spans, first=m.first, last=m.last,
-                loaded_at=m.created_at, bytes=m.size,
-            )
-        )  # fmt: skip
+            found.append(DatasetInfo(name=name, version=manifest.newest(name), damaged=True))
+        else:
+            found.append(DatasetInfo(name=name, version=m.number, requests=m.requests, spans=m.spans, first=m.first,
+                                     last=m.last, loaded_at=m.created_at, bytes=m.size))  # fmt: skip
     return found
 
 
@@ -147,13 +138,10 @@ def versions(dataset: str) -> list[VersionInfo]:
             m = manifest.read(dataset, number)
         except StoreError:
             found.append(VersionInfo(number=number, damaged=True))
-            continue
-        found.append(
-            VersionInfo(
-                number=number, created_at=m.created_at, fingerprint=m.fingerprint, requests=m.requests, spans=m.spans,
-                loaded=int(m.receipt.get("loaded", 0)), origin=m.origin,
-            )
-        )  # fmt: skip
+        else:
+            loaded = int(m.receipt.get("loaded", 0))
+            found.append(VersionInfo(number=number, created_at=m.created_at, fingerprint=m.fingerprint,
+                                     requests=m.requests, spans=m.spans, loaded=loaded, origin=m.origin))  # fmt: skip
     return found
 
 

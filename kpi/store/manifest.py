@@ -262,25 +262,9 @@ def write(manifest: Manifest, place: Path | None = None) -> None:
     place: a folder to write into instead of the data set's own.
     """
     place = place or folder(manifest.dataset)
-    data: dict[str, Any] = {
-        "format": _FORMAT,
-        "number": manifest.number,
-        "created_at": manifest.created_at,
-        "fingerprint": manifest.fingerprint,
-        "tables": {
-            name: {"version": t.version, "id": t.id, "rows": t.rows, "extra": list(t.extra), "files": t.files}
-            for name, t in manifest.tables.items()
-        },
-        "origin": manifest.origin,
-        "spans": manifest.spans,
-        "requests": manifest.requests,
-        "first": manifest.first,
-        "last": manifest.last,
-        "size": manifest.size,
-        "user_key": manifest.user_key,
-        "rekeyed": manifest.rekeyed,
-        "receipt": dict(manifest.receipt),
-    }
+    facts = {name: value for name, value in vars(manifest).items() if name != "dataset"}  # its folder says that
+    tables = {name: vars(table) for name, table in manifest.tables.items()}
+    data = {"format": _FORMAT, "fingerprint": manifest.fingerprint, **facts, "tables": tables}
     data["check"] = durable.check(orjson.loads(orjson.dumps(data)))
     path = place / "versions" / f"{manifest.number:08d}.json"
     path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -5,7 +5,7 @@ Nothing here writes to the lake: the result is a plan, one query of the rows to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,16 +19,12 @@ import pyarrow.parquet as pq
 from kpi import schema
 from kpi.errors import StoreError
 from kpi.schema import Table
+from kpi.store.sql import UNPARTITIONED, literal, name, names, parquet
 
 MEMORY = "512MB"
 _TYPES = {
-    "string": "VARCHAR",
-    "bool": "BOOLEAN",
-    "int": "BIGINT",
-    "float": "DOUBLE",
-    "time": "TIMESTAMPTZ",
-    "date": "DATE",
-}
+    "string": "VARCHAR", "bool": "BOOLEAN", "int": "BIGINT", "float": "DOUBLE", "time": "TIMESTAMPTZ", "date": "DATE",
+}  # fmt: skip
 _ORDER = "_order"
 COALESCED = frozenset(["spans", "tool_calls"])  # partial rows of these complete each other: null overwrites nothing
 _JSON = frozenset(["attributes", "context"])  # objects whose keys complete each other
@@ -71,7 +67,7 @@ def workspace(directory: Path, *, memory: str = MEMORY) -> Iterator[duckdb.DuckD
     try:
         connection.execute("SET TimeZone='UTC'")
         connection.execute(f"SET memory_limit='{memory}'")
-        connection.execute(f"SET temp_directory={literal(str(directory / 'spill'))}")
+        connection.execute(f"SET temp_directory={literal(directory / 'spill')}")
         connection.execute("SET preserve_insertion_order=false")
         connection.execute(_UNITED)
         yield connection
@@ -84,32 +80,22 @@ def workspace(directory: Path, *, memory: str = MEMORY) -> Iterator[duckdb.DuckD
         connection.close()
 
 
-def literal(text: str) -> str:
-    """A string literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def name(column: str) -> str:
-    """A quoted identifier of SQL."""
-    return '"' + column.replace('"', '""') + '"'
-
-
 def scan(files: Sequence[Path], table: Table, *, filename: bool = False) -> str:
     """A table function over Parquet files of one table. The day of a request stands in the path, not in the file."""
-    listed = ", ".join(literal(str(path)) for path in files)
-    partition = (
-        "hive_partitioning=true, hive_types={'day': 'DATE'}" if table.name == "requests" else "hive_partitioning=false"
-    )
-    named = ", filename='_file'" if filename else ""
-    rows = f"read_parquet([{listed}], union_by_name=true, {partition}{named})"
+    by_day = "hive_partitioning=true, hive_types={'day': 'DATE'}"
+    options = by_day if table.name == "requests" else UNPARTITIONED
+    rows = parquet(files, f"{options}, filename='_file'" if filename else options)
     new = _newer_columns(files, table)
     return f"(SELECT *, {', '.join(new)} FROM {rows})" if new else rows
 
 
-def scan_staged(files: Sequence[Path]) -> str:
-    """A table function over the staged files of one table, with what columns they have."""
-    listed = ", ".join(literal(str(path)) for path in files)
-    return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+def ordered(files: Sequence[Path], table: Table, extra: Sequence[str]) -> str:
+    """A query of all rows of some files, in the order in which a table is written."""
+    return f"SELECT {names((*table.names, *extra))} FROM {scan(files, table)} ORDER BY {names(_order(table))}"
+
+
+def _order(table: Table) -> tuple[str, ...]:
+    return ("day", *table.key) if table.name == "requests" else tuple(table.key)
 
 
 def _newer_columns(files: Sequence[Path], table: Table) -> list[str]:
@@ -163,7 +149,7 @@ class Merge:
         self.table = table
         self._staged, self._stored = staged, stored
         self._extra = extra_columns(staged, table)
-        self._stored_extra = tuple(stored_extra)
+        self._held = {*table.names, *stored_extra}  # columns that the stored rows have
         self.extra = tuple(sorted({*self._extra, *stored_extra}))
         self._prefix = f"{prefix}{table.name}"
         self._columns = [*table.names, *self._extra]  # what the input speaks about
@@ -188,7 +174,7 @@ class Merge:
         join = f"{self._t('hits')} h JOIN {self._t('changed')} c ON {same(key, 'h', 'c')}"
         files = [Path(r[0]) for r in self._fetch(f"SELECT DISTINCT h._file FROM {join} ORDER BY 1")]
         kept = (
-            f"SELECT {self._stored_columns('o')} FROM {scan(files, self.table)} o "
+            f"SELECT {self._every('o', self._held)} FROM {scan(files, self.table)} o "
             f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})"
         )
         query = f"{kept} UNION ALL {self._select('changed')} UNION ALL {added}"
@@ -224,8 +210,7 @@ class Merge:
         self, query: str | None, files: tuple[Path, ...], *, new: int, changed: int, known: int, moved: int = 0
     ) -> MergePlan:
         if query is not None:
-            order = ["day", *self.table.key] if self.table.name == "requests" else list(self.table.key)
-            query = f"SELECT * FROM ({query}) ORDER BY {', '.join(name(k) for k in order)}"
+            query = f"SELECT * FROM ({query}) ORDER BY {names(_order(self.table))}"
         return MergePlan(
             table=self.table, extra=self.extra, query=query if new or changed else None,
             replaced=files, new=new, changed=changed, known=known, moved=moved,
@@ -252,29 +237,22 @@ class Merge:
 
     def _select(self, what: str) -> str:
         """Rows of a work table, all columns of the merged table; those that it lacks are null."""
-        given = set(self._columns) if what == "fresh" else set(self._all)
-        columns = ", ".join(f"s.{name(c)}" if c in given else self._null(c) for c in self._all)
-        return f"SELECT {columns} FROM {self._t(what)} s"
+        return f"SELECT {self._every('s', self._columns if what == 'fresh' else self._all)} FROM {self._t(what)} s"
 
-    def _stored_columns(self, alias: str) -> str:
-        stored = {*self.table.names, *self._stored_extra}
-        return ", ".join(f"{alias}.{name(c)}" if c in stored else self._null(c) for c in self._all)
+    def _every(self, alias: str, given: Collection[str]) -> str:
+        return ", ".join(f"{alias}.{name(c)}" if c in given else self._null(c) for c in self._all)
 
     def _fresh(self) -> tuple[int, int]:
         """The input with every key once: the last row counts, or where rows complete each other the best of each."""
-        listed = ", ".join(literal(str(path)) for path in self._staged)
-        places = ", ".join(f"{literal(str(p))}: {i}" for i, p in enumerate(self._staged))
-        keys = ", ".join(name(k) for k in self.table.key)
-        options = "union_by_name=true, hive_partitioning=false, filename='_file', file_row_number=true"
+        places = ", ".join(f"{literal(p)}: {i}" for i, p in enumerate(self._staged))
+        keys = names(self.table.key)
+        staged = parquet(self._staged, f"{UNPARTITIONED}, filename='_file', file_row_number=true")
         columns = ", ".join(map(self._typed, self._columns))
         order = f"(MAP {{{places}}}[_file]::BIGINT * 4294967296 + file_row_number) AS {_ORDER}"
-        self._run(
-            f"CREATE OR REPLACE VIEW {self._t('raw')} AS "
-            f"SELECT {columns}, {order} FROM read_parquet([{listed}], {options})"
-        )
+        self._run(f"CREATE OR REPLACE VIEW {self._t('raw')} AS SELECT {columns}, {order} FROM {staged}")
         counts = f"SELECT count(*) AS n FROM {self._t('raw')} GROUP BY {keys}"
         rows, distinct = self._fetch(f"SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM ({counts})")[0]
-        raw, plain = self._t("raw"), ", ".join(name(c) for c in self._columns)
+        raw, plain = self._t("raw"), names(self._columns)
         if rows == distinct:
             self._run(f"CREATE OR REPLACE VIEW {self._t('fresh')} AS SELECT {plain} FROM {raw}")
             return rows, distinct
@@ -283,12 +261,10 @@ class Merge:
             f"SELECT {keys} FROM {raw} GROUP BY {keys} HAVING count(*) > 1"
         )
         match, twice = same(self.table.key, "t", "r"), self._t("twice")
-        if self.table.name in COALESCED:
-            best = ", ".join(name(c) if c in self.table.key else f"{_best(c)} AS {name(c)}" for c in self._columns)
+        if self.table.name in COALESCED or _joined(self.table):
+            made = _best if self.table.name in COALESCED else _latest
+            best = ", ".join(name(c) if c in self.table.key else f"{made(c)} AS {name(c)}" for c in self._columns)
             merged = f"SELECT {best} FROM {raw} r SEMI JOIN {twice} t ON {match} GROUP BY {keys}"
-        elif _joined(self.table):
-            latest = ", ".join(name(c) if c in self.table.key else f"{_latest(c)} AS {name(c)}" for c in self._columns)
-            merged = f"SELECT {latest} FROM {raw} r SEMI JOIN {twice} t ON {match} GROUP BY {keys}"
         else:
             latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {_ORDER} DESC) = 1"
             merged = f"SELECT {plain} FROM {raw} r SEMI JOIN {twice} t ON {match} QUALIFY {latest}"
@@ -316,10 +292,9 @@ class Merge:
     def _changed(self) -> int:
         """Known keys whose stored row would become another one, as merged rows."""
         files = [Path(r[0]) for r in self._fetch(f"SELECT DISTINCT _file FROM {self._t('hits')} ORDER BY 1")]
-        stored = {*self.table.names, *self._stored_extra}
         columns, differs = [], []
         for c in self._all:
-            old = f"o.{name(c)}" if c in stored else f"NULL::{self._kind(c)}"
+            old = f"o.{name(c)}" if c in self._held else f"NULL::{self._kind(c)}"
             if c in self.table.key or c not in self._columns:
                 columns.append(f"{old} AS {name(c)}")
                 continue

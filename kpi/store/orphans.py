@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 
 from kpi import schema
-from kpi.store import merge
+from kpi.store import merge, sql
 
-_COLUMNS = ", ".join(f"o.{merge.name(c)}" for c in schema.SCORE_ROWS.names if c != "trace_id")
+_COLUMNS = ", ".join(f"o.{sql.name(c)}" for c in schema.SCORE_ROWS.names if c != "trace_id")
 
 
 def adopted(
@@ -36,7 +36,7 @@ def adopted(
     )
     found = f"SELECT DISTINCT s.trace_id, {_COLUMNS} FROM orphans o JOIN ({owners}) s ON o.span_id = s.span_id"
     target.parent.mkdir(parents=True, exist_ok=True)
-    connection.execute(f"COPY ({found}) TO {merge.literal(str(target))} (FORMAT parquet)")
+    connection.execute(f"COPY ({found}) TO {sql.literal(target)} (FORMAT parquet)")
     connection.execute("DROP TABLE orphans")
-    rows = connection.execute(f"SELECT count(*) FROM read_parquet({merge.literal(str(target))})").fetchone()
+    rows = connection.execute(f"SELECT count(*) FROM read_parquet({sql.literal(target)})").fetchone()
     return target if rows and rows[0] else None

@@ -16,7 +16,7 @@ import pyarrow as pa
 from kpi import schema
 from kpi.privacy.user_key import UserKey
 from kpi.receipts import Receipt
-from kpi.store import manifest, merge
+from kpi.store import manifest, merge, sql
 from kpi.store.binding import USER, unlinked
 from kpi.store.transaction import Transaction
 
@@ -83,5 +83,5 @@ def _staged(load: Transaction, name: str, query: str) -> Path:
     place = load.work / "renamed"
     place.mkdir(exist_ok=True)
     path = place / f"{name}.parquet"
-    load.connection.execute(f"COPY ({query}) TO {merge.literal(str(path))}")
+    load.connection.execute(f"COPY ({query}) TO {sql.literal(path)}")
     return path

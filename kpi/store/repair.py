@@ -8,11 +8,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import duckdb
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,11 +23,11 @@ from kpi.receipts import Receipt
 from kpi.store import contents, delta, manifest, merge, ours, record, recovery
 from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
 from kpi.store.manifest import Manifest, TableVersion, writer
+from kpi.store.transaction import Progress
 
 __all__ = ["Repair", "repair"]
 
 _NEW = ".repair-"
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +134,8 @@ def _rebuilt(path: Path, new: Path, m: Manifest) -> Manifest:
             files = [path / name / file for file in recovery.listed(path, name, m)]
             place = new / name
             if files:
-                delta.append(place, name, merge.batches(connection, _rows(connection, files, name, known.extra)))
+                query = merge.ordered(files, schema.TABLES[name], known.extra)
+                delta.append(place, name, merge.batches(connection, query))
                 made = delta.describe(place, known.extra)
                 if made.rows != known.rows:
                     raise contents.broken(path / name, ["holds other rows"])
@@ -151,13 +150,6 @@ def _rebuilt(path: Path, new: Path, m: Manifest) -> Manifest:
     made_of = replace(m, tables=tables, size=size)
     manifest.write(made_of, new)
     return made_of
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, extra: Sequence[str]) -> str:
-    table = schema.TABLES[name]
-    order = ", ".join(merge.name(k) for k in (("day", *table.key) if name == "requests" else table.key))
-    columns = ", ".join(merge.name(c) for c in (*table.names, *extra))
-    return f"SELECT {columns} FROM {merge.scan(files, table)} ORDER BY {order}"
 
 
 def _swap(path: Path, new: Path) -> str:

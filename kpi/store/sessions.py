@@ -35,43 +35,44 @@ class Refused(Exception):
     """Why a connection may not be used; for the administrator."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Kind:
-    """One kind of database. drivername: as SQLAlchemy wants it. spelled: how a URL may begin. query: allowed keys.
+    """One kind of database. spelled: how a URL may begin; the first is what SQLAlchemy is given. keys: allowed in it.
 
     module, package: the driver, imported as and installed as; "" where Python brings it.
     """
 
     name: str
     title: str
-    drivername: str
-    spelled: frozenset[str]
+    spelled: str
     module: str = ""
     package: str = ""
-    query: frozenset[str] = frozenset()
-    is_file: bool = False
+    keys: str = ""
 
+    @property
+    def drivername(self) -> str:
+        return self.spelled.split()[0]
 
-def _kind(name: str, title: str, spelled: str, module: str = "", package: str = "", query: str = "") -> Kind:
-    """spelled: the first is what SQLAlchemy is given."""
-    words = spelled.split()
-    return Kind(
-        name=name, title=title, drivername=words[0], spelled=frozenset(words), module=module, package=package,
-        query=frozenset(query.split()), is_file=name in ("sqlite", "duckdb"),
-    )  # fmt: skip
+    @property
+    def query(self) -> frozenset[str]:
+        return frozenset(self.keys.split())
+
+    @property
+    def is_file(self) -> bool:
+        return self.name in ("sqlite", "duckdb")
 
 
 KINDS = (
-    _kind("sqlite", "SQLite file", "sqlite sqlite+pysqlite"),
-    _kind("duckdb", "DuckDB file", "duckdb"),
-    _kind("postgresql", "PostgreSQL", "postgresql+psycopg postgresql postgres", "psycopg", "psycopg[binary]",
-          "sslmode connect_timeout application_name"),
-    _kind("mysql", "MySQL", "mysql+pymysql mysql", "pymysql", "pymysql", "charset"),
-    _kind("mariadb", "MariaDB", "mariadb+pymysql mariadb", "pymysql", "pymysql", "charset"),
-    _kind("clickhouse", "ClickHouse", "clickhousedb+connect clickhousedb clickhouse", "clickhouse_connect",
-          "clickhouse-connect", "secure"),
-    _kind("databricks", "Databricks", "databricks", "databricks.sqlalchemy", "databricks-sqlalchemy",
-          "http_path catalog schema"),
+    Kind("sqlite", "SQLite file", "sqlite sqlite+pysqlite"),
+    Kind("duckdb", "DuckDB file", "duckdb"),
+    Kind("postgresql", "PostgreSQL", "postgresql+psycopg postgresql postgres", "psycopg", "psycopg[binary]",
+         "sslmode connect_timeout application_name"),
+    Kind("mysql", "MySQL", "mysql+pymysql mysql", "pymysql", "pymysql", "charset"),
+    Kind("mariadb", "MariaDB", "mariadb+pymysql mariadb", "pymysql", "pymysql", "charset"),
+    Kind("clickhouse", "ClickHouse", "clickhousedb+connect clickhousedb clickhouse", "clickhouse_connect",
+         "clickhouse-connect", "secure"),
+    Kind("databricks", "Databricks", "databricks", "databricks.sqlalchemy", "databricks-sqlalchemy",
+         "http_path catalog schema"),
 )  # fmt: skip
 
 
@@ -86,9 +87,9 @@ def installed(kind: Kind) -> bool:
 def kind_of(drivername: str) -> Kind:
     """The kind a URL begins with, driver and all. Raises Refused."""
     for kind in KINDS:
-        if drivername in kind.spelled:
+        if drivername in kind.spelled.split():
             return kind
-    known = ", ".join(sorted(w for k in KINDS for w in k.spelled))
+    known = ", ".join(sorted(w for k in KINDS for w in k.spelled.split()))
     raise Refused(f"the dialect and driver {drivername[:40]!r} are not allowed (allowed: {known})")
 
 
@@ -178,12 +179,10 @@ class _ReadingSession(sqlite3.Connection):
 
 _READING = frozenset([sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_TRANSACTION])
 # Pragmas that tell of tables, which SQLAlchemy asks for; none of them changes anything, whatever its argument is.
-_TELLING = frozenset(
-    [
-        "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
-        "database_list", "collation_list", "compile_options",
-    ]
-)  # fmt: skip
+_TELLING = frozenset([
+    "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
+    "database_list", "collation_list", "compile_options",
+])  # fmt: skip
 _ASKED = frozenset(["data_version", "encoding", "query_only", "read_uncommitted", "trusted_schema", "user_version"])
 _DECLARED = frozenset(["type", "name", "tbl_name", "rootpage", "sql"])
 _DENIED_FUNCTIONS = frozenset(["load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"])

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from kpi.errors import StoreError
 from kpi.mapping.mapping import Mapping as ColumnMappings
-from kpi.store.databases import MOST_ROWS, LiveSource, arrow_column
+from kpi.store.databases import MOST_ROWS, LiveSource
 from kpi.store.dialects import SparkCompiler, SparkDialect
 from kpi.store.engines import Statement
 from kpi.store.inplace import Held
@@ -59,14 +59,11 @@ class SparkSource(LiveSource):
 
     def run(self, statement: Statement) -> pa.Table:
         compiled = statement.compile(dialect=SparkCompiler(), compile_kwargs={"render_postcompile": True})
-        reason = ""
-        try:
-            found = self._spark.sql(str(compiled), args=dict(compiled.params)).limit(MOST_ROWS + 1).collect()
-        except Exception as error:  # pyspark has no common base for what its own and Java's side raise
-            reason = type(error).__name__
-        if reason:
-            raise self._failed(reason)
-        if len(found) > MOST_ROWS:
-            raise self._too_many()
-        kinds = [(c.name, c.type) for c in statement.selected_columns]
-        return pa.table({n: arrow_column([r[i] for r in found], k) for i, (n, k) in enumerate(kinds)})
+
+        def fetch() -> list[Any]:
+            found = self._spark.sql(str(compiled), args=dict(compiled.params)).limit(MOST_ROWS + 1)
+            return list(found.collect())
+
+        # pyspark has no common base for what its own and Java's side raise
+        rows = self._tried(fetch, (Exception,), lambda error: type(error).__name__)
+        return self._arrow([c.name for c in statement.selected_columns], rows, statement)

@@ -25,7 +25,7 @@ from kpi.errors import StoreError
 from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
 from kpi.receipts import NAMED_MODELS, NOT_NAMED, Receipt
-from kpi.store import contents, delta, manifest, merge, orphans, record, trash
+from kpi.store import contents, delta, manifest, merge, orphans, record, sql, trash
 from kpi.store.manifest import Manifest
 
 Progress = Callable[[float, str], None]
@@ -85,13 +85,13 @@ class Transaction:
         requests = self.files.get("requests")
         if requests:
             self.tell(0.1, "Computing costs")
-            costs = f"read_parquet({merge.literal(str(self._all_costs() / '*.parquet'))})"
-            changed = ", ".join(f"c.{merge.name(name)} AS {merge.name(name)}" for name in WRITTEN)
+            costs = f"read_parquet({sql.literal(self._all_costs() / '*.parquet')})"
+            changed = ", ".join(f"c.{sql.name(name)} AS {sql.name(name)}" for name in WRITTEN)
             place = self.work / "repriced"
             place.mkdir()
             self.connection.execute(
                 f"COPY (SELECT o.* REPLACE ({changed}) FROM {merge.scan(requests, schema.REQUESTS)} o "
-                f"JOIN {costs} c ON o.trace_id = c.trace_id) TO {merge.literal(str(place / '0.parquet'))}"
+                f"JOIN {costs} c ON o.trace_id = c.trace_id) TO {sql.literal(place / '0.parquet')}"
             )
             self.tell(0.7, "Storing requests")
             receipt.loaded = self.merge("requests", [place / "0.parquet"]).changed
@@ -108,7 +108,7 @@ class Transaction:
         self.connection.execute(f"CREATE OR REPLACE TABLE touched AS {known}")
         made_of = assemble_all(spans=self._stream("spans"), tool_calls=self._stream("tool_calls"), prices=self.prices)
         rows = merge.scan(self.files["requests"], schema.REQUESTS)
-        columns = ", ".join(f"r.{merge.name(c)}" for c in ("trace_id", *READ))
+        columns = ", ".join(f"r.{sql.name(c)}" for c in ("trace_id", *READ))
         alone = f"SELECT {columns} FROM {rows} r ANTI JOIN touched t ON r.trace_id = t.trace_id"
         tables = (
             reprice_requests(pa.Table.from_batches([batch]), self.prices)
@@ -186,7 +186,7 @@ class Transaction:
         known = f"ANTI JOIN {merge.scan(spans, schema.SPANS)} k ON r.trace_id = k.trace_id" if spans else ""
         found = self.connection.execute(
             f"SELECT count(DISTINCT r.trace_id) FROM {merge.scan(requests, schema.REQUESTS)} r "
-            f"SEMI JOIN {merge.scan_staged(staged)} s ON r.trace_id = s.trace_id {known}"
+            f"SEMI JOIN {sql.parquet(staged)} s ON r.trace_id = s.trace_id {known}"
         ).fetchone()
         if found and found[0]:
             raise _other_times(int(found[0]))
@@ -223,7 +223,8 @@ class Transaction:
 
     def _assemble(self, receipt: Receipt) -> None:
         """Requests of the touched traces that have spans, from everything that is stored of them."""
-        touched = [m.touched_traces() for n in ("spans", *_PARTS) if (m := self.merges.get(n)) and self._changes(n)]
+        new = [n for n in ("spans", *_PARTS) if n in self.plans and (self.plans[n].new or self.plans[n].changed)]
+        touched = [self.merges[n].touched_traces() for n in new]
         if not touched or not self.files.get("spans"):
             return
         whole = "" if receipt.columns else self._whole_traces()  # a mapped table knows less than the spans do
@@ -255,14 +256,11 @@ class Transaction:
         given = self.merges["requests"].given_traces()
         return f" EXCEPT ({given}{''.join(f' EXCEPT {query}' for query in known)})"
 
-    def _changes(self, name: str) -> bool:
-        return bool(self.plans[name].new or self.plans[name].changed)
-
     def _stream(self, name: str) -> Iterator[pa.RecordBatch]:
         if not self.files.get(name):
             return iter(())
         table = schema.TABLES[name]
-        columns = ", ".join(f"r.{merge.name(c)}" for c in table.names)
+        columns = ", ".join(f"r.{sql.name(c)}" for c in table.names)
         order = ["trace_id"] + [c for c in ("started_at", "span_id") if c in table.names]
         scan = merge.scan(self.files[name], table)
         query = (
@@ -293,7 +291,7 @@ class Transaction:
         every = self.base is None or traces is None
         proven = delta.filled(self.files["requests"]) if every else set()
         columns = [c for c in schema.REQUESTS.names if c not in _DERIVED | proven]
-        filled = "".join(f", count(r.{merge.name(c)})" for c in columns)
+        filled = "".join(f", count(r.{sql.name(c)})" for c in columns)
         of_load = f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
         times = "min(epoch_us(r.started_at)), max(epoch_us(r.started_at))"
         rows = f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r " + ("" if every else of_load)
@@ -342,10 +340,7 @@ class Transaction:
         doomed = [path for paths in small.values() if len(paths) >= _SMALL_FILES for path in paths]
         if not doomed:
             return
-        table = schema.TABLES[name]
-        order = ", ".join(merge.name(k) for k in (("day", *table.key) if name == "requests" else table.key))
-        columns = ", ".join(merge.name(c) for c in (*table.names, *self.extra.get(name, ())))
-        self._write(name, f"SELECT {columns} FROM {merge.scan(doomed, table)} ORDER BY {order}", doomed)
+        self._write(name, merge.ordered(doomed, schema.TABLES[name], self.extra.get(name, ())), doomed)
 
     def _publish(self, receipt: Receipt) -> None:
         kept = dict(self.base.tables) if self.base else {}

@@ -6,12 +6,13 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from kpi.privacy.patterns import words
 from kpi.privacy.patterns.masking import EMAIL, IP, MAC, Match, Span, ends, starts
 
 _AT_DOMAIN = re.compile(r"@(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,24}")
 _LOCAL_REVERSED = re.compile(r"[\w.%+'&=~#*!-]{1,64}")
-_REPOSITORY_USERS = frozenset({"git", "hg", "svn", "ssh"})
-_FILE_ENDINGS = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "ico"})  # icon@2x.png
+_REPOSITORY_USERS = words("email_and_ip", "repository_users")
+_FILE_ENDINGS = words("email_and_ip", "file_endings")  # icon@2x.png
 
 
 def find_emails(text: str) -> Iterator[Span]:
@@ -39,15 +40,8 @@ def find_emails(text: str) -> Iterator[Span]:
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"\d\d{{0,2}}(?:\.{_OCTET}){{3}}" + r"(?![\w]|\.\d|-\w)")
 _WORDS = re.compile(r"[^\W\d_]+")
-_IP_WORDS = frozenset([
-    "ip", "ips", "ipv", "address", "addresses", "addr", "host", "hosts", "hostname", "server", "client", "remote",
-    "peer", "ping", "pinged", "login", "logged", "connect", "connected", "connection", "connecting", "gateway",
-    "subnet", "from", "router", "proxy",
-])  # fmt: skip
-_VERSION_WORDS = frozenset([
-    "v", "ver", "version", "versions", "release", "build", "rev", "revision", "firmware", "driver", "sdk", "api",
-    "rfc", "section", "sections", "chapter", "oid", "patch", "upgrade", "upgraded", "update", "updated",
-])  # fmt: skip
+_IP_WORDS = words("email_and_ip", "ip_words")
+_VERSION_WORDS = words("email_and_ip", "version_words")
 _IPV4_JOINED = frozenset(".-")
 _IPV6_JOINED = frozenset(".")
 _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
@@ -67,10 +61,10 @@ def _is_ipv4(match: Match) -> bool:
     bare = before.rstrip("=~<>^/_ ")
     if before[-1:] in ("/", "_", "~", "<", ">", "^") or before.endswith("=="):
         return False
-    words = [word.lower() for word in _WORDS.findall(bare)[-3:]]
-    if not _IP_WORDS.isdisjoint(words):
+    near = [word.lower() for word in _WORDS.findall(bare)[-3:]]
+    if not _IP_WORDS.isdisjoint(near):
         return True
-    if words and not _VERSION_WORDS.isdisjoint(words[-2:]):
+    if near and not _VERSION_WORDS.isdisjoint(near[-2:]):
         return False
     return max(parts) >= 100
 

@@ -29,7 +29,7 @@ class Sheet:
     __slots__ = ("lower", "spans", "text")
 
     def __init__(self, text: str) -> None:
-        self.text = _blank_masked(text) if "[" in text else text
+        self.text = _MASKED.sub(lambda match: BLANK * len(match.group()), text) if "[" in text else text
         self.lower = same_length_lower(self.text)
         self.spans: list[Span] = []
 
@@ -76,10 +76,6 @@ def _tree(words: list[str]) -> str:
         rests.setdefault(word[0], []).append(word[1:])
     branches = [re.escape(first) + _tree(rest) for first, rest in rests.items()]
     return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
-
-
-def _blank_masked(text: str) -> str:
-    return _MASKED.sub(lambda match: BLANK * len(match.group()), text)
 
 
 def same_length_lower(text: str) -> str:

@@ -10,10 +10,7 @@ from kpi.privacy.patterns.masking import NATIONAL_ID, PASSPORT, PHONE, SSN, Span
 from kpi.privacy.patterns.national_ids import WEAK, identity_in, lettered_in
 from kpi.privacy.patterns.payment_numbers import cards_in, ibans_in
 from kpi.privacy.patterns.phone_numbers import is_date, is_short, is_vague, telling, with_extension
-from kpi.privacy.patterns.words_nearby import IDENTITY, TECHNICAL, kind_before, phone_after
-from kpi.privacy.patterns.words_nearby import PASSPORT as A_PASSPORT
-from kpi.privacy.patterns.words_nearby import PHONE as A_PHONE
-from kpi.privacy.patterns.words_nearby import SSN as AN_SSN
+from kpi.privacy.patterns.words_nearby import A_PASSPORT, A_PHONE, AN_SSN, IDENTITY, TECHNICAL, kind_before, phone_after
 
 _CLUSTER = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){3,}")  # digits that stand close together, whatever is between them
 _SIX = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
@@ -34,7 +31,6 @@ _UNIT_AFTER = re.compile(
 )
 _ASSIGNED = re.compile(r"[=#:_$€£¥₹~<>*^|]\\?[\"'`]?[ \t]{0,3}\\?[\"'`]?\Z")
 _CLOSES = re.compile(r"[ .,;!?)\"']{0,3}(?:[\n.,;!?)\"'\\\u3000-\u9fff]|\Z)")
-_LABEL = re.compile(r"[^\W\d]\Z")
 
 
 Neighbourhood = tuple[str, int, int]  # text around a number, where the number begins in it, its length
@@ -113,8 +109,9 @@ def _in_run(text: str, lower: str, start: int, end: int) -> Iterator[Span]:
     if not _opens(text, start) or not ends(text, end):
         return
     run = text[start:end]
-    found = _form(text, lower, start, end, run)
-    if found is not None:
+    found = identity_in(text, start, end)
+    weak = found is not None and found[2] == NATIONAL_ID and len(run) in WEAK
+    if found is not None and not (weak and _is_technical(text, lower, start, end)):
         yield found
         return
     places = telling(text, start, end)
@@ -133,16 +130,6 @@ def _opens(text: str, start: int) -> bool:
     if starts(text, start):
         return True
     return text[start - 1] == ":" and start > 1 and is_word(text[start - 2]) and not text[start - 2].isdigit()
-
-
-def _form(text: str, lower: str, start: int, end: int, run: str) -> Span | None:
-    """The identifier that the run, or one of its words, is by its written form."""
-    found = identity_in(text, start, end)
-    if found is not None:
-        return (
-            None if len(run) in WEAK and found[2] == NATIONAL_ID and _is_technical(text, lower, start, end) else found
-        )
-    return None
 
 
 def _by_words(text: str, lower: str, start: int, end: int, run: str) -> Iterator[Span]:

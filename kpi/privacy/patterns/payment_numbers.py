@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from kpi.privacy.patterns import DATA, words
 from kpi.privacy.patterns.masking import BLANK, CARD, IBAN, Match, Span, Words, ends, is_word, starts
 
 # Groups as printed on cards, with any separator, a line break among them; a bare run of 12 to 19 digits.
@@ -15,13 +16,7 @@ _GROUPED = re.compile(
     rf"|[0-9]{{8}}{_GAP}[0-9]{{4,7}}|{_GAP}[0-9]{{12}})"
 )
 _PLAIN = re.compile(r"[0-9][0-9]{11,18}")
-_WORDS = Words([
-    "card", "credit", "debit", "visa", "amex", "american express", "maestro", "discover", "diners", "payment", "paid",
-    "charge", "billing", "expir", "bank", "account", "limit", "transaction", "purchase", "unionpay", "rupay", "verve",
-    "karte", "carte", "tarjeta", "carta", "cartão", "cartao", "kaart", "karta", "karty", "kartę", "kartı", "kort",
-    "карт", "банк", "оплат", "卡", "カード", "카드", "कार्ड", "بطاقة", "thẻ", "kartu", "κάρτα", "כרטיס", "บัตร", "cvv",
-    "cvc",
-])  # fmt: skip
+_WORDS = Words(DATA["payment_numbers"]["words"])
 _SHORT_WORDS = re.compile(r"\b(?:jcb|pan|pay|cc|mir|troy|elo)\b")
 _NAMED = re.compile(r"credit|debit|\bcards?\b|\bcc\b")
 _DOUBLED = bytes((48 + sum(divmod(2 * (code - 48), 10))) if 48 <= code < 58 else 48 for code in range(256))
@@ -98,20 +93,7 @@ def _near_card_word(lower: str, start: int, end: int) -> bool:
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ .-]?[A-Za-z0-9]{1,4}){3,8}")
 _IBAN_GAPS = " .-"
 _NO_GAPS = str.maketrans("", "", _IBAN_GAPS)
-_IBAN_LENGTHS = {
-    pair[:2]: int(pair[2:])
-    for pair in [
-        "AD24", "AE23", "AL28", "AT20", "AZ28", "BA20", "BE16", "BG22", "BH22", "BI27", "BR29", "BY28", "CH21", "CR22",
-        "CY28", "CZ24", "DE22", "DJ27", "DK18", "DO28", "EE20", "EG29", "ES24", "FI18", "FK18", "FO18", "FR27", "GB22",
-        "GE22", "GI23", "GL18", "GR27", "GT28", "HN28", "HR21", "HU28", "IE22", "IL23", "IQ23", "IS26", "IT27", "JO30",
-        "KW30", "KZ20", "LB28", "LC32", "LI21", "LT20", "LU20", "LV21", "LY25", "MC27", "MD24", "ME22", "MK19", "MN20",
-        "MR27", "MT31", "MU30", "NI28", "NL18", "NO15", "OM23", "PK24", "PL28", "PS29", "PT25", "QA29", "RO24", "RS22",
-        "RU33", "SA24", "SC31", "SD18", "SE24", "SI19", "SK24", "SM27", "SO23", "ST25", "SV28", "TL23", "TN24", "TR26",
-        "UA29", "VA22", "VG24", "XK20", "YE30",
-    ]
-}  # fmt: skip
-
-
+_IBAN_LENGTHS = {pair[:2]: int(pair[2:]) for pair in words("payment_numbers", "iban")}
 _HYPHEN = frozenset("-")
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+from kpi.privacy.patterns import words
 from kpi.privacy.patterns.blobs import blob_in, holds_text
 from kpi.privacy.patterns.masking import BLANK, SECRET, Match, Sheet, Span, Words
 from kpi.privacy.patterns.national_ids import PAPERS, paper_after
@@ -155,21 +156,7 @@ _COOKIE = re.compile(r"s?\d?\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?(?=[\w.$-]{1,80}
 _PAIR = re.compile(
     r"[ \t]{0,3}([\w.$!%*+^`|~-]{1,80})(?:=(\"[^\"\n]{0,4000}\"|[^;,\s\"'\\]{0,4000}))?(?:;|(?=[\s\"'\\,]|$))"
 )
-_COOKIE_ATTRIBUTES = frozenset(
-    [
-        "path",
-        "domain",
-        "expires",
-        "max-age",
-        "samesite",
-        "secure",
-        "httponly",
-        "priority",
-        "version",
-        "partitioned",
-        "comment",
-    ]
-)
+_COOKIE_ATTRIBUTES = words("secrets", "cookie_attributes")
 
 
 def _cookies(text: str, at: int) -> Iterator[Span]:
@@ -206,11 +193,7 @@ _VALUE = (
 )
 _AFTER_WORD = re.compile(_SAYS + _VALUE)
 _NEXT_FIELD = re.compile(r"[&;][\w.\-\[\] ]{1,40}=|[;)]+$")
-_PLAIN_WORDS = frozenset([
-    "null", "none", "true", "false", "undefined", "required", "optional", "string", "missing", "invalid", "expired",
-    "redacted", "hidden", "empty", "unknown", "changed", "incorrect", "wrong", "correct", "reset",
-    "password", "passwd", "passphrase", "secret", "token", "field", "input",
-])  # fmt: skip
+_PLAIN_WORDS = words("secrets", "plain_words")
 _NUMBER = re.compile(r"[\d.:+TZ-]+")
 _PLACEHOLDER = re.compile(
     r"[*x.•]+|\$\{?[\w.]+\}?|%[\w]+%|\{\{.*\}\}|<.*>|[\w.]*\(.*|[A-Za-z_]+(?:\.[A-Za-z_]+)+", re.IGNORECASE
@@ -271,12 +254,7 @@ def _assigned(match: Match, word: str) -> list[Span]:
 
 
 _COMMON = frozenset(["key", "auth"])
-_KEY_NAMES = (
-    "api", "access", "secret", "private", "signing", "encryption", "client", "app", "license", "auth", "master",
-    "service", "account", "shared", "ssh", "deploy", "webhook", "admin", "restricted", "user", "storage", "sm",
-    "security", "mac", "hmac", "validation", "authentication", "consumer", "project", "publishable", "write",
-    "ingest", "instrumentation",
-)  # fmt: skip
+_KEY_NAMES = tuple(words("secrets", "key_names"))
 
 
 def _is_harmless_name(match: Match, word: str) -> bool:
