@@ -24,17 +24,28 @@ class GroupChange(NamedTuple):
 
 
 def metric_sentence(
-    metric: Metric, verdict: str, levels: tuple[float, float], difference: Interval, *, detectable: float
-) -> str:
+    metric: Metric, verdict: str, levels: tuple[float, float], difference: Interval, *, detectable: float,
+    known: tuple[float, float], bounds: Interval | None,
+) -> str:  # fmt: skip
     """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)". levels: of A and of B; detectable: the
-    minimum detectable effect."""
+    minimum detectable effect; known: the share of the requests for which it is known, where that made `bounds`."""
     unit = metric.unit
     if not all(map(math.isfinite, levels)):
         return f"{metric.label}: not enough data"
     told = f"{metric.label}: {verdict}, {_moved(levels, unit)} ({_limits(difference, unit)})"
     if verdict in ("no clear change", "not enough data") and math.isfinite(detectable):
         told += f"; minimum detectable effect {format_change(detectable, unit).removeprefix('+')}"
+    if bounds is not None:
+        told += f"; {coverage_words(*known, bounds, unit)}"
     return told
+
+
+def coverage_words(a: float, b: float, bounds: Interval, unit: str) -> str:
+    """ "known for 61 % of requests instead of 97 %: what is not known may make it −26 to +14 pp"."""
+    limits = format_change_interval(bounds.low, bounds.high, unit)
+    could = limits if math.isfinite(bounds.low) and math.isfinite(bounds.high) else "anything"
+    shares = f"{format_value(b, 'share')} of requests instead of {format_value(a, 'share')}"
+    return f"known for {shares}: what is not known may make it {could}"
 
 
 def comparison_sentence(

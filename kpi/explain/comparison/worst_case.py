@@ -1,0 +1,170 @@
+"""Whether a change of what is known could by itself make a difference: worst-case bounds, and what they leave to say.
+
+A metric is read from the requests that know it. Where side H knows it for the share cH of its requests and side L for
+less, cL, what L lost may be anything: with cL / cH = p, of the requests that H's way of labelling would know on L the
+share 1 - p is missing. Of a share (Manski 2003, Partial Identification of Probability Distributions, ch. 1; Horowitz and
+Manski 2000, JASA 95:77) these are all 0 at worst or all 1, so that a difference d = B - A lies between
+
+    (cB B - cA A) / cH   and   (cA (1 - A) - cB (1 - B)) / cH
+
+which have one sign exactly where known successes, or known failures, of all requests moved that way as well. A mean or
+quantile has no such ends: H is trimmed instead, of its largest or smallest values by the share 1 - p (Lee 2009, Rev Econ
+Stud 76:1071), which for shares decides alike. What neither side knows is taken as missing in the same way on both.
+Limits around the bounds are those of the difference itself, with the error of the change of coverage in quadrature, each
+end at the level of Imbens and Manski (2004, Econometrica 72:1845).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from kpi.explain.aggregates.arm_sums import BinCounts, histograms
+from kpi.explain.aggregates.grouped_sums import Arm, requests
+from kpi.measure.columns import known_terms
+from kpi.measure.estimate import bin_value
+from kpi.measure.metrics import Metric
+from kpi.stats.interval import Interval
+from kpi.stats.types import Array
+from kpi.store.engines import Source
+
+CANNOT_TELL = "cannot tell"
+MATTERS = 0.02  # of coverage: what is lost can move a share by no more than about as much
+BLIND = 10.0  # times the smallest difference that matters: who could not have seen that says nothing of "no change"
+_Z = float(special.ndtri(0.975))
+_ONE_SIDED = float(special.ndtri(0.95))
+TermCounts = Mapping[tuple[str, int], BinCounts]  # (metric, 0 for y or the column and 1 for x) -> histogram
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Share of the requests for which a metric is known, on two sides. n, requests: known ones, and all, of A and B.
+
+    change: B - A with its limits, users as clusters.
+    """
+
+    n: tuple[int, int]
+    requests: tuple[int, int]
+    change: Interval
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Of A and of B; NaN where there are no requests."""
+        a, b = (n / of if of else math.nan for n, of in zip(self.n, self.requests, strict=True))
+        return a, b
+
+    @property
+    def moved(self) -> bool:
+        """Whether it changed beyond noise."""
+        return self.change.clear and 0 not in self.n
+
+    @property
+    def matters(self) -> bool:
+        """Whether it changed beyond noise and by enough to be told."""
+        return self.change.clear and abs(self.change.value) >= MATTERS
+
+
+def needs_counts(metric: Metric, coverage: Coverage) -> bool:
+    """Whether the bounds take the histogram of the metric: only of what is no share, where coverage moved."""
+    return metric.kind != "rate" and coverage.moved
+
+
+def term_counts(source: Source, metrics: Sequence[Metric], arms: tuple[Arm, Arm], by: Sequence[str] = ()) -> TermCounts:
+    """Histograms of what the metrics are made of, on both sides and by dimension. One query, none without metrics."""
+    row = requests(source)
+    terms = {
+        (m.name, i): value
+        for m in metrics
+        for i, value in enumerate((row[m.column],) if m.kind == "quantile" and m.column else known_terms(m, row))
+    }
+    return {c.name: c for c in histograms(source, terms, arms, by)} if terms else {}
+
+
+def bounds(
+    metric: Metric, values: tuple[float, float], moved: Interval, coverage: Coverage, counts: TermCounts,
+    stratum: tuple[str, ...] | None = None,
+) -> Interval | None:  # fmt: skip
+    """What a difference may be at worst, with limits; None where coverage did not move. values: of A and B."""
+    if not coverage.moved:
+        return None
+    low, high = _possible(metric, values, coverage, counts, stratum)
+    change = coverage.change
+    doubt = max(change.high - change.value, change.value - change.low) / abs(change.value)
+    below = math.hypot(moved.value - moved.low, (moved.value - low) * doubt)
+    above = math.hypot(moved.high - moved.value, (high - moved.value) * doubt)
+    shrink = _critical(high - low, max(below, above) / _Z) / _Z
+    return Interval(value=moved.value, low=low - shrink * below, high=high + shrink * above)
+
+
+def cannot_tell(verdict: str, bounds: Interval | None, size: float) -> bool:
+    """Whether a verdict must give way, because a change of coverage alone could have made it. The one place of this.
+
+    bounds: of the difference, None where coverage did not move; size: the smallest difference that matters, absolute.
+    """
+    if bounds is None:
+        return False
+    if verdict in ("better", "worse"):
+        return not bounds.clear
+    reach = size if verdict == "equivalent" else BLIND * size
+    return not (bounds.low >= -reach and bounds.high <= reach)
+
+
+def smallest(metric: Metric, value: float, size: float | None = None) -> float:
+    """The smallest difference that matters in the unit of the metric, at a value. size: another than the metric's."""
+    size = metric.matters if size is None else size
+    return size * abs(value) if metric.relative and math.isfinite(value) and value else size
+
+
+def _possible(
+    metric: Metric, values: tuple[float, float], coverage: Coverage, counts: TermCounts, stratum: tuple[str, ...] | None
+) -> tuple[float, float]:
+    """The smallest and the largest difference that what was lost can make, as far as the data know the rest."""
+    (a, b), (of_a, of_b) = values, coverage.shares
+    best = max(of_a, of_b)
+    if metric.kind == "rate":
+        ends = (of_b * b - of_a * a) / best, (of_a * (1 - a) - of_b * (1 - b)) / best
+        return min(ends), max(ends)
+    known = int(of_b > of_a)  # the side that is trimmed
+    found = [counts[metric.name, i].of(known, stratum) for i in (0, 1) if (metric.name, i) in counts]
+    low, high = (values[known] * f for f in _trimmed(metric, found, min(of_a, of_b) / best))
+    return (low - a, high - a) if known else (b - high, b - low)
+
+
+def _trimmed(metric: Metric, found: Sequence[tuple[Array, Array]], kept: float) -> tuple[float, float]:
+    """Factors between which a value lies when only a share of its requests is kept, whichever they are."""
+    values = [(bin_value(bins), count) for bins, count in found]
+    if metric.kind == "quantile":
+        assert metric.q is not None
+        usual, *ends = (_quantile(*values[0], q) for q in (metric.q, metric.q * kept, 1 - kept + metric.q * kept))
+        return (ends[0] / usual, ends[1] / usual) if usual else (1.0, 1.0)
+    (y_low, y_high), (x_low, x_high) = (_without(v, n, (1 - kept) * float(n.sum())) for v, n in values)
+    return y_low / x_high if x_high else 1.0, y_high / x_low if x_low > 0 else math.inf
+
+
+def _without(values: Array, count: Array, drop: float) -> tuple[float, float]:
+    """(smallest, largest) share of a sum that is left without so many of its requests."""
+    total, left = float((values * count).sum()), []
+    for way in (slice(None, None, -1), slice(None)):  # the largest values first, then the smallest
+        v, n = values[way], count[way]
+        gone = np.clip(drop - (np.cumsum(n) - n), 0, n)
+        left.append(1 - float((gone * v).sum()) / total if total else 1.0)
+    return left[0], left[1]
+
+
+def _quantile(values: Array, count: Array, q: float) -> float:
+    upto = np.cumsum(count)
+    return float(values[min(int(np.searchsorted(upto, q * upto[-1] - 1e-9)), len(values) - 1)])
+
+
+def _critical(width: float, error: float) -> float:
+    """Standard errors at each end that cover the true value with 95 %: one-sided where the bounds lie far apart."""
+    if not error > 0 or not width < 10 * error:
+        return _ONE_SIDED
+    found = _ONE_SIDED
+    for _ in range(60):
+        found = -float(special.ndtri(max(special.ndtr(found + width / error) - 0.95, 1e-9)))
+    return found if width > 0 else _Z
