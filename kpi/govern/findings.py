@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -17,8 +17,11 @@ import numpy as np
 import pandas as pd
 
 from kpi.explain.aggregates.cube import Cube, build_cube
+from kpi.explain.aggregates.grouped_sums import Arm
+from kpi.explain.changes.coverage import coverage_changes, coverage_of
 from kpi.explain.changes.root_cause import SelectedChange
-from kpi.explain.changes.selection import LEVEL, select_changes
+from kpi.explain.changes.selection import LEVEL, SAME, select_changes
+from kpi.explain.comparison.worst_case import bounds, cannot_tell, needs_counts, term_counts
 from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
 from kpi.measure.metrics import METRICS, Metric
@@ -26,8 +29,16 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
-from kpi.narrate.findings import KEEP, PLAN_FOR_MIX, READ_TRACES, finding_sentence, roll_back
-from kpi.stats.interval import difference
+from kpi.narrate.findings import (
+    KEEP,
+    PLAN_FOR_MIX,
+    READ_TRACES,
+    coverage_action,
+    coverage_sentence,
+    finding_sentence,
+    roll_back,
+)
+from kpi.stats.interval import Interval, difference
 from kpi.store.engines import Source
 
 SHOWN = 7
@@ -49,11 +60,13 @@ _TOTAL = Grouping()
 class Finding:
     """One change in plain words.
 
-    kind: regression, improvement, hidden_regression (the whole is flat or better) or mix (no group changed, their
-    shares did). where: segment; version: the version that brought it, and its dimension. since: first day. value, was:
-    the metric from then on and before, in its unit; change: value - was with its 95 % interval. n: requests that count
-    since then. q: of such findings this share is false at most. state: of the segment by the register, None where it
-    does not govern the metric. also: metrics that moved with it. link: to its evidence, relative to the app's address.
+    kind: regression, improvement, hidden_regression (the whole is flat or better), mix (no group changed, their shares
+    did) or coverage (the metric is known for another share of the requests: value, was and change are that share, and
+    bounds what the metric's own change may be at worst, where it seems to have one). where: segment; version: the
+    version that brought it, and its dimension. since: first day. value, was: the metric from then on and before, in its
+    unit; change: value - was with its 95 % interval. n: requests that count since then. q: of such findings this share
+    is false at most. state: of the segment by the register, None where it does not govern the metric. also: metrics
+    that moved with it. link: to its evidence, relative to the app's address.
     """
 
     kind: str
@@ -76,11 +89,15 @@ class Finding:
     link: str
     also: tuple[str, ...] = ()
     mix: Mapping[str, Any] | None = None
+    bounds: Interval | None = None
 
     @property
     def sentence(self) -> str:
         """What, where, since when, by how much and how sure."""
-        return finding_sentence(self, METRICS[self.metric].label)
+        metric = METRICS[self.metric]
+        if self.kind == "coverage":
+            return coverage_sentence(self, metric, [METRICS[m].label for m in self.also])
+        return finding_sentence(self, metric.label)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
@@ -93,6 +110,8 @@ class Finding:
         return {
             **plain, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
             "mix": dict(self.mix) if self.mix else None,
+            "bound_low": _plain(self.bounds.low) if self.bounds else None,
+            "bound_high": _plain(self.bounds.high) if self.bounds else None,
         }  # fmt: skip
 
 
@@ -141,8 +160,27 @@ def findings(
     governed = register or register_of(source)
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
-    told = [_finding(source, c, asked, whole, found, entries) for c in changes]
-    return sorted((f for f in told if f is not None), key=_order)[:most]
+    told = [(c, f) for c in changes if (f := _finding(source, c, asked, whole, found, entries)) is not None]
+    lost = coverage_changes(found, start, level=level) if len(found) else []
+    unknown = [(c, _coverage(c, asked, found, entries)) for c in lost]
+    return sorted(_told_once(told, unknown), key=_order)[:most]
+
+
+def _told_once(
+    told: Sequence[tuple[SelectedChange, Finding]], unknown: Sequence[tuple[SelectedChange, Finding]]
+) -> list[Finding]:
+    """All findings; what seemed to change because less is known stands with the change of what is known."""
+    found = [f for _, f in unknown]
+    for change, finding in told:
+        same = next(
+            (i for i, (c, f) in enumerate(unknown)
+             if change.metric in (f.metric, *f.also) and change.region.overlap(c.region) >= SAME), None
+        )  # fmt: skip
+        if finding.kind != "coverage" or same is None:
+            found.append(finding)
+        elif change.metric == unknown[same][0].metric:
+            found[same] = replace(found[same], metric=finding.metric, bounds=finding.bounds)
+    return found
 
 
 def _windows(source: Source, slice: Slice | None) -> tuple[Window | None, Window | None]:
@@ -168,7 +206,7 @@ def _order(finding: Finding) -> tuple[bool, int, float]:
 
     What could be one of the few false findings stands behind all that can hardly be.
     """
-    rank = {"hidden_regression": 0, "regression": 1, "mix": 2, "improvement": 3}[finding.kind]
+    rank = {"hidden_regression": 0, "regression": 1, "coverage": 2, "mix": 3, "improvement": 4}[finding.kind]
     size = abs(finding.change) / max((finding.high - finding.low) / 2, 1e-12)
     return finding.q > _NEARLY_CERTAIN, rank, -size
 
@@ -188,7 +226,10 @@ def _finding(
         metric, value, was, low, high, n = _measured(source, change, slice, whole, since, found.share == 1)
     if not math.isfinite(value) or not math.isfinite(was):
         return None
+    worst = _worst_case(source, change, metric, (was, value), (low, high), (slice, whole, since, found))
     kind = _kind(change, metric, value - was)
+    if cannot_tell("better" if kind == "improvement" else "worse", worst, 0.0):
+        return replace(_coverage(change, slice, found, entries), metric=metric.name, bounds=worst)
     if kind == "hidden_regression" and metric.name != change.metric:  # the search saw another statistic of the whole
         kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
     entry = entries.get(metric.name)
@@ -199,8 +240,12 @@ def _finding(
         low=low, high=high, unit=metric.unit, n=n, q=change.q, state=state,
         owner=entry.owner if entry else "", action=_action(entry, kind, change),
         link=_link(slice, change, metric, since), also=change.also,
-        mix={"dimension": change.mix[0], "value": change.mix[1], "change": change.mix[2]} if change.mix else None,
+        mix=_mix(change),
     )  # fmt: skip
+
+
+def _mix(change: SelectedChange) -> dict[str, Any] | None:
+    return {"dimension": change.mix[0], "value": change.mix[1], "change": change.mix[2]} if change.mix else None
 
 
 def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
@@ -214,6 +259,35 @@ def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
     worse = -1.0 if metric.direction == "up" else 1.0
     hidden = bool(change.where) and worse * change.total_z < _HIDDEN_Z
     return "hidden_regression" if hidden else "regression"
+
+
+def _coverage(change: SelectedChange, slice: Slice, found: Cube, entries: Mapping[str, Entry]) -> Finding:
+    """A change of what is known in the segment of a change."""
+    known, metric = coverage_of(change.region, change.metric, found), METRICS[change.metric]
+    since = found.date_of(change.day)
+    was, value = known.shares
+    version_of, version = change.version or (None, None)
+    entry = entries.get(metric.name)
+    return Finding(
+        kind="coverage", metric=metric.name, where=dict(change.where), since=since, value=value, was=was,
+        change=known.change.value, low=known.change.low, high=known.change.high, version=version, version_of=version_of,
+        unit="share", n=round(known.requests[1] / found.share), q=change.q, state=None,
+        owner=entry.owner if entry else "", action=coverage_action(metric.group, fell=value < was),
+        link=_link(slice, change, metric, since), also=change.also, mix=_mix(change),
+    )  # fmt: skip
+
+
+def _worst_case(
+    source: Source, change: SelectedChange, metric: Metric, values: tuple[float, float], limits: tuple[float, float],
+    at: tuple[Slice, Window, date, Cube],
+) -> Interval | None:  # fmt: skip
+    """What a change may be at worst, None where as much is known as before. A query only for a mean or quantile."""
+    slice, whole, since, found = at
+    known = coverage_of(change.region, change.metric, found)
+    arms = _arms(slice, whole, since, *_served(change))
+    counts = term_counts(source, [metric] if needs_counts(metric, known) else [], (arms[1], arms[0]))
+    moved = Interval(value=values[1] - values[0], low=limits[0], high=limits[1])
+    return bounds(metric, values, moved, known, counts)
 
 
 _Numbers = tuple[Metric, float, float, float, float, int]  # value, value before, the change's limits, n
@@ -239,9 +313,7 @@ def _measured(
 ) -> _Numbers:
     """The numbers from the rows of the segment, in the unit of the metric."""
     names = _TAILS.get(change.metric, (change.metric,))
-    segment = tuple((d, (v,)) for d, v in change.where.items())
-    served = (*segment, *(((change.version[0], (change.version[1],)),) if change.version else ()))
-    frames = _sides(source, names, slice, whole, since, now=served, before=segment)
+    frames = _sides(source, names, slice, _arms(slice, whole, since, *_served(change)))
     best: tuple[float, Metric, pd.Series, pd.Series] | None = None
     for position, name in enumerate(names):
         now, before = (f[f["metric"] == name].iloc[0] for f in frames)
@@ -258,20 +330,30 @@ def _measured(
     return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
 
 
-def _sides(
-    source: Source, names: Sequence[str], slice: Slice, whole: Window, since: date, *, now: Filters, before: Filters
-) -> list[pd.DataFrame]:
-    """Metrics of the rows from the day of a change on and of those before it, within the filters of each side."""
+def _served(change: SelectedChange) -> tuple[Filters, Filters]:
+    """Filters of a change: now with the version that brought it, and before."""
+    segment = tuple((d, (v,)) for d, v in change.where.items())
+    return (*segment, *(((change.version[0], (change.version[1],)),) if change.version else ())), segment
+
+
+def _arms(slice: Slice, whole: Window, since: date, now: Filters = (), before: Filters = ()) -> tuple[Arm, Arm]:
+    """The rows from the day of a change on, and those of before it, within the filters of each side."""
     cut = datetime.combine(since, time(), ZoneInfo(slice.tz))
+    return (
+        Arm(filters=_merged(slice.filters, now), window=Window(start=cut, end=whole.end)),
+        Arm(filters=_merged(slice.filters, before), window=Window(start=whole.start, end=cut)),
+    )
+
+
+def _sides(source: Source, names: Sequence[str], slice: Slice, arms: tuple[Arm, Arm]) -> list[pd.DataFrame]:
     return [
-        measure(source, names, filters=_merged(slice.filters, f), window=w, tz=slice.tz, groupings=[_TOTAL])[0]
-        for f, w in ((now, Window(start=cut, end=whole.end)), (before, Window(start=whole.start, end=cut)))
+        measure(source, names, filters=a.filters, window=a.window, tz=slice.tz, groupings=[_TOTAL])[0] for a in arms
     ]
 
 
 def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, since: date) -> bool:
     """Whether the metric of the whole clearly got worse as well: then nothing hides the segment."""
-    now, before = (f.iloc[0] for f in _sides(source, [metric.name], slice, whole, since, now=(), before=()))
+    now, before = (f.iloc[0] for f in _sides(source, [metric.name], slice, _arms(slice, whole, since)))
     moved = difference(*((f["value"], f["low"], f["high"]) for f in (now, before)))
     return moved.clear and (moved.value > 0) == (metric.direction != "up")
 

@@ -15,6 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kpi.explain.aggregates.grouped_sums import Arm
+from kpi.explain.comparison.worst_case import (
+    Coverage,
+    TermCounts,
+    bounds,
+    cannot_tell,
+    needs_counts,
+    smallest,
+    term_counts,
+)
 from kpi.explain.monitoring.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.monitoring.drift import distance as drift_distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
@@ -26,10 +36,11 @@ from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve
 from kpi.narrate import scorecards as said
-from kpi.stats.interval import Interval, difference
+from kpi.stats.interval import difference
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
+_UNCOVERED = {"n": 0, "requests": 0, "coverage": math.nan, "coverage_low": math.nan, "coverage_high": math.nan}
 _RANK = {"off_target": 0, "watch": 1, "no_data": 2, "on_target": 3}
 
 
@@ -82,6 +93,11 @@ class Scorecard:
                     "reason": c.reason,
                     "owner": c.owner,
                     "action": c.action,
+                    "coverage": _plain(c.coverage.shares[1]) if c.coverage else None,
+                    "coverage_was": _plain(c.coverage.shares[0]) if c.coverage else None,
+                    "requests": c.coverage.requests[1] if c.coverage else None,
+                    "bound_low": _plain(c.change.bounds.low) if c.change and c.change.bounds else None,
+                    "bound_high": _plain(c.change.bounds.high) if c.change and c.change.bounds else None,
                 }
                 for c in self.cards
             ],
@@ -125,10 +141,13 @@ def scorecard(
     now = _window(source, resolved, known, metrics, by=by, current=True)
     before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
+    covered = {m.name: _coverage(m.name, now, before) for m in metrics}
+    counts = _counts(source, [m for m in metrics if needs_counts(m, covered[m.name])], resolved)
     cards = tuple(
-        fairness_card(e, apart) if e.metric == "fairness_gap" else _card(e, now, before, known, resolved)
+        fairness_card(e, apart) if e.metric == "fairness_gap"
+        else _card(e, now, before, known, resolved, covered.get(e.metric), counts)
         for e in register.entries
-    )
+    )  # fmt: skip
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
     breakdown = judge_frame(now.broken, register=register) if by else pd.DataFrame()
     return Scorecard(
@@ -151,7 +170,7 @@ def _window(
     names = tuple(m.name for m in metrics)
     inputs = [d for d in INPUTS if d in known.dimensions]
     timed = resolved.window is not None and current
-    groupings = [Grouping(metrics=(*names, "requests", _SEVERE))]
+    groupings = [Grouping(metrics=(*names, "requests", _SEVERE), coverage=True)]
     groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
     groupings += [Grouping(by=(d,), metrics=(EVERY_REQUEST.name,)) for d in inputs]
@@ -172,12 +191,32 @@ def _window(
     )
 
 
-def _card(entry: Entry, now: _Period, before: _Period | None, known: Profile, resolved: Resolved) -> Card:
+def _coverage(metric: str, now: _Period, before: _Period | None) -> Coverage:
+    """For which share of the requests a metric is known, before and now."""
+    found = []
+    for period in (before, now):
+        rows = period.total[period.total["metric"] == metric] if period else pd.DataFrame()
+        found.append(rows.iloc[0] if len(rows) else _UNCOVERED)
+    was, is_ = ((r["coverage"], r["coverage_low"], r["coverage_high"]) for r in found)
+    n, requests = ((int(found[0][c]), int(found[1][c])) for c in ("n", "requests"))
+    return Coverage(n=n, requests=requests, change=difference(is_, was))
+
+
+def _counts(source: Source, metrics: Sequence[Metric], resolved: Resolved) -> TermCounts:
+    """What the worst case of a mean or quantile takes. A query only where one's coverage moved."""
+    before = Arm(filters=resolved.baseline_filters or (), window=resolved.baseline)
+    return term_counts(source, metrics, (before, Arm(filters=resolved.filters, window=resolved.window)))
+
+
+def _card(
+    entry: Entry, now: _Period, before: _Period | None, known: Profile, resolved: Resolved, covered: Coverage | None,
+    counts: TermCounts,
+) -> Card:  # fmt: skip
     if entry.metric == "drift_score":
         return _drift_card(entry, now, before, timed=resolved.window is not None)
     value, low, high, n = _row(now.total, entry.metric)
     spark = now.spark[now.spark["metric"] == entry.metric][["bucket", "value", "n"]].reset_index(drop=True)
-    change = _change(entry, (value, low, high), before)
+    change = _change(entry, (value, low, high), before, covered, counts)
     missing = [c for c in METRICS[entry.metric].needs if not known.filled.get(c)]
     state, reason = judge(entry, value, low, high, n)
     if missing:
@@ -189,8 +228,9 @@ def _card(entry: Entry, now: _Period, before: _Period | None, known: Profile, re
         if severe > 0:
             state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
     return Card(
-        entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change, spark=spark
-    )
+        entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change, spark=spark,
+        coverage=None if missing else covered,
+    )  # fmt: skip
 
 
 def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
@@ -201,19 +241,25 @@ def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
     return float(r["value"]), float(r["low"]), float(r["high"]), int(r["n"])
 
 
-def _change(entry: Entry, now: tuple[float, float, float], before: _Period | None) -> Change | None:
+def _change(
+    entry: Entry, now: tuple[float, float, float], before: _Period | None, covered: Coverage | None, counts: TermCounts
+) -> Change | None:
     if before is None:
         return None
     value, low, high, n = _row(before.total, entry.metric)
     if n < entry.min_n or not math.isfinite(value) or not math.isfinite(now[0]):
         return None
-    return _worded(difference(now, (value, low, high)), entry)
-
-
-def _worded(d: Interval, entry: Entry) -> Change:
-    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear)
+    d, metric = difference(now, (value, low, high)), METRICS[entry.metric]
     better = d.value > 0 if entry.direction == "up" else d.value < 0
-    return Change(difference=d.value, low=d.low, high=d.high, clear=d.clear, better=better, words=words)
+    worst = bounds(metric, (value, now[0]), d, covered, counts) if covered else None
+    verdict = ("better" if better else "worse") if d.clear else "no clear change"
+    undecided = cannot_tell(verdict, worst, smallest(metric, value))
+    clear = d.clear and not undecided
+    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=clear)
+    if undecided and worst is not None:
+        words = said.open_words(worst.low, worst.high, entry.unit)
+    return Change(difference=d.value, low=d.low, high=d.high, clear=clear, better=better, words=words,
+                  bounds=worst if undecided else None)  # fmt: skip
 
 
 def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.Timestamp | None:

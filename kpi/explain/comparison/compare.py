@@ -312,16 +312,17 @@ def _bounded(
     known for another share of the requests than before."""
     asked = {r.metric.name: r.metric for r in rows if worst_case.needs_counts(r.metric, r.coverage)}
     counts = worst_case.term_counts(source, list(asked.values()), sides, (within,) if within else ())
-    found = []
-    for row, stratum in zip(rows, strata or [None] * len(rows), strict=True):
-        told = [
-            e and worst_case.bounds(
-                row.metric, (e.a.value, e.b.value), _difference(e), row.coverage, counts, stratum
-            )
-            for e in (row.effect, row.adjusted)
-        ]  # fmt: skip
-        found.append(replace(row, bounds=told[0], adjusted_bounds=told[1]))
-    return found
+
+    def told(row: Compared, e: Effect | None, stratum: tuple[str, ...] | None) -> Interval | None:
+        if e is None:
+            return None
+        values_ = e.a.value, e.b.value
+        return worst_case.bounds(row.metric, values_, _difference(e), row.coverage, counts, stratum)
+
+    return [
+        replace(r, bounds=told(r, r.effect, s), adjusted_bounds=told(r, r.adjusted, s))
+        for r, s in zip(rows, strata or (None,) * len(rows), strict=True)
+    ]
 
 
 def _judged(rows: Sequence[Compared]) -> list[Compared]:

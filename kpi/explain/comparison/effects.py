@@ -146,8 +146,9 @@ def _ratio_limits(a: Value, b: Value, rho: float, stretch: float) -> tuple[float
 
 def coverage(sides: ArmSums, metric: Metric, *, keep: Array | None = None) -> Coverage:
     """For which share of the requests the metric is known on each side, and whether that changed."""
-    known, mine = sides.sums[metric.name].n, [sides.arm == i if keep is None else (sides.arm == i) & keep for i in (0, 1)]
-    n, rows = ((int(v[mine[0]].sum()), int(v[mine[1]].sum())) for v in (known, sides.rows))
+    known = sides.sums[metric.name].n
+    a, b = (sides.arm == i if keep is None else (sides.arm == i) & keep for i in (0, 1))
+    n, rows = ((int(v[a].sum()), int(v[b].sum())) for v in (known, sides.rows))
     if n == rows:  # all of it is known, as in most data
         return Coverage(n=n, requests=rows, change=Interval(value=0.0, low=0.0, high=0.0))
     counted = replace(sides, sums={metric.name: TermSums(known, sides.rows, sides.rows)})

@@ -2,16 +2,16 @@
 
 A metric is read from the requests that know it. Where side H knows it for the share cH of its requests and side L for
 less, cL, what L lost may be anything: with cL / cH = p, of the requests that H's way of labelling would know on L the
-share 1 - p is missing. Of a share (Manski 2003, Partial Identification of Probability Distributions, ch. 1; Horowitz and
-Manski 2000, JASA 95:77) these are all 0 at worst or all 1, so that a difference d = B - A lies between
+share 1 - p is missing. Of a share (Manski 2003, Partial Identification of Probability Distributions, ch. 1; Horowitz
+and Manski 2000, JASA 95:77) these are all 0 at worst or all 1, so that a difference d = B - A lies between
 
     (cB B - cA A) / cH   and   (cA (1 - A) - cB (1 - B)) / cH
 
 which have one sign exactly where known successes, or known failures, of all requests moved that way as well. A mean or
-quantile has no such ends: H is trimmed instead, of its largest or smallest values by the share 1 - p (Lee 2009, Rev Econ
-Stud 76:1071), which for shares decides alike. What neither side knows is taken as missing in the same way on both.
-Limits around the bounds are those of the difference itself, with the error of the change of coverage in quadrature, each
-end at the level of Imbens and Manski (2004, Econometrica 72:1845).
+quantile has no such ends: H is trimmed instead, of its largest or smallest values by the share 1 - p (Lee 2009, Review
+of Economic Studies 76:1071), which for shares decides alike. What neither side knows is taken as missing in the same
+way on both. Limits around the bounds are those of the difference itself, with the error of the change of coverage in
+quadrature, each end at the level of Imbens and Manski (2004, Econometrica 72:1845).
 """
 
 from __future__ import annotations
