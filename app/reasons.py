@@ -17,6 +17,7 @@ VERDICTS = {
     "better": "green",
     "worse": "red",
     "equivalent": "gray",
+    "cannot tell": "orange",
     "no clear change": "gray",
     "not enough data": "gray",
 }

@@ -256,8 +256,10 @@ def comparison(found: data.ComparisonView) -> None:
         words.format_change(v, u).removeprefix("+") for v, u in zip(f["smallest"], unit, strict=True)
     ]
     shown["Requests A"], shown["Requests B"] = f["n_a"], f["n_b"]
+    for side in ("A", "B"):
+        shown[f"Known {side}"] = [words.format_value(v, "share") for v in f[f"coverage_{side.lower()}"]]
     look = charts.look(st.context.theme.type)
-    tints = {"better": look.states["green"], "worse": look.states["red"]}
+    tints = {"better": look.states["green"], "worse": look.states["red"], "cannot tell": look.states["orange"]}
     columns = [c for c in ("Verdict", "Adjusted verdict") if c in shown]
     styled = shown.style.map(
         lambda v: f"color: {tints[v]}; font-weight: 600" if v in tints else f"color: {look.grey}", subset=columns

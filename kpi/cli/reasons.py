@@ -14,7 +14,7 @@ from kpi.cli.output import print_json, print_table, records, say
 
 FINDING = (
     "kind", "metric", "where", "version", "version_of", "since", "change", "low", "high", "q", "n", "state", "owner",
-    "action", "link", "sentence", "unit", "value", "was", "also", "mix",
+    "action", "link", "sentence", "unit", "value", "was", "also", "mix", "bound_low", "bound_high",
 )  # fmt: skip
 WORSE = ("hidden_regression", "regression")
 PANEL = "Reasons"
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def findings(asked: SliceOptions, json: Json = False) -> int:
     """What changed, for whom, since when, who acts; best first.
 
-    Exit code 1 where something got worse, 2 where there is nothing to compare with.
+    Exit code 1 where something got worse, 2 where there is nothing to compare with, or less is known than before.
     """
     source = asked.open()
     looked = asked.slice()
@@ -59,7 +59,9 @@ def findings(asked: SliceOptions, json: Json = False) -> int:
             say(f"{f.sentence} Next: {f.action}", indent=2)
     if not told.compared:
         return CANNOT_TELL
-    return BREACHED if any(f.kind in WORSE for f in told.findings) else FINE
+    if any(f.kind in WORSE for f in told.findings):
+        return BREACHED
+    return CANNOT_TELL if any(f.kind == "coverage" and f.change < 0 for f in told.findings) else FINE
 
 
 @with_slice
@@ -213,7 +215,9 @@ def compare(
     verdicts = {r["verdict"] for r in rows}
     if ratio and ratio.alarm:
         return CANNOT_TELL
-    return BREACHED if "worse" in verdicts else CANNOT_TELL if verdicts <= {"not enough data"} else FINE
+    if "worse" in verdicts:
+        return BREACHED
+    return CANNOT_TELL if "cannot tell" in verdicts or verdicts <= {"not enough data"} else FINE
 
 
 def _ratio(

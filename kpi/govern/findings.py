@@ -21,19 +21,20 @@ from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.explain.changes.coverage import coverage_changes, coverage_of
 from kpi.explain.changes.root_cause import SelectedChange
 from kpi.explain.changes.selection import LEVEL, SAME, select_changes
-from kpi.explain.comparison.worst_case import bounds, cannot_tell, needs_counts, term_counts
+from kpi.explain.comparison.worst_case import TermCounts, bounds, cannot_tell
 from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.profile import profile
-from kpi.measure.slice import Filters, Slice, Window
+from kpi.measure.slice import Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
 from kpi.narrate.findings import (
+    COMPARE_LIKE,
     KEEP,
+    LOOK,
     PLAN_FOR_MIX,
     READ_TRACES,
-    coverage_action,
     coverage_sentence,
     finding_sentence,
     roll_back,
@@ -220,13 +221,17 @@ def _finding(
     entries: Mapping[str, Entry],
 ) -> Finding | None:
     since = found.date_of(change.day)
+    arms = _arms(slice, whole, since, change.where, change.version)
     if METRICS[change.metric].kind in ("rate", "incidence") and found.share == 1:
         metric, value, was, low, high, n = _counted(found, change)
     else:
-        metric, value, was, low, high, n = _measured(source, change, slice, whole, since, found.share == 1)
+        metric, value, was, low, high, n = _measured(source, change, slice.tz, arms, found.share == 1)
     if not math.isfinite(value) or not math.isfinite(was):
         return None
-    worst = _worst_case(source, change, metric, (was, value), (low, high), (slice, whole, since, found))
+    worst = bounds(
+        metric, (was, value), Interval(value=value - was, low=low, high=high),
+        coverage_of(change.region, change.metric, found), TermCounts(source, arms),
+    )  # fmt: skip
     kind = _kind(change, metric, value - was)
     if cannot_tell("better" if kind == "improvement" else "worse", worst, 0.0):
         return replace(_coverage(change, slice, found, entries), metric=metric.name, bounds=worst)
@@ -234,18 +239,34 @@ def _finding(
         kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
     entry = entries.get(metric.name)
     state = judge(entry, value, value, value, n)[0] if entry and n else None
-    return Finding(
-        kind=kind, metric=metric.name, where=dict(change.where), since=since, value=value, was=was, change=value - was,
-        version=change.version[1] if change.version else None, version_of=change.version[0] if change.version else None,
-        low=low, high=high, unit=metric.unit, n=n, q=change.q, state=state,
-        owner=entry.owner if entry else "", action=_action(entry, kind, change),
-        link=_link(slice, change, metric, since), also=change.also,
-        mix=_mix(change),
+    return _told(
+        change, metric, slice, found, entry, kind=kind, value=value, was=was, change=value - was, low=low, high=high,
+        unit=metric.unit, n=n, state=state, action=_action(entry, kind, change),
     )  # fmt: skip
 
 
-def _mix(change: SelectedChange) -> dict[str, Any] | None:
-    return {"dimension": change.mix[0], "value": change.mix[1], "change": change.mix[2]} if change.mix else None
+def _coverage(change: SelectedChange, slice: Slice, found: Cube, entries: Mapping[str, Entry]) -> Finding:
+    """A change of what is known, in the segment of a change."""
+    known, metric = coverage_of(change.region, change.metric, found), METRICS[change.metric]
+    was, value = known.shares
+    moved = known.change
+    return _told(
+        change, metric, slice, found, entries.get(metric.name), kind="coverage", value=value, was=was,
+        change=moved.value, low=moved.low, high=moved.high, unit="share", n=round(known.requests[1] / found.share),
+        state=None, action=LOOK.get(metric.group, LOOK[""]) if value < was else COMPARE_LIKE,
+    )  # fmt: skip
+
+
+def _told(
+    told: SelectedChange, metric: Metric, slice: Slice, found: Cube, entry: Entry | None, **numbers: Any
+) -> Finding:
+    """A finding: its numbers, and what a change tells of place, time and company."""
+    since, mix, (version_of, version) = found.date_of(told.day), told.mix, told.version or (None, None)
+    return Finding(
+        metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since, q=told.q,
+        owner=entry.owner if entry else "", link=_link(slice, told, metric, since), also=told.also,
+        mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None, **numbers,
+    )  # fmt: skip
 
 
 def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
@@ -259,35 +280,6 @@ def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
     worse = -1.0 if metric.direction == "up" else 1.0
     hidden = bool(change.where) and worse * change.total_z < _HIDDEN_Z
     return "hidden_regression" if hidden else "regression"
-
-
-def _coverage(change: SelectedChange, slice: Slice, found: Cube, entries: Mapping[str, Entry]) -> Finding:
-    """A change of what is known in the segment of a change."""
-    known, metric = coverage_of(change.region, change.metric, found), METRICS[change.metric]
-    since = found.date_of(change.day)
-    was, value = known.shares
-    version_of, version = change.version or (None, None)
-    entry = entries.get(metric.name)
-    return Finding(
-        kind="coverage", metric=metric.name, where=dict(change.where), since=since, value=value, was=was,
-        change=known.change.value, low=known.change.low, high=known.change.high, version=version, version_of=version_of,
-        unit="share", n=round(known.requests[1] / found.share), q=change.q, state=None,
-        owner=entry.owner if entry else "", action=coverage_action(metric.group, fell=value < was),
-        link=_link(slice, change, metric, since), also=change.also, mix=_mix(change),
-    )  # fmt: skip
-
-
-def _worst_case(
-    source: Source, change: SelectedChange, metric: Metric, values: tuple[float, float], limits: tuple[float, float],
-    at: tuple[Slice, Window, date, Cube],
-) -> Interval | None:  # fmt: skip
-    """What a change may be at worst, None where as much is known as before. A query only for a mean or quantile."""
-    slice, whole, since, found = at
-    known = coverage_of(change.region, change.metric, found)
-    arms = _arms(slice, whole, since, *_served(change))
-    counts = term_counts(source, [metric] if needs_counts(metric, known) else [], (arms[1], arms[0]))
-    moved = Interval(value=values[1] - values[0], low=limits[0], high=limits[1])
-    return bounds(metric, values, moved, known, counts)
 
 
 _Numbers = tuple[Metric, float, float, float, float, int]  # value, value before, the change's limits, n
@@ -308,15 +300,13 @@ def _limits(change: SelectedChange, metric: Metric, moved: float) -> tuple[float
     return change.low * metric.scale + apart, change.high * metric.scale + apart
 
 
-def _measured(
-    source: Source, change: SelectedChange, slice: Slice, whole: Window, since: date, all_users: bool
-) -> _Numbers:
+def _measured(source: Source, change: SelectedChange, tz: str, arms: tuple[Arm, Arm], all_users: bool) -> _Numbers:
     """The numbers from the rows of the segment, in the unit of the metric."""
     names = _TAILS.get(change.metric, (change.metric,))
-    frames = _sides(source, names, slice, _arms(slice, whole, since, *_served(change)))
+    frames = _sides(source, names, tz, arms)
     best: tuple[float, Metric, pd.Series, pd.Series] | None = None
     for position, name in enumerate(names):
-        now, before = (f[f["metric"] == name].iloc[0] for f in frames)
+        before, now = (f[f["metric"] == name].iloc[0] for f in frames)
         ratio = abs(math.log(now["value"] / before["value"])) if now["value"] > 0 and before["value"] > 0 else 0.0
         if best is None or (position and ratio > _PREFERRED * best[0]):
             best = (ratio, METRICS[name], now, before)
@@ -330,37 +320,28 @@ def _measured(
     return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
 
 
-def _served(change: SelectedChange) -> tuple[Filters, Filters]:
-    """Filters of a change: now with the version that brought it, and before."""
-    segment = tuple((d, (v,)) for d, v in change.where.items())
-    return (*segment, *(((change.version[0], (change.version[1],)),) if change.version else ())), segment
-
-
-def _arms(slice: Slice, whole: Window, since: date, now: Filters = (), before: Filters = ()) -> tuple[Arm, Arm]:
-    """The rows from the day of a change on, and those of before it, within the filters of each side."""
+def _arms(
+    slice: Slice, whole: Window, since: date, where: Mapping[str, str], version: tuple[str, str] | None = None
+) -> tuple[Arm, Arm]:
+    """The rows of a segment before the day of a change, and from it on with the version that brought it."""
     cut = datetime.combine(since, time(), ZoneInfo(slice.tz))
+    segment = dict(slice.filters) | {d: (v,) for d, v in where.items()}
+    served = segment | ({version[0]: (version[1],)} if version else {})
     return (
-        Arm(filters=_merged(slice.filters, now), window=Window(start=cut, end=whole.end)),
-        Arm(filters=_merged(slice.filters, before), window=Window(start=whole.start, end=cut)),
+        Arm(filters=tuple(segment.items()), window=Window(start=whole.start, end=cut)),
+        Arm(filters=tuple(served.items()), window=Window(start=cut, end=whole.end)),
     )
 
 
-def _sides(source: Source, names: Sequence[str], slice: Slice, arms: tuple[Arm, Arm]) -> list[pd.DataFrame]:
-    return [
-        measure(source, names, filters=a.filters, window=a.window, tz=slice.tz, groupings=[_TOTAL])[0] for a in arms
-    ]
+def _sides(source: Source, names: Sequence[str], tz: str, arms: tuple[Arm, Arm]) -> list[pd.DataFrame]:
+    return [measure(source, names, filters=a.filters, window=a.window, tz=tz, groupings=[_TOTAL])[0] for a in arms]
 
 
 def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, since: date) -> bool:
     """Whether the metric of the whole clearly got worse as well: then nothing hides the segment."""
-    now, before = (f.iloc[0] for f in _sides(source, [metric.name], slice, _arms(slice, whole, since)))
+    before, now = (f.iloc[0] for f in _sides(source, [metric.name], slice.tz, _arms(slice, whole, since, {})))
     moved = difference(*((f["value"], f["low"], f["high"]) for f in (now, before)))
     return moved.clear and (moved.value > 0) == (metric.direction != "up")
-
-
-def _merged(filters: Any, more: Any) -> Any:
-    """Filters of the slice and of a segment; where both speak of a dimension the segment's value is within it."""
-    return tuple({**dict(filters), **dict(more)}.items())
 
 
 def _action(entry: Entry | None, kind: str, change: SelectedChange) -> str:

@@ -16,31 +16,23 @@ import numpy as np
 import pandas as pd
 
 from kpi.explain.aggregates.grouped_sums import Arm
-from kpi.explain.comparison.worst_case import (
-    Coverage,
-    TermCounts,
-    bounds,
-    cannot_tell,
-    needs_counts,
-    smallest,
-    term_counts,
-)
+from kpi.explain.comparison.worst_case import CANNOT_TELL, Coverage, TermCounts, bounds, cannot_tell, smallest
 from kpi.explain.monitoring.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.monitoring.drift import distance as drift_distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
 from kpi.govern.fairness import fairness_card, gaps
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
-from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.metrics import METRICS, Metric, coverage
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve
 from kpi.narrate import scorecards as said
+from kpi.narrate.comparisons import worst_words
 from kpi.stats.interval import difference
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
-_UNCOVERED = {"n": 0, "requests": 0, "coverage": math.nan, "coverage_low": math.nan, "coverage_high": math.nan}
 _RANK = {"off_target": 0, "watch": 1, "no_data": 2, "on_target": 3}
 
 
@@ -141,8 +133,9 @@ def scorecard(
     now = _window(source, resolved, known, metrics, by=by, current=True)
     before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
-    covered = {m.name: _coverage(m.name, now, before) for m in metrics}
-    counts = _counts(source, [m for m in metrics if needs_counts(m, covered[m.name])], resolved)
+    covered = {m.name: _coverage(m, now, before) for m in metrics}
+    earlier = Arm(filters=resolved.baseline_filters or (), window=resolved.baseline)
+    counts = TermCounts(source, (earlier, Arm(filters=resolved.filters, window=resolved.window)))
     cards = tuple(
         fairness_card(e, apart) if e.metric == "fairness_gap"
         else _card(e, now, before, known, resolved, covered.get(e.metric), counts)
@@ -170,11 +163,12 @@ def _window(
     names = tuple(m.name for m in metrics)
     inputs = [d for d in INPUTS if d in known.dimensions]
     timed = resolved.window is not None and current
-    groupings = [Grouping(metrics=(*names, "requests", _SEVERE), coverage=True)]
+    covered = [coverage(m) for m in metrics if any(known.filled.get(c, 0) < known.requests for c in m.needs)]
+    groupings = [Grouping(metrics=(*names, "requests", _SEVERE, *(m.name for m in covered)))]
     groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
     groupings += [Grouping(by=(d,), metrics=(EVERY_REQUEST.name,)) for d in inputs]
-    asked = {m.name: m for m in (*metrics, METRICS["requests"], METRICS[_SEVERE], EVERY_REQUEST)}
+    asked = {m.name: m for m in (*metrics, *covered, METRICS["requests"], METRICS[_SEVERE], EVERY_REQUEST)}
     cells = iter(
         collect(
             source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
@@ -191,21 +185,13 @@ def _window(
     )
 
 
-def _coverage(metric: str, now: _Period, before: _Period | None) -> Coverage:
+def _coverage(metric: Metric, now: _Period, before: _Period | None) -> Coverage:
     """For which share of the requests a metric is known, before and now."""
-    found = []
-    for period in (before, now):
-        rows = period.total[period.total["metric"] == metric] if period else pd.DataFrame()
-        found.append(rows.iloc[0] if len(rows) else _UNCOVERED)
-    was, is_ = ((r["coverage"], r["coverage_low"], r["coverage_high"]) for r in found)
-    n, requests = ((int(found[0][c]), int(found[1][c])) for c in ("n", "requests"))
+    totals = [p.total if p else pd.DataFrame({"metric": []}) for p in (before, now)]
+    n, requests = ((_row(totals[0], m)[3], _row(totals[1], m)[3]) for m in (metric.name, "requests"))
+    was, is_ = (_row(t, coverage(metric).name)[:3] if of != known else (1.0,) * 3
+                for t, of, known in zip(totals, requests, n, strict=True))  # fmt: skip
     return Coverage(n=n, requests=requests, change=difference(is_, was))
-
-
-def _counts(source: Source, metrics: Sequence[Metric], resolved: Resolved) -> TermCounts:
-    """What the worst case of a mean or quantile takes. A query only where one's coverage moved."""
-    before = Arm(filters=resolved.baseline_filters or (), window=resolved.baseline)
-    return term_counts(source, metrics, (before, Arm(filters=resolved.filters, window=resolved.window)))
 
 
 def _card(
@@ -257,7 +243,7 @@ def _change(
     clear = d.clear and not undecided
     words = said.change_words(d.value, d.low, d.high, entry.unit, clear=clear)
     if undecided and worst is not None:
-        words = said.open_words(worst.low, worst.high, entry.unit)
+        words = f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})"
     return Change(difference=d.value, low=d.low, high=d.high, clear=clear, better=better, words=words,
                   bounds=worst if undecided else None)  # fmt: skip
 

@@ -31,15 +31,13 @@ _FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xx
 class Grouping:
     """One way to group: by dimensions, by time bucket, or both.
 
-    intervals: whether user sums are needed. metrics: names of those wanted here; empty means all of the call. coverage:
-    whether to say for which share of the requests each is known.
+    intervals: whether user sums are needed. metrics: names of those wanted here; empty means all of the call.
     """
 
     by: tuple[str, ...] = ()
     every: str | None = None
     intervals: bool = True
     metrics: tuple[str, ...] = ()
-    coverage: bool = False
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -57,9 +55,7 @@ def _merged(groupings: Sequence[Grouping]) -> list[Grouping]:
         same = found.setdefault(frozenset(g.axes), g)
         every_metric = not (same.metrics and g.metrics)
         names = () if every_metric else tuple(dict.fromkeys((*same.metrics, *g.metrics)))
-        found[frozenset(g.axes)] = replace(
-            same, intervals=same.intervals or g.intervals, metrics=names, coverage=same.coverage or g.coverage
-        )
+        found[frozenset(g.axes)] = replace(same, intervals=same.intervals or g.intervals, metrics=names)
     return list(found.values())
 
 
@@ -77,10 +73,7 @@ class StatisticsQuery:
         self.sketches = list(dict.fromkeys(m.column for m in metrics if m.kind == "quantile" and m.column))
         self.maxima = list(dict.fromkeys(m.column for m in metrics if m.kind == "max" and m.column))
         self.distinct = list(dict.fromkeys(m.column for m in metrics if m.kind == "distinct" and m.column))
-        self.known = [*(f"y{i}" for i in range(len(self.ratios))), *(f"b{i}" for i in range(len(self.sketches)))]
-        self.covered_from = 1 + 2 * len(self.maxima) + len(_FIELDS) * len(self.ratios)
-        covered = 2 + 2 * len(self.known) if any(g.coverage for g in groupings) else 0
-        self._width = max(self.covered_from + covered, 5, 2 * len(self.distinct))
+        self._width = max(1 + 2 * len(self.maxima) + len(_FIELDS) * len(self.ratios), 5, 2 * len(self.distinct))
 
     def wanted(self, grouping: Grouping) -> list[Metric]:
         """Metrics of one grouping, in the order of the call."""
@@ -92,10 +85,10 @@ class StatisticsQuery:
         base = self._base(filters, window, tz)
         self._typed = False
         parts = []
-        alike: dict[tuple[bool, tuple[str, ...], bool], list[Grouping]] = {}
+        alike: dict[tuple[bool, tuple[str, ...]], list[Grouping]] = {}
         for g in self.sets:
-            alike.setdefault((g.intervals, g.metrics, g.coverage), []).append(g)
-        for (with_users, *_), chosen in alike.items():
+            alike.setdefault((g.intervals, g.metrics), []).append(g)
+        for (with_users, _), chosen in alike.items():
             parts += [self._sums(base, sets, with_users) for sets in self._together(chosen)]
         for i, column in enumerate(self.sketches):
             for with_users in (True, False):
@@ -181,19 +174,15 @@ class StatisticsQuery:
         for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
             columns += [sa.func.count(y).label(f"n{i}"), sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
-        covered = with_users and groupings[0].coverage
-        if covered:
-            columns += [sa.func.count(base.c[f"b{i}"]).label(f"known_b{i}") for i in range(len(self.sketches))]
         for i in range(len(self.maxima)):
             m = base.c[f"m{i}"]
             columns += [sa.func.max(m).label(f"m{i}"), sa.func.count(m).label(f"k{i}")]
         inner = sa.select(*columns).select_from(base)
         inner = inner.group_by(*group) if group else inner
-        users = inner.cte(self._name("sums", groupings, with_users))
-        values = self._outer_sums(users, with_users, wanted)
-        return self._select(users, _SUMS, values + (self._covered(users, wanted) if covered else []))
+        return self._outer_sums(inner.cte(self._name("sums", groupings, with_users)), with_users, wanted)
 
-    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> list[sa.ColumnElement[Any]]:
+    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> sa.Select[*tuple[Any, ...]]:
+
         def total(e: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
             return sa.func.sum(sa.cast(e, _DOUBLE))
 
@@ -222,19 +211,7 @@ class StatisticsQuery:
             values += [total(fy * fy), total(fy * fx), total(fx * fx)]
             cubes = [total(fy * fy * fy), total(fy * fy * fx), total(fy * fx * fx), total(fx * fx * fx)]
             values += cubes if m.kind == "ratio" else [nothing] * 4
-        return values
-
-    def _covered(self, users: sa.CTE, wanted: Sequence[int]) -> list[sa.ColumnElement[Any]]:
-        """What the coverage takes beside counts: users and squares of their requests, and products with known ones."""
-        rows = sa.cast(users.c.r, _DOUBLE)
-        found: list[sa.ColumnElement[Any]] = [sa.cast(sa.func.count(), _DOUBLE), sa.func.sum(rows * rows)]
-        for name in self.known:
-            if name[0] == "y" and int(name[1:]) not in wanted:
-                found += [sa.cast(sa.null(), _DOUBLE)] * 2
-                continue
-            n = sa.cast(users.c[f"n{name[1:]}" if name[0] == "y" else f"known_{name}"], _DOUBLE)
-            found += [sa.func.sum(n * n), sa.func.sum(n * rows)]
-        return found
+        return self._select(users, _SUMS, values)
 
     def _sketch(
         self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool
@@ -363,20 +340,6 @@ class Cells:
         for name in ("n", "y", "x"):
             values[name] = np.nan_to_num(values[name])
         return Sums(**values)
-
-    def coverage(self, metric: Metric, n: np.ndarray) -> Sums:
-        """Sums of the share of the requests that know a metric, n of them, per group; without those by user NaN."""
-        query, requests = self.query, self.rows()
-        nothing = np.full(len(requests), np.nan)
-        found = dict.fromkeys(_FIELDS, nothing) | {"n": requests, "y": n, "x": requests}
-        if metric.kind in RATIO_KINDS or metric.kind == "quantile":
-            ratio = metric.kind in RATIO_KINDS
-            at = query.ratios.index(metric) if ratio else len(query.ratios) + query.sketches.index(metric.column or "")
-            start = query.covered_from
-            first = start + 2 + 2 * at
-            places = {"clusters": start, "xx": start + 1, "yy": first, "yx": first + 1}
-            found |= {name: self.values[:, place] for name, place in places.items()}
-        return Sums(**found)
 
     def distinct(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """Distinct values of a column (NaN where it is known nowhere), and the rows in which it is known, per group."""

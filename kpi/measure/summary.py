@@ -35,7 +35,6 @@ def summarise(
     *,
     by: Sequence[str] = (),
     every: str | None = None,
-    coverage: bool = False,
 ) -> pd.DataFrame:
     """Metrics of a slice, one row per metric, group and bucket.
 
@@ -45,13 +44,11 @@ def summarise(
         slice: The rows to look at; all of them when None.
         by: Dimensions to group by.
         every: "hour", "day", "week" or "month" for a series, else None.
-        coverage: Whether to say for which share of the requests each is known.
 
     Returns:
         A frame with columns metric, one per dimension in `by` (None where the value is unknown), bucket (local start of
         the hour, day, week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it),
-        n (requests that count), clusters (users among them), unit. With `coverage` also requests (all of them) and
-        coverage, the share of these that count, with coverage_low and coverage_high.
+        n (requests that count), clusters (users among them), unit.
 
     Raises:
         MetricError: For an unknown metric or dimension.
@@ -61,7 +58,7 @@ def summarise(
         >>> found["metric"].tolist(), found["unit"].tolist()
         (['task_success', 'latency_p95'], ['share', 'ms'])
     """
-    grouping = Grouping(by=tuple(by), every=every, coverage=coverage)
+    grouping = Grouping(by=tuple(by), every=every)
     return tally(source, metrics, slice, groupings=[grouping])[0]
 
 
@@ -231,11 +228,6 @@ def frame(cells: Cells) -> pd.DataFrame:
     columns["n"] = _joined([e.n for e in found]).astype("int64")
     columns["clusters"] = np.nan_to_num(_joined([e.clusters for e in found])).astype("int64")
     columns["unit"] = np.repeat(np.array([m.unit for m in metrics], dtype=object), k)
-    if cells.grouping.coverage:
-        columns["requests"] = np.tile(cells.rows(), len(metrics)).astype("int64")
-        covered = [estimate.rate(cells.coverage(m, e.n)) for m, e in zip(metrics, found, strict=True)]
-        for name, field in (("coverage", "value"), ("coverage_low", "low"), ("coverage_high", "high")):
-            columns[name] = _joined([getattr(c, field) for c in covered])
     built = pd.DataFrame(columns)
     return built.dropna(subset=["bucket"], ignore_index=True) if every else built
 

@@ -36,16 +36,15 @@ def metric_sentence(
     if verdict in ("no clear change", "not enough data") and math.isfinite(detectable):
         told += f"; minimum detectable effect {format_change(detectable, unit).removeprefix('+')}"
     if bounds is not None:
-        told += f"; {coverage_words(*known, bounds, unit)}"
+        a, b = (format_value(v, "share") for v in known)
+        told += f"; known for {b} of requests instead of {a}: what is not known may make it {worst_words(bounds, unit)}"
     return told
 
 
-def coverage_words(a: float, b: float, bounds: Interval, unit: str) -> str:
-    """ "known for 61 % of requests instead of 97 %: what is not known may make it −26 to +14 pp"."""
-    limits = format_change_interval(bounds.low, bounds.high, unit)
-    could = limits if math.isfinite(bounds.low) and math.isfinite(bounds.high) else "anything"
-    shares = f"{format_value(b, 'share')} of requests instead of {format_value(a, 'share')}"
-    return f"known for {shares}: what is not known may make it {could}"
+def worst_words(bounds: Interval, unit: str) -> str:
+    """What a difference may be at worst: "−26 to +14 pp", or "anything"."""
+    known = math.isfinite(bounds.low) and math.isfinite(bounds.high)
+    return format_change_interval(bounds.low, bounds.high, unit) if known else "anything"
 
 
 def comparison_sentence(

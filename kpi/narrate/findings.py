@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kpi.measure.metrics import Metric
+from kpi.narrate.comparisons import worst_words
 from kpi.narrate.names import dimension_noun, listed
 from kpi.narrate.wording import format_change, format_change_interval, format_count, format_value
 
 # Group of a metric -> where to look when it is known for fewer requests than before.
-_LOOK = {
+LOOK = {
     "cost": "Check the prices: a model without a price, or costs that are no longer sent, look like this.",
     "latency": "Check the export: times that are no longer sent look like this.",
     "quality": "Check what judges it on these requests: a judge that fails, times out or is over its quota looks like"
     " this.",
-}  # fmt: skip
-_LOOK_ELSEWHERE = "Check the export: a field that is no longer sent looks like this."
+    "": "Check the export: a field that is no longer sent looks like this.",
+}
 KEEP = "Keep it: find out what made it better."
 PLAN_FOR_MIX = "No group got worse: plan for the new mix, and judge versions within each group."
 COMPARE_LIKE = "More is known than before: compare with days and versions that know as much."
@@ -61,14 +61,8 @@ def coverage_sentence(finding: Any, metric: Metric, also: Sequence[str]) -> str:
     told += f": {_shift(f.mix)}" if f.mix else ""
     if f.bounds is None:
         return f"{told}."
-    open_ = format_change_interval(f.bounds.low, f.bounds.high, metric.unit)
-    sized = f": it may be {open_}" if math.isfinite(f.bounds.low) and math.isfinite(f.bounds.high) else ""
-    return f"{told}. So whether {metric.label.lower()} changed cannot be told{sized}."
-
-
-def coverage_action(group: str, *, fell: bool) -> str:
-    """Where to look when a metric of a group is known for another share of the requests."""
-    return _LOOK.get(group, _LOOK_ELSEWHERE) if fell else COMPARE_LIKE
+    worst = worst_words(f.bounds, metric.unit)
+    return f"{told}. Whether it got better or worse cannot be told: the change may be {worst}."
 
 
 def roll_back(version: str) -> str:

@@ -67,12 +67,6 @@ def change_words(value: float, low: float, high: float, unit: str, *, clear: boo
     return f"{format_change(value, unit)}{interval}" if clear else f"no clear change{interval}"
 
 
-def open_words(low: float, high: float, unit: str) -> str:
-    """Of a change that what is no longer known could have made."""
-    limits = f" ({format_change_interval(low, high, unit)})" if math.isfinite(low) and math.isfinite(high) else ""
-    return f"cannot tell{limits}"
-
-
 def known_words(was: float, now: float, *, moved: bool) -> str:
     """ "Known for 62 % of requests (was 97 %)"; empty where most are known and that did not change."""
     if not moved and not now < _FEW_KNOWN:

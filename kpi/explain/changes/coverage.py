@@ -32,14 +32,15 @@ def coverage_changes(cube: Cube, start: int, *, level: float) -> list[SelectedCh
         terms.setdefault(twin, Terms(found.known, cube.rows, "rate"))
         same.setdefault(twin, []).append(name)
     changes = select_changes(replace(cube, terms=terms), start, level=level) if terms else []
-    told = []
+    told: dict[object, SelectedChange] = {}
     for change in changes:
         names = {n for k in (change.metric, *change.also) for n in same[k]}
         moved = [n for n in cube.terms if n in names and coverage_of(change.region, n, cube).matters]
         for origin in dict.fromkeys(map(_origin, moved)):
             first, *others = (n for n in moved if _origin(n) == origin)
-            told.append(replace(change, metric=first, also=tuple(others)))
-    return told
+            once = first, frozenset(change.where.items()), change.version
+            told.setdefault(once, replace(change, metric=first, also=tuple(others)))
+    return list(told.values())
 
 
 def _origin(metric: str) -> str:

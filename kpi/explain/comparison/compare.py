@@ -12,12 +12,11 @@ import pandas as pd
 
 from kpi.errors import MetricError
 from kpi.explain.aggregates.arm_sums import LEAST, ArmSums, arm_sums
-from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.explain.comparison import worst_case
 from kpi.explain.comparison.effects import Effect, coverage, effect, values
 from kpi.explain.comparison.inputs import adjustment_dimensions, metrics_of, resolve_arms
 from kpi.explain.comparison.simpson import crossing_of
-from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Coverage
+from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Coverage, TermCounts
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate.comparisons import (
@@ -187,8 +186,8 @@ def compare(
     found = arm_sums(source, asked, sides, strata=strata, clusters=cluster)
     covered = _covered(found) if strata else 1.0
     held = bool(strata) and covered >= _COVERED
-    rows = [_compared(found, m, held, always_valid, matters or {}) for m in asked]
-    rows = _bounded(source, sides, rows)
+    counts = TermCounts(source, sides)
+    rows = [_compared(found, m, held, always_valid, matters or {}, counts) for m in asked]
     return Comparison(
         a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed", adjust=tuple(strata),
         covered=covered, rows=tuple(_judged(rows)),
@@ -248,15 +247,12 @@ def compare_within(
     names, sides = resolve_arms(source, a, b, slice, by)
     found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster)
     held = _covered(found) >= _COVERED
-    whole = [_compared(found, m, held, always_valid, matters or {}) for m in asked]
-    whole = _judged(_bounded(source, sides, whole))
+    counts = TermCounts(source, sides, (within,))
+    whole = _judged([_compared(found, m, held, always_valid, matters or {}, counts) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
-    rows = [
-        _compared(found, m, False, always_valid, matters or {}, keep=found.stratum == i)
-        for m in asked
-        for _, i in values_
-    ]
-    rows = _judged(_bounded(source, sides, rows, within, [(v,) for v, _ in values_] * len(asked)))
+    rows = _judged(
+        [_compared(found, m, False, always_valid, matters or {}, counts, only=i) for m in asked for _, i in values_]
+    )
     table = []
     for top, mine, turned in _turned(whole, rows, [v for v, _ in values_], names[1], within):
         for (key, _), row in zip(values_, mine, strict=True):
@@ -289,40 +285,26 @@ def _turned(
 
 def _compared(
     sides: ArmSums, m: Metric, adjusted: bool, always_valid: bool, matters: Mapping[str, float],
-    keep: np.ndarray | None = None,
+    counts: TermCounts, only: int | None = None,
 ) -> Compared:  # fmt: skip
+    """A metric on both sides, in all strata or in one only."""
+    keep, stratum = (None, None) if only is None else (sides.stratum == only, sides.strata[only])
+    known = coverage(sides, m, keep=keep)
+
+    def worst(e: Effect) -> Interval | None:
+        return worst_case.bounds(m, (e.a.value, e.b.value), _difference(e), known, counts, stratum)
+
     a, b = values(sides, m, keep=keep)
     size, relative = matters.get(m.name, m.matters), m.relative
     planned = worst_case.smallest(m, a.value, size) if always_valid else None
-    row = Compared(
-        metric=m, effect=effect(a, b, planned=planned), q=math.nan, verdict="", matters=size, relative=relative,
-        coverage=coverage(sides, m, keep=keep),
-    )  # fmt: skip
+    e = effect(a, b, planned=planned)
+    row = Compared(metric=m, effect=e, q=math.nan, verdict="", matters=size, relative=relative, coverage=known,
+                   bounds=worst(e))  # fmt: skip
     if not adjusted:
         return row
     a, b = values(sides, m, adjusted=True)
-    return replace(row, adjusted=effect(a, b, planned=planned))
-
-
-def _bounded(
-    source: Source, sides: tuple[Arm, Arm], rows: Sequence[Compared], within: str | None = None,
-    strata: Sequence[tuple[str, ...]] = (),
-) -> list[Compared]:  # fmt: skip
-    """The rows with their bounds. strata: of each row, the value of `within`. A query only where a mean or quantile is
-    known for another share of the requests than before."""
-    asked = {r.metric.name: r.metric for r in rows if worst_case.needs_counts(r.metric, r.coverage)}
-    counts = worst_case.term_counts(source, list(asked.values()), sides, (within,) if within else ())
-
-    def told(row: Compared, e: Effect | None, stratum: tuple[str, ...] | None) -> Interval | None:
-        if e is None:
-            return None
-        values_ = e.a.value, e.b.value
-        return worst_case.bounds(row.metric, values_, _difference(e), row.coverage, counts, stratum)
-
-    return [
-        replace(r, bounds=told(r, r.effect, s), adjusted_bounds=told(r, r.adjusted, s))
-        for r, s in zip(rows, strata or (None,) * len(rows), strict=True)
-    ]
+    held = effect(a, b, planned=planned)
+    return replace(row, adjusted=held, adjusted_bounds=worst(held))
 
 
 def _judged(rows: Sequence[Compared]) -> list[Compared]:

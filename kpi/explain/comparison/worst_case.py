@@ -1,23 +1,14 @@
-"""Whether a change of what is known could by itself make a difference: worst-case bounds, and what they leave to say.
+"""Whether a change of what is known could by itself make a difference: worst-case bounds, derived in docs/reasons.md.
 
-A metric is read from the requests that know it. Where side H knows it for the share cH of its requests and side L for
-less, cL, what L lost may be anything: with cL / cH = p, of the requests that H's way of labelling would know on L the
-share 1 - p is missing. Of a share (Manski 2003, Partial Identification of Probability Distributions, ch. 1; Horowitz
-and Manski 2000, JASA 95:77) these are all 0 at worst or all 1, so that a difference d = B - A lies between
-
-    (cB B - cA A) / cH   and   (cA (1 - A) - cB (1 - B)) / cH
-
-which have one sign exactly where known successes, or known failures, of all requests moved that way as well. A mean or
-quantile has no such ends: H is trimmed instead, of its largest or smallest values by the share 1 - p (Lee 2009, Review
-of Economic Studies 76:1071), which for shares decides alike. What neither side knows is taken as missing in the same
-way on both. Limits around the bounds are those of the difference itself, with the error of the change of coverage in
-quadrature, each end at the level of Imbens and Manski (2004, Econometrica 72:1845).
+Of a share what one side lost is all 0 at worst or all 1 (Manski 2003, Partial Identification of Probability
+Distributions, ch. 1; Horowitz and Manski 2000, JASA 95:77). A mean or quantile has no such ends: the side that knows
+more is trimmed by as much, of its largest or its smallest values (Lee 2009, Review of Economic Studies 76:1071).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +28,6 @@ MATTERS = 0.02  # of coverage: what is lost can move a share by no more than abo
 BLIND = 10.0  # times the smallest difference that matters: who could not have seen that says nothing of "no change"
 _Z = float(special.ndtri(0.975))
 _ONE_SIDED = float(special.ndtri(0.95))
-TermCounts = Mapping[tuple[str, int], BinCounts]  # (metric, 0 for y or the column and 1 for x) -> histogram
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +55,23 @@ class Coverage:
     @property
     def matters(self) -> bool:
         """Whether it changed beyond noise and by enough to be told."""
-        return self.change.clear and abs(self.change.value) >= MATTERS
+        return self.change.clear and abs(self.change.value) >= MATTERS and 0 not in self.requests
 
 
-def needs_counts(metric: Metric, coverage: Coverage) -> bool:
-    """Whether the bounds take the histogram of the metric: only of what is no share, where coverage moved."""
-    return metric.kind != "rate" and coverage.moved
+class TermCounts:
+    """Histograms of what a metric is made of, on both sides and by dimension. A query a metric, when it is needed."""
 
+    def __init__(self, source: Source, arms: tuple[Arm, Arm], by: Sequence[str] = ()) -> None:
+        self._source, self._arms, self._by = source, arms, by
+        self._known: dict[str, list[BinCounts]] = {}
 
-def term_counts(source: Source, metrics: Sequence[Metric], arms: tuple[Arm, Arm], by: Sequence[str] = ()) -> TermCounts:
-    """Histograms of what the metrics are made of, on both sides and by dimension. One query, none without metrics."""
-    row = requests(source)
-    terms = {
-        (m.name, i): value
-        for m in metrics
-        for i, value in enumerate((row[m.column],) if m.kind == "quantile" and m.column else known_terms(m, row))
-    }
-    return {c.name: c for c in histograms(source, terms, arms, by)} if terms else {}
+    def of(self, metric: Metric) -> list[BinCounts]:
+        """Of a quantile its column; of a mean, ratio or incidence numerator and denominator."""
+        if metric.name not in self._known:
+            row = requests(self._source)
+            terms = (row[metric.column],) if metric.column else known_terms(metric, row)
+            self._known[metric.name] = histograms(self._source, dict(enumerate(terms)), self._arms, self._by)
+        return self._known[metric.name]
 
 
 def bounds(
@@ -129,7 +119,7 @@ def _possible(
         ends = (of_b * b - of_a * a) / best, (of_a * (1 - a) - of_b * (1 - b)) / best
         return min(ends), max(ends)
     known = int(of_b > of_a)  # the side that is trimmed
-    found = [counts[metric.name, i].of(known, stratum) for i in (0, 1) if (metric.name, i) in counts]
+    found = [c.of(known, stratum) for c in counts.of(metric)]
     low, high = (values[known] * f for f in _trimmed(metric, found, min(of_a, of_b) / best))
     return (low - a, high - a) if known else (b - high, b - low)
 
