@@ -54,6 +54,7 @@ _TAILS = {"cost_p50": ("cost_per_query", "cost_p95"), "latency_p50": ("latency_p
 _PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
 _HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
 _NEARLY_CERTAIN = 0.001  # q up to which a finding comes before those that are less sure
+_LABELS = 0.5  # of the level, for coverage: labels come and go by user and day more than outcomes do (simulated)
 _TOTAL = Grouping()
 
 
@@ -162,7 +163,7 @@ def findings(
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
     told = [(c, f) for c in changes if (f := _finding(source, c, asked, whole, found, entries)) is not None]
-    lost = coverage_changes(found, start, level=level) if len(found) else []
+    lost = coverage_changes(found, start, level=level * _LABELS) if len(found) else []
     unknown = [(c, _coverage(c, asked, found, entries)) for c in lost]
     return sorted(_told_once(told, unknown), key=_order)[:most]
 

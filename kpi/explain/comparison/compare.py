@@ -16,7 +16,7 @@ from kpi.explain.comparison import worst_case
 from kpi.explain.comparison.effects import Effect, coverage, effect, values
 from kpi.explain.comparison.inputs import adjustment_dimensions, metrics_of, resolve_arms
 from kpi.explain.comparison.simpson import crossing_of
-from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Coverage, TermCounts
+from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Bounds, Coverage, TermCounts
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate.comparisons import (
@@ -53,9 +53,9 @@ class Compared:
     matters: float
     relative: bool
     coverage: Coverage
-    bounds: Interval | None = None
+    bounds: Bounds | None = None
     adjusted: Effect | None = None
-    adjusted_bounds: Interval | None = None
+    adjusted_bounds: Bounds | None = None
     adjusted_q: float = math.nan
     adjusted_verdict: str | None = None
 
@@ -291,7 +291,7 @@ def _compared(
     keep, stratum = (None, None) if only is None else (sides.stratum == only, sides.strata[only])
     known = coverage(sides, m, keep=keep)
 
-    def worst(e: Effect) -> Interval | None:
+    def worst(e: Effect) -> Bounds | None:
         return worst_case.bounds(m, (e.a.value, e.b.value), _difference(e), known, counts, stratum)
 
     a, b = values(sides, m, keep=keep)
@@ -327,7 +327,7 @@ def _enough(row: Compared, e: Effect) -> bool:
     return min(e.a.n, e.b.n) >= least and min(e.a.users, e.b.users) >= 2 and math.isfinite(e.p)
 
 
-def _verdict(row: Compared, e: Effect, q: float, bounds: Interval | None) -> str:
+def _verdict(row: Compared, e: Effect, q: float, bounds: Bounds | None) -> str:
     if not _enough(row, e):
         return "not enough data"
     size = worst_case.smallest(row.metric, e.a.value, row.matters)

@@ -58,6 +58,13 @@ class Coverage:
         return self.change.clear and abs(self.change.value) >= MATTERS and 0 not in self.requests
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bounds(Interval):
+    """What a difference may be at worst, with the error of both ends. width: between the ends themselves."""
+
+    width: float
+
+
 class TermCounts:
     """Histograms of what a metric is made of, on both sides and by dimension. A query a metric, when it is needed."""
 
@@ -77,8 +84,8 @@ class TermCounts:
 def bounds(
     metric: Metric, values: tuple[float, float], moved: Interval, coverage: Coverage, counts: TermCounts,
     stratum: tuple[str, ...] | None = None,
-) -> Interval | None:  # fmt: skip
-    """What a difference may be at worst, with limits; None where coverage did not move. values: of A and B."""
+) -> Bounds | None:  # fmt: skip
+    """What a difference may be at worst; None where coverage did not move. values: of A and B."""
     if not coverage.moved:
         return None
     low, high = _possible(metric, values, coverage, counts, stratum)
@@ -87,10 +94,10 @@ def bounds(
     below = math.hypot(moved.value - moved.low, (moved.value - low) * doubt)
     above = math.hypot(moved.high - moved.value, (high - moved.value) * doubt)
     shrink = _critical(high - low, max(below, above) / _Z) / _Z
-    return Interval(value=moved.value, low=low - shrink * below, high=high + shrink * above)
+    return Bounds(value=moved.value, low=low - shrink * below, high=high + shrink * above, width=high - low)
 
 
-def cannot_tell(verdict: str, bounds: Interval | None, size: float) -> bool:
+def cannot_tell(verdict: str, bounds: Bounds | None, size: float) -> bool:
     """Whether a verdict must give way, because a change of coverage alone could have made it. The one place of this.
 
     bounds: of the difference, None where coverage did not move; size: the smallest difference that matters, absolute.
@@ -99,8 +106,9 @@ def cannot_tell(verdict: str, bounds: Interval | None, size: float) -> bool:
         return False
     if verdict in ("better", "worse"):
         return not bounds.clear
-    reach = size if verdict == "equivalent" else BLIND * size
-    return not (bounds.low >= -reach and bounds.high <= reach)
+    if verdict == "equivalent":
+        return not (bounds.low >= -size and bounds.high <= size)
+    return not bounds.width <= BLIND * size
 
 
 def smallest(metric: Metric, value: float, size: float | None = None) -> float:
