@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,15 +33,21 @@ def coverage_changes(cube: Cube, start: int, *, level: float) -> list[SelectedCh
         terms.setdefault(twin, Terms(found.known, cube.rows, "rate"))
         same.setdefault(twin, []).append(name)
     changes = select_changes(replace(cube, terms=terms), start, level=level) if terms else []
-    told: dict[object, SelectedChange] = {}
-    for change in changes:
+    told: list[SelectedChange] = []
+    for i, change in enumerate(changes):
         names = {n for k in (change.metric, *change.also) for n in same[k]}
-        moved = [n for n in cube.terms if n in names and coverage_of(change.region, n, cube).matters]
+        wider = [c.region for c in changes[:i] if c.where.items() <= change.where.items()]
+        moved = [n for n in cube.terms if n in names and _own(cube, n, change.region, wider)]
         for origin in dict.fromkeys(map(_origin, moved)):
             first, *others = (n for n in moved if _origin(n) == origin)
-            once = first, frozenset(change.where.items()), change.version
-            told.setdefault(once, replace(change, metric=first, also=tuple(others)))
-    return list(told.values())
+            told.append(replace(change, metric=first, also=tuple(others)))
+    return told
+
+
+def _own(cube: Cube, metric: str, region: Region, wider: Sequence[Region]) -> bool:
+    """Whether a segment lost or gained enough beside what the wider ones did, of which it is a part."""
+    usual = (coverage_of(w, metric, cube).change.value for w in wider)
+    return all(coverage_of(region, metric, cube).beyond(u) for u in (0.0, *usual))
 
 
 def _origin(metric: str) -> str:

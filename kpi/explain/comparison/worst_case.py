@@ -54,8 +54,14 @@ class Coverage:
 
     @property
     def matters(self) -> bool:
-        """Whether it changed beyond noise and by enough to be told."""
-        return self.change.clear and abs(self.change.value) >= MATTERS and 0 not in self.requests
+        """Whether it changed by enough to be told."""
+        return self.beyond(0.0)
+
+    def beyond(self, usual: float) -> bool:
+        """Whether it changed by enough more than another did, and surely by half: luck makes small parts look large."""
+        c = self.change
+        least = max(c.low - usual, usual - c.high)
+        return abs(c.value - usual) >= MATTERS and least >= MATTERS / 2 and 0 not in self.requests
 
 
 @dataclass(frozen=True, kw_only=True)

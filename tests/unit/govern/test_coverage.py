@@ -1,4 +1,4 @@
-"""What is known of the requests is watched like a KPI: told once, for the segment that lost it, never as an improvement."""
+"""What is known is watched like a KPI: told once, for the segment that lost it, never as an improvement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verdict that lost labels alone could make is no verdict; the bounds are those of filling and cutting rows by hand."""
+"""A verdict that lost labels alone could make is none; the bounds are those of filling and cutting rows by hand."""
 
 from __future__ import annotations
 
