@@ -85,11 +85,7 @@ class Scorecard:
                     "reason": c.reason,
                     "owner": c.owner,
                     "action": c.action,
-                    "coverage": _plain(c.coverage.shares[1]) if c.coverage else None,
-                    "coverage_was": _plain(c.coverage.shares[0]) if c.coverage else None,
-                    "requests": c.coverage.requests[1] if c.coverage else None,
-                    "bound_low": _plain(c.change.bounds.low) if c.change and c.change.bounds else None,
-                    "bound_high": _plain(c.change.bounds.high) if c.change and c.change.bounds else None,
+                    **_partly(c),
                 }
                 for c in self.cards
             ],
@@ -344,6 +340,17 @@ def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.
         for r in frame.itertuples()
     ]
     return frame.assign(state=pd.Series(states, index=frame.index, dtype=object))
+
+
+def _partly(card: Card) -> dict[str, Any]:
+    """What `to_json` says beside where not every request knows the metric."""
+    known, worst = card.coverage, card.change.bounds if card.change else None
+    if known is None or known.n == known.requests:
+        return {}
+    return {
+        "coverage": _plain(known.shares[1]), "coverage_was": _plain(known.shares[0]), "requests": known.requests[1],
+        "bound_low": _plain(worst.low) if worst else None, "bound_high": _plain(worst.high) if worst else None,
+    }  # fmt: skip
 
 
 def _plain(value: float | None) -> float | None:
