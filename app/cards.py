@@ -95,6 +95,8 @@ def kpi_card(card: Any, here: PageContext) -> None:
         if card.state != "on_target":
             st.caption(text.safe(card.gist))
             st.caption(f":material/arrow_forward: {text.safe(card.action)}")
+        if card.known:
+            st.caption(f":material/label_off: {text.safe(card.known)}")
         st.space("stretch")
         counted = f"n = {words.format_count(card.n)}"
         st.caption(text.safe(f"{interval} · {counted}" if interval else counted))
@@ -118,7 +120,8 @@ def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
         return {}
     compared = text.safe(text.versus(here.view))
     if not change.clear:
-        return {"delta": "no clear change", "delta_color": "gray", "delta_arrow": "off", "delta_description": compared}
+        told = "cannot tell" if change.bounds else "no clear change"
+        return {"delta": told, "delta_color": "gray", "delta_arrow": "off", "delta_description": compared}
     return {
         "delta": text.safe(words.format_change(change.difference, unit)),
         "delta_description": compared,

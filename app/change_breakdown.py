@@ -128,14 +128,17 @@ def begins(resolved: kpi.Resolved, tz: str) -> pd.DataFrame:
                           "kind": "window", "level": -3}])  # fmt: skip
 
 
-def headline(split: Split, m: kpi.Metric, promise: Any) -> None:
-    """Value, change, interval and whether that is sure; owner and target where the KPI is governed."""
+def headline(split: Split, m: kpi.Metric, promise: Any, *, told: bool = True) -> None:
+    """Value, change, interval and whether that is sure; owner and target where the KPI is governed. told: False where
+    less is known than before, so that what is not known may have made the change."""
     clear = split.low is not None and split.high is not None and (split.low > 0 or split.high < 0)
     better = split.change > 0 if m.direction == "up" else split.change < 0
     low, high = (math.nan if limit is None else limit for limit in (split.low, split.high))
     sure = low == low
     delta: dict[str, Any] = {"delta": "no clear change", "delta_color": "gray", "delta_arrow": "off"}
-    if clear or not sure:
+    if not told:
+        delta["delta"] = "cannot tell"
+    elif clear or not sure:
         delta = {
             "delta": text.safe(words.format_change(split.change, m.unit)),
             "delta_arrow": "up" if split.change > 0 else "down",

@@ -98,6 +98,7 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
                                   for v in frame["ratio_to_best"].round(3)]  # fmt: skip
     shown["q"] = [f"{q:.3f}" if q == q else words.UNKNOWN for q in frame["q"]]
     shown["Requests"], shown["Users"] = frame["n"].to_numpy(), frame["users"].to_numpy()
+    shown["Known"] = text.values(frame, "coverage", "share")
     styled = tables.coloured(shown, ["Verdict"], VERDICTS)
     export.table(
         styled, hide_index=True, height="content", alt=f"Groups of {by}, worst first",

@@ -13,6 +13,7 @@ from app.slicebar import PageContext
 KINDS = {  # kind -> word, icon, role of its colour
     "hidden_regression": ("Hidden", "visibility_off", "red"),
     "regression": ("Worse", "trending_down", "red"),
+    "coverage": ("Unknown", "label_off", "orange"),
     "mix": ("Mix", "pie_chart", "gray"),
     "improvement": ("Better", "trending_up", "green"),
 }

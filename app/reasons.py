@@ -14,7 +14,7 @@ from app.charts import Look, axis, layered, names_axis, tips
 words = kpi.wording
 MOST_STEPS = 7
 REACH = 8.0  # how many smallest differences that matter a side of the forest shows
-VERDICTS = {"better": "green", "worse": "red"}  # every other one is gray
+VERDICTS = {"better": "green", "worse": "red", "cannot tell": "orange"}  # every other one is gray
 
 
 def waterfall(

@@ -245,7 +245,10 @@ def comparison(found: data.ComparisonView) -> None:
         shown["Adjusted verdict"] = f["adjusted_verdict"]
     shown["Could show"] = [told.removeprefix("+") for told in text.changes(f, "smallest")]
     shown["Requests A"], shown["Requests B"] = f["n_a"], f["n_b"]
-    styled = coloured(shown, ["Verdict", "Adjusted verdict"], {"better": "green", "worse": "red"})
+    for side in ("A", "B"):
+        shown[f"Known {side}"] = text.values(f, f"coverage_{side.lower()}", "share")
+    tints = {"better": "green", "worse": "red", "cannot tell": "orange"}
+    styled = coloured(shown, ["Verdict", "Adjusted verdict"], tints)
     export.table(
         styled, hide_index=True, height="content", alt=f"{found.b} against {found.a} on every metric",
         column_config={

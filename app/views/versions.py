@@ -66,6 +66,8 @@ with st.container(border=True, gap="xsmall"):
     for verdict, colour, icon in (("worse", "red", "trending_down"), ("better", "green", "trending_up")):
         for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
+    for row in told[told["verdict"] == "cannot tell"].head(MOST).to_dict("records"):
+        st.markdown(f"{text.badge('Cannot tell', 'label_off', 'orange')} {text.safe(row['sentence'], longest=600)}")
     version_comparison.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 once.chart(

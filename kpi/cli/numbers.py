@@ -72,6 +72,8 @@ def _print_card(card: kpi.Scorecard) -> None:
         ],
     )  # fmt: skip
     for c in card.cards:
+        if c.known:
+            say(f"{c.label}: {c.known}.", indent=2)
         if c.state != "on_target":
             say(f"{c.label}: {c.reason} Next: {c.action}", indent=2)
 

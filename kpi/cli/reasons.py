@@ -11,7 +11,7 @@ from kpi.cli.output import print_json, print_table, records, say, show
 
 FINDING = (
     "kind", "metric", "where", "version", "version_of", "since", "change", "low", "high", "q", "n", "state", "owner",
-    "action", "link", "sentence", "unit", "value", "was", "also", "mix",
+    "action", "link", "sentence", "unit", "value", "was", "also", "mix", "bound_low", "bound_high",
 )  # fmt: skip
 WORSE = ("hidden_regression", "regression")
 PANEL = "Reasons"
@@ -29,7 +29,7 @@ COMMANDS = {
 def findings(asked: SliceOptions, json: Json = False) -> int:
     """What changed, for whom, since when, who acts; best first.
 
-    Exit code 1 where something got worse, 2 where there is nothing to compare with.
+    Exit code 1 where something got worse, 2 where there is nothing to compare with, or less is known than before.
     """
     source = asked.open()
     looked = asked.slice()
@@ -45,7 +45,7 @@ def findings(asked: SliceOptions, json: Json = False) -> int:
         print_table(
             ("kind", "metric", "segment", "version", "since", "change", "95 % interval", "n", "owner"),
             [
-                (f.kind.replace("_", " "), f.label,
+                (f.kind.replace("_", " "), f.labels[0],
                  ", ".join(f"{d}={v}" for d, v in f.where.items()) or "everyone", f.version or "–", f.since.isoformat(),
                  words.format_change(f.change, f.unit), words.format_change_interval(f.low, f.high, f.unit),
                  words.format_count(f.n), f.owner or "–")
@@ -56,7 +56,9 @@ def findings(asked: SliceOptions, json: Json = False) -> int:
             say(f"{f.sentence} Next: {f.action}", indent=2)
     if not told.compared:
         return CANNOT_TELL
-    return BREACHED if any(f.kind in WORSE for f in told.findings) else FINE
+    if any(f.kind in WORSE for f in told.findings):
+        return BREACHED
+    return CANNOT_TELL if any(f.kind == "coverage" and f.change < 0 for f in told.findings) else FINE
 
 
 @with_slice
@@ -148,7 +150,9 @@ def compare(
     verdicts = {r["verdict"] for r in rows}
     if ratio and ratio.alarm:
         return CANNOT_TELL
-    return BREACHED if "worse" in verdicts else CANNOT_TELL if verdicts <= {"not enough data"} else FINE
+    if "worse" in verdicts:
+        return BREACHED
+    return CANNOT_TELL if "cannot tell" in verdicts or verdicts <= {"not enough data"} else FINE
 
 
 def _ratio(

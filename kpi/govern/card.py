@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from kpi.explain.comparison.worst_case import Coverage
 from kpi.govern.register import Entry
-from kpi.narrate.scorecards import place_reason, too_few_requests
+from kpi.narrate.scorecards import known_words, place_reason, too_few_requests
+from kpi.stats.interval import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Difference from the baseline. words: for people, "+2.1 pp (1.2 to 3.0)"; clear: the interval excludes zero."""
+    """Difference from the baseline. words: for people, "+2.1 pp (1.2 to 3.0)"; clear: the interval excludes zero, and
+    no change of what is known could have made it alone. bounds: what it may be at worst, where that is open, else None.
+    """
 
     difference: float
     low: float
@@ -21,13 +25,15 @@ class Change:
     clear: bool
     better: bool
     words: str
+    bounds: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, value, n.
 
-    counted: what the index counts, where that is not the value: a gap without the part that chance has in it.
+    counted: what the index counts, where that is not the value: a gap without the part that chance has in it. coverage:
+    for which share of the requests it is known, in the baseline and now; None of what is computed from other KPIs.
     """
 
     entry: Entry
@@ -40,6 +46,7 @@ class Card:
     change: Change | None
     spark: pd.DataFrame
     counted: float | None = None
+    coverage: Coverage | None = None
     metric: str = field(init=False)
     label: str = field(init=False)
     unit: str = field(init=False)
@@ -49,6 +56,11 @@ class Card:
     def __post_init__(self) -> None:
         for name in ("metric", "label", "unit", "target", "owner"):
             object.__setattr__(self, name, getattr(self.entry, name))
+
+    @property
+    def known(self) -> str:
+        """ "Known for 62 % of requests (was 97 %)", where that says something of the value; else empty."""
+        return known_words(*self.coverage.shares, moved=self.coverage.matters) if self.coverage else ""
 
     @property
     def gist(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -17,18 +17,30 @@ import numpy as np
 import pandas as pd
 
 from kpi.explain.aggregates.cube import Cube, build_cube
+from kpi.explain.aggregates.grouped_sums import Arm
+from kpi.explain.changes.coverage import coverage_changes, coverage_of
 from kpi.explain.changes.root_cause import SelectedChange
-from kpi.explain.changes.selection import LEVEL, select_changes
+from kpi.explain.changes.selection import LEVEL, SAME, select_changes
+from kpi.explain.comparison.worst_case import TermCounts, bounds, cannot_tell
 from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.own_metrics import metric_of, supported
 from kpi.measure.profile import profile
-from kpi.measure.slice import Filters, Slice, Window
+from kpi.measure.slice import Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
-from kpi.narrate.findings import KEEP, PLAN_FOR_MIX, READ_TRACES, finding_sentence, roll_back
-from kpi.stats.interval import difference
+from kpi.narrate.findings import (
+    COMPARE_LIKE,
+    KEEP,
+    LOOK,
+    PLAN_FOR_MIX,
+    READ_TRACES,
+    coverage_sentence,
+    finding_sentence,
+    roll_back,
+)
+from kpi.stats.interval import Interval, difference
 from kpi.store.engines import Source
 
 SHOWN = 7
@@ -43,6 +55,7 @@ _TAILS = {"cost_p50": ("cost_per_query", "cost_p95"), "latency_p50": ("latency_p
 _PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
 _HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
 _NEARLY_CERTAIN = 0.001  # q up to which a finding comes before those that are less sure
+_LABELS = 0.5  # of the level, for coverage: labels come and go by user and day more than outcomes do (simulated)
 _TOTAL = Grouping()
 
 
@@ -50,11 +63,13 @@ _TOTAL = Grouping()
 class Finding:
     """One change in plain words.
 
-    kind: regression, improvement, hidden_regression (the whole is flat or better) or mix (no group changed, their
-    shares did). where: segment; version: the version that brought it, and its dimension. since: first day. value, was:
-    the metric from then on and before, in its unit; change: value - was with its 95 % interval. n: requests that count
-    since then. q: of such findings this share is false at most. state: of the segment by the register, None where it
-    does not govern the metric. also: metrics that moved with it. link: to its evidence, relative to the app's address.
+    kind: regression, improvement, hidden_regression (the whole is flat or better), mix (no group changed, their shares
+    did) or coverage (the metric is known for another share of the requests: value, was and change are that share, and
+    bounds what the metric's own change may be at worst, where it seems to have one). where: segment; version: the
+    version that brought it, and its dimension. since: first day. value, was: the metric from then on and before, in its
+    unit; change: value - was with its 95 % interval. n: requests that count since then. q: of such findings this share
+    is false at most. state: of the segment by the register, None where it does not govern the metric. also: metrics
+    that moved with it. link: to its evidence, relative to the app's address.
     """
 
     kind: str
@@ -77,12 +92,14 @@ class Finding:
     link: str
     also: tuple[str, ...] = ()
     mix: Mapping[str, Any] | None = None
-    label: str = ""
+    bounds: Interval | None = None
+    labels: tuple[str, ...] = ()
+    metric_unit: str = ""
 
     @property
     def sentence(self) -> str:
         """What, where, since when, by how much and how sure."""
-        return finding_sentence(self, self.label)
+        return coverage_sentence(self) if self.kind == "coverage" else finding_sentence(self, self.labels[0])
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
@@ -95,6 +112,8 @@ class Finding:
         return {
             **plain, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
             "mix": dict(self.mix) if self.mix else None,
+            "bound_low": _plain(self.bounds.low) if self.bounds else None,
+            "bound_high": _plain(self.bounds.high) if self.bounds else None,
         }  # fmt: skip
 
 
@@ -143,8 +162,30 @@ def findings(
     governed = register or register_of(source)
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
-    told = [_finding(source, c, asked, whole, found, entries, searched) for c in changes]
-    return sorted((f for f in told if f is not None), key=_order)[:most]
+    told = [(c, f) for c in changes if (f := _finding(source, c, asked, whole, found, entries, searched)) is not None]
+    lost = coverage_changes(found, start, level=level * _LABELS) if len(found) else []
+    unknown = [(c, _coverage(c, asked, found, entries, searched)) for c in lost]
+    return sorted(_told_once(told, unknown), key=_order)[:most]
+
+
+def _told_once(
+    told: Sequence[tuple[SelectedChange, Finding]], unknown: Sequence[tuple[SelectedChange, Finding]]
+) -> list[Finding]:
+    """All findings; what seemed to change because less is known stands with the change of what is known."""
+    found = [f for _, f in unknown]
+    for change, finding in told:
+        same = next(
+            (i for i, (c, f) in enumerate(unknown)
+             if change.metric in (f.metric, *f.also) and change.region.overlap(c.region) >= SAME), None
+        )  # fmt: skip
+        if finding.kind != "coverage" or same is None:
+            found.append(finding)
+        elif change.metric == unknown[same][0].metric:
+            found[same] = replace(
+                found[same], metric=finding.metric, labels=finding.labels, metric_unit=finding.metric_unit,
+                bounds=finding.bounds,
+            )  # fmt: skip
+    return found
 
 
 def _searched(source: Source, names: Sequence[str | Metric] | None) -> dict[str, Metric]:
@@ -177,7 +218,7 @@ def _order(finding: Finding) -> tuple[bool, int, float]:
 
     What could be one of the few false findings stands behind all that can hardly be.
     """
-    rank = {"hidden_regression": 0, "regression": 1, "mix": 2, "improvement": 3}[finding.kind]
+    rank = {"hidden_regression": 0, "regression": 1, "coverage": 2, "mix": 3, "improvement": 4}[finding.kind]
     size = abs(finding.change) / max((finding.high - finding.low) / 2, 1e-12)
     return finding.q > _NEARLY_CERTAIN, rank, -size
 
@@ -191,26 +232,64 @@ def _finding(
     entries: Mapping[str, Entry],
     searched: Mapping[str, Metric],
 ) -> Finding | None:
-    since, asked = found.date_of(change.day), searched[change.metric]
-    if asked.kind in ("rate", "incidence") and found.share == 1:
-        metric, value, was, low, high, n = _counted(found, change, asked)
+    since = found.date_of(change.day)
+    arms = _arms(slice, whole, since, change.where, change.version)
+    metric = searched[change.metric]
+    if metric.kind in ("rate", "incidence") and found.share == 1:
+        metric, value, was, low, high, n = _counted(found, change, metric)
     else:
-        metric, value, was, low, high, n = _measured(source, change, asked, slice, whole, since, found.share == 1)
+        metric, value, was, low, high, n = _measured(source, change, metric, slice.tz, arms, found.share == 1)
     if not math.isfinite(value) or not math.isfinite(was):
         return None
+    worst = bounds(
+        metric, (was, value), Interval(value=value - was, low=low, high=high),
+        coverage_of(change.region, change.metric, found), TermCounts(source, arms),
+    )  # fmt: skip
     kind = _kind(change, metric, value - was)
+    if cannot_tell("better" if kind == "improvement" else "worse", worst, 0.0):
+        unknown = _coverage(change, slice, found, entries, searched)
+        labels = (metric.label, *unknown.labels[1:])
+        return replace(unknown, metric=metric.name, labels=labels, metric_unit=metric.unit, bounds=worst)
     if kind == "hidden_regression" and metric.name != change.metric:  # the search saw another statistic of the whole
         kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
     entry = entries.get(metric.name)
     state = judge(entry, value, value, value, n)[0] if entry and n else None
+    return _told(
+        change, metric, slice, found, entry, searched, kind=kind, value=value, was=was, change=value - was, low=low,
+        high=high, unit=metric.unit, n=n, state=state, action=_action(entry, kind, change),
+    )  # fmt: skip
+
+
+def _coverage(
+    change: SelectedChange, slice: Slice, found: Cube, entries: Mapping[str, Entry], searched: Mapping[str, Metric]
+) -> Finding:
+    """A change of what is known, in the segment of a change."""
+    known, metric = coverage_of(change.region, change.metric, found), searched[change.metric]
+    was, value = known.shares
+    moved = known.change
+    return _told(
+        change, metric, slice, found, entries.get(metric.name), searched, kind="coverage", value=value, was=was,
+        change=moved.value, low=moved.low, high=moved.high, unit="share", n=round(known.requests[1] / found.share),
+        state=None, action=LOOK.get(metric.group, LOOK[""]) if value < was else COMPARE_LIKE,
+    )  # fmt: skip
+
+
+def _told(
+    told: SelectedChange,
+    metric: Metric,
+    slice: Slice,
+    found: Cube,
+    entry: Entry | None,
+    searched: Mapping[str, Metric],
+    **numbers: Any,
+) -> Finding:
+    """A finding: its numbers, and what a change tells of place, time and company."""
+    since, mix, (version_of, version) = found.date_of(told.day), told.mix, told.version or (None, None)
     return Finding(
-        kind=kind, metric=metric.name, where=dict(change.where), since=since, value=value, was=was, change=value - was,
-        version=change.version[1] if change.version else None, version_of=change.version[0] if change.version else None,
-        low=low, high=high, unit=metric.unit, n=n, q=change.q, state=state,
-        owner=entry.owner if entry else "", action=_action(entry, kind, change),
-        link=_link(slice, change, metric, since), also=change.also,
-        mix={"dimension": change.mix[0], "value": change.mix[1], "change": change.mix[2]} if change.mix else None,
-        label=metric.label,
+        metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since, q=told.q,
+        owner=entry.owner if entry else "", link=_link(slice, told, metric, since), also=told.also,
+        mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None,
+        labels=(metric.label, *(searched[m].label for m in told.also)), metric_unit=metric.unit, **numbers,
     )  # fmt: skip
 
 
@@ -246,16 +325,14 @@ def _limits(change: SelectedChange, metric: Metric, moved: float) -> tuple[float
 
 
 def _measured(
-    source: Source, change: SelectedChange, asked: Metric, slice: Slice, whole: Window, since: date, all_users: bool
+    source: Source, change: SelectedChange, asked: Metric, tz: str, arms: tuple[Arm, Arm], all_users: bool
 ) -> _Numbers:
     """The numbers from the rows of the segment, in the unit of the metric."""
     metrics = [METRICS[n] for n in _TAILS[asked.name]] if asked.name in _TAILS else [asked]
-    segment = tuple((d, (v,)) for d, v in change.where.items())
-    served = (*segment, *(((change.version[0], (change.version[1],)),) if change.version else ()))
-    frames = _sides(source, metrics, slice, whole, since, now=served, before=segment)
+    frames = _sides(source, metrics, tz, arms)
     best: tuple[float, Metric, pd.Series, pd.Series] | None = None
     for position, metric in enumerate(metrics):
-        now, before = (f[f["metric"] == metric.name].iloc[0] for f in frames)
+        before, now = (f[f["metric"] == metric.name].iloc[0] for f in frames)
         ratio = abs(math.log(now["value"] / before["value"])) if now["value"] > 0 and before["value"] > 0 else 0.0
         if best is None or (position and ratio > _PREFERRED * best[0]):
             best = (ratio, metric, now, before)
@@ -269,34 +346,28 @@ def _measured(
     return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
 
 
-def _sides(
-    source: Source,
-    metrics: Sequence[Metric],
-    slice: Slice,
-    whole: Window,
-    since: date,
-    *,
-    now: Filters,
-    before: Filters,
-) -> list[pd.DataFrame]:
-    """Metrics of the rows from the day of a change on and of those before it, within the filters of each side."""
+def _arms(
+    slice: Slice, whole: Window, since: date, where: Mapping[str, str], version: tuple[str, str] | None = None
+) -> tuple[Arm, Arm]:
+    """The rows of a segment before the day of a change, and from it on with the version that brought it."""
     cut = datetime.combine(since, time(), ZoneInfo(slice.tz))
-    return [
-        measure(source, metrics, filters=_merged(slice.filters, f), window=w, tz=slice.tz, groupings=[_TOTAL])[0]
-        for f, w in ((now, Window(start=cut, end=whole.end)), (before, Window(start=whole.start, end=cut)))
-    ]
+    segment = dict(slice.filters) | {d: (v,) for d, v in where.items()}
+    served = segment | ({version[0]: (version[1],)} if version else {})
+    return (
+        Arm(filters=tuple(segment.items()), window=Window(start=whole.start, end=cut)),
+        Arm(filters=tuple(served.items()), window=Window(start=cut, end=whole.end)),
+    )
+
+
+def _sides(source: Source, metrics: Sequence[Metric], tz: str, arms: tuple[Arm, Arm]) -> list[pd.DataFrame]:
+    return [measure(source, metrics, filters=a.filters, window=a.window, tz=tz, groupings=[_TOTAL])[0] for a in arms]
 
 
 def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, since: date) -> bool:
     """Whether the metric of the whole clearly got worse as well: then nothing hides the segment."""
-    now, before = (f.iloc[0] for f in _sides(source, [metric], slice, whole, since, now=(), before=()))
+    before, now = (f.iloc[0] for f in _sides(source, [metric], slice.tz, _arms(slice, whole, since, {})))
     moved = difference(*((f["value"], f["low"], f["high"]) for f in (now, before)))
     return moved.clear and (moved.value > 0) == (metric.direction != "up")
-
-
-def _merged(filters: Any, more: Any) -> Any:
-    """Filters of the slice and of a segment; where both speak of a dimension the segment's value is within it."""
-    return tuple({**dict(filters), **dict(more)}.items())
 
 
 def _action(entry: Entry | None, kind: str, change: SelectedChange) -> str:

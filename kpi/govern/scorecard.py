@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
+from kpi.explain.aggregates.grouped_sums import Arm
+from kpi.explain.comparison.worst_case import CANNOT_TELL, Coverage, TermCounts, bounds, cannot_tell, smallest
 from kpi.explain.monitoring.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.monitoring.drift import distance as drift_distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
 from kpi.govern.fairness import fairness_card, gaps
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
-from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.metrics import METRICS, Metric, coverage
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.own_terms import OWN
 from kpi.measure.profile import Profile, profile
@@ -29,7 +31,8 @@ from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve
 from kpi.narrate import scorecards as said
-from kpi.stats.interval import Interval, difference
+from kpi.narrate.comparisons import worst_words
+from kpi.stats.interval import difference
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
@@ -74,7 +77,7 @@ class Scorecard:
              "change": _plain(c.change.difference) if c.change else None,
              "change_low": _plain(c.change.low) if c.change else None,
              "change_high": _plain(c.change.high) if c.change else None,
-             "reason": c.reason, "owner": c.owner, "action": c.action}
+             "reason": c.reason, "owner": c.owner, "action": c.action, **_partly(c)}
             for c in self.cards
         ]  # fmt: skip
         index = _plain(self.index.value)
@@ -115,10 +118,14 @@ def scorecard(
     now = _window(source, resolved, known, metrics, by=by, current=True)
     before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
+    covered = {m.name: _coverage(m, now, before) for m in metrics}
+    earlier = Arm(filters=resolved.baseline_filters or (), window=resolved.baseline)
+    counts = TermCounts(source, (earlier, Arm(filters=resolved.filters, window=resolved.window)))
     cards = tuple(
-        fairness_card(e, apart) if e.metric == "fairness_gap" else _card(e, now, before, lacking, resolved)
+        fairness_card(e, apart) if e.metric == "fairness_gap"
+        else _card(e, now, before, lacking, resolved, covered.get(e.metric), counts)
         for e in register.entries
-    )
+    )  # fmt: skip
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
     breakdown = judge_frame(now.broken, register=register) if by else pd.DataFrame()
     return Scorecard(
@@ -155,11 +162,12 @@ def _window(
     names = tuple(m.name for m in metrics)
     inputs = [d for d in INPUTS if d in known.dimensions]
     timed = resolved.window is not None and current
-    groupings = [Grouping(metrics=(*names, "requests", _SEVERE))]
+    covered = [coverage(m) for m in metrics if any(known.filled.get(c, 0) < known.requests for c in m.needs)]
+    groupings = [Grouping(metrics=(*names, "requests", _SEVERE, *(m.name for m in covered)))]
     groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
     groupings += [Grouping(by=(d,), metrics=(EVERY_REQUEST.name,)) for d in inputs]
-    asked = {m.name: m for m in (*metrics, METRICS["requests"], METRICS[_SEVERE], EVERY_REQUEST)}
+    asked = {m.name: m for m in (*metrics, *covered, METRICS["requests"], METRICS[_SEVERE], EVERY_REQUEST)}
     cells = iter(
         collect(
             source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
@@ -176,12 +184,24 @@ def _window(
     )
 
 
-def _card(entry: Entry, now: _Period, before: _Period | None, lacking: dict[str, str], resolved: Resolved) -> Card:
+def _coverage(metric: Metric, now: _Period, before: _Period | None) -> Coverage:
+    """For which share of the requests a metric is known, before and now."""
+    totals = [p.total if p else pd.DataFrame({"metric": []}) for p in (before, now)]
+    n, requests = ((_row(totals[0], m)[3], _row(totals[1], m)[3]) for m in (metric.name, "requests"))
+    was, is_ = (_row(t, coverage(metric).name)[:3] if of != known else (1.0,) * 3
+                for t, of, known in zip(totals, requests, n, strict=True))  # fmt: skip
+    return Coverage(n=n, requests=requests, change=difference(is_, was))
+
+
+def _card(
+    entry: Entry, now: _Period, before: _Period | None, lacking: dict[str, str], resolved: Resolved,
+    covered: Coverage | None, counts: TermCounts,
+) -> Card:  # fmt: skip
     if entry.metric == "drift_score":
         return _drift_card(entry, now, before, timed=resolved.window is not None)
     value, low, high, n = _row(now.total, entry.metric)
     spark = now.spark[now.spark["metric"] == entry.metric][["bucket", "value", "n"]].reset_index(drop=True)
-    change = _change(entry, (value, low, high), before)
+    change = _change(entry, (value, low, high), before, covered, counts)
     state, reason = judge(entry, value, low, high, n)
     if entry.metric in lacking:
         state, reason = "no_data", lacking[entry.metric]
@@ -192,8 +212,9 @@ def _card(entry: Entry, now: _Period, before: _Period | None, lacking: dict[str,
         if severe > 0:
             state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
     return Card(
-        entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change, spark=spark
-    )
+        entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change, spark=spark,
+        coverage=None if entry.metric in lacking else covered,
+    )  # fmt: skip
 
 
 def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
@@ -204,19 +225,25 @@ def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
     return float(r["value"]), float(r["low"]), float(r["high"]), int(r["n"])
 
 
-def _change(entry: Entry, now: tuple[float, float, float], before: _Period | None) -> Change | None:
+def _change(
+    entry: Entry, now: tuple[float, float, float], before: _Period | None, covered: Coverage | None, counts: TermCounts
+) -> Change | None:
     if before is None:
         return None
     value, low, high, n = _row(before.total, entry.metric)
     if n < entry.min_n or not math.isfinite(value) or not math.isfinite(now[0]):
         return None
-    return _worded(difference(now, (value, low, high)), entry)
-
-
-def _worded(d: Interval, entry: Entry) -> Change:
-    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear)
+    d, metric = difference(now, (value, low, high)), METRICS[entry.metric]
     better = d.value > 0 if entry.direction == "up" else d.value < 0
-    return Change(difference=d.value, low=d.low, high=d.high, clear=d.clear, better=better, words=words)
+    worst = bounds(metric, (value, now[0]), d, covered, counts) if covered else None
+    verdict = ("better" if better else "worse") if d.clear else "no clear change"
+    undecided = cannot_tell(verdict, worst, smallest(metric, value))
+    clear = d.clear and not undecided
+    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=clear)
+    if undecided and worst is not None:
+        words = f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})"
+    return Change(difference=d.value, low=d.low, high=d.high, clear=clear, better=better, words=words,
+                  bounds=worst if undecided else None)  # fmt: skip
 
 
 def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.Timestamp | None:
@@ -315,6 +342,17 @@ def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.
         for r in frame.itertuples()
     ]
     return frame.assign(state=pd.Series(states, index=frame.index, dtype=object))
+
+
+def _partly(card: Card) -> dict[str, Any]:
+    """What `to_json` says beside where not every request knows the metric."""
+    known, worst = card.coverage, card.change.bounds if card.change else None
+    if known is None or known.n == known.requests:
+        return {}
+    return {
+        "coverage": _plain(known.shares[1]), "coverage_was": _plain(known.shares[0]), "requests": known.requests[1],
+        "bound_low": _plain(worst.low) if worst else None, "bound_high": _plain(worst.high) if worst else None,
+    }  # fmt: skip
 
 
 def _plain(value: float | None) -> float | None:

@@ -379,11 +379,29 @@ Example:
 """
 
 
+COVERAGE = "_coverage"  # behind the name of a metric: the share of the requests for which it is known
+
+
+def coverage(of: Metric) -> Metric:
+    """The share of the requests for which a metric is known: a rate like any other, of all requests."""
+
+    def known(r: Row) -> sa.ColumnElement[Any]:
+        terms = [t(r) for t in (of.y, of.x) if t is not None] or [r[of.column] if of.column else _whole(1)]
+        return sa.case((_known(*terms), _whole(1)), else_=_whole(0))
+
+    return Metric(
+        name=of.name + COVERAGE, label=f"Coverage of {of.label.lower()}", kind="rate", unit="share", direction="up",
+        definition=f"Share of the requests for which {of.label.lower()} is known", group=of.group, needs=("trace_id",),
+        formula="requests in which it is known / requests", null_rule="every request counts",
+        interval="Wilson on n / design effect, the user as cluster", y=known, x=lambda r: _whole(1),
+    )  # fmt: skip
+
+
 def metric(name: str, *, more: tuple[str, ...] = ()) -> Metric:
     """The built-in metric of that name.
 
     Args:
-        name: A key of `kpi.METRICS`.
+        name: A key of `kpi.METRICS`, or one with "_coverage" behind it for the share of the requests that know it.
         more: Names to offer as well where there is none.
 
     Returns:
@@ -398,6 +416,8 @@ def metric(name: str, *, more: tuple[str, ...] = ()) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
+    if (of := name.removesuffix(COVERAGE)) != name and of in METRICS:
+        return coverage(METRICS[of])
     import difflib
 
     near = difflib.get_close_matches(name, [*METRICS, *more], n=3, cutoff=0.4)

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from kpi.errors import MetricError, RegisterError
 from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
 from kpi.measure import own_terms
-from kpi.measure.metrics import METRICS, Metric, MetricKind, metric
+from kpi.measure.metrics import COVERAGE, METRICS, Metric, MetricKind, coverage, metric
 from kpi.measure.own_terms import Condition, physical
 from kpi.measure.profile import MeasureRange, Profile, profile
 from kpi.schema import MEASURE_PREFIX, REQUESTS, dimension_name
@@ -160,7 +160,9 @@ def metric_of(source: Source, named: str | Metric) -> Metric:
     if isinstance(named, str):
         if named in METRICS:
             return METRICS[named]
-        own = _of_register(source)
+        own, of = _of_register(source), named.removesuffix(COVERAGE)
+        if of != named and of in own:
+            return coverage(own[of])
         named = own[named] if named in own else metric(named, more=tuple(own))
     return _check(source, named) if named.own else named
 

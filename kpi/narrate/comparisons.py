@@ -24,17 +24,27 @@ class GroupChange(NamedTuple):
 
 
 def metric_sentence(
-    metric: Metric, verdict: str, levels: tuple[float, float], difference: Interval, *, detectable: float
-) -> str:
+    metric: Metric, verdict: str, levels: tuple[float, float], difference: Interval, *, detectable: float,
+    known: tuple[float, float], bounds: Interval | None,
+) -> str:  # fmt: skip
     """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)". levels: of A and of B; detectable: the
-    minimum detectable effect."""
+    minimum detectable effect; known: the share of the requests for which it is known, where that made `bounds`."""
     unit = metric.unit
     if not all(map(math.isfinite, levels)):
         return f"{metric.label}: not enough data"
     told = f"{metric.label}: {verdict}, {_moved(levels, unit)} ({_limits(difference, unit)})"
     if verdict in ("no clear change", "not enough data") and math.isfinite(detectable):
         told += f"; minimum detectable effect {format_change(detectable, unit).removeprefix('+')}"
+    if bounds is not None:
+        a, b = (format_value(v, "share") for v in known)
+        told += f"; known for {b} of requests instead of {a}: what is not known may make it {worst_words(bounds, unit)}"
     return told
+
+
+def worst_words(bounds: Interval, unit: str) -> str:
+    """What a difference may be at worst: "−26 to +14 pp", or "anything"."""
+    known = math.isfinite(bounds.low) and math.isfinite(bounds.high)
+    return format_change_interval(bounds.low, bounds.high, unit) if known else "anything"
 
 
 def comparison_sentence(

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kpi.narrate.names import dimension_noun
+from kpi.narrate.comparisons import worst_words
+from kpi.narrate.names import dimension_noun, listed
 from kpi.narrate.wording import format_change, format_change_interval, format_count, format_value
 
+# Group of a metric -> where to look when it is known for fewer requests than before.
+LOOK = {
+    "cost": "Check the prices: a model without a price, or costs that are no longer sent, look like this.",
+    "latency": "Check the export: times that are no longer sent look like this.",
+    "quality": "Check what judges it on these requests: a judge that fails, times out or is over its quota looks like"
+    " this.",
+    "": "Check the export: a field that is no longer sent looks like this.",
+}
 KEEP = "Keep it: find out what made it better."
 PLAN_FOR_MIX = "No group got worse: plan for the new mix, and judge versions within each group."
+COMPARE_LIKE = "More is known than before: compare with days and versions that know as much."
 READ_TRACES = "Read ten traces of the segment, failed ones first."
 
 
 def finding_sentence(finding: Any, label: str) -> str:
     """One sentence: what, where, since when, by how much and how sure. finding: the fields of `kpi.Finding`."""
     f = finding
-    words = [f"{label} {'rose' if f.change > 0 else 'fell'}"]
-    if f.where:
-        words.append("for " + " and ".join(f"{dimension_noun(d)} {v}" for d, v in f.where.items()))
-    if f.version:
-        words.append(f"with {dimension_noun(f.version_of or '')} {f.version}")
-    words.append(f"since {f.since.day} {f.since:%b}")
     size = f"{format_value(f.was, f.unit)} to {format_value(f.value, f.unit)}"
     limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
-    told = f"{' '.join(words)}: {size} ({limits}; {format_count(f.n, 'requests')})"
+    moved = f"{label} {'rose' if f.change > 0 else 'fell'} {_place(f)}"
+    told = f"{moved}: {size} ({limits}; {format_count(f.n, 'requests')})"
     if f.kind == "hidden_regression":
         told += ", not visible in the overall metric"
     if f.mix:
-        told += f": no group changed, {dimension_noun(f.mix['dimension'])} {f.mix['value']} became " + (
-            "more frequent" if f.mix["change"] > 0 else "rarer"
-        )
+        told += f": no group changed, {_shift(f.mix)}"
     return told + "."
+
+
+def _place(f: Any) -> str:
+    """Where and since when: "for language es with prompt p7 since 28 Oct"."""
+    where = [f"{dimension_noun(d)} {v}" for d, v in f.where.items()]
+    words = ["for " + " and ".join(where)] if where else []
+    words += [f"with {dimension_noun(f.version_of or '')} {f.version}"] if f.version else []
+    return " ".join([*words, f"since {f.since.day} {f.since:%b}"])
+
+
+def _shift(mix: Mapping[str, Any]) -> str:
+    frequent = "more frequent" if mix["change"] > 0 else "rarer"
+    return f"{dimension_noun(mix['dimension'])} {mix['value']} became {frequent}"
+
+
+def coverage_sentence(finding: Any) -> str:
+    """For which share of the requests a metric is known, where and since when, and what that leaves open."""
+    f = finding
+    label, *also = f.labels
+    names = f"{label} (with {listed(also)})" if also else label
+    limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
+    told = f"{names} is known for {format_value(f.value, f.unit)} of the requests {_place(f)}, "
+    told += f"{format_value(f.was, f.unit)} before ({limits}; {format_count(f.n, 'requests')})"
+    told += f": {_shift(f.mix)}" if f.mix else ""
+    if f.bounds is None:
+        return f"{told}."
+    worst = worst_words(f.bounds, f.metric_unit)
+    return f"{told}. Whether it got better or worse cannot be told: the change may be {worst}."
 
 
 def roll_back(version: str) -> str:
@@ -45,8 +76,11 @@ def story_sentence(kinds: Sequence[str], *, days: float, metrics: int, dimension
     if not kinds:
         return f"Nothing changed for certain in the last {window}: {looked}."
     worse = sum(kind in ("regression", "hidden_regression") for kind in kinds)
-    better = sum(kind == "improvement" for kind in kinds)
-    counts = ((worse, "got worse"), (better, "got better"), (len(kinds) - worse - better, "moved by the mix alone"))
+    better, unknown, mix = (sum(kind == k for kind in kinds) for k in ("improvement", "coverage", "mix"))
+    counts = (
+        (worse, "got worse"), (better, "got better"), (mix, "moved by the mix alone"),
+        (unknown, "known for another share of requests"),
+    )  # fmt: skip
     return f"What changed in {window}: {', '.join(f'{n} {word}' for n, word in counts if n)}; {looked}."
 
 

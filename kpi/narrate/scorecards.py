@@ -18,6 +18,7 @@ from kpi.narrate.wording import (
 
 NO_DRIFT_COLUMNS = "The data has no intent, language, region or channel on both sides."
 NO_REQUESTS = "No requests match this slice."
+_FEW_KNOWN = 0.8  # share of the requests below which a value speaks of a part of them
 _BASELINES = {"previous": "the window before", "weekdays": "the same weekdays before"}
 # Where a value lies -> the reason of a card's state.
 PLACES = {
@@ -64,6 +65,14 @@ def change_words(value: float, low: float, high: float, unit: str, *, clear: boo
         limits = format_change_interval(low, high, unit)
         interval = f" ({without_unit(limits, format_change(value, unit)) if clear else limits})"
     return f"{format_change(value, unit)}{interval}" if clear else f"no clear change{interval}"
+
+
+def known_words(was: float, now: float, *, moved: bool) -> str:
+    """ "Known for 62 % of requests (was 97 %)"; empty where most are known and that did not change."""
+    if not moved and not now < _FEW_KNOWN:
+        return ""
+    told = f"Known for {format_value(now, 'share')} of requests"
+    return f"{told} (was {format_value(was, 'share')})" if moved else told
 
 
 def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int) -> str:

@@ -83,7 +83,9 @@ def arm_sums(
     Two queries, one without quantiles. Raises MetricError for an unknown dimension.
     """
     quantiles = [m for m in metrics if m.kind == "quantile"]
-    found = _histograms(source, quantiles, arms, strata) if quantiles else []
+    row = requests(source)
+    columns = {m.column: row[m.column] for m in quantiles if m.column}
+    found = histograms(source, columns, arms, strata) if columns else []
     raw = {m.name: _both(found, m, weighted=False) for m in quantiles}
     weighted = {m.name: _both(found, m, weighted=True) for m in quantiles} if strata else {}
     terms: list[_Term] = [(m.name, m, None) for m in metrics if m.kind in RATIO_KINDS]
@@ -109,39 +111,46 @@ def arm_sums(
 
 
 @dataclass(frozen=True)
-class _Counts:
-    """Counts of one column: per side, stratum and bin."""
+class BinCounts:
+    """Requests of one value by side, stratum and bin. name: of the value; strata: what the strata stand for."""
 
-    column: str
+    name: Any
     side: Array
     stratum: Array
     bins: Array
     count: Array
+    strata: tuple[tuple[str, ...], ...]
+
+    def of(self, side: int, stratum: tuple[str, ...] | None = None) -> tuple[Array, Array]:
+        """(bins ascending, requests) of one side, in one stratum or in all."""
+        mine = self.side == side
+        if stratum is not None:
+            mine &= self.stratum == self.strata.index(stratum)
+        bins, place = np.unique(self.bins[mine], return_inverse=True)
+        return bins, np.bincount(place, self.count[mine], minlength=len(bins))
 
 
-def _histograms(
-    source: Source, metrics: Sequence[Metric], arms: tuple[Arm, Arm], strata: Sequence[str]
-) -> list[_Counts]:
-    row = requests(source)
-    columns = list(dict.fromkeys(m.column for m in metrics if m.column))
+def histograms(
+    source: Source, values: Mapping[Any, sa.ColumnElement[Any]], arms: tuple[Arm, Arm], strata: Sequence[str]
+) -> list[BinCounts]:
+    """Log-binned histograms of values of a request, where they are known. One query."""
     parts = []
     for i, arm in enumerate(arms):
-        for j, column in enumerate(columns):
-            keys = {**_strata_keys(source, strata), "b": log_bin(row[column])}
+        for j, value in enumerate(values.values()):
+            keys = {**_strata_keys(source, strata), "b": log_bin(value)}
             counts = {"c": sa.literal_column(str(j), _INT), "n": sa.func.count()}
-            known = [row[column].is_not(None)]
-            parts.append(grouped_sums(source, arm, keys=keys, sums=counts, number=i, where=known))
+            parts.append(grouped_sums(source, arm, keys=keys, sums=counts, number=i, where=[value.is_not(None)]))
     rows = source.run(sa.union_all(*parts))
-    stratum, _ = _strata(rows, len(strata))
+    stratum, names = _strata(rows, len(strata))
     number, of, bins, count = (numbers(rows[k]) for k in ("arm", "c", "b", "n"))
     return [
-        _Counts(c, number[of == j].astype(int), stratum[of == j], bins[of == j], count[of == j])
-        for j, c in enumerate(columns)
+        BinCounts(name, number[of == j].astype(int), stratum[of == j], bins[of == j], count[of == j], names)
+        for j, name in enumerate(values)
     ]
 
 
-def _both(found: Sequence[_Counts], metric: Metric, *, weighted: bool) -> tuple[Ranked | None, Ranked | None]:
-    counts = next(c for c in found if c.column == metric.column)
+def _both(found: Sequence[BinCounts], metric: Metric, *, weighted: bool) -> tuple[Ranked | None, Ranked | None]:
+    counts = next(c for c in found if c.name == metric.column)
     weights = np.ones(len(counts.count))
     if weighted:
         shares = standardisation_weights(counts.side, counts.stratum, counts.count, counts.count)
@@ -168,7 +177,7 @@ def standardisation_weights(side: Array, stratum: Array, x: Array, n: Array) -> 
     return np.where(pooled > 0, weights, 0.0)
 
 
-def _ranked(counts: _Counts, side: int, weights: Array, q: float) -> Ranked | None:
+def _ranked(counts: BinCounts, side: int, weights: Array, q: float) -> Ranked | None:
     """Where the quantile lies: numpy's linear rule on the bins' values, as `kpi.measure.estimate.quantile`."""
     mine = (counts.side == side) & (weights > 0)
     if not mine.any():

@@ -49,11 +49,22 @@ class Terms:
     """Numerator and denominator sums of one metric per cell; both 0 where the metric is unknown.
 
     kind: of the metric. The numerator of a quantile is a sum of natural logarithms: heavy tails are compared by them.
+    n: requests in which it is known, where that is not the denominator.
     """
 
     y: Array
     x: Array
     kind: str = "ratio"
+    n: Array | None = None
+
+    @property
+    def known(self) -> Array:
+        """Requests in which the metric is known."""
+        return self.x if self.n is None else self.n
+
+    def where(self, keep: Array) -> Terms:
+        """Those of the cells that a boolean mask or their positions keep."""
+        return Terms(self.y[keep], self.x[keep], self.kind, None if self.n is None else self.n[keep])
 
     @property
     def logged(self) -> bool:
@@ -105,7 +116,7 @@ class Cube:
         return replace(
             self, day=self.day[keep], user=self.user[keep], rows=self.rows[keep],
             dims={d: Codes(c.values, c.codes[keep]) for d, c in self.dims.items()},
-            terms={m: Terms(t.y[keep], t.x[keep], t.kind) for m, t in self.terms.items()},
+            terms={m: t.where(keep) for m, t in self.terms.items()},
         )  # fmt: skip
 
     def sampled(self, most: int, names: Sequence[object] | Array) -> Cube:
@@ -159,7 +170,10 @@ def build_cube(
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
     sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
     for i, metric in enumerate(chosen):
-        sums |= term_sums(i, (_logarithm if metric.kind == "quantile" else known_terms)(metric, row), "yx")
+        terms = (_logarithm if metric.kind == "quantile" else known_terms)(metric, row)
+        sums |= term_sums(i, terms, "yxn" if metric.kind == "ratio" else "yx")
+        if metric.kind == "quantile" and metric.column:  # what is zero has no logarithm, but is known
+            sums[f"n{i}"] = sa.func.count(row[metric.column])
     found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
     return _read(found, names, chosen, window, tz, most)
 
@@ -212,16 +226,17 @@ def _read(
         user=number[user],
         rows=numbers(found["rows"]),
         dims={n: _codes(found[f"d{i}"]) for i, n in enumerate(names)},
-        terms={m.name: _sums(found[f"y{i}"], found[f"x{i}"], m.kind) for i, m in enumerate(chosen)},
+        terms={m.name: _sums(found, i, m.kind) for i, m in enumerate(chosen)},
         users=len(people),
     )
     kept = whole if most is None else whole.sampled(most, people)
     return kept.where(kept.order())
 
 
-def _sums(y: pa.ChunkedArray, x: pa.ChunkedArray, kind: str) -> Terms:
+def _sums(rows: pa.Table, i: int, kind: str) -> Terms:
     """Logarithms are rounded far below what counts: their sum differs in its last digits from run to run."""
-    found = Terms(numbers(y), numbers(x), kind)
+    known = numbers(rows[f"n{i}"]) if f"n{i}" in rows.column_names else None
+    found = Terms(numbers(rows[f"y{i}"]), numbers(rows[f"x{i}"]), kind, known)
     return replace(found, y=np.round(found.y, 9)) if found.logged else found
 
 

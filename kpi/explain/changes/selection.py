@@ -22,7 +22,7 @@ from kpi.explain.changes.scan import ScanResult, SegmentChange, scan
 from kpi.explain.changes.variance import steadied
 
 LEVEL = 0.04  # of the first change told: 3 to 4 in 100 quiet worlds then tell anything (simulated on tests/worlds)
-_SAME = 0.5  # overlap of two segments from which they are told as one
+SAME = 0.5  # overlap of two segments from which they are told as one
 _TOGETHER = 2  # days within which two metrics of the same requests changed together
 _ROUNDS = 8
 _CANDIDATES = 400  # the strongest segments, of which a large change in many requests brings thousands
@@ -55,7 +55,7 @@ def select(scanned: ScanResult, *, level: float = LEVEL) -> list[SelectedChange]
         if change.mix is not None:
             change = lead_metric(cube, change, explained, start)
         others = (f for f in explained if f.metric != change.metric)
-        also = {f.metric: None for f in others if Region.of(cube, f, start).overlap(change.region) >= _SAME}
+        also = {f.metric: None for f in others if Region.of(cube, f, start).overlap(change.region) >= SAME}
         changes.append(replace(change, also=tuple(also), q=change.q / (len(changes) + 1)))
         gone = {id(f) for f in explained}
         left = [after[id(f)] for f in left if id(f) not in gone]
@@ -112,4 +112,4 @@ def _together(a: SelectedChange, b: SelectedChange) -> bool:
         return False
     if a.mix is not None and b.mix is not None:
         return a.mix[0] == b.mix[0]
-    return a.region.overlap(b.region) >= _SAME
+    return a.region.overlap(b.region) >= SAME

@@ -12,9 +12,11 @@ import pandas as pd
 
 from kpi.errors import MetricError
 from kpi.explain.aggregates.arm_sums import LEAST, ArmSums, arm_sums
-from kpi.explain.comparison.effects import Effect, effect, values
+from kpi.explain.comparison import worst_case
+from kpi.explain.comparison.effects import Effect, coverage, effect, values
 from kpi.explain.comparison.inputs import adjustment_dimensions, metrics_of, resolve_arms
 from kpi.explain.comparison.simpson import crossing_of
+from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Bounds, Coverage, TermCounts
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate.comparisons import (
@@ -28,10 +30,9 @@ from kpi.stats.interval import Interval
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
-VERDICTS = ("better", "worse", "equivalent", "no clear change", "not enough data")
+VERDICTS = ("better", "worse", "equivalent", CANNOT_TELL, "no clear change", "not enough data")
 _CLEAR = VERDICTS[:2]
 _LEVEL = 0.05
-_BLIND = 10.0  # times the smallest difference that matters: who could not have detected that has not enough data
 _COVERED = 0.5  # share of requests in strata that both arms fill: with less, the rest is not the same question
 
 
@@ -41,7 +42,8 @@ class Compared:
 
     effect: as it is; adjusted: with the pooled mix on both sides, None where nothing is adjusted for. q, adjusted_q: of
     the differences of the call that reach it, this share is false at most (Benjamini and Hochberg 1995). matters: the
-    smallest difference that matters; relative: whether it is a share of A instead of an absolute size.
+    smallest difference that matters; relative: whether it is a share of A instead of an absolute size. coverage: for
+    which share of the requests it is known; bounds: what the difference may be at worst where that changed, else None.
     """
 
     metric: Metric
@@ -50,7 +52,10 @@ class Compared:
     verdict: str
     matters: float
     relative: bool
+    coverage: Coverage
+    bounds: Bounds | None = None
     adjusted: Effect | None = None
+    adjusted_bounds: Bounds | None = None
     adjusted_q: float = math.nan
     adjusted_verdict: str | None = None
 
@@ -61,7 +66,7 @@ class Compared:
         held = self.adjusted
         if held is None or self.verdict not in _CLEAR or not held.difference * self.effect.difference < 0:
             return False
-        size = _absolute(self.matters, self.relative, held.a.value)
+        size = worst_case.smallest(self.metric, held.a.value, self.matters)
         return self.adjusted_verdict in _CLEAR or (
             self.adjusted_verdict == "no clear change" and abs(held.difference) >= size
         )
@@ -70,7 +75,10 @@ class Compared:
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
         e = self.effect
-        return metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e), detectable=e.smallest)
+        return metric_sentence(
+            self.metric, self.verdict, (e.a.value, e.b.value), _difference(e), detectable=e.smallest,
+            known=self.coverage.shares, bounds=self.bounds,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +186,8 @@ def compare(
     found = arm_sums(source, asked, sides, strata=strata, clusters=cluster)
     covered = _covered(found) if strata else 1.0
     held = bool(strata) and covered >= _COVERED
-    rows = [_compared(found, m, held, always_valid, matters or {}) for m in asked]
+    counts = TermCounts(source, sides)
+    rows = [_compared(found, m, held, always_valid, matters or {}, counts) for m in asked]
     return Comparison(
         a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed", adjust=tuple(strata),
         covered=covered, rows=tuple(_judged(rows)),
@@ -238,14 +247,11 @@ def compare_within(
     names, sides = resolve_arms(source, a, b, slice, by)
     found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster)
     held = _covered(found) >= _COVERED
-    whole = _judged([_compared(found, m, held, always_valid, matters or {}) for m in asked])
+    counts = TermCounts(source, sides, (within,))
+    whole = _judged([_compared(found, m, held, always_valid, matters or {}, counts) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
     rows = _judged(
-        [
-            _compared(found, m, False, always_valid, matters or {}, keep=found.stratum == i)
-            for m in asked
-            for _, i in values_
-        ]
+        [_compared(found, m, False, always_valid, matters or {}, counts, only=i) for m in asked for _, i in values_]
     )
     table = []
     for top, mine, turned in _turned(whole, rows, [v for v, _ in values_], names[1], within):
@@ -279,18 +285,26 @@ def _turned(
 
 def _compared(
     sides: ArmSums, m: Metric, adjusted: bool, always_valid: bool, matters: Mapping[str, float],
-    keep: np.ndarray | None = None,
+    counts: TermCounts, only: int | None = None,
 ) -> Compared:  # fmt: skip
+    """A metric on both sides, in all strata or in one only."""
+    keep, stratum = (None, None) if only is None else (sides.stratum == only, sides.strata[only])
+    known = coverage(sides, m, keep=keep)
+
+    def worst(e: Effect) -> Bounds | None:
+        return worst_case.bounds(m, (e.a.value, e.b.value), _difference(e), known, counts, stratum)
+
     a, b = values(sides, m, keep=keep)
     size, relative = matters.get(m.name, m.matters), m.relative
-    planned = _absolute(size, relative, a.value) if always_valid else None
-    row = Compared(
-        metric=m, effect=effect(a, b, planned=planned), q=math.nan, verdict="", matters=size, relative=relative
-    )
+    planned = worst_case.smallest(m, a.value, size) if always_valid else None
+    e = effect(a, b, planned=planned)
+    row = Compared(metric=m, effect=e, q=math.nan, verdict="", matters=size, relative=relative, coverage=known,
+                   bounds=worst(e))  # fmt: skip
     if not adjusted:
         return row
     a, b = values(sides, m, adjusted=True)
-    return replace(row, adjusted=effect(a, b, planned=planned))
+    held = effect(a, b, planned=planned)
+    return replace(row, adjusted=held, adjusted_bounds=worst(held))
 
 
 def _judged(rows: Sequence[Compared]) -> list[Compared]:
@@ -300,8 +314,8 @@ def _judged(rows: Sequence[Compared]) -> list[Compared]:
     held = benjamini_hochberg(held_p).tolist()
     return [
         replace(
-            r, q=q, verdict=_verdict(r, r.effect, q), adjusted_q=other,
-            adjusted_verdict=_verdict(r, r.adjusted, other) if r.adjusted else None,
+            r, q=q, verdict=_verdict(r, r.effect, q, r.bounds), adjusted_q=other,
+            adjusted_verdict=_verdict(r, r.adjusted, other, r.adjusted_bounds) if r.adjusted else None,
         )
         for r, q, other in zip(rows, raw, held, strict=True)
     ]  # fmt: skip
@@ -313,15 +327,17 @@ def _enough(row: Compared, e: Effect) -> bool:
     return min(e.a.n, e.b.n) >= least and min(e.a.users, e.b.users) >= 2 and math.isfinite(e.p)
 
 
-def _verdict(row: Compared, e: Effect, q: float) -> str:
+def _verdict(row: Compared, e: Effect, q: float, bounds: Bounds | None) -> str:
     if not _enough(row, e):
         return "not enough data"
+    size = worst_case.smallest(row.metric, e.a.value, row.matters)
     if _within(row, e):
-        return "equivalent"
-    if q <= _LEVEL:
-        return "better" if row.metric.improves(e.difference) else "worse"
-    size = _absolute(row.matters, row.relative, e.a.value)
-    return "no clear change" if e.smallest <= _BLIND * size else "not enough data"
+        found = "equivalent"
+    elif q <= _LEVEL:
+        found = "better" if row.metric.improves(e.difference) else "worse"
+    else:
+        found = "no clear change" if e.smallest <= BLIND * size else "not enough data"
+    return CANNOT_TELL if worst_case.cannot_tell(found, bounds, size) else found
 
 
 def _within(row: Compared, e: Effect) -> bool:
@@ -329,13 +345,6 @@ def _within(row: Compared, e: Effect) -> bool:
     if row.relative:
         return e.ratio_low >= 1 / (1 + row.matters) and e.ratio_high <= 1 + row.matters
     return e.low >= -row.matters and e.high <= row.matters
-
-
-def _absolute(size: float, relative: bool, value: float) -> float:
-    """The smallest difference that matters in the unit of the metric."""
-    if not relative:
-        return size
-    return size * abs(value) if math.isfinite(value) and value else size
 
 
 def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
@@ -360,7 +369,7 @@ def _covered(sides: ArmSums) -> float:
 
 
 def _plain(row: Compared) -> dict[str, Any]:
-    e, m, held = row.effect, row.metric, row.adjusted
+    e, m, held, known = row.effect, row.metric, row.adjusted, row.coverage
     return {
         "metric": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "verdict": row.verdict,
         "a": e.a.value, "a_low": e.a.low, "a_high": e.a.high, "b": e.b.value, "b_low": e.b.low, "b_high": e.b.high,
@@ -371,4 +380,8 @@ def _plain(row: Compared) -> dict[str, Any]:
         "adjusted": held.difference if held else math.nan, "adjusted_low": held.low if held else math.nan,
         "adjusted_high": held.high if held else math.nan, "adjusted_q": row.adjusted_q,
         "adjusted_verdict": row.adjusted_verdict, "simpson": row.simpson, "sentence": row.sentence,
+        "requests_a": known.requests[0], "requests_b": known.requests[1], "coverage_a": known.shares[0],
+        "coverage_b": known.shares[1], "coverage_low": known.change.low, "coverage_high": known.change.high,
+        "bound_low": row.bounds.low if row.bounds else math.nan,
+        "bound_high": row.bounds.high if row.bounds else math.nan,
     }  # fmt: skip

@@ -9,14 +9,16 @@ this is Newcombe's method 10, of pairs his method for paired proportions (1998, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import special
 
 from kpi.explain.aggregates.arm_sums import ArmSums, Ranked, TermSums, standardisation_weights
+from kpi.explain.comparison.worst_case import Coverage
 from kpi.measure import estimate
 from kpi.measure.metrics import Metric
+from kpi.stats.interval import Interval
 from kpi.stats.sequential import always_valid_p, always_valid_width
 from kpi.stats.types import Array
 
@@ -139,6 +141,18 @@ def _ratio_limits(a: Value, b: Value, rho: float, stretch: float) -> tuple[float
         else:
             limits.append((middle + math.sqrt(inside)) / first if first > 0 else math.nan)
     return limits[0], limits[1]
+
+
+def coverage(sides: ArmSums, metric: Metric, *, keep: Array | None = None) -> Coverage:
+    """For which share of the requests the metric is known on each side, and whether that changed."""
+    known = sides.sums[metric.name].n
+    a, b = (sides.arm == i if keep is None else (sides.arm == i) & keep for i in (0, 1))
+    n, rows = ((int(v[a].sum()), int(v[b].sum())) for v in (known, sides.rows))
+    if n == rows:  # all of it is known, as in most data
+        return Coverage(n=n, requests=rows, change=Interval(value=0.0, low=0.0, high=0.0))
+    counted = replace(sides, sums={metric.name: TermSums(known, sides.rows, sides.rows)})
+    e = effect(*values(counted, replace(metric, kind="rate", scale=1.0), keep=keep))
+    return Coverage(n=n, requests=rows, change=Interval(value=e.difference, low=e.low, high=e.high))
 
 
 # --- the values of both sides ----------------------------------------------------------------------------------------

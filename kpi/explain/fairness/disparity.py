@@ -53,7 +53,8 @@ By = str | tuple[str, ...]
 class Disparity:
     """Groups against the whole of a slice.
 
-    groups: a row for each dimension, group and metric: where (dimension -> value), value with low and high, n, users;
+    groups: a row for each dimension, group and metric: where (dimension -> value), value with low and high, n, users,
+    coverage (share of its requests that know the metric);
     difference and ratio to the whole, to_best and ratio_to_best, each with limits (95 %; those to the best hold for all
     pairs at once, because the best was picked by looking); adjusted: the difference within the same strata; expected:
     the whole, for two dimensions what both together would give; shrunk: the value drawn towards it by empirical
@@ -158,11 +159,12 @@ def _cohorts(source: Source) -> list[str]:
 
 @dataclass(frozen=True)
 class _Groups:
-    """Groups of a dimension or of two: values that each stands for, whether it is shown; values of the strata."""
+    """Groups of a dimension or of two: values that each stands for, whether it is shown, requests; values of strata."""
 
     key: tuple[str, ...]
     values: list[tuple[str, ...]]
     visible: Array
+    requests: Array
     strata: tuple[str, ...]
 
 
@@ -189,8 +191,9 @@ def _dimension(
         stratum = np.where(codes.codes < 0, len(codes.values), codes.codes)
         within = GroupLayout.of(sums, group, len(values), stratum, len(codes.values) + 1)
     groups = _Groups(
-        key, values, np.array([v in kept for v in values], dtype=bool), sums.dims[strata].values if strata else ()
-    )
+        key, values, np.array([v in kept for v in values], dtype=bool),
+        np.bincount(group + 1, sums.rows, minlength=len(values) + 1)[1:], sums.dims[strata].values if strata else (),
+    )  # fmt: skip
     found = []
     for metric in metrics:
         tail = (tails or {}).get(metric.name)
@@ -270,7 +273,7 @@ def _table(m: _Measured, groups: _Groups) -> tuple[pd.DataFrame, dict[str, Any] 
             "dimension": name_of(groups.key), "group": names,
             "where": [dict(zip(groups.key, v, strict=True)) for v in groups.values],
             "metric": metric.name, "unit": metric.unit, "n": e.n.astype(int), "users": e.clusters.astype(int),
-            **columns, "p": np.where(keep, p, np.nan),
+            "coverage": e.n / groups.requests, **columns, "p": np.where(keep, p, np.nan),
         }
     )  # fmt: skip
     if keep.sum() < 2:

@@ -1,0 +1,174 @@
+"""Whether a change of what is known could by itself make a difference: worst-case bounds, derived in docs/reasons.md.
+
+Of a share what one side lost is all 0 at worst or all 1 (Manski 2003, Partial Identification of Probability
+Distributions, ch. 1; Horowitz and Manski 2000, JASA 95:77). A mean or quantile has no such ends: the side that knows
+more is trimmed by as much, of its largest or its smallest values (Lee 2009, Review of Economic Studies 76:1071).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from kpi.explain.aggregates.arm_sums import BinCounts, histograms
+from kpi.explain.aggregates.grouped_sums import Arm, requests
+from kpi.measure.columns import known_terms
+from kpi.measure.estimate import bin_value
+from kpi.measure.metrics import Metric
+from kpi.stats.interval import Interval
+from kpi.stats.types import Array
+from kpi.store.engines import Source
+
+CANNOT_TELL = "cannot tell"
+MATTERS = 0.02  # of coverage: what is lost can move a share by no more than about as much
+BLIND = 10.0  # times the smallest difference that matters: who could not have seen that says nothing of "no change"
+_Z = float(special.ndtri(0.975))
+_ONE_SIDED = float(special.ndtri(0.95))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Share of the requests for which a metric is known, on two sides. n, requests: known ones, and all, of A and B.
+
+    change: B - A with its limits, users as clusters.
+    """
+
+    n: tuple[int, int]
+    requests: tuple[int, int]
+    change: Interval
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Of A and of B; NaN where there are no requests."""
+        a, b = (n / of if of else math.nan for n, of in zip(self.n, self.requests, strict=True))
+        return a, b
+
+    @property
+    def moved(self) -> bool:
+        """Whether it changed beyond noise."""
+        return self.change.clear and 0 not in self.n
+
+    @property
+    def matters(self) -> bool:
+        """Whether it changed by enough to be told."""
+        return self.beyond(0.0)
+
+    def beyond(self, usual: float) -> bool:
+        """Whether it changed by enough more than another did, and surely by half: luck makes small parts look large."""
+        c = self.change
+        least = max(c.low - usual, usual - c.high)
+        return abs(c.value - usual) >= MATTERS and least >= MATTERS / 2 and 0 not in self.requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds(Interval):
+    """What a difference may be at worst, with the error of both ends. width: between the ends themselves."""
+
+    width: float
+
+
+class TermCounts:
+    """Histograms of what a metric is made of, on both sides and by dimension. A query a metric, when it is needed."""
+
+    def __init__(self, source: Source, arms: tuple[Arm, Arm], by: Sequence[str] = ()) -> None:
+        self._source, self._arms, self._by = source, arms, by
+        self._known: dict[str, list[BinCounts]] = {}
+
+    def of(self, metric: Metric) -> list[BinCounts]:
+        """Of a quantile its column; of a mean, ratio or incidence numerator and denominator."""
+        if metric.name not in self._known:
+            row = requests(self._source)
+            terms = (row[metric.column],) if metric.column else known_terms(metric, row)
+            self._known[metric.name] = histograms(self._source, dict(enumerate(terms)), self._arms, self._by)
+        return self._known[metric.name]
+
+
+def bounds(
+    metric: Metric, values: tuple[float, float], moved: Interval, coverage: Coverage, counts: TermCounts,
+    stratum: tuple[str, ...] | None = None,
+) -> Bounds | None:  # fmt: skip
+    """What a difference may be at worst; None where coverage did not move. values: of A and B."""
+    if not coverage.moved:
+        return None
+    low, high = _possible(metric, values, coverage, counts, stratum)
+    change = coverage.change
+    doubt = max(change.high - change.value, change.value - change.low) / abs(change.value)
+    below = math.hypot(moved.value - moved.low, (moved.value - low) * doubt)
+    above = math.hypot(moved.high - moved.value, (high - moved.value) * doubt)
+    shrink = _critical(high - low, max(below, above) / _Z) / _Z
+    return Bounds(value=moved.value, low=low - shrink * below, high=high + shrink * above, width=high - low)
+
+
+def cannot_tell(verdict: str, bounds: Bounds | None, size: float) -> bool:
+    """Whether a verdict must give way, because a change of coverage alone could have made it. The one place of this.
+
+    bounds: of the difference, None where coverage did not move; size: the smallest difference that matters, absolute.
+    """
+    if bounds is None:
+        return False
+    if verdict in ("better", "worse"):
+        return not bounds.clear
+    if verdict == "equivalent":
+        return not (bounds.low >= -size and bounds.high <= size)
+    return not bounds.width <= BLIND * size
+
+
+def smallest(metric: Metric, value: float, size: float | None = None) -> float:
+    """The smallest difference that matters in the unit of the metric, at a value. size: another than the metric's."""
+    size = metric.matters if size is None else size
+    return size * abs(value) if metric.relative and math.isfinite(value) and value else size
+
+
+def _possible(
+    metric: Metric, values: tuple[float, float], coverage: Coverage, counts: TermCounts, stratum: tuple[str, ...] | None
+) -> tuple[float, float]:
+    """The smallest and the largest difference that what was lost can make, as far as the data know the rest."""
+    (a, b), (of_a, of_b) = values, coverage.shares
+    best = max(of_a, of_b)
+    if metric.kind == "rate":
+        ends = (of_b * b - of_a * a) / best, (of_a * (1 - a) - of_b * (1 - b)) / best
+        return min(ends), max(ends)
+    known = int(of_b > of_a)  # the side that is trimmed
+    found = [c.of(known, stratum) for c in counts.of(metric)]
+    low, high = (values[known] * f for f in _trimmed(metric, found, min(of_a, of_b) / best))
+    return (low - a, high - a) if known else (b - high, b - low)
+
+
+def _trimmed(metric: Metric, found: Sequence[tuple[Array, Array]], kept: float) -> tuple[float, float]:
+    """Factors between which a value lies when only a share of its requests is kept, whichever they are."""
+    values = [(bin_value(bins), count) for bins, count in found]
+    if metric.kind == "quantile":
+        assert metric.q is not None
+        usual, *ends = (_quantile(*values[0], q) for q in (metric.q, metric.q * kept, 1 - kept + metric.q * kept))
+        return (ends[0] / usual, ends[1] / usual) if usual else (1.0, 1.0)
+    (y_low, y_high), (x_low, x_high) = (_without(v, n, (1 - kept) * float(n.sum())) for v, n in values)
+    return y_low / x_high if x_high else 1.0, y_high / x_low if x_low > 0 else math.inf
+
+
+def _without(values: Array, count: Array, drop: float) -> tuple[float, float]:
+    """(smallest, largest) share of a sum that is left without so many of its requests."""
+    total, left = float((values * count).sum()), []
+    for way in (slice(None, None, -1), slice(None)):  # the largest values first, then the smallest
+        v, n = values[way], count[way]
+        gone = np.clip(drop - (np.cumsum(n) - n), 0, n)
+        left.append(1 - float((gone * v).sum()) / total if total else 1.0)
+    return left[0], left[1]
+
+
+def _quantile(values: Array, count: Array, q: float) -> float:
+    upto = np.cumsum(count)
+    return float(values[min(int(np.searchsorted(upto, q * upto[-1] - 1e-9)), len(values) - 1)])
+
+
+def _critical(width: float, error: float) -> float:
+    """Standard errors at each end that cover the true value with 95 %: one-sided where the bounds lie far apart."""
+    if not error > 0 or not width < 10 * error:
+        return _ONE_SIDED
+    found = _ONE_SIDED
+    for _ in range(60):
+        found = -float(special.ndtri(max(special.ndtr(found + width / error) - 0.95, 1e-9)))
+    return found if width > 0 else _Z
