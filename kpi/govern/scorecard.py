@@ -118,7 +118,7 @@ def scorecard(
     now = _window(source, resolved, known, metrics, by=by, current=True)
     before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
-    covered = {m.name: _coverage(m, now, before) for m in metrics}
+    covered = {m.name: (m, _coverage(m, now, before)) for m in metrics}
     earlier = Arm(filters=resolved.baseline_filters or (), window=resolved.baseline)
     counts = TermCounts(source, (earlier, Arm(filters=resolved.filters, window=resolved.window)))
     cards = tuple(
@@ -195,7 +195,7 @@ def _coverage(metric: Metric, now: _Period, before: _Period | None) -> Coverage:
 
 def _card(
     entry: Entry, now: _Period, before: _Period | None, lacking: dict[str, str], resolved: Resolved,
-    covered: Coverage | None, counts: TermCounts,
+    covered: tuple[Metric, Coverage] | None, counts: TermCounts,
 ) -> Card:  # fmt: skip
     if entry.metric == "drift_score":
         return _drift_card(entry, now, before, timed=resolved.window is not None)
@@ -213,7 +213,7 @@ def _card(
             state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
     return Card(
         entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change, spark=spark,
-        coverage=None if entry.metric in lacking else covered,
+        coverage=covered[1] if covered and entry.metric not in lacking else None,
     )  # fmt: skip
 
 
@@ -226,16 +226,20 @@ def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
 
 
 def _change(
-    entry: Entry, now: tuple[float, float, float], before: _Period | None, covered: Coverage | None, counts: TermCounts
+    entry: Entry,
+    now: tuple[float, float, float],
+    before: _Period | None,
+    covered: tuple[Metric, Coverage] | None,
+    counts: TermCounts,
 ) -> Change | None:
-    if before is None:
+    if before is None or covered is None:
         return None
     value, low, high, n = _row(before.total, entry.metric)
     if n < entry.min_n or not math.isfinite(value) or not math.isfinite(now[0]):
         return None
-    d, metric = difference(now, (value, low, high)), METRICS[entry.metric]
+    d, metric = difference(now, (value, low, high)), covered[0]
     better = d.value > 0 if entry.direction == "up" else d.value < 0
-    worst = bounds(metric, (value, now[0]), d, covered, counts) if covered else None
+    worst = bounds(metric, (value, now[0]), d, covered[1], counts)
     verdict = ("better" if better else "worse") if d.clear else "no clear change"
     undecided = cannot_tell(verdict, worst, smallest(metric, value))
     clear = d.clear and not undecided

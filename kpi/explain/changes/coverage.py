@@ -52,6 +52,8 @@ def _own(cube: Cube, metric: str, region: Region, wider: Sequence[Region]) -> bo
 
 def _origin(metric: str) -> str:
     """Whence a metric is known: what measures costs and times is not what labels outcomes."""
+    if metric not in METRICS:  # one of a team's own: from a column of its own
+        return metric
     group = METRICS[metric].group
     return group if group in ("cost", "latency") else "labels"
 
