@@ -65,7 +65,9 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
                      sentence=nothing_to_compare(timed=known.first is not None))  # fmt: skip
     found = findings(source, view, register=register)
     assert resolved.window is not None
-    said = story_sentence([f.kind for f in found], days=resolved.window.days, metrics=len(metrics),
+    held, zone = resolved.held(resolved.window), ZoneInfo(view.tz)
+    days = (held.end.astimezone(zone).date() - held.start.astimezone(zone).date()).days + 1
+    said = story_sentence([f.kind for f in found], days=min(days, resolved.window.days), metrics=len(metrics),
                           dimensions=len(dimensions))  # fmt: skip
     return Story(findings=tuple(found), view=view, compared=True, metrics=metrics, dimensions=dimensions, sentence=said)
 
