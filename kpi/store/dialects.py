@@ -52,6 +52,7 @@ class Dialect:
 
     grouping_sets = True
     keeps_moments = True  # a column of times is read as it is
+    unnests = True  # an array becomes rows beside those of another
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         """Local start of the day, ISO week or month of a moment, as a time without zone or its text. An hour is an
@@ -121,6 +122,7 @@ class SqliteDialect(Dialect):
 
     grouping_sets = False
     keeps_moments = False
+    unnests = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         return sa.func.kpi_bucket(moment, text_of(grain), text_of(tz), type_=TEXT)
@@ -141,7 +143,7 @@ class MysqlDialect(Dialect):
     """MySQL and MariaDB. Named zones need tables that many servers lack, so offsets are written out; by default text
     compares without case there."""
 
-    grouping_sets = False
+    grouping_sets = unnests = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         local = self.wall(moment, tz)
@@ -187,6 +189,8 @@ class MysqlDialect(Dialect):
 
 
 class ClickHouseDialect(Dialect):
+    unnests = False
+
     def contains(self, column: Expression, part: str) -> Expression:
         return sa.func.positionCaseInsensitiveUTF8(column, text_of(part)) > whole(0)
 
@@ -223,6 +227,8 @@ def _nullable(element: sa.Cast[Any], compiler: SQLCompiler, **options: Any) -> s
 
 class SparkDialect(Dialect):
     """Spark and Databricks; the session is in UTC."""
+
+    unnests = False
 
     def utc(self, column: Expression) -> Expression:
         return sa.cast(column, MOMENT)
