@@ -7,7 +7,7 @@ because no grey reads on both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ import kpi
 MOST_POINTS = 500
 MOST_LINES = 6
 BAND = 0.14
+PADDING = {"left": 2, "right": 2, "top": 2, "bottom": 2}
+EVENT = {"when": "When", "name": "Event", "description": "What"}
+POINT = {"when": "When", "shown": "Value", "interval": "95 %", "n": "Requests"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,16 @@ def look(theme: str | None) -> Look:
     return DARK if theme == "dark" else LIGHT
 
 
+def tips(titles: Mapping[str, str]) -> list[alt.Tooltip]:
+    """What shows on hover: columns and their titles."""
+    return [alt.Tooltip(column, title=title) for column, title in titles.items()]
+
+
+def names_axis(column: str, order: Sequence[str] | str, limit: int = 150) -> alt.Y:
+    """Names down the side, in an order of their own."""
+    return alt.Y(f"{column}:N", sort=order, title=None, axis=alt.Axis(labelLimit=limit, ticks=False, domain=False))
+
+
 def layered(*parts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
     """Charts over each other; `alt.layer` would give a facet where one of them is a facet, which none is."""
     found = alt.layer(*parts)
@@ -73,9 +86,7 @@ def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look) -> a
     base = alt.Chart(placed(frame)).encode(x=alt.X("at:T", axis=None, scale=alt.Scale(type="utc")), y=y)
     line = base.mark_line(strokeWidth=1.6, color=tint, interpolate="monotone")
     rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[4, 3], color=colours.grey, opacity=0.8)
-    return layered(rule.encode(y=y), line, hollow(base, color=tint)).properties(
-        height=46, padding={"left": 2, "right": 2, "top": 2, "bottom": 2}
-    )
+    return layered(rule.encode(y=y), line, hollow(base, color=tint)).properties(height=46, padding=PADDING)
 
 
 def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -> alt.LayerChart:
@@ -91,7 +102,7 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -
         x=alt.X("low:Q", scale=x), x2="high:Q"
     )
     mark = base.mark_tick(thickness=4, height=20, color=tint).encode(x=alt.X("value:Q", scale=x))
-    return layered(track, band, mark).properties(height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2})
+    return layered(track, band, mark).properties(height=28, padding=PADDING)
 
 
 def effect(change: float, low: float, high: float, *, tint: str, colours: Look) -> alt.LayerChart:
@@ -103,9 +114,7 @@ def effect(change: float, low: float, high: float, *, tint: str, colours: Look) 
     size = base.mark_bar(height=6, color=tint, opacity=0.35).encode(x=alt.X("zero:Q", scale=x), x2="change:Q")
     limits = base.mark_rule(strokeWidth=2.5, color=tint).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
     mark = base.mark_point(size=60, filled=True, opacity=1, color=tint).encode(x=alt.X("change:Q", scale=x))
-    return layered(zero, size, limits, mark).properties(
-        height=28, padding={"left": 2, "right": 2, "top": 2, "bottom": 2}
-    )
+    return layered(zero, size, limits, mark).properties(height=28, padding=PADDING)
 
 
 def axis(unit: str) -> alt.Axis:
@@ -189,23 +198,17 @@ def trend(
     colour, x = _series(told, by, colours), time_axis(told)
     base = alt.Chart(told).encode(x=x)
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=axis(unit))
-    tip = [alt.Tooltip(c, title=t) for c, t in _tips(by, told)]
+    tip = tips({**({by: "Group"} if by else {}), **_point(told)})
     layers: list[alt.Chart] = []
     if by is None and told["low"].notna().any():
         bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=x)
-        layers.append(
-            bounded.mark_area(opacity=BAND, color=colours.accent, clip=True).encode(
-                y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q"
-            )
-        )
+        band = bounded.mark_area(opacity=BAND, color=colours.accent, clip=True)
+        layers.append(band.encode(y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q"))
     if target is not None:
         goal = alt.Chart(pd.DataFrame({"value": [target], "label": ["target"]})).encode(y=y)
         layers.append(goal.mark_rule(strokeDash=[6, 4], color=colours.grey, strokeWidth=1.2))
-        layers.append(
-            goal.mark_text(align="left", dx=4, dy=-7, color=colours.grey, fontSize=11).encode(
-                x=alt.value(0), text="label:N"
-            )
-        )
+        label = goal.mark_text(align="left", dx=4, dy=-7, color=colours.grey, fontSize=11)
+        layers.append(label.encode(x=alt.value(0), text="label:N"))
     faded = 0.35 if smooth is not None else 1.0
     layers.append(base.mark_line(strokeWidth=2, opacity=faded).encode(y=y, color=colour, strokeDash=_dashes(told, by)))
     layers.append(hollow(base, "datum.small || !datum.complete", opacity=faded).encode(y=y, color=colour))
@@ -223,7 +226,7 @@ def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colour
     told = spoken(frame[frame["value"].notna()])
     scale = alt.Scale(domain=list(domain), nice=True, zero=False)
     line = alt.Chart(told).encode(x=time_axis(told, ticks=3), y=alt.Y("value:Q", scale=scale, axis=axis(unit)))
-    tip = [alt.Tooltip(c, title=t) for c, t in _tips(None, told)]
+    tip = tips(_point(told))
     area = line.mark_area(opacity=BAND, color=colours.accent, clip=True)
     area = area.encode(y=alt.Y("low:Q", axis=axis(unit), scale=scale), y2="high:Q")
     points = line.mark_point(size=60, opacity=0, filled=True).encode(tooltip=tip)
@@ -241,7 +244,7 @@ def percentiles(
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])
     base = alt.Chart(told).encode(x=time_axis(told), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
     colour = alt.Color("metric:N", scale=scale, legend=legend(line=True))
-    tip = [alt.Tooltip(c, title=t) for c, t in (("metric", "Metric"), *_tips(None, told))]
+    tip = tips({"metric": "Metric", **_point(told)})
     layers: list[alt.Chart] = [
         base.mark_area(opacity=BAND).encode(y=alt.Y("low:Q", axis=axis(unit)), y2="high:Q", color=colour),
         base.mark_line(strokeWidth=2).encode(color=colour),
@@ -259,12 +262,8 @@ def dots(
 ) -> alt.LayerChart:
     """A dot and its interval for every group, the whole as a rule. order: groups from the top."""
     told = spoken(frame[frame["value"].notna()])
-    y = alt.Y(f"{by}:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=170, ticks=False, domain=False))
-    tip = [
-        alt.Tooltip(c, title=t)
-        for c, t in ((by, "Group"), ("shown", "Value"), ("interval", "95 %"), ("n", "Requests"), ("clusters", "Users"))
-    ]
-    base = alt.Chart(told).encode(y=y)
+    tip = tips({by: "Group", "shown": "Value", "interval": "95 %", "n": "Requests", "clusters": "Users"})
+    base = alt.Chart(told).encode(y=names_axis(by, list(order), 170))
     tint = alt.Color("tint:N", scale=None)
     x = alt.X("value:Q", axis=axis(unit), scale=alt.Scale(zero=False))
     rule = alt.Chart(pd.DataFrame({"value": [whole]})).mark_rule(color=colours.grey, strokeDash=[6, 4])
@@ -277,9 +276,7 @@ def dots(
     ).properties(height=alt.Step(34))
 
 
-def stacked(
-    frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "", height: int = 280
-) -> alt.Chart | alt.LayerChart:
+def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "", height: int = 280) -> alt.LayerChart:
     """Parts of a cost as stacked bars, over time or by group. frame: part, value, unit, and bucket or the group."""
     told = spoken(frame[frame["value"].notna()])
     parts = list(dict.fromkeys(told["part"]))
@@ -287,24 +284,19 @@ def stacked(
     colour = alt.Color("part:N", scale=scale, legend=legend())
     order = alt.Order("rank:Q")
     told = told.assign(rank=told["part"].map({p: i for i, p in enumerate(parts)}))
-    tip = [alt.Tooltip("part", title="Part"), alt.Tooltip("shown", title="Value")]
-    if over_time:
-        tip += [alt.Tooltip(c, title=t) for c, t in _tips(None, told) if c in ("when", "note")]
-        base = alt.Chart(told).encode(x=time_axis(told))
-        areas = base.mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0).encode(
-            y=alt.Y("value:Q", stack="zero", axis=axis("usd")), color=colour, order=order, tooltip=tip
-        )
-        tops = hollow(base, color=colours.ink).encode(y=alt.Y("sum(value):Q", axis=axis("usd")), tooltip=tip[2:])
-        return layered(areas, tops).properties(height=height)
-    tip.append(alt.Tooltip(by, title="Group"))
-    groups = alt.Y(f"{by}:N", sort="-x", title=None, axis=alt.Axis(labelLimit=170, ticks=False, domain=False))
-    bars: alt.Chart = (
-        alt.Chart(told)
-        .mark_bar(size=18)
-        .encode(y=groups, x=alt.X("value:Q", stack="zero", axis=axis("usd")), color=colour, order=order, tooltip=tip)
-        .properties(height=alt.Step(32))
+    tip = {"part": "Part", "shown": "Value", **({"when": "When", "note": "Note"} if over_time else {by: "Group"})}
+    bars = alt.Chart(told).encode(color=colour, order=order, tooltip=tips(tip))
+    size: dict[str, Any] = {"stack": "zero", "axis": axis("usd")}
+    if not over_time:
+        bars = bars.mark_bar(size=18).encode(y=names_axis(by, "-x", 170), x=alt.X("value:Q", **size))
+        return layered(bars).properties(height=alt.Step(32))
+    base = alt.Chart(told).encode(x=time_axis(told))
+    areas = bars.mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
+    areas = areas.encode(x=time_axis(told), y=alt.Y("value:Q", **size))
+    tops = hollow(base, color=colours.ink).encode(
+        y=alt.Y("sum(value):Q", axis=axis("usd")), tooltip=tips({"when": "When", "note": "Note"})
     )
-    return bars
+    return layered(areas, tops).properties(height=height)
 
 
 def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:
@@ -317,11 +309,7 @@ def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], c
             axis=alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True),
         ),
         y=alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
-        tooltip=[
-            alt.Tooltip("when", title="When"),
-            alt.Tooltip("name", title="Event"),
-            alt.Tooltip("description", title="What"),
-        ],
+        tooltip=tips(EVENT),
     )
     marks = base.mark_point(shape="diamond", size=110, filled=True, opacity=1, color=colours.accent)
     names = base.mark_text(align="left", dx=9, fontSize=11, color=colours.grey, limit=150).encode(text="name:N")
@@ -330,7 +318,7 @@ def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], c
 
 def time_axis(frame: pd.DataFrame, ticks: int = 7) -> alt.X:
     """The time axis of a series, with hours where it has them and with their offset where the clock changes."""
-    labels = {"format": "%d %b %H:%M" if _hourly(frame) else "%d %b"}
+    labels: dict[str, Any] = {"format": "%d %b %H:%M" if _hourly(frame) else "%d %b"}
     clocks = _clocks(frame) if _hourly(frame) else []
     if len(clocks) > 1:
         labels = {"labelExpr": "".join(
@@ -374,10 +362,8 @@ def legend(*, line: bool = False, columns: int = 3) -> alt.Legend:
     return alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=160, symbolType=shape, symbolOpacity=1)
 
 
-def _tips(by: str | None, told: pd.DataFrame) -> list[tuple[str, str]]:
-    tips = [("when", "When"), ("shown", "Value"), ("interval", "95 %"), ("n", "Requests")]
-    tips += [("note", "Note")] if not told["complete"].all() else []
-    return [(by, "Group"), *tips] if by else tips
+def _point(told: pd.DataFrame) -> dict[str, str]:
+    return POINT if told["complete"].all() else {**POINT, "note": "Note"}
 
 
 def event_marks(events: pd.DataFrame | None, colours: Look, series: pd.DataFrame) -> list[alt.Chart]:
@@ -387,12 +373,7 @@ def event_marks(events: pd.DataFrame | None, colours: Look, series: pd.DataFrame
     if _hourly(series) and "moment" in events:
         events = events.assign(at=_on_axis(events["moment"], series)).drop(columns="moment")
     base = alt.Chart(events).encode(x=alt.X("at:T", scale=alt.Scale(type="utc")))
-    tip = [
-        alt.Tooltip("when", title="When"),
-        alt.Tooltip("name", title="Event"),
-        alt.Tooltip("description", title="What"),
-    ]
-    rule = base.mark_rule(color=colours.grey, strokeWidth=1, opacity=0.6).encode(tooltip=tip)
+    rule = base.mark_rule(color=colours.grey, strokeWidth=1, opacity=0.6).encode(tooltip=tips(EVENT))
     label = base.mark_text(align="left", baseline="bottom", dx=3, fontSize=10.5, color=colours.grey, limit=130)
     return [rule, label.encode(y=alt.Y("level:Q", scale=None, axis=None), text="name:N")]
 

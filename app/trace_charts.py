@@ -74,20 +74,11 @@ def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
         alt.Chart(long)
         .mark_bar(cornerRadiusEnd=2)
         .encode(
-            y=alt.Y(
-                "value:N",
-                sort=list(frame["value"]),
-                title=None,
-                axis=alt.Axis(labelLimit=170, ticks=False, domain=False),
-            ),
+            y=charts.names_axis("value", list(frame["value"]), 170),
             yOffset=alt.YOffset("window:N", sort=["Now", "Baseline"]),
             x=alt.X("share:Q", axis=charts.axis("share")),
             color=alt.Color("window:N", scale=scale, legend=charts.legend()),
-            tooltip=[
-                alt.Tooltip("value", title="Value"),
-                alt.Tooltip("window", title="Window"),
-                alt.Tooltip("shown", title="Share"),
-            ],
+            tooltip=charts.tips({"value": "Value", "window": "Window", "shown": "Share"}),
         )
         .properties(height=alt.Step(15))
     )
@@ -99,13 +90,10 @@ def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame
     zero = charts.placed(series.assign(floor=0.0))
     y = alt.Y("distance:Q", axis=charts.axis("distance"), scale=alt.Scale(zero=True))
     base = alt.Chart(zero).encode(x=charts.time_axis(zero))
-    tip = [
-        alt.Tooltip("when", title="When"),
-        alt.Tooltip("distance:Q", format=".3f", title="Distance"),
-        alt.Tooltip("noise:Q", format=".3f", title="Noise reaches"),
-        alt.Tooltip("n", title="Requests"),
-        alt.Tooltip("note", title="Note"),
+    shares = [
+        alt.Tooltip(f"{c}:Q", format=".3f", title=t) for c, t in (("distance", "Distance"), ("noise", "Noise reaches"))
     ]
+    tip = [*charts.tips({"when": "When"}), *shares, *charts.tips({"n": "Requests", "note": "Note"})]
     band = base.mark_area(color=colours.grey, opacity=0.18).encode(
         y=alt.Y("floor:Q", axis=charts.axis("distance")), y2="noise:Q"
     )

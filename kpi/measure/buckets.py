@@ -75,9 +75,9 @@ def bucket_columns(
     named = local.dt.tz_localize(None)
     if grain != "hour":  # by its date, also where clocks leave its midnight out
         named = pd.to_datetime(keys).astype("datetime64[us]")
-    extent, now = extent_of(source, profile(source).first) if spans else None, clock.now()
+    extent, now = extent_of(source, profile(source).first) if spans else None, clock.now_us()
     whole = {
-        k: s.end <= now and extent is not None and extent.holds(s)
+        k: s.end.timestamp() * 1e6 <= now and extent is not None and extent.holds(s)
         and (window is None or (window.start <= s.start and s.end <= window.end))
         for k, s in spans.items()
     }  # fmt: skip

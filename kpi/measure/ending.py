@@ -84,10 +84,8 @@ class Extent:
 
     def holds(self, span: Window) -> bool:
         """Whether the data neither begin nor end inside a span, as far as silence can tell."""
-        return span.start <= self.last and not self.begins_in(span) and not self.ends_in(span)
-
-    def begins_in(self, span: Window) -> bool:
-        return span.start < self.first < span.end and self._due(span.start, self.first, 1) >= MISSED
+        late = span.start < self.first < span.end and self._due(span.start, self.first, 1) >= MISSED
+        return span.start <= self.last and not late and not self.ends_in(span)
 
     def ends_in(self, span: Window) -> bool:
         """Whether more requests are due after the last one, before the end of a span that holds it."""

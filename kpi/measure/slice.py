@@ -233,23 +233,13 @@ class Slice:
             raise SliceError(
                 "slice.link_version", "The link was made by another version of the index", hint="Ask for a new one."
             )
-        values: dict[str, Any] = {
-            field_: one[key]
-            for key, field_ in (
-                ("data", "dataset"),
-                ("fp", "fingerprint"),
-                ("vs", "baseline"),
-                ("tz", "tz"),
-                ("grain", "grain"),
-            )
-            if key in one
-        }
+        plain = {"data": "dataset", "fp": "fingerprint", "vs": "baseline", "tz": "tz", "grain": "grain"}
+        values: dict[str, Any] = {name: one[key] for key, name in plain.items() if key in one}
         if "at" in one:
             values["version"] = _number(one["at"])
         if "from" in one or "to" in one:
-            values |= {
-                k: read_time(one[p], one.get("tz", "UTC")) for k, p in (("start", "from"), ("end", "to")) if p in one
-            }
+            ends = {"from": "start", "to": "end"}
+            values |= {name: read_time(one[key], one.get("tz", "UTC")) for key, name in ends.items() if key in one}
         elif "last" in one:
             values["last"] = one["last"]
         values["filters"] = parse_filters(query.get("where", ()), separator=":")

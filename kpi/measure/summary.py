@@ -183,7 +183,7 @@ def _unfinished(source: Source, known: Profile, found: Resolved) -> Resolved:
     extent = extent_of(source, known.first)
     if extent is None or not window.start <= extent.last < window.end:
         return found
-    if window.end <= clock.now() and not extent.ends_in(window):
+    if window.end.timestamp() * 1e6 <= clock.now_us() and not extent.ends_in(window):
         return found
     until = extent.last + timedelta(microseconds=1)
     part = found.slice.elapsed(window, baseline, until)

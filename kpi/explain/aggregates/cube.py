@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
 from kpi.explain.aggregates.search_space import MIN_ROWS as MIN_ROWS
-from kpi.explain.aggregates.search_space import searchable
+from kpi.explain.aggregates.search_space import search_space
 from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import Filters, Window
@@ -152,7 +152,7 @@ def build_cube(
     cells beyond which a sample of whole users is taken. One query.
     """
     row = requests(source)
-    names = list(dimensions) if dimensions is not None else searchable(source)
+    names = list(search_space(source).dimensions if dimensions is None else dimensions)
     keys = {"day": bucket(row, "day", tz), "user": cluster(row)}
     keys |= {f"d{i}": dimension(source, n) for i, n in enumerate(names)}
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]

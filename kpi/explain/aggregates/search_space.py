@@ -54,11 +54,6 @@ def search_space(source: Source) -> SearchSpace:
     return _KNOWN[source]
 
 
-def searchable(source: Source) -> list[str]:
-    """The names of `search_space`."""
-    return list(search_space(source).dimensions)
-
-
 def _space(source: Source) -> SearchSpace:
     known = profile(source)
     names = [d for d in known.dimensions if d not in _NO_REASON]
@@ -66,15 +61,11 @@ def _space(source: Source) -> SearchSpace:
     why = {d: CONSTANT if sizes[d] < 2 else MANY for d in names if not 2 <= sizes[d] < MAX_VALUES}
     usable = sorted((d for d in names if d not in why), key=lambda d: (d not in DIMENSIONS, d))
     if len(usable) > MOST:
-        why |= {d: SMALL for d in usable if not _splits(known, d)}
+        some = range(MIN_ROWS, known.requests - MIN_ROWS + 1)
+        why |= {d: SMALL for d in usable if not any(n in some for _, n in known.dimensions[d])}
         usable = _ranked(source, known, [d for d in usable if d not in why], why)
     left = {r: tuple(d for d in names if why.get(d) == r) for r in (CONSTANT, MANY, SMALL, SAME, BEYOND)}
     return SearchSpace(dimensions=tuple(usable), left_out={r: n for r, n in left.items() if n})
-
-
-def _splits(known: Profile, name: str) -> bool:
-    """Whether some value has enough requests, and enough are without it."""
-    return any(MIN_ROWS <= n <= known.requests - MIN_ROWS for _, n in known.dimensions[name])
 
 
 def _ranked(source: Source, known: Profile, names: Sequence[str], why: dict[str, str]) -> list[str]:

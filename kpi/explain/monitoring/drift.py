@@ -36,15 +36,9 @@ from kpi.stats.types import Array
 from kpi.store.engines import Source
 
 NUMERIC = {
-    "input_tokens": "tokens",
-    "output_tokens": "tokens",
-    "total_us": "ms",
-    "total_nusd": "usd",
-    "retrieved_docs": "count",
-    "tool_calls": "count",
-    "llm_calls": "count",
-    "ttft_us": "ms",
-}
+    "input_tokens": "tokens", "output_tokens": "tokens", "total_us": "ms", "total_nusd": "usd",
+    "retrieved_docs": "count", "tool_calls": "count", "llm_calls": "count", "ttft_us": "ms",
+}  # fmt: skip
 INPUTS = ("intent", "language", "use_case", "region", "channel")
 MAX_VALUES, NUMERIC_BINS = 12, 12
 OTHER = "(other)"
@@ -72,10 +66,7 @@ class Shares:
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """Jensen-Shannon distance with its bias taken off, 95 % limits, and the noise level.
-
-    What 95 % of unchanged data stay under.
-    """
+    """Jensen-Shannon distance, its bias taken off, with 95 % limits; noise: what 95 % of unchanged data stay under."""
 
     value: float
     low: float
@@ -141,29 +132,21 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
     """
     column = dimension_name(column)
     if column not in drift_columns(source):
-        raise MetricError(
-            "drift.column",
-            f"Drift of {column[:60]!r} cannot be shown",
-            hint=f"Choose one of {', '.join(drift_columns(source)[:20])}.",
-        )
+        raise MetricError("drift.column", f"Drift of {column[:60]!r} cannot be shown",
+                          hint=f"Choose one of {', '.join(drift_columns(source)[:20])}.")  # fmt: skip
     resolved = resolve(source, slice)
     if resolved.baseline_filters is None:
         timed = "Choose what to compare with, such as the window before."
-        raise MetricError(
-            "drift.no_baseline",
-            "Drift needs something to compare with",
-            hint=timed if resolved.window else "This data has no times: compare with a version, such as model:NAME.",
-        )
+        none = "This data has no times: compare with a version, such as model:NAME."
+        raise MetricError("drift.no_baseline", "Drift needs something to compare with",
+                          hint=timed if resolved.window else none)  # fmt: skip
     tz, grain = resolved.slice.tz, resolved.slice.grain
     ask = _question(column)
     whole = Grouping(by=() if column in NUMERIC else (column,))
     series = Grouping(by=whole.by, every=grain)
-    now, by_bucket = collect(
-        source, ask, filters=resolved.filters, window=resolved.window, tz=tz, groupings=[whole, series]
-    )
-    (before,) = collect(
-        source, ask, filters=resolved.baseline_filters, window=resolved.baseline, tz=tz, groupings=[whole]
-    )
+    filters, window, baseline = resolved.filters, resolved.window, resolved.baseline
+    now, by_bucket = collect(source, ask, filters=filters, window=window, tz=tz, groupings=[whole, series])
+    (before,) = collect(source, ask, filters=resolved.baseline_filters, window=baseline, tz=tz, groupings=[whole])
     if column in NUMERIC:
         edges = _edges(before.histograms(column)) or _edges(now.histograms(column))
         names = [*_bin_names(edges, NUMERIC[column]), NONE_VALUE]
@@ -175,14 +158,12 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
         every = _shares_by_bucket(by_bucket)
     times = buckets(by_bucket).drop_duplicates("start").dropna().sort_values("start", ignore_index=True)
     steps = [distance(s, earlier) for s in every]
-    series = times.assign(
-        distance=[d.value for d in steps], noise=[d.noise for d in steps], n=[int(d.n) for d in steps]
-    )
+    numbers = {"distance": [d.value for d in steps], "noise": [d.noise for d in steps], "n": [int(d.n) for d in steps]}
     found, shown = distance(later, earlier), _side_by_side(_fold(later, names), _fold(earlier, names), names)
     moved = _side_by_side(later, earlier, sorted({**later.counts, **earlier.counts}))
     return Drift(
-        column=column, distribution=shown, distance=found, series=series,
-        appeared=_alone(later, earlier), vanished=_alone(earlier, later),
+        column=column, distribution=shown, distance=found, series=times.assign(**numbers),
+        appeared=_alone(later, earlier, column), vanished=_alone(earlier, later, column),
         sentence=drift_sentence(column, found, moved, (later.n, earlier.n)),
     )  # fmt: skip
 
@@ -208,7 +189,7 @@ def distance(now: Shares, before: Shares) -> Distance:
     mean, variance = unit * freedom, 2 * unit**2 * freedom
     if many:
         rest = _divergence(*sides) - divergence
-        of_rest = _of_rare(*(side[~kept] for side in sides), now.n, before.n, clump[~kept])
+        of_rest = _of_rare(sides[0][~kept], sides[1][~kept], now.n, before.n, clump[~kept])
         low += max(0.0, rest - _gamma_limit(of_rest, 1 - tail))
         high += max(0.0, rest - _gamma_limit(of_rest, tail))
         divergence, mean, variance = divergence + rest, mean + of_rest[0], variance + of_rest[1]
@@ -218,15 +199,15 @@ def distance(now: Shares, before: Shares) -> Distance:
     )  # fmt: skip
 
 
-EXPECTED = (
-    10.0  # clumps of a value on a side, for the chi-square law: at five it alarms on 9 % of quiet worlds (simulated)
-)
+EXPECTED = 10.0  # clumps of a value on a side, for the chi-square law: at five 9 % of quiet worlds alarm (simulated)
 
 
 def _clumps(sides: Sequence[Array], effects: Sequence[Array], sizes: tuple[float, float]) -> Array:
     """How many requests of a value come together, because a user repeats them: its design effect on both sides."""
     a, b = (side * n for side, n in zip(sides, sizes, strict=True))
-    return np.fmax((a * np.nan_to_num(effects[0], nan=1.0) + b * np.nan_to_num(effects[1], nan=1.0)) / (a + b), 1.0)
+    repeated = a * np.nan_to_num(effects[0], nan=1.0) + b * np.nan_to_num(effects[1], nan=1.0)
+    found: Array = np.fmax(repeated / (a + b), 1.0)
+    return found
 
 
 def _kept(expected: Array) -> Array:
@@ -369,9 +350,10 @@ def _side_by_side(now: Shares, before: Shares, names: Sequence[str]) -> pd.DataF
     return pd.DataFrame({"value": list(names), **told})
 
 
-def _alone(here: Shares, there: Shares) -> pd.DataFrame:
-    """Values that only one of two windows has, the most frequent first; of an empty one nothing can be said."""
-    only = [(v, n / here.n, int(n)) for v, n in here.counts.items() if n and there.n and not there.counts.get(v)]
+def _alone(here: Shares, there: Shares, column: str) -> pd.DataFrame:
+    """Values that only one of two windows has, the most frequent first; none of numbers, and beside an empty one."""
+    named = here.counts.items() if there.n and column not in NUMERIC else ()
+    only = [(v, n / here.n, int(n)) for v, n in named if n and not there.counts.get(v)]
     return pd.DataFrame(sorted(only, key=lambda r: (-r[2], r[0])), columns=["value", "share", "n"])
 
 
