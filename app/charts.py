@@ -173,9 +173,9 @@ UNFINISHED = "not finished: the data or the window begin or end in it"
 
 
 def hollow(base: alt.Chart, when: str = "!datum.complete", **more: Any) -> alt.Chart:
-    """Hollow points where a bucket is not finished."""
+    """Hollow points where a bucket is not finished, which the tooltip says."""
     found: alt.Chart = base.transform_filter(when).mark_point(size=34, filled=False, strokeWidth=1.4, **more)
-    return found
+    return found.encode(tooltip=tips({"when": "When", "note": "Note"}))
 
 
 def trend(
@@ -293,9 +293,7 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     base = alt.Chart(told).encode(x=time_axis(told))
     areas = bars.mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
     areas = areas.encode(x=time_axis(told), y=alt.Y("value:Q", **size))
-    tops = hollow(base, color=colours.ink).encode(
-        y=alt.Y("sum(value):Q", axis=axis("usd")), tooltip=tips({"when": "When", "note": "Note"})
-    )
+    tops = hollow(base, color=colours.ink).encode(y=alt.Y("sum(value):Q", axis=axis("usd")))
     return layered(areas, tops).properties(height=height)
 
 
