@@ -74,7 +74,7 @@ def bucket_columns(
     local = starts.dt.tz_convert(ZoneInfo(tz))
     named = local.dt.tz_localize(None)
     if grain != "hour":  # by its date, also where clocks leave its midnight out
-        named = pd.to_datetime(keys).astype("datetime64[us]")
+        named = pd.to_datetime(keys.map({k: datetime.fromisoformat(k) for k in spans})).astype("datetime64[us]")
     extent, now = extent_of(source, profile(source).first) if spans else None, clock.now_us()
     whole = {
         k: s.end.timestamp() * 1e6 <= now and extent is not None and extent.holds(s)
