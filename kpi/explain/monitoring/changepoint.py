@@ -111,7 +111,7 @@ def detect(
             "watch.kind", f"{chosen.name!r} has no interval", hint="Watch a share, mean, ratio or quantile."
         )
     days = summarise(source, [chosen], slice or Slice(last="all"), every=every)
-    days = days[days["value"].notna() & (days["high"] > days["low"])].sort_values("bucket", ignore_index=True)
+    days = days[days["value"].notna() & (days["high"] > days["low"])].sort_values("start", ignore_index=True)
     values, n = days["value"].to_numpy(float), days["n"].to_numpy(float)
     errors = (days["high"] - days["low"]).to_numpy(float) / (2 * _Z)
     usual = float(np.median(values)) if len(values) else math.nan
