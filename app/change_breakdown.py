@@ -18,7 +18,7 @@ words = kpi.wording
 NOTHING = ("decompose.empty", "stages.empty")
 RATIOS = ("rate", "ratio", "incidence")
 SHOWN = 3  # groups with a way to their traces
-MOST_VALUES = 60
+MOST_VALUES, MOST_SPLITS = 60, 40
 WHISKERS = "Lines around the end of a bar: the 95 % interval of that part, users as clusters. Grey: may be chance."
 
 
@@ -76,7 +76,7 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
 
 def _of_ratio(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     known = here.profile.dimensions
-    by = [d for d in (*here.cohorts, *here.versions) if 2 <= len(known[d]) <= MOST_VALUES]
+    by = [d for d in (*here.cohorts, *here.versions) if 2 <= len(known[d]) <= MOST_VALUES][:MOST_SPLITS]
     if not by:
         return _of_quantile(here, m, view)
     found = data.ask(kpi.decompose, here.source, m.name, view, by=by)

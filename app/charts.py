@@ -1,7 +1,8 @@
 """Charts: a small frame in, an Altair chart out. No arithmetic on values, no Streamlit, at most 500 points.
 
-Times in frames are local and naive; the scale is "utc" so that a browser elsewhere shows the same days. Colours come
-from `Look`, one for light and one for dark, because no grey reads on both.
+Times in frames are local and naive; the scale is "utc" so that a browser elsewhere shows the same days. A bucket that
+is not finished is a hollow point, and its tooltip says so. Colours come from `Look`, one for light and one for dark,
+because no grey reads on both.
 """
 
 from __future__ import annotations
@@ -83,10 +84,10 @@ def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look) -> a
     """A line without axes and the target as a dashed rule; grey unless the state asks for attention."""
     tint = state_colour(state, colours) if state in ("watch", "off_target") else colours.grey
     y = alt.Y("value:Q", scale=alt.Scale(zero=False, nice=False), axis=None)
-    line = alt.Chart(frame).mark_line(strokeWidth=1.6, color=tint, interpolate="monotone")
-    line = line.encode(x=alt.X("bucket:T", axis=None, scale=alt.Scale(type="utc")), y=y)
+    base = alt.Chart(placed(frame)).encode(x=alt.X("at:T", axis=None, scale=alt.Scale(type="utc")), y=y)
+    line = base.mark_line(strokeWidth=1.6, color=tint, interpolate="monotone")
     rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[4, 3], color=colours.grey, opacity=0.8)
-    return layered(rule.encode(y=y), line).properties(height=46, padding=PADDING)
+    return layered(rule.encode(y=y), line, hollow(base, color=tint)).properties(height=46, padding=PADDING)
 
 
 def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -> alt.LayerChart:
@@ -135,10 +136,45 @@ def spoken(frame: pd.DataFrame) -> pd.DataFrame:
     told = frame.assign(shown=text.values(frame, "value"))
     if "low" in frame:
         told["interval"] = [interval or "not known" for interval in text.intervals(frame, "low", "high")]
-    if "bucket" in frame and frame["bucket"].notna().any():
-        hourly = (frame["bucket"].dt.hour != 0).any()
-        told["when"] = frame["bucket"].dt.strftime("%a %d %b %Y %H:%M" if hourly else "%a %d %b %Y")
-    return told
+    if "bucket" not in frame or frame["bucket"].isna().all():
+        return told
+    return placed(told)
+
+
+def placed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A series with `at`, its place on the axis, `when` and `note` for tooltips. Hours are as far apart as they are,
+    also where the clock changes: they lie where the clock of the first one would show them."""
+    told = frame.assign(complete=frame.get("complete", True))
+    told["note"] = told["complete"].map({True: "", False: UNFINISHED})
+    if not _hourly(frame):
+        return told.assign(at=frame["bucket"], when=frame["bucket"].dt.strftime("%a %d %b %Y"))
+    changes = len(_clocks(frame)) > 1
+    told["when"] = frame["start"].dt.strftime("%a %d %b %Y %H:%M" + (" %z" if changes else ""))
+    return told.assign(at=_on_axis(frame["start"], frame))
+
+
+def _hourly(frame: pd.DataFrame) -> bool:
+    return "start" in frame and bool((frame["bucket"].dt.hour != 0).any())
+
+
+def _on_axis(moments: pd.Series, frame: pd.DataFrame) -> pd.Series:
+    return moments.dt.tz_convert("UTC").dt.tz_localize(None) + frame["start"].min().utcoffset()
+
+
+def _clocks(frame: pd.DataFrame) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+    """The first hour of each offset from UTC in a series of hours: its place on the axis, and what the clock shows."""
+    found = frame.drop_duplicates("start").sort_values("start").assign(at=lambda f: _on_axis(f["start"], f))
+    step = (found["at"] - found["bucket"]).diff().ne(pd.Timedelta(0))
+    return list(found[step][["at", "start"]].itertuples(index=False, name=None))
+
+
+UNFINISHED = "not finished: the data or the window begin or end in it"
+
+
+def hollow(base: alt.Chart, when: str = "!datum.complete", **more: Any) -> alt.Chart:
+    """Hollow points where a bucket is not finished, which the tooltip says."""
+    found: alt.Chart = base.transform_filter(when).mark_point(size=34, filled=False, strokeWidth=1.4, **more)
+    return found.encode(tooltip=tips({"when": "When", "note": "Note"}))
 
 
 def trend(
@@ -158,40 +194,29 @@ def trend(
     frame: of `kpi.summarise(every=…)`. by: column that splits it into lines. smooth: of `kpi.rolling`, drawn on top.
     """
     told = spoken(frame[frame["value"].notna()]).assign(small=lambda f: f["n"] < min_n)
-    colour = _series(told, by, colours)
-    base = alt.Chart(told).encode(x=time_axis())
+    colour, x = _series(told, by, colours), time_axis(told)
+    base = alt.Chart(told).encode(x=x)
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=axis(unit))
-    tip = tips({by: "Group", **POINT} if by else POINT)
+    tip = tips({**({by: "Group"} if by else {}), **_point(told)})
     layers: list[alt.Chart] = []
     if by is None and told["low"].notna().any():
-        bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=time_axis())
-        layers.append(
-            bounded.mark_area(opacity=BAND, color=colours.accent, clip=True).encode(
-                y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q"
-            )
-        )
+        bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=x)
+        band = bounded.mark_area(opacity=BAND, color=colours.accent, clip=True)
+        layers.append(band.encode(y=alt.Y("low:Q", axis=axis(unit), scale=alt.Scale(zero=False)), y2="high:Q"))
     if target is not None:
         goal = alt.Chart(pd.DataFrame({"value": [target], "label": ["target"]})).encode(y=y)
         layers.append(goal.mark_rule(strokeDash=[6, 4], color=colours.grey, strokeWidth=1.2))
-        layers.append(
-            goal.mark_text(align="left", dx=4, dy=-7, color=colours.grey, fontSize=11).encode(
-                x=alt.value(0), text="label:N"
-            )
-        )
+        label = goal.mark_text(align="left", dx=4, dy=-7, color=colours.grey, fontSize=11)
+        layers.append(label.encode(x=alt.value(0), text="label:N"))
     faded = 0.35 if smooth is not None else 1.0
     layers.append(base.mark_line(strokeWidth=2, opacity=faded).encode(y=y, color=colour, strokeDash=_dashes(told, by)))
-    layers.append(
-        base.transform_filter("datum.small")
-        .mark_point(size=34, filled=False, strokeWidth=1.4, opacity=faded)
-        .encode(y=y, color=colour)
-    )
+    layers.append(hollow(base, "datum.small || !datum.complete", opacity=faded).encode(y=y, color=colour))
     layers.append(base.mark_point(size=90, opacity=0, filled=True).encode(y=y, color=colour, tooltip=tip))
     if smooth is not None:
-        drawn = smooth[smooth["value"].notna()]
-        layers.append(
-            alt.Chart(drawn).mark_line(strokeWidth=2.6).encode(x=time_axis(), y=y, color=_series(drawn, by, colours))
-        )
-    layers += event_marks(events, colours)
+        drawn = placed(smooth[smooth["value"].notna()])
+        line = alt.Chart(drawn).mark_line(strokeWidth=2.6)
+        layers.append(line.encode(x=x, y=y, color=_series(drawn, by, colours)))
+    layers += event_marks(events, colours, told)
     return layered(*layers).properties(height=height)
 
 
@@ -199,12 +224,13 @@ def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colour
     """One of several small multiples, on the value axis that they share."""
     told = spoken(frame[frame["value"].notna()])
     scale = alt.Scale(domain=list(domain), nice=True, zero=False)
-    line = alt.Chart(told).encode(x=time_axis(ticks=3), y=alt.Y("value:Q", scale=scale, axis=axis(unit)))
-    tip = tips(POINT)
+    line = alt.Chart(told).encode(x=time_axis(told, ticks=3), y=alt.Y("value:Q", scale=scale, axis=axis(unit)))
+    tip = tips(_point(told))
     area = line.mark_area(opacity=BAND, color=colours.accent, clip=True)
     area = area.encode(y=alt.Y("low:Q", axis=axis(unit), scale=scale), y2="high:Q")
     points = line.mark_point(size=60, opacity=0, filled=True).encode(tooltip=tip)
-    return layered(area, line.mark_line(strokeWidth=1.8, color=colours.accent), points).properties(height=120)
+    drawn = line.mark_line(strokeWidth=1.8, color=colours.accent)
+    return layered(area, drawn, hollow(line, color=colours.accent), points).properties(height=120)
 
 
 def percentiles(
@@ -215,18 +241,19 @@ def percentiles(
     told = spoken(frame[frame["value"].notna()]).assign(metric=lambda f: f["metric"].map(names))
     order = list(names.values())
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])
-    base = alt.Chart(told).encode(x=time_axis(), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
+    base = alt.Chart(told).encode(x=time_axis(told), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
     colour = alt.Color("metric:N", scale=scale, legend=legend(line=True))
-    tip = tips({"metric": "Metric", **POINT})
+    tip = tips({"metric": "Metric", **_point(told)})
     layers: list[alt.Chart] = [
         base.mark_area(opacity=BAND).encode(y=alt.Y("low:Q", axis=axis(unit)), y2="high:Q", color=colour),
         base.mark_line(strokeWidth=2).encode(color=colour),
+        hollow(base).encode(color=colour),
         base.mark_point(size=90, opacity=0, filled=True).encode(color=colour, tooltip=tip),
     ]
     if target is not None:
         rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
         layers.append(rule.encode(y="value:Q"))
-    return layered(*layers, *event_marks(events, colours)).properties(height=340)
+    return layered(*layers, *event_marks(events, colours, told)).properties(height=340)
 
 
 def dots(
@@ -248,7 +275,7 @@ def dots(
     ).properties(height=alt.Step(34))
 
 
-def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "", height: int = 280) -> alt.Chart:
+def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "", height: int = 280) -> alt.LayerChart:
     """Parts of a cost as stacked bars, over time or by group. frame: part, value, unit, and bucket or the group."""
     told = spoken(frame[frame["value"].notna()])
     parts = list(dict.fromkeys(told["part"]))
@@ -256,16 +283,17 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     colour = alt.Color("part:N", scale=scale, legend=legend())
     order = alt.Order("rank:Q")
     told = told.assign(rank=told["part"].map({p: i for i, p in enumerate(parts)}))
-    tip = tips({"part": "Part", "shown": "Value", **({"when": "When"} if over_time else {by: "Group"})})
-    base = alt.Chart(told).encode(color=colour, order=order, tooltip=tip)
+    tip = {"part": "Part", "shown": "Value", **({"when": "When", "note": "Note"} if over_time else {by: "Group"})}
+    bars = alt.Chart(told).encode(color=colour, order=order, tooltip=tips(tip))
     size: dict[str, Any] = {"stack": "zero", "axis": axis("usd")}
-    if over_time:
-        areas = base.mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
-        drawn: alt.Chart = areas.encode(x=time_axis(), y=alt.Y("value:Q", **size)).properties(height=height)
-    else:
-        bars = base.mark_bar(size=18).encode(y=names_axis(by, "-x", 170), x=alt.X("value:Q", **size))
-        drawn = bars.properties(height=alt.Step(32))
-    return drawn
+    if not over_time:
+        bars = bars.mark_bar(size=18).encode(y=names_axis(by, "-x", 170), x=alt.X("value:Q", **size))
+        return layered(bars).properties(height=alt.Step(32))
+    base = alt.Chart(told).encode(x=time_axis(told))
+    areas = bars.mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
+    areas = areas.encode(x=time_axis(told), y=alt.Y("value:Q", **size))
+    tops = hollow(base, color=colours.ink).encode(y=alt.Y("sum(value):Q", axis=axis("usd")))
+    return layered(areas, tops).properties(height=height)
 
 
 def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:
@@ -285,13 +313,23 @@ def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], c
     return layered(marks, names).properties(height=alt.Step(34))
 
 
-def time_axis(ticks: int = 7) -> alt.X:
-    return alt.X(
-        "bucket:T",
-        title=None,
-        scale=alt.Scale(type="utc"),
-        axis=alt.Axis(format="%d %b", grid=False, tickCount=ticks, labelOverlap=True),
-    )
+def time_axis(frame: pd.DataFrame, ticks: int = 7) -> alt.X:
+    """The time axis of a series, with hours where it has them and with their offset where the clock changes."""
+    labels: dict[str, Any] = {"format": "%d %b %H:%M" if _hourly(frame) else "%d %b"}
+    clocks = _clocks(frame) if _hourly(frame) else []
+    if len(clocks) > 1:
+        labels = {"labelExpr": "".join(
+            f"{'' if later is None else f'datum.value < {_millis(later[0])} ? '}"
+            f"utcFormat(toNumber(datum.value) + {_millis(shown.tz_localize(None)) - _millis(at)}, '%d %b %H:%M') + "
+            f"' {shown:%z}'{'' if later is None else ' : '}"
+            for (at, shown), later in zip(clocks, [*clocks[1:], None], strict=True)
+        )}  # fmt: skip
+    axis = alt.Axis(grid=False, tickCount=ticks, labelOverlap=True, **labels)
+    return alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+
+
+def _millis(at: pd.Timestamp) -> int:
+    return int(at.timestamp() * 1000)
 
 
 def _order(frame: pd.DataFrame, by: str) -> list[str]:
@@ -321,9 +359,16 @@ def legend(*, line: bool = False, columns: int = 3) -> alt.Legend:
     return alt.Legend(title=None, orient="bottom", columns=columns, labelLimit=160, symbolType=shape, symbolOpacity=1)
 
 
-def event_marks(events: pd.DataFrame | None, colours: Look) -> list[alt.Chart]:
+def _point(told: pd.DataFrame) -> dict[str, str]:
+    return POINT if told["complete"].all() else {**POINT, "note": "Note"}
+
+
+def event_marks(events: pd.DataFrame | None, colours: Look, series: pd.DataFrame) -> list[alt.Chart]:
+    """Events as labelled rules on the time axis of a series."""
     if events is None or events.empty:
         return []
+    if _hourly(series) and "moment" in events:
+        events = events.assign(at=_on_axis(events["moment"], series)).drop(columns="moment")
     base = alt.Chart(events).encode(x=alt.X("at:T", scale=alt.Scale(type="utc")))
     rule = base.mark_rule(color=colours.grey, strokeWidth=1, opacity=0.6).encode(tooltip=tips(EVENT))
     label = base.mark_text(align="left", baseline="bottom", dx=3, fontSize=10.5, color=colours.grey, limit=130)

@@ -26,10 +26,14 @@ def local(moment: datetime, tz: str) -> pd.Timestamp:
 
 
 def timed(events: pd.DataFrame, tz: str) -> pd.DataFrame:
-    """Events with local naive times, words for them, and a level so that labels of neighbours do not overlap."""
-    at = pd.to_datetime(events["at"], utc=True).dt.tz_convert(ZoneInfo(tz)).dt.tz_localize(None)
+    """Events with local naive times, the moments, words for them, and a level so that labels do not overlap."""
+    moment = pd.to_datetime(events["at"], utc=True)
+    at = moment.dt.tz_convert(ZoneInfo(tz)).dt.tz_localize(None)
     shown = events.assign(
-        at=at, when=at.dt.strftime("%a %d %b %Y, %H:%M"), level=[-3 - 12 * (i % 3) for i in range(len(events))]
+        moment=moment,
+        at=at,
+        when=at.dt.strftime("%a %d %b %Y, %H:%M"),
+        level=[-3 - 12 * (i % 3) for i in range(len(events))],
     )
     for name in ("kind", "name", "description"):
         shown[name] = shown[name].fillna("").astype(str)

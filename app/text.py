@@ -111,7 +111,7 @@ def slice_sentence(
     if requests is not None:
         parts.append(kpi.wording.format_count(requests, "request" if requests == 1 else "requests"))
     if resolved.window:
-        parts.append(window(resolved.window, view.tz))
+        parts.append(window(resolved.held(resolved.window), view.tz))
     parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else "no comparison")
     if read_at is not None:
         name = view.dataset.removeprefix("db:")
@@ -126,7 +126,7 @@ def baseline(view: kpi.Slice, resolved: kpi.Resolved) -> str:
     if resolved.baseline is None or (view.baseline not in ("previous", "weekdays") and ".." not in view.baseline):
         name, _, value = view.baseline.partition(":")
         return f"{dimension(name).lower()} {value}"
-    return window(resolved.baseline, view.tz)
+    return window(resolved.held(resolved.baseline), view.tz)
 
 
 def versus(view: kpi.Slice) -> str:

@@ -60,18 +60,18 @@ def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
 
 def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame | None) -> alt.LayerChart:
     """Distance from the baseline over time above a band of what no change would show."""
-    zero = series.assign(floor=0.0, when=series["bucket"].dt.strftime("%a %d %b %Y"))
+    zero = charts.placed(series.assign(floor=0.0))
     y = alt.Y("distance:Q", axis=charts.axis("distance"), scale=alt.Scale(zero=True))
-    base = alt.Chart(zero).encode(x=charts.time_axis())
-    tip = [
-        alt.Tooltip("when", title="When"),
-        alt.Tooltip("distance:Q", format=".3f", title="Distance"),
-        alt.Tooltip("noise:Q", format=".3f", title="Noise reaches"),
-        alt.Tooltip("n", title="Requests"),
+    base = alt.Chart(zero).encode(x=charts.time_axis(zero))
+    shares = [
+        alt.Tooltip(f"{c}:Q", format=".3f", title=t) for c, t in (("distance", "Distance"), ("noise", "Noise reaches"))
     ]
+    tip = [*charts.tips({"when": "When"}), *shares, *charts.tips({"n": "Requests", "note": "Note"})]
     band = base.mark_area(color=colours.grey, opacity=0.18).encode(
         y=alt.Y("floor:Q", axis=charts.axis("distance")), y2="noise:Q"
     )
     line = base.mark_line(strokeWidth=2, color=colours.accent).encode(y=y)
     points = base.mark_point(size=90, opacity=0, filled=True).encode(y=y, tooltip=tip)
-    return charts.layered(band, line, points, *charts.event_marks(events, colours)).properties(height=260)
+    unfinished = charts.hollow(base, color=colours.accent).encode(y=y)
+    marks = charts.event_marks(events, colours, zero)
+    return charts.layered(band, line, unfinished, points, *marks).properties(height=260)

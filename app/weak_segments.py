@@ -45,9 +45,8 @@ def draw(here: PageContext, metric: str) -> None:
         for row in found.frame.itertuples():
             _one(row, here, metric)
     searched = f"{words.format_count(found.looked)} groups and pairs of {len(found.dimensions)} dimensions searched"
-    st.caption(text.safe(
-        f"{searched}; of those named at most one in 20 is there by chance. First what adds most beyond the rest."
-    ))  # fmt: skip
+    sure = "of those named at most one in 20 is there by chance. First what adds most beyond the rest."
+    st.caption(text.safe(f"{searched}; {sure} {found.space.sentence if found.space else ''}", longest=900))
 
 
 def _one(row: Any, here: PageContext, metric: str) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.explain.monitoring.changepoint import Watch as Watch
     from kpi.explain.monitoring.changepoint import change_points as change_points
     from kpi.explain.monitoring.changepoint import detect as detect
+    from kpi.explain.monitoring.changepoint import outliers as outliers
     from kpi.explain.monitoring.drift import Drift as Drift
     from kpi.explain.monitoring.drift import drift as drift
     from kpi.explain.monitoring.drift import drift_columns as drift_columns
@@ -207,6 +208,7 @@ _LISTED = {
         "drift": "explain.monitoring.drift",
         "change_points": "explain.monitoring.changepoint",
         "detect": "explain.monitoring.changepoint",
+        "outliers": "explain.monitoring.changepoint",
         "running_rate": "stats.sequential",
     },
     "Fairness": {

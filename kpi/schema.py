@@ -254,7 +254,7 @@ def dimension_column(name: str) -> str:
 def dimension_name(column: str) -> str:
     """Inverse of `dimension_column`: what people call a physical column.
 
-    A cohort that an export calls like a canonical column (a table with its own `day`) keeps its prefix.
+    A cohort that an export calls like a canonical column (a table with its own `day`) or with the prefix keeps it.
     """
     name = column.removeprefix(EXTRA_PREFIX)
-    return column if name in REQUESTS.names else name
+    return column if name in REQUESTS.names or name.startswith(EXTRA_PREFIX) else name

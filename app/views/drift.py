@@ -36,6 +36,8 @@ once.chart(
     found.distribution,
     alt=f"Share of requests by {column}, now and in the baseline",
 )
+if found.turnover:
+    st.caption(text.safe(found.turnover, longest=900))
 if len(found.series):
     st.subheader("Distance from the baseline over time", anchor=False)
     happened = tables.timed(data.events(here.source, here.view), here.view.tz)
@@ -53,4 +55,5 @@ page.as_python(
     f"found = kpi.drift(source, {column!r}, view)",
     "print(found.sentence)",
     "distribution, series = found.distribution, found.series",
+    "new, gone = found.appeared, found.vanished",
 )

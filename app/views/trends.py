@@ -71,6 +71,7 @@ else:
 told = [
     "The band is the 95 % interval." if not by else "",
     f"Hollow points rest on fewer than {chosen.min_n} requests." if not multiples and shape != "percentiles" else "",
+    "" if frame["complete"].all() else f"Hollow, too: a {grain} that is not finished.",
     "The axis does not start at zero." if len(drawn_metrics) == 1 else "",
     f"Shown by {grain} to stay readable." if coarser else "",
     f"Hidden: {'; '.join(hidden[:8])}." if hidden else "",

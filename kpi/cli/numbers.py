@@ -98,11 +98,17 @@ def summarise(
         json, {"rows": [_summary(r, dimensions) for r in rows]},
         ("metric", *dimensions, *(("from",) if every else ()), "value", "95 % interval", "n"),
         ((r["metric"], *(r[d] if r[d] is not None else "(none)" for d in dimensions),
-          *((f"{r['bucket']:%Y-%m-%d %H:%M}",) if every else ()), words.format_value(r["value"], r["unit"]),
+          *((_bucket(r, every),) if every else ()), words.format_value(r["value"], r["unit"]),
           words.format_interval(r["low"], r["high"], r["unit"]), words.format_count(r["n"]))
          for r in rows),
     )  # fmt: skip
     return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
+
+
+def _bucket(row: dict[str, Any], every: str) -> str:
+    """When a bucket begins, hours with their offset, and whether it is unfinished."""
+    shown = f"{row['start']:%Y-%m-%d %H:%M %z}" if every == "hour" else f"{row['bucket']:%Y-%m-%d %H:%M}"
+    return shown if row["complete"] else f"{shown} (unfinished)"
 
 
 def _summary(row: dict[str, Any], dimensions: list[str]) -> dict[str, Any]:
@@ -110,7 +116,8 @@ def _summary(row: dict[str, Any], dimensions: list[str]) -> dict[str, Any]:
 
     bucket = None if pd.isna(row["bucket"]) else row["bucket"].isoformat()
     numbers = {name: row[name] for name in ("value", "low", "high", "n", "unit")}
-    return {"metric": row["metric"], "by": {d: row[d] for d in dimensions}, "bucket": bucket, **numbers}
+    timed = {"start": row["start"].isoformat(), "complete": row["complete"]} if "start" in row else {}
+    return {"metric": row["metric"], "by": {d: row[d] for d in dimensions}, "bucket": bucket, **numbers, **timed}
 
 
 @with_slice

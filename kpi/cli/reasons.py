@@ -38,7 +38,8 @@ def findings(asked: SliceOptions, json: Json = False) -> int:
     asked.note(source, looked)
     told = kpi.story(source, looked)
     if json:
-        print_json({"findings": [{k: f.to_json()[k] for k in FINDING} for f in told.findings]})
+        left = {"not_searched": told.space.left_out} if told.space.sentence else {}
+        print_json({"findings": [{k: f.to_json()[k] for k in FINDING} for f in told.findings], **left})
     else:
         say(told.sentence)
         words = kpi.wording

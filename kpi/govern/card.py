@@ -30,7 +30,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, value, n.
+    """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, start, complete, value, n.
 
     counted: what the index counts, where that is not the value: a gap without the part that chance has in it. coverage:
     for which share of the requests it is known, in the baseline and now; None of what is computed from other KPIs.
@@ -98,4 +98,6 @@ def no_card(entry: Entry, reason: str) -> Card:
 
 def no_spark() -> pd.DataFrame:
     """Of a KPI that has no course over time."""
-    return pd.DataFrame({"bucket": pd.to_datetime([]), "value": [], "n": []})
+    return pd.DataFrame(
+        {"bucket": pd.to_datetime([]), "start": pd.to_datetime([]), "complete": [], "value": [], "n": []}
+    )

@@ -29,7 +29,7 @@ from kpi.measure.own_terms import OWN
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
-from kpi.measure.summary import collect, frame, resolve
+from kpi.measure.summary import collect, frame, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
 from kpi.stats.interval import difference
@@ -175,9 +175,10 @@ def _window(
             window=resolved.window if current else resolved.baseline,
         )
     )  # fmt: skip
-    empty = pd.DataFrame(columns=["metric", "bucket", "value", "low", "high", "n"])
+    empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
+    total = frame(next(cells))
     return _Period(
-        total=frame(next(cells)),
+        total=total if current else same_elapsed(source, total, metrics, resolved, groupings[0]),
         spark=frame(next(cells)) if timed else empty,
         broken=frame(next(cells)) if by else empty,
         inputs={d: next(cells) for d in inputs},
@@ -200,7 +201,8 @@ def _card(
     if entry.metric == "drift_score":
         return _drift_card(entry, now, before, timed=resolved.window is not None)
     value, low, high, n = _row(now.total, entry.metric)
-    spark = now.spark[now.spark["metric"] == entry.metric][["bucket", "value", "n"]].reset_index(drop=True)
+    spark = now.spark[now.spark["metric"] == entry.metric]
+    spark = spark[["bucket", "start", "complete", "value", "n"]].reset_index(drop=True)
     change = _change(entry, (value, low, high), before, covered, counts)
     state, reason = judge(entry, value, low, high, n)
     if entry.metric in lacking:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from kpi.explain.aggregates.cube import searchable
+from kpi.explain.aggregates.search_space import SearchSpace, search_space
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, Finding, findings
 from kpi.govern.register import Register
 from kpi.measure.own_metrics import supported
@@ -14,6 +15,7 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.findings import nothing_to_compare, story_sentence
+from kpi.narrate.segments import with_search_space
 from kpi.store.engines import Source
 
 
@@ -32,6 +34,7 @@ class Story:
     sentence: str
     metrics: tuple[str, ...]
     dimensions: tuple[str, ...]
+    space: SearchSpace
 
 
 def story(source: Source, slice: Slice | None = None, *, register: Register | None = None) -> Story:
@@ -57,16 +60,20 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
     """
     view = slice if slice is not None and _earlier(source, resolve(source, slice)) else recent(source, slice)
     resolved = resolve(source, view)
-    searched = supported(source, SEARCHED)
-    metrics, dimensions = tuple(m.name for m in searched), tuple(searchable(source, searched))
+    chosen = supported(source, SEARCHED)
+    metrics, space = tuple(m.name for m in chosen), search_space(source, chosen)
+    searched: dict[str, Any] = {"metrics": metrics, "dimensions": space.dimensions, "space": space}
     if not _earlier(source, resolved):
-        return Story(findings=(), view=view, compared=False, metrics=metrics, dimensions=dimensions,
+        return Story(findings=(), view=view, compared=False, **searched,
                      sentence=nothing_to_compare(timed=profile(source).first is not None))  # fmt: skip
     found = findings(source, view, register=register)
     assert resolved.window is not None
-    said = story_sentence([f.kind for f in found], days=resolved.window.days, metrics=len(metrics),
-                          dimensions=len(dimensions))  # fmt: skip
-    return Story(findings=tuple(found), view=view, compared=True, metrics=metrics, dimensions=dimensions, sentence=said)
+    held, zone = resolved.held(resolved.window), ZoneInfo(view.tz)
+    days = (held.end.astimezone(zone).date() - held.start.astimezone(zone).date()).days + 1
+    said = story_sentence([f.kind for f in found], days=min(days, resolved.window.days), metrics=len(metrics),
+                          dimensions=len(space.dimensions))  # fmt: skip
+    said = with_search_space(said, space.sentence)
+    return Story(findings=tuple(found), view=view, compared=True, sentence=said, **searched)
 
 
 def recent(source: Source, slice: Slice | None = None) -> Slice:

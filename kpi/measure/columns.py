@@ -116,7 +116,8 @@ def cluster(row: Columns) -> sa.ColumnElement[Any]:
 
 
 def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement[Any]:
-    """Local start of the hour, day, ISO week or month, as a timestamp without zone or its text."""
+    """Local start of the day, ISO week or month, of an hour its start in UTC, as a timestamp without zone or its text.
+    `kpi.measure.buckets` reads it."""
     if tz == "UTC" and STARTED in row:  # the cache of the lake, in DuckDB
         return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), row[STARTED]), sa.DateTime())
     return row.dialect.bucket(row["started_at"], grain, tz)

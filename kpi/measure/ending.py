@@ -10,25 +10,34 @@ where all of this holds:
   so that data which comes in at weekends or once a week ends where it ends.
 
 The strays are never lost: they are counted in windows that hold them, and `All` does.
+
+Data that ends at 18:00 may hold the whole day, where nobody asks in the evening, or three quarters of it: what came in
+the same hours of other days tells which (`Extent`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import sqlalchemy as sa
 
 from kpi import clock
 from kpi.measure.columns import Columns, bucket
+from kpi.measure.slice import Window
+from kpi.stats.types import Array
 from kpi.store.engines import Source
 
 HANDFUL = 5
 HANDFUL_SHARE = 0.001
 BESIDE = 5  # so many times the strays must stand before them
+MISSED = 3.0  # requests that usually come: silence where so many are due is rarer than 5 % (Poisson)
+_DAY, _TICK = 86_400.0, timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,7 +73,49 @@ class Ending:
     strays: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """From the first request to the last that counts as the end. at, upto: seconds, and requests until then."""
+
+    first: datetime
+    last: datetime
+    at: Array
+    upto: Array
+
+    def holds(self, span: Window) -> bool:
+        """Whether the data neither begin nor end inside a span, as far as silence can tell."""
+        late = span.start < self.first < span.end and self._due(span.start, self.first, 1) >= MISSED
+        return span.start <= self.last and not late and not self.ends_in(span)
+
+    def ends_in(self, span: Window) -> bool:
+        """Whether more requests are due after the last one, before the end of a span that holds it."""
+        last = self.last + _TICK
+        return span.start < last < span.end and self._due(last, span.end, -1) >= MISSED
+
+    def _due(self, start: datetime, end: datetime, sign: int) -> float:
+        """Mean number of requests in this part of the seven days (of more than a day: weeks) before or after; where
+        there are none, what the mean rate gives."""
+        a, b, first, last = (m.timestamp() for m in (start, end, self.first, self.last))
+        step = _DAY if b - a <= _DAY else 7 * _DAY * math.ceil((b - a) / (7 * _DAY))
+        away = sign * step * np.arange(1, 8)
+        away = away[(a + away >= first) & (b + away <= last)]
+        if not len(away):
+            return float(self.upto[-1]) * (b - a) / (last - first) if last > first else 0.0
+        return float(np.mean(np.interp(b + away, self.at, self.upto) - np.interp(a + away, self.at, self.upto)))
+
+
 _KNOWN: WeakKeyDictionary[Source, tuple[Bucket, ...]] = WeakKeyDictionary()
+
+
+def extent_of(source: Source, first: datetime | None) -> Extent | None:
+    """Where the requests of a source lie, the first of which is given; None where it has no times."""
+    last = ending_of(source).last
+    if first is None or last is None:
+        return None
+    hours = _KNOWN[source]
+    upto = np.cumsum([b.requests for b in hours], dtype=float)
+    at = np.array([(b.hour * 3600.0, (b.newest + _TICK).timestamp()) for b in hours])
+    return Extent(first=first, last=last, at=at.ravel(), upto=np.column_stack([np.r_[0, upto[:-1]], upto]).ravel())
 
 
 def ending_of(source: Source, scale: Scale = DAYS) -> Ending:

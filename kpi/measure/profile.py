@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import array
 
 from kpi import clock
 from kpi.measure.ending import utc
@@ -18,7 +19,7 @@ from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.own_terms import OWN, SCORE, physical
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX, MEASURE_PREFIX, dimension_name
 from kpi.store.dialects import whole
-from kpi.store.engines import Source
+from kpi.store.engines import Source, Statement
 
 MAX_VALUES = 500
 _DOUBLE: sa.Double[float] = sa.Double()
@@ -155,9 +156,23 @@ def _is_dimension(column: str) -> bool:
     return column in DIMENSIONS or column in _EXTRA_DIMENSIONS or column.startswith(EXTRA_PREFIX)
 
 
+_WIDE = 100  # columns of a statement: an engine binds the whole table anew for each branch of a union
+
+
 def _values(source: Source, table: sa.FromClause, columns: list[str]) -> dict[str, tuple[tuple[str, int], ...]]:
-    if not columns:
-        return {}
+    found: dict[str, list[tuple[str, int]]] = {c: [] for c in columns}
+    unnested = len(columns) > _WIDE and source.dialect.unnests
+    for start in range(0, len(columns), _WIDE):
+        part = columns[start : start + _WIDE]
+        for r in source.run((_unnested if unnested else _united)(table, part)).to_pylist():
+            found[part[r["d"]]].append((r["v"], int(r["n"])))
+    return {
+        dimension_name(c): tuple(sorted(v, key=lambda p: (-p[1], p[0]))[:MAX_VALUES]) for c, v in found.items()
+    }  # fmt: skip
+
+
+def _united(table: sa.FromClause, columns: list[str]) -> Statement:
+    """Number of the column, value and requests, a branch a column."""
     number = sa.Integer()
     parts = [
         sa.select(
@@ -169,11 +184,17 @@ def _values(source: Source, table: sa.FromClause, columns: list[str]) -> dict[st
         .group_by(table.c[c])
         for i, c in enumerate(columns)
     ]
-    rows = source.run(sa.union_all(*parts) if len(parts) > 1 else parts[0]).to_pylist()
-    found: dict[str, list[tuple[str, int]]] = {dimension_name(c): [] for c in columns}
-    for r in rows:
-        found[dimension_name(columns[r["d"]])].append((r["v"], int(r["n"])))
-    return {d: tuple(sorted(v, key=lambda p: (-p[1], p[0]))[:MAX_VALUES]) for d, v in found.items()}
+    return sa.union_all(*parts) if len(parts) > 1 else parts[0]
+
+
+def _unnested(table: sa.FromClause, columns: list[str]) -> Statement:
+    """The same in one branch: a row a column of each request."""
+    numbers = array([sa.literal_column(str(i), sa.Integer()) for i in range(len(columns))])
+    values = array([sa.cast(table.c[c], sa.Text()) for c in columns])
+    rows = (
+        sa.select(sa.func.unnest(numbers).label("d"), sa.func.unnest(values).label("v")).select_from(table).subquery()
+    )
+    return sa.select(rows.c.d, rows.c.v, sa.func.count().label("n")).where(rows.c.v.is_not(None)).group_by(*rows.c)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

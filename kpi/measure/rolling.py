@@ -13,7 +13,7 @@ from kpi.measure.columns import RATIO_KINDS
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import Slice
 from kpi.measure.statistics import Cells, Grouping
-from kpi.measure.summary import Metrics, collect, resolve
+from kpi.measure.summary import Metrics, buckets, collect, resolve
 from kpi.store.engines import Source
 
 
@@ -33,7 +33,8 @@ def rolling(
         by: Dimensions to group by.
 
     Returns:
-        A frame with columns metric, dimensions of `by`, bucket, value, n, unit.
+        A frame with columns metric, dimensions of `by`, bucket, value, n, unit, complete (as of `kpi.summarise`: of
+        its last day).
 
     Raises:
         MetricError: For an unknown metric or dimension, a distinct count or a maximum.
@@ -49,7 +50,7 @@ def rolling(
         source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz, groupings=[grouping]
     )
     blocks = [_rolled(cells, m, days) for m in cells.query.metrics if m.kind in (*RATIO_KINDS, "quantile")]
-    columns = ["metric", *by, "bucket", "value", "n", "unit"]
+    columns = ["metric", *by, "bucket", "value", "n", "unit", "complete"]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
 
 
@@ -60,7 +61,10 @@ def _rolled(cells: Cells, m: Metric, days: int) -> pd.DataFrame:
             groups.setdefault(key[:-1], []).append((pd.Timestamp(key[-1]), i))
     rows = [r for key, found in groups.items() for r in _group(cells, m, days, key, found)]
     names = [*cells.grouping.by, "bucket", "value", "n"]
-    return pd.DataFrame(rows, columns=names).assign(metric=m.name, unit=m.unit)
+    whole = buckets(cells).drop_duplicates("bucket").set_index("bucket")["complete"]
+    return pd.DataFrame(rows, columns=names).assign(
+        metric=m.name, unit=m.unit, complete=lambda f: f["bucket"].map(whole)
+    )
 
 
 def _group(

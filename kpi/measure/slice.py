@@ -123,7 +123,8 @@ class Slice:
             return Resolved(slice=self, window=None, baseline=None, baseline_filters=self._other_version())
         window = self._window(first, last)
         baseline, filters = self._baseline(window)
-        return Resolved(slice=self, window=window, baseline=baseline, baseline_filters=filters)
+        data = Window(start=first, end=last + timedelta(microseconds=1))
+        return Resolved(slice=self, window=window, baseline=baseline, baseline_filters=filters, data=data)
 
     def _window(self, first: datetime, last: datetime) -> Window:
         zone = _zone(self.tz)
@@ -137,7 +138,9 @@ class Slice:
             return Window(start=begin, end=stop)
         number, unit = _LAST.fullmatch(self.last).groups()  # type: ignore[union-attr]
         if unit == "h":
-            hour = last.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+            local = last.astimezone(zone)  # hours end with the local clock's, also where that is half an hour off
+            past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+            hour = last.astimezone(UTC) - past + timedelta(hours=1)
             return Window(start=hour - timedelta(hours=int(number)), end=hour)
         days = int(number) * _HOURS[unit] // 24
         local = stop.astimezone(zone)
@@ -181,6 +184,14 @@ class Slice:
         )
         return Window(start=start, end=end)
 
+    def elapsed(self, window: Window, baseline: Window, until: datetime) -> Window:
+        """The part of a baseline as long as the window up to a moment of it: on the calendar, for whole local days."""
+        zone, end = _zone(self.tz), baseline.start + (until - window.start)
+        if self._local_days(window) is not None and self._local_days(baseline) is not None:
+            start, now, then = (m.astimezone(zone).replace(tzinfo=None) for m in (window.start, until, baseline.start))
+            end = (then + (now - start)).replace(tzinfo=zone).astimezone(UTC)
+        return Window(start=baseline.start, end=min(end, baseline.end))
+
     def to_query(self, *, full: bool = False) -> dict[str, list[str]]:
         """Query parameters of this slice.
 
@@ -222,23 +233,13 @@ class Slice:
             raise SliceError(
                 "slice.link_version", "The link was made by another version of the index", hint="Ask for a new one."
             )
-        values: dict[str, Any] = {
-            field_: one[key]
-            for key, field_ in (
-                ("data", "dataset"),
-                ("fp", "fingerprint"),
-                ("vs", "baseline"),
-                ("tz", "tz"),
-                ("grain", "grain"),
-            )
-            if key in one
-        }
+        plain = {"data": "dataset", "fp": "fingerprint", "vs": "baseline", "tz": "tz", "grain": "grain"}
+        values: dict[str, Any] = {name: one[key] for key, name in plain.items() if key in one}
         if "at" in one:
             values["version"] = _number(one["at"])
         if "from" in one or "to" in one:
-            values |= {
-                k: read_time(one[p], one.get("tz", "UTC")) for k, p in (("start", "from"), ("end", "to")) if p in one
-            }
+            ends = {"from": "start", "to": "end"}
+            values |= {name: read_time(one[key], one.get("tz", "UTC")) for key, name in ends.items() if key in one}
         elif "last" in one:
             values["last"] = one["last"]
         values["filters"] = parse_filters(query.get("where", ()), separator=":")
@@ -250,6 +251,8 @@ class Resolved:
     """A slice with absolute windows. window None: the data has no times, every row counts.
 
     baseline_filters is None where there is nothing to compare with. notes: what the windows leave out, in sentences.
+    data: from the first request to the end of the data. totals: where the window is not over yet, the part of the
+    baseline with which what adds up is compared.
     """
 
     slice: Slice
@@ -257,6 +260,8 @@ class Resolved:
     baseline: Window | None
     baseline_filters: Filters | None
     notes: tuple[str, ...] = ()
+    data: Window | None = None
+    totals: Window | None = None
     filters: Filters = field(init=False)
 
     def __post_init__(self) -> None:
@@ -266,6 +271,12 @@ class Resolved:
     def compared(self) -> bool:
         """Whether there is a baseline: a window before, or a version, which needs no times."""
         return self.baseline_filters is not None
+
+    def held(self, window: Window) -> Window:
+        """The part of a window in which the data lie, which is what sentences name; all of it where there is none."""
+        if self.data is None or not self.data.start < window.end or not window.start < self.data.end:
+            return window
+        return Window(start=max(window.start, self.data.start), end=min(window.end, self.data.end))
 
 
 def parse_filters(items: Iterable[str], *, separator: str = "=") -> Filters:

@@ -73,6 +73,8 @@ class StatisticsQuery:
         self.sketches = list(dict.fromkeys(m.column for m in metrics if m.kind == "quantile" and m.column))
         self.maxima = list(dict.fromkeys(m.column for m in metrics if m.kind == "max" and m.column))
         self.distinct = list(dict.fromkeys(m.column for m in metrics if m.kind == "distinct" and m.column))
+        self.window: Window | None = None
+        self.tz = "UTC"
         self._width = max(1 + 2 * len(self.maxima) + len(_FIELDS) * len(self.ratios), 5, 2 * len(self.distinct))
 
     def wanted(self, grouping: Grouping) -> list[Metric]:
@@ -83,6 +85,7 @@ class StatisticsQuery:
 
     def statement(self, filters: Filters, window: Window | None, tz: str) -> Statement:
         base = self._base(filters, window, tz)
+        self.window, self.tz = window, tz
         self._typed = False
         parts = []
         alike: dict[tuple[bool, tuple[str, ...]], list[Grouping]] = {}

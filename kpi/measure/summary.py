@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,9 @@ import pandas as pd
 from kpi import clock
 from kpi.errors import SliceError
 from kpi.measure import estimate
+from kpi.measure.buckets import bucket_columns
 from kpi.measure.columns import RATIO_KINDS
-from kpi.measure.ending import DAYS, HOURS, Ending, ending_of
+from kpi.measure.ending import DAYS, HOURS, Ending, ending_of, extent_of
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import Profile, profile
@@ -27,6 +29,7 @@ from kpi.store.binding import unlinked
 from kpi.store.engines import Source
 
 Metrics = Sequence[str | Metric] | Metric
+_GROWING = ("count", "distinct", "total")  # kinds that grow with time, so that only equal times compare
 
 
 def summarise(
@@ -49,7 +52,9 @@ def summarise(
     Returns:
         A frame with columns metric, one per dimension in `by` (None where the value is unknown), bucket (local start of
         the hour, day, week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it),
-        n (requests that count), clusters (users among them), unit.
+        n (requests that count), clusters (users among them), unit; with `every` also start (the moment at which the
+        bucket begins, which tells apart the two hours that a clock shows twice) and complete (False where the data, the
+        slice or the time up to now end or begin inside the bucket).
 
     Raises:
         MetricError: For an unknown metric or dimension.
@@ -91,7 +96,8 @@ def compare_windows(
         baseline_groupings: Of the baseline, where they differ.
 
     Returns:
-        (frames now, frames of the baseline), columns as of `summarise`; None where the slice has no baseline.
+        (frames now, frames of the baseline), columns as of `summarise`; None where the slice has no baseline. Counts
+        and totals of a baseline are those of the time that the window has seen so far, `Resolved.totals`.
 
     Raises:
         MetricError: For an unknown metric or dimension.
@@ -108,11 +114,29 @@ def compare_windows(
     now = measure(source, metrics, filters=resolved.filters, window=resolved.window, tz=tz, groupings=groupings)
     if resolved.baseline_filters is None:
         return now, None
+    compared = baseline_groupings or groupings
     before = measure(
         source, metrics, filters=resolved.baseline_filters, window=resolved.baseline, tz=tz,
-        groupings=baseline_groupings or groupings,
+        groupings=compared,
     )  # fmt: skip
-    return now, before
+    asked = zip(before, compared, strict=True)
+    return now, [b if g.every else same_elapsed(source, b, metrics, resolved, g) for b, g in asked]
+
+
+def same_elapsed(
+    source: Source, before: pd.DataFrame, metrics: Metrics | str, resolved: Resolved, grouping: Grouping
+) -> pd.DataFrame:
+    """The frame of a baseline with those metrics that add up over as much of it as the window has seen so far."""
+    order = {name: i for i, name in enumerate(before["metric"].unique())}
+    growing = [m for m in _chosen(source, metrics) if m.kind in _GROWING and m.name in order]
+    if resolved.totals is None or not growing:
+        return before
+    (part,) = measure(
+        source, growing, filters=resolved.baseline_filters or (), window=resolved.totals, tz=resolved.slice.tz,
+        groupings=[replace(grouping, metrics=())],
+    )  # fmt: skip
+    both = pd.concat([before[~before["metric"].isin([m.name for m in growing])], part])
+    return both.sort_values("metric", key=lambda m: m.map(order), kind="stable", ignore_index=True)
 
 
 def resolve(source: Source, slice: Slice | None) -> Resolved:
@@ -144,7 +168,27 @@ def resolve(source: Source, slice: Slice | None) -> Resolved:
         notes.append(clock.left_out(known.ahead))
     if source.rekeyed and (found.window is None or _begun(found) < source.rekeyed):
         notes.append(unlinked(source.rekeyed.isoformat()))
+    found = _unfinished(source, known, found)
+    if found.totals is not None and found.data is not None:
+        ends = [m.astimezone(ZoneInfo(found.slice.tz)) for m in (found.data.end, found.totals.end)]
+        told = [f"{m.day} {m:%b %H:%M}" for m in ends]
+        notes.append(f"The data end on {told[0]}: totals are compared with the baseline up to {told[1]}.")
     return replace(found, notes=tuple(notes))
+
+
+def _unfinished(source: Source, known: Profile, found: Resolved) -> Resolved:
+    """With the part of the baseline that has the time of the window up to the end of the data, where that is inside."""
+    window, baseline = found.window, found.baseline
+    if window is None or baseline is None or baseline == window or not (known.first and known.first < baseline.end):
+        return found
+    extent = extent_of(source, known.first)
+    if extent is None or not window.start <= extent.last < window.end:
+        return found
+    if window.end.timestamp() * 1e6 <= clock.now_us() and not extent.ends_in(window):
+        return found
+    until = extent.last + timedelta(microseconds=1)
+    part = found.slice.elapsed(window, baseline, until)
+    return replace(found, totals=part) if part.end < baseline.end else found
 
 
 def _begun(found: Resolved) -> datetime:
@@ -201,7 +245,7 @@ def collect(
     groupings: Sequence[Grouping],
 ) -> list[Cells]:
     """The raw statistics behind `measure`, one `Cells` a grouping: for comparisons that need more than intervals."""
-    chosen = [metric_of(source, m) for m in ([metrics] if isinstance(metrics, str | Metric) else metrics)]
+    chosen = _chosen(source, metrics)
     for grouping in groupings:
         if grouping.every is not None and grouping.every not in GRAINS:
             raise SliceError(
@@ -210,6 +254,10 @@ def collect(
     query = StatisticsQuery(source, chosen, groupings)
     rows = source.run(query.statement(filters, window, tz)).to_pandas()
     return query.read(rows)
+
+
+def _chosen(source: Source, metrics: Metrics | str) -> list[Metric]:
+    return [metric_of(source, m) for m in ([metrics] if isinstance(metrics, str | Metric) else metrics)]
 
 
 def frame(cells: Cells) -> pd.DataFrame:
@@ -222,15 +270,27 @@ def frame(cells: Cells) -> pd.DataFrame:
     for i, dimension in enumerate(by):
         values = np.array([key[i] for key in cells.keys], dtype=object)
         columns[dimension] = pd.Series(np.tile(values, len(metrics)), dtype=object)  # else pandas makes None a NaN
-    times = pd.to_datetime(pd.Series([key[-1] if every else None for key in cells.keys], dtype=object))
-    columns["bucket"] = np.tile(times.to_numpy(dtype="datetime64[us]"), len(metrics))
+    times = buckets(cells)
+    columns["bucket"] = np.tile(times["bucket"].to_numpy(dtype="datetime64[us]"), len(metrics))
     for name in ("value", "low", "high"):
         columns[name] = _joined([getattr(e, name) for e in found]) * scales
     columns["n"] = _joined([e.n for e in found]).astype("int64")
     columns["clusters"] = np.nan_to_num(_joined([e.clusters for e in found])).astype("int64")
     columns["unit"] = np.repeat(np.array([m.unit for m in metrics], dtype=object), k)
     built = pd.DataFrame(columns)
-    return built.dropna(subset=["bucket"], ignore_index=True) if every else built
+    if not every:
+        return built
+    more = pd.concat([times[["start", "complete"]]] * len(metrics), ignore_index=True)
+    return pd.concat([built, more], axis=1).dropna(subset=["bucket"], ignore_index=True)
+
+
+def buckets(cells: Cells) -> pd.DataFrame:
+    """bucket, start and complete of each key, as of `summarise`; where there is no series only bucket, NaT."""
+    every, query = cells.grouping.every, cells.query
+    names = pd.Series([key[-1] if every else None for key in cells.keys], dtype=object)
+    if every is None:
+        return pd.DataFrame({"bucket": pd.to_datetime(names)})
+    return pd.DataFrame(bucket_columns(names, every, tz=query.tz, source=query.source, window=query.window))
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -57,6 +57,20 @@ def weak_segments_sentence(
     return f"{metric.label}: {format_value(total, metric.unit)} overall, clearly worse in {'; '.join(names)}. {of}."
 
 
+def search_space_sentence(searched: int, left_out: Mapping[str, int], most: int) -> str:
+    """ "Searched 40 of 3,000 columns: the most filled, of these those with the fewest values. Not searched: …".
+
+    left_out: columns by the reason why they are not searched; most: that are searched at all."""
+    total = format_count(searched + sum(left_out.values()), "columns")
+    rule = ": the most filled, of these those with the fewest values" if searched == most else ""
+    others = ", ".join(f"{format_count(n)} {why}" for why, n in left_out.items())
+    return f"Searched {format_count(searched)} of {total}{rule}. Not searched: {others}."
+
+
+def with_search_space(told: str, space: str) -> str:
+    return f"{told} {space}" if space else told
+
+
 def _noun(metric: Metric) -> str:
     if metric.name in _NOUNS:
         return f"all {_NOUNS[metric.name]}"

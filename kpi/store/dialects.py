@@ -52,10 +52,14 @@ class Dialect:
 
     grouping_sets = True
     keeps_moments = True  # a column of times is read as it is
+    unnests = True  # an array becomes rows beside those of another
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
-        """Local start of the hour, day, ISO week or month of a moment, as a time without zone or its text."""
-        return sa.cast(sa.func.date_trunc(text_of(grain), self.wall(moment, tz)), WALL)
+        """Local start of the day, ISO week or month of a moment, as a time without zone or its text. An hour is an
+        instant, since the local one may come twice: it is named by its start in UTC."""
+        local = self.wall(moment, tz)
+        start = sa.func.date_trunc(text_of(grain), local)
+        return sa.cast(start if grain != "hour" else self.wall(moment, "UTC") - (local - start), WALL)
 
     def wall(self, moment: Expression, tz: str) -> Expression:
         """A moment as the clock on the wall shows it in a zone."""
@@ -118,6 +122,7 @@ class SqliteDialect(Dialect):
 
     grouping_sets = False
     keeps_moments = False
+    unnests = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         return sa.func.kpi_bucket(moment, text_of(grain), text_of(tz), type_=TEXT)
@@ -138,14 +143,17 @@ class MysqlDialect(Dialect):
     """MySQL and MariaDB. Named zones need tables that many servers lack, so offsets are written out; by default text
     compares without case there."""
 
-    grouping_sets = False
+    grouping_sets = unnests = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         local = self.wall(moment, tz)
+        if grain == "hour":
+            since = sa.func.minute(local) * whole(-60) - sa.func.second(local)
+            local = sa.func.timestampadd(sa.text("SECOND"), since, moment)
         if grain == "week":
             back = sa.func.weekday(local) * sa.literal_column("-1", INT)
             local = sa.func.timestampadd(sa.text("DAY"), back, local)
-        form = {"hour": "%Y-%m-%d %H:00:00", "month": "%Y-%m-01 00:00:00"}.get(grain, "%Y-%m-%d 00:00:00")
+        form = {"hour": "%Y-%m-%d %H:%i:00", "month": "%Y-%m-01 00:00:00"}.get(grain, "%Y-%m-%d 00:00:00")
         return self.text(sa.func.date_format(local, text_of(form), type_=TEXT))
 
     def wall(self, moment: Expression, tz: str) -> Expression:
@@ -181,15 +189,20 @@ class MysqlDialect(Dialect):
 
 
 class ClickHouseDialect(Dialect):
+    unnests = False
+
     def contains(self, column: Expression, part: str) -> Expression:
         return sa.func.positionCaseInsensitiveUTF8(column, text_of(part)) > whole(0)
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
-        return sa.cast(sa.func.dateTrunc(text_of(grain), self.wall(moment, tz), text_of("UTC")), TEXT)
+        start = sa.func.dateTrunc(text_of(grain), self.wall(moment, tz), text_of("UTC"))
+        return sa.cast(start if grain != "hour" else sa.func.addSeconds(start, -self._ahead(moment, tz)), TEXT)
 
     def wall(self, moment: Expression, tz: str) -> Expression:
-        shift = sa.func.timeZoneOffset(sa.func.toTimeZone(moment, text_of(tz)))
-        return sa.func.addSeconds(sa.func.toTimeZone(moment, text_of("UTC")), shift)
+        return sa.func.addSeconds(sa.func.toTimeZone(moment, text_of("UTC")), self._ahead(moment, tz))
+
+    def _ahead(self, moment: Expression, tz: str) -> Expression:
+        return sa.func.timeZoneOffset(sa.func.toTimeZone(moment, text_of(tz)), type_=INT)
 
     def moment(self, value: datetime) -> Expression:
         since = (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
@@ -214,6 +227,8 @@ def _nullable(element: sa.Cast[Any], compiler: SQLCompiler, **options: Any) -> s
 
 class SparkDialect(Dialect):
     """Spark and Databricks; the session is in UTC."""
+
+    unnests = False
 
     def utc(self, column: Expression) -> Expression:
         return sa.cast(column, MOMENT)
@@ -275,9 +290,9 @@ def _bucket(moment: str | None, grain: str, tz: str) -> str | None:
 
 @lru_cache(maxsize=200_000)
 def _start(minute: str, grain: str, tz: str) -> str:
-    local = datetime.fromisoformat(minute).replace(tzinfo=UTC).astimezone(ZoneInfo(tz)).replace(minute=0, tzinfo=None)
-    if grain != "hour":
-        local = local.replace(hour=0)
+    moment = datetime.fromisoformat(minute)
+    local = moment.replace(tzinfo=UTC).astimezone(ZoneInfo(tz)).replace(tzinfo=None)
+    local = moment - timedelta(minutes=local.minute) if grain == "hour" else local.replace(hour=0, minute=0)
     if grain == "week":
         local -= timedelta(days=local.weekday())
     elif grain == "month":

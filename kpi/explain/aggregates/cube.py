@@ -19,17 +19,16 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
+from kpi.explain.aggregates.search_space import MIN_ROWS as MIN_ROWS
+from kpi.explain.aggregates.search_space import search_space
 from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, known_terms
 from kpi.measure.metrics import Metric
-from kpi.measure.profile import profile
 from kpi.measure.slice import Filters, Window
-from kpi.schema import DIMENSIONS, VERSIONS
+from kpi.schema import VERSIONS
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
-MIN_ROWS, MIN_USERS = 30, 10  # of a segment in each window
-
-
+MIN_USERS = 10  # of a segment in each window
 MAX_VALUES = 60  # of one dimension; the rarest beyond it are left out of the search
 _VERSIONS = frozenset(c.name for c in VERSIONS) - {"environment"}
 _DOUBLE: sa.Double[float] = sa.Double()
@@ -160,11 +159,11 @@ def build_cube(
 ) -> Cube:
     """The cells of a window, for rates, ratios and incidences as they are and for quantiles as sums of logarithms.
 
-    dimensions: those to keep apart; by default all that are filled and have 2 to 60 values. Metrics of other kinds are
-    left out. most: cells beyond which a sample of whole users is taken. One query.
+    dimensions: those to keep apart; by default those of `search_space`. Metrics of other kinds are left out. most:
+    cells beyond which a sample of whole users is taken. One query.
     """
     row = requests(source)
-    names = list(dimensions) if dimensions is not None else searchable(source, metrics)
+    names = list(search_space(source, metrics).dimensions if dimensions is None else dimensions)
     keys = {"day": bucket(row, "day", tz), "user": cluster(row)}
     keys |= {f"d{i}": dimension(source, n) for i, n in enumerate(names)}
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
@@ -176,20 +175,6 @@ def build_cube(
             sums[f"n{i}"] = sa.func.count(row[metric.column])
     found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
     return _read(found, names, chosen, window, tz, most)
-
-
-def searchable(source: Source, metrics: Sequence[Metric] = ()) -> list[str]:
-    """Dimensions that can carry a reason: versions and cohorts with at least two values, and few.
-
-    One that a metric of a team's own is made of explains nothing: retention is lower where nobody was retained.
-    """
-    known = profile(source).dimensions
-    made_of = _NO_REASON.union(*(m.made_of for m in metrics))
-    usable = [d for d, values in known.items() if 2 <= len(values) < 500 and d not in made_of]
-    return sorted(usable, key=lambda d: (d not in DIMENSIONS, d))
-
-
-_NO_REASON = frozenset({"error_type", "worst_severity", "outcome_source", "cost_source"})  # outcomes themselves
 
 
 def is_version(name: str) -> bool:

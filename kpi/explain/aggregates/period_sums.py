@@ -28,12 +28,14 @@ def both_sides(
     keys: Callable[[Columns], Labelled],
     sums: Callable[[Columns], Labelled],
     by_user: bool = True,
+    totals: bool = False,
     where: Callable[[Columns, int], list[sa.ColumnElement[Any]]] | None = None,
 ) -> pd.DataFrame:
     """A frame with `side` (NOW or BEFORE), the keys, `user` (code of the cluster, where `by_user`) and the sums.
 
-    keys, sums: labelled expressions of a row; `sums` are aggregates. where: further conditions of a side. Raises
-    SliceError where the slice has no baseline.
+    keys, sums: labelled expressions of a row; `sums` are aggregates. totals: whether they are compared as such, so that
+    the baseline of an unfinished window is cut. where: further conditions of a side. Raises SliceError where the slice
+    has no baseline.
     """
     resolved = resolve(source, slice)
     if resolved.baseline_filters is None:
@@ -43,9 +45,10 @@ def both_sides(
         )  # fmt: skip
     row = requests(source)
     groups = dict(keys(row)) | ({"user": sa.cast(cluster(row), sa.Text())} if by_user else {})
+    before = (resolved.totals if totals else None) or resolved.baseline
     arms = (
         (NOW, Arm(filters=resolved.filters, window=resolved.window)),
-        (BEFORE, Arm(filters=resolved.baseline_filters, window=resolved.baseline)),
+        (BEFORE, Arm(filters=resolved.baseline_filters, window=before)),
     )
     parts = [
         grouped_sums(source, arm, keys=groups, sums=sums(row), number=side, where=where(row, side) if where else ())

@@ -140,11 +140,11 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
         return {**counts, **{name: of(column) for name, column in columns.items()}}
 
     try:
-        found = both_sides(source, slice, keys=keys, sums=sums)
+        found = both_sides(source, slice, keys=keys, sums=sums, totals=True)
     except StoreError as error:
         if error.code != "store.too_many_rows":
             raise
-        found = both_sides(source, slice, keys=keys, sums=sums, by_user=False)  # the account, without intervals
+        found = both_sides(source, slice, keys=keys, sums=sums, totals=True, by_user=False)  # without intervals
     return found.fillna(dict.fromkeys(_SUMS, 0.0))
 
 

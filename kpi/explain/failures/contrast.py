@@ -16,7 +16,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
-from kpi.explain.aggregates.cube import searchable
+from kpi.explain.aggregates.search_space import search_space
 from kpi.explain.failures import features
 from kpi.explain.failures.decision_tree import Tree, grow
 from kpi.explain.failures.lift import lifts
@@ -26,6 +26,7 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.failures import contrast_sentence, feature_name
+from kpi.narrate.segments import with_search_space
 from kpi.privacy.redact import redact
 from kpi.schema import LATENCIES
 from kpi.stats.multiplicity import benjamini_hochberg
@@ -99,7 +100,8 @@ def contrast(
     column = _outcome(source, outcome)
     resolved = resolve(source, slice)
     picked = _picked(source, column, conditions(source, resolved.filters, resolved.window), sample // 2)
-    dims = [d for d in searchable(source) if d != column]
+    space = search_space(source)
+    dims = [d for d in space.dimensions if d != column]
     rows = _rows(source, picked, dims)
     failed = rows["failed"].to_numpy() == 1
     if not len(rows) or failed.all() or not failed.any():
@@ -122,7 +124,7 @@ def contrast(
     return Contrast(
         outcome=column, failed=sides[True], succeeded=sides[False], sampled=len(rows), looked=len(plain) + len(said),
         lifts=found.head(most).reset_index(drop=True), tree=_tree(plain, rows, failed, user),
-        sentence=contrast_sentence(sides[True], sides[False], _clear(found)),
+        sentence=with_search_space(contrast_sentence(sides[True], sides[False], _clear(found)), space.sentence),
     )  # fmt: skip
 
 

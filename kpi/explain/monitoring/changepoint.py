@@ -50,14 +50,26 @@ class Alarm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outlier:
+    """A bucket that is far from those before and after it, which agree. usual: the median of its neighbours."""
+
+    at: datetime
+    value: float
+    usual: float
+    requests: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Watch:
     """What the watch saw. frame: one row a bucket: bucket, value, n, z, up, down (the two sums); limit: of the sums.
 
-    smallest: the change it is tuned to, in the unit of the metric; quiet: mean buckets between false alarms.
+    outliers: single odd buckets, which neither raise an alarm nor hide a change: they are not in the frame. smallest:
+    the change it is tuned to, in the unit of the metric; quiet: mean buckets between false alarms.
     """
 
     metric: str
     alarms: tuple[Alarm, ...]
+    outliers: tuple[Outlier, ...]
     frame: pd.DataFrame
     smallest: float
     limit: float
@@ -100,16 +112,23 @@ def detect(
             "watch.kind", f"{chosen.name!r} has no interval", hint="Watch a share, mean, ratio or quantile."
         )
     days = summarise(source, [chosen], slice or Slice(last="all"), every=every)
-    days = days[days["value"].notna() & (days["high"] > days["low"])].sort_values("bucket", ignore_index=True)
+    days = days[days["value"].notna() & (days["high"] > days["low"])].sort_values("start", ignore_index=True)
     values, n = days["value"].to_numpy(float), days["n"].to_numpy(float)
     errors = (days["high"] - days["low"]).to_numpy(float) / (2 * _Z)
     usual = float(np.median(values)) if len(values) else math.nan
     step = smallest or _STEPS * chosen.matters * (abs(usual) if chosen.relative else 1.0)
-    return _watched(chosen.name, days["bucket"], values, errors, n, step, quiet)
+    odd = [(i, _usual(values, i)) for i in outliers(values) if i + 1 < len(values)]  # the last may begin a change
+    odd = [(i, usual) for i, usual in odd if abs(values[i] - usual) > _FAR * errors[i]]
+    named = [Outlier(at=days["bucket"][i].to_pydatetime(), value=float(values[i]), usual=usual, requests=int(n[i]))
+             for i, usual in odd]  # fmt: skip
+    kept = np.setdiff1d(np.arange(len(values)), [i for i, _ in odd])
+    buckets = days["bucket"][kept].reset_index(drop=True)
+    return _watched(chosen.name, buckets, values[kept], errors[kept], n[kept], step, quiet, tuple(named))
 
 
 def _watched(
-    name: str, buckets: pd.Series, values: Array, errors: Array, n: Array, step: float, quiet: float
+    name: str, buckets: pd.Series, values: Array, errors: Array, n: Array, step: float, quiet: float,
+    odd: tuple[Outlier, ...],
 ) -> Watch:  # fmt: skip
     alarms: list[Alarm] = []
     z, up, down = (np.full(len(values), np.nan) for _ in range(3))
@@ -140,7 +159,7 @@ def _watched(
         if last + 1 - start > LEARNED:
             start = last + 1 - LEARNED  # a slow slide is not looked at twice
     frame = pd.DataFrame({"bucket": buckets, "value": values, "n": n.astype(int), "z": z, "up": up, "down": down})
-    return Watch(metric=name, alarms=tuple(alarms), frame=frame, smallest=step, limit=limit, quiet=quiet)
+    return Watch(metric=name, alarms=tuple(alarms), outliers=odd, frame=frame, smallest=step, limit=limit, quiet=quiet)
 
 
 def self_starting(values: ArrayLike, errors: ArrayLike, n: ArrayLike) -> Array:
@@ -212,7 +231,8 @@ def change_points(values: ArrayLike, *, penalty: float | None = None) -> list[in
     """Positions at which the mean of a complete series changes: first index of each new level.
 
     Exact optimal partitioning by squares on the series in units of its standard deviation, with the modified BIC:
-    3 log n a change plus log of each length. O(n^2); NaNs are skipped.
+    3 log n a change plus log of each length. O(n^2); NaNs are skipped, and so are `outliers` that could be a level of
+    their own or widen the standard deviation: a single odd value neither makes a change nor hides one.
 
     Args:
         values: The series, one-dimensional.
@@ -228,7 +248,9 @@ def change_points(values: ArrayLike, *, penalty: float | None = None) -> list[in
         >>> kpi.change_points([1.0, 1.1, 0.9, 1.0, 1.1, 5.0, 5.1, 4.9, 5.0, 5.1])
         [5]
     """
-    given = np.asarray(values, dtype=float)
+    given = np.array(values, dtype=float)
+    for i in _counting(given, outliers(given)):
+        given[i] = np.nan
     kept = np.flatnonzero(np.isfinite(given))
     x = given[kept]
     n = len(x)
@@ -251,3 +273,54 @@ def change_points(values: ArrayLike, *, penalty: float | None = None) -> list[in
         if end:
             found.append(int(kept[end]))
     return found[::-1]
+
+
+def _counting(given: Array, odd: list[int]) -> list[int]:
+    """Of odd values those whose square outweighs two changes, or adds a twentieth to the variance of the others."""
+    others = np.delete(given, odd)
+    n, variance = np.isfinite(given).sum(), np.nanvar(others) if len(others) else 0.0
+    return [i for i in odd if (given[i] - _usual(given, i)) ** 2 > min(6 * math.log(n), n / 20) * variance]
+
+
+_FAR, _BESIDE, _NEAR = 6.0, 3.0, 3  # robust standard deviations; times the usual swing; values on a side
+
+
+def outliers(values: ArrayLike) -> list[int]:
+    """Positions of single values that are far from those before and after them, which agree.
+
+    Far is more than six robust standard deviations (1.4826 times the median absolute swing; Hampel 1974) from the
+    neighbours and from the medians of three values on each side, all in one direction, and three times what the series
+    swings usually: what recurs, such as Sundays, is a pattern. NaNs are skipped.
+
+    Args:
+        values: The series, one-dimensional.
+
+    Returns:
+        Positions, ascending.
+
+    Example:
+        >>> kpi.outliers([1.0, 1.1, 0.9, 1.0, 9.0, 1.1, 1.0, 0.9, 1.1, 1.0])
+        [4]
+    """
+    given = np.asarray(values, dtype=float)
+    kept = np.flatnonzero(np.isfinite(given))
+    x = given[kept]
+    if len(x) < 5:
+        return []
+    swing = np.array([_swing(x, i) for i in range(len(x))])
+    size = np.sort(np.abs(swing))
+    steps = np.abs(np.diff(x))
+    scale = 1.4826 * float(np.median(steps)) / math.sqrt(2)
+    far = np.abs(swing) > max(_FAR * scale, _BESIDE * float(size[int(0.95 * (len(x) - 1))]), 1e-9 * np.ptp(x))
+    return [int(i) for i in kept[far]]
+
+
+def _swing(x: Array, i: int) -> float:
+    """How far a value is beyond all of its neighbours and their medians; 0 where it lies among them."""
+    sides = [s for s in (x[max(i - _NEAR, 0) : i][::-1], x[i + 1 : i + 1 + _NEAR]) if len(s)]
+    away = x[i] - np.array([v for s in sides for v in (s[0], np.median(s))])
+    return float(away[np.abs(away).argmin()]) if (away > 0).all() or (away < 0).all() else 0.0
+
+
+def _usual(x: Array, i: int) -> float:
+    return float(np.nanmedian(np.r_[x[max(i - _NEAR, 0) : i], x[i + 1 : i + 1 + _NEAR]]))

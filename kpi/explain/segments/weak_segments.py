@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
-from kpi.explain.aggregates.cube import searchable
+from kpi.explain.aggregates.search_space import SearchSpace, search_space
 from kpi.explain.aggregates.user_sums import GroupLayout, UserSums, sums_of, user_sums
 from kpi.explain.segments.scan import Segment, weakest
 from kpi.explain.segments.segment_test import Entries, SegmentTest
@@ -27,7 +27,7 @@ from kpi.measure.own_metrics import metric_of
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.names import segment_name, sentence_case
-from kpi.narrate.segments import weak_segment_sentence, weak_segments_sentence
+from kpi.narrate.segments import weak_segment_sentence, weak_segments_sentence, with_search_space
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
@@ -49,7 +49,8 @@ class Weak:
     that lie in it; excess: failures beyond what the rate of the rest would give, with limits, by whose lower one the
     rows are sorted; sliceline: score of Sagadeeva and Boehm (2021); z, p (one-sided) and q over the whole search;
     sentence. Values and differences are in `unit`, excess in `excess_unit` (count, or that of a ratio's numerator).
-    whole, n: of the slice. looked: segments with enough rows. dimensions: those searched. sentence: all in one.
+    whole, n: of the slice. looked: segments with enough rows. dimensions: those searched; space: how
+    they were chosen and what was left out, where none were named. sentence: all in one.
     """
 
     metric: str
@@ -62,10 +63,12 @@ class Weak:
     adjusted_for: str | None
     frame: pd.DataFrame
     sentence: str
+    space: SearchSpace | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi segments --json`."""
-        plain = {k: v for k, v in vars(self).items() if k != "frame"}
+        plain = {k: v for k, v in vars(self).items() if k not in ("frame", "space")}
+        plain |= {"not_searched": self.space.left_out} if self.space and self.space.sentence else {}
         rows = self.frame.astype(object).where(self.frame.notna(), None).to_dict("records")
         return {**plain, "dimensions": list(self.dimensions), "segments": rows}
 
@@ -104,12 +107,16 @@ def weak_segments(
     """
     chosen = _metric(source, metric)
     resolved = resolve(source, slice)
-    names = list(dict.fromkeys(dimensions)) if dimensions is not None else searchable(source, [chosen])
+    space = (
+        search_space(source, [chosen]) if dimensions is None else SearchSpace(dimensions=tuple(dimensions), left_out={})
+    )
+    names = list(dict.fromkeys(space.dimensions))
     fixed = {d for d, values in resolved.filters if len(values) == 1}
     names = [n for n in names if n not in fixed]
     asked = list(dict.fromkeys([*names, *([adjust] if adjust else [])]))
     sums = user_sums(source, [chosen], asked, filters=resolved.filters, window=resolved.window)
-    return weakest_of(sums, chosen, names, adjust=adjust, most=most, level=level)
+    found = weakest_of(sums, chosen, names, adjust=adjust, most=most, level=level)
+    return replace(found, sentence=with_search_space(found.sentence, space.sentence), space=space)
 
 
 def _metric(source: Source, name: str | Metric) -> Metric:

@@ -150,7 +150,9 @@ def test_summarise_keys_and_numbers_are_those_of_python(run: Run, sample_home: P
     assert code == cli.FINE
     assert len(rows) == len(wanted) > 50
     for row, truth in zip(rows, wanted.itertuples(), strict=True):
-        assert list(row) == ROW
+        assert list(row) == [*ROW, "start", "complete"]
+        assert pd.Timestamp(row["start"]) == truth.start
+        assert row["complete"] is truth.complete
         assert row["by"] == {"language": truth.language, "plan": truth.plan}
         assert row["bucket"] == truth.bucket.isoformat()
         assert (row["metric"], row["n"], row["unit"]) == (truth.metric, truth.n, truth.unit)

@@ -193,7 +193,19 @@ def test_an_empty_slice_has_no_numbers() -> None:
     source = from_frame(arrow(make(5, 50)))
     for by, every in (((), None), (("language",), None), ((), "day")):
         frame = summarise(source, list(METRICS), Slice().where(language="unheard of"), by=by, every=every)
-        assert list(frame.columns) == ["metric", *by, "bucket", "value", "low", "high", "n", "clusters", "unit"]
+        series = ["start", "complete"] if every else []
+        assert list(frame.columns) == [
+            "metric",
+            *by,
+            "bucket",
+            "value",
+            "low",
+            "high",
+            "n",
+            "clusters",
+            "unit",
+            *series,
+        ]
         assert len(frame) == 0
 
 

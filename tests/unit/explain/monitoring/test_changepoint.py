@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 
 import kpi
-from kpi.explain.monitoring.changepoint import LEARNED, change_points, cusum_limit, self_starting, sums
+from kpi.explain.monitoring.changepoint import LEARNED, change_points, cusum_limit, outliers, self_starting, sums
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +80,10 @@ def test_what_is_watched_is_standard_normal_while_nothing_changes() -> None:
 
 
 def _source(fall: bool) -> kpi.Source:
+    return kpi.from_frame(_rows(fall))
+
+
+def _rows(fall: bool) -> pd.DataFrame:
     rng = np.random.default_rng(5)
     start, rows = datetime(2026, 7, 1, tzinfo=UTC), []
     for day in range(60):
@@ -91,7 +95,7 @@ def _source(fall: bool) -> kpi.Source:
                  "success": bool(rng.random() < special.expit(level + own))}
                 for m in rng.integers(0, 1440, rng.geometric(1 / 20))
             ]  # fmt: skip
-    return kpi.from_frame(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 def test_a_watch_over_the_data_says_when_how_much_and_since() -> None:
@@ -134,3 +138,54 @@ def test_gaps_are_skipped_and_constants_never_change() -> None:
     series[10:20] = np.nan
     assert change_points(series) == [30]
     assert change_points([4.0] * 50) == change_points([]) == change_points([1.0, 2.0]) == []
+
+
+@given(st.integers(8, 60), st.integers(8, 60), st.integers(0, 2**32 - 1), st.data())
+@settings(max_examples=80)
+def test_one_odd_value_neither_makes_nor_hides_a_change(
+    before: int, after: int, seed: int, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.repeat([0.80, 0.72], [before, after]) + rng.normal(0, 0.01, before + after)
+    at = data.draw(st.integers(2, len(values) - 3).filter(lambda i: abs(i - before) > 3))
+    clean = change_points(values)
+    odd = values.copy()
+    odd[at] += data.draw(st.sampled_from([-1.0, -0.4, 0.4, 5.0]))
+    assert outliers(odd) == [at]
+    assert change_points(odd) == clean == [before]
+    level = rng.normal(0, 1, before + after + 20)
+    without = np.where(np.arange(len(level)) == at, np.nan, level)
+    level[at] += data.draw(st.sampled_from([-60.0, 25.0]))
+    assert change_points(level) == change_points(without)
+
+
+def test_what_recurs_is_no_outlier_and_neither_are_levels_and_slopes() -> None:
+    rng = np.random.default_rng(6)
+    week = np.where(np.arange(84) % 7 == 6, 2.0, 5.0) + rng.normal(0, 0.1, 84)
+    assert outliers(week) == []
+    assert outliers(np.arange(50.0) + rng.normal(0, 0.1, 50)) == []
+    assert outliers(np.repeat([0.0, 9.0, 3.0], 20) + rng.normal(0, 0.1, 60)) == []
+    assert outliers([4.0] * 30) == outliers([1.0, 9.0, 1.0, 1.0]) == []
+    quiet = sum(len(outliers(rng.normal(0, 1, 90))) for _ in range(300))
+    assert quiet <= 9  # of 27,000 days
+    assert outliers([np.nan, 1.0, 1.1, np.nan, 0.9, 7.0, 1.0, np.nan, 1.1, 0.9, 1.0, 1.1]) == [5]
+
+
+def _with_odd_day(odd: int, *, fall: bool) -> kpi.Source:
+    """60 days, on one of which every request fails."""
+    frame = _rows(fall)
+    bad = frame["started_at"].dt.date == (datetime(2026, 7, 1) + timedelta(days=odd)).date()
+    return kpi.from_frame(frame.assign(success=frame["success"] & ~bad))
+
+
+@pytest.mark.parametrize("odd", [5, 25, 50])
+def test_an_odd_day_is_named_and_raises_no_alarm(odd: int) -> None:
+    quiet = kpi.detect(_with_odd_day(odd, fall=False), "task_success")
+    (named,) = quiet.outliers
+    assert (named.at, named.value) == (datetime(2026, 7, 1) + timedelta(days=odd), 0.0)
+    assert 0.7 < named.usual < 0.95
+    assert quiet.alarms == ()
+    fallen = kpi.detect(_with_odd_day(odd, fall=True), "task_success")
+    assert [o.at for o in fallen.outliers] == [named.at]
+    (alarm,) = fallen.alarms
+    assert abs((alarm.since - datetime(2026, 8, 10)).days) <= 3

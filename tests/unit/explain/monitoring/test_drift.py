@@ -10,7 +10,16 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 
 import kpi
-from kpi.explain.monitoring.drift import EVERY_REQUEST, Distance, Shares, _divergence, _effect, distance, shares
+from kpi.explain.monitoring.drift import (
+    EVERY_REQUEST,
+    Distance,
+    Shares,
+    _divergence,
+    _effect,
+    _of_values,
+    distance,
+    shares,
+)
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import collect
 from kpi.store.engines import from_frame
@@ -157,3 +166,85 @@ def test_unknown_column_and_no_baseline_are_typed_errors() -> None:
             kpi.drift(source, column, view)
         assert caught.value.code == code
         assert caught.value.hint
+
+
+def zipf(k: int) -> np.ndarray:
+    weight = 1 / np.arange(1, k + 1)
+    return weight / weight.sum()
+
+
+def crowd(rng: np.random.Generator, rows: int, mix: np.ndarray, *, sticky: float) -> Shares:
+    """A window of many values, most of them rare, with the design effect of each."""
+    sizes = rng.geometric(1 / 20, rows // 20)
+    user = np.repeat(np.arange(len(sizes)), sizes)
+    own = rng.choice(len(mix), len(sizes), p=mix)
+    value = np.where(rng.random(len(user)) < sticky, own[user], rng.choice(len(mix), len(user), p=mix))
+    cell, count = np.unique(user * len(mix) + value, return_counts=True)
+    n, squares = (np.bincount(cell % len(mix), w, len(mix)).astype(float) for w in (count, count**2))
+    seen = np.flatnonzero(n)
+    return _of_values([f"v{i}" for i in seen], n[seen], squares[seen])
+
+
+@pytest.mark.parametrize("values", [40, 300, 3000])
+@pytest.mark.parametrize("sticky", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("sizes", [(6000, 6000), (2000, 12_000)])
+def test_many_rare_values_alarm_no_more_than_few(values: int, sticky: float, sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng([values, int(10 * sticky), sizes[0]])
+    found = [distance(*(crowd(rng, n, zipf(values), sticky=sticky) for n in sizes)) for _ in range(150)]
+    assert np.mean([d.clear for d in found]) <= 0.07
+    assert np.median([d.value for d in found]) <= 0.07  # of up to 3,000 values on 2,000 rows: the bias is off
+
+
+def test_a_replaced_tail_is_seen_although_its_share_is_the_same() -> None:
+    rng = np.random.default_rng(9)
+    before, now = np.r_[zipf(300), np.zeros(150)], np.r_[zipf(300), np.zeros(150)]
+    now[300:], now[150:300] = zipf(300)[150:], 0  # 11 % of the requests have values that were not there
+    found = [distance(crowd(rng, 6000, now, sticky=0.2), crowd(rng, 6000, before, sticky=0.2)) for _ in range(40)]
+    assert np.mean([d.clear for d in found]) >= 0.95
+    folded = [
+        distance(crowd(rng, 6000, zipf(300), sticky=0.2), crowd(rng, 6000, before, sticky=0.2)) for _ in range(40)
+    ]
+    assert np.mean([d.value for d in found]) > 3 * np.mean([d.value for d in folded])
+
+
+def test_what_only_one_side_has_is_listed_with_its_share() -> None:
+    frame = rows(3)
+    second = np.arange(len(frame)) >= len(frame) // 2
+    tail = np.array([f"tenant{i % 40:02d}" for i in range(len(frame))])
+    frame["use_case"] = np.where(second & (tail == "tenant07"), "newcomer", tail)
+    frame.loc[second & (tail == "tenant08"), "use_case"] = "tenant09"
+    found = kpi.drift(from_frame(frame), "use_case")
+    assert found.appeared[["value", "n"]].to_numpy().tolist() == [["newcomer", 100]]
+    assert found.appeared["share"].tolist() == [100 / 4000]
+    assert found.vanished["value"].tolist() == ["tenant07", "tenant08"]
+    assert found.turnover == "New: newcomer 2.50 %. Gone: tenant07 2.50 %, tenant08 2.50 %."
+    assert len(found.distribution) == 12  # the picture folds, the distance does not
+    assert found.distance.clear
+    assert found.series["complete"].tolist() == [True] * MONTH
+
+
+@pytest.mark.parametrize("column", ["input_tokens", "intent", "success"])
+def test_a_column_that_goes_missing_is_told_in_words(column: str) -> None:
+    frame = rows(4).astype({"input_tokens": "Int64", "success": "boolean"})
+    rng, second = np.random.default_rng(5), np.arange(len(frame)) >= len(frame) // 2
+    gone = rng.random(len(frame)) < np.where(second, 0.61, 0.02)
+    frame[column] = frame[column].mask(gone, None)
+    found = kpi.drift(from_frame(frame), column)
+    share = [f"{100 * gone[part].mean():#.3g}" for part in (~second, second)]
+    assert found.distance.clear
+    assert f"unknown {share[0]} % → {share[1]} % of requests" in found.sentence
+    unknown = found.distribution.set_index("value").loc["(none)"]
+    assert unknown["now"] == pytest.approx(gone[second].mean())
+    assert found.distribution["now"].sum() == pytest.approx(1)
+
+
+def test_drift_asks_two_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, asked = from_frame(rows(5)), []
+    kpi.resolve(source, kpi.Slice())
+    kpi.drift(source, "intent")
+    run = source.run
+    monkeypatch.setattr(source, "run", lambda statement: (asked.append(statement), run(statement))[1])
+    for column in ("intent", "input_tokens"):
+        asked.clear()
+        kpi.drift(source, column)
+        assert len(asked) == 2
