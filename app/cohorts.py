@@ -86,6 +86,7 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
             "Verdict": frame["verdict"],
             "Value": [words.format_value(v, u) for v, u in zip(frame["value"], unit, strict=True)],
             "95 %": [words.format_interval(a, b, u) for a, b, u in zip(frame["low"], frame["high"], unit, strict=True)],
+            "Known": [words.format_value(v, "share") for v in frame["coverage"]],
             "To the whole": change("difference"),
             "Its 95 %": limits("difference_low", "difference_high"),
         }
@@ -98,7 +99,6 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
                                   for v in frame["ratio_to_best"].round(3)]  # fmt: skip
     shown["q"] = [f"{q:.3f}" if q == q else words.UNKNOWN for q in frame["q"]]
     shown["Requests"], shown["Users"] = frame["n"].to_numpy(), frame["users"].to_numpy()
-    shown["Known"] = [words.format_value(v, "share") for v in frame["coverage"]]
     look = cards.colours()
     styled = shown.style.map(
         lambda v: f"color: {look.states[VERDICTS.get(v, 'gray')]}; font-weight: 600", subset=["Verdict"]

@@ -124,7 +124,7 @@ class BinCounts:
     def of(
         self, side: int, stratum: tuple[str, ...] | None = None, weights: Array | None = None
     ) -> tuple[Array, Array]:
-        """(bins ascending, requests) of one side, in one stratum or all. weights: of the rows; those of 0 are left out."""
+        """(bins ascending, requests) of one side, in one stratum or all. weights: of the rows; 0 leaves out."""
         mine = self.side == side
         if stratum is not None:
             mine &= self.stratum == self.strata.index(stratum)

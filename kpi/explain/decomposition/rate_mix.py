@@ -136,8 +136,8 @@ def _sums(
 ) -> pd.DataFrame:
     def terms(row: Columns) -> Labelled:
         y, x = known_terms(metric, row)
-        y, x = (sa.cast(sa.func.sum(v), sa.Double()) for v in (y, x))
-        return {"y": y, "x": x, "n": sa.func.count(x), "rows": sa.func.count()}
+        sums: Labelled = {k: sa.cast(sa.func.sum(v), sa.Double()) for k, v in (("y", y), ("x", x))}
+        return {**sums, "n": sa.func.count(x), "rows": sa.func.count()}
 
     def keys(row: Columns) -> Labelled:  # requests that do not know the metric only count, a user's as one
         known = known_terms(metric, row)[1].is_not(None)
