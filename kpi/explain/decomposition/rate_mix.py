@@ -29,6 +29,7 @@ from kpi.measure.metrics import metric as metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.summary import resolve
+from kpi.narrate.comparisons import worst_words
 from kpi.narrate.decompositions import rate_mix_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
@@ -120,7 +121,9 @@ def decompose(
     split = [_of_dimension(found, asked, name, i) for i, name in enumerate(names)]
     first, counts = split[0], TermCounts.between(source, resolve(source, slice))
     worst = left_open(asked, (first.before, first.now), first.change, _coverage(everything), counts)
-    return sorted((replace(d, bounds=worst) for d in split), key=lambda d: (-d.differs, d.by))
+    told = f" What is not known may make it {worst_words(worst, asked.unit)}." if worst else ""
+    split = [replace(d, bounds=worst, sentence=d.sentence + told) for d in split]
+    return sorted(split, key=lambda d: (-d.differs, d.by))
 
 
 def _usual(source: Source) -> list[str]:
