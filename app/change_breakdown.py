@@ -38,6 +38,7 @@ class Split:
     cost: kpi.Waterfall | None = None
     stages: kpi.Stages | None = None
     series: pd.DataFrame | None = None
+    bounds: kpi.Difference | None = None
     python: list[str] = field(default_factory=list)
 
 
@@ -84,6 +85,7 @@ def _of_ratio(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     costs = m.group == "cost" and m.unit == "usd"
     return Split(
         before=found[0].before, now=found[0].now, change=whole.value, low=whole.low, high=whole.high, groups=found,
+        bounds=found[0].bounds,
         cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None, series=_series(here, m.name, view),
         python=[f"parts = kpi.decompose(source, {m.name!r}, view, by={by!r})",
                 *(["money = kpi.cost_waterfall(source, view)"] if costs else [])],
@@ -128,15 +130,14 @@ def begins(resolved: kpi.Resolved, tz: str) -> pd.DataFrame:
                           "kind": "window", "level": -3}])  # fmt: skip
 
 
-def headline(split: Split, m: kpi.Metric, promise: Any, *, told: bool = True) -> None:
-    """Value, change, interval and whether that is sure; owner and target where the KPI is governed. told: False where
-    less is known than before, so that what is not known may have made the change."""
+def headline(split: Split, m: kpi.Metric, promise: Any) -> None:
+    """Value, change, interval and whether that is sure; owner and target where the KPI is governed."""
     clear = split.low is not None and split.high is not None and (split.low > 0 or split.high < 0)
     better = split.change > 0 if m.direction == "up" else split.change < 0
     low, high = (math.nan if limit is None else limit for limit in (split.low, split.high))
     sure = low == low
     delta: dict[str, Any] = {"delta": "no clear change", "delta_color": "gray", "delta_arrow": "off"}
-    if not told:
+    if split.bounds:
         delta["delta"] = "cannot tell"
     elif clear or not sure:
         delta = {
@@ -149,6 +150,9 @@ def headline(split: Split, m: kpi.Metric, promise: Any, *, told: bool = True) ->
     parts = [f"before: {words.format_value(split.before, m.unit)}"]
     if sure:
         parts.append(f"change, 95 %: {words.format_change_interval(low, high, m.unit)}")
+    if split.bounds:
+        worst = words.format_change_interval(split.bounds.low, split.bounds.high, m.unit)
+        parts.append(f"with what is not known: {worst}")
     if promise is not None:
         parts += [f"target: {words.format_value(promise.target, m.unit)}", f"owner: {promise.owner}"]
     st.caption(text.safe(" · ".join(parts)))

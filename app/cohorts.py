@@ -86,6 +86,7 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
             "Verdict": frame["verdict"],
             "Value": text.values(frame, "value"),
             "95 %": text.intervals(frame, "low", "high"),
+            "Known": text.values(frame, "coverage", "share"),
             "To the whole": text.changes(frame, "difference"),
             "Its 95 %": limits("difference_low", "difference_high"),
         }
@@ -98,7 +99,6 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
                                   for v in frame["ratio_to_best"].round(3)]  # fmt: skip
     shown["q"] = [f"{q:.3f}" if q == q else words.UNKNOWN for q in frame["q"]]
     shown["Requests"], shown["Users"] = frame["n"].to_numpy(), frame["users"].to_numpy()
-    shown["Known"] = text.values(frame, "coverage", "share")
     styled = tables.coloured(shown, ["Verdict"], VERDICTS)
     export.table(
         styled, hide_index=True, height="content", alt=f"Groups of {by}, worst first",

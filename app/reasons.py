@@ -83,6 +83,9 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     size = shown["matters"].where(~shown["relative"], shown["matters"] * shown["a"].abs())
     size = size.where(size > 0, 1.0)
     side = shown["direction"].map({"up": 1.0}).fillna(-1.0)
+    unsure = shown["verdict"] == "cannot tell"  # what it may be at worst, instead of what sampling leaves open
+    for name in ("low", "high"):
+        shown[name] = shown[name].mask(unsure, shown[f"bound_{name}"])
     for name in ("difference", "low", "high"):
         shown[f"x_{name}"] = (shown[name] / size * side).clip(-REACH, REACH)
     shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] for v in shown["verdict"]]

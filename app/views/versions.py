@@ -67,7 +67,8 @@ with st.container(border=True, gap="xsmall"):
         for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
     for row in told[told["verdict"] == "cannot tell"].head(MOST).to_dict("records"):
-        st.markdown(f"{text.badge('Cannot tell', 'label_off', 'orange')} {text.safe(row['sentence'], longest=600)}")
+        said = text.safe(row["sentence"].replace(": cannot tell,", ":", 1), longest=600)
+        st.markdown(f"{text.badge('Cannot tell', 'label_off', 'orange')} {said}")
     version_comparison.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 once.chart(
@@ -77,7 +78,8 @@ once.chart(
 )
 intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
 notes = [
-    "Grey band: differences too small to matter. Green and red only where a difference is clear over all metrics.",
+    "Grey band: differences too small to matter. Green and red only where a difference is clear over all metrics; "
+    "orange where another share of the requests is known, over all that the rest may make of it.",
     f"Intervals are {intervals}; a user who comes back counts as one.",
 ]
 if found.adjust:

@@ -37,9 +37,8 @@ if look_at == "parts":
     resolved = kpi.resolve(here.source, view)
 page.sentence(slot, replace(here, view=view, resolved=resolved))
 
-top = st.empty()
 if split:
-    with top.container(border=True):
+    with st.container(border=True):
         change_breakdown.headline(split, chosen, page.promise(metric, here))
 st.subheader("What changed, for whom, since when", anchor=False)
 room = st.container()
@@ -58,9 +57,6 @@ told = data.story(here.source, view)  # last: it takes longest, and nothing abov
 waiting.empty()
 mine = findings.about(told, metric)
 own = [f for f in mine if f.metric == metric]
-if split and any(f.kind == "coverage" and f.metric == metric and not f.where for f in mine):
-    with top.container(border=True):
-        change_breakdown.headline(split, chosen, page.promise(metric, here), told=False)
 with room:
     if mine:
         once.part(findings.block, told, mine, here, why=False)

@@ -60,7 +60,7 @@ class Card:
     @property
     def known(self) -> str:
         """ "Known for 62 % of requests (was 97 %)", where that says something of the value; else empty."""
-        return known_words(*self.coverage.shares, moved=self.coverage.matters) if self.coverage else ""
+        return known_words(*self.coverage.shares, moved=self.coverage.beyond()) if self.coverage else ""
 
     @property
     def gist(self) -> str:

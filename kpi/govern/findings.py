@@ -174,15 +174,15 @@ def _told_once(
     """All findings; what seemed to change because less is known stands with the change of what is known."""
     found = [f for _, f in unknown]
     for change, finding in told:
-        same = next(
-            (i for i, (c, f) in enumerate(unknown)
-             if change.metric in (f.metric, *f.also) and change.region.overlap(c.region) >= SAME), None
-        )  # fmt: skip
-        if finding.kind != "coverage" or same is None:
+        alike = [
+            i for i, (c, f) in enumerate(unknown)
+            if change.metric in (f.metric, *f.also) and change.region.overlap(c.region) >= SAME
+        ]  # fmt: skip
+        if finding.kind != "coverage" or not alike:
             found.append(finding)
-        elif change.metric == unknown[same][0].metric:
-            found[same] = replace(
-                found[same], metric=finding.metric, labels=finding.labels, metric_unit=finding.metric_unit,
+        elif change.metric == unknown[alike[0]][0].metric:
+            found[alike[0]] = replace(
+                found[alike[0]], metric=finding.metric, labels=finding.labels, metric_unit=finding.metric_unit,
                 bounds=finding.bounds,
             )  # fmt: skip
     return found

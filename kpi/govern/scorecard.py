@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
-from kpi.explain.aggregates.grouped_sums import Arm
-from kpi.explain.comparison.worst_case import CANNOT_TELL, Coverage, TermCounts, bounds, cannot_tell, smallest
+from kpi.explain.comparison.worst_case import CANNOT_TELL, Coverage, TermCounts, left_open
 from kpi.explain.monitoring.drift import EVERY_REQUEST, INPUTS, Distance, shares
 from kpi.explain.monitoring.drift import distance as drift_distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
@@ -119,8 +118,7 @@ def scorecard(
     before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
     covered = {m.name: (m, _coverage(m, now, before)) for m in metrics}
-    earlier = Arm(filters=resolved.baseline_filters or (), window=resolved.baseline)
-    counts = TermCounts(source, (earlier, Arm(filters=resolved.filters, window=resolved.window)))
+    counts = TermCounts.between(source, resolved)
     cards = tuple(
         fairness_card(e, apart) if e.metric == "fairness_gap"
         else _card(e, now, before, lacking, resolved, covered.get(e.metric), counts)
@@ -241,15 +239,12 @@ def _change(
         return None
     d, metric = difference(now, (value, low, high)), covered[0]
     better = d.value > 0 if entry.direction == "up" else d.value < 0
-    worst = bounds(metric, (value, now[0]), d, covered[1], counts)
-    verdict = ("better" if better else "worse") if d.clear else "no clear change"
-    undecided = cannot_tell(verdict, worst, smallest(metric, value))
-    clear = d.clear and not undecided
-    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=clear)
-    if undecided and worst is not None:
-        words = f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})"
-    return Change(difference=d.value, low=d.low, high=d.high, clear=clear, better=better, words=words,
-                  bounds=worst if undecided else None)  # fmt: skip
+    worst = left_open(metric, (value, now[0]), d, covered[1], counts)
+    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear)
+    return Change(
+        difference=d.value, low=d.low, high=d.high, clear=d.clear and worst is None, better=better, bounds=worst,
+        words=f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})" if worst else words,
+    )  # fmt: skip
 
 
 def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.Timestamp | None:

@@ -1,8 +1,8 @@
 """`make bench`: loading, pages beside plain pandas, memory, and the browser, on one million requests; a crowd; twins.
 
 Environment: KPI_BENCH_REQUESTS (default 1,000,000), KPI_BENCH_TRACES (OTLP traces to load, default 100,000),
-KPI_BENCH_WORLDS (planted worlds of each of four kinds, default 60), KPI_BENCH_TEXTS (texts of each kind that redaction
-is measured on, default 2,000), KPI_BENCH_PEOPLE (visitors at once, default 30).
+KPI_BENCH_WORLDS (planted worlds, and worlds of lost labels, of each kind, default 60), KPI_BENCH_TEXTS (texts of each
+kind that redaction is measured on, default 2,000), KPI_BENCH_PEOPLE (visitors at once, default 30).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from statistics import median
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tests.bench import crowd, fairness, redaction, twins, world, worlds
+from tests.bench import crowd, fairness, redaction, twins, unknowns, world, worlds
 
 ROUNDS = 5
 
@@ -44,6 +44,7 @@ def main() -> int:
         _pages(path)
         fairness.main(rows)
         worlds.main(int(os.environ.get("KPI_BENCH_WORLDS", worlds.EACH)))
+        unknowns.main(int(os.environ.get("KPI_BENCH_WORLDS", unknowns.EACH)))
         redaction.main(int(os.environ.get("KPI_BENCH_TEXTS", redaction.EACH)))
         twins.main()
         _browser()

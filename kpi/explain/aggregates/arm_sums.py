@@ -121,13 +121,17 @@ class BinCounts:
     count: Array
     strata: tuple[tuple[str, ...], ...]
 
-    def of(self, side: int, stratum: tuple[str, ...] | None = None) -> tuple[Array, Array]:
-        """(bins ascending, requests) of one side, in one stratum or in all."""
+    def of(
+        self, side: int, stratum: tuple[str, ...] | None = None, weights: Array | None = None
+    ) -> tuple[Array, Array]:
+        """(bins ascending, requests) of one side, in one stratum or all. weights: of the rows; 0 leaves out."""
         mine = self.side == side
         if stratum is not None:
             mine &= self.stratum == self.strata.index(stratum)
+        count = self.count if weights is None else self.count * weights
+        mine &= count > 0
         bins, place = np.unique(self.bins[mine], return_inverse=True)
-        return bins, np.bincount(place, self.count[mine], minlength=len(bins))
+        return bins, np.bincount(place, count[mine], minlength=len(bins))
 
 
 def histograms(
@@ -151,7 +155,7 @@ def histograms(
 
 def _both(found: Sequence[BinCounts], metric: Metric, *, weighted: bool) -> tuple[Ranked | None, Ranked | None]:
     counts = next(c for c in found if c.name == metric.column)
-    weights = np.ones(len(counts.count))
+    weights = None
     if weighted:
         shares = standardisation_weights(counts.side, counts.stratum, counts.count, counts.count)
         weights = shares[counts.side, counts.stratum]
@@ -177,13 +181,12 @@ def standardisation_weights(side: Array, stratum: Array, x: Array, n: Array) -> 
     return np.where(pooled > 0, weights, 0.0)
 
 
-def _ranked(counts: BinCounts, side: int, weights: Array, q: float) -> Ranked | None:
+def _ranked(counts: BinCounts, side: int, weights: Array | None, q: float) -> Ranked | None:
     """Where the quantile lies: numpy's linear rule on the bins' values, as `kpi.measure.estimate.quantile`."""
-    mine = (counts.side == side) & (weights > 0)
-    if not mine.any():
+    bins, count = counts.of(side, weights=weights)
+    if not len(bins):
         return None
-    bins, place = np.unique(counts.bins[mine], return_inverse=True)
-    upto = np.cumsum(np.bincount(place, counts.count[mine] * weights[mine]))
+    upto = np.cumsum(count)
     last = len(bins) - 1
 
     def at(rank: float) -> int:

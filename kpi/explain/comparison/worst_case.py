@@ -19,6 +19,7 @@ from kpi.explain.aggregates.grouped_sums import Arm, requests
 from kpi.measure.columns import known_terms
 from kpi.measure.estimate import bin_value
 from kpi.measure.metrics import Metric
+from kpi.measure.slice import Resolved
 from kpi.stats.interval import Interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
@@ -52,12 +53,7 @@ class Coverage:
         """Whether it changed beyond noise."""
         return self.change.clear and 0 not in self.n
 
-    @property
-    def matters(self) -> bool:
-        """Whether it changed by enough to be told."""
-        return self.beyond(0.0)
-
-    def beyond(self, usual: float) -> bool:
+    def beyond(self, usual: float = 0.0) -> bool:
         """Whether it changed by enough more than another did, and surely by half: luck makes small parts look large."""
         c = self.change
         least = max(c.low - usual, usual - c.high)
@@ -78,6 +74,12 @@ class TermCounts:
         self._source, self._arms, self._by = source, arms, by
         self._known: dict[str, list[BinCounts]] = {}
 
+    @classmethod
+    def between(cls, source: Source, resolved: Resolved) -> TermCounts:
+        """Of the baseline of a slice and its window."""
+        before = Arm(filters=resolved.baseline_filters or (), window=resolved.baseline)
+        return cls(source, (before, Arm(filters=resolved.filters, window=resolved.window)))
+
     def of(self, metric: Metric) -> list[BinCounts]:
         """Of a quantile its column; of a mean, ratio or incidence numerator and denominator."""
         if metric.name not in self._known:
@@ -92,7 +94,7 @@ def bounds(
     stratum: tuple[str, ...] | None = None,
 ) -> Bounds | None:  # fmt: skip
     """What a difference may be at worst; None where coverage did not move. values: of A and B."""
-    if not coverage.moved:
+    if not coverage.moved or not (math.isfinite(moved.low) or math.isfinite(moved.high)):
         return None
     low, high = _possible(metric, values, coverage, counts, stratum)
     change = coverage.change
@@ -101,6 +103,15 @@ def bounds(
     above = math.hypot(moved.high - moved.value, (high - moved.value) * doubt)
     shrink = _critical(high - low, max(below, above) / _Z) / _Z
     return Bounds(value=moved.value, low=low - shrink * below, high=high + shrink * above, width=high - low)
+
+
+def left_open(
+    metric: Metric, values: tuple[float, float], moved: Interval, coverage: Coverage, counts: TermCounts
+) -> Bounds | None:
+    """The bounds of a change that cannot be told because of them; None of one that can."""
+    worst = bounds(metric, values, moved, coverage, counts)
+    verdict = "better" if moved.clear else "no clear change"
+    return worst if cannot_tell(verdict, worst, smallest(metric, values[0])) else None
 
 
 def cannot_tell(verdict: str, bounds: Bounds | None, size: float) -> bool:
@@ -166,9 +177,9 @@ def _quantile(values: Array, count: Array, q: float) -> float:
 
 def _critical(width: float, error: float) -> float:
     """Standard errors at each end that cover the true value with 95 %: one-sided where the bounds lie far apart."""
-    if not error > 0 or not width < 10 * error:
-        return _ONE_SIDED
+    if not 0 < width < 10 * error:
+        return _Z if width == 0 else _ONE_SIDED
     found = _ONE_SIDED
     for _ in range(60):
-        found = -float(special.ndtri(max(special.ndtr(found + width / error) - 0.95, 1e-9)))
-    return found if width > 0 else _Z
+        found = -float(special.ndtri(special.ndtr(found + width / error) - 0.95))
+    return found

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,14 @@ import sqlalchemy as sa
 from kpi.errors import MetricError
 from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
+from kpi.explain.comparison.worst_case import Coverage, TermCounts, left_open
 from kpi.measure.columns import Columns, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
+from kpi.measure.summary import resolve
+from kpi.narrate.comparisons import worst_words
 from kpi.narrate.decompositions import rate_mix_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
@@ -47,6 +50,7 @@ class Decomposition:
     before, now (its own metric; NaN where it is not known), share_before, share_now (of the denominator), kind (stayed,
     entered, left), rate, rate_low, rate_high, mix, mix_low, mix_high, effect, low, high; the effects sum to the change.
     differs: how surely the values differ in their change or the mix moved, as a z score: which dimension explains most.
+    bounds: what the change may be at worst where a change of what is known could have made it alone, else None.
     """
 
     metric: str
@@ -62,6 +66,7 @@ class Decomposition:
     parts: pd.DataFrame
     differs: float
     sentence: str
+    bounds: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi decompose --json`."""
@@ -105,7 +110,8 @@ def decompose(
         )  # fmt: skip
     names = _usual(source) if by is None else [by] if isinstance(by, str) else list(dict.fromkeys(by))
     columns = [dimension(source, name) for name in names]  # an unknown one is said before anything runs
-    found = _sums(source, asked, slice, names, columns)
+    everything = _sums(source, asked, slice, names, columns)
+    found = everything[everything["n"] > 0]
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
         if not found.loc[found["side"] == side, "x"].sum() > 0:
             raise MetricError(
@@ -113,6 +119,10 @@ def decompose(
                 hint="Choose a longer window, fewer filters or another baseline.",
             )  # fmt: skip
     split = [_of_dimension(found, asked, name, i) for i, name in enumerate(names)]
+    first, counts = split[0], TermCounts.between(source, resolve(source, slice))
+    worst = left_open(asked, (first.before, first.now), first.change, _coverage(everything), counts)
+    told = f" What is not known may make it {worst_words(worst, asked.unit)}." if worst else ""
+    split = [replace(d, bounds=worst, sentence=d.sentence + told) for d in split]
     return sorted(split, key=lambda d: (-d.differs, d.by))
 
 
@@ -129,14 +139,26 @@ def _sums(
 ) -> pd.DataFrame:
     def terms(row: Columns) -> Labelled:
         y, x = known_terms(metric, row)
-        return {"y": sa.cast(sa.func.sum(y), sa.Double()), "x": sa.cast(sa.func.sum(x), sa.Double())}
+        sums: Labelled = {k: sa.cast(sa.func.sum(v), sa.Double()) for k, v in (("y", y), ("x", x))}
+        return {**sums, "n": sa.func.count(x), "rows": sa.func.count()}
 
-    def known(row: Columns, side: int) -> list[sa.ColumnElement[Any]]:
-        return [known_terms(metric, row)[1].is_not(None)]
+    def keys(row: Columns) -> Labelled:  # requests that do not know the metric only count, a user's as one
+        known = known_terms(metric, row)[1].is_not(None)
+        return {f"d{i}": sa.case((known, c)) for i, c in enumerate(columns)}
 
-    return both_sides(
-        source, slice, keys=lambda row: {f"d{i}": c for i, c in enumerate(columns)}, sums=terms, where=known
-    )
+    return both_sides(source, slice, keys=keys, sums=terms)
+
+
+def _coverage(found: pd.DataFrame) -> Coverage:
+    """For which share of the requests the metric is known, before and now."""
+    users, parts = int(found["user"].max()) + 1, []
+    for side in (BEFORE, NOW):
+        mine = found[found["side"] == side]
+        n, rows = (np.bincount(mine["user"], mine[c], minlength=users) for c in ("n", "rows"))
+        share = n.sum() / rows.sum()
+        parts.append((int(n.sum()), int(rows.sum()), share, (n - share * rows) / rows.sum()))
+    (n0, rows0, was, before), (n1, rows1, share, now) = parts
+    return Coverage(n=(n0, n1), requests=(rows0, rows1), change=cluster_interval(share - was, now - before))
 
 
 # --- the split itself ------------------------------------------------------------------------------------------------

@@ -71,6 +71,12 @@ def test_a_judge_that_crashes_on_failures_is_no_improvement(seed: int, capsys, h
     assert "better or worse cannot be told" in whole.sentence
     assert whole.to_json()["bound_low"] == pytest.approx(whole.bounds.low)
 
+    parts = kpi.decompose(source, "task_success", kpi.Slice(last="7d"), by="language")[0]
+    assert parts.change.low > 0
+    assert parts.bounds is not None
+    assert parts.bounds.low < 0 < parts.bounds.high
+    assert "What is not known may make it" in parts.sentence
+
     card = next(c for c in kpi.scorecard(source, kpi.Slice(last="7d")).cards if c.metric == "task_success")
     assert card.change is not None
     assert card.change.difference > 0.05
