@@ -1,10 +1,10 @@
-"""Shapes of keys and tokens that name themselves, and the words beside those that do not, out of `patterns.toml`."""
+"""Shapes of keys and tokens that name themselves, out of `patterns.toml`."""
 
 from __future__ import annotations
 
 import re
 
-from kpi.privacy.patterns import DATA, words
+from kpi.privacy.patterns import DATA
 
 _ALPHABETS = {
     "h": "0-9A-Fa-f",  # hexadecimal
@@ -42,7 +42,3 @@ FOLDED = re.compile(
     r"(?<![A-Za-z0-9])(?i:xoxe[.-](?:xox[bp]-)?\d-[A-Z0-9]{100,200}|dor_v1_[0-9a-f]{64}|pscale_pw_[\w=.-]{32,64}|npm_[a-z0-9]{36}|"
     r"clojars_[a-z0-9]{60}|sgp_[\w-]{40,60}|glc_[A-Za-z0-9+/]{32,400}|glsa_\w{41}|xapp-\d-[A-Z0-9]+-\d+-[a-z0-9]+)"
 )
-
-VENDORS, VENDOR_PAIRS, HARMLESS = (words("token_shapes", name) for name in ("vendors", "vendor_pairs", "harmless"))
-PASSWORD_WORDS: list[str] = _DATA["password_words"]
-SECRET_WORDS: list[str] = _DATA["secret_words"]
