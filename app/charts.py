@@ -151,7 +151,6 @@ def trend(
     target: float | None = None,
     events: pd.DataFrame | None = None,
     smooth: pd.DataFrame | None = None,
-    height: int = 340,
 ) -> alt.LayerChart:
     """One metric over time: interval band, hollow points where n is small, target dashed, events as labelled rules.
 
@@ -192,7 +191,7 @@ def trend(
             alt.Chart(drawn).mark_line(strokeWidth=2.6).encode(x=time_axis(), y=y, color=_series(drawn, by, colours))
         )
     layers += event_marks(events, colours)
-    return layered(*layers).properties(height=height)
+    return layered(*layers).properties(height=340)
 
 
 def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colours: Look) -> alt.LayerChart:
@@ -248,7 +247,7 @@ def dots(
     ).properties(height=alt.Step(34))
 
 
-def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "", height: int = 280) -> alt.Chart:
+def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "") -> alt.Chart:
     """Parts of a cost as stacked bars, over time or by group. frame: part, value, unit, and bucket or the group."""
     told = spoken(frame[frame["value"].notna()])
     parts = list(dict.fromkeys(told["part"]))
@@ -261,7 +260,7 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     size: dict[str, Any] = {"stack": "zero", "axis": axis("usd")}
     if over_time:
         areas = base.mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
-        drawn: alt.Chart = areas.encode(x=time_axis(), y=alt.Y("value:Q", **size)).properties(height=height)
+        drawn: alt.Chart = areas.encode(x=time_axis(), y=alt.Y("value:Q", **size)).properties(height=280)
     else:
         bars = base.mark_bar(size=18).encode(y=names_axis(by, "-x", 170), x=alt.X("value:Q", **size))
         drawn = bars.properties(height=alt.Step(32))

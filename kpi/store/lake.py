@@ -28,11 +28,6 @@ from kpi.store import binding, contents, delta, manifest, merge, recovery, rekey
 from kpi.store.manifest import Manifest, folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
-__all__ = [
-    "DatasetInfo", "Version", "VersionInfo", "adopt", "commit", "datasets", "delete", "home", "read_version", "rekey",
-    "reprice", "restore", "sweep", "versions",
-]  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
@@ -40,8 +35,8 @@ class Version:
 
     place: its folder when it was read; a source outlives a change of the state folder.
 
-    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC. sealed: the same files
-    with size and checksum, of tables that were sealed. rekeyed: when the key of its users was last changed, ISO 8601;
+    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC. stored: the same files
+    with size and checksum. rekeyed: when the key of its users was last changed, ISO 8601;
     "" where it never was.
     """
 
@@ -53,12 +48,12 @@ class Version:
     files: dict[str, list[Path]]
     extra: dict[str, tuple[str, ...]]
     receipt: Receipt
-    sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)
+    stored: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)
     rekeyed: str = ""
 
     def verify(self, table: str) -> None:
         """Raise StoreError `store.files` unless the files of a table are as they were written. Reads them once."""
-        contents.verify(self.place / table, self.sealed.get(table, ()))
+        contents.verify(self.place / table, self.stored.get(table, ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,16 +149,13 @@ def read_version(dataset: str, version: int | None = None) -> Version:
     m, place = manifest.read(dataset, version), folder(dataset)
     if version is None:
         recovery.refuse_lost(dataset, place, m)
-    sealed = {name: contents.read(place, t.files) for name, t in m.tables.items() if t.files}
-    for name, listed in sealed.items():
+    stored = {name: delta.stored(place, name, t) for name, t in m.tables.items()}
+    for name, listed in stored.items():
         contents.verify(place / name, listed, whole=False)
-    files = {
-        name: [place / name / f.path for f in sealed[name]] if name in sealed else _unsealed(m, name)
-        for name in m.tables
-    }
+    files = {name: [place / name / f.path for f in listed] for name, listed in stored.items()}
     return Version(
         dataset=dataset, place=place, number=m.number, fingerprint=m.fingerprint, created_at=m.created_at, files=files,
-        extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m), sealed=sealed,
+        extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m), stored=stored,
         rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
     )  # fmt: skip
 
@@ -319,15 +311,6 @@ def _transaction(
             raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _unsealed(m: Manifest, name: str) -> list[Path]:
-    """Files of a table that a release before sealing wrote, by its log."""
-    place = folder(m.dataset) / name
-    found = [f.path for f in delta.files(place, m.tables[name].version)]
-    if gone := ["is missing" for path in found if not path.is_file()]:
-        raise contents.broken(place, gone)
-    return found
 
 
 def _receipt(m: Manifest) -> Receipt:

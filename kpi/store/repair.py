@@ -25,8 +25,6 @@ from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
 from kpi.store.manifest import Manifest, TableVersion, writer
 from kpi.store.transaction import Progress
 
-__all__ = ["Repair", "repair"]
-
 _NEW = ".repair-"
 
 
@@ -200,12 +198,13 @@ def _as_they_stand(dataset: str, path: Path) -> Manifest:
 
 def _table(place: Path, version: int | None) -> TableVersion:
     newest = delta.latest(place)
-    found = delta.files(place, newest if version is None else version) if newest is not None else []
-    for f in found:
-        if flaw := decoded(f):
-            raise contents.broken(place, [flaw])
-    extra = sorted({c for f in found for c in pq.read_schema(f.path).names if c.startswith(schema.EXTRA_PREFIX)})
     at = (newest if version is None else version) or 0
+    found = delta.unsealed(place, at) if newest is not None else ()
+    for f in found:
+        if flaw := decoded(place, f):
+            raise contents.broken(place, [flaw])
+    names = {name for f in found for name in pq.read_schema(place / f.path).names}
+    extra = sorted(name for name in names if name.startswith(schema.EXTRA_PREFIX))
     return TableVersion(
         version=at, id=delta.identity(place, at),
         rows=sum(f.rows for f in found), extra=tuple(extra),
