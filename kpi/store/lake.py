@@ -35,16 +35,14 @@ class Version:
 
     place: its folder when it was read; a source outlives a change of the state folder.
 
-    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC. stored: the same files
-    with size and checksum. rekeyed: when the key of its users was last changed, ISO 8601;
+    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. stored: the same files with size and
+    checksum. rekeyed: when the key of its users was last changed, ISO 8601;
     "" where it never was.
     """
 
-    dataset: str
     place: Path
     number: int
     fingerprint: str
-    created_at: str
     files: dict[str, list[Path]]
     extra: dict[str, tuple[str, ...]]
     receipt: Receipt
@@ -154,7 +152,7 @@ def read_version(dataset: str, version: int | None = None) -> Version:
         contents.verify(place / name, listed, whole=False)
     files = {name: [place / name / f.path for f in listed] for name, listed in stored.items()}
     return Version(
-        dataset=dataset, place=place, number=m.number, fingerprint=m.fingerprint, created_at=m.created_at, files=files,
+        place=place, number=m.number, fingerprint=m.fingerprint, files=files,
         extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m), stored=stored,
         rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
     )  # fmt: skip
@@ -238,7 +236,7 @@ def commit(
     may replace requests of the same id at another time. Returns the receipt with counts. Raises StoreError
     (`store.other_times`), PriceError; nothing that was stored before is then lost.
     """
-    with _transaction(dataset, Path(staged), prices, progress, user_key) as load:
+    with _transaction(dataset, Path(staged), prices=prices, progress=progress, user_key=user_key) as load:
         load.moving = moving
         return load.run(dataclasses.replace(receipt, dataset=dataset), binding.bind)
 
@@ -265,8 +263,7 @@ def reprice(dataset: str, *, progress: Progress | None = None) -> Receipt:
         >>> kpi.reprice("priced").version
         1
     """
-    manifest.read(dataset)  # raises for what is not there
-    with _transaction(dataset, None, None, progress) as load:
+    with _transaction(dataset, progress=progress) as load:
         return load.reprice(Receipt(dataset=dataset, format="reprice"))
 
 
@@ -275,26 +272,24 @@ def rekey(dataset: str, key: UserKey, *, progress: Progress | None = None) -> Re
 
     See `kpi.store.rekeying`. Raises StoreError.
     """
-    manifest.read(dataset)  # raises for what is not there
-    with _transaction(dataset, None, None, progress) as load:
+    with _transaction(dataset, progress=progress) as load:
         return rekeying.rekey(load, Receipt(dataset=dataset, format="rekey"), key)
 
 
 def adopt(dataset: str, key: UserKey) -> Receipt:
     """Bind a data set of an earlier release to the key of its users, as its next version. Raises StoreError."""
-    manifest.read(dataset)  # raises for what is not there
-    with _transaction(dataset, None, None, None) as load:
+    with _transaction(dataset) as load:
         return binding.adopt(load, Receipt(dataset=dataset, format="adopt"), key)
 
 
 @contextlib.contextmanager
 def _transaction(
-    dataset: str,
-    staged: Path | None,
-    prices: PriceTable | None,
-    progress: Progress | None,
+    dataset: str, staged: Path | None = None, *, prices: PriceTable | None = None, progress: Progress | None = None,
     user_key: UserKey | None = None,
-) -> Iterator[Transaction]:
+) -> Iterator[Transaction]:  # fmt: skip
+    """staged: rows to store; without any the data set must be there."""
+    if staged is None:
+        manifest.read(dataset)  # raises
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
     with writer(dataset) as path:
