@@ -6,18 +6,8 @@ import re
 
 from kpi.privacy.patterns import DATA
 
-_ALPHABETS = {
-    "h": "0-9A-Fa-f",  # hexadecimal
-    "a": "0-9A-Za-z",
-    "u": "0-9A-Z",
-    "w": r"\w-",
-    "e": r"\w=.-",
-    "b": "0-9A-Za-z+/",  # base64
-    "c": r"\w=.+/-",
-    "d": "0-9",
-}
-
 _DATA = DATA["token_shapes"]
+_ALPHABETS: dict[str, str] = _DATA["alphabets"]
 
 
 def _shapes() -> re.Pattern[str]:
@@ -25,7 +15,7 @@ def _shapes() -> re.Pattern[str]:
     branches: dict[str, list[str]] = {}
     for line in filter(None, _DATA["prefixes"].split("\n")):
         prefixes, letters, least = line.rsplit(" ", 2)
-        rest = f"[{_ALPHABETS[letters]}]{{{least},4000}}={{0,3}}"
+        rest = f"[{_DATA['alphabets'][letters]}]{{{least},4000}}={{0,3}}"
         for prefix in re.split(r"\|(?![^(]*\))", prefixes):
             branches.setdefault(prefix[0], []).append(prefix[1:] + rest)
     shapes = [f"{first}(?:{'|'.join(rests)})" for first, rests in branches.items()]
