@@ -110,9 +110,7 @@ def _waterfall(spans: pd.DataFrame) -> None:
         for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))
     ]
     drawn = shown.assign(
-        row=rows,
-        took=text.values(shown, "duration_ms", "ms"),
-        began=text.values(shown, "offset_ms", "ms"),
+        row=rows, took=text.values(shown, "duration_ms", "ms"), began=text.values(shown, "offset_ms", "ms")
     )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
     once.chart(
         trace_charts.waterfall,

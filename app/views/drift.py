@@ -28,9 +28,7 @@ with st.container(border=True, horizontal=True, vertical_alignment="center"):
 
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
 once.chart(
-    trace_charts.distributions,
-    found.distribution,
-    alt=f"Share of requests by {column}, now and in the baseline",
+    trace_charts.distributions, found.distribution, alt=f"Share of requests by {column}, now and in the baseline"
 )
 if len(found.series):
     st.subheader("Distance from the baseline over time", anchor=False)

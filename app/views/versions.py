@@ -67,9 +67,7 @@ with st.container(border=True, gap="xsmall"):
     version_comparison.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 once.chart(
-    reasons.forest,
-    told,
-    alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero",
+    reasons.forest, told, alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero"
 )
 intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
 notes = [

@@ -174,12 +174,7 @@ def _order(finding: Finding) -> tuple[bool, int, float]:
 
 
 def _finding(
-    source: Source,
-    change: SelectedChange,
-    slice: Slice,
-    whole: Window,
-    found: Cube,
-    entries: Mapping[str, Entry],
+    source: Source, change: SelectedChange, slice: Slice, whole: Window, found: Cube, entries: Mapping[str, Entry]
 ) -> Finding | None:
     since = found.date_of(change.day)
     if METRICS[change.metric].kind in ("rate", "incidence") and found.share == 1:
