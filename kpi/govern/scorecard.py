@@ -26,7 +26,7 @@ from kpi.measure.slice import Resolved, Slice
 from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve
 from kpi.narrate import scorecards as said
-from kpi.stats.interval import Interval, difference
+from kpi.stats.interval import difference
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
@@ -194,10 +194,7 @@ def _change(entry: Entry, now: tuple[float, float, float], before: _Period | Non
     value, low, high, n = _row(before.total, entry.metric)
     if n < entry.min_n or not math.isfinite(value) or not math.isfinite(now[0]):
         return None
-    return _worded(difference(now, (value, low, high)), entry)
-
-
-def _worded(d: Interval, entry: Entry) -> Change:
+    d = difference(now, (value, low, high))
     words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear)
     better = d.value > 0 if entry.direction == "up" else d.value < 0
     return Change(difference=d.value, low=d.low, high=d.high, clear=d.clear, better=better, words=words)

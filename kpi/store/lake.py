@@ -25,7 +25,7 @@ from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
 from kpi.receipts import Receipt
 from kpi.store import binding, contents, delta, manifest, merge, recovery, rekeying, trash
-from kpi.store.manifest import Manifest, folder, home, numbers, writer
+from kpi.store.manifest import folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
 
 
@@ -152,9 +152,9 @@ def read_version(dataset: str, version: int | None = None) -> Version:
         contents.verify(place / name, listed, whole=False)
     files = {name: [place / name / f.path for f in listed] for name, listed in stored.items()}
     return Version(
-        place=place, number=m.number, fingerprint=m.fingerprint, files=files,
-        extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m), stored=stored,
-        rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
+        place=place, number=m.number, fingerprint=m.fingerprint, files=files, stored=stored,
+        extra={name: t.extra for name, t in m.tables.items()}, rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
+        receipt=Receipt.from_json(orjson.dumps(dict(m.receipt))),
     )  # fmt: skip
 
 
@@ -306,7 +306,3 @@ def _transaction(
             raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _receipt(m: Manifest) -> Receipt:
-    return Receipt.from_json(orjson.dumps(dict(m.receipt)))
