@@ -153,12 +153,6 @@ def multiples(frame: Any, *, by: str, unit: str) -> None:
         for name in names:
             with st.container(gap="xxsmall"):
                 st.caption(f"**{text.safe(name, longest=60)}**")
-                once.chart(
-                    charts.panel,
-                    drawn[drawn[by] == name],
-                    unit=unit,
-                    domain=domain,
-                    alt=f"{name} over time",
-                )
+                once.chart(charts.panel, drawn[drawn[by] == name], unit=unit, domain=domain, alt=f"{name} over time")
     if len(sizes) > len(names):
         st.caption(text.safe(f"The {len(names)} largest of {len(sizes)} groups."))

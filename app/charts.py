@@ -187,7 +187,6 @@ def trend(
     target: float | None = None,
     events: pd.DataFrame | None = None,
     smooth: pd.DataFrame | None = None,
-    height: int = 340,
 ) -> alt.LayerChart:
     """One metric over time: interval band, hollow points where n is small, target dashed, events as labelled rules.
 
@@ -217,7 +216,7 @@ def trend(
         line = alt.Chart(drawn).mark_line(strokeWidth=2.6)
         layers.append(line.encode(x=x, y=y, color=_series(drawn, by, colours)))
     layers += event_marks(events, colours, told)
-    return layered(*layers).properties(height=height)
+    return layered(*layers).properties(height=340)
 
 
 def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colours: Look) -> alt.LayerChart:
@@ -275,7 +274,7 @@ def dots(
     ).properties(height=alt.Step(34))
 
 
-def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "", height: int = 280) -> alt.LayerChart:
+def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "") -> alt.LayerChart:
     """Parts of a cost as stacked bars, over time or by group. frame: part, value, unit, and bucket or the group."""
     told = spoken(frame[frame["value"].notna()])
     parts = list(dict.fromkeys(told["part"]))
@@ -293,7 +292,7 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     areas = bars.mark_area(opacity=0.85, interpolate="step-after", strokeWidth=0)
     areas = areas.encode(x=time_axis(told), y=alt.Y("value:Q", **size))
     tops = hollow(base, color=colours.ink).encode(y=alt.Y("sum(value):Q", axis=axis("usd")))
-    return layered(areas, tops).properties(height=height)
+    return layered(areas, tops).properties(height=280)
 
 
 def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:

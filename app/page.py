@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -282,11 +282,18 @@ def problem(error: kpi.KpiError) -> None:
     st.error(f"**{text.safe(error.message + where)}**  \n{text.safe(error.hint)}", icon=":material/error:")
 
 
-def empty(what: str, remedy: str) -> None:
-    """A designed nothing: what is missing and what to do about it."""
-    with st.container(border=True, horizontal_alignment="center"):
-        st.markdown(f"**{text.safe(what)}**", width="content")
-        st.caption(text.safe(remedy), width="content")
+def empty(what: str, remedy: str) -> Slot:
+    """A designed nothing: what is missing and what to do about it. Returns the room for ways out."""
+    room = st.container(border=True, horizontal_alignment="center")
+    room.markdown(f"**{text.safe(what)}**", width="content")
+    room.caption(text.safe(remedy), width="content")
+    return room
+
+
+def end(what: str, remedy: str) -> NoReturn:
+    """The same, and the page ends here."""
+    empty(what, remedy)
+    st.stop()
 
 
 def cannot(here: PageContext, metric: str) -> None:
@@ -300,14 +307,12 @@ def cannot(here: PageContext, metric: str) -> None:
 
 def nothing(here: PageContext, what: str = "No requests match this slice.") -> None:
     """The empty state: says what is empty and offers the way out."""
-    with st.container(border=True, horizontal_alignment="center"):
-        st.markdown(f"**{text.safe(what)}**", width="content")
-        st.caption("Widen the window or take away a filter." if here.timed else "Take away a filter.", width="content")
-        with st.container(horizontal=True, horizontal_alignment="center"):
-            if here.view.filters:
-                _wider("Clear filters", "filter_alt_off", "empty_clear", filters=())
-            if here.timed and here.view.last != "all":
-                _wider("All times", "date_range", "empty_all", last="all", start=None, end=None)
+    room = empty(what, "Widen the window or take away a filter." if here.timed else "Take away a filter.")
+    with room, st.container(horizontal=True, horizontal_alignment="center"):
+        if here.view.filters:
+            _wider("Clear filters", "filter_alt_off", "empty_clear", filters=())
+        if here.timed and here.view.last != "all":
+            _wider("All times", "date_range", "empty_all", last="all", start=None, end=None)
 
 
 def _wider(label: str, icon: str, key: str, **changed: Any) -> None:

@@ -17,6 +17,12 @@ _PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd",
 _TIMES = ("queue_us", "ttft_us", "retrieval_us", "rerank_us", "tool_us", "model_us", "guardrail_us", "total_us")
 _FLAGS = ("success", "correct", "grounded", "retrieval_hit", "resolved", "escalated", "refused", "fallback",
           "overridden", "deflected", "converted", "error")  # fmt: skip
+_LISTS = {  # columns shown, and what is said where there are none
+    "Documents": (("rank", "document_id", "score", "used", "content"), "No documents were retrieved."),
+    "Tool calls": (("name", "arguments", "result", "error_type"), "No tool was called."),
+    "Scores": (("name", "value", "label", "source", "explanation"), "Nobody scored this request."),
+    "Incidents": (("category", "severity", "detector", "state", "at"), "No safety incident."),
+}
 _NAMES = {"total_us": "Latency", "total_nusd": "Cost", "input_tokens": "Tokens in", "output_tokens": "Tokens out"}
 _HIDDEN = frozenset(["input_text", "output_text", "attributes", "day"])
 
@@ -104,9 +110,7 @@ def _waterfall(spans: pd.DataFrame) -> None:
         for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))
     ]
     drawn = shown.assign(
-        row=rows,
-        took=text.values(shown, "duration_ms", "ms"),
-        began=text.values(shown, "offset_ms", "ms"),
+        row=rows, took=text.values(shown, "duration_ms", "ms"), began=text.values(shown, "offset_ms", "ms")
     )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
     once.chart(
         trace_charts.waterfall,
@@ -126,17 +130,12 @@ def _tabs(found: Any) -> None:
         for label, column in (("Asked", "input_text"), ("Answered", "output_text")):
             st.caption(text.safe(label))
             st.text(str(request.get(column) or "No text was stored."))
-    with documents:
-        columns = ["rank", "document_id", "score", "used", "content"]
-        _frame("Documents", found.documents, columns, "No documents were retrieved.")
-    with tools:
-        _frame("Tool calls", found.tool_calls, ["name", "arguments", "result", "error_type"], "No tool was called.")
-    with scores:
-        columns = ["name", "value", "label", "source", "explanation"]
-        _frame("Scores", found.scores, columns, "Nobody scored this request.")
+    for tab, what in ((documents, "Documents"), (tools, "Tool calls"), (scores, "Scores")):
+        with tab:
+            _frame(what, found)
     with verdicts:
         _facts("Verdicts", request, _FLAGS)
-        _frame("Incidents", found.incidents, ["category", "severity", "detector", "state", "at"], "No safety incident.")
+        _frame("Incidents", found)
     with parts:
         _facts("Cost", request, _PARTS)
         _facts("Times", request, _TIMES)
@@ -145,7 +144,9 @@ def _tabs(found: Any) -> None:
         st.json(rest, expanded=True)
 
 
-def _frame(what: str, frame: pd.DataFrame, columns: Sequence[str], nothing: str) -> None:
+def _frame(what: str, found: Any) -> None:
+    frame: pd.DataFrame = getattr(found, what.lower().replace(" ", "_"))
+    columns, nothing = _LISTS[what]
     if frame.empty:
         st.caption(text.safe(nothing))
         return

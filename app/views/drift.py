@@ -9,18 +9,14 @@ here = slicebar.current()
 page.sentence(page.header("Drift: has the world changed?", here), here)
 columns = data.ask(kpi.drift_columns, here.source, gates=())
 if not columns:
-    page.empty(
-        "This data has no column whose drift could be shown.", "Map cohorts, outcomes or tokens on the Data page."
-    )
-    st.stop()
+    page.end("This data has no column whose drift could be shown.", "Map cohorts, outcomes or tokens on the Data page.")
 if not here.resolved.compared:
     other = "Compare with a version in the slice bar"
     remedy = other if here.versions else "Load an export that says when requests began"
-    page.empty(
+    page.end(
         "Drift needs something to compare with.",
         "Pick one under Compared with in the slice bar." if here.timed else f"This data has no times. {remedy}.",
     )
-    st.stop()
 
 column = page.selectbox("Column", "col", columns, default="intent" if "intent" in columns else columns[0], width=280)
 found = data.ask(kpi.drift, here.source, column, here.view)
@@ -32,9 +28,7 @@ with st.container(border=True, horizontal=True, vertical_alignment="center"):
 
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
 once.chart(
-    trace_charts.distributions,
-    found.distribution,
-    alt=f"Share of requests by {column}, now and in the baseline",
+    trace_charts.distributions, found.distribution, alt=f"Share of requests by {column}, now and in the baseline"
 )
 if found.turnover:
     st.caption(text.safe(found.turnover, longest=900))

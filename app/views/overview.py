@@ -30,12 +30,7 @@ if len(happened):
     shown = tables.timed(happened, here.view.tz)
     if span:
         limits = tuple(tables.local(t, here.view.tz) for t in (span.start, span.end))
-        once.chart(
-            charts.timeline,
-            shown,
-            span=limits,
-            alt=f"{len(shown)} events in the window, by kind and time",
-        )
+        once.chart(charts.timeline, shown, span=limits, alt=f"{len(shown)} events in the window, by kind and time")
     with st.expander("Events as a table"):
         tables.events(shown)
 

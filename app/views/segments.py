@@ -15,8 +15,7 @@ able = [d for d in here.cohorts if len(here.profile.dimensions[d]) <= 60]
 splits = [*able, *here.versions]
 if not splits:
     page.sentence(slot, here)
-    page.empty("This data has no cohort with more than one value.", "Map a column to a cohort on the Data page.")
-    st.stop()
+    page.end("This data has no cohort with more than one value.", "Map a column to a cohort on the Data page.")
 first = st.container()  # hidden regressions go on top, but are searched last
 
 metric, row = page.metric_choice(here, default="task_success", kinds=("rate", "ratio", "incidence", "quantile"))

@@ -11,11 +11,10 @@ here = slicebar.current()
 slot = page.header("Trends: how has it been?", here)
 if not here.timed:
     page.sentence(slot, here, data.requests(here.source, here.view))
-    page.empty(
+    page.end(
         "There is no trend to show: this data has no times.",
         "Load an export that says when requests began. Overview, Segments, Cost and Traces work without.",
     )
-    st.stop()
 metric, row = page.metric_choice(here, default="task_success")
 chosen = data.metrics()[metric]
 family = page.percentiles_of(metric, here)
@@ -53,8 +52,7 @@ subject = "Percentiles" if len(drawn_metrics) > 1 else chosen.label
 title = f"{subject} by {grain}" + (f", for every {text.dimension(by).lower()}" if by else "")
 st.subheader(text.safe(title), anchor=False)
 if frame.empty:
-    page.empty("No group is large enough to show.", "Widen the window or split by something else.")
-    st.stop()
+    page.end("No group is large enough to show.", "Widen the window or split by something else.")
 alt = f"{title}; {kpi.wording.format_count(len(happened))} events marked"
 multiples = len(drawn_metrics) == 1 and by and frame[by].nunique() > charts.MOST_LINES
 if len(drawn_metrics) > 1:

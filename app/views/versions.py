@@ -29,8 +29,7 @@ page.sentence(slot, here)
 known = here.profile.dimensions
 splits = [*here.versions, *here.cohorts]
 if not splits:
-    page.empty("This data has no version with more than one value.", "Map a column to a version on the Data page.")
-    st.stop()
+    page.end("This data has no version with more than one value.", "Map a column to a version on the Data page.")
 dimension = next((d for d in FIRST if d in here.versions), splits[0])
 with st.container(horizontal=True, vertical_alignment="bottom"):
     by = page.selectbox("Of", "by", splits, default=dimension, width=200, drop=("a", "b"))
@@ -47,8 +46,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )  # fmt: skip
     plan = version_comparison.planned(a, b) if running else ""
 if a == b:
-    page.empty("A and B are the same.", "Choose another value for one of them.")
-    st.stop()
+    page.end("A and B are the same.", "Choose another value for one of them.")
 
 view = here.view.where(**{by: None})
 asked = f"source, {a!r}, {b!r}, slice=view.where(**{{{by!r}: None}}), by={by!r}"
@@ -72,9 +70,7 @@ with st.container(border=True, gap="xsmall"):
     version_comparison.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 once.chart(
-    reasons.forest,
-    told,
-    alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero",
+    reasons.forest, told, alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero"
 )
 intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
 notes = [

@@ -22,8 +22,7 @@ resolved = kpi.resolve(here.source, view)
 if not resolved.compared:
     page.sentence(slot, here, data.requests(here.source, here.view))
     other = "Compare with a version in the slice bar" if here.versions else "Load an export that says when it began"
-    page.empty("There is nothing to compare with: this data has no times.", f"{other}.")
-    st.stop()
+    page.end("There is nothing to compare with: this data has no times.", f"{other}.")
 
 split = None
 if look_at == "parts":

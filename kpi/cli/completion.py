@@ -16,29 +16,28 @@ Offer = tuple[str, str]  # what is typed, what it means
 _SAFE = re.compile(r"[\w.:-]+")  # names come from exports: no other character may reach a shell
 
 
-def datasets(incomplete: str) -> list[Offer]:
-    """Stored data sets, and named databases as `db:NAME`."""
-    return _offers(incomplete, _datasets)
+def _offering(find: Callable[[], Iterable[tuple[str, object]]]) -> Callable[[str], list[Offer]]:
+    return lambda incomplete: _offers(incomplete, find)
 
 
-def connections(incomplete: str) -> list[Offer]:
-    """Named databases, as `kpi copy` and `kpi connect` take them."""
-    return _offers(incomplete, lambda: ((c.name, c.description) for c in kpi.connections()))
+def _datasets() -> Iterable[Offer]:
+    yield from ((d.name, f"version {d.version}") for d in kpi.datasets())
+    yield from ((f"db:{c.name}", c.description) for c in kpi.connections() if not c.problem)
 
 
-def metrics(incomplete: str) -> list[Offer]:
-    """Metrics with their labels."""
-    return _offers(incomplete, _metrics)
+def _metrics() -> list[Offer]:
+    return [(m.name, m.label) for m in kpi.METRICS.values()]
 
 
-def decomposable(incomplete: str) -> list[Offer]:
-    """What `kpi decompose` takes: metrics, the total cost and the latency."""
-    return _offers(incomplete, lambda: [*_metrics(), ("latency", "Latency by stage")])
+datasets = _offering(_datasets)  # stored data sets, and named databases as `db:NAME`
+connections = _offering(lambda: ((c.name, c.description) for c in kpi.connections()))
+metrics = _offering(_metrics)
+decomposable = _offering(lambda: [*_metrics(), ("latency", "Latency by stage")])
 
 
 def metric_list(incomplete: str) -> list[Offer]:
     """The last of metrics that commas separate."""
-    return _listed(incomplete, _offers("", _metrics))
+    return _listed(incomplete, metrics(""))
 
 
 def dimension(ctx: typer.Context, incomplete: str) -> list[Offer]:
@@ -57,15 +56,6 @@ def condition(ctx: typer.Context, incomplete: str) -> list[Offer]:
     if not equals:
         return [(f"{found}=", told) for found, told in dimension(ctx, name)]
     return [(f"{name}={found}", told) for found, told in _offers(value, lambda: _profile(ctx).dimensions.get(name, ()))]
-
-
-def _datasets() -> Iterable[Offer]:
-    yield from ((d.name, f"version {d.version}") for d in kpi.datasets())
-    yield from ((f"db:{c.name}", c.description) for c in kpi.connections() if not c.problem)
-
-
-def _metrics() -> list[Offer]:
-    return [(m.name, m.label) for m in kpi.METRICS.values()]
 
 
 def _profile(ctx: typer.Context) -> kpi.Profile:

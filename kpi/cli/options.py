@@ -52,11 +52,11 @@ MappingFile = Annotated[Path | None, option("--mapping", "FILE", "What the colum
 By = Annotated[str, option("--by", "DIM,DIM", "Dimensions.")]
 
 
-def chosen(given: str | None, named: str | None, otherwise: str = "default") -> str:
+def chosen(given: str | None, named: str | None) -> str:
     """A data set that may be given by position or as `--dataset`. Raises BadParameter where both differ."""
     if given is not None and named is not None and given != named:
         raise typer.BadParameter(f"Two data sets are named, {given!r} and {named!r}. Name one.")
-    return given if given is not None else named if named is not None else otherwise
+    return next((name for name in (given, named) if name is not None), "default")
 
 
 def listed(text: str) -> list[str]:

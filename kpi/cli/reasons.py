@@ -105,8 +105,7 @@ def compare(
     by: Annotated[str | None, option("--by", "DIM", "Dimension of A and B, such as prompt_version or model.")] = None,
     metrics: Annotated[str, option("--metrics", "M,M", "Metrics (default: all that the data holds).")] = "",
     adjust: Annotated[
-        str | None,
-        option("--adjust", "DIM,DIM", 'Dimensions to adjust for (default: intent, language; "" none).'),
+        str | None, option("--adjust", "DIM,DIM", 'Dimensions to adjust for (default: intent, language; "" none).')
     ] = None,
     within: Annotated[
         str | None, option("--within", "DIM", "The same comparison in each value of a dimension.")

@@ -73,17 +73,17 @@ def _speaks_of_files(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def told(code: str, doing: str, *, after: str = "nothing that was stored before is lost") -> Iterator[None]:
+def told(code: str, doing: str) -> Iterator[None]:
     """Errors that mean a full disk leave as IngestError `ingest.full` or StoreError `store.full`, by `code`.
 
-    doing: what did not fit, after "while": "storing the rows". after: how things stand, a part of a sentence.
+    doing: what did not fit, after "while": "storing the rows".
     """
     try:
         yield
     except Exception as error:
         if not is_full(error) or (isinstance(error, KpiError) and _says_full(error)):
             raise
-        raise full(code, doing, after=after) from error
+        raise full(code, doing) from error
 
 
 def full(code: str, doing: str, *, after: str = "nothing that was stored before is lost") -> KpiError:

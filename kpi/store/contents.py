@@ -27,12 +27,13 @@ _known: dict[tuple[str, int, int, int, int], int] = {}  # checksums of files as 
 
 @dataclass(frozen=True)
 class Sealed:
-    """One data file. path: relative to the table's folder. size: bytes. crc: CRC-32 of the whole file."""
+    """One data file. path: relative to the table's folder. size: bytes. crc: CRC-32 of the whole file; None where a
+    release before checksums wrote it."""
 
     path: str
     rows: int
     size: int
-    crc: int
+    crc: int | None
 
 
 def lists(path: Path) -> Path:
@@ -108,7 +109,8 @@ def flaw(place: Path, file: Sealed, *, whole: bool = True) -> str | None:
             return "is no file"
         if size != file.size:
             return f"has {size:,} bytes instead of {file.size:,}"
-        return "has changed since it was written" if whole and checksum(path) != file.crc else None
+        changed = whole and file.crc is not None and checksum(path) != file.crc
+        return "has changed since it was written" if changed else None
     except FileNotFoundError:
         return "is missing"
     except OSError as error:

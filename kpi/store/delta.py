@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,7 +21,7 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction, RemoveAction
 
 from kpi.errors import StoreError
-from kpi.store import ours
+from kpi.store import contents, ours
 from kpi.store.contents import Sealed, checksum
 from kpi.store.manifest import TableVersion
 
@@ -105,6 +105,19 @@ def files(path: Path, version: int) -> list[File]:
         return sorted(found, key=lambda f: f.path)
 
 
+def unsealed(path: Path, version: int) -> tuple[Sealed, ...]:
+    """The same without checksums, relative to the table's folder."""
+    return tuple(Sealed(f.path.relative_to(path).as_posix(), f.rows, f.size, None) for f in files(path, version))
+
+
+def stored(path: Path, name: str, known: TableVersion) -> tuple[Sealed, ...]:
+    """What a version of a table consists of: as it was sealed, else as the log has it. path: of the data set.
+
+    Raises StoreError `store.damaged`, `store.table`, `store.newer`.
+    """
+    return contents.read(path, known.files) if known.files else unsealed(path / name, known.version)
+
+
 def committed(path: Path, names: Iterable[str]) -> set[str]:
     """Data files that entries of the log added, relative to the table's folder. names: as in `log_files`."""
     adds = (action.get("add") for action in _actions(path, names))
@@ -163,13 +176,9 @@ def describe(path: Path, extra: Sequence[str]) -> TableVersion:
 
 def seal(path: Path, version: int, known: Iterable[Sealed]) -> list[Sealed]:
     """Active files of a version with their checksums. known: files that were sealed before and never change."""
-    before = {f.path: f for f in known}
-    found = []
-    for f in files(path, version):
-        name = f.path.relative_to(path).as_posix()
-        with _writing(path):
-            found.append(before.get(name) or Sealed(name, f.rows, f.size, checksum(f.path)))
-    return found
+    before = {f.path: f for f in known if f.crc is not None}
+    with _writing(path):
+        return [before.get(f.path) or replace(f, crc=checksum(path / f.path)) for f in unsealed(path, version)]
 
 
 def append(path: Path, table: str, rows: pa.RecordBatchReader) -> None:

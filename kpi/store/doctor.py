@@ -15,8 +15,6 @@ from kpi.errors import StoreError
 from kpi.store import contents, delta, manifest, ours, record, recovery, trash
 from kpi.store.manifest import Manifest, TableVersion, folder
 
-__all__ = ["Diagnosis", "TableHealth", "VersionHealth", "doctor"]
-
 KEPT = ".before-repair-"  # what a repair puts between the name of a data set and a time, for the folder that it keeps
 
 
@@ -136,17 +134,12 @@ def _version(dataset: str, number: int, seen: dict[Path, str | None]) -> Version
 def _table(path: Path, name: str, known: TableVersion, seen: dict[Path, str | None]) -> TableHealth:
     place = path / name
     try:
-        if known.files:
-            sealed = contents.read(path, known.files)
-            told = {f.path: _once(seen, place / f.path, partial(contents.flaw, place, f)) for f in sealed}
-            rows, unproven = sum(f.rows for f in sealed), 0
-        else:
-            found = delta.files(place, known.version)
-            names = [f.path.relative_to(place).as_posix() for f in found]
-            told = {n: _once(seen, f.path, partial(decoded, f)) for n, f in zip(names, found, strict=True)}
-            rows, unproven = sum(f.rows for f in found), len(found)
+        found = delta.stored(path, name, known)
     except StoreError as error:
         return TableHealth(name=name, rows=known.rows, files=0, flaws=(f"{error.message}.",))
+    looks = [partial(decoded if f.crc is None else contents.flaw, place, f) for f in found]
+    told = {f.path: _once(seen, place / f.path, look) for f, look in zip(found, looks, strict=True)}
+    rows, unproven = sum(f.rows for f in found), sum(f.crc is None for f in found)
     flaws = [f"{name}/{file} {flaw}." for file, flaw in told.items() if flaw]
     if rows != known.rows:
         flaws.append(f"{name} has {rows:,} rows instead of {known.rows:,}.")
@@ -160,16 +153,14 @@ def _once(seen: dict[Path, str | None], path: Path, look: Callable[[], str | Non
     return seen[path]
 
 
-def decoded(file: delta.File) -> str | None:
+def decoded(place: Path, file: contents.Sealed) -> str | None:
     """What is wrong with a data file that has no checksum: it is decoded whole and its rows are counted."""
+    if flaw := contents.flaw(place, file, whole=False):
+        return flaw
     try:
-        if file.path.stat().st_size != file.size:
-            return f"has {file.path.stat().st_size:,} bytes instead of {file.size:,}"
-        with pq.ParquetFile(file.path) as parquet:
+        with pq.ParquetFile(place / file.path) as parquet:
             rows = sum(batch.num_rows for batch in parquet.iter_batches())
         return None if rows == file.rows else f"has {rows:,} rows instead of {file.rows:,}"
-    except FileNotFoundError:
-        return "is missing"
     except (pa.ArrowException, OSError, ValueError) as error:
         return f"cannot be read ({type(error).__name__})"
 

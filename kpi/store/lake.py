@@ -25,13 +25,8 @@ from kpi.pricing.price_table import PriceTable
 from kpi.privacy.user_key import UserKey
 from kpi.receipts import Receipt
 from kpi.store import binding, contents, delta, manifest, merge, recovery, rekeying, trash
-from kpi.store.manifest import Manifest, folder, home, numbers, writer
+from kpi.store.manifest import folder, home, numbers, writer
 from kpi.store.transaction import Progress, Transaction
-
-__all__ = [
-    "DatasetInfo", "Version", "VersionInfo", "adopt", "commit", "datasets", "delete", "home", "read_version", "rekey",
-    "reprice", "restore", "sweep", "versions",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,25 +35,23 @@ class Version:
 
     place: its folder when it was read; a source outlives a change of the state folder.
 
-    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. created_at: ISO 8601, UTC. sealed: the same files
-    with size and checksum, of tables that were sealed. rekeyed: when the key of its users was last changed, ISO 8601;
+    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. stored: the same files with size and
+    checksum. rekeyed: when the key of its users was last changed, ISO 8601;
     "" where it never was.
     """
 
-    dataset: str
     place: Path
     number: int
     fingerprint: str
-    created_at: str
     files: dict[str, list[Path]]
     extra: dict[str, tuple[str, ...]]
     receipt: Receipt
-    sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)
+    stored: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)
     rekeyed: str = ""
 
     def verify(self, table: str) -> None:
         """Raise StoreError `store.files` unless the files of a table are as they were written. Reads them once."""
-        contents.verify(self.place / table, self.sealed.get(table, ()))
+        contents.verify(self.place / table, self.stored.get(table, ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,17 +147,14 @@ def read_version(dataset: str, version: int | None = None) -> Version:
     m, place = manifest.read(dataset, version), folder(dataset)
     if version is None:
         recovery.refuse_lost(dataset, place, m)
-    sealed = {name: contents.read(place, t.files) for name, t in m.tables.items() if t.files}
-    for name, listed in sealed.items():
+    stored = {name: delta.stored(place, name, t) for name, t in m.tables.items()}
+    for name, listed in stored.items():
         contents.verify(place / name, listed, whole=False)
-    files = {
-        name: [place / name / f.path for f in sealed[name]] if name in sealed else _unsealed(m, name)
-        for name in m.tables
-    }
+    files = {name: [place / name / f.path for f in listed] for name, listed in stored.items()}
     return Version(
-        dataset=dataset, place=place, number=m.number, fingerprint=m.fingerprint, created_at=m.created_at, files=files,
-        extra={name: t.extra for name, t in m.tables.items()}, receipt=_receipt(m), sealed=sealed,
-        rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
+        place=place, number=m.number, fingerprint=m.fingerprint, files=files, stored=stored,
+        extra={name: t.extra for name, t in m.tables.items()}, rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
+        receipt=Receipt.from_json(orjson.dumps(dict(m.receipt))),
     )  # fmt: skip
 
 
@@ -246,7 +236,7 @@ def commit(
     may replace requests of the same id at another time. Returns the receipt with counts. Raises StoreError
     (`store.other_times`), PriceError; nothing that was stored before is then lost.
     """
-    with _transaction(dataset, Path(staged), prices, progress, user_key) as load:
+    with _transaction(dataset, Path(staged), prices=prices, progress=progress, user_key=user_key) as load:
         load.moving = moving
         return load.run(dataclasses.replace(receipt, dataset=dataset), binding.bind)
 
@@ -273,8 +263,7 @@ def reprice(dataset: str, *, progress: Progress | None = None) -> Receipt:
         >>> kpi.reprice("priced").version
         1
     """
-    manifest.read(dataset)  # raises for what is not there
-    with _transaction(dataset, None, None, progress) as load:
+    with _transaction(dataset, progress=progress) as load:
         return load.reprice(Receipt(dataset=dataset, format="reprice"))
 
 
@@ -283,26 +272,24 @@ def rekey(dataset: str, key: UserKey, *, progress: Progress | None = None) -> Re
 
     See `kpi.store.rekeying`. Raises StoreError.
     """
-    manifest.read(dataset)  # raises for what is not there
-    with _transaction(dataset, None, None, progress) as load:
+    with _transaction(dataset, progress=progress) as load:
         return rekeying.rekey(load, Receipt(dataset=dataset, format="rekey"), key)
 
 
 def adopt(dataset: str, key: UserKey) -> Receipt:
     """Bind a data set of an earlier release to the key of its users, as its next version. Raises StoreError."""
-    manifest.read(dataset)  # raises for what is not there
-    with _transaction(dataset, None, None, None) as load:
+    with _transaction(dataset) as load:
         return binding.adopt(load, Receipt(dataset=dataset, format="adopt"), key)
 
 
 @contextlib.contextmanager
 def _transaction(
-    dataset: str,
-    staged: Path | None,
-    prices: PriceTable | None,
-    progress: Progress | None,
+    dataset: str, staged: Path | None = None, *, prices: PriceTable | None = None, progress: Progress | None = None,
     user_key: UserKey | None = None,
-) -> Iterator[Transaction]:
+) -> Iterator[Transaction]:  # fmt: skip
+    """staged: rows to store; without any the data set must be there."""
+    if staged is None:
+        manifest.read(dataset)  # raises
     tell = progress or (lambda fraction, text: None)
     table = prices or price_file.current(home())
     with writer(dataset) as path:
@@ -319,16 +306,3 @@ def _transaction(
             raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _unsealed(m: Manifest, name: str) -> list[Path]:
-    """Files of a table that a release before sealing wrote, by its log."""
-    place = folder(m.dataset) / name
-    found = [f.path for f in delta.files(place, m.tables[name].version)]
-    if gone := ["is missing" for path in found if not path.is_file()]:
-        raise contents.broken(place, gone)
-    return found
-
-
-def _receipt(m: Manifest) -> Receipt:
-    return Receipt.from_json(orjson.dumps(dict(m.receipt)))

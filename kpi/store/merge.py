@@ -60,13 +60,13 @@ class MergePlan:
 
 
 @contextmanager
-def workspace(directory: Path, *, memory: str = MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
+def workspace(directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection whose tables and sorts spill into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(str(directory / "work.duckdb"))
     try:
         connection.execute("SET TimeZone='UTC'")
-        connection.execute(f"SET memory_limit='{memory}'")
+        connection.execute(f"SET memory_limit='{MEMORY}'")
         connection.execute(f"SET temp_directory={literal(directory / 'spill')}")
         connection.execute("SET preserve_insertion_order=false")
         connection.execute(_UNITED)

@@ -154,9 +154,9 @@ def whole(path: Path, m: Manifest) -> None:
         if not delta.exists(place):
             raise _no_log(place)
         _agree(path, table, known)
-        if known.files:
-            contents.verify(place, contents.read(path, known.files))
-        rows = delta.count_rows([f.path for f in delta.files(place, known.version)])
+        listed = delta.stored(path, table, known)
+        contents.verify(place, listed)
+        rows = delta.count_rows([place / f.path for f in listed])
         if rows != known.rows:
             raise contents.broken(place, ["holds other rows"])
 
@@ -167,11 +167,9 @@ def _agree(path: Path, table: str, known: manifest.TableVersion) -> None:
     for name, number in ours.log_files(place):
         if number is not None and (not (place / name).is_file() or (place / name).is_symlink()):
             raise _no_log(place)  # a checkpoint may hide it from readers, and the next commit would fail
-    found = {f.path.relative_to(place).as_posix() for f in delta.files(place, known.version)}
-    same = delta.identity(place, known.version) == known.id
-    if known.files:
-        same = same and found == {f.path for f in contents.read(path, known.files)}
-    if not same:
+    found = {f.path for f in delta.unsealed(place, known.version)}
+    listed = {f.path for f in delta.stored(path, table, known)}
+    if delta.identity(place, known.version) != known.id or found != listed:
         raise StoreError(
             "store.table", f"The log of the stored table {table!r} does not agree with the version of {path.name!r}",
             hint=f"Nothing was changed. Run `kpi doctor {path.name}`: it says what can still be read.",
@@ -267,12 +265,8 @@ def _replaced(dataset: str, path: Path, left: TransactionRecord) -> list[str]:
 
 def listed(path: Path, table: str, m: Manifest) -> list[str]:
     """Data files of a table in a version, relative to the table's folder."""
-    if table not in m.tables:
-        return []
-    if m.tables[table].files:
-        return [f.path for f in contents.read(path, m.tables[table].files)]
-    place = path / table
-    return [f.path.relative_to(place).as_posix() for f in delta.files(place, m.tables[table].version)]
+    known = m.tables.get(table)
+    return [f.path for f in delta.stored(path, table, known)] if known else []
 
 
 def _no_log(place: Path) -> StoreError:

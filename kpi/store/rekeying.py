@@ -14,13 +14,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from kpi import schema
+from kpi.privacy.privacy import PSEUDONYM_BYTES
 from kpi.privacy.user_key import UserKey
 from kpi.receipts import Receipt
 from kpi.store import manifest, merge, sql
 from kpi.store.binding import USER, unlinked
 from kpi.store.transaction import Transaction
-
-PSEUDONYM_BYTES = 16
 
 
 def renamed(key: bytes, pseudonym: str) -> str:

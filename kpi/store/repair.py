@@ -25,8 +25,6 @@ from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
 from kpi.store.manifest import Manifest, TableVersion, writer
 from kpi.store.transaction import Progress
 
-__all__ = ["Repair", "repair"]
-
 _NEW = ".repair-"
 
 
@@ -187,54 +185,39 @@ def _as_they_stand(dataset: str, path: Path) -> Manifest:
     except StoreError as error:
         raise _beyond(dataset, error.message) from error
     tables = {name: t for name, t in tables.items() if t.rows}
-    if not tables or ("requests" not in tables and "spans" not in tables):
+    requests, spans = (tables[name].rows if name in tables else 0 for name in ("requests", "spans"))
+    if not requests and not spans:
         raise _beyond(dataset, "No table holds requests")
-    first, last = _span(path, tables)
+    first, last = _ends(path / "requests", tables["requests"].version) if requests else (None, None)
+    receipt = Receipt(dataset=dataset, format="repair", requests=requests, spans=spans, first=first, last=last)
+    receipt.note("Rebuilt from the tables as they stood: no manifest could be read.")
     return Manifest(
-        dataset=dataset, number=0, created_at=manifest.now(), tables=tables, first=first, last=last,
-        requests=tables["requests"].rows if "requests" in tables else 0,
-        spans=tables["spans"].rows if "spans" in tables else 0,
-        receipt=orjson.loads(_receipt(dataset, tables, first, last).to_json()),
+        dataset=dataset, number=0, created_at=manifest.now(), tables=tables, first=first, last=last, requests=requests,
+        spans=spans, receipt=orjson.loads(receipt.to_json()),
     )  # fmt: skip
 
 
 def _table(place: Path, version: int | None) -> TableVersion:
     newest = delta.latest(place)
-    found = delta.files(place, newest if version is None else version) if newest is not None else []
-    for f in found:
-        if flaw := decoded(f):
-            raise contents.broken(place, [flaw])
-    extra = sorted({c for f in found for c in pq.read_schema(f.path).names if schema.is_extra(c)})
     at = (newest if version is None else version) or 0
+    found = delta.unsealed(place, at) if newest is not None else ()
+    for f in found:
+        if flaw := decoded(place, f):
+            raise contents.broken(place, [flaw])
+    names = {name for f in found for name in pq.read_schema(place / f.path).names}
+    extra = sorted(name for name in names if schema.is_extra(name))
     return TableVersion(
         version=at, id=delta.identity(place, at),
         rows=sum(f.rows for f in found), extra=tuple(extra),
     )  # fmt: skip
 
 
-def _span(path: Path, tables: dict[str, TableVersion]) -> tuple[int | None, int | None]:
+def _ends(place: Path, version: int) -> tuple[int | None, int | None]:
     """First and last start of the requests, epoch microseconds."""
-    if "requests" not in tables:
-        return None, None
-    files = [f.path for f in delta.files(path / "requests", tables["requests"].version)]
-    starts = (
-        pa.chunked_array([], pa.timestamp("us", "UTC"))
-        if not files
-        else pa.concat_tables([pq.read_table(f, columns=["started_at"], partitioning=None) for f in files])[
-            "started_at"
-        ]
-    )
+    files = [str(f.path) for f in delta.files(place, version)]
+    starts = pq.read_table(files, columns=["started_at"], partitioning=None)["started_at"]
     ends = pc.min_max(starts.cast(pa.int64()))
     return ends["min"].as_py(), ends["max"].as_py()
-
-
-def _receipt(dataset: str, tables: dict[str, TableVersion], first: int | None, last: int | None) -> Receipt:
-    receipt = Receipt(dataset=dataset, format="repair")
-    receipt.requests = tables["requests"].rows if "requests" in tables else 0
-    receipt.spans = tables["spans"].rows if "spans" in tables else 0
-    receipt.first, receipt.last = first, last
-    receipt.note("Rebuilt from the tables as they stood: no manifest could be read.")
-    return receipt
 
 
 def _beyond(dataset: str, why: str) -> StoreError:

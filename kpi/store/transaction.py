@@ -155,10 +155,8 @@ class Transaction:
         if self.base is None or name not in self.base.tables:
             return []
         place, known = self.path / name, self.base.tables[name]
-        if not known.files:
-            return [f.path for f in delta.files(place, known.version)]
         if name not in self.sealed:
-            self.sealed[name] = contents.read(self.path, known.files)
+            self.sealed[name] = delta.stored(self.path, name, known)
             contents.verify(place, self.sealed[name])
         return [place / f.path for f in self.sealed[name]]
 

@@ -85,7 +85,7 @@ def _has_letters(text: str, start: int, end: int) -> bool:
 def _in_cluster(text: str, lower: str, start: int, end: int) -> list[Span]:
     """The first kind that anything is found of. What else stands there is found in the next pass."""
     if _has_letters(text, start, end):
-        lettered = ibans_in(text, max(0, start - 10), end) or lettered_in(text, max(0, start - 6), end + 3)
+        lettered = ibans_in(text, max(0, start - 10), end) or lettered_in(text, max(0, start - 7), end + 3)
         if lettered:
             return sorted(lettered)
     if end - start < 6:

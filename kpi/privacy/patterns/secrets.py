@@ -6,20 +6,11 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from kpi.privacy.patterns import words
+from kpi.privacy.patterns import DATA, words
 from kpi.privacy.patterns.blobs import blob_in, holds_text
 from kpi.privacy.patterns.masking import BLANK, SECRET, Match, Sheet, Span, Words
 from kpi.privacy.patterns.national_ids import PAPERS, paper_after
-from kpi.privacy.patterns.token_shapes import (
-    FOLDED,
-    HARMLESS,
-    INNER,
-    PASSWORD_WORDS,
-    SECRET_WORDS,
-    SHAPED,
-    VENDOR_PAIRS,
-    VENDORS,
-)
+from kpi.privacy.patterns.token_shapes import FOLDED, INNER, SHAPED
 
 _BLOCK_START = re.compile(
     r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----", re.IGNORECASE
@@ -200,9 +191,9 @@ _PLACEHOLDER = re.compile(
 )
 
 
-_SECRETS = frozenset(SECRET_WORDS)
+_SECRETS = frozenset(DATA["secrets"]["secret_words"])
 _SCHEMES = frozenset(["bearer ", "basic ", "apikey ", "token "])
-_WORDS = Words([*PASSWORD_WORDS, *SECRET_WORDS, *_SCHEMES, "cookie", *PAPERS])
+_WORDS = Words([*DATA["secrets"]["password_words"], *DATA["secrets"]["secret_words"], *_SCHEMES, "cookie", *PAPERS])
 
 
 def find_beside_words(sheet: Sheet) -> list[Span]:
@@ -313,6 +304,7 @@ def _is_secret(value: str, spoken: bool) -> bool:
 
 
 # --- vendors ---------------------------------------------------------------------------------------------------------
+_VENDORS, _PAIRS, _HARMLESS = (words("secrets", name) for name in ("vendors", "vendor_pairs", "harmless"))
 _KEYLIKE = re.compile(
     r"[=:>,|][\"'`= \t]{0,5}(?=[\w=~+/%:-]{0,40}\d)"
     r"([\w=~%-]{10,199}|[\w=+/~-]{40,199}|[0-9a-f]{8}:[0-9a-f]{8})(?=[\"'`\s;,)}\]\\]|$)"
@@ -335,9 +327,9 @@ def _names_vendor(text: str, end: int) -> bool:
     if name is None:
         return False
     parts = [part.lower() for part in _PARTS.findall(name.group(1)[::-1])]
-    if not parts or parts[-1] in HARMLESS or (parts[-1] == "id" and len(parts) > 1 and parts[-2] in HARMLESS):
+    if not parts or parts[-1] in _HARMLESS or (parts[-1] == "id" and len(parts) > 1 and parts[-2] in _HARMLESS):
         return False
-    return not VENDORS.isdisjoint(parts) or any(a + b in VENDORS or a + b in VENDOR_PAIRS for a, b in pairwise(parts))
+    return not _VENDORS.isdisjoint(parts) or any(a + b in _VENDORS or a + b in _PAIRS for a, b in pairwise(parts))
 
 
 def _is_keylike(value: str) -> bool:

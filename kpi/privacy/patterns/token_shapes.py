@@ -1,23 +1,13 @@
-"""Shapes of keys and tokens that name themselves, and the words beside those that do not, out of `patterns.toml`."""
+"""Shapes of keys and tokens that name themselves, out of `patterns.toml`."""
 
 from __future__ import annotations
 
 import re
 
-from kpi.privacy.patterns import DATA, words
-
-_ALPHABETS = {
-    "h": "0-9A-Fa-f",  # hexadecimal
-    "a": "0-9A-Za-z",
-    "u": "0-9A-Z",
-    "w": r"\w-",
-    "e": r"\w=.-",
-    "b": "0-9A-Za-z+/",  # base64
-    "c": r"\w=.+/-",
-    "d": "0-9",
-}
+from kpi.privacy.patterns import DATA
 
 _DATA = DATA["token_shapes"]
+_ALPHABETS: dict[str, str] = _DATA["alphabets"]
 
 
 def _shapes() -> re.Pattern[str]:
@@ -25,7 +15,7 @@ def _shapes() -> re.Pattern[str]:
     branches: dict[str, list[str]] = {}
     for line in filter(None, _DATA["prefixes"].split("\n")):
         prefixes, letters, least = line.rsplit(" ", 2)
-        rest = f"[{_ALPHABETS[letters]}]{{{least},4000}}={{0,3}}"
+        rest = f"[{_DATA['alphabets'][letters]}]{{{least},4000}}={{0,3}}"
         for prefix in re.split(r"\|(?![^(]*\))", prefixes):
             branches.setdefault(prefix[0], []).append(prefix[1:] + rest)
     shapes = [f"{first}(?:{'|'.join(rests)})" for first, rests in branches.items()]
@@ -42,7 +32,3 @@ FOLDED = re.compile(
     r"(?<![A-Za-z0-9])(?i:xoxe[.-](?:xox[bp]-)?\d-[A-Z0-9]{100,200}|dor_v1_[0-9a-f]{64}|pscale_pw_[\w=.-]{32,64}|npm_[a-z0-9]{36}|"
     r"clojars_[a-z0-9]{60}|sgp_[\w-]{40,60}|glc_[A-Za-z0-9+/]{32,400}|glsa_\w{41}|xapp-\d-[A-Z0-9]+-\d+-[a-z0-9]+)"
 )
-
-VENDORS, VENDOR_PAIRS, HARMLESS = (words("token_shapes", name) for name in ("vendors", "vendor_pairs", "harmless"))
-PASSWORD_WORDS: list[str] = _DATA["password_words"]
-SECRET_WORDS: list[str] = _DATA["secret_words"]

@@ -15,11 +15,7 @@ _PAIRS: dict[tuple[str, ...], str] = {
 }
 _PROSE = frozenset(["sin", "nie", "nip", "tin", "nik", "taj", "nir", "pan", "rfc"])  # identifiers only in capitals
 _SECOND = frozenset(second for _, second in _PAIRS)
-_UNSPACED = re.compile(
-    r"(?P<identity>身份证|身分證|身份證|マイナンバー|個人番号|주민등록번호|รหัสประชาชน|מספר זהות|תעודת זהות|رقم الهوية)|"
-    r"(?P<passport>护照|護照|パスポート|旅券|여권|पासपोर्ट|جواز)|(?P<technical>订单|訂單|注文|주문|编号|編號)|"
-    r"(?P<phone>电话|手机|號碼|号码|電話|携帯|전화|번호|휴대폰|연락처|联系|聯絡|连絡|連絡|โทร|เบอร์|打给|微信)"
-)
+_UNSPACED = re.compile("|".join(f"(?P<{kind}>{'|'.join(found)})" for kind, found in _DATA["unspaced"].items()))
 _WORD = re.compile(r"[^\W\d_]+")
 _BEFORE = 48
 _AFTER = re.compile(

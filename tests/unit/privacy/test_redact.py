@@ -115,6 +115,25 @@ def test_identifiers_are_masked(text: str) -> None:
     assert raw.replace("://[SECRET][SECRET]", "://[SECRET]") == MASKED[text]
 
 
+# Specimens and examples that authorities and registers print; none is made by the library that checks most of them.
+SPECIMENS = (
+    "529.982.247-25", "11.222.333/0001-81", "85.07.30-033.28", "756.9217.0769.85", "12.345.678-5", "2341 2341 2346",
+    "12345678Z", "X1234567L", "RSSMRA85T10A562S", "BOXW310820HNERXN09", "27AAPFU0939F1ZV", "131052-308T", "710319/2745",
+    "811228-9874", "811288-9871", "112-233-445 95", "20-12345678-6", "S1234567D", "A123456(3)", "A123456789",
+    "2 55 08 14 168 025 38", "11010519491231002X", "35202-1234567-1", "AB 12 34 56 C", "8001015009087", "15108695088",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("number", SPECIMENS)
+def test_printed_examples_of_national_identifiers_are_masked(number: str) -> None:
+    assert redact(f"noted {number} today") == "noted [NATIONAL_ID] today"
+
+
+@pytest.mark.parametrize("number", ["529.982.247-26", "756.9217.0769.86", "12345678A", "131052-308U", "20-12345678-7"])
+def test_a_wrong_check_digit_is_no_national_identifier(number: str) -> None:
+    assert redact(f"noted {number} today") == f"noted {number} today"
+
+
 @pytest.mark.parametrize(
     "text", ["1.2.3.4", "4111111111111112", "DE88370400440532013000", "icon@2x.png", "a::b", "x@y"]
 )
