@@ -31,6 +31,12 @@ def load(
     allow_loss: Annotated[
         bool, typer.Option("--allow-loss", help="Store the rest also where many rows are dropped or overwritten.")
     ] = False,
+    decimal: Annotated[str, typer.Option("--decimal", metavar="MARK", help="Decimal mark of a table: . or ,")] = "",
+    dates: Annotated[
+        str, typer.Option("--dates", metavar="ORDER", help="How 01/02/26 is read: day/month, month/day or year/month.")
+    ] = "",
+    delimiter: Annotated[str, typer.Option("--delimiter", metavar="C", help="What parts the cells of a CSV.")] = "",
+    sheet: Annotated[str, typer.Option("--sheet", metavar="NAME", help="The sheet of a workbook.")] = "",
     json: Json = False,
 ) -> int:
     """Load trace exports or tables into a data set.
@@ -39,11 +45,13 @@ def load(
     """
     from kpi.loading.load import MAX_LOSS  # the help of commands imports nothing heavy
 
-    given = kpi.Mapping.load(mapping) if mapping else None
+    said = {"decimal": decimal, "dates": dates, "delimiter": delimiter.replace("\\t", "\t"), "sheet": sheet}
+    given = kpi.Mapping.load(mapping) if mapping else kpi.Mapping()
+    given = dataclasses.replace(given, **{name: value for name, value in said.items() if value})
     with progress() as shown:
         receipt = kpi.load(
-            files, dataset=dataset, mapping=given, allow=allow or [], max_loss=1.0 if allow_loss else MAX_LOSS,
-            progress=shown,
+            files, dataset=dataset, mapping=given if mapping or given.options else None, allow=allow or [],
+            max_loss=1.0 if allow_loss else MAX_LOSS, progress=shown,
         )  # fmt: skip
     return _receipt(receipt, json)
 
