@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 
@@ -196,3 +197,17 @@ def _known(parts: list[str]) -> tuple[str, str, int] | None:
         if FIELDS.get(field) in ("count", "tokens"):
             return field, "", rank
     return None
+
+
+def named(name: str) -> tuple[str, str, int] | None:
+    """The same, also for the names of fields themselves, which tell most."""
+    return (name, "", -1) if name in FIELDS else known(name)
+
+
+def close_name(name: str) -> str:
+    """The known name that another may be a slip of, "" where it is known itself or none is close."""
+    if named(name) is not None:
+        return ""
+    wanted = "_".join(words(name))
+    names = [alias for text in _ALIASES.values() for alias in text.split() if abs(len(alias) - len(wanted)) <= 1]
+    return next(iter(difflib.get_close_matches(wanted, names, 1, 0.88)), "")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi.mapping import parse_times, parse_values
-from kpi.mapping.column_names import known
+from kpi.mapping.column_names import named
 from kpi.mapping.conventions import ORDERS, UNSURE, Marks, Orders, Written, settle
 from kpi.mapping.guess import COHORT_MOST
 from kpi.mapping.mapping import Mapping, kind_of
@@ -26,6 +26,8 @@ SAMPLES = 20
 _SAMPLE_LENGTH, _EXAMPLE = 120, 40
 _BINS = 8  # per doubling: medians are good to 5 %, enough to tell ms from s
 _NUMERIC = frozenset(["duration", "tokens", "money", "count", "score"])
+_WRITTEN = _NUMERIC - {"count"}  # a list of numbers may be counted
+_NO_ROWS = np.zeros(0, np.int64)
 _HTTP = re.compile(r"[1-5]\d\d")
 
 
@@ -46,7 +48,7 @@ class ColumnProfiler:
         self._bins: Counter[int] = Counter()
         self.last: pa.Array | None = None  # numbers, or times in microseconds, of the rows that were added last
 
-    def add(self, column: pa.ChunkedArray, rows: np.ndarray) -> None:
+    def add(self, column: pa.ChunkedArray, rows: np.ndarray = _NO_ROWS) -> None:
         """rows: the number of each row, as a person counts them."""
         self.last = None
         self._rows += len(column)
@@ -105,11 +107,11 @@ class ColumnProfiler:
             bad = bad if spelled is None else bad & spelled.bad
             self._bad += present if typed else 0
         self._remember_unread(column, bad)
-        if parse_values.is_text(parse_values.flat(column.slice(0, 1)).type) and self.kind != "count":
-            if self.kind in _NUMERIC:
-                self.marks.add(parse_values.texts(column), rows, whole=self.kind == "tokens")
+        if self.kind in _WRITTEN and parse_values.is_text(parse_values.flat(column.slice(0, 1)).type):
+            words = parse_values.texts(column)
+            self.marks.add(words, rows, whole=self.kind == "tokens")
             if self.kind == "money":
-                self._currencies |= set(parse_values.currencies(column))
+                self._currencies |= set(parse_values.currencies(words))
         found = pc.drop_null(parsed.values).to_numpy(zero_copy_only=False)
         if not len(found):
             return
@@ -206,7 +208,7 @@ class Profiler:
         """How all columns are written. options: what a person says now, before: what one said of an earlier load."""
         columns = self._columns.items()
         found = settle(
-            {n: c.marks for n, c in columns if c.kind in _NUMERIC}, {n: (c.orders, c.count) for n, c in columns},
+            {n: c.marks for n, c in columns if c.kind in _WRITTEN}, {n: (c.orders, c.count) for n, c in columns},
             decimal=options.decimal, dates=options.dates, before=(before.decimal, before.dates),
             semicolons=self.semicolons,
         )  # fmt: skip
@@ -218,7 +220,7 @@ class Profiler:
         given = self._given[name]
         if given is not None:
             return given.field or ""
-        found = known(name)
+        found = named(name)
         return found[0] if found else ""
 
     def _kind(self, name: str) -> str:
@@ -266,7 +268,7 @@ class Profiler:
         """field -> the column whose name says it best, of those that are here."""
         found: dict[str, tuple[int, str]] = {}
         for name in names:
-            given, told = self._given[name], known(name)
+            given, told = self._given[name], named(name)
             field, rank = (given.field or "", -1) if given is not None else (told[0], told[2]) if told else ("", 0)
             if field and (field not in found or rank < found[field][0]):
                 found[field] = (rank, name)

@@ -26,6 +26,7 @@ _PROOFS = {".": POINT_DECIMAL, ",": COMMA_DECIMAL}
 _OTHER = {",": ".", ".": ","}
 _DIGITS = re.compile(r"[\d.,]*\d[\d.,]*")
 _DATE = r"(?:^|[ T,])(?P<a>\d{1,2})(?P<s>[/.-])(?P<b>\d{1,2})(?P<z>[/.-])(?P<y>\d{4}|\d{2})(?:$|[^\d:])"
+_BEGUN = r"(?:^|[ T,])\d{1,2}[/.-]"  # cheaper to look for
 _EARLIEST = 2010  # a year of two digits is one of our days
 _SOME, _MIXED = 5, 0.05  # whole numbers below 1,000 beside grouped ones, and their share, that say what groups
 
@@ -84,10 +85,10 @@ class Orders:
 
     def add(self, words: pa.Array, rows: np.ndarray) -> None:
         """Look at some cells."""
+        if not pc.any(pc.match_substring_regex(words, _BEGUN), min_count=0).as_py():
+            return
         parts = pc.extract_regex(words, _DATE)
         self.cells += len(parts) - parts.null_count
-        if parts.null_count == len(parts):
-            return
         joined = pc.binary_join_element_wise(*(pc.struct_field(parts, n) for n in "asbzy"), "")
         seen = joined.dictionary_encode()
         first = dict(zip(*(a.tolist() for a in np.unique(seen.indices.fill_null(-1), return_index=True)), strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from kpi import schema
 from kpi.errors import MappingError
 from kpi.mapping import parse_values, unit_choice
-from kpi.mapping.column_names import FIELDS, known, slug, words
+from kpi.mapping.column_names import named, slug, words
 from kpi.mapping.conventions import NOT_SURE, ORDERS, UNSURE
 from kpi.mapping.mapping import TECHNICAL, UNREAD, ColumnMapping, Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
@@ -37,8 +37,8 @@ def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy
     _check_sure(given, columns)
     taken = {c.field for c in given.columns if c.field}
     found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
-    named = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
-    candidates = sorted(named, key=lambda c: (c[0][2], c[1]))
+    likely = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
+    candidates = sorted(likely, key=lambda c: (c[0][2], c[1]))
     beside = dataclasses.replace(_beside(candidates, given), currency=_currency(columns))
     for (name, unit, _), _, profile in candidates:
         if profile.name in found or name in taken or not profile.count:
@@ -115,10 +115,10 @@ def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Po
 def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str, str, int] | None:
     """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field, and
     the policy must not know better."""
-    named = (profile.name, "", -1) if profile.name in FIELDS else known(profile.name)
-    if named is None:
+    told = named(profile.name)
+    if told is None:
         return None
-    name, unit, rank = named
+    name, unit, rank = told
     if policy is not None and policy.known(profile, kind_of(name)):
         return None
     if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message
@@ -238,15 +238,15 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 def _unread(profile: ColumnProfile, taken: Collection[str]) -> str:
     """Why a column is not what its name says, where a KPI lacks it for that; "" else. It is no cohort then."""
-    named = known(profile.name)
-    if named is None or not profile.count or profile.readable >= 0.5 or named[0] in taken:
+    told = named(profile.name)
+    if told is None or not profile.count or profile.readable >= 0.5 or told[0] in taken:
         return ""
-    kind = kind_of(named[0])
+    kind = kind_of(told[0])
     wordy = kind == "time" and profile.values and not any(c.isdigit() for v in profile.values for c in v)
-    if kind not in (*_NUMBERS, "time", "bool") or named[0] == "error" or wordy:
+    if kind not in (*_NUMBERS, "time", "bool") or told[0] == "error" or wordy:
         return ""
     bad = round((1 - profile.readable) * profile.count)
-    return (f"{UNREAD} {named[0]}, but {bad:,} of {profile.count:,} cells cannot be read so; write them otherwise, or "
+    return (f"{UNREAD} {told[0]}, but {bad:,} of {profile.count:,} cells cannot be read so; write them otherwise, or "
             f'set field = "{schema.EXTRA_PREFIX}{slug(profile.name)}" to keep it as a cohort')  # fmt: skip
 
 

@@ -211,8 +211,8 @@ class PreviewColumn:
 
 @dataclass(frozen=True)
 class Preview:
-    """format: slug. rows: rows seen. columns: empty for formats that need no mapping. sheets: of a workbook, where one of
-    them must be named first."""
+    """format: slug. rows: rows seen. columns: empty for formats that need no mapping. sheets: of a workbook, of which
+    one must be named first."""
 
     format: str
     rows: int

@@ -25,23 +25,22 @@ from kpi.mapping.units import DURATION_US
 NULL_WORDS = frozenset(
     ["", "-", "--", "nan", "none", "null", "n/a", "na", "#n/a", "nil", "nat", "undefined", "\\n", "<na>"]
 )
-# Tools, English, es, pt, it, fr, de, nl, da, no, sv, fi, pl, cs, tr, ru, uk, ar, hi, zh, ja, ko, in this order.
-TRUE_WORDS = frozenset(
-    """
-true t yes y 1 1.0 ok success succeeded successful pass passed correct up 👍 thumbs_up thumbsup positive good
-resolved completed complete done c on ✓ ✔ ☑ ✅ sí si s verdadero sim verdadeiro sì vero oui vrai o ja j wahr richtig waar
-sant sandt sann kyllä tosi tak prawda ano pravda evet doğru да истина так істина نعم صحيح हाँ हां जी सही 是 真 对 對 はい
-예 네 참
-""".split()
-)
-FALSE_WORDS = frozenset(
-    """
-false f no n 0 0.0 error failed failure fail incorrect down 👎 thumbs_down thumbsdown negative bad unresolved timeout
-cancelled canceled wrong i off ✗ ✘ ❌ ✖ ☒ falso não nao non faux nein falsch nee onwaar nej nei falskt falsk usann ei
-epätosi nie fałsz ne nepravda hayır hayir yanlış нет ложь ні хибність لا خطأ नहीं नही गलत 否 假 错 錯 いいえ 偽 아니요 아니오
-거짓
-""".split()
-)
+_YES_NO = {  # what people and tools write, by language
+    "tools": ("1 1.0 ok c on ✓ ✔ ☑ ✅ up 👍 thumbs_up thumbsup",
+              "0 0.0 i off ✗ ✘ ❌ ✖ ☒ down 👎 thumbs_down thumbsdown"),
+    "en": ("true t yes y success succeeded successful pass passed correct positive good resolved completed complete"
+           " done",
+           "false f no n error failed failure fail incorrect negative bad unresolved timeout cancelled canceled wrong"),
+    "es": ("sí si s verdadero", "no falso"), "pt": ("sim verdadeiro", "não nao falso"), "it": ("sì vero", "falso"),
+    "fr": ("oui o vrai", "non faux"), "de": ("ja j wahr richtig", "nein falsch"), "nl": ("ja waar", "nee onwaar"),
+    "da": ("ja sandt", "nej falsk"), "no": ("ja sant", "nei usann"), "sv": ("ja sant sann", "nej falskt"),
+    "fi": ("kyllä tosi", "ei epätosi"), "pl": ("tak prawda", "nie fałsz"), "cs": ("ano pravda", "ne nepravda"),
+    "tr": ("evet doğru", "hayır hayir yanlış"), "ru": ("да истина", "нет ложь"), "uk": ("так істина", "ні хибність"),
+    "ar": ("نعم صحيح", "لا خطأ"), "hi": ("हाँ हां जी सही", "नहीं नही गलत"), "zh": ("是 真 对 對", "否 假 错 錯"),
+    "ja": ("はい 真", "いいえ 偽"), "ko": ("예 네 참", "아니요 아니오 거짓"),
+}  # fmt: skip
+TRUE_WORDS = frozenset(word for yes, _ in _YES_NO.values() for word in yes.split())
+FALSE_WORDS = frozenset(word for _, no in _YES_NO.values() for word in no.split())
 MINUS = "-1/0"  # of a boolean column: -1 is true, as Access and Visual Basic write it
 _NULLS = pa.array(sorted(NULL_WORDS))
 NUMBER_LENGTH = 100
@@ -152,11 +151,11 @@ def by_unique(column: pa.Array, convert: Callable[[str], Any], type_: pa.DataTyp
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 _USD, _CENTS = frozenset(["$", "usd", "us$", "dollar", "dollars"]), frozenset(["¢", "ct", "cts", "cent", "cents"])
-_OTHERS = frozenset(
-    "€ £ ¥ ₹ ₽ ₩ ₺ ₴ ₫ ฿ zł kč kr fr r$ a$ c$ hk$ s$ eur euro euros gbp jpy cny rmb inr chf cad aud nzd brl mxn sek nok"
-    " dkk pln czk huf ron try uah rub krw sgd hkd twd zar ils".split()
+_OTHERS = (
+    "€ £ ¥ ₹ ₽ ₩ ₺ ₴ ₫ ฿ zł kč kr fr r$ a$ c$ hk$ s$ eur euro euros gbp jpy cny rmb inr chf cad aud nzd brl mxn sek"
+    " nok dkk pln czk huf ron try uah rub krw sgd hkd twd zar ils"
 )
-_SIGN = "|".join(re.escape(sign) for sign in sorted(_USD | _CENTS | _OTHERS, key=len, reverse=True))
+_SIGN = "|".join(re.escape(sign) for sign in sorted(_USD | _CENTS | set(_OTHERS.split()), key=len, reverse=True))
 _CURRENCY = re.compile(rf"^(?P<a>{_SIGN})\s*(?=[-+\d.,])|(?<=[\d.,])\s*(?P<b>{_SIGN})$", re.IGNORECASE)
 _PLAIN = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$")
 _SPACES = re.compile("(?<=\\d)[\\s\u00a0\u202f'’_](?=\\d{3}(?:\\D|$))")
@@ -276,9 +275,9 @@ def _count(text: str, decimal: str) -> float:
         return float(len([part for part in re.split(r"[|;\n,]", text) if part.strip()]))
 
 
-def currencies(column: pa.Array | pa.ChunkedArray) -> dict[str, int]:
-    """How many cells carry which sign of money: "usd", "cents", a currency by its name, "" for none."""
-    words = pc.drop_null(texts(column))
+def currencies(words: pa.Array) -> dict[str, int]:
+    """How many texts carry which sign of money: "usd", "cents", a currency by its name, "" for none."""
+    words = pc.drop_null(words)
     found = {"": len(words)} if len(words) else {}
     if pc.any(pc.match_substring_regex(words, r"[^\d.,eE+\-\s]"), min_count=0).as_py():
         found = {}

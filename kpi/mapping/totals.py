@@ -10,22 +10,22 @@ from collections.abc import Sequence
 
 from kpi.errors import IngestError
 from kpi.mapping import parse_times, parse_values
-from kpi.mapping.column_names import known, words
+from kpi.mapping.column_names import named, words
 from kpi.mapping.mapping import kind_of
 from kpi.mapping.profile import ColumnProfile
 
-_VOLUMES = frozenset(
-    "n count counts total totals attempt attempts try tries trial trials request requests call calls query queries session"
-    " sessions user users run runs conversation conversations message messages interaction interactions volume sample"
-    " samples impressions denominator anzahl versuche anfragen intentos peticiones solicitudes essais".split()
+_VOLUMES = (
+    "n count counts total totals attempt attempts try tries trial trials request requests call calls query queries"
+    " session sessions user users run runs conversation conversations message messages interaction interactions volume"
+    " sample samples impressions denominator anzahl versuche anfragen intentos peticiones solicitudes essais"
 )
-_OUTCOMES = frozenset(
-    "success successes successful succeeded ok passed resolved correct solved completed converted conversions failures failed"
-    " fails errors error escalated escalations refused refusals hits wins positives erfolge exitos aciertos".split()
+_OUTCOMES = (
+    "success successes successful succeeded ok passed resolved correct solved completed converted conversions failures"
+    " failed fails errors error escalated escalations refused refusals hits wins positives erfolge exitos"
 )
 _BESIDE = frozenset(["num", "number", "no", "of", "total", "n", "count", "the", "nb"])
 _HOUR_US = 3_600_000_000
-_OF_ONE = frozenset("attempt attempts try tries trial trials message messages run runs total totals".split())  # too
+_OF_ONE = "attempt attempts try tries trial trials message messages run runs total totals"  # a request has such too
 _LEAST = 5  # what a period comes to at the most, where only its name says that it counts requests
 
 
@@ -36,7 +36,7 @@ def refuse_totals(profiles: Sequence[ColumnProfile]) -> None:
     that are whole hours or days.
     """
     held = [p for p in profiles if p.count]
-    fields = {p.name: told[0] for p in held if (told := known(p.name))}
+    fields = {p.name: told[0] for p in held if (told := named(p.name))}
     moments = [
         _full_hours(p) for p in held if kind_of(fields.get(p.name, "")) == "time" or words(p.name)[-1:] == ["day"]
     ]
@@ -48,7 +48,7 @@ def refuse_totals(profiles: Sequence[ColumnProfile]) -> None:
                  if o != v and part <= most), "")  # fmt: skip
     if not told and any(moments):
         told = next((f"{v[:40]!r} a period" for v, most in volumes.items()
-                     if most >= _LEAST and not _OF_ONE & set(words(v))), "")  # fmt: skip
+                     if most >= _LEAST and not set(_OF_ONE.split()) & set(words(v))), "")  # fmt: skip
     if told:
         raise IngestError(
             "ingest.totals", f"It is a table of totals: each of its rows sums many requests ({told})",
@@ -56,11 +56,11 @@ def refuse_totals(profiles: Sequence[ColumnProfile]) -> None:
         )  # fmt: skip
 
 
-def _counts(profile: ColumnProfile, names: frozenset[str]) -> float:
+def _counts(profile: ColumnProfile, names: str) -> float:
     """The largest number of a column that is named as one of these and holds whole numbers; 0 for all else."""
     parts = words(profile.name)
     rest = [w for w in parts if w not in _BESIDE] or parts
-    if len(rest) != 1 or rest[0] not in names or profile.type == "bool":
+    if len(rest) != 1 or rest[0] not in names.split() or profile.type == "bool":
         return 0.0
     try:
         numbers = [parse_values.number(s) for s in profile.samples]

@@ -29,7 +29,7 @@ def is_one(source: Opened) -> bool:
 def check(name: str, infos: Sequence[zipfile.ZipInfo], limits: Limits) -> None:
     """Raise IngestError for a workbook that expands to more than a load may hold; reading keeps to the sizes stated."""
     size, packed = sum(i.file_size for i in infos), sum(i.compress_size for i in infos)
-    if size > limits.batch_bytes and size > limits.ratio * max(packed, 1) or size > limits.expanded_bytes:
+    if size > limits.expanded_bytes or (size > limits.batch_bytes and size > limits.ratio * max(packed, 1)):
         raise IngestError("ingest.bomb", f"{name} expands to far more than its size",
                           hint="Save the sheet as CSV, and load that.")  # fmt: skip
 

@@ -22,6 +22,7 @@ from kpi.ingest.files.source import Opened
 from kpi.ingest.files.tabular import Batch, batches
 from kpi.ingest.formats import resembles
 from kpi.ingest.readers.table_converter import Converter
+from kpi.mapping.column_names import close_name
 from kpi.mapping.column_profile import Profiler
 from kpi.mapping.conventions import NOT_SURE, ORDERS, Written
 from kpi.mapping.guess import guess
@@ -191,6 +192,8 @@ def _record(settled: MappingPlan, context: Context) -> None:
         receipt.use(ColumnUse(c.source, c.field, how, unit=c.unit, note=c.why, kept_out=c.kept_out))
         if c.how == "guessed":
             receipt.note(f"Column {c.source!r} was read as {c.field} in {c.unit or 'its own unit'}: {c.why}.")
+        elif not c.kept_out and how in ("cohort", "unmapped") and (meant := close_name(c.source)):
+            receipt.note(f"Column {c.source!r} is not known; did you mean {meant!r}?")
         elif c.asks:
             example = (
                 f", such as {unread[c.source]!r}" if c.source in unread and c.why.startswith((UNREAD, NOT_SURE)) else ""
