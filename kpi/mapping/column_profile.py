@@ -162,8 +162,6 @@ class ColumnProfiler:
             high=self._high,
             median=self._median(),
             whole=self._whole,
-            decimal=self._decimal or ".",
-            dates=self._order,
             spelled=spelled,
             currencies=tuple(sorted(self._currencies)),
             unread=self._unread,
@@ -286,11 +284,15 @@ class Profiler:
         """Models whose requests all report 0 tokens: unknown, not 0. "" stands for rows without a model."""
         return frozenset(self._zero - self.counted)
 
-    def profiles(self) -> list[ColumnProfile]:
-        return [
-            dataclasses.replace(c.result(), technical=self._says_status(name), **self._evidence.of(name))
-            for name, c in self._columns.items()
-        ]
+    def profiles(self, written: Written | None = None) -> list[ColumnProfile]:
+        """written: how all columns together are written."""
+        told = written or Written()
+        found = []
+        for name, c in self._columns.items():
+            mark, dates = told.decimal.get(name, told.mark) or ".", told.dates.get(name, "")
+            facts = {"technical": self._says_status(name), "decimal": mark, "dates": dates, **self._evidence.of(name)}
+            found.append(dataclasses.replace(c.result(), **facts))
+        return found
 
 
 _BESIDE = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "started_at", "ended_at")

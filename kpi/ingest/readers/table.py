@@ -52,7 +52,7 @@ def settle(look: Look, context: Context) -> MappingPlan:
     written = profiler.written(options, saved)
     if not written.is_plain:
         profiler = _looked(look, context, written, strict or saved)
-    profiles = [_told(p, written) for p in profiler.profiles()]
+    profiles = profiler.profiles(written)
     if strict is not None:
         strict.check_columns(p.name for p in profiles)
         _check_values(strict, profiles)
@@ -82,12 +82,6 @@ def _looked(look: Look, context: Context, written: Written, given: Mapping) -> P
         row, reason, hint = problems[0] if problems else (None, "there are none", "")
         raise IngestError("ingest.no_rows", f"No row could be read: {reason}", hint=hint, row=row)
     return profiler
-
-
-def _told(profile: ColumnProfile, written: Written) -> ColumnProfile:
-    """The profile with what all columns together say of how this one is written."""
-    mark = written.decimal.get(profile.name, written.mark)
-    return dataclasses.replace(profile, decimal=mark or ".", dates=written.dates.get(profile.name, ""))
 
 
 def _batches(
