@@ -17,7 +17,6 @@ import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kpi import schema
@@ -173,10 +172,10 @@ def _column(series: Any) -> pa.ChunkedArray | pa.Array:
 
 
 def _text(value: Any) -> str | None:
+    if isinstance(value, bool | np.bool_ | dict | list | tuple | np.ndarray):
+        return orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode()
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return None
-    if isinstance(value, bool | np.bool_ | dict | list | tuple):
-        return orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode()
     return str(value).encode("utf-8", "replace").decode()
 
 
@@ -191,33 +190,25 @@ def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _is_canonical(rows: pa.Table) -> bool:
-    """Whether every column that the index knows has its canonical name and type, and nothing but possible values."""
-    fits = []
-    for name in rows.column_names:
-        if name not in schema.REQUESTS.names:
-            if known(name) is not None:
-                return False
-            continue
-        kind, wanted = engines.arrow_kind(rows[name].type), schema.REQUESTS[name].type
-        if pa.types.is_null(rows[name].type):
-            continue
-        if wanted in ("int", "float", "bool") and kind in ("int", "float"):
-            fits.append(_possible(rows[name], name, wanted))
-        else:
-            fits.append(kind == wanted or name == "trace_id")
-    return bool(fits) and all(fits)
+    """Whether every column that the index knows has its canonical name and type, and nothing but possible values.
+
+    Raises MetricError for fractions where whole numbers are meant: their unit is another.
+    """
+    names = [n for n in rows.column_names if n in schema.REQUESTS.names and not pa.types.is_null(rows[n].type)]
+    fits = [_fits(rows[n], n) for n in names]
+    return bool(fits) and all(fits) and all(n in names or known(n) is None for n in rows.column_names)
 
 
-def _possible(column: pa.ChunkedArray, name: str, wanted: str) -> bool:
-    """Raises MetricError for fractions where whole numbers are meant: their unit is another."""
-    values = pc.drop_null(column).cast(pa.float64(), safe=False)
-    values = values.filter(pc.invert(pc.is_nan(values)))
-    whole = pc.all(pc.equal(values, pc.round(values)), min_count=0).as_py()
+def _fits(column: pa.ChunkedArray, name: str) -> bool:
+    kind, wanted = engines.arrow_kind(column.type), schema.REQUESTS[name].type
+    if wanted not in ("int", "float", "bool") or kind not in ("int", "float"):
+        return kind == wanted or name == "trace_id"
+    values = column.cast(pa.float64(), safe=False).drop_null().to_numpy()
+    values = values[~np.isnan(values)]
+    whole = bool((values == np.rint(values)).all())
     if wanted == "int" and not whole:
         raise _wrong(name, "fractions")
-    return bool(whole or wanted == "float") and (pc.min(values).as_py() or 0.0) >= 0 and not pc.any(
-        pc.is_inf(values), min_count=0
-    ).as_py()  # fmt: skip
+    return (whole or wanted == "float") and bool((np.isfinite(values) & (values >= 0)).all())
 
 
 def _wrong(name: str, held: str) -> MetricError:

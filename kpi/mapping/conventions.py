@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from kpi.mapping.parse_values import COMMA_DECIMAL, EITHER, POINT_DECIMAL
 
-ORDERS = {"day/month": "dmy", "month/day": "mdy", "year/month": "ymd"}
+ORDERS = ("day/month", "month/day", "year/month")
 UNSURE = "?"
 NOT_SURE = "how it is written is not sure"
 _SAID = {",": "a decimal comma", ".": "a decimal point",
@@ -135,11 +135,7 @@ class Written:
     @property
     def is_plain(self) -> bool:
         """Whether it is how columns are looked at before anything is known."""
-        return (
-            self.mark != ","
-            and set(self.decimal.values()) <= {".", UNSURE}
-            and set(self.dates.values()) <= {"day/month", UNSURE}
-        )
+        return self.mark != "," and "," not in self.decimal.values() and set(self.dates.values()) <= {ORDERS[0], UNSURE}
 
 
 def settle(

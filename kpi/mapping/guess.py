@@ -182,8 +182,13 @@ def _unit(profile: ColumnProfile, name: str, unit: str, beside: unit_choice.Besi
     if kind == "money" and set(profile.currencies) - {""}:
         return unit_choice.in_cells(profile, name, unit)
     if kind in ("duration", "money") and profile.name == name:
-        return unit_choice.Choice("us" if kind == "duration" else "nano_usd" if name.endswith("_nusd") else "usd",
-                                  "named as in the canonical table")  # fmt: skip
+        unit = "us" if kind == "duration" else "nano_usd" if name.endswith("_nusd") else "usd"
+        if profile.whole or unit == "usd":
+            return unit_choice.Choice(unit, "named as in the canonical table")
+        told = (
+            f'{unit_choice.ASKED}: it is named as whole {unit} and holds fractions; set field = "{name}" and its unit'
+        )
+        return unit_choice.Choice("", f"{told} for it in a mapping", asks=True)
     if kind == "duration":
         return unit_choice.duration(profile, name, unit, beside)
     if kind == "money":

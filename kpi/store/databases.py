@@ -140,12 +140,11 @@ class LiveSource(Source):
     def _shown(
         self, name: str, held: Mapping[str, Held], there: sa.TableClause, found: Mapping[str, Expression]
     ) -> sa.FromClause | None:
-        """The canonical table: the table itself where nothing differs, else a SELECT over it, without infinite times."""
+        """The canonical table: the table itself where nothing differs, else a SELECT over its rows of finite times."""
         if not found:
             return None
-        used = (
-            {c.source for c in self._mapping.columns if c.field} if self._mapping and name == "requests" else set(found)
-        )
+        mapping = self._mapping if name == "requests" else None
+        used = {c.source for c in mapping.columns if c.field} if mapping else set(found)
         times = [there.c[n] for n, kind in held.items() if n in used and is_time(kind, self.dialect)]
         kept = [sa.func.isfinite(cell, type_=sa.Boolean()).is_not(sa.false()) for cell in times]
         same = name == there.name and not there.schema and all(e is there.c.get(c) for c, e in found.items())

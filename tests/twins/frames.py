@@ -1,6 +1,6 @@
-"""A table as a frame in memory and as a table of a database, in every type that libraries and engines have.
+"""A table as a frame in memory and as a table of a database, in every type that libraries have.
 
-A twin is judged beside the file: `kpi.from_frame` and a table read in place must give what a load gives, refuse, or say.
+A twin is judged beside the file: `kpi.from_frame` and a table in place must give what a load gives, refuse, or say.
 """
 
 from __future__ import annotations

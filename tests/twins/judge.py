@@ -181,7 +181,7 @@ def _assembled(tables: dict[str, list[Row]]) -> list[Row]:
             rows = list({r["score_id"]: r for r in rows if r["trace_id"]}.values())
         rows = sorted(rows, key=lambda r: (str(r["trace_id"]), str(r.get("span_id"))))
         parts[name] = to_table(name, rows).to_batches() if rows else []
-    return [row for table in assemble_all(**parts, prices=table_of("")) for row in table.to_pylist()]
+    return [row for table in assemble_all(**parts, prices=table_of("")) for row in _plain(table)]
 
 
 def _notes(receipt: Row) -> list[str]:
