@@ -5,7 +5,6 @@ Parsing happens in `kpi`, in a child process under limits; here are only widgets
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
     options = _options(kept)
     if kept.get("options") != options:
         with st.spinner("Looking at the file…"):
-            kept["preview"] = kpi.preview(path, kpi.Mapping(**options))
+            kept["preview"] = kpi.preview(path, kpi.Mapping().said(options))
         kept["options"] = options
         if "sheets" not in kept and (kept["preview"].columns or kept["preview"].sheets):
             kept["sheets"] = kept["preview"].sheets
@@ -144,7 +143,7 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
             "Unit": st.column_config.SelectboxColumn(options=units, width="small"),
         },
     )
-    mapping = dataclasses.replace(preview.mapping, **options)
+    mapping = preview.mapping.said(options)
     for column, row in zip(preview.columns, edited.itertuples(index=False), strict=True):
         field = None if row.Is == LEFT_OUT else row.Is
         unit = row.Unit if isinstance(row.Unit, str) else ""
@@ -166,7 +165,7 @@ def _options(kept: dict[str, Any]) -> dict[str, str]:
         "dates": ("Dates", {"Day first": "day/month", "Month first": "month/day", "Year first": "year/month"}),
         "delimiter": ("Delimiter", {"Comma": ",", "Semicolon": ";", "Tab": "\t", "Bar": "|"}),
     }
-    chosen = {}
+    chosen: dict[str, str] = {}
     with st.container(horizontal=True):
         for name, (label, values) in choices.items():
             if values:

@@ -46,8 +46,7 @@ def load(
     from kpi.loading.load import MAX_LOSS  # the help of commands imports nothing heavy
 
     said = {"decimal": decimal, "dates": dates, "delimiter": delimiter.replace("\\t", "\t"), "sheet": sheet}
-    given = kpi.Mapping.load(mapping) if mapping else kpi.Mapping()
-    given = dataclasses.replace(given, **{name: value for name, value in said.items() if value})
+    given = (kpi.Mapping.load(mapping) if mapping else kpi.Mapping()).said(said)
     with progress() as shown:
         receipt = kpi.load(
             files, dataset=dataset, mapping=given if mapping or given.options else None, allow=allow or [],

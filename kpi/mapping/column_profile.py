@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import named
-from kpi.mapping.conventions import ORDERS, UNSURE, Marks, Orders, Written, settle
+from kpi.mapping.conventions import ORDERS, UNSURE, DecimalMarks, DateOrders, Written, settle
 from kpi.mapping.guess import COHORT_MOST
 from kpi.mapping.mapping import Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
@@ -36,7 +36,7 @@ class ColumnProfiler:
 
     def __init__(self, name: str, kind: str, decimal: str = "", order: str = "") -> None:
         self.name, self.kind, self._decimal, self._order = name, kind, decimal, order
-        self.marks, self.orders = Marks(), Orders()
+        self.marks, self.orders = DecimalMarks(), DateOrders()
         self._type = "text"
         self._rows = self.count = self._longest = self._bad = self._bad_spelled = self._judged = 0
         self._distinct: set[str] | None = set()

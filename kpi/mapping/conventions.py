@@ -32,7 +32,7 @@ _SOME, _MIXED = 5, 0.05  # whole numbers below 1,000 beside grouped ones, and th
 
 
 @dataclass
-class Marks:
+class DecimalMarks:
     """What the cells of one column say about the decimal mark. proofs: mark -> (cell, row). open: mark -> cells that
     would be numbers either way, `1,234`. plain: cells without any mark."""
 
@@ -73,7 +73,7 @@ def _count(words: pa.Array, pattern: str) -> int:
 
 
 @dataclass
-class Orders:
+class DateOrders:
     """Which orders of day, month and year the dates of one column allow. cells: dates of such a shape. against: order
     -> (date, row) that it cannot be."""
 
@@ -139,7 +139,7 @@ class Written:
 
 
 def settle(
-    marks: Mapping[str, Marks], orders: Mapping[str, tuple[Orders, int]], *, decimal: str = "", dates: str = "",
+    marks: Mapping[str, DecimalMarks], orders: Mapping[str, tuple[DateOrders, int]], *, decimal: str = "", dates: str = "",
     before: tuple[str, str] = ("", ""), semicolons: bool = False,
 ) -> Written:  # fmt: skip
     """What all columns say together; orders: with the number of cells that hold something.
@@ -173,7 +173,7 @@ def settle(
     return Written(mark, of_numbers, of_dates, tuple(notes))
 
 
-def _mark(marks: Marks, proven: Collection[str], mark: str, semicolons: bool) -> str:
+def _mark(marks: DecimalMarks, proven: Collection[str], mark: str, semicolons: bool) -> str:
     if not mark:
         mark = next(iter(proven)) if len(proven) == 1 else ""
     if not mark and (marks.open[","] or (marks.open["."] and semicolons)):

@@ -122,6 +122,10 @@ class Mapping:
         at = next((i for i, c in enumerate(self.columns) if c.source == source), len(rest))
         return dataclasses.replace(self, columns=(*rest[:at], changed, *rest[at:]))
 
+    def said(self, options: dict[str, str]) -> Mapping:
+        """The mapping with what a person says of how the file is written; what is empty changes nothing."""
+        return Mapping(self.columns, **{**self.options, **{name: value for name, value in options.items() if value}})
+
     def check_columns(self, names: Iterable[str]) -> None:
         """Raises MappingError when a mapped column is not in the data."""
         present = list(names)

@@ -113,7 +113,8 @@ def _zoned(text: str) -> tuple[str, tzinfo | None]:
 
 def _moment(text: str, dayfirst: bool | None, order: str) -> datetime:
     if numeric := _NUMERIC_DATE.match(text):
-        day = _day(*numeric.groups()[:3], "." in text[:3], dayfirst, order)
+        wanted = order or ("day/month" if dayfirst or (dayfirst is None and "." in text[:3]) else "")
+        day = _day(numeric[1], numeric[2], numeric[3], wanted or ("month/day" if dayfirst is False else ""))
         text = f"{day.isoformat()} {_clock(numeric[4])}".strip()
     elif re.match(r"\d{4}-\d\d-\d\d[ T].*M$", text):
         text = f"{text[:10]} {_clock(text[11:])}"
@@ -134,9 +135,8 @@ def _moment(text: str, dayfirst: bool | None, order: str) -> datetime:
     raise ValueError("not a time")
 
 
-def _day(a: str, b: str, year: str, dotted: bool, dayfirst: bool | None, order: str) -> date:
-    """The day of three numbers: in the order that is given, else in the only one that they can be in."""
-    wanted = order or {True: "day/month", False: "month/day"}.get(dayfirst, "day/month" if dotted else "")
+def _day(a: str, b: str, year: str, wanted: str) -> date:
+    """The day of three numbers: in the order that is wanted, else in the only one that they can be in."""
     read = {o: found for o in ORDERS if (found := day_of(a, b, year, o))}
     if wanted in read:
         return read[wanted]

@@ -44,14 +44,14 @@ def refuse_totals(profiles: Sequence[ColumnProfile]) -> None:
         return
     volumes = {p.name: most for p in held if (most := _counts(p, _VOLUMES)) > 1}
     outcomes = {p.name: most for p in held if (most := _counts(p, _OUTCOMES)) > 1}
-    told = next((f"{o[:40]!r} of {v[:40]!r}" for o, part in outcomes.items() for v, most in volumes.items()
+    pair = next((f"{o[:40]!r} of {v[:40]!r}" for o, part in outcomes.items() for v, most in volumes.items()
                  if o != v and part <= most), "")  # fmt: skip
-    if not told and any(moments):
-        told = next((f"{v[:40]!r} a period" for v, most in volumes.items()
+    if not pair and any(moments):
+        pair = next((f"{v[:40]!r} a period" for v, most in volumes.items()
                      if most >= _LEAST and not set(_OF_ONE.split()) & set(words(v))), "")  # fmt: skip
-    if told:
+    if pair:
         raise IngestError(
-            "ingest.totals", f"It is a table of totals: each of its rows sums many requests ({told})",
+            "ingest.totals", f"It is a table of totals: each of its rows sums many requests ({pair})",
             hint="Export the requests themselves, one row each: totals have no intervals and no cohorts of their own.",
         )  # fmt: skip
 

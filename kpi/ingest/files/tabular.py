@@ -317,7 +317,9 @@ def _workbook(source: Opened, limits: Limits, drop: Drop, note: Note, sheet: str
     kept = {n: i for i, n in reversed(list(enumerate(names)))}
     if len(kept) < len(names):
         note(f"{source.name} has columns of the same name: the first of each counts.")
-    top, held, numbers = first[found.at][0], [], []
+    top = first[found.at][0]
+    held: list[list[Any]] = []
+    numbers: list[int] = []
 
     def batch() -> Batch:
         return Batch(pa.table({n: _column([row[kept[n]] for row in held]) for n in sorted(kept, key=kept.__getitem__)}),

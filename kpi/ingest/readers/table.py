@@ -58,10 +58,10 @@ def settle(look: Look, context: Context) -> MappingPlan:
         _check_values(strict, profiles)
     refuse_totals(profiles)
     mapping = guess(profiles, strict or _fitting(saved, profiles), context.privacy.policy)
-    kept = {name: options.options.get(name) or getattr(saved, name) for name in ("decimal", "dates")}
+    kept = {name: getattr(options, name) or getattr(saved, name) for name in ("decimal", "dates")}
     return MappingPlan(
-        dataclasses.replace(mapping, **kept), tuple(profiles), profiler.rows, profiler.uncounted_models, written.notes
-    )
+        mapping.said(kept), tuple(profiles), profiler.rows, profiler.uncounted_models, written.notes
+    )  # fmt: skip
 
 
 def _looked(look: Look, context: Context, written: Written, given: Mapping) -> Profiler:
