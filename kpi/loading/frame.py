@@ -7,6 +7,7 @@ tables, which looks at every row before it decides what a column means.
 from __future__ import annotations
 
 import dataclasses
+import io
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator
@@ -22,8 +23,7 @@ import pyarrow.parquet as pq
 from kpi import schema
 from kpi.errors import IngestError, MetricError
 from kpi.ingest.context import Context
-from kpi.ingest.files.json_documents import Drop
-from kpi.ingest.files.tabular import BATCH_ROWS, Batch
+from kpi.ingest.files.source import Opened
 from kpi.ingest.readers import table as reader
 from kpi.ingest.staging import Stage
 from kpi.loading.load import refuse_loss
@@ -90,27 +90,20 @@ def from_frame(
 def _read(rows: pa.Table, name: str, context: Context, place: Path) -> dict[str, pa.Table]:
     """`requests` and `scores`, staged as a load stages them."""
 
-    def batches(numbered: bool = False) -> Iterator[Batch]:
-        for start in range(0, rows.num_rows, BATCH_ROWS):
-            part = rows.slice(start, BATCH_ROWS)
-            numbers = np.arange(start + 1, start + part.num_rows + 1)
-            yield Batch(part.append_column(_PLACE, pa.array(numbers)) if numbered else part, numbers)
-
-    def look(_: Drop) -> Iterator[tuple[str, Iterator[Batch]]]:
-        yield name, batches()
-
+    source = Opened(name=name, head=b"", path=None, opener=io.BytesIO, rows=rows)
     try:
-        plan = reader.settle(look, context)
+        plan = reader.plan([source], context)
         for column in plan.mapping.columns:
             if column.source in schema.REQUESTS.names and column.why.startswith(UNREAD):
                 raise _wrong(column.source, str(rows[column.source].type))
-        numbered = plan.mapping.source_of("trace_id") is None
-        if numbered:
+        if plan.mapping.source_of("trace_id") is None:
             columns = (*plan.mapping.columns, ColumnMapping(_PLACE, "trace_id", why="the place of the row"))
             profile = ColumnProfile(_PLACE, count=rows.num_rows, rows=rows.num_rows)
             plan = dataclasses.replace(plan, mapping=Mapping(columns), profiles=(*plan.profiles, profile))
+            source = dataclasses.replace(source, rows=rows.append_column(_PLACE, pa.array(range(1, len(rows) + 1))))
+        context.plan = plan
         stage = Stage(place, context.receipt)
-        for canonical, converted in reader.apply(name, plan, context, lambda *_: batches(numbered)):
+        for canonical, converted in reader.read(source, context):
             stage.write(canonical, converted)
     except IngestError as error:
         if error.code == "ingest.no_columns":

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import named
-from kpi.mapping.conventions import ORDERS, UNSURE, DecimalMarks, DateOrders, Written, settle
+from kpi.mapping.conventions import ORDERS, UNSURE, DateOrders, DecimalMarks, Written, settle
 from kpi.mapping.guess import COHORT_MOST
 from kpi.mapping.mapping import Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile

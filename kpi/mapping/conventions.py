@@ -139,8 +139,8 @@ class Written:
 
 
 def settle(
-    marks: Mapping[str, DecimalMarks], orders: Mapping[str, tuple[DateOrders, int]], *, decimal: str = "", dates: str = "",
-    before: tuple[str, str] = ("", ""), semicolons: bool = False,
+    marks: Mapping[str, DecimalMarks], orders: Mapping[str, tuple[DateOrders, int]], *, decimal: str, dates: str,
+    before: tuple[str, str], semicolons: bool,
 ) -> Written:  # fmt: skip
     """What all columns say together; orders: with the number of cells that hold something.
 

@@ -53,7 +53,9 @@ def batches(
 
     Raises IngestError when the file as a whole cannot be read, has too many columns or rows.
     """
-    if source.head.startswith(b"PAR1"):
+    if source.rows is not None:
+        found = _in_memory(source.rows)
+    elif source.head.startswith(b"PAR1"):
         found = _parquet(source, limits, columns)
     elif workbook.is_one(source):
         found = _workbook(source, limits, drop, note, sheet)
@@ -72,6 +74,12 @@ def batches(
                 "ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows", hint="Load it in parts."
             )
         yield batch
+
+
+def _in_memory(rows: pa.Table) -> Iterator[Batch]:
+    for start in range(0, rows.num_rows, BATCH_ROWS):
+        part = rows.slice(start, BATCH_ROWS)
+        yield Batch(part, np.arange(start + 1, start + part.num_rows + 1))
 
 
 # --- delimited text --------------------------------------------------------------------------------------------------

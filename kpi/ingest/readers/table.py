@@ -11,7 +11,7 @@ are equal in every column then count once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -31,7 +31,6 @@ from kpi.mapping.totals import refuse_totals
 from kpi.receipts import ColumnUse
 
 NAME = "table"
-Look = Callable[[Drop], Iterable[tuple[str, Iterator[Batch]]]]
 _MEASURES = frozenset(["time", "bool", "status", "score", "duration", "tokens", "money", "count", "severity"])
 
 
@@ -41,17 +40,12 @@ def plan(sources: Iterable[Opened], context: Context) -> MappingPlan:
     Raises IngestError when no column can be recognised, MappingError when the given mapping contradicts the data.
     """
     inputs = list(sources)
-    return settle(lambda drop: ((s.name, _batches(s, context, drop, lambda _: None)) for s in inputs), context)
-
-
-def settle(look: Look, context: Context) -> MappingPlan:
-    """The mapping of tables whose batches `look` gives anew each time, with their names. Raises as `plan`."""
     options, saved = context.mapping or Mapping(), _decided(context.saved)
     strict = context.mapping if options.columns else None
-    profiler = _looked(look, context, Written(), strict or saved)
+    profiler = _looked(inputs, context, Written(), strict or saved)
     written = profiler.written(options, saved)
     if not written.is_plain:
-        profiler = _looked(look, context, written, strict or saved)
+        profiler = _looked(inputs, context, written, strict or saved)
     profiles = profiler.profiles(written)
     if strict is not None:
         strict.check_columns(p.name for p in profiles)
@@ -64,7 +58,7 @@ def settle(look: Look, context: Context) -> MappingPlan:
     )  # fmt: skip
 
 
-def _looked(look: Look, context: Context, written: Written, given: Mapping) -> Profiler:
+def _looked(inputs: Sequence[Opened], context: Context, written: Written, given: Mapping) -> Profiler:
     """All rows of all tables, looked at once."""
     profiler = Profiler(given, written)
     problems: list[tuple[int, str, str]] = []
@@ -73,8 +67,8 @@ def _looked(look: Look, context: Context, written: Written, given: Mapping) -> P
         if not problems:
             problems.append((row, reason, hint))
 
-    for _, found in look(remember_first):
-        for batch in found:
+    for source in inputs:
+        for batch in _batches(source, context, remember_first, lambda _: None):
             profiler.semicolons |= batch.delimiter == ";"
             profiler.add(batch.table, batch.numbers)
             context.tick(batch.consumed)
@@ -99,17 +93,7 @@ def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
 
     Raises IngestError `ingest.no_columns` when nothing about requests can be recognised.
     """
-    settled = context.plan or plan([source], context)
-    return apply(
-        source.name, settled, context, lambda drop, note, needed: _batches(source, context, drop, note, needed)
-    )
-
-
-def apply(
-    name: str, settled: MappingPlan, context: Context,
-    open_: Callable[[Drop, Note, Collection[str] | None], Iterator[Batch]],
-) -> Iterator[tuple[str, pa.Table]]:  # fmt: skip
-    """The same for one table of any kind. open_: its batches, of the columns that are needed."""
+    settled, name = context.plan or plan([source], context), source.name
     if not _is_about_requests(settled.mapping):
         raise _no_columns(name, settled)
     _record(settled, context)
@@ -126,7 +110,7 @@ def apply(
         receipt.drop(row, reason, hint=hint, file=name)
 
     needed = None if converter.hashes else {c.source for c in settled.mapping.columns if c.field}
-    for batch in open_(drop, receipt.note, needed):
+    for batch in _batches(source, context, drop, receipt.note, needed):
         receipt.rows_read += batch.table.num_rows
         for canonical, table in converter.convert(batch):
             if table.num_rows:
