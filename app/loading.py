@@ -51,7 +51,7 @@ def draw(default: str) -> None:
         "Files",
         accept_multiple_files=True,
         key="load_files",
-        help="OTLP JSON, JSONL or protobuf; CSV, TSV, Parquet, JSONL; also .gz, .zst or .zip.",
+        help="OTLP JSON, JSONL or protobuf; CSV, TSV, Excel, Parquet, JSONL; also .gz, .zst or .zip.",
     )
     if not files:
         _done()
@@ -108,10 +108,18 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
     The mapping is None for formats that need none.
     """
     kept: dict[str, Any] = st.session_state["_uploads"][3]
-    if "preview" not in kept:
+    options = _options(kept)
+    if kept.get("options") != options:
         with st.spinner("Looking at the file…"):
-            kept["preview"] = kpi.preview(path)
+            kept["preview"] = kpi.preview(path, kpi.Mapping().said(options))
+        kept["options"] = options
+        if "sheets" not in kept and (kept["preview"].columns or kept["preview"].sheets):
+            kept["sheets"] = kept["preview"].sheets
+            st.rerun()  # now with the choices of a table
     preview: kpi.Preview = kept["preview"]
+    if preview.sheets:
+        st.warning("Choose the sheet with one row a request.", icon=":material/table:")
+        return None, []
     st.markdown(
         f":material/task_alt: Recognised as **{text.safe(preview.format)}**, "
         f"{text.safe(words.format_count(preview.rows, 'rows'))}"
@@ -136,7 +144,7 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
     edited = st.data_editor(
         shown,
         hide_index=True,
-        key="load_mapping",
+        key="load_mapping" + options.get("sheet", ""),
         disabled=["Column", "Examples", "How", "Why"],
         height="auto",
         alt="Mapping of columns to fields",
@@ -145,7 +153,7 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
             "Unit": st.column_config.SelectboxColumn(options=units, width="small"),
         },
     )
-    mapping = preview.mapping
+    mapping = preview.mapping.said(options)
     for column, row in zip(preview.columns, edited.itertuples(index=False), strict=True):
         field = None if row.Is == LEFT_OUT else row.Is
         unit = row.Unit if isinstance(row.Unit, str) else ""
@@ -155,6 +163,27 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
         if (field, unit) != (column.field, column.unit or ""):
             mapping = mapping.replace(column.source, field=field, unit=unit, decimal=column.decimal)
     return mapping, _kept([c for c in preview.columns if c.kept_out], name)
+
+
+def _options(kept: dict[str, Any]) -> dict[str, str]:
+    """How the file is written, where a person says so: sheet, decimal mark, order of dates, delimiter."""
+    if "sheets" not in kept:
+        return {}
+    choices = {
+        "sheet": ("Sheet", {name: name for name in kept["sheets"]}),
+        "decimal": ("Decimal mark", {"Point (1.5)": ".", "Comma (1,5)": ","}),
+        "dates": ("Dates", {"Day first": "day/month", "Month first": "month/day", "Year first": "year/month"}),
+        "delimiter": ("Delimiter", {"Comma": ",", "Semicolon": ";", "Tab": "\t", "Bar": "|"}),
+    }
+    chosen: dict[str, str] = {}
+    with st.container(horizontal=True):
+        for name, (label, values) in choices.items():
+            if values:
+                picked = st.selectbox(
+                    label, list(values), index=None, key=f"load_{name}", placeholder="As the file tells"
+                )
+                chosen |= {name: values[picked]} if picked in values else {}
+    return chosen
 
 
 def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:

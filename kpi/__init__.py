@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.govern.story import story as story
     from kpi.ingest.sandbox.supervisor import preview as preview
     from kpi.loading.copy import copy as copy
+    from kpi.loading.frame import from_frame as from_frame
     from kpi.loading.load import load as load
     from kpi.loading.load import saved_allow as saved_allow
     from kpi.loading.uploads import Uploads as Uploads
@@ -124,7 +125,6 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.store.doctor import VersionHealth as VersionHealth
     from kpi.store.doctor import doctor as doctor
     from kpi.store.engines import Source as Source
-    from kpi.store.engines import from_frame as from_frame
     from kpi.store.lake import DatasetInfo as DatasetInfo
     from kpi.store.lake import VersionInfo as VersionInfo
     from kpi.store.lake import datasets as datasets
@@ -154,7 +154,7 @@ _LISTED = {
         "Mapping": "mapping.mapping",
         "copy": "loading.copy",
         "open": "store.opening:open_dataset",
-        "from_frame": "store.engines",
+        "from_frame": "loading.frame",
         "Source": "store.engines",
         "connect": "store.live",
         "connections": "store.connections",

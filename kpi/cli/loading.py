@@ -27,6 +27,10 @@ def load(
     allow_loss: Annotated[
         bool, option("--allow-loss", None, "Store the rest also where many rows are dropped or overwritten.")
     ] = False,
+    decimal: Annotated[str, option("--decimal", "MARK", "Decimal mark of a table: . or ,")] = "",
+    dates: Annotated[str, option("--dates", "ORDER", "How 01/02/26 is read: day/month, month/day or year/month.")] = "",
+    delimiter: Annotated[str, option("--delimiter", "C", "What parts the cells of a CSV.")] = "",
+    sheet: Annotated[str, option("--sheet", "SHEET", "The sheet of a workbook.")] = "",
     json: Json = False,
 ) -> int:
     """Load trace exports or tables into a data set.
@@ -35,11 +39,12 @@ def load(
     """
     from kpi.loading.load import MAX_LOSS  # the help of commands imports nothing heavy
 
-    given = kpi.Mapping.load(mapping) if mapping else None
+    said = {"decimal": decimal, "dates": dates, "delimiter": delimiter.replace("\\t", "\t"), "sheet": sheet}
+    given = (kpi.Mapping.load(mapping) if mapping else kpi.Mapping()).said(said)
     with progress() as shown:
         receipt = kpi.load(
-            files, dataset=dataset, mapping=given, allow=allow or [], max_loss=1.0 if allow_loss else MAX_LOSS,
-            progress=shown,
+            files, dataset=dataset, mapping=given if mapping or given.options else None, allow=allow or [],
+            max_loss=1.0 if allow_loss else MAX_LOSS, progress=shown,
         )  # fmt: skip
     return _receipt(receipt, json)
 

@@ -56,6 +56,8 @@ class Stage:
         receipt.requests = requests + (traces.nunique() if len(traces) else 0)
         receipt.rows_read = receipt.rows_read or receipt.spans + requests + receipt.dropped
         receipt.loaded = receipt.requests
+        if receipt.first is None and receipt.requests and not any("over time" in note for note in receipt.notes):
+            receipt.note("No time of a request could be read: nothing can be shown over time or by window.")
         if requests and not len(traces):
             receipt.missing = [c for c in schema.REQUESTS.names if c not in self._filled and c not in _DERIVED]
 

@@ -6,6 +6,7 @@ The mapping that was used and the additions to the allow-list are kept beside th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -66,12 +67,13 @@ def load(
     """
     files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     allowed = allowed_keys(dataset, allow)
+    saved = None if mapping and mapping.columns else saved_mapping(dataset)
     with stage_folder(dataset) as stage:
         key, ids_key = keys_of(dataset)
         own_prices = user_text(home())
         prices = table_of(own_prices)
         done = supervisor.read(
-            files, directory=stage, mapping=mapping, saved=None if mapping else saved_mapping(dataset),
+            files, directory=stage, mapping=mapping, saved=saved,
             allow=allowed, key=key.secret, ids_key=ids_key, prices=own_prices,
             progress=part(progress, 0.0, _READING),
         )  # fmt: skip
@@ -211,7 +213,7 @@ def _with_absent(used: Mapping, saved: Mapping | None) -> Mapping:
     """What was used, and what is known of columns that this load did not have, as far as both go together."""
     sources, fields = {c.source for c in used.columns}, {c.field for c in used.columns if c.field}
     others = (c for c in (saved.columns if saved else ()) if c.source not in sources and c.field not in fields)
-    return Mapping((*used.columns, *others))
+    return dataclasses.replace(used, columns=(*used.columns, *others))
 
 
 def part(progress: Progress | None, start: float, end: float) -> Progress | None:

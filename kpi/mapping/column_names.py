@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+import unicodedata
 
 from kpi import schema
 
@@ -10,12 +12,12 @@ from kpi import schema
 KIND_UNITS: dict[str, tuple[str, ...]] = {
     "id": (),
     "user": (),
-    "time": ("auto", "s", "ms", "us", "ns", "day/month", "month/day"),
+    "time": ("auto", "s", "ms", "us", "ns", "day/month", "month/day", "year/month"),
     "dimension": (),
-    "bool": ("", "inverted"),
+    "bool": ("", "inverted", "-1/0"),
     "status": (),
     "score": ("0-1", "1-5", "0-10", "0-100", "-1-1", "words"),
-    "duration": ("ns", "us", "ms", "s", "min"),
+    "duration": ("ns", "us", "ms", "s", "min", "in cells"),
     "tokens": ("tokens",),
     "money": ("usd", "cents", "milli_usd", "micro_usd", "nano_usd"),
     "count": ("count",),
@@ -135,7 +137,7 @@ _UNIT_WORDS = {
     "s": "s sec secs second seconds",
     "min": "min mins minute minutes",
 }
-_DURATION_SUFFIX = {word: unit for unit, text in _UNIT_WORDS.items() for word in text.split()}
+DURATION_WORDS = {word: unit for unit, text in _UNIT_WORDS.items() for word in text.split()}
 _MONEY_WORDS = {
     "usd": "usd dollars dollar usdollars usdollar",
     "cents": "cents cent uscents uscent usdcents usdcent centsusd centusd",
@@ -144,13 +146,15 @@ _MONEY_WORDS = {
     "nano_usd": "nanousd nusd nanodollars nanodollar nano nanos usdnano usdnanos nanosusd nanosdollars",
 }
 _MONEY_SUFFIX = {word: unit for unit, text in _MONEY_WORDS.items() for word in text.split()}
-_MICRO = str.maketrans("\u00b5\u03bc", "uu")  # both signs of micro: without them `latency_µs` would read as seconds
+MICRO = str.maketrans("\u00b5\u03bc", "uu")  # both signs of micro: without them `latency_µs` would read as seconds
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def words(name: str) -> list[str]:
-    """`latencyMs`, `Elapsed time`, `usage.prompt-tokens` -> lower-case words."""
-    return [w.lower() for w in re.split(r"[^A-Za-z0-9]+", _CAMEL.sub("_", name.translate(_MICRO))) if w]
+    """`latencyMs`, `Elapsed time`, `usage.prompt-tokens` -> lower-case words, letters of any script."""
+    plain = unicodedata.normalize("NFKC", _CAMEL.sub("_", name.translate(MICRO)))
+    kept = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in plain)
+    return kept.casefold().split()
 
 
 def slug(name: str) -> str:
@@ -181,16 +185,30 @@ def _known(parts: list[str]) -> tuple[str, str, int] | None:
         if not field and rest[-1:] == ["in"]:  # `cost_in_micros`
             field, rank = _LOOKUP.get("".join(rest[:-1]), ("", 0))
         kind = FIELDS.get(field)
-        if kind == "duration" and suffix in _DURATION_SUFFIX:
-            return field, _DURATION_SUFFIX[suffix], rank
+        if kind == "duration" and suffix in DURATION_WORDS:
+            return field, DURATION_WORDS[suffix], rank
         if kind == "money" and suffix in _MONEY_SUFFIX:
             return field, _MONEY_SUFFIX[suffix], rank
         if kind == "time" and suffix == "utc":
             return field, "", rank
-        if kind == "time" and (unit := _DURATION_SUFFIX.get(suffix, "min")) != "min":
+        if kind == "time" and (unit := DURATION_WORDS.get(suffix, "min")) != "min":
             return field, unit, rank
     if len(parts) > 1 and parts[0] in ("n", "num", "number"):
         field, rank = _LOOKUP.get("".join(parts[1:]).removeprefix("of"), ("", 0))
         if FIELDS.get(field) in ("count", "tokens"):
             return field, "", rank
     return None
+
+
+def named(name: str) -> tuple[str, str, int] | None:
+    """The same, also for the names of fields themselves, which tell most."""
+    return (name, "", -1) if name in FIELDS else known(name)
+
+
+def close_name(name: str) -> str:
+    """The known name that another may be a slip of, "" where it is known itself or none is close."""
+    if named(name) is not None:
+        return ""
+    wanted = "_".join(words(name))
+    names = [alias for text in _ALIASES.values() for alias in text.split() if abs(len(alias) - len(wanted)) <= 1]
+    return next(iter(difflib.get_close_matches(wanted, names, 1, 0.88)), "")

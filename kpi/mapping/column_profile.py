@@ -15,51 +15,55 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpi.mapping import parse_times, parse_values
-from kpi.mapping.column_names import known
+from kpi.mapping.column_names import named
+from kpi.mapping.conventions import ORDERS, UNSURE, DateOrders, DecimalMarks, Written, settle
 from kpi.mapping.guess import COHORT_MOST
 from kpi.mapping.mapping import Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
 from kpi.mapping.unit_evidence import UnitEvidence
 
 SAMPLES = 20
-_SAMPLE_LENGTH = 120
+_SAMPLE_LENGTH, _EXAMPLE = 120, 40
 _MOST_BAD = 20  # a column of numbers may hold one cell in so many that is none
 _BINS = 8  # per doubling: medians are good to 5 %, enough to tell ms from s
 _NUMERIC = frozenset(["duration", "tokens", "money", "count", "score"])
+_WRITTEN = _NUMERIC - {"count"}  # a list of numbers may be counted
+_NO_ROWS = np.zeros(0, np.int64)
 _HTTP = re.compile(r"[1-5]\d\d")
-_AMBIGUOUS = r"^\d{1,2}[/-]\d{1,2}[/-]\d{4}"
 
 
 class ColumnProfiler:
-    """Collects one column. kind: what its name promises, or ""."""
+    """Collects one column. kind: what its name promises, or "". decimal, order: how it is written, as far as known."""
 
-    def __init__(self, name: str, kind: str) -> None:
-        self.name, self.kind = name, kind
+    def __init__(self, name: str, kind: str, decimal: str = "", order: str = "") -> None:
+        self.name, self.kind, self._decimal, self._order = name, kind, decimal, order
+        self.marks, self.orders = DecimalMarks(), DateOrders()
         self._type = "text"
-        self._rows = self._count = self._longest = self._bad = self._judged = 0
+        self._rows = self.count = self._longest = self._bad = self._bad_spelled = self._judged = 0
         self._distinct: set[str] | None = set()
         self._samples: dict[str, None] = {}
         self._low: float | None = None
         self._high: float | None = None
-        self._whole, self._comma = True, False
+        self._whole, self._unread = True, ""
+        self._currencies: set[str] = set()
         self._bins: Counter[int] = Counter()
-        self._dayfirst: set[bool] = set()
         self.last: pa.Array | None = None  # numbers, or times in microseconds, of the rows that were added last
 
-    def add(self, column: pa.ChunkedArray) -> None:
+    def add(self, column: pa.ChunkedArray, rows: np.ndarray = _NO_ROWS) -> None:
+        """rows: the number of each row, as a person counts them."""
         self.last = None
         self._rows += len(column)
         self._type = _type_name(column.type)
         if self.kind == "content":
             self._sample(column.slice(0, SAMPLES))
-            self._count += len(column) - column.null_count
+            self.count += len(column) - column.null_count
             return
         present = self._add_distinct(column)
-        self._count += present
+        self.count += present
         if self.kind in _NUMERIC or self._type in ("number", "float") or (not self.kind and self._seem_numbers()):
-            self._add_numbers(column, present)
+            self._add_numbers(column, present, rows)
         elif self.kind:
-            self._add_readable(column, present)
+            self._add_readable(column, present, rows)
 
     def _add_distinct(self, column: pa.ChunkedArray) -> int:
         """Count cells that hold something, and keep the distinct values while there are few."""
@@ -90,18 +94,28 @@ class ColumnProfiler:
             if text is not None and len(self._samples) < SAMPLES:
                 self._samples.setdefault(text[:_SAMPLE_LENGTH])
 
-    def _add_numbers(self, column: pa.ChunkedArray, present: int) -> None:
-        parsed = parse_values.counts(column) if self.kind == "count" else parse_values.numbers(column)
+    def _add_numbers(self, column: pa.ChunkedArray, present: int, rows: np.ndarray) -> None:
+        read = parse_values.counts if self.kind == "count" else parse_values.numbers
+        parsed = read(column, decimal=self._decimal.replace(UNSURE, "") or ".")
         self.last = parsed.values
-        bad = parsed.bad_count
-        if bad and self.kind in ("count", "score"):
-            bad = min(bad, parse_values.booleans(column).bad_count)
-        self._bad, self._judged = self._bad + bad, self._judged + present
-        if parse_values.is_text(parse_values.flat(column.slice(0, 1)).type):
+        bad = parsed.bad
+        if bad.any() and self.kind in ("count", "score"):
+            bad = bad & parse_values.booleans(column).bad
+        self._bad, self._judged = self._bad + int(bad.sum()), self._judged + present
+        typed = parse_values.carries_unit(column.type)
+        if self.kind == "duration":
+            spelled = parse_values.lengths(column, decimal=self._decimal or ".") if typed or bad.any() else None
+            self._bad_spelled += present if spelled is None else spelled.bad_count
+            if spelled is not None and spelled.bad_count < present:
+                self.last = None
+            bad = bad if spelled is None else bad & spelled.bad
+            self._bad += present if typed else 0
+        self._remember_unread(column, bad)
+        if self.kind in _WRITTEN and parse_values.is_text(parse_values.flat(column.slice(0, 1)).type):
             words = parse_values.texts(column)
-            self._comma |= bool(
-                pc.any(pc.match_substring_regex(words, parse_values.COMMA_DECIMAL), min_count=0).as_py()
-            )
+            self.marks.add(words, rows, whole=self.kind == "tokens")
+            if self.kind == "money":
+                self._currencies |= set(parse_values.currencies(words))
         found = pc.drop_null(parsed.values).to_numpy(zero_copy_only=False)
         if not len(found):
             return
@@ -113,50 +127,50 @@ class ColumnProfiler:
             bins, counts = np.unique(np.rint(np.log2(positive) * _BINS).astype(int), return_counts=True)
             self._bins.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
 
-    def _add_readable(self, column: pa.ChunkedArray, present: int) -> None:
-        bad = 0
+    def _add_readable(self, column: pa.ChunkedArray, present: int, rows: np.ndarray) -> None:
+        bad = np.zeros(len(column), bool)
         if self.kind == "bool":
-            bad = parse_values.booleans(column).bad_count
+            bad = parse_values.booleans(column, minus=True).bad
         elif self.kind == "status":
-            bad = parse_values.failures(column).bad_count
+            bad = parse_values.failures(column).bad
         elif self.kind == "time":
-            times = parse_times.times(column, dayfirst=True).parsed
-            bad, self.last = times.bad_count, times.values
+            times = parse_times.times(column, dayfirst=True, unit=self._order).parsed
+            bad, self.last = times.bad, times.values
             if parse_values.is_text(parse_values.flat(column.slice(0, 1)).type):
-                self._see_days(parse_values.texts(column))
-        self._bad, self._judged = self._bad + bad, self._judged + present
+                self.orders.add(parse_values.texts(column), rows)
+        self._bad, self._judged = self._bad + int(bad.sum()), self._judged + present
+        self._remember_unread(column, bad)
 
-    def _see_days(self, words: pa.Array) -> None:
-        """Does a date like 25/12/2026 say which of day and month comes first?"""
-        dates = pc.drop_null(words.filter(pc.match_substring_regex(words, _AMBIGUOUS).fill_null(False)))
-        for text in pc.unique(pc.utf8_slice_codeunits(dates, 0, 5)).to_pylist():
-            first, second = (int(p) for p in text.replace("-", "/").split("/")[:2])
-            if first > 12 or second > 12:
-                self._dayfirst.add(first > 12)
+    def _remember_unread(self, column: pa.ChunkedArray, bad: np.ndarray) -> None:
+        if bad.any() and not self._unread:
+            self._unread = (parse_values.contents(column.slice(int(bad.argmax()), 1))[0].as_py() or "")[:_EXAMPLE]
 
     def result(self) -> ColumnProfile:
         few = None if self._distinct is None else tuple(sorted(self._distinct))
         type_ = self._type
         if type_ == "text" and few and all(_is_number(v) for v in few):
             type_ = "number" if all(float(parse_values.number(v)).is_integer() for v in few) else "float"
-        elif type_ == "text" and few is None and not self.kind and self._count == self._judged > _MOST_BAD * self._bad:
+        elif type_ == "text" and few is None and not self.kind and self.count == self._judged > _MOST_BAD * self._bad:
             type_ = "float"
+        spelled = self._judged > 0 and self._bad_spelled < self._bad and self.kind == "duration"
+        bad = self._bad_spelled if spelled else self._bad
         return ColumnProfile(
             name=self.name,
             type=type_,
-            count=self._count,
+            count=self.count,
             rows=self._rows,
             distinct=None if few is None else len(few),
             values=few or (),
             longest=self._longest,
             samples=tuple(self._samples),
-            readable=1 - self._bad / self._judged if self._judged else 1.0,
+            readable=1 - bad / self._judged if self._judged else 1.0,
             low=self._low,
             high=self._high,
             median=self._median(),
             whole=self._whole,
-            decimal="," if self._comma else ".",
-            dayfirst=next(iter(self._dayfirst)) if len(self._dayfirst) == 1 else None,
+            spelled=spelled,
+            currencies=tuple(sorted(self._currencies)),
+            unread=self._unread,
         )
 
     def _median(self) -> float | None:
@@ -171,29 +185,46 @@ class ColumnProfiler:
 class Profiler:
     """Collects all columns, and which models report no tokens at all."""
 
-    def __init__(self, given: Mapping | None) -> None:
-        self._given = given or Mapping()
+    def __init__(self, given: Mapping | None, written: Written | None = None) -> None:
+        """written: how the columns are written, where an earlier pass found it."""
+        self._given, self._written = given or Mapping(), written or Written()
         self._columns: dict[str, ColumnProfiler] = {}
         self._evidence = UnitEvidence()
         self._beside_status: dict[str, Counter[str]] = {}
         self._zero: set[str] = set()
-        self._counted: set[str] = set()
-        self.rows = 0
+        self.counted: set[str] = set()
+        self.rows, self.semicolons = 0, False
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, table: pa.Table, rows: np.ndarray | None = None) -> None:
+        """rows: the number of each row, as a person counts them."""
+        numbers = np.arange(self.rows + 1, self.rows + table.num_rows + 1) if rows is None else rows
         self.rows += table.num_rows
         for name in table.column_names:
             profiler = self._columns.get(name)
             if profiler is None:
-                profiler = self._columns[name] = ColumnProfiler(name, self._kind(name))
-            profiler.add(table[name])
+                mark = self._written.decimal.get(name, self._written.mark)
+                dates = self._written.dates.get(name, "")
+                profiler = self._columns[name] = ColumnProfiler(name, self._kind(name), mark, dates)
+            profiler.add(table[name], numbers)
         self._add_together(table)
+
+    def written(self, options: Mapping, before: Mapping) -> Written:
+        """How all columns are written. options: what a person says now, before: what one said of an earlier load."""
+        columns = self._columns.items()
+        found = settle(
+            {n: c.marks for n, c in columns if c.kind in _WRITTEN}, {n: (c.orders, c.count) for n, c in columns},
+            decimal=options.decimal, dates=options.dates, before=(before.decimal, before.dates),
+            semicolons=self.semicolons,
+        )  # fmt: skip
+        fixed = {c.source: c.decimal for c in self._given.columns if c.decimal}
+        ordered = {c.source: c.unit for c in self._given.columns if c.unit in ORDERS}
+        return dataclasses.replace(found, decimal={**found.decimal, **fixed}, dates={**found.dates, **ordered})
 
     def _field(self, name: str) -> str:
         given = self._given[name]
         if given is not None:
             return given.field or ""
-        found = known(name)
+        found = named(name)
         return found[0] if found else ""
 
     def _kind(self, name: str) -> str:
@@ -241,7 +272,7 @@ class Profiler:
         """field -> the column whose name says it best, of those that are here."""
         found: dict[str, tuple[int, str]] = {}
         for name in names:
-            given, told = self._given[name], known(name)
+            given, told = self._given[name], named(name)
             field, rank = (given.field or "", -1) if given is not None else (told[0], told[2]) if told else ("", 0)
             if field and (field not in found or rank < found[field][0]):
                 found[field] = (rank, name)
@@ -251,19 +282,23 @@ class Profiler:
         total = counted[0] if len(counted) == 1 else pc.add(counted[0].fill_null(0), counted[1].fill_null(0))
         models = pa.nulls(len(total), pa.string()) if texts is None else texts
         models = models.fill_null("")
-        self._counted.update(pc.unique(models.filter(pc.greater(total, 0).fill_null(False))).to_pylist())
+        self.counted.update(pc.unique(models.filter(pc.greater(total, 0).fill_null(False))).to_pylist())
         self._zero.update(pc.unique(models.filter(pc.equal(total, 0).fill_null(False))).to_pylist())
 
     @property
     def uncounted_models(self) -> frozenset[str]:
         """Models whose requests all report 0 tokens: unknown, not 0. "" stands for rows without a model."""
-        return frozenset(self._zero - self._counted)
+        return frozenset(self._zero - self.counted)
 
-    def profiles(self) -> list[ColumnProfile]:
-        return [
-            dataclasses.replace(c.result(), technical=self._says_status(name), **self._evidence.of(name))
-            for name, c in self._columns.items()
-        ]
+    def profiles(self, written: Written | None = None) -> list[ColumnProfile]:
+        """written: how all columns together are written."""
+        told = written or Written()
+        found = []
+        for name, c in self._columns.items():
+            mark, dates = told.decimal.get(name, told.mark) or ".", told.dates.get(name, "")
+            facts = {"technical": self._says_status(name), "decimal": mark, "dates": dates, **self._evidence.of(name)}
+            found.append(dataclasses.replace(c.result(), **facts))
+        return found
 
 
 _BESIDE = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "started_at", "ended_at")

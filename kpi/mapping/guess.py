@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kpi import schema
-from kpi.mapping import unit_choice
-from kpi.mapping.column_names import FIELDS, known, slug, words
-from kpi.mapping.mapping import TECHNICAL, ColumnMapping, Mapping, kind_of
+from kpi.errors import MappingError
+from kpi.mapping import parse_values, unit_choice
+from kpi.mapping.column_names import named, slug, words
+from kpi.mapping.conventions import NOT_SURE, ORDERS, UNSURE
+from kpi.mapping.mapping import TECHNICAL, UNREAD, ColumnMapping, Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
 from kpi.mapping.units import DURATION_US
 from kpi.privacy.policy import Policy
@@ -19,6 +21,9 @@ COHORT_SHARE, COHORT_MOST = 0.05, 200
 COHORT_LENGTH = 64
 MEASURES_MOST = 500  # fields of a table beyond which numbers that nobody asked for are left out
 _GUESSES = ("alias", "guessed", "cohort", "measure")
+_NUMBERS = ("duration", "tokens", "money", "count", "score", "measure")
+_MINUS_ONE = frozenset(["-1", "-1.0"])
+_MINUS = _MINUS_ONE | {"0", "0.0"}
 
 
 def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy: Policy | None = None) -> Mapping:
@@ -30,26 +35,66 @@ def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy
     """
     policy = policy or Policy()
     given = _still_sure(_still_allowed(given or Mapping(), {p.name: p for p in columns}, policy), columns)
+    _check_sure(given, columns)
     taken = {c.field for c in given.columns if c.field}
     found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
-    named = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
-    candidates = sorted(named, key=lambda c: (c[0][2], c[1]))
+    likely = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
+    candidates = sorted(likely, key=lambda c: (c[0][2], c[1]))
     beside = dataclasses.replace(_beside(candidates, given), currency=_currency(columns))
     for (name, unit, _), _, profile in candidates:
         if profile.name in found or name in taken or not profile.count:
             continue
         choice = _unit(profile, name, unit, beside)
         if choice.asks:
-            found[profile.name] = ColumnMapping(profile.name, None, "", profile.decimal, "unmapped", choice.why)
+            found[profile.name] = ColumnMapping(profile.name, None, "", "", "unmapped", choice.why)
             continue
         how: How = "exact" if slug(profile.name) == name else "guessed" if "guess" in choice.why else "alias"
         how = "guessed" if choice.how else how
-        found[profile.name] = ColumnMapping(profile.name, name, choice.unit, profile.decimal, how, choice.why)
+        found[profile.name] = ColumnMapping(profile.name, name, choice.unit, "", how, choice.why)
         taken.add(name)
     for profile in columns:
         if profile.name not in found:
             found[profile.name] = _leftover(profile, taken, policy)
-    return Mapping(tuple(found[p.name] for p in columns if p.name in found))
+    return Mapping(tuple(_written(found[p.name], p) for p in columns if p.name in found))
+
+
+def _written(column: ColumnMapping, profile: ColumnProfile) -> ColumnMapping:
+    """The column with its decimal mark and its order of day and month written out."""
+    if column.kind in _NUMBERS and not column.decimal:
+        return dataclasses.replace(column, decimal=profile.decimal.replace(UNSURE, "."))
+    if column.kind == "time" and column.unit in ("", "auto") and profile.dates in ORDERS:
+        return dataclasses.replace(column, unit=profile.dates)
+    return column
+
+
+def _check_sure(given: Mapping, columns: Sequence[ColumnProfile]) -> None:
+    """Raise MappingError for a column that a person maps and that may be read in two ways."""
+    for profile in columns:
+        column = given[profile.name]
+        if column and column.field and _by_hand(column) and (told := _unsure(profile, column.kind, column.field)):
+            if (column.kind == "time" and column.unit not in ("", "auto")) or column.decimal:
+                continue
+            raise MappingError("mapping.not_sure", f"Column {profile.name[:60]!r}: {told.partition(';')[0]}",
+                               hint=f"{told.partition('; ')[2].capitalize()}.")  # fmt: skip
+
+
+def _unsure(profile: ColumnProfile, kind: str, field: str) -> str:
+    """What must be asked about how a column is written; "" where nothing must."""
+    if kind in _NUMBERS and profile.decimal == UNSURE:
+        return (f'{NOT_SURE}: a cell such as 1,234 may be a thousand or one and a bit; set decimal = "," or "." in a '
+                "mapping (--decimal)")  # fmt: skip
+    if kind == "time" and profile.dates == UNSURE:
+        return (f'{NOT_SURE}: a date such as 01/02/26 has its day first, or its month; set dates = "day/month" or '
+                '"month/day" in a mapping (--dates)')  # fmt: skip
+    values = set(profile.values)
+    if kind == "bool" and not values <= _MINUS and (values & _MINUS_ONE or not parse_values.two_sided(values)):
+        return (f"{NOT_SURE}: some of its words are not known, so that no share can be told; write true and false, "
+                f'or set field = "{schema.EXTRA_PREFIX}{slug(profile.name)}" to keep it as a cohort')  # fmt: skip
+    return ""
+
+
+def _by_hand(column: ColumnMapping) -> bool:
+    return column.how == "exact" and column.why in ("", "set by hand")
 
 
 def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Policy) -> Mapping:
@@ -71,10 +116,10 @@ def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Po
 def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str, str, int] | None:
     """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field, and
     the policy must not know better."""
-    named = (profile.name, "", -1) if profile.name in FIELDS else known(profile.name)
-    if named is None:
+    told = named(profile.name)
+    if told is None:
         return None
-    name, unit, rank = named
+    name, unit, rank = told
     if policy is not None and policy.known(profile, kind_of(name)):
         return None
     if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message
@@ -119,6 +164,8 @@ def _still_sure(given: Mapping, columns: Sequence[ColumnProfile]) -> Mapping:
     kept = []
     for column in given.columns:
         profile = profiles.get(column.source)
+        if profile and column.field and not _by_hand(column) and _unsure(profile, column.kind, column.field):
+            continue
         if profile and column.how in ("alias", "guessed") and column.field and column.kind in ("duration", "money"):
             choice = _unit(profile, column.field, column.unit, unit_choice.Beside())
             if choice.unit != column.unit:
@@ -129,9 +176,20 @@ def _still_sure(given: Mapping, columns: Sequence[ColumnProfile]) -> Mapping:
 
 def _unit(profile: ColumnProfile, name: str, unit: str, beside: unit_choice.Beside) -> unit_choice.Choice:
     kind = kind_of(name)
+    if unsure := _unsure(profile, kind, name):
+        return unit_choice.Choice("", unsure, asks=True)
+    if kind == "duration" and profile.spelled:
+        return unit_choice.Choice("in cells", "its cells carry their units")
+    if kind == "money" and set(profile.currencies) - {""}:
+        return unit_choice.in_cells(profile, name, unit)
     if kind in ("duration", "money") and profile.name == name:
-        return unit_choice.Choice("us" if kind == "duration" else "nano_usd" if name.endswith("_nusd") else "usd",
-                                  "named as in the canonical table")  # fmt: skip
+        unit = "us" if kind == "duration" else "nano_usd" if name.endswith("_nusd") else "usd"
+        if profile.whole or unit == "usd":
+            return unit_choice.Choice(unit, "named as in the canonical table")
+        told = (
+            f'{unit_choice.ASKED}: it is named as whole {unit} and holds fractions; set field = "{name}" and its unit'
+        )
+        return unit_choice.Choice("", f"{told} for it in a mapping", asks=True)
     if kind == "duration":
         return unit_choice.duration(profile, name, unit, beside)
     if kind == "money":
@@ -142,9 +200,9 @@ def _unit(profile: ColumnProfile, name: str, unit: str, beside: unit_choice.Besi
     if kind == "score":
         return unit_choice.Choice(*_scale(profile))
     if kind == "time":
-        if profile.dayfirst is not None:
-            return unit_choice.Choice("day/month" if profile.dayfirst else "month/day", "guessed from a value over 12")
         return unit_choice.Choice(unit or "auto", "name")
+    if kind == "bool" and _MINUS_ONE & set(profile.values):
+        return unit_choice.Choice(parse_values.MINUS, "-1 is true beside 0")
     return unit_choice.Choice(kind if kind in ("tokens", "count") else "", "name")
 
 
@@ -158,23 +216,48 @@ def _scale(profile: ColumnProfile) -> tuple[str, str]:
 
 
 def _leftover(profile: ColumnProfile, taken: set[str], policy: Policy) -> ColumnMapping:
-    name = schema.EXTRA_PREFIX + slug(profile.name)
-    if profile.count and policy.asked_for(profile.name) and name not in taken:
+    name = _free(schema.EXTRA_PREFIX + slug(profile.name), taken)
+
+    def cohort(why: str) -> ColumnMapping:
         taken.add(name)
-        return ColumnMapping(profile.name, name, "", ".", "cohort", "kept because it was asked for")
+        return ColumnMapping(profile.name, name, "", "", "cohort", why)
+
+    def left_out(why: str, kept_out: bool = False) -> ColumnMapping:
+        return ColumnMapping(profile.name, None, "", "", "unmapped", why, kept_out)
+
+    if profile.count and policy.asked_for(profile.name):
+        return cohort("kept because it was asked for")
     if profile.count and (told := policy.column(profile) or policy.known(profile, "dimension")):
-        return ColumnMapping(profile.name, None, "", ".", "unmapped", told, True)
-    if is_cohort(profile) and name not in taken:
-        taken.add(name)
-        return ColumnMapping(profile.name, name, "", ".", "cohort", f"{profile.distinct} different values")
-    if not profile.count:
-        return ColumnMapping(profile.name, None, "", ".", "unmapped", "no values")
-    measure = schema.MEASURE_PREFIX + slug(profile.name)
-    if profile.type in ("number", "float") and measure not in taken and len(taken) < MEASURES_MOST:
+        return left_out(told, True)
+    if told := _unread(profile, taken):
+        return left_out(told)
+    if is_cohort(profile):
+        return cohort(f"{profile.distinct} different values")
+    if profile.type in ("number", "float") and len(taken) < MEASURES_MOST:
+        measure = _free(schema.MEASURE_PREFIX + slug(profile.name), taken)
         taken.add(measure)
-        return ColumnMapping(profile.name, measure, "", profile.decimal, "measure", "kept for metrics of your own")
+        return ColumnMapping(profile.name, measure, "", "", "measure", "kept for metrics of your own")
     many = "more than 200" if profile.distinct is None else str(profile.distinct)
-    return ColumnMapping(profile.name, None, "", ".", "unmapped", f"unknown name, {many} different values")
+    return left_out(f"unknown name, {many} different values" if profile.count else "no values")
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number behind it where another column has it: no column is lost for its name."""
+    return next(n for n in (name, *(f"{name}_{i}" for i in range(2, 3_000))) if n not in taken)
+
+
+def _unread(profile: ColumnProfile, taken: Collection[str]) -> str:
+    """Why a column is not what its name says, where a KPI lacks it for that; "" else. It is no cohort then."""
+    told = named(profile.name)
+    if told is None or not profile.count or profile.readable >= 0.5 or told[0] in taken:
+        return ""
+    kind = kind_of(told[0])
+    wordy = kind == "time" and profile.values and not any(c.isdigit() for v in profile.values for c in v)
+    if kind not in (*_NUMBERS, "time", "bool") or told[0] == "error" or wordy:
+        return ""
+    bad = round((1 - profile.readable) * profile.count)
+    return (f"{UNREAD} {told[0]}, but {bad:,} of {profile.count:,} cells cannot be read so; write them otherwise, or "
+            f'set field = "{schema.EXTRA_PREFIX}{slug(profile.name)}" to keep it as a cohort')  # fmt: skip
 
 
 def is_cohort(profile: ColumnProfile) -> bool:

@@ -18,36 +18,40 @@ import orjson
 from kpi import schema
 from kpi.disk import durable, full
 from kpi.errors import MappingError
-from kpi.mapping import unit_choice
+from kpi.mapping import conventions, unit_choice
 from kpi.mapping.column_names import FIELDS, KIND_UNITS, SCORE_PREFIX, slug
 from kpi.mapping.profile import ColumnProfile as ColumnProfile
 from kpi.receipts import How
 
 TECHNICAL = "it repeats the status of HTTP"
+UNREAD = "it is named as"
+OPTIONS = ("decimal", "dates", "delimiter", "sheet")  # how a file is written, where a person says so
 
 
 @dataclass(frozen=True)
 class MappingPlan:
-    """What the first pass settled. uncounted: models whose 0 tokens mean unknown ("" = rows without a model)."""
+    """What the first pass settled. uncounted: models whose 0 tokens mean unknown ("" = rows without a model). notes:
+    how numbers and dates are read, and what shows it."""
 
     mapping: Mapping
     profiles: tuple[ColumnProfile, ...]
     rows: int
     uncounted: frozenset[str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ColumnMapping:
     """One source column. field: canonical request column, `x_<cohort>`, `m_<number>`, `score:<name>`; None: left out.
 
-    unit: see `column_names.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half. kept_out: no
-    field, to protect people; `why` says what it seems to hold.
+    unit: see `column_names.KIND_UNITS`. decimal: "," where the column writes 1,5 for one and a half, "" where the file
+    tells. kept_out: no field, to protect people; `why` says what it seems to hold.
     """
 
     source: str
     field: str | None
     unit: str = ""
-    decimal: str = "."
+    decimal: str = ""
     how: How = "exact"
     why: str = ""
     kept_out: bool = False
@@ -59,7 +63,7 @@ class ColumnMapping:
     @property
     def asks(self) -> bool:
         """Whether the column is left out because it is not sure what it says; `why` names what to set."""
-        return self.field is None and self.why.startswith((unit_choice.ASKED, TECHNICAL))
+        return self.field is None and self.why.startswith((unit_choice.ASKED, TECHNICAL, conventions.NOT_SURE, UNREAD))
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,10 @@ class Mapping:
 
     Args:
         columns: One `ColumnMapping` a column: source, field, unit, decimal sign.
+        decimal: The decimal mark of the file, "." or ","; like the rest, "" lets the file tell.
+        dates: `day/month`, `month/day` or `year/month`: which comes first in dates such as 01/02/26.
+        delimiter: What parts the cells of a CSV.
+        sheet: The sheet of a workbook that is read.
 
     Raises:
         MappingError: Where two columns map to one field, or a field is not known.
@@ -80,8 +88,13 @@ class Mapping:
     """
 
     columns: tuple[ColumnMapping, ...] = ()
+    decimal: str = ""
+    dates: str = ""
+    delimiter: str = ""
+    sheet: str = ""
 
     def __post_init__(self) -> None:
+        _check_options(self)
         seen: dict[str, str] = {}
         for column in self.columns:
             if column.field is None:
@@ -102,12 +115,16 @@ class Mapping:
         """The column that is mapped to a field, or None."""
         return next((c for c in self.columns if c.field == name), None)
 
-    def replace(self, source: str, *, field: str | None, unit: str = "", decimal: str = ".") -> Mapping:
+    def replace(self, source: str, *, field: str | None, unit: str = "", decimal: str = "") -> Mapping:
         """The mapping with one column changed by a person. Raises MappingError."""
         changed = ColumnMapping(source, field, unit, decimal, "exact", "set by hand")
         rest = [c for c in self.columns if c.source != source]
         at = next((i for i, c in enumerate(self.columns) if c.source == source), len(rest))
-        return Mapping((*rest[:at], changed, *rest[at:]))
+        return dataclasses.replace(self, columns=(*rest[:at], changed, *rest[at:]))
+
+    def said(self, options: dict[str, str]) -> Mapping:
+        """The mapping with what a person says of how the file is written; what is empty changes nothing."""
+        return Mapping(self.columns, **{**self.options, **{name: value for name, value in options.items() if value}})
 
     def check_columns(self, names: Iterable[str]) -> None:
         """Raises MappingError when a mapped column is not in the data."""
@@ -121,12 +138,18 @@ class Mapping:
                 )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        return {"columns": [dataclasses.asdict(c) for c in self.columns]}
+        return {"columns": [dataclasses.asdict(c) for c in self.columns], **self.options}
+
+    @property
+    def options(self) -> dict[str, str]:
+        """How the file is written, as far as somebody said so."""
+        return {name: value for name in OPTIONS if (value := getattr(self, name))}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Mapping:
         """Inverse of `to_dict`. Raises MappingError for what is not a mapping."""
-        rows = data.get("columns", None if data else []) if isinstance(data, dict) else None
+        known = isinstance(data, dict) and ("columns" in data or set(data) <= {*OPTIONS, "check"})
+        rows = data.get("columns", []) if known else None
         if isinstance(rows, dict):  # as people write it in TOML: a table per source column
             rows = [{"source": k, **(v if isinstance(v, dict) else {"field": v})} for k, v in rows.items()]
         if not isinstance(rows, list) or not all(isinstance(r, dict) and "source" in r for r in rows):
@@ -141,14 +164,16 @@ class Mapping:
                     "mapping.malformed", f"Column {_show(str(row['source']))} has the entry {_show(min(unknown))}",
                     hint=f"Known entries: {', '.join(sorted(allowed - {'source'}))}.",
                 )  # fmt: skip
-        return cls(tuple(ColumnMapping(**{"field": None, **row, **_no_field(row)}) for row in rows))
+        columns = tuple(ColumnMapping(**{"field": None, **row, **_no_field(row)}) for row in rows)
+        return cls(columns, **{name: str(data[name]) for name in OPTIONS if name in data})
 
     def to_toml(self) -> str:
         lines = ['# source column -> canonical field and unit; field = "" leaves a column out']
+        lines += [f"{name} = {_quote(value)}" for name, value in self.options.items()]
         for c in self.columns:
             lines += ["", f"[columns.{_quote(c.source)}]", f"field = {_quote(c.field or '')}"]
             lines += [f"{k} = {_quote(v)}" for k, v in (("unit", c.unit), ("how", c.how), ("why", c.why)) if v]
-            lines += [f"decimal = {_quote(c.decimal)}"] if c.decimal != "." else []
+            lines += [f"decimal = {_quote(c.decimal)}"] if c.decimal else []
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -190,12 +215,14 @@ class PreviewColumn:
 
 @dataclass(frozen=True)
 class Preview:
-    """format: slug. rows: rows seen. columns: empty for formats that need no mapping."""
+    """format: slug. rows: rows seen. columns: empty for formats that need no mapping. sheets: of a workbook, of which
+    one must be named first."""
 
     format: str
     rows: int
     columns: tuple[PreviewColumn, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    sheets: tuple[str, ...] = field(default=())
 
     @property
     def mapping(self) -> Mapping:
@@ -209,14 +236,15 @@ class Preview:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Preview:
         columns = tuple(PreviewColumn(**{**c, "samples": tuple(c["samples"])}) for c in data["columns"])
-        return cls(**{**data, "columns": columns, "notes": tuple(data.get("notes", ()))})
+        return cls(**{**data, "columns": columns, "notes": tuple(data.get("notes", ())),
+                      "sheets": tuple(data.get("sheets", ()))})  # fmt: skip
 
 
 def mapping_fields(preview: Preview) -> dict[str, tuple[str, ...]]:
     """What a column of a previewed file may be mapped to: field -> its units, none where it has no choice."""
-    own = {
-        prefix + slug(c.source): () for c in preview.columns for prefix in (schema.EXTRA_PREFIX, schema.MEASURE_PREFIX)
-    }
+    prefixes = (schema.EXTRA_PREFIX, schema.MEASURE_PREFIX)
+    own = {prefix + slug(c.source): () for c in preview.columns for prefix in prefixes}
+    own |= {c.field: () for c in preview.columns if c.how in ("cohort", "measure") and c.field}
     return {name: tuple(KIND_UNITS[kind]) for name, kind in FIELDS.items()} | own
 
 
@@ -242,8 +270,18 @@ def _check(column: ColumnMapping) -> None:
             "mapping.unknown_unit", f"Column {_show(column.source)} has the unit {_show(column.unit)}",
             hint=f"Expected for {column.field}: {', '.join(u for u in units if u) or 'no unit'}.",
         )  # fmt: skip
-    if column.decimal not in (".", ","):
+    if column.decimal not in ("", ".", ","):
         raise MappingError("mapping.malformed", f"Column {_show(column.source)}: decimal must be a dot or a comma")
+
+
+def _check_options(mapping: Mapping) -> None:
+    allowed = {"decimal": (".", ","), "dates": tuple(conventions.ORDERS)}
+    for name, value in mapping.options.items():
+        if (name in allowed and value not in allowed[name]) or (name == "delimiter" and len(value) != 1):
+            expected = " or ".join(map(repr, allowed.get(name, ("one character",))))
+            raise MappingError(
+                "mapping.malformed", f"The option {name} is {_show(value)}", hint=f"Expected {expected}."
+            )
 
 
 def _no_field(row: dict[str, Any]) -> dict[str, Any]:

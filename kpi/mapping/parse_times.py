@@ -8,13 +8,14 @@ from __future__ import annotations
 import email.utils
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kpi.mapping.conventions import ORDERS, day_of
 from kpi.mapping.parse_values import NUMBER_LENGTH, Parsed, by_unique, flat, numbers, texts
 
 EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
@@ -25,11 +26,27 @@ _MICROSECOND = timedelta(microseconds=1)
 _CLOCK_SHAPES = (
     "%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d %b %Y %H:%M:%S", "%d %b %Y %H:%M",
     "%d %b %Y", "%b %d, %Y %I:%M:%S %p", "%b %d, %Y %I:%M %p", "%b %d, %Y %H:%M:%S", "%b %d, %Y", "%d %B %Y %H:%M:%S",
-    "%d %B %Y", "%B %d, %Y %I:%M %p", "%B %d, %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z",
-    "%d.%m.%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
+    "%d %B %Y", "%B %d, %Y %I:%M %p", "%B %d, %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S%z",
+    "%d %b %y", "%d %b %y %H:%M", "%d %b %y %H:%M:%S", "%d %b %Y %I:%M:%S %p", "%d %b %Y %I:%M %p",
 )  # fmt: skip
-_NUMERIC_DATE = re.compile(r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?:[ T,]+(.*))?$")
+_NUMERIC_DATE = re.compile(r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:[ T,]+(.*))?$")
+_CLOCK_FIRST = re.compile(
+    r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?)[ ,]+(\d{1,2} [A-Za-z]{3,9} \d{4}|\S*\d)(?: (.*))?$"
+)
+_HALF_DAY = re.compile(r"(?<=\d)\s*([AaPp])\.?\s?[Mm]\b\.?")
+_MONTH_NAMED = re.compile(r"^(\d{1,2})-([A-Za-z]{3})-(\d{4}|\d\d)\b")
 _ZONE_NAME = re.compile(r"^(.*\d)\s*\[?([A-Z][A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UTC|GMT)\]?$")
+_OFFSET = re.compile(r"(?<=[\d])\s*(?:UTC|GMT)?\s?([+-])(\d{1,2}):?(\d\d)?$")
+_ABBREVIATION = re.compile(r"^(.*:\d\d(?:[.,]\d+)?(?: [AP]M)?)\s*([A-Z]{1,4})$")
+# Hours ahead of UTC of zones by their letters. Those that name several (CST, IST, BST) and the letters that are halves
+# of a day or no zone (A, P, J) are left out: a time in them is refused.
+_HOURS = {
+    "Z": 0.0, **{letter: float(i) for i, letter in enumerate("BCDEFGHIKLM", 2)},
+    **{letter: -float(i) for i, letter in enumerate("NO", 1)}, **{c: -float(i) for i, c in enumerate("QRSTUVWXY", 4)},
+    "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2, "EET": 2, "EEST": 3, "MSK": 3, "SGT": 8, "HKT": 8,
+    "JST": 9, "KST": 9, "AEST": 10, "AEDT": 11, "ACST": 9.5, "AWST": 8, "NZST": 12, "NZDT": 13, "EST": -5, "EDT": -4,
+    "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10,
+}  # fmt: skip
 _LEAP = re.compile(r"(:\d\d):60(?=\D|$)")
 _LONG_FRACTION = re.compile(r"([.,]\d{6})\d+")
 _INTEGER = re.compile(r"^[+-]?\d{1,25}$")
@@ -54,39 +71,53 @@ def epoch_us(value: int | float) -> int:
     return int(value) // 1_000
 
 
-def time_us(text: str, *, dayfirst: bool | None = None) -> tuple[int, bool]:
+def time_us(text: str, *, dayfirst: bool | None = None, order: str = "") -> tuple[int, bool]:
     """One time as epoch microseconds UTC, and whether it named its zone (no zone = UTC).
 
-    ISO 8601, RFC 2822, epochs, Excel days, names of months, named zones, leap seconds. `03/04/2026` needs `dayfirst`
-    unless one number is over 12. Raises ValueError.
+    ISO 8601, RFC 2822, epochs, Excel days, names of months, named zones, leap seconds, a clock before its date.
+    `03/04/2026` needs `dayfirst`, or an `order` of conventions.ORDERS, unless one number is over 12. Raises ValueError.
     """
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a time")
     if _INTEGER.match(text) and not (len(text) == 8 and text[:2] in ("19", "20")):
         return epoch_us(int(text)), True
-    if re.match(r"^\d+\.\d+$", text) or re.match(r"^\d+(\.\d+)?[eE]\+?\d+$", text):
-        return epoch_us(float(text)), True
-    zone = None
-    if named := _ZONE_NAME.match(text):
-        try:
-            text, zone = named[1].strip(), ZoneInfo(named[2])
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("unknown time zone") from error
-    text, leap = _LEAP.subn(r"\1:59", text, count=1)
-    moment = _moment(_LONG_FRACTION.sub(r"\1", text), dayfirst) + timedelta(seconds=leap)
+    if re.match(r"^\d+\.\d+$|^\d{5},\d+$|^\d+(\.\d+)?[eE]\+?\d+$", text):
+        return epoch_us(float(text.replace(",", "."))), True
+    text = _HALF_DAY.sub(lambda half: f" {half[1].upper()}M", text)
+    if early := _CLOCK_FIRST.match(text):
+        text = f"{early[2]} {early[1]} {early[3] or ''}".rstrip()
+    text, zone = _zoned(text)
+    text, leap = _LEAP.subn(r"\1:59", _MONTH_NAMED.sub(r"\1 \2 \3", text), count=1)
+    moment = _moment(_LONG_FRACTION.sub(r"\1", text), dayfirst, order) + timedelta(seconds=leap)
     known = moment.tzinfo is not None or zone is not None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone or UTC)
     return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND, known
 
 
-def _moment(text: str, dayfirst: bool | None) -> datetime:
+def _zoned(text: str) -> tuple[str, tzinfo | None]:
+    """The text without the name of its zone, and the zone."""
+    if named := _ZONE_NAME.match(text):
+        try:
+            return named[1].strip(), ZoneInfo(named[2])
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("unknown time zone") from error
+    if ":" in text and (offset := _OFFSET.search(text)):
+        sign, hours, minutes = offset.groups()
+        return f"{text[: offset.start()]}{sign}{int(hours):02}:{minutes or '00'}", None
+    if (short := _ABBREVIATION.match(text)) and short[2] not in ("AM", "PM"):
+        if short[2] not in _HOURS:
+            raise ValueError("unknown time zone")
+        return short[1], timezone(timedelta(hours=_HOURS[short[2]]))
+    return text, None
+
+
+def _moment(text: str, dayfirst: bool | None, order: str) -> datetime:
     if numeric := _NUMERIC_DATE.match(text):
-        first, second, year, clock = numeric.groups()
-        if dayfirst is None and int(first) <= 12 and int(second) <= 12 and first != second:
-            raise ValueError("day and month cannot be told apart")
-        day_leads = int(first) > 12 or (dayfirst is True and int(second) <= 12)
-        day, month = (first, second) if day_leads else (second, first)
-        text = f"{year}-{int(month):02}-{int(day):02} {_clock(clock)}".strip()
+        wanted = order or ("day/month" if dayfirst or (dayfirst is None and "." in text[:3]) else "")
+        day = _day(numeric[1], numeric[2], numeric[3], wanted or ("month/day" if dayfirst is False else ""))
+        text = f"{day.isoformat()} {_clock(numeric[4])}".strip()
+    elif re.match(r"\d{4}-\d\d-\d\d[ T].*M$", text):
+        text = f"{text[:10]} {_clock(text[11:])}"
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -102,6 +133,16 @@ def _moment(text: str, dayfirst: bool | None) -> datetime:
         except (ValueError, TypeError, IndexError) as error:
             raise ValueError("not a time") from error
     raise ValueError("not a time")
+
+
+def _day(a: str, b: str, year: str, wanted: str) -> date:
+    """The day of three numbers: in the order that is wanted, else in the only one that they can be in."""
+    read = {o: found for o in ORDERS if (found := day_of(a, b, year, o))}
+    if wanted in read:
+        return read[wanted]
+    if len(set(read.values())) != 1:
+        raise ValueError("day and month cannot be told apart" if read else "not a time")
+    return next(iter(read.values()))
 
 
 def _clock(text: str | None) -> str:
@@ -125,7 +166,8 @@ class Times:
 
 
 def times(column: pa.Array | pa.ChunkedArray, *, dayfirst: bool | None = None, unit: str = "") -> Times:
-    """Times of any shape as epoch microseconds. unit: `s`, `ms`, `us` or `ns` reads numbers so, else by magnitude."""
+    """Times of any shape as epoch microseconds. unit: `s`, `ms`, `us` or `ns` reads numbers so, else by magnitude; an
+    order of day and month reads dates so."""
     array = flat(column)
     type_ = array.type
     clean = np.zeros(len(array), bool)
@@ -148,7 +190,8 @@ def times(column: pa.Array | pa.ChunkedArray, *, dayfirst: bool | None = None, u
         except pa.ArrowInvalid:
             continue
         return Times(Parsed(values=values, bad=clean), len(words) - words.null_count if naive else 0)
-    encoded = by_unique(words, lambda t: "{}|{:d}".format(*time_us(t, dayfirst=dayfirst)), pa.string())
+    order = unit if unit in ORDERS else ""
+    encoded = by_unique(words, lambda t: "{}|{:d}".format(*time_us(t, dayfirst=dayfirst, order=order)), pa.string())
     parts = pc.split_pattern(encoded.values, "|")
     values = pc.list_element(parts, 0).cast(pa.int64())
     naive_count = pc.sum(pc.equal(pc.list_element(parts, 1), "0").cast(pa.int64())).as_py() or 0

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,18 +19,29 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kpi.mapping.column_names import DURATION_WORDS, MICRO
+from kpi.mapping.units import DURATION_US
+
 NULL_WORDS = frozenset(
     ["", "-", "--", "nan", "none", "null", "n/a", "na", "#n/a", "nil", "nat", "undefined", "\\n", "<na>"]
 )
-TRUE_WORDS = frozenset(
-    ["true", "t", "yes", "y", "1", "1.0", "ok", "success", "succeeded", "successful", "pass", "passed", "correct", "up",
-     "👍", "thumbs_up", "thumbsup", "positive", "good", "resolved", "completed", "complete", "done", "c", "on"]
-)  # fmt: skip
-FALSE_WORDS = frozenset(
-    ["false", "f", "no", "n", "0", "0.0", "error", "failed", "failure", "fail", "incorrect", "down", "👎",
-     "thumbs_down", "thumbsdown", "negative", "bad", "unresolved", "timeout", "cancelled", "canceled", "wrong", "i",
-     "off"]
-)  # fmt: skip
+_YES_NO = {  # what people and tools write, by language
+    "tools": ("1 1.0 ok c on ✓ ✔ ☑ ✅ up 👍 thumbs_up thumbsup",
+              "0 0.0 i off ✗ ✘ ❌ ✖ ☒ down 👎 thumbs_down thumbsdown"),
+    "en": ("true t yes y success succeeded successful pass passed correct positive good resolved completed complete"
+           " done",
+           "false f no n error failed failure fail incorrect negative bad unresolved timeout cancelled canceled wrong"),
+    "es": ("sí si s verdadero", "no falso"), "pt": ("sim verdadeiro", "não nao falso"), "it": ("sì vero", "falso"),
+    "fr": ("oui o vrai", "non faux"), "de": ("ja j wahr richtig", "nein falsch"), "nl": ("ja waar", "nee onwaar"),
+    "da": ("ja sandt", "nej falsk"), "no": ("ja sant", "nei usann"), "sv": ("ja sant sann", "nej falskt"),
+    "fi": ("kyllä tosi", "ei epätosi"), "pl": ("tak prawda", "nie fałsz"), "cs": ("ano pravda", "ne nepravda"),
+    "tr": ("evet doğru", "hayır hayir yanlış"), "ru": ("да истина", "нет ложь"), "uk": ("так істина", "ні хибність"),
+    "ar": ("نعم صحيح", "لا خطأ"), "hi": ("हाँ हां जी सही", "नहीं नही गलत"), "zh": ("是 真 对 對", "否 假 错 錯"),
+    "ja": ("はい 真", "いいえ 偽"), "ko": ("예 네 참", "아니요 아니오 거짓"),
+}  # fmt: skip
+TRUE_WORDS = frozenset(word for yes, _ in _YES_NO.values() for word in yes.split())
+FALSE_WORDS = frozenset(word for _, no in _YES_NO.values() for word in no.split())
+MINUS = "-1/0"  # of a boolean column: -1 is true, as Access and Visual Basic write it
 _NULLS = pa.array(sorted(NULL_WORDS))
 NUMBER_LENGTH = 100
 
@@ -138,10 +150,28 @@ def by_unique(column: pa.Array, convert: Callable[[str], Any], type_: pa.DataTyp
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
-_CURRENCY = re.compile(r"^(?:[$€£¥₹]|usd|eur|gbp|us\$)\s*|\s*(?:[$€£¥₹]|usd|eur|gbp)$", re.IGNORECASE)
+_USD, _CENTS = frozenset(["$", "usd", "us$", "dollar", "dollars"]), frozenset(["¢", "ct", "cts", "cent", "cents"])
+_OTHERS = (
+    "€ £ ¥ ₹ ₽ ₩ ₺ ₴ ₫ ฿ zł kč kr fr r$ a$ c$ hk$ s$ eur euro euros gbp jpy cny rmb inr chf cad aud nzd brl mxn sek"
+    " nok dkk pln czk huf ron try uah rub krw sgd hkd twd zar ils"
+)
+_SIGN = "|".join(re.escape(sign) for sign in sorted(_USD | _CENTS | set(_OTHERS.split()), key=len, reverse=True))
+_CURRENCY = re.compile(rf"^(?P<a>{_SIGN})\s*(?=[-+\d.,])|(?<=[\d.,])\s*(?P<b>{_SIGN})$", re.IGNORECASE)
 _PLAIN = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$")
 _SPACES = re.compile("(?<=\\d)[\\s\u00a0\u202f'’_](?=\\d{3}(?:\\D|$))")
-COMMA_DECIMAL = r"^[+-]?(?:\d*,(?:\d{1,2}|\d{4,})|0,\d+|\d{4,},\d+|\d{1,3}(?:\.\d{3})+,\d+)\s*%?$"
+
+_EDGES = r"(?:^|[^\d.,])(?:{})(?:$|[^\d.,])"
+
+
+def _proof(mark: str, groups: str) -> str:
+    """A pattern of cells that can only be numbers where `mark` is the decimal mark and `groups` parts thousands."""
+    d, t = re.escape(mark), rf"[1-9]\d{{0,2}}(?:{re.escape(groups)}\d{{3}})"
+    shapes = rf"\d*{d}\d{{1,2}}|\d*{d}\d{{4,}}|0+{d}\d+|\d{{4,}}{d}\d+|{t}+{d}\d+|{t}{{2,}}"
+    return _EDGES.format(shapes) + rf"|\d{d}\d+[eE][+-]?\d"
+
+
+COMMA_DECIMAL, POINT_DECIMAL = _proof(",", "."), _proof(".", ",")
+EITHER = {mark: _EDGES.format(rf"[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}") for mark in ".,"}  # grouped, or decimal
 
 
 def number(text: str, *, decimal: str = ".") -> float:
@@ -219,17 +249,17 @@ def numbers(column: pa.Array | pa.ChunkedArray, *, decimal: str = ".") -> Parsed
     return by_unique(words, lambda text: number(text, decimal=decimal), pa.float64())
 
 
-def counts(column: pa.Array | pa.ChunkedArray) -> Parsed:
+def counts(column: pa.Array | pa.ChunkedArray, *, decimal: str = ".") -> Parsed:
     """Counts: numbers, or lists (JSON text, or values separated by `|`, `;` or newlines) that are counted."""
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         return Parsed(values=pc.list_value_length(flat(column)).cast(pa.float64()), bad=np.zeros(len(column), bool))
-    parsed = numbers(column)
+    parsed = numbers(column, decimal=decimal)
     if not parsed.bad_count:
         return parsed
-    return by_unique(flat(column), _count, pa.float64())
+    return by_unique(flat(column), lambda text: _count(text, decimal), pa.float64())
 
 
-def _count(text: str) -> float:
+def _count(text: str, decimal: str) -> float:
     if text[:1] in "[{(":
         try:
             found = orjson.loads(text)
@@ -238,32 +268,118 @@ def _count(text: str) -> float:
             inner = text.strip("[](){}").strip()
             return float(inner.count(",") + 1) if inner else 0.0
     try:
-        return number(text)
+        return number(text, decimal=decimal)
     except ValueError:
         if re.match(r"^[+-]?[\d.,]+$", text) or text.lower() in TRUE_WORDS | FALSE_WORDS | {"inf", "-inf", "infinity"}:
             raise
         return float(len([part for part in re.split(r"[|;\n,]", text) if part.strip()]))
 
 
+def currencies(words: pa.Array) -> dict[str, int]:
+    """How many texts carry which sign of money: "usd", "cents", a currency by its name, "" for none."""
+    words = pc.drop_null(words)
+    found = {"": len(words)} if len(words) else {}
+    if pc.any(pc.match_substring_regex(words, r"[^\d.,eE+\-\s]"), min_count=0).as_py():
+        found = {}
+        for held in pc.value_counts(words).to_pylist():
+            sign = _CURRENCY.search(held["values"])
+            word = (sign["a"] or sign["b"]).lower() if sign else ""
+            name = "usd" if word in _USD else "cents" if word in _CENTS else word.upper()
+            found[name] = found.get(name, 0) + held["counts"]
+    return found
+
+
+# --- lengths of time that carry their unit ---------------------------------------------------------------------------
+
+_HOUR = 3_600e6
+_LENGTH_US = {word: DURATION_US[unit] for word, unit in DURATION_WORDS.items()} | dict.fromkeys(
+    ("sek", "sekunde", "sekunden", "seg", "segundo", "segundos", "seconde", "secondes"), DURATION_US["s"]
+) | dict.fromkeys(("m", "minuten", "minutos"), DURATION_US["min"]) | dict.fromkeys(
+    ("h", "hr", "hrs", "hour", "hours", "std", "stunden"), _HOUR
+) | dict.fromkeys(("d", "day", "days"), 24 * _HOUR)  # fmt: skip
+_PART = re.compile(r"\s*([+-]?\d+(?:[.,]\d+)*|[+-]?\.\d+)\s*([^\W\d_]+)\.?(?:\s*,(?=\s)|\s+and\b)?")
+_CLOCK = re.compile(r"\s*([+-]?)(\d{1,4}):(\d\d):(\d\d(?:[.,]\d+)?)")
+_ISO = re.compile(r"([+-]?)P(?:([\d.,]+)D)?(?:T(?:([\d.,]+)H)?(?:([\d.,]+)M)?(?:([\d.,]+)S)?)?", re.IGNORECASE)
+
+
+def length(text: str, *, decimal: str = ".") -> float:
+    """One length of time that carries its unit, in microseconds: `1.58s`, `350 ms`, `1m 02s`, `PT1.5S`, `00:00:02.5`,
+    `1 day 02:03:04`. Raises ValueError for all else, a bare number too."""
+    if len(text) > NUMBER_LENGTH:
+        raise ValueError("too long for a length")
+    if (iso := _ISO.fullmatch(text)) and any(iso.groups()[1:]):
+        parts = zip(iso.groups()[1:], (24 * _HOUR, _HOUR, DURATION_US["min"], DURATION_US["s"]), strict=True)
+        return (-1 if iso[1] == "-" else 1) * sum(_finite(p.replace(",", ".")) * us for p, us in parts if p)
+    total, at, seen = 0.0, 0, False
+    while part := _PART.match(text, at):
+        word = part[2].lower().translate(MICRO)
+        if word not in _LENGTH_US:
+            raise ValueError("no unit of time")
+        total, at, seen = total + number(part[1], decimal=decimal) * _LENGTH_US[word], part.end(), True
+    if clock := _CLOCK.match(text, at):
+        sign, hours, minutes, seconds = clock.groups()
+        us = int(hours) * _HOUR + int(minutes) * DURATION_US["min"] + _finite(seconds.replace(",", ".")) * 1e6
+        total, at, seen = total + (-us if sign == "-" else us), clock.end(), True
+    if not seen or text[at:].strip():
+        raise ValueError("no length of time")
+    return total
+
+
+def lengths(column: pa.Array | pa.ChunkedArray, *, decimal: str = ".") -> Parsed:
+    """Lengths of time that carry their unit, in microseconds; typed ones too."""
+    array = flat(column)
+    clean = np.zeros(len(array), bool)
+    if pa.types.is_duration(array.type):
+        return Parsed(pc.divide(array.cast(pa.duration("ns")).cast(pa.int64()).cast(pa.float64()), 1e3), clean)
+    if pa.types.is_time(array.type) or pa.types.is_interval(array.type):
+        plain = pa.array([None if v is None else _typed(v) for v in array.to_pylist()], pa.float64())
+        return Parsed(plain, clean)
+    return by_unique(array, lambda text: length(text, decimal=decimal), pa.float64())
+
+
+def carries_unit(type_: pa.DataType) -> bool:
+    """Whether a typed column holds lengths of time, whatever its name says."""
+    return bool(pa.types.is_duration(type_) or pa.types.is_time(type_) or pa.types.is_interval(type_))
+
+
+def _typed(value: Any) -> float:
+    if hasattr(value, "hour"):
+        return length(value.isoformat())
+    return float(value.months * 30 * 24 * _HOUR + value.days * 24 * _HOUR + value.nanoseconds / 1e3)
+
+
 # --- booleans --------------------------------------------------------------------------------------------------------
 
 
-def boolean(text: str) -> bool:
+def boolean(text: str, *, minus: bool = False) -> bool:
     """One boolean as people write it. Raises ValueError."""
-    word = text.lower()
-    if word in TRUE_WORDS:
+    word = unicodedata.normalize("NFC", text).lower().strip(".\ufe0f")
+    if word in TRUE_WORDS or (minus and word in ("-1", "-1.0")):
         return True
     if word in FALSE_WORDS:
         return False
     raise ValueError("not a boolean")
 
 
-def booleans(column: pa.Array | pa.ChunkedArray) -> Parsed:
-    """Booleans from typed columns, words and 0/1. Other numbers are bad."""
+def booleans(column: pa.Array | pa.ChunkedArray, *, minus: bool = False) -> Parsed:
+    """Booleans from typed columns, words and 0/1, with `minus` also -1 for true. Other numbers are bad."""
     array = flat(column)
     if pa.types.is_boolean(array.type):
         return Parsed(values=array, bad=np.zeros(len(array), bool))
-    return by_unique(array, boolean, pa.bool_())
+    return by_unique(array, lambda text: boolean(text, minus=minus), pa.bool_())
+
+
+def two_sided(words: Collection[str]) -> bool:
+    """Whether words of a boolean column can be read: all of them are known, or some for either side."""
+    known = {w: _side(w) for w in words}
+    return None not in known.values() or {True, False} <= set(known.values())
+
+
+def _side(word: str) -> bool | None:
+    try:
+        return boolean(word)
+    except ValueError:
+        return None
 
 
 _FAILED = re.compile(r"[45]\d\d\b.*|.*(?:error|exception|fail|timeout|timed.out|cancel|abort|crash).*")

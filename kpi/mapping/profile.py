@@ -10,7 +10,9 @@ class ColumnProfile:
     """What a pass over all rows told about one column.
 
     count: cells that hold something. distinct: number of different values, None when over 200; values: they, sorted.
-    readable: share of the cells that are what the alias of the column promises. low, high, median, whole: of numbers.
+    readable: share of the cells that are what the alias of the column promises; unread: one that is not. low, high,
+    median, whole: of numbers. decimal, dates: its decimal mark and order of day and month, see `conventions`. spelled:
+    whether its lengths carry their units. currencies: signs of money in its cells, "" for a cell without one.
 
     What other columns of the same rows say of its unit, each a median over rows with positive numbers, None where no
     row tells: usual: the value itself. by_price: the value for each USD that the tokens cost by the price table.
@@ -33,7 +35,10 @@ class ColumnProfile:
     median: float | None = None
     whole: bool = True
     decimal: str = "."
-    dayfirst: bool | None = None
+    dates: str = ""
+    spelled: bool = False
+    currencies: tuple[str, ...] = ()
+    unread: str = ""
     usual: float | None = None
     by_price: float | None = None
     by_token: float | None = None

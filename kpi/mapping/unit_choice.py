@@ -112,6 +112,19 @@ def money(profile: ColumnProfile, field: str, named: str, beside: Beside | None 
     return _ask(field, profile, [u for u in MONEY_NUSD if u != unit], f"in {unit} a request would cost {_usd(a_call)}")
 
 
+def in_cells(profile: ColumnProfile, field: str, named: str) -> Choice:
+    """The unit of a column of money whose cells carry signs: dollars or cents, all of them; else it is asked about."""
+    signs = set(profile.currencies)
+    unit = {"usd": "usd", "cents": "cents"}.get(next(iter(signs - {""}))) if len(signs - {""}) == 1 else None
+    if unit and "" not in signs and named in ("", unit):
+        return Choice(unit, "its cells carry their unit")
+    if unit == "usd" and "" in signs and named in ("", "usd"):
+        return Choice(unit, "some of its cells carry a sign of dollars")
+    names = ", ".join(sorted(s or "no sign" for s in signs))[:60]
+    told = f"{ASKED}: cells are in {names}, and only USD is read; convert them, or set"
+    return Choice("", f'{told} field = "{field}" and unit = "usd" for it in a mapping if they are USD', asks=True)
+
+
 def _by_size(profile: ColumnProfile) -> tuple[str, str]:
     median = profile.median
     if median is None:

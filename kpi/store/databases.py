@@ -18,23 +18,25 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from kpi.errors import MappingError, StoreError
 from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.schema import TABLES, Type
-from kpi.store.dialects import DuckDialect, dialect_of, teach_sqlite
+from kpi.store.dialects import DuckDialect, Expression, dialect_of, teach_sqlite
 from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts
-from kpi.store.inplace import SQL_TYPES, Held, canonical, mapped
+from kpi.store.inplace import SQL_TYPES, Held, canonical, finite, is_time, mapped, plain
 from kpi.store.sessions import redact_url
 from kpi.store.sql import literal
 
 Answer = TypeVar("Answer")
 _SQL_ERRORS = (sa.exc.SQLAlchemyError, OSError)
+_WRONG_TYPE = (ValueError, TypeError, ArithmeticError)  # of a driver that reads a value as its column is declared
 MOST_ROWS = 1_000_000  # that one statement may bring over the wire
 _KINDS: list[tuple[type, Held]] = [
     (sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Numeric, "float"), (sa.Float, "float"), (sa.DateTime, "naive"),
-    (sa.Date, "date"), (sa.String, "string"), (sa.Uuid, "string"),
+    (sa.Date, "date"), (sa.String, "string"),
 ]  # fmt: skip
 
 
@@ -81,7 +83,29 @@ class LiveSource(Source):
 
     def sample(self, rows: int) -> pa.Table:
         """Some rows of the table that stands for `requests`, with its own columns."""
-        return self.run(sa.select(*self._there("requests", self.physical("requests")).c).limit(rows))
+        held = self.physical("requests")
+        there = self._there("requests", held)
+
+        def ask(names: Sequence[str]) -> pa.Table:
+            cells = [plain(finite(there.c[n], held[n], self.dialect), held[n])[0].label(n) for n in names]
+            return self.run(sa.select(*cells).limit(rows))
+
+        try:
+            found = ask(list(held))
+        except StoreError:
+            for name in held:
+                try:
+                    ask([name])
+                except StoreError as error:
+                    raise MappingError(
+                        "mapping.unreadable", f"Column {name[:60]!r} holds values that its engine cannot hand over",
+                        hint=f"Leave it out with a view, or mend its values. {error.message}."
+                    ) from None  # fmt: skip
+            raise
+        for name in (n for n, kind in held.items() if kind == "interval"):
+            lengths = pc.round(pc.multiply(found[name], 1e6)).cast(pa.int64()).cast(pa.duration("us"))
+            found = found.set_column(found.column_names.index(name), name, lengths)
+        return found
 
     def no_table(self, name: str) -> StoreError:
         """The error for a table that is not there."""
@@ -106,9 +130,9 @@ class LiveSource(Source):
             return None
         there = self._there(name, held)
         if name != "requests":
-            return _shown(name, there, self._other(name, held, there))
+            return self._shown(name, held, there, self._other(name, held, there))
         if self._mapping is not None:
-            return _shown(name, there, mapped(self._mapping, held, there, self.dialect))
+            return self._shown(name, held, there, mapped(self._mapping, held, there, self.dialect))
         found = canonical(TABLES[name], held, there, self.dialect)
         if not found:
             columns = ", ".join(repr(c[:40]) for c in list(held)[:8])
@@ -116,7 +140,22 @@ class LiveSource(Source):
                 "mapping.no_columns", f"The table {there.name[:60]!r} has none of the canonical columns of requests",
                 hint=f"Say what its columns mean: `kpi connect NAME --table T --mapping FILE`; it has {columns}.",
             )  # fmt: skip
-        return _shown(name, there, found)
+        return self._shown(name, held, there, found)
+
+    def _shown(
+        self, name: str, held: Mapping[str, Held], there: sa.TableClause, found: Mapping[str, Expression]
+    ) -> sa.FromClause | None:
+        """The canonical table: the table itself where nothing differs, else a SELECT over its rows of finite times."""
+        if not found:
+            return None
+        mapping = self._mapping if name == "requests" else None
+        used = {c.source for c in mapping.columns if c.field} if mapping else set(found)
+        times = [there.c[n] for n, kind in held.items() if n in used and is_time(kind, self.dialect)]
+        kept = [sa.func.isfinite(cell, type_=sa.Boolean()).is_not(sa.false()) for cell in times]
+        same = name == there.name and not there.schema and all(e is there.c.get(c) for c, e in found.items())
+        if same and not kept:
+            return sa.table(name, *(sa.column(c, e.type) for c, e in found.items()))
+        return sa.select(*(e.label(c) for c, e in found.items())).select_from(there).where(*kept).subquery(name)
 
     def _other(self, name: str, held: Mapping[str, Held], there: sa.TableClause) -> dict[str, sa.ColumnElement[Any]]:
         """Another canonical table; empty where a table of that name is somebody else's (`events`, `scores`)."""
@@ -153,16 +192,14 @@ class LiveSource(Source):
             )  # fmt: skip
         kinds = [c.type for c in statement.selected_columns]
         columns = list(zip(*rows, strict=True)) or [()] * len(names)
-        return pa.table({n: arrow_column(v, k) for n, v, k in zip(names, columns, kinds, strict=True)})
-
-
-def _shown(name: str, there: sa.TableClause, found: Mapping[str, sa.ColumnElement[Any]]) -> sa.FromClause | None:
-    """The canonical table: the table itself where nothing differs, else a SELECT over it."""
-    if not found:
-        return None
-    if name == there.name and not there.schema and all(e is there.c.get(c) for c, e in found.items()):
-        return sa.table(name, *(sa.column(c, e.type) for c, e in found.items()))
-    return sa.select(*(e.label(c) for c, e in found.items())).select_from(there).subquery(name)
+        found = {}
+        for name, values, kind in zip(names, columns, kinds, strict=True):
+            try:
+                found[name] = arrow_column(values, kind)
+            except _WRONG_TYPE as error:
+                told = f"column {name[:60]!r} holds a value that is not of its type ({type(error).__name__})"
+                raise self._failed(told) from None
+        return pa.table(found)
 
 
 class SqlSource(LiveSource):
@@ -204,7 +241,18 @@ class SqlSource(LiveSource):
                 return {c["name"]: _held(c["type"]) for c in columns}
             return {}
 
-        return self._tried(look, _SQL_ERRORS, _reason)
+        held = dict(self._tried(look, _SQL_ERRORS, _reason))
+        return self._by_values(place, held) if self._engine.dialect.name == "sqlite" else held
+
+    def _by_values(self, place: str, held: dict[str, Held]) -> dict[str, Held]:
+        """What columns of SQLite hold by their values, for it keeps any value in a column of any type."""
+        kinds = [sa.func.typeof(sa.column(n), type_=sa.Text()).label(n) for n in held]
+        rows = self.run(sa.select(*kinds).select_from(sa.table(place)).distinct()) if held else pa.table({})
+        for name in [n for n, kind in held.items() if kind != "string"]:
+            seen = set(rows[name].to_pylist())
+            found = next((kind for stored, kind in _STORED.items() if stored in seen), held[name])
+            held[name] = "float" if (found, held[name]) == ("int", "float") else found
+        return held
 
     def run(self, statement: Statement) -> pa.Table:
         def fetch() -> tuple[list[str], Sequence[Sequence[Any]]]:
@@ -212,8 +260,11 @@ class SqlSource(LiveSource):
                 result = connection.execute(statement)
                 return list(result.keys()), result.fetchmany(MOST_ROWS + 1)
 
-        names, rows = self._tried(fetch, _SQL_ERRORS, _reason)
+        names, rows = self._tried(fetch, (*_SQL_ERRORS, *_WRONG_TYPE), _reason)
         return self._arrow(names, rows, statement)
+
+
+_STORED: dict[str, Held] = {"blob": "other", "text": "string", "real": "float", "integer": "int"}
 
 
 def _teach(connection: Any, record: Any, proxy: Any) -> None:
@@ -230,6 +281,10 @@ def _held(kind: sa.types.TypeEngine[Any]) -> Held:
         return _clickhouse_held(str(getattr(kind, "name", "")))
     if isinstance(kind, sa.DateTime):
         return "time" if kind.timezone else "naive"
+    if (own := type(kind).__name__) in ("INTERVAL", "MONEY"):
+        return "interval" if own == "INTERVAL" else "money"
+    if isinstance(kind, sa.Enum | sa.Uuid):
+        return "named"
     if type(kind).__name__ == "TINYINT" and getattr(kind, "display_width", None) == 1:
         return "bool"
     return next((held for base, held in _KINDS if isinstance(kind, base)), "other")
@@ -242,8 +297,8 @@ def _clickhouse_held(name: str) -> Held:
         plain = plain.removeprefix(wrapper)
     starts: list[tuple[str, Held]] = [
         ("Bool", "bool"), ("Int", "int"), ("UInt", "int"), ("Float", "float"), ("Decimal", "float"),
-        ("DateTime", "time"), ("Date", "date"), ("String", "string"), ("FixedString", "string"), ("Enum", "string"),
-        ("UUID", "string"),
+        ("DateTime", "time"), ("Date", "date"), ("String", "string"), ("FixedString", "string"), ("Enum", "named"),
+        ("UUID", "named"),
     ]  # fmt: skip
     return next((held for start, held in starts if plain.startswith(start)), "other")
 
@@ -262,6 +317,8 @@ _NUMBERS = {
 
 def _reason(error: BaseException) -> str:
     """Why a statement failed, in words of ours: a driver's text may hold addresses, values and secrets."""
+    if isinstance(error, _WRONG_TYPE):
+        return f"a value is not of the type that its column declares ({type(error).__name__})"
     driver = getattr(error, "orig", None)
     state = str(getattr(driver, "sqlstate", None) or "")
     number = driver.args[0] if driver is not None and driver.args and isinstance(driver.args[0], int) else None
@@ -353,7 +410,8 @@ def _duckdb_held(name: str) -> Held:
     plain = name.split("(")[0]
     groups: dict[Held, str] = {
         "bool": "BOOLEAN", "int": "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT",
-        "float": "FLOAT DOUBLE DECIMAL", "date": "DATE", "string": "VARCHAR UUID ENUM",
+        "float": "FLOAT DOUBLE DECIMAL", "date": "DATE", "string": "VARCHAR", "named": "UUID ENUM",
+        "interval": "INTERVAL",
     }  # fmt: skip
     if plain.startswith("TIMESTAMP"):
         return "time" if "ZONE" in name else "naive"

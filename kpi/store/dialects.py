@@ -20,6 +20,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from kpi.mapping.parse_times import time_us
+
 Expression = sa.ColumnElement[Any]
 TEXT, INT = sa.Text(), sa.BigInteger()
 DOUBLE: sa.Double[float] = sa.Double()
@@ -53,6 +55,7 @@ class Dialect:
     grouping_sets = True
     keeps_moments = True  # a column of times is read as it is
     unnests = True  # an array becomes rows beside those of another
+    has_infinity = True  # times may be infinite
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         """Local start of the day, ISO week or month of a moment, as a time without zone or its text. An hour is an
@@ -123,6 +126,7 @@ class SqliteDialect(Dialect):
     grouping_sets = False
     keeps_moments = False
     unnests = False
+    has_infinity = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         return sa.func.kpi_bucket(moment, text_of(grain), text_of(tz), type_=TEXT)
@@ -144,6 +148,7 @@ class MysqlDialect(Dialect):
     compares without case there."""
 
     grouping_sets = unnests = False
+    has_infinity = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         local = self.wall(moment, tz)
@@ -190,6 +195,7 @@ class MysqlDialect(Dialect):
 
 class ClickHouseDialect(Dialect):
     unnests = False
+    has_infinity = False
 
     def contains(self, column: Expression, part: str) -> Expression:
         return sa.func.positionCaseInsensitiveUTF8(column, text_of(part)) > whole(0)
@@ -229,6 +235,7 @@ class SparkDialect(Dialect):
     """Spark and Databricks; the session is in UTC."""
 
     unnests = False
+    has_infinity = False
 
     def utc(self, column: Expression) -> Expression:
         return sa.cast(column, MOMENT)
@@ -301,13 +308,16 @@ def _start(minute: str, grain: str, tz: str) -> str:
 
 
 def _utc(value: str | float | None, unit: str) -> str | None:
-    """A text (ISO 8601, without zone: UTC) or an epoch as `2026-11-01 10:00:00.000000`; None for what is no time."""
+    """A text of any shape (without zone: UTC) or an epoch as `2026-11-01 10:00:00.000000`; None for what is no time."""
     try:
         if value is None:
             return None
         if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+            try:
+                moment = datetime.fromisoformat(value)
+                moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+            except ValueError:
+                moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us(value)[0])
         else:
             size = abs(value)
             guess = "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"

@@ -30,6 +30,7 @@ from kpi.errors import MetricError, StoreError
 from kpi.mapping.column_profile import ColumnProfiler
 from kpi.mapping.mapping import ColumnProfile
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
+from kpi.receipts import Receipt
 from kpi.schema import TABLES, Type
 from kpi.store.cache import CLUSTER, STARTED, helpers
 from kpi.store.dialects import Dialect
@@ -71,6 +72,7 @@ class Source(ABC):
         read_at: When a live source was opened, None for rows that are stored.
         notes: What its readers must know, in sentences.
         rekeyed: When the key of its users was last changed.
+        receipt: What was read how, of a frame.
 
     Example:
         >>> isinstance(source, kpi.Source), len(source.fingerprint), source.live
@@ -84,6 +86,7 @@ class Source(ABC):
     read_at: datetime | None = None
     notes: tuple[str, ...] = ()
     rekeyed: datetime | None = None
+    receipt: Receipt | None = None
 
     @property
     def live(self) -> bool:
@@ -250,29 +253,12 @@ def compile_duckdb(statement: Statement) -> tuple[str, list[Any]]:
     return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
 
 
-def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = ()) -> DuckSource:
-    """A source over a frame in memory: pandas, Polars or Arrow, with canonical column names, one row a request.
+def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (), stacklevel: int = 2) -> DuckSource:
+    """A source over a frame in memory with canonical columns; `kpi.from_frame` reads all others.
 
     Columns that are not canonical become cohorts when they hold text or booleans and neither their name nor their
     values point at people; a warning names those left out, and `allow` keeps them. Rows that lie in the future are left
-    out, which `notes` says.
-
-    Args:
-        frame: One row a request.
-        name: Of the source, as people call it.
-        allow: Columns to keep that would be left out to protect people.
-
-    Returns:
-        A source of version 0.
-
-    Raises:
-        MetricError: When the frame has no column that the index knows.
-
-    Example:
-        >>> import pandas as pd
-        >>> rows = kpi.from_frame(pd.DataFrame({"success": [True, False, True], "model": ["a", "a", "b"]}))
-        >>> kpi.summarise(rows, "task_success", by=["model"])["value"].tolist()
-        [0.5, 1.0]
+    out, which `notes` says. Raises MetricError for a column that does not hold its canonical type.
     """
     rows = _arrow(frame)
     policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []
@@ -280,7 +266,7 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
     if not known & set(rows.column_names):
         raise MetricError(
             "frame.no_columns", "The frame has none of the canonical columns",
-            hint="Rename columns to those of kpi.schema.REQUESTS, or load the file through a mapping.",
+            hint="Rename columns to those of kpi.schema.REQUESTS.",
         )  # fmt: skip
     arrays, names = [], []
     for column in rows.column_names:
@@ -300,7 +286,7 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
             names.append(column if column.startswith("m_") else f"m_{column}")
     if left_out:
         shown = ", ".join(left_out)
-        warnings.warn(f"Left out to protect people: {shown}. Name one in `allow` to keep it.", stacklevel=2)
+        warnings.warn(f"Left out to protect people: {shown}. Name one in `allow` to keep it.", stacklevel=stacklevel)
     if "trace_id" not in names:
         arrays.append(pa.array([str(i) for i in range(rows.num_rows)]))
         names.append("trace_id")
@@ -311,7 +297,7 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
         if count := pc.sum(later.cast(pa.int64())).as_py():
             table = table.filter(pc.invert(later))
             notes = (clock.left_out(count),)
-    source = DuckSource(name=name, fingerprint=_content_hash(table), tables={"requests": table})
+    source = DuckSource(name=name, fingerprint=content_hash(table), tables={"requests": table})
     source.notes = notes
     return source
 
@@ -340,7 +326,9 @@ def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.Chunke
             values = values.cast(pa.timestamp("us")).cast(target)  # naive times are UTC
         elif pa.types.is_boolean(target) and not pa.types.is_boolean(values.type):
             values = values.cast(pa.int64(), safe=True)
-        return values.cast(target, safe=not pa.types.is_integer(target))
+        if pa.types.is_floating(values.type) and not pa.types.is_floating(target):
+            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+        return values.cast(target, safe=not pa.types.is_timestamp(target))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise MetricError(
             "frame.wrong_type", f"Column {column!r} holds {values.type}, expected {target}",
@@ -348,7 +336,7 @@ def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.Chunke
         ) from error  # fmt: skip
 
 
-def _content_hash(table: pa.Table) -> str:
+def content_hash(table: pa.Table) -> str:
     """Hash of names, types and values; how they lie in memory (chunks, offsets, bytes under nulls) is left out."""
     digest = hashlib.sha256(str(table.schema.remove_metadata()).encode())
     for column in table.columns:

@@ -18,22 +18,25 @@ from kpi import schema
 from kpi.clock import LONGEST_US
 from kpi.errors import MappingError
 from kpi.mapping.column_names import SCORE_PREFIX
+from kpi.mapping.conventions import ORDERS
 from kpi.mapping.mapping import ColumnMapping
 from kpi.mapping.mapping import Mapping as ColumnMappings
-from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
+from kpi.mapping.parse_values import FALSE_WORDS, MINUS, TRUE_WORDS
 from kpi.mapping.units import DEAREST_NUSD, DURATION_US, MONEY_NUSD, MOST_TOKENS, SCALES
 from kpi.privacy import identifying_names
 from kpi.store.dialects import DOUBLE, INT, TEXT, Dialect, Expression, text_of, times, whole
 
-Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "other"]
+Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "named", "interval", "money", "other"]
 PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd")
 SQL_TYPES: dict[Held, sa.types.TypeEngine[Any]] = {
     "string": TEXT, "bool": sa.Boolean(), "int": INT, "float": DOUBLE, "time": sa.DateTime(timezone=True),
-    "naive": sa.DateTime(), "date": sa.Date(), "other": sa.types.NULLTYPE,
+    "naive": sa.DateTime(), "date": sa.Date(), "named": sa.types.NULLTYPE,
+    "interval": sa.types.NULLTYPE, "money": sa.types.NULLTYPE, "other": sa.types.NULLTYPE,
 }  # fmt: skip
 _HOLDS: dict[Held, str] = {
     "string": "text", "bool": "booleans", "int": "whole numbers", "float": "numbers", "time": "times",
-    "naive": "times without zone", "date": "dates", "other": "something else",
+    "naive": "times without zone", "date": "dates", "named": "names", "interval": "lengths of time", "money": "money",
+    "other": "something else",
 }  # fmt: skip
 _WANTED = {
     "bool": "booleans, or numbers where 0 is false", "int": "whole numbers", "float": "numbers", "time": "times",
@@ -50,18 +53,38 @@ def canonical(
     Raises MappingError `mapping.wrong_type` for a column that holds what its name does not promise.
     """
     found: dict[str, Expression] = {}
-    for name, kind in held.items():
+    for name, declared in held.items():
+        cell, kind = plain(place.c[name], declared)
         extra = table.name == "requests" and schema.is_extra(name)
         if (name not in table.names and not extra) or name == "day":  # the partition of the lake, not a fact
             continue
         if extra and identifying_names.reason_of(name):  # who wants it as a cohort says so in a mapping
             continue
         wanted = schema.extra_type(name) if extra else table[name].type
-        made = _fit(place.c[name], kind, wanted, dialect, plain=name in table.key)
+        made = _fit(cell, kind, wanted, dialect, plain=name in table.key)
         if made is None:
             raise _wrong_type(name, kind, name, _WANTED[wanted])
         found[name] = made
     return found
+
+
+def plain(cell: Expression, held: Held) -> tuple[Expression, Held]:
+    """A column of a type of its own as one that compares and adds up, and what that holds."""
+    if held == "named":
+        return sa.cast(cell, TEXT), "string"
+    if held == "interval":
+        return sa.cast(sa.extract("epoch", cell), DOUBLE), "float"
+    return (sa.cast(sa.cast(cell, sa.Numeric()), DOUBLE), "float") if held == "money" else (cell, held)
+
+
+def is_time(held: Held, dialect: Dialect) -> bool:
+    """Whether a column holds times of which some may be infinite, which no driver can read."""
+    return dialect.has_infinity and held in ("time", "naive", "date")
+
+
+def finite(cell: Expression, held: Held, dialect: Dialect) -> Expression:
+    """The column, with infinite times as unknown."""
+    return sa.case((sa.func.isfinite(cell), cell)) if is_time(held, dialect) else cell
 
 
 def _fit(column: Expression, held: Held, wanted: str, dialect: Dialect, *, plain: bool) -> Expression | None:
@@ -71,7 +94,7 @@ def _fit(column: Expression, held: Held, wanted: str, dialect: Dialect, *, plain
     if wanted == "time":
         return _time(column, held, "auto", dialect)
     if wanted == "bool":
-        return column if held == "bool" else _truth(column) if held in _NUMBERS else None
+        return _boolean(column, held, "")
     if held == "bool":
         return sa.case((column, whole(1)), (sa.not_(column), whole(0)), else_=sa.cast(sa.null(), INT))
     if held not in _NUMBERS:
@@ -92,7 +115,7 @@ def mapped(
     given: dict[str, Expression] = {}
     for column in mapping.columns:
         if column.field is not None:
-            given[column.field] = _convert(column, place.c[column.source], held[column.source], dialect)
+            given[column.field] = convert(column, place.c[column.source], held[column.source], dialect)
     if "trace_id" not in given:
         raise MappingError(
             "mapping.no_id", "No column is mapped to trace_id, by which a request is found again",
@@ -105,13 +128,16 @@ def mapped(
 def supported(column: ColumnMapping) -> bool:
     """Whether a mapped column can be read in place; the others need the rows to be loaded."""
     name = str(column.field)
-    worded = column.unit in ("day/month", "month/day") or column.decimal != "."
+    worded = column.unit in ORDERS or column.decimal == ","
     return not (name.startswith(SCORE_PREFIX) or name in ("ended_at", "error_message") or worded)
 
 
-def _convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialect) -> Expression:
+def convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialect) -> Expression:
+    """A column as the field it is mapped to. Raises MappingError that names it where it cannot be."""
     kind, name = column.kind, str(column.field)
-    if not supported(column):
+    length = held == "interval"
+    cell, held = plain(cell, held)
+    if not supported(column) or (column.unit == "in cells" and not length):
         raise MappingError(
             "mapping.not_in_place", f"Column {column.source!r}: {name} can only be read when rows are loaded",
             hint="Leave the column out, or load an export of the table instead.",
@@ -128,15 +154,15 @@ def _convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Diale
             "times, or epochs with their unit s, ms, us or ns",
         )
     elif kind == "bool":
-        made, wanted = _boolean(cell, held, column.unit == "inverted"), "booleans, 0 and 1, or words such as yes and no"
+        made, wanted = _boolean(cell, held, column.unit), "booleans, 0 and 1, or words such as yes and no"
     elif kind == "status":
-        made = (cell >= whole(400)) if held in _NUMBERS else _boolean(cell, held, True)
+        made = (cell >= whole(400)) if held in _NUMBERS else _boolean(cell, held, "inverted")
         wanted = "HTTP codes, booleans that say ok, or words such as ok and error"
     elif kind == "score" and column.unit == "words":
-        told = _boolean(cell, held, False)
+        told = _boolean(cell, held, "")
         made, wanted = None if told is None else sa.cast(_flag(told), DOUBLE), "words such as up and down"
     else:
-        made, wanted = _number(column, cell, held), f"numbers in {column.unit or 'the unit of the field'}"
+        made, wanted = _number(column, cell, held, length), f"numbers in {column.unit or 'the unit of the field'}"
     if made is None:
         raise _wrong_type(column.source, held, name, wanted)
     return made
@@ -156,8 +182,10 @@ def _time(cell: Expression, held: Held, unit: str, dialect: Dialect) -> Expressi
         return cell if dialect.keeps_moments else dialect.utc(cell)
     if held in ("naive", "date"):
         return dialect.utc(cell if held == "naive" else sa.cast(cell, sa.DateTime()))
+    if held in _NUMBERS and unit not in ("s", "ms", "us", "ns"):
+        return None if dialect.keeps_moments else dialect.utc(cell)
     if held in _NUMBERS:
-        return dialect.epoch(cell, unit) if unit in ("s", "ms", "us", "ns") else None
+        return dialect.epoch(cell, unit)
     return dialect.parsed(cell) if held == "string" and unit == "auto" else None
 
 
@@ -165,7 +193,7 @@ def _truth(cell: Expression) -> Expression:
     return cell != sa.literal_column("0", INT)
 
 
-def _boolean(cell: Expression, held: Held, inverted: bool) -> Expression | None:
+def _boolean(cell: Expression, held: Held, unit: str) -> Expression | None:
     if held == "bool":
         found = cell
     elif held in _NUMBERS:
@@ -174,20 +202,20 @@ def _boolean(cell: Expression, held: Held, inverted: bool) -> Expression | None:
         words = sa.func.lower(sa.func.trim(cell))
         yes, no = (text_of(w) for w in ("yes", "no"))
         told = sa.case(
-            (words.in_([text_of(w) for w in sorted(TRUE_WORDS)]), yes),
+            (words.in_([text_of(w) for w in sorted(TRUE_WORDS | ({"-1"} if unit == MINUS else set()))]), yes),
             (words.in_([text_of(w) for w in sorted(FALSE_WORDS)]), no),
         )
         found = told == yes
     else:
         return None
-    return sa.not_(found) if inverted else found
+    return sa.not_(found) if unit == "inverted" else found
 
 
 def _flag(condition: Expression) -> Expression:
     return sa.case((condition, whole(1)), (sa.not_(condition), whole(0)), else_=sa.cast(sa.null(), INT))
 
 
-def _number(column: ColumnMapping, cell: Expression, held: Held) -> Expression | None:
+def _number(column: ColumnMapping, cell: Expression, held: Held, length: bool) -> Expression | None:
     kind = column.kind
     if held == "bool" and kind == "count":
         return _flag(cell)
@@ -201,7 +229,7 @@ def _number(column: ColumnMapping, cell: Expression, held: Held) -> Expression |
         share = times(cell, 1 / (high - low)) - sa.cast(sa.literal_column(repr(low / (high - low)), DOUBLE), DOUBLE)
         return _within(cell, low, high, share, DOUBLE)
     if kind == "duration":
-        factor, most = DURATION_US[column.unit or "us"], float(LONGEST_US)
+        factor, most = DURATION_US["s" if length else column.unit or "us"], float(LONGEST_US)
     elif kind == "money":
         factor, most = MONEY_NUSD[column.unit or "usd"], DEAREST_NUSD
     else:

@@ -25,11 +25,12 @@ from kpi.mapping.column_profile import Profiler
 from kpi.mapping.guess import guess
 from kpi.mapping.mapping import ColumnMapping, kind_of
 from kpi.mapping.mapping import Mapping as ColumnMappings
+from kpi.mapping.parse_values import texts
 from kpi.mapping.units import EARLIEST_US
 from kpi.privacy.policy import Policy
 from kpi.store.connections import checked, open_engine, table_of
 from kpi.store.databases import DuckFileSource, LiveSource, SqlSource
-from kpi.store.inplace import supported
+from kpi.store.inplace import convert
 from kpi.store.manifest import home
 
 PREFIX = "db:"
@@ -88,7 +89,7 @@ def connect(name: str, *, table: str, mapping: ColumnMappings | None = None) -> 
     if not held:
         raise raw.no_table("requests")
     if mapping is None and not _is_canonical(held):
-        mapping = _guessed(raw.sample(SAMPLE_ROWS))
+        mapping = _guessed(raw, held)
     elif mapping is not None:
         mapping = _settled(mapping, raw.sample(SAMPLE_ROWS))
     place = Placement(table=table, mapping=mapping)
@@ -149,18 +150,28 @@ def _is_canonical(held: Mapping[str, Any]) -> bool:
     return {"trace_id", "started_at"} <= set(held) and bool(facts & set(held))
 
 
-def _guessed(sample: pa.Table) -> ColumnMappings:
-    """A mapping from the names and a sample, without texts, which only a person may open to readers, and without fields
-    that need a load."""
+def _guessed(raw: LiveSource, held: Mapping[str, Any]) -> ColumnMappings:
+    """A mapping from the names and a sample, without texts, which only a person may open to readers, and without what
+    cannot be read in place as the field that it seems to be."""
+    sample = raw.sample(SAMPLE_ROWS)
     profiler = Profiler(None)
     profiler.add(sample)
-    found = guess(profiler.profiles(), policy=Policy(masks=False))
+    written = profiler.written(ColumnMappings(), ColumnMappings())
+    found = _settled(guess(profiler.profiles(written), policy=Policy(masks=False)), sample)
 
-    def left_out(c: ColumnMapping) -> bool:
-        return bool(c.field) and (c.kind == "content" or not supported(c))
+    def fits(column: ColumnMapping) -> bool:
+        try:
+            convert(column, sa.column(column.source), held[column.source], raw.dialect)
+        except MappingError:
+            return False
+        return column.kind != "content"
 
-    fits = [ColumnMapping(c.source, None, how="unmapped") if left_out(c) else c for c in found.columns]
-    return _settled(ColumnMappings(tuple(fits)), sample)
+    return ColumnMappings(
+        tuple(
+            c if not c.field or fits(c) else ColumnMapping(c.source, None, how="unmapped", why=_ONLY)
+            for c in found.columns
+        )
+    )
 
 
 def _settled(mapping: ColumnMappings, sample: pa.Table) -> ColumnMappings:
@@ -178,6 +189,10 @@ def _settled(mapping: ColumnMappings, sample: pa.Table) -> ColumnMappings:
     return ColumnMappings(tuple(settled))
 
 
+_ONLY = "it cannot be read in place as what it seems to be; load an export of the table"
+_LOST = 0.2  # share of the values of a sample that may be none
+
+
 def _check_values(mapping: ColumnMappings, source: LiveSource, sample: pa.Table) -> None:
     """Every mapped column must say something where the table does, and times must be times of our days."""
     view = source.table("requests")
@@ -185,11 +200,14 @@ def _check_values(mapping: ColumnMappings, source: LiveSource, sample: pa.Table)
     rows = _read(shown, source, view)
     for column in shown:
         field = str(column.field)
-        filled = len(sample) - sample[column.source].null_count
-        if filled and rows[field].null_count == len(rows):
+        filled = len(sample) - texts(sample[column.source]).null_count
+        lost = rows[field].null_count - (len(rows) - filled)
+        one_sided = column.kind == "time" or (column.kind == "bool" and len(rows[field].drop_null().unique()) < 2)
+        if filled and (lost >= filled or (one_sided and lost > _LOST * filled)):
+            read = f"only {filled - lost:,}" if lost < filled else "none"
             raise MappingError(
                 "mapping.contradiction",
-                f"Column {column.source[:60]!r} is mapped to {field}, but none of {filled:,} values is "
+                f"Column {column.source[:60]!r} is mapped to {field}, but {read} of {filled:,} values is "
                 f"{'one' if not column.unit else f'one in {column.unit}'}",
                 hint=f"Expected were values of the kind {column.kind}: map another column, or give the right unit.",
             )  # fmt: skip

@@ -7,4 +7,5 @@ from tests.twins import exports, run
 
 def main() -> None:
     print("Exports re-encoded and damaged, beside the clean ones")
-    print(f"  {run.counts(run.battery(exports.exports()))}\n")
+    print(f"  {run.counts(run.battery(exports.exports()))}")
+    print(f"  as frames and in databases: {run.counts(run.in_memory(exports.exports()))}\n")

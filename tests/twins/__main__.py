@@ -6,12 +6,16 @@ import sys
 
 from tests.twins.exports import exports
 from tests.twins.judge import CRASHED, SILENT
-from tests.twins.run import battery, report
+from tests.twins.run import battery, in_memory, report
 
 
 def main() -> int:
     parts = [a for a in sys.argv[1:] if not a.startswith("-")]
-    found = list(battery(exports(), lambda export, form: not parts or any(p in f"{export} as {form}" for p in parts)))
+
+    def wanted(export: str, form: str) -> bool:
+        return not parts or any(p in f"{export} as {form}" for p in parts)
+
+    found = [*battery(exports(), wanted), *in_memory(exports(), wanted)]
     if "-v" in sys.argv:
         print("\n".join(map(str, found)))
     print(report(found))

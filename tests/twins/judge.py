@@ -42,6 +42,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "total_nusd": ("sum", r"cost|price|token|usd|cent|measure|model|amount|spend"),
     "total_us": ("median", r"latenc|duration|length|\bstart|\bend|elapsed"),
     "ttft_us": ("median", r"first|ttft|start time"),
+    "started_at": ("distinct", r"\btime|timestamp|\bstart|date|column .ts"),
     "llm_calls": ("sum", r"call|span"),
     "tool_calls": ("sum", r"call|span|tool"),
     "tool_errors": ("sum", r"error|status|tool"),
@@ -51,7 +52,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "session_id": ("distinct", r"session|conversation|thread"),
     "model": ("distinct", r"model"),
 }
-TIMES = frozenset({"total_us", "ttft_us"})
+TIMES = frozenset({"total_us", "ttft_us", "started_at"})
 _OF_ALL = re.compile(r"not.a.number|\bnan\b|infinit|cut off", re.IGNORECASE)  # whatever it concerns, it is less
 _OTHER_READING = "under other names"  # said of a whole file
 _COSTS = r"cost|price|cent|usd|spend"
@@ -180,7 +181,7 @@ def _assembled(tables: dict[str, list[Row]]) -> list[Row]:
             rows = list({r["score_id"]: r for r in rows if r["trace_id"]}.values())
         rows = sorted(rows, key=lambda r: (str(r["trace_id"]), str(r.get("span_id"))))
         parts[name] = to_table(name, rows).to_batches() if rows else []
-    return [row for table in assemble_all(**parts, prices=table_of("")) for row in table.to_pylist()]
+    return [row for table in assemble_all(**parts, prices=table_of("")) for row in _plain(table)]
 
 
 def _notes(receipt: Row) -> list[str]:

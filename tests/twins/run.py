@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from tests.twins import frames
 from tests.twins.damage import BYTES, FILES
 from tests.twins.exports import Export
 from tests.twins.forms import Form, span_forms
@@ -45,6 +46,12 @@ def judged(export: Export, some: Iterable[Form]) -> Iterator[Verdict]:
     for form in some:
         equal = load(form.beside) if form.beside else clean
         yield judge(export.name, form.name, equal, load(form.files), form.expected)
+
+
+def in_memory(chosen: Iterable[Export], wanted: Wanted = lambda export, form: True) -> Iterator[Verdict]:
+    """The verdict of each table as frames and as tables of databases."""
+    for export in chosen:
+        yield from (v for v in frames.verdicts(export.name, export.data) if wanted(v.export, v.form))
 
 
 def counts(verdicts: Iterable[Verdict]) -> str:

@@ -8,9 +8,10 @@ import json
 import random
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -120,6 +121,46 @@ def _total_row(sheet: Sheet) -> Sheet | None:
     return header, [*rows, sums]
 
 
+def _named_without_unit(sheet: Sheet, ending: str, spell: Callable[[str], str]) -> Sheet | None:
+    """Measures of one unit with the unit in their cells and not in their names."""
+    header, rows = sheet
+    at = [i for i, name in enumerate(header) if name.endswith(ending) and _numeric(rows, i)]
+    if not at:
+        return None
+    names = [n.removesuffix(ending) if i in at else n for i, n in enumerate(header)]
+    return (names, [[spell(c) if i in at and c else c for i, c in enumerate(row)] for row in rows]) if (
+        len(set(names)) == len(names)) else None  # fmt: skip
+
+
+def _in_cells(ending: str, spell: Callable[[str], str]) -> Callable[[Sheet], Sheet | None]:
+    return lambda sheet: _named_without_unit(sheet, ending, spell)
+
+
+def _iso_length(cell: str) -> str:
+    return f"PT{_scaled(cell, 0.001)}S"
+
+
+def _clock_length(cell: str) -> str:
+    us = round(float(cell) * 1_000)
+    return f"{us // 3_600_000_000:02}:{us // 60_000_000 % 60:02}:{us // 1_000_000 % 60:02}.{us % 1_000_000:06}"
+
+
+def _nested(sheet: Sheet) -> Sheet:
+    """One more column, of objects and lists."""
+    header, rows = sheet
+    return [*header, "payload"], [[*row, '{"a": [1, 2]}' if i % 2 else "[1, 2]"] for i, row in enumerate(rows)]
+
+
+def _excel_day(moment: datetime) -> str:
+    return f"{(moment - datetime(1899, 12, 30, tzinfo=UTC)).total_seconds() / 86_400:.10f}"
+
+
+LANGUAGES = {
+    "es": ("sí", "no"), "fr": ("oui", "non"), "pt": ("sim", "não"), "it": ("vero", "falso"), "nl": ("ja", "nee"),
+    "pl": ("tak", "nie"), "ru": ("да", "нет"), "uk": ("так", "ні"), "tr": ("evet", "hayır"), "cs": ("ano", "ne"),
+    "fi": ("kyllä", "ei"), "sv": ("ja", "nej"), "ar": ("نعم", "لا"), "hi": ("हाँ", "नहीं"), "ja": ("はい", "いいえ"),
+    "zh": ("是", "否"), "ko": ("예", "아니요"),
+}  # fmt: skip
 SHEETS: dict[str, Callable[[Sheet], Sheet | None]] = {
     "columns shuffled": _shuffled_columns,
     "rows shuffled": lambda sheet: (sheet[0], random.Random(3).sample(sheet[1], len(sheet[1]))),
@@ -133,6 +174,31 @@ SHEETS: dict[str, Callable[[Sheet], Sheet | None]] = {
     "1 and 0": _words("1", "0"),
     "t and f": _words("t", "f"),
     "ja und nein": _words("ja", "nein"),
+    **{f"yes and no in {code}": _words(*pair) for code, pair in LANGUAGES.items()},
+    "-1 and 0": _words("-1", "0"),
+    "ticks and crosses": _words("✓", "✗"),
+    "a word that nobody knows": _words("blip", "no"),
+    "two words that nobody knows": _words("blip", "blop"),
+    "lengths as 350 ms": _in_cells("_ms", lambda c: f"{c} ms"),
+    "lengths as 0.35s": _in_cells("_ms", lambda c: f"{_scaled(c, 0.001)}s"),
+    "lengths as PT0.35S": _in_cells("_ms", _iso_length),
+    "lengths as 00:00:00.35": _in_cells("_ms", _clock_length),
+    "money as $0.01": _in_cells("_usd", lambda c: f"${c}"),
+    "money as 0.01 USD": _in_cells("_usd", lambda c: f"{c} USD"),
+    "money as 1 ct": _in_cells("_usd", lambda c: f"{_scaled(c, 100)} ct"),
+    "money as 0,01 €": _in_cells("_usd", lambda c: f"{c.replace('.', ',')} €"),
+    "nested cells": _nested,
+    "American dates": _times(lambda t: f"{t.astimezone(UTC):%m/%d/%Y %H:%M:%S}"),
+    "American dates, short": _times(lambda t: f"{t.astimezone(UTC):%m/%d/%y %H:%M:%S}"),
+    "British dates": _times(lambda t: f"{t.astimezone(UTC):%d/%m/%Y %H:%M:%S}"),
+    "dates with the year first, short": _times(lambda t: f"{t.astimezone(UTC):%y/%m/%d %H:%M:%S}"),
+    "the clock first": _times(lambda t: f"{t.astimezone(UTC):%H:%M:%S %m/%d/%y}"),
+    "half days": _times(lambda t: f"{t.astimezone(UTC):%m/%d/%Y %I:%M:%S %p}"),
+    "times in CET": _times(lambda t: f"{t.astimezone(timezone(timedelta(hours=1))):%Y-%m-%d %H:%M:%S} CET"),
+    "times in CST": _times(lambda t: f"{t.astimezone(timezone(timedelta(hours=-6))):%Y-%m-%d %H:%M:%S} CST"),
+    "times of zone B": _times(lambda t: f"{t.astimezone(timezone(timedelta(hours=2))):%Y-%m-%dT%H:%M:%S}B"),
+    "Excel days": _times(_excel_day),
+    "times as epoch ns": _times(lambda t: f"{round(t.timestamp() * 1e6)}000"),
     "times as epoch seconds": _times(lambda t: f"{t.timestamp():.6f}"),
     "times as epoch ms": _times(lambda t: f"{t.timestamp() * 1000:.3f}"),
     "times as epoch us": _times(lambda t: f"{t.timestamp() * 1_000_000:.0f}"),
@@ -150,6 +216,36 @@ def _decimal_comma(sheet: Sheet) -> bytes | None:
     comma = _of_columns(sheet, lambda name, rows, i: _numeric(rows, i) and any("." in r[i] for r in rows),
                         lambda cell: cell.replace(".", ","))  # fmt: skip
     return csv_bytes(*comma, ";") if comma else None
+
+
+def _thousands(sheet: Sheet, mark: str, delimiter: str, decimal: str) -> bytes | None:
+    """Whole numbers of four digits and more in groups."""
+    header, rows = sheet
+    at = [i for i, _ in enumerate(header) if _numeric(rows, i) and any(len(r[i].partition(".")[0]) > 3 for r in rows)]
+    if not at:
+        return None
+
+    def grouped(cell: str) -> str:
+        whole, point, rest = cell.partition(".")
+        return f"{int(whole):,}".replace(",", mark) + (decimal + rest if point else "")
+
+    numeric = [i for i, _ in enumerate(header) if _numeric(rows, i)]
+    return csv_bytes(
+        header, [[grouped(c) if i in numeric and c else c for i, c in enumerate(r)] for r in rows], delimiter
+    )
+
+
+def _workbook(sheet: Sheet, *above: str, typed: bool = True) -> bytes:
+    book = openpyxl.Workbook()
+    for text in above:
+        book.active.append([text])
+    header, rows = sheet
+    book.active.append(header)
+    for record in _records((header, rows), typed):
+        book.active.append([record[n] for n in header])
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
 
 
 def _records(sheet: Sheet, typed: bool) -> list[dict[str, Any]]:
@@ -200,6 +296,13 @@ CONTAINERS: dict[str, tuple[str, Callable[[Sheet], bytes | None]]] = {
     "JSON in data": ("json", lambda s: json.dumps({"data": _records(s, True)}).encode()),
     "columns of JSON": ("json", lambda s: json.dumps({n: [r[i] for r in s[1]] for i, n in enumerate(s[0])}).encode()),
     "Parquet": ("parquet", _parquet),
+    "sep=;": ("csv", lambda s: b"sep=;\n" + csv_bytes(*s, ";")),
+    "titles above": ("csv", lambda s: b"Report of the week\nTeam A\n\n" + csv_bytes(*s)),
+    "thousands with commas": ("csv", lambda s: _thousands(s, ",", ",", ".")),
+    "thousands with dots": ("csv", lambda s: _thousands(s, ".", ";", ",")),
+    "workbook": ("xlsx", _workbook),
+    "workbook of text": ("xlsx", lambda s: _workbook(s, typed=False)),
+    "workbook with titles": ("xlsx", lambda s: _workbook(s, "Report", "Team A")),
 }
 _GRAIN = Expected(grain_us=1_000)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from kpi.errors import IngestError
+from kpi.ingest.files import workbook
 from kpi.ingest.files.compression import BROKEN, decompressor, member
 from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened
 from kpi.ingest.limits import MIB, Limits
@@ -151,9 +152,15 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
             infos = [i for i in archive.infolist() if not i.is_dir()]
     except (*BROKEN, ValueError, UnicodeDecodeError) as error:
         raise IngestError("ingest.bad_archive", f"{name} is a damaged zip file", hint="Export it again.") from error
+    if any(i.filename.startswith("xl/worksheets/") and i.filename.endswith(".xml") for i in infos):
+        workbook.check(name, infos, limits)
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+        yield Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=path.stat().st_size)
+        return
     if office := next((title for i in infos if (title := _OFFICE.get(i.filename))), None):
         raise IngestError("ingest.unsupported_format", f"{name} is {office}",
-                          hint="Save the sheet with one row a request as CSV, and load that.")  # fmt: skip
+                          hint="Save the sheet with one row a request as .xlsx or CSV, and load that.")  # fmt: skip
     if samples := _of_eval_log(infos):
         yield from _one_name(name, path, samples, limits)
         return
@@ -169,7 +176,7 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
 
 
 _OFFICE = {
-    "xl/workbook.xml": "an Excel workbook", "xl/workbook.bin": "an Excel workbook",
+    "xl/workbook.bin": "a binary Excel workbook (.xlsb)", "xl/workbook.xml": "a damaged Excel workbook",
     "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
     "content.xml": "an OpenDocument file",
 }  # fmt: skip

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from kpi.ingest.limits import MIB, Limits
 
@@ -23,7 +23,7 @@ class Opened:
 
     name: for display only. head: its first 64 KiB after decompression. path: set where the bytes are a plain file on
     disk; Parquet and SQLite inside an archive are spooled to one, for they need random access. size: bytes after
-    decompression where known.
+    decompression where known. rows: an Arrow table, of a frame in memory that stands for a file.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Opened:
     path: Path | None
     opener: Callable[[], BinaryIO] = field(repr=False, compare=False)
     size: int | None = None
+    rows: Any = field(default=None, repr=False, compare=False)
 
     def stream(self) -> BinaryIO:
         """The decompressed bytes from the start; limits are enforced while reading (IngestError)."""

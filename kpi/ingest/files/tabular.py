@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV, JSONL, JSON and Parquet as Arrow batches with their row numbers, before any mapping.
+"""Rows of CSV, TSV, workbooks, JSONL, JSON and Parquet as Arrow batches with their row numbers, before any mapping.
 
 Bad rows are reported and left out, good rows still load. Nothing here decides what a column means.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kpi.errors import IngestError
-from kpi.ingest.files import line_sniffing
+from kpi.ingest.files import line_sniffing, workbook
 from kpi.ingest.files.json_documents import ENVELOPES, Drop, Note, is_lined, objects
 from kpi.ingest.files.odd_rows import is_header, is_total, rows_of_columns
 from kpi.ingest.files.source import Opened, utf8_stream
@@ -32,26 +34,35 @@ _RECOVERED_LINES = 100_000
 
 @dataclass(frozen=True)
 class Batch:
-    """table: source columns under their own names. numbers: of each row, 1-based, as a person counts data rows."""
+    """table: source columns under their own names. numbers: of each row, 1-based, as a person counts data rows.
+    delimiter: what parts the cells of delimited text."""
 
     table: pa.Table
     numbers: np.ndarray
     consumed: int = 0
+    delimiter: str = ""
 
 
 def batches(
-    source: Opened, *, limits: Limits, drop: Drop, note: Note, columns: Collection[str] | None = None
-) -> Iterator[Batch]:
+    source: Opened, *, limits: Limits, drop: Drop, note: Note, columns: Collection[str] | None = None,
+    delimiter: str = "", sheet: str = "",
+) -> Iterator[Batch]:  # fmt: skip
     """All rows of a table. columns: read only these (a hint: formats that cannot skip columns yield all).
+
+    delimiter, sheet: as a person says, of delimited text and of a workbook.
 
     Raises IngestError when the file as a whole cannot be read, has too many columns or rows.
     """
-    if source.head.startswith(b"PAR1"):
+    if source.rows is not None:
+        found = _in_memory(source.rows)
+    elif source.head.startswith(b"PAR1"):
         found = _parquet(source, limits, columns)
+    elif workbook.is_one(source):
+        found = _workbook(source, limits, drop, note, sheet)
     elif line_sniffing.is_json(source):
         found = _json(source, limits, drop, note)
     else:
-        found = _delimited(source, limits, drop, note)
+        found = _delimited(source, limits, drop, note, delimiter)
     for batch in found:
         if batch.table.num_columns > limits.columns:
             raise IngestError(
@@ -63,6 +74,12 @@ def batches(
                 "ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows", hint="Load it in parts."
             )
         yield batch
+
+
+def _in_memory(rows: pa.Table) -> Iterator[Batch]:
+    for start in range(0, rows.num_rows, BATCH_ROWS):
+        part = rows.slice(start, BATCH_ROWS)
+        yield Batch(part, np.arange(start + 1, start + part.num_rows + 1))
 
 
 # --- delimited text --------------------------------------------------------------------------------------------------
@@ -116,10 +133,10 @@ def _decoded(source: Opened, limits: Limits, note: Note) -> Iterator[str]:
             yield text[:-2] + "\n" if text.endswith("\r\n") else text
 
 
-def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[Batch]:
+def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note, given: str) -> Iterator[Batch]:
     csv.field_size_limit(limits.string_chars)
     feed = _Feed(_decoded(source, limits, note), limits.line_bytes)
-    names, delimiter = _header(feed, source, drop)
+    names, delimiter = _header(feed, source, drop, note, given)
     kept = [i for i, n in enumerate(names) if n not in names[:i]]
     if len(kept) < len(names):
         note(f"{source.name} has columns of the same name: the first of each counts.")
@@ -130,7 +147,7 @@ def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterat
     def batch() -> Batch:
         cells = list(zip(*rows, strict=True))
         arrays = {names[i]: pa.array(cells[i], pa.string()) for i in kept}
-        return Batch(pa.table(arrays), np.array(numbers), consumed)
+        return Batch(pa.table(arrays), np.array(numbers), consumed, delimiter)
 
     for record, problem in _records(feed, delimiter):
         width = sum(map(len, feed.record))
@@ -162,28 +179,25 @@ def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterat
         raise IngestError("ingest.no_rows", f"{source.name} has a header but no rows", hint="Export it again.")
 
 
-def _header(feed: _Feed, source: Opened, drop: Drop) -> tuple[list[str], str]:
+def _header(feed: _Feed, source: Opened, drop: Drop, note: Note, given: str) -> tuple[list[str], str]:
     first: list[str] = []
     for line in feed:
         if line.strip():
             first.append(line)
-        if len(first) > line_sniffing.PREAMBLE:
+        if len(first) > line_sniffing.LOOK_AHEAD:
             break
     if not first:
         raise IngestError("ingest.empty", f"{source.name} is empty")
-    at = line_sniffing.header_at([line.rstrip("\n") for line in first])
-    delimiter = None if at is None else line_sniffing.delimiter_of(first[at].rstrip("\n"))
-    if at is None or delimiter is None:
+    found = line_sniffing.header([line.rstrip("\n") for line in first], given)
+    if found is None:
         raise IngestError("ingest.unknown_format", f"{source.name} is in no format that is known here")
-    try:
-        cells = next(csv.reader([first[at]], delimiter=delimiter))
-    except csv.Error as error:
-        raise IngestError("ingest.bad_csv", f"The header of {source.name} could not be read") from error
-    for number in range(1, at + 1):
-        drop(number, "the line stands before the header", "The first line should name the columns.")
-    feed.give_back(first[at + 1 :])
+    if found.above > 1:
+        note(f"{found.above} lines above the header of {source.name} were skipped.")
+    elif found.above:
+        drop(1, "the line stands before the header", "The first line should name the columns.")
+    feed.give_back(first[found.at + 1 :])
     feed.start()
-    return [c.strip() or f"column_{i}" for i, c in enumerate(cells, 1)], delimiter
+    return [c or f"column_{i}" for i, c in enumerate(found.names, 1)], found.delimiter
 
 
 def _records(feed: _Feed, delimiter: str) -> Iterator[tuple[list[str], str]]:
@@ -275,17 +289,66 @@ def _column(values: list[Any]) -> pa.Array:
             return pa.array(values, pa.int64())
         if kinds == {float}:
             return pa.array(values, pa.float64())
+        if len(kinds) == 1 and kinds <= _TYPED:
+            return pa.array(values)
     except (OverflowError, pa.ArrowInvalid):
         pass
     return pa.array([_as_text(v) for v in values], pa.string())
 
 
+_TYPED = {datetime, timedelta}
+
+
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, datetime | time | timedelta):
+        return str(value)
     return (
         repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else orjson.dumps(value).decode()
     )
+
+
+# --- workbooks -------------------------------------------------------------------------------------------------------
+
+
+def _workbook(source: Opened, limits: Limits, drop: Drop, note: Note, sheet: str) -> Iterator[Batch]:
+    rows = workbook.rows(source, sheet)
+    first = list(islice(rows, line_sniffing.LOOK_AHEAD))
+    found = line_sniffing.header([workbook.line(cells) for _, cells in first], workbook.EDGE)
+    if found is None:
+        raise IngestError("ingest.no_header", f"No row of {source.name} names the columns",
+                          hint="Write names above the columns, or name another sheet.")  # fmt: skip
+    if found.at:
+        note(f"{found.at} rows above the header of {source.name} were skipped.")
+    names = [n or f"column_{i}" for i, n in enumerate(found.names, 1)]
+    kept = {n: i for i, n in reversed(list(enumerate(names)))}
+    if len(kept) < len(names):
+        note(f"{source.name} has columns of the same name: the first of each counts.")
+    top = first[found.at][0]
+    held: list[list[Any]] = []
+    numbers: list[int] = []
+
+    def batch() -> Batch:
+        return Batch(pa.table({n: _column([row[kept[n]] for row in held]) for n in sorted(kept, key=kept.__getitem__)}),
+                     np.array(numbers))  # fmt: skip
+
+    for place, cells in chain(first[found.at + 1 :], rows):
+        texts = ["" if c is None else str(c) for c in cells]
+        if is_header(texts, names):
+            note(f"{source.name}: the header stands between the rows again; such lines were skipped.")
+        elif len(cells) > len(names):
+            drop(place - top, f"the row has {len(cells)} cells, the header has {len(names)}", "Mend the sheet.")
+        elif is_total(texts):
+            drop(place - top, "the row holds totals of the others", "Leave rows of totals out of the export.")
+        else:
+            held.append([*cells, *[None] * (len(names) - len(cells))])
+            numbers.append(place - top)
+        if len(held) >= TEXT_BATCH_ROWS:
+            yield batch()
+            held, numbers = [], []
+    if held:
+        yield batch()
 
 
 # --- Parquet ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from kpi.errors import IngestError
-from kpi.ingest.files import line_sniffing
+from kpi.ingest.files import line_sniffing, workbook
 from kpi.ingest.files.json_decoding import loads
 from kpi.ingest.files.json_documents import ENVELOPES, heads, lie_between, read_whole
 from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened, encoding, lines, mostly_text
@@ -34,8 +34,8 @@ _OTLP_KEYS = tuple(
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
-def detect(source: Opened) -> str:
-    """The name of the format of `source`: `otlp`, `table`, or one of `kpi.ingest.formats`.
+def detect(source: Opened, delimiter: str = "") -> str:
+    """The name of the format of `source`: `otlp`, `table`, or one of `kpi.ingest.formats`. delimiter: as a person says.
 
     Raises IngestError `ingest.unsupported_format` for what holds no traces, `ingest.unknown_format` for all else.
     """
@@ -46,6 +46,8 @@ def detect(source: Opened) -> str:
         from kpi.ingest.databases import sqlite_file
 
         return sqlite_file.format_of(source, Limits())
+    if workbook.is_one(source):
+        return TABLE
     text = (_text(head) or "").lstrip()
     if text[:1] in ("{", "[") and line_sniffing.is_json(source):
         return _by_json(text, source)
@@ -55,17 +57,17 @@ def detect(source: Opened) -> str:
         return _binary(source)
     if lie_between(source, Limits()) and (found := _by_lines(_documents(source), source)) != TABLE:
         return found
-    columns = header(text)
+    columns = header(text, delimiter)
     if columns is None or refusals.is_metrics(text):
         raise _unknown(source)
     return _by_names(columns, source) or TABLE
 
 
-def header(text: str) -> list[str] | None:
+def header(text: str, delimiter: str = "") -> list[str] | None:
     """Names of the columns of delimited text, or None where it cannot be such a table."""
     first = [line for line in text.splitlines() if line.strip()]
-    at = line_sniffing.header_at(first)
-    return None if at is None else line_sniffing.names_in(first[at])
+    found = line_sniffing.header(first[: line_sniffing.LOOK_AHEAD], delimiter)
+    return None if found is None else found.names
 
 
 def is_protobuf(head: bytes) -> bool:
@@ -259,7 +261,7 @@ def _unsupported(source: Opened, kind: refusals.Refusal) -> IngestError:
 
 def _unknown(source: Opened) -> IngestError:
     titles = ", ".join(sorted(f.title for f in formats().values()))
-    supported = f"Supported: OTLP traces and logs, {titles}, and tables as CSV, TSV, Parquet or JSONL."
+    supported = f"Supported: OTLP traces and logs, {titles}, and tables as CSV, TSV, Excel (.xlsx), Parquet or JSONL."
     if told := refusals.by_content(source.head, _text(source.head)):
         title, instead = told
         return IngestError("ingest.unknown_format", f"{source.name} is {title}", hint=instead or supported)

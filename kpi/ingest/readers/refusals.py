@@ -13,6 +13,7 @@ _TRACES = "Export the traces as OTLP, or load a table with one row a request thr
 _METRICS = "Metrics are sums over many requests. " + _TRACES
 _ROWS = "Its rows are sums over many requests, not requests. "
 _TABLE = "Write the data as CSV, JSONL or Parquet, with one row a request."
+_XLSX = "Save it as .xlsx without a password, or the sheet with one row a request as CSV."
 _UNPACK = "Unpack it and load the files in it, or pack them as zip, gzip or zstd."
 _CALLS = _ROWS + "Log the calls where they are made: a gateway, or OpenTelemetry."
 _QUESTIONS = "It holds questions and answers to test with, and no requests that were served. "
@@ -81,7 +82,7 @@ _MAGICS = (
     (0, b"GIF8", "an image", _TABLE), (8, b"WEBP", "an image", _TABLE), (0, b"BM", "an image", _TABLE),
     (0, b"\x80\x04\x95", "a Python pickle, which is never opened", _TABLE),
     (0, b"\x80\x05\x95", "a Python pickle, which is never opened", _TABLE),
-    (0, b"\xd0\xcf\x11\xe0", "an old Office document", _TABLE), (0, b"ARROW1", "Arrow or Feather", _TABLE),
+    (0, b"\xd0\xcf\x11\xe0", "an old Office document (.xls)", _XLSX), (0, b"ARROW1", "Arrow or Feather", _TABLE),
     (0, b"Obj\x01", "Avro", _TABLE), (0, b"ORC", "ORC", _TABLE), (0, b"\x89HDF", "HDF5", _TABLE),
     (257, b"ustar", "a tar archive", _UNPACK), (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (0, b"Rar!", "a RAR archive", _UNPACK), (0, b"\x04\x22\x4d\x18", "LZ4", _UNPACK), (0, b"\x7fELF", "a program", ""),

@@ -135,8 +135,7 @@ class Converter:
         return pa.array([None if n is None else self._users[n] for n in names], pa.string())
 
     def _time(self, column: ColumnMapping, cells: pa.ChunkedArray, work: _Work) -> pa.Array:
-        dayfirst = {"day/month": True, "month/day": False}.get(column.unit)
-        found = parse_times.times(cells, dayfirst=dayfirst, unit=column.unit)
+        found = parse_times.times(cells, unit=column.unit)
         moments = found.parsed.values
         where = f"column {column.source!r}"
         work.reject(found.parsed.bad, f"{where} holds no time", _HINTS["time"])
@@ -152,7 +151,9 @@ class Converter:
         return moments
 
     def _number(self, column: ColumnMapping, cells: pa.ChunkedArray, kind: str, work: _Work) -> pa.Array:
-        parsed = parse_values.counts(cells) if kind == "count" else parse_values.numbers(cells, decimal=column.decimal)
+        spelled = column.unit == "in cells"
+        read = parse_values.counts if kind == "count" else parse_values.lengths if spelled else parse_values.numbers
+        parsed = read(cells, decimal=column.decimal or ".")
         if parsed.bad_count and kind == "count":
             parsed = _flags(cells, parsed)
         factor = {"duration": DURATION_US, "money": MONEY_NUSD}.get(kind, {}).get(column.unit, 1.0)
@@ -169,7 +170,8 @@ class Converter:
         return safe.cast(pa.int64())
 
     def _outcome(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
-        parsed = parse_values.failures(cells) if column.kind == "status" else parse_values.booleans(cells)
+        minus = column.unit == parse_values.MINUS
+        parsed = parse_values.failures(cells) if column.kind == "status" else parse_values.booleans(cells, minus=minus)
         self._count_unread(column, parsed)
         return pc.invert(parsed.values) if column.unit == "inverted" else parsed.values
 
@@ -178,7 +180,7 @@ class Converter:
             parsed = parse_values.booleans(cells)
             self._count_unread(column, parsed)
             return parsed.values.cast(pa.float64())
-        parsed = parse_values.numbers(cells, decimal=column.decimal)
+        parsed = parse_values.numbers(cells, decimal=column.decimal or ".")
         low, high = SCALES.get(column.unit, (0.0, 1.0))
         outside = _where(pc.or_(pc.less(parsed.values, low), pc.greater(parsed.values, high)))
         self._count_unread(column, Parsed(parsed.values, parsed.bad | outside))
@@ -188,7 +190,7 @@ class Converter:
         return pc.if_else(pa.array(outside), pa.scalar(None, pa.float64()), scaled)
 
     def _measure(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
-        parsed = parse_values.numbers(cells, decimal=column.decimal)
+        parsed = parse_values.numbers(cells, decimal=column.decimal or ".")
         beyond = _where(pc.greater(pc.abs(parsed.values), schema.LARGEST_MEASURE))
         self._count_unread(column, Parsed(parsed.values, parsed.bad | beyond))
         return pc.if_else(pa.array(beyond), pa.scalar(None, pa.float64()), parsed.values)

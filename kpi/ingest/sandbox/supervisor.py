@@ -90,7 +90,7 @@ def read(
         "paths": [str(p.resolve()) for p in _existing(paths)],
         "directory": str(Path(directory).resolve()),
         "mapping": mapping.to_dict() if mapping else None,
-        "saved": saved.to_dict() if saved and not mapping else None,
+        "saved": saved.to_dict() if saved and not (mapping and mapping.columns) else None,
         "allow": sorted(allow),
         "key": key.hex(),
         "ids_key": (ids_key or key).hex(),

@@ -152,7 +152,7 @@ def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
         sources = list(open_inputs([path], limits=limits))
         for source in sources:
             try:
-                found.append((source, detect(source)))
+                found.append((source, detect(source, (job["mapping"] or {}).get("delimiter", ""))))
             except IngestError as error:
                 if len(sources) == 1 or error.code != "ingest.unknown_format":
                     raise
@@ -245,6 +245,7 @@ def _plan(inputs: list[tuple[Any, str]], context: Any, reporter: _Reporter) -> N
 
 def _preview(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.context import Context
+    from kpi.ingest.files import workbook
     from kpi.ingest.limits import Limits
     from kpi.ingest.readers import table
     from kpi.mapping.mapping import Mapping, Preview
@@ -255,6 +256,10 @@ def _preview(job: dict[str, Any]) -> dict[str, Any]:
     slugs = sorted({slug for _, slug in inputs})
     if slugs != ["table"]:
         return Preview(format="+".join(slugs), rows=0, columns=()).to_dict()
+    options = job["mapping"] or {}
+    books = [s for s, _ in inputs if workbook.is_one(s)]
+    if books and not options.get("sheet") and len(names := workbook.sheets(books[0])) > 1:
+        return Preview(format=table.NAME, rows=0, sheets=tuple(names)).to_dict()
     context = Context(
         privacy=Privacy(b"preview only: nothing is stored!"),
         receipt=Receipt(),

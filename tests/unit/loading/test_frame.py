@@ -1,0 +1,139 @@
+"""Frames in memory: what a load of the same rows gives, a refusal, or a word. Numbers are worked out by hand."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import kpi
+from kpi.errors import KpiError, MetricError
+from kpi.mapping.mapping import ColumnMapping, Mapping
+from tests.twins import exports, frames
+from tests.twins.judge import CRASHED, SILENT
+
+N = 60
+ALL = kpi.Slice(last="all")
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def team(**changed: Any) -> pd.DataFrame:
+    """A frame with a team's own names: 45 of 60 fine, cost $0.012 to $0.071, 1.5 to 2.09 s."""
+    columns = {
+        "ts": pd.date_range("2026-10-01", "2026-10-20", periods=N, tz="UTC"),
+        "user": [f"u{i % 7}" for i in range(N)], "lang": ["de", "en", "es"] * 20, "ok": [i % 4 > 0 for i in range(N)],
+        "cost": [0.012 + i / 1000 for i in range(N)], "latency_s": [1.5 + i / 100 for i in range(N)],
+    }  # fmt: skip
+    return pd.DataFrame(columns | changed)
+
+
+def numbers(frame: Any, **options: Any) -> dict[str, tuple[float, int]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source = kpi.from_frame(frame, **options)
+    found = kpi.summarise(source, ["task_success", "cost_per_query", "latency_worst"], ALL).set_index("metric")
+    return {m: (pytest.approx(row["value"], nan_ok=True), row["n"]) for m, row in found.iterrows()}
+
+
+RIGHT = {"task_success": (0.75, 60), "cost_per_query": (0.0415, 60), "latency_worst": (2_090.0, 60)}
+
+
+def test_a_team_s_names_units_and_types_are_read() -> None:
+    frame = team()
+    before = frame.copy(deep=True)
+    assert numbers(frame) == RIGHT
+    pd.testing.assert_frame_equal(frame, before)
+    source = kpi.from_frame(frame)
+    assert set(kpi.summarise(source, "requests", ALL, by=["language"])["value"]) == {20.0}
+    assert any("guessed USD" in note for note in source.notes)
+    assert {c.source: c.field for c in source.receipt.columns}["ok"] == "success"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ok": ["yes" if i % 4 else "no" for i in range(N)]},
+        {"ok": pd.Categorical([i % 4 > 0 for i in range(N)])},
+        {"ok": np.array([float(i % 4 > 0) for i in range(N)])},
+        {"ts": pd.date_range("2026-10-01", periods=N, tz="UTC", unit="ns") + pd.Timedelta(7, "ns")},
+        {"ts": range(1_790_000_000, 1_790_000_000 + N)},
+        {"latency_s": [f"{1.5 + i / 100:.2f} s" for i in range(N)]},
+        {"extra": [{"a": [i]} for i in range(N)], "mixed": [1, "a", None] * 20, "odd": [object()] * N},
+    ],
+)  # fmt: skip
+def test_other_types_give_the_same(change: dict[str, Any]) -> None:
+    assert numbers(team(**change)) == RIGHT
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [pl.from_pandas, pa.Table.from_pandas, pd.DataFrame.convert_dtypes,
+     lambda f: f.convert_dtypes(dtype_backend="pyarrow"), lambda f: f.astype(object)],
+)  # fmt: skip
+def test_other_libraries_give_the_same(convert) -> None:
+    assert numbers(convert(team())) == RIGHT
+
+
+def test_float_costs_and_lengths_are_never_cut() -> None:
+    for name in ("total_nusd", "total_us"):
+        with pytest.raises(MetricError, match="fractions") as caught:
+            kpi.from_frame(pd.DataFrame({name: [0.012, 0.5], "success": [True, False]}))
+        assert caught.value.code == "frame.wrong_type"
+    whole = kpi.from_frame(pd.DataFrame({"total_us": [1_000_000.0, np.nan], "success": [True, False]}))
+    assert kpi.summarise(whole, "latency_worst", ALL)["value"].tolist() == [1_000.0]
+
+
+def test_infinities_and_negatives_leave_their_row_with_a_warning() -> None:
+    frame = team()
+    frame.loc[3, "latency_s"] = np.inf
+    frame.loc[4, "cost"] = -1
+    with pytest.warns(UserWarning, match="1 rows were left out: column 'latency_s' holds no number"):
+        source = kpi.from_frame(frame)
+    assert kpi.summarise(source, "requests", ALL)["value"].tolist() == [58]
+    canonical = pd.DataFrame({"total_us": [-5, 10, 20], "success": [True, True, False]})
+    with pytest.warns(UserWarning, match="negative"):
+        assert kpi.summarise(kpi.from_frame(canonical), "task_success", ALL)["n"].tolist() == [2]
+
+
+def test_whole_numbers_in_a_canonical_time_are_no_microseconds_of_1970() -> None:
+    frame = pd.DataFrame({"started_at": range(1_790_000_000, 1_790_000_003), "success": [True, False, True]})
+    assert kpi.profile(kpi.from_frame(frame)).first.year == 2026
+
+
+def test_a_slip_of_a_name_is_told() -> None:
+    with pytest.warns(UserWarning, match="did you mean 'success'"):
+        kpi.from_frame(team().rename(columns={"ok": "sucess"}))
+    with pytest.raises(MetricError) as caught:
+        kpi.from_frame(pd.DataFrame({"sucess": [True, False], "zz": [1.5, 2.5]}))
+    assert "'success'" in caught.value.hint
+
+
+def test_rows_are_told_apart_by_their_place_or_their_id() -> None:
+    plain = pd.DataFrame({"ok": [True, False, True, True], "lang": ["a"] * 4})
+    assert kpi.summarise(kpi.from_frame(plain), "task_success", ALL)["n"].tolist() == [4]
+    twice = pd.concat([team(id=range(N))] * 2)
+    assert kpi.summarise(kpi.from_frame(twice), "task_success", ALL)["n"].tolist() == [60]
+    calls = team(trace_id=[f"t{i // 2}" for i in range(N)])
+    with pytest.raises(KpiError) as caught:
+        kpi.from_frame(calls)
+    assert caught.value.code == "frame.calls"
+
+
+def test_a_mapping_says_what_columns_mean() -> None:
+    frame = team().rename(columns={"ok": "zz", "latency_s": "yy"})
+    mapping = Mapping((ColumnMapping("zz", "success"), ColumnMapping("yy", "total_us", "s")))
+    assert numbers(frame, mapping=mapping) == RIGHT
+
+
+def test_no_frame_and_no_table_of_a_database_differs_without_a_word(record_property) -> None:
+    """The short form; `python -m tests.twins` tries every table at hand."""
+    export = next(e for e in exports.made() if e.file.endswith(".csv"))
+    found = list(frames.verdicts(export.name, export.data))
+    record_property("count", len(found))
+    assert {v.form for v in found} == {*frames.FRAMES, *frames.SQLITE}
+    assert [str(v) for v in found if v.verdict in (SILENT, CRASHED)] == []
