@@ -189,7 +189,8 @@ def _print_compared(rows: list[dict[str, Any]], sentence: str, told: list[str], 
             for r in rows
         ],
     )  # fmt: skip
-    for one in told:
+    unsure = [] if within else [r["sentence"] for r in rows if r["verdict"] == "cannot tell"]
+    for one in (*told, *unsure):
         say(one)
 
 

@@ -64,10 +64,6 @@ class Region:
         """The change of what is in neither of two masks of cells."""
         return test_change(self.cube, metric, now=self.now & ~now, before=self.before & ~before)
 
-    def spread(self, metric: str) -> tuple[float, float]:
-        """(change, its standard error) of y / x, users as clusters over both windows, each at its own value."""
-        return spread(self.cube, metric, self.now, self.before)
-
     def overlap(self, other: Region) -> float:
         """Requests in both segments over those in the larger one."""
         rows = self.cube.rows

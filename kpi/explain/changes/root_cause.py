@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from kpi.explain.aggregates.cube import Cube, is_version
 from kpi.explain.changes.mix_shift import largest_shift, mix_dimension
 from kpi.explain.changes.onset import onset, onset_of_share, z_from
-from kpi.explain.changes.region import Region
+from kpi.explain.changes.region import Region, spread
 from kpi.explain.changes.scan import SegmentChange
 from kpi.explain.changes.version_attribution import AS_LIKELY, CONTROL, UNCHANGED, entered, version_of
 
@@ -87,7 +87,7 @@ def _sized(
     cube: Cube, found: SegmentChange, where: Mapping[str, str], version: tuple[str, str] | None, day: int
 ) -> SelectedChange:
     region = Region.since(cube, where, day, version)
-    change, error = region.spread(found.metric)
+    change, error = spread(cube, found.metric, region.now, region.before)
     total = Region.since(cube, {}, day).test(found.metric)
     x = cube.terms[found.metric].x
     return SelectedChange(
