@@ -252,8 +252,9 @@ def _unread(profile: ColumnProfile, taken: Collection[str]) -> str:
     if told is None or not profile.count or profile.readable >= 0.5 or told[0] in taken:
         return ""
     kind = kind_of(told[0])
-    wordy = kind == "time" and profile.values and not any(c.isdigit() for v in profile.values for c in v)
-    if kind not in (*_NUMBERS, "time", "bool") or told[0] == "error" or wordy:
+    digits = any(c.isdigit() for v in profile.values for c in v)
+    wordy = (kind == "time" and profile.values and not digits) or words(profile.name)[-1:] == ["state"]
+    if kind not in (*_NUMBERS, "time", "bool", "status") or told[0] == "error" or wordy:
         return ""
     bad = round((1 - profile.readable) * profile.count)
     return (f"{UNREAD} {told[0]}, but {bad:,} of {profile.count:,} cells cannot be read so; write them otherwise, or "
