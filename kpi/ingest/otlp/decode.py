@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kpi.ingest.otlp.values import (
+    NESTED,
     NO_ID,
     Attributes,
+    TooDeep,
     attributes_of,
     identifier,
     moment,
@@ -95,13 +97,20 @@ def groups(message: Any, camel: str, snake: str) -> Iterator[tuple[Any, Origin]]
     for outer in _get(message, camel, snake) or ():
         if not isinstance(outer, dict):
             continue
-        resource = attributes_of((outer.get("resource") or {}).get("attributes"))
+        resource = _of_resource((outer.get("resource") or {}).get("attributes"))
         keys, leaf = _LEVELS[camel]
         for key in keys:
             for group in outer.get(key) or ():
                 origin = _origin(group, resource)
                 for record in group.get(leaf) or group.get(_SNAKE.get(leaf, leaf)) or ():
                     yield record, origin
+
+
+def _of_resource(pairs: Any) -> Attributes:
+    try:
+        return attributes_of(pairs)
+    except TooDeep:  # nothing reads the nested values of a resource
+        return attributes_of(pair for pair in pairs if not pair["value"].keys() & NESTED)
 
 
 def _origin(group: dict[str, Any], resource: Attributes) -> Origin:
