@@ -163,21 +163,22 @@ _SHAPES = (
 
 def json_span(raw: dict[str, Any], origin: Origin) -> Span:
     """One JSON span, camel or snake case."""
-    trace_id = identifier(_get(raw, "traceId", "trace_id"), 16)
-    span_id = identifier(_get(raw, "spanId", "span_id"), 8)
+    get = raw.get
+    trace_id = identifier(get("traceId") or get("trace_id"), 16)
+    span_id = identifier(get("spanId") or get("span_id"), 8)
     if trace_id is None or span_id is None:
         raise ValueError("span without trace id or span id")
-    status = raw.get("status") or {}
+    status = get("status") or {}
     return Span(
         trace_id,
         span_id,
-        identifier(_get(raw, "parentSpanId", "parent_span_id"), 8),
-        str(raw.get("name") or ""),
-        moment(_get(raw, "startTimeUnixNano", "start_time_unix_nano")),
-        moment(_get(raw, "endTimeUnixNano", "end_time_unix_nano")),
-        attributes_of(raw.get("attributes")),
-        [_json_event(event) for event in raw.get("events") or ()],
-        _STATUS.get(unwrapped(status.get("code")) or 0, 0),
+        identifier(get("parentSpanId") or get("parent_span_id"), 8),
+        str(get("name") or ""),
+        moment(get("startTimeUnixNano") or get("start_time_unix_nano")),
+        moment(get("endTimeUnixNano") or get("end_time_unix_nano")),
+        attributes_of(get("attributes")),
+        [_json_event(event) for event in get("events") or ()],
+        _STATUS.get(unwrapped(status.get("code")) or 0, 0) if status else 0,
         status.get("message") or "",
         origin.resource,
         None,

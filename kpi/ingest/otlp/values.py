@@ -89,13 +89,17 @@ def identifier(value: Any, size: int) -> str | None:
 
     Ids of another length (decimal, UUID) are kept as they are, so that a trace still joins.
     """
-    if isinstance(value, bytes):
-        return value.hex() if any(value) else None
     if not isinstance(value, str):
+        if isinstance(value, bytes):
+            return value.hex() if any(value) else None
         return None if value in (None, 0) else str(value)[:_MAX_ID]
-    if len(value) == 2 * size and _is_hex(value, size):
-        text = value.lower()
-        return None if text in NO_ID else text
+    if len(value) == 2 * size:
+        try:
+            if len(bytes.fromhex(value)) == size:  # shorter where it skipped blanks
+                text = value.lower()
+                return None if text in NO_ID else text
+        except ValueError:
+            pass
     text = value.strip().removeprefix("tr-")
     if text.lower() in NO_ID:
         return None
@@ -107,13 +111,6 @@ def identifier(value: Any, size: int) -> str | None:
         if len(raw) == size:
             return raw.hex() if any(raw) else None
     return (text.lower() if _HEX.issuperset(text) else text)[:_MAX_ID]
-
-
-def _is_hex(text: str, size: int) -> bool:
-    try:
-        return len(bytes.fromhex(text)) == size  # shorter where it skipped blanks
-    except ValueError:
-        return False
 
 
 def unwrapped(value: Any) -> Any:
