@@ -7,11 +7,14 @@ stands in its place, so that whoever knows what a record is can leave out that r
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 DEPTH = 100  # levels, the outermost container being the first
 UNLIMITED = 1_000  # the decoder itself stops at 1,024

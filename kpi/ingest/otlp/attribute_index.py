@@ -52,6 +52,9 @@ _TOPICS: dict[str, frozenset[str]] = {
     **_LISTED,
     "scores": frozenset({"gen_ai.evaluation.name", *(f"{prefix}.0.{noun}.name" for prefix, noun in names.ANNOTATIONS)}),
 }
+_MEASURES = frozenset(
+    {"tokens", "bare_tokens", "usage_objects", "cost", "bare_cost", "first_token", "bare_first_token"}
+)
 _KINDS = (
     ("openinference.span.kind", names.OPENINFERENCE_KINDS, True),
     ("langfuse.observation.type", names.LANGFUSE_KINDS, True),
@@ -67,12 +70,13 @@ class Shape:
     topics: which of `_TOPICS` it can speak of. metadata: (key, name for the allow-list), the name None where the value
     is an object of metadata. queues: (key, microseconds of its unit). kinds: (key, kinds by word, whether it settles
     the kind even by a word that is not known). telling: the kind that the mere presence of a name tells. measures: what
-    looks like a measure and is read by nobody. stated: measures that are read, of any span and of model calls. kept:
-    what others work out of the set alone.
+    looks like a measure and is read by nobody. stated: measures that are read, of any span and of model calls.
+    measured: whether it can state any measure at all. kept: what others work out of the set alone.
     """
 
     __slots__ = (
-        "_present", "kept", "keys", "kinds", "measures", "metadata", "pending", "queues", "stated", "telling", "topics",
+        "_present", "kept", "keys", "kinds", "measured", "measures", "metadata", "pending", "queues", "stated",
+        "telling", "topics",
     )  # fmt: skip
 
     def __init__(self, keys: Keys) -> None:
@@ -90,6 +94,7 @@ class Shape:
         self.pending = tuple(told for told in names.PENDING if told[0] in self.keys)
         self.measures: tuple[Measure, ...] = measures_in(keys)
         self.stated = tuple(READ & self.keys), tuple((READ | BARE) & self.keys)
+        self.measured = bool(self.stated[1] or self.measures) or not self.topics.isdisjoint(_MEASURES)
         self.kept: dict[Any, Any] = {}
         self._present: dict[int, tuple[Keys, Keys]] = {}
 

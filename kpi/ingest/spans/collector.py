@@ -106,7 +106,8 @@ class Intake:
             return
         found = list(self.rows.rows(span))
         whole = found[0][1]["kind"] == schema.WHOLE
-        self.costs.see(found[0][1])
+        if found[0][1]["cost_nusd"]:
+            self.costs.see(found[0][1])
         self.receipt.spans += not whole
         self.receipt.repeated += self._is_repeat(span)
         for table, row in found:

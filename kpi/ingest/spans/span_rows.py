@@ -24,10 +24,10 @@ from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.attributes import first, parse, text_of
 from kpi.ingest.otlp.decode import Attributes, Span
-from kpi.ingest.otlp.first_token import first_token
+from kpi.ingest.otlp.first_token import NO_FIRST_TOKEN, first_token
 from kpi.ingest.otlp.messages import said
 from kpi.ingest.otlp.unread import MODEL_CALLS
-from kpi.ingest.otlp.usage import usage_of
+from kpi.ingest.otlp.usage import NO_USAGE, usage_of
 from kpi.ingest.spans.observations import Observations
 from kpi.ingest.spans.step_rows import SHORT as SHORT
 from kpi.ingest.spans.step_rows import Row, documents, incidents, tool_call
@@ -103,9 +103,11 @@ class SpanRows:
         words = said(attributes, span.events)
         calls = kind in MODEL_CALLS
         model, provider = facts_of.model_of(attributes, calls=calls), facts_of.provider_of(attributes)
-        usage = usage_of(span, calls=calls, provider=provider, model=model)
-        cost, first = facts_of.cost_of(attributes, calls=calls), first_token(span, calls=calls)
-        self.seen.read(span, kind, usage, cost, first)
+        usage, cost, first = NO_USAGE, None, NO_FIRST_TOKEN
+        if span.events or shape_of(attributes).measured:
+            usage = usage_of(span, calls=calls, provider=provider, model=model)
+            cost, first = facts_of.cost_of(attributes, calls=calls), first_token(span, calls=calls)
+            self.seen.read(span, kind, usage, cost, first)
         allowed, facts = self.facts(span, kind)
         if words.refused is not None:
             facts.setdefault("refused", words.refused)
