@@ -170,11 +170,7 @@ class _Cells:
                 self._keep(use, path, value)
 
     def _opens(self, use: Use, path: str) -> bool:
-        return (
-            use.role not in ("name", "status", "error", "children", "input", "output", "scores")
-            and path not in KEPT_WHOLE
-            and use.name not in KEPT_WHOLE
-        )
+        return use.role not in _VALUES and path not in KEPT_WHOLE and use.name not in KEPT_WHOLE
 
     def _container(self, role: str, value: Any, path: str) -> None:
         value, nans = opened(value)
@@ -243,7 +239,7 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
         if length is None and unsure is None:
             say.note("Some lengths of spans are no numbers that can be read, and are unknown.")
         end = start + length if length is not None else None
-    _add_facts(cells, say, start, end)
+    _add_facts(cells, say)
     _add_kind(cells, whole)
     status, message = status_of({role: value for role, (_, value, _) in cells.fields.items()}, cells.attributes)
     if not status and end is None and unsure is None and not {"status", "success", "error"} & cells.fields.keys():
@@ -335,7 +331,7 @@ def _annotations(cells: _Cells) -> list[Any]:
     return list(events_of(given, {}))
 
 
-def _add_facts(cells: _Cells, say: Say, start: int | None, end: int | None) -> None:
+def _add_facts(cells: _Cells, say: Say) -> None:
     attributes = cells.attributes
     for role in ("input", "output"):
         if (text := as_text(cells.get(role))) is not None:
