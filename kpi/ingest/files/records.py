@@ -28,13 +28,7 @@ _REPR_CHARS = 2_000_000
 
 
 def records(
-    source: Opened,
-    *,
-    limits: Limits,
-    drop: Drop,
-    note: Note,
-    is_record: IsRecord,
-    texts: Collection[str] = (),
+    source: Opened, *, limits: Limits, drop: Drop, note: Note, is_record: IsRecord, texts: Collection[str] = ()
 ) -> Iterator[tuple[int, dict[str, Any], int]]:
     """(1-based position, record, bytes consumed). is_record: whether an object is a record itself, not its envelope.
     texts: columns of CSV whose cells are taken as they are.

@@ -33,7 +33,7 @@ KEYS = (
 
 _LOG = fields(
     # The rest repeats samples in aggregate, or says how the log was written.
-    "version status eval plan results stats samples reductions error invalidated location etag",
+    "version status eval plan results stats samples reductions error invalidated location etag"
 )
 _EVAL = fields(
     "eval_id run_id created task task_id task_version task_file task_display_name task_registry_name dataset model",
