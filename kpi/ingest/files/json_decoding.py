@@ -96,7 +96,7 @@ def _without_nans(text: bytes) -> tuple[bytes, int]:
 def _holds_few(text: bytes, depth: int) -> bool:
     """Whether a text has too few brackets to be too deep: every level opens before a place and is closed after it."""
     half = len(text) // 2
-    return (
+    return half <= depth or (
         half < _LONG
         and text.count(b"{", 0, half) + text.count(b"[", 0, half) <= depth
         and text.count(b"}", half) + text.count(b"]", half) <= depth
