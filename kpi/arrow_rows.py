@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -60,11 +61,15 @@ def to_table(table: str, rows: list[dict[str, Any]]) -> pa.Table:
     if unknown:
         raise KeyError(f"{table} has no column {sorted(unknown)[0]!r}")
     target = canonical.arrow_schema(extra)
-    arrays = [
-        _array([row.get(f.name) for row in rows], f.type) if f.name in names else pa.nulls(len(rows), f.type)
-        for f in target
-    ]
+    arrays = [_array(_cells(rows, f.name), f.type) if f.name in names else pa.nulls(len(rows), f.type) for f in target]
     return with_day(pa.table(arrays, schema=target))
+
+
+def _cells(rows: list[dict[str, Any]], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), rows))  # nearly always all rows have it
+    except KeyError:
+        return [row.get(name) for row in rows]
 
 
 def with_day(table: pa.Table) -> pa.Table:

@@ -29,7 +29,7 @@ import pyarrow as pa
 from kpi import schema
 from kpi.arrow_rows import to_table
 from kpi.assembly.outcomes import DEFAULT, OutcomeRules, resolve
-from kpi.assembly.span_costs import day_of, span_costs
+from kpi.assembly.span_costs import day_of, has_usage, span_costs
 from kpi.assembly.span_tree import SpanTree, merge_spans, parsed
 from kpi.pricing.price_table import NO_PRICES, PriceTable
 
@@ -74,7 +74,7 @@ def assemble(
         **_facts(trace, answering),
         **_failure(trace),
         **_latencies(trace, begin, answering),
-        **_tokens(trace, calls),
+        **_tokens(trace),
         **span_costs(trace, begin, prices, {t["span_id"]: t.get("name") for t in tool_calls}),
         **_counts(trace, calls, documents),
         **_texts(trace, answering),
@@ -180,21 +180,17 @@ def _union(spans: list[Row]) -> int | None:
     return total
 
 
-def _tokens(trace: SpanTree, calls: list[Row]) -> Row:
+def _tokens(trace: SpanTree) -> Row:
     """Sums over leaf model spans that state usage; the outermost aggregate only where no model span states any."""
-    models = [s for s in trace.model_spans if _has_usage(s) and "evaluator" not in trace.above[s["span_id"]]]
+    models = [s for s in trace.model_spans if has_usage(s) and "evaluator" not in trace.above[s["span_id"]]]
     counted = trace.leaves(models)
     if not counted:
-        others = [s for s in trace.spans if _has_usage(s) and s["kind"] not in _NO_AGGREGATE]
+        others = [s for s in trace.spans if has_usage(s) and s["kind"] not in _NO_AGGREGATE]
         counted = trace.outermost(others) or ([trace.whole] if trace.whole else [])
     return {name: _sum([s[name] for s in counted]) for name in TOKENS}
 
 
 _NO_AGGREGATE = frozenset({"llm", "embedding", "evaluator"})  # their usage is their own, no sum over calls
-
-
-def _has_usage(span: Row) -> bool:
-    return span["input_tokens"] is not None or span["output_tokens"] is not None
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
@@ -215,7 +211,7 @@ def _counts(trace: SpanTree, calls: list[Row], documents: Sequence[Row]) -> Row:
         if a["status"] == "error"
     )
     # An agent that tells what all its calls used, and none of them: they are there, and how many is unknown.
-    hidden = not calls and any(_has_usage(s) and s["kind"] not in _NO_AGGREGATE for s in trace.spans)
+    hidden = not calls and any(has_usage(s) and s["kind"] not in _NO_AGGREGATE for s in trace.spans)
     stated = (parsed(s["context"]).get("retries") for s in calls if s["context"])  # of calls that hide their attempts
     retries = max(retries, sum(n for n in stated if isinstance(n, int)))
     return {

@@ -126,7 +126,7 @@ class _Bill:
         if not missing and (answering.known or embeddings.known):
             row |= {"inference_nusd": answering.total + embeddings.total, "priced": True}
             self._came_from(answering, embeddings)
-        elif any(_has_usage(s) for s in (*trace.spans, *([trace.whole] if trace.whole else []))):
+        elif any(has_usage(s) for s in (*trace.spans, *([trace.whole] if trace.whole else []))):
             row["priced"] = False
         return missing
 
@@ -208,7 +208,7 @@ class _Bill:
                 self.all_told
                 or mine in told
                 or (lowest is not None and mine not in lowest)
-                or (above and _below(trace, span, above))
+                or (above and trace.is_below(span, above))
             ):
                 continue
             if cost is None:
@@ -217,7 +217,7 @@ class _Bill:
                 pool.priced.append(cost)
         counted = {s["span_id"] for s in pool.counted}
         silent = [s for s in pool.reported if s["cost_nusd"] and s["span_id"] not in counted]
-        if not any(lowest is None or (s["span_id"] in lowest and not _below(trace, s, counted)) for s in silent):
+        if not any(lowest is None or (s["span_id"] in lowest and not trace.is_below(s, counted)) for s in silent):
             pool.by_table = _sum_known(found)
         return pool
 
@@ -258,7 +258,8 @@ def used_tokens(row: Row) -> bool:
     return (row["input_tokens"] or 0) + (row["output_tokens"] or 0) > 0
 
 
-def _has_usage(row: Row) -> bool:
+def has_usage(row: Row) -> bool:
+    """Whether a span or a request states a count of tokens, be it 0."""
     return row["input_tokens"] is not None or row["output_tokens"] is not None
 
 
@@ -270,13 +271,3 @@ def _sum_known(costs: Sequence[int | None]) -> int | None:
 
 def _tool_name(span: Row) -> str:
     return str(span["name"] or "").removeprefix("execute_tool ")
-
-
-def _below(trace: SpanTree, span: Row, ids: set[str]) -> bool:
-    parent, visited = span["parent_id"], {span["span_id"]}
-    while parent in trace.by_id and parent not in visited:
-        if parent in ids:
-            return True
-        visited.add(parent)
-        parent = trace.by_id[parent]["parent_id"]
-    return False

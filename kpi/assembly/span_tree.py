@@ -6,7 +6,7 @@ and, rarely, circles: every walk here ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -85,7 +85,7 @@ class SpanTree:
 
     def _kinds_above(self, span: Row) -> frozenset[str]:
         """Kinds of all ancestors. Spans may point at each other in a circle; each is visited once."""
-        return frozenset(self.by_id[above]["kind"] for above in self._ancestors(span))
+        return frozenset(self.by_id[above]["kind"] for above in self.ancestors(span))
 
     def _complete_calls(self) -> None:
         """Give a model call the parts of its counts that only the span around it states.
@@ -95,7 +95,7 @@ class SpanTree:
         """
         below: dict[str, list[str]] = {}
         for leaf in self.leaves(self.model_spans):
-            for span_id in self._ancestors(leaf):
+            for span_id in self.ancestors(leaf):
                 if self.by_id[span_id]["kind"] == "llm":
                     below.setdefault(span_id, []).append(leaf["span_id"])
         found: dict[str, Row] = {}
@@ -109,15 +109,17 @@ class SpanTree:
             self.spans = [found.get(s["span_id"], s) for s in self.spans]
             self.model_spans = [found.get(s["span_id"], s) for s in self.model_spans]
 
-    def _ancestors(self, span: Row) -> list[str]:
+    def ancestors(self, span: Row) -> Iterator[str]:
         """Ids of the spans above, the nearest first."""
-        found: list[str] = []
         visited, parent = {span["span_id"]}, span["parent_id"]
         while parent in self.by_id and parent not in visited:
             visited.add(parent)
-            found.append(parent)
+            yield parent
             parent = self.by_id[parent]["parent_id"]
-        return found
+
+    def is_below(self, span: Row, ids: Container[str]) -> bool:
+        """Whether one of these spans is above it."""
+        return any(above in ids for above in self.ancestors(span))
 
     def leaves(self, spans: Sequence[Row]) -> list[Row]:
         """Those of `spans` that are above no other of them."""
@@ -125,25 +127,16 @@ class SpanTree:
             return list(spans)
         above: set[str] = set()
         for span in spans:
-            parent, visited = span["parent_id"], {span["span_id"]}
-            while parent in self.by_id and parent not in above and parent not in visited:
-                visited.add(parent)
-                above.add(parent)
-                parent = self.by_id[parent]["parent_id"]
+            for span_id in self.ancestors(span):
+                if span_id in above:
+                    break
+                above.add(span_id)
         return [span for span in spans if span["span_id"] not in above]
 
     def outermost(self, spans: Sequence[Row]) -> list[Row]:
         """Those of `spans` that are below no other of them."""
         chosen = {span["span_id"] for span in spans}
-        found = []
-        for span in spans:
-            parent, visited = span["parent_id"], {span["span_id"]}
-            while parent in self.by_id and parent not in visited and parent not in chosen:
-                visited.add(parent)
-                parent = self.by_id[parent]["parent_id"]
-            if parent not in chosen or parent in visited:
-                found.append(span)
-        return found
+        return [span for span in spans if not self.is_below(span, chosen)]
 
 
 _SIDES = (("input_tokens", ("cached_read_tokens", "cache_write_tokens")), ("output_tokens", ("reasoning_tokens",)))

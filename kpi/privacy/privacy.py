@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -145,10 +146,16 @@ class Privacy:
             return None
 
     def _keep_out(self, key: str) -> None:
-        name = redact(key[:200])
+        name = _shown(key)
         if name not in self.kept_out and len(self.kept_out) >= _KEPT_OUT_NAMES:
             name = _OTHER_KEYS
         self.kept_out[name] += 1
+
+
+@lru_cache(maxsize=4_096)
+def _shown(key: str) -> str:
+    """A key that is kept out, as receipts name it: exporters repeat few of them on every span."""
+    return redact(key[:200])
 
 
 def _rebuild(key: bytes, ids_key: bytes, allow: tuple[str, ...], kept_out: Counter[str], used: bool) -> Privacy:

@@ -8,28 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
-from kpi.ingest.agents.names import (
-    AGENTS,
-    CALL,
-    CONVENTIONS,
-    DETAILS,
-    ENDS,
-    FAILED,
-    FIELDS,
-    OPENED,
-    READ,
-    REDACTED,
-    STREAM,
-    Agent,
-)
+from kpi.ingest.agents import names
+from kpi.ingest.agents.names import Agent
 from kpi.ingest.context import Context
 from kpi.ingest.otlp.attributes import count_of, first, kind_of, model_of, provider_of, text_of, truth_of
 from kpi.ingest.otlp.decode import Attributes, LogRecord, Span, nanos
 from kpi.ingest.otlp.usage import usage_of
 
 _KEPT = "events of agents"
-_PREFIXES = tuple(agent.prefix for agent in AGENTS)
-_SERVICES = {service: agent for agent in AGENTS for service in agent.services}
+_PREFIXES = tuple(agent.prefix for agent in names.AGENTS)
+_SERVICES = {service: agent for agent in names.AGENTS for service in agent.services}
 _MEASURE = ("token", "cost", "ttft", "first_token", "duration")
 _SAME = ("id", "name", "model", "requested_model", "input_tokens", "output_tokens", "milliseconds", "prompt",
          "decision", "rating")  # fmt: skip
@@ -107,7 +95,7 @@ class AgentEvents:
         if not span.name.startswith(_PREFIXES) and _service(span.resource) not in _SERVICES:
             return
         self.traces.add(span.trace_id)
-        session = text_of(first({**span.resource, **span.attributes}, FIELDS["session"]))
+        session = text_of(first({**span.resource, **span.attributes}, names.FIELDS["session"]))
         keys = [key for key in (session, span.trace_id) if key]
         kind = kind_of(span.attributes)
         if kind == "tool":
@@ -118,7 +106,7 @@ class AgentEvents:
             found = Traced(span.trace_id, span.span_id, span.parent_id, span.start, span.end, output)
             for key in keys:
                 self.calls.setdefault(key, []).append(found)
-        elif call_id := text_of(first(span.attributes, FIELDS["id"])):
+        elif call_id := text_of(first(span.attributes, names.FIELDS["id"])):
             for key in keys:
                 self.tools.setdefault(key, set()).add(call_id)
 
@@ -144,13 +132,13 @@ def number_of(value: Any) -> float | None:
 def _agent_of(record: LogRecord) -> tuple[Agent | None, str]:
     """Which agent wrote a record, and the last part of its event's name. Some write the whole name in the body only."""
     service = _SERVICES.get(_service(record.resource))
-    if record.event == DETAILS:
+    if record.event == names.DETAILS:
         if service is not None:
-            return (service, DETAILS)
-        return (None, "") if record.trace_id and record.span_id else (CONVENTIONS, DETAILS)
+            return (service, names.DETAILS)
+        return (None, "") if record.trace_id and record.span_id else (names.CONVENTIONS, names.DETAILS)
     for name in (record.event, record.body):
         if isinstance(name, str):
-            for agent in AGENTS:
+            for agent in names.AGENTS:
                 if name.startswith(agent.prefix):
                     return agent, name.removeprefix(agent.prefix)
     return (service, record.event) if service is not None else (None, "")
@@ -162,12 +150,12 @@ def _service(resource: Attributes) -> str:
 
 def _event(record: LogRecord, agent: Agent, name: str) -> AgentEvent | None:
     """What an event says; None where that is nothing of a request."""
-    says = (CALL if agent.details else None) if name == DETAILS else agent.events.get(name)
+    says = (names.CALL if agent.details else None) if name == names.DETAILS else agent.events.get(name)
     if says is None:
         return None
     stated = {**record.resource, **record.attributes}
-    facts = {fact: value for fact, names in FIELDS.items() if (value := first(stated, names)) is not None}
-    facts = {fact: value for fact, value in facts.items() if not (isinstance(value, str) and value in REDACTED)}
+    facts = {fact: value for fact, keys in names.FIELDS.items() if (value := first(stated, keys)) is not None}
+    facts = {fact: value for fact, value in facts.items() if not (isinstance(value, str) and value in names.REDACTED)}
     for side in ("input", "output"):
         if (messages := stated.get(f"gen_ai.{side}.messages")) is not None:
             facts[side] = messages
@@ -177,7 +165,7 @@ def _event(record: LogRecord, agent: Agent, name: str) -> AgentEvent | None:
     unread = {
         key: value
         for key, value in record.attributes.items()
-        if key not in READ and any(word in key.lower() for word in _MEASURE) and number_of(value) is not None
+        if key not in names.READ and any(word in key.lower() for word in _MEASURE) and number_of(value) is not None
     }
     at = nanos(record.attributes.get("event.timestamp")) or record.at
     environment = stated.get("deployment.environment.name") or stated.get("deployment.environment") or stated.get("env")
@@ -189,14 +177,14 @@ def _precise(says: str, facts: dict[str, Any]) -> str | None:
     failed = facts.get("error") is not None or truth_of(facts.get("success")) is False
     status = count_of(facts.get("error_type"))
     failed = failed or (status is not None and status >= 400)
-    if says == STREAM:
+    if says == names.STREAM:
         if facts.get("input_tokens") is not None or facts.get("output_tokens") is not None:
-            return CALL
-        return FAILED if failed and str(facts.get("kind") or "") in ENDS else None
-    if says == OPENED:
+            return names.CALL
+        return names.FAILED if failed and str(facts.get("kind") or "") in names.ENDS else None
+    if says == names.OPENED:
         if "endpoint" in facts and not any(w in str(facts["endpoint"]) for w in ("responses", "chat", "compact")):
             return None
-        return FAILED if failed else OPENED
-    if says == CALL and failed and facts.get("output_tokens") is None:
-        return FAILED
+        return names.FAILED if failed else names.OPENED
+    if says == names.CALL and failed and facts.get("output_tokens") is None:
+        return names.FAILED
     return says

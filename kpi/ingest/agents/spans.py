@@ -17,25 +17,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from kpi.ingest.agents import names
 from kpi.ingest.agents.events import AgentEvent, AgentEvents, Traced, number_of
-from kpi.ingest.agents.names import (
-    ACCEPTED,
-    ANSWER,
-    AUTOMATIC,
-    BY_PEOPLE,
-    CALL,
-    DECISION,
-    EDIT_TOOLS,
-    FAILED,
-    FEEDBACK,
-    FIRST_TOKEN,
-    MODEL_CALL,
-    OPENED,
-    PROMPT,
-    REFUSAL,
-    REJECTED,
-    TOOL,
-)
 from kpi.ingest.otlp.attributes import count_of, text_of, truth_of
 from kpi.ingest.spans.builder import span, whole
 from kpi.ingest.spans.items import Item, Score
@@ -44,7 +27,7 @@ from kpi.receipts import Receipt
 
 _SLACK = 1_000_000_000  # nanoseconds by which an event and the span of the same call may differ
 _ROUNDED = 10_000_000  # by which a call may seem to begin before its prompt, since lengths are whole milliseconds
-_STEPS = (CALL, FAILED, TOOL)
+_STEPS = (names.CALL, names.FAILED, names.TOOL)
 _CONTENT = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -70,7 +53,7 @@ def _requests(session: str, events: list[AgentEvent], traces: set[str]) -> dict[
     _pair(events)
     prompts: list[tuple[int, tuple[str, str]]] = []
     for event in events:
-        if event.says == PROMPT and event.at is not None:
+        if event.says == names.PROMPT and event.at is not None:
             named = text_of(event.facts.get("prompt"))
             prompts.append((event.at, ("prompt", named or f"at {event.at}")))
     found: dict[tuple[str, str], list[AgentEvent]] = {}
@@ -96,9 +79,9 @@ def _pair(events: list[AgentEvent]) -> None:
     """An answer that tells no length began with the attempt before it that succeeded (Codex); in place."""
     opened: int | None = None
     for place, event in enumerate(events):
-        if event.says == OPENED:
+        if event.says == names.OPENED:
             opened = event.start
-        elif event.says == CALL and opened is not None and event.at is not None:
+        elif event.says == names.CALL and opened is not None and event.at is not None:
             if "milliseconds" not in event.facts:
                 events[place] = event._replace(facts={**event.facts, "milliseconds": (event.at - opened) / 1e6})
             opened = None
@@ -127,15 +110,15 @@ class _Request:
         if self._traced is not None:  # what no span states joins that trace
             self._trace = self._traced.trace_id
             if self._trace in self._gathered.with_tools:
-                self._left["stated"] += sum(e.says == TOOL for e in kept)
-                kept = [e for e in kept if e.says != TOOL]
+                self._left["stated"] += sum(e.says == names.TOOL for e in kept)
+                kept = [e for e in kept if e.says != names.TOOL]
         steps = [e for e in kept if e.says in _STEPS]
         if steps and not self._given and self._traced is None:
             yield self._whole(steps)
         elif not steps and self._traced is None and not self._given:
-            self._left["prompts"] += any(e.says == PROMPT for e in kept)
+            self._left["prompts"] += any(e.says == names.PROMPT for e in kept)
         for event in steps:
-            yield self._tool(event) if event.says == TOOL else self._call(event)
+            yield self._tool(event) if event.says == names.TOOL else self._call(event)
         for event in kept:
             yield from self._scores(event)
 
@@ -143,9 +126,9 @@ class _Request:
         """Whether a span of the same load states the same step. One that tells no usage has the event below it."""
         keys = [key for key in (self._session, event.trace_id) if key]
         stated = False
-        if event.says == TOOL:
+        if event.says == names.TOOL:
             stated = any(text_of(event.facts.get("id")) in self._gathered.tools.get(key, ()) for key in keys)
-        elif event.says == CALL and (match := self._match(event, keys)) is not None:
+        elif event.says == names.CALL and (match := self._match(event, keys)) is not None:
             self._traced = self._traced or match
             for key in {self._session, event.trace_id, match.trace_id}:  # a span states one call
                 if key in self._gathered.calls and match in self._gathered.calls[key]:
@@ -180,16 +163,18 @@ class _Request:
 
     def _whole(self, steps: list[AgentEvent]) -> Item:
         """What is said of the request itself: who asked what, when, and what came of it."""
-        prompt = next((e for e in self._events if e.says == PROMPT), None)
-        answers = [e.facts["output"] for e in self._events if e.says == ANSWER and e.facts.get("output")]
-        calls = [e for e in steps if e.says in (CALL, FAILED)]
+        prompt = next((e for e in self._events if e.says == names.PROMPT), None)
+        answers = [e.facts["output"] for e in self._events if e.says == names.ANSWER and e.facts.get("output")]
+        calls = [e for e in steps if e.says in (names.CALL, names.FAILED)]
         ends = [e.at for e in steps if e.at is not None]
-        delays = [ms for e in self._events if e.says == FIRST_TOKEN and (ms := number_of(e.facts.get("milliseconds")))]
+        delays = [
+            ms for e in self._events if e.says == names.FIRST_TOKEN and (ms := number_of(e.facts.get("milliseconds")))
+        ]
         return whole(
             self._trace, name=f"{steps[0].agent.title} prompt", start=prompt.at if prompt else None,
             end=max(ends, default=None) if prompt else None, input=prompt.facts.get("input") if prompt else None,
-            output=answers[-1] if answers else None, turns=sum(e.says == PROMPT for e in self._events) or None,
-            status=None if not calls else "error" if calls[-1].says == FAILED else "ok",
+            output=answers[-1] if answers else None, turns=sum(e.says == names.PROMPT for e in self._events) or None,
+            status=None if not calls else "error" if calls[-1].says == names.FAILED else "ok",
             ttft_seconds=delays[0] / 1000 if delays and prompt else None, **self._who(prompt or steps[0]),
         )  # fmt: skip
 
@@ -213,13 +198,13 @@ class _Request:
         if cost is None and (micros := number_of(facts.get("cost_micros"))) is not None:
             cost = micros / 1e6
         return span(
-            self._trace, _identity(event)[:16], kind="llm", name=agent.prefix.rstrip(".") + MODEL_CALL, cost_usd=cost,
-            model=facts.get("model"), requested_model=facts.get("requested_model"), provider=agent.provider,
-            input=facts.get("input"), output=facts.get("output"),
-            retries=attempts - 1 if event.says == FAILED and attempts and agent.cache_beside else None,
+            self._trace, _identity(event)[:16], kind="llm", name=agent.prefix.rstrip(".") + names.MODEL_CALL,
+            cost_usd=cost, model=facts.get("model"), requested_model=facts.get("requested_model"),
+            provider=agent.provider, input=facts.get("input"), output=facts.get("output"),
+            retries=attempts - 1 if event.says == names.FAILED and attempts and agent.cache_beside else None,
             ttft_seconds=first_token / 1000 if first_token is not None else None,
             attributes={k: v for k, v in event.unread.items() if k not in agent.silent},
-            **_tokens(event), **self._step(event, failed=event.says == FAILED),
+            **_tokens(event), **self._step(event, failed=event.says == names.FAILED),
         )  # fmt: skip
 
     def _tool(self, event: AgentEvent) -> Item:
@@ -235,24 +220,24 @@ class _Request:
         """What a person decided or thought of it, and that the model refused."""
         facts = event.facts
         about = text_of(facts.get("id"))
-        if event.says == REFUSAL and truth_of(facts.get("hop")) is not True:
+        if event.says == names.REFUSAL and truth_of(facts.get("hop")) is not True:
             yield Score(self._trace, None, "refused", "code", 1.0, at=event.at, identifier=about)
-        if event.says == FEEDBACK and (rating := text_of(facts.get("rating"))):
+        if event.says == names.FEEDBACK and (rating := text_of(facts.get("rating"))):
             yield Score(self._trace, None, "user_feedback", "user", _opinion(rating), rating, at=event.at)
         decided = text_of(facts.get("decision"))
         source = text_of(facts.get("decided_by"))
-        if event.says not in (DECISION, TOOL) or not decided or decided in AUTOMATIC:
+        if event.says not in (names.DECISION, names.TOOL) or not decided or decided in names.AUTOMATIC:
             return
-        if event.says == TOOL and event.agent.cache_beside:
+        if event.says == names.TOOL and event.agent.cache_beside:
             return  # Claude Code repeats with the result of a tool what it told as a decision
-        if source is None or source.lower().startswith(BY_PEOPLE):
-            name = "edit_accepted" if facts.get("name") in EDIT_TOOLS or "name" not in facts else "tool_accepted"
+        if source is None or source.lower().startswith(names.BY_PEOPLE):
+            name = "edit_accepted" if facts.get("name") in names.EDIT_TOOLS or "name" not in facts else "tool_accepted"
             yield Score(self._trace, None, name, "user", _opinion(decided), decided, at=event.at, identifier=about)
 
 
 def _opinion(word: str) -> float | None:
     folded = word.lower()
-    return 1.0 if folded in ACCEPTED else 0.0 if folded in REJECTED else None
+    return 1.0 if folded in names.ACCEPTED else 0.0 if folded in names.REJECTED else None
 
 
 def _tokens(event: AgentEvent) -> dict[str, Any]:

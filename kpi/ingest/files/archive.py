@@ -18,29 +18,26 @@ from typing import BinaryIO, cast
 from kpi.errors import IngestError
 from kpi.ingest.files import workbook
 from kpi.ingest.files.compression import BROKEN, decompressor, member
-from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened
+from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Filter, Opened
 from kpi.ingest.limits import MIB, Limits
 
 _RANDOM_ACCESS = (b"PAR1", SQLITE)
 _SPLIT_HINT = "Split the export into smaller files and load them together."
 
 
-class _Bounded(io.RawIOBase):
+class _Bounded(Filter):
     """A decompressing stream that stops at the limits; damage becomes a typed error."""
 
     def __init__(self, inner: BinaryIO, *, name: str, compressed: int, limits: Limits) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._name = name
         self._compressed = max(compressed, 1)
         self._limits = limits
         self._count = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def given(self, most: int) -> bytes:
         with _told(self._name):
-            data = self._inner.read(len(buffer))
+            data: bytes = self._inner.read(most)
         self._count += len(data)
         if self._count > MIB and self._count > self._limits.ratio * self._compressed:
             raise IngestError(
@@ -49,12 +46,7 @@ class _Bounded(io.RawIOBase):
             )  # fmt: skip
         if self._count > self._limits.expanded_bytes:
             raise IngestError("ingest.too_large", f"{self._name} is too large after decompression", hint=_SPLIT_HINT)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._inner.close()
-        super().close()
+        return data
 
 
 @contextlib.contextmanager

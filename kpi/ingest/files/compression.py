@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import zstandard
 
 from kpi.errors import IngestError
+from kpi.ingest.files.source import Filter
 from kpi.ingest.limits import MIB
 
 BROKEN = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, zstandard.ZstdError, NotImplementedError)
@@ -43,21 +44,19 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
 
 
-class _Decoded(io.RawIOBase):
+class _Decoded(Filter):
     """What decoders make of a stream, one after the other where several streams lie behind each other."""
 
     def __init__(self, inner: BinaryIO, start: Callable[[], Any], *, several: bool = True, chunk: int = _CHUNK) -> None:
-        self._inner, self._start, self._several, self._chunk = inner, start, several, chunk
+        super().__init__(inner)
+        self._start, self._several, self._chunk = start, several, chunk
         self._decoder: _Decoder = start()
         self._left = b""
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def given(self, most: int) -> bytes:
         while True:
             if self._decoder.eof and not self._next():
-                return 0
+                return b""
             fed = b""
             if self._decoder.needs_input:
                 fed = self._left or self._inner.read(self._chunk)
@@ -65,12 +64,11 @@ class _Decoded(io.RawIOBase):
                 if not fed:
                     raise EOFError("the compressed data is cut off")
             try:
-                data = self._decoder.decompress(fed, len(buffer))
+                data = self._decoder.decompress(fed, most)
             except (OSError, ValueError, lzma.LZMAError, zstandard.ZstdError) as error:
                 raise zipfile.BadZipFile(str(error)) from error
             if data:
-                buffer[: len(data)] = data
-                return len(data)
+                return data
 
     def _next(self) -> bool:
         """Whether another stream follows; zeros between streams are padding."""
@@ -81,10 +79,6 @@ class _Decoded(io.RawIOBase):
             return False
         self._left, self._decoder = rest, self._start()
         return True
-
-    def close(self) -> None:
-        self._inner.close()
-        super().close()
 
 
 class _Held:
@@ -124,50 +118,36 @@ def _zstd_decoder() -> _Held:
     return _Held(zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj(), "decompress")
 
 
-class _Slice(io.RawIOBase):
+class _Slice(Filter):
     """A stretch of a file."""
 
     def __init__(self, path: Path, offset: int, length: int) -> None:
-        self._file, self._left = path.open("rb"), length
-        self._file.seek(offset)
+        super().__init__(path.open("rb"))
+        self._left = length
+        self._inner.seek(offset)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self._file.read(min(len(buffer), self._left))
+    def given(self, most: int) -> bytes:
+        data: bytes = self._inner.read(min(most, self._left))
         self._left -= len(data)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+        return data
 
 
-class _Checked(io.RawIOBase):
+class _Checked(Filter):
     """A member's bytes; at their end, size and checksum must be those that its archive states."""
 
     def __init__(self, inner: BinaryIO, info: zipfile.ZipInfo) -> None:
-        self._inner, self._info = inner, info
+        super().__init__(inner)
+        self._info = info
         self._size = self._sum = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self._inner.read(len(buffer))
+    def given(self, most: int) -> bytes:
+        data: bytes = self._inner.read(most)
         self._size += len(data)
         self._sum = zlib.crc32(data, self._sum)
         at_end = self._size >= self._info.file_size or not data
         if at_end and (self._size, self._sum) != (self._info.file_size, self._info.CRC):
             raise zipfile.BadZipFile("size or checksum of a member is not what the archive states")
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._inner.close()
-        super().close()
+        return data
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -183,10 +163,6 @@ def _unzstd(inner: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, _Decoded(inner, _zstd_decoder, chunk=_SMALL_CHUNK))
 
 
-def _bunzip2(inner: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _Decoded(inner, bz2.BZ2Decompressor))
-
-
 def _unxz(inner: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, _Decoded(inner, lambda: lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=_MEMORY)))
 
@@ -197,7 +173,8 @@ def _is_lzma(head: bytes) -> bool:
 
 
 _FILES: tuple[tuple[bytes, Callable[[BinaryIO], BinaryIO]], ...] = (
-    (b"\x1f\x8b", _gunzip), (b"\x28\xb5\x2f\xfd", _unzstd), (b"BZh", _bunzip2), (b"\xfd7zXZ\x00", _unxz),
+    (b"\x1f\x8b", _gunzip), (b"\x28\xb5\x2f\xfd", _unzstd), (b"\xfd7zXZ\x00", _unxz),
+    (b"BZh", lambda inner: cast(BinaryIO, _Decoded(inner, bz2.BZ2Decompressor))),
 )  # fmt: skip
 
 

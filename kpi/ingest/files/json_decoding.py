@@ -7,12 +7,17 @@ stands in its place, so that whoever knows what a record is can leave out that r
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
 DEPTH = 100  # levels, the outermost container being the first
+UNLIMITED = 1_000  # the decoder itself stops at 1,024
 MARK = "\ue000too deep\ue000"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
 _ESCAPE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)", re.DOTALL)
@@ -29,18 +34,21 @@ class Decoded(NamedTuple):
 
 
 def decode(text: bytes, *, depth: int = DEPTH) -> Decoded:
-    """One JSON text. Raises ValueError for what is no JSON after all that the policy repairs."""
-    shallow = text if text.count(b"{") + text.count(b"[") <= depth else _shallow(text, depth)
-    cut = shallow is not text
+    """One JSON text. Raises ValueError for what is no JSON after all that the policy repairs.
+
+    depth: from `UNLIMITED` on it is asked only where the decoder itself gives up; the reader looks at what it needs.
+    """
+    shallow = text if depth >= UNLIMITED or _holds_few(text, depth) else _shallow(text, depth)
     try:
-        return Decoded(orjson.loads(shallow), cut)
+        return Decoded(orjson.loads(shallow), shallow is not text)
     except orjson.JSONDecodeError:
+        shallow = _shallow(text, depth)
         numeric, nans = _without_nans(shallow)
         repaired = numeric.decode("utf-8", "replace").encode()
         repaired = _ESCAPE.sub(lambda m: b"\\ufffd" if m[1] else m[0], repaired)
-        if repaired == shallow:
+        if repaired == text:
             raise
-        return Decoded(orjson.loads(repaired), cut, nans, repaired != numeric)
+        return Decoded(orjson.loads(repaired), shallow is not text, nans, repaired != numeric)
 
 
 def loads(text: bytes, *, depth: int = DEPTH) -> Any:
@@ -62,12 +70,13 @@ def is_cut(value: Any) -> bool:
     return False
 
 
-def without_marks(value: Any) -> Any:
-    """A decoded value with null where something was too deep; for readers that know what a null means."""
+def without_deep(value: Any, depth: int) -> Any:
+    """A decoded value with null where something is too deep; for readers that know what a null means."""
     if isinstance(value, dict):
-        return {k: without_marks(v) for k, v in value.items()}
+        return {k: without_deep(v, depth - 1) for k, v in value.items()} if depth > 0 else None
     if isinstance(value, list):
-        return [kept for v in value if (kept := without_marks(v)) is not None or v is None]
+        kept = (without_deep(v, depth - 1) for v in value) if depth > 0 else ()
+        return [v for v in kept if v is not None] if depth > 0 else None
     return None if value == MARK else value
 
 
@@ -84,24 +93,27 @@ def _without_nans(text: bytes) -> tuple[bytes, int]:
     return _TOKEN.sub(null, text), count
 
 
-def _shallow(text: bytes, depth: int) -> bytes:
-    """The text without containers nested deeper than `depth`; the same object where there are none.
+def _holds_few(text: bytes, depth: int) -> bool:
+    """Whether a text has too few brackets to be too deep: every level opens before a place and is closed after it."""
+    half = len(text) // 2
+    return half <= depth or (
+        half < _LONG
+        and text.count(b"{", 0, half) + text.count(b"[", 0, half) <= depth
+        and text.count(b"}", half) + text.count(b"]", half) <= depth
+    )
 
-    Brackets inside strings do not count: escapes are blanked out first, at their length, so that places stay, and then
-    a string is what lies behind an odd number of quotes.
-    """
-    plain = text.replace(b"\\\\", b"  ").replace(b'\\"', b"  ") if b"\\" in text else text
-    if _deepest(plain.translate(None, _OTHER)) <= depth:
+
+_LONG = 2**14  # half a text, from which on counting costs as much as looking
+
+
+def _shallow(text: bytes, depth: int) -> bytes:
+    """The text without containers nested deeper than `depth`; the same object where there are none."""
+    places, steps = _brackets(text)
+    level = np.cumsum(steps, dtype=np.int32)
+    if level.max(initial=0) <= depth:
         return text
-    codes = np.frombuffer(plain, dtype=np.uint8)
-    outside = np.cumsum(codes == 0x22, dtype=np.uint8) & 1 == 0  # a count that runs over keeps whether it is odd
-    opens, closes = ((codes == 0x7B) | (codes == 0x5B)) & outside, ((codes == 0x7D) | (codes == 0x5D)) & outside
-    places = np.flatnonzero(opens | closes)
-    level = np.cumsum(np.where(opens[places], 1, -1))
-    began = places[opens[places] & (level == depth + 1)]
-    if not len(began):
-        return text
-    ended = places[closes[places] & (level == depth)]
+    began = places[(steps > 0) & (level == depth + 1)]
+    ended = places[(steps < 0) & (level == depth)]
     parts, at = [], 0
     for start in began.tolist():
         if start < at:
@@ -113,13 +125,22 @@ def _shallow(text: bytes, depth: int) -> bytes:
     return b"".join([*parts, text[at:]])
 
 
-_OTHER = bytes(set(range(256)) - set(b'{}[]"'))
+def _brackets(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """(places of brackets and quotes in a text, 1 for each bracket that opens, -1 for one that closes).
 
-
-def _deepest(marks: bytes) -> int:
-    """The deepest level of a text of which only brackets and quotes are left."""
-    codes = np.frombuffer(marks, dtype=np.uint8)
-    outside = np.cumsum(codes == 0x22, dtype=np.uint8) & 1 == 0
-    steps = (((codes == 0x7B) | (codes == 0x5B)) & outside).astype(np.int8)
-    steps -= ((codes == 0x7D) | (codes == 0x5D)) & outside
-    return int(np.cumsum(steps, dtype=np.int32).max(initial=0))
+    Brackets in strings, which is what lies behind an odd number of quotes, count 0 as quotes do.
+    """
+    codes = np.frombuffer(text, dtype=np.uint8)
+    sort = (codes | 0x20) - 0x7B  # of both brackets that open 0, of those that close 2
+    places = np.flatnonzero((sort & 0xFD == 0) | (codes == 0x22))
+    found = codes[places]
+    quotes = found == 0x22
+    escaped = np.flatnonzero(quotes & (codes[places - 1] == 0x5C))
+    slashes = places[escaped] - 1
+    while len(escaped):  # an escape is itself escaped by one before it
+        quotes[escaped] ^= True
+        slashes = slashes - 1
+        more = codes[slashes] == 0x5C
+        escaped, slashes = escaped[more], slashes[more]
+    outside = np.cumsum(quotes, dtype=np.uint8) & 1 == 0  # a count that runs over keeps whether it is odd
+    return places, np.where(outside & (found != 0x22), 1 - (sort[places] & 2).astype(np.int8), 0)

@@ -188,6 +188,7 @@ def _told(parts: Iterable[Part], limits: Limits, drop: Drop) -> Iterator[tuple[i
             drop(part.line, f"the line is longer than {limits.line_bytes // MIB} MiB", "")
         else:
             drop(part.line, part.reason, "The line may be cut off." if part.reason == NO_JSON else _CUT_HINT)
+        del part  # one document at a time is in memory: the next takes the place of the last
 
 
 def _of_document(source: Opened, limits: Limits, drop: Drop, note: Note) -> Iterator[tuple[int, Decoded, int]]:

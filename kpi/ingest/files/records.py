@@ -28,13 +28,7 @@ _REPR_CHARS = 2_000_000
 
 
 def records(
-    source: Opened,
-    *,
-    limits: Limits,
-    drop: Drop,
-    note: Note,
-    is_record: IsRecord,
-    texts: Collection[str] = (),
+    source: Opened, *, limits: Limits, drop: Drop, note: Note, is_record: IsRecord, texts: Collection[str] = ()
 ) -> Iterator[tuple[int, dict[str, Any], int]]:
     """(1-based position, record, bytes consumed). is_record: whether an object is a record itself, not its envelope.
     texts: columns of CSV whose cells are taken as they are.
@@ -85,7 +79,7 @@ def opened(value: Any) -> tuple[Any, int]:
     if text in _NOTHING:
         return None, 0
     if text[:1] not in ("{", "[") and not _CALL.match(text):
-        return (None, 1) if text.lower() in _INFINITE else (value, 0)
+        return (None, 1) if len(text) <= _LONGEST_NONE and text.lower() in _INFINITE else (value, 0)
     try:
         told = decode(text.encode("utf-8", "replace"))
     except ValueError:
@@ -94,6 +88,7 @@ def opened(value: Any) -> tuple[Any, int]:
 
 
 _INFINITE = frozenset(["inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"])
+_LONGEST_NONE = max(map(len, _INFINITE))
 _NOTHING = frozenset({"", "None", "nan", "NaN", "NaT", "null", "NULL", "<NA>"})
 _CALL = re.compile(r"(?:array|Timestamp|datetime\.datetime|UUID|Decimal)\(")
 

@@ -88,23 +88,40 @@ def utf8_stream(raw: BinaryIO, head: bytes) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(_Transcoded(raw, name), MIB))
 
 
-class _Transcoded(io.RawIOBase):
-    """UTF-16 bytes read as UTF-8."""
+class Filter(io.RawIOBase):
+    """A stream made of another one, which is closed with it. `given` says what of at most so many bytes comes next."""
 
-    def __init__(self, inner: BinaryIO, name: str) -> None:
-        self._text = io.TextIOWrapper(inner, encoding=name, errors="replace", newline="")
-        self._rest = b""
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def given(self, most: int) -> bytes:
+        raise NotImplementedError
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self.given(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+class _Transcoded(Filter):
+    """UTF-16 bytes read as UTF-8."""
+
+    def __init__(self, inner: BinaryIO, name: str) -> None:
+        super().__init__(io.TextIOWrapper(inner, encoding=name, errors="replace", newline=""))
+        self._rest = b""
+
+    def given(self, most: int) -> bytes:
         if not self._rest:
-            self._rest = self._text.read(64 * 1024).encode("utf-8", "replace")
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+            self._rest = self._inner.read(64 * 1024).encode("utf-8", "replace")
+        data, self._rest = self._rest[:most], self._rest[most:]
+        return data
 
 
 def mostly_text(head: bytes) -> bool:

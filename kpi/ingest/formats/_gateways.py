@@ -189,6 +189,14 @@ def status(row: Row, names: str, result: Row) -> dict[str, Any]:
     return {"status": "error", "error_type": str(told.get("type") or told.get("code") or code), "message": message}
 
 
+def success(row: Row, name: str, code: str) -> dict[str, Any]:
+    """The status that a column of truth tells, where no code of HTTP tells more."""
+    told = flag(row.get(name))
+    if told is False and (count_of(row.get(code)) or 0) < 400:
+        return {"status": "error", "error_type": "failure"}
+    return {"status": "ok"} if told and row.get(code) in (None, "") else {}
+
+
 def kind_of_path(path: Any) -> str:
     """The kind of a call from where it went: `/v1/embeddings` is an embedding, most are calls of a model."""
     lower = str(path or "").lower()

@@ -21,6 +21,18 @@ _ROLES = {
 _ASKED = ("question", "query", "q", "user_input", "user_message", "prompt", "input", "text", "message", "content")
 _ANSWERED = ("answer", "output", "response", "result", "output_text", "reply", "completion", "text", "content")
 _USAGES = ("usage_metadata", "usage", "token_usage", "usageMetadata")
+_ASKED_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details")
+_GIVEN_DETAILS = (
+    "completion_tokens_details", "output_tokens_details", "output_token_details", "completion_token_details",
+)  # fmt: skip
+_COUNTS = {  # fact -> (where it stands in a usage object, its names there)
+    "input_tokens": ("", ("input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count", "inputTokens")),
+    "output_tokens": ("", ("output_tokens", "completion_tokens", "candidatesTokenCount", "candidates_token_count",
+                           "outputTokens")),
+    "cached_read_tokens": ("asked", ("cache_read", "cached_tokens")),
+    "cache_write_tokens": ("asked", ("cache_creation", "cache_write", "cache_write_tokens")),
+    "reasoning_tokens": ("given", ("reasoning", "reasoning_tokens")),
+}  # fmt: skip
 _DEPTH = 4
 
 
@@ -97,28 +109,8 @@ def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
     """
     if not usage:
         return {}
-    asked = _object(
-        usage, "prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details"
-    )
-    given = _object(
-        usage, "completion_tokens_details", "output_tokens_details", "output_token_details", "completion_token_details"
-    )
-    found = {
-        "input_tokens": _count(
-            usage, "input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"
-        ),
-        "output_tokens": _count(
-            usage,
-            "output_tokens",
-            "completion_tokens",
-            "candidatesTokenCount",
-            "candidates_token_count",
-            "outputTokens",
-        ),
-        "cached_read_tokens": _count(asked, "cache_read", "cached_tokens"),
-        "cache_write_tokens": _count(asked, "cache_creation", "cache_write", "cache_write_tokens"),
-        "reasoning_tokens": _count(given, "reasoning", "reasoning_tokens"),
-    }
+    places = {"": usage, "asked": _object(usage, _ASKED_DETAILS), "given": _object(usage, _GIVEN_DETAILS)}
+    found = {fact: _count(places[place], *names) for fact, (place, names) in _COUNTS.items()}
     if found["cached_read_tokens"] is None:
         found["cached_read_tokens"] = _count(usage, "cachedContentTokenCount", "cached_content_token_count")
     beside = {
@@ -257,7 +249,7 @@ def _named(value: dict[str, Any], names: tuple[str, ...]) -> Any:
     return texts[0] if texts else value if held else None
 
 
-def _object(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+def _object(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
     return next((usage[n] for n in names if isinstance(usage.get(n), dict)), {})
 
 

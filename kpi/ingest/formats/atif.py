@@ -15,7 +15,7 @@ import orjson
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of, nusd
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import fields, mapping, objects, span, text_blocks, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
@@ -78,12 +78,12 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
     agent, final = mapping(record.get("agent")), mapping(record.get("final_metrics"))
     moments = sorted(at for s in steps if (at := nanos(s.get("timestamp"))) is not None)
     users = [s for s in steps if s.get("source") == "user"]
-    said = [text for s in steps if s.get("source") == "agent" and (text := _text(s.get("message")))]
+    said = [text for s in steps if s.get("source") == "agent" and (text := text_blocks(s.get("message")))]
     cost = nusd(final.get("total_cost_usd"))
     return {
         "key": str(record.get("trajectory_id") or ""), "continued": record.get("continued_trajectory_ref"),
         "first": moments[0] if moments else None, "last": moments[-1] if moments else None, "turns": len(users),
-        "input": _text(users[0].get("message")) if users else None, "output": said[-1] if said else None,
+        "input": text_blocks(users[0].get("message")) if users else None, "output": said[-1] if said else None,
         "totals": {
             **{name: count_of(final.get(total)) for name, total in _TOTALS.items()},
             "cost_usd": cost / 1e9 if cost is not None else None,
@@ -103,7 +103,7 @@ def _trajectory(trace_id: str, parent: str | None, record: Mapping[str, Any], sa
     asked = None
     for step in objects(record.get("steps")):
         say.left_out(step, _STEP, "step")
-        asked = _text(step.get("message")) if step.get("source") == "user" else asked
+        asked = text_blocks(step.get("message")) if step.get("source") == "user" else asked
         if step.get("is_copied_context"):
             continue
         if step.get("source") == "agent":
@@ -138,7 +138,7 @@ def _agent_step(
         above = key
         yield span(
             trace_id, key, parent_id=parent, kind="llm", name="agent", start=start, status="ok",
-            model=step.get("model_name") or model, input=asked, output=_text(step.get("message")),
+            model=step.get("model_name") or model, input=asked, output=text_blocks(step.get("message")),
             input_tokens=metrics.get("prompt_tokens"), output_tokens=metrics.get("completion_tokens"),
             cached_read_tokens=metrics.get("cached_tokens"), cost_usd=metrics.get("cost_usd"),
         )  # fmt: skip
@@ -154,18 +154,10 @@ def _agent_step(
             trace_id, f"{key}-{place:02}", parent_id=above, kind="tool", name=name, start=start,
             status="unknown",
             tool={"name": name, "id": call.get("tool_call_id"), "arguments": call.get("arguments"),
-                  "result": _text(found.get("content"))},
+                  "result": text_blocks(found.get("content"))},
         )  # fmt: skip
     if calls:
         say.note("The format does not say whether a tool failed: tool errors are not known from it.")
-
-
-def _text(content: Any) -> str | None:
-    """A message as text, of parts as well; pictures are none."""
-    if isinstance(content, list):
-        parts = [text for p in content if isinstance(p, dict) and isinstance(text := p.get("text"), str)]
-        return "\n".join(parts) or None
-    return content if isinstance(content, str) and content else None
 
 
 def _sum(values: list[Any]) -> Any:

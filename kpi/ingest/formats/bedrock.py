@@ -11,7 +11,7 @@ from typing import Any
 
 from kpi.ingest.formats import Item
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.spans.builder import fields, mapping, number, objects, span
+from kpi.ingest.spans.builder import fields, mapping, milliseconds, objects, span
 from kpi.ingest.spans.record_report import Say
 
 NAME = "bedrock"
@@ -99,10 +99,9 @@ def _latency(body: Any) -> tuple[float | None, float | None]:
     for chunk in reversed(objects(body)):
         marks = mapping(chunk.get("amazon-bedrock-invocationMetrics"))
         metrics = mapping(chunk.get("metrics")) or mapping(mapping(chunk.get("metadata")).get("metrics"))
-        length = number(marks.get("invocationLatency", metrics.get("latencyMs")))
+        length = milliseconds(marks.get("invocationLatency", metrics.get("latencyMs")))
         if length is not None:
-            first = number(marks.get("firstByteLatency", metrics.get("timeToFirstByteMs")))
-            return length / 1e3, None if first is None else first / 1e3
+            return length, milliseconds(marks.get("firstByteLatency", metrics.get("timeToFirstByteMs")))
     return None, None
 
 

@@ -17,7 +17,7 @@ from kpi.ingest.agents.names import EDIT_TOOLS, MODEL_CALL
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import fields, mapping, objects, span, text_blocks, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
@@ -117,7 +117,7 @@ def _answer(record: Mapping[str, Any], message: dict[str, Any], session: str, at
     if (count_of(usage.get("output_tokens")) or 0) >= (count_of(call.usage.get("output_tokens")) or 0) and usage:
         call.usage = usage
     call.cost = record.get("costUSD") if record.get("costUSD") is not None else call.cost
-    if text := _text(message.get("content")):
+    if text := text_blocks(message.get("content")):
         call.texts[text] = None
 
 
@@ -127,11 +127,11 @@ def _asked(record: Mapping[str, Any], message: Any, session: str, at: int, say: 
     for block in results:
         if use := text_of(block.get("tool_use_id")):
             tool = say.kept.setdefault("tools", {}).setdefault(use, _Tool())
-            tool.ended, tool.result = at, _text(block.get("content"))
+            tool.ended, tool.result = at, text_blocks(block.get("content"))
             tool.failed = block.get("is_error") is True
             told = record.get("toolUseResult")
             tool.rejected = any(isinstance(t, str) and t.startswith(_REJECTED) for t in (told, tool.result))
-    text = _text(content)
+    text = text_blocks(content)
     own = record.get("isMeta") or record.get("isSidechain") or record.get("isCompactSummary")
     if text and not results and not own and not text.lstrip().startswith(_BY_THE_PROGRAM):
         uuid = text_of(record.get("uuid")) or str(at)
@@ -200,11 +200,3 @@ def _request(
             error_type="error" if tool.failed else None,
             tool={"name": tool.name, "id": key, "arguments": tool.arguments, "result": tool.result}, **who,
         )  # fmt: skip
-
-
-def _text(content: Any) -> str | None:
-    """Text, or the text blocks of a list of them."""
-    if isinstance(content, list):
-        parts = [t for b in content if isinstance(b, dict) and isinstance(t := b.get("text"), str)]
-        return "\n".join(parts) or None
-    return content if isinstance(content, str) and content else None

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item
-from kpi.ingest.formats._gateways import Gateway, call, columns, flag, spellings
-from kpi.ingest.otlp.attributes import count_of
+from kpi.ingest.formats._gateways import Gateway, call, columns, flag, spellings, success
 from kpi.ingest.spans.builder import mapping, objects
 from kpi.ingest.spans.record_report import Say
 
@@ -56,13 +55,8 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     row = {**columns(mapping(row.get("metrics"))), **{k: v for k, v in row.items() if v not in (None, "")}}
     say.left_out(row, _GATEWAY.read)
     more: dict[str, Any] = {"cached": flag(row.get("cached"))}
-    failed = flag(row.get("success")) is False
-    if flag(row.get("rate_limited")):
-        more |= {"status": "error", "error_type": "rate_limited"}
-    elif failed and (count_of(row.get("status_code")) or 0) < 400:
-        more |= {"status": "error", "error_type": "failure"}
-    elif row.get("status_code") in (None, "") and flag(row.get("success")):
-        more["status"] = "ok"
+    limited = flag(row.get("rate_limited"))
+    more |= {"status": "error", "error_type": "rate_limited"} if limited else success(row, "success", "status_code")
     if str(row.get("model_type") or "").lower() in ("embeddings", "embedding"):
         more["kind"] = "embedding"
     yield call(_GATEWAY, row, say, **more)

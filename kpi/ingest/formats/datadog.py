@@ -12,7 +12,7 @@ from typing import Any
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span
+from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span, verdict
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
@@ -149,13 +149,15 @@ def _cohorts(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _verdict(record: Mapping[str, Any], label: str, result: Mapping[str, Any]) -> Score:
     """An evaluation that the export repeats on its span. `assessment` is what Datadog makes of the value."""
-    value, told = result.get("value"), result.get("assessment")
-    number = isinstance(value, (bool, int, float))
     return Score(
         identifier(record.get("trace_id"), 16), identifier(record.get("span_id"), 8), label,
-        value=value if number else None, label=told if told and not number else None if number else as_text(value),
-        explanation=as_text(result.get("reasoning")),
+        **_judged(result.get("value"), result.get("assessment")), explanation=as_text(result.get("reasoning")),
     )  # fmt: skip
+
+
+def _judged(value: Any, assessment: Any) -> dict[str, Any]:
+    found = verdict(value)
+    return found if found["value"] is not None or not assessment else {**found, "label": assessment}
 
 
 def _evaluation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
@@ -166,11 +168,8 @@ def _evaluation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         say.drop("evaluation that names no span", "Join evaluations on span ids: tags are not looked up.")
         return
     value = next((record[n] for n in _METRIC_VALUES if record.get(n) is not None), None)
-    number = isinstance(value, (bool, int, float))
-    tags = _tags(record.get("tags"))
     yield Score(
         identifier(joined.get("trace_id"), 16), span_id, str(record.get("label") or ""),
-        annotator=tags.get("annotator_kind"), value=value if number else None,
-        label=None if number else record.get("assessment") or as_text(value), explanation=record.get("reasoning"),
-        at=nanos(record.get("timestamp_ms")),
+        annotator=_tags(record.get("tags")).get("annotator_kind"), **_judged(value, record.get("assessment")),
+        explanation=record.get("reasoning"), at=nanos(record.get("timestamp_ms")),
     )  # fmt: skip

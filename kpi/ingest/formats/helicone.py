@@ -14,7 +14,7 @@ from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._gateways import endpoint, kind_of_path
 from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
-from kpi.ingest.spans.builder import fields, mapping, span
+from kpi.ingest.spans.builder import fields, mapping, milliseconds, span
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
@@ -87,7 +87,7 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
     kind = _kind(record, body)
     code = _code(record.get("response_status"))
     pending = code == _PENDING
-    delay = _milliseconds(record.get("delay_ms"))
+    delay = milliseconds(record.get("delay_ms"))
     used = _tokens(record, said.tokens)
     own = {k: v for k, v in properties.items() if not k.lower().startswith("helicone-")}
     result = mapping(record.get("response_body"))
@@ -96,7 +96,7 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
         **ids, name=body.get("toolName") or endpoint(record.get("request_path")) or kind, kind=kind,
         start=record.get("request_created_at"), seconds=delay,
         end=record.get("response_created_at") if delay is None and not pending else None,
-        ttft_seconds=_milliseconds(record.get("time_to_first_token")), streamed=truth_of(body.get("stream")),
+        ttft_seconds=milliseconds(record.get("time_to_first_token")), streamed=truth_of(body.get("stream")),
         **_status(code, result),
         model=record.get("response_model") or record.get("model"),
         requested_model=record.get("model_override") or record.get("request_model"), provider=record.get("provider"),
@@ -133,15 +133,6 @@ def _status(code: int | None, result: Mapping[str, Any]) -> dict[str, Any]:
     error = mapping(result.get("error"))
     named = error.get("code") or error.get("type")
     return {"status": "error", "error_type": str(named or code), "message": error.get("message")}
-
-
-def _milliseconds(value: Any) -> float | None:
-    """Milliseconds as seconds; negative sentinels and what is no number are None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number / 1e3 if number >= 0 and not isinstance(value, bool) else None
 
 
 def _tokens(record: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:

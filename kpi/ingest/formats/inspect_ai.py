@@ -33,7 +33,7 @@ KEYS = (
 
 _LOG = fields(
     # The rest repeats samples in aggregate, or says how the log was written.
-    "version status eval plan results stats samples reductions error invalidated location etag",
+    "version status eval plan results stats samples reductions error invalidated location etag"
 )
 _EVAL = fields(
     "eval_id run_id created task task_id task_version task_file task_display_name task_registry_name dataset model",
@@ -68,11 +68,11 @@ def finish(say: Say) -> Iterator[Item]:
         eval_id = by_file.get(file) or only
         header = headers.get(eval_id or "")
         if header is None:
-            yield from _graded(trace_id, verdicts, None)
+            yield from _graded(verdicts, None)
             continue
         counted[eval_id or ""] = counted.get(eval_id or "", 0) + 1
         yield whole(trace_id, **header["facts"])
-        yield from _graded(trace_id, verdicts, header["headline"])
+        yield from _graded(verdicts, header["headline"])
     if not only and any(file not in by_file for file, _ in told.values()):
         say.note("Some samples came without the header of their log: task, dataset and model are unknown.")
     for eval_id, header in headers.items():
@@ -164,7 +164,7 @@ def _score(trace_id: str, name: str, value: Any, score: Mapping[str, Any], at: i
     )  # fmt: skip
 
 
-def _graded(trace_id: str, verdicts: Mapping[str, Score], headline: Any) -> Iterator[Item]:
+def _graded(verdicts: Mapping[str, Score], headline: Any) -> Iterator[Item]:
     """The verdict that decides, under a name that the outcome rules know: the headline's, else an only one."""
     if any(fold(name) in DEFAULT.by_name for name in verdicts):
         return

@@ -361,7 +361,7 @@ def _read_columns(row: Row, trace: Any, observation: Any, read: frozenset[str], 
     in that field's place.
     """
     if "userId" in row or "traceId" in row:
-        listed = {key: from_cell(value) for key, value in row.items() if _may_be_list(key, value)}
+        listed = {key: from_cell(value) for key, value in row.items() if value and _may_be_list(key, value)}
         for key in [key for key, value in listed.items() if isinstance(value, list) and _is_scores(key, value)]:
             kept = say.kept.setdefault("columns", {})
             place = (identifier(trace, 16), identifier(observation, 8) if observation else None, key)

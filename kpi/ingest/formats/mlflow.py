@@ -18,7 +18,7 @@ from kpi.ingest.formats import Item
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, parse
 from kpi.ingest.otlp.decode import Event, attributes_of, identifier, nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import fields, first_of, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
@@ -131,12 +131,12 @@ def _whole(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], *, alo
     cost = mapping(metadata.get("mlflow.trace.cost")) or info
     free = {k: v for k, v in {**metadata, **tags}.items() if not str(k).startswith("mlflow.")}
     # Previews are cut short: they speak only where no span does.
-    asked = _first(info, "request", "request_preview") or metadata.get("mlflow.traceInputs")
-    told = _first(info, "response", "response_preview") or metadata.get("mlflow.traceOutputs")
+    asked = first_of(info, "request", "request_preview") or metadata.get("mlflow.traceInputs")
+    told = first_of(info, "response", "response_preview") or metadata.get("mlflow.traceOutputs")
     return whole(
         trace_id, name=tags.get("mlflow.traceName") or info.get("trace_name"),
-        start=_first(info, "request_time", "timestamp_ms"), seconds=_seconds(info),
-        status=_STATES.get(str(_first(info, "state", "status")).upper()),
+        start=first_of(info, "request_time", "timestamp_ms"), seconds=_seconds(info),
+        status=_STATES.get(str(first_of(info, "state", "status")).upper()),
         input=question(_decoded(asked)) if alone else None, output=reply(_decoded(told)).output if alone else None,
         session=metadata.get("mlflow.trace.session") or info.get("session_id"), user=metadata.get("mlflow.trace.user"),
         release=free.get("release") or metadata.get("mlflow.source.git.commit") or metadata.get("mlflow.modelId"),
@@ -156,7 +156,7 @@ def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
     return span(
         trace_id, _id(raw, "span_id"), parent_id=_hex(raw.get("parent_span_id") or raw.get("parent_id")),
         name=name, kind=kind,
-        start=_first(raw, "start_time_unix_nano", "start_time"), end=_first(raw, "end_time_unix_nano", "end_time"),
+        start=first_of(raw, "start_time_unix_nano", "start_time"), end=first_of(raw, "end_time_unix_nano", "end_time"),
         **_ended(raw), **_streamed(raw),
         input=question(asked), output=told if kind in ("guardrail", "evaluator") else body.output,
         finish_reason=body.finish,
@@ -207,7 +207,7 @@ def _streamed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _at(event: Mapping[str, Any]) -> Any:
-    return _first(event, "time_unix_nano", "timestamp")
+    return first_of(event, "time_unix_nano", "timestamp")
 
 
 def _stated(usage: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,14 +264,14 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
         trace_id, identifier(_hex(raw.get("span_id")), 8), str(raw.get("assessment_name") or raw.get("name") or ""),
         annotator=source.get("source_type"), value=None if is_text else value, label=value if is_text else None,
         explanation=raw.get("rationale"), identifier=raw.get("assessment_id"),
-        at=nanos(_first(raw, "last_update_time", "create_time")),
+        at=nanos(first_of(raw, "last_update_time", "create_time")),
     )  # fmt: skip
 
 
 def _remember(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], spans: int, say: Say) -> None:
     """Whether the trace is still running and how many spans it lacks (-1: all); the best of several exports counts."""
     told = count_of(mapping(metadata.get("mlflow.trace.sizeStats")).get("num_spans"))
-    running = str(_first(info, "state", "status")).upper() == "IN_PROGRESS"
+    running = str(first_of(info, "state", "status")).upper() == "IN_PROGRESS"
     missing = -1 if not spans else max(0, (told or 0) - spans)
     key = ("trace", hash(trace_id))
     before = say.kept.get(key)
@@ -291,17 +291,13 @@ def _prompt(linked: Any) -> str | None:
 
 def _seconds(info: Mapping[str, Any]) -> float | None:
     """Length of the trace: milliseconds, but the REST API writes `0.334s`."""
-    stated = _first(info, "execution_duration_ms", "execution_time_ms", "execution_duration")
+    stated = first_of(info, "execution_duration_ms", "execution_time_ms", "execution_duration")
     try:
         if isinstance(stated, str) and stated.endswith("s"):
             return float(stated[:-1])
         return None if stated is None else float(stated) / 1e3
     except (TypeError, ValueError):
         return None
-
-
-def _first(record: Mapping[str, Any], *names: str) -> Any:
-    return next((record[n] for n in names if record.get(n) is not None and record[n] != ""), None)
 
 
 def _id(raw: Mapping[str, Any], name: str) -> Any:

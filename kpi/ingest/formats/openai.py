@@ -19,7 +19,7 @@ TITLE = "OpenAI stored completions"
 KEYS = ("object id created choices model", "object data first_id last_id has_more", "id role content content_parts")
 
 _FIELDS = fields(
-    "object id request_id created model choices usage metadata moderation input_user temperature top_p service_tier",
+    "object id request_id created model choices usage metadata moderation input_user temperature top_p service_tier"
 )
 _MESSAGE = fields("object id role content content_parts refusal name tool_calls function_call annotations")
 _SESSIONS = ("session_id", "conversation_id", "thread_id")

@@ -17,7 +17,7 @@ from kpi.ingest.agents.spans import spans_of
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import parse
 from kpi.ingest.otlp.decode import Attributes, Event, LogRecord, Span, attributes_of, identifier, nanos
-from kpi.ingest.spans.builder import span
+from kpi.ingest.spans.builder import mapping, span
 from kpi.ingest.spans.record_report import Say
 
 NAME = "otel_log_records"
@@ -49,13 +49,10 @@ def finish(say: Say) -> Iterator[Item]:
 
 def _log(record: Mapping[str, Any]) -> LogRecord:
     attributes = _attributes(record.get("attributes", record.get("LogAttributes")))
-    resource = record.get("resource", record.get("ResourceAttributes"))
-    nested = _attributes(resource)
-    resource = _attributes(nested.get("attributes", nested.get("_rawAttributes", nested)))
+    resource = _resource(record.get("resource", record.get("ResourceAttributes")))
     if record.get("ServiceName"):
         resource.setdefault("service.name", record["ServiceName"])
-    context = record.get("spanContext")
-    context = context if isinstance(context, dict) else {}
+    context = mapping(record.get("spanContext"))
     event = record.get("eventName") or record.get("event_name") or record.get("EventName")
     return LogRecord(
         _id(record, context, ("traceId", "trace_id", "TraceId"), 16),
@@ -78,6 +75,12 @@ def _attributes(value: Any) -> Attributes:
     return dict(value) if isinstance(value, dict) else {}
 
 
+def _resource(value: Any) -> Attributes:
+    """Attributes of a resource; the JavaScript SDK has them one level deeper."""
+    found = _attributes(value)
+    return _attributes(found.get("attributes", found.get("_rawAttributes", found)))
+
+
 def _id(record: Mapping[str, Any], context: Mapping[str, Any], names: tuple[str, ...], size: int) -> str | None:
     stated = next((v for name in names for v in (record.get(name), context.get(name)) if v), None)
     return identifier(stated.removeprefix("0x") if isinstance(stated, str) else None, size)
@@ -98,19 +101,15 @@ def _nanos(value: Any) -> int | None:
 
 def _span(record: Mapping[str, Any]) -> Span:
     """A span of the JavaScript SDK as it lies in memory."""
-    own, above = record["_spanContext"], record.get("parentSpanContext")
-    parent = above.get("spanId") if isinstance(above, dict) else record.get("parentSpanId")
-    status = record.get("status")
-    status = status if isinstance(status, dict) else {}
-    resource = _attributes(record.get("resource"))
-    resource = _attributes(resource.get("attributes", resource.get("_rawAttributes", resource)))
+    own, above, status = (mapping(record.get(name)) for name in ("_spanContext", "parentSpanContext", "status"))
+    parent = above.get("spanId") if above else record.get("parentSpanId")
     found = span(
         own.get("traceId"), own.get("spanId"), parent_id=parent, name=record.get("name"),
         start=_nanos(record.get("startTime")), end=_nanos(record.get("endTime")),
         status=_STATUS.get(status.get("code") or 0), message=status.get("message"),
         events=[_event(event) for event in record.get("events") or () if isinstance(event, dict)],
     )  # fmt: skip
-    return found._replace(attributes=_attributes(record.get("attributes")), resource=resource)
+    return found._replace(attributes=_attributes(record.get("attributes")), resource=_resource(record.get("resource")))
 
 
 def _event(event: Mapping[str, Any]) -> Event:

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item
-from kpi.ingest.formats._gateways import Gateway, call, columns, flag, spellings
-from kpi.ingest.otlp.attributes import count_of
+from kpi.ingest.formats._gateways import Gateway, call, columns, spellings, success
 from kpi.ingest.spans.builder import mapping
 from kpi.ingest.spans.record_report import Say
 
@@ -49,11 +48,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     told = mapping(row.get("metadata"))
     cache = str(row.get("cache_status") or "disabled").lower()
     more: dict[str, Any] = {"cached": None if cache == "disabled" else "hit" in cache}
-    failed = flag(row.get("is_success")) is False
-    if failed and (count_of(row.get("response_status_code")) or 0) < 400:
-        more |= {"status": "error", "error_type": "failure"}
-    elif row.get("response_status_code") in (None, "") and flag(row.get("is_success")):
-        more["status"] = "ok"
+    more |= success(row, "is_success", "response_status_code")
     if str(row.get("cost_currency") or "USD").strip().upper() != "USD":
         say.note("Costs in another currency than USD were left out.")
         more["cost_usd"] = None

@@ -22,17 +22,7 @@ from kpi.ingest.spans import length_units, row_names
 from kpi.ingest.spans.builder import WHOLE_ID, as_text
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.row_names import (
-    ATTRIBUTE_OF,
-    KEPT_WHOLE,
-    KIND_ATTRIBUTES,
-    KINDS,
-    WRAPPED,
-    Use,
-    folded,
-    is_score,
-    use_of,
-)  # fmt: skip
+from kpi.ingest.spans.row_names import Use, folded, is_score
 from kpi.ingest.spans.row_values import NANOS, attribute_map, events_of, length_of, status_of, time_of
 from kpi.mapping.units import MONEY_NUSD
 from kpi.schema import WHOLE
@@ -108,7 +98,7 @@ def _of(record: Mapping[str, Any], say: Say, above: Mapping[str, Any]) -> Iterat
 
 def _held(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The span inside the message of a log store, or inside a document of X-Ray."""
-    for name in WRAPPED:
+    for name in row_names.WRAPPED:
         inner = parse(record.get(name))
         if isinstance(inner, dict) and (recognises(inner) or "start_time" in inner):
             return {**{k: v for k, v in (("trace_id", record.get("trace_id")),) if v is not None}, **inner}
@@ -122,7 +112,13 @@ def _of_trace(record: Mapping[str, Any], inner: Any, say: Say) -> Iterator[Item]
     for span in _children(inner):
         process = processes.get(span.get("processID")) if isinstance(processes, dict) else None
         yield from _of(span, say, {"trace_id": trace_id, **({"process": process} if process else {})})
-    if trace_id is not None and set(map(folded, told)) - {"traceid", "id", "duration", "comment", "limitexceeded"}:
+    if trace_id is not None and set(map(folded, told)) - {
+        "traceid",
+        "id",
+        "duration",
+        "comment",
+        "limitexceeded",
+    }:
         lean = {k: v for k, v in told.items() if folded(k) not in ("id", "duration")}
         yield from _row({**lean, "trace_id": trace_id}, say, {}, whole=True)
 
@@ -161,7 +157,7 @@ class _Cells:
             if lowered.startswith(("events.", "spanevents.")):
                 self.events[lowered.rpartition(".")[2]] = value
                 continue
-            use = use_of(path)
+            use = row_names.use_of(path)
             if use.role in ("attributes", "metadata", "resource"):
                 self._container(use.role, value, path)
             elif isinstance(value, dict) and self._opens(use, path) and depth < _SPREAD:
@@ -170,18 +166,14 @@ class _Cells:
                 self._keep(use, path, value)
 
     def _opens(self, use: Use, path: str) -> bool:
-        return (
-            use.role not in ("name", "status", "error", "children", "input", "output", "scores")
-            and path not in KEPT_WHOLE
-            and use.name not in KEPT_WHOLE
-        )
+        return use.role not in _VALUES and path not in row_names.KEPT_WHOLE and use.name not in row_names.KEPT_WHOLE
 
     def _container(self, role: str, value: Any, path: str) -> None:
         value, nans = opened(value)
         self.nans += nans
         found = attribute_map(value)
         for name in [n for n in found if "." not in n]:  # `span_attributes` of Braintrust holds name and kind
-            use = use_of(f"{path}.{name}")
+            use = row_names.use_of(f"{path}.{name}")
             if use.role in ("name", "kind"):
                 self._keep(use, f"{path}.{name}", found.pop(name))
         if role == "resource":
@@ -194,7 +186,7 @@ class _Cells:
             elif (plain := name.removeprefix("default.")).startswith(VOCABULARY):  # X-Ray keeps attributes so
                 self.attributes.setdefault(plain, inner)
             else:
-                self._keep(use_of(f"metadata.{name}"), f"metadata.{name}", inner)
+                self._keep(row_names.use_of(f"metadata.{name}"), f"metadata.{name}", inner)
 
     def _keep(self, use: Use, path: str, value: Any) -> None:
         if use.role in ("attribute", "fact"):
@@ -243,7 +235,7 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
         if length is None and unsure is None:
             say.note("Some lengths of spans are no numbers that can be read, and are unknown.")
         end = start + length if length is not None else None
-    _add_facts(cells, say, start, end)
+    _add_facts(cells, say)
     _add_kind(cells, whole)
     status, message = status_of({role: value for role, (_, value, _) in cells.fields.items()}, cells.attributes)
     if not status and end is None and unsure is None and not {"status", "success", "error"} & cells.fields.keys():
@@ -335,14 +327,14 @@ def _annotations(cells: _Cells) -> list[Any]:
     return list(events_of(given, {}))
 
 
-def _add_facts(cells: _Cells, say: Say, start: int | None, end: int | None) -> None:
+def _add_facts(cells: _Cells, say: Say) -> None:
     attributes = cells.attributes
     for role in ("input", "output"):
         if (text := as_text(cells.get(role))) is not None:
             attributes.setdefault(f"{role}.value", text)
     for field, (_, value, unit) in cells.facts.items():
-        if field in ATTRIBUTE_OF:
-            attributes.setdefault(ATTRIBUTE_OF[field], as_text(value) if field.endswith("_text") else value)
+        if field in row_names.ATTRIBUTE_OF:
+            attributes.setdefault(row_names.ATTRIBUTE_OF[field], as_text(value) if field.endswith("_text") else value)
         elif field in ("total_nusd", "input_cost", "output_cost"):
             _add_cost(attributes, field, value, unit, say)
         elif field in ("ttft_us", "queue_us"):
@@ -380,9 +372,9 @@ def _add_kind(cells: _Cells, whole: bool) -> None:
     if whole:
         attributes["openinference.span.kind"] = WHOLE
         return
-    stated = [cells.get("kind"), *(attributes.pop(n, None) for n in KIND_ATTRIBUTES), cells.get("loose_kind")]
+    stated = [cells.get("kind"), *(attributes.pop(n, None) for n in row_names.KIND_ATTRIBUTES), cells.get("loose_kind")]
     for word in map(text_of, stated):
-        kind = KINDS.get(folded(word.rpartition(".")[2])) if word else None
+        kind = row_names.KINDS.get(folded(word.rpartition(".")[2])) if word else None
         if kind and not {"openinference.span.kind", "gen_ai.operation.name"} & attributes.keys():
             attributes["openinference.span.kind"] = kind
             if kind == "TOOL" and "gen_ai.tool.name" not in attributes and (name := _named(cells)):

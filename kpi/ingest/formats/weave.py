@@ -16,7 +16,7 @@ from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.otlp.attributes import nusd
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import as_text, fields, mapping, milliseconds, objects, span, verdict, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
@@ -74,13 +74,12 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
     exception = call.get("exception")
     named = _ERROR.match(str(exception or ""))
     said, checked = reply(_held(call.get("output"))), mapping(call.get("output"))
-    latency = _number(inner.get("latency_ms"))
     if _holds_references(call.get("output")) or _holds_references(inputs):
         say.note("Some inputs and outputs are references to objects that Weave keeps elsewhere: they are missing.")
     yield span(
         call.get("trace_id"), call.get("id"), parent_id=call.get("parent_id"),
         name=call.get("display_name") or path, kind=kind, start=call.get("started_at"), end=call.get("ended_at"),
-        seconds=None if running or latency is None else latency / 1e3,
+        seconds=None if running else milliseconds(inner.get("latency_ms")),
         status=_status(call, inner),
         error_type=named[1] if named else None, message=exception,
         model=next(iter(usage), None) if kind in ("llm", "embedding") else None,
@@ -162,11 +161,7 @@ def _feedback(item: Mapping[str, Any], call: Mapping[str, Any]) -> Iterator[Item
 
 
 def _score(name: str, value: Any, annotator: str | None, facts: dict[str, Any], reason: str | None = None) -> Score:
-    number = isinstance(value, (bool, int, float))
-    return Score(
-        name=name, annotator=annotator, value=value if number else None,
-        label=None if number else as_text(value), explanation=reason, **facts,
-    )  # fmt: skip
+    return Score(name=name, annotator=annotator, explanation=reason, **verdict(value), **facts)
 
 
 def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,10 +213,3 @@ def _is_reference(value: Any) -> bool:
 def _holds_references(value: Any) -> bool:
     values: Iterable[Any] = value.values() if isinstance(value, dict) else [value]
     return any(_is_reference(v) for v in values)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return None

@@ -10,9 +10,22 @@ from functools import lru_cache
 from typing import Any
 
 from kpi.ingest.otlp import conventions as names
-from kpi.ingest.otlp.measures import Measure, measures_in
+from kpi.ingest.otlp.measures import BARE, READ, Measure, measures_in
 
 Keys = tuple[str, ...]
+# Names of the first of the messages that are listed by number, by side.
+_LISTED = {
+    side: frozenset(
+        f"{stem}.0.{leaf}"
+        for stem, leaves in (
+            (traceloop, ("role", "content", "finish_reason")),
+            (f"llm.{side}_messages", ("message.role", "message.content", "message.contents.0.message_content.type",
+                                      "message.contents.0.message_content.text")),
+        )
+        for leaf in leaves
+    )
+    for side, traceloop in (("input", "gen_ai.prompt"), ("output", "gen_ai.completion"))
+}  # fmt: skip
 # Every name a question may be answered by; what begins with one of the prefixes belongs to `words`.
 _TOPICS: dict[str, frozenset[str]] = {
     "words": frozenset({*names.INPUT_VALUES, *names.OUTPUT_VALUES, *names.FINISH, *names.STRUCTURED.values()}),
@@ -36,8 +49,12 @@ _TOPICS: dict[str, frozenset[str]] = {
     "provider": frozenset(names.PROVIDER),
     "who": frozenset({*names.SESSION, *names.USER}),
     "place": frozenset({*names.RELEASE, *names.ENVIRONMENT}),
+    **_LISTED,
     "scores": frozenset({"gen_ai.evaluation.name", *(f"{prefix}.0.{noun}.name" for prefix, noun in names.ANNOTATIONS)}),
 }
+_MEASURES = frozenset(
+    {"tokens", "bare_tokens", "usage_objects", "cost", "bare_cost", "first_token", "bare_first_token"}
+)
 _KINDS = (
     ("openinference.span.kind", names.OPENINFERENCE_KINDS, True),
     ("langfuse.observation.type", names.LANGFUSE_KINDS, True),
@@ -53,10 +70,14 @@ class Shape:
     topics: which of `_TOPICS` it can speak of. metadata: (key, name for the allow-list), the name None where the value
     is an object of metadata. queues: (key, microseconds of its unit). kinds: (key, kinds by word, whether it settles
     the kind even by a word that is not known). telling: the kind that the mere presence of a name tells. measures: what
-    looks like a measure and is read by nobody. kept: what others work out of the set alone.
+    looks like a measure and is read by nobody. stated: measures that are read, of any span and of model calls.
+    measured: whether it can state any measure at all. kept: what others work out of the set alone.
     """
 
-    __slots__ = ("_present", "kept", "keys", "kinds", "measures", "metadata", "pending", "queues", "telling", "topics")
+    __slots__ = (
+        "_present", "kept", "keys", "kinds", "measured", "measures", "metadata", "pending", "queues", "stated",
+        "telling", "topics",
+    )  # fmt: skip
 
     def __init__(self, keys: Keys) -> None:
         self.keys = frozenset(keys)
@@ -72,15 +93,17 @@ class Shape:
             self.telling = "guardrail"
         self.pending = tuple(told for told in names.PENDING if told[0] in self.keys)
         self.measures: tuple[Measure, ...] = measures_in(keys)
+        self.stated = tuple(READ & self.keys), tuple((READ | BARE) & self.keys)
+        self.measured = bool(self.stated[1] or self.measures) or not self.topics.isdisjoint(_MEASURES)
         self.kept: dict[Any, Any] = {}
-        self._present: dict[Keys, Keys] = {}
+        self._present: dict[int, tuple[Keys, Keys]] = {}
 
     def present(self, keys: Keys) -> Keys:
         """Those of `keys` that are in the set, in the order asked for."""
-        found = self._present.get(keys)
-        if found is None:
-            found = self._present[keys] = tuple(key for key in keys if key in self.keys)
-        return found
+        asked = self._present.get(id(keys))  # by identity: most are constants, and hashing them takes longer
+        if asked is None or asked[0] is not keys:
+            asked = self._present[id(keys)] = keys, tuple(key for key in keys if key in self.keys)
+        return asked[1]
 
 
 _KEPT = 2_000

@@ -28,13 +28,13 @@ def first(attributes: Attributes, keys: tuple[str, ...]) -> Any:
 
 def text_of(value: Any) -> str | None:
     """A dimension as text: booleans in lower case, whole floats without a fraction, JSON-quoted text unquoted once."""
-    if value is None or value == "" or isinstance(value, (dict, list)):
-        return None
     if isinstance(value, str):
-        if len(value) > 1 and value[0] == value[-1] == '"':
+        if value[:1] == '"' and len(value) > 1 and value[-1] == '"':
             parsed = parse(value)
             value = parsed if isinstance(parsed, str) else value
         return value.strip() or None
+    if value is None or isinstance(value, (dict, list)):
+        return None
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -121,7 +121,8 @@ def kind_of(attributes: Attributes) -> str:
 
 def is_pending(attributes: Attributes) -> bool:
     """Whether this is a copy of a span that was sent when it began, beside the span itself."""
-    return any(word is None or attributes[key] == word for key, word in shape_of(attributes).pending)
+    pending = shape_of(attributes).pending
+    return bool(pending) and any(word is None or attributes[key] == word for key, word in pending)
 
 
 def model_of(attributes: Attributes, *, calls: bool = False) -> str | None:
@@ -227,7 +228,11 @@ def status_of(span: Span) -> tuple[str | None, str | None]:
     kind = text_of(attributes.get("error.type"))
     thrown = [event.attributes for event in span.events if event.name == "exception"] if span.events else []
     failed = span.status == ERROR or kind is not None or attributes.get("langfuse.observation.level") == "ERROR"
-    if span.scope.startswith(names.SUCCESS_STATED) and truth_of(attributes.get("success")) is False:
+    if (
+        "success" in attributes
+        and span.scope.startswith(names.SUCCESS_STATED)
+        and truth_of(attributes["success"]) is False
+    ):
         failed = True
     if failed or (thrown and span.status != OK):
         if kind is None and thrown:

@@ -212,26 +212,20 @@ COST_PARTS = (
 )  # fmt: skip
 STREAMED = ("gen_ai.request.stream", "llm.is_streaming")
 # Time to first token, with the nanoseconds of its unit.
+_SECONDS, _MILLISECONDS = 1_000_000_000, 1_000_000
 FIRST_TOKEN = (
-    ("gen_ai.response.time_to_first_chunk", 1_000_000_000),
-    ("gen_ai.server.time_to_first_token", 1_000_000_000),
-    ("gen_ai.latency.time_to_first_token", 1_000_000_000),
-    ("gen_ai.client.operation.time_to_first_chunk", 1_000_000_000),
-    ("gen_ai.response.time_to_first_token", 1_000_000_000),
-    ("gen_ai.server.ttft", 1_000_000_000),
-    ("lk.response.ttft", 1_000_000_000),
-    ("ai.response.msToFirstChunk", 1_000_000),
-    ("ai.stream.msToFirstChunk", 1_000_000),
-    ("copilot_chat.time_to_first_token", 1_000_000),
-    ("gen_ai.response.time_to_first_token_ms", 1_000_000),
-    ("gen_ai.server.ttft_ms", 1_000_000),
-)
+    *((name, _SECONDS) for name in (
+        "gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token",
+        "gen_ai.latency.time_to_first_token", "gen_ai.client.operation.time_to_first_chunk",
+        "gen_ai.response.time_to_first_token", "gen_ai.server.ttft", "lk.response.ttft")),
+    *((name, _MILLISECONDS) for name in (
+        "ai.response.msToFirstChunk", "ai.stream.msToFirstChunk", "copilot_chat.time_to_first_token",
+        "gen_ai.response.time_to_first_token_ms", "gen_ai.server.ttft_ms")),
+)  # fmt: skip
 BARE_FIRST_TOKEN = (
-    ("ttft_ms", 1_000_000),
-    ("time_to_first_token_ms", 1_000_000),
-    ("first_token_ms", 1_000_000),
-    ("time_to_first_token", 1_000_000_000),
-)
+    ("ttft_ms", _MILLISECONDS), ("time_to_first_token_ms", _MILLISECONDS), ("first_token_ms", _MILLISECONDS),
+    ("time_to_first_token", _SECONDS),
+)  # fmt: skip
 # Instrumentations, by how the name of their scope begins, that write milliseconds under a name of seconds.
 FIRST_TOKEN_IN_MS = ("strands",)
 FIRST_TOKEN_EVENTS = frozenset(

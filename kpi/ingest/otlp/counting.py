@@ -139,14 +139,19 @@ def settled(counts: Counts, shape: Shape, scope: str, version: str, provider: st
 def _decide(
     side: Side, counts: Counts, shape: Shape, scope: str, version: str, provider: str | None, model: str | None
 ) -> Decision:
+    convention = _convention(provider, model)
+    key = (side, scope, version, convention)
+    if key not in shape.kept:  # what is known of who wrote spans of these names
+        known = _instrumentation(shape, scope, version)
+        shape.kept[key] = _by_convention(side, known, convention), known is None or known.total
+    decision: Decision
+    decision, total_counts_cached = shape.kept[key]
     whole, part = _parts(side, counts)
-    known = _instrumentation(shape, scope, version)
     told = _by_parts(side, counts)
     if told is None:
-        told = _by_total(side, counts, known is None or known.total)
+        told = _by_total(side, counts, total_counts_cached)
     if told is not None:
         return Decision(side, told, TOTALS)
-    decision = _by_convention(side, known, _convention(provider, model))
     return Decision(side, BESIDE, LARGER) if decision.inside and part > whole else decision
 
 
@@ -197,12 +202,8 @@ def _by_total(side: Side, counts: Counts, total_counts_cached: bool) -> bool | N
 
 
 def _instrumentation(shape: Shape, scope: str, version: str) -> Instrumentation | None:
-    """Who wrote spans of these names and this scope; remembered beside the names."""
-    key = (scope, version)
-    if key not in shape.kept:
-        shape.kept[key] = next((known for known in INSTRUMENTATIONS if _fits(known, shape, scope, version)), None)
-    found: Instrumentation | None = shape.kept[key]
-    return found
+    """Who wrote spans of these names and this scope."""
+    return next((known for known in INSTRUMENTATIONS if _fits(known, shape, scope, version)), None)
 
 
 def _fits(known: Instrumentation, shape: Shape, scope: str, version: str) -> bool:

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kpi.ingest.otlp.values import (
+    NESTED,
     NO_ID,
     Attributes,
+    TooDeep,
     attributes_of,
     identifier,
     moment,
@@ -95,13 +97,20 @@ def groups(message: Any, camel: str, snake: str) -> Iterator[tuple[Any, Origin]]
     for outer in _get(message, camel, snake) or ():
         if not isinstance(outer, dict):
             continue
-        resource = attributes_of((outer.get("resource") or {}).get("attributes"))
+        resource = _of_resource((outer.get("resource") or {}).get("attributes"))
         keys, leaf = _LEVELS[camel]
         for key in keys:
             for group in outer.get(key) or ():
                 origin = _origin(group, resource)
                 for record in group.get(leaf) or group.get(_SNAKE.get(leaf, leaf)) or ():
                     yield record, origin
+
+
+def _of_resource(pairs: Any) -> Attributes:
+    try:
+        return attributes_of(pairs)
+    except TooDeep:  # nothing reads the nested values of a resource
+        return attributes_of(pair for pair in pairs if not pair["value"].keys() & NESTED)
 
 
 def _origin(group: dict[str, Any], resource: Attributes) -> Origin:
@@ -154,21 +163,22 @@ _SHAPES = (
 
 def json_span(raw: dict[str, Any], origin: Origin) -> Span:
     """One JSON span, camel or snake case."""
-    trace_id = identifier(_get(raw, "traceId", "trace_id"), 16)
-    span_id = identifier(_get(raw, "spanId", "span_id"), 8)
+    get = raw.get
+    trace_id = identifier(get("traceId") or get("trace_id"), 16)
+    span_id = identifier(get("spanId") or get("span_id"), 8)
     if trace_id is None or span_id is None:
         raise ValueError("span without trace id or span id")
-    status = raw.get("status") or {}
+    status = get("status") or {}
     return Span(
         trace_id,
         span_id,
-        identifier(_get(raw, "parentSpanId", "parent_span_id"), 8),
-        str(raw.get("name") or ""),
-        moment(_get(raw, "startTimeUnixNano", "start_time_unix_nano")),
-        moment(_get(raw, "endTimeUnixNano", "end_time_unix_nano")),
-        attributes_of(raw.get("attributes")),
-        [_json_event(event) for event in raw.get("events") or ()],
-        _STATUS.get(unwrapped(status.get("code")) or 0, 0),
+        identifier(get("parentSpanId") or get("parent_span_id"), 8),
+        str(get("name") or ""),
+        moment(get("startTimeUnixNano") or get("start_time_unix_nano")),
+        moment(get("endTimeUnixNano") or get("end_time_unix_nano")),
+        attributes_of(get("attributes")),
+        [_json_event(event) for event in get("events") or ()],
+        _STATUS.get(unwrapped(status.get("code")) or 0, 0) if status else 0,
         status.get("message") or "",
         origin.resource,
         None,

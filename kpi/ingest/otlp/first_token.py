@@ -19,7 +19,7 @@ class FirstToken(NamedTuple):
 
 IN_MS = "First-token times of {spans} were read as milliseconds: as seconds they would lie far behind the end."
 TOO_LATE = "First-token times of {spans} lie behind their end and were left out."
-_NONE = FirstToken(None)
+NO_FIRST_TOKEN = FirstToken(None)
 _SECOND, _MS = 1_000_000_000, 1_000_000
 _FAR = 50  # lengths of a span: what lies that far behind its end is in another unit
 
@@ -31,18 +31,18 @@ def first_token(span: Span, *, calls: bool = False) -> FirstToken:
     calls: whether the span is known to be a call of a model.
     """
     if not span.events and shape_of(span.attributes).topics.isdisjoint(_TOPICS):
-        return _NONE
+        return NO_FIRST_TOKEN
     delay, note = _stated(span, calls)
     if delay is None:
         delay = _of_moments(span)
     if delay is None or delay < 0:
-        return _NONE
+        return NO_FIRST_TOKEN
     if span.start is not None and span.end is not None:
         length = span.end - span.start
         if delay > length:
             return FirstToken(None, TOO_LATE)
         if delay == length and not truth_of(first(span.attributes, names.STREAMED)):
-            return _NONE
+            return NO_FIRST_TOKEN
     return FirstToken(delay // 1000, note)
 
 

@@ -21,20 +21,6 @@ REFUSAL_REASONS = frozenset(
 )  # fmt: skip
 
 
-_INDEXED = {
-    side: frozenset(
-        f"{stem}.0.{leaf}"
-        for stem, leaves in (
-            (traceloop, ("role", "content", "finish_reason")),
-            (f"llm.{side}_messages", ("message.role", "message.content", "message.contents.0.message_content.type",
-                                      "message.contents.0.message_content.text")),
-        )
-        for leaf in leaves
-    )
-    for side, traceloop in (("input", "gen_ai.prompt"), ("output", "gen_ai.completion"))
-}  # fmt: skip
-
-
 class Message(NamedTuple):
     """One message: who, the text, and whether the text is a refusal."""
 
@@ -126,7 +112,7 @@ def _messages(attributes: Attributes, events: Iterable[Event], side: str) -> lis
         return [message_of(structured)]
     prefix = "gen_ai.prompt." if side == "input" else "gen_ai.completion."
     found: list[Message] = []
-    if attributes.keys() & _INDEXED[side]:
+    if side in shape_of(attributes).topics:
         found = list(_traceloop(attributes, prefix)) or list(_openinference(attributes, f"llm.{side}_messages."))
     if events and not found:
         found = [m for m in map(event_message, events) if m and (m.role == "assistant") == (side == "output")]

@@ -16,7 +16,6 @@ from kpi.ingest.otlp.decode import Attributes, Span
 from kpi.ingest.otlp.measures import BARE, READ, Measure, Sort, measure_of
 
 MODEL_CALLS = frozenset({"llm", "embedding"})
-_OF_CALLS = READ | BARE
 _ELSEWHERE = frozenset({"tokens", "first token"})  # what is looked for on spans that use no model as far as is known
 _LONGEST_JSON = 20_000
 _DEEPEST = 4
@@ -42,10 +41,7 @@ def states_no_number(attributes: Attributes, *, calls: bool) -> bool:
 
     calls: whether the span is a model call, of which bare names such as `input_tokens` are read.
     """
-    shape, key = shape_of(attributes), ("stated", calls)
-    if key not in shape.kept:
-        shape.kept[key] = tuple((_OF_CALLS if calls else READ).intersection(attributes))
-    for name in shape.kept[key]:
+    for name in shape_of(attributes).stated[calls]:
         value = attributes[name]
         if value is None or (isinstance(value, str) and value[:1] not in ("", "{", "[") and _number(value) is None):
             return True

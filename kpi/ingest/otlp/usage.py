@@ -53,6 +53,7 @@ def _plan(shape: Shape) -> _Plan | None:
 
 _TOPICS = frozenset({"tokens", "bare_tokens", "usage_objects"})
 _EMPTY: Tokens = dict.fromkeys(FIELDS)
+NO_USAGE = TokenUsage(_EMPTY)
 
 
 def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None) -> TokenUsage:
@@ -61,7 +62,7 @@ def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None
     shape = shape_of(attributes)
     plan = _plan(shape)
     if plan is None:
-        return TokenUsage(_EMPTY)
+        return NO_USAGE
     if plan.buckets and isinstance(buckets := parse(attributes["langfuse.observation.usage_details"]), dict):
         return TokenUsage(_bucket_tokens(buckets))
     found = _EMPTY.copy()

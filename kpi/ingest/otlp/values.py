@@ -89,13 +89,17 @@ def identifier(value: Any, size: int) -> str | None:
 
     Ids of another length (decimal, UUID) are kept as they are, so that a trace still joins.
     """
-    if isinstance(value, bytes):
-        return value.hex() if any(value) else None
     if not isinstance(value, str):
+        if isinstance(value, bytes):
+            return value.hex() if any(value) else None
         return None if value in (None, 0) else str(value)[:_MAX_ID]
-    if len(value) == 2 * size and _is_hex(value, size):
-        text = value.lower()
-        return None if text in NO_ID else text
+    if len(value) == 2 * size:
+        try:
+            if len(bytes.fromhex(value)) == size:  # shorter where it skipped blanks
+                text = value.lower()
+                return None if text in NO_ID else text
+        except ValueError:
+            pass
     text = value.strip().removeprefix("tr-")
     if text.lower() in NO_ID:
         return None
@@ -107,13 +111,6 @@ def identifier(value: Any, size: int) -> str | None:
         if len(raw) == size:
             return raw.hex() if any(raw) else None
     return (text.lower() if _HEX.issuperset(text) else text)[:_MAX_ID]
-
-
-def _is_hex(text: str, size: int) -> bool:
-    try:
-        return len(bytes.fromhex(text)) == size  # shorter where it skipped blanks
-    except ValueError:
-        return False
 
 
 def unwrapped(value: Any) -> Any:
@@ -128,7 +125,17 @@ def unwrapped(value: Any) -> Any:
 _HALF = 0xFFFFFFFF
 
 
-def value_of(union: Any) -> Any:
+class TooDeep(ValueError):
+    """An attribute holds values in values beyond what is read."""
+
+
+NESTED = frozenset({"arrayValue", "array_value", "kvlistValue", "kvlist_value"})
+_DEEPEST = 100  # levels of JSON
+RECORD_LEVEL = 6  # levels of a message above a record
+_ATTRIBUTE = RECORD_LEVEL + 4  # that of the value of one of its attributes
+
+
+def value_of(union: Any, level: int = _ATTRIBUTE) -> Any:
     """The member that is set in a JSON AnyValue; `{}` and an all-null union are None, not-a-number is None."""
     if not isinstance(union, dict):
         return union
@@ -139,10 +146,12 @@ def value_of(union: Any) -> Any:
             return value
         if key in _NUMBERS:
             return number(value)
+        if level > _DEEPEST and key in NESTED:
+            raise TooDeep(f"nested deeper than {_DEEPEST} levels")
         if key in ("arrayValue", "array_value"):
-            return [value_of(item) for item in value.get("values") or ()]
+            return [value_of(item, level + 3) for item in value.get("values") or ()]
         if key in ("kvlistValue", "kvlist_value"):
-            return attributes_of(value.get("values"))
+            return attributes_of(value.get("values"), level + 4)
         if key in _LONG:
             whole = unwrapped(union)
             return None if isinstance(whole, dict) else whole
@@ -167,12 +176,12 @@ def number(value: Any) -> int | float | None:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def attributes_of(pairs: Any) -> Attributes:
+def attributes_of(pairs: Any, level: int = _ATTRIBUTE) -> Attributes:
     """`[{key, value}]` -> dict; the first of a repeated key stays."""
     found: Attributes = {}
     for pair in pairs or ():
         union, key = pair.get("value"), pair["key"]
         if key not in found:
             short = type(union) is dict and len(union) == 1  # nearly every attribute
-            found[key] = union["stringValue"] if short and "stringValue" in union else value_of(union)
+            found[key] = union["stringValue"] if short and "stringValue" in union else value_of(union, level)
     return found

@@ -11,7 +11,7 @@ states, all else null): whoever merges spans must let null never overwrite a val
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +21,14 @@ from kpi.errors import IngestError
 from kpi.ingest.agents.events import events_of
 from kpi.ingest.agents.spans import spans_of
 from kpi.ingest.context import Context
-from kpi.ingest.files.json_decoding import without_marks
+from kpi.ingest.files.json_decoding import UNLIMITED, without_deep
 from kpi.ingest.files.json_documents import NO_NUMBERS, documents, lie_between
 from kpi.ingest.files.line_sniffing import is_json
 from kpi.ingest.files.source import Opened
 from kpi.ingest.otlp.conventions import FINISH
-from kpi.ingest.otlp.decode import LogRecord, Span, json_log, json_records, json_span, proto_records
+from kpi.ingest.otlp.decode import LogRecord, Origin, Span, json_log, json_records, json_span, proto_records
 from kpi.ingest.otlp.messages import REFUSAL_REASONS, last_user_text, message_of, said
+from kpi.ingest.otlp.values import RECORD_LEVEL, TooDeep
 from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED
 from kpi.ingest.spans.span_rows import evaluation, score_row
@@ -173,18 +174,21 @@ def _texts(record: LogRecord) -> dict[str, Any]:
 
 
 def _json(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
-    """Message after message, however they are laid out. A line may be as long as a document may be."""
-    limits = replace(loading.context.limits, line_bytes=loading.context.limits.json_bytes)
+    """Message after message, however they are laid out. A line may be as long as a document may be.
+
+    How deep it is nested is looked at where attributes are decoded: the rest of a message is flat.
+    """
+    given = loading.context.limits
+    limits = replace(given, line_bytes=given.json_bytes, json_depth=max(given.json_depth, UNLIMITED))
     good, nans = False, 0
     for line, told, consumed in documents(source, limits=limits, drop=loading.bad_line, note=loading.receipt.note):
         loading.position = line or 1
         nans += told.nans
-        if told.cut:
-            loading.receipt.note(f"What is nested deeper than {limits.json_depth} levels was left out of its span.")
         before = loading.receipt.dropped
-        for record in _of_message(without_marks(told.value) if told.cut else told.value, loading):
+        for record in _of_message(told.value, loading):
             good = True
             yield record
+        del told  # before the next document is decoded, see `documents`
         good = good or loading.receipt.dropped == before
         loading.context.tick(consumed)
     if nans:
@@ -210,7 +214,7 @@ def _of_message(message: Any, loading: _Loading) -> Iterator[Span | LogRecord]:
     try:
         for sort, raw, resource in json_records(message):
             try:
-                record = json_span(raw, resource) if sort == "span" else json_log(raw, resource)
+                record = _record(sort, raw, resource, loading)
             except MALFORMED as error:
                 loading.receipt.rows_read += 1
                 loading.drop(str(error) if type(error) is ValueError else f"malformed {sort}")
@@ -219,6 +223,15 @@ def _of_message(message: Any, loading: _Loading) -> Iterator[Span | LogRecord]:
     except MALFORMED as error:
         loading.receipt.rows_read += 1
         loading.drop(f"not OTLP: {error}" if type(error) is ValueError else "malformed OTLP message")
+
+
+def _record(sort: str, raw: Any, origin: Origin, loading: _Loading) -> Span | LogRecord:
+    decoded: Callable[[Any, Origin], Span | LogRecord] = json_span if sort == "span" else json_log
+    try:
+        return decoded(raw, origin)
+    except TooDeep as error:
+        loading.receipt.note(f"What is {error} was left out of its span.")
+        return decoded(without_deep(raw, loading.context.limits.json_depth - RECORD_LEVEL), origin)
 
 
 def _protobuf(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:

@@ -170,6 +170,31 @@ def number(value: Any) -> float | None:
     return found if 0 <= found < math.inf else None
 
 
+def milliseconds(value: Any) -> float | None:
+    """Milliseconds as seconds; what `number` takes for none is None."""
+    found = number(value)
+    return None if found is None else found / 1e3
+
+
+def first_of(record: Mapping[str, Any], *names: str) -> Any:
+    """What the first of these fields that holds something holds; None where none does."""
+    return next((record[n] for n in names if record.get(n) is not None and record[n] != ""), None)
+
+
+def verdict(value: Any) -> dict[str, Any]:
+    """`value` and `label` of a `Score`: a number or boolean is the value, all else is its label."""
+    counted = isinstance(value, (bool, int, float))
+    return {"value": value if counted else None, "label": None if counted else as_text(value)}
+
+
+def text_blocks(content: Any) -> str | None:
+    """A message as text, of its blocks as well; pictures are none."""
+    if isinstance(content, list):
+        parts = [text for p in content if isinstance(p, dict) and isinstance(text := p.get("text"), str)]
+        return "\n".join(parts) or None
+    return content if isinstance(content, str) and content else None
+
+
 def _metadata(metadata: Mapping[str, Any] | None, tags: Iterable[Any] | None) -> Attributes:
     found: Attributes = {}
     for tag in tags or ():

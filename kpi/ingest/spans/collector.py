@@ -40,6 +40,7 @@ class Intake:
         self.buffer = RowBuffer()
         self.rows = SpanRows(context)
         self.costs = CostCheck(context.find_prices)
+        self._latest_us = clock.latest_us(context.now_us)
         self._seen: set[int] = set()
         self._ahead: set[tuple[Any, ...]] = set()  # what of the record at hand was kept out already
 
@@ -69,8 +70,10 @@ class Intake:
 
     def _lies_ahead(self, what: str, trace_id: str | None, *moments: int | None) -> bool:
         """Whether one of these times (nanoseconds) lies in the future. What does is counted."""
-        now = self.context.now_us
-        if not any(clock.is_ahead(m // 1_000, now) for m in moments if m is not None):
+        for moment in moments:
+            if moment is not None and moment // 1_000 > self._latest_us:
+                break
+        else:
             return False
         place = (self.file, self.position, what, trace_id)
         if not self.once_a_record or place not in self._ahead:
@@ -103,7 +106,8 @@ class Intake:
             return
         found = list(self.rows.rows(span))
         whole = found[0][1]["kind"] == schema.WHOLE
-        self.costs.see(found[0][1])
+        if found[0][1]["cost_nusd"]:
+            self.costs.see(found[0][1])
         self.receipt.spans += not whole
         self.receipt.repeated += self._is_repeat(span)
         for table, row in found:

@@ -23,6 +23,7 @@ class Observations:
 
     def __init__(self) -> None:
         self._told: Counter[str] = Counter()
+        self._decided: Counter[Decision] = Counter()
         self._missed: dict[str, tuple[int, float]] = {}
 
     def pending(self) -> None:
@@ -31,14 +32,14 @@ class Observations:
 
     def read(self, span: Span, kind: str, usage: TokenUsage, cost: int | None, first: FirstToken) -> None:
         """What was read of one span: notes on how, and the measures that were not."""
-        if states_no_number(span.attributes, calls=kind in MODEL_CALLS):
+        shape, calls = shape_of(span.attributes), kind in MODEL_CALLS
+        if shape.stated[calls] and states_no_number(span.attributes, calls=calls):
             self._told[_NO_NUMBER] += 1
         if first.note:
             self._told[first.note] += 1
         for decision in usage.decisions:
-            if decision.how:
-                self._told[_decided(decision)] += 1
-        if shape_of(span.attributes).measures or (span.events and kind in MODEL_CALLS):
+            self._decided[decision] += 1
+        if shape.measures or (calls and span.events):
             self._miss(span, kind, usage, cost, first)
 
     def _miss(self, span: Span, kind: str, usage: TokenUsage, cost: int | None, first: FirstToken) -> None:
@@ -54,15 +55,19 @@ class Observations:
 
     def tell(self, receipt: Receipt) -> None:
         """Put everything on the receipt, once."""
+        for decision, number in self._decided.items():
+            if decision.how:
+                self._told[_sentence(decision)] += number
         for sentence, number in self._told.items():
             receipt.count(sentence, number)
         for name, (number, example) in self._missed.items():
             receipt.miss(name, number, example)
         self._told.clear()
+        self._decided.clear()
         self._missed.clear()
 
 
-def _decided(decision: Decision) -> str:
+def _sentence(decision: Decision) -> str:
     part = "Cached" if decision.side == "input" else "Reasoning"
     side = "inside" if decision.inside else "beside"
     return f"{part} tokens of {{spans}} lie {side} the {decision.side}: {decision.how}."

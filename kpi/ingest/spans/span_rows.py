@@ -24,10 +24,10 @@ from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.attributes import first, parse, text_of
 from kpi.ingest.otlp.decode import Attributes, Span
-from kpi.ingest.otlp.first_token import first_token
+from kpi.ingest.otlp.first_token import NO_FIRST_TOKEN, first_token
 from kpi.ingest.otlp.messages import said
 from kpi.ingest.otlp.unread import MODEL_CALLS
-from kpi.ingest.otlp.usage import usage_of
+from kpi.ingest.otlp.usage import NO_USAGE, usage_of
 from kpi.ingest.spans.observations import Observations
 from kpi.ingest.spans.step_rows import SHORT as SHORT
 from kpi.ingest.spans.step_rows import Row, documents, incidents, tool_call
@@ -74,11 +74,10 @@ class SpanRows:
         self._sessions: dict[str, str | None] = {}
         self._names: dict[str, str | None] = {}
         self.seen = Observations()
-        self._known_metadata: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
+        self._known_metadata: dict[tuple[str, str], Any] = {}
         self._resource: Attributes | None = None
         self._resource_metadata: dict[str, Any] = {}
-        self._resource_release: Any = None
-        self._resource_environment: Any = None
+        self._resource_facts: dict[str, Any] = {}
 
     def rows(self, span: Span) -> Iterator[tuple[str, Row]]:
         """(table, row) for everything one span states; the span's own row comes first."""
@@ -104,9 +103,11 @@ class SpanRows:
         words = said(attributes, span.events)
         calls = kind in MODEL_CALLS
         model, provider = facts_of.model_of(attributes, calls=calls), facts_of.provider_of(attributes)
-        usage = usage_of(span, calls=calls, provider=provider, model=model)
-        cost, first = facts_of.cost_of(attributes, calls=calls), first_token(span, calls=calls)
-        self.seen.read(span, kind, usage, cost, first)
+        usage, cost, first = NO_USAGE, None, NO_FIRST_TOKEN
+        if span.events or shape_of(attributes).measured:
+            usage = usage_of(span, calls=calls, provider=provider, model=model)
+            cost, first = facts_of.cost_of(attributes, calls=calls), first_token(span, calls=calls)
+            self.seen.read(span, kind, usage, cost, first)
         allowed, facts = self.facts(span, kind)
         if words.refused is not None:
             facts.setdefault("refused", words.refused)
@@ -157,16 +158,19 @@ class SpanRows:
 
     def _allowed(self, metadata: dict[str, Any]) -> dict[str, Any]:
         """The allow-listed part, masked. Spans repeat few values; where a key is kept out, each time is counted."""
-        # Text alone: 1, 1.0 and True are one key of a dict but three values of an attribute.
-        key = tuple(metadata.items()) if all(type(v) is str and len(v) <= SHORT for v in metadata.values()) else None
-        known = self._known_metadata.get(key) if key else None
-        if known is None:
-            known = self._context.privacy.attributes(metadata)
-            if key and len(known) == len(metadata):
-                if len(self._known_metadata) >= _CACHE:
-                    self._known_metadata.clear()
-                self._known_metadata[key] = known
-        return known
+        allowed: dict[str, Any] = {}
+        for name, value in metadata.items():
+            # Text alone: 1, 1.0 and True are one key of a dict but three values of an attribute.
+            short = type(value) is str and len(value) <= SHORT
+            if short and (known := self._known_metadata.get((name, value))) is not None:
+                allowed[name] = known
+            elif kept := self._context.privacy.attributes({name: value}):
+                allowed |= kept
+                if short:
+                    if len(self._known_metadata) >= _CACHE:
+                        self._known_metadata.clear()
+                    self._known_metadata[name, value] = kept[name]
+        return allowed
 
     def _named_facts(self, span: Span, kind: str, facts: dict[str, Any]) -> None:
         attributes = span.attributes
@@ -178,14 +182,9 @@ class SpanRows:
             user = text_of(first(attributes, conventions.USER))
             if user:
                 facts["user_key"] = self._user(user)
-        release, environment = self._resource_release, self._resource_environment
+        facts |= self._resource_facts
         if "place" in topics:
-            release = first(attributes, conventions.RELEASE) or release
-            environment = first(attributes, conventions.ENVIRONMENT) or environment
-        if value := text_of(release):
-            facts["release"] = self._masked(value)
-        if value := text_of(environment):
-            facts["environment"] = self._masked(value)
+            facts |= self._place(attributes)
         if "prompt" in topics and (value := text_of(first(attributes, conventions.PROMPT_VERSION))):
             facts["prompt_version"] = self._masked(value)
         for column, value in (span.own or {}).items():
@@ -207,9 +206,13 @@ class SpanRows:
     def _metadata_of_resource(self, resource: Attributes) -> dict[str, Any]:
         if resource is not self._resource:  # spans of one batch share the object
             self._resource, self._resource_metadata = resource, _metadata(resource)
-            self._resource_release = first(resource, conventions.RELEASE)
-            self._resource_environment = first(resource, conventions.ENVIRONMENT)
+            self._resource_facts = self._place(resource)
         return self._resource_metadata
+
+    def _place(self, attributes: Attributes) -> dict[str, Any]:
+        stated = (("release", conventions.RELEASE), ("environment", conventions.ENVIRONMENT))
+        found = ((column, text_of(first(attributes, keys))) for column, keys in stated)
+        return {column: self._masked(text) for column, text in found if text}
 
 
 def _once(kept: dict[str, str | None], value: str, make: Callable[[str], str | None]) -> str | None:
