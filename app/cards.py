@@ -106,8 +106,8 @@ def kpi_card(card: Any, here: PageContext) -> None:
 def _open(card: Any, here: PageContext) -> None:
     if card.metric in data.metrics():
         if card.state in ("off_target", "watch") and here.timed:
-            page.way("why", f"Why {text.safe(card.label.lower())}", here.view, metric=card.metric)
-        page.way("trends", f"Open {text.safe(card.label.lower())}", here.view, metric=card.metric)
+            page.way("why", f"Why {card.label.lower()}", here.view, metric=card.metric)
+        page.way("trends", f"Open {card.label.lower()}", here.view, metric=card.metric)
     elif card.metric == "drift_score":
         page.way("drift", "Open drift", here.view)
     else:

@@ -212,7 +212,6 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
     )
     with st.container(horizontal=True, gap="medium"):
         for value in list(one.parts[one.parts["kind"] != "left"]["value"])[:SHOWN]:
-            label = f"Traces of {text.safe(value, longest=40)}"
-            page.way("traces", label, view.where(**{by: value}), sort="failed", trace="first")
+            page.way("traces", f"Traces of {value[:40]}", view.where(**{by: value}), sort="failed", trace="first")
     with st.expander("As a table: what changed inside each group, and what its share did"):
         tables.parts(one)

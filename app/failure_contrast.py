@@ -64,7 +64,7 @@ def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
 
 def _examples(view: kpi.Slice, label: str, ids: tuple[str, ...]) -> None:
     for number, trace in enumerate(ids, 1):
-        page.way("traces", text.safe(f"{label} {number}"), view, q=trace, trace=trace)
+        page.way("traces", f"{label} {number}", view, q=trace, trace=trace)
 
 
 def _table(lifts: pd.DataFrame) -> None:

@@ -75,7 +75,7 @@ def draw(default: str) -> None:
 
 def dataset_name(label: str, key: str) -> str:
     """The field for the name of a data set to load into."""
-    return st.text_input(label, key=key, help="Small letters, digits, - and _.", width=260).strip()
+    return st.text_input(text.safe(label), key=key, help="Small letters, digits, - and _.", width=260).strip()
 
 
 def is_name(name: str) -> bool:
@@ -180,7 +180,7 @@ def _options(kept: dict[str, Any]) -> dict[str, str]:
         for name, (label, values) in choices.items():
             if values:
                 picked = st.selectbox(
-                    label, list(values), index=None, key=f"load_{name}", placeholder="As the file tells"
+                    text.safe(label), list(values), index=None, key=f"load_{name}", placeholder="As the file tells"
                 )
                 chosen |= {name: values[picked]} if picked in values else {}
     return chosen
@@ -266,10 +266,10 @@ def receipt(found: kpi.Receipt, *, key: str = "") -> None:
     )  # fmt: skip
     for rows, title, icon, alt, told in lists:
         if rows:
-            with st.expander(title, icon=f":material/{icon}:"):
+            with st.expander(text.safe(title), icon=f":material/{icon}:"):
                 export.table(pd.DataFrame(rows), hide_index=True, alt=alt, key=key)
                 if told:
-                    st.caption(told)
+                    st.caption(text.safe(told))
 
 
 def versions(name: str) -> None:

@@ -30,9 +30,9 @@ def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
 
 
 def way(target: str, label: str, view: kpi.Slice, **keys: str) -> None:
-    """A link to another page on a slice, with keys of that page. label: as Markdown."""
+    """A link to another page on a slice, with keys of that page."""
     icon = f":material/{WAYS.get(target, 'arrow_outward')}:"
-    st.page_link(f"views/{target}.py", label=label, icon=icon, query_params=slicebar.query(view, **keys))
+    st.page_link(f"views/{target}.py", label=text.safe(label), icon=icon, query_params=slicebar.query(view, **keys))
 
 
 def reports() -> None:
@@ -317,7 +317,7 @@ def nothing(here: PageContext, what: str = "No requests match this slice.") -> N
 
 def _wider(label: str, icon: str, key: str, **changed: Any) -> None:
     """A button that opens the slice of the URL with something changed."""
-    st.button(label, icon=f":material/{icon}:", key=key,
+    st.button(text.safe(label), icon=f":material/{icon}:", key=key,
               on_click=lambda: slicebar.go(replace(slicebar.asked(), **changed)))  # fmt: skip
 
 
@@ -328,6 +328,6 @@ def _chips() -> None:
         return
     with st.container(horizontal=True, gap="xsmall"):
         for dimension, value in chosen:
-            label = f"{text.safe(text.dimension(dimension))}: {text.safe(value, longest=40)}"
-            st.button(label, icon=":material/close:", icon_position="right", key=f"chip_{dimension}_{value}",
+            st.button(f"{text.safe(text.dimension(dimension))}: {text.safe(value, longest=40)}",
+                      icon=":material/close:", icon_position="right", key=f"chip_{dimension}_{value}",
                       on_click=slicebar.without, args=(dimension, value), help="Remove this filter")  # fmt: skip

@@ -65,8 +65,8 @@ with st.container(border=True, gap="xsmall"):
         for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
     for row in told[told["verdict"] == "cannot tell"].head(MOST).to_dict("records"):
-        said = text.safe(row["sentence"].replace(": cannot tell,", ":", 1), longest=600)
-        st.markdown(f"{text.badge('Cannot tell', 'label_off', 'orange')} {said}")
+        said = row["sentence"].replace(": cannot tell,", ":", 1)
+        st.markdown(f"{text.badge('Cannot tell', 'label_off', 'orange')} {text.safe(said, longest=600)}")
     version_comparison.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 once.chart(
