@@ -58,7 +58,7 @@ else:
         if told is not None:
             st.markdown(f":material/lightbulb: {text.safe(f'{worst}: {told.sentence}', longest=600)}")
             st.caption(f":material/arrow_forward: {text.safe(told.action)}")
-        findings.traces(here.view.where(**{by: worst}), metric, f"Traces of {text.safe(worst, longest=60)}")
+        findings.traces(here.view.where(**{by: worst}), metric, f"Traces of {worst[:60]}")
     value = kpi.wording.format_value(whole["value"], whole["unit"])
     order = list(mine["group"])[:SHOWN]
     once.chart(
