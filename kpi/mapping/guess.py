@@ -10,7 +10,7 @@ from kpi.errors import MappingError
 from kpi.mapping import parse_values, unit_choice
 from kpi.mapping.column_names import named, slug, words
 from kpi.mapping.conventions import NOT_SURE, ORDERS, UNSURE
-from kpi.mapping.mapping import TECHNICAL, UNREAD, ColumnMapping, Mapping, kind_of
+from kpi.mapping.mapping import TECHNICAL, TIMES, UNREAD, ColumnMapping, Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
 from kpi.mapping.units import DURATION_US
 from kpi.privacy.policy import Policy
@@ -231,6 +231,8 @@ def _leftover(profile: ColumnProfile, taken: set[str], policy: Policy) -> Column
         return left_out(told, True)
     if told := _unread(profile, taken):
         return left_out(told)
+    if profile.type == "time" and profile.count and "started_at" not in taken:
+        return left_out(f'{TIMES}; set field = "started_at" for it in a mapping if requests began then')
     if is_cohort(profile):
         return cohort(f"{profile.distinct} different values")
     if profile.type in ("number", "float") and len(taken) < MEASURES_MOST:

@@ -24,7 +24,7 @@ from kpi.mapping.profile import ColumnProfile as ColumnProfile
 from kpi.receipts import How
 
 TECHNICAL = "it repeats the status of HTTP"
-UNREAD = "it is named as"
+UNREAD, TIMES = "it is named as", "it holds times"
 OPTIONS = ("decimal", "dates", "delimiter", "sheet")  # how a file is written, where a person says so
 
 
@@ -63,7 +63,9 @@ class ColumnMapping:
     @property
     def asks(self) -> bool:
         """Whether the column is left out because it is not sure what it says; `why` names what to set."""
-        return self.field is None and self.why.startswith((unit_choice.ASKED, TECHNICAL, conventions.NOT_SURE, UNREAD))
+        return self.field is None and self.why.startswith(
+            (unit_choice.ASKED, TECHNICAL, conventions.NOT_SURE, UNREAD, TIMES)
+        )
 
 
 @dataclass(frozen=True)
