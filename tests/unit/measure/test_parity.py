@@ -22,7 +22,13 @@ from tests.engines import ENGINES, filled, insert
 pytestmark = pytest.mark.slow
 
 BERLIN = kpi.Slice(last="all", tz="Europe/Berlin")
-QUANTILES = {m.name for m in kpi.METRICS.values() if m.kind == "quantile"}
+OWN = [
+    kpi.share("retrieved_docs >= 3"), kpi.share("success"), kpi.share("confidence > 0.5"), kpi.share("language == es"),
+    kpi.mean("confidence"), kpi.mean("total_nusd", unit="usd"), kpi.mean("m_margin", name="margin"),
+    kpi.ratio("m_margin", "success", name="margin_per_success"), kpi.quantile("input_tokens", 0.9),
+    kpi.share("m_margin < 0"),
+]  # fmt: skip
+QUANTILES = {m.name for m in (*kpi.METRICS.values(), *OWN) if m.kind == "quantile"}
 QUESTIONS = {
     "every metric": (
         list(kpi.METRICS), BERLIN, [kpi.Grouping(), kpi.Grouping(by=("prompt_version",)), kpi.Grouping(every="month")]
@@ -34,6 +40,7 @@ QUESTIONS = {
         [kpi.Grouping(every="hour"), kpi.Grouping(by=("intent",), every="hour", intervals=False)],
     ),
     "weeks": (["requests", "cost_per_query", "cost_p50"], BERLIN, [kpi.Grouping(by=("intent",), every="week")]),
+    "own": (OWN, BERLIN, [kpi.Grouping(), kpi.Grouping(by=("intent",))]),
     "months": (["users", "error_rate"], kpi.Slice(last="all", tz="America/New_York"), [kpi.Grouping(every="month")]),
     "nothing": (["requests", "task_success", "latency_p95"], BERLIN.where(language="nobody"), [kpi.Grouping()]),
 }  # fmt: skip
@@ -41,7 +48,10 @@ QUESTIONS = {
 
 @pytest.fixture(scope="module")
 def world() -> dict[str, pa.Table]:
-    return build(requests=4_000)
+    made = build(requests=4_000)
+    margin = np.random.default_rng(1).normal(0.2, 1, 4_000).round(4)
+    made["requests"] = made["requests"].append_column("m_margin", pa.array(margin, mask=margin > 2))
+    return made
 
 
 @pytest.fixture(scope="module")
