@@ -297,7 +297,7 @@ def support(known: kpi.Profile) -> None:
                 for n, c in missing.items()
             ]
         )
-        with st.expander(f"{len(missing)} metrics lack data", icon=":material/help:"):
+        with st.expander(f"Without data: {words.format_count(len(missing), 'metrics')}", icon=":material/help:"):
             export.table(lacking, hide_index=True, alt="Metrics that lack data, and the columns to add")
     dimensions = pd.DataFrame(
         [

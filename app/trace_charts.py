@@ -44,7 +44,8 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
 
 
 def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
-    """Shares now and in the baseline side by side. frame: value, now, baseline."""
+    """Shares now and in the baseline side by side. frame: value, now, baseline; classes of numbers carry a number."""
+    frame = frame.assign(value=frame["value"].str.replace(r"^\d\d (?=up to |over )", "", regex=True))
     long = frame.melt(id_vars="value", value_vars=["now", "baseline"], var_name="window", value_name="share")
     windows = ["Now", "Baseline"]
     long = long.assign(shown=text.values(long, "share", "share"), window=long["window"].str.capitalize())

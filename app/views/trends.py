@@ -66,9 +66,10 @@ else:
         smooth = smooth[smooth[by].isin(frame[by])] if by else smooth
     once.chart(charts.trend, frame, unit=chosen.unit, by=by or None, min_n=chosen.min_n, events=happened,
                target=target, smooth=smooth, alt=alt)  # fmt: skip
+pointed = chosen.min_n > 1 and not multiples and shape != "percentiles"
 told = [
     "The band is the 95 % interval." if not by else "",
-    f"Hollow points rest on fewer than {chosen.min_n} requests." if not multiples and shape != "percentiles" else "",
+    f"Hollow points rest on fewer than {chosen.min_n} requests." if pointed else "",
     "" if frame["complete"].all() else f"Hollow, too: a {grain} that is not finished.",
     "The axis does not start at zero." if len(drawn_metrics) == 1 else "",
     f"Shown by {grain} to stay readable." if coarser else "",

@@ -70,7 +70,9 @@ def format_column(column: str, value: object) -> str:
 
 
 def format_count(n: float, noun: str = "") -> str:
-    """A count with thousands separators: "42,310 requests"."""
+    """A count with thousands separators and its noun, which is given for many: "42,310 requests", "1 request"."""
+    if noun and round(n) == 1:
+        noun = f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
     return f"{n:,.0f} {noun}".strip()
 
 
@@ -169,7 +171,9 @@ def receipt_sentences(receipt: Receipt) -> list[str]:
         told.append(f"Without a price: {', '.join(named)}. Give one in prices.toml (kpi prices --init), then reprice.")
     if unused := [name for name in receipt.unmapped if name not in receipt.kept_out]:
         shown = ", ".join(unused[:8]) + (" …" if len(unused) > 8 else "")
-        told.append(f"{format_count(len(unused))} columns were not used: {shown}.")
+        told.append(
+            f"{format_count(len(unused), 'columns')} {'was' if len(unused) == 1 else 'were'} not used: {shown}."
+        )
     if receipt.unread:
         told.append(_unread(receipt))
     if receipt.kept_out:
