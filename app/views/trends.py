@@ -70,7 +70,7 @@ pointed = chosen.min_n > 1 and not multiples and shape != "percentiles"
 told = [
     "The band is the 95 % interval." if not by else "",
     f"Hollow points rest on fewer than {chosen.min_n} requests." if pointed else "",
-    "" if frame["complete"].all() else f"Hollow, too: a {grain} that is not finished.",
+    "" if frame["complete"].all() else f"{'Hollow, too' if pointed else 'Hollow'}: the {grain} that is not finished.",
     "The axis does not start at zero." if len(drawn_metrics) == 1 else "",
     f"Shown by {grain} to stay readable." if coarser else "",
     f"Hidden: {'; '.join(hidden[:8])}." if hidden else "",

@@ -169,7 +169,7 @@ def resolve(source: Source, slice: Slice | None) -> Resolved:
     if source.rekeyed and (found.window is None or _begun(found) < source.rekeyed):
         notes.append(unlinked(source.rekeyed.isoformat()))
     found = _unfinished(source, known, found)
-    if found.totals is not None and found.data is not None:
+    if found.totals and found.baseline and found.data and _much(found.totals, found.baseline):
         ends = [m.astimezone(ZoneInfo(found.slice.tz)) for m in (found.data.end, found.totals.end)]
         told = [f"{m.day} {m:%b %H:%M}" for m in ends]
         notes.append(f"The data end on {told[0]}: totals are compared with the baseline up to {told[1]}.")
@@ -189,6 +189,11 @@ def _unfinished(source: Source, known: Profile, found: Resolved) -> Resolved:
     until = extent.last + timedelta(microseconds=1)
     part = found.slice.elapsed(window, baseline, until)
     return replace(found, totals=part) if part.end < baseline.end else found
+
+
+def _much(part: Window, whole: Window) -> bool:
+    """Whether what a part lacks of a window, a hundredth of it at least, is worth a word."""
+    return whole.end - part.end >= (whole.end - whole.start) / 100
 
 
 def _begun(found: Resolved) -> datetime:
