@@ -71,13 +71,9 @@ _Term = tuple[str, Metric, tuple[Ranked | None, Ranked | None] | None]
 
 
 def arm_sums(
-    source: Source,
-    metrics: Sequence[Metric],
-    arms: tuple[Arm, Arm],
-    *,
-    strata: Sequence[str] = (),
-    clusters: Sequence[str] = (),
-) -> ArmSums:
+    source: Source, metrics: Sequence[Metric], arms: tuple[Arm, Arm],
+    *, strata: Sequence[str] = (), clusters: Sequence[str] = (),
+) -> ArmSums:  # fmt: skip
     """The sums of two arms. strata: dimensions to keep apart; clusters: dimensions that name who or what repeats.
 
     Two queries, one without quantiles. Raises MetricError for an unknown dimension.
@@ -98,13 +94,11 @@ def arm_sums(
     user = _users(rows, max(len(clusters), 1))
     sums = [TermSums(*(numbers(rows[f"{k}{i}"]) for k in "yxn")) for i in range(len(terms))]
     own = len(terms) - (len(quantiles) if strata else 0)
-    return ArmSums(
-        arm=numbers(rows["arm"]).astype(int), user=user, stratum=stratum, strata=names, rows=numbers(rows["rows"]),
-        users=int(user.max()) + 1 if len(user) else 0,
-        sums={terms[i][0]: sums[i] for i in range(own)},
-        weighted={terms[i][0]: sums[i] for i in range(own, len(terms))},
-        ranked=raw, ranked_weighted=weighted,
-    )  # fmt: skip
+    return ArmSums(arm=numbers(rows["arm"]).astype(int), user=user, stratum=stratum, strata=names,
+                   rows=numbers(rows["rows"]), users=int(user.max()) + 1 if len(user) else 0,
+                   sums={terms[i][0]: sums[i] for i in range(own)},
+                   weighted={terms[i][0]: sums[i] for i in range(own, len(terms))}, ranked=raw,
+                   ranked_weighted=weighted)  # fmt: skip
 
 
 # --- where quantiles lie ---------------------------------------------------------------------------------------------

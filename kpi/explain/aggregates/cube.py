@@ -112,11 +112,9 @@ class Cube:
 
     def where(self, keep: Array) -> Cube:
         """The cells that a boolean mask keeps."""
-        return replace(
-            self, day=self.day[keep], user=self.user[keep], rows=self.rows[keep],
-            dims={d: Codes(c.values, c.codes[keep]) for d, c in self.dims.items()},
-            terms={m: t.where(keep) for m, t in self.terms.items()},
-        )  # fmt: skip
+        return replace(self, day=self.day[keep], user=self.user[keep], rows=self.rows[keep],
+                       dims={d: Codes(c.values, c.codes[keep]) for d, c in self.dims.items()},
+                       terms={m: t.where(keep) for m, t in self.terms.items()})  # fmt: skip
 
     def sampled(self, most: int, names: Sequence[object] | Array) -> Cube:
         """The cells of so many whole users that about `most` are left; who is among them depends on their name alone.
@@ -148,15 +146,9 @@ class Cube:
 
 
 def build_cube(
-    source: Source,
-    metrics: Sequence[Metric],
-    *,
-    window: Window,
-    filters: Filters = (),
-    tz: str = "UTC",
-    dimensions: Sequence[str] | None = None,
-    most: int | None = None,
-) -> Cube:
+    source: Source, metrics: Sequence[Metric], *, window: Window, filters: Filters = (),
+    tz: str = "UTC", dimensions: Sequence[str] | None = None, most: int | None = None,
+) -> Cube:  # fmt: skip
     """The cells of a window, for rates, ratios and incidences as they are and for quantiles as sums of logarithms.
 
     dimensions: those to keep apart; by default those of `search_space`. Metrics of other kinds are left out. most:
@@ -204,16 +196,10 @@ def _read(
     user, clusters = encoded(found["user"])
     names_of = np.array(clusters.to_pylist(), dtype=str)
     people, number = np.unique(names_of, return_inverse=True)  # in an order that no engine chose
-    whole = Cube(
-        first=first,
-        days=(last - first).days + 1,
-        day=(days - np.datetime64(first)).astype(int),
-        user=number[user],
-        rows=numbers(found["rows"]),
-        dims={n: _codes(found[f"d{i}"]) for i, n in enumerate(names)},
-        terms={m.name: _sums(found, i, m.kind) for i, m in enumerate(chosen)},
-        users=len(people),
-    )
+    whole = Cube(first=first, days=(last - first).days + 1, day=(days - np.datetime64(first)).astype(int),
+                 user=number[user], rows=numbers(found["rows"]),
+                 dims={n: _codes(found[f"d{i}"]) for i, n in enumerate(names)},
+                 terms={m.name: _sums(found, i, m.kind) for i, m in enumerate(chosen)}, users=len(people))  # fmt: skip
     kept = whole if most is None else whole.sampled(most, people)
     return kept.where(kept.order())
 

@@ -22,15 +22,10 @@ NOW, BEFORE = 1, 0
 
 
 def both_sides(
-    source: Source,
-    slice: Slice | None,
-    *,
-    keys: Callable[[Columns], Labelled],
-    sums: Callable[[Columns], Labelled],
-    by_user: bool = True,
-    totals: bool = False,
+    source: Source, slice: Slice | None, *, keys: Callable[[Columns], Labelled],
+    sums: Callable[[Columns], Labelled], by_user: bool = True, totals: bool = False,
     where: Callable[[Columns, int], list[sa.ColumnElement[Any]]] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """A frame with `side` (NOW or BEFORE), the keys, `user` (code of the cluster, where `by_user`) and the sums.
 
     keys, sums: labelled expressions of a row; `sums` are aggregates. totals: whether they are compared as such, so that

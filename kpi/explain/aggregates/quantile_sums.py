@@ -136,10 +136,8 @@ def tails(
         return {}
     sides = [(d,) for key in keys for d in (*key, *([strata] if strata else []))]
     wanted: list[Key] = list(dict.fromkeys([(), *keys, *sides]))
-    cells = collect(
-        source, list(metrics), filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
-        groupings=[Grouping(by=k, intervals=False) for k in wanted],
-    )  # fmt: skip
+    cells = collect(source, list(metrics), filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
+                    groupings=[Grouping(by=k, intervals=False) for k in wanted])  # fmt: skip
     return {m.name: _tail(source, m, dict(zip(wanted, cells, strict=True)), keys, strata) for m in metrics}
 
 
@@ -154,10 +152,9 @@ def _tail(source: Source, metric: Metric, cells: dict[Key, Cells], keys: Sequenc
     for key in dict.fromkeys(keys):
         edges = {v: _edge(h, q) for v, h in groups[key].items() if h.count.sum() >= max(metric.min_n, 1)}
         below[key] = _rate(metric, f"{metric.name} of {key!r}", _Upto(source, column, key, edges))
-    return Tail(
-        metric=metric, groups=groups, layers={v: h for (v,), h in groups[(strata,)].items()} if strata else {},
-        above=_rate(metric, metric.name, lambda row: _flag(row[column] > top, row[column])), below=below,
-    )  # fmt: skip
+    return Tail(metric=metric, groups=groups, layers={v: h for (v,), h in groups[(strata,)].items()} if strata else {},
+                above=_rate(metric, metric.name, lambda row: _flag(row[column] > top, row[column])),
+                below=below)  # fmt: skip
 
 
 def _histograms(cells: Cells, column: str) -> dict[Key, Histogram]:
@@ -207,9 +204,8 @@ def _rate(metric: Metric, name: str, y: Term) -> Metric:
 
 
 def _flag(test: sa.ColumnElement[Any], *known: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    one, zero, nothing = (
-        sa.literal_column("1", _INT), sa.literal_column("0", _INT), sa.cast(sa.null(), _INT),
-    )  # fmt: skip
+    one, zero, nothing = (sa.literal_column("1", _INT), sa.literal_column("0", _INT),
+                          sa.cast(sa.null(), _INT))  # fmt: skip
     return sa.case((test, one), (sa.and_(*(k.is_not(None) for k in known)), zero), else_=nothing)
 
 

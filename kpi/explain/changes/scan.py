@@ -146,10 +146,8 @@ def scan(cube: Cube, start: int, *, metrics: Sequence[str] | None = None, least:
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
     literals = np.array([partition.literals for partition in partitions])[index[:, 0]]
     q = benjamini_hochberg(weighted_p(numbers[:, 3], literals, looked), tests=int(looked.sum()))
-    return ScanResult(
-        cube, start, partitions, names, partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
-        split=index[:, 3], numbers=numbers, looked=looked, q=q,
-    )  # fmt: skip
+    return ScanResult(cube, start, partitions, names, partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
+                      split=index[:, 3], numbers=numbers, looked=looked, q=q)  # fmt: skip
 
 
 def _splits(start: int, end: int, least: int) -> list[int]:
@@ -261,11 +259,9 @@ def _of_partition(
         name, since = metrics[position], split[position]
         users = UserGroups(cube, partition.group, since >= 0)
         day = cube.day[users.cells]
-        found = test_groups(
-            users, cube.terms[name], noise_of(cube, name),
-            now=day >= since[partition.group[users.cells]], before=day < start,
-            days=1 / (cube.days - since[: users.groups]) + 1 / max(start, 1),
-        )  # fmt: skip
+        found = test_groups(users, cube.terms[name], noise_of(cube, name),
+                            now=day >= since[partition.group[users.cells]], before=day < start,
+                            days=1 / (cube.days - since[: users.groups]) + 1 / max(start, 1))  # fmt: skip
         usable = np.flatnonzero(found.usable & (since[: users.groups] >= 0))
         if len(usable):
             numbers = found.numbers[usable]

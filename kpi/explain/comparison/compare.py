@@ -75,10 +75,8 @@ class Compared:
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
         e = self.effect
-        return metric_sentence(
-            self.metric, self.verdict, (e.a.value, e.b.value), _difference(e), detectable=e.smallest,
-            known=self.coverage.shares, bounds=self.bounds,
-        )  # fmt: skip
+        return metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e), detectable=e.smallest,
+                               known=self.coverage.shares, bounds=self.bounds)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +113,10 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """Both sides, the verdicts counted, and what kind of interval is shown."""
-        return comparison_sentence(
-            self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
-            every_look=self.kind == "always_valid", adjust=self.adjust, covered=not self.covered < _COVERED,
-            reversed_=[r.metric.label for r in self.rows if r.simpson],
-        )  # fmt: skip
+        return comparison_sentence(self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
+                                   every_look=self.kind == "always_valid", adjust=self.adjust,
+                                   covered=not self.covered < _COVERED,
+                                   reversed_=[r.metric.label for r in self.rows if r.simpson])  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
         """One row a metric; the columns are the keys of the metrics in `to_json`."""
@@ -131,26 +128,17 @@ class Comparison:
             {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in _plain(r).items()}
             for r in self.rows
         ]
-        return {
-            "a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
-            "covered": self.covered if math.isfinite(self.covered) else None, "reversals": list(self.reversals),
-            "metrics": rows,
-        }  # fmt: skip
+        return {"a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
+                "covered": self.covered if math.isfinite(self.covered) else None, "reversals": list(self.reversals),
+                "metrics": rows}  # fmt: skip
 
 
 def compare(
-    source: Source,
-    a: Slice | str | None = None,
-    b: Slice | str | None = None,
-    metrics: Sequence[str | Metric] | None = None,
-    slice: Slice | None = None,
-    *,
-    by: str | None = None,
-    adjust: Sequence[str] | None = None,
-    always_valid: bool = False,
-    cluster: Sequence[str] = (),
-    matters: Mapping[str, float] | None = None,
-) -> Comparison:
+    source: Source, a: Slice | str | None = None, b: Slice | str | None = None,
+    metrics: Sequence[str | Metric] | None = None, slice: Slice | None = None, *,
+    by: str | None = None, adjust: Sequence[str] | None = None, always_valid: bool = False,
+    cluster: Sequence[str] = (), matters: Mapping[str, float] | None = None,
+) -> Comparison:  # fmt: skip
     """B against A on every metric at once, users as clusters, also those on both sides.
 
     A verdict needs q <= 0.05 over the call and 30 requests a side. Two queries.
@@ -188,25 +176,15 @@ def compare(
     held = bool(strata) and covered >= _COVERED
     counts = TermCounts(source, sides)
     rows = [_compared(found, m, held, always_valid, matters or {}, counts) for m in asked]
-    return Comparison(
-        a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed", adjust=tuple(strata),
-        covered=covered, rows=tuple(_judged(rows)),
-    )  # fmt: skip
+    return Comparison(a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed",
+                      adjust=tuple(strata), covered=covered, rows=tuple(_judged(rows)))  # fmt: skip
 
 
 def compare_within(
-    source: Source,
-    a: Slice | str | None = None,
-    b: Slice | str | None = None,
-    metrics: Sequence[str | Metric] | None = None,
-    slice: Slice | None = None,
-    *,
-    within: str,
-    by: str | None = None,
-    always_valid: bool = False,
-    cluster: Sequence[str] = (),
-    matters: Mapping[str, float] | None = None,
-) -> pd.DataFrame:
+    source: Source, a: Slice | str | None = None, b: Slice | str | None = None,
+    metrics: Sequence[str | Metric] | None = None, slice: Slice | None = None, *, within: str, by: str | None = None,
+    always_valid: bool = False, cluster: Sequence[str] = (), matters: Mapping[str, float] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """The same comparison in each value of a dimension: where is a better version worse?
 
     Without quantiles, whose place differs by value: the share within a limit (slo_attainment) says the same. One query.
@@ -370,18 +348,16 @@ def _covered(sides: ArmSums) -> float:
 
 def _plain(row: Compared) -> dict[str, Any]:
     e, m, held, known = row.effect, row.metric, row.adjusted, row.coverage
-    return {
-        "metric": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "verdict": row.verdict,
-        "a": e.a.value, "a_low": e.a.low, "a_high": e.a.high, "b": e.b.value, "b_low": e.b.low, "b_high": e.b.high,
-        "difference": e.difference, "low": e.low, "high": e.high,
-        "ratio": e.ratio, "ratio_low": e.ratio_low, "ratio_high": e.ratio_high, "p": e.p, "q": row.q,
-        "n_a": e.a.n, "n_b": e.b.n, "users_a": e.a.users, "users_b": e.b.users, "users_both": e.users_both,
-        "smallest": e.smallest, "matters": row.matters, "relative": row.relative,
-        "adjusted": held.difference if held else math.nan, "adjusted_low": held.low if held else math.nan,
-        "adjusted_high": held.high if held else math.nan, "adjusted_q": row.adjusted_q,
-        "adjusted_verdict": row.adjusted_verdict, "simpson": row.simpson, "sentence": row.sentence,
-        "requests_a": known.requests[0], "requests_b": known.requests[1], "coverage_a": known.shares[0],
-        "coverage_b": known.shares[1], "coverage_low": known.change.low, "coverage_high": known.change.high,
-        "bound_low": row.bounds.low if row.bounds else math.nan,
-        "bound_high": row.bounds.high if row.bounds else math.nan,
-    }  # fmt: skip
+    return {"metric": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "verdict": row.verdict,
+            "a": e.a.value, "a_low": e.a.low, "a_high": e.a.high, "b": e.b.value, "b_low": e.b.low, "b_high": e.b.high,
+            "difference": e.difference, "low": e.low, "high": e.high,
+            "ratio": e.ratio, "ratio_low": e.ratio_low, "ratio_high": e.ratio_high, "p": e.p, "q": row.q,
+            "n_a": e.a.n, "n_b": e.b.n, "users_a": e.a.users, "users_b": e.b.users, "users_both": e.users_both,
+            "smallest": e.smallest, "matters": row.matters, "relative": row.relative,
+            "adjusted": held.difference if held else math.nan, "adjusted_low": held.low if held else math.nan,
+            "adjusted_high": held.high if held else math.nan, "adjusted_q": row.adjusted_q,
+            "adjusted_verdict": row.adjusted_verdict, "simpson": row.simpson, "sentence": row.sentence,
+            "requests_a": known.requests[0], "requests_b": known.requests[1], "coverage_a": known.shares[0],
+            "coverage_b": known.shares[1], "coverage_low": known.change.low, "coverage_high": known.change.high,
+            "bound_low": row.bounds.low if row.bounds else math.nan,
+            "bound_high": row.bounds.high if row.bounds else math.nan}  # fmt: skip

@@ -77,15 +77,9 @@ class SampleRatio:
 
 
 def sample_ratio(
-    source: Source,
-    a: Slice | str,
-    b: Slice | str,
-    slice: Slice | None = None,
-    *,
-    by: str | None = None,
-    within: str | Sequence[str] = (),
-    expected: tuple[float, float] | None = None,
-) -> SampleRatio:
+    source: Source, a: Slice | str, b: Slice | str, slice: Slice | None = None, *, by: str | None = None,
+    within: str | Sequence[str] = (), expected: tuple[float, float] | None = None,
+) -> SampleRatio:  # fmt: skip
     """Whether the users of A and B are split as planned, and where they are not. A and B as of `kpi.compare`.
 
     By day wherever there are times. A plan that changed on the way (a ramp-up) is no single split: choose a window in

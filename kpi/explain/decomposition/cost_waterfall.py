@@ -114,11 +114,10 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
         columns=["key", "label", "effect", "low", "high"],
     )  # fmt: skip
     n, rows = (found.groupby("side")[c].sum().reindex([BEFORE, NOW], fill_value=0).astype(int) for c in ("n", "rows"))
-    return Waterfall(
-        before=before, now=now, low=change.low, high=change.high, steps=steps, requests_before=int(n[BEFORE]),
-        requests_now=int(n[NOW]), unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
-        sentence=cost_sentence(before, now, steps, int((rows - n).sum())),
-    )  # fmt: skip
+    return Waterfall(before=before, now=now, low=change.low, high=change.high, steps=steps,
+                     requests_before=int(n[BEFORE]), requests_now=int(n[NOW]),
+                     unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
+                     sentence=cost_sentence(before, now, steps, int((rows - n).sum())))  # fmt: skip
 
 
 def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
@@ -301,8 +300,6 @@ def _relative(rates: Rates) -> dict[str, float | None]:
     def over(rate: float | None) -> float | None:
         return None if rate is None else rate / whole
 
-    return {
-        "plain": 1.0, "read": over(rates.cached_read if rates.cached_read is not None else rates.input),
-        "written": over(rates.cache_write if rates.cache_write is not None else rates.input),
-        "said": over(rates.output),
-    }  # fmt: skip
+    return {"plain": 1.0, "read": over(rates.cached_read if rates.cached_read is not None else rates.input),
+            "written": over(rates.cache_write if rates.cache_write is not None else rates.input),
+            "said": over(rates.output)}  # fmt: skip

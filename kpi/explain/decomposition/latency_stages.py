@@ -82,10 +82,8 @@ def latency_stages(source: Source, slice: Slice | None = None, *, q: float | Non
     found = both_sides(source, slice, keys=lambda row: {}, sums=_sums, where=lambda row, side: _tail(row, starts[side]))
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
         if not found.loc[found["side"] == side, "n"].sum():
-            raise MetricError(
-                "stages.empty", f"No request {word} has a known latency",
-                hint="Choose a longer window, fewer filters or another baseline.",
-            )  # fmt: skip
+            raise MetricError("stages.empty", f"No request {word} has a known latency",
+                              hint="Choose a longer window, fewer filters or another baseline.")  # fmt: skip
     return _described(found.fillna(0.0), q, starts)
 
 
@@ -145,8 +143,6 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
     before, now, change = means("total")
     parts = pd.DataFrame(rows)
     parts = parts[(parts["before"] != 0) | (parts["now"] != 0)].reset_index(drop=True)
-    return Stages(
-        q=q, before=before, now=now, change=change, quantile_before=starts[BEFORE] * _MS,
-        quantile_now=starts[NOW] * _MS, parts=parts, n_before=int(size[BEFORE]), n_now=int(size[NOW]),
-        sentence=latency_sentence(q, before, now, parts),
-    )  # fmt: skip
+    return Stages(q=q, before=before, now=now, change=change, quantile_before=starts[BEFORE] * _MS,
+                  quantile_now=starts[NOW] * _MS, parts=parts, n_before=int(size[BEFORE]), n_now=int(size[NOW]),
+                  sentence=latency_sentence(q, before, now, parts))  # fmt: skip

@@ -68,9 +68,8 @@ class Contrast:
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi contrast --json`."""
         plain = {k: v for k, v in vars(self).items() if k not in ("lifts", "tree")}
-        tree = self.tree and {
-            "accuracy": vars(self.tree.accuracy), "held": self.tree.held, "leaves": self.tree.leaves.to_dict("records"),
-        }  # fmt: skip
+        tree = self.tree and {"accuracy": vars(self.tree.accuracy), "held": self.tree.held,
+                              "leaves": self.tree.leaves.to_dict("records")}  # fmt: skip
         return {**plain, "lifts": self.lifts.to_dict("records"), "tree": tree}
 
 

@@ -77,14 +77,9 @@ class Watch:
 
 
 def detect(
-    source: Source,
-    metric_: str | Metric,
-    slice: Slice | None = None,
-    *,
-    every: str = "day",
-    smallest: float | None = None,
-    quiet: float = QUIET_DAYS,
-) -> Watch:
+    source: Source, metric_: str | Metric, slice: Slice | None = None, *,
+    every: str = "day", smallest: float | None = None, quiet: float = QUIET_DAYS,
+) -> Watch:  # fmt: skip
     """Watch a metric over the buckets of a slice and tell when its level changed. One query.
 
     Args:

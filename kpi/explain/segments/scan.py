@@ -140,13 +140,9 @@ class _Shown:
 
 
 def _told(
-    rest: SegmentTest,
-    clear: Sequence[Segment],
-    weights: Array,
-    allowed: float,
-    most: int,
-    shown: Callable[[Where], bool],
-) -> list[Segment]:
+    rest: SegmentTest, clear: Sequence[Segment], weights: Array,
+    allowed: float, most: int, shown: Callable[[Where], bool],
+) -> list[Segment]:  # fmt: skip
     """The segments that explain most, one after the other, each with those before it held.
 
     The k-th needs a weighted p up to k times `allowed` of what is its own: Benjamini and Hochberg (1995) over the
