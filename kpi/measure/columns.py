@@ -70,10 +70,8 @@ def dimension(source: Source, name: str) -> sa.ColumnElement[Any]:
     barred = column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
     if column not in table.c or barred:
         have = sorted(dimension_name(c) for c in (column.name for column in table.c) if _groupable(c, table))
-        raise MetricError(
-            "dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
-            hint=f"It has {', '.join(have[:20])}.",
-        )  # fmt: skip
+        raise MetricError("dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
+                          hint=f"It has {', '.join(have[:20])}.")  # fmt: skip
     found = table.c[column]
     if isinstance(found.type, sa.Boolean):
         return sa.case(

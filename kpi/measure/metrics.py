@@ -119,15 +119,9 @@ def _rate(name: str, label: str, column: str, direction: Direction, definition: 
 
 
 def _mean(
-    name: str,
-    label: str,
-    column: str,
-    unit: str,
-    scale: float,
-    definition: str,
-    group: str,
-    direction: Direction = "down",
-) -> Metric:
+    name: str, label: str, column: str, unit: str, scale: float,
+    definition: str, group: str, direction: Direction = "down",
+) -> Metric:  # fmt: skip
     return Metric(
         name=name, label=label, kind="ratio", unit=unit, direction=direction, definition=definition,
         formula=f"sum of {column} / requests where {column} is known",
@@ -156,11 +150,10 @@ def _quantiles(
 
 
 def _worst(name: str, label: str, column: str, unit: str, scale: float, definition: str, group: str) -> Metric:
-    return Metric(
-        name=name, label=label, kind="max", unit=unit, direction="down", definition=definition,
-        formula=f"maximum of {column}", null_rule="unknown values are left out", interval="none: it is the observed maximum",
-        needs=(column,), group=group, scale=scale, column=column, min_n=1,
-    )  # fmt: skip
+    return Metric(name=name, label=label, kind="max", unit=unit, direction="down",
+                  definition=definition, formula=f"maximum of {column}",
+                  null_rule="unknown values are left out", interval="none: it is the observed maximum",
+                  needs=(column,), group=group, scale=scale, column=column, min_n=1)  # fmt: skip
 
 
 def _ratio(
@@ -177,21 +170,16 @@ def _ratio(
 
 
 def _incidence(name: str, label: str, definition: str, y: Term) -> Metric:
-    return Metric(
-        name=name, label=label, kind="incidence", unit="per_1000", direction="down", definition=definition,
-        formula="1,000 x incidents / requests that were checked",
-        null_rule="requests that no detector looked at are left out",
-        interval="Poisson (Garwood 1936) on counts / over-dispersion, the user as cluster",
-        needs=("incident_count",), group="safety", scale=1000.0, y=y, x=_one("incident_count"),
-    )  # fmt: skip
+    return Metric(name=name, label=label, kind="incidence", unit="per_1000", direction="down", definition=definition,
+                  formula="1,000 x incidents / requests that were checked",
+                  null_rule="requests that no detector looked at are left out",
+                  interval="Poisson (Garwood 1936) on counts / over-dispersion, the user as cluster",
+                  needs=("incident_count",), group="safety", scale=1000.0, y=y, x=_one("incident_count"))  # fmt: skip
 
 
 def _severity(level: str) -> Term:
-    return lambda r: sa.case(
-        (r["incident_count"].is_(None), sa.cast(sa.null(), _INT)),
-        (r["worst_severity"] == level, _whole(1)),
-        else_=_whole(0),
-    )
+    return lambda r: sa.case((r["incident_count"].is_(None), sa.cast(sa.null(), _INT)),
+                             (r["worst_severity"] == level, _whole(1)), else_=_whole(0))  # fmt: skip
 
 
 def _answered(r: Row) -> sa.ColumnElement[Any]:
@@ -236,13 +224,8 @@ _PARTS = {"inference": "Inference", "retrieval": "Retrieval", "orchestration": "
 
 
 def _volume() -> list[Metric]:
-    count: dict[str, Any] = {
-        "direction": "none",
-        "interval": "none: it is a count",
-        "group": "volume",
-        "unit": "count",
-        "min_n": 0,
-    }
+    count: dict[str, Any] = {"direction": "none", "interval": "none: it is a count",
+                             "group": "volume", "unit": "count", "min_n": 0}  # fmt: skip
     return [
         Metric(name="requests", label="Requests", kind="count", definition="Requests in the slice", formula="count of requests",
                null_rule="every request counts", needs=("trace_id",), **count),
@@ -334,13 +317,10 @@ def _latency() -> list[Metric]:
         metric for stage, label in _STAGES.items()
         for metric in _quantiles(f"{stage}_latency", f"{label} latency", f"{stage}_us", "ms", _MS, points, f"{label} time", "latency")
     ]  # fmt: skip
-    return [
-        *_quantiles("latency", "Latency", "total_us", "ms", _MS, points, "End-to-end latency", "latency"),
-        _worst("latency_worst", "Worst latency", "total_us", "ms", _MS, "Slowest single request", "latency"),
-        *_quantiles("ttft", "Time to first token", "ttft_us", "ms", _MS, points, "Time to first token", "latency"),
-        *stages,
-        slo_attainment(LATENCY_SLO_MS),
-    ]
+    return [*_quantiles("latency", "Latency", "total_us", "ms", _MS, points, "End-to-end latency", "latency"),
+            _worst("latency_worst", "Worst latency", "total_us", "ms", _MS, "Slowest single request", "latency"),
+            *_quantiles("ttft", "Time to first token", "ttft_us", "ms", _MS, points, "Time to first token", "latency"),
+            *stages, slo_attainment(LATENCY_SLO_MS)]  # fmt: skip
 
 
 def _safety() -> list[Metric]:

@@ -324,10 +324,9 @@ def _check(source: Source, own: Metric) -> Metric:
 def _signed(own: Metric, part: Condition, held: MeasureRange) -> Metric:
     """A ratio whose values may be negative: what matters is a step, a twentieth of the usual size of a value."""
     if own.kind == "quantile":
-        raise MetricError(
-            "metric.negative", f"{part.name!r} holds negative values (lowest {held.low:g}), which have no quantile",
-            hint=f"Ask for its mean, or for the share beyond a limit: '{part.name} < 0'.",
-        )  # fmt: skip
+        raise MetricError("metric.negative",
+                          f"{part.name!r} holds negative values (lowest {held.low:g}), which have no quantile",
+                          hint=f"Ask for its mean, or for the share beyond a limit: '{part.name} < 0'.")  # fmt: skip
     if own.kind != "ratio" or part.test:
         return own
     smallest = own.smallest if own.smallest is not None else float(f"{held.size / 20:.1g}")

@@ -146,10 +146,8 @@ def _words(of: Condition, cell: sa.ColumnElement[Any], numeric: bool) -> sa.Colu
     """1 for a word that means true, 0 for one that means false; worth as much as the numbers of other columns."""
     one = round(1 / of.scale) if numeric else 1
     words = sa.func.lower(cell)
-    return sa.case(
-        (words.in_(sorted(TRUE_WORDS)), _whole(one)), (words.in_(sorted(FALSE_WORDS)), _whole(0)),
-        else_=sa.cast(sa.null(), _INT),
-    )  # fmt: skip
+    return sa.case((words.in_(sorted(TRUE_WORDS)), _whole(one)), (words.in_(sorted(FALSE_WORDS)), _whole(0)),
+                   else_=sa.cast(sa.null(), _INT))  # fmt: skip
 
 
 def _tested(of: Condition, cell: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -157,24 +155,17 @@ def _tested(of: Condition, cell: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]
         return cell if (of.value.lower() in TRUE_WORDS) == (of.test == "==") else sa.not_(cell)
     if isinstance(cell.type, sa.Text):
         if of.test not in ("==", "!="):
-            raise MetricError(
-                "metric.text", f"{of.name!r} holds text, which cannot be {_TESTS[of.test]} {of.value}",
-                hint="Compare it with == or !=.",
-            )  # fmt: skip
+            raise MetricError("metric.text", f"{of.name!r} holds text, which cannot be {_TESTS[of.test]} {of.value}",
+                              hint="Compare it with == or !=.")  # fmt: skip
         return cell == sa.literal(of.value, sa.Text()) if of.test == "==" else cell != sa.literal(of.value, sa.Text())
     number = _number(of.value)
     if number is None:
-        raise MetricError(
-            "metric.number",
-            f"{of.name!r} holds numbers, and {of.value[:40]!r} is none",
-            hint="Compare it with a number.",
-        )
+        raise MetricError("metric.number", f"{of.name!r} holds numbers, and {of.value[:40]!r} is none",
+                          hint="Compare it with a number.")  # fmt: skip
     limit: sa.ColumnElement[Any] = sa.literal_column(repr(number / Condition(of.name).scale), sa.Double())
     side: sa.ColumnElement[Any] = sa.cast(cell, sa.Double())
-    tests = {
-        ">=": side >= limit, "<=": side <= limit, "==": side == limit, "!=": side != limit, ">": side > limit,
-        "<": side < limit,
-    }  # fmt: skip
+    tests = {">=": side >= limit, "<=": side <= limit, "==": side == limit, "!=": side != limit, ">": side > limit,
+             "<": side < limit}  # fmt: skip
     return tests[of.test]
 
 

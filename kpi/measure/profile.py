@@ -102,11 +102,8 @@ def _profile(source: Source) -> Profile:
     counts += [v for i, c in enumerate(measures) for v in _range(table.c[c], i)]
     row = source.run(sa.select(sa.func.count().label("requests"), *bounds, *counts).select_from(table)).to_pylist()[0]
     filled = {c: int(row[f"n{i}"]) for i, c in enumerate(columns)}
-    ranges = {
-        c: MeasureRange(float(row[f"low{i}"]), float(row[f"size{i}"]), not row[f"odd{i}"])
-        for i, c in enumerate(measures)
-        if filled[c]
-    }
+    ranges = {c: MeasureRange(float(row[f"low{i}"]), float(row[f"size{i}"]), not row[f"odd{i}"]) for i,
+              c in enumerate(measures) if filled[c]}  # fmt: skip
     first, last = _utc(row.get("first")), _utc(row.get("last"))
     if first is not None and last is None:  # all of it lies in the future: windows end now, and are empty
         first = last = clock.latest()
@@ -119,11 +116,8 @@ def _profile(source: Source) -> Profile:
 
 def _range(measure: sa.ColumnElement[Any], number: int) -> list[sa.Label[Any]]:
     odd = sa.and_(measure != sa.literal_column("0", _DOUBLE), measure != sa.literal_column("1", _DOUBLE))
-    values = {
-        "low": sa.func.min(measure),
-        "size": sa.func.avg(sa.func.abs(measure)),
-        "odd": sa.func.count(sa.case((odd, whole(1)))),
-    }
+    values = {"low": sa.func.min(measure), "size": sa.func.avg(sa.func.abs(measure)),
+              "odd": sa.func.count(sa.case((odd, whole(1))))}  # fmt: skip
     return [v.label(f"{name}{number}") for name, v in values.items()]
 
 
@@ -145,11 +139,8 @@ def _scores(source: Source) -> dict[str, int]:
 
 def _bounds(source: Source, started: sa.ColumnElement[Any]) -> list[sa.Label[Any]]:
     latest = source.dialect.moment(clock.latest())
-    return [
-        sa.func.min(started).label("first"),
-        sa.func.max(sa.case((started <= latest, started))).label("last"),
-        sa.func.count(sa.case((started > latest, whole(1)))).label("ahead"),
-    ]
+    return [sa.func.min(started).label("first"), sa.func.max(sa.case((started <= latest, started))).label("last"),
+            sa.func.count(sa.case((started > latest, whole(1)))).label("ahead")]  # fmt: skip
 
 
 def _is_dimension(column: str) -> bool:
@@ -166,9 +157,8 @@ def _values(source: Source, table: sa.FromClause, columns: list[str]) -> dict[st
         part = columns[start : start + _WIDE]
         for r in source.run((_unnested if unnested else _united)(table, part)).to_pylist():
             found[part[r["d"]]].append((r["v"], int(r["n"])))
-    return {
-        dimension_name(c): tuple(sorted(v, key=lambda p: (-p[1], p[0]))[:MAX_VALUES]) for c, v in found.items()
-    }  # fmt: skip
+    return {dimension_name(c): tuple(sorted(v, key=lambda p: (-p[1], p[0]))[:MAX_VALUES]) for c,
+            v in found.items()}  # fmt: skip
 
 
 def _united(table: sa.FromClause, columns: list[str]) -> Statement:

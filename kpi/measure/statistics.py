@@ -169,11 +169,8 @@ class StatisticsQuery:
     def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> sa.Select[*tuple[Any, ...]]:
         group, number = self._group(base, groupings, *(("c",) if with_users else ()))
         wanted = [i for i, m in enumerate(self.ratios) if m in self.wanted(groupings[0])]
-        columns: list[sa.ColumnElement[Any]] = [
-            *self._axes_of(base, groupings),
-            number.label("g"),
-            sa.func.count().label("r"),
-        ]
+        columns: list[sa.ColumnElement[Any]] = [*self._axes_of(base, groupings), number.label("g"),
+                                                sa.func.count().label("r")]  # fmt: skip
         for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
             columns += [sa.func.count(y).label(f"n{i}"), sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
@@ -249,14 +246,8 @@ class StatisticsQuery:
         two = sa.literal_column("2", _INT)
         first = sa.case((steps.c.u == steps.c.n, sa.literal_column("1", _INT)), else_=sa.literal_column("0", _INT))
         n = steps.c.n
-        values = [
-            column,
-            steps.c.b,
-            sa.func.sum(n),
-            sa.func.sum(n * (two * steps.c.u - n)),
-            sa.func.sum(n * steps.c.s),
-            sa.func.sum(first),
-        ]
+        values = [column, steps.c.b, sa.func.sum(n), sa.func.sum(n * (two * steps.c.u - n)),
+                  sa.func.sum(n * steps.c.s), sa.func.sum(first)]  # fmt: skip
         return self._select(steps, _SKETCH, values, steps.c.b)
 
     def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> sa.Select[*tuple[Any, ...]]:

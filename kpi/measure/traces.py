@@ -21,31 +21,9 @@ from kpi.store.engines import SQL_TYPES, Source
 
 Sort = Literal["recent", "cost", "latency", "failed"]
 SORTS: tuple[Sort, ...] = ("recent", "cost", "latency", "failed")
-_LISTED = (
-    "trace_id",
-    "started_at",
-    "intent",
-    "language",
-    "channel",
-    "model",
-    "prompt_version",
-    "success",
-    "resolved",
-    "escalated",
-    "refused",
-    "error",
-    "error_type",
-    "total_us",
-    "total_nusd",
-    "input_tokens",
-    "output_tokens",
-    "tool_calls",
-    "incident_count",
-    "worst_severity",
-    "user_key",
-    "session_id",
-    "input_text",
-)
+_LISTED = ("trace_id", "started_at", "intent", "language", "channel", "model", "prompt_version", "success", "resolved",
+           "escalated", "refused", "error", "error_type", "total_us", "total_nusd", "input_tokens", "output_tokens",
+           "tool_calls", "incident_count", "worst_severity", "user_key", "session_id", "input_text")  # fmt: skip
 _MAX_ROWS = 500
 HIDDEN = frozenset(["user_key"])  # of rows read in place: there it may be the user's own id
 _MASKED = {c.name for t in TABLES.values() for c in t.columns if c.privacy == "content"} | {"attributes", "context"}
@@ -68,14 +46,9 @@ class Trace:
 
 
 def find_traces(
-    source: Source,
-    slice: Slice | None = None,
-    *,
-    text: str = "",
-    sort: Sort = "recent",
-    limit: int = 50,
-    offset: int = 0,
-) -> pd.DataFrame:
+    source: Source, slice: Slice | None = None, *, text: str = "",
+    sort: Sort = "recent", limit: int = 50, offset: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Requests of a slice, newest, dearest, slowest or failed first; at most 500.
 
     Args:
@@ -155,11 +128,8 @@ def trace(source: Source, trace_id: str) -> Trace:
     """
     rows = _rows(source, "requests", trace_id)
     if rows.empty:
-        raise MetricError(
-            "trace.unknown",
-            f"There is no trace {trace_id[:64]!r} in {source.name!r}",
-            hint="Check the id, or the version of the data set.",
-        )
+        raise MetricError("trace.unknown", f"There is no trace {trace_id[:64]!r} in {source.name!r}",
+                          hint="Check the id, or the version of the data set.")  # fmt: skip
     request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items() if k not in (CLUSTER, STARTED)}
     parts = {
         name: _rows(source, name, trace_id) for name in ("spans", "documents", "tool_calls", "scores", "incidents")
@@ -217,10 +187,9 @@ def _tree(spans: pd.DataFrame) -> pd.DataFrame:
     walk += [(s, 0) for s in ordered["span_id"] if s not in seen]  # spans in a cycle of parents
     found = ordered.drop_duplicates("span_id").set_index("span_id", drop=False).loc[[s for s, _ in walk]]
     start = found["started_at"].min()
-    found = found.assign(
-        depth=[d for _, d in walk], offset_ms=(found["started_at"] - start) / pd.Timedelta(milliseconds=1),
-        duration_ms=found["duration_us"] * 1e-3,
-    )  # fmt: skip
+    found = found.assign(depth=[d for _, d in walk],
+                         offset_ms=(found["started_at"] - start) / pd.Timedelta(milliseconds=1),
+                         duration_ms=found["duration_us"] * 1e-3)  # fmt: skip
     found["critical"] = found["span_id"].isin(_critical(found, children))
     return found.reset_index(drop=True)
 
