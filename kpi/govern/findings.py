@@ -47,10 +47,8 @@ SHOWN = 7
 CELLS = 90_000  # searched at most: more find no cause that these miss, and take longer than a reader waits
 DAYS, DAYS_BEFORE = 14, 28  # looked at, and compared with, where no window is given
 # What is searched, in the order in which people care; latency and cost by their logarithms.
-SEARCHED = (
-    "task_success", "correctness", "groundedness", "retrieval_hit_rate", "escalation_rate", "refusal_rate",
-    "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_p50", "latency_p50",
-)  # fmt: skip
+SEARCHED = ("task_success", "correctness", "groundedness", "retrieval_hit_rate", "escalation_rate", "refusal_rate",
+            "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_p50", "latency_p50")  # fmt: skip
 _TAILS = {"cost_p50": ("cost_per_query", "cost_p95"), "latency_p50": ("latency_p95", "latency_p50")}
 _PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
 _HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
@@ -109,23 +107,16 @@ class Finding:
                          "sentence")
         }  # fmt: skip
         numbers = {k: _plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
-        return {
-            **plain, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
-            "mix": dict(self.mix) if self.mix else None,
-            "bound_low": _plain(self.bounds.low) if self.bounds else None,
-            "bound_high": _plain(self.bounds.high) if self.bounds else None,
-        }  # fmt: skip
+        return {**plain, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
+                "mix": dict(self.mix) if self.mix else None,
+                "bound_low": _plain(self.bounds.low) if self.bounds else None,
+                "bound_high": _plain(self.bounds.high) if self.bounds else None}  # fmt: skip
 
 
 def findings(
-    source: Source,
-    slice: Slice | None = None,
-    *,
-    register: Register | None = None,
-    metrics: Sequence[str | Metric] | None = None,
-    most: int = SHOWN,
-    level: float = LEVEL,
-) -> list[Finding]:
+    source: Source, slice: Slice | None = None, *, register: Register | None = None,
+    metrics: Sequence[str | Metric] | None = None, most: int = SHOWN, level: float = LEVEL,
+) -> list[Finding]:  # fmt: skip
     """The changes worth telling in a slice, the most important first; an empty list when nothing changed for certain.
 
     Args:
@@ -181,10 +172,8 @@ def _told_once(
         if finding.kind != "coverage" or not alike:
             found.append(finding)
         elif change.metric == unknown[alike[0]][0].metric:
-            found[alike[0]] = replace(
-                found[alike[0]], metric=finding.metric, labels=finding.labels, metric_unit=finding.metric_unit,
-                bounds=finding.bounds,
-            )  # fmt: skip
+            found[alike[0]] = replace(found[alike[0]], metric=finding.metric, labels=finding.labels,
+                                      metric_unit=finding.metric_unit, bounds=finding.bounds)  # fmt: skip
     return found
 
 
@@ -224,14 +213,9 @@ def _order(finding: Finding) -> tuple[bool, int, float]:
 
 
 def _finding(
-    source: Source,
-    change: SelectedChange,
-    slice: Slice,
-    whole: Window,
-    found: Cube,
-    entries: Mapping[str, Entry],
-    searched: Mapping[str, Metric],
-) -> Finding | None:
+    source: Source, change: SelectedChange, slice: Slice, whole: Window,
+    found: Cube, entries: Mapping[str, Entry], searched: Mapping[str, Metric],
+) -> Finding | None:  # fmt: skip
     since = found.date_of(change.day)
     arms = _arms(slice, whole, since, change.where, change.version)
     metric = searched[change.metric]
@@ -241,10 +225,8 @@ def _finding(
         metric, value, was, low, high, n = _measured(source, change, metric, slice.tz, arms, found.share == 1)
     if not math.isfinite(value) or not math.isfinite(was):
         return None
-    worst = bounds(
-        metric, (was, value), Interval(value=value - was, low=low, high=high),
-        coverage_of(change.region, change.metric, found), TermCounts(source, arms),
-    )  # fmt: skip
+    worst = bounds(metric, (was, value), Interval(value=value - was, low=low, high=high),
+                   coverage_of(change.region, change.metric, found), TermCounts(source, arms))  # fmt: skip
     kind = _kind(change, metric, value - was)
     if cannot_tell("better" if kind == "improvement" else "worse", worst, 0.0):
         unknown = _coverage(change, slice, found, entries, searched)
@@ -254,10 +236,9 @@ def _finding(
         kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
     entry = entries.get(metric.name)
     state = judge(entry, value, value, value, n)[0] if entry and n else None
-    return _told(
-        change, metric, slice, found, entry, searched, kind=kind, value=value, was=was, change=value - was, low=low,
-        high=high, unit=metric.unit, n=n, state=state, action=_action(entry, kind, change),
-    )  # fmt: skip
+    return _told(change, metric, slice, found, entry, searched, kind=kind, value=value,
+                 was=was, change=value - was, low=low, high=high, unit=metric.unit,
+                 n=n, state=state, action=_action(entry, kind, change))  # fmt: skip
 
 
 def _coverage(
@@ -267,30 +248,23 @@ def _coverage(
     known, metric = coverage_of(change.region, change.metric, found), searched[change.metric]
     was, value = known.shares
     moved = known.change
-    return _told(
-        change, metric, slice, found, entries.get(metric.name), searched, kind="coverage", value=value, was=was,
-        change=moved.value, low=moved.low, high=moved.high, unit="share", n=round(known.requests[1] / found.share),
-        state=None, action=LOOK.get(metric.group, LOOK[""]) if value < was else COMPARE_LIKE,
-    )  # fmt: skip
+    return _told(change, metric, slice, found, entries.get(metric.name), searched, kind="coverage",
+                 value=value, was=was, change=moved.value, low=moved.low, high=moved.high,
+                 unit="share", n=round(known.requests[1] / found.share), state=None,
+                 action=LOOK.get(metric.group, LOOK[""]) if value < was else COMPARE_LIKE)  # fmt: skip
 
 
 def _told(
-    told: SelectedChange,
-    metric: Metric,
-    slice: Slice,
-    found: Cube,
-    entry: Entry | None,
-    searched: Mapping[str, Metric],
-    **numbers: Any,
-) -> Finding:
+    told: SelectedChange, metric: Metric, slice: Slice, found: Cube,
+    entry: Entry | None, searched: Mapping[str, Metric], **numbers: Any,
+) -> Finding:  # fmt: skip
     """A finding: its numbers, and what a change tells of place, time and company."""
     since, mix, (version_of, version) = found.date_of(told.day), told.mix, told.version or (None, None)
-    return Finding(
-        metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since, q=told.q,
-        owner=entry.owner if entry else "", link=_link(slice, told, metric, since), also=told.also,
-        mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None,
-        labels=(metric.label, *(searched[m].label for m in told.also)), metric_unit=metric.unit, **numbers,
-    )  # fmt: skip
+    return Finding(metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since,
+                   q=told.q, owner=entry.owner if entry else "", link=_link(slice, told, metric, since),
+                   also=told.also, mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None,
+                   labels=(metric.label, *(searched[m].label for m in told.also)), metric_unit=metric.unit,
+                   **numbers)  # fmt: skip
 
 
 def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:

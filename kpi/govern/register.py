@@ -171,8 +171,7 @@ def _entry(data: Any, number: int, weights: dict[str, float], own: Mapping[str, 
         known["min_n"] = int(known["min_n"])
     if not isinstance(data.get("action", {}), dict):
         raise _wrong("field", f"'action' of {of} is no table", "Write [kpi.action] below the KPI.", number)
-    return Entry(
-        metric=name, label=label, unit=unit, direction=direction, definition=definition, target=limits[0],
-        watch=limits[1], off=limits[2], owner=str(data["owner"]), weight=float(weights.get(name, 1.0)),
-        actions={k: str(v) for k, v in data.get("action", {}).items() if k in _DEFAULT_ACTIONS}, **known,
-    )  # fmt: skip
+    return Entry(metric=name, label=label, unit=unit, direction=direction, definition=definition, target=limits[0],
+                 watch=limits[1], off=limits[2], owner=str(data["owner"]), weight=float(weights.get(name, 1.0)),
+                 actions={k: str(v) for k, v in data.get("action", {}).items() if k in _DEFAULT_ACTIONS},
+                 **known)  # fmt: skip
