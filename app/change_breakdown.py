@@ -67,11 +67,10 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
         return _of_ratio(here, m, view)
     if m.column == "total_us" and m.q is not None:
         found = data.ask(kpi.latency_stages, here.source, view, q=m.q)
-        return Split(
-            before=found.quantile_before, now=found.quantile_now, change=found.quantile_now - found.quantile_before,
-            stages=found, series=_series(here, metric, view),
-            python=[f"stages = kpi.latency_stages(source, view, q={m.q})"],
-        )  # fmt: skip
+        return Split(before=found.quantile_before, now=found.quantile_now,
+                     change=found.quantile_now - found.quantile_before,
+                     stages=found, series=_series(here, metric, view),
+                     python=[f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
     return _of_quantile(here, m, view)
 
 
@@ -104,12 +103,10 @@ def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     moved = kpi.difference(a, b)
     timed = here.timed and before is not None and kpi.resolve(here.source, view).baseline is not None
     costs = m.group == "cost"
-    return Split(
-        before=float(b[0]), now=float(a[0]), change=moved.value, low=moved.low, high=moved.high,
-        series=pd.concat([before[1], daily]) if timed and before is not None else None,
-        cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None,
-        python=[f"moved = kpi.compare(source, metrics=[{m.name!r}], slice=view)"],
-    )  # fmt: skip
+    return Split(before=float(b[0]), now=float(a[0]), change=moved.value, low=moved.low, high=moved.high,
+                 series=pd.concat([before[1], daily]) if timed and before is not None else None,
+                 cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None,
+                 python=[f"moved = kpi.compare(source, metrics=[{m.name!r}], slice=view)"])  # fmt: skip
 
 
 def _series(here: PageContext, metric: str, view: kpi.Slice) -> pd.DataFrame | None:
@@ -172,21 +169,17 @@ def draw(split: Split, m: kpi.Metric, view: kpi.Slice) -> list[str]:
 def _money(found: kpi.Waterfall) -> None:
     st.subheader("What the spend is made of", anchor=False)
     st.markdown(text.safe(found.sentence, longest=600))
-    once.chart(
-        reasons.waterfall, found.steps, before=found.before, now=found.now, unit="usd", direction="down",
-        alt="Total cost before and now, and the parts of its change with intervals",
-    )  # fmt: skip
+    once.chart(reasons.waterfall, found.steps, before=found.before, now=found.now, unit="usd", direction="down",
+               alt="Total cost before and now, and the parts of its change with intervals")  # fmt: skip
     st.caption(text.safe(WHISKERS))
 
 
 def _time(found: kpi.Stages) -> None:
     st.subheader("Which stage takes longer", anchor=False)
     st.markdown(text.safe(found.sentence, longest=600))
-    once.chart(
-        reasons.waterfall, found.parts.rename(columns={"change": "effect"}), before=found.before, now=found.now,
-        unit="ms", direction="down",
-        alt="Latency before and now, and the change of each stage with intervals",
-    )  # fmt: skip
+    once.chart(reasons.waterfall, found.parts.rename(columns={"change": "effect"}), before=found.before, now=found.now,
+               unit="ms", direction="down",
+               alt="Latency before and now, and the change of each stage with intervals")  # fmt: skip
     st.caption(text.safe(WHISKERS))
     if found.q is not None:
         st.caption(text.safe(

@@ -178,16 +178,9 @@ def hollow(base: alt.Chart, when: str = "!datum.complete", **more: Any) -> alt.C
 
 
 def trend(
-    frame: pd.DataFrame,
-    *,
-    unit: str,
-    colours: Look,
-    by: str | None = None,
-    min_n: int = 30,
-    target: float | None = None,
-    events: pd.DataFrame | None = None,
-    smooth: pd.DataFrame | None = None,
-) -> alt.LayerChart:
+    frame: pd.DataFrame, *, unit: str, colours: Look, by: str | None = None, min_n: int = 30,
+    target: float | None = None, events: pd.DataFrame | None = None, smooth: pd.DataFrame | None = None,
+) -> alt.LayerChart:  # fmt: skip
     """One metric over time: interval band, hollow points where n is small, target dashed, events as labelled rules.
 
     frame: of `kpi.summarise(every=…)`. by: column that splits it into lines. smooth: of `kpi.rolling`, drawn on top.

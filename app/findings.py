@@ -50,14 +50,8 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
             rows = kpi.rows_of(finding, told.view, kpi.resolve(here.source, told.view))
             traces(rows, finding.metric)
     with right:
-        once.chart(
-            charts.effect,
-            finding.change,
-            finding.low,
-            finding.high,
-            colour=colour,
-            alt=kpi.wording.format_change_interval(finding.low, finding.high, finding.unit),
-        )
+        once.chart(charts.effect, finding.change, finding.low, finding.high, colour=colour,
+                   alt=kpi.wording.format_change_interval(finding.low, finding.high, finding.unit))  # fmt: skip
 
 
 def traces(view: kpi.Slice, metric: str, label: str = "Traces") -> None:

@@ -39,14 +39,11 @@ def draw(default: str) -> None:
         st.session_state.setdefault("load_dataset", default)
         name = dataset_name("Into data set", "load_dataset")
         keep = st.multiselect(
-            "Columns and keys to keep",
-            _offered(),
-            accept_new_options=True,
-            key="load_allow",
-            placeholder="None besides the usual",
+            "Columns and keys to keep", _offered(), accept_new_options=True,
+            key="load_allow", placeholder="None besides the usual",
             help="Columns and metadata keys that are kept out by default to protect people; the receipt lists them.",
             width=380,
-        )
+        )  # fmt: skip
     files = st.file_uploader(
         "Files",
         accept_multiple_files=True,
@@ -290,13 +287,8 @@ def versions(name: str) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         back = st.selectbox("Version", sorted(numbers, reverse=True)[1:], key="restore_version", width=160)
-        st.button(
-            "Restore",
-            icon=":material/history:",
-            on_click=_restore,
-            args=(name, back),
-            help="Makes a new version with the rows of this one; nothing is lost.",
-        )
+        st.button("Restore", icon=":material/history:", on_click=_restore, args=(name, back),
+                  help="Makes a new version with the rows of this one; nothing is lost.")  # fmt: skip
         if st.session_state.pop("_restored", None):
             st.caption("Restored as the newest version.")
 

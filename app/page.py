@@ -192,10 +192,8 @@ def _control(
     """names: what an option is called. known: as of `choose`. drop: keys that depend on it; a choice takes them out."""
     widget, value = f"page_{key}", choose(key, options, default=default, known=known)
     slicebar.keep(widget, value)
-    draw(
-        text.safe(label), options, key=widget, on_change=remember, args=(key, widget), kwargs={"drop": drop},
-        format_func=names, **more,
-    )  # fmt: skip
+    draw(text.safe(label), options, key=widget, on_change=remember, args=(key, widget), kwargs={"drop": drop},
+         format_func=names, **more)  # fmt: skip
     return value
 
 

@@ -92,10 +92,8 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     shown["moved"] = text.changes(shown, "difference")
     shown["interval"] = text.change_intervals(shown, "low", "high")
     scale = alt.Scale(domain=[-REACH, REACH], nice=False)
-    marks = alt.Axis(
-        title=None, values=[-REACH, 0, REACH], tickSize=0, labelFlush=True,
-        labelExpr="datum.value < 0 ? '← worse' : datum.value > 0 ? 'better →' : 'same'",
-    )  # fmt: skip
+    marks = alt.Axis(title=None, values=[-REACH, 0, REACH], tickSize=0, labelFlush=True,
+                     labelExpr="datum.value < 0 ? '← worse' : datum.value > 0 ? 'better →' : 'same'")  # fmt: skip
     tip = tips({"label": "Metric", "verdict": "Verdict", "moved": "Difference", "interval": "Interval"})
     band = alt.Chart(pd.DataFrame({"from": [-1.0], "to": [1.0]})).mark_rect(color=colours.faint, opacity=0.7)
     zero = alt.Chart(pd.DataFrame({"at": [0.0]})).mark_rule(color=colours.grey)

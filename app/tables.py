@@ -29,12 +29,8 @@ def timed(events: pd.DataFrame, tz: str) -> pd.DataFrame:
     """Events with local naive times, the moments, words for them, and a level so that labels do not overlap."""
     moment = pd.to_datetime(events["at"], utc=True)
     at = moment.dt.tz_convert(ZoneInfo(tz)).dt.tz_localize(None)
-    shown = events.assign(
-        moment=moment,
-        at=at,
-        when=at.dt.strftime("%a %d %b %Y, %H:%M"),
-        level=[-3 - 12 * (i % 3) for i in range(len(events))],
-    )
+    shown = events.assign(moment=moment, at=at, when=at.dt.strftime("%a %d %b %Y, %H:%M"),
+                          level=[-3 - 12 * (i % 3) for i in range(len(events))])  # fmt: skip
     for name in ("kind", "name", "description"):
         shown[name] = shown[name].fillna("").astype(str)
     return shown.sort_values("at")
@@ -43,12 +39,8 @@ def timed(events: pd.DataFrame, tz: str) -> pd.DataFrame:
 def events(shown: pd.DataFrame) -> None:
     """When, what kind, what, which version and in words."""
     columns = ["when", "kind", "name", "version", "description"]
-    export.table(
-        shown[columns],
-        hide_index=True,
-        alt="Events in the window",
-        column_config={c: st.column_config.TextColumn(c.capitalize()) for c in columns},
-    )
+    export.table(shown[columns], hide_index=True, alt="Events in the window",
+                 column_config={c: st.column_config.TextColumn(c.capitalize()) for c in columns})  # fmt: skip
 
 
 def breakdown(scorecard: Any, by: str) -> None:
@@ -78,12 +70,8 @@ def breakdown(scorecard: Any, by: str) -> None:
             styled = styled.format(
                 lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=pd.IndexSlice[same, [label]]
             )
-    export.table(
-        styled,
-        alt=f"KPIs by {by}",
-        height="content",
-        column_config={"Requests": st.column_config.NumberColumn(format="localized")},
-    )
+    export.table(styled, alt=f"KPIs by {by}", height="content",
+                 column_config={"Requests": st.column_config.NumberColumn(format="localized")})  # fmt: skip
     st.caption("✕ off target, ! watch, ? too little data; no mark: on target. Rows with most to do first.")
 
 
@@ -108,12 +96,9 @@ def _paint(states: pd.DataFrame, look: charts.Look) -> pd.DataFrame:
 
 def unpriced(models: pd.DataFrame) -> None:
     """Models without a price, with their requests."""
-    export.table(
-        models.rename(columns={"model": "Model", "requests": "Requests"}),
-        hide_index=True,
-        alt="Models without a price",
-        column_config={"Requests": st.column_config.NumberColumn(format="localized")},
-    )
+    export.table(models.rename(columns={"model": "Model", "requests": "Requests"}),
+                 hide_index=True, alt="Models without a price",
+                 column_config={"Requests": st.column_config.NumberColumn(format="localized")})  # fmt: skip
 
 
 def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
@@ -277,10 +262,8 @@ def split(found: kpi.SampleRatio) -> None:
                       for off, q in zip(f["alarm"], f["q"], strict=True)],
         }
     )  # fmt: skip
-    export.table(
-        coloured(shown, ["Split"], {"off": "red"}), hide_index=True, height=320,
-        alt=f"Users of {found.a} and {found.b} by day and by value",
-    )  # fmt: skip
+    export.table(coloured(shown, ["Split"], {"off": "red"}), hide_index=True, height=320,
+                 alt=f"Users of {found.a} and {found.b} by day and by value")  # fmt: skip
 
 
 def support(known: kpi.Profile) -> None:

@@ -51,8 +51,7 @@ def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
     scale = alt.Scale(domain=windows, range=[colours.accent, colours.grey])
     bars: alt.Chart = alt.Chart(long).mark_bar(cornerRadiusEnd=2).encode(
         y=charts.names_axis("value", list(frame["value"]), 170), yOffset=alt.YOffset("window:N", sort=windows),
-        x=alt.X("share:Q", axis=charts.axis("share")),
-        color=alt.Color("window:N", scale=scale, legend=charts.legend()),
+        x=alt.X("share:Q", axis=charts.axis("share")), color=alt.Color("window:N", scale=scale, legend=charts.legend()),
         tooltip=charts.tips({"value": "Value", "window": "Window", "shown": "Share"}),
     ).properties(height=alt.Step(15))  # fmt: skip
     return bars

@@ -44,10 +44,6 @@ if len(found.series):
     st.caption(
         "Jensen-Shannon distance, 0 same to 1 disjoint, with the part of chance taken off. Inside the grey band: noise."
     )
-page.as_python(
-    here,
-    f"found = kpi.drift(source, {column!r}, view)",
-    "print(found.sentence)",
-    "distribution, series = found.distribution, found.series",
-    "new, gone = found.appeared, found.vanished",
-)
+page.as_python(here, f"found = kpi.drift(source, {column!r}, view)", "print(found.sentence)",
+               "distribution, series = found.distribution, found.series",
+               "new, gone = found.appeared, found.vanished")  # fmt: skip

@@ -83,13 +83,8 @@ if pair:
     if both.empty:
         st.caption("No pair is large enough to show.")
     else:
-        once.chart(
-            cohorts.heat,
-            both,
-            rows=by,
-            columns=crossed,
-            alt=f"{chosen.label} of {len(both)} pairs of {by} and {crossed}",
-        )
+        once.chart(cohorts.heat, both, rows=by, columns=crossed,
+                   alt=f"{chosen.label} of {len(both)} pairs of {by} and {crossed}")  # fmt: skip
         st.caption("Colour only where a pair differs clearly from the whole; empty: too few users to show.")
 st.subheader("Gaps of every cohort", anchor=False)
 single = found.gaps[found.gaps["dimension"].isin(dimensions)]
@@ -98,14 +93,11 @@ if len(single):
 else:
     st.caption("No cohort has two groups that are large enough to compare.")
 
-page.as_python(
-    here,
-    f"found = kpi.disparity(source, view, by={[*dimensions, *pair]!r}, metrics={metrics!r})",
-    "found.gaps, found.groups, found.hidden",
-    *([f"kpi.likely(found, {by!r}, {worst!r}, metric={metric!r})"] if len(mine) else []),
-    *weak_segments.python(metric),
-    "hidden = [f for f in kpi.story(source, view).findings if f.kind == 'hidden_regression']",
-)
+page.as_python(here, f"found = kpi.disparity(source, view, by={[*dimensions, *pair]!r}, metrics={metrics!r})",
+               "found.gaps, found.groups, found.hidden",
+               *([f"kpi.likely(found, {by!r}, {worst!r}, metric={metric!r})"] if len(mine) else []),
+               *weak_segments.python(metric),
+               "hidden = [f for f in kpi.story(source, view).findings if f.kind == 'hidden_regression']")  # fmt: skip
 with worst_of_all:
     weak_segments.draw(here, metric)
 if here.timed:

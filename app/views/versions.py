@@ -94,13 +94,8 @@ if below == "where":
         within = page.selectbox("In each", "within", cohorts, default=begun, width=200, known=here.cohorts)
         cells = data.ask(kpi.compare_within, here.source, a, b, slice=view, by=by, within=within, always_valid=running)
         shown = [m for m in HEAT if m in set(cells["metric"])]
-        once.chart(
-            reasons.heat,
-            cells,
-            within=within,
-            metrics=shown,
-            alt=f"Difference between {a} and {b} in each {within}, by metric",
-        )
+        once.chart(reasons.heat, cells, within=within, metrics=shown,
+                   alt=f"Difference between {a} and {b} in each {within}, by metric")  # fmt: skip
         version_comparison.turned(cells, within)
         st.caption(
             "Only differences that are clear over all cells have a colour and a number; the others show on hover. "
@@ -120,13 +115,8 @@ else:
     else:
         st.markdown(text.safe(options.sentence, longest=600))
         quality, cost = (data.metrics()[m].label for m in (options.quality, options.cost))
-        once.chart(
-            reasons.frontier,
-            options.options,
-            target=target,
-            cost_unit="usd",
-            alt=f"{quality} against {cost} of each {by}",
-        )
+        once.chart(reasons.frontier, options.options, target=target, cost_unit="usd",
+                   alt=f"{quality} against {cost} of each {by}")  # fmt: skip
         st.caption(
             f"Up: {text.safe(quality.lower())}. Right: {text.safe(cost.lower())}. "
             "Dashed: the target. Up and to the left is better; lines are 95 % intervals."
