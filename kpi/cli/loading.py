@@ -42,10 +42,8 @@ def load(
     said = {"decimal": decimal, "dates": dates, "delimiter": delimiter.replace("\\t", "\t"), "sheet": sheet}
     given = (kpi.Mapping.load(mapping) if mapping else kpi.Mapping()).said(said)
     with progress() as shown:
-        receipt = kpi.load(
-            files, dataset=dataset, mapping=given if mapping or given.options else None, allow=allow or [],
-            max_loss=1.0 if allow_loss else MAX_LOSS, progress=shown,
-        )  # fmt: skip
+        receipt = kpi.load(files, dataset=dataset, mapping=given if mapping or given.options else None,
+                           allow=allow or [], max_loss=1.0 if allow_loss else MAX_LOSS, progress=shown)  # fmt: skip
     return _receipt(receipt, json)
 
 
@@ -73,8 +71,7 @@ def _receipt(receipt: kpi.Receipt, json: bool) -> int:
         counts = "dataset version format files requests spans loaded repeated dropped unmapped unpriced unpriced_models"
         print_json({
             **fields(receipt, f"{counts} prices"), "from": moment(receipt.first), "to": moment(receipt.last),
-            "notes": receipt.notes,
-            "columns": [fields(c, "source field how unit") for c in receipt.columns],
+            "notes": receipt.notes, "columns": [fields(c, "source field how unit") for c in receipt.columns],
             "drops": [fields(d, "row reason hint file") for d in receipt.drops],
             "kept_out": receipt.kept_out, "missing": receipt.missing,
             **({"unread": [dataclasses.asdict(u) for u in receipt.unread]} if receipt.unread else {}),

@@ -93,10 +93,8 @@ class SliceOptions:
 
         start, end = (read_time(t, self.tz) if t else None for t in (self.start, self.end))
         last = None if start or end else (self.last or "28d")
-        return kpi.Slice(
-            dataset=self.dataset, version=self.version, last=last, start=start, end=end, baseline=self.vs,
-            filters=parse_filters(self.where or []), tz=self.tz,
-        )  # fmt: skip
+        return kpi.Slice(dataset=self.dataset, version=self.version, last=last, start=start, end=end, baseline=self.vs,
+                         filters=parse_filters(self.where or []), tz=self.tz)  # fmt: skip
 
     def open(self) -> kpi.Source:
         """The data set. Raises StoreError where there is none."""

@@ -9,10 +9,9 @@ from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
 from kpi.cli.options import Json, SliceOptions, argument, listed, option, with_slice
 from kpi.cli.output import print_json, print_table, records, say, show
 
-FINDING = (
-    "kind", "metric", "where", "version", "version_of", "since", "change", "low", "high", "q", "n", "state", "owner",
-    "action", "link", "sentence", "unit", "value", "was", "also", "mix", "bound_low", "bound_high",
-)  # fmt: skip
+FINDING = ("kind", "metric", "where", "version", "version_of", "since", "change", "low",
+           "high", "q", "n", "state", "owner", "action", "link", "sentence", "unit",
+           "value", "was", "also", "mix", "bound_low", "bound_high")  # fmt: skip
 WORSE = ("hidden_regression", "regression")
 PANEL = "Reasons"
 COMMANDS = {

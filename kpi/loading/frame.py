@@ -77,10 +77,8 @@ def from_frame(
     context = Context(privacy, receipt, mapping, prices=table_of(user_text(home())))
     with tempfile.TemporaryDirectory(prefix="kpi-frame-") as place:
         tables = _read(rows, name, context, Path(place))
-    source = engines.DuckSource(
-        name=name, fingerprint=engines.content_hash(tables["requests"]),
-        tables={t: rows for t, rows in tables.items() if rows.num_rows},
-    )  # fmt: skip
+    source = engines.DuckSource(name=name, fingerprint=engines.content_hash(tables["requests"]),
+                                tables={t: rows for t, rows in tables.items() if rows.num_rows})  # fmt: skip
     source.notes, source.receipt = tuple(receipt.notes), receipt
     for told in _left_out(receipt):
         warnings.warn(told, stacklevel=2)

@@ -82,10 +82,9 @@ def open_engine(name: str) -> sa.Engine:
     """
     kind, url = checked(name)
     if kind.name == "duckdb":
-        raise StoreError(
-            "connection.no_engine", f"The connection {name!r} is a DuckDB file, which has no SQL engine of its own",
-            hint=f"Open it as the data set db:{name}.",
-        )  # fmt: skip
+        raise StoreError("connection.no_engine",
+                         f"The connection {name!r} is a DuckDB file, which has no SQL engine of its own",
+                         hint=f"Open it as the data set db:{name}.")  # fmt: skip
     secret = hashlib.sha256(url.render_as_string(hide_password=False).encode()).hexdigest()
     with _LOCK:
         kept = _ENGINES.get(name)
@@ -112,10 +111,8 @@ def checked(name: str) -> tuple[Kind, sa.URL]:
     if problem:  # raised out here: the refusal must not hang on the error as its context
         raise StoreError(*REFUSED, hint=REMEDY)
     if not installed(kind):
-        raise StoreError(
-            "connection.no_driver", f"The driver for {kind.title} is not installed ({kind.package})",
-            hint=f"Install it beside the index: {INSTALL}, or {kind.package} alone.",
-        )  # fmt: skip
+        raise StoreError("connection.no_driver", f"The driver for {kind.title} is not installed ({kind.package})",
+                         hint=f"Install it beside the index: {INSTALL}, or {kind.package} alone.")  # fmt: skip
     return kind, url
 
 
@@ -209,11 +206,10 @@ def _url(given: Mapping[str, Any]) -> sa.URL:
             found = sa.make_url(str(given["url"]))
         elif "dialect" in given:
             driver = f"+{given['driver']}" if given.get("driver") else ""
-            found = sa.URL.create(
-                f"{given['dialect']}{driver}", username=given.get("username"), password=given.get("password"),
-                host=given.get("host"), port=int(given["port"]) if given.get("port") else None,
-                database=given.get("database"), query=dict(given.get("query", {})),
-            )  # fmt: skip
+            found = sa.URL.create(f"{given['dialect']}{driver}", username=given.get("username"),
+                                  password=given.get("password"), host=given.get("host"),
+                                  port=int(given["port"]) if given.get("port") else None,
+                                  database=given.get("database"), query=dict(given.get("query", {})))  # fmt: skip
     except (sa.exc.ArgumentError, ValueError, TypeError):
         found = None
     if found is None:
@@ -235,9 +231,7 @@ def _file(url: sa.URL) -> Path:
 
 
 def _engine(kind: Kind, url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(
-        url, pool_pre_ping=True, pool_size=4, max_overflow=4, pool_timeout=TIMEOUT_S, pool_recycle=1800,
-        hide_parameters=True, **connect_arguments(kind, url),
-    )  # fmt: skip
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4, pool_timeout=TIMEOUT_S,
+                              pool_recycle=1800, hide_parameters=True, **connect_arguments(kind, url))  # fmt: skip
     prepare(kind, engine)
     return engine

@@ -113,17 +113,10 @@ class DuckSource(Source):
     """Rows in Parquet files (one version of the lake) or in an Arrow table in memory, read by the embedded DuckDB."""
 
     def __init__(
-        self,
-        *,
-        name: str,
-        version: int = 0,
-        fingerprint: str,
-        files: Mapping[str, Sequence[Path]] | None = None,
-        tables: Mapping[str, pa.Table] | None = None,
-        cache: Path | None = None,
-        threads: int | None = None,
-        verify: Callable[[str], None] | None = None,
-    ) -> None:
+        self, *, name: str, version: int = 0, fingerprint: str,
+        files: Mapping[str, Sequence[Path]] | None = None, tables: Mapping[str, pa.Table] | None = None,
+        cache: Path | None = None, threads: int | None = None, verify: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         """files: Parquet files by table. tables: rows in memory. cache: see `kpi.store.cache`, serves `requests`.
 
         verify: called with the name of a table before its files are opened for the first time; raises StoreError where
@@ -264,10 +257,8 @@ def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (
     policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []
     known = set(TABLES["requests"].names)
     if not known & set(rows.column_names):
-        raise MetricError(
-            "frame.no_columns", "The frame has none of the canonical columns",
-            hint="Rename columns to those of kpi.schema.REQUESTS.",
-        )  # fmt: skip
+        raise MetricError("frame.no_columns", "The frame has none of the canonical columns",
+                          hint="Rename columns to those of kpi.schema.REQUESTS.")  # fmt: skip
     arrays, names = [], []
     for column in rows.column_names:
         values = rows[column]

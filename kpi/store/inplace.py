@@ -138,10 +138,9 @@ def convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialec
     length = held == "interval"
     cell, held = plain(cell, held)
     if not supported(column) or (column.unit == "in cells" and not length):
-        raise MappingError(
-            "mapping.not_in_place", f"Column {column.source!r}: {name} can only be read when rows are loaded",
-            hint="Leave the column out, or load an export of the table instead.",
-        )  # fmt: skip
+        raise MappingError("mapping.not_in_place",
+                           f"Column {column.source!r}: {name} can only be read when rows are loaded",
+                           hint="Leave the column out, or load an export of the table instead.")  # fmt: skip
     made: Expression | None
     if kind in ("id", "dimension", "content", "user"):
         return _text(cell, held, dialect)

@@ -207,17 +207,13 @@ def read(dataset: str, number: int | None = None) -> Manifest:
         raise StoreError("store.no_dataset", f"There is no data set {dataset!r}", hint="Load traces into it first.")
     wanted = known[-1] if number is None else number
     if wanted not in known:
-        raise StoreError(
-            "store.no_version", f"The data set {dataset!r} has no version {wanted}",
-            hint=f"It has versions {known[0]} to {known[-1]}.",
-        )  # fmt: skip
+        raise StoreError("store.no_version", f"The data set {dataset!r} has no version {wanted}",
+                         hint=f"It has versions {known[0]} to {known[-1]}.")  # fmt: skip
     try:
         data = orjson.loads(_path(dataset, wanted).read_bytes())
         if data["format"] > _FORMAT:
-            raise StoreError(
-                "store.newer", f"Version {wanted} of {dataset!r} was written by a newer release",
-                hint="Upgrade the package; nothing was changed.",
-            )  # fmt: skip
+            raise StoreError("store.newer", f"Version {wanted} of {dataset!r} was written by a newer release",
+                             hint="Upgrade the package; nothing was changed.")  # fmt: skip
         return _parse(data, dataset, wanted)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         older = [n for n in known if n < wanted]
@@ -243,10 +239,9 @@ def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
     if ("check" in data or any(t.files for t in tables.values())) and data["check"] != durable.check(data):
         raise ValueError("the check does not match")
     kept = ("created_at", "receipt", "origin", "spans", "requests", "first", "last", "size")
-    manifest = Manifest(
-        dataset=dataset, number=number, tables=tables, user_key=data.get("user_key"),
-        rekeyed=tuple((str(at), str(key)) for at, key in data.get("rekeyed", ())), **{k: data[k] for k in kept},
-    )  # fmt: skip
+    manifest = Manifest(dataset=dataset, number=number, tables=tables, user_key=data.get("user_key"),
+                        rekeyed=tuple((str(at), str(key)) for at, key in data.get("rekeyed", ())),
+                        **{k: data[k] for k in kept})  # fmt: skip
     if data["number"] != number or data["fingerprint"] != manifest.fingerprint:
         raise ValueError("the fingerprint does not match")
     return manifest

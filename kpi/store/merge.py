@@ -136,15 +136,9 @@ class Merge:
     """Merges staged rows of one table into the files of its current version. Views and tables carry `prefix`."""
 
     def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        table: Table,
-        *,
-        staged: Sequence[Path],
-        stored: Sequence[Path],
-        stored_extra: Sequence[str] = (),
-        prefix: str = "",
-    ) -> None:
+        self, connection: duckdb.DuckDBPyConnection, table: Table, *, staged: Sequence[Path],
+        stored: Sequence[Path], stored_extra: Sequence[str] = (), prefix: str = "",
+    ) -> None:  # fmt: skip
         self._run = connection.execute
         self.table = table
         self._staged, self._stored = staged, stored
@@ -211,10 +205,8 @@ class Merge:
     ) -> MergePlan:
         if query is not None:
             query = f"SELECT * FROM ({query}) ORDER BY {names(_order(self.table))}"
-        return MergePlan(
-            table=self.table, extra=self.extra, query=query if new or changed else None,
-            replaced=files, new=new, changed=changed, known=known, moved=moved,
-        )  # fmt: skip
+        return MergePlan(table=self.table, extra=self.extra, query=query if new or changed else None,
+                         replaced=files, new=new, changed=changed, known=known, moved=moved)  # fmt: skip
 
     def _t(self, what: str) -> str:
         return name(f"{self._prefix}_{what}")

@@ -179,10 +179,8 @@ class _ReadingSession(sqlite3.Connection):
 
 _READING = frozenset([sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_TRANSACTION])
 # Pragmas that tell of tables, which SQLAlchemy asks for; none of them changes anything, whatever its argument is.
-_TELLING = frozenset([
-    "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
-    "database_list", "collation_list", "compile_options",
-])  # fmt: skip
+_TELLING = frozenset(["table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo",
+                      "foreign_key_list", "database_list", "collation_list", "compile_options"])  # fmt: skip
 _ASKED = frozenset(["data_version", "encoding", "query_only", "read_uncommitted", "trusted_schema", "user_version"])
 _DECLARED = frozenset(["type", "name", "tbl_name", "rootpage", "sql"])
 _DENIED_FUNCTIONS = frozenset(["load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"])

@@ -162,10 +162,8 @@ class Transaction:
 
     def merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.MergePlan:
         table = schema.TABLES[name]
-        merged = merge.Merge(
-            self.connection, table, staged=staged, stored=self.files.get(name, []),
-            stored_extra=self.extra.get(name, ()), prefix=prefix,
-        )  # fmt: skip
+        merged = merge.Merge(self.connection, table, staged=staged, stored=self.files.get(name, []),
+                             stored_extra=self.extra.get(name, ()), prefix=prefix)  # fmt: skip
         plan = merged.plan()
         if plan.moved and not prefix and not self.moving:
             raise _other_times(plan.moved)
@@ -191,10 +189,8 @@ class Transaction:
 
     def _adopted(self, staged: Sequence[Path]) -> list[Path]:
         """Scores, staged or stored, that waited for their span; the spans of this load are stored by now."""
-        found = orphans.adopted(
-            self.connection, scores=[*staged, *self.files.get("scores", [])], spans=self.files.get("spans", []),
-            target=self.work / "adopted.parquet",
-        )  # fmt: skip
+        found = orphans.adopted(self.connection, scores=[*staged, *self.files.get("scores", [])],
+                                spans=self.files.get("spans", []), target=self.work / "adopted.parquet")  # fmt: skip
         return [found] if found else []
 
     def _write(self, name: str, query: str, replaced: Sequence[Path]) -> None:
@@ -233,10 +229,9 @@ class Transaction:
             return
         place = self.work / "assembled"
         place.mkdir()
-        made_of = assemble_all(
-            spans=self._stream("spans"), documents=self._stream("documents"), tool_calls=self._stream("tool_calls"),
-            scores=self._stream("scores"), incidents=self._stream("incidents"), prices=self.prices,
-        )  # fmt: skip
+        made_of = assemble_all(spans=self._stream("spans"), documents=self._stream("documents"),
+                               tool_calls=self._stream("tool_calls"), scores=self._stream("scores"),
+                               incidents=self._stream("incidents"), prices=self.prices)  # fmt: skip
         for i, table in enumerate(made_of):
             pq.write_table(table, place / f"{i}.parquet", compression="zstd")
         if made := sorted(place.glob("*.parquet"), key=lambda p: int(p.stem)):
