@@ -24,8 +24,9 @@ import sqlalchemy as sa
 from kpi.errors import MappingError, StoreError
 from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.schema import TABLES, Type
-from kpi.store.dialects import DuckDialect, Expression, dialect_of, teach_sqlite
+from kpi.store.dialects import DuckDialect, dialect_of, teach_sqlite
 from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts
+from kpi.store.expressions import Expression
 from kpi.store.inplace import SQL_TYPES, Held, canonical, finite, is_time, mapped, plain
 from kpi.store.sessions import redact_url
 from kpi.store.sql import literal

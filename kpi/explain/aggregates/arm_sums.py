@@ -23,9 +23,9 @@ from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import Expression, null, only, whole, within
 
 LEAST = 10  # requests of a stratum in each arm, to adjust for it
-_INT = sa.BigInteger()
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,14 @@ class BinCounts:
 
 
 def histograms(
-    source: Source, values: Mapping[Any, sa.ColumnElement[Any]], arms: tuple[Arm, Arm], strata: Sequence[str]
+    source: Source, values: Mapping[Any, Expression], arms: tuple[Arm, Arm], strata: Sequence[str]
 ) -> list[BinCounts]:
     """Log-binned histograms of values of a request, where they are known. One query."""
     parts = []
     for i, arm in enumerate(arms):
         for j, value in enumerate(values.values()):
             keys = {**_strata_keys(source, strata), "b": log_bin(value)}
-            counts = {"c": sa.literal_column(str(j), _INT), "n": sa.func.count()}
+            counts = {"c": whole(j), "n": sa.func.count()}
             parts.append(grouped_sums(source, arm, keys=keys, sums=counts, number=i, where=[value.is_not(None)]))
     rows = source.run(sa.union_all(*parts))
     stratum, names = _strata(rows, len(strata))
@@ -203,30 +203,24 @@ def _statement(
     row = requests(source)
     repeated = [dimension(source, n) for n in clusters] or [cluster(row)]
     keys = {**{f"u{i}": c for i, c in enumerate(repeated)}, **_strata_keys(source, strata)}
-    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
     for i, (_, metric, ranked) in enumerate(terms):
         sums |= term_sums(i, _indicator(metric, row, ranked[number]) if ranked else known_terms(metric, row))
     return grouped_sums(source, arm, keys=keys, sums=sums, number=number)
 
 
-def _strata_keys(source: Source, strata: Sequence[str]) -> dict[str, sa.ColumnElement[Any]]:
+def _strata_keys(source: Source, strata: Sequence[str]) -> dict[str, Expression]:
     return {f"s{i}": dimension(source, n) for i, n in enumerate(strata)}
 
 
-def _indicator(
-    metric: Metric, row: Columns, ranked: Ranked | None
-) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+def _indicator(metric: Metric, row: Columns, ranked: Ranked | None) -> tuple[Expression, Expression]:
     """1 where the value lies in or below the bin of the quantile."""
     assert metric.column is not None
-    value, nothing = row[metric.column], sa.cast(sa.null(), _INT)
-    zero, one = sa.literal_column("0", _INT), sa.literal_column("1", _INT)
+    value = row[metric.column]
     if ranked is None:
-        return nothing, nothing
+        return null(), null()
     edge = sa.literal_column(str(int(ranked.bins[ranked.at])), sa.Integer())
-    return (
-        sa.case((value.is_(None), nothing), (log_bin(value) <= edge, one), else_=zero),
-        sa.case((value.is_(None), nothing), else_=one),
-    )
+    return within(log_bin(value) <= edge, value), only(value.is_not(None), whole(1))
 
 
 def _users(rows: pa.Table, count: int) -> Array:

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -27,12 +26,11 @@ from kpi.measure.slice import Filters, Window
 from kpi.schema import VERSIONS
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import DOUBLE, Expression, only, whole
 
 MIN_USERS = 10  # of a segment in each window
 MAX_VALUES = 60  # of one dimension; the rarest beyond it are left out of the search
 _VERSIONS = frozenset(c.name for c in VERSIONS) - {"environment"}
-_DOUBLE: sa.Double[float] = sa.Double()
-_INT = sa.BigInteger()
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ def build_cube(
     keys = {"day": bucket(row, "day", tz), "user": cluster(row)}
     keys |= {f"d{i}": dimension(source, n) for i, n in enumerate(names)}
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
-    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
     for i, metric in enumerate(chosen):
         terms = (_logarithm if metric.kind == "quantile" else known_terms)(metric, row)
         sums |= term_sums(i, terms, "yxn" if metric.kind == "ratio" else "yx")
@@ -174,16 +172,12 @@ def is_version(name: str) -> bool:
     return name in _VERSIONS or name.endswith("_version")
 
 
-def _logarithm(metric: Metric, row: Columns) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+def _logarithm(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
     """The natural logarithm of a value and 1, both NULL where it is not positive."""
     assert metric.column is not None
     value = row[metric.column]
-    positive = value > sa.literal_column("0", _INT)
-    one = sa.literal_column("1", _INT)
-    return (
-        sa.case((positive, sa.func.ln(sa.cast(value, _DOUBLE))), else_=sa.cast(sa.null(), _DOUBLE)),
-        sa.case((positive, one), else_=sa.cast(sa.null(), _INT)),
-    )
+    positive = value > whole(0)
+    return only(positive, sa.func.ln(sa.cast(value, DOUBLE)), DOUBLE), only(positive, whole(1))
 
 
 def _read(

@@ -6,7 +6,6 @@ A row may belong to both (a version against all versions), so each side is a que
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from kpi.measure.columns import Columns, cluster
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.store.engines import Source
+from kpi.store.expressions import TEXT, Expression
 
 NOW, BEFORE = 1, 0
 
@@ -24,7 +24,7 @@ NOW, BEFORE = 1, 0
 def both_sides(
     source: Source, slice: Slice | None, *, keys: Callable[[Columns], Labelled],
     sums: Callable[[Columns], Labelled], by_user: bool = True, totals: bool = False,
-    where: Callable[[Columns, int], list[sa.ColumnElement[Any]]] | None = None,
+    where: Callable[[Columns, int], list[Expression]] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """A frame with `side` (NOW or BEFORE), the keys, `user` (code of the cluster, where `by_user`) and the sums.
 
@@ -39,7 +39,7 @@ def both_sides(
             hint="Choose a baseline: previous, weekdays, two dates or a version such as prompt_version:p6.",
         )  # fmt: skip
     row = requests(source)
-    groups = dict(keys(row)) | ({"user": sa.cast(cluster(row), sa.Text())} if by_user else {})
+    groups = dict(keys(row)) | ({"user": sa.cast(cluster(row), TEXT)} if by_user else {})
     before = (resolved.totals if totals else None) or resolved.baseline
     arms = (
         (NOW, Arm(filters=resolved.filters, window=resolved.window)),

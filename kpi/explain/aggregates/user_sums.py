@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import Expression
 
 MAX_GROUPS = 60  # of one dimension; the rarest beyond it count in the whole only
 
@@ -51,7 +51,7 @@ def user_sums(
     """The sums of rates, ratios and incidences by user and value of every dimension. One query."""
     row = requests(source)
     keys = {"user": cluster(row), **{f"d{i}": dimension(source, d) for i, d in enumerate(dims)}}
-    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
     for i, m in enumerate(metrics):
         sums |= term_sums(i, known_terms(m, row), "yxn" if _weighted(m) else "yn")
     found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))

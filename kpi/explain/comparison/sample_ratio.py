@@ -29,6 +29,7 @@ from kpi.narrate.sample_ratios import Times, sample_ratio_sentence
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import Expression
 
 ALARM = 0.001  # Fabijan et al. (2019), section 2: rare enough to stop a test for
 VERDICTS = ("mismatch", "as planned", "not enough users")
@@ -187,7 +188,7 @@ def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str])
     row = requests(source)
     user = sa.case((row["user_key"].is_not(None), cluster(row)))  # else NULL: nobody knows whose requests these are
     keys = {"user": user, **{f"d{i}": dimension(source, d) for i, d in enumerate(dimensions)}}
-    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
     if "started_at" in row:
         sums |= {"first": sa.func.min(row["started_at"]), "last": sa.func.max(row["started_at"])}
     return grouped_sums(source, arm, keys=keys, sums=sums, number=number)

@@ -34,6 +34,7 @@ from kpi.stats.factor_attribution import share_out
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import DOUBLE, INT, Expression, known, only
 from kpi.store.manifest import home
 
 STEPS = {
@@ -43,7 +44,6 @@ STEPS = {
     "orchestration": "Orchestration", "other": "Not assigned to a part",
 }  # fmt: skip
 _NUSD, _WHOLE = 1e-9, "change"
-_INT = sa.BigInteger()
 _TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens")
 _PARTS = ("inference", "retrieval", "orchestration", "tool", "review")
 _SUMS = ("n", *_TOKENS, "tool_calls", *_PARTS, "total")
@@ -124,15 +124,12 @@ def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
     """Sums by user, side, model, provider and whether the tokens are known, over requests whose total cost is known."""
 
     def keys(row: Columns) -> Labelled:
-        known = sa.and_(row["input_tokens"].is_not(None), row["output_tokens"].is_not(None))
-        return {"model": row["model"], "provider": row["provider"], "tokens": sa.case((known, 1), else_=0)}
+        told = known(row["input_tokens"], row["output_tokens"])
+        return {"model": row["model"], "provider": row["provider"], "tokens": sa.case((told, 1), else_=0)}
 
     def sums(row: Columns) -> Labelled:
-        known = row["total_nusd"].is_not(None)
-
-        def of(column: str) -> sa.ColumnElement[Any]:
-            value = sa.case((known, sa.cast(row[column], _INT)), else_=sa.cast(sa.null(), _INT))
-            return sa.cast(sa.func.sum(value), sa.Double())
+        def of(column: str) -> Expression:
+            return sa.cast(sa.func.sum(only(known(row["total_nusd"]), sa.cast(row[column], INT))), DOUBLE)
 
         columns = {c: c for c in (*_TOKENS, "tool_calls")} | {p: f"{p}_nusd" for p in (*_PARTS, "total")}
         counts = {"rows": sa.func.count(), "n": sa.func.count(row["total_nusd"])}

@@ -23,10 +23,11 @@ from kpi.measure.slice import Slice
 from kpi.narrate.decompositions import latency_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.store.engines import Source
+from kpi.store.expressions import DOUBLE, INT, Expression, whole
 
 STAGES = {"queue": "Queue", "retrieval": "Retrieval", "rerank": "Rerank", "tool": "Tools", "model": "Model",
           "guardrail": "Guardrail", "rest": "Not in a stage"}  # fmt: skip
-_INT, _MS = sa.BigInteger(), 1e-3
+_MS = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +88,16 @@ def latency_stages(source: Source, slice: Slice | None = None, *, q: float | Non
     return _described(found.fillna(0.0), q, starts)
 
 
-def _tail(row: Columns, start: float) -> list[sa.ColumnElement[Any]]:
-    known: list[sa.ColumnElement[Any]] = [row["total_us"].is_not(None)]
+def _tail(row: Columns, start: float) -> list[Expression]:
+    known: list[Expression] = [row["total_us"].is_not(None)]
     if start == start:
-        known.append(row["total_us"] >= sa.literal_column(str(int(start)), _INT))
+        known.append(row["total_us"] >= whole(int(start)))
     return known
 
 
 def _sums(row: Columns) -> Labelled:
-    def of(column: str) -> sa.ColumnElement[Any]:
-        return sa.cast(sa.func.sum(sa.cast(row[column], _INT)), sa.Double())
+    def of(column: str) -> Expression:
+        return sa.cast(sa.func.sum(sa.cast(row[column], INT)), DOUBLE)
 
     stages = {s: of(f"{s}_us") for s in STAGES if s != "rest"}
     return {"n": sa.func.count(), "total": of("total_us"), **stages}

@@ -34,6 +34,7 @@ from kpi.narrate.decompositions import rate_mix_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import DOUBLE, Expression
 
 EFFECTS = ("rate", "mix", "entering", "leaving")
 USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
@@ -133,11 +134,11 @@ def _usual(source: Source) -> list[str]:
 
 
 def _sums(
-    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement[Any]]
+    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[Expression]
 ) -> pd.DataFrame:
     def terms(row: Columns) -> Labelled:
         y, x = known_terms(metric, row)
-        sums: Labelled = {k: sa.cast(sa.func.sum(v), sa.Double()) for k, v in (("y", y), ("x", x))}
+        sums: Labelled = {k: sa.cast(sa.func.sum(v), DOUBLE) for k, v in (("y", y), ("x", x))}
         return {**sums, "n": sa.func.count(x), "rows": sa.func.count()}
 
     def keys(row: Columns) -> Labelled:  # requests that do not know the metric only count, a user's as one

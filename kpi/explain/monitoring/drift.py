@@ -24,7 +24,7 @@ from scipy import special
 
 from kpi.errors import MetricError
 from kpi.measure.estimate import Histogram, bin_value, design_effect
-from kpi.measure.metrics import Metric, flag
+from kpi.measure.metrics import Metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Cells, Grouping
@@ -34,6 +34,7 @@ from kpi.narrate.wording import format_value
 from kpi.schema import COHORTS, OUTCOMES, REQUESTS, dimension_name
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import flag
 
 NUMERIC = {
     "input_tokens": "tokens", "output_tokens": "tokens", "total_us": "ms", "total_nusd": "usd",
@@ -376,8 +377,8 @@ def _binned(cells: Cells, column: str, edges: list[float], names: list[str]) -> 
     """The shares of the classes of a number, and of unknown as the last one, for each key that has a bucket."""
     unknown = cells.ratio(cells.query.ratios[0])
     effects, parts = design_effect(unknown), zip(cells.keys, cells.histograms(column), strict=True)
-    return [_classes(h, edges, names, float(unknown.y[i]), float(effects[i])) for i,
-            (key, h) in enumerate(parts) if not cells.grouping.every or key[-1] is not None]  # fmt: skip
+    return [_classes(h, edges, names, float(unknown.y[i]), float(effects[i]))
+            for i, (key, h) in enumerate(parts) if not cells.grouping.every or key[-1] is not None]  # fmt: skip
 
 
 def _classes(h: Histogram, edges: list[float], names: list[str], unknown: float, effect: float) -> Shares:
