@@ -80,17 +80,11 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
         told = text.change_intervals(frame, low, high)
         return [words.UNKNOWN if not sure else interval for sure, interval in zip(known, told, strict=True)]
 
-    shown = pd.DataFrame(
-        {
-            text.dimension(by): frame["group"],
-            "Verdict": frame["verdict"],
-            "Value": text.values(frame, "value"),
-            "95 %": text.intervals(frame, "low", "high"),
-            "Known": text.values(frame, "coverage", "share"),
-            "To the whole": text.changes(frame, "difference"),
-            "Its 95 %": limits("difference_low", "difference_high"),
-        }
-    )
+    shown = pd.DataFrame({text.dimension(by): frame["group"], "Verdict": frame["verdict"],
+                          "Value": text.values(frame, "value"), "95 %": text.intervals(frame, "low", "high"),
+                          "Known": text.values(frame, "coverage", "share"),
+                          "To the whole": text.changes(frame, "difference"),
+                          "Its 95 %": limits("difference_low", "difference_high")})  # fmt: skip
     if strata and frame["adjusted"].notna().any():
         shown[f"On the same {text.dimension(strata).lower()}"] = text.changes(frame, "adjusted")
         shown["Adjusted 95 %"] = limits("adjusted_low", "adjusted_high")

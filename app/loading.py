@@ -45,11 +45,9 @@ def draw(default: str) -> None:
             width=380,
         )  # fmt: skip
     files = st.file_uploader(
-        "Files",
-        accept_multiple_files=True,
-        key="load_files",
+        "Files", accept_multiple_files=True, key="load_files",
         help="OTLP JSON, JSONL or protobuf; CSV, TSV, Excel, Parquet, JSONL; also .gz, .zst or .zip.",
-    )
+    )  # fmt: skip
     if not files:
         _done()
         return
@@ -127,16 +125,12 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
         return None, []
     fields = kpi.mapping_fields(preview)
     units = sorted({u for found in fields.values() for u in found if u})
-    shown = pd.DataFrame(
-        {
-            "Column": [c.source for c in preview.columns],
-            "Examples": [", ".join(c.samples[:3]) for c in preview.columns],
-            "Is": [c.field or LEFT_OUT for c in preview.columns],
-            "Unit": [c.unit or None for c in preview.columns],
-            "How": ["kept out" if c.kept_out else c.how for c in preview.columns],
-            "Why": [c.why for c in preview.columns],
-        }
-    )
+    shown = pd.DataFrame({"Column": [c.source for c in preview.columns],
+                          "Examples": [", ".join(c.samples[:3]) for c in preview.columns],
+                          "Is": [c.field or LEFT_OUT for c in preview.columns],
+                          "Unit": [c.unit or None for c in preview.columns],
+                          "How": ["kept out" if c.kept_out else c.how for c in preview.columns],
+                          "Why": [c.why for c in preview.columns]})  # fmt: skip
     st.caption("How each column is understood. Correct it where it is wrong; guesses say why.")
     edited = st.data_editor(
         shown,
@@ -166,12 +160,10 @@ def _options(kept: dict[str, Any]) -> dict[str, str]:
     """How the file is written, where a person says so: sheet, decimal mark, order of dates, delimiter."""
     if "sheets" not in kept:
         return {}
-    choices = {
-        "sheet": ("Sheet", {name: name for name in kept["sheets"]}),
-        "decimal": ("Decimal mark", {"Point (1.5)": ".", "Comma (1,5)": ","}),
-        "dates": ("Dates", {"Day first": "day/month", "Month first": "month/day", "Year first": "year/month"}),
-        "delimiter": ("Delimiter", {"Comma": ",", "Semicolon": ";", "Tab": "\t", "Bar": "|"}),
-    }
+    choices = {"sheet": ("Sheet", {name: name for name in kept["sheets"]}),
+               "decimal": ("Decimal mark", {"Point (1.5)": ".", "Comma (1,5)": ","}),
+               "dates": ("Dates", {"Day first": "day/month", "Month first": "month/day", "Year first": "year/month"}),
+               "delimiter": ("Delimiter", {"Comma": ",", "Semicolon": ";", "Tab": "\t", "Bar": "|"})}  # fmt: skip
     chosen: dict[str, str] = {}
     with st.container(horizontal=True):
         for name, (label, values) in choices.items():
@@ -202,10 +194,8 @@ def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
         if len(columns) > MOST_TICKS:
             st.caption("More are listed above: name them under Columns and keys to keep.")
     if ticked:
-        st.warning(
-            f"{text.safe(', '.join(ticked))} will be stored. Keep only what you may show to everybody here.",
-            icon=":material/warning:",
-        )
+        st.warning(f"{text.safe(', '.join(ticked))} will be stored. Keep only what you may show to everybody here.",
+                   icon=":material/warning:")  # fmt: skip
     return ticked
 
 

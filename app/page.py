@@ -67,10 +67,8 @@ def header(title: str, here: PageContext) -> Slot:
             st.code(link(here), language=None, wrap_lines=True)
     slot = st.empty()
     if not here.timed:
-        st.caption(
-            "This data has no times: trends, drift and windows are off.",
-            help="No request says when it began. Everything that needs no times works.",
-        )
+        st.caption("This data has no times: trends, drift and windows are off.",
+                   help="No request says when it began. Everything that needs no times works.")  # fmt: skip
     for note in here.resolved.notes:
         st.caption(f":material/schedule: {text.safe(note)}")
     reports()
@@ -297,10 +295,8 @@ def end(what: str, remedy: str) -> NoReturn:
 def cannot(here: PageContext, metric: str) -> None:
     """The data cannot support a page: names the columns it would need."""
     needs = ", ".join(here.profile.missing().get(metric, ()))
-    empty(
-        f"{here.view.dataset} has no {data.metrics()[metric].label.lower()}.",
-        f"Map a column to {needs} on the Data page.",
-    )
+    empty(f"{here.view.dataset} has no {data.metrics()[metric].label.lower()}.",
+          f"Map a column to {needs} on the Data page.")  # fmt: skip
 
 
 def nothing(here: PageContext, what: str = "No requests match this slice.") -> None:

@@ -48,10 +48,8 @@ def waterfall(
     floor = 0.0 if low - room < 0 <= low else low - room  # the steps are small beside the level: zoomed in on them
     frame.loc[[0, len(frame) - 1], "start"] = floor
     scale = alt.Scale(domain=[floor, high + (high - low) * 0.35 + 1e-12], nice=False, zero=False)
-    base = alt.Chart(frame).encode(
-        y=names_axis("label", list(frame["label"])),
-        tooltip=tips({"label": "Part", "shown": "Effect", "limits": "95 %"}),
-    )
+    base = alt.Chart(frame).encode(y=names_axis("label", list(frame["label"])),
+                                   tooltip=tips({"label": "Part", "shown": "Effect", "limits": "95 %"}))  # fmt: skip
     x = alt.X("start:Q", scale=scale, axis=axis(unit))
     bars = base.mark_bar(size=18, cornerRadius=2).encode(x=x, x2="end:Q", color=alt.Color("tint:N", scale=None))
     whiskers = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, color=colours.ink, opacity=0.75)
@@ -115,10 +113,8 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     shown["label"] = shown["metric"].map(labels)
     shown["moved"] = text.changes(shown, "difference")
     shown["clear"] = shown["verdict"].isin(["better", "worse"])
-    shown["tint"] = [
-        colours.states[VERDICTS.get(v, "gray")] if clear else colours.faint
-        for v, clear in zip(shown["verdict"], shown["clear"], strict=True)
-    ]
+    shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] if clear else colours.faint
+                     for v, clear in zip(shown["verdict"], shown["clear"], strict=True)]  # fmt: skip
     order = list(shown.groupby("group")["n_a"].sum().sort_values(ascending=False).index)
     base = alt.Chart(shown).encode(
         x=alt.X("label:N", sort=list(labels.values()), title=None,
@@ -155,15 +151,11 @@ def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
 
 def marks(found: Sequence[kpi.Finding]) -> pd.DataFrame:
     """The first days of findings as events of a chart."""
-    return pd.DataFrame(
-        {
-            "at": [pd.Timestamp(f.since) for f in found],
-            "when": [f"{f.since:%a %d %b %Y}" for f in found],
-            "name": [f"changed {f.since.day} {f.since:%b}" for f in found],
-            "description": [f.sentence for f in found],
-            "kind": "finding", "level": [-15 - 12 * i for i in range(len(found))],
-        }
-    )  # fmt: skip
+    return pd.DataFrame({"at": [pd.Timestamp(f.since) for f in found],
+                         "when": [f"{f.since:%a %d %b %Y}" for f in found],
+                         "name": [f"changed {f.since.day} {f.since:%b}" for f in found],
+                         "description": [f.sentence for f in found], "kind": "finding",
+                         "level": [-15 - 12 * i for i in range(len(found))]})  # fmt: skip
 
 
 def frontier(options: pd.DataFrame, *, target: float, cost_unit: str, colours: Look) -> alt.LayerChart:

@@ -160,17 +160,11 @@ def _outcome(row: Any) -> str:
 
 def groups(frame: pd.DataFrame, by: str) -> None:
     """A row a group and metric: value, interval, n and users, in words."""
-    shown = pd.DataFrame(
-        {
-            text.dimension(by): frame[by].fillna("(none)"),
-            "Metric": [data.metrics()[m].label for m in frame["metric"]],
-            "Value": text.values(frame, "value"),
-            "95 %": text.intervals(frame, "low", "high"),
-            "State": [words.STATES[s].word if s else "" for s in frame["state"]],
-            "Requests": frame["n"],
-            "Users": frame["clusters"],
-        }
-    )
+    shown = pd.DataFrame({text.dimension(by): frame[by].fillna("(none)"),
+                          "Metric": [data.metrics()[m].label for m in frame["metric"]],
+                          "Value": text.values(frame, "value"), "95 %": text.intervals(frame, "low", "high"),
+                          "State": [words.STATES[s].word if s else "" for s in frame["state"]],
+                          "Requests": frame["n"], "Users": frame["clusters"]})  # fmt: skip
     if frame["metric"].nunique() > 1:
         wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[
             list(dict.fromkeys(shown["Metric"]))
@@ -184,19 +178,12 @@ def parts(split: kpi.Decomposition) -> None:
     """A row a group: its value and share before and now, and what its own change and its share did to the whole."""
     unit = split.unit
     f = split.parts
-    shown = pd.DataFrame(
-        {
-            text.dimension(split.by): f["value"],
-            "Before": text.values(f, "before", unit),
-            "Now": text.values(f, "now", unit),
-            "Share before": text.values(f, "share_before", "share"),
-            "Share now": text.values(f, "share_now", "share"),
-            "Its own change": text.changes(f, "rate", unit),
-            "Its share": text.changes(f, "mix", unit),
-            "Together": text.changes(f, "effect", unit),
-            "95 %": text.change_intervals(f, "low", "high", unit),
-        }
-    )
+    shown = pd.DataFrame({text.dimension(split.by): f["value"], "Before": text.values(f, "before", unit),
+                          "Now": text.values(f, "now", unit), "Share before": text.values(f, "share_before", "share"),
+                          "Share now": text.values(f, "share_now", "share"),
+                          "Its own change": text.changes(f, "rate", unit), "Its share": text.changes(f, "mix", unit),
+                          "Together": text.changes(f, "effect", unit),
+                          "95 %": text.change_intervals(f, "low", "high", unit)})  # fmt: skip
     export.table(shown, hide_index=True, height="content", alt=f"Parts of the change by {split.by}")
 
 
@@ -218,17 +205,10 @@ def moved(row: dict[str, Any]) -> str:
 def comparison(found: data.ComparisonView) -> None:
     """A row a metric: the verdict in a word, both values, the difference raw and with the mix held, q, requests."""
     f = found.frame
-    shown = pd.DataFrame(
-        {
-            "Metric": f["label"],
-            "Verdict": f["verdict"],
-            f"A: {found.a}": text.values(f, "a"),
-            f"B: {found.b}": text.values(f, "b"),
-            "Difference": text.changes(f, "difference"),
-            "Interval": text.change_intervals(f, "low", "high"),
-            "q": [f"{q:.3f}" if q == q else words.UNKNOWN for q in f["q"]],
-        }
-    )
+    shown = pd.DataFrame({"Metric": f["label"], "Verdict": f["verdict"], f"A: {found.a}": text.values(f, "a"),
+                          f"B: {found.b}": text.values(f, "b"), "Difference": text.changes(f, "difference"),
+                          "Interval": text.change_intervals(f, "low", "high"),
+                          "q": [f"{q:.3f}" if q == q else words.UNKNOWN for q in f["q"]]})  # fmt: skip
     if found.adjust:
         shown["Adjusted"] = text.changes(f, "adjusted")
         shown["Adjusted verdict"] = f["adjusted_verdict"]

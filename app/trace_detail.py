@@ -105,10 +105,8 @@ def _waterfall(spans: pd.DataFrame) -> None:
         steps = shown.assign(name=named, status=shown["status"].fillna("unknown"))
         export.table(steps[["name", "kind", "status"]], hide_index=True, alt="Steps of this trace")
         return
-    rows = [
-        f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
-        for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))
-    ]
+    rows = [f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
+            for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))]  # fmt: skip
     drawn = shown.assign(
         row=rows, took=text.values(shown, "duration_ms", "ms"), began=text.values(shown, "offset_ms", "ms")
     )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]

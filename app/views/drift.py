@@ -36,11 +36,9 @@ if len(found.series):
     st.subheader("Distance from the baseline over time", anchor=False)
     happened = tables.timed(data.events(here.source, here.view), here.view.tz)
     once.chart(
-        trace_charts.distance,
-        found.series,
-        events=happened,
+        trace_charts.distance, found.series, events=happened,
         alt=f"Jensen-Shannon distance of {column} from the baseline by {here.view.grain}, and the noise level",
-    )
+    )  # fmt: skip
     st.caption(
         "Jensen-Shannon distance, 0 same to 1 disjoint, with the part of chance taken off. Inside the grey band: noise."
     )

@@ -39,10 +39,8 @@ mine = mine.sort_values("value", ascending=chosen.direction != "down")
 whole = found.whole[found.whole["metric"] == metric].iloc[0]
 strata = found.adjusted_for if found.adjusted_for != by else None
 if mine.empty:
-    page.empty(
-        "No group is large enough to show.",
-        "Widen the window or pick another cohort." if here.timed else "Pick another cohort.",
-    )
+    page.empty("No group is large enough to show.",
+               "Widen the window or pick another cohort." if here.timed else "Pick another cohort.")  # fmt: skip
 else:
     gaps = found.gaps[(found.gaps["dimension"] == by) & (found.gaps["metric"] == metric)]
     worst = str(gaps["worst"].iloc[0] if len(gaps) else mine["group"].iloc[0])

@@ -28,11 +28,9 @@ values = len(here.profile.dimensions[by]) if by else 1
 many = values > charts.MOST_LINES
 grain, coarser = page.grain(here, groups=len(family) if shape == "percentiles" else values)
 drawn_metrics = tuple(family) if shape == "percentiles" and not by else (metric,)
-groupings = [
-    kpi.Grouping(metrics=("requests", metric)),
-    kpi.Grouping(by=(by,) if by else (), every=grain, intervals=many or not by, metrics=drawn_metrics),
-    *([kpi.Grouping(by=(by,), metrics=(metric,))] if by else []),
-]
+groupings = [kpi.Grouping(metrics=("requests", metric)),
+             kpi.Grouping(by=(by,) if by else (), every=grain, intervals=many or not by, metrics=drawn_metrics),
+             *([kpi.Grouping(by=(by,), metrics=(metric,))] if by else [])]  # fmt: skip
 asked = list(dict.fromkeys(["requests", metric, *drawn_metrics]))
 whole, frame, *wide = data.tally(here.source, asked, here.view, groupings)
 page.counted(slot, here, data.count(whole))
@@ -85,9 +83,7 @@ with st.expander("How it is counted"):
     )
 
 page.as_python(
-    here,
-    f"frame = kpi.summarise(source, {list(drawn_metrics)!r}, view, by={[by] if by else []!r}, every={grain!r})",
-    f"whole = kpi.summarise(source, [{metric!r}], view)",
-    "events = kpi.events(source, view)",
+    here, f"frame = kpi.summarise(source, {list(drawn_metrics)!r}, view, by={[by] if by else []!r}, every={grain!r})",
+    f"whole = kpi.summarise(source, [{metric!r}], view)", "events = kpi.events(source, view)",
     *([f"smooth = kpi.rolling(source, [{metric!r}], view, days=7)"] if shape == "rolling" else []),
-)
+)  # fmt: skip

@@ -49,10 +49,8 @@ def decompose(
     words = kpi.wording
     if metric == "total_cost":
         cost = kpi.cost_waterfall(source, looked)
-        steps = (
-            (r.label, words.format_change(r.effect, "usd"), limits(r.low, r.high, "usd"))
-            for r in cost.steps.itertuples()
-        )
+        steps = ((r.label, words.format_change(r.effect, "usd"), limits(r.low, r.high, "usd"))
+                 for r in cost.steps.itertuples())  # fmt: skip
         return show(json, cost.to_json(), ("part", "change", "95 % interval"), steps, cost.sentence)
     if metric in _LATENCY:
         spent = kpi.latency_stages(source, looked, q=_LATENCY[metric])

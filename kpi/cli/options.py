@@ -124,10 +124,8 @@ def with_slice(function: Function) -> Function:
     """Spread the parameter `asked: SliceOptions` of a command into one option a field."""
     hints = get_type_hints(SliceOptions, include_extras=True)
     own = inspect.signature(function, eval_str=True)
-    spread = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
-        for f in fields(SliceOptions)
-    ]
+    spread = [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+              for f in fields(SliceOptions)]  # fmt: skip
     kept: Sequence[inspect.Parameter] = [
         p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "asked"
     ]

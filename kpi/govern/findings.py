@@ -165,10 +165,8 @@ def _told_once(
     """All findings; what seemed to change because less is known stands with the change of what is known."""
     found = [f for _, f in unknown]
     for change, finding in told:
-        alike = [
-            i for i, (c, f) in enumerate(unknown)
-            if change.metric in (f.metric, *f.also) and change.region.overlap(c.region) >= SAME
-        ]  # fmt: skip
+        alike = [i for i, (c, f) in enumerate(unknown)
+                 if change.metric in (f.metric, *f.also) and change.region.overlap(c.region) >= SAME]  # fmt: skip
         if finding.kind != "coverage" or not alike:
             found.append(finding)
         elif change.metric == unknown[alike[0]][0].metric:
@@ -327,10 +325,8 @@ def _arms(
     cut = datetime.combine(since, time(), ZoneInfo(slice.tz))
     segment = dict(slice.filters) | {d: (v,) for d, v in where.items()}
     served = segment | ({version[0]: (version[1],)} if version else {})
-    return (
-        Arm(filters=tuple(segment.items()), window=Window(start=whole.start, end=cut)),
-        Arm(filters=tuple(served.items()), window=Window(start=cut, end=whole.end)),
-    )
+    return (Arm(filters=tuple(segment.items()), window=Window(start=whole.start, end=cut)),
+            Arm(filters=tuple(served.items()), window=Window(start=cut, end=whole.end)))  # fmt: skip
 
 
 def _sides(source: Source, metrics: Sequence[Metric], tz: str, arms: tuple[Arm, Arm]) -> list[pd.DataFrame]:

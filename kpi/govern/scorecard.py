@@ -164,13 +164,9 @@ def _window(
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
     groupings += [Grouping(by=(d,), metrics=(EVERY_REQUEST.name,)) for d in inputs]
     asked = {m.name: m for m in (*metrics, *covered, METRICS["requests"], METRICS[_SEVERE], EVERY_REQUEST)}
-    cells = iter(
-        collect(
-            source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
-            filters=resolved.filters if current else resolved.baseline_filters or (),
-            window=resolved.window if current else resolved.baseline,
-        )
-    )  # fmt: skip
+    cells = iter(collect(source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
+                         filters=resolved.filters if current else resolved.baseline_filters or (),
+                         window=resolved.window if current else resolved.baseline))  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
     total = frame(next(cells))
     return _Period(total=total if current else same_elapsed(source, total, metrics, resolved, groupings[0]),
@@ -322,10 +318,8 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
 def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:
     """A `summarise` frame with a column `state`; None for metrics that the register does not govern."""
     entries = {e.metric: e for e in (register or load_register()).entries}
-    states = [
-        judge(entries[r.metric], r.value, r.low, r.high, r.n)[0] if r.metric in entries else None
-        for r in frame.itertuples()
-    ]
+    states = [judge(entries[r.metric], r.value, r.low, r.high, r.n)[0] if r.metric in entries else None
+              for r in frame.itertuples()]  # fmt: skip
     return frame.assign(state=pd.Series(states, index=frame.index, dtype=object))
 
 

@@ -121,11 +121,9 @@ def log_bin(value: Expression) -> Expression:
     """Bin of a positive number: floor(log base 1.01005); zero and below share one bin; NULL stays NULL."""
     factor = sa.literal_column(repr(1 / math.log(LOG_BASE)), DOUBLE)
     position = sa.func.floor(sa.func.ln(sa.cast(value, DOUBLE)) * sa.cast(factor, DOUBLE))
-    return sa.case(
-        (value.is_(None), null(sa.Integer())),
-        (value <= whole(0), sa.literal_column(str(ZERO_BIN), sa.Integer())),
-        else_=sa.cast(position, sa.Integer()),
-    )
+    return sa.case((value.is_(None), null(sa.Integer())),
+                   (value <= whole(0), sa.literal_column(str(ZERO_BIN), sa.Integer())),
+                   else_=sa.cast(position, sa.Integer()))  # fmt: skip
 
 
 def known_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:

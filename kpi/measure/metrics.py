@@ -167,11 +167,8 @@ def _severity(level: str) -> Term:
 
 def _answered(r: Row) -> Expression:
     """1 where the user got an answer: neither refused nor failed. NULL where neither is known."""
-    return sa.case(
-        (sa.or_(r["refused"].is_(sa.true()), r["error"].is_(sa.true())), whole(0)),
-        (sa.and_(r["refused"].is_(None), r["error"].is_(None)), null()),
-        else_=whole(1),
-    )
+    return sa.case((sa.or_(r["refused"].is_(sa.true()), r["error"].is_(sa.true())), whole(0)),
+                   (sa.and_(r["refused"].is_(None), r["error"].is_(None)), null()), else_=whole(1))  # fmt: skip
 
 
 def slo_attainment(milliseconds: int) -> Metric:

@@ -63,10 +63,8 @@ class Profile:
 
     def missing(self) -> dict[str, tuple[str, ...]]:
         """Metrics that this data cannot support -> the columns that would be needed."""
-        return {
-            m.name: tuple(c for c in m.needs if not self.filled.get(c, 0))
-            for m in METRICS.values() if not self.supports(m)
-        }  # fmt: skip
+        return {m.name: tuple(c for c in m.needs if not self.filled.get(c, 0))
+                for m in METRICS.values() if not self.supports(m)}  # fmt: skip
 
 
 _KNOWN: WeakKeyDictionary[Source, Profile] = WeakKeyDictionary()

@@ -178,10 +178,8 @@ class Slice:
         if self._local_days(window) is None:
             return window.shifted(-by)
         zone = _zone(self.tz)
-        start, end = (
-            (m.astimezone(zone).replace(tzinfo=None) - by).replace(tzinfo=zone).astimezone(UTC)
-            for m in (window.start, window.end)
-        )
+        start, end = ((m.astimezone(zone).replace(tzinfo=None) - by).replace(tzinfo=zone).astimezone(UTC)
+                      for m in (window.start, window.end))  # fmt: skip
         return Window(start=start, end=end)
 
     def elapsed(self, window: Window, baseline: Window, until: datetime) -> Window:

@@ -248,10 +248,8 @@ class StatisticsQuery:
         padded: list[Expression] = [v if isinstance(v, sa.Cast) else sa.cast(v, DOUBLE) for v in values]
         padded += [null(DOUBLE)] * (self._width + 1 - len(values))
         if self._typed:  # the first branch gives the union its types, the others may then leave NULLs untyped
-            padded = [
-                sa.null() if isinstance(v, sa.Cast) and isinstance(v.clause, sa.sql.elements.Null) else v
-                for v in padded
-            ]
+            padded = [sa.null() if isinstance(v, sa.Cast) and isinstance(v.clause, sa.sql.elements.Null) else v
+                      for v in padded]  # fmt: skip
         self._typed = True
         named = [v.label(f"v{i}") for i, v in enumerate(padded)]
         head = [*texts, rows.c.g.label("g"), sa.literal_column(str(part), sa.Integer()).label("part")]
@@ -328,7 +326,5 @@ class Cells:
         owner = np.array([order[k] for k in _keys(part, self.names)], dtype=int)
         block = block[np.lexsort((block[:, 0], owner))]
         cuts = np.searchsorted(np.sort(owner), np.arange(len(self.keys) + 1))
-        return [
-            Histogram(bins=b[:, 0], count=b[:, 1], square=b[:, 2], cross=b[:, 3], first=b[:, 4])
-            for b in (block[cuts[i] : cuts[i + 1]] for i in range(len(self.keys)))
-        ]
+        return [Histogram(bins=b[:, 0], count=b[:, 1], square=b[:, 2], cross=b[:, 3], first=b[:, 4])
+                for b in (block[cuts[i] : cuts[i + 1]] for i in range(len(self.keys)))]  # fmt: skip

@@ -139,10 +139,8 @@ def trace(source: Source, trace_id: str) -> Trace:
         spans=_tree(parts["spans"][parts["spans"]["kind"] != WHOLE] if len(parts["spans"]) else parts["spans"]),
         documents=parts["documents"].sort_values(["span_id", "rank"]),
         tool_calls=parts["tool_calls"].sort_values(["started_at", "span_id"]),
-        scores=parts["scores"].sort_values(["name", "source"]),
-        incidents=parts["incidents"],
-        why=_why(request),
-    )
+        scores=parts["scores"].sort_values(["name", "source"]), incidents=parts["incidents"], why=_why(request),
+    )  # fmt: skip
 
 
 def _rows(source: Source, table: str, trace_id: str) -> pd.DataFrame:

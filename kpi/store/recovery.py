@@ -112,10 +112,8 @@ def sweep(dataset: str, path: Path) -> int:
     base = manifest.read(dataset)
     gone = recover(dataset, path, base)
     check(dataset, path, base)
-    named = {
-        table: {f for number in numbers(dataset) for f in listed(path, table, manifest.read(dataset, number))}
-        for table in ours.tables(path)
-    }
+    named = {table: {f for number in numbers(dataset) for f in listed(path, table, manifest.read(dataset, number))}
+             for table in ours.tables(path)}  # fmt: skip
     doomed = []
     for table in named:
         proven = delta.committed(path / table, [name for name, _ in ours.log_files(path / table)])

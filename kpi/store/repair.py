@@ -175,11 +175,8 @@ def _as_they_stand(dataset: str, path: Path) -> Manifest:
     """A version out of the tables alone, or of what they were before a load that did not end."""
     try:
         before = left.tables if (left := record.read(path)) else None
-        tables = {
-            name: _table(path / name, before[name] if before else None)
-            for name in ours.tables(path)
-            if delta.exists(path / name) and (before is None or name in before)
-        }
+        tables = {name: _table(path / name, before[name] if before else None) for name in ours.tables(path)
+                  if delta.exists(path / name) and (before is None or name in before)}  # fmt: skip
     except StoreError as error:
         raise _beyond(dataset, error.message) from error
     tables = {name: t for name, t in tables.items() if t.rows}

@@ -110,10 +110,8 @@ class Transaction:
         rows = merge.scan(self.files["requests"], schema.REQUESTS)
         columns = ", ".join(f"r.{sql.name(c)}" for c in ("trace_id", *READ))
         alone = f"SELECT {columns} FROM {rows} r ANTI JOIN touched t ON r.trace_id = t.trace_id"
-        tables = (
-            reprice_requests(pa.Table.from_batches([batch]), self.prices)
-            for batch in merge.batches(self.connection, alone)
-        )
+        tables = (reprice_requests(pa.Table.from_batches([batch]), self.prices)
+                  for batch in merge.batches(self.connection, alone))  # fmt: skip
         for i, table in enumerate(chain(made_of, tables)):
             pq.write_table(table.select(["trace_id", *WRITTEN]), place / f"{i}.parquet")
         return place
@@ -241,11 +239,8 @@ class Transaction:
         """` EXCEPT …`: traces of which nothing was stored and that bring their request along, assembled already."""
         if "requests" not in self.merges:
             return ""
-        known = [
-            f"SELECT trace_id FROM {merge.scan(files, schema.TABLES[name])}"
-            for name in ("requests", "spans", *_PARTS)
-            if (files := self._stored(name))
-        ]
+        known = [f"SELECT trace_id FROM {merge.scan(files, schema.TABLES[name])}"
+                 for name in ("requests", "spans", *_PARTS) if (files := self._stored(name))]  # fmt: skip
         given = self.merges["requests"].given_traces()
         return f" EXCEPT ({given}{''.join(f' EXCEPT {query}' for query in known)})"
 
@@ -351,16 +346,13 @@ class Transaction:
             first, last = self.connection.execute(times).fetchone()  # type: ignore[misc]
         permissions.tighten(self.path)
         receipt.version = (self.base.number if self.base else 0) + 1
-        manifest.write(
-            Manifest(
-                dataset=self.dataset, number=receipt.version, created_at=manifest.now(), tables=kept,
-                receipt=orjson.loads(receipt.to_json()), first=first, last=last,
-                user_key=self.bound, rekeyed=self.rekeyed,
-                requests=kept["requests"].rows if "requests" in kept else 0,
-                spans=kept["spans"].rows if "spans" in kept else 0,
-                size=sum(f.stat().st_size for paths in self.files.values() for f in paths),
-            )
-        )  # fmt: skip
+        manifest.write(Manifest(
+            dataset=self.dataset, number=receipt.version, created_at=manifest.now(), tables=kept,
+            receipt=orjson.loads(receipt.to_json()), first=first, last=last, user_key=self.bound,
+            rekeyed=self.rekeyed, requests=kept["requests"].rows if "requests" in kept else 0,
+            spans=kept["spans"].rows if "spans" in kept else 0,
+            size=sum(f.stat().st_size for paths in self.files.values() for f in paths),
+        ))  # fmt: skip
 
 
 def _other_times(count: int) -> StoreError:

@@ -141,10 +141,8 @@ def histograms(
     rows = source.run(sa.union_all(*parts))
     stratum, names = _strata(rows, len(strata))
     number, of, bins, count = (numbers(rows[k]) for k in ("arm", "c", "b", "n"))
-    return [
-        BinCounts(name, number[of == j].astype(int), stratum[of == j], bins[of == j], count[of == j], names)
-        for j, name in enumerate(values)
-    ]
+    return [BinCounts(name, number[of == j].astype(int), stratum[of == j], bins[of == j], count[of == j], names)
+            for j, name in enumerate(values)]  # fmt: skip
 
 
 def _both(found: Sequence[BinCounts], metric: Metric, *, weighted: bool) -> tuple[Ranked | None, Ranked | None]:

@@ -22,9 +22,8 @@ NOW, BEFORE = 1, 0
 
 
 def both_sides(
-    source: Source, slice: Slice | None, *, keys: Callable[[Columns], Labelled],
-    sums: Callable[[Columns], Labelled], by_user: bool = True, totals: bool = False,
-    where: Callable[[Columns, int], list[Expression]] | None = None,
+    source: Source, slice: Slice | None, *, keys: Callable[[Columns], Labelled], sums: Callable[[Columns], Labelled],
+    by_user: bool = True, totals: bool = False, where: Callable[[Columns, int], list[Expression]] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """A frame with `side` (NOW or BEFORE), the keys, `user` (code of the cluster, where `by_user`) and the sums.
 
@@ -41,10 +40,8 @@ def both_sides(
     row = requests(source)
     groups = dict(keys(row)) | ({"user": sa.cast(cluster(row), TEXT)} if by_user else {})
     before = (resolved.totals if totals else None) or resolved.baseline
-    arms = (
-        (NOW, Arm(filters=resolved.filters, window=resolved.window)),
-        (BEFORE, Arm(filters=resolved.baseline_filters, window=before)),
-    )
+    arms = ((NOW, Arm(filters=resolved.filters, window=resolved.window)),
+            (BEFORE, Arm(filters=resolved.baseline_filters, window=before)))  # fmt: skip
     parts = [
         grouped_sums(source, arm, keys=groups, sums=sums(row), number=side, where=where(row, side) if where else ())
         for side, arm in arms

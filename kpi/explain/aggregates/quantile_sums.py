@@ -219,8 +219,6 @@ class _Upto:
         inner: dict[str, dict[Key, int]] = {}
         for values, edge in edges.items():
             inner.setdefault(values[0], {})[values[1:]] = edge
-        whens = [
-            (column.is_(None) if value == NONE_VALUE else column == value, self._edge(key[1:], rest))
-            for value, rest in inner.items()
-        ]
+        whens = [(column.is_(None) if value == NONE_VALUE else column == value, self._edge(key[1:], rest))
+                 for value, rest in inner.items()]  # fmt: skip
         return sa.case(*whens, else_=null()) if whens else null()

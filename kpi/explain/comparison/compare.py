@@ -124,10 +124,8 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as `kpi compare --json` prints it; what is unknown is None."""
-        rows = [
-            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in _plain(r).items()}
-            for r in self.rows
-        ]
+        rows = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in _plain(r).items()}
+                for r in self.rows]  # fmt: skip
         return {"a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
                 "covered": self.covered if math.isfinite(self.covered) else None, "reversals": list(self.reversals),
                 "metrics": rows}  # fmt: skip

@@ -225,10 +225,8 @@ def _tested(
 
 
 def _tree(plain: features.Traits, rows: pd.DataFrame, failed: Array, user: Array) -> Tree | None:
-    asked = [
-        i for i in range(len(plain))
-        if plain.kind[i] in _ASKED and plain.name[i] not in _HINDSIGHT and plain.value[i] != "none"
-    ]  # fmt: skip
+    asked = [i for i in range(len(plain))
+             if plain.kind[i] in _ASKED and plain.name[i] not in _HINDSIGHT and plain.value[i] != "none"]  # fmt: skip
     names = [feature_name(plain.kind[i], plain.name[i], plain.value[i]) for i in asked]
     sampled = rows.groupby("failed")["trace_id"].transform("size")
     weight = (rows["whole"] / sampled).to_numpy(dtype=float)

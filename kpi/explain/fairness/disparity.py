@@ -252,14 +252,11 @@ def _table(m: _Measured, groups: _Groups) -> tuple[pd.DataFrame, dict[str, Any] 
     plain = {"ratio", "ratio_low", "ratio_high", "ratio_to_best", "ratio_to_best_low", "ratio_to_best_high"}
     columns = {c: np.where(keep, v, np.nan) * (1.0 if c in plain else metric.scale) for c, v in columns.items()}
     names = [name_of(v) for v in groups.values]
-    table = pd.DataFrame(
-        {
-            "dimension": name_of(groups.key), "group": names,
-            "where": [dict(zip(groups.key, v, strict=True)) for v in groups.values],
-            "metric": metric.name, "unit": metric.unit, "n": e.n.astype(int), "users": e.clusters.astype(int),
-            "coverage": e.n / groups.requests, **columns, "p": np.where(keep, p, np.nan),
-        }
-    )  # fmt: skip
+    table = pd.DataFrame({"dimension": name_of(groups.key), "group": names,
+                          "where": [dict(zip(groups.key, v, strict=True)) for v in groups.values],
+                          "metric": metric.name, "unit": metric.unit, "n": e.n.astype(int),
+                          "users": e.clusters.astype(int), "coverage": e.n / groups.requests,
+                          **columns, "p": np.where(keep, p, np.nan)})  # fmt: skip
     if keep.sum() < 2:
         return table[keep], None
     named = {"dimension": name_of(groups.key), "metric": metric.name, "unit": metric.unit}
@@ -333,12 +330,9 @@ def _whole(sums: UserSums, metrics: Sequence[Metric], far: Mapping[str, Tail]) -
     rows = []
     for m in metrics:
         e = far[m.name].whole(sums) if m.name in far else estimate.of(m, sums_of_all(sums, m.name))
-        rows.append(
-            {
-                "metric": m.name, "value": e.value[0] * m.scale, "low": e.low[0] * m.scale, "high": e.high[0] * m.scale,
-                "n": int(e.n[0]), "users": int(e.clusters[0]), "unit": m.unit,
-            }
-        )  # fmt: skip
+        rows.append({"metric": m.name, "value": e.value[0] * m.scale,
+                     "low": e.low[0] * m.scale, "high": e.high[0] * m.scale, "n": int(e.n[0]),
+                     "users": int(e.clusters[0]), "unit": m.unit})  # fmt: skip
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n", "users", "unit"])
 
 

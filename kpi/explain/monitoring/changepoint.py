@@ -142,14 +142,10 @@ def _watched(
         since = _since((high if rising else low)[: at + 1])
         first, last = start + since, start + at
         z[last + 1 :] = up[last + 1 :] = down[last + 1 :] = np.nan
-        alarms.append(
-            Alarm(
-                at=buckets[last].to_pydatetime(), since=buckets[first].to_pydatetime(),
-                direction="up" if rising else "down", requests=int(n[first : last + 1].sum()),
-                value=float(np.average(values[first : last + 1], weights=n[first : last + 1])),
-                was=float(np.average(values[start:first], weights=n[start:first])),
-            )
-        )  # fmt: skip
+        alarms.append(Alarm(at=buckets[last].to_pydatetime(), since=buckets[first].to_pydatetime(),
+                            direction="up" if rising else "down", requests=int(n[first : last + 1].sum()),
+                            value=float(np.average(values[first : last + 1], weights=n[first : last + 1])),
+                            was=float(np.average(values[start:first], weights=n[start:first]))))  # fmt: skip
         start = first  # the new level is learned from where it began
         if last + 1 - start > LEARNED:
             start = last + 1 - LEARNED  # a slow slide is not looked at twice
