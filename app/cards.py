@@ -22,9 +22,8 @@ def colours() -> charts.Look:
 def badge(state: str, why: str = "") -> None:
     """Icon, word and colour of a state; the reason on hover."""
     found = words.STATES[state]
-    st.badge(
-        text.safe(found.word), icon=f":material/{found.icon}:", color=found.colour, help=text.safe(why) if why else None
-    )
+    st.badge(text.safe(found.word), icon=f":material/{found.icon}:",
+             color=found.colour, help=text.safe(why) if why else None)  # fmt: skip
 
 
 def badge_as(state: str, word: str) -> None:

@@ -96,9 +96,8 @@ def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     (now, daily), before = data.ask(kpi.compare_windows, here.source, [m.name], view, groupings=groupings)
     rows = [f.iloc[0] for f in (now, *(before or [])[:1])]
     if len(rows) < 2 or not all(r["n"] for r in rows):
-        raise kpi.errors.MetricError(
-            NOTHING[0], f"Nothing is known of {m.label} on one side", hint="Choose a longer window or fewer filters."
-        )
+        raise kpi.errors.MetricError(NOTHING[0], f"Nothing is known of {m.label} on one side",
+                                     hint="Choose a longer window or fewer filters.")  # fmt: skip
     a, b = ((r["value"], r["low"], r["high"]) for r in rows)
     moved = kpi.difference(a, b)
     timed = here.timed and before is not None and kpi.resolve(here.source, view).baseline is not None

@@ -38,21 +38,15 @@ class Look:
 
 
 LIGHT = Look(
-    accent="#3457d5",
-    ink="#1d2733",
-    grey="#5f6b7a",
-    faint="#e3e7ed",
+    accent="#3457d5", ink="#1d2733", grey="#5f6b7a", faint="#e3e7ed",
     colours=("#3457d5", "#b8860b", "#7a0f5c", "#2a93d1", "#5f5a14", "#c05680"),
     states={"green": "#0b7a75", "orange": "#a86400", "red": "#b3261e", "gray": "#5f6b7a"},
-)
+)  # fmt: skip
 DARK = Look(
-    accent="#8fb4ff",
-    ink="#e6eaf0",
-    grey="#9aa7b6",
-    faint="#2a323f",
+    accent="#8fb4ff", ink="#e6eaf0", grey="#9aa7b6", faint="#2a323f",
     colours=("#b9b8f8", "#fead00", "#35f3b5", "#dc631e", "#9d6fe3", "#439e8e"),
     states={"green": "#2fc6a8", "orange": "#f2b01e", "red": "#ff7a6b", "gray": "#9aa7b6"},
-)
+)  # fmt: skip
 
 
 def look(theme: str | None) -> Look:
@@ -290,13 +284,10 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
 
 def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:
     """Events by kind on the time axis of the window; the table below it has their names in full."""
+    scale = alt.Scale(type="utc", domain=[_stamp(t) for t in span])
+    days = alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True)
     base = alt.Chart(events).encode(
-        x=alt.X(
-            "at:T",
-            title=None,
-            scale=alt.Scale(type="utc", domain=[_stamp(t) for t in span]),
-            axis=alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True),
-        ),
+        x=alt.X("at:T", title=None, scale=scale, axis=days),
         y=alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
         tooltip=tips(EVENT),
     )

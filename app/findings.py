@@ -75,8 +75,7 @@ def path(finding: kpi.Finding) -> str:
 def about(told: kpi.Story, metric: str) -> list[kpi.Finding]:
     """Findings of a metric, or of another statistic of the same cost or latency; then those that moved it along."""
     group = data.metrics()[metric].group
-    own = [
-        f for f in told.findings
-        if f.metric == metric or (group in SORTS and data.metrics()[f.metric].group == group)
-    ]  # fmt: skip
+    own = [f
+           for f in told.findings
+           if f.metric == metric or (group in SORTS and data.metrics()[f.metric].group == group)]  # fmt: skip
     return [*own, *(f for f in told.findings if f not in own and metric in f.also)]

@@ -19,15 +19,11 @@ from app import data, export, page, text
 words = kpi.wording
 STEPS = (
     ("Load", "Drop a trace export (OTLP, OpenInference) or a table with one row a request below."),
-    (
-        "Choose KPIs and limits",
-        "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them.",
-    ),
-    (
-        "Save a baseline",
-        "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again.",
-    ),
-)
+    ("Choose KPIs and limits",
+     "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them."),
+    ("Save a baseline",
+     "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again."),
+)  # fmt: skip
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
 LEFT_OUT = "(left out)"
 MOST_TICKS = 60
@@ -132,18 +128,11 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
                           "How": ["kept out" if c.kept_out else c.how for c in preview.columns],
                           "Why": [c.why for c in preview.columns]})  # fmt: skip
     st.caption("How each column is understood. Correct it where it is wrong; guesses say why.")
-    edited = st.data_editor(
-        shown,
-        hide_index=True,
-        key="load_mapping" + options.get("sheet", ""),
-        disabled=["Column", "Examples", "How", "Why"],
-        height="auto",
-        alt="Mapping of columns to fields",
-        column_config={
-            "Is": st.column_config.SelectboxColumn(options=[LEFT_OUT, *fields], required=True, width="medium"),
-            "Unit": st.column_config.SelectboxColumn(options=units, width="small"),
-        },
-    )
+    choices = {"Is": st.column_config.SelectboxColumn(options=[LEFT_OUT, *fields], required=True, width="medium"),
+               "Unit": st.column_config.SelectboxColumn(options=units, width="small")}  # fmt: skip
+    edited = st.data_editor(shown, hide_index=True, key="load_mapping" + options.get("sheet", ""), height="auto",
+                            disabled=["Column", "Examples", "How", "Why"], alt="Mapping of columns to fields",
+                            column_config=choices)  # fmt: skip
     mapping = preview.mapping.said(options)
     for column, row in zip(preview.columns, edited.itertuples(index=False), strict=True):
         field = None if row.Is == LEFT_OUT else row.Is

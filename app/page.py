@@ -143,9 +143,8 @@ def number(key: str) -> int:
     """A page key of the URL that counts from 0, which an absent one means. Raises SliceError for anything else."""
     value = st.query_params.get(key) or "0"
     if not (value.isascii() and value.isdigit() and len(value) <= 9):
-        raise kpi.errors.SliceError(
-            "app.number", f"Cannot read {key} {value[:20]!r} of the link", hint="It is a whole number, from 0."
-        )
+        raise kpi.errors.SliceError("app.number", f"Cannot read {key} {value[:20]!r} of the link",
+                                    hint="It is a whole number, from 0.")  # fmt: skip
     return int(value)
 
 
@@ -205,9 +204,8 @@ def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ())
     """
     able = {m.name: m for m in data.metrics().values() if here.profile.supports(m) and (not kinds or m.kind in kinds)}
     if not able:
-        raise kpi.errors.MetricError(
-            "app.no_metric", "This data supports no metric here", hint="See Data for what to add."
-        )
+        raise kpi.errors.MetricError("app.no_metric", "This data supports no metric here",
+                                     hint="See Data for what to add.")  # fmt: skip
     fallback = default if default in able else next(iter(able))
     metric = choose("metric", list(able), default=fallback)
     groups = [g for g in METRIC_GROUPS if any(m.group == g for m in able.values())]

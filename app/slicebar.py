@@ -187,9 +187,8 @@ def _draw_baseline(here: PageContext) -> None:
         keep("bar_vs_dimension", name)
         st.selectbox("Version of", names, key="bar_vs_dimension", on_change=_write, format_func=text.dimension)
         keep("bar_vs_value", value)
-        st.selectbox(
-            "Baseline version", values if value in values else [value, *values], key="bar_vs_value", on_change=_write
-        )
+        st.selectbox("Baseline version", values if value in values else [value, *values],
+                     key="bar_vs_value", on_change=_write)  # fmt: skip
     elif mode == "custom" and here.resolved.baseline:
         keep("bar_vs_dates", _dates(here.resolved.baseline, view.tz))
         st.date_input("Baseline dates", key="bar_vs_dates", on_change=_write, format="YYYY-MM-DD")
@@ -206,9 +205,8 @@ def _draw_filters(title: str, dimensions: Sequence[str], here: PageContext) -> N
             picked = list(here.view.filter_on(name))
             options = [*counts, *(v for v in picked if v not in counts)]
             keep(f"bar_where_{name}", picked)
-            st.multiselect(
-                text.safe(text.dimension(name)), options, key=f"bar_where_{name}", on_change=_write, placeholder="All"
-            )
+            st.multiselect(text.safe(text.dimension(name)), options, key=f"bar_where_{name}",
+                           on_change=_write, placeholder="All")  # fmt: skip
 
 
 def keep(key: str, value: Any) -> None:

@@ -104,42 +104,22 @@ def unpriced(models: pd.DataFrame) -> None:
 def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     """The list of traces; picking a row writes trace= into the URL, and the URL alone says which one is open."""
     ids = list(found["trace_id"])
-    shown = pd.DataFrame(
-        {
-            "When": pd.to_datetime(found["started_at"], utc=True)
-            .dt.tz_convert(ZoneInfo(view.tz))
-            .dt.strftime("%d %b %H:%M"),
-            "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
-            "Latency": text.values(found, "latency_ms", "ms"),
-            "Cost": text.values(found, "cost_usd", "usd"),
-            "Intent": found["intent"],
-            "Language": found["language"],
-            "Model": found["model"],
-            "Prompt": found["prompt_version"],
-            "Error": found["error_type"],
-            "Asked": found["input_text"],
-            "Id": ids,
-        }
-    )
+    began = pd.to_datetime(found["started_at"], utc=True).dt.tz_convert(ZoneInfo(view.tz))
+    shown = pd.DataFrame({"When": began.dt.strftime("%d %b %H:%M"),
+                          "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
+                          "Latency": text.values(found, "latency_ms", "ms"),
+                          "Cost": text.values(found, "cost_usd", "usd"),
+                          "Intent": found["intent"], "Language": found["language"], "Model": found["model"],
+                          "Prompt": found["prompt_version"], "Error": found["error_type"],
+                          "Asked": found["input_text"], "Id": ids})  # fmt: skip
     shown = shown[[c for c in shown if shown[c].notna().any()]].fillna("")
     key = f"found_{zlib.crc32(' '.join(ids).encode())}"
     default = {"selection": {"rows": [ids.index(chosen)]}} if chosen in ids else None
-    export.table(
-        shown,
-        hide_index=True,
-        key=key,
-        height=320,
-        alt="Traces of the slice",
-        selection_mode="single-row",
-        on_select=lambda: _pick(key, ids),
-        selection_default=default,
-        row_height=32,
-        column_config={
-            "Asked": st.column_config.TextColumn(width="large"),
-            "Latency": st.column_config.TextColumn(alignment="right"),
-            "Cost": st.column_config.TextColumn(alignment="right"),
-        },
-    )
+    right = st.column_config.TextColumn(alignment="right")
+    export.table(shown, hide_index=True, key=key, height=320, row_height=32, alt="Traces of the slice",
+                 selection_mode="single-row", selection_default=default, on_select=lambda: _pick(key, ids),
+                 column_config={"Asked": st.column_config.TextColumn(width="large"), "Latency": right,
+                                "Cost": right})  # fmt: skip
 
 
 def _pick(key: str, ids: list[str]) -> None:
@@ -230,18 +210,14 @@ def comparison(found: data.ComparisonView) -> None:
 def split(found: kpi.SampleRatio) -> None:
     """Users of both arms by day and by value, those off the plan first: counts, the share of B, q."""
     f = found.where.sort_values("alarm", ascending=False, kind="stable")
-    shown = pd.DataFrame(
-        {
-            "By": [text.dimension(v) for v in f["of"]],
-            "Value": f["value"],
-            f"Users A: {found.a}": f["a"],
-            f"Users B: {found.b}": f["b"],
-            "Share of B": text.values(f, "share_b", "share"),
-            "q": [words.UNKNOWN if q != q else f"{q:.3f}" if q >= 0.001 else "< 0.001" for q in f["q"]],
-            "Split": ["off" if off else "too few" if q != q else "as planned"
-                      for off, q in zip(f["alarm"], f["q"], strict=True)],
-        }
-    )  # fmt: skip
+    shown = pd.DataFrame({
+        "By": [text.dimension(v) for v in f["of"]], "Value": f["value"],
+        f"Users A: {found.a}": f["a"], f"Users B: {found.b}": f["b"],
+        "Share of B": text.values(f, "share_b", "share"),
+        "q": [words.UNKNOWN if q != q else f"{q:.3f}" if q >= 0.001 else "< 0.001" for q in f["q"]],
+        "Split": ["off" if off else "too few" if q != q else "as planned"
+                  for off, q in zip(f["alarm"], f["q"], strict=True)],
+    })  # fmt: skip
     export.table(coloured(shown, ["Split"], {"off": "red"}), hide_index=True, height=320,
                  alt=f"Users of {found.a} and {found.b} by day and by value")  # fmt: skip
 
@@ -254,19 +230,13 @@ def support(known: kpi.Profile) -> None:
     told = f"{len(able)} of {len(data.metrics())} metrics can be computed on these {size}."
     st.markdown(text.safe(told))
     if missing:
-        lacking = pd.DataFrame(
-            [
-                {"Metric": data.metrics()[n].label, "Group": data.metrics()[n].group, "Add": ", ".join(c)}
-                for n, c in missing.items()
-            ]
-        )
+        rows = ((data.metrics()[n], ", ".join(columns)) for n, columns in missing.items())
+        lacking = pd.DataFrame([{"Metric": m.label, "Group": m.group, "Add": columns} for m, columns in rows])
         with st.expander(f"{len(missing)} metrics lack data", icon=":material/help:"):
             export.table(lacking, hide_index=True, alt="Metrics that lack data, and the columns to add")
-    dimensions = pd.DataFrame(
-        [
-            {"Dimension": text.dimension(d), "Values": len(v), "Most frequent": ", ".join(str(k) for k, _ in v[:5])}
-            for d, v in known.dimensions.items()
-        ]
-    )
+    dimensions = pd.DataFrame([
+        {"Dimension": text.dimension(d), "Values": len(v), "Most frequent": ", ".join(str(k) for k, _ in v[:5])}
+        for d, v in known.dimensions.items()
+    ])  # fmt: skip
     with st.expander(f"{len(dimensions)} dimensions to slice by", icon=":material/filter_alt:"):
         export.table(dimensions, hide_index=True, alt="Dimensions with their values")

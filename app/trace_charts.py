@@ -21,19 +21,14 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
     ended = alt.Chart(spans).transform_calculate(end_ms="datum.offset_ms + datum.duration_ms")
     names = alt.Axis(labelExpr="split(datum.label, '\\u0001')[1]", labelLimit=170, ticks=False, domain=False,
                      labelAlign="left", labelPadding=170)  # fmt: skip
-    base = ended.encode(
-        y=alt.Y("row:N", sort=order, title=None, axis=names),
-        tooltip=charts.tips(
-            {"name": "Span", "kind": "Kind", "took": "Took", "began": "Began after", "status": "Status"}
-        ),
-    )
+    tips = charts.tips({"name": "Span", "kind": "Kind", "took": "Took", "began": "Began after", "status": "Status"})
+    base = ended.encode(y=alt.Y("row:N", sort=order, title=None, axis=names), tooltip=tips)
     bars = base.mark_bar(cornerRadius=2).encode(
-        x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)),
-        x2="end_ms:Q",
+        x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)), x2="end_ms:Q",
         color=alt.Color("kind:N", scale=scale, legend=charts.legend(columns=2)),
         opacity=alt.condition("datum.critical", alt.value(1.0), alt.value(0.45)),
         size=alt.condition("datum.critical", alt.value(16), alt.value(9)),
-    )
+    )  # fmt: skip
     red = colours.states["red"]
     wrong = base.transform_filter("datum.status == 'error'")
     rings = wrong.mark_bar(filled=False, stroke=red, strokeWidth=2, size=18).encode(x="offset_ms:Q", x2="end_ms:Q")

@@ -27,9 +27,8 @@ with st.container(border=True, horizontal=True, vertical_alignment="center"):
     st.markdown(text.safe(found.sentence), width="content")
 
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
-once.chart(
-    trace_charts.distributions, found.distribution, alt=f"Share of requests by {column}, now and in the baseline"
-)
+once.chart(trace_charts.distributions, found.distribution,
+           alt=f"Share of requests by {column}, now and in the baseline")  # fmt: skip
 if found.turnover:
     st.caption(text.safe(found.turnover, longest=900))
 if len(found.series):

@@ -69,9 +69,8 @@ with st.container(border=True, gap="xsmall"):
         st.markdown(f"{text.badge('Cannot tell', 'label_off', 'orange')} {said}")
     version_comparison.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
-once.chart(
-    reasons.forest, told, alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero"
-)
+once.chart(reasons.forest, told,
+           alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero")  # fmt: skip
 intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
 notes = [
     "Grey band: differences too small to matter. Green and red only where a difference is clear over all metrics; "
@@ -122,20 +121,10 @@ else:
             "Dashed: the target. Up and to the left is better; lines are 95 % intervals."
         )
 
-page.as_python(
-    here,
-    *checked,
-    f"found = kpi.compare({asked}, always_valid={running})",
-    "print(found.sentence)",
-    "numbers = found.frame()",
-    *(
-        [f"options = kpi.frontier(source, view.where(**{{{by!r}: None}}), by={by!r}, target={target})"]
-        if below == "frontier"
-        else []
-    ),
-    *(
-        [f"cells = kpi.compare_within({asked}, within={within!r}, always_valid={running})"]
-        if below == "where" and cohorts
-        else []
-    ),
-)
+calls = [*checked, f"found = kpi.compare({asked}, always_valid={running})", "print(found.sentence)",
+         "numbers = found.frame()"]  # fmt: skip
+if below == "frontier":
+    calls += [f"options = kpi.frontier(source, view.where(**{{{by!r}: None}}), by={by!r}, target={target})"]
+elif below == "where" and cohorts:
+    calls += [f"cells = kpi.compare_within({asked}, within={within!r}, always_valid={running})"]
+page.as_python(here, *calls)

@@ -30,16 +30,7 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
-from kpi.narrate.findings import (
-    COMPARE_LIKE,
-    KEEP,
-    LOOK,
-    PLAN_FOR_MIX,
-    READ_TRACES,
-    coverage_sentence,
-    finding_sentence,
-    roll_back,
-)
+from kpi.narrate import findings as said
 from kpi.stats.interval import Interval, difference
 from kpi.store.engines import Source
 
@@ -97,7 +88,7 @@ class Finding:
     @property
     def sentence(self) -> str:
         """What, where, since when, by how much and how sure."""
-        return coverage_sentence(self) if self.kind == "coverage" else finding_sentence(self, self.labels[0])
+        return said.coverage_sentence(self) if self.kind == "coverage" else said.finding_sentence(self, self.labels[0])
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
@@ -249,7 +240,7 @@ def _coverage(
     return _told(change, metric, slice, found, entries.get(metric.name), searched, kind="coverage",
                  value=value, was=was, change=moved.value, low=moved.low, high=moved.high,
                  unit="share", n=round(known.requests[1] / found.share), state=None,
-                 action=LOOK.get(metric.group, LOOK[""]) if value < was else COMPARE_LIKE)  # fmt: skip
+                 action=said.LOOK.get(metric.group, said.LOOK[""]) if value < was else said.COMPARE_LIKE)  # fmt: skip
 
 
 def _told(
@@ -342,12 +333,12 @@ def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, si
 
 def _action(entry: Entry | None, kind: str, change: SelectedChange) -> str:
     if kind == "improvement":
-        return KEEP
+        return said.KEEP
     if kind == "mix":
-        return PLAN_FOR_MIX
+        return said.PLAN_FOR_MIX
     if change.version is not None:
-        return roll_back(change.version[1])
-    return entry.action("off_target") if entry else READ_TRACES
+        return said.roll_back(change.version[1])
+    return entry.action("off_target") if entry else said.READ_TRACES
 
 
 def _link(slice: Slice, change: SelectedChange, metric: Metric, since: date) -> str:

@@ -162,9 +162,8 @@ def _entry(data: Any, number: int, weights: dict[str, float], own: Mapping[str, 
     of = f"KPI {number} of the register ({name!r})"
     limits = [_number(data[k], k, of, number) for k in ("target", "watch", "off")]
     if limits != sorted(limits, reverse=direction == "up"):
-        raise _wrong(
-            "limits", f"The limits of {name!r} are out of order", "From good to bad: target, watch, off.", number
-        )
+        raise _wrong("limits", f"The limits of {name!r} are out of order",
+                     "From good to bad: target, watch, off.", number)  # fmt: skip
     known: dict[str, Any] = {k: str(data[k]) for k in ("window", "cadence") if k in data}
     known |= {k: _number(data[k], k, of, number) for k in ("min_n", "max_age_days") if k in data}
     if "min_n" in known:

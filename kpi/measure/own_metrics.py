@@ -235,9 +235,8 @@ def _checked(kind: OwnKind, of: Condition, per: Condition | None, given: Mapping
     def number(field: str, low: float, high: float) -> float:
         value = given[field]
         if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
-            raise error(
-                "field", f"{field!r} must be a number above {low:g} and below {high:g}", "Write a plain number."
-            )
+            raise error("field", f"{field!r} must be a number above {low:g} and below {high:g}",
+                        "Write a plain number.")  # fmt: skip
         return float(value)
 
     if kind == "quantile" and "q" not in given:

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from kpi import clock
-from kpi.errors import SliceError
 from kpi.measure import estimate
 from kpi.measure.buckets import bucket_columns
 from kpi.measure.columns import RATIO_KINDS
@@ -23,7 +22,7 @@ from kpi.measure.ending import DAYS, HOURS, Ending, ending_of, extent_of
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import Profile, profile
-from kpi.measure.slice import GRAINS, NONE_VALUE, Filters, Resolved, Slice, Window
+from kpi.measure.slice import NONE_VALUE, Filters, Resolved, Slice, Window, check_grain
 from kpi.measure.statistics import Cells, Grouping, StatisticsQuery
 from kpi.store.binding import unlinked
 from kpi.store.engines import Source
@@ -225,10 +224,8 @@ def collect(
     """The raw statistics behind `measure`, one `Cells` a grouping: for comparisons that need more than intervals."""
     chosen = _chosen(source, metrics)
     for grouping in groupings:
-        if grouping.every is not None and grouping.every not in GRAINS:
-            raise SliceError(
-                "slice.grain", f"Unknown grain {grouping.every[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}."
-            )
+        if grouping.every is not None:
+            check_grain(grouping.every)
     query = StatisticsQuery(source, chosen, groupings)
     rows = source.run(query.statement(filters, window, tz)).to_pandas()
     return query.read(rows)

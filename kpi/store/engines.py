@@ -218,10 +218,9 @@ class DuckSource(Source):
             if not isinstance(error, _NOT_OF_A_FILE) and self._fall_back(cache):
                 return self.run(statement)
             raise StoreError(
-                "store.query_failed",
-                f"The engine could not answer for data set {self.name!r}: {type(error).__name__}",
+                "store.query_failed", f"The engine could not answer for data set {self.name!r}: {type(error).__name__}",
                 hint="Load the data set again if this stays; the log has the statement.",
-            ) from error
+            ) from error  # fmt: skip
         finally:
             cursor.close()
 
@@ -306,9 +305,8 @@ def _arrow(frame: object) -> pa.Table:
         return frame.to_arrow()
     if hasattr(frame, "__arrow_c_stream__"):
         return pa.table(frame)
-    raise MetricError(
-        "frame.unknown_type", f"Cannot read a {type(frame).__name__}", hint="Give a pandas, Polars or Arrow table."
-    )
+    raise MetricError("frame.unknown_type", f"Cannot read a {type(frame).__name__}",
+                      hint="Give a pandas, Polars or Arrow table.")  # fmt: skip
 
 
 def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.ChunkedArray:

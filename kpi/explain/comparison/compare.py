@@ -19,13 +19,7 @@ from kpi.explain.comparison.simpson import crossing_of
 from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Bounds, Coverage, TermCounts
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.narrate.comparisons import (
-    GroupChange,
-    comparison_sentence,
-    crossing_sentence,
-    metric_sentence,
-    simpson_sentence,
-)
+from kpi.narrate import comparisons as said
 from kpi.stats.interval import Interval
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
@@ -75,8 +69,8 @@ class Compared:
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
         e = self.effect
-        return metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e), detectable=e.smallest,
-                               known=self.coverage.shares, bounds=self.bounds)  # fmt: skip
+        return said.metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e),
+                                    detectable=e.smallest, known=self.coverage.shares, bounds=self.bounds)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +94,8 @@ class Comparison:
         for row in self.rows:
             if row.metric.name == name:
                 return row
-        raise MetricError(
-            "compare.metric", f"{name[:60]!r} was not compared", hint="Name it in `metrics`; the data must hold it."
-        )
+        raise MetricError("compare.metric", f"{name[:60]!r} was not compared",
+                          hint="Name it in `metrics`; the data must hold it.")  # fmt: skip
 
     @property
     def reversals(self) -> tuple[str, ...]:
@@ -113,10 +106,10 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """Both sides, the verdicts counted, and what kind of interval is shown."""
-        return comparison_sentence(self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
-                                   every_look=self.kind == "always_valid", adjust=self.adjust,
-                                   covered=not self.covered < _COVERED,
-                                   reversed_=[r.metric.label for r in self.rows if r.simpson])  # fmt: skip
+        return said.comparison_sentence(self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
+                                        every_look=self.kind == "always_valid", adjust=self.adjust,
+                                        covered=not self.covered < _COVERED,
+                                        reversed_=[r.metric.label for r in self.rows if r.simpson])  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
         """One row a metric; the columns are the keys of the metrics in `to_json`."""
@@ -250,8 +243,8 @@ def _turned(
         told = [_simpson(top, b, (within,))] if top.simpson else []
         # many groups without any change weaken the test: a few that are clear on both sides, over all cells, do as well
         if share <= _LEVEL or {r.verdict for _, r in one} >= set(_CLEAR):
-            groups = [GroupChange(v, r.effect.difference, r.effect.p, r.verdict in _CLEAR) for v, r in one]
-            told.append(crossing_sentence(top.metric, b, within, groups, p=crossing.p, sure=share <= _LEVEL))
+            groups = [said.GroupChange(v, r.effect.difference, r.effect.p, r.verdict in _CLEAR) for v, r in one]
+            told.append(said.crossing_sentence(top.metric, b, within, groups, p=crossing.p, sure=share <= _LEVEL))
         yield top, mine, {"simpson": top.simpson, "crossing_p": crossing.p, "crossing_q": share,
                           "told": " ".join(told) or None}  # fmt: skip
 
@@ -327,7 +320,7 @@ def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
     assert row.adjusted is not None
     levels, mix = (row.effect.a.value, row.effect.b.value), " and ".join(dimensions)
     clear = row.adjusted_verdict in _CLEAR
-    return simpson_sentence(row.metric, b, mix, levels, _difference(row.adjusted), clear=clear)
+    return said.simpson_sentence(row.metric, b, mix, levels, _difference(row.adjusted), clear=clear)
 
 
 def _difference(e: Effect) -> Interval:

@@ -103,9 +103,8 @@ def detect(
     """
     chosen = metric_of(source, metric_)
     if chosen.kind not in COMPARABLE:
-        raise MetricError(
-            "watch.kind", f"{chosen.name!r} has no interval", hint="Watch a share, mean, ratio or quantile."
-        )
+        raise MetricError("watch.kind", f"{chosen.name!r} has no interval",
+                          hint="Watch a share, mean, ratio or quantile.")  # fmt: skip
     days = summarise(source, [chosen], slice or Slice(last="all"), every=every)
     days = days[days["value"].notna() & (days["high"] > days["low"])].sort_values("start", ignore_index=True)
     values, n = days["value"].to_numpy(float), days["n"].to_numpy(float)
