@@ -90,12 +90,9 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -
     base = alt.Chart(one)
     x = alt.Scale(domain=[0, 100], nice=False)
     tint = state_colour(state, colours)
-    track = base.mark_bar(height=8, cornerRadius=4, color=colours.faint).encode(
-        x=alt.X("start:Q", scale=x, axis=None), x2="end:Q"
-    )
-    band = base.mark_bar(height=8, cornerRadius=4, color=tint, opacity=0.35).encode(
-        x=alt.X("low:Q", scale=x), x2="high:Q"
-    )
+    bar: dict[str, Any] = {"height": 8, "cornerRadius": 4}
+    track = base.mark_bar(**bar, color=colours.faint).encode(x=alt.X("start:Q", scale=x, axis=None), x2="end:Q")
+    band = base.mark_bar(**bar, color=tint, opacity=0.35).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
     mark = base.mark_tick(thickness=4, height=20, color=tint).encode(x=alt.X("value:Q", scale=x))
     return layered(track, band, mark).properties(height=28, padding=PADDING)
 

@@ -67,9 +67,8 @@ def breakdown(scorecard: Any, by: str) -> None:
         marks = [MARKS.get(s, "") for s in states[label]]
         for mark in set(marks):  # one format for all cells of a column with the same mark: a call a cell is slow
             same = [g for g, m in zip(groups, marks, strict=True) if m == mark]
-            styled = styled.format(
-                lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=pd.IndexSlice[same, [label]]
-            )
+            shown = pd.IndexSlice[same, [label]]
+            styled = styled.format(lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=shown)
     export.table(styled, alt=f"KPIs by {by}", height="content",
                  column_config={"Requests": st.column_config.NumberColumn(format="localized")})  # fmt: skip
     st.caption("✕ off target, ! watch, ? too little data; no mark: on target. Rows with most to do first.")
@@ -146,9 +145,7 @@ def groups(frame: pd.DataFrame, by: str) -> None:
                           "State": [words.STATES[s].word if s else "" for s in frame["state"]],
                           "Requests": frame["n"], "Users": frame["clusters"]})  # fmt: skip
     if frame["metric"].nunique() > 1:
-        wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[
-            list(dict.fromkeys(shown["Metric"]))
-        ]
+        wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[shown["Metric"].unique()]
         export.table(wide, alt=f"Values by {by}", height="content")
         return
     export.table(shown.drop(columns="Metric"), hide_index=True, alt=f"Values by {by}", height="content")

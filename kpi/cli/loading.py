@@ -9,7 +9,7 @@ from typing import Annotated
 import kpi
 from kpi.cli import completion
 from kpi.cli.command import FINE
-from kpi.cli.options import Allow, Dataset, Json, MappingFile, argument, option
+from kpi.cli.options import Allow, Dataset, Given, Json, MappingFile, argument, option
 from kpi.cli.output import fields, moment, print_json, print_table, progress, say, say_receipt
 
 PANEL = "Bring data in"
@@ -50,11 +50,9 @@ def load(
 def copy(
     connection: Annotated[str, argument("CONNECTION", "A name that kpi connections lists.", completion.connections)],
     dataset: Dataset = "default",
-    since: Annotated[str | None, option("--since", "TIME", "Leave out what began before, ISO 8601.")] = None,
+    since: Annotated[Given, option("--since", "TIME", "Leave out what began before, ISO 8601.")] = None,
     full: Annotated[bool, option("--full", None, "Read everything again, not only what is new.")] = False,
-    format: Annotated[
-        str | None, option("--format", "VENDOR", "phoenix, mlflow, litellm or langfuse, if several.")
-    ] = None,
+    format: Annotated[Given, option("--format", "VENDOR", "phoenix, mlflow, litellm or langfuse, if several.")] = None,
     allow: Allow = None,
     json: Json = False,
 ) -> int:

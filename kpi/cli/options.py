@@ -18,6 +18,7 @@ from kpi.cli.command import Function
 from kpi.cli.output import printable
 
 SLICE = "Slice"  # the panel of the help
+Given = str | None  # of an option that need not be given
 Complete = Callable[..., list[completion.Offer]]
 _COMPLETED: dict[str, Complete] = {
     "DIM": completion.dimension, "DIM,DIM": completion.dimension_list, "DIM=VALUE": completion.condition,
@@ -42,8 +43,8 @@ def argument(metavar: str, help: str, complete: Complete | None = None) -> Any:
 _sliced = functools.partial(option, panel=SLICE)
 Json = Annotated[bool, option("--json", None, "Print JSON for scripts.")]
 Dataset = Annotated[str, option("--dataset", "NAME", "Data set.", completion.datasets)]
-GivenDataset = Annotated[str | None, argument("DATASET", "Data set; or --dataset.", completion.datasets)]
-NamedDataset = Annotated[str | None, option("--dataset", "NAME", "Data set (default: default).", completion.datasets)]
+GivenDataset = Annotated[Given, argument("DATASET", "Data set; or --dataset.", completion.datasets)]
+NamedDataset = Annotated[Given, option("--dataset", "NAME", "Data set (default: default).", completion.datasets)]
 Version = Annotated[int | None, option("--version", None, "Stored version (default: the newest).")]
 Allow = Annotated[
     list[str] | None, option("--allow", "NAME", "Column or metadata key to keep as well; may be repeated.")
@@ -72,11 +73,9 @@ class SliceOptions:
         str, _sliced("--dataset", "NAME", "Data set; db:NAME is a named database, read in place.", completion.datasets)
     ] = "default"
     version: Annotated[int | None, _sliced("--version", None, "Stored version (default: the newest).")] = None
-    last: Annotated[
-        str | None, _sliced("--last", "28d", "Window back from the end of the data: 28d, 24h, 2w, all.")
-    ] = None
-    start: Annotated[str | None, _sliced("--from", "TIME", "Start of the window, ISO 8601.")] = None
-    end: Annotated[str | None, _sliced("--to", "TIME", "End of the window (exclusive), ISO 8601.")] = None
+    last: Annotated[Given, _sliced("--last", "28d", "Window back from the end of the data: 28d, 24h, 2w, all.")] = None
+    start: Annotated[Given, _sliced("--from", "TIME", "Start of the window, ISO 8601.")] = None
+    end: Annotated[Given, _sliced("--to", "TIME", "End of the window (exclusive), ISO 8601.")] = None
     where: Annotated[list[str] | None, _sliced("--where", "DIM=VALUE", "Filter; may be repeated.")] = None
     vs: Annotated[
         str, _sliced("--vs", "BASELINE", "previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6.")

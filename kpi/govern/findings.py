@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pandas as pd
 
 from kpi.explain.aggregates.cube import Cube, build_cube
@@ -31,7 +30,7 @@ from kpi.measure.slice import Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
 from kpi.narrate import findings as said
-from kpi.stats.interval import Interval, difference
+from kpi.stats.interval import Interval, difference, plain
 from kpi.store.engines import Source
 
 SHOWN = 7
@@ -92,16 +91,16 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
-        plain = {
+        told = {
             name: getattr(self, name)
             for name in ("kind", "metric", "version", "version_of", "unit", "n", "state", "owner", "action", "link",
                          "sentence")
         }  # fmt: skip
-        numbers = {k: _plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
-        return {**plain, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
+        numbers = {k: plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
+        return {**told, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
                 "mix": dict(self.mix) if self.mix else None,
-                "bound_low": _plain(self.bounds.low) if self.bounds else None,
-                "bound_high": _plain(self.bounds.high) if self.bounds else None}  # fmt: skip
+                "bound_low": plain(self.bounds.low) if self.bounds else None,
+                "bound_high": plain(self.bounds.high) if self.bounds else None}  # fmt: skip
 
 
 def findings(
@@ -346,7 +345,3 @@ def _link(slice: Slice, change: SelectedChange, metric: Metric, since: date) -> 
     query = slice.where(**where).to_query()
     query |= {"metric": [metric.name]}
     return "why?" + urlencode(query, doseq=True)
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -31,7 +31,7 @@ from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
-from kpi.stats.interval import difference
+from kpi.stats.interval import difference, plain
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
@@ -71,15 +71,15 @@ class Scorecard:
     def to_json(self) -> dict[str, Any]:
         """Plain data; unknown numbers are None."""
         kpis = [
-            {"metric": c.metric, "value": _plain(c.value), "low": _plain(c.low), "high": _plain(c.high), "n": c.n,
+            {"metric": c.metric, "value": plain(c.value), "low": plain(c.low), "high": plain(c.high), "n": c.n,
              "unit": c.unit, "state": c.state, "target": c.target,
-             "change": _plain(c.change.difference) if c.change else None,
-             "change_low": _plain(c.change.low) if c.change else None,
-             "change_high": _plain(c.change.high) if c.change else None,
+             "change": plain(c.change.difference) if c.change else None,
+             "change_low": plain(c.change.low) if c.change else None,
+             "change_high": plain(c.change.high) if c.change else None,
              "reason": c.reason, "owner": c.owner, "action": c.action, **_partly(c)}
             for c in self.cards
         ]  # fmt: skip
-        index = _plain(self.index.value)
+        index = plain(self.index.value)
         return {"kpis": kpis, "index": index, "sentence": self.sentence, "requests": self.requests}
 
     @property
@@ -328,10 +328,6 @@ def _partly(card: Card) -> dict[str, Any]:
     known, worst = card.coverage, card.change.bounds if card.change else None
     if known is None or known.n == known.requests:
         return {}
-    return {"coverage": _plain(known.shares[1]), "coverage_was": _plain(known.shares[0]),
-            "requests": known.requests[1], "bound_low": _plain(worst.low) if worst else None,
-            "bound_high": _plain(worst.high) if worst else None}  # fmt: skip
-
-
-def _plain(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return {"coverage": plain(known.shares[1]), "coverage_was": plain(known.shares[0]),
+            "requests": known.requests[1], "bound_low": plain(worst.low) if worst else None,
+            "bound_high": plain(worst.high) if worst else None}  # fmt: skip

@@ -144,10 +144,8 @@ def term(of: Condition, numeric: bool) -> Term:
 def _words(of: Condition, cell: Expression, numeric: bool) -> Expression:
     """1 for a word that means true, 0 for one that means false; worth as much as the numbers of other columns."""
     one = round(1 / of.scale) if numeric else 1
-    words = sa.func.lower(cell)
-    return sa.case(
-        (words.in_(sorted(TRUE_WORDS)), whole(one)), (words.in_(sorted(FALSE_WORDS)), whole(0)), else_=null()
-    )
+    word = sa.func.lower(cell)
+    return sa.case((word.in_(sorted(TRUE_WORDS)), whole(one)), (word.in_(sorted(FALSE_WORDS)), whole(0)), else_=null())
 
 
 def _tested(of: Condition, cell: Expression) -> Expression:

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import array
 
 from kpi import clock
-from kpi.measure.ending import utc
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.own_terms import OWN, SCORE, physical
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX, MEASURE_PREFIX, dimension_name
@@ -171,13 +170,11 @@ def _united(table: sa.FromClause, columns: list[str]) -> Statement:
 
 def _unnested(table: sa.FromClause, columns: list[str]) -> Statement:
     """The same in one branch: a row a column of each request."""
-    numbers = array([sa.literal_column(str(i), sa.Integer()) for i in range(len(columns))])
+    ids = array([sa.literal_column(str(i), sa.Integer()) for i in range(len(columns))])
     values = array([sa.cast(table.c[c], TEXT) for c in columns])
-    rows = (
-        sa.select(sa.func.unnest(numbers).label("d"), sa.func.unnest(values).label("v")).select_from(table).subquery()
-    )
+    rows = sa.select(sa.func.unnest(ids).label("d"), sa.func.unnest(values).label("v")).select_from(table).subquery()
     return sa.select(rows.c.d, rows.c.v, sa.func.count().label("n")).where(rows.c.v.is_not(None)).group_by(*rows.c)
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else utc(moment)
+    return None if moment is None else clock.utc(moment)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from kpi import clock
 from kpi.errors import SliceError
 
 GRAINS = ("hour", "day", "week", "month")
@@ -86,7 +87,7 @@ class Slice:
             if moment is not None and moment.tzinfo is None:
                 raise SliceError("slice.naive_time", "A window needs times with a zone", hint="Add UTC or an offset.")
             if moment is not None:
-                _check_year(moment)
+                _check_year(moment.year)
         if self.start and self.end and self.start >= self.end:
             raise SliceError("slice.empty_window", "The window ends before it starts", hint="Swap from and to.")
         if self.last not in (None, "all") and not _LAST.fullmatch(self.last or ""):
@@ -197,9 +198,9 @@ class Slice:
         if self.last is not None:
             pairs["last"] = [self.last]
         if self.start is not None:
-            pairs["from"] = [_write(self.start)]
+            pairs["from"] = [clock.iso(self.start)]
         if self.end is not None:
-            pairs["to"] = [_write(self.end)]
+            pairs["to"] = [clock.iso(self.end)]
         pairs |= {"vs": [self.baseline], "tz": [self.tz], "grain": [self.grain]}
         chosen = [f"{dimension}:{value}" for dimension, values in self.filters for value in values]
         if chosen:
@@ -292,7 +293,7 @@ def read_time(text: str, tz: str = "UTC") -> datetime:
         raise SliceError(
             "slice.time", f"Cannot read the time {text[:40]!r}", hint="Write 2026-11-01 or 2026-11-01T12:00Z."
         ) from None
-    _check_year(moment)
+    _check_year(moment.year)
     return (moment if moment.tzinfo else moment.replace(tzinfo=_zone(tz))).astimezone(UTC)
 
 
@@ -302,15 +303,9 @@ def check_grain(grain: str) -> None:
         raise SliceError("slice.grain", f"Unknown grain {grain[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}.")
 
 
-def _check_year(moment: datetime) -> None:
-    if moment.year not in _YEARS:
-        raise SliceError(
-            "slice.time", f"No data can be of the year {moment.year}", hint="Check the dates of the window."
-        )
-
-
-def _write(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _check_year(year: int) -> None:
+    if year not in _YEARS:
+        raise SliceError("slice.time", f"No data can be of the year {year}", hint="Check the dates of the window.")
 
 
 def _number(text: str) -> int:

@@ -19,7 +19,7 @@ from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, condition
 from kpi.measure.estimate import Histogram, Sums
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import Filters, Window
-from kpi.store.engines import Source, Statement
+from kpi.store.engines import Query, Source, Statement
 from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, null, one_or_zero, whole
 
 _SUMS, _SKETCH, _DISTINCT = 0, 1, 2
@@ -156,7 +156,7 @@ class StatisticsQuery:
         used = {a for g in groupings for a in g.axes}
         return [(base.c[f"a{i}"] if a in used else null(TEXT)).label(f"a{i}") for i, a in enumerate(self.axes)]
 
-    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> sa.Select[*tuple[Any, ...]]:
+    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> Query:
         group, number = self._group(base, groupings, *(("c",) if with_users else ()))
         wanted = [i for i, m in enumerate(self.ratios) if m in self.wanted(groupings[0])]
         columns: list[Expression] = [*self._axes_of(base, groupings), number.label("g"),
@@ -171,7 +171,7 @@ class StatisticsQuery:
         inner = inner.group_by(*group) if group else inner
         return self._outer_sums(inner.cte(self._name("sums", groupings, with_users)), with_users, wanted)
 
-    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> sa.Select[*tuple[Any, ...]]:
+    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> Query:
 
         def total(e: Expression) -> Expression:
             return sa.func.sum(sa.cast(e, DOUBLE))
@@ -196,9 +196,7 @@ class StatisticsQuery:
             values += cubes if m.kind == "ratio" else [nothing] * 4
         return self._select(users, _SUMS, values)
 
-    def _sketch(
-        self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool
-    ) -> sa.Select[*tuple[Any, ...]]:
+    def _sketch(self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool) -> Query:
         name = f"b{index}"
         group, number = self._group(base, groupings, *(("c",) if with_users else ()), name)
         user = [base.c.c] if with_users else []
@@ -227,7 +225,7 @@ class StatisticsQuery:
                   sa.func.sum(n * steps.c.s), sa.func.sum(first)]  # fmt: skip
         return self._select(steps, _SKETCH, values, steps.c.b)
 
-    def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> sa.Select[*tuple[Any, ...]]:
+    def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> Query:
         group, number = self._group(base, groupings)
         seen = [base.c[f"d{i}"] for i in range(len(self.distinct))]
         values = [v for c in seen for v in (sa.func.count(sa.distinct(c)), sa.func.count(c))]
@@ -236,9 +234,7 @@ class StatisticsQuery:
         chosen = chosen.group_by(*group) if group else chosen
         return self._select(chosen.subquery("seen"), _DISTINCT, None)
 
-    def _select(
-        self, rows: sa.FromClause, part: int, values: list[Expression] | None, *group: Expression
-    ) -> sa.Select[*tuple[Any, ...]]:
+    def _select(self, rows: sa.FromClause, part: int, values: list[Expression] | None, *group: Expression) -> Query:
         """One branch of the union: axes as text, set, part, and the values padded to the common width."""
         axes = [rows.c[f"a{i}"] for i in range(len(self.axes))]
         texts = [sa.cast(a, TEXT).label(f"a{i}") for i, a in enumerate(axes)]

@@ -131,9 +131,7 @@ def trace(source: Source, trace_id: str) -> Trace:
         raise MetricError("trace.unknown", f"There is no trace {trace_id[:64]!r} in {source.name!r}",
                           hint="Check the id, or the version of the data set.")  # fmt: skip
     request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items() if k not in (CLUSTER, STARTED)}
-    parts = {
-        name: _rows(source, name, trace_id) for name in ("spans", "documents", "tool_calls", "scores", "incidents")
-    }
+    parts = {n: _rows(source, n, trace_id) for n in ("spans", "documents", "tool_calls", "scores", "incidents")}
     return Trace(
         request=request,
         spans=_tree(parts["spans"][parts["spans"]["kind"] != WHOLE] if len(parts["spans"]) else parts["spans"]),
@@ -169,9 +167,8 @@ def _tree(spans: pd.DataFrame) -> pd.DataFrame:
     known = set(ordered["span_id"])
     children: dict[str | None, list[str]] = {}
     for r in ordered.itertuples():
-        children.setdefault(r.parent_id if r.parent_id in known and r.parent_id != r.span_id else None, []).append(
-            r.span_id
-        )
+        parent = r.parent_id if r.parent_id in known and r.parent_id != r.span_id else None
+        children.setdefault(parent, []).append(r.span_id)
     walk: list[tuple[str, int]] = []
     stack = [(s, 0) for s in reversed(children.get(None, []))]
     seen: set[str] = set()

@@ -29,9 +29,8 @@ from kpi.store.sessions import Kind, Refused
 ENVIRONMENT = "KPI_CONNECTION_"
 INSTALL = "pip install 'ai-index[databases]'"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-_KEYS = frozenset(
-    ["url", "dialect", "driver", "username", "password", "host", "port", "database", "query", "table", "type"]
-)
+_KEYS = frozenset(["url", "dialect", "driver", "username", "password", "host", "port", "database", "query",
+                   "table", "type"])  # fmt: skip
 _LOCK = threading.Lock()
 _ENGINES: dict[str, tuple[str, sa.Engine]] = {}
 

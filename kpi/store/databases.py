@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from kpi import clock
 from kpi.errors import MappingError, StoreError
 from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.schema import TABLES, Type
@@ -336,8 +337,7 @@ def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine[Any]) -> pa.Ar
 
 
 def _utc(value: Any) -> datetime:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return clock.utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
 
 
 def _day(value: Any) -> date:

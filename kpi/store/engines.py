@@ -245,14 +245,14 @@ def compile_duckdb(statement: Statement) -> tuple[str, list[Any]]:
     return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
 
 
-def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (), stacklevel: int = 2) -> DuckSource:
+def from_frame(frame: Any, *, name: str = "frame", allow: Collection[str] = (), stacklevel: int = 2) -> DuckSource:
     """A source over a frame in memory with canonical columns; `kpi.from_frame` reads all others.
 
     Columns that are not canonical become cohorts when they hold text or booleans and neither their name nor their
     values point at people; a warning names those left out, and `allow` keeps them. Rows that lie in the future are left
     out, which `notes` says. Raises MetricError for a column that does not hold its canonical type.
     """
-    rows = _arrow(frame)
+    rows: pa.Table = frame if isinstance(frame, pa.Table) else pa.table(frame)
     policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []
     known = set(TABLES["requests"].names)
     if not known & set(rows.column_names):
@@ -296,17 +296,6 @@ def _profile(name: str, values: pa.ChunkedArray) -> ColumnProfile:
     profiler = ColumnProfiler(name, "")
     profiler.add(values)
     return profiler.result()
-
-
-def _arrow(frame: object) -> pa.Table:
-    if isinstance(frame, pa.Table):
-        return frame
-    if hasattr(frame, "to_arrow"):  # Polars
-        return frame.to_arrow()
-    if hasattr(frame, "__arrow_c_stream__"):
-        return pa.table(frame)
-    raise MetricError("frame.unknown_type", f"Cannot read a {type(frame).__name__}",
-                      hint="Give a pandas, Polars or Arrow table.")  # fmt: skip
 
 
 def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.ChunkedArray:

@@ -223,9 +223,8 @@ def read(dataset: str, number: int | None = None) -> Manifest:
             if older
             else f"Run `kpi doctor {dataset}`: it says what can still be read."
         )
-        raise StoreError(
-            "store.damaged", f"The manifest of version {wanted} of {dataset!r} is damaged", hint=remedy
-        ) from error
+        told = f"The manifest of version {wanted} of {dataset!r} is damaged"
+        raise StoreError("store.damaged", told, hint=remedy) from error
 
 
 def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:

@@ -56,9 +56,8 @@ def read(path: Path) -> TransactionRecord | None:
         if data["format"] != _FORMAT or data["check"] != durable.check(data):
             raise ValueError("the record is not what was written")
         present = {name: frozenset(files) for name, files in data["present"].items()}
-        return TransactionRecord(
-            base=int(data["base"]), tables={n: int(v) for n, v in data["tables"].items()}, present=present
-        )
+        tables = {n: int(v) for n, v in data["tables"].items()}
+        return TransactionRecord(base=int(data["base"]), tables=tables, present=present)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             "store.record", f"The record of a load into {path.name!r} that did not end cannot be read",

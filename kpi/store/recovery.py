@@ -66,9 +66,7 @@ def check(dataset: str, path: Path, base: Manifest | None) -> list[str]:
     if manifest.lost(dataset):
         raise manifest.gone(dataset)
     known = base.tables if base else {}
-    return [
-        table for table in {**dict.fromkeys(ours.tables(path)), **known} if stands_ahead(dataset, path, table, base)
-    ]
+    return [t for t in {**dict.fromkeys(ours.tables(path)), **known} if stands_ahead(dataset, path, t, base)]
 
 
 def stands_ahead(dataset: str, path: Path, table: str, base: Manifest | None) -> bool:

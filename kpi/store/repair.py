@@ -88,9 +88,8 @@ def repair(dataset: str = "default", *, progress: Progress | None = None) -> Rep
         new = Path(tempfile.mkdtemp(prefix=f"{_NEW}{dataset}-", dir=path.parent))
         try:
             tell(0.3, "Rebuilding")
-            made = _rebuilt(
-                path, new, replace(old, number=number, created_at=manifest.now(), origin=old.number or None)
-            )
+            wanted = replace(old, number=number, created_at=manifest.now(), origin=old.number or None)
+            made = _rebuilt(path, new, wanted)
             tell(0.9, "Comparing")
             recovery.whole(new, made)
             kept = _swap(path, new)

@@ -251,9 +251,8 @@ class Transaction:
         columns = ", ".join(f"r.{sql.name(c)}" for c in table.names)
         order = ["trace_id"] + [c for c in ("started_at", "span_id") if c in table.names]
         scan = merge.scan(self.files[name], table)
-        query = (
-            f"SELECT {columns} FROM {scan} r SEMI JOIN touched t ON r.trace_id = t.trace_id ORDER BY {', '.join(order)}"
-        )
+        touched = f"SEMI JOIN touched t ON r.trace_id = t.trace_id ORDER BY {', '.join(order)}"
+        query = f"SELECT {columns} FROM {scan} r {touched}"
         return iter(merge.batches(self.connection, query))
 
     def _count(self, receipt: Receipt) -> None:
@@ -283,9 +282,8 @@ class Transaction:
         of_load = f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
         times = "min(epoch_us(r.started_at)), max(epoch_us(r.started_at))"
         rows = f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r " + ("" if every else of_load)
-        row = self.connection.execute(
-            f"SELECT count(*), count(*) FILTER (r.priced = false), {times}{filled} {rows}"
-        ).fetchone()
+        counted = f"SELECT count(*), count(*) FILTER (r.priced = false), {times}{filled} {rows}"
+        row = self.connection.execute(counted).fetchone()
         assert row is not None
         receipt.requests, receipt.unpriced, receipt.first, receipt.last = row[:4]
         receipt.missing = [c for c, n in zip(columns, row[4:], strict=True) if not n]

@@ -22,7 +22,7 @@ from kpi.measure.estimate import bin_value
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE
 from kpi.stats.types import Array
-from kpi.store.engines import Source
+from kpi.store.engines import Query, Source
 from kpi.store.expressions import Expression, null, only, whole, within
 
 LEAST = 10  # requests of a stratum in each arm, to adjust for it
@@ -87,9 +87,7 @@ def arm_sums(
     terms: list[_Term] = [(m.name, m, None) for m in metrics if m.kind in RATIO_KINDS]
     terms += [(m.name, m, raw[m.name]) for m in quantiles]
     terms += [(m.name, m, weighted[m.name]) for m in quantiles if strata]
-    rows = source.run(
-        sa.union_all(*(_statement(source, terms, arms[i], i, strata, clusters) for i in (0, 1))),
-    )
+    rows = source.run(sa.union_all(*(_statement(source, terms, arms[i], i, strata, clusters) for i in (0, 1))))
     stratum, names = _strata(rows, len(strata))
     user = _users(rows, max(len(clusters), 1))
     sums = [TermSums(*(numbers(rows[f"{k}{i}"]) for k in "yxn")) for i in range(len(terms))]
@@ -197,7 +195,7 @@ def _ranked(counts: BinCounts, side: int, weights: Array | None, q: float) -> Ra
 
 def _statement(
     source: Source, terms: Sequence[_Term], arm: Arm, number: int, strata: Sequence[str], clusters: Sequence[str]
-) -> sa.Select[*tuple[Any, ...]]:
+) -> Query:
     row = requests(source)
     repeated = [dimension(source, n) for n in clusters] or [cluster(row)]
     keys = {**{f"u{i}": c for i, c in enumerate(repeated)}, **_strata_keys(source, strata)}

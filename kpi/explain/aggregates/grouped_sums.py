@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from kpi.measure.columns import Columns, conditions
 from kpi.measure.slice import Filters, Window
 from kpi.stats.types import Array
-from kpi.store.engines import Source
+from kpi.store.engines import Query, Source
 from kpi.store.expressions import Expression, whole
 
 Labelled = Mapping[str, Expression]
@@ -35,7 +35,7 @@ class Arm:
 def grouped_sums(
     source: Source, arm: Arm, *, keys: Labelled, sums: Labelled, number: int | None = None,
     where: Sequence[Expression] = (),
-) -> sa.Select[*tuple[Any, ...]]:  # fmt: skip
+) -> Query:  # fmt: skip
     """The sums of the requests of an arm by keys. number: of the arm, as a column `arm`; where: further conditions."""
     labelled = [column.label(name) for name, column in keys.items()]
     named: list[sa.Label[Any]] = [] if number is None else [whole(number).label("arm")]

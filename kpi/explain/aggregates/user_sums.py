@@ -228,9 +228,8 @@ def group_contrast(layout: GroupLayout, terms: Terms) -> GroupContrast:
     with np.errstate(divide="ignore", invalid="ignore"):
         rate_s = np.nan_to_num(y_s / x_s)
         value = big_y / big_x
-        cross = np.bincount(
-            s[inside] * layout.count + layout.group[inside], x[inside], minlength=layout.layers * layout.count
-        )
+        place = s[inside] * layout.count + layout.group[inside]
+        cross = np.bincount(place, x[inside], minlength=layout.layers * layout.count)
         share = np.nan_to_num(cross.reshape(layout.layers, layout.count) / big_x)
         expected = rate_s @ share
         difference = value - expected

@@ -20,7 +20,7 @@ from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Bounds, Covera
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate import comparisons as said
-from kpi.stats.interval import Interval
+from kpi.stats.interval import Interval, plain
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
@@ -113,14 +113,13 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """One row a metric; the columns are the keys of the metrics in `to_json`."""
-        return pd.DataFrame([_plain(r) for r in self.rows])
+        return pd.DataFrame([_row(r) for r in self.rows])
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as `kpi compare --json` prints it; what is unknown is None."""
-        rows = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in _plain(r).items()}
-                for r in self.rows]  # fmt: skip
+        rows = [{k: plain(v) for k, v in _row(r).items()} for r in self.rows]
         return {"a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
-                "covered": self.covered if math.isfinite(self.covered) else None, "reversals": list(self.reversals),
+                "covered": plain(self.covered), "reversals": list(self.reversals),
                 "metrics": rows}  # fmt: skip
 
 
@@ -226,7 +225,7 @@ def compare_within(
     for top, mine, turned in _turned(whole, rows, [v for v, _ in values_], names[1], within):
         for (key, _), row in zip(values_, mine, strict=True):
             against = {row.verdict, top.verdict} == set(_CLEAR)
-            table.append({within: None if key == NONE_VALUE else key, **_plain(row), "reversed": against, **turned})
+            table.append({within: None if key == NONE_VALUE else key, **_row(row), "reversed": against, **turned})
     return pd.DataFrame(table)
 
 
@@ -332,12 +331,11 @@ def _covered(sides: ArmSums) -> float:
     size = len(sides.strata)
     total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.arm == 0, sides.arm == 1)]
     rows = float(sides.rows.sum())
-    return (
-        float(((total[0] + total[1]) * ((total[0] >= LEAST) & (total[1] >= LEAST))).sum()) / rows if rows else math.nan
-    )
+    filled = (total[0] >= LEAST) & (total[1] >= LEAST)
+    return float(((total[0] + total[1]) * filled).sum()) / rows if rows else math.nan
 
 
-def _plain(row: Compared) -> dict[str, Any]:
+def _row(row: Compared) -> dict[str, Any]:
     e, m, held, known = row.effect, row.metric, row.adjusted, row.coverage
     return {"metric": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "verdict": row.verdict,
             "a": e.a.value, "a_low": e.a.low, "a_high": e.a.high, "b": e.b.value, "b_low": e.b.low, "b_high": e.b.high,

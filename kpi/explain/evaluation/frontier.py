@@ -79,9 +79,8 @@ def frontier(
     """
     names = (by,) if isinstance(by, str) else tuple(by)
     known = profile(source)
-    chosen = (
-        metric_of(source, cost) if cost else next((m for m in (METRICS[c] for c in _COSTS) if known.supports(m)), None)
-    )
+    costs = (METRICS[c] for c in _COSTS if known.supports(METRICS[c]))
+    chosen = metric_of(source, cost) if cost else next(costs, None)
     good = metric_of(source, quality)
     if good.direction != "up":
         raise MetricError("frontier.quality", f"{good.label} is not a quality of which more is better",
@@ -102,9 +101,7 @@ def frontier(
 
 
 def _options(found: pd.DataFrame, names: Sequence[str], quality: Metric, cost: Metric, target: float) -> pd.DataFrame:
-    found = found.assign(
-        option=[" · ".join(label(v) for v in key) for key in zip(*(found[d] for d in names), strict=True)]
-    )
+    found = found.assign(option=[" · ".join(map(label, key)) for key in zip(*(found[d] for d in names), strict=True)])
     sides = {m.name: found[found["metric"] == m.name].set_index("option") for m in (quality, cost)}
     q, c = sides[quality.name], sides[cost.name].reindex(sides[quality.name].index)
     table = pd.DataFrame({"quality": q["value"], "quality_low": q["low"], "quality_high": q["high"],

@@ -150,9 +150,8 @@ def _picked(source: Source, outcome: str, where: list[Expression], side: int) ->
     row = Columns(source, table)
     told = flag(row[outcome])
     failed = whole(1) - told if outcome in GOOD else told
-    known = (
-        sa.select(row["trace_id"].label("trace_id"), failed.label("failed")).where(*where, told.is_not(None)).subquery()
-    )
+    ids = row["trace_id"].label("trace_id")
+    known = sa.select(ids, failed.label("failed")).where(*where, told.is_not(None)).subquery()
     length = sa.func.length(known.c.trace_id)
     tail = sa.func.substr(known.c.trace_id, length - whole(3))
     ranked = sa.select(

@@ -101,9 +101,8 @@ def weak_segments(
     """
     chosen = _metric(source, metric)
     resolved = resolve(source, slice)
-    space = (
-        search_space(source, [chosen]) if dimensions is None else SearchSpace(dimensions=tuple(dimensions), left_out={})
-    )
+    given = SearchSpace(dimensions=tuple(dimensions or ()), left_out={})
+    space = search_space(source, [chosen]) if dimensions is None else given
     names = list(dict.fromkeys(space.dimensions))
     fixed = {d for d, values in resolved.filters if len(values) == 1}
     names = [n for n in names if n not in fixed]
