@@ -320,9 +320,8 @@ def _series(frame: pd.DataFrame, by: str | None, colours: Look) -> alt.Color | a
     if by is None:
         return alt.value(colours.accent)  # type: ignore[return-value]
     domain = _order(frame, by)
-    return alt.Color(
-        f"{by}:N", scale=alt.Scale(domain=domain, range=list(colours.colours[: len(domain)])), legend=legend(line=True)
-    )
+    scale = alt.Scale(domain=domain, range=list(colours.colours[: len(domain)]))
+    return alt.Color(f"{by}:N", scale=scale, legend=legend(line=True))
 
 
 def _dashes(frame: pd.DataFrame, by: str | None) -> alt.StrokeDash | alt.StrokeDashValue:

@@ -122,9 +122,8 @@ def heat(frame: pd.DataFrame, *, rows: str, columns: str, colours: charts.Look) 
         color=alt.condition("datum.clear", alt.Color("tint:N", scale=None), alt.value(colours.faint)),
         opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.6)),
     )
-    numbers = base.mark_text(fontSize=12).encode(
-        text="shown:N", color=alt.condition("datum.clear", alt.value(colours.ink), alt.value(colours.grey))
-    )
+    tint = alt.condition("datum.clear", alt.value(colours.ink), alt.value(colours.grey))
+    numbers = base.mark_text(fontSize=12).encode(text="shown:N", color=tint)
     return charts.layered(cells, numbers).properties(height=alt.Step(34))
 
 

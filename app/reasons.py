@@ -53,9 +53,8 @@ def waterfall(
     x = alt.X("start:Q", scale=scale, axis=axis(unit))
     bars = base.mark_bar(size=18, cornerRadius=2).encode(x=x, x2="end:Q", color=alt.Color("tint:N", scale=None))
     whiskers = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, color=colours.ink, opacity=0.75)
-    texts = base.mark_text(align="left", dx=5, fontSize=12, color=colours.ink).encode(
-        x=alt.X("edge:Q", scale=scale), text="shown:N"
-    )
+    edge = alt.X("edge:Q", scale=scale)
+    texts = base.mark_text(align="left", dx=5, fontSize=12, color=colours.ink).encode(x=edge, text="shown:N")
     return layered(
         bars, whiskers.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"), texts
     ).properties(height=alt.Step(28))  # fmt: skip
@@ -121,9 +120,8 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
                 axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=140, ticks=False, domain=False)),
         y=names_axis("group", order), tooltip=tips({"group": "Group", "sentence": "Finding"}),
     )  # fmt: skip
-    cells = base.mark_rect(cornerRadius=3).encode(
-        color=alt.Color("tint:N", scale=None), opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.5))
-    )
+    faint = alt.condition("datum.clear", alt.value(0.35), alt.value(0.5))
+    cells = base.mark_rect(cornerRadius=3).encode(color=alt.Color("tint:N", scale=None), opacity=faint)
     texts = base.transform_filter("datum.clear").mark_text(fontSize=11, color=colours.ink).encode(text="moved:N")
     return layered(cells, texts).properties(height=alt.Step(32))
 
@@ -137,9 +135,8 @@ def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     shown["succeeded"] = text.values(shown, "success_share", "share")
     names = {"trait": "Trait", "failed": "Of failed", "succeeded": "Of successful", "n": "Requests"}
     scale = alt.Scale(type="log")
-    base = alt.Chart(shown).encode(
-        y=names_axis("trait", list(shown["trait"]), 220), color=alt.Color("tint:N", scale=None), tooltip=tips(names)
-    )
+    traits, tint = names_axis("trait", list(shown["trait"]), 220), alt.Color("tint:N", scale=None)
+    base = alt.Chart(shown).encode(y=traits, color=tint, tooltip=tips(names))
     ticks = alt.Axis(title=None, values=[0.1, 0.25, 0.5, 1, 2, 4, 10, 25], labelExpr="datum.value + '×'")
     one = alt.Chart(pd.DataFrame({"lift": [1.0]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
     return layered(

@@ -162,10 +162,8 @@ def _draw_dataset(here: PageContext) -> None:
 def _draw_window(here: PageContext) -> None:
     view, span = here.view, here.resolved.window
     keep("bar_last", "custom" if view.last is None else view.last)
-    options = list(WINDOWS) if st.session_state["bar_last"] in WINDOWS else [st.session_state["bar_last"], *WINDOWS]
-    st.pills(
-        "Window", options, key="bar_last", required=True, on_change=_write, format_func=lambda w: WINDOWS.get(w, w)
-    )
+    shown = list(WINDOWS) if st.session_state["bar_last"] in WINDOWS else [st.session_state["bar_last"], *WINDOWS]
+    st.pills("Window", shown, key="bar_last", required=True, on_change=_write, format_func=lambda w: WINDOWS.get(w, w))
     st.session_state["_window"] = span
     if view.last is None and span:
         keep("bar_dates", _dates(span, view.tz))

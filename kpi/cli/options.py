@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -123,11 +123,10 @@ def with_slice(function: Function) -> Function:
     """Spread the parameter `asked: SliceOptions` of a command into one option a field."""
     hints = get_type_hints(SliceOptions, include_extras=True)
     own = inspect.signature(function, eval_str=True)
-    spread = [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+    named = inspect.Parameter.KEYWORD_ONLY
+    spread = [inspect.Parameter(f.name, named, default=f.default, annotation=hints[f.name])
               for f in fields(SliceOptions)]  # fmt: skip
-    kept: Sequence[inspect.Parameter] = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "asked"
-    ]
+    kept = [p.replace(kind=named) for p in own.parameters.values() if p.name != "asked"]
 
     @functools.wraps(function)
     def run(**given: Any) -> int:

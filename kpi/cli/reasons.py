@@ -75,9 +75,8 @@ def segments(
     Exit code 1 where a segment is clearly worse than the rest, 2 where none is large enough.
     """
     source, looked = asked.ask()
-    found = kpi.weak_segments(
-        source, looked, metric=metric, adjust=adjust, most=most, dimensions=listed(by) if by else None
-    )
+    dimensions = listed(by) if by else None
+    found = kpi.weak_segments(source, looked, metric=metric, adjust=adjust, most=most, dimensions=dimensions)
     words = kpi.wording
     show(
         json, found.to_json(),

@@ -149,9 +149,10 @@ def findings(
     return sorted(_told_once(told, unknown), key=_order)[:most]
 
 
-def _told_once(
-    told: Sequence[tuple[SelectedChange, Finding]], unknown: Sequence[tuple[SelectedChange, Finding]]
-) -> list[Finding]:
+_Told = Sequence[tuple[SelectedChange, Finding]]
+
+
+def _told_once(told: _Told, unknown: _Told) -> list[Finding]:
     """All findings; what seemed to change because less is known stands with the change of what is known."""
     found = [f for _, f in unknown]
     for change, finding in told:

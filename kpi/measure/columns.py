@@ -16,6 +16,7 @@ from kpi.store.cache import CLUSTER, STARTED
 from kpi.store.engines import SQL_TYPES, Source
 from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, known, null, only, text_of, whole
 
+_PRIVATE = ("id", "content", "time")  # kinds of columns that nobody groups by
 RATIO_KINDS = ("rate", "ratio", "incidence", "total")
 
 
@@ -65,7 +66,7 @@ def dimension(source: Source, name: str) -> Expression:
     """A dimension as text. Raises MetricError when the data does not have it or it is no dimension."""
     table = source.table("requests")
     column = dimension_column(name)
-    barred = column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
+    barred = column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE
     if column not in table.c or barred:
         have = sorted(dimension_name(c) for c in (column.name for column in table.c) if _groupable(c, table))
         raise MetricError("dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
@@ -77,9 +78,7 @@ def dimension(source: Source, name: str) -> Expression:
 
 
 def _groupable(column: str, table: sa.FromClause) -> bool:
-    if column in (CLUSTER, STARTED) or (
-        column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
-    ):
+    if column in (CLUSTER, STARTED) or (column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE):
         return False
     return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
 

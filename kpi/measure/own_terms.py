@@ -21,9 +21,7 @@ from kpi.store.expressions import DOUBLE, Expression, flag, null, only, text_of,
 
 OWN, SCORE = "own:", "score:"  # prefixes of a column as a metric names it, and of a score
 MILLIONTH = 1e-6
-_CONDITION = re.compile(
-    r"\s*(?P<column>[\w.]+(?::[^<>=!:]*\w)?)\s*(?:(?P<test>>=|<=|==|!=|=|<|>)\s*(?P<value>.*\S))?\s*"
-)
+_STATED = re.compile(r"\s*(?P<column>[\w.]+(?::[^<>=!:]*\w)?)\s*(?:(?P<test>>=|<=|==|!=|=|<|>)\s*(?P<value>.*\S))?\s*")
 _TESTS = {
     ">=": "at least", "<=": "at most", "==": "is", "=": "is", "!=": "is not", ">": "above", "<": "below",
 }  # fmt: skip
@@ -64,7 +62,7 @@ def parsed(text: str) -> Condition | None:
     >>> parsed("judge:tone >= 4")
     Condition(name='judge:tone', test='>=', value='4')
     """
-    found = _CONDITION.fullmatch(text)
+    found = _STATED.fullmatch(text)
     if found is None:
         return None
     test = found["test"] or ""

@@ -290,9 +290,8 @@ def read_time(text: str, tz: str = "UTC") -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise SliceError(
-            "slice.time", f"Cannot read the time {text[:40]!r}", hint="Write 2026-11-01 or 2026-11-01T12:00Z."
-        ) from None
+        raise SliceError("slice.time", f"Cannot read the time {text[:40]!r}",
+                         hint="Write 2026-11-01 or 2026-11-01T12:00Z.") from None  # fmt: skip
     _check_year(moment.year)
     return (moment if moment.tzinfo else moment.replace(tzinfo=_zone(tz))).astimezone(UTC)
 
@@ -318,9 +317,8 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SliceError(
-            "slice.zone", f"Unknown time zone {name[:40]!r}", hint="Write an IANA name such as Europe/Berlin."
-        ) from None
+        raise SliceError("slice.zone", f"Unknown time zone {name[:40]!r}",
+                         hint="Write an IANA name such as Europe/Berlin.") from None  # fmt: skip
 
 
 def _normal(filters: Filters) -> Filters:

@@ -216,9 +216,8 @@ class StatisticsQuery:
         upto = sa.func.sum(cells.c.n).over(partition_by=keys, order_by=cells.c.b, rows=(None, 0))
         size = sa.func.sum(cells.c.n).over(partition_by=keys)
         axes = [cells.c[f"a{i}"] for i in range(len(self.axes))]
-        steps = sa.select(*axes, cells.c.g, cells.c.b, cells.c.n, upto.label("u"), size.label("s")).cte(
-            self._name(f"steps_{name}", groupings, with_users)
-        )
+        chosen = sa.select(*axes, cells.c.g, cells.c.b, cells.c.n, upto.label("u"), size.label("s"))
+        steps = chosen.cte(self._name(f"steps_{name}", groupings, with_users))
         first = one_or_zero(steps.c.u == steps.c.n)
         n = steps.c.n
         values = [column, steps.c.b, sa.func.sum(n), sa.func.sum(n * (whole(2) * steps.c.u - n)),

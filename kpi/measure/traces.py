@@ -79,13 +79,11 @@ def find_traces(
     where = conditions(source, resolved.filters, resolved.window)
     hidden = HIDDEN if source.live else frozenset()
     if text.strip():
-        where.append(
-            sa.or_(*(source.dialect.contains(row[c], text.strip()) for c in _searched(table) if c not in hidden))
-        )
+        asked = (c for c in _searched(table) if c not in hidden)
+        where.append(sa.or_(*(source.dialect.contains(row[c], text.strip()) for c in asked)))
     columns = [(sa.cast(sa.null(), SQL_TYPES["string"]) if c in hidden else row[c]).label(c) for c in _LISTED]
-    statement = (
-        sa.select(*columns).where(*where).order_by(*_order(row, sort)).limit(min(limit, _MAX_ROWS)).offset(offset)
-    )
+    listed = sa.select(*columns).where(*where).order_by(*_order(row, sort))
+    statement = listed.limit(min(limit, _MAX_ROWS)).offset(offset)
     found = _masked(source, source.run(statement.select_from(table)).to_pandas())
     found.insert(2, "latency_ms", found.pop("total_us") * 1e-3)
     found.insert(3, "cost_usd", found.pop("total_nusd") * 1e-9)

@@ -148,9 +148,8 @@ def connect_arguments(kind: Kind, url: sa.URL) -> dict[str, Any]:
 
 def _sqlite(path: str) -> Callable[[], sqlite3.Connection]:
     def connect() -> sqlite3.Connection:
-        found = sqlite3.connect(
-            f"file:{quote(path)}?mode=ro", uri=True, timeout=CONNECT_S, check_same_thread=False, factory=_ReadingSession
-        )
+        address = f"file:{quote(path)}?mode=ro"
+        found = sqlite3.connect(address, uri=True, timeout=CONNECT_S, check_same_thread=False, factory=_ReadingSession)
         found.execute("PRAGMA query_only=ON")
         found.execute("PRAGMA trusted_schema=OFF")
         found.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)

@@ -220,9 +220,8 @@ class Transaction:
         if not touched or not self.files.get("spans"):
             return
         whole = "" if receipt.columns else self._whole_traces()  # a mapped table knows less than the spans do
-        self.connection.execute(
-            f"CREATE OR REPLACE TABLE touched AS SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(touched)}){whole}"
-        )
+        query = f"SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(touched)}){whole}"
+        self.connection.execute(f"CREATE OR REPLACE TABLE touched AS {query}")
         if not self.connection.execute("SELECT 1 FROM touched LIMIT 1").fetchone():
             return
         place = self.work / "assembled"

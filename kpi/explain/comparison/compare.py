@@ -61,9 +61,8 @@ class Compared:
         if held is None or self.verdict not in _CLEAR or not held.difference * self.effect.difference < 0:
             return False
         size = worst_case.smallest(self.metric, held.a.value, self.matters)
-        return self.adjusted_verdict in _CLEAR or (
-            self.adjusted_verdict == "no clear change" and abs(held.difference) >= size
-        )
+        nearly = self.adjusted_verdict == "no clear change" and abs(held.difference) >= size
+        return self.adjusted_verdict in _CLEAR or nearly
 
     @property
     def sentence(self) -> str:
@@ -218,9 +217,8 @@ def compare_within(
     counts = TermCounts(source, sides, (within,))
     whole = _judged([_compared(found, m, held, always_valid, matters or {}, counts) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
-    rows = _judged(
-        [_compared(found, m, False, always_valid, matters or {}, counts, only=i) for m in asked for _, i in values_]
-    )
+    cells = [(m, i) for m in asked for _, i in values_]
+    rows = _judged([_compared(found, m, False, always_valid, matters or {}, counts, only=i) for m, i in cells])
     table = []
     for top, mine, turned in _turned(whole, rows, [v for v, _ in values_], names[1], within):
         for (key, _), row in zip(values_, mine, strict=True):

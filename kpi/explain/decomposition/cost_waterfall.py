@@ -272,13 +272,11 @@ def _relative_prices(cells: pd.DataFrame, prices: PriceTable) -> dict[str, Array
     return {k: np.array([w[k] for w in found]) for k in typical}
 
 
-def _weights(
-    prices: PriceTable, typical: dict[str, float], provider: str | None, model: str | None
-) -> dict[str, float]:
+def _weights(prices: PriceTable, usual: dict[str, float], provider: str | None, model: str | None) -> dict[str, float]:
     rows = [p.rates for p in prices.find(provider, model) if p.rates.input]
     if not rows:
-        return typical
-    return {k: v if v is not None else typical[k] for k, v in _relative(rows[0]).items()}
+        return usual
+    return {k: v if v is not None else usual[k] for k, v in _relative(rows[0]).items()}
 
 
 def _typical(prices: PriceTable) -> dict[str, float]:

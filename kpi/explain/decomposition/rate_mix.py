@@ -252,9 +252,8 @@ class _Spread:
         alone = group is not None and (self.data.heads[:, group] == 1).any()
         if alone or (self.heads < 2).any():
             return Interval(value=value, low=np.nan, high=np.nan)
-        first, last = (
-            (0, len(self.data.group)) if group is None else np.searchsorted(self.data.group, [group, group + 1])
-        )
+        whole = (0, len(self.data.group))
+        first, last = whole if group is None else np.searchsorted(self.data.group, [group, group + 1])
         mine = np.bincount(self.data.user[first:last], weights @ self.own[:, first:last], minlength=self.data.users)
         shared = np.array([weights @ g for g in self.gradients[4:]])  # 4 x values
         shared = shared.sum(axis=1) if group is None else shared[:, group]

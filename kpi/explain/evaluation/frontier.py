@@ -108,9 +108,8 @@ def _options(found: pd.DataFrame, names: Sequence[str], quality: Metric, cost: M
                           "cost": c["value"], "cost_low": c["low"], "cost_high": c["high"],
                           "n": q["n"], "users": q["clusters"]})  # fmt: skip
     enough = (table["n"] >= quality.min_n) & table["quality_low"].notna() & table["quality_high"].notna()
-    table["verdict"] = np.select(
-        [~enough, table["quality_low"] >= target, table["quality_high"] >= target], [TOO_FEW, MEETS, MAY_MEET], MISSES
-    )
+    sure, possible = (table[c] >= target for c in ("quality_low", "quality_high"))
+    table["verdict"] = np.select([~enough, sure, possible], [TOO_FEW, MEETS, MAY_MEET], MISSES)
     table["efficient"] = _efficient(table[enough & table["cost"].notna()]).reindex(table.index, fill_value=False)
     return table[table["n"] > 0].rename_axis("option").reset_index().sort_values(
         ["cost", "option"], ignore_index=True, kind="stable"
