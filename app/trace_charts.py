@@ -57,9 +57,8 @@ def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame
     zero = charts.placed(series.assign(floor=0.0))
     y = alt.Y("distance:Q", axis=charts.axis("distance"), scale=alt.Scale(zero=True))
     base = alt.Chart(zero).encode(x=charts.time_axis(zero))
-    shares = [
-        alt.Tooltip(f"{c}:Q", format=".3f", title=t) for c, t in (("distance", "Distance"), ("noise", "Noise reaches"))
-    ]
+    shares = [alt.Tooltip(f"{c}:Q", format=".3f", title=t)
+              for c, t in (("distance", "Distance"), ("noise", "Noise reaches"))]  # fmt: skip
     tip = [*charts.tips({"when": "When"}), *shares, *charts.tips({"n": "Requests", "note": "Note"})]
     band = base.mark_area(color=colours.grey, opacity=0.18).encode(
         y=alt.Y("floor:Q", axis=charts.axis("distance")), y2="noise:Q"

@@ -60,7 +60,7 @@ else:
     value = kpi.wording.format_value(whole["value"], whole["unit"])
     order = list(mine["group"])[:SHOWN]
     once.chart(
-        charts.dots, cohorts.tinted(mine.head(SHOWN), cards.colours()), by="group", unit=chosen.unit, 
+        charts.dots, cohorts.tinted(mine.head(SHOWN), cards.colours()), by="group", unit=chosen.unit,
         whole=whole["value"], order=order,
         alt=f"{chosen.label} of {len(order)} groups of {by} with intervals, against {value} in the whole slice",
     )  # fmt: skip

@@ -77,9 +77,8 @@ def _receipt(receipt: kpi.Receipt, json: bool) -> int:
         return FINE
     say_receipt(receipt)
     if receipt.columns:
-        rows = [
-            (c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note) for c in receipt.columns
-        ]
+        rows = [(c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note)
+                for c in receipt.columns]  # fmt: skip
         print_table(("column", "read as", "how", "unit", "note"), rows)
     if receipt.unread:
         missed = [(u.name, str(u.count), kpi.wording.format_number(u.example)) for u in receipt.unread]

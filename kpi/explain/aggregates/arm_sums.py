@@ -161,9 +161,8 @@ def standardisation_weights(side: Array, stratum: Array, x: Array, n: Array) -> 
     their own value would be noise, and its error unknown.
     """
     size = int(stratum.max()) + 1 if len(stratum) else 0
-    total, rows = (
-        np.stack([np.bincount(stratum[side == i], v[side == i], minlength=size) for i in (0, 1)]) for v in (x, n)
-    )
+    total, rows = (np.stack([np.bincount(stratum[side == i], v[side == i], minlength=size) for i in (0, 1)])
+                   for v in (x, n))  # fmt: skip
     pooled = np.where((rows >= LEAST).all(axis=0) & (total > 0).all(axis=0), total.sum(axis=0), 0.0)
     shared = np.where(pooled > 0, total, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):

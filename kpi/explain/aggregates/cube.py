@@ -144,16 +144,15 @@ class Cube:
 
 
 def build_cube(
-    source: Source, metrics: Sequence[Metric], *, window: Window, filters: Filters = (),
-    tz: str = "UTC", dimensions: Sequence[str] | None = None, most: int | None = None,
+    source: Source, metrics: Sequence[Metric], *, window: Window, filters: Filters = (), tz: str = "UTC",
+    most: int | None = None,
 ) -> Cube:  # fmt: skip
     """The cells of a window, for rates, ratios and incidences as they are and for quantiles as sums of logarithms.
 
-    dimensions: those to keep apart; by default those of `search_space`. Metrics of other kinds are left out. most:
-    cells beyond which a sample of whole users is taken. One query.
+    Metrics of other kinds are left out. most: cells beyond which a sample of whole users is taken. One query.
     """
     row = requests(source)
-    names = list(search_space(source, metrics).dimensions if dimensions is None else dimensions)
+    names = list(search_space(source, metrics).dimensions)
     keys = {"day": bucket(row, "day", tz), "user": cluster(row)}
     keys |= {f"d{i}": dimension(source, n) for i, n in enumerate(names)}
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
@@ -165,6 +164,17 @@ def build_cube(
             sums[f"n{i}"] = sa.func.count(row[metric.column])
     found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
     return _read(found, names, chosen, window, tz, most)
+
+
+def paired(first: Array, second: Array, width: int) -> Array:
+    """The codes of two dimensions as one, -1 where either is. width: the number of values that the second has."""
+    return np.where((first >= 0) & (second >= 0), first * width + second, -1)
+
+
+def where_of(dims: Sequence[str], values: Sequence[Sequence[str]], group: int) -> tuple[tuple[str, str], ...]:
+    """(dimension, value) pairs of a group of up to two dimensions, whose code is as of `paired`."""
+    places = divmod(group, len(values[1])) if len(dims) == 2 else (group,)
+    return tuple((d, v[i]) for d, v, i in zip(dims, values, places, strict=False))
 
 
 def is_version(name: str) -> bool:
