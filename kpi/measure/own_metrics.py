@@ -288,9 +288,8 @@ def _read(path: str, changed: int) -> Mapping[str, Metric]:
         with open(path, "rb") as file:
             return declared(tomllib.load(file))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RegisterError(
-            "register.unreadable", f"The register cannot be read: {str(error)[:200]}", hint="Fix the file."
-        ) from error
+        raise RegisterError("register.unreadable", f"The register cannot be read: {str(error)[:200]}",
+                            hint="Fix the file.") from error  # fmt: skip
 
 
 def _check(source: Source, own: Metric) -> Metric:

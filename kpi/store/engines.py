@@ -308,10 +308,8 @@ def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.Chunke
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
         return values.cast(target, safe=not pa.types.is_timestamp(target))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise MetricError(
-            "frame.wrong_type", f"Column {column!r} holds {values.type}, expected {target}",
-            hint="Convert the column before handing the frame over.",
-        ) from error  # fmt: skip
+        raise MetricError("frame.wrong_type", f"Column {column!r} holds {values.type}, expected {target}",
+                          hint="Convert the column before handing the frame over.") from error  # fmt: skip
 
 
 def content_hash(table: pa.Table) -> str:

@@ -47,10 +47,8 @@ def home() -> Path:
     except OSError as error:
         if full.is_full(error):
             raise full.full(full.STORING, "making the state folder") from error
-        raise StoreError(
-            "store.home", f"The state folder cannot be used ({type(error).__name__})",
-            hint="Set KPI_HOME to a folder that you may write to.",
-        ) from error  # fmt: skip
+        raise StoreError("store.home", f"The state folder cannot be used ({type(error).__name__})",
+                         hint="Set KPI_HOME to a folder that you may write to.") from error  # fmt: skip
     return path.resolve()
 
 
@@ -91,10 +89,8 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
                 finally:
                     tighten(path)
     except Timeout as error:
-        raise StoreError(
-            "store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
-            hint="Wait until its load has ended, then try again.",
-        ) from error  # fmt: skip
+        raise StoreError("store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
+                         hint="Wait until its load has ended, then try again.") from error  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,10 +261,8 @@ def write(manifest: Manifest, place: Path | None = None) -> None:
     try:
         durable.write(path, orjson.dumps(data, option=orjson.OPT_INDENT_2), once=True)
     except FileExistsError as error:
-        raise StoreError(
-            "store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
-            hint="Another process wrote at the same time; load again.",
-        ) from error  # fmt: skip
+        raise StoreError("store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
+                         hint="Another process wrote at the same time; load again.") from error  # fmt: skip
     told = {"number": manifest.number}
     with contextlib.suppress(OSError):  # the version exists by now
         durable.write(place / NEWEST, orjson.dumps(told | {"check": durable.check(told)}))

@@ -41,10 +41,8 @@ def begin(path: Path, base: int) -> None:
     try:
         durable.write(path / NAME, orjson.dumps(data | {"check": durable.check(data)}))
     except OSError as error:
-        raise StoreError(
-            "store.write", f"The load of {path.name!r} could not begin ({type(error).__name__})",
-            hint="Nothing was changed. Check the free disk space and load again.",
-        ) from error  # fmt: skip
+        raise StoreError("store.write", f"The load of {path.name!r} could not begin ({type(error).__name__})",
+                         hint="Nothing was changed. Check the free disk space and load again.") from error  # fmt: skip
 
 
 def read(path: Path) -> TransactionRecord | None:
