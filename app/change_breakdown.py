@@ -198,10 +198,8 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
         reasons.waterfall, parts, before=one.before, now=one.now, unit=m.unit, direction=m.direction,
         alt=f"{m.label} before and now, and what each {text.dimension(by)} adds to the change, with intervals",
     )  # fmt: skip
-    st.caption(
-        f"{text.safe(WHISKERS)} The axis does not start at zero."
-        " A group adds by its own change and by what its share of requests did."
-    )
+    st.caption(f"{text.safe(WHISKERS)} The axis does not start at zero."
+               " A group adds by its own change and by what its share of requests did.")  # fmt: skip
     with st.container(horizontal=True, gap="medium"):
         for value in list(one.parts[one.parts["kind"] != "left"]["value"])[:SHOWN]:
             label = f"Traces of {text.safe(value, longest=40)}"

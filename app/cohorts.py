@@ -41,10 +41,8 @@ def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
     texts = texts.rename(columns=labels).rename(index=text.dimension)
     css = css.rename(columns=labels).rename(index=text.dimension)
     export.table(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")
-    st.caption(
-        "Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
-        "Grey: chance alone could explain it."
-    )
+    st.caption("Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
+               "Grey: chance alone could explain it.")  # fmt: skip
 
 
 def size(gap: Any) -> str:

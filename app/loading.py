@@ -111,10 +111,8 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
     if preview.sheets:
         st.warning("Choose the sheet with one row a request.", icon=":material/table:")
         return None, []
-    st.markdown(
-        f":material/task_alt: Recognised as **{text.safe(preview.format)}**, "
-        f"{text.safe(words.format_count(preview.rows, 'rows'))}"
-    )
+    st.markdown(f":material/task_alt: Recognised as **{text.safe(preview.format)}**, "
+                f"{text.safe(words.format_count(preview.rows, 'rows'))}")  # fmt: skip
     for note in preview.notes:
         st.caption(text.safe(note))
     if not preview.columns:

@@ -77,10 +77,8 @@ st.caption(text.safe(" ".join(t for t in told if t), longest=900))
 with st.grid(4, min_column_width=210):
     cards.metric(whole[whole["metric"] == metric].iloc[0], "{}, whole window")
 with st.expander("How it is counted"):
-    st.text(
-        f"{chosen.definition}.\nFormula: {chosen.formula}.\nUnknown values: {chosen.null_rule}.\n"
-        f"Interval: {chosen.interval}."
-    )
+    st.text(f"{chosen.definition}.\nFormula: {chosen.formula}.\nUnknown values: {chosen.null_rule}.\n"
+            f"Interval: {chosen.interval}.")  # fmt: skip
 
 page.as_python(
     here, f"frame = kpi.summarise(source, {list(drawn_metrics)!r}, view, by={[by] if by else []!r}, every={grain!r})",

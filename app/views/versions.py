@@ -116,10 +116,8 @@ else:
         quality, cost = (data.metrics()[m].label for m in (options.quality, options.cost))
         once.chart(reasons.frontier, options.options, target=target, cost_unit="usd",
                    alt=f"{quality} against {cost} of each {by}")  # fmt: skip
-        st.caption(
-            f"Up: {text.safe(quality.lower())}. Right: {text.safe(cost.lower())}. "
-            "Dashed: the target. Up and to the left is better; lines are 95 % intervals."
-        )
+        st.caption(f"Up: {text.safe(quality.lower())}. Right: {text.safe(cost.lower())}. "
+                   "Dashed: the target. Up and to the left is better; lines are 95 % intervals.")  # fmt: skip
 
 calls = [*checked, f"found = kpi.compare({asked}, always_valid={running})", "print(found.sentence)",
          "numbers = found.frame()"]  # fmt: skip

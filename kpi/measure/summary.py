@@ -194,10 +194,8 @@ def _strays(end: Ending, known: Profile) -> str:
     assert end.last is not None
     assert known.last is not None
     told = "1 request stands" if end.strays == 1 else f"{end.strays:,} requests stand"
-    return (
-        f"{told} far apart after the rest, the newest at {known.last:%d %b %Y %H:%M} UTC. The window ends before, "
-        f"with {end.last:%d %b %Y}; all times show {'it' if end.strays == 1 else 'them'}."
-    )
+    return (f"{told} far apart after the rest, the newest at {known.last:%d %b %Y %H:%M} UTC. The window ends before, "
+            f"with {end.last:%d %b %Y}; all times show {'it' if end.strays == 1 else 'them'}.")  # fmt: skip
 
 
 def _until_now(window: Window | None) -> Window | None:

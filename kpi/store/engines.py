@@ -173,10 +173,8 @@ class DuckSource(Source):
         self._verify(table)
         try:
             with self._lock:
-                self._connection.execute(
-                    f'CREATE OR REPLACE VIEW "{table}" AS SELECT {", ".join(["*", *more])} '
-                    f"FROM {parquet(self._files[table])}"
-                )
+                self._connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS SELECT {", ".join(["*", *more])} '
+                                         f"FROM {parquet(self._files[table])}")  # fmt: skip
                 self._describe(table)
                 self._made.pop(table, None)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:

@@ -310,10 +310,8 @@ class Transaction:
             f"SEMI JOIN {requests} r ON t.trace_id = r.trace_id"
         ).fetchone()
         if found and found[0]:
-            receipt.note(
-                f"{found[0]} requests came from a table without spans: their scores and incidents are stored, "
-                "their outcomes stay as the table gave them."
-            )
+            receipt.note(f"{found[0]} requests came from a table without spans: their scores and incidents are stored, "
+                         "their outcomes stay as the table gave them.")  # fmt: skip
 
     def _compact(self, name: str) -> None:
         """Rewrite the small files of a partition as one when many have piled up."""
