@@ -119,8 +119,9 @@ def _waterfall(spans: pd.DataFrame) -> None:
 
 def _tabs(found: Any) -> None:
     request = found.request
-    titles = ["Conversation", "Documents", "Tool calls", "Scores", "Verdicts", "Cost and time", "Everything"]
-    talk, documents, tools, scores, verdicts, parts, everything = st.tabs(titles)
+    talk, documents, tools, scores, verdicts, parts, everything = st.tabs(
+        ["Conversation", "Documents", "Tool calls", "Scores", "Verdicts", "Cost and time", "Everything"]
+    )
     with talk:
         for label, column in (("Asked", "input_text"), ("Answered", "output_text")):
             st.caption(text.safe(label))
