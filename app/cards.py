@@ -22,9 +22,8 @@ def colours() -> charts.Look:
 def badge(state: str, why: str = "") -> None:
     """Icon, word and colour of a state; the reason on hover."""
     found = words.STATES[state]
-    st.badge(
-        text.safe(found.word), icon=f":material/{found.icon}:", color=found.colour, help=text.safe(why) if why else None
-    )
+    st.badge(text.safe(found.word), icon=f":material/{found.icon}:",
+             color=found.colour, help=text.safe(why) if why else None)  # fmt: skip
 
 
 def badge_as(state: str, word: str) -> None:
@@ -42,22 +41,12 @@ def index(scorecard: Any) -> None:
         left, right = st.columns([1, 3], gap="medium", vertical_alignment="center")
         with left, st.container(gap="xxsmall"):
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-                st.metric(
-                    "AI index",
-                    text.safe(number),
-                    width="content",
-                    help="Weighted share of the KPI promises that are kept, 0 to 100.",
-                )
+                st.metric("AI index", text.safe(number), width="content",
+                          help="Weighted share of the KPI promises that are kept, 0 to 100.")  # fmt: skip
                 badge(found.state, f"The worst state of {found.n} KPIs with enough data, of {found.total}.")
             if found.state != "no_data":
-                once.chart(
-                    charts.gauge,
-                    found.value,
-                    found.low,
-                    found.high,
-                    state=found.state,
-                    alt=f"AI index {number} of 100, {words.STATES[found.state].word}",
-                )
+                once.chart(charts.gauge, found.value, found.low, found.high, state=found.state,
+                           alt=f"AI index {number} of 100, {words.STATES[found.state].word}")  # fmt: skip
             st.caption(text.safe(f"of 100 · 95 %: {interval}" if interval else "Not enough data"))
         with right:
             st.markdown(f"#### {text.safe(scorecard.sentence, longest=600)}")
@@ -75,20 +64,12 @@ def kpi_card(card: Any, here: PageContext) -> None:
     with st.container(border=True, height="stretch", gap="xsmall"):
         interval = words.format_interval(card.low, card.high, card.unit)
         target = words.format_value(card.target, card.unit)
-        st.metric(
-            text.safe(card.label),
-            text.safe(words.format_value(card.value, card.unit)),
-            **_delta(card.change, card.unit, here),
-            help=text.safe(f"{card.entry.definition}. Target {target}."),
-        )
+        st.metric(text.safe(card.label), text.safe(words.format_value(card.value, card.unit)),
+                  **_delta(card.change, card.unit, here),
+                  help=text.safe(f"{card.entry.definition}. Target {target}."))  # fmt: skip
         if len(card.spark):
-            once.chart(
-                charts.spark,
-                card.spark,
-                target=card.target,
-                state=card.state,
-                alt=f"{card.label} over the window; target {target}",
-            )
+            once.chart(charts.spark, card.spark, target=card.target, state=card.state,
+                       alt=f"{card.label} over the window; target {target}")  # fmt: skip
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             badge(card.state, card.reason)
             st.caption(text.safe(card.owner), width="content")
@@ -122,12 +103,9 @@ def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
     if not change.clear:
         told = "cannot tell" if change.bounds else "no clear change"
         return {"delta": told, "delta_color": "gray", "delta_arrow": "off", "delta_description": compared}
-    return {
-        "delta": text.safe(words.format_change(change.difference, unit)),
-        "delta_description": compared,
-        "delta_arrow": "up" if change.difference > 0 else "down",
-        "delta_color": "green" if change.better else "red",
-    }
+    return {"delta": text.safe(words.format_change(change.difference, unit)),
+            "delta_description": compared, "delta_arrow": "up" if change.difference > 0 else "down",
+            "delta_color": "green" if change.better else "red"}  # fmt: skip
 
 
 def metric(row: pd.Series, title: str = "{}") -> None:

@@ -67,11 +67,10 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
         return _of_ratio(here, m, view)
     if m.column == "total_us" and m.q is not None:
         found = data.ask(kpi.latency_stages, here.source, view, q=m.q)
-        return Split(
-            before=found.quantile_before, now=found.quantile_now, change=found.quantile_now - found.quantile_before,
-            stages=found, series=_series(here, metric, view),
-            python=[f"stages = kpi.latency_stages(source, view, q={m.q})"],
-        )  # fmt: skip
+        return Split(before=found.quantile_before, now=found.quantile_now,
+                     change=found.quantile_now - found.quantile_before,
+                     stages=found, series=_series(here, metric, view),
+                     python=[f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
     return _of_quantile(here, m, view)
 
 
@@ -97,19 +96,16 @@ def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     (now, daily), before = data.ask(kpi.compare_windows, here.source, [m.name], view, groupings=groupings)
     rows = [f.iloc[0] for f in (now, *(before or [])[:1])]
     if len(rows) < 2 or not all(r["n"] for r in rows):
-        raise kpi.errors.MetricError(
-            NOTHING[0], f"Nothing is known of {m.label} on one side", hint="Choose a longer window or fewer filters."
-        )
+        raise kpi.errors.MetricError(NOTHING[0], f"Nothing is known of {m.label} on one side",
+                                     hint="Choose a longer window or fewer filters.")  # fmt: skip
     a, b = ((r["value"], r["low"], r["high"]) for r in rows)
     moved = kpi.difference(a, b)
     timed = here.timed and before is not None and kpi.resolve(here.source, view).baseline is not None
     costs = m.group == "cost"
-    return Split(
-        before=float(b[0]), now=float(a[0]), change=moved.value, low=moved.low, high=moved.high,
-        series=pd.concat([before[1], daily]) if timed and before is not None else None,
-        cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None,
-        python=[f"moved = kpi.compare(source, metrics=[{m.name!r}], slice=view)"],
-    )  # fmt: skip
+    return Split(before=float(b[0]), now=float(a[0]), change=moved.value, low=moved.low, high=moved.high,
+                 series=pd.concat([before[1], daily]) if timed and before is not None else None,
+                 cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None,
+                 python=[f"moved = kpi.compare(source, metrics=[{m.name!r}], slice=view)"])  # fmt: skip
 
 
 def _series(here: PageContext, metric: str, view: kpi.Slice) -> pd.DataFrame | None:
@@ -172,21 +168,17 @@ def draw(split: Split, m: kpi.Metric, view: kpi.Slice) -> list[str]:
 def _money(found: kpi.Waterfall) -> None:
     st.subheader("What the spend is made of", anchor=False)
     st.markdown(text.safe(found.sentence, longest=600))
-    once.chart(
-        reasons.waterfall, found.steps, before=found.before, now=found.now, unit="usd", direction="down",
-        alt="Total cost before and now, and the parts of its change with intervals",
-    )  # fmt: skip
+    once.chart(reasons.waterfall, found.steps, before=found.before, now=found.now, unit="usd", direction="down",
+               alt="Total cost before and now, and the parts of its change with intervals")  # fmt: skip
     st.caption(text.safe(WHISKERS))
 
 
 def _time(found: kpi.Stages) -> None:
     st.subheader("Which stage takes longer", anchor=False)
     st.markdown(text.safe(found.sentence, longest=600))
-    once.chart(
-        reasons.waterfall, found.parts.rename(columns={"change": "effect"}), before=found.before, now=found.now,
-        unit="ms", direction="down",
-        alt="Latency before and now, and the change of each stage with intervals",
-    )  # fmt: skip
+    once.chart(reasons.waterfall, found.parts.rename(columns={"change": "effect"}), before=found.before, now=found.now,
+               unit="ms", direction="down",
+               alt="Latency before and now, and the change of each stage with intervals")  # fmt: skip
     st.caption(text.safe(WHISKERS))
     if found.q is not None:
         st.caption(text.safe(
@@ -206,10 +198,8 @@ def _groups(found: Sequence[kpi.Decomposition], m: kpi.Metric, view: kpi.Slice) 
         reasons.waterfall, parts, before=one.before, now=one.now, unit=m.unit, direction=m.direction,
         alt=f"{m.label} before and now, and what each {text.dimension(by)} adds to the change, with intervals",
     )  # fmt: skip
-    st.caption(
-        f"{text.safe(WHISKERS)} The axis does not start at zero."
-        " A group adds by its own change and by what its share of requests did."
-    )
+    st.caption(f"{text.safe(WHISKERS)} The axis does not start at zero."
+               " A group adds by its own change and by what its share of requests did.")  # fmt: skip
     with st.container(horizontal=True, gap="medium"):
         for value in list(one.parts[one.parts["kind"] != "left"]["value"])[:SHOWN]:
             page.way("traces", f"Traces of {value[:40]}", view.where(**{by: value}), sort="failed", trace="first")

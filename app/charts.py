@@ -38,21 +38,15 @@ class Look:
 
 
 LIGHT = Look(
-    accent="#3457d5",
-    ink="#1d2733",
-    grey="#5f6b7a",
-    faint="#e3e7ed",
+    accent="#3457d5", ink="#1d2733", grey="#5f6b7a", faint="#e3e7ed",
     colours=("#3457d5", "#b8860b", "#7a0f5c", "#2a93d1", "#5f5a14", "#c05680"),
     states={"green": "#0b7a75", "orange": "#a86400", "red": "#b3261e", "gray": "#5f6b7a"},
-)
+)  # fmt: skip
 DARK = Look(
-    accent="#8fb4ff",
-    ink="#e6eaf0",
-    grey="#9aa7b6",
-    faint="#2a323f",
+    accent="#8fb4ff", ink="#e6eaf0", grey="#9aa7b6", faint="#2a323f",
     colours=("#b9b8f8", "#fead00", "#35f3b5", "#dc631e", "#9d6fe3", "#439e8e"),
     states={"green": "#2fc6a8", "orange": "#f2b01e", "red": "#ff7a6b", "gray": "#9aa7b6"},
-)
+)  # fmt: skip
 
 
 def look(theme: str | None) -> Look:
@@ -96,12 +90,9 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -
     base = alt.Chart(one)
     x = alt.Scale(domain=[0, 100], nice=False)
     tint = state_colour(state, colours)
-    track = base.mark_bar(height=8, cornerRadius=4, color=colours.faint).encode(
-        x=alt.X("start:Q", scale=x, axis=None), x2="end:Q"
-    )
-    band = base.mark_bar(height=8, cornerRadius=4, color=tint, opacity=0.35).encode(
-        x=alt.X("low:Q", scale=x), x2="high:Q"
-    )
+    bar: dict[str, Any] = {"height": 8, "cornerRadius": 4}
+    track = base.mark_bar(**bar, color=colours.faint).encode(x=alt.X("start:Q", scale=x, axis=None), x2="end:Q")
+    band = base.mark_bar(**bar, color=tint, opacity=0.35).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
     mark = base.mark_tick(thickness=4, height=20, color=tint).encode(x=alt.X("value:Q", scale=x))
     return layered(track, band, mark).properties(height=28, padding=PADDING)
 
@@ -178,16 +169,9 @@ def hollow(base: alt.Chart, when: str = "!datum.complete", **more: Any) -> alt.C
 
 
 def trend(
-    frame: pd.DataFrame,
-    *,
-    unit: str,
-    colours: Look,
-    by: str | None = None,
-    min_n: int = 30,
-    target: float | None = None,
-    events: pd.DataFrame | None = None,
-    smooth: pd.DataFrame | None = None,
-) -> alt.LayerChart:
+    frame: pd.DataFrame, *, unit: str, colours: Look, by: str | None = None, min_n: int = 30,
+    target: float | None = None, events: pd.DataFrame | None = None, smooth: pd.DataFrame | None = None,
+) -> alt.LayerChart:  # fmt: skip
     """One metric over time: interval band, hollow points where n is small, target dashed, events as labelled rules.
 
     frame: of `kpi.summarise(every=…)`. by: column that splits it into lines. smooth: of `kpi.rolling`, drawn on top.
@@ -297,13 +281,10 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
 
 def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:
     """Events by kind on the time axis of the window; the table below it has their names in full."""
+    scale = alt.Scale(type="utc", domain=[_stamp(t) for t in span])
+    days = alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True)
     base = alt.Chart(events).encode(
-        x=alt.X(
-            "at:T",
-            title=None,
-            scale=alt.Scale(type="utc", domain=[_stamp(t) for t in span]),
-            axis=alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True),
-        ),
+        x=alt.X("at:T", title=None, scale=scale, axis=days),
         y=alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
         tooltip=tips(EVENT),
     )
@@ -339,9 +320,8 @@ def _series(frame: pd.DataFrame, by: str | None, colours: Look) -> alt.Color | a
     if by is None:
         return alt.value(colours.accent)  # type: ignore[return-value]
     domain = _order(frame, by)
-    return alt.Color(
-        f"{by}:N", scale=alt.Scale(domain=domain, range=list(colours.colours[: len(domain)])), legend=legend(line=True)
-    )
+    scale = alt.Scale(domain=domain, range=list(colours.colours[: len(domain)]))
+    return alt.Color(f"{by}:N", scale=scale, legend=legend(line=True))
 
 
 def _dashes(frame: pd.DataFrame, by: str | None) -> alt.StrokeDash | alt.StrokeDashValue:

@@ -41,10 +41,8 @@ def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
     texts = texts.rename(columns=labels).rename(index=text.dimension)
     css = css.rename(columns=labels).rename(index=text.dimension)
     export.table(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")
-    st.caption(
-        "Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
-        "Grey: chance alone could explain it."
-    )
+    st.caption("Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
+               "Grey: chance alone could explain it.")  # fmt: skip
 
 
 def size(gap: Any) -> str:
@@ -80,17 +78,11 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
         told = text.change_intervals(frame, low, high)
         return [words.UNKNOWN if not sure else interval for sure, interval in zip(known, told, strict=True)]
 
-    shown = pd.DataFrame(
-        {
-            text.dimension(by): frame["group"],
-            "Verdict": frame["verdict"],
-            "Value": text.values(frame, "value"),
-            "95 %": text.intervals(frame, "low", "high"),
-            "Known": text.values(frame, "coverage", "share"),
-            "To the whole": text.changes(frame, "difference"),
-            "Its 95 %": limits("difference_low", "difference_high"),
-        }
-    )
+    shown = pd.DataFrame({text.dimension(by): frame["group"], "Verdict": frame["verdict"],
+                          "Value": text.values(frame, "value"), "95 %": text.intervals(frame, "low", "high"),
+                          "Known": text.values(frame, "coverage", "share"),
+                          "To the whole": text.changes(frame, "difference"),
+                          "Its 95 %": limits("difference_low", "difference_high")})  # fmt: skip
     if strata and frame["adjusted"].notna().any():
         shown[f"On the same {text.dimension(strata).lower()}"] = text.changes(frame, "adjusted")
         shown["Adjusted 95 %"] = limits("adjusted_low", "adjusted_high")
@@ -128,9 +120,8 @@ def heat(frame: pd.DataFrame, *, rows: str, columns: str, colours: charts.Look) 
         color=alt.condition("datum.clear", alt.Color("tint:N", scale=None), alt.value(colours.faint)),
         opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.6)),
     )
-    numbers = base.mark_text(fontSize=12).encode(
-        text="shown:N", color=alt.condition("datum.clear", alt.value(colours.ink), alt.value(colours.grey))
-    )
+    tint = alt.condition("datum.clear", alt.value(colours.ink), alt.value(colours.grey))
+    numbers = base.mark_text(fontSize=12).encode(text="shown:N", color=tint)
     return charts.layered(cells, numbers).properties(height=alt.Step(34))
 
 

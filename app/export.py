@@ -38,16 +38,9 @@ def table(shown: pd.DataFrame | Styler, *, alt: str, key: str = "", **options: A
         options["key"] = key
     with st.container(gap="xxsmall"):
         st.dataframe(shown, alt=alt, **options)
-        st.download_button(
-            "Download CSV",
-            partial(to_csv, frame, index=not options.get("hide_index")),
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            key=f"csv_{zlib.crc32(alt.encode())}_{key}",
-            on_click="ignore",
-            type="tertiary",
-            icon=":material/download:",
-        )
+        st.download_button("Download CSV", partial(to_csv, frame, index=not options.get("hide_index")),
+                           file_name=f"{name}.csv", mime="text/csv", key=f"csv_{zlib.crc32(alt.encode())}_{key}",
+                           on_click="ignore", type="tertiary", icon=":material/download:")  # fmt: skip
 
 
 def to_csv(frame: pd.DataFrame, *, index: bool = False) -> bytes:

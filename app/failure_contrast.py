@@ -34,11 +34,8 @@ def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
     if clear.empty:
         st.markdown(f":material/check_circle: Nothing does for certain: {text.safe(found.looked)} traits looked at.")
         return python
-    once.chart(
-        reasons.lifts,
-        clear,
-        alt=f"How much more often failed requests have each of {len(clear)} traits, with intervals",
-    )
+    once.chart(reasons.lifts, clear,
+               alt=f"How much more often failed requests have each of {len(clear)} traits, with intervals")  # fmt: skip
     size = words.format_count(found.sampled, "requests")
     st.caption(text.safe(
         f"Failed is told by {found.outcome}. Right of 1: more frequent where it failed; lines are 95 % intervals. "
@@ -68,15 +65,13 @@ def _examples(view: kpi.Slice, label: str, ids: tuple[str, ...]) -> None:
 
 
 def _table(lifts: pd.DataFrame) -> None:
-    shown = pd.DataFrame({
-        "Trait": lifts["trait"],
-        "Of failed": text.values(lifts, "failed_share", "share"),
-        "Of successful": text.values(lifts, "success_share", "share"),
-        "Times as often": [f"{v:.2f}" for v in lifts["lift"]],
-        "95 %": text.intervals(lifts, "low", "high", "count"),
-        "q": [f"{q:.3f}" for q in lifts["q"]],
-        "Requests": lifts["n"],
-    })  # fmt: skip
+    shown = pd.DataFrame({"Trait": lifts["trait"],
+                          "Of failed": text.values(lifts, "failed_share", "share"),
+                          "Of successful": text.values(lifts, "success_share", "share"),
+                          "Times as often": [f"{v:.2f}" for v in lifts["lift"]],
+                          "95 %": text.intervals(lifts, "low", "high", "count"),
+                          "q": [f"{q:.3f}" for q in lifts["q"]],
+                          "Requests": lifts["n"]})  # fmt: skip
     export.table(shown, hide_index=True, height="content", alt="Traits of failed and successful requests")
 
 

@@ -50,14 +50,8 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
             rows = kpi.rows_of(finding, told.view, kpi.resolve(here.source, told.view))
             traces(rows, finding.metric)
     with right:
-        once.chart(
-            charts.effect,
-            finding.change,
-            finding.low,
-            finding.high,
-            colour=colour,
-            alt=kpi.wording.format_change_interval(finding.low, finding.high, finding.unit),
-        )
+        once.chart(charts.effect, finding.change, finding.low, finding.high, colour=colour,
+                   alt=kpi.wording.format_change_interval(finding.low, finding.high, finding.unit))  # fmt: skip
 
 
 def traces(view: kpi.Slice, metric: str, label: str = "Traces") -> None:
@@ -81,8 +75,7 @@ def path(finding: kpi.Finding) -> str:
 def about(told: kpi.Story, metric: str) -> list[kpi.Finding]:
     """Findings of a metric, or of another statistic of the same cost or latency; then those that moved it along."""
     group = data.metrics()[metric].group
-    own = [
-        f for f in told.findings
-        if f.metric == metric or (group in SORTS and data.metrics()[f.metric].group == group)
-    ]  # fmt: skip
+    own = [f
+           for f in told.findings
+           if f.metric == metric or (group in SORTS and data.metrics()[f.metric].group == group)]  # fmt: skip
     return [*own, *(f for f in told.findings if f not in own and metric in f.also)]

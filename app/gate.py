@@ -46,12 +46,8 @@ POLICY = "; ".join([
     "form-action 'none'",
     "frame-ancestors 'none'",
 ])  # fmt: skip
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
+HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+           "Referrer-Policy": "no-referrer"}  # fmt: skip
 _NAMES = frozenset(name.lower().encode() for name in HEADERS)
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 

@@ -19,15 +19,11 @@ from app import data, export, page, text
 words = kpi.wording
 STEPS = (
     ("Load", "Drop a trace export (OTLP, OpenInference) or a table with one row a request below."),
-    (
-        "Choose KPIs and limits",
-        "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them.",
-    ),
-    (
-        "Save a baseline",
-        "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again.",
-    ),
-)
+    ("Choose KPIs and limits",
+     "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them."),
+    ("Save a baseline",
+     "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again."),
+)  # fmt: skip
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
 LEFT_OUT = "(left out)"
 MOST_TICKS = 60
@@ -39,20 +35,15 @@ def draw(default: str) -> None:
         st.session_state.setdefault("load_dataset", default)
         name = dataset_name("Into data set", "load_dataset")
         keep = st.multiselect(
-            "Columns and keys to keep",
-            _offered(),
-            accept_new_options=True,
-            key="load_allow",
-            placeholder="None besides the usual",
+            "Columns and keys to keep", _offered(), accept_new_options=True,
+            key="load_allow", placeholder="None besides the usual",
             help="Columns and metadata keys that are kept out by default to protect people; the receipt lists them.",
             width=380,
-        )
+        )  # fmt: skip
     files = st.file_uploader(
-        "Files",
-        accept_multiple_files=True,
-        key="load_files",
+        "Files", accept_multiple_files=True, key="load_files",
         help="OTLP JSON, JSONL or protobuf; CSV, TSV, Excel, Parquet, JSONL; also .gz, .zst or .zip.",
-    )
+    )  # fmt: skip
     if not files:
         _done()
         return
@@ -120,39 +111,26 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
     if preview.sheets:
         st.warning("Choose the sheet with one row a request.", icon=":material/table:")
         return None, []
-    st.markdown(
-        f":material/task_alt: Recognised as **{text.safe(preview.format)}**, "
-        f"{text.safe(words.format_count(preview.rows, 'rows'))}"
-    )
+    st.markdown(f":material/task_alt: Recognised as **{text.safe(preview.format)}**, "
+                f"{text.safe(words.format_count(preview.rows, 'rows'))}")  # fmt: skip
     for note in preview.notes:
         st.caption(text.safe(note))
     if not preview.columns:
         return None, []
     fields = kpi.mapping_fields(preview)
     units = sorted({u for found in fields.values() for u in found if u})
-    shown = pd.DataFrame(
-        {
-            "Column": [c.source for c in preview.columns],
-            "Examples": [", ".join(c.samples[:3]) for c in preview.columns],
-            "Is": [c.field or LEFT_OUT for c in preview.columns],
-            "Unit": [c.unit or None for c in preview.columns],
-            "How": ["kept out" if c.kept_out else c.how for c in preview.columns],
-            "Why": [c.why for c in preview.columns],
-        }
-    )
+    shown = pd.DataFrame({"Column": [c.source for c in preview.columns],
+                          "Examples": [", ".join(c.samples[:3]) for c in preview.columns],
+                          "Is": [c.field or LEFT_OUT for c in preview.columns],
+                          "Unit": [c.unit or None for c in preview.columns],
+                          "How": ["kept out" if c.kept_out else c.how for c in preview.columns],
+                          "Why": [c.why for c in preview.columns]})  # fmt: skip
     st.caption("How each column is understood. Correct it where it is wrong; guesses say why.")
-    edited = st.data_editor(
-        shown,
-        hide_index=True,
-        key="load_mapping" + options.get("sheet", ""),
-        disabled=["Column", "Examples", "How", "Why"],
-        height="auto",
-        alt="Mapping of columns to fields",
-        column_config={
-            "Is": st.column_config.SelectboxColumn(options=[LEFT_OUT, *fields], required=True, width="medium"),
-            "Unit": st.column_config.SelectboxColumn(options=units, width="small"),
-        },
-    )
+    choices = {"Is": st.column_config.SelectboxColumn(options=[LEFT_OUT, *fields], required=True, width="medium"),
+               "Unit": st.column_config.SelectboxColumn(options=units, width="small")}  # fmt: skip
+    edited = st.data_editor(shown, hide_index=True, key="load_mapping" + options.get("sheet", ""), height="auto",
+                            disabled=["Column", "Examples", "How", "Why"], alt="Mapping of columns to fields",
+                            column_config=choices)  # fmt: skip
     mapping = preview.mapping.said(options)
     for column, row in zip(preview.columns, edited.itertuples(index=False), strict=True):
         field = None if row.Is == LEFT_OUT else row.Is
@@ -169,12 +147,10 @@ def _options(kept: dict[str, Any]) -> dict[str, str]:
     """How the file is written, where a person says so: sheet, decimal mark, order of dates, delimiter."""
     if "sheets" not in kept:
         return {}
-    choices = {
-        "sheet": ("Sheet", {name: name for name in kept["sheets"]}),
-        "decimal": ("Decimal mark", {"Point (1.5)": ".", "Comma (1,5)": ","}),
-        "dates": ("Dates", {"Day first": "day/month", "Month first": "month/day", "Year first": "year/month"}),
-        "delimiter": ("Delimiter", {"Comma": ",", "Semicolon": ";", "Tab": "\t", "Bar": "|"}),
-    }
+    choices = {"sheet": ("Sheet", {name: name for name in kept["sheets"]}),
+               "decimal": ("Decimal mark", {"Point (1.5)": ".", "Comma (1,5)": ","}),
+               "dates": ("Dates", {"Day first": "day/month", "Month first": "month/day", "Year first": "year/month"}),
+               "delimiter": ("Delimiter", {"Comma": ",", "Semicolon": ";", "Tab": "\t", "Bar": "|"})}  # fmt: skip
     chosen: dict[str, str] = {}
     with st.container(horizontal=True):
         for name, (label, values) in choices.items():
@@ -205,10 +181,8 @@ def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
         if len(columns) > MOST_TICKS:
             st.caption("More are listed above: name them under Columns and keys to keep.")
     if ticked:
-        st.warning(
-            f"{text.safe(', '.join(ticked))} will be stored. Keep only what you may show to everybody here.",
-            icon=":material/warning:",
-        )
+        st.warning(f"{text.safe(', '.join(ticked))} will be stored. Keep only what you may show to everybody here.",
+                   icon=":material/warning:")  # fmt: skip
     return ticked
 
 
@@ -290,13 +264,8 @@ def versions(name: str) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         back = st.selectbox("Version", sorted(numbers, reverse=True)[1:], key="restore_version", width=160)
-        st.button(
-            "Restore",
-            icon=":material/history:",
-            on_click=_restore,
-            args=(name, back),
-            help="Makes a new version with the rows of this one; nothing is lost.",
-        )
+        st.button("Restore", icon=":material/history:", on_click=_restore, args=(name, back),
+                  help="Makes a new version with the rows of this one; nothing is lost.")  # fmt: skip
         if st.session_state.pop("_restored", None):
             st.caption("Restored as the newest version.")
 

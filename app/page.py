@@ -67,10 +67,8 @@ def header(title: str, here: PageContext) -> Slot:
             st.code(link(here), language=None, wrap_lines=True)
     slot = st.empty()
     if not here.timed:
-        st.caption(
-            "This data has no times: trends, drift and windows are off.",
-            help="No request says when it began. Everything that needs no times works.",
-        )
+        st.caption("This data has no times: trends, drift and windows are off.",
+                   help="No request says when it began. Everything that needs no times works.")  # fmt: skip
     for note in here.resolved.notes:
         st.caption(f":material/schedule: {text.safe(note)}")
     reports()
@@ -145,9 +143,8 @@ def number(key: str) -> int:
     """A page key of the URL that counts from 0, which an absent one means. Raises SliceError for anything else."""
     value = st.query_params.get(key) or "0"
     if not (value.isascii() and value.isdigit() and len(value) <= 9):
-        raise kpi.errors.SliceError(
-            "app.number", f"Cannot read {key} {value[:20]!r} of the link", hint="It is a whole number, from 0."
-        )
+        raise kpi.errors.SliceError("app.number", f"Cannot read {key} {value[:20]!r} of the link",
+                                    hint="It is a whole number, from 0.")  # fmt: skip
     return int(value)
 
 
@@ -192,10 +189,8 @@ def _control(
     """names: what an option is called. known: as of `choose`. drop: keys that depend on it; a choice takes them out."""
     widget, value = f"page_{key}", choose(key, options, default=default, known=known)
     slicebar.keep(widget, value)
-    draw(
-        text.safe(label), options, key=widget, on_change=remember, args=(key, widget), kwargs={"drop": drop},
-        format_func=names, **more,
-    )  # fmt: skip
+    draw(text.safe(label), options, key=widget, on_change=remember, args=(key, widget), kwargs={"drop": drop},
+         format_func=names, **more)  # fmt: skip
     return value
 
 
@@ -209,9 +204,8 @@ def metric_choice(here: PageContext, *, default: str, kinds: Sequence[str] = ())
     """
     able = {m.name: m for m in data.metrics().values() if here.profile.supports(m) and (not kinds or m.kind in kinds)}
     if not able:
-        raise kpi.errors.MetricError(
-            "app.no_metric", "This data supports no metric here", hint="See Data for what to add."
-        )
+        raise kpi.errors.MetricError("app.no_metric", "This data supports no metric here",
+                                     hint="See Data for what to add.")  # fmt: skip
     fallback = default if default in able else next(iter(able))
     metric = choose("metric", list(able), default=fallback)
     groups = [g for g in METRIC_GROUPS if any(m.group == g for m in able.values())]
@@ -299,10 +293,8 @@ def end(what: str, remedy: str) -> NoReturn:
 def cannot(here: PageContext, metric: str) -> None:
     """The data cannot support a page: names the columns it would need."""
     needs = ", ".join(here.profile.missing().get(metric, ()))
-    empty(
-        f"{here.view.dataset} has no {data.metrics()[metric].label.lower()}.",
-        f"Map a column to {needs} on the Data page.",
-    )
+    empty(f"{here.view.dataset} has no {data.metrics()[metric].label.lower()}.",
+          f"Map a column to {needs} on the Data page.")  # fmt: skip
 
 
 def nothing(here: PageContext, what: str = "No requests match this slice.") -> None:

@@ -48,16 +48,13 @@ def waterfall(
     floor = 0.0 if low - room < 0 <= low else low - room  # the steps are small beside the level: zoomed in on them
     frame.loc[[0, len(frame) - 1], "start"] = floor
     scale = alt.Scale(domain=[floor, high + (high - low) * 0.35 + 1e-12], nice=False, zero=False)
-    base = alt.Chart(frame).encode(
-        y=names_axis("label", list(frame["label"])),
-        tooltip=tips({"label": "Part", "shown": "Effect", "limits": "95 %"}),
-    )
+    base = alt.Chart(frame).encode(y=names_axis("label", list(frame["label"])),
+                                   tooltip=tips({"label": "Part", "shown": "Effect", "limits": "95 %"}))  # fmt: skip
     x = alt.X("start:Q", scale=scale, axis=axis(unit))
     bars = base.mark_bar(size=18, cornerRadius=2).encode(x=x, x2="end:Q", color=alt.Color("tint:N", scale=None))
     whiskers = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, color=colours.ink, opacity=0.75)
-    texts = base.mark_text(align="left", dx=5, fontSize=12, color=colours.ink).encode(
-        x=alt.X("edge:Q", scale=scale), text="shown:N"
-    )
+    edge = alt.X("edge:Q", scale=scale)
+    texts = base.mark_text(align="left", dx=5, fontSize=12, color=colours.ink).encode(x=edge, text="shown:N")
     return layered(
         bars, whiskers.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"), texts
     ).properties(height=alt.Step(28))  # fmt: skip
@@ -92,10 +89,8 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     shown["moved"] = text.changes(shown, "difference")
     shown["interval"] = text.change_intervals(shown, "low", "high")
     scale = alt.Scale(domain=[-REACH, REACH], nice=False)
-    marks = alt.Axis(
-        title=None, values=[-REACH, 0, REACH], tickSize=0, labelFlush=True,
-        labelExpr="datum.value < 0 ? '← worse' : datum.value > 0 ? 'better →' : 'same'",
-    )  # fmt: skip
+    marks = alt.Axis(title=None, values=[-REACH, 0, REACH], tickSize=0, labelFlush=True,
+                     labelExpr="datum.value < 0 ? '← worse' : datum.value > 0 ? 'better →' : 'same'")  # fmt: skip
     tip = tips({"label": "Metric", "verdict": "Verdict", "moved": "Difference", "interval": "Interval"})
     band = alt.Chart(pd.DataFrame({"from": [-1.0], "to": [1.0]})).mark_rect(color=colours.faint, opacity=0.7)
     zero = alt.Chart(pd.DataFrame({"at": [0.0]})).mark_rule(color=colours.grey)
@@ -117,19 +112,16 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     shown["label"] = shown["metric"].map(labels)
     shown["moved"] = text.changes(shown, "difference")
     shown["clear"] = shown["verdict"].isin(["better", "worse"])
-    shown["tint"] = [
-        colours.states[VERDICTS.get(v, "gray")] if clear else colours.faint
-        for v, clear in zip(shown["verdict"], shown["clear"], strict=True)
-    ]
+    shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] if clear else colours.faint
+                     for v, clear in zip(shown["verdict"], shown["clear"], strict=True)]  # fmt: skip
     order = list(shown.groupby("group")["n_a"].sum().sort_values(ascending=False).index)
     base = alt.Chart(shown).encode(
         x=alt.X("label:N", sort=list(labels.values()), title=None,
                 axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=140, ticks=False, domain=False)),
         y=names_axis("group", order), tooltip=tips({"group": "Group", "sentence": "Finding"}),
     )  # fmt: skip
-    cells = base.mark_rect(cornerRadius=3).encode(
-        color=alt.Color("tint:N", scale=None), opacity=alt.condition("datum.clear", alt.value(0.35), alt.value(0.5))
-    )
+    faint = alt.condition("datum.clear", alt.value(0.35), alt.value(0.5))
+    cells = base.mark_rect(cornerRadius=3).encode(color=alt.Color("tint:N", scale=None), opacity=faint)
     texts = base.transform_filter("datum.clear").mark_text(fontSize=11, color=colours.ink).encode(text="moved:N")
     return layered(cells, texts).properties(height=alt.Step(32))
 
@@ -143,9 +135,8 @@ def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     shown["succeeded"] = text.values(shown, "success_share", "share")
     names = {"trait": "Trait", "failed": "Of failed", "succeeded": "Of successful", "n": "Requests"}
     scale = alt.Scale(type="log")
-    base = alt.Chart(shown).encode(
-        y=names_axis("trait", list(shown["trait"]), 220), color=alt.Color("tint:N", scale=None), tooltip=tips(names)
-    )
+    traits, tint = names_axis("trait", list(shown["trait"]), 220), alt.Color("tint:N", scale=None)
+    base = alt.Chart(shown).encode(y=traits, color=tint, tooltip=tips(names))
     ticks = alt.Axis(title=None, values=[0.1, 0.25, 0.5, 1, 2, 4, 10, 25], labelExpr="datum.value + '×'")
     one = alt.Chart(pd.DataFrame({"lift": [1.0]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
     return layered(
@@ -157,15 +148,11 @@ def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
 
 def marks(found: Sequence[kpi.Finding]) -> pd.DataFrame:
     """The first days of findings as events of a chart."""
-    return pd.DataFrame(
-        {
-            "at": [pd.Timestamp(f.since) for f in found],
-            "when": [f"{f.since:%a %d %b %Y}" for f in found],
-            "name": [f"changed {f.since.day} {f.since:%b}" for f in found],
-            "description": [f.sentence for f in found],
-            "kind": "finding", "level": [-15 - 12 * i for i in range(len(found))],
-        }
-    )  # fmt: skip
+    return pd.DataFrame({"at": [pd.Timestamp(f.since) for f in found],
+                         "when": [f"{f.since:%a %d %b %Y}" for f in found],
+                         "name": [f"changed {f.since.day} {f.since:%b}" for f in found],
+                         "description": [f.sentence for f in found], "kind": "finding",
+                         "level": [-15 - 12 * i for i in range(len(found))]})  # fmt: skip
 
 
 def frontier(options: pd.DataFrame, *, target: float, cost_unit: str, colours: Look) -> alt.LayerChart:

@@ -162,10 +162,8 @@ def _draw_dataset(here: PageContext) -> None:
 def _draw_window(here: PageContext) -> None:
     view, span = here.view, here.resolved.window
     keep("bar_last", "custom" if view.last is None else view.last)
-    options = list(WINDOWS) if st.session_state["bar_last"] in WINDOWS else [st.session_state["bar_last"], *WINDOWS]
-    st.pills(
-        "Window", options, key="bar_last", required=True, on_change=_write, format_func=lambda w: WINDOWS.get(w, w)
-    )
+    shown = list(WINDOWS) if st.session_state["bar_last"] in WINDOWS else [st.session_state["bar_last"], *WINDOWS]
+    st.pills("Window", shown, key="bar_last", required=True, on_change=_write, format_func=lambda w: WINDOWS.get(w, w))
     st.session_state["_window"] = span
     if view.last is None and span:
         keep("bar_dates", _dates(span, view.tz))
@@ -187,9 +185,8 @@ def _draw_baseline(here: PageContext) -> None:
         keep("bar_vs_dimension", name)
         st.selectbox("Version of", names, key="bar_vs_dimension", on_change=_write, format_func=text.dimension)
         keep("bar_vs_value", value)
-        st.selectbox(
-            "Baseline version", values if value in values else [value, *values], key="bar_vs_value", on_change=_write
-        )
+        st.selectbox("Baseline version", values if value in values else [value, *values],
+                     key="bar_vs_value", on_change=_write)  # fmt: skip
     elif mode == "custom" and here.resolved.baseline:
         keep("bar_vs_dates", _dates(here.resolved.baseline, view.tz))
         st.date_input("Baseline dates", key="bar_vs_dates", on_change=_write, format="YYYY-MM-DD")
@@ -206,9 +203,8 @@ def _draw_filters(title: str, dimensions: Sequence[str], here: PageContext) -> N
             picked = list(here.view.filter_on(name))
             options = [*counts, *(v for v in picked if v not in counts)]
             keep(f"bar_where_{name}", picked)
-            st.multiselect(
-                text.safe(text.dimension(name)), options, key=f"bar_where_{name}", on_change=_write, placeholder="All"
-            )
+            st.multiselect(text.safe(text.dimension(name)), options, key=f"bar_where_{name}",
+                           on_change=_write, placeholder="All")  # fmt: skip
 
 
 def keep(key: str, value: Any) -> None:

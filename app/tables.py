@@ -29,12 +29,8 @@ def timed(events: pd.DataFrame, tz: str) -> pd.DataFrame:
     """Events with local naive times, the moments, words for them, and a level so that labels do not overlap."""
     moment = pd.to_datetime(events["at"], utc=True)
     at = moment.dt.tz_convert(ZoneInfo(tz)).dt.tz_localize(None)
-    shown = events.assign(
-        moment=moment,
-        at=at,
-        when=at.dt.strftime("%a %d %b %Y, %H:%M"),
-        level=[-3 - 12 * (i % 3) for i in range(len(events))],
-    )
+    shown = events.assign(moment=moment, at=at, when=at.dt.strftime("%a %d %b %Y, %H:%M"),
+                          level=[-3 - 12 * (i % 3) for i in range(len(events))])  # fmt: skip
     for name in ("kind", "name", "description"):
         shown[name] = shown[name].fillna("").astype(str)
     return shown.sort_values("at")
@@ -43,12 +39,8 @@ def timed(events: pd.DataFrame, tz: str) -> pd.DataFrame:
 def events(shown: pd.DataFrame) -> None:
     """When, what kind, what, which version and in words."""
     columns = ["when", "kind", "name", "version", "description"]
-    export.table(
-        shown[columns],
-        hide_index=True,
-        alt="Events in the window",
-        column_config={c: st.column_config.TextColumn(c.capitalize()) for c in columns},
-    )
+    export.table(shown[columns], hide_index=True, alt="Events in the window",
+                 column_config={c: st.column_config.TextColumn(c.capitalize()) for c in columns})  # fmt: skip
 
 
 def breakdown(scorecard: Any, by: str) -> None:
@@ -75,15 +67,10 @@ def breakdown(scorecard: Any, by: str) -> None:
         marks = [MARKS.get(s, "") for s in states[label]]
         for mark in set(marks):  # one format for all cells of a column with the same mark: a call a cell is slow
             same = [g for g, m in zip(groups, marks, strict=True) if m == mark]
-            styled = styled.format(
-                lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=pd.IndexSlice[same, [label]]
-            )
-    export.table(
-        styled,
-        alt=f"KPIs by {by}",
-        height="content",
-        column_config={"Requests": st.column_config.NumberColumn(format="localized")},
-    )
+            shown = pd.IndexSlice[same, [label]]
+            styled = styled.format(lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=shown)
+    export.table(styled, alt=f"KPIs by {by}", height="content",
+                 column_config={"Requests": st.column_config.NumberColumn(format="localized")})  # fmt: skip
     st.caption("✕ off target, ! watch, ? too little data; no mark: on target. Rows with most to do first.")
 
 
@@ -108,53 +95,30 @@ def _paint(states: pd.DataFrame, look: charts.Look) -> pd.DataFrame:
 
 def unpriced(models: pd.DataFrame) -> None:
     """Models without a price, with their requests."""
-    export.table(
-        models.rename(columns={"model": "Model", "requests": "Requests"}),
-        hide_index=True,
-        alt="Models without a price",
-        column_config={"Requests": st.column_config.NumberColumn(format="localized")},
-    )
+    export.table(models.rename(columns={"model": "Model", "requests": "Requests"}),
+                 hide_index=True, alt="Models without a price",
+                 column_config={"Requests": st.column_config.NumberColumn(format="localized")})  # fmt: skip
 
 
 def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     """The list of traces; picking a row writes trace= into the URL, and the URL alone says which one is open."""
     ids = list(found["trace_id"])
-    shown = pd.DataFrame(
-        {
-            "When": pd.to_datetime(found["started_at"], utc=True)
-            .dt.tz_convert(ZoneInfo(view.tz))
-            .dt.strftime("%d %b %H:%M"),
-            "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
-            "Latency": text.values(found, "latency_ms", "ms"),
-            "Cost": text.values(found, "cost_usd", "usd"),
-            "Intent": found["intent"],
-            "Language": found["language"],
-            "Model": found["model"],
-            "Prompt": found["prompt_version"],
-            "Error": found["error_type"],
-            "Asked": found["input_text"],
-            "Id": ids,
-        }
-    )
+    began = pd.to_datetime(found["started_at"], utc=True).dt.tz_convert(ZoneInfo(view.tz))
+    shown = pd.DataFrame({"When": began.dt.strftime("%d %b %H:%M"),
+                          "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
+                          "Latency": text.values(found, "latency_ms", "ms"),
+                          "Cost": text.values(found, "cost_usd", "usd"),
+                          "Intent": found["intent"], "Language": found["language"], "Model": found["model"],
+                          "Prompt": found["prompt_version"], "Error": found["error_type"],
+                          "Asked": found["input_text"], "Id": ids})  # fmt: skip
     shown = shown[[c for c in shown if shown[c].notna().any()]].fillna("")
     key = f"found_{zlib.crc32(' '.join(ids).encode())}"
     default = {"selection": {"rows": [ids.index(chosen)]}} if chosen in ids else None
-    export.table(
-        shown,
-        hide_index=True,
-        key=key,
-        height=320,
-        alt="Traces of the slice",
-        selection_mode="single-row",
-        on_select=lambda: _pick(key, ids),
-        selection_default=default,
-        row_height=32,
-        column_config={
-            "Asked": st.column_config.TextColumn(width="large"),
-            "Latency": st.column_config.TextColumn(alignment="right"),
-            "Cost": st.column_config.TextColumn(alignment="right"),
-        },
-    )
+    right = st.column_config.TextColumn(alignment="right")
+    export.table(shown, hide_index=True, key=key, height=320, row_height=32, alt="Traces of the slice",
+                 selection_mode="single-row", selection_default=default, on_select=lambda: _pick(key, ids),
+                 column_config={"Asked": st.column_config.TextColumn(width="large"), "Latency": right,
+                                "Cost": right})  # fmt: skip
 
 
 def _pick(key: str, ids: list[str]) -> None:
@@ -175,21 +139,13 @@ def _outcome(row: Any) -> str:
 
 def groups(frame: pd.DataFrame, by: str) -> None:
     """A row a group and metric: value, interval, n and users, in words."""
-    shown = pd.DataFrame(
-        {
-            text.dimension(by): frame[by].fillna("(none)"),
-            "Metric": [data.metrics()[m].label for m in frame["metric"]],
-            "Value": text.values(frame, "value"),
-            "95 %": text.intervals(frame, "low", "high"),
-            "State": [words.STATES[s].word if s else "" for s in frame["state"]],
-            "Requests": frame["n"],
-            "Users": frame["clusters"],
-        }
-    )
+    shown = pd.DataFrame({text.dimension(by): frame[by].fillna("(none)"),
+                          "Metric": [data.metrics()[m].label for m in frame["metric"]],
+                          "Value": text.values(frame, "value"), "95 %": text.intervals(frame, "low", "high"),
+                          "State": [words.STATES[s].word if s else "" for s in frame["state"]],
+                          "Requests": frame["n"], "Users": frame["clusters"]})  # fmt: skip
     if frame["metric"].nunique() > 1:
-        wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[
-            list(dict.fromkeys(shown["Metric"]))
-        ]
+        wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[shown["Metric"].unique()]
         export.table(wide, alt=f"Values by {by}", height="content")
         return
     export.table(shown.drop(columns="Metric"), hide_index=True, alt=f"Values by {by}", height="content")
@@ -199,19 +155,12 @@ def parts(split: kpi.Decomposition) -> None:
     """A row a group: its value and share before and now, and what its own change and its share did to the whole."""
     unit = split.unit
     f = split.parts
-    shown = pd.DataFrame(
-        {
-            text.dimension(split.by): f["value"],
-            "Before": text.values(f, "before", unit),
-            "Now": text.values(f, "now", unit),
-            "Share before": text.values(f, "share_before", "share"),
-            "Share now": text.values(f, "share_now", "share"),
-            "Its own change": text.changes(f, "rate", unit),
-            "Its share": text.changes(f, "mix", unit),
-            "Together": text.changes(f, "effect", unit),
-            "95 %": text.change_intervals(f, "low", "high", unit),
-        }
-    )
+    shown = pd.DataFrame({text.dimension(split.by): f["value"], "Before": text.values(f, "before", unit),
+                          "Now": text.values(f, "now", unit), "Share before": text.values(f, "share_before", "share"),
+                          "Share now": text.values(f, "share_now", "share"),
+                          "Its own change": text.changes(f, "rate", unit), "Its share": text.changes(f, "mix", unit),
+                          "Together": text.changes(f, "effect", unit),
+                          "95 %": text.change_intervals(f, "low", "high", unit)})  # fmt: skip
     export.table(shown, hide_index=True, height="content", alt=f"Parts of the change by {split.by}")
 
 
@@ -233,17 +182,10 @@ def moved(row: dict[str, Any]) -> str:
 def comparison(found: data.ComparisonView) -> None:
     """A row a metric: the verdict in a word, both values, the difference raw and with the mix held, q, requests."""
     f = found.frame
-    shown = pd.DataFrame(
-        {
-            "Metric": f["label"],
-            "Verdict": f["verdict"],
-            f"A: {found.a}": text.values(f, "a"),
-            f"B: {found.b}": text.values(f, "b"),
-            "Difference": text.changes(f, "difference"),
-            "Interval": text.change_intervals(f, "low", "high"),
-            "q": [f"{q:.3f}" if q == q else words.UNKNOWN for q in f["q"]],
-        }
-    )
+    shown = pd.DataFrame({"Metric": f["label"], "Verdict": f["verdict"], f"A: {found.a}": text.values(f, "a"),
+                          f"B: {found.b}": text.values(f, "b"), "Difference": text.changes(f, "difference"),
+                          "Interval": text.change_intervals(f, "low", "high"),
+                          "q": [f"{q:.3f}" if q == q else words.UNKNOWN for q in f["q"]]})  # fmt: skip
     if found.adjust:
         shown["Adjusted"] = text.changes(f, "adjusted")
         shown["Adjusted verdict"] = f["adjusted_verdict"]
@@ -265,22 +207,16 @@ def comparison(found: data.ComparisonView) -> None:
 def split(found: kpi.SampleRatio) -> None:
     """Users of both arms by day and by value, those off the plan first: counts, the share of B, q."""
     f = found.where.sort_values("alarm", ascending=False, kind="stable")
-    shown = pd.DataFrame(
-        {
-            "By": [text.dimension(v) for v in f["of"]],
-            "Value": f["value"],
-            f"Users A: {found.a}": f["a"],
-            f"Users B: {found.b}": f["b"],
-            "Share of B": text.values(f, "share_b", "share"),
-            "q": [words.UNKNOWN if q != q else f"{q:.3f}" if q >= 0.001 else "< 0.001" for q in f["q"]],
-            "Split": ["off" if off else "too few" if q != q else "as planned"
-                      for off, q in zip(f["alarm"], f["q"], strict=True)],
-        }
-    )  # fmt: skip
-    export.table(
-        coloured(shown, ["Split"], {"off": "red"}), hide_index=True, height=320,
-        alt=f"Users of {found.a} and {found.b} by day and by value",
-    )  # fmt: skip
+    shown = pd.DataFrame({
+        "By": [text.dimension(v) for v in f["of"]], "Value": f["value"],
+        f"Users A: {found.a}": f["a"], f"Users B: {found.b}": f["b"],
+        "Share of B": text.values(f, "share_b", "share"),
+        "q": [words.UNKNOWN if q != q else f"{q:.3f}" if q >= 0.001 else "< 0.001" for q in f["q"]],
+        "Split": ["off" if off else "too few" if q != q else "as planned"
+                  for off, q in zip(f["alarm"], f["q"], strict=True)],
+    })  # fmt: skip
+    export.table(coloured(shown, ["Split"], {"off": "red"}), hide_index=True, height=320,
+                 alt=f"Users of {found.a} and {found.b} by day and by value")  # fmt: skip
 
 
 def support(known: kpi.Profile) -> None:
@@ -291,19 +227,13 @@ def support(known: kpi.Profile) -> None:
     told = f"{len(able)} of {len(data.metrics())} metrics can be computed on these {size}."
     st.markdown(text.safe(told))
     if missing:
-        lacking = pd.DataFrame(
-            [
-                {"Metric": data.metrics()[n].label, "Group": data.metrics()[n].group, "Add": ", ".join(c)}
-                for n, c in missing.items()
-            ]
-        )
+        rows = ((data.metrics()[n], ", ".join(columns)) for n, columns in missing.items())
+        lacking = pd.DataFrame([{"Metric": m.label, "Group": m.group, "Add": columns} for m, columns in rows])
         with st.expander(f"Without data: {words.format_count(len(missing), 'metrics')}", icon=":material/help:"):
             export.table(lacking, hide_index=True, alt="Metrics that lack data, and the columns to add")
-    dimensions = pd.DataFrame(
-        [
-            {"Dimension": text.dimension(d), "Values": len(v), "Most frequent": ", ".join(str(k) for k, _ in v[:5])}
-            for d, v in known.dimensions.items()
-        ]
-    )
+    dimensions = pd.DataFrame([
+        {"Dimension": text.dimension(d), "Values": len(v), "Most frequent": ", ".join(str(k) for k, _ in v[:5])}
+        for d, v in known.dimensions.items()
+    ])  # fmt: skip
     with st.expander(f"{len(dimensions)} dimensions to slice by", icon=":material/filter_alt:"):
         export.table(dimensions, hide_index=True, alt="Dimensions with their values")

@@ -96,13 +96,9 @@ def window(span: kpi.Window, tz: str) -> str:
 
 
 def slice_sentence(
-    view: kpi.Slice,
-    resolved: kpi.Resolved,
-    *,
-    version: int,
-    requests: float | None = None,
-    read_at: datetime | None = None,
-) -> str:
+    view: kpi.Slice, resolved: kpi.Resolved, *, version: int,
+    requests: float | None = None, read_at: datetime | None = None,
+) -> str:  # fmt: skip
     """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped.
 
     read_at: since when rows that are read in place are known, None for stored rows.

@@ -21,19 +21,14 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
     ended = alt.Chart(spans).transform_calculate(end_ms="datum.offset_ms + datum.duration_ms")
     names = alt.Axis(labelExpr="split(datum.label, '\\u0001')[1]", labelLimit=170, ticks=False, domain=False,
                      labelAlign="left", labelPadding=170)  # fmt: skip
-    base = ended.encode(
-        y=alt.Y("row:N", sort=order, title=None, axis=names),
-        tooltip=charts.tips(
-            {"name": "Span", "kind": "Kind", "took": "Took", "began": "Began after", "status": "Status"}
-        ),
-    )
+    tips = charts.tips({"name": "Span", "kind": "Kind", "took": "Took", "began": "Began after", "status": "Status"})
+    base = ended.encode(y=alt.Y("row:N", sort=order, title=None, axis=names), tooltip=tips)
     bars = base.mark_bar(cornerRadius=2).encode(
-        x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)),
-        x2="end_ms:Q",
+        x=alt.X("offset_ms:Q", axis=ms, scale=alt.Scale(zero=True)), x2="end_ms:Q",
         color=alt.Color("kind:N", scale=scale, legend=charts.legend(columns=2)),
         opacity=alt.condition("datum.critical", alt.value(1.0), alt.value(0.45)),
         size=alt.condition("datum.critical", alt.value(16), alt.value(9)),
-    )
+    )  # fmt: skip
     red = colours.states["red"]
     wrong = base.transform_filter("datum.status == 'error'")
     rings = wrong.mark_bar(filled=False, stroke=red, strokeWidth=2, size=18).encode(x="offset_ms:Q", x2="end_ms:Q")
@@ -52,8 +47,7 @@ def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
     scale = alt.Scale(domain=windows, range=[colours.accent, colours.grey])
     bars: alt.Chart = alt.Chart(long).mark_bar(cornerRadiusEnd=2).encode(
         y=charts.names_axis("value", list(frame["value"]), 170), yOffset=alt.YOffset("window:N", sort=windows),
-        x=alt.X("share:Q", axis=charts.axis("share")),
-        color=alt.Color("window:N", scale=scale, legend=charts.legend()),
+        x=alt.X("share:Q", axis=charts.axis("share")), color=alt.Color("window:N", scale=scale, legend=charts.legend()),
         tooltip=charts.tips({"value": "Value", "window": "Window", "shown": "Share"}),
     ).properties(height=alt.Step(15))  # fmt: skip
     return bars
@@ -64,9 +58,8 @@ def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame
     zero = charts.placed(series.assign(floor=0.0))
     y = alt.Y("distance:Q", axis=charts.axis("distance"), scale=alt.Scale(zero=True))
     base = alt.Chart(zero).encode(x=charts.time_axis(zero))
-    shares = [
-        alt.Tooltip(f"{c}:Q", format=".3f", title=t) for c, t in (("distance", "Distance"), ("noise", "Noise reaches"))
-    ]
+    shares = [alt.Tooltip(f"{c}:Q", format=".3f", title=t)
+              for c, t in (("distance", "Distance"), ("noise", "Noise reaches"))]  # fmt: skip
     tip = [*charts.tips({"when": "When"}), *shares, *charts.tips({"n": "Requests", "note": "Note"})]
     band = base.mark_area(color=colours.grey, opacity=0.18).encode(
         y=alt.Y("floor:Q", axis=charts.axis("distance")), y2="noise:Q"

@@ -39,9 +39,8 @@ def steps(ids: Sequence[str], chosen: str, *, offset: int, size: int) -> None:
         widget = "page_trace"
         if st.session_state.get(widget) != (chosen or None):
             st.session_state[widget] = chosen or None
-        st.selectbox(
-            "Trace", options, key=widget, index=None, on_change=page.remember, args=("trace", widget), width=330
-        )
+        st.selectbox("Trace", options, key=widget, index=None, on_change=page.remember,
+                     args=("trace", widget), width=330)  # fmt: skip
         number = offset // size
         st.button("Newer page", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
         st.button("More", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
@@ -105,18 +104,15 @@ def _waterfall(spans: pd.DataFrame) -> None:
         steps = shown.assign(name=named, status=shown["status"].fillna("unknown"))
         export.table(steps[["name", "kind", "status"]], hide_index=True, alt="Steps of this trace")
         return
-    rows = [
-        f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
-        for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))
-    ]
+    rows = [f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
+            for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))]  # fmt: skip
     drawn = shown.assign(
         row=rows, took=text.values(shown, "duration_ms", "ms"), began=text.values(shown, "offset_ms", "ms")
     )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
     once.chart(
-        trace_charts.waterfall,
-        drawn,
+        trace_charts.waterfall, drawn,
         alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",
-    )
+    )  # fmt: skip
     more = f" The first {len(shown)} of {len(spans)} spans." if len(shown) < len(spans) else ""
     st.caption(text.safe(f"Bold: on the path that decides how long the request takes. Red: failed.{more}"))
 

@@ -55,14 +55,8 @@ def _one(row: Any, here: PageContext, metric: str) -> None:
         st.markdown(f"**{text.safe(row.name, longest=160)}**{text.safe(rest, longest=400)}")
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
             findings.traces(here.view.where(**row.where), metric)
-            st.button(
-                "Only these requests",
-                icon=":material/filter_alt:",
-                type="tertiary",
-                key=f"only_{row.Index}",
-                on_click=_narrow,
-                args=(row.where,),
-            )
+            st.button("Only these requests", icon=":material/filter_alt:", type="tertiary",
+                      key=f"only_{row.Index}", on_click=_narrow, args=(row.where,))  # fmt: skip
 
 
 def _narrow(where: Mapping[str, str]) -> None:

@@ -34,6 +34,16 @@ def latest() -> datetime:
     return _EPOCH + timedelta(microseconds=latest_us())
 
 
+def utc(moment: datetime) -> datetime:
+    """A time in UTC; one without a zone is in UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """A time as ISO 8601 in UTC, with a Z."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def is_ahead(moment: int | None, now: int) -> bool:
     """Whether a time lies in the future; epoch microseconds. An unknown one does not."""
     return moment is not None and moment > latest_us(now)

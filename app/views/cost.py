@@ -6,13 +6,8 @@ import streamlit as st
 import kpi
 from app import cards, charts, data, once, page, slicebar, tables, text
 
-PARTS = {
-    "inference_total": "Inference",
-    "retrieval_total": "Retrieval",
-    "orchestration_total": "Orchestration",
-    "tool_total": "Tools",
-    "review_total": "Human review",
-}
+PARTS = {"inference_total": "Inference", "retrieval_total": "Retrieval", "orchestration_total": "Orchestration",
+         "tool_total": "Tools", "review_total": "Human review"}  # fmt: skip
 HEAD = ("total_cost", "cost_per_query", "cost_per_answered", "cost_per_resolved", "cost_p50", "cost_p95", "cost_worst")
 ORIGIN = ("priced_share", "computed_share", "computed_deviation")
 UNPRICED = kpi.Grouping(by=("unpriced_model",), intervals=False, metrics=("requests",))
@@ -82,9 +77,8 @@ if unpriced:
     without_price(next(frames))
 
 page.as_python(
-    here,
-    f"numbers = kpi.summarise(source, {list(shown)!r}, view)",
+    here, f"numbers = kpi.summarise(source, {list(shown)!r}, view)",
     *([f"over_time = kpi.summarise(source, {list(parts)!r}, view, every={grain!r})"] if parts and here.timed else []),
     f"prices = kpi.price_sentences(kpi.summarise(source, {list(ORIGIN)!r}, view), kpi.price_state())",
     *([f"split = kpi.summarise(source, {list(split_metrics)!r}, view, by=[{by!r}])"] if by else []),
-)
+)  # fmt: skip

@@ -37,9 +37,5 @@ if here:
         loading.versions(name)
     st.subheader("What this data can tell", anchor=False)
     tables.support(here.profile)
-    page.as_python(
-        here,
-        "profile = kpi.profile(source)",
-        "missing = profile.missing()",
-        *([] if here.source.live else [f"versions = kpi.versions({name!r})"]),
-    )
+    page.as_python(here, "profile = kpi.profile(source)", "missing = profile.missing()",
+                   *([] if here.source.live else [f"versions = kpi.versions({name!r})"]))  # fmt: skip

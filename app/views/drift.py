@@ -27,27 +27,20 @@ with st.container(border=True, horizontal=True, vertical_alignment="center"):
     st.markdown(text.safe(found.sentence), width="content")
 
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
-once.chart(
-    trace_charts.distributions, found.distribution, alt=f"Share of requests by {column}, now and in the baseline"
-)
+once.chart(trace_charts.distributions, found.distribution,
+           alt=f"Share of requests by {column}, now and in the baseline")  # fmt: skip
 if found.turnover:
     st.caption(text.safe(found.turnover, longest=900))
 if len(found.series):
     st.subheader("Distance from the baseline over time", anchor=False)
     happened = tables.timed(data.events(here.source, here.view), here.view.tz)
     once.chart(
-        trace_charts.distance,
-        found.series,
-        events=happened,
+        trace_charts.distance, found.series, events=happened,
         alt=f"Jensen-Shannon distance of {column} from the baseline by {here.view.grain}, and the noise level",
-    )
+    )  # fmt: skip
     st.caption(
         "Jensen-Shannon distance, 0 same to 1 disjoint, with the part of chance taken off. Inside the grey band: noise."
     )
-page.as_python(
-    here,
-    f"found = kpi.drift(source, {column!r}, view)",
-    "print(found.sentence)",
-    "distribution, series = found.distribution, found.series",
-    "new, gone = found.appeared, found.vanished",
-)
+page.as_python(here, f"found = kpi.drift(source, {column!r}, view)", "print(found.sentence)",
+               "distribution, series = found.distribution, found.series",
+               "new, gone = found.appeared, found.vanished")  # fmt: skip

@@ -34,16 +34,10 @@ if len(happened):
     with st.expander("Events as a table"):
         tables.events(shown)
 
-page.as_python(
-    here,
-    f"card = kpi.scorecard(source, view, by={by!r})" if by else "card = kpi.scorecard(source, view)",
-    "print(card.sentence)",
-    "kpis = card.frame()",
-    "broken_down = card.breakdown",
-    "events = kpi.events(source, view)",
-    "changed = kpi.story(source, view)",
-    "print(changed.sentence, *(f.sentence for f in changed.findings), sep='\\n')",
-)
+page.as_python(here, f"card = kpi.scorecard(source, view, by={by!r})" if by else "card = kpi.scorecard(source, view)",
+               "print(card.sentence)", "kpis = card.frame()", "broken_down = card.breakdown",
+               "events = kpi.events(source, view)", "changed = kpi.story(source, view)",
+               "print(changed.sentence, *(f.sentence for f in changed.findings), sep='\\n')")  # fmt: skip
 told = data.story(here.source, here.view)  # last: it takes longest, and nothing above has to wait for it
 waiting.empty()
 with room:

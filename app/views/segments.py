@@ -39,10 +39,8 @@ mine = mine.sort_values("value", ascending=chosen.direction != "down")
 whole = found.whole[found.whole["metric"] == metric].iloc[0]
 strata = found.adjusted_for if found.adjusted_for != by else None
 if mine.empty:
-    page.empty(
-        "No group is large enough to show.",
-        "Widen the window or pick another cohort." if here.timed else "Pick another cohort.",
-    )
+    page.empty("No group is large enough to show.",
+               "Widen the window or pick another cohort." if here.timed else "Pick another cohort.")  # fmt: skip
 else:
     gaps = found.gaps[(found.gaps["dimension"] == by) & (found.gaps["metric"] == metric)]
     worst = str(gaps["worst"].iloc[0] if len(gaps) else mine["group"].iloc[0])
@@ -62,7 +60,7 @@ else:
     value = kpi.wording.format_value(whole["value"], whole["unit"])
     order = list(mine["group"])[:SHOWN]
     once.chart(
-        charts.dots, cohorts.tinted(mine.head(SHOWN), cards.colours()), by="group", unit=chosen.unit, 
+        charts.dots, cohorts.tinted(mine.head(SHOWN), cards.colours()), by="group", unit=chosen.unit,
         whole=whole["value"], order=order,
         alt=f"{chosen.label} of {len(order)} groups of {by} with intervals, against {value} in the whole slice",
     )  # fmt: skip
@@ -83,13 +81,8 @@ if pair:
     if both.empty:
         st.caption("No pair is large enough to show.")
     else:
-        once.chart(
-            cohorts.heat,
-            both,
-            rows=by,
-            columns=crossed,
-            alt=f"{chosen.label} of {len(both)} pairs of {by} and {crossed}",
-        )
+        once.chart(cohorts.heat, both, rows=by, columns=crossed,
+                   alt=f"{chosen.label} of {len(both)} pairs of {by} and {crossed}")  # fmt: skip
         st.caption("Colour only where a pair differs clearly from the whole; empty: too few users to show.")
 st.subheader("Gaps of every cohort", anchor=False)
 single = found.gaps[found.gaps["dimension"].isin(dimensions)]
@@ -98,14 +91,11 @@ if len(single):
 else:
     st.caption("No cohort has two groups that are large enough to compare.")
 
-page.as_python(
-    here,
-    f"found = kpi.disparity(source, view, by={[*dimensions, *pair]!r}, metrics={metrics!r})",
-    "found.gaps, found.groups, found.hidden",
-    *([f"kpi.likely(found, {by!r}, {worst!r}, metric={metric!r})"] if len(mine) else []),
-    *weak_segments.python(metric),
-    "hidden = [f for f in kpi.story(source, view).findings if f.kind == 'hidden_regression']",
-)
+page.as_python(here, f"found = kpi.disparity(source, view, by={[*dimensions, *pair]!r}, metrics={metrics!r})",
+               "found.gaps, found.groups, found.hidden",
+               *([f"kpi.likely(found, {by!r}, {worst!r}, metric={metric!r})"] if len(mine) else []),
+               *weak_segments.python(metric),
+               "hidden = [f for f in kpi.story(source, view).findings if f.kind == 'hidden_regression']")  # fmt: skip
 with worst_of_all:
     weak_segments.draw(here, metric)
 if here.timed:

@@ -14,16 +14,9 @@ slot = page.header("Traces: show me", here)
 page.sentence(slot, here, data.requests(here.source, here.view))
 with st.container(horizontal=True, vertical_alignment="bottom"):
     slicebar.keep("page_q", st.query_params.get("q", ""))
-    st.text_input(
-        "Find",
-        key="page_q",
-        placeholder="Words, or an id of a trace, session or user",
-        icon=":material/search:",
-        on_change=page.remember,
-        args=("q", "page_q"),
-        kwargs={"drop": ("p",)},
-        width=330,
-    )
+    st.text_input("Find", key="page_q", placeholder="Words, or an id of a trace, session or user",
+                  icon=":material/search:", on_change=page.remember, args=("q", "page_q"),
+                  kwargs={"drop": ("p",)}, width=330)  # fmt: skip
     sort = page.pills("Sort", "sort", list(SORTS), default="recent", names=SORTS.__getitem__)
 
 offset = page.number("p") * SIZE

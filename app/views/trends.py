@@ -28,11 +28,9 @@ values = len(here.profile.dimensions[by]) if by else 1
 many = values > charts.MOST_LINES
 grain, coarser = page.grain(here, groups=len(family) if shape == "percentiles" else values)
 drawn_metrics = tuple(family) if shape == "percentiles" and not by else (metric,)
-groupings = [
-    kpi.Grouping(metrics=("requests", metric)),
-    kpi.Grouping(by=(by,) if by else (), every=grain, intervals=many or not by, metrics=drawn_metrics),
-    *([kpi.Grouping(by=(by,), metrics=(metric,))] if by else []),
-]
+groupings = [kpi.Grouping(metrics=("requests", metric)),
+             kpi.Grouping(by=(by,) if by else (), every=grain, intervals=many or not by, metrics=drawn_metrics),
+             *([kpi.Grouping(by=(by,), metrics=(metric,))] if by else [])]  # fmt: skip
 asked = list(dict.fromkeys(["requests", metric, *drawn_metrics]))
 whole, frame, *wide = data.tally(here.source, asked, here.view, groupings)
 page.counted(slot, here, data.count(whole))
@@ -80,15 +78,11 @@ st.caption(text.safe(" ".join(t for t in told if t), longest=900))
 with st.grid(4, min_column_width=210):
     cards.metric(whole[whole["metric"] == metric].iloc[0], "{}, whole window")
 with st.expander("How it is counted"):
-    st.text(
-        f"{chosen.definition}.\nFormula: {chosen.formula}.\nUnknown values: {chosen.null_rule}.\n"
-        f"Interval: {chosen.interval}."
-    )
+    st.text(f"{chosen.definition}.\nFormula: {chosen.formula}.\nUnknown values: {chosen.null_rule}.\n"
+            f"Interval: {chosen.interval}.")  # fmt: skip
 
 page.as_python(
-    here,
-    f"frame = kpi.summarise(source, {list(drawn_metrics)!r}, view, by={[by] if by else []!r}, every={grain!r})",
-    f"whole = kpi.summarise(source, [{metric!r}], view)",
-    "events = kpi.events(source, view)",
+    here, f"frame = kpi.summarise(source, {list(drawn_metrics)!r}, view, by={[by] if by else []!r}, every={grain!r})",
+    f"whole = kpi.summarise(source, [{metric!r}], view)", "events = kpi.events(source, view)",
     *([f"smooth = kpi.rolling(source, [{metric!r}], view, days=7)"] if shape == "rolling" else []),
-)
+)  # fmt: skip

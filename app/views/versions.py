@@ -69,9 +69,8 @@ with st.container(border=True, gap="xsmall"):
         st.markdown(f"{text.badge('Cannot tell', 'label_off', 'orange')} {text.safe(said, longest=600)}")
     version_comparison.reversals(found.reversals)
 st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
-once.chart(
-    reasons.forest, told, alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero"
-)
+once.chart(reasons.forest, told,
+           alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero")  # fmt: skip
 intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
 notes = [
     "Grey band: differences too small to matter. Green and red only where a difference is clear over all metrics; "
@@ -94,13 +93,8 @@ if below == "where":
         within = page.selectbox("In each", "within", cohorts, default=begun, width=200, known=here.cohorts)
         cells = data.ask(kpi.compare_within, here.source, a, b, slice=view, by=by, within=within, always_valid=running)
         shown = [m for m in HEAT if m in set(cells["metric"])]
-        once.chart(
-            reasons.heat,
-            cells,
-            within=within,
-            metrics=shown,
-            alt=f"Difference between {a} and {b} in each {within}, by metric",
-        )
+        once.chart(reasons.heat, cells, within=within, metrics=shown,
+                   alt=f"Difference between {a} and {b} in each {within}, by metric")  # fmt: skip
         version_comparison.turned(cells, within)
         st.caption(
             "Only differences that are clear over all cells have a colour and a number; the others show on hover. "
@@ -120,32 +114,15 @@ else:
     else:
         st.markdown(text.safe(options.sentence, longest=600))
         quality, cost = (data.metrics()[m].label for m in (options.quality, options.cost))
-        once.chart(
-            reasons.frontier,
-            options.options,
-            target=target,
-            cost_unit="usd",
-            alt=f"{quality} against {cost} of each {by}",
-        )
-        st.caption(
-            f"Up: {text.safe(quality.lower())}. Right: {text.safe(cost.lower())}. "
-            "Dashed: the target. Up and to the left is better; lines are 95 % intervals."
-        )
+        once.chart(reasons.frontier, options.options, target=target, cost_unit="usd",
+                   alt=f"{quality} against {cost} of each {by}")  # fmt: skip
+        st.caption(f"Up: {text.safe(quality.lower())}. Right: {text.safe(cost.lower())}. "
+                   "Dashed: the target. Up and to the left is better; lines are 95 % intervals.")  # fmt: skip
 
-page.as_python(
-    here,
-    *checked,
-    f"found = kpi.compare({asked}, always_valid={running})",
-    "print(found.sentence)",
-    "numbers = found.frame()",
-    *(
-        [f"options = kpi.frontier(source, view.where(**{{{by!r}: None}}), by={by!r}, target={target})"]
-        if below == "frontier"
-        else []
-    ),
-    *(
-        [f"cells = kpi.compare_within({asked}, within={within!r}, always_valid={running})"]
-        if below == "where" and cohorts
-        else []
-    ),
-)
+calls = [*checked, f"found = kpi.compare({asked}, always_valid={running})", "print(found.sentence)",
+         "numbers = found.frame()"]  # fmt: skip
+if below == "frontier":
+    calls += [f"options = kpi.frontier(source, view.where(**{{{by!r}: None}}), by={by!r}, target={target})"]
+elif below == "where" and cohorts:
+    calls += [f"cells = kpi.compare_within({asked}, within={within!r}, always_valid={running})"]
+page.as_python(here, *calls)

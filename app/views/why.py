@@ -45,12 +45,8 @@ with room:
     waiting = st.skeleton(height=120)
 over_time = st.container()
 python = change_breakdown.draw(split, chosen, view) if split else failure_contrast.draw(here, view, metric)
-page.as_python(
-    replace(here, view=view),
-    *python,
-    "changed = kpi.story(source, view)",
-    f"about = [f for f in changed.findings if {metric!r} in (f.metric, *f.also)]",
-)
+page.as_python(replace(here, view=view), *python, "changed = kpi.story(source, view)",
+               f"about = [f for f in changed.findings if {metric!r} in (f.metric, *f.also)]")  # fmt: skip
 
 told = data.story(here.source, view)  # last: it takes longest, and nothing above has to wait for it
 waiting.empty()
@@ -66,11 +62,9 @@ with room:
 with over_time:
     if split and split.series is not None and split.series["value"].notna().any():
         st.subheader(text.safe(f"{chosen.label} by day, before and now"), anchor=False)
-        once.chart(
-            charts.trend, split.series, unit=chosen.unit, min_n=chosen.min_n,
-            events=pd.concat([change_breakdown.begins(resolved, view.tz), reasons.marks(own)]),
-            alt=f"{chosen.label} by day over the window and the one before; changes marked",
-        )  # fmt: skip
+        once.chart(charts.trend, split.series, unit=chosen.unit, min_n=chosen.min_n,
+                   events=pd.concat([change_breakdown.begins(resolved, view.tz), reasons.marks(own)]),
+                   alt=f"{chosen.label} by day over the window and the one before; changes marked")  # fmt: skip
 others = [f for f in told.findings if f not in mine]
 if others:
     with st.expander(f"{len(others)} findings about other KPIs", icon=":material/list:"):

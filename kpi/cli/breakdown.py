@@ -8,7 +8,7 @@ from typing import Annotated
 import kpi
 from kpi.cli import completion
 from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
-from kpi.cli.options import Json, SliceOptions, argument, listed, option, with_slice
+from kpi.cli.options import Given, Json, SliceOptions, argument, listed, option, with_slice
 from kpi.cli.output import print_json, print_table, say, show
 from kpi.cli.reasons import limits
 
@@ -36,9 +36,7 @@ def decompose(
             completion.decomposable,
         ),
     ],
-    by: Annotated[
-        str | None, option("--by", "DIM,DIM", "Dimensions, each on its own (default: the usual ones).")
-    ] = None,
+    by: Annotated[Given, option("--by", "DIM,DIM", "Dimensions, each on its own (default: the usual ones).")] = None,
     json: Json = False,
 ) -> int:
     """A change split into the parts that sum to it.
@@ -49,10 +47,8 @@ def decompose(
     words = kpi.wording
     if metric == "total_cost":
         cost = kpi.cost_waterfall(source, looked)
-        steps = (
-            (r.label, words.format_change(r.effect, "usd"), limits(r.low, r.high, "usd"))
-            for r in cost.steps.itertuples()
-        )
+        steps = ((r.label, words.format_change(r.effect, "usd"), limits(r.low, r.high, "usd"))
+                 for r in cost.steps.itertuples())  # fmt: skip
         return show(json, cost.to_json(), ("part", "change", "95 % interval"), steps, cost.sentence)
     if metric in _LATENCY:
         spent = kpi.latency_stages(source, looked, q=_LATENCY[metric])
@@ -92,7 +88,7 @@ def _print_parts(found: Sequence[kpi.Decomposition]) -> None:
 @with_slice
 def contrast(
     asked: SliceOptions,
-    outcome: Annotated[str | None, option("--outcome", "COLUMN", "What tells them apart (default: success).")] = None,
+    outcome: Annotated[Given, option("--outcome", "COLUMN", "What tells them apart (default: success).")] = None,
     most: Annotated[int, option("--most", None, "Most features shown.")] = 30,
     json: Json = False,
 ) -> int:
@@ -130,7 +126,7 @@ def frontier(
     target: Annotated[float, option("--target", None, "Of the quality.")] = 0.8,
     quality: Annotated[str, option("--quality", "METRIC", "Quality.")] = "task_success",
     cost: Annotated[
-        str | None, option("--cost", "METRIC", "Cost (default: cost_per_resolved, else cost_per_query).")
+        Given, option("--cost", "METRIC", "Cost (default: cost_per_resolved, else cost_per_query).")
     ] = None,
     json: Json = False,
 ) -> int:

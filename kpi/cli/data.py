@@ -113,10 +113,8 @@ def doctor(
         say(found.sentence)
         print()
         count = kpi.wording.format_count
-        rows = [
-            (v.number, v.created_at[:16] or "–", count(v.requests), "yes" if v.readable else "no", _state(v))
-            for v in found.versions
-        ]
+        rows = [(v.number, v.created_at[:16] or "–", count(v.requests), "yes" if v.readable else "no", _state(v))
+                for v in found.versions]  # fmt: skip
         print_table(("version", "created", "requests", "can be read", "state"), rows)
         said = dict.fromkeys([*found.problems, *(flaw for v in found.versions for t in v.tables for flaw in t.flaws)])
         _listing("Problems", list(said))

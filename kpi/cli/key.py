@@ -34,9 +34,8 @@ def show(json: Json = False) -> int:
     state = kpi.key_state()
     missing = any(not d.at_hand for d in state.datasets)
     if json:
-        print_json({
-            **fields(state, "current source keys"), "datasets": [fields(d, "name key at_hand") for d in state.datasets],
-        })  # fmt: skip
+        print_json({**fields(state, "current source keys"),
+                    "datasets": [fields(d, "name key at_hand") for d in state.datasets]})  # fmt: skip
         return BREACHED if missing else FINE
     where = {"environment": "from KPI_USER_KEY", "file": "from the state folder"}.get(state.source, "")
     say(f"New data sets get the key {state.current}, {where}." if state.current else "The first load makes a key.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import kpi
 from kpi.cli import completion
 from kpi.cli.command import FINE
-from kpi.cli.options import Allow, Dataset, Json, MappingFile, argument, option
+from kpi.cli.options import Allow, Dataset, Given, Json, MappingFile, argument, option
 from kpi.cli.output import fields, moment, print_json, print_table, progress, say, say_receipt
 
 PANEL = "Bring data in"
@@ -42,21 +42,17 @@ def load(
     said = {"decimal": decimal, "dates": dates, "delimiter": delimiter.replace("\\t", "\t"), "sheet": sheet}
     given = (kpi.Mapping.load(mapping) if mapping else kpi.Mapping()).said(said)
     with progress() as shown:
-        receipt = kpi.load(
-            files, dataset=dataset, mapping=given if mapping or given.options else None, allow=allow or [],
-            max_loss=1.0 if allow_loss else MAX_LOSS, progress=shown,
-        )  # fmt: skip
+        receipt = kpi.load(files, dataset=dataset, mapping=given if mapping or given.options else None,
+                           allow=allow or [], max_loss=1.0 if allow_loss else MAX_LOSS, progress=shown)  # fmt: skip
     return _receipt(receipt, json)
 
 
 def copy(
     connection: Annotated[str, argument("CONNECTION", "A name that kpi connections lists.", completion.connections)],
     dataset: Dataset = "default",
-    since: Annotated[str | None, option("--since", "TIME", "Leave out what began before, ISO 8601.")] = None,
+    since: Annotated[Given, option("--since", "TIME", "Leave out what began before, ISO 8601.")] = None,
     full: Annotated[bool, option("--full", None, "Read everything again, not only what is new.")] = False,
-    format: Annotated[
-        str | None, option("--format", "VENDOR", "phoenix, mlflow, litellm or langfuse, if several.")
-    ] = None,
+    format: Annotated[Given, option("--format", "VENDOR", "phoenix, mlflow, litellm or langfuse, if several.")] = None,
     allow: Allow = None,
     json: Json = False,
 ) -> int:
@@ -73,8 +69,7 @@ def _receipt(receipt: kpi.Receipt, json: bool) -> int:
         counts = "dataset version format files requests spans loaded repeated dropped unmapped unpriced unpriced_models"
         print_json({
             **fields(receipt, f"{counts} prices"), "from": moment(receipt.first), "to": moment(receipt.last),
-            "notes": receipt.notes,
-            "columns": [fields(c, "source field how unit") for c in receipt.columns],
+            "notes": receipt.notes, "columns": [fields(c, "source field how unit") for c in receipt.columns],
             "drops": [fields(d, "row reason hint file") for d in receipt.drops],
             "kept_out": receipt.kept_out, "missing": receipt.missing,
             **({"unread": [dataclasses.asdict(u) for u in receipt.unread]} if receipt.unread else {}),
@@ -82,9 +77,8 @@ def _receipt(receipt: kpi.Receipt, json: bool) -> int:
         return FINE
     say_receipt(receipt)
     if receipt.columns:
-        rows = [
-            (c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note) for c in receipt.columns
-        ]
+        rows = [(c.source, c.field or "–", "kept out" if c.kept_out else c.how, c.unit, c.note)
+                for c in receipt.columns]  # fmt: skip
         print_table(("column", "read as", "how", "unit", "note"), rows)
     if receipt.unread:
         missed = [(u.name, str(u.count), kpi.wording.format_number(u.example)) for u in receipt.unread]

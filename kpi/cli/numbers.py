@@ -80,12 +80,10 @@ def _print_card(card: kpi.Scorecard) -> None:
 
 @with_slice
 def summarise(
-    asked: SliceOptions,
-    metrics: Annotated[list[str], argument("METRIC", "Metrics.")],
-    by: By = "",
+    asked: SliceOptions, metrics: Annotated[list[str], argument("METRIC", "Metrics.")], by: By = "",
     every: Annotated[Literal["hour", "day", "week", "month"] | None, option("--every", None, "Time bucket.")] = None,
     json: Json = False,
-) -> int:
+) -> int:  # fmt: skip
     """Metrics by dimension and time.
 
     Exit code 2 where no number can be told.
@@ -122,11 +120,9 @@ def _summary(row: dict[str, Any], dimensions: list[str]) -> dict[str, Any]:
 
 @with_slice
 def reliability(
-    asked: SliceOptions,
-    by: Annotated[str, option("--by", "DIM,DIM", "What a task is.")] = "task",
-    k: Annotated[int, option("-k", None, "Most tries.")] = 4,
-    json: Json = False,
-) -> int:
+    asked: SliceOptions, by: Annotated[str, option("--by", "DIM,DIM", "What a task is.")] = "task",
+    k: Annotated[int, option("-k", None, "Most tries.")] = 4, json: Json = False,
+) -> int:  # fmt: skip
     """Share of tasks solved in each of k tries (pass^k)."""
     source, looked = asked.ask()
     rows = kpi.pass_hat_k(source, looked, by=listed(by), k=k).to_dict("records")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -18,6 +18,7 @@ from kpi.cli.command import Function
 from kpi.cli.output import printable
 
 SLICE = "Slice"  # the panel of the help
+Given = str | None  # of an option that need not be given
 Complete = Callable[..., list[completion.Offer]]
 _COMPLETED: dict[str, Complete] = {
     "DIM": completion.dimension, "DIM,DIM": completion.dimension_list, "DIM=VALUE": completion.condition,
@@ -42,8 +43,8 @@ def argument(metavar: str, help: str, complete: Complete | None = None) -> Any:
 _sliced = functools.partial(option, panel=SLICE)
 Json = Annotated[bool, option("--json", None, "Print JSON for scripts.")]
 Dataset = Annotated[str, option("--dataset", "NAME", "Data set.", completion.datasets)]
-GivenDataset = Annotated[str | None, argument("DATASET", "Data set; or --dataset.", completion.datasets)]
-NamedDataset = Annotated[str | None, option("--dataset", "NAME", "Data set (default: default).", completion.datasets)]
+GivenDataset = Annotated[Given, argument("DATASET", "Data set; or --dataset.", completion.datasets)]
+NamedDataset = Annotated[Given, option("--dataset", "NAME", "Data set (default: default).", completion.datasets)]
 Version = Annotated[int | None, option("--version", None, "Stored version (default: the newest).")]
 Allow = Annotated[
     list[str] | None, option("--allow", "NAME", "Column or metadata key to keep as well; may be repeated.")
@@ -72,11 +73,9 @@ class SliceOptions:
         str, _sliced("--dataset", "NAME", "Data set; db:NAME is a named database, read in place.", completion.datasets)
     ] = "default"
     version: Annotated[int | None, _sliced("--version", None, "Stored version (default: the newest).")] = None
-    last: Annotated[
-        str | None, _sliced("--last", "28d", "Window back from the end of the data: 28d, 24h, 2w, all.")
-    ] = None
-    start: Annotated[str | None, _sliced("--from", "TIME", "Start of the window, ISO 8601.")] = None
-    end: Annotated[str | None, _sliced("--to", "TIME", "End of the window (exclusive), ISO 8601.")] = None
+    last: Annotated[Given, _sliced("--last", "28d", "Window back from the end of the data: 28d, 24h, 2w, all.")] = None
+    start: Annotated[Given, _sliced("--from", "TIME", "Start of the window, ISO 8601.")] = None
+    end: Annotated[Given, _sliced("--to", "TIME", "End of the window (exclusive), ISO 8601.")] = None
     where: Annotated[list[str] | None, _sliced("--where", "DIM=VALUE", "Filter; may be repeated.")] = None
     vs: Annotated[
         str, _sliced("--vs", "BASELINE", "previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6.")
@@ -93,10 +92,8 @@ class SliceOptions:
 
         start, end = (read_time(t, self.tz) if t else None for t in (self.start, self.end))
         last = None if start or end else (self.last or "28d")
-        return kpi.Slice(
-            dataset=self.dataset, version=self.version, last=last, start=start, end=end, baseline=self.vs,
-            filters=parse_filters(self.where or []), tz=self.tz,
-        )  # fmt: skip
+        return kpi.Slice(dataset=self.dataset, version=self.version, last=last, start=start, end=end, baseline=self.vs,
+                         filters=parse_filters(self.where or []), tz=self.tz)  # fmt: skip
 
     def open(self) -> kpi.Source:
         """The data set. Raises StoreError where there is none."""
@@ -126,13 +123,10 @@ def with_slice(function: Function) -> Function:
     """Spread the parameter `asked: SliceOptions` of a command into one option a field."""
     hints = get_type_hints(SliceOptions, include_extras=True)
     own = inspect.signature(function, eval_str=True)
-    spread = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
-        for f in fields(SliceOptions)
-    ]
-    kept: Sequence[inspect.Parameter] = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "asked"
-    ]
+    named = inspect.Parameter.KEYWORD_ONLY
+    spread = [inspect.Parameter(f.name, named, default=f.default, annotation=hints[f.name])
+              for f in fields(SliceOptions)]  # fmt: skip
+    kept = [p.replace(kind=named) for p in own.parameters.values() if p.name != "asked"]
 
     @functools.wraps(function)
     def run(**given: Any) -> int:

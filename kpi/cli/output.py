@@ -206,10 +206,8 @@ def progress() -> Iterator[Progress | None]:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain data: unknown is None, times are ISO 8601."""
     plain = frame.astype(object).where(frame.notna(), None)
-    return [
-        {k: (v.isoformat() if hasattr(v, "isoformat") else v) for k, v in row.items()}
-        for row in plain.to_dict("records")
-    ]
+    return [{k: (v.isoformat() if hasattr(v, "isoformat") else v) for k, v in row.items()}
+            for row in plain.to_dict("records")]  # fmt: skip
 
 
 def cell(value: Any) -> str:

@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 import kpi
 from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
-from kpi.cli.options import Json, SliceOptions, argument, listed, option, with_slice
+from kpi.cli.options import Given, Json, SliceOptions, argument, listed, option, with_slice
 from kpi.cli.output import print_json, print_table, records, say, show
 
-FINDING = (
-    "kind", "metric", "where", "version", "version_of", "since", "change", "low", "high", "q", "n", "state", "owner",
-    "action", "link", "sentence", "unit", "value", "was", "also", "mix", "bound_low", "bound_high",
-)  # fmt: skip
+FINDING = ("kind", "metric", "where", "version", "version_of", "since", "change", "low",
+           "high", "q", "n", "state", "owner", "action", "link", "sentence", "unit",
+           "value", "was", "also", "mix", "bound_low", "bound_high")  # fmt: skip
 WORSE = ("hidden_regression", "regression")
 PANEL = "Reasons"
 COMMANDS = {
@@ -66,8 +65,8 @@ def findings(asked: SliceOptions, json: Json = False) -> int:
 def segments(
     asked: SliceOptions,
     metric: Annotated[str, argument("METRIC", "A rate, mean, ratio or incidence.")] = "task_success",
-    by: Annotated[str | None, option("--by", "DIM,DIM", "Dimensions searched (default: all that are filled).")] = None,
-    adjust: Annotated[str | None, option("--adjust", "DIM", "Compare within the values of this dimension.")] = None,
+    by: Annotated[Given, option("--by", "DIM,DIM", "Dimensions searched (default: all that are filled).")] = None,
+    adjust: Annotated[Given, option("--adjust", "DIM", "Compare within the values of this dimension.")] = None,
     most: Annotated[int, option("--most", None, "Most segments shown.")] = 10,
     json: Json = False,
 ) -> int:
@@ -76,9 +75,8 @@ def segments(
     Exit code 1 where a segment is clearly worse than the rest, 2 where none is large enough.
     """
     source, looked = asked.ask()
-    found = kpi.weak_segments(
-        source, looked, metric=metric, adjust=adjust, most=most, dimensions=listed(by) if by else None
-    )
+    dimensions = listed(by) if by else None
+    found = kpi.weak_segments(source, looked, metric=metric, adjust=adjust, most=most, dimensions=dimensions)
     words = kpi.wording
     show(
         json, found.to_json(),
@@ -100,23 +98,19 @@ def segments(
 @with_slice
 def compare(
     asked: SliceOptions,
-    a: Annotated[str | None, argument("A", "Value of the dimension; without A and B: window and baseline.")] = None,
-    b: Annotated[str | None, argument("B", "Value of the dimension.")] = None,
-    by: Annotated[str | None, option("--by", "DIM", "Dimension of A and B, such as prompt_version or model.")] = None,
+    a: Annotated[Given, argument("A", "Value of the dimension; without A and B: window and baseline.")] = None,
+    b: Annotated[Given, argument("B", "Value of the dimension.")] = None,
+    by: Annotated[Given, option("--by", "DIM", "Dimension of A and B, such as prompt_version or model.")] = None,
     metrics: Annotated[str, option("--metrics", "M,M", "Metrics (default: all that the data holds).")] = "",
     adjust: Annotated[
-        str | None, option("--adjust", "DIM,DIM", 'Dimensions to adjust for (default: intent, language; "" none).')
+        Given, option("--adjust", "DIM,DIM", 'Dimensions to adjust for (default: intent, language; "" none).')
     ] = None,
-    within: Annotated[
-        str | None, option("--within", "DIM", "The same comparison in each value of a dimension.")
-    ] = None,
+    within: Annotated[Given, option("--within", "DIM", "The same comparison in each value of a dimension.")] = None,
     cluster: Annotated[str, option("--cluster", "DIM,DIM", "What repeats instead of the user: the task.")] = "",
     always_valid: Annotated[
         bool, option("--always-valid", None, "A running test: intervals for every day, and the sample ratio.")
     ] = False,
-    expected: Annotated[
-        str | None, option("--expected", "A:B", "Planned users of A to those of B (default: 1:1).")
-    ] = None,
+    expected: Annotated[Given, option("--expected", "A:B", "Planned users of A to those of B (default: 1:1).")] = None,
     json: Json = False,
 ) -> int:
     """Is B better than A? Every metric with interval, q and verdict.

@@ -22,12 +22,10 @@ COMMANDS = {
 
 @with_slice
 def traces(
-    asked: SliceOptions,
-    text: Annotated[str, option("--text", None, "Part of an id, input or output.")] = "",
+    asked: SliceOptions, text: Annotated[str, option("--text", None, "Part of an id, input or output.")] = "",
     sort: Annotated[Sort, option("--sort", None, "What comes first.")] = "recent",
-    limit: Annotated[int, option("--limit", None, "Most requests.")] = 20,
-    json: Json = False,
-) -> int:
+    limit: Annotated[int, option("--limit", None, "Most requests.")] = 20, json: Json = False,
+) -> int:  # fmt: skip
     """Find requests of a slice."""
     import pandas as pd
 
@@ -50,10 +48,8 @@ def _outcome(row: Any) -> str:
 
 def trace(
     id: Annotated[str, argument("ID", "Of the request, as kpi traces lists it.")],
-    dataset: Dataset = "default",
-    version: Version = None,
-    json: Json = False,
-) -> int:
+    dataset: Dataset = "default", version: Version = None, json: Json = False,
+) -> int:  # fmt: skip
     """One request with its spans, documents, tool calls and scores."""
     found = kpi.trace(kpi.open(dataset, version), id)
     if json:

@@ -98,6 +98,5 @@ def no_card(entry: Entry, reason: str) -> Card:
 
 def no_spark() -> pd.DataFrame:
     """Of a KPI that has no course over time."""
-    return pd.DataFrame(
-        {"bucket": pd.to_datetime([]), "start": pd.to_datetime([]), "complete": [], "value": [], "n": []}
-    )
+    nothing = pd.to_datetime([])
+    return pd.DataFrame({"bucket": nothing, "start": nothing, "complete": [], "value": [], "n": []})

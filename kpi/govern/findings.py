@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pandas as pd
 
 from kpi.explain.aggregates.cube import Cube, build_cube
@@ -30,27 +29,16 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Slice, Window
 from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
-from kpi.narrate.findings import (
-    COMPARE_LIKE,
-    KEEP,
-    LOOK,
-    PLAN_FOR_MIX,
-    READ_TRACES,
-    coverage_sentence,
-    finding_sentence,
-    roll_back,
-)
-from kpi.stats.interval import Interval, difference
+from kpi.narrate import findings as said
+from kpi.stats.interval import Interval, difference, plain
 from kpi.store.engines import Source
 
 SHOWN = 7
 CELLS = 90_000  # searched at most: more find no cause that these miss, and take longer than a reader waits
 DAYS, DAYS_BEFORE = 14, 28  # looked at, and compared with, where no window is given
 # What is searched, in the order in which people care; latency and cost by their logarithms.
-SEARCHED = (
-    "task_success", "correctness", "groundedness", "retrieval_hit_rate", "escalation_rate", "refusal_rate",
-    "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_p50", "latency_p50",
-)  # fmt: skip
+SEARCHED = ("task_success", "correctness", "groundedness", "retrieval_hit_rate", "escalation_rate", "refusal_rate",
+            "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_p50", "latency_p50")  # fmt: skip
 _TAILS = {"cost_p50": ("cost_per_query", "cost_p95"), "latency_p50": ("latency_p95", "latency_p50")}
 _PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
 _HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
@@ -99,33 +87,26 @@ class Finding:
     @property
     def sentence(self) -> str:
         """What, where, since when, by how much and how sure."""
-        return coverage_sentence(self) if self.kind == "coverage" else finding_sentence(self, self.labels[0])
+        return said.coverage_sentence(self) if self.kind == "coverage" else said.finding_sentence(self, self.labels[0])
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
-        plain = {
+        told = {
             name: getattr(self, name)
             for name in ("kind", "metric", "version", "version_of", "unit", "n", "state", "owner", "action", "link",
                          "sentence")
         }  # fmt: skip
-        numbers = {k: _plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
-        return {
-            **plain, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
-            "mix": dict(self.mix) if self.mix else None,
-            "bound_low": _plain(self.bounds.low) if self.bounds else None,
-            "bound_high": _plain(self.bounds.high) if self.bounds else None,
-        }  # fmt: skip
+        numbers = {k: plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
+        return {**told, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
+                "mix": dict(self.mix) if self.mix else None,
+                "bound_low": plain(self.bounds.low) if self.bounds else None,
+                "bound_high": plain(self.bounds.high) if self.bounds else None}  # fmt: skip
 
 
 def findings(
-    source: Source,
-    slice: Slice | None = None,
-    *,
-    register: Register | None = None,
-    metrics: Sequence[str | Metric] | None = None,
-    most: int = SHOWN,
-    level: float = LEVEL,
-) -> list[Finding]:
+    source: Source, slice: Slice | None = None, *, register: Register | None = None,
+    metrics: Sequence[str | Metric] | None = None, most: int = SHOWN, level: float = LEVEL,
+) -> list[Finding]:  # fmt: skip
     """The changes worth telling in a slice, the most important first; an empty list when nothing changed for certain.
 
     Args:
@@ -168,23 +149,20 @@ def findings(
     return sorted(_told_once(told, unknown), key=_order)[:most]
 
 
-def _told_once(
-    told: Sequence[tuple[SelectedChange, Finding]], unknown: Sequence[tuple[SelectedChange, Finding]]
-) -> list[Finding]:
+_Told = Sequence[tuple[SelectedChange, Finding]]
+
+
+def _told_once(told: _Told, unknown: _Told) -> list[Finding]:
     """All findings; what seemed to change because less is known stands with the change of what is known."""
     found = [f for _, f in unknown]
     for change, finding in told:
-        alike = [
-            i for i, (c, f) in enumerate(unknown)
-            if change.metric in (f.metric, *f.also) and change.region.overlap(c.region) >= SAME
-        ]  # fmt: skip
+        alike = [i for i, (c, f) in enumerate(unknown)
+                 if change.metric in (f.metric, *f.also) and change.region.overlap(c.region) >= SAME]  # fmt: skip
         if finding.kind != "coverage" or not alike:
             found.append(finding)
         elif change.metric == unknown[alike[0]][0].metric:
-            found[alike[0]] = replace(
-                found[alike[0]], metric=finding.metric, labels=finding.labels, metric_unit=finding.metric_unit,
-                bounds=finding.bounds,
-            )  # fmt: skip
+            found[alike[0]] = replace(found[alike[0]], metric=finding.metric, labels=finding.labels,
+                                      metric_unit=finding.metric_unit, bounds=finding.bounds)  # fmt: skip
     return found
 
 
@@ -224,14 +202,9 @@ def _order(finding: Finding) -> tuple[bool, int, float]:
 
 
 def _finding(
-    source: Source,
-    change: SelectedChange,
-    slice: Slice,
-    whole: Window,
-    found: Cube,
-    entries: Mapping[str, Entry],
-    searched: Mapping[str, Metric],
-) -> Finding | None:
+    source: Source, change: SelectedChange, slice: Slice, whole: Window,
+    found: Cube, entries: Mapping[str, Entry], searched: Mapping[str, Metric],
+) -> Finding | None:  # fmt: skip
     since = found.date_of(change.day)
     arms = _arms(slice, whole, since, change.where, change.version)
     metric = searched[change.metric]
@@ -241,10 +214,8 @@ def _finding(
         metric, value, was, low, high, n = _measured(source, change, metric, slice.tz, arms, found.share == 1)
     if not math.isfinite(value) or not math.isfinite(was):
         return None
-    worst = bounds(
-        metric, (was, value), Interval(value=value - was, low=low, high=high),
-        coverage_of(change.region, change.metric, found), TermCounts(source, arms),
-    )  # fmt: skip
+    worst = bounds(metric, (was, value), Interval(value=value - was, low=low, high=high),
+                   coverage_of(change.region, change.metric, found), TermCounts(source, arms))  # fmt: skip
     kind = _kind(change, metric, value - was)
     if cannot_tell("better" if kind == "improvement" else "worse", worst, 0.0):
         unknown = _coverage(change, slice, found, entries, searched)
@@ -254,10 +225,9 @@ def _finding(
         kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
     entry = entries.get(metric.name)
     state = judge(entry, value, value, value, n)[0] if entry and n else None
-    return _told(
-        change, metric, slice, found, entry, searched, kind=kind, value=value, was=was, change=value - was, low=low,
-        high=high, unit=metric.unit, n=n, state=state, action=_action(entry, kind, change),
-    )  # fmt: skip
+    return _told(change, metric, slice, found, entry, searched, kind=kind, value=value,
+                 was=was, change=value - was, low=low, high=high, unit=metric.unit,
+                 n=n, state=state, action=_action(entry, kind, change))  # fmt: skip
 
 
 def _coverage(
@@ -267,30 +237,23 @@ def _coverage(
     known, metric = coverage_of(change.region, change.metric, found), searched[change.metric]
     was, value = known.shares
     moved = known.change
-    return _told(
-        change, metric, slice, found, entries.get(metric.name), searched, kind="coverage", value=value, was=was,
-        change=moved.value, low=moved.low, high=moved.high, unit="share", n=round(known.requests[1] / found.share),
-        state=None, action=LOOK.get(metric.group, LOOK[""]) if value < was else COMPARE_LIKE,
-    )  # fmt: skip
+    return _told(change, metric, slice, found, entries.get(metric.name), searched, kind="coverage",
+                 value=value, was=was, change=moved.value, low=moved.low, high=moved.high,
+                 unit="share", n=round(known.requests[1] / found.share), state=None,
+                 action=said.LOOK.get(metric.group, said.LOOK[""]) if value < was else said.COMPARE_LIKE)  # fmt: skip
 
 
 def _told(
-    told: SelectedChange,
-    metric: Metric,
-    slice: Slice,
-    found: Cube,
-    entry: Entry | None,
-    searched: Mapping[str, Metric],
-    **numbers: Any,
-) -> Finding:
+    told: SelectedChange, metric: Metric, slice: Slice, found: Cube,
+    entry: Entry | None, searched: Mapping[str, Metric], **numbers: Any,
+) -> Finding:  # fmt: skip
     """A finding: its numbers, and what a change tells of place, time and company."""
     since, mix, (version_of, version) = found.date_of(told.day), told.mix, told.version or (None, None)
-    return Finding(
-        metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since, q=told.q,
-        owner=entry.owner if entry else "", link=_link(slice, told, metric, since), also=told.also,
-        mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None,
-        labels=(metric.label, *(searched[m].label for m in told.also)), metric_unit=metric.unit, **numbers,
-    )  # fmt: skip
+    return Finding(metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since,
+                   q=told.q, owner=entry.owner if entry else "", link=_link(slice, told, metric, since),
+                   also=told.also, mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None,
+                   labels=(metric.label, *(searched[m].label for m in told.also)), metric_unit=metric.unit,
+                   **numbers)  # fmt: skip
 
 
 def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
@@ -353,10 +316,8 @@ def _arms(
     cut = datetime.combine(since, time(), ZoneInfo(slice.tz))
     segment = dict(slice.filters) | {d: (v,) for d, v in where.items()}
     served = segment | ({version[0]: (version[1],)} if version else {})
-    return (
-        Arm(filters=tuple(segment.items()), window=Window(start=whole.start, end=cut)),
-        Arm(filters=tuple(served.items()), window=Window(start=cut, end=whole.end)),
-    )
+    return (Arm(filters=tuple(segment.items()), window=Window(start=whole.start, end=cut)),
+            Arm(filters=tuple(served.items()), window=Window(start=cut, end=whole.end)))  # fmt: skip
 
 
 def _sides(source: Source, metrics: Sequence[Metric], tz: str, arms: tuple[Arm, Arm]) -> list[pd.DataFrame]:
@@ -372,12 +333,12 @@ def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, si
 
 def _action(entry: Entry | None, kind: str, change: SelectedChange) -> str:
     if kind == "improvement":
-        return KEEP
+        return said.KEEP
     if kind == "mix":
-        return PLAN_FOR_MIX
+        return said.PLAN_FOR_MIX
     if change.version is not None:
-        return roll_back(change.version[1])
-    return entry.action("off_target") if entry else READ_TRACES
+        return said.roll_back(change.version[1])
+    return entry.action("off_target") if entry else said.READ_TRACES
 
 
 def _link(slice: Slice, change: SelectedChange, metric: Metric, since: date) -> str:
@@ -385,7 +346,3 @@ def _link(slice: Slice, change: SelectedChange, metric: Metric, since: date) -> 
     query = slice.where(**where).to_query()
     query |= {"metric": [metric.name]}
     return "why?" + urlencode(query, doseq=True)
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

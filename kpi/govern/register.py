@@ -162,17 +162,15 @@ def _entry(data: Any, number: int, weights: dict[str, float], own: Mapping[str, 
     of = f"KPI {number} of the register ({name!r})"
     limits = [_number(data[k], k, of, number) for k in ("target", "watch", "off")]
     if limits != sorted(limits, reverse=direction == "up"):
-        raise _wrong(
-            "limits", f"The limits of {name!r} are out of order", "From good to bad: target, watch, off.", number
-        )
+        raise _wrong("limits", f"The limits of {name!r} are out of order",
+                     "From good to bad: target, watch, off.", number)  # fmt: skip
     known: dict[str, Any] = {k: str(data[k]) for k in ("window", "cadence") if k in data}
     known |= {k: _number(data[k], k, of, number) for k in ("min_n", "max_age_days") if k in data}
     if "min_n" in known:
         known["min_n"] = int(known["min_n"])
     if not isinstance(data.get("action", {}), dict):
         raise _wrong("field", f"'action' of {of} is no table", "Write [kpi.action] below the KPI.", number)
-    return Entry(
-        metric=name, label=label, unit=unit, direction=direction, definition=definition, target=limits[0],
-        watch=limits[1], off=limits[2], owner=str(data["owner"]), weight=float(weights.get(name, 1.0)),
-        actions={k: str(v) for k, v in data.get("action", {}).items() if k in _DEFAULT_ACTIONS}, **known,
-    )  # fmt: skip
+    return Entry(metric=name, label=label, unit=unit, direction=direction, definition=definition, target=limits[0],
+                 watch=limits[1], off=limits[2], owner=str(data["owner"]), weight=float(weights.get(name, 1.0)),
+                 actions={k: str(v) for k, v in data.get("action", {}).items() if k in _DEFAULT_ACTIONS},
+                 **known)  # fmt: skip

@@ -31,7 +31,7 @@ from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
-from kpi.stats.interval import difference
+from kpi.stats.interval import difference, plain
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
@@ -71,15 +71,15 @@ class Scorecard:
     def to_json(self) -> dict[str, Any]:
         """Plain data; unknown numbers are None."""
         kpis = [
-            {"metric": c.metric, "value": _plain(c.value), "low": _plain(c.low), "high": _plain(c.high), "n": c.n,
+            {"metric": c.metric, "value": plain(c.value), "low": plain(c.low), "high": plain(c.high), "n": c.n,
              "unit": c.unit, "state": c.state, "target": c.target,
-             "change": _plain(c.change.difference) if c.change else None,
-             "change_low": _plain(c.change.low) if c.change else None,
-             "change_high": _plain(c.change.high) if c.change else None,
+             "change": plain(c.change.difference) if c.change else None,
+             "change_low": plain(c.change.low) if c.change else None,
+             "change_high": plain(c.change.high) if c.change else None,
              "reason": c.reason, "owner": c.owner, "action": c.action, **_partly(c)}
             for c in self.cards
         ]  # fmt: skip
-        index = _plain(self.index.value)
+        index = plain(self.index.value)
         return {"kpis": kpis, "index": index, "sentence": self.sentence, "requests": self.requests}
 
     @property
@@ -126,10 +126,8 @@ def scorecard(
     )  # fmt: skip
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
     breakdown = judge_frame(now.broken, register=register) if by else pd.DataFrame()
-    return Scorecard(
-        cards=cards, index=_index(cards), sentence=_sentence(cards, requests, resolved), requests=requests,
-        resolved=resolved, breakdown=breakdown,
-    )  # fmt: skip
+    return Scorecard(cards=cards, index=_index(cards), sentence=_sentence(cards, requests, resolved), requests=requests,
+                     resolved=resolved, breakdown=breakdown)  # fmt: skip
 
 
 def _asked(source: Source, register: Register) -> tuple[list[Metric], dict[str, str]]:
@@ -166,21 +164,14 @@ def _window(
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
     groupings += [Grouping(by=(d,), metrics=(EVERY_REQUEST.name,)) for d in inputs]
     asked = {m.name: m for m in (*metrics, *covered, METRICS["requests"], METRICS[_SEVERE], EVERY_REQUEST)}
-    cells = iter(
-        collect(
-            source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
-            filters=resolved.filters if current else resolved.baseline_filters or (),
-            window=resolved.window if current else resolved.baseline,
-        )
-    )  # fmt: skip
+    cells = iter(collect(source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
+                         filters=resolved.filters if current else resolved.baseline_filters or (),
+                         window=resolved.window if current else resolved.baseline))  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
     total = frame(next(cells))
-    return _Period(
-        total=total if current else same_elapsed(source, total, metrics, resolved, groupings[0]),
-        spark=frame(next(cells)) if timed else empty,
-        broken=frame(next(cells)) if by else empty,
-        inputs={d: next(cells) for d in inputs},
-    )
+    return _Period(total=total if current else same_elapsed(source, total, metrics, resolved, groupings[0]),
+                   spark=frame(next(cells)) if timed else empty, broken=frame(next(cells)) if by else empty,
+                   inputs={d: next(cells) for d in inputs})  # fmt: skip
 
 
 def _coverage(metric: Metric, now: _Period, before: _Period | None) -> Coverage:
@@ -211,10 +202,8 @@ def _card(
         severe, _, _, checked = _row(now.total, _SEVERE)
         if severe > 0:
             state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
-    return Card(
-        entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change, spark=spark,
-        coverage=covered[1] if covered and entry.metric not in lacking else None,
-    )  # fmt: skip
+    return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
+                spark=spark, coverage=covered[1] if covered and entry.metric not in lacking else None)  # fmt: skip
 
 
 def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
@@ -226,12 +215,9 @@ def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
 
 
 def _change(
-    entry: Entry,
-    now: tuple[float, float, float],
-    before: _Period | None,
-    covered: tuple[Metric, Coverage] | None,
-    counts: TermCounts,
-) -> Change | None:
+    entry: Entry, now: tuple[float, float, float], before: _Period | None,
+    covered: tuple[Metric, Coverage] | None, counts: TermCounts,
+) -> Change | None:  # fmt: skip
     if before is None or covered is None:
         return None
     value, low, high, n = _row(before.total, entry.metric)
@@ -241,10 +227,9 @@ def _change(
     better = d.value > 0 if entry.direction == "up" else d.value < 0
     worst = left_open(metric, (value, now[0]), d, covered[1], counts)
     words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear)
-    return Change(
-        difference=d.value, low=d.low, high=d.high, clear=d.clear and worst is None, better=better, bounds=worst,
-        words=f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})" if worst else words,
-    )  # fmt: skip
+    return Change(difference=d.value, low=d.low, high=d.high,
+                  clear=d.clear and worst is None, better=better, bounds=worst,
+                  words=f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})" if worst else words)  # fmt: skip
 
 
 def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.Timestamp | None:
@@ -304,14 +289,9 @@ def _index(cards: Sequence[Card]) -> Index:
         down += (share * max(0.0, kept - worse)) ** 2
         up += (share * max(0.0, better - kept)) ** 2
     state = min((c.state for c in told), key=_RANK.__getitem__)
-    return Index(
-        value=100 * value,
-        low=max(0.0, 100 * (value - math.sqrt(down))),
-        high=min(100.0, 100 * (value + math.sqrt(up))),
-        state=state,
-        n=len(told),
-        total=len(cards),
-    )
+    return Index(value=100 * value, low=max(0.0, 100 * (value - math.sqrt(down))),
+                 high=min(100.0, 100 * (value + math.sqrt(up))), state=state,
+                 n=len(told), total=len(cards))  # fmt: skip
 
 
 def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
@@ -338,10 +318,8 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
 def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:
     """A `summarise` frame with a column `state`; None for metrics that the register does not govern."""
     entries = {e.metric: e for e in (register or load_register()).entries}
-    states = [
-        judge(entries[r.metric], r.value, r.low, r.high, r.n)[0] if r.metric in entries else None
-        for r in frame.itertuples()
-    ]
+    states = [judge(entries[r.metric], r.value, r.low, r.high, r.n)[0] if r.metric in entries else None
+              for r in frame.itertuples()]  # fmt: skip
     return frame.assign(state=pd.Series(states, index=frame.index, dtype=object))
 
 
@@ -350,11 +328,6 @@ def _partly(card: Card) -> dict[str, Any]:
     known, worst = card.coverage, card.change.bounds if card.change else None
     if known is None or known.n == known.requests:
         return {}
-    return {
-        "coverage": _plain(known.shares[1]), "coverage_was": _plain(known.shares[0]), "requests": known.requests[1],
-        "bound_low": _plain(worst.low) if worst else None, "bound_high": _plain(worst.high) if worst else None,
-    }  # fmt: skip
-
-
-def _plain(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return {"coverage": plain(known.shares[1]), "coverage_was": plain(known.shares[0]),
+            "requests": known.requests[1], "bound_low": plain(worst.low) if worst else None,
+            "bound_high": plain(worst.high) if worst else None}  # fmt: skip

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from kpi import clock
 from kpi.explain.aggregates.search_space import SearchSpace, search_space
 from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, Finding, findings
 from kpi.govern.register import Register
@@ -83,7 +84,7 @@ def recent(source: Source, slice: Slice | None = None) -> Slice:
     if window is None:
         return base
     start = window.start - timedelta(days=DAYS_BEFORE)
-    return replace(base, baseline=f"{_iso(start)}..{_iso(window.start)}")
+    return replace(base, baseline=f"{clock.iso(start)}..{clock.iso(window.start)}")
 
 
 def rows_of(finding: Finding, view: Slice, resolved: Resolved) -> Slice:
@@ -99,7 +100,3 @@ def _earlier(source: Source, resolved: Resolved) -> bool:
     """Whether the slice is compared with an earlier window in which there can be requests."""
     first, window, before = profile(source).first, resolved.window, resolved.baseline
     return bool(first and window and before and before.end <= window.start and first < before.end)
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

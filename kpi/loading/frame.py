@@ -77,10 +77,8 @@ def from_frame(
     context = Context(privacy, receipt, mapping, prices=table_of(user_text(home())))
     with tempfile.TemporaryDirectory(prefix="kpi-frame-") as place:
         tables = _read(rows, name, context, Path(place))
-    source = engines.DuckSource(
-        name=name, fingerprint=engines.content_hash(tables["requests"]),
-        tables={t: rows for t, rows in tables.items() if rows.num_rows},
-    )  # fmt: skip
+    source = engines.DuckSource(name=name, fingerprint=engines.content_hash(tables["requests"]),
+                                tables={t: rows for t, rows in tables.items() if rows.num_rows})  # fmt: skip
     source.notes, source.receipt = tuple(receipt.notes), receipt
     for told in _left_out(receipt):
         warnings.warn(told, stacklevel=2)
@@ -113,10 +111,8 @@ def _read(rows: pa.Table, name: str, context: Context, place: Path) -> dict[str,
     for reason, count in context.receipt.drop_reasons.items():
         context.receipt.note(f"{count:,} rows were left out: {reason}.")
     refuse_loss(context.receipt, 0.5)
-    found = {
-        t: pa.concat_tables(map(pq.read_table, sorted((place / t).glob("*.parquet"))), promote_options="default")
-        for t in ("requests", "spans", "scores") if any((place / t).glob("*.parquet"))
-    }  # fmt: skip
+    found = {t: pa.concat_tables(map(pq.read_table, sorted((place / t).glob("*.parquet"))), promote_options="default")
+             for t in ("requests", "spans", "scores") if any((place / t).glob("*.parquet"))}  # fmt: skip
     if found.pop("spans", None) is not None:
         raise MetricError("frame.calls", "Rows of the frame share an id at different times: calls of one request",
                           hint="Write it as Parquet and load that (kpi.load), or give every row an id.")  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,10 +14,10 @@ from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.schema import REQUESTS, dimension_column, dimension_name
 from kpi.store.cache import CLUSTER, STARTED
 from kpi.store.engines import SQL_TYPES, Source
+from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, known, null, only, text_of, whole
 
+_PRIVATE = ("id", "content", "time")  # kinds of columns that nobody groups by
 RATIO_KINDS = ("rate", "ratio", "incidence", "total")
-_DOUBLE: sa.Double[float] = sa.Double()
-_INT, _TEXT = sa.BigInteger(), sa.Text()
 
 
 class Columns:
@@ -30,7 +29,7 @@ class Columns:
     def __contains__(self, column: str) -> bool:
         return column in self._table.c
 
-    def __getitem__(self, column: str) -> sa.ColumnElement[Any]:
+    def __getitem__(self, column: str) -> Expression:
         if column in self._table.c:
             return self._table.c[column]
         if column.startswith(OWN):
@@ -38,7 +37,7 @@ class Columns:
         kind = REQUESTS[column].type if column in REQUESTS.names else "string"
         return self.dialect.unknown(SQL_TYPES[kind])
 
-    def _own(self, column: str) -> sa.ColumnElement[Any]:
+    def _own(self, column: str) -> Expression:
         """A column of a team's metric: a boolean, a text, or a whole number of the smallest parts of its unit."""
         name = physical(column, self._source.columns("requests")) or column.removeprefix(OWN)
         if ":" in name or name not in self._table.c:
@@ -46,56 +45,50 @@ class Columns:
         found = self._table.c[name]
         return _millionths(found) if isinstance(found.type, sa.Double) else found
 
-    def _score(self, name: str) -> sa.ColumnElement[Any]:
+    def _score(self, name: str) -> Expression:
         """The mean of the scores of that name that a request has."""
         if not self._source.columns("scores"):
-            return self.dialect.unknown(_INT)
+            return self.dialect.unknown(INT)
         scores = self._source.table("scores").alias()
         judge, _, told = name.rpartition(":")
         chosen = sa.select(sa.func.avg(scores.c.value)).where(
-            scores.c.trace_id == self._table.c.trace_id, scores.c.name == sa.literal(told, _TEXT),
-            *([scores.c.source == sa.literal(judge, _TEXT)] if judge not in ("", "score") else []),
+            scores.c.trace_id == self._table.c.trace_id, scores.c.name == text_of(told),
+            *([scores.c.source == text_of(judge)] if judge not in ("", "score") else []),
         )  # fmt: skip
-        return _millionths(sa.cast(chosen.correlate(self._table).scalar_subquery(), _DOUBLE))
+        return _millionths(sa.cast(chosen.correlate(self._table).scalar_subquery(), DOUBLE))
 
 
-def _millionths(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.cast(sa.func.round(value * sa.cast(sa.literal_column(repr(1 / MILLIONTH), _DOUBLE), _DOUBLE)), _INT)
+def _millionths(value: Expression) -> Expression:
+    return sa.cast(sa.func.round(value * sa.cast(sa.literal_column(repr(1 / MILLIONTH), DOUBLE), DOUBLE)), INT)
 
 
-def dimension(source: Source, name: str) -> sa.ColumnElement[Any]:
+def dimension(source: Source, name: str) -> Expression:
     """A dimension as text. Raises MetricError when the data does not have it or it is no dimension."""
     table = source.table("requests")
     column = dimension_column(name)
-    barred = column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
+    barred = column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE
     if column not in table.c or barred:
         have = sorted(dimension_name(c) for c in (column.name for column in table.c) if _groupable(c, table))
-        raise MetricError(
-            "dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
-            hint=f"It has {', '.join(have[:20])}.",
-        )  # fmt: skip
+        raise MetricError("dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
+                          hint=f"It has {', '.join(have[:20])}.")  # fmt: skip
     found = table.c[column]
     if isinstance(found.type, sa.Boolean):
-        return sa.case(
-            (found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=sa.cast(sa.null(), _TEXT)
-        )
-    return found if isinstance(found.type, sa.Text) else sa.cast(found, _TEXT)
+        return sa.case((found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=null(TEXT))
+    return found if isinstance(found.type, sa.Text) else sa.cast(found, TEXT)
 
 
 def _groupable(column: str, table: sa.FromClause) -> bool:
-    if column in (CLUSTER, STARTED) or (
-        column in REQUESTS.names and REQUESTS[column].privacy in ("id", "content", "time")
-    ):
+    if column in (CLUSTER, STARTED) or (column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE):
         return False
     return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
 
 
-def conditions(source: Source, filters: Filters, window: Window | None) -> list[sa.ColumnElement[Any]]:
+def conditions(source: Source, filters: Filters, window: Window | None) -> list[Expression]:
     """WHERE clauses of a slice."""
-    found: list[sa.ColumnElement[Any]] = []
+    found: list[Expression] = []
     for name, values in filters:
         column = dimension(source, name)
-        tests: list[sa.ColumnElement[Any]] = []
+        tests: list[Expression] = []
         plain = [v for v in values if v != NONE_VALUE]
         if plain:
             tests.append(column.in_(plain))
@@ -108,36 +101,33 @@ def conditions(source: Source, filters: Filters, window: Window | None) -> list[
     return found
 
 
-def cluster(row: Columns) -> sa.ColumnElement[Any]:
+def cluster(row: Columns) -> Expression:
     """Who repeats: the user, else the session, else the request itself; the cache has it as a number."""
     if CLUSTER in row:
         return row[CLUSTER]
     return sa.func.coalesce(row["user_key"], row["session_id"], row["trace_id"])
 
 
-def bucket(row: Columns, grain: str, tz: str) -> sa.ColumnElement[Any]:
+def bucket(row: Columns, grain: str, tz: str) -> Expression:
     """Local start of the day, ISO week or month, of an hour its start in UTC, as a timestamp without zone or its text.
     `kpi.measure.buckets` reads it."""
     if tz == "UTC" and STARTED in row:  # the cache of the lake, in DuckDB
-        return sa.cast(sa.func.date_trunc(sa.literal(grain, _TEXT), row[STARTED]), sa.DateTime())
+        return sa.cast(sa.func.date_trunc(text_of(grain), row[STARTED]), sa.DateTime())
     return row.dialect.bucket(row["started_at"], grain, tz)
 
 
-def log_bin(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def log_bin(value: Expression) -> Expression:
     """Bin of a positive number: floor(log base 1.01005); zero and below share one bin; NULL stays NULL."""
-    factor = sa.literal_column(repr(1 / math.log(LOG_BASE)), _DOUBLE)
-    position = sa.func.floor(sa.func.ln(sa.cast(value, _DOUBLE)) * sa.cast(factor, _DOUBLE))
-    return sa.case(
-        (value.is_(None), sa.cast(sa.null(), sa.Integer())),
-        (value <= sa.literal_column("0", _INT), sa.literal_column(str(ZERO_BIN), sa.Integer())),
-        else_=sa.cast(position, sa.Integer()),
-    )
+    factor = sa.literal_column(repr(1 / math.log(LOG_BASE)), DOUBLE)
+    position = sa.func.floor(sa.func.ln(sa.cast(value, DOUBLE)) * sa.cast(factor, DOUBLE))
+    return sa.case((value.is_(None), null(sa.Integer())),
+                   (value <= whole(0), sa.literal_column(str(ZERO_BIN), sa.Integer())),
+                   else_=sa.cast(position, sa.Integer()))  # fmt: skip
 
 
-def known_terms(metric: Metric, row: Columns) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+def known_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
     """Numerator and denominator of a row as whole numbers, both NULL unless both are known."""
     assert metric.y is not None
     assert metric.x is not None
     y, x = metric.y(row), metric.x(row)
-    both, nothing = sa.and_(y.is_not(None), x.is_not(None)), sa.cast(sa.null(), _INT)
-    return sa.case((both, sa.cast(y, _INT)), else_=nothing), sa.case((both, sa.cast(x, _INT)), else_=nothing)
+    return only(known(y, x), sa.cast(y, INT)), only(known(y, x), sa.cast(x, INT))

@@ -145,8 +145,9 @@ def buckets(source: Source) -> tuple[Bucket, ...]:
     )
     counted = sa.select(sa.func.count().label("n"), sa.func.max(known.c.at).label("newest")).group_by(known.c.began)
     rows = source.run(counted).to_pylist()
-    found = [Bucket(hour=_hours(utc(r["newest"])), requests=int(r["n"]), newest=utc(r["newest"])) for r in rows]
-    return tuple(sorted(found, key=lambda b: b.hour))
+    found = [(clock.utc(r["newest"]), int(r["n"])) for r in rows]
+    hours = [Bucket(hour=(newest - _EPOCH) // timedelta(hours=1), requests=n, newest=newest) for newest, n in found]
+    return tuple(sorted(hours, key=lambda b: b.hour))
 
 
 def ending(hours: Sequence[Bucket], scale: Scale = DAYS) -> Ending:
@@ -178,12 +179,3 @@ def _apart(places: Sequence[int], steps: dict[int, int], later: int, scale: Scal
     known = [p for p in places[:-1] if p > before - scale.usual // scale.step]
     usual = max((b - a for a, b in pairwise(known)), default=1)
     return places[-1] - before > max(scale.gap // scale.step, 2 * usual)
-
-
-def utc(moment: datetime) -> datetime:
-    """A time of an engine, UTC; one without a zone is in UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _hours(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(hours=1)

@@ -270,13 +270,8 @@ def _hall(x: Array, skew: Array, clusters: Array) -> Array:
 def _bounded(s: Sums, value: Array, low: Array, high: Array) -> Estimates:
     known = (s.n > 0) & np.isfinite(value)
     limits = known & (s.clusters >= 2)
-    return Estimates(
-        value=np.where(known, value, np.nan),
-        low=np.where(limits, steady(low), np.nan),
-        high=np.where(limits, steady(high), np.nan),
-        n=s.n,
-        clusters=s.clusters,
-    )
+    return Estimates(value=np.where(known, value, np.nan), low=np.where(limits, steady(low), np.nan),
+                     high=np.where(limits, steady(high), np.nan), n=s.n, clusters=s.clusters)  # fmt: skip
 
 
 def steady(limits: Array) -> Array:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
+from kpi.store.expressions import Expression, flag, known, null, one_or_zero, only, whole, within
 
 MetricKind = Literal["count", "distinct", "rate", "ratio", "incidence", "total", "quantile", "max"]
 Direction = Literal["up", "down", "none"]
@@ -22,10 +23,10 @@ Direction = Literal["up", "down", "none"]
 class Row(Protocol):
     """Columns of a requests row as SQL expressions; a column that the data lacks is a typed NULL."""
 
-    def __getitem__(self, column: str) -> sa.ColumnElement[Any]: ...
+    def __getitem__(self, column: str) -> Expression: ...
 
 
-Term = Callable[[Row], sa.ColumnElement[Any]]
+Term = Callable[[Row], Expression]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,27 +86,9 @@ class Metric:
         return (difference > 0) == (self.direction == "up")
 
 
-def flag(condition: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """1 where a boolean is true, 0 where false, NULL where unknown."""
-    return sa.case(
-        (condition.is_(sa.true()), _whole(1)), (condition.is_(sa.false()), _whole(0)), else_=sa.cast(sa.null(), _INT)
-    )
-
-
-_INT = sa.BigInteger()
-
-
-def _whole(value: int) -> sa.ColumnElement[Any]:
-    return sa.literal_column(str(value), _INT)
-
-
-def _known(*columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.and_(*(c.is_not(None) for c in columns))
-
-
 def _one(*columns: str) -> Term:
     """1 where all these columns are known, else NULL."""
-    return lambda r: sa.case((_known(*(r[c] for c in columns)), _whole(1)), else_=sa.cast(sa.null(), _INT))
+    return lambda r: only(known(*(r[c] for c in columns)), whole(1))
 
 
 def _rate(name: str, label: str, column: str, direction: Direction, definition: str, group: str) -> Metric:
@@ -119,15 +102,9 @@ def _rate(name: str, label: str, column: str, direction: Direction, definition: 
 
 
 def _mean(
-    name: str,
-    label: str,
-    column: str,
-    unit: str,
-    scale: float,
-    definition: str,
-    group: str,
-    direction: Direction = "down",
-) -> Metric:
+    name: str, label: str, column: str, unit: str, scale: float,
+    definition: str, group: str, direction: Direction = "down",
+) -> Metric:  # fmt: skip
     return Metric(
         name=name, label=label, kind="ratio", unit=unit, direction=direction, definition=definition,
         formula=f"sum of {column} / requests where {column} is known",
@@ -156,11 +133,10 @@ def _quantiles(
 
 
 def _worst(name: str, label: str, column: str, unit: str, scale: float, definition: str, group: str) -> Metric:
-    return Metric(
-        name=name, label=label, kind="max", unit=unit, direction="down", definition=definition,
-        formula=f"maximum of {column}", null_rule="unknown values are left out", interval="none: it is the observed maximum",
-        needs=(column,), group=group, scale=scale, column=column, min_n=1,
-    )  # fmt: skip
+    return Metric(name=name, label=label, kind="max", unit=unit, direction="down",
+                  definition=definition, formula=f"maximum of {column}",
+                  null_rule="unknown values are left out", interval="none: it is the observed maximum",
+                  needs=(column,), group=group, scale=scale, column=column, min_n=1)  # fmt: skip
 
 
 def _ratio(
@@ -177,30 +153,22 @@ def _ratio(
 
 
 def _incidence(name: str, label: str, definition: str, y: Term) -> Metric:
-    return Metric(
-        name=name, label=label, kind="incidence", unit="per_1000", direction="down", definition=definition,
-        formula="1,000 x incidents / requests that were checked",
-        null_rule="requests that no detector looked at are left out",
-        interval="Poisson (Garwood 1936) on counts / over-dispersion, the user as cluster",
-        needs=("incident_count",), group="safety", scale=1000.0, y=y, x=_one("incident_count"),
-    )  # fmt: skip
+    return Metric(name=name, label=label, kind="incidence", unit="per_1000", direction="down", definition=definition,
+                  formula="1,000 x incidents / requests that were checked",
+                  null_rule="requests that no detector looked at are left out",
+                  interval="Poisson (Garwood 1936) on counts / over-dispersion, the user as cluster",
+                  needs=("incident_count",), group="safety", scale=1000.0, y=y, x=_one("incident_count"))  # fmt: skip
 
 
 def _severity(level: str) -> Term:
-    return lambda r: sa.case(
-        (r["incident_count"].is_(None), sa.cast(sa.null(), _INT)),
-        (r["worst_severity"] == level, _whole(1)),
-        else_=_whole(0),
-    )
+    return lambda r: sa.case((r["incident_count"].is_(None), null()),
+                             (r["worst_severity"] == level, whole(1)), else_=whole(0))  # fmt: skip
 
 
-def _answered(r: Row) -> sa.ColumnElement[Any]:
+def _answered(r: Row) -> Expression:
     """1 where the user got an answer: neither refused nor failed. NULL where neither is known."""
-    return sa.case(
-        (sa.or_(r["refused"].is_(sa.true()), r["error"].is_(sa.true())), _whole(0)),
-        (sa.and_(r["refused"].is_(None), r["error"].is_(None)), sa.cast(sa.null(), _INT)),
-        else_=_whole(1),
-    )
+    return sa.case((sa.or_(r["refused"].is_(sa.true()), r["error"].is_(sa.true())), whole(0)),
+                   (sa.and_(r["refused"].is_(None), r["error"].is_(None)), null()), else_=whole(1))  # fmt: skip
 
 
 def slo_attainment(milliseconds: int) -> Metric:
@@ -212,10 +180,7 @@ def slo_attainment(milliseconds: int) -> Metric:
         formula=f"requests with total latency <= {milliseconds} ms / requests with known latency",
         null_rule="requests without latency are left out", interval="Wilson on n / design effect, the user as cluster",
         needs=("total_us",), group="latency", x=_one("total_us"),
-        y=lambda r: sa.case(
-            (r["total_us"] <= _whole(limit), _whole(1)), (r["total_us"].is_not(None), _whole(0)),
-            else_=sa.cast(sa.null(), _INT),
-        ),
+        y=lambda r: within(r["total_us"] <= whole(limit), r["total_us"]),
     )  # fmt: skip
 
 
@@ -236,13 +201,8 @@ _PARTS = {"inference": "Inference", "retrieval": "Retrieval", "orchestration": "
 
 
 def _volume() -> list[Metric]:
-    count: dict[str, Any] = {
-        "direction": "none",
-        "interval": "none: it is a count",
-        "group": "volume",
-        "unit": "count",
-        "min_n": 0,
-    }
+    count: dict[str, Any] = {"direction": "none", "interval": "none: it is a count",
+                             "group": "volume", "unit": "count", "min_n": 0}  # fmt: skip
     return [
         Metric(name="requests", label="Requests", kind="count", definition="Requests in the slice", formula="count of requests",
                null_rule="every request counts", needs=("trace_id",), **count),
@@ -323,7 +283,7 @@ def _price_sources() -> list[Metric]:
             null_rule="requests without a reported or a computed inference cost are left out",
             interval=_RATIO_INTERVAL, needs=("computed_nusd", "cost_source"), group="cost",
             y=lambda r: r["computed_nusd"] - r["inference_nusd"],
-            x=lambda r: sa.case((r["cost_source"] == reported, r["inference_nusd"]), else_=sa.cast(sa.null(), _INT)),
+            x=lambda r: only(r["cost_source"] == reported, r["inference_nusd"]),
         ),
     ]  # fmt: skip
 
@@ -334,13 +294,10 @@ def _latency() -> list[Metric]:
         metric for stage, label in _STAGES.items()
         for metric in _quantiles(f"{stage}_latency", f"{label} latency", f"{stage}_us", "ms", _MS, points, f"{label} time", "latency")
     ]  # fmt: skip
-    return [
-        *_quantiles("latency", "Latency", "total_us", "ms", _MS, points, "End-to-end latency", "latency"),
-        _worst("latency_worst", "Worst latency", "total_us", "ms", _MS, "Slowest single request", "latency"),
-        *_quantiles("ttft", "Time to first token", "ttft_us", "ms", _MS, points, "Time to first token", "latency"),
-        *stages,
-        slo_attainment(LATENCY_SLO_MS),
-    ]
+    return [*_quantiles("latency", "Latency", "total_us", "ms", _MS, points, "End-to-end latency", "latency"),
+            _worst("latency_worst", "Worst latency", "total_us", "ms", _MS, "Slowest single request", "latency"),
+            *_quantiles("ttft", "Time to first token", "ttft_us", "ms", _MS, points, "Time to first token", "latency"),
+            *stages, slo_attainment(LATENCY_SLO_MS)]  # fmt: skip
 
 
 def _safety() -> list[Metric]:
@@ -385,15 +342,15 @@ COVERAGE = "_coverage"  # behind the name of a metric: the share of the requests
 def coverage(of: Metric) -> Metric:
     """The share of the requests for which a metric is known: a rate like any other, of all requests."""
 
-    def known(r: Row) -> sa.ColumnElement[Any]:
-        terms = [t(r) for t in (of.y, of.x) if t is not None] or [r[of.column] if of.column else _whole(1)]
-        return sa.case((_known(*terms), _whole(1)), else_=_whole(0))
+    def told(r: Row) -> Expression:
+        terms = [t(r) for t in (of.y, of.x) if t is not None] or [r[of.column] if of.column else whole(1)]
+        return one_or_zero(known(*terms))
 
     return Metric(
         name=of.name + COVERAGE, label=f"Coverage of {of.label.lower()}", kind="rate", unit="share", direction="up",
         definition=f"Share of the requests for which {of.label.lower()} is known", group=of.group, needs=("trace_id",),
         formula="requests in which it is known / requests", null_rule="every request counts",
-        interval="Wilson on n / design effect, the user as cluster", y=known, x=lambda r: _whole(1),
+        interval="Wilson on n / design effect, the user as cluster", y=told, x=lambda r: whole(1),
     )  # fmt: skip
 
 

@@ -235,9 +235,8 @@ def _checked(kind: OwnKind, of: Condition, per: Condition | None, given: Mapping
     def number(field: str, low: float, high: float) -> float:
         value = given[field]
         if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
-            raise error(
-                "field", f"{field!r} must be a number above {low:g} and below {high:g}", "Write a plain number."
-            )
+            raise error("field", f"{field!r} must be a number above {low:g} and below {high:g}",
+                        "Write a plain number.")  # fmt: skip
         return float(value)
 
     if kind == "quantile" and "q" not in given:
@@ -289,9 +288,8 @@ def _read(path: str, changed: int) -> Mapping[str, Metric]:
         with open(path, "rb") as file:
             return declared(tomllib.load(file))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RegisterError(
-            "register.unreadable", f"The register cannot be read: {str(error)[:200]}", hint="Fix the file."
-        ) from error
+        raise RegisterError("register.unreadable", f"The register cannot be read: {str(error)[:200]}",
+                            hint="Fix the file.") from error  # fmt: skip
 
 
 def _check(source: Source, own: Metric) -> Metric:
@@ -324,10 +322,9 @@ def _check(source: Source, own: Metric) -> Metric:
 def _signed(own: Metric, part: Condition, held: MeasureRange) -> Metric:
     """A ratio whose values may be negative: what matters is a step, a twentieth of the usual size of a value."""
     if own.kind == "quantile":
-        raise MetricError(
-            "metric.negative", f"{part.name!r} holds negative values (lowest {held.low:g}), which have no quantile",
-            hint=f"Ask for its mean, or for the share beyond a limit: '{part.name} < 0'.",
-        )  # fmt: skip
+        raise MetricError("metric.negative",
+                          f"{part.name!r} holds negative values (lowest {held.low:g}), which have no quantile",
+                          hint=f"Ask for its mean, or for the share beyond a limit: '{part.name} < 0'.")  # fmt: skip
     if own.kind != "ratio" or part.test:
         return own
     smallest = own.smallest if own.smallest is not None else float(f"{held.size / 20:.1g}")

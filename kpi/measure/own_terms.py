@@ -9,22 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
 from kpi.mapping.column_names import slug
 from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
-from kpi.measure.metrics import Row, Term, flag
+from kpi.measure.metrics import Row, Term
 from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, REQUESTS, SOURCES
+from kpi.store.expressions import DOUBLE, Expression, flag, null, only, text_of, whole
 
 OWN, SCORE = "own:", "score:"  # prefixes of a column as a metric names it, and of a score
 MILLIONTH = 1e-6
-_INT = sa.BigInteger()
-_CONDITION = re.compile(
-    r"\s*(?P<column>[\w.]+(?::[^<>=!:]*\w)?)\s*(?:(?P<test>>=|<=|==|!=|=|<|>)\s*(?P<value>.*\S))?\s*"
-)
+_STATED = re.compile(r"\s*(?P<column>[\w.]+(?::[^<>=!:]*\w)?)\s*(?:(?P<test>>=|<=|==|!=|=|<|>)\s*(?P<value>.*\S))?\s*")
 _TESTS = {
     ">=": "at least", "<=": "at most", "==": "is", "=": "is", "!=": "is not", ">": "above", "<": "below",
 }  # fmt: skip
@@ -65,7 +62,7 @@ def parsed(text: str) -> Condition | None:
     >>> parsed("judge:tone >= 4")
     Condition(name='judge:tone', test='>=', value='4')
     """
-    found = _CONDITION.fullmatch(text)
+    found = _STATED.fullmatch(text)
     if found is None:
         return None
     test = found["test"] or ""
@@ -120,13 +117,13 @@ def formula(kind: str, of: Condition, per: Condition | None, q: float | None) ->
 
 def known(of: Condition) -> Term:
     """1 where the column is known, else NULL."""
-    return lambda row: sa.case((row[of.column].is_not(None), _whole(1)), else_=sa.cast(sa.null(), _INT))
+    return lambda row: only(row[of.column].is_not(None), whole(1))
 
 
 def term(of: Condition, numeric: bool) -> Term:
     """The value of a row: that of the column where a number is meant, else 1 where the condition holds, 0 where not."""
 
-    def value(row: Row) -> sa.ColumnElement[Any]:
+    def value(row: Row) -> Expression:
         cell = row[of.column]
         if of.test:
             return flag(_tested(of, cell))
@@ -137,44 +134,34 @@ def term(of: Condition, numeric: bool) -> Term:
         if numeric:
             return cell
         one = round(1 / of.scale)
-        return sa.case((cell == _whole(one), _whole(1)), (cell == _whole(0), _whole(0)), else_=sa.cast(sa.null(), _INT))
+        return sa.case((cell == whole(one), whole(1)), (cell == whole(0), whole(0)), else_=null())
 
     return value
 
 
-def _words(of: Condition, cell: sa.ColumnElement[Any], numeric: bool) -> sa.ColumnElement[Any]:
+def _words(of: Condition, cell: Expression, numeric: bool) -> Expression:
     """1 for a word that means true, 0 for one that means false; worth as much as the numbers of other columns."""
     one = round(1 / of.scale) if numeric else 1
-    words = sa.func.lower(cell)
-    return sa.case(
-        (words.in_(sorted(TRUE_WORDS)), _whole(one)), (words.in_(sorted(FALSE_WORDS)), _whole(0)),
-        else_=sa.cast(sa.null(), _INT),
-    )  # fmt: skip
+    word = sa.func.lower(cell)
+    return sa.case((word.in_(sorted(TRUE_WORDS)), whole(one)), (word.in_(sorted(FALSE_WORDS)), whole(0)), else_=null())
 
 
-def _tested(of: Condition, cell: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def _tested(of: Condition, cell: Expression) -> Expression:
     if isinstance(cell.type, sa.Boolean):
         return cell if (of.value.lower() in TRUE_WORDS) == (of.test == "==") else sa.not_(cell)
     if isinstance(cell.type, sa.Text):
         if of.test not in ("==", "!="):
-            raise MetricError(
-                "metric.text", f"{of.name!r} holds text, which cannot be {_TESTS[of.test]} {of.value}",
-                hint="Compare it with == or !=.",
-            )  # fmt: skip
-        return cell == sa.literal(of.value, sa.Text()) if of.test == "==" else cell != sa.literal(of.value, sa.Text())
+            raise MetricError("metric.text", f"{of.name!r} holds text, which cannot be {_TESTS[of.test]} {of.value}",
+                              hint="Compare it with == or !=.")  # fmt: skip
+        return cell == text_of(of.value) if of.test == "==" else cell != text_of(of.value)
     number = _number(of.value)
     if number is None:
-        raise MetricError(
-            "metric.number",
-            f"{of.name!r} holds numbers, and {of.value[:40]!r} is none",
-            hint="Compare it with a number.",
-        )
-    limit: sa.ColumnElement[Any] = sa.literal_column(repr(number / Condition(of.name).scale), sa.Double())
-    side: sa.ColumnElement[Any] = sa.cast(cell, sa.Double())
-    tests = {
-        ">=": side >= limit, "<=": side <= limit, "==": side == limit, "!=": side != limit, ">": side > limit,
-        "<": side < limit,
-    }  # fmt: skip
+        raise MetricError("metric.number", f"{of.name!r} holds numbers, and {of.value[:40]!r} is none",
+                          hint="Compare it with a number.")  # fmt: skip
+    limit: Expression = sa.literal_column(repr(number / Condition(of.name).scale), DOUBLE)
+    side: Expression = sa.cast(cell, DOUBLE)
+    tests = {">=": side >= limit, "<=": side <= limit, "==": side == limit, "!=": side != limit, ">": side > limit,
+             "<": side < limit}  # fmt: skip
     return tests[of.test]
 
 
@@ -184,7 +171,3 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return found if abs(found) < 1e15 else None
-
-
-def _whole(value: int) -> sa.ColumnElement[Any]:
-    return sa.literal_column(str(value), _INT)

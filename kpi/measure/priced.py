@@ -45,11 +45,9 @@ def price_state() -> PriceState:
         True
     """
     table = price_file.current(home())
-    named = {
-        "retrieval": table.units.retrieval, "orchestration": table.units.orchestration,
-        "review minute": table.units.review_minute,
-        **{f"tool call {name}": cost for name, cost in table.units.tool_call.items()},
-    }  # fmt: skip
+    named = {"retrieval": table.units.retrieval, "orchestration": table.units.orchestration,
+             "review minute": table.units.review_minute,
+             **{f"tool call {name}": cost for name, cost in table.units.tool_call.items()}}  # fmt: skip
     units = {name: cost / SCALE for name, cost in named.items() if cost is not None}
     own = sum(p.own for p in table.prices)
     return PriceState(version=table.version, day=table.day, rows=len(table.prices), own=own, units=units)

@@ -14,15 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import array
 
 from kpi import clock
-from kpi.measure.ending import utc
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.own_terms import OWN, SCORE, physical
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX, MEASURE_PREFIX, dimension_name
-from kpi.store.dialects import whole
 from kpi.store.engines import Source, Statement
+from kpi.store.expressions import DOUBLE, TEXT, Expression, whole
 
 MAX_VALUES = 500
-_DOUBLE: sa.Double[float] = sa.Double()
 _EXTRA_DIMENSIONS = ("error_type", "worst_severity", "outcome_source", "cost_source", "unpriced_model")
 
 
@@ -64,10 +62,8 @@ class Profile:
 
     def missing(self) -> dict[str, tuple[str, ...]]:
         """Metrics that this data cannot support -> the columns that would be needed."""
-        return {
-            m.name: tuple(c for c in m.needs if not self.filled.get(c, 0))
-            for m in METRICS.values() if not self.supports(m)
-        }  # fmt: skip
+        return {m.name: tuple(c for c in m.needs if not self.filled.get(c, 0))
+                for m in METRICS.values() if not self.supports(m)}  # fmt: skip
 
 
 _KNOWN: WeakKeyDictionary[Source, Profile] = WeakKeyDictionary()
@@ -102,11 +98,8 @@ def _profile(source: Source) -> Profile:
     counts += [v for i, c in enumerate(measures) for v in _range(table.c[c], i)]
     row = source.run(sa.select(sa.func.count().label("requests"), *bounds, *counts).select_from(table)).to_pylist()[0]
     filled = {c: int(row[f"n{i}"]) for i, c in enumerate(columns)}
-    ranges = {
-        c: MeasureRange(float(row[f"low{i}"]), float(row[f"size{i}"]), not row[f"odd{i}"])
-        for i, c in enumerate(measures)
-        if filled[c]
-    }
+    ranges = {c: MeasureRange(float(row[f"low{i}"]), float(row[f"size{i}"]), not row[f"odd{i}"])
+              for i, c in enumerate(measures) if filled[c]}  # fmt: skip
     first, last = _utc(row.get("first")), _utc(row.get("last"))
     if first is not None and last is None:  # all of it lies in the future: windows end now, and are empty
         first = last = clock.latest()
@@ -117,13 +110,10 @@ def _profile(source: Source) -> Profile:
     )  # fmt: skip
 
 
-def _range(measure: sa.ColumnElement[Any], number: int) -> list[sa.Label[Any]]:
-    odd = sa.and_(measure != sa.literal_column("0", _DOUBLE), measure != sa.literal_column("1", _DOUBLE))
-    values = {
-        "low": sa.func.min(measure),
-        "size": sa.func.avg(sa.func.abs(measure)),
-        "odd": sa.func.count(sa.case((odd, whole(1)))),
-    }
+def _range(measure: Expression, number: int) -> list[sa.Label[Any]]:
+    odd = sa.and_(measure != sa.literal_column("0", DOUBLE), measure != sa.literal_column("1", DOUBLE))
+    values = {"low": sa.func.min(measure), "size": sa.func.avg(sa.func.abs(measure)),
+              "odd": sa.func.count(sa.case((odd, whole(1))))}  # fmt: skip
     return [v.label(f"{name}{number}") for name, v in values.items()]
 
 
@@ -143,13 +133,10 @@ def _scores(source: Source) -> dict[str, int]:
     return found
 
 
-def _bounds(source: Source, started: sa.ColumnElement[Any]) -> list[sa.Label[Any]]:
+def _bounds(source: Source, started: Expression) -> list[sa.Label[Any]]:
     latest = source.dialect.moment(clock.latest())
-    return [
-        sa.func.min(started).label("first"),
-        sa.func.max(sa.case((started <= latest, started))).label("last"),
-        sa.func.count(sa.case((started > latest, whole(1)))).label("ahead"),
-    ]
+    return [sa.func.min(started).label("first"), sa.func.max(sa.case((started <= latest, started))).label("last"),
+            sa.func.count(sa.case((started > latest, whole(1)))).label("ahead")]  # fmt: skip
 
 
 def _is_dimension(column: str) -> bool:
@@ -166,36 +153,28 @@ def _values(source: Source, table: sa.FromClause, columns: list[str]) -> dict[st
         part = columns[start : start + _WIDE]
         for r in source.run((_unnested if unnested else _united)(table, part)).to_pylist():
             found[part[r["d"]]].append((r["v"], int(r["n"])))
-    return {
-        dimension_name(c): tuple(sorted(v, key=lambda p: (-p[1], p[0]))[:MAX_VALUES]) for c, v in found.items()
-    }  # fmt: skip
+    return {dimension_name(c): tuple(sorted(v, key=lambda p: (-p[1], p[0]))[:MAX_VALUES])
+            for c, v in found.items()}  # fmt: skip
 
 
 def _united(table: sa.FromClause, columns: list[str]) -> Statement:
     """Number of the column, value and requests, a branch a column."""
     number = sa.Integer()
     parts = [
-        sa.select(
-            sa.literal_column(str(i), number).label("d"),
-            sa.cast(table.c[c], sa.Text()).label("v"),
-            sa.func.count().label("n"),
-        )
-        .where(table.c[c].is_not(None))
-        .group_by(table.c[c])
+        sa.select(sa.literal_column(str(i), number).label("d"), sa.cast(table.c[c], TEXT).label("v"),
+                  sa.func.count().label("n")).where(table.c[c].is_not(None)).group_by(table.c[c])
         for i, c in enumerate(columns)
-    ]
+    ]  # fmt: skip
     return sa.union_all(*parts) if len(parts) > 1 else parts[0]
 
 
 def _unnested(table: sa.FromClause, columns: list[str]) -> Statement:
     """The same in one branch: a row a column of each request."""
-    numbers = array([sa.literal_column(str(i), sa.Integer()) for i in range(len(columns))])
-    values = array([sa.cast(table.c[c], sa.Text()) for c in columns])
-    rows = (
-        sa.select(sa.func.unnest(numbers).label("d"), sa.func.unnest(values).label("v")).select_from(table).subquery()
-    )
+    ids = array([sa.literal_column(str(i), sa.Integer()) for i in range(len(columns))])
+    values = array([sa.cast(table.c[c], TEXT) for c in columns])
+    rows = sa.select(sa.func.unnest(ids).label("d"), sa.func.unnest(values).label("v")).select_from(table).subquery()
     return sa.select(rows.c.d, rows.c.v, sa.func.count().label("n")).where(rows.c.v.is_not(None)).group_by(*rows.c)
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else utc(moment)
+    return None if moment is None else clock.utc(moment)

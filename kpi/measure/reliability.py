@@ -59,10 +59,9 @@ def pass_hat_k(
     if not names:
         raise MetricError("reliability.by", "A task needs a dimension", hint="Say which one holds tasks, such as task.")
     resolved = resolve(source, slice)
-    (cells,) = collect(
-        source, [METRICS[_SUCCESS]], filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
-        groupings=[Grouping(by=names, intervals=False, metrics=(_SUCCESS,))],
-    )  # fmt: skip
+    (cells,) = collect(source, [METRICS[_SUCCESS]], filters=resolved.filters,
+                       window=resolved.window, tz=resolved.slice.tz,
+                       groupings=[Grouping(by=names, intervals=False, metrics=(_SUCCESS,))])  # fmt: skip
     sums = cells.ratio(METRICS[_SUCCESS])
     named = np.array([all(part is not None for part in key[: len(names)]) for key in cells.keys], dtype=bool)
     tries, wins = np.asarray(sums.n)[named], np.asarray(sums.y)[named]

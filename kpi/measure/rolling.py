@@ -62,9 +62,8 @@ def _rolled(cells: Cells, m: Metric, days: int) -> pd.DataFrame:
     rows = [r for key, found in groups.items() for r in _group(cells, m, days, key, found)]
     names = [*cells.grouping.by, "bucket", "value", "n"]
     whole = buckets(cells).drop_duplicates("bucket").set_index("bucket")["complete"]
-    return pd.DataFrame(rows, columns=names).assign(
-        metric=m.name, unit=m.unit, complete=lambda f: f["bucket"].map(whole)
-    )
+    found = pd.DataFrame(rows, columns=names)
+    return found.assign(metric=m.name, unit=m.unit, complete=found["bucket"].map(whole))
 
 
 def _group(

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from kpi import clock
 from kpi.errors import SliceError
 
 GRAINS = ("hour", "day", "week", "month")
@@ -85,20 +86,14 @@ class Slice:
         for moment in (self.start, self.end):
             if moment is not None and moment.tzinfo is None:
                 raise SliceError("slice.naive_time", "A window needs times with a zone", hint="Add UTC or an offset.")
-            if moment is not None and moment.year not in _YEARS:
-                raise SliceError(
-                    "slice.time", f"No data can be of the year {moment.year}", hint="Check the dates of the window."
-                )
+            if moment is not None:
+                _check_year(moment.year)
         if self.start and self.end and self.start >= self.end:
             raise SliceError("slice.empty_window", "The window ends before it starts", hint="Swap from and to.")
         if self.last not in (None, "all") and not _LAST.fullmatch(self.last or ""):
-            raise SliceError(
-                "slice.last", f"Cannot read the window {str(self.last)[:20]!r}", hint="Write 28d, 24h, 2w or all."
-            )
-        if self.grain not in GRAINS:
-            raise SliceError(
-                "slice.grain", f"Unknown grain {self.grain[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}."
-            )
+            raise SliceError("slice.last", f"Cannot read the window {str(self.last)[:20]!r}",
+                             hint="Write 28d, 24h, 2w or all.")  # fmt: skip
+        check_grain(self.grain)
         _zone(self.tz)
         _check_baseline(self.baseline, self.tz)
         object.__setattr__(self, "filters", _normal(self.filters))
@@ -178,10 +173,8 @@ class Slice:
         if self._local_days(window) is None:
             return window.shifted(-by)
         zone = _zone(self.tz)
-        start, end = (
-            (m.astimezone(zone).replace(tzinfo=None) - by).replace(tzinfo=zone).astimezone(UTC)
-            for m in (window.start, window.end)
-        )
+        start, end = ((m.astimezone(zone).replace(tzinfo=None) - by).replace(tzinfo=zone).astimezone(UTC)
+                      for m in (window.start, window.end))  # fmt: skip
         return Window(start=start, end=end)
 
     def elapsed(self, window: Window, baseline: Window, until: datetime) -> Window:
@@ -205,9 +198,9 @@ class Slice:
         if self.last is not None:
             pairs["last"] = [self.last]
         if self.start is not None:
-            pairs["from"] = [_write(self.start)]
+            pairs["from"] = [clock.iso(self.start)]
         if self.end is not None:
-            pairs["to"] = [_write(self.end)]
+            pairs["to"] = [clock.iso(self.end)]
         pairs |= {"vs": [self.baseline], "tz": [self.tz], "grain": [self.grain]}
         chosen = [f"{dimension}:{value}" for dimension, values in self.filters for value in values]
         if chosen:
@@ -226,13 +219,11 @@ class Slice:
         one = {k: v[-1] for k, v in query.items() if v}
         twice = [k for k in _SINGLE if len(set(query.get(k, ()))) > 1]
         if twice:
-            raise SliceError(
-                "slice.repeated", f"The link gives {twice[0]} several times, with different values", hint="Keep one."
-            )
+            raise SliceError("slice.repeated", f"The link gives {twice[0]} several times, with different values",
+                             hint="Keep one.")  # fmt: skip
         if one.get("v", LINK_VERSION) != LINK_VERSION:
-            raise SliceError(
-                "slice.link_version", "The link was made by another version of the index", hint="Ask for a new one."
-            )
+            raise SliceError("slice.link_version", "The link was made by another version of the index",
+                             hint="Ask for a new one.")  # fmt: skip
         plain = {"data": "dataset", "fp": "fingerprint", "vs": "baseline", "tz": "tz", "grain": "grain"}
         values: dict[str, Any] = {name: one[key] for key, name in plain.items() if key in one}
         if "at" in one:
@@ -288,9 +279,8 @@ def parse_filters(items: Iterable[str], *, separator: str = "=") -> Filters:
     for item in items:
         dimension, mark, value = item.partition(separator)
         if not mark or not dimension:
-            raise SliceError(
-                "slice.filter", f"Cannot read the filter {item[:60]!r}", hint=f"Write dimension{separator}value."
-            )
+            raise SliceError("slice.filter", f"Cannot read the filter {item[:60]!r}",
+                             hint=f"Write dimension{separator}value.")  # fmt: skip
         found.setdefault(dimension, []).append(value)
     return tuple((d, tuple(v)) for d, v in found.items())
 
@@ -300,18 +290,21 @@ def read_time(text: str, tz: str = "UTC") -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise SliceError(
-            "slice.time", f"Cannot read the time {text[:40]!r}", hint="Write 2026-11-01 or 2026-11-01T12:00Z."
-        ) from None
-    if moment.year not in _YEARS:
-        raise SliceError(
-            "slice.time", f"No data can be of the year {moment.year}", hint="Check the dates of the window."
-        )
+        raise SliceError("slice.time", f"Cannot read the time {text[:40]!r}",
+                         hint="Write 2026-11-01 or 2026-11-01T12:00Z.") from None  # fmt: skip
+    _check_year(moment.year)
     return (moment if moment.tzinfo else moment.replace(tzinfo=_zone(tz))).astimezone(UTC)
 
 
-def _write(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def check_grain(grain: str) -> None:
+    """Raises SliceError for what is no bucket of a series."""
+    if grain not in GRAINS:
+        raise SliceError("slice.grain", f"Unknown grain {grain[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}.")
+
+
+def _check_year(year: int) -> None:
+    if year not in _YEARS:
+        raise SliceError("slice.time", f"No data can be of the year {year}", hint="Check the dates of the window.")
 
 
 def _number(text: str) -> int:
@@ -324,9 +317,8 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SliceError(
-            "slice.zone", f"Unknown time zone {name[:40]!r}", hint="Write an IANA name such as Europe/Berlin."
-        ) from None
+        raise SliceError("slice.zone", f"Unknown time zone {name[:40]!r}",
+                         hint="Write an IANA name such as Europe/Berlin.") from None  # fmt: skip
 
 
 def _normal(filters: Filters) -> Filters:

@@ -19,10 +19,9 @@ from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, condition
 from kpi.measure.estimate import Histogram, Sums
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import Filters, Window
-from kpi.store.engines import Source, Statement
+from kpi.store.engines import Query, Source, Statement
+from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, null, one_or_zero, whole
 
-_DOUBLE: sa.Double[float] = sa.Double()
-_INT, _TEXT = sa.BigInteger(), sa.Text()
 _SUMS, _SKETCH, _DISTINCT = 0, 1, 2
 _FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xxx")
 
@@ -95,12 +94,8 @@ class StatisticsQuery:
             parts += [self._sums(base, sets, with_users) for sets in self._together(chosen)]
         for i, column in enumerate(self.sketches):
             for with_users in (True, False):
-                chosen = [
-                    g
-                    for g in self.sets
-                    if g.intervals is with_users
-                    and any(m.kind == "quantile" and m.column == column for m in self.wanted(g))
-                ]
+                chosen = [g for g in self.sets if g.intervals is with_users
+                          and any(m.kind == "quantile" and m.column == column for m in self.wanted(g))]  # fmt: skip
                 parts += [self._sketch(base, sets, i, with_users) for sets in self._together(chosen)]
         if self.distinct:
             parts += [self._distinct(base, sets) for sets in self._together(self.sets)]
@@ -128,27 +123,25 @@ class StatisticsQuery:
         columns += [row[c].label(f"d{i}") for i, c in enumerate(self.distinct)]
         return sa.select(*columns).select_from(table).where(*conditions(self.source, filters, window)).cte("base")
 
-    def _axis(self, row: Columns, axis: str, tz: str) -> sa.ColumnElement[Any]:
+    def _axis(self, row: Columns, axis: str, tz: str) -> Expression:
         if axis.startswith("every:"):
             return bucket(row, axis.removeprefix("every:"), tz)
         return dimension(self.source, axis)
 
-    def _group(
-        self, base: sa.FromClause, groupings: Sequence[Grouping], *more: str
-    ) -> tuple[list[Any], sa.ColumnElement[Any]]:
+    def _group(self, base: sa.FromClause, groupings: Sequence[Grouping], *more: str) -> tuple[list[Any], Expression]:
         """The GROUPING SETS clause over the axes of each grouping plus `more`, and the set's number."""
         axis = {a: base.c[f"a{i}"] for i, a in enumerate(self.axes)}
         extra = [base.c[name] for name in more]
         sets = [[*(axis[a] for a in g.axes), *extra] for g in groupings]
         if not self.axes:
-            return extra, sa.literal_column("0", _INT)
+            return extra, whole(0)
         if len(sets) == 1:
-            return sets[0], sa.literal_column(str(self.set_number(groupings[0])), _INT)
-        number: sa.ColumnElement[Any] = sa.literal_column("0", _INT)
+            return sets[0], whole(self.set_number(groupings[0]))
+        number: Expression = whole(0)
         used = {a for g in groupings for a in g.axes}
         for a, column in axis.items():
-            absent = sa.func.grouping(column) if a in used else sa.literal_column("1", _INT)
-            number = number + sa.cast(absent, _INT) * sa.literal_column(str(self._bit(a)), _INT)
+            absent = sa.func.grouping(column) if a in used else whole(1)
+            number = number + sa.cast(absent, INT) * whole(self._bit(a))
         return [sa.func.grouping_sets(*(sa.tuple_(*s) if s else sa.text("()") for s in sets))], number
 
     def set_number(self, grouping: Grouping) -> int:
@@ -158,22 +151,16 @@ class StatisticsQuery:
     def _bit(self, axis: str) -> int:
         return 1 << self.axes.index(axis)
 
-    def _axes_of(self, base: sa.FromClause, groupings: Sequence[Grouping]) -> list[sa.ColumnElement[Any]]:
+    def _axes_of(self, base: sa.FromClause, groupings: Sequence[Grouping]) -> list[Expression]:
         """The axis columns to select: those that some grouping uses, NULL for the others."""
         used = {a for g in groupings for a in g.axes}
-        return [
-            (base.c[f"a{i}"] if a in used else sa.cast(sa.null(), _TEXT)).label(f"a{i}")
-            for i, a in enumerate(self.axes)
-        ]
+        return [(base.c[f"a{i}"] if a in used else null(TEXT)).label(f"a{i}") for i, a in enumerate(self.axes)]
 
-    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> sa.Select[*tuple[Any, ...]]:
+    def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> Query:
         group, number = self._group(base, groupings, *(("c",) if with_users else ()))
         wanted = [i for i, m in enumerate(self.ratios) if m in self.wanted(groupings[0])]
-        columns: list[sa.ColumnElement[Any]] = [
-            *self._axes_of(base, groupings),
-            number.label("g"),
-            sa.func.count().label("r"),
-        ]
+        columns: list[Expression] = [*self._axes_of(base, groupings), number.label("g"),
+                                                sa.func.count().label("r")]  # fmt: skip
         for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
             columns += [sa.func.count(y).label(f"n{i}"), sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
@@ -184,58 +171,44 @@ class StatisticsQuery:
         inner = inner.group_by(*group) if group else inner
         return self._outer_sums(inner.cte(self._name("sums", groupings, with_users)), with_users, wanted)
 
-    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> sa.Select[*tuple[Any, ...]]:
+    def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> Query:
 
-        def total(e: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-            return sa.func.sum(sa.cast(e, _DOUBLE))
+        def total(e: Expression) -> Expression:
+            return sa.func.sum(sa.cast(e, DOUBLE))
 
-        values: list[sa.ColumnElement[Any]] = [sa.cast(sa.func.sum(users.c.r), _DOUBLE)]
+        values: list[Expression] = [sa.cast(sa.func.sum(users.c.r), DOUBLE)]
         for i in range(len(self.maxima)):
-            values += [sa.cast(v, _DOUBLE) for v in (sa.func.max(users.c[f"m{i}"]), sa.func.sum(users.c[f"k{i}"]))]
-        nothing = sa.cast(sa.null(), _DOUBLE)
+            values += [sa.cast(v, DOUBLE) for v in (sa.func.max(users.c[f"m{i}"]), sa.func.sum(users.c[f"k{i}"]))]
+        nothing = null(DOUBLE)
         for i, m in enumerate(self.ratios):
             if i not in wanted:
                 values += [nothing] * len(_FIELDS)
                 continue
             n, y, x = users.c[f"n{i}"], users.c[f"y{i}"], users.c[f"x{i}"]
-            values += [sa.cast(sa.func.sum(v), _DOUBLE) for v in (n, y, x)]
+            values += [sa.cast(sa.func.sum(v), DOUBLE) for v in (n, y, x)]
             if not with_users:
                 values += [nothing] * 8
                 continue
-            values.append(
-                total(
-                    sa.case(
-                        (n > sa.literal_column("0", _INT), sa.literal_column("1", _INT)),
-                        else_=sa.literal_column("0", _INT),
-                    )
-                )
-            )
-            fy, fx = sa.cast(y, _DOUBLE), sa.cast(x, _DOUBLE)
+            values.append(total(one_or_zero(n > whole(0))))
+            fy, fx = sa.cast(y, DOUBLE), sa.cast(x, DOUBLE)
             values += [total(fy * fy), total(fy * fx), total(fx * fx)]
             cubes = [total(fy * fy * fy), total(fy * fy * fx), total(fy * fx * fx), total(fx * fx * fx)]
             values += cubes if m.kind == "ratio" else [nothing] * 4
         return self._select(users, _SUMS, values)
 
-    def _sketch(
-        self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool
-    ) -> sa.Select[*tuple[Any, ...]]:
+    def _sketch(self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool) -> Query:
         name = f"b{index}"
         group, number = self._group(base, groupings, *(("c",) if with_users else ()), name)
         user = [base.c.c] if with_users else []
+        columns = [*self._axes_of(base, groupings), number.label("g"), *user, base.c[name].label("b")]
         cells = (
-            sa.select(
-                *self._axes_of(base, groupings),
-                number.label("g"),
-                *user,
-                base.c[name].label("b"),
-                sa.func.count().label("n"),
-            )
+            sa.select(*columns, sa.func.count().label("n"))
             .where(base.c[name].is_not(None))
             .group_by(*group)
             .cte(self._name(f"cells_{name}", groupings, with_users))
         )
-        nothing = sa.cast(sa.null(), _DOUBLE)
-        column = sa.literal_column(str(index), _DOUBLE)
+        nothing = null(DOUBLE)
+        column = sa.literal_column(str(index), DOUBLE)
         if not with_users:
             values = [column, cells.c.b, sa.func.sum(cells.c.n), nothing, nothing, nothing]
             return self._select(cells, _SKETCH, values, cells.c.b)
@@ -243,23 +216,15 @@ class StatisticsQuery:
         upto = sa.func.sum(cells.c.n).over(partition_by=keys, order_by=cells.c.b, rows=(None, 0))
         size = sa.func.sum(cells.c.n).over(partition_by=keys)
         axes = [cells.c[f"a{i}"] for i in range(len(self.axes))]
-        steps = sa.select(*axes, cells.c.g, cells.c.b, cells.c.n, upto.label("u"), size.label("s")).cte(
-            self._name(f"steps_{name}", groupings, with_users)
-        )
-        two = sa.literal_column("2", _INT)
-        first = sa.case((steps.c.u == steps.c.n, sa.literal_column("1", _INT)), else_=sa.literal_column("0", _INT))
+        chosen = sa.select(*axes, cells.c.g, cells.c.b, cells.c.n, upto.label("u"), size.label("s"))
+        steps = chosen.cte(self._name(f"steps_{name}", groupings, with_users))
+        first = one_or_zero(steps.c.u == steps.c.n)
         n = steps.c.n
-        values = [
-            column,
-            steps.c.b,
-            sa.func.sum(n),
-            sa.func.sum(n * (two * steps.c.u - n)),
-            sa.func.sum(n * steps.c.s),
-            sa.func.sum(first),
-        ]
+        values = [column, steps.c.b, sa.func.sum(n), sa.func.sum(n * (whole(2) * steps.c.u - n)),
+                  sa.func.sum(n * steps.c.s), sa.func.sum(first)]  # fmt: skip
         return self._select(steps, _SKETCH, values, steps.c.b)
 
-    def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> sa.Select[*tuple[Any, ...]]:
+    def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> Query:
         group, number = self._group(base, groupings)
         seen = [base.c[f"d{i}"] for i in range(len(self.distinct))]
         values = [v for c in seen for v in (sa.func.count(sa.distinct(c)), sa.func.count(c))]
@@ -268,22 +233,18 @@ class StatisticsQuery:
         chosen = chosen.group_by(*group) if group else chosen
         return self._select(chosen.subquery("seen"), _DISTINCT, None)
 
-    def _select(
-        self, rows: sa.FromClause, part: int, values: list[sa.ColumnElement[Any]] | None, *group: sa.ColumnElement[Any]
-    ) -> sa.Select[*tuple[Any, ...]]:
+    def _select(self, rows: sa.FromClause, part: int, values: list[Expression] | None, *group: Expression) -> Query:
         """One branch of the union: axes as text, set, part, and the values padded to the common width."""
         axes = [rows.c[f"a{i}"] for i in range(len(self.axes))]
-        texts = [sa.cast(a, _TEXT).label(f"a{i}") for i, a in enumerate(axes)]
+        texts = [sa.cast(a, TEXT).label(f"a{i}") for i, a in enumerate(axes)]
         aggregated = values is not None
         if values is None:
             values = [rows.c[f"v{i}"] for i in range(2 * len(self.distinct))]
-        padded: list[sa.ColumnElement[Any]] = [v if isinstance(v, sa.Cast) else sa.cast(v, _DOUBLE) for v in values]
-        padded += [sa.cast(sa.null(), _DOUBLE)] * (self._width + 1 - len(values))
+        padded: list[Expression] = [v if isinstance(v, sa.Cast) else sa.cast(v, DOUBLE) for v in values]
+        padded += [null(DOUBLE)] * (self._width + 1 - len(values))
         if self._typed:  # the first branch gives the union its types, the others may then leave NULLs untyped
-            padded = [
-                sa.null() if isinstance(v, sa.Cast) and isinstance(v.clause, sa.sql.elements.Null) else v
-                for v in padded
-            ]
+            padded = [sa.null() if isinstance(v, sa.Cast) and isinstance(v.clause, sa.sql.elements.Null) else v
+                      for v in padded]  # fmt: skip
         self._typed = True
         named = [v.label(f"v{i}") for i, v in enumerate(padded)]
         head = [*texts, rows.c.g.label("g"), sa.literal_column(str(part), sa.Integer()).label("part")]
@@ -360,7 +321,5 @@ class Cells:
         owner = np.array([order[k] for k in _keys(part, self.names)], dtype=int)
         block = block[np.lexsort((block[:, 0], owner))]
         cuts = np.searchsorted(np.sort(owner), np.arange(len(self.keys) + 1))
-        return [
-            Histogram(bins=b[:, 0], count=b[:, 1], square=b[:, 2], cross=b[:, 3], first=b[:, 4])
-            for b in (block[cuts[i] : cuts[i + 1]] for i in range(len(self.keys)))
-        ]
+        return [Histogram(bins=b[:, 0], count=b[:, 1], square=b[:, 2], cross=b[:, 3], first=b[:, 4])
+                for b in (block[cuts[i] : cuts[i + 1]] for i in range(len(self.keys)))]  # fmt: skip

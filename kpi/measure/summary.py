@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from kpi import clock
-from kpi.errors import SliceError
 from kpi.measure import estimate
 from kpi.measure.buckets import bucket_columns
 from kpi.measure.columns import RATIO_KINDS
@@ -23,7 +22,7 @@ from kpi.measure.ending import DAYS, HOURS, Ending, ending_of, extent_of
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import Profile, profile
-from kpi.measure.slice import GRAINS, NONE_VALUE, Filters, Resolved, Slice, Window
+from kpi.measure.slice import NONE_VALUE, Filters, Resolved, Slice, Window, check_grain
 from kpi.measure.statistics import Cells, Grouping, StatisticsQuery
 from kpi.store.binding import unlinked
 from kpi.store.engines import Source
@@ -33,13 +32,9 @@ _GROWING = ("count", "distinct", "total")  # kinds that grow with time, so that 
 
 
 def summarise(
-    source: Source,
-    metrics: Metrics | str,
-    slice: Slice | None = None,
-    *,
-    by: Sequence[str] = (),
-    every: str | None = None,
-) -> pd.DataFrame:
+    source: Source, metrics: Metrics | str, slice: Slice | None = None,
+    *, by: Sequence[str] = (), every: str | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Metrics of a slice, one row per metric, group and bucket.
 
     Args:
@@ -79,13 +74,9 @@ def tally(
 
 
 def compare_windows(
-    source: Source,
-    metrics: Metrics | str,
-    slice: Slice | None = None,
-    *,
-    groupings: Sequence[Grouping],
-    baseline_groupings: Sequence[Grouping] | None = None,
-) -> tuple[list[pd.DataFrame], list[pd.DataFrame] | None]:
+    source: Source, metrics: Metrics | str, slice: Slice | None = None, *,
+    groupings: Sequence[Grouping], baseline_groupings: Sequence[Grouping] | None = None,
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame] | None]:  # fmt: skip
     """The same metrics in the window of a slice and in its baseline. Each window is scanned once.
 
     Args:
@@ -115,10 +106,8 @@ def compare_windows(
     if resolved.baseline_filters is None:
         return now, None
     compared = baseline_groupings or groupings
-    before = measure(
-        source, metrics, filters=resolved.baseline_filters, window=resolved.baseline, tz=tz,
-        groupings=compared,
-    )  # fmt: skip
+    before = measure(source, metrics, filters=resolved.baseline_filters, window=resolved.baseline, tz=tz,
+                     groupings=compared)  # fmt: skip
     asked = zip(before, compared, strict=True)
     return now, [b if g.every else same_elapsed(source, b, metrics, resolved, g) for b, g in asked]
 
@@ -131,10 +120,8 @@ def same_elapsed(
     growing = [m for m in _chosen(source, metrics) if m.kind in _GROWING and m.name in order]
     if resolved.totals is None or not growing:
         return before
-    (part,) = measure(
-        source, growing, filters=resolved.baseline_filters or (), window=resolved.totals, tz=resolved.slice.tz,
-        groupings=[replace(grouping, metrics=())],
-    )  # fmt: skip
+    (part,) = measure(source, growing, filters=resolved.baseline_filters or (), window=resolved.totals,
+                      tz=resolved.slice.tz, groupings=[replace(grouping, metrics=())])  # fmt: skip
     both = pd.concat([before[~before["metric"].isin([m.name for m in growing])], part])
     return both.sort_values("metric", key=lambda m: m.map(order), kind="stable", ignore_index=True)
 
@@ -212,10 +199,8 @@ def _strays(end: Ending, known: Profile) -> str:
     assert end.last is not None
     assert known.last is not None
     told = "1 request stands" if end.strays == 1 else f"{end.strays:,} requests stand"
-    return (
-        f"{told} far apart after the rest, the newest at {known.last:%d %b %Y %H:%M} UTC. The window ends before, "
-        f"with {end.last:%d %b %Y}; all times show {'it' if end.strays == 1 else 'them'}."
-    )
+    return (f"{told} far apart after the rest, the newest at {known.last:%d %b %Y %H:%M} UTC. The window ends before, "
+            f"with {end.last:%d %b %Y}; all times show {'it' if end.strays == 1 else 'them'}.")  # fmt: skip
 
 
 def _until_now(window: Window | None) -> Window | None:
@@ -227,35 +212,23 @@ def _until_now(window: Window | None) -> Window | None:
 
 
 def measure(
-    source: Source,
-    metrics: Metrics | str,
-    *,
-    filters: Filters = (),
-    window: Window | None = None,
-    tz: str = "UTC",
-    groupings: Sequence[Grouping],
-) -> list[pd.DataFrame]:
+    source: Source, metrics: Metrics | str, *, filters: Filters = (),
+    window: Window | None = None, tz: str = "UTC", groupings: Sequence[Grouping],
+) -> list[pd.DataFrame]:  # fmt: skip
     """Frames for absolute windows; what `tally` does once the slice is resolved."""
     cells = collect(source, metrics, filters=filters, window=window, tz=tz, groupings=groupings)
     return [frame(c) for c in cells]
 
 
 def collect(
-    source: Source,
-    metrics: Metrics | str,
-    *,
-    filters: Filters = (),
-    window: Window | None = None,
-    tz: str = "UTC",
-    groupings: Sequence[Grouping],
-) -> list[Cells]:
+    source: Source, metrics: Metrics | str, *, filters: Filters = (),
+    window: Window | None = None, tz: str = "UTC", groupings: Sequence[Grouping],
+) -> list[Cells]:  # fmt: skip
     """The raw statistics behind `measure`, one `Cells` a grouping: for comparisons that need more than intervals."""
     chosen = _chosen(source, metrics)
     for grouping in groupings:
-        if grouping.every is not None and grouping.every not in GRAINS:
-            raise SliceError(
-                "slice.grain", f"Unknown grain {grouping.every[:20]!r}", hint=f"Use one of {', '.join(GRAINS)}."
-            )
+        if grouping.every is not None:
+            check_grain(grouping.every)
     query = StatisticsQuery(source, chosen, groupings)
     rows = source.run(query.statement(filters, window, tz)).to_pandas()
     return query.read(rows)

@@ -21,31 +21,9 @@ from kpi.store.engines import SQL_TYPES, Source
 
 Sort = Literal["recent", "cost", "latency", "failed"]
 SORTS: tuple[Sort, ...] = ("recent", "cost", "latency", "failed")
-_LISTED = (
-    "trace_id",
-    "started_at",
-    "intent",
-    "language",
-    "channel",
-    "model",
-    "prompt_version",
-    "success",
-    "resolved",
-    "escalated",
-    "refused",
-    "error",
-    "error_type",
-    "total_us",
-    "total_nusd",
-    "input_tokens",
-    "output_tokens",
-    "tool_calls",
-    "incident_count",
-    "worst_severity",
-    "user_key",
-    "session_id",
-    "input_text",
-)
+_LISTED = ("trace_id", "started_at", "intent", "language", "channel", "model", "prompt_version", "success", "resolved",
+           "escalated", "refused", "error", "error_type", "total_us", "total_nusd", "input_tokens", "output_tokens",
+           "tool_calls", "incident_count", "worst_severity", "user_key", "session_id", "input_text")  # fmt: skip
 _MAX_ROWS = 500
 HIDDEN = frozenset(["user_key"])  # of rows read in place: there it may be the user's own id
 _MASKED = {c.name for t in TABLES.values() for c in t.columns if c.privacy == "content"} | {"attributes", "context"}
@@ -68,14 +46,9 @@ class Trace:
 
 
 def find_traces(
-    source: Source,
-    slice: Slice | None = None,
-    *,
-    text: str = "",
-    sort: Sort = "recent",
-    limit: int = 50,
-    offset: int = 0,
-) -> pd.DataFrame:
+    source: Source, slice: Slice | None = None, *, text: str = "",
+    sort: Sort = "recent", limit: int = 50, offset: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Requests of a slice, newest, dearest, slowest or failed first; at most 500.
 
     Args:
@@ -106,13 +79,11 @@ def find_traces(
     where = conditions(source, resolved.filters, resolved.window)
     hidden = HIDDEN if source.live else frozenset()
     if text.strip():
-        where.append(
-            sa.or_(*(source.dialect.contains(row[c], text.strip()) for c in _searched(table) if c not in hidden))
-        )
+        asked = (c for c in _searched(table) if c not in hidden)
+        where.append(sa.or_(*(source.dialect.contains(row[c], text.strip()) for c in asked)))
     columns = [(sa.cast(sa.null(), SQL_TYPES["string"]) if c in hidden else row[c]).label(c) for c in _LISTED]
-    statement = (
-        sa.select(*columns).where(*where).order_by(*_order(row, sort)).limit(min(limit, _MAX_ROWS)).offset(offset)
-    )
+    listed = sa.select(*columns).where(*where).order_by(*_order(row, sort))
+    statement = listed.limit(min(limit, _MAX_ROWS)).offset(offset)
     found = _masked(source, source.run(statement.select_from(table)).to_pandas())
     found.insert(2, "latency_ms", found.pop("total_us") * 1e-3)
     found.insert(3, "cost_usd", found.pop("total_nusd") * 1e-9)
@@ -155,24 +126,17 @@ def trace(source: Source, trace_id: str) -> Trace:
     """
     rows = _rows(source, "requests", trace_id)
     if rows.empty:
-        raise MetricError(
-            "trace.unknown",
-            f"There is no trace {trace_id[:64]!r} in {source.name!r}",
-            hint="Check the id, or the version of the data set.",
-        )
+        raise MetricError("trace.unknown", f"There is no trace {trace_id[:64]!r} in {source.name!r}",
+                          hint="Check the id, or the version of the data set.")  # fmt: skip
     request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items() if k not in (CLUSTER, STARTED)}
-    parts = {
-        name: _rows(source, name, trace_id) for name in ("spans", "documents", "tool_calls", "scores", "incidents")
-    }
+    parts = {n: _rows(source, n, trace_id) for n in ("spans", "documents", "tool_calls", "scores", "incidents")}
     return Trace(
         request=request,
         spans=_tree(parts["spans"][parts["spans"]["kind"] != WHOLE] if len(parts["spans"]) else parts["spans"]),
         documents=parts["documents"].sort_values(["span_id", "rank"]),
         tool_calls=parts["tool_calls"].sort_values(["started_at", "span_id"]),
-        scores=parts["scores"].sort_values(["name", "source"]),
-        incidents=parts["incidents"],
-        why=_why(request),
-    )
+        scores=parts["scores"].sort_values(["name", "source"]), incidents=parts["incidents"], why=_why(request),
+    )  # fmt: skip
 
 
 def _rows(source: Source, table: str, trace_id: str) -> pd.DataFrame:
@@ -201,9 +165,8 @@ def _tree(spans: pd.DataFrame) -> pd.DataFrame:
     known = set(ordered["span_id"])
     children: dict[str | None, list[str]] = {}
     for r in ordered.itertuples():
-        children.setdefault(r.parent_id if r.parent_id in known and r.parent_id != r.span_id else None, []).append(
-            r.span_id
-        )
+        parent = r.parent_id if r.parent_id in known and r.parent_id != r.span_id else None
+        children.setdefault(parent, []).append(r.span_id)
     walk: list[tuple[str, int]] = []
     stack = [(s, 0) for s in reversed(children.get(None, []))]
     seen: set[str] = set()
@@ -217,10 +180,9 @@ def _tree(spans: pd.DataFrame) -> pd.DataFrame:
     walk += [(s, 0) for s in ordered["span_id"] if s not in seen]  # spans in a cycle of parents
     found = ordered.drop_duplicates("span_id").set_index("span_id", drop=False).loc[[s for s, _ in walk]]
     start = found["started_at"].min()
-    found = found.assign(
-        depth=[d for _, d in walk], offset_ms=(found["started_at"] - start) / pd.Timedelta(milliseconds=1),
-        duration_ms=found["duration_us"] * 1e-3,
-    )  # fmt: skip
+    found = found.assign(depth=[d for _, d in walk],
+                         offset_ms=(found["started_at"] - start) / pd.Timedelta(milliseconds=1),
+                         duration_ms=found["duration_us"] * 1e-3)  # fmt: skip
     found["critical"] = found["span_id"].isin(_critical(found, children))
     return found.reset_index(drop=True)
 

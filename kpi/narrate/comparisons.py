@@ -71,11 +71,9 @@ def simpson_sentence(
 ) -> str:
     """A Simpson reversal for people who never heard of one. mix: the dimensions adjusted for; levels: of A and of B;
     clear: whether the adjusted difference is."""
-    told = (
-        f"Simpson reversal in {metric.label}: over all requests {b} is {_word(metric, levels[1] - levels[0])}"
-        f" ({_moved(levels, metric.unit)}), but with the same mix of {mix} on both sides it is"
-        f" {_word(metric, adjusted.value)} ({_limits(adjusted, metric.unit)}"
-    )
+    told = (f"Simpson reversal in {metric.label}: over all requests {b} is {_word(metric, levels[1] - levels[0])}"
+            f" ({_moved(levels, metric.unit)}), but with the same mix of {mix} on both sides it is"
+            f" {_word(metric, adjusted.value)} ({_limits(adjusted, metric.unit)}")  # fmt: skip
     if clear:
         return f"{told}). Decide by the second figure, unless {b} itself is what changed the mix."
     return f"{told}), which may be chance. The mix makes the overall figure, not {b}."

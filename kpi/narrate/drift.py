@@ -25,10 +25,8 @@ def drift_sentence(column: str, distance: Any, shown: pd.DataFrame, sizes: tuple
     unknown = shown[(shown["value"] == NONE_VALUE) & ((shown["now"] - shown["baseline"]).abs() >= _TOLD)]
     told = [f"most in {most['value']}, {_moved(most)}"] if most["value"] != NONE_VALUE else []
     told += [f"unknown {_moved(row)}" for _, row in unknown.iterrows()]
-    return (
-        f"{subject} has changed: distance {value} ({distance.low:.3f} to {distance.high:.3f}); "
-        f"{'; '.join(told)} of requests ({size})."
-    )
+    return (f"{subject} has changed: distance {value} ({distance.low:.3f} to {distance.high:.3f}); "
+            f"{'; '.join(told)} of requests ({size}).")  # fmt: skip
 
 
 _TOLD = 0.01  # change of the share of unknown values that is told beside

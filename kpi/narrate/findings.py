@@ -77,10 +77,8 @@ def story_sentence(kinds: Sequence[str], *, days: float, metrics: int, dimension
         return f"Nothing changed for certain in the last {window}: {looked}."
     worse = sum(kind in ("regression", "hidden_regression") for kind in kinds)
     better, unknown, mix = (sum(kind == k for kind in kinds) for k in ("improvement", "coverage", "mix"))
-    counts = (
-        (worse, "got worse"), (better, "got better"), (mix, "moved by the mix alone"),
-        (unknown, "known for another share of requests"),
-    )  # fmt: skip
+    counts = ((worse, "got worse"), (better, "got better"), (mix, "moved by the mix alone"),
+              (unknown, "known for another share of requests"))  # fmt: skip
     return f"What changed in {window}: {', '.join(f'{n} {word}' for n, word in counts if n)}; {looked}."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -22,6 +23,12 @@ class Interval:
     @property
     def clear(self) -> bool:
         return self.low > 0 or self.high < 0
+
+
+def plain(value: Any) -> Any:
+    """A value as plain data for JSON: None where it is unknown."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cluster_interval(value: float, residual: Array) -> Interval:

@@ -22,26 +22,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from kpi.errors import StoreError
+from kpi.store import sessions
 from kpi.store.manifest import home
-from kpi.store.sessions import (
-    REFUSED,
-    REMEDY,
-    TIMEOUT_S,
-    Kind,
-    Refused,
-    connect_arguments,
-    installed,
-    kind_of,
-    prepare,
-    refuse_address,
-)
+from kpi.store.sessions import Kind, Refused
 
 ENVIRONMENT = "KPI_CONNECTION_"
 INSTALL = "pip install 'ai-index[databases]'"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-_KEYS = frozenset(
-    ["url", "dialect", "driver", "username", "password", "host", "port", "database", "query", "table", "type"]
-)
+_KEYS = frozenset(["url", "dialect", "driver", "username", "password", "host", "port", "database", "query",
+                   "table", "type"])  # fmt: skip
 _LOCK = threading.Lock()
 _ENGINES: dict[str, tuple[str, sa.Engine]] = {}
 
@@ -82,10 +71,9 @@ def open_engine(name: str) -> sa.Engine:
     """
     kind, url = checked(name)
     if kind.name == "duckdb":
-        raise StoreError(
-            "connection.no_engine", f"The connection {name!r} is a DuckDB file, which has no SQL engine of its own",
-            hint=f"Open it as the data set db:{name}.",
-        )  # fmt: skip
+        raise StoreError("connection.no_engine",
+                         f"The connection {name!r} is a DuckDB file, which has no SQL engine of its own",
+                         hint=f"Open it as the data set db:{name}.")  # fmt: skip
     secret = hashlib.sha256(url.render_as_string(hide_password=False).encode()).hexdigest()
     with _LOCK:
         kept = _ENGINES.get(name)
@@ -110,12 +98,10 @@ def checked(name: str) -> tuple[Kind, sa.URL]:
     except Refused as refusal:
         problem = str(refusal)
     if problem:  # raised out here: the refusal must not hang on the error as its context
-        raise StoreError(*REFUSED, hint=REMEDY)
-    if not installed(kind):
-        raise StoreError(
-            "connection.no_driver", f"The driver for {kind.title} is not installed ({kind.package})",
-            hint=f"Install it beside the index: {INSTALL}, or {kind.package} alone.",
-        )  # fmt: skip
+        raise StoreError(*sessions.REFUSED, hint=sessions.REMEDY)
+    if not sessions.installed(kind):
+        raise StoreError("connection.no_driver", f"The driver for {kind.title} is not installed ({kind.package})",
+                         hint=f"Install it beside the index: {INSTALL}, or {kind.package} alone.")  # fmt: skip
     return kind, url
 
 
@@ -176,7 +162,7 @@ def _described(name: str, given: Mapping[str, Any]) -> Connection:
         kind, _ = _checked(name, given)
     except Refused as refusal:
         return Connection(name=name, dialect="", description="not usable", table=table, problem=str(refusal))
-    problem = "" if installed(kind) else f"{kind.package} is not installed: {INSTALL}"
+    problem = "" if sessions.installed(kind) else f"{kind.package} is not installed: {INSTALL}"
     return Connection(name=name, dialect=kind.name, description=kind.title, table=table, problem=problem)
 
 
@@ -188,7 +174,7 @@ def _checked(name: str, given: Mapping[str, Any]) -> tuple[Kind, sa.URL]:
     if unknown := sorted(set(given) - _KEYS):
         raise Refused(f"unknown key {unknown[0][:40]!r}; known are {', '.join(sorted(_KEYS))}")
     url = _url(given)
-    kind = kind_of(url.drivername)
+    kind = sessions.kind_of(url.drivername)
     if extra := sorted(set(url.query) - kind.query):
         allowed = ", ".join(sorted(kind.query)) or "none"
         raise Refused(f"the query key {extra[0][:40]!r} is not allowed for {kind.title} (allowed: {allowed})")
@@ -198,7 +184,7 @@ def _checked(name: str, given: Mapping[str, Any]) -> tuple[Kind, sa.URL]:
         return kind, url.set(drivername=kind.drivername, database=str(_file(url)), query={})
     if not url.host:
         raise Refused("it names no host")
-    refuse_address(url.host)
+    sessions.refuse_address(url.host)
     return kind, url.set(drivername=kind.drivername)
 
 
@@ -209,11 +195,10 @@ def _url(given: Mapping[str, Any]) -> sa.URL:
             found = sa.make_url(str(given["url"]))
         elif "dialect" in given:
             driver = f"+{given['driver']}" if given.get("driver") else ""
-            found = sa.URL.create(
-                f"{given['dialect']}{driver}", username=given.get("username"), password=given.get("password"),
-                host=given.get("host"), port=int(given["port"]) if given.get("port") else None,
-                database=given.get("database"), query=dict(given.get("query", {})),
-            )  # fmt: skip
+            found = sa.URL.create(f"{given['dialect']}{driver}", username=given.get("username"),
+                                  password=given.get("password"), host=given.get("host"),
+                                  port=int(given["port"]) if given.get("port") else None,
+                                  database=given.get("database"), query=dict(given.get("query", {})))  # fmt: skip
     except (sa.exc.ArgumentError, ValueError, TypeError):
         found = None
     if found is None:
@@ -235,9 +220,8 @@ def _file(url: sa.URL) -> Path:
 
 
 def _engine(kind: Kind, url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(
-        url, pool_pre_ping=True, pool_size=4, max_overflow=4, pool_timeout=TIMEOUT_S, pool_recycle=1800,
-        hide_parameters=True, **connect_arguments(kind, url),
-    )  # fmt: skip
-    prepare(kind, engine)
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4, pool_recycle=1800,
+                              pool_timeout=sessions.TIMEOUT_S, hide_parameters=True,
+                              **sessions.connect_arguments(kind, url))  # fmt: skip
+    sessions.prepare(kind, engine)
     return engine

@@ -21,11 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from kpi import clock
 from kpi.errors import MappingError, StoreError
 from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.schema import TABLES, Type
-from kpi.store.dialects import DuckDialect, Expression, dialect_of, teach_sqlite
+from kpi.store.dialects import DuckDialect, dialect_of, teach_sqlite
 from kpi.store.engines import Source, Statement, compile_duckdb, plain_texts
+from kpi.store.expressions import Expression
 from kpi.store.inplace import SQL_TYPES, Held, canonical, finite, is_time, mapped, plain
 from kpi.store.sessions import redact_url
 from kpi.store.sql import literal
@@ -34,10 +36,9 @@ Answer = TypeVar("Answer")
 _SQL_ERRORS = (sa.exc.SQLAlchemyError, OSError)
 _WRONG_TYPE = (ValueError, TypeError, ArithmeticError)  # of a driver that reads a value as its column is declared
 MOST_ROWS = 1_000_000  # that one statement may bring over the wire
-_KINDS: list[tuple[type, Held]] = [
-    (sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Numeric, "float"), (sa.Float, "float"), (sa.DateTime, "naive"),
-    (sa.Date, "date"), (sa.String, "string"),
-]  # fmt: skip
+_KINDS: list[tuple[type, Held]] = [(sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Numeric, "float"),
+                                   (sa.Float, "float"), (sa.DateTime, "naive"), (sa.Date, "date"),
+                                   (sa.String, "string")]  # fmt: skip
 
 
 class LiveSource(Source):
@@ -186,10 +187,8 @@ class LiveSource(Source):
     def _arrow(self, names: Sequence[str], rows: Sequence[Sequence[Any]], statement: Statement) -> pa.Table:
         """Rows of a driver in the types of the statement. Raises StoreError `store.too_many_rows`."""
         if len(rows) > MOST_ROWS:
-            raise StoreError(
-                "store.too_many_rows", f"The answer of {self.name!r} has more than {MOST_ROWS:,} rows",
-                hint="Choose a shorter window, a coarser grain or fewer dimensions.",
-            )  # fmt: skip
+            raise StoreError("store.too_many_rows", f"The answer of {self.name!r} has more than {MOST_ROWS:,} rows",
+                             hint="Choose a shorter window, a coarser grain or fewer dimensions.")  # fmt: skip
         kinds = [c.type for c in statement.selected_columns]
         columns = list(zip(*rows, strict=True)) or [()] * len(names)
         found = {}
@@ -222,13 +221,9 @@ class SqlSource(LiveSource):
     """
 
     def __init__(
-        self,
-        engine: sa.Engine,
-        *,
-        name: str,
-        tables: Mapping[str, str] | None = None,
+        self, engine: sa.Engine, *, name: str, tables: Mapping[str, str] | None = None,
         mapping: ColumnMappings | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._engine, self.dialect = engine, dialect_of(engine.dialect.name)
         super().__init__(name=name, place=redact_url(engine.url), tables=tables, mapping=mapping)
         if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "checkout", _teach):
@@ -295,11 +290,10 @@ def _clickhouse_held(name: str) -> Held:
     plain = name
     for wrapper in ("LowCardinality(", "Nullable("):
         plain = plain.removeprefix(wrapper)
-    starts: list[tuple[str, Held]] = [
-        ("Bool", "bool"), ("Int", "int"), ("UInt", "int"), ("Float", "float"), ("Decimal", "float"),
-        ("DateTime", "time"), ("Date", "date"), ("String", "string"), ("FixedString", "string"), ("Enum", "named"),
-        ("UUID", "named"),
-    ]  # fmt: skip
+    starts: list[tuple[str, Held]] = [("Bool", "bool"), ("Int", "int"), ("UInt", "int"),
+                                      ("Float", "float"), ("Decimal", "float"), ("DateTime", "time"),
+                                      ("Date", "date"), ("String", "string"), ("FixedString", "string"),
+                                      ("Enum", "named"), ("UUID", "named")]  # fmt: skip
     return next((held for start, held in starts if plain.startswith(start)), "other")
 
 
@@ -343,8 +337,7 @@ def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine[Any]) -> pa.Ar
 
 
 def _utc(value: Any) -> datetime:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return clock.utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
 
 
 def _day(value: Any) -> date:
@@ -408,11 +401,10 @@ class DuckFileSource(LiveSource):
 
 def _duckdb_held(name: str) -> Held:
     plain = name.split("(")[0]
-    groups: dict[Held, str] = {
-        "bool": "BOOLEAN", "int": "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT",
-        "float": "FLOAT DOUBLE DECIMAL", "date": "DATE", "string": "VARCHAR", "named": "UUID ENUM",
-        "interval": "INTERVAL",
-    }  # fmt: skip
+    groups: dict[Held, str] = {"bool": "BOOLEAN",
+                               "int": "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT",
+                               "float": "FLOAT DOUBLE DECIMAL", "date": "DATE", "string": "VARCHAR",
+                               "named": "UUID ENUM", "interval": "INTERVAL"}  # fmt: skip
     if plain.startswith("TIMESTAMP"):
         return "time" if "ZONE" in name else "naive"
     return next((held for held, names in groups.items() if plain in names.split()), "other")

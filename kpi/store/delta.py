@@ -69,10 +69,9 @@ def _typed(code: str, path: Path, what: str, hint: str) -> Iterator[None]:
 
 
 def _newer(path: Path) -> StoreError:
-    return StoreError(
-        "store.newer", f"The stored table {path.name!r} of {path.parent.name!r} was written by a newer release",
-        hint="Upgrade the package; nothing was changed.",
-    )  # fmt: skip
+    return StoreError("store.newer",
+                      f"The stored table {path.name!r} of {path.parent.name!r} was written by a newer release",
+                      hint="Upgrade the package; nothing was changed.")  # fmt: skip
 
 
 def _open(path: Path, version: int | None = None) -> DeltaTable:
@@ -186,11 +185,9 @@ def append(path: Path, table: str, rows: pa.RecordBatchReader) -> None:
     partition = [PARTITION[table]] if table in PARTITION else None
     with _writing(path):
         for part in _parts(rows) if partition else (rows,):
-            write_deltalake(
-                str(path), part, mode="append", schema_mode="merge", partition_by=partition,
-                configuration=None if exists(path) else _KEEP_HISTORY, target_file_size=FILE_BYTES,
-                writer_properties=_WRITER,
-            )  # fmt: skip
+            write_deltalake(str(path), part, mode="append", schema_mode="merge", partition_by=partition,
+                            configuration=None if exists(path) else _KEEP_HISTORY, target_file_size=FILE_BYTES,
+                            writer_properties=_WRITER)  # fmt: skip
 
 
 def _writing(path: Path) -> contextlib.AbstractContextManager[None]:

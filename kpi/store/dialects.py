@@ -21,20 +21,10 @@ from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from kpi.mapping.parse_times import time_us
+from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, text_of, whole
 
-Expression = sa.ColumnElement[Any]
-TEXT, INT = sa.Text(), sa.BigInteger()
-DOUBLE: sa.Double[float] = sa.Double()
 MOMENT, WALL = sa.DateTime(timezone=True), sa.DateTime()
 _MICROS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
-
-
-def text_of(value: str) -> Expression:
-    return sa.literal(value, TEXT)
-
-
-def whole(value: int) -> Expression:
-    return sa.literal_column(str(int(value)), INT)
 
 
 def times(column: Expression, factor: float) -> Expression:
@@ -190,7 +180,7 @@ class MysqlDialect(Dialect):
         return column.desc()  # unknown is the smallest there
 
     def text(self, column: Expression) -> Expression:
-        return sa.collate(sa.cast(column, sa.Text()), "utf8mb4_bin")
+        return sa.collate(sa.cast(column, TEXT), "utf8mb4_bin")
 
 
 class ClickHouseDialect(Dialect):

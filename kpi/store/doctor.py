@@ -109,16 +109,12 @@ def doctor(dataset: str = "default") -> Diagnosis:
             hint=f"Rename that folder, beside the other data sets, to {dataset!r}, then run `kpi doctor {dataset}`.",
         )  # fmt: skip
     if not path.is_dir() or not (manifest.numbers(dataset) or manifest.lost(dataset) or record.exists(path)):
-        raise StoreError(
-            "store.no_dataset", f"There is no data set {dataset!r}",
-            hint="`kpi datasets` lists what there is.",
-        )  # fmt: skip
+        raise StoreError("store.no_dataset", f"There is no data set {dataset!r}",
+                         hint="`kpi datasets` lists what there is.")  # fmt: skip
     seen: dict[Path, str | None] = {}
     numbers = sorted({*manifest.numbers(dataset), *manifest.lost(dataset)} - {0}, reverse=True)
-    return Diagnosis(
-        dataset=dataset, versions=tuple(_version(dataset, number, seen) for number in numbers),
-        problems=tuple(_problems(dataset, path)), notes=tuple(_notes(dataset, path)),
-    )  # fmt: skip
+    return Diagnosis(dataset=dataset, versions=tuple(_version(dataset, number, seen) for number in numbers),
+                     problems=tuple(_problems(dataset, path)), notes=tuple(_notes(dataset, path)))  # fmt: skip
 
 
 def _version(dataset: str, number: int, seen: dict[Path, str | None]) -> VersionHealth:

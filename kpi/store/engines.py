@@ -113,17 +113,10 @@ class DuckSource(Source):
     """Rows in Parquet files (one version of the lake) or in an Arrow table in memory, read by the embedded DuckDB."""
 
     def __init__(
-        self,
-        *,
-        name: str,
-        version: int = 0,
-        fingerprint: str,
-        files: Mapping[str, Sequence[Path]] | None = None,
-        tables: Mapping[str, pa.Table] | None = None,
-        cache: Path | None = None,
-        threads: int | None = None,
-        verify: Callable[[str], None] | None = None,
-    ) -> None:
+        self, *, name: str, version: int = 0, fingerprint: str,
+        files: Mapping[str, Sequence[Path]] | None = None, tables: Mapping[str, pa.Table] | None = None,
+        cache: Path | None = None, threads: int | None = None, verify: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         """files: Parquet files by table. tables: rows in memory. cache: see `kpi.store.cache`, serves `requests`.
 
         verify: called with the name of a table before its files are opened for the first time; raises StoreError where
@@ -180,10 +173,8 @@ class DuckSource(Source):
         self._verify(table)
         try:
             with self._lock:
-                self._connection.execute(
-                    f'CREATE OR REPLACE VIEW "{table}" AS SELECT {", ".join(["*", *more])} '
-                    f"FROM {parquet(self._files[table])}"
-                )
+                self._connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS SELECT {", ".join(["*", *more])} '
+                                         f"FROM {parquet(self._files[table])}")  # fmt: skip
                 self._describe(table)
                 self._made.pop(table, None)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
@@ -225,10 +216,9 @@ class DuckSource(Source):
             if not isinstance(error, _NOT_OF_A_FILE) and self._fall_back(cache):
                 return self.run(statement)
             raise StoreError(
-                "store.query_failed",
-                f"The engine could not answer for data set {self.name!r}: {type(error).__name__}",
+                "store.query_failed", f"The engine could not answer for data set {self.name!r}: {type(error).__name__}",
                 hint="Load the data set again if this stays; the log has the statement.",
-            ) from error
+            ) from error  # fmt: skip
         finally:
             cursor.close()
 
@@ -253,21 +243,19 @@ def compile_duckdb(statement: Statement) -> tuple[str, list[Any]]:
     return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
 
 
-def from_frame(frame: object, *, name: str = "frame", allow: Collection[str] = (), stacklevel: int = 2) -> DuckSource:
+def from_frame(frame: Any, *, name: str = "frame", allow: Collection[str] = (), stacklevel: int = 2) -> DuckSource:
     """A source over a frame in memory with canonical columns; `kpi.from_frame` reads all others.
 
     Columns that are not canonical become cohorts when they hold text or booleans and neither their name nor their
     values point at people; a warning names those left out, and `allow` keeps them. Rows that lie in the future are left
     out, which `notes` says. Raises MetricError for a column that does not hold its canonical type.
     """
-    rows = _arrow(frame)
+    rows: pa.Table = frame if isinstance(frame, pa.Table) else pa.table(frame)
     policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []
     known = set(TABLES["requests"].names)
     if not known & set(rows.column_names):
-        raise MetricError(
-            "frame.no_columns", "The frame has none of the canonical columns",
-            hint="Rename columns to those of kpi.schema.REQUESTS.",
-        )  # fmt: skip
+        raise MetricError("frame.no_columns", "The frame has none of the canonical columns",
+                          hint="Rename columns to those of kpi.schema.REQUESTS.")  # fmt: skip
     arrays, names = [], []
     for column in rows.column_names:
         values = rows[column]
@@ -308,18 +296,6 @@ def _profile(name: str, values: pa.ChunkedArray) -> ColumnProfile:
     return profiler.result()
 
 
-def _arrow(frame: object) -> pa.Table:
-    if isinstance(frame, pa.Table):
-        return frame
-    if hasattr(frame, "to_arrow"):  # Polars
-        return frame.to_arrow()
-    if hasattr(frame, "__arrow_c_stream__"):
-        return pa.table(frame)
-    raise MetricError(
-        "frame.unknown_type", f"Cannot read a {type(frame).__name__}", hint="Give a pandas, Polars or Arrow table."
-    )
-
-
 def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.ChunkedArray:
     try:
         if pa.types.is_timestamp(target) and pa.types.is_timestamp(values.type) and values.type.tz is None:
@@ -330,10 +306,8 @@ def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.Chunke
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
         return values.cast(target, safe=not pa.types.is_timestamp(target))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise MetricError(
-            "frame.wrong_type", f"Column {column!r} holds {values.type}, expected {target}",
-            hint="Convert the column before handing the frame over.",
-        ) from error  # fmt: skip
+        raise MetricError("frame.wrong_type", f"Column {column!r} holds {values.type}, expected {target}",
+                          hint="Convert the column before handing the frame over.") from error  # fmt: skip
 
 
 def content_hash(table: pa.Table) -> str:

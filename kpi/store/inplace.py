@@ -24,7 +24,8 @@ from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.mapping.parse_values import FALSE_WORDS, MINUS, TRUE_WORDS
 from kpi.mapping.units import DEAREST_NUSD, DURATION_US, MONEY_NUSD, MOST_TOKENS, SCALES
 from kpi.privacy import identifying_names
-from kpi.store.dialects import DOUBLE, INT, TEXT, Dialect, Expression, text_of, times, whole
+from kpi.store.dialects import Dialect, times
+from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, null, only, text_of, whole
 
 Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "named", "interval", "money", "other"]
 PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd")
@@ -96,7 +97,7 @@ def _fit(column: Expression, held: Held, wanted: str, dialect: Dialect, *, plain
     if wanted == "bool":
         return _boolean(column, held, "")
     if held == "bool":
-        return sa.case((column, whole(1)), (sa.not_(column), whole(0)), else_=sa.cast(sa.null(), INT))
+        return _flag(column)
     if held not in _NUMBERS:
         return None
     if wanted == "float":
@@ -138,16 +139,15 @@ def convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialec
     length = held == "interval"
     cell, held = plain(cell, held)
     if not supported(column) or (column.unit == "in cells" and not length):
-        raise MappingError(
-            "mapping.not_in_place", f"Column {column.source!r}: {name} can only be read when rows are loaded",
-            hint="Leave the column out, or load an export of the table instead.",
-        )  # fmt: skip
+        raise MappingError("mapping.not_in_place",
+                           f"Column {column.source!r}: {name} can only be read when rows are loaded",
+                           hint="Leave the column out, or load an export of the table instead.")  # fmt: skip
     made: Expression | None
     if kind in ("id", "dimension", "content", "user"):
         return _text(cell, held, dialect)
     if kind == "severity":
         words = sa.func.lower(_text(cell, held, dialect))
-        return sa.case((words.in_(schema.SEVERITIES), words), else_=sa.cast(sa.null(), TEXT))
+        return only(words.in_(schema.SEVERITIES), words, TEXT)
     if kind == "time":
         made, wanted = (
             _time(cell, held, column.unit or "auto", dialect),
@@ -171,8 +171,7 @@ def convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialec
 def _text(cell: Expression, held: Held, dialect: Dialect) -> Expression:
     """Any scalar as text; the empty text is unknown."""
     if held == "bool":
-        unknown = sa.cast(sa.null(), TEXT)
-        return sa.case((cell, text_of("true")), (sa.not_(cell), text_of("false")), else_=unknown)
+        return sa.case((cell, text_of("true")), (sa.not_(cell), text_of("false")), else_=null(TEXT))
     words = dialect.text(cell if held == "string" else sa.cast(cell, TEXT))
     return sa.func.nullif(words, text_of(""), type_=TEXT)
 
@@ -190,7 +189,7 @@ def _time(cell: Expression, held: Held, unit: str, dialect: Dialect) -> Expressi
 
 
 def _truth(cell: Expression) -> Expression:
-    return cell != sa.literal_column("0", INT)
+    return cell != whole(0)
 
 
 def _boolean(cell: Expression, held: Held, unit: str) -> Expression | None:
@@ -212,7 +211,7 @@ def _boolean(cell: Expression, held: Held, unit: str) -> Expression | None:
 
 
 def _flag(condition: Expression) -> Expression:
-    return sa.case((condition, whole(1)), (sa.not_(condition), whole(0)), else_=sa.cast(sa.null(), INT))
+    return sa.case((condition, whole(1)), (sa.not_(condition), whole(0)), else_=null())
 
 
 def _number(column: ColumnMapping, cell: Expression, held: Held, length: bool) -> Expression | None:
@@ -243,7 +242,7 @@ def _within(cell: Expression, low: float, high: float, value: Expression, kind: 
     """The value where the cell lies in [low, high], else unknown: no sum is poisoned by one absurd row."""
     limits = [sa.cast(sa.literal_column(repr(float(v)), DOUBLE), DOUBLE) for v in (low, high)]
     inside = sa.and_(cell >= limits[0], cell <= limits[1])
-    return sa.case((inside, value), else_=sa.cast(sa.null(), kind))
+    return only(inside, value, kind)
 
 
 def _derive(given: dict[str, Expression]) -> None:
@@ -277,7 +276,7 @@ def _sum(columns: list[Expression]) -> Expression:
         return columns[0]
     total = sum((sa.func.coalesce(c, whole(0), type_=INT) for c in columns[1:]), sa.func.coalesce(columns[0], whole(0)))
     known = sa.or_(*(c.is_not(None) for c in columns))
-    return sa.case((known, total), else_=sa.cast(sa.null(), INT))
+    return only(known, total)
 
 
 def _wrong_type(column: str, held: Held, field: str, wanted: str) -> MappingError:

@@ -151,11 +151,9 @@ def read_version(dataset: str, version: int | None = None) -> Version:
     for name, listed in stored.items():
         contents.verify(place / name, listed, whole=False)
     files = {name: [place / name / f.path for f in listed] for name, listed in stored.items()}
-    return Version(
-        place=place, number=m.number, fingerprint=m.fingerprint, files=files, stored=stored,
-        extra={name: t.extra for name, t in m.tables.items()}, rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
-        receipt=Receipt.from_json(orjson.dumps(dict(m.receipt))),
-    )  # fmt: skip
+    return Version(place=place, number=m.number, fingerprint=m.fingerprint, files=files, stored=stored,
+                   extra={name: t.extra for name, t in m.tables.items()}, rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
+                   receipt=Receipt.from_json(orjson.dumps(dict(m.receipt))))  # fmt: skip
 
 
 def restore(dataset: str, version: int) -> VersionInfo:
@@ -217,15 +215,9 @@ def sweep(dataset: str) -> int:
 
 
 def commit(
-    dataset: str,
-    staged: Path,
-    receipt: Receipt,
-    *,
-    prices: PriceTable | None = None,
-    user_key: UserKey | None = None,
-    moving: bool = True,
-    progress: Progress | None = None,
-) -> Receipt:
+    dataset: str, staged: Path, receipt: Receipt, *, prices: PriceTable | None = None,
+    user_key: UserKey | None = None, moving: bool = True, progress: Progress | None = None,
+) -> Receipt:  # fmt: skip
     """Merge staged canonical tables into a data set and make that its next version.
 
     staged: `<table>/<n>.parquet`, as written by the readers. Rows are merged by the table's key: a row

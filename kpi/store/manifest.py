@@ -47,10 +47,8 @@ def home() -> Path:
     except OSError as error:
         if full.is_full(error):
             raise full.full(full.STORING, "making the state folder") from error
-        raise StoreError(
-            "store.home", f"The state folder cannot be used ({type(error).__name__})",
-            hint="Set KPI_HOME to a folder that you may write to.",
-        ) from error  # fmt: skip
+        raise StoreError("store.home", f"The state folder cannot be used ({type(error).__name__})",
+                         hint="Set KPI_HOME to a folder that you may write to.") from error  # fmt: skip
     return path.resolve()
 
 
@@ -91,10 +89,8 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
                 finally:
                     tighten(path)
     except Timeout as error:
-        raise StoreError(
-            "store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
-            hint="Wait until its load has ended, then try again.",
-        ) from error  # fmt: skip
+        raise StoreError("store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
+                         hint="Wait until its load has ended, then try again.") from error  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,17 +203,13 @@ def read(dataset: str, number: int | None = None) -> Manifest:
         raise StoreError("store.no_dataset", f"There is no data set {dataset!r}", hint="Load traces into it first.")
     wanted = known[-1] if number is None else number
     if wanted not in known:
-        raise StoreError(
-            "store.no_version", f"The data set {dataset!r} has no version {wanted}",
-            hint=f"It has versions {known[0]} to {known[-1]}.",
-        )  # fmt: skip
+        raise StoreError("store.no_version", f"The data set {dataset!r} has no version {wanted}",
+                         hint=f"It has versions {known[0]} to {known[-1]}.")  # fmt: skip
     try:
         data = orjson.loads(_path(dataset, wanted).read_bytes())
         if data["format"] > _FORMAT:
-            raise StoreError(
-                "store.newer", f"Version {wanted} of {dataset!r} was written by a newer release",
-                hint="Upgrade the package; nothing was changed.",
-            )  # fmt: skip
+            raise StoreError("store.newer", f"Version {wanted} of {dataset!r} was written by a newer release",
+                             hint="Upgrade the package; nothing was changed.")  # fmt: skip
         return _parse(data, dataset, wanted)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         older = [n for n in known if n < wanted]
@@ -227,9 +219,8 @@ def read(dataset: str, number: int | None = None) -> Manifest:
             if older
             else f"Run `kpi doctor {dataset}`: it says what can still be read."
         )
-        raise StoreError(
-            "store.damaged", f"The manifest of version {wanted} of {dataset!r} is damaged", hint=remedy
-        ) from error
+        told = f"The manifest of version {wanted} of {dataset!r} is damaged"
+        raise StoreError("store.damaged", told, hint=remedy) from error
 
 
 def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
@@ -243,10 +234,9 @@ def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
     if ("check" in data or any(t.files for t in tables.values())) and data["check"] != durable.check(data):
         raise ValueError("the check does not match")
     kept = ("created_at", "receipt", "origin", "spans", "requests", "first", "last", "size")
-    manifest = Manifest(
-        dataset=dataset, number=number, tables=tables, user_key=data.get("user_key"),
-        rekeyed=tuple((str(at), str(key)) for at, key in data.get("rekeyed", ())), **{k: data[k] for k in kept},
-    )  # fmt: skip
+    manifest = Manifest(dataset=dataset, number=number, tables=tables, user_key=data.get("user_key"),
+                        rekeyed=tuple((str(at), str(key)) for at, key in data.get("rekeyed", ())),
+                        **{k: data[k] for k in kept})  # fmt: skip
     if data["number"] != number or data["fingerprint"] != manifest.fingerprint:
         raise ValueError("the fingerprint does not match")
     return manifest
@@ -271,10 +261,8 @@ def write(manifest: Manifest, place: Path | None = None) -> None:
     try:
         durable.write(path, orjson.dumps(data, option=orjson.OPT_INDENT_2), once=True)
     except FileExistsError as error:
-        raise StoreError(
-            "store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
-            hint="Another process wrote at the same time; load again.",
-        ) from error  # fmt: skip
+        raise StoreError("store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
+                         hint="Another process wrote at the same time; load again.") from error  # fmt: skip
     told = {"number": manifest.number}
     with contextlib.suppress(OSError):  # the version exists by now
         durable.write(place / NEWEST, orjson.dumps(told | {"check": durable.check(told)}))

@@ -72,10 +72,8 @@ def workspace(directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(_UNITED)
         yield connection
     except duckdb.Error as error:
-        raise StoreError(
-            "store.merge", f"The rows could not be merged ({type(error).__name__})",
-            hint="Nothing was changed. Check the free disk space and load again.",
-        ) from error  # fmt: skip
+        raise StoreError("store.merge", f"The rows could not be merged ({type(error).__name__})",
+                         hint="Nothing was changed. Check the free disk space and load again.") from error  # fmt: skip
     finally:
         connection.close()
 
@@ -136,15 +134,9 @@ class Merge:
     """Merges staged rows of one table into the files of its current version. Views and tables carry `prefix`."""
 
     def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        table: Table,
-        *,
-        staged: Sequence[Path],
-        stored: Sequence[Path],
-        stored_extra: Sequence[str] = (),
-        prefix: str = "",
-    ) -> None:
+        self, connection: duckdb.DuckDBPyConnection, table: Table, *, staged: Sequence[Path],
+        stored: Sequence[Path], stored_extra: Sequence[str] = (), prefix: str = "",
+    ) -> None:  # fmt: skip
         self._run = connection.execute
         self.table = table
         self._staged, self._stored = staged, stored
@@ -173,10 +165,8 @@ class Merge:
         key = self.table.key
         join = f"{self._t('hits')} h JOIN {self._t('changed')} c ON {same(key, 'h', 'c')}"
         files = [Path(r[0]) for r in self._fetch(f"SELECT DISTINCT h._file FROM {join} ORDER BY 1")]
-        kept = (
-            f"SELECT {self._every('o', self._held)} FROM {scan(files, self.table)} o "
-            f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})"
-        )
+        kept = (f"SELECT {self._every('o', self._held)} FROM {scan(files, self.table)} o "
+                f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})")  # fmt: skip
         query = f"{kept} UNION ALL {self._select('changed')} UNION ALL {added}"
         return self._plan(query, tuple(files), new=new, changed=changed, known=known, moved=self._moved(files))
 
@@ -191,10 +181,8 @@ class Merge:
         """A query of the trace ids that new or changed rows belong to. After `plan`."""
         if not self._exists("hits"):
             return f"SELECT DISTINCT trace_id FROM {self._t('fresh')} WHERE trace_id IS NOT NULL"
-        new = (
-            f"SELECT s.trace_id FROM {self._t('fresh')} s "
-            f"WHERE NOT EXISTS (FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')})"
-        )
+        new = (f"SELECT s.trace_id FROM {self._t('fresh')} s "
+               f"WHERE NOT EXISTS (FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')})")  # fmt: skip
         both = f"{new} UNION ALL SELECT trace_id FROM {self._t('changed')}"
         return f"SELECT DISTINCT trace_id FROM ({both}) WHERE trace_id IS NOT NULL"
 
@@ -211,10 +199,8 @@ class Merge:
     ) -> MergePlan:
         if query is not None:
             query = f"SELECT * FROM ({query}) ORDER BY {names(_order(self.table))}"
-        return MergePlan(
-            table=self.table, extra=self.extra, query=query if new or changed else None,
-            replaced=files, new=new, changed=changed, known=known, moved=moved,
-        )  # fmt: skip
+        return MergePlan(table=self.table, extra=self.extra, query=query if new or changed else None,
+                         replaced=files, new=new, changed=changed, known=known, moved=moved)  # fmt: skip
 
     def _t(self, what: str) -> str:
         return name(f"{self._prefix}_{what}")
@@ -256,10 +242,8 @@ class Merge:
         if rows == distinct:
             self._run(f"CREATE OR REPLACE VIEW {self._t('fresh')} AS SELECT {plain} FROM {raw}")
             return rows, distinct
-        self._run(
-            f"CREATE OR REPLACE TABLE {self._t('twice')} AS "
-            f"SELECT {keys} FROM {raw} GROUP BY {keys} HAVING count(*) > 1"
-        )
+        self._run(f"CREATE OR REPLACE TABLE {self._t('twice')} AS "
+                  f"SELECT {keys} FROM {raw} GROUP BY {keys} HAVING count(*) > 1")  # fmt: skip
         match, twice = same(self.table.key, "t", "r"), self._t("twice")
         if self.table.name in COALESCED or _joined(self.table):
             made = _best if self.table.name in COALESCED else _latest
@@ -279,11 +263,9 @@ class Merge:
         if not self._stored:
             return 0
         keys = ", ".join(f"o.{name(k)}" for k in self.table.key)
-        self._run(
-            f"CREATE OR REPLACE TABLE {self._t('hits')} AS SELECT {keys}, o._file FROM "
-            f"{scan(self._stored, self.table, filename=True)} o "
-            f"SEMI JOIN {self._t('fresh')} s ON {same(self.table.key, 'o', 's')}"
-        )
+        self._run(f"CREATE OR REPLACE TABLE {self._t('hits')} AS SELECT {keys}, o._file FROM "
+                  f"{scan(self._stored, self.table, filename=True)} o "
+                  f"SEMI JOIN {self._t('fresh')} s ON {same(self.table.key, 'o', 's')}")  # fmt: skip
         count = self._fetch(f"SELECT count(*) FROM {self._t('hits')}")[0][0]
         if not count:
             self._run(f"DROP TABLE {self._t('hits')}")

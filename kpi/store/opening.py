@@ -37,23 +37,17 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> Source
     """
     if dataset.startswith(PREFIX):
         if version is not None:
-            raise StoreError(
-                "store.no_version", f"{dataset[:60]} is read in place and has no versions",
-                hint="Open it without a version, or load an export of it to keep versions.",
-            )  # fmt: skip
+            raise StoreError("store.no_version", f"{dataset[:60]} is read in place and has no versions",
+                             hint="Open it without a version, or load an export of it to keep versions.")  # fmt: skip
         return open_connection(dataset.removeprefix(PREFIX))
     if dataset not in names():
         have = ", ".join(names()) or "none yet"
-        raise StoreError(
-            "store.no_dataset", f"There is no data set {dataset[:60]!r}",
-            hint=f"Load one with `kpi load FILE --dataset NAME`; there are: {have}.",
-        )  # fmt: skip
+        raise StoreError("store.no_dataset", f"There is no data set {dataset[:60]!r}",
+                         hint=f"Load one with `kpi load FILE --dataset NAME`; there are: {have}.")  # fmt: skip
     found = read_version(dataset, version)
     cache = cache_path(folder(dataset), found.fingerprint)
-    source = DuckSource(
-        name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files,
-        cache=cache if cache.exists() else None, verify=found.verify,
-    )  # fmt: skip
+    source = DuckSource(name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files,
+                        cache=cache if cache.exists() else None, verify=found.verify)  # fmt: skip
     source.rekeyed = datetime.fromisoformat(found.rekeyed) if found.rekeyed else None
     return source
 

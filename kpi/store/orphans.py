@@ -30,10 +30,8 @@ def adopted(
     connection.execute(f"CREATE OR REPLACE TEMP TABLE orphans AS {waiting}")
     if not connection.execute("SELECT 1 FROM orphans LIMIT 1").fetchone():
         return None
-    owners = (
-        f"SELECT span_id, min(trace_id) AS trace_id FROM {merge.scan(spans, schema.SPANS)} "
-        "SEMI JOIN orphans USING (span_id) GROUP BY span_id HAVING count(DISTINCT trace_id) = 1"
-    )
+    owners = (f"SELECT span_id, min(trace_id) AS trace_id FROM {merge.scan(spans, schema.SPANS)} "
+              "SEMI JOIN orphans USING (span_id) GROUP BY span_id HAVING count(DISTINCT trace_id) = 1")  # fmt: skip
     found = f"SELECT DISTINCT s.trace_id, {_COLUMNS} FROM orphans o JOIN ({owners}) s ON o.span_id = s.span_id"
     target.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(f"COPY ({found}) TO {sql.literal(target)} (FORMAT parquet)")

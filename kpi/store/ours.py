@@ -38,11 +38,8 @@ def log_files(place: Path) -> list[tuple[str, int | None]]:
     if not (place / LOG).is_dir():
         return []
     found = ((name, _ENTRY.fullmatch(name)) for name in sorted(os.listdir(place / LOG)))
-    return [
-        (f"{LOG}/{name}", int(match.group(1)) if match else None)
-        for name, match in found
-        if match or _UNNUMBERED.fullmatch(name)
-    ]
+    return [(f"{LOG}/{name}", int(match.group(1)) if match else None)
+            for name, match in found if match or _UNNUMBERED.fullmatch(name)]  # fmt: skip
 
 
 def stored(path: Path) -> bool:

@@ -41,10 +41,8 @@ def begin(path: Path, base: int) -> None:
     try:
         durable.write(path / NAME, orjson.dumps(data | {"check": durable.check(data)}))
     except OSError as error:
-        raise StoreError(
-            "store.write", f"The load of {path.name!r} could not begin ({type(error).__name__})",
-            hint="Nothing was changed. Check the free disk space and load again.",
-        ) from error  # fmt: skip
+        raise StoreError("store.write", f"The load of {path.name!r} could not begin ({type(error).__name__})",
+                         hint="Nothing was changed. Check the free disk space and load again.") from error  # fmt: skip
 
 
 def read(path: Path) -> TransactionRecord | None:
@@ -56,9 +54,8 @@ def read(path: Path) -> TransactionRecord | None:
         if data["format"] != _FORMAT or data["check"] != durable.check(data):
             raise ValueError("the record is not what was written")
         present = {name: frozenset(files) for name, files in data["present"].items()}
-        return TransactionRecord(
-            base=int(data["base"]), tables={n: int(v) for n, v in data["tables"].items()}, present=present
-        )
+        tables = {n: int(v) for n, v in data["tables"].items()}
+        return TransactionRecord(base=int(data["base"]), tables=tables, present=present)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             "store.record", f"The record of a load into {path.name!r} that did not end cannot be read",

@@ -66,9 +66,7 @@ def check(dataset: str, path: Path, base: Manifest | None) -> list[str]:
     if manifest.lost(dataset):
         raise manifest.gone(dataset)
     known = base.tables if base else {}
-    return [
-        table for table in {**dict.fromkeys(ours.tables(path)), **known} if stands_ahead(dataset, path, table, base)
-    ]
+    return [t for t in {**dict.fromkeys(ours.tables(path)), **known} if stands_ahead(dataset, path, t, base)]
 
 
 def stands_ahead(dataset: str, path: Path, table: str, base: Manifest | None) -> bool:
@@ -112,10 +110,8 @@ def sweep(dataset: str, path: Path) -> int:
     base = manifest.read(dataset)
     gone = recover(dataset, path, base)
     check(dataset, path, base)
-    named = {
-        table: {f for number in numbers(dataset) for f in listed(path, table, manifest.read(dataset, number))}
-        for table in ours.tables(path)
-    }
+    named = {table: {f for number in numbers(dataset) for f in listed(path, table, manifest.read(dataset, number))}
+             for table in ours.tables(path)}  # fmt: skip
     doomed = []
     for table in named:
         proven = delta.committed(path / table, [name for name, _ in ours.log_files(path / table)])

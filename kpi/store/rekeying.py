@@ -71,10 +71,8 @@ def _changed(load: Transaction) -> dict[str, str]:
     if spans := load.files.get("spans"):
         rows = merge.scan(spans, schema.SPANS)
         told = "united(o.context, '{\"user_key\":\"' || n.new || '\"}')"
-        found["spans"] = (
-            f"SELECT o.* REPLACE ({told} AS context) FROM {rows} o "
-            f"JOIN renamed n ON {USER.replace('context', 'o.context')} = n.old"
-        )
+        found["spans"] = (f"SELECT o.* REPLACE ({told} AS context) FROM {rows} o "
+                          f"JOIN renamed n ON {USER.replace('context', 'o.context')} = n.old")  # fmt: skip
     return found
 
 

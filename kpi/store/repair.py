@@ -88,19 +88,16 @@ def repair(dataset: str = "default", *, progress: Progress | None = None) -> Rep
         new = Path(tempfile.mkdtemp(prefix=f"{_NEW}{dataset}-", dir=path.parent))
         try:
             tell(0.3, "Rebuilding")
-            made = _rebuilt(
-                path, new, replace(old, number=number, created_at=manifest.now(), origin=old.number or None)
-            )
+            wanted = replace(old, number=number, created_at=manifest.now(), origin=old.number or None)
+            made = _rebuilt(path, new, wanted)
             tell(0.9, "Comparing")
             recovery.whole(new, made)
             kept = _swap(path, new)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)  # made here, and nothing of it is in place
             raise
-    return Repair(
-        dataset=dataset, version=number, source=found.readable, kept=kept, requests=made.requests,
-        notes=tuple(_notes(dataset, found.readable, number)),
-    )  # fmt: skip
+    return Repair(dataset=dataset, version=number, source=found.readable, kept=kept, requests=made.requests,
+                  notes=tuple(_notes(dataset, found.readable, number)))  # fmt: skip
 
 
 def _best(dataset: str, path: Path, found: Diagnosis) -> Manifest:
@@ -177,11 +174,8 @@ def _as_they_stand(dataset: str, path: Path) -> Manifest:
     """A version out of the tables alone, or of what they were before a load that did not end."""
     try:
         before = left.tables if (left := record.read(path)) else None
-        tables = {
-            name: _table(path / name, before[name] if before else None)
-            for name in ours.tables(path)
-            if delta.exists(path / name) and (before is None or name in before)
-        }
+        tables = {name: _table(path / name, before[name] if before else None) for name in ours.tables(path)
+                  if delta.exists(path / name) and (before is None or name in before)}  # fmt: skip
     except StoreError as error:
         raise _beyond(dataset, error.message) from error
     tables = {name: t for name, t in tables.items() if t.rows}
@@ -191,10 +185,8 @@ def _as_they_stand(dataset: str, path: Path) -> Manifest:
     first, last = _ends(path / "requests", tables["requests"].version) if requests else (None, None)
     receipt = Receipt(dataset=dataset, format="repair", requests=requests, spans=spans, first=first, last=last)
     receipt.note("Rebuilt from the tables as they stood: no manifest could be read.")
-    return Manifest(
-        dataset=dataset, number=0, created_at=manifest.now(), tables=tables, first=first, last=last, requests=requests,
-        spans=spans, receipt=orjson.loads(receipt.to_json()),
-    )  # fmt: skip
+    return Manifest(dataset=dataset, number=0, created_at=manifest.now(), tables=tables, first=first, last=last,
+                    requests=requests, spans=spans, receipt=orjson.loads(receipt.to_json()))  # fmt: skip
 
 
 def _table(place: Path, version: int | None) -> TableVersion:
@@ -206,10 +198,8 @@ def _table(place: Path, version: int | None) -> TableVersion:
             raise contents.broken(place, [flaw])
     names = {name for f in found for name in pq.read_schema(place / f.path).names}
     extra = sorted(name for name in names if schema.is_extra(name))
-    return TableVersion(
-        version=at, id=delta.identity(place, at),
-        rows=sum(f.rows for f in found), extra=tuple(extra),
-    )  # fmt: skip
+    return TableVersion(version=at, id=delta.identity(place, at),
+                        rows=sum(f.rows for f in found), extra=tuple(extra))  # fmt: skip
 
 
 def _ends(place: Path, version: int) -> tuple[int | None, int | None]:

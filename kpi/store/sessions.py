@@ -148,9 +148,8 @@ def connect_arguments(kind: Kind, url: sa.URL) -> dict[str, Any]:
 
 def _sqlite(path: str) -> Callable[[], sqlite3.Connection]:
     def connect() -> sqlite3.Connection:
-        found = sqlite3.connect(
-            f"file:{quote(path)}?mode=ro", uri=True, timeout=CONNECT_S, check_same_thread=False, factory=_ReadingSession
-        )
+        address = f"file:{quote(path)}?mode=ro"
+        found = sqlite3.connect(address, uri=True, timeout=CONNECT_S, check_same_thread=False, factory=_ReadingSession)
         found.execute("PRAGMA query_only=ON")
         found.execute("PRAGMA trusted_schema=OFF")
         found.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -179,10 +178,8 @@ class _ReadingSession(sqlite3.Connection):
 
 _READING = frozenset([sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_TRANSACTION])
 # Pragmas that tell of tables, which SQLAlchemy asks for; none of them changes anything, whatever its argument is.
-_TELLING = frozenset([
-    "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
-    "database_list", "collation_list", "compile_options",
-])  # fmt: skip
+_TELLING = frozenset(["table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo",
+                      "foreign_key_list", "database_list", "collation_list", "compile_options"])  # fmt: skip
 _ASKED = frozenset(["data_version", "encoding", "query_only", "read_uncommitted", "trusted_schema", "user_version"])
 _DECLARED = frozenset(["type", "name", "tbl_name", "rootpage", "sql"])
 _DENIED_FUNCTIONS = frozenset(["load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"])

@@ -39,20 +39,17 @@ class SparkSource(LiveSource):
         """spark: a pyspark SparkSession. Raises StoreError when its time zone is not UTC."""
         self._spark = spark
         if spark.conf.get("spark.sql.session.timeZone") not in ("UTC", "Etc/UTC"):
-            raise StoreError(
-                "source.time_zone", "The time zone of the Spark session is not UTC",
-                hint="Set it before: spark.conf.set('spark.sql.session.timeZone', 'UTC').",
-            )  # fmt: skip
+            raise StoreError("source.time_zone", "The time zone of the Spark session is not UTC",
+                             hint="Set it before: spark.conf.set('spark.sql.session.timeZone', 'UTC').")  # fmt: skip
         super().__init__(name=name, place="spark", tables=tables, mapping=mapping)
 
     def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
         full = f"{schema}.{place}" if schema else place
         if not self._spark.catalog.tableExists(full):
             return {}
-        kinds: dict[str, Held] = {
-            "string": "string", "boolean": "bool", "tinyint": "int", "smallint": "int", "int": "int", "bigint": "int",
-            "float": "float", "double": "float", "timestamp": "time", "timestamp_ntz": "naive", "date": "date",
-        }  # fmt: skip
+        kinds: dict[str, Held] = {"string": "string", "boolean": "bool", "tinyint": "int", "smallint": "int",
+                                  "int": "int", "bigint": "int", "float": "float", "double": "float",
+                                  "timestamp": "time", "timestamp_ntz": "naive", "date": "date"}  # fmt: skip
         fields = self._spark.table(full).schema.fields
         simple = {f.name: f.dataType.simpleString() for f in fields}
         return {n: "float" if k.startswith("decimal") else kinds.get(k, "other") for n, k in simple.items()}

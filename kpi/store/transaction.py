@@ -110,10 +110,8 @@ class Transaction:
         rows = merge.scan(self.files["requests"], schema.REQUESTS)
         columns = ", ".join(f"r.{sql.name(c)}" for c in ("trace_id", *READ))
         alone = f"SELECT {columns} FROM {rows} r ANTI JOIN touched t ON r.trace_id = t.trace_id"
-        tables = (
-            reprice_requests(pa.Table.from_batches([batch]), self.prices)
-            for batch in merge.batches(self.connection, alone)
-        )
+        tables = (reprice_requests(pa.Table.from_batches([batch]), self.prices)
+                  for batch in merge.batches(self.connection, alone))  # fmt: skip
         for i, table in enumerate(chain(made_of, tables)):
             pq.write_table(table.select(["trace_id", *WRITTEN]), place / f"{i}.parquet")
         return place
@@ -162,10 +160,8 @@ class Transaction:
 
     def merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.MergePlan:
         table = schema.TABLES[name]
-        merged = merge.Merge(
-            self.connection, table, staged=staged, stored=self.files.get(name, []),
-            stored_extra=self.extra.get(name, ()), prefix=prefix,
-        )  # fmt: skip
+        merged = merge.Merge(self.connection, table, staged=staged, stored=self.files.get(name, []),
+                             stored_extra=self.extra.get(name, ()), prefix=prefix)  # fmt: skip
         plan = merged.plan()
         if plan.moved and not prefix and not self.moving:
             raise _other_times(plan.moved)
@@ -191,10 +187,8 @@ class Transaction:
 
     def _adopted(self, staged: Sequence[Path]) -> list[Path]:
         """Scores, staged or stored, that waited for their span; the spans of this load are stored by now."""
-        found = orphans.adopted(
-            self.connection, scores=[*staged, *self.files.get("scores", [])], spans=self.files.get("spans", []),
-            target=self.work / "adopted.parquet",
-        )  # fmt: skip
+        found = orphans.adopted(self.connection, scores=[*staged, *self.files.get("scores", [])],
+                                spans=self.files.get("spans", []), target=self.work / "adopted.parquet")  # fmt: skip
         return [found] if found else []
 
     def _write(self, name: str, query: str, replaced: Sequence[Path]) -> None:
@@ -226,17 +220,15 @@ class Transaction:
         if not touched or not self.files.get("spans"):
             return
         whole = "" if receipt.columns else self._whole_traces()  # a mapped table knows less than the spans do
-        self.connection.execute(
-            f"CREATE OR REPLACE TABLE touched AS SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(touched)}){whole}"
-        )
+        query = f"SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(touched)}){whole}"
+        self.connection.execute(f"CREATE OR REPLACE TABLE touched AS {query}")
         if not self.connection.execute("SELECT 1 FROM touched LIMIT 1").fetchone():
             return
         place = self.work / "assembled"
         place.mkdir()
-        made_of = assemble_all(
-            spans=self._stream("spans"), documents=self._stream("documents"), tool_calls=self._stream("tool_calls"),
-            scores=self._stream("scores"), incidents=self._stream("incidents"), prices=self.prices,
-        )  # fmt: skip
+        made_of = assemble_all(spans=self._stream("spans"), documents=self._stream("documents"),
+                               tool_calls=self._stream("tool_calls"), scores=self._stream("scores"),
+                               incidents=self._stream("incidents"), prices=self.prices)  # fmt: skip
         for i, table in enumerate(made_of):
             pq.write_table(table, place / f"{i}.parquet", compression="zstd")
         if made := sorted(place.glob("*.parquet"), key=lambda p: int(p.stem)):
@@ -246,11 +238,8 @@ class Transaction:
         """` EXCEPT …`: traces of which nothing was stored and that bring their request along, assembled already."""
         if "requests" not in self.merges:
             return ""
-        known = [
-            f"SELECT trace_id FROM {merge.scan(files, schema.TABLES[name])}"
-            for name in ("requests", "spans", *_PARTS)
-            if (files := self._stored(name))
-        ]
+        known = [f"SELECT trace_id FROM {merge.scan(files, schema.TABLES[name])}"
+                 for name in ("requests", "spans", *_PARTS) if (files := self._stored(name))]  # fmt: skip
         given = self.merges["requests"].given_traces()
         return f" EXCEPT ({given}{''.join(f' EXCEPT {query}' for query in known)})"
 
@@ -261,9 +250,8 @@ class Transaction:
         columns = ", ".join(f"r.{sql.name(c)}" for c in table.names)
         order = ["trace_id"] + [c for c in ("started_at", "span_id") if c in table.names]
         scan = merge.scan(self.files[name], table)
-        query = (
-            f"SELECT {columns} FROM {scan} r SEMI JOIN touched t ON r.trace_id = t.trace_id ORDER BY {', '.join(order)}"
-        )
+        touched = f"SEMI JOIN touched t ON r.trace_id = t.trace_id ORDER BY {', '.join(order)}"
+        query = f"SELECT {columns} FROM {scan} r {touched}"
         return iter(merge.batches(self.connection, query))
 
     def _count(self, receipt: Receipt) -> None:
@@ -293,9 +281,8 @@ class Transaction:
         of_load = f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
         times = "min(epoch_us(r.started_at)), max(epoch_us(r.started_at))"
         rows = f"FROM {merge.scan(self.files['requests'], schema.REQUESTS)} r " + ("" if every else of_load)
-        row = self.connection.execute(
-            f"SELECT count(*), count(*) FILTER (r.priced = false), {times}{filled} {rows}"
-        ).fetchone()
+        counted = f"SELECT count(*), count(*) FILTER (r.priced = false), {times}{filled} {rows}"
+        row = self.connection.execute(counted).fetchone()
         assert row is not None
         receipt.requests, receipt.unpriced, receipt.first, receipt.last = row[:4]
         receipt.missing = [c for c, n in zip(columns, row[4:], strict=True) if not n]
@@ -323,10 +310,8 @@ class Transaction:
             f"SEMI JOIN {requests} r ON t.trace_id = r.trace_id"
         ).fetchone()
         if found and found[0]:
-            receipt.note(
-                f"{found[0]} requests came from a table without spans: their scores and incidents are stored, "
-                "their outcomes stay as the table gave them."
-            )
+            receipt.note(f"{found[0]} requests came from a table without spans: their scores and incidents are stored, "
+                         "their outcomes stay as the table gave them.")  # fmt: skip
 
     def _compact(self, name: str) -> None:
         """Rewrite the small files of a partition as one when many have piled up."""
@@ -356,16 +341,13 @@ class Transaction:
             first, last = self.connection.execute(times).fetchone()  # type: ignore[misc]
         permissions.tighten(self.path)
         receipt.version = (self.base.number if self.base else 0) + 1
-        manifest.write(
-            Manifest(
-                dataset=self.dataset, number=receipt.version, created_at=manifest.now(), tables=kept,
-                receipt=orjson.loads(receipt.to_json()), first=first, last=last,
-                user_key=self.bound, rekeyed=self.rekeyed,
-                requests=kept["requests"].rows if "requests" in kept else 0,
-                spans=kept["spans"].rows if "spans" in kept else 0,
-                size=sum(f.stat().st_size for paths in self.files.values() for f in paths),
-            )
-        )  # fmt: skip
+        manifest.write(Manifest(
+            dataset=self.dataset, number=receipt.version, created_at=manifest.now(), tables=kept,
+            receipt=orjson.loads(receipt.to_json()), first=first, last=last, user_key=self.bound,
+            rekeyed=self.rekeyed, requests=kept["requests"].rows if "requests" in kept else 0,
+            spans=kept["spans"].rows if "spans" in kept else 0,
+            size=sum(f.stat().st_size for paths in self.files.values() for f in paths),
+        ))  # fmt: skip
 
 
 def _other_times(count: int) -> StoreError:

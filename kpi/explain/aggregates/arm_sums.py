@@ -22,10 +22,10 @@ from kpi.measure.estimate import bin_value
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE
 from kpi.stats.types import Array
-from kpi.store.engines import Source
+from kpi.store.engines import Query, Source
+from kpi.store.expressions import Expression, null, only, whole, within
 
 LEAST = 10  # requests of a stratum in each arm, to adjust for it
-_INT = sa.BigInteger()
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,9 @@ _Term = tuple[str, Metric, tuple[Ranked | None, Ranked | None] | None]
 
 
 def arm_sums(
-    source: Source,
-    metrics: Sequence[Metric],
-    arms: tuple[Arm, Arm],
-    *,
-    strata: Sequence[str] = (),
-    clusters: Sequence[str] = (),
-) -> ArmSums:
+    source: Source, metrics: Sequence[Metric], arms: tuple[Arm, Arm],
+    *, strata: Sequence[str] = (), clusters: Sequence[str] = (),
+) -> ArmSums:  # fmt: skip
     """The sums of two arms. strata: dimensions to keep apart; clusters: dimensions that name who or what repeats.
 
     Two queries, one without quantiles. Raises MetricError for an unknown dimension.
@@ -91,20 +87,16 @@ def arm_sums(
     terms: list[_Term] = [(m.name, m, None) for m in metrics if m.kind in RATIO_KINDS]
     terms += [(m.name, m, raw[m.name]) for m in quantiles]
     terms += [(m.name, m, weighted[m.name]) for m in quantiles if strata]
-    rows = source.run(
-        sa.union_all(*(_statement(source, terms, arms[i], i, strata, clusters) for i in (0, 1))),
-    )
+    rows = source.run(sa.union_all(*(_statement(source, terms, arms[i], i, strata, clusters) for i in (0, 1))))
     stratum, names = _strata(rows, len(strata))
     user = _users(rows, max(len(clusters), 1))
     sums = [TermSums(*(numbers(rows[f"{k}{i}"]) for k in "yxn")) for i in range(len(terms))]
     own = len(terms) - (len(quantiles) if strata else 0)
-    return ArmSums(
-        arm=numbers(rows["arm"]).astype(int), user=user, stratum=stratum, strata=names, rows=numbers(rows["rows"]),
-        users=int(user.max()) + 1 if len(user) else 0,
-        sums={terms[i][0]: sums[i] for i in range(own)},
-        weighted={terms[i][0]: sums[i] for i in range(own, len(terms))},
-        ranked=raw, ranked_weighted=weighted,
-    )  # fmt: skip
+    return ArmSums(arm=numbers(rows["arm"]).astype(int), user=user, stratum=stratum, strata=names,
+                   rows=numbers(rows["rows"]), users=int(user.max()) + 1 if len(user) else 0,
+                   sums={terms[i][0]: sums[i] for i in range(own)},
+                   weighted={terms[i][0]: sums[i] for i in range(own, len(terms))}, ranked=raw,
+                   ranked_weighted=weighted)  # fmt: skip
 
 
 # --- where quantiles lie ---------------------------------------------------------------------------------------------
@@ -135,22 +127,20 @@ class BinCounts:
 
 
 def histograms(
-    source: Source, values: Mapping[Any, sa.ColumnElement[Any]], arms: tuple[Arm, Arm], strata: Sequence[str]
+    source: Source, values: Mapping[Any, Expression], arms: tuple[Arm, Arm], strata: Sequence[str]
 ) -> list[BinCounts]:
     """Log-binned histograms of values of a request, where they are known. One query."""
     parts = []
     for i, arm in enumerate(arms):
         for j, value in enumerate(values.values()):
             keys = {**_strata_keys(source, strata), "b": log_bin(value)}
-            counts = {"c": sa.literal_column(str(j), _INT), "n": sa.func.count()}
+            counts = {"c": whole(j), "n": sa.func.count()}
             parts.append(grouped_sums(source, arm, keys=keys, sums=counts, number=i, where=[value.is_not(None)]))
     rows = source.run(sa.union_all(*parts))
     stratum, names = _strata(rows, len(strata))
     number, of, bins, count = (numbers(rows[k]) for k in ("arm", "c", "b", "n"))
-    return [
-        BinCounts(name, number[of == j].astype(int), stratum[of == j], bins[of == j], count[of == j], names)
-        for j, name in enumerate(values)
-    ]
+    return [BinCounts(name, number[of == j].astype(int), stratum[of == j], bins[of == j], count[of == j], names)
+            for j, name in enumerate(values)]  # fmt: skip
 
 
 def _both(found: Sequence[BinCounts], metric: Metric, *, weighted: bool) -> tuple[Ranked | None, Ranked | None]:
@@ -171,9 +161,8 @@ def standardisation_weights(side: Array, stratum: Array, x: Array, n: Array) -> 
     their own value would be noise, and its error unknown.
     """
     size = int(stratum.max()) + 1 if len(stratum) else 0
-    total, rows = (
-        np.stack([np.bincount(stratum[side == i], v[side == i], minlength=size) for i in (0, 1)]) for v in (x, n)
-    )
+    total, rows = (np.stack([np.bincount(stratum[side == i], v[side == i], minlength=size) for i in (0, 1)])
+                   for v in (x, n))  # fmt: skip
     pooled = np.where((rows >= LEAST).all(axis=0) & (total > 0).all(axis=0), total.sum(axis=0), 0.0)
     shared = np.where(pooled > 0, total, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -205,34 +194,28 @@ def _ranked(counts: BinCounts, side: int, weights: Array | None, q: float) -> Ra
 
 def _statement(
     source: Source, terms: Sequence[_Term], arm: Arm, number: int, strata: Sequence[str], clusters: Sequence[str]
-) -> sa.Select[*tuple[Any, ...]]:
+) -> Query:
     row = requests(source)
     repeated = [dimension(source, n) for n in clusters] or [cluster(row)]
     keys = {**{f"u{i}": c for i, c in enumerate(repeated)}, **_strata_keys(source, strata)}
-    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
     for i, (_, metric, ranked) in enumerate(terms):
         sums |= term_sums(i, _indicator(metric, row, ranked[number]) if ranked else known_terms(metric, row))
     return grouped_sums(source, arm, keys=keys, sums=sums, number=number)
 
 
-def _strata_keys(source: Source, strata: Sequence[str]) -> dict[str, sa.ColumnElement[Any]]:
+def _strata_keys(source: Source, strata: Sequence[str]) -> dict[str, Expression]:
     return {f"s{i}": dimension(source, n) for i, n in enumerate(strata)}
 
 
-def _indicator(
-    metric: Metric, row: Columns, ranked: Ranked | None
-) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+def _indicator(metric: Metric, row: Columns, ranked: Ranked | None) -> tuple[Expression, Expression]:
     """1 where the value lies in or below the bin of the quantile."""
     assert metric.column is not None
-    value, nothing = row[metric.column], sa.cast(sa.null(), _INT)
-    zero, one = sa.literal_column("0", _INT), sa.literal_column("1", _INT)
+    value = row[metric.column]
     if ranked is None:
-        return nothing, nothing
+        return null(), null()
     edge = sa.literal_column(str(int(ranked.bins[ranked.at])), sa.Integer())
-    return (
-        sa.case((value.is_(None), nothing), (log_bin(value) <= edge, one), else_=zero),
-        sa.case((value.is_(None), nothing), else_=one),
-    )
+    return within(log_bin(value) <= edge, value), only(value.is_not(None), whole(1))
 
 
 def _users(rows: pa.Table, count: int) -> Array:

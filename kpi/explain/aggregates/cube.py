@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -27,12 +26,11 @@ from kpi.measure.slice import Filters, Window
 from kpi.schema import VERSIONS
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import DOUBLE, Expression, only, whole
 
 MIN_USERS = 10  # of a segment in each window
 MAX_VALUES = 60  # of one dimension; the rarest beyond it are left out of the search
 _VERSIONS = frozenset(c.name for c in VERSIONS) - {"environment"}
-_DOUBLE: sa.Double[float] = sa.Double()
-_INT = sa.BigInteger()
 
 
 @dataclass(frozen=True)
@@ -112,11 +110,9 @@ class Cube:
 
     def where(self, keep: Array) -> Cube:
         """The cells that a boolean mask keeps."""
-        return replace(
-            self, day=self.day[keep], user=self.user[keep], rows=self.rows[keep],
-            dims={d: Codes(c.values, c.codes[keep]) for d, c in self.dims.items()},
-            terms={m: t.where(keep) for m, t in self.terms.items()},
-        )  # fmt: skip
+        return replace(self, day=self.day[keep], user=self.user[keep], rows=self.rows[keep],
+                       dims={d: Codes(c.values, c.codes[keep]) for d, c in self.dims.items()},
+                       terms={m: t.where(keep) for m, t in self.terms.items()})  # fmt: skip
 
     def sampled(self, most: int, names: Sequence[object] | Array) -> Cube:
         """The cells of so many whole users that about `most` are left; who is among them depends on their name alone.
@@ -148,26 +144,19 @@ class Cube:
 
 
 def build_cube(
-    source: Source,
-    metrics: Sequence[Metric],
-    *,
-    window: Window,
-    filters: Filters = (),
-    tz: str = "UTC",
-    dimensions: Sequence[str] | None = None,
+    source: Source, metrics: Sequence[Metric], *, window: Window, filters: Filters = (), tz: str = "UTC",
     most: int | None = None,
-) -> Cube:
+) -> Cube:  # fmt: skip
     """The cells of a window, for rates, ratios and incidences as they are and for quantiles as sums of logarithms.
 
-    dimensions: those to keep apart; by default those of `search_space`. Metrics of other kinds are left out. most:
-    cells beyond which a sample of whole users is taken. One query.
+    Metrics of other kinds are left out. most: cells beyond which a sample of whole users is taken. One query.
     """
     row = requests(source)
-    names = list(search_space(source, metrics).dimensions if dimensions is None else dimensions)
+    names = list(search_space(source, metrics).dimensions)
     keys = {"day": bucket(row, "day", tz), "user": cluster(row)}
     keys |= {f"d{i}": dimension(source, n) for i, n in enumerate(names)}
     chosen = [m for m in metrics if m.kind in RATIO_KINDS or m.kind == "quantile"]
-    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
     for i, metric in enumerate(chosen):
         terms = (_logarithm if metric.kind == "quantile" else known_terms)(metric, row)
         sums |= term_sums(i, terms, "yxn" if metric.kind == "ratio" else "yx")
@@ -177,21 +166,28 @@ def build_cube(
     return _read(found, names, chosen, window, tz, most)
 
 
+def paired(first: Array, second: Array, width: int) -> Array:
+    """The codes of two dimensions as one, -1 where either is. width: the number of values that the second has."""
+    return np.where((first >= 0) & (second >= 0), first * width + second, -1)
+
+
+def where_of(dims: Sequence[str], values: Sequence[Sequence[str]], group: int) -> tuple[tuple[str, str], ...]:
+    """(dimension, value) pairs of a group of up to two dimensions, whose code is as of `paired`."""
+    places = divmod(group, len(values[1])) if len(dims) == 2 else (group,)
+    return tuple((d, v[i]) for d, v, i in zip(dims, values, places, strict=False))
+
+
 def is_version(name: str) -> bool:
     """Whether a dimension says which version served the request: its values come and go."""
     return name in _VERSIONS or name.endswith("_version")
 
 
-def _logarithm(metric: Metric, row: Columns) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+def _logarithm(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
     """The natural logarithm of a value and 1, both NULL where it is not positive."""
     assert metric.column is not None
     value = row[metric.column]
-    positive = value > sa.literal_column("0", _INT)
-    one = sa.literal_column("1", _INT)
-    return (
-        sa.case((positive, sa.func.ln(sa.cast(value, _DOUBLE))), else_=sa.cast(sa.null(), _DOUBLE)),
-        sa.case((positive, one), else_=sa.cast(sa.null(), _INT)),
-    )
+    positive = value > whole(0)
+    return only(positive, sa.func.ln(sa.cast(value, DOUBLE)), DOUBLE), only(positive, whole(1))
 
 
 def _read(
@@ -204,16 +200,10 @@ def _read(
     user, clusters = encoded(found["user"])
     names_of = np.array(clusters.to_pylist(), dtype=str)
     people, number = np.unique(names_of, return_inverse=True)  # in an order that no engine chose
-    whole = Cube(
-        first=first,
-        days=(last - first).days + 1,
-        day=(days - np.datetime64(first)).astype(int),
-        user=number[user],
-        rows=numbers(found["rows"]),
-        dims={n: _codes(found[f"d{i}"]) for i, n in enumerate(names)},
-        terms={m.name: _sums(found, i, m.kind) for i, m in enumerate(chosen)},
-        users=len(people),
-    )
+    whole = Cube(first=first, days=(last - first).days + 1, day=(days - np.datetime64(first)).astype(int),
+                 user=number[user], rows=numbers(found["rows"]),
+                 dims={n: _codes(found[f"d{i}"]) for i, n in enumerate(names)},
+                 terms={m.name: _sums(found, i, m.kind) for i, m in enumerate(chosen)}, users=len(people))  # fmt: skip
     kept = whole if most is None else whole.sampled(most, people)
     return kept.where(kept.order())
 

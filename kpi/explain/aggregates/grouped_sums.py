@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from kpi.measure.columns import Columns, conditions
 from kpi.measure.slice import Filters, Window
 from kpi.stats.types import Array
-from kpi.store.engines import Source
+from kpi.store.engines import Query, Source
+from kpi.store.expressions import Expression, whole
 
-_INT = sa.BigInteger()
-Labelled = Mapping[str, sa.ColumnElement[Any]]
+Labelled = Mapping[str, Expression]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class Arm:
 
 def grouped_sums(
     source: Source, arm: Arm, *, keys: Labelled, sums: Labelled, number: int | None = None,
-    where: Sequence[sa.ColumnElement[Any]] = (),
-) -> sa.Select[*tuple[Any, ...]]:  # fmt: skip
+    where: Sequence[Expression] = (),
+) -> Query:  # fmt: skip
     """The sums of the requests of an arm by keys. number: of the arm, as a column `arm`; where: further conditions."""
     labelled = [column.label(name) for name, column in keys.items()]
-    named: list[sa.Label[Any]] = [] if number is None else [sa.literal_column(str(number), _INT).label("arm")]
+    named: list[sa.Label[Any]] = [] if number is None else [whole(number).label("arm")]
     return (
         sa.select(*named, *labelled, *(column.label(name) for name, column in sums.items()))
         .select_from(source.table("requests"))
@@ -52,9 +52,7 @@ def requests(source: Source) -> Columns:
     return Columns(source, source.table("requests"))
 
 
-def term_sums(
-    i: int, terms: tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]], wanted: str = "yxn"
-) -> dict[str, Any]:
+def term_sums(i: int, terms: tuple[Expression, Expression], wanted: str = "yxn") -> dict[str, Any]:
     """y0, x0 and n0 of a metric, or those of them that are wanted: the sums of its terms, the rows that know both."""
     y, x = terms
     sums = {"y": sa.func.sum(y), "x": sa.func.sum(x), "n": sa.func.count(x)}

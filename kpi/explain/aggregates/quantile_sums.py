@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -25,8 +24,8 @@ from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, label
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import Expression, null, only, whole, within
 
-_INT = sa.BigInteger()
 Key = tuple[str, ...]
 _NOBODY = Histogram(**{f: np.zeros(0) for f in ("bins", "count", "square", "cross", "first")})
 
@@ -136,10 +135,8 @@ def tails(
         return {}
     sides = [(d,) for key in keys for d in (*key, *([strata] if strata else []))]
     wanted: list[Key] = list(dict.fromkeys([(), *keys, *sides]))
-    cells = collect(
-        source, list(metrics), filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
-        groupings=[Grouping(by=k, intervals=False) for k in wanted],
-    )  # fmt: skip
+    cells = collect(source, list(metrics), filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
+                    groupings=[Grouping(by=k, intervals=False) for k in wanted])  # fmt: skip
     return {m.name: _tail(source, m, dict(zip(wanted, cells, strict=True)), keys, strata) for m in metrics}
 
 
@@ -149,15 +146,14 @@ def _tail(source: Source, metric: Metric, cells: dict[Key, Cells], keys: Sequenc
     assert q is not None
     groups = {key: _histograms(found, column) for key, found in cells.items()}
     total = groups[()].get((), _NOBODY)
-    top = sa.literal_column(str(_edge(total, q) if len(total.bins) else 0), _INT)
+    top = whole(_edge(total, q) if len(total.bins) else 0)
     below = {}
     for key in dict.fromkeys(keys):
         edges = {v: _edge(h, q) for v, h in groups[key].items() if h.count.sum() >= max(metric.min_n, 1)}
         below[key] = _rate(metric, f"{metric.name} of {key!r}", _Upto(source, column, key, edges))
-    return Tail(
-        metric=metric, groups=groups, layers={v: h for (v,), h in groups[(strata,)].items()} if strata else {},
-        above=_rate(metric, metric.name, lambda row: _flag(row[column] > top, row[column])), below=below,
-    )  # fmt: skip
+    return Tail(metric=metric, groups=groups, layers={v: h for (v,), h in groups[(strata,)].items()} if strata else {},
+                above=_rate(metric, metric.name, lambda row: within(row[column] > top, row[column])),
+                below=below)  # fmt: skip
 
 
 def _histograms(cells: Cells, column: str) -> dict[Key, Histogram]:
@@ -199,18 +195,8 @@ def _estimates(found: Sequence[tuple[float, ...]]) -> Estimates:
 def _rate(metric: Metric, name: str, y: Term) -> Metric:
     column = metric.column
     assert column is not None
-
-    def known(row: Row) -> sa.ColumnElement[Any]:
-        return sa.case((row[column].is_not(None), sa.literal_column("1", _INT)), else_=sa.cast(sa.null(), _INT))
-
-    return replace(metric, name=name, kind="rate", column=None, q=None, y=y, x=known)
-
-
-def _flag(test: sa.ColumnElement[Any], *known: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    one, zero, nothing = (
-        sa.literal_column("1", _INT), sa.literal_column("0", _INT), sa.cast(sa.null(), _INT),
-    )  # fmt: skip
-    return sa.case((test, one), (sa.and_(*(k.is_not(None) for k in known)), zero), else_=nothing)
+    return replace(metric, name=name, kind="rate", column=None, q=None, y=y,
+                   x=lambda row: only(row[column].is_not(None), whole(1)))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -222,20 +208,17 @@ class _Upto:
     key: Key
     edges: Mapping[Key, int]
 
-    def __call__(self, row: Row) -> sa.ColumnElement[Any]:
+    def __call__(self, row: Row) -> Expression:
         edge = self._edge(self.key, self.edges)
-        return _flag(row[self.column] <= edge, row[self.column], edge)
+        return within(row[self.column] <= edge, row[self.column], edge)
 
-    def _edge(self, key: Key, edges: Mapping[Key, int]) -> sa.ColumnElement[Any]:
-        nothing = sa.cast(sa.null(), _INT)
+    def _edge(self, key: Key, edges: Mapping[Key, int]) -> Expression:
         if not key:
-            return sa.literal_column(str(edges[()]), _INT)
+            return whole(edges[()])
         column = dimension(self.source, key[0])
         inner: dict[str, dict[Key, int]] = {}
         for values, edge in edges.items():
             inner.setdefault(values[0], {})[values[1:]] = edge
-        whens = [
-            (column.is_(None) if value == NONE_VALUE else column == value, self._edge(key[1:], rest))
-            for value, rest in inner.items()
-        ]
-        return sa.case(*whens, else_=nothing) if whens else nothing
+        whens = [(column.is_(None) if value == NONE_VALUE else column == value, self._edge(key[1:], rest))
+                 for value, rest in inner.items()]  # fmt: skip
+        return sa.case(*whens, else_=null()) if whens else null()

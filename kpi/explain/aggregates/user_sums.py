@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import Expression
 
 MAX_GROUPS = 60  # of one dimension; the rarest beyond it count in the whole only
 
@@ -45,17 +45,13 @@ class UserSums:
 
 
 def user_sums(
-    source: Source,
-    metrics: Sequence[Metric],
-    dims: Sequence[str],
-    *,
-    filters: Filters = (),
-    window: Window | None = None,
-) -> UserSums:
+    source: Source, metrics: Sequence[Metric], dims: Sequence[str],
+    *, filters: Filters = (), window: Window | None = None,
+) -> UserSums:  # fmt: skip
     """The sums of rates, ratios and incidences by user and value of every dimension. One query."""
     row = requests(source)
     keys = {"user": cluster(row), **{f"d{i}": dimension(source, d) for i, d in enumerate(dims)}}
-    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
     for i, m in enumerate(metrics):
         sums |= term_sums(i, known_terms(m, row), "yxn" if _weighted(m) else "yn")
     found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
@@ -65,10 +61,8 @@ def user_sums(
         count = numbers(found[f"n{i}"])
         terms[m.name] = Terms(numbers(found[f"y{i}"]), numbers(found[f"x{i}"]) if _weighted(m) else count, m.kind)
         known[m.name] = count
-    return UserSums(
-        user=user, users=len(people), rows=numbers(found["rows"]),
-        dims={d: _codes(found[f"d{i}"]) for i, d in enumerate(dims)}, terms=terms, known=known,
-    )  # fmt: skip
+    return UserSums(user=user, users=len(people), rows=numbers(found["rows"]),
+                    dims={d: _codes(found[f"d{i}"]) for i, d in enumerate(dims)}, terms=terms, known=known)  # fmt: skip
 
 
 def _weighted(metric: Metric) -> bool:
@@ -161,10 +155,8 @@ class GroupLayout:
         within = np.zeros(len(group), dtype=np.int64) if stratum is None else stratum
         entries = Pattern(sums.user, (group + 1) * layers + within, sums.users, (count + 1) * layers)
         above, within = np.divmod(entries.column, layers)
-        return cls(
-            above - 1, within, count, layers, entries, Pattern(entries.row, above - 1, sums.users, count),
-            Pattern(entries.row, within, sums.users, layers),
-        )  # fmt: skip
+        return cls(above - 1, within, count, layers, entries, Pattern(entries.row, above - 1, sums.users, count),
+                   Pattern(entries.row, within, sums.users, layers))  # fmt: skip
 
 
 def sums_of(layout: GroupLayout, terms: Terms, known: Array) -> Sums:
@@ -189,10 +181,8 @@ def _moments(y: Array, x: Array, n: Array, kind: str, *, total: Callable[[Array]
     sum_y, sum_x, yy, yx, xx = (total(v) for v in (y, x, y * y, y * x, x * x))
     cubes = (y * y * y, y * y * x, y * x * x, x * x * x) if kind == "ratio" else ()
     yyy, yyx, yxx, xxx = (total(v) for v in cubes) if cubes else (np.full(len(sum_y), np.nan) for _ in range(4))
-    return Sums(
-        n=sum_x if n is x else total(n), y=sum_y, x=sum_x, clusters=total((n > 0).astype(float)),
-        yy=yy, yx=yx, xx=xx, yyy=yyy, yyx=yyx, yxx=yxx, xxx=xxx,
-    )  # fmt: skip
+    return Sums(n=sum_x if n is x else total(n), y=sum_y, x=sum_x, clusters=total((n > 0).astype(float)),
+                yy=yy, yx=yx, xx=xx, yyy=yyy, yyx=yyx, yxx=yxx, xxx=xxx)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -238,9 +228,8 @@ def group_contrast(layout: GroupLayout, terms: Terms) -> GroupContrast:
     with np.errstate(divide="ignore", invalid="ignore"):
         rate_s = np.nan_to_num(y_s / x_s)
         value = big_y / big_x
-        cross = np.bincount(
-            s[inside] * layout.count + layout.group[inside], x[inside], minlength=layout.layers * layout.count
-        )
+        place = s[inside] * layout.count + layout.group[inside]
+        cross = np.bincount(place, x[inside], minlength=layout.layers * layout.count)
         share = np.nan_to_num(cross.reshape(layout.layers, layout.count) / big_x)
         expected = rate_s @ share
         difference = value - expected

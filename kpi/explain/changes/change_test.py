@@ -218,7 +218,6 @@ def test_change(cube: Cube, metric: str, *, now: Array, before: Array) -> Change
     if not users.groups:
         return ChangeTest(np.nan, np.nan, np.nan, np.nan)
     days = sum(1 / max(len(np.unique(cube.day[mask])), 1) for mask in (now, before))
-    found = test_groups(
-        users, cube.terms[metric], noise_of(cube, metric), now=now[users.cells], before=before[users.cells], days=days
-    )
+    noise, inside = noise_of(cube, metric), users.cells
+    found = test_groups(users, cube.terms[metric], noise, now=now[inside], before=before[inside], days=days)
     return ChangeTest(*found.numbers[0, :4].tolist())

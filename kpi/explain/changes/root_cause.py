@@ -90,11 +90,10 @@ def _sized(
     change, error = spread(cube, found.metric, region.now, region.before)
     total = Region.since(cube, {}, day).test(found.metric)
     x = cube.terms[found.metric].x
-    return SelectedChange(
-        metric=found.metric, where=where, version=version, day=day, change=change, low=change - 1.96 * error,
-        high=change + 1.96 * error, z=found.z, q=found.q, rows=int(x[region.now].sum()),
-        before=int(x[region.before].sum()), total_z=total.z if total.z == total.z else 0.0, region=region,
-    )  # fmt: skip
+    return SelectedChange(metric=found.metric, where=where, version=version, day=day, change=change,
+                          low=change - 1.96 * error, high=change + 1.96 * error, z=found.z, q=found.q,
+                          rows=int(x[region.now].sum()), before=int(x[region.before].sum()),
+                          total_z=total.z if total.z == total.z else 0.0, region=region)  # fmt: skip
 
 
 def _by_mix(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange:

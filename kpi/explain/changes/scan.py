@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from kpi.explain.aggregates.cube import MIN_ROWS, Cube, Terms, is_version
+from kpi.explain.aggregates.cube import MIN_ROWS, Cube, Terms, is_version, paired, where_of
 from kpi.explain.changes.change_test import NUMBERS, UserGroups, deviance, test_groups
 from kpi.explain.changes.variance import noise_of
 from kpi.stats.multiplicity import SHARES, benjamini_hochberg, weighted_p
@@ -21,6 +21,7 @@ from kpi.stats.types import Array
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
 # What looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated).
 _SPLITS_TESTED = 6.0
+_SHORTEST = 2  # days of the shortest part at the end of the window
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,7 @@ class _Partition:
 
     def where(self, group: int, cube: Cube) -> tuple[tuple[str, str], ...]:
         """The values that a group stands for."""
-        if len(self.dims) == 2:
-            first, second = (cube.dims[d].values for d in self.dims)
-            return ((self.dims[0], first[group // len(second)]), (self.dims[1], second[group % len(second)]))
-        return tuple((d, cube.dims[d].values[group]) for d in self.dims)
+        return where_of(self.dims, [cube.dims[d].values for d in self.dims], group)
 
 
 @dataclass(frozen=True)
@@ -126,14 +124,14 @@ class ScanResult:
         return sorted(found, key=lambda f: -abs(f.z))
 
 
-def scan(cube: Cube, start: int, *, metrics: Sequence[str] | None = None, least: int = 2) -> ScanResult:
+def scan(cube: Cube, start: int) -> ScanResult:
     """Every segment with enough rows and users: its change of each metric, and its q-value.
 
-    start: the day with which "now" begins; days before it are the window compared with. least: days of the shortest
-    part at the end of "now" that is looked at as well, so that a change of the last days is not diluted.
+    start: the day with which "now" begins; days before it are the window compared with. Parts at the end of "now" are
+    looked at as well, so that a change of the last days is not diluted.
     """
-    names = list(metrics) if metrics is not None else list(cube.terms)
-    splits = _splits(start, cube.days, least)
+    names = list(cube.terms)
+    splits = _splits(start, cube.days)
     partitions = list(_partitions(cube, start))
     looked = np.zeros(len(SHARES), dtype=np.int64)
     parts: list[tuple[Array, Array]] = []
@@ -146,15 +144,13 @@ def scan(cube: Cube, start: int, *, metrics: Sequence[str] | None = None, least:
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
     literals = np.array([partition.literals for partition in partitions])[index[:, 0]]
     q = benjamini_hochberg(weighted_p(numbers[:, 3], literals, looked), tests=int(looked.sum()))
-    return ScanResult(
-        cube, start, partitions, names, partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
-        split=index[:, 3], numbers=numbers, looked=looked, q=q,
-    )  # fmt: skip
+    return ScanResult(cube, start, partitions, names, partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
+                      split=index[:, 3], numbers=numbers, looked=looked, q=q)  # fmt: skip
 
 
-def _splits(start: int, end: int, least: int) -> list[int]:
+def _splits(start: int, end: int) -> list[int]:
     """First days of the parts at the end of "now" that are looked at: each day on which a change may have begun."""
-    return list(range(start, max(start + 1, end - max(least, 1) + 1)))
+    return list(range(start, max(start + 1, end - _SHORTEST + 1)))
 
 
 def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
@@ -175,8 +171,7 @@ def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
 
 
 def _paired(cube: Cube, a: str, b: str) -> Array:
-    first, second = cube.dims[a], cube.dims[b]
-    return np.where((first.codes >= 0) & (second.codes >= 0), first.codes * len(second.values) + second.codes, -1)
+    return paired(cube.dims[a].codes, cube.dims[b].codes, len(cube.dims[b].values))
 
 
 def entering(cube: Cube, start: int) -> Iterator[tuple[str, str]]:
@@ -261,11 +256,9 @@ def _of_partition(
         name, since = metrics[position], split[position]
         users = UserGroups(cube, partition.group, since >= 0)
         day = cube.day[users.cells]
-        found = test_groups(
-            users, cube.terms[name], noise_of(cube, name),
-            now=day >= since[partition.group[users.cells]], before=day < start,
-            days=1 / (cube.days - since[: users.groups]) + 1 / max(start, 1),
-        )  # fmt: skip
+        found = test_groups(users, cube.terms[name], noise_of(cube, name),
+                            now=day >= since[partition.group[users.cells]], before=day < start,
+                            days=1 / (cube.days - since[: users.groups]) + 1 / max(start, 1))  # fmt: skip
         usable = np.flatnonzero(found.usable & (since[: users.groups] >= 0))
         if len(usable):
             numbers = found.numbers[usable]

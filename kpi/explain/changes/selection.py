@@ -28,11 +28,9 @@ _ROUNDS = 8
 _CANDIDATES = 400  # the strongest segments, of which a large change in many requests brings thousands
 
 
-def select_changes(
-    cube: Cube, start: int, *, metrics: Sequence[str] | None = None, level: float = LEVEL
-) -> list[SelectedChange]:
+def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[SelectedChange]:
     """The changes that tell the story, strongest first; at most eight. start: day with which "now" begins."""
-    return select(scan(steadied(cube, start), start, metrics=metrics), level=level)
+    return select(scan(steadied(cube, start), start), level=level)
 
 
 def select(scanned: ScanResult, *, level: float = LEVEL) -> list[SelectedChange]:

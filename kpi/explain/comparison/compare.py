@@ -19,14 +19,8 @@ from kpi.explain.comparison.simpson import crossing_of
 from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Bounds, Coverage, TermCounts
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.narrate.comparisons import (
-    GroupChange,
-    comparison_sentence,
-    crossing_sentence,
-    metric_sentence,
-    simpson_sentence,
-)
-from kpi.stats.interval import Interval
+from kpi.narrate import comparisons as said
+from kpi.stats.interval import Interval, plain
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
@@ -67,18 +61,15 @@ class Compared:
         if held is None or self.verdict not in _CLEAR or not held.difference * self.effect.difference < 0:
             return False
         size = worst_case.smallest(self.metric, held.a.value, self.matters)
-        return self.adjusted_verdict in _CLEAR or (
-            self.adjusted_verdict == "no clear change" and abs(held.difference) >= size
-        )
+        nearly = self.adjusted_verdict == "no clear change" and abs(held.difference) >= size
+        return self.adjusted_verdict in _CLEAR or nearly
 
     @property
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
         e = self.effect
-        return metric_sentence(
-            self.metric, self.verdict, (e.a.value, e.b.value), _difference(e), detectable=e.smallest,
-            known=self.coverage.shares, bounds=self.bounds,
-        )  # fmt: skip
+        return said.metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e),
+                                    detectable=e.smallest, known=self.coverage.shares, bounds=self.bounds)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +93,8 @@ class Comparison:
         for row in self.rows:
             if row.metric.name == name:
                 return row
-        raise MetricError(
-            "compare.metric", f"{name[:60]!r} was not compared", hint="Name it in `metrics`; the data must hold it."
-        )
+        raise MetricError("compare.metric", f"{name[:60]!r} was not compared",
+                          hint="Name it in `metrics`; the data must hold it.")  # fmt: skip
 
     @property
     def reversals(self) -> tuple[str, ...]:
@@ -115,42 +105,29 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """Both sides, the verdicts counted, and what kind of interval is shown."""
-        return comparison_sentence(
-            self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
-            every_look=self.kind == "always_valid", adjust=self.adjust, covered=not self.covered < _COVERED,
-            reversed_=[r.metric.label for r in self.rows if r.simpson],
-        )  # fmt: skip
+        return said.comparison_sentence(self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
+                                        every_look=self.kind == "always_valid", adjust=self.adjust,
+                                        covered=not self.covered < _COVERED,
+                                        reversed_=[r.metric.label for r in self.rows if r.simpson])  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
         """One row a metric; the columns are the keys of the metrics in `to_json`."""
-        return pd.DataFrame([_plain(r) for r in self.rows])
+        return pd.DataFrame([_row(r) for r in self.rows])
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as `kpi compare --json` prints it; what is unknown is None."""
-        rows = [
-            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in _plain(r).items()}
-            for r in self.rows
-        ]
-        return {
-            "a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
-            "covered": self.covered if math.isfinite(self.covered) else None, "reversals": list(self.reversals),
-            "metrics": rows,
-        }  # fmt: skip
+        rows = [{k: plain(v) for k, v in _row(r).items()} for r in self.rows]
+        return {"a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
+                "covered": plain(self.covered), "reversals": list(self.reversals),
+                "metrics": rows}  # fmt: skip
 
 
 def compare(
-    source: Source,
-    a: Slice | str | None = None,
-    b: Slice | str | None = None,
-    metrics: Sequence[str | Metric] | None = None,
-    slice: Slice | None = None,
-    *,
-    by: str | None = None,
-    adjust: Sequence[str] | None = None,
-    always_valid: bool = False,
-    cluster: Sequence[str] = (),
-    matters: Mapping[str, float] | None = None,
-) -> Comparison:
+    source: Source, a: Slice | str | None = None, b: Slice | str | None = None,
+    metrics: Sequence[str | Metric] | None = None, slice: Slice | None = None, *,
+    by: str | None = None, adjust: Sequence[str] | None = None, always_valid: bool = False,
+    cluster: Sequence[str] = (), matters: Mapping[str, float] | None = None,
+) -> Comparison:  # fmt: skip
     """B against A on every metric at once, users as clusters, also those on both sides.
 
     A verdict needs q <= 0.05 over the call and 30 requests a side. Two queries.
@@ -188,25 +165,15 @@ def compare(
     held = bool(strata) and covered >= _COVERED
     counts = TermCounts(source, sides)
     rows = [_compared(found, m, held, always_valid, matters or {}, counts) for m in asked]
-    return Comparison(
-        a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed", adjust=tuple(strata),
-        covered=covered, rows=tuple(_judged(rows)),
-    )  # fmt: skip
+    return Comparison(a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed",
+                      adjust=tuple(strata), covered=covered, rows=tuple(_judged(rows)))  # fmt: skip
 
 
 def compare_within(
-    source: Source,
-    a: Slice | str | None = None,
-    b: Slice | str | None = None,
-    metrics: Sequence[str | Metric] | None = None,
-    slice: Slice | None = None,
-    *,
-    within: str,
-    by: str | None = None,
-    always_valid: bool = False,
-    cluster: Sequence[str] = (),
-    matters: Mapping[str, float] | None = None,
-) -> pd.DataFrame:
+    source: Source, a: Slice | str | None = None, b: Slice | str | None = None,
+    metrics: Sequence[str | Metric] | None = None, slice: Slice | None = None, *, within: str, by: str | None = None,
+    always_valid: bool = False, cluster: Sequence[str] = (), matters: Mapping[str, float] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """The same comparison in each value of a dimension: where is a better version worse?
 
     Without quantiles, whose place differs by value: the share within a limit (slo_attainment) says the same. One query.
@@ -250,14 +217,13 @@ def compare_within(
     counts = TermCounts(source, sides, (within,))
     whole = _judged([_compared(found, m, held, always_valid, matters or {}, counts) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
-    rows = _judged(
-        [_compared(found, m, False, always_valid, matters or {}, counts, only=i) for m in asked for _, i in values_]
-    )
+    cells = [(m, i) for m in asked for _, i in values_]
+    rows = _judged([_compared(found, m, False, always_valid, matters or {}, counts, only=i) for m, i in cells])
     table = []
     for top, mine, turned in _turned(whole, rows, [v for v, _ in values_], names[1], within):
         for (key, _), row in zip(values_, mine, strict=True):
             against = {row.verdict, top.verdict} == set(_CLEAR)
-            table.append({within: None if key == NONE_VALUE else key, **_plain(row), "reversed": against, **turned})
+            table.append({within: None if key == NONE_VALUE else key, **_row(row), "reversed": against, **turned})
     return pd.DataFrame(table)
 
 
@@ -274,8 +240,8 @@ def _turned(
         told = [_simpson(top, b, (within,))] if top.simpson else []
         # many groups without any change weaken the test: a few that are clear on both sides, over all cells, do as well
         if share <= _LEVEL or {r.verdict for _, r in one} >= set(_CLEAR):
-            groups = [GroupChange(v, r.effect.difference, r.effect.p, r.verdict in _CLEAR) for v, r in one]
-            told.append(crossing_sentence(top.metric, b, within, groups, p=crossing.p, sure=share <= _LEVEL))
+            groups = [said.GroupChange(v, r.effect.difference, r.effect.p, r.verdict in _CLEAR) for v, r in one]
+            told.append(said.crossing_sentence(top.metric, b, within, groups, p=crossing.p, sure=share <= _LEVEL))
         yield top, mine, {"simpson": top.simpson, "crossing_p": crossing.p, "crossing_q": share,
                           "told": " ".join(told) or None}  # fmt: skip
 
@@ -351,7 +317,7 @@ def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
     assert row.adjusted is not None
     levels, mix = (row.effect.a.value, row.effect.b.value), " and ".join(dimensions)
     clear = row.adjusted_verdict in _CLEAR
-    return simpson_sentence(row.metric, b, mix, levels, _difference(row.adjusted), clear=clear)
+    return said.simpson_sentence(row.metric, b, mix, levels, _difference(row.adjusted), clear=clear)
 
 
 def _difference(e: Effect) -> Interval:
@@ -363,25 +329,22 @@ def _covered(sides: ArmSums) -> float:
     size = len(sides.strata)
     total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.arm == 0, sides.arm == 1)]
     rows = float(sides.rows.sum())
-    return (
-        float(((total[0] + total[1]) * ((total[0] >= LEAST) & (total[1] >= LEAST))).sum()) / rows if rows else math.nan
-    )
+    filled = (total[0] >= LEAST) & (total[1] >= LEAST)
+    return float(((total[0] + total[1]) * filled).sum()) / rows if rows else math.nan
 
 
-def _plain(row: Compared) -> dict[str, Any]:
+def _row(row: Compared) -> dict[str, Any]:
     e, m, held, known = row.effect, row.metric, row.adjusted, row.coverage
-    return {
-        "metric": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "verdict": row.verdict,
-        "a": e.a.value, "a_low": e.a.low, "a_high": e.a.high, "b": e.b.value, "b_low": e.b.low, "b_high": e.b.high,
-        "difference": e.difference, "low": e.low, "high": e.high,
-        "ratio": e.ratio, "ratio_low": e.ratio_low, "ratio_high": e.ratio_high, "p": e.p, "q": row.q,
-        "n_a": e.a.n, "n_b": e.b.n, "users_a": e.a.users, "users_b": e.b.users, "users_both": e.users_both,
-        "smallest": e.smallest, "matters": row.matters, "relative": row.relative,
-        "adjusted": held.difference if held else math.nan, "adjusted_low": held.low if held else math.nan,
-        "adjusted_high": held.high if held else math.nan, "adjusted_q": row.adjusted_q,
-        "adjusted_verdict": row.adjusted_verdict, "simpson": row.simpson, "sentence": row.sentence,
-        "requests_a": known.requests[0], "requests_b": known.requests[1], "coverage_a": known.shares[0],
-        "coverage_b": known.shares[1], "coverage_low": known.change.low, "coverage_high": known.change.high,
-        "bound_low": row.bounds.low if row.bounds else math.nan,
-        "bound_high": row.bounds.high if row.bounds else math.nan,
-    }  # fmt: skip
+    return {"metric": m.name, "label": m.label, "unit": m.unit, "direction": m.direction, "verdict": row.verdict,
+            "a": e.a.value, "a_low": e.a.low, "a_high": e.a.high, "b": e.b.value, "b_low": e.b.low, "b_high": e.b.high,
+            "difference": e.difference, "low": e.low, "high": e.high,
+            "ratio": e.ratio, "ratio_low": e.ratio_low, "ratio_high": e.ratio_high, "p": e.p, "q": row.q,
+            "n_a": e.a.n, "n_b": e.b.n, "users_a": e.a.users, "users_b": e.b.users, "users_both": e.users_both,
+            "smallest": e.smallest, "matters": row.matters, "relative": row.relative,
+            "adjusted": held.difference if held else math.nan, "adjusted_low": held.low if held else math.nan,
+            "adjusted_high": held.high if held else math.nan, "adjusted_q": row.adjusted_q,
+            "adjusted_verdict": row.adjusted_verdict, "simpson": row.simpson, "sentence": row.sentence,
+            "requests_a": known.requests[0], "requests_b": known.requests[1], "coverage_a": known.shares[0],
+            "coverage_b": known.shares[1], "coverage_low": known.change.low, "coverage_high": known.change.high,
+            "bound_low": row.bounds.low if row.bounds else math.nan,
+            "bound_high": row.bounds.high if row.bounds else math.nan}  # fmt: skip

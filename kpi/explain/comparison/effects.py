@@ -89,11 +89,9 @@ def effect(a: Value, b: Value, *, planned: float | None = None) -> Effect:
     ratio = b.value / a.value if a.value else math.nan
     shown = estimate.steady(np.array([moved, low, high, ratio, *limits, p, smallest]))
     moved, low, high, ratio, ratio_low, ratio_high, p, smallest = (float(v) for v in shown)
-    return Effect(
-        a=a, b=b, difference=moved, low=low, high=high,
-        ratio=ratio, ratio_low=ratio_low, ratio_high=ratio_high, p=p,
-        smallest=smallest, users_both=int((a.present & b.present).sum()),
-    )  # fmt: skip
+    return Effect(a=a, b=b, difference=moved, low=low, high=high,
+                  ratio=ratio, ratio_low=ratio_low, ratio_high=ratio_high, p=p,
+                  smallest=smallest, users_both=int((a.present & b.present).sum()))  # fmt: skip
 
 
 def _p(moved: float, toward: float, t: float, freedom: float) -> float:
@@ -200,10 +198,8 @@ def _value(metric: Metric, y: Array, x: Array, n: Array, ranked: Ranked | None, 
     present = n > 0
     users, total, rows = int(present.sum()), float(x.sum()), float(n.sum())
     if not total or (metric.kind == "quantile" and ranked is None):
-        return Value(
-            value=np.nan, low=np.nan, high=np.nan, n=round(rows), users=users, freedom=1.0, residual=np.zeros(len(x)),
-            present=present,
-        )  # fmt: skip
+        return Value(value=np.nan, low=np.nan, high=np.nan, n=round(rows), users=users,
+                     freedom=1.0, residual=np.zeros(len(x)), present=present)  # fmt: skip
     r = float(y.sum()) / total
     residual = (y - r * x) / total
     kept = float(users) if users == rows and not weighted else total**2 / float((x**2).sum())
@@ -217,10 +213,8 @@ def _value(metric: Metric, y: Array, x: Array, n: Array, ranked: Ranked | None, 
         found = estimate.of(metric, _sums(y, x, users, rows, weighted=weighted))
         value, low, high = (float(v[0]) for v in (found.value, found.low, found.high))
     value, low, high = (v * metric.scale for v in (value, low, high))
-    return Value(
-        value=value, low=low, high=high, n=round(rows), users=users, freedom=max(kept - 1, 1.0), residual=residual,
-        present=present,
-    )  # fmt: skip
+    return Value(value=value, low=low, high=high, n=round(rows), users=users,
+                 freedom=max(kept - 1, 1.0), residual=residual, present=present)  # fmt: skip
 
 
 def _sums(y: Array, x: Array, users: int, rows: float, *, weighted: bool) -> estimate.Sums:
@@ -229,11 +223,9 @@ def _sums(y: Array, x: Array, users: int, rows: float, *, weighted: bool) -> est
     def one(v: float) -> Array:
         return np.array([float(v)])
 
-    return estimate.Sums(
-        n=one(rows + 1 if weighted else rows), y=one(y.sum()), x=one(x.sum()), clusters=one(users),
-        yy=one((y * y).sum()), yx=one((y * x).sum()), xx=one((x * x).sum()),
-        yyy=one((y**3).sum()), yyx=one((y * y * x).sum()), yxx=one((y * x * x).sum()), xxx=one((x**3).sum()),
-    )  # fmt: skip
+    return estimate.Sums(n=one(rows + 1 if weighted else rows), y=one(y.sum()), x=one(x.sum()), clusters=one(users),
+                         yy=one((y * y).sum()), yx=one((y * x).sum()), xx=one((x * x).sum()), yyy=one((y**3).sum()),
+                         yyx=one((y * y * x).sum()), yxx=one((y * x * x).sum()), xxx=one((x**3).sum()))  # fmt: skip
 
 
 def _quantile_limits(

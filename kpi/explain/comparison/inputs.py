@@ -14,12 +14,11 @@ from kpi.measure.summary import resolve
 from kpi.store.engines import Source
 
 # Compared where no metrics are named, as far as the data holds them.
-COMPARED = (
-    "task_success", "correctness", "groundedness", "retrieval_hit_rate", "resolution", "refusal_rate", "fallback_rate",
-    "escalation_rate", "override_rate", "error_rate", "deflection", "conversion", "incident_rate", "slo_attainment",
-    "latency_p50", "latency_p95", "ttft_p95", "cost_per_query", "cost_p50", "cost_p95", "cost_per_resolved",
-    "input_tokens", "output_tokens", "cached_share", "tool_error_rate",
-)  # fmt: skip
+COMPARED = ("task_success", "correctness", "groundedness", "retrieval_hit_rate", "resolution",
+            "refusal_rate", "fallback_rate", "escalation_rate", "override_rate", "error_rate",
+            "deflection", "conversion", "incident_rate", "slo_attainment", "latency_p50",
+            "latency_p95", "ttft_p95", "cost_per_query", "cost_p50", "cost_p95", "cost_per_resolved",
+            "input_tokens", "output_tokens", "cached_share", "tool_error_rate")  # fmt: skip
 MIX = ("intent", "language")  # what groups are compared within, where nothing else is said
 _MOST_VALUES = 60  # of a dimension to adjust for: beyond it strata are too thin
 
@@ -51,11 +50,8 @@ def resolve_arms(
         known = {v for v, _ in profile(source).dimensions.get(by, ())}
         missing = next((v for v in (a, b) if known and len(known) < 500 and v not in known | {NONE_VALUE}), None)
         if missing is not None:
-            raise SliceError(
-                "compare.value",
-                f"No request has {by} {missing[:60]!r}",
-                hint=f"It has {', '.join(sorted(known)[:9])}.",
-            )
+            raise SliceError("compare.value", f"No request has {by} {missing[:60]!r}",
+                             hint=f"It has {', '.join(sorted(known)[:9])}.")  # fmt: skip
         return (a, b), (_rows(resolve(source, base.where(**{by: a}))), _rows(resolve(source, base.where(**{by: b}))))
     if a is None and b is None:
         resolved = resolve(source, slice)

@@ -26,9 +26,11 @@ from kpi.measure.columns import cluster, dimension
 from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate.sample_ratios import Times, sample_ratio_sentence
+from kpi.stats.interval import plain
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array
-from kpi.store.engines import Source
+from kpi.store.engines import Query, Source
+from kpi.store.expressions import Expression
 
 ALARM = 0.001  # Fabijan et al. (2019), section 2: rare enough to stop a test for
 VERDICTS = ("mismatch", "as planned", "not enough users")
@@ -71,21 +73,15 @@ class SampleRatio:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the key `sample_ratio` of `kpi compare --always-valid --json`; what is unknown is None."""
-        plain = {k: _known(v) for k, v in vars(self).items() if k != "where"}
-        rows = [{str(k): _known(v) for k, v in row.items()} for row in self.where.to_dict("records")]
-        return {**plain, "where": rows}
+        told = {k: plain(v) for k, v in vars(self).items() if k != "where"}
+        rows = [{str(k): plain(v) for k, v in row.items()} for row in self.where.to_dict("records")]
+        return {**told, "where": rows}
 
 
 def sample_ratio(
-    source: Source,
-    a: Slice | str,
-    b: Slice | str,
-    slice: Slice | None = None,
-    *,
-    by: str | None = None,
-    within: str | Sequence[str] = (),
-    expected: tuple[float, float] | None = None,
-) -> SampleRatio:
+    source: Source, a: Slice | str, b: Slice | str, slice: Slice | None = None, *, by: str | None = None,
+    within: str | Sequence[str] = (), expected: tuple[float, float] | None = None,
+) -> SampleRatio:  # fmt: skip
     """Whether the users of A and B are split as planned, and where they are not. A and B as of `kpi.compare`.
 
     By day wherever there are times. A plan that changed on the way (a ramp-up) is no single split: choose a window in
@@ -145,11 +141,6 @@ def _planned(expected: tuple[float, float] | None) -> float:
     return parts[1] / sum(parts)
 
 
-def _known(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 # --- who was seen where ----------------------------------------------------------------------------------------------
 
 
@@ -188,12 +179,12 @@ def _seen(source: Source, arms: tuple[Arm, Arm], dimensions: Sequence[str], tz: 
                  unnamed=unnamed, starts=(starts[0], starts[1]), ends=(ends[0], ends[1]))  # fmt: skip
 
 
-def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str]) -> sa.Select[*tuple[Any, ...]]:
+def _statement(source: Source, arm: Arm, number: int, dimensions: Sequence[str]) -> Query:
     """A row for each user and value in one arm: when first and last seen."""
     row = requests(source)
     user = sa.case((row["user_key"].is_not(None), cluster(row)))  # else NULL: nobody knows whose requests these are
     keys = {"user": user, **{f"d{i}": dimension(source, d) for i, d in enumerate(dimensions)}}
-    sums: dict[str, sa.ColumnElement[Any]] = {"rows": sa.func.count()}
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
     if "started_at" in row:
         sums |= {"first": sa.func.min(row["started_at"]), "last": sa.func.max(row["started_at"])}
     return grouped_sums(source, arm, keys=keys, sums=sums, number=number)

@@ -34,6 +34,7 @@ from kpi.stats.factor_attribution import share_out
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import DOUBLE, INT, Expression, known, only
 from kpi.store.manifest import home
 
 STEPS = {
@@ -43,7 +44,6 @@ STEPS = {
     "orchestration": "Orchestration", "other": "Not assigned to a part",
 }  # fmt: skip
 _NUSD, _WHOLE = 1e-9, "change"
-_INT = sa.BigInteger()
 _TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens")
 _PARTS = ("inference", "retrieval", "orchestration", "tool", "review")
 _SUMS = ("n", *_TOKENS, "tool_calls", *_PARTS, "total")
@@ -114,26 +114,22 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
         columns=["key", "label", "effect", "low", "high"],
     )  # fmt: skip
     n, rows = (found.groupby("side")[c].sum().reindex([BEFORE, NOW], fill_value=0).astype(int) for c in ("n", "rows"))
-    return Waterfall(
-        before=before, now=now, low=change.low, high=change.high, steps=steps, requests_before=int(n[BEFORE]),
-        requests_now=int(n[NOW]), unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
-        sentence=cost_sentence(before, now, steps, int((rows - n).sum())),
-    )  # fmt: skip
+    return Waterfall(before=before, now=now, low=change.low, high=change.high, steps=steps,
+                     requests_before=int(n[BEFORE]), requests_now=int(n[NOW]),
+                     unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
+                     sentence=cost_sentence(before, now, steps, int((rows - n).sum())))  # fmt: skip
 
 
 def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:
     """Sums by user, side, model, provider and whether the tokens are known, over requests whose total cost is known."""
 
     def keys(row: Columns) -> Labelled:
-        known = sa.and_(row["input_tokens"].is_not(None), row["output_tokens"].is_not(None))
-        return {"model": row["model"], "provider": row["provider"], "tokens": sa.case((known, 1), else_=0)}
+        told = known(row["input_tokens"], row["output_tokens"])
+        return {"model": row["model"], "provider": row["provider"], "tokens": sa.case((told, 1), else_=0)}
 
     def sums(row: Columns) -> Labelled:
-        known = row["total_nusd"].is_not(None)
-
-        def of(column: str) -> sa.ColumnElement[Any]:
-            value = sa.case((known, sa.cast(row[column], _INT)), else_=sa.cast(sa.null(), _INT))
-            return sa.cast(sa.func.sum(value), sa.Double())
+        def of(column: str) -> Expression:
+            return sa.cast(sa.func.sum(only(known(row["total_nusd"]), sa.cast(row[column], INT))), DOUBLE)
 
         columns = {c: c for c in (*_TOKENS, "tool_calls")} | {p: f"{p}_nusd" for p in (*_PARTS, "total")}
         counts = {"rows": sa.func.count(), "n": sa.func.count(row["total_nusd"])}
@@ -276,13 +272,11 @@ def _relative_prices(cells: pd.DataFrame, prices: PriceTable) -> dict[str, Array
     return {k: np.array([w[k] for w in found]) for k in typical}
 
 
-def _weights(
-    prices: PriceTable, typical: dict[str, float], provider: str | None, model: str | None
-) -> dict[str, float]:
+def _weights(prices: PriceTable, usual: dict[str, float], provider: str | None, model: str | None) -> dict[str, float]:
     rows = [p.rates for p in prices.find(provider, model) if p.rates.input]
     if not rows:
-        return typical
-    return {k: v if v is not None else typical[k] for k, v in _relative(rows[0]).items()}
+        return usual
+    return {k: v if v is not None else usual[k] for k, v in _relative(rows[0]).items()}
 
 
 def _typical(prices: PriceTable) -> dict[str, float]:
@@ -301,8 +295,6 @@ def _relative(rates: Rates) -> dict[str, float | None]:
     def over(rate: float | None) -> float | None:
         return None if rate is None else rate / whole
 
-    return {
-        "plain": 1.0, "read": over(rates.cached_read if rates.cached_read is not None else rates.input),
-        "written": over(rates.cache_write if rates.cache_write is not None else rates.input),
-        "said": over(rates.output),
-    }  # fmt: skip
+    return {"plain": 1.0, "read": over(rates.cached_read if rates.cached_read is not None else rates.input),
+            "written": over(rates.cache_write if rates.cache_write is not None else rates.input),
+            "said": over(rates.output)}  # fmt: skip

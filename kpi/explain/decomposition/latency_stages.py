@@ -23,10 +23,11 @@ from kpi.measure.slice import Slice
 from kpi.narrate.decompositions import latency_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.store.engines import Source
+from kpi.store.expressions import DOUBLE, INT, Expression, whole
 
 STAGES = {"queue": "Queue", "retrieval": "Retrieval", "rerank": "Rerank", "tool": "Tools", "model": "Model",
           "guardrail": "Guardrail", "rest": "Not in a stage"}  # fmt: skip
-_INT, _MS = sa.BigInteger(), 1e-3
+_MS = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,23 +83,21 @@ def latency_stages(source: Source, slice: Slice | None = None, *, q: float | Non
     found = both_sides(source, slice, keys=lambda row: {}, sums=_sums, where=lambda row, side: _tail(row, starts[side]))
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
         if not found.loc[found["side"] == side, "n"].sum():
-            raise MetricError(
-                "stages.empty", f"No request {word} has a known latency",
-                hint="Choose a longer window, fewer filters or another baseline.",
-            )  # fmt: skip
+            raise MetricError("stages.empty", f"No request {word} has a known latency",
+                              hint="Choose a longer window, fewer filters or another baseline.")  # fmt: skip
     return _described(found.fillna(0.0), q, starts)
 
 
-def _tail(row: Columns, start: float) -> list[sa.ColumnElement[Any]]:
-    known: list[sa.ColumnElement[Any]] = [row["total_us"].is_not(None)]
+def _tail(row: Columns, start: float) -> list[Expression]:
+    known: list[Expression] = [row["total_us"].is_not(None)]
     if start == start:
-        known.append(row["total_us"] >= sa.literal_column(str(int(start)), _INT))
+        known.append(row["total_us"] >= whole(int(start)))
     return known
 
 
 def _sums(row: Columns) -> Labelled:
-    def of(column: str) -> sa.ColumnElement[Any]:
-        return sa.cast(sa.func.sum(sa.cast(row[column], _INT)), sa.Double())
+    def of(column: str) -> Expression:
+        return sa.cast(sa.func.sum(sa.cast(row[column], INT)), DOUBLE)
 
     stages = {s: of(f"{s}_us") for s in STAGES if s != "rest"}
     return {"n": sa.func.count(), "total": of("total_us"), **stages}
@@ -145,8 +144,6 @@ def _described(found: pd.DataFrame, q: float | None, starts: dict[int, float]) -
     before, now, change = means("total")
     parts = pd.DataFrame(rows)
     parts = parts[(parts["before"] != 0) | (parts["now"] != 0)].reset_index(drop=True)
-    return Stages(
-        q=q, before=before, now=now, change=change, quantile_before=starts[BEFORE] * _MS,
-        quantile_now=starts[NOW] * _MS, parts=parts, n_before=int(size[BEFORE]), n_now=int(size[NOW]),
-        sentence=latency_sentence(q, before, now, parts),
-    )  # fmt: skip
+    return Stages(q=q, before=before, now=now, change=change, quantile_before=starts[BEFORE] * _MS,
+                  quantile_now=starts[NOW] * _MS, parts=parts, n_before=int(size[BEFORE]), n_now=int(size[NOW]),
+                  sentence=latency_sentence(q, before, now, parts))  # fmt: skip

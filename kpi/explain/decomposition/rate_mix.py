@@ -34,6 +34,7 @@ from kpi.narrate.decompositions import rate_mix_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import DOUBLE, Expression
 
 EFFECTS = ("rate", "mix", "entering", "leaving")
 USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
@@ -114,10 +115,8 @@ def decompose(
     found = everything[everything["n"] > 0]
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
         if not found.loc[found["side"] == side, "x"].sum() > 0:
-            raise MetricError(
-                "decompose.empty", f"Nothing is known of {asked.label} {word}",
-                hint="Choose a longer window, fewer filters or another baseline.",
-            )  # fmt: skip
+            raise MetricError("decompose.empty", f"Nothing is known of {asked.label} {word}",
+                              hint="Choose a longer window, fewer filters or another baseline.")  # fmt: skip
     split = [_of_dimension(found, asked, name, i) for i, name in enumerate(names)]
     first, counts = split[0], TermCounts.between(source, resolve(source, slice))
     worst = left_open(asked, (first.before, first.now), first.change, _coverage(everything), counts)
@@ -135,11 +134,11 @@ def _usual(source: Source) -> list[str]:
 
 
 def _sums(
-    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[sa.ColumnElement[Any]]
+    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[Expression]
 ) -> pd.DataFrame:
     def terms(row: Columns) -> Labelled:
         y, x = known_terms(metric, row)
-        sums: Labelled = {k: sa.cast(sa.func.sum(v), sa.Double()) for k, v in (("y", y), ("x", x))}
+        sums: Labelled = {k: sa.cast(sa.func.sum(v), DOUBLE) for k, v in (("y", y), ("x", x))}
         return {**sums, "n": sa.func.count(x), "rows": sa.func.count()}
 
     def keys(row: Columns) -> Labelled:  # requests that do not know the metric only count, a user's as one
@@ -253,9 +252,8 @@ class _Spread:
         alone = group is not None and (self.data.heads[:, group] == 1).any()
         if alone or (self.heads < 2).any():
             return Interval(value=value, low=np.nan, high=np.nan)
-        first, last = (
-            (0, len(self.data.group)) if group is None else np.searchsorted(self.data.group, [group, group + 1])
-        )
+        whole = (0, len(self.data.group))
+        first, last = whole if group is None else np.searchsorted(self.data.group, [group, group + 1])
         mine = np.bincount(self.data.user[first:last], weights @ self.own[:, first:last], minlength=self.data.users)
         shared = np.array([weights @ g for g in self.gradients[4:]])  # 4 x values
         shared = shared.sum(axis=1) if group is None else shared[:, group]
@@ -288,22 +286,19 @@ def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: st
         mix = spread.part(effects[1, g], weigh("mix"), g)
         both = spread.part(float(effects[:, g].sum()), weigh(*EFFECTS), g)
         entered, left = not (x0[g] or y0[g]), not (x1[g] or y1[g])
-        rows.append({
-            "value": value, "kind": "entered" if entered else "left" if left else "stayed",
-            "before": _divided(y0[g], x0[g]) * metric.scale, "now": _divided(y1[g], x1[g]) * metric.scale,
-            "share_before": x0[g] / x0.sum(), "share_now": x1[g] / x1.sum(),
-            "rate": rate.value, "rate_low": rate.low, "rate_high": rate.high,
-            "mix": mix.value, "mix_low": mix.low, "mix_high": mix.high,
-            "effect": both.value, "low": both.low, "high": both.high,
-        })  # fmt: skip
+        rows.append({"value": value, "kind": "entered" if entered else "left" if left else "stayed",
+                     "before": _divided(y0[g], x0[g]) * metric.scale, "now": _divided(y1[g], x1[g]) * metric.scale,
+                     "share_before": x0[g] / x0.sum(), "share_now": x1[g] / x1.sum(),
+                     "rate": rate.value, "rate_low": rate.low, "rate_high": rate.high,
+                     "mix": mix.value, "mix_low": mix.low, "mix_high": mix.high,
+                     "effect": both.value, "low": both.low, "high": both.high})  # fmt: skip
     parts = pd.DataFrame(rows).sort_values(["effect", "value"], key=_by_size, kind="stable", ignore_index=True)
     before, now = (float(y.sum() / x.sum()) * metric.scale for y, x in ((y0, x0), (y1, x1)))
     change = spread.part(now - before, weigh(*EFFECTS))
     sums = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
-    return Decomposition(
-        metric=metric.name, by=name, unit=metric.unit, before=before, now=now, change=change, **sums, parts=parts,
-        differs=_differs(parts, sums["mix"]), sentence=rate_mix_sentence(metric.label, metric.unit, name, change, sums),
-    )  # fmt: skip
+    return Decomposition(metric=metric.name, by=name, unit=metric.unit, before=before, now=now,
+                         change=change, **sums, parts=parts, differs=_differs(parts, sums["mix"]),
+                         sentence=rate_mix_sentence(metric.label, metric.unit, name, change, sums))  # fmt: skip
 
 
 def _by_size(column: pd.Series) -> pd.Series:

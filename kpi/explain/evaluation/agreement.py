@@ -43,13 +43,9 @@ class Agreement:
 
 
 def kappa(
-    first: Sequence[str | None],
-    second: Sequence[str | None],
-    *,
-    labels: Sequence[str] | None = None,
-    clusters: Sequence[object] | None = None,
-    weights: Sequence[float] | None = None,
-) -> Agreement:
+    first: Sequence[str | None], second: Sequence[str | None], *, labels: Sequence[str] | None = None,
+    clusters: Sequence[object] | None = None, weights: Sequence[float] | None = None,
+) -> Agreement:  # fmt: skip
     """Cohen's kappa of two raters of the same items.
 
     The variance is that of the linearised kappa summed by cluster, which is that of Fleiss, Cohen and Everitt where
@@ -80,9 +76,8 @@ def kappa(
     missing = table["a"].isna() | table["b"].isna()
     allowed = sorted(set(labels) if labels is not None else set(table["a"].dropna()))
     valid = ~missing & table["a"].isin(allowed) & table["b"].isin(allowed)
-    counts = {
-        "unknown": round(table.loc[missing, "w"].sum()), "invalid": round(table.loc[~missing & ~valid, "w"].sum())
-    }  # fmt: skip
+    counts = {"unknown": round(table.loc[missing, "w"].sum()),
+              "invalid": round(table.loc[~missing & ~valid, "w"].sum())}  # fmt: skip
     kept = table[valid]
     n = float(kept["w"].sum())
     if n == 0:
@@ -112,14 +107,9 @@ def kappa(
 
 
 def agreement(
-    source: Source,
-    first: str,
-    second: str,
-    slice: Slice | None = None,
-    *,
-    by: Sequence[str] = (),
-    labels: Sequence[str] | None = None,
-) -> pd.DataFrame:
+    source: Source, first: str, second: str, slice: Slice | None = None,
+    *, by: Sequence[str] = (), labels: Sequence[str] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Agreement of two dimensions that hold labels of the same requests, such as a human's and a judge's. One query.
 
     Args:
@@ -152,10 +142,8 @@ def agreement(
     rows = source.run(counted).to_pandas()
     allowed = list(labels) if labels is not None else sorted(set(rows["k0"].dropna()))
     if len(allowed) > _MOST_LABELS:
-        raise MetricError(
-            "agreement.labels", f"{first!r} has {len(allowed)} values, which are no labels",
-            hint="Name the labels that count in `labels`.",
-        )  # fmt: skip
+        raise MetricError("agreement.labels", f"{first!r} has {len(allowed)} values, which are no labels",
+                          hint="Name the labels that count in `labels`.")  # fmt: skip
     names = [f"k{i + 2}" for i in range(len(by))]
     alone = rows["c"].nunique() == rows["n"].sum()
     found = []

@@ -52,14 +52,9 @@ class Frontier:
 
 
 def frontier(
-    source: Source,
-    slice: Slice | None = None,
-    *,
-    by: str | Sequence[str] = "model",
-    target: float = 0.8,
-    quality: str = "task_success",
-    cost: str | None = None,
-) -> Frontier:
+    source: Source, slice: Slice | None = None, *, by: str | Sequence[str] = "model",
+    target: float = 0.8, quality: str = "task_success", cost: str | None = None,
+) -> Frontier:  # fmt: skip
     """Options of a slice by quality and cost. One statement.
 
     Args:
@@ -84,9 +79,8 @@ def frontier(
     """
     names = (by,) if isinstance(by, str) else tuple(by)
     known = profile(source)
-    chosen = (
-        metric_of(source, cost) if cost else next((m for m in (METRICS[c] for c in _COSTS) if known.supports(m)), None)
-    )
+    costs = (METRICS[c] for c in _COSTS if known.supports(METRICS[c]))
+    chosen = metric_of(source, cost) if cost else next(costs, None)
     good = metric_of(source, quality)
     if good.direction != "up":
         raise MetricError("frontier.quality", f"{good.label} is not a quality of which more is better",
@@ -102,26 +96,20 @@ def frontier(
     options = _options(summarise(source, [good, chosen], slice, by=names), names, good, chosen, target)
     meeting = options[(options["verdict"] == MEETS) & options["cost"].notna()]
     choice = None if meeting.empty else str(meeting["option"].iloc[0])
-    return Frontier(
-        by=names, quality=good.name, cost=chosen.name, target=target, options=options, choice=choice,
-        sentence=_sentence(options, choice, good, chosen, target),
-    )  # fmt: skip
+    return Frontier(by=names, quality=good.name, cost=chosen.name, target=target, options=options, choice=choice,
+                    sentence=_sentence(options, choice, good, chosen, target))  # fmt: skip
 
 
 def _options(found: pd.DataFrame, names: Sequence[str], quality: Metric, cost: Metric, target: float) -> pd.DataFrame:
-    found = found.assign(
-        option=[" · ".join(label(v) for v in key) for key in zip(*(found[d] for d in names), strict=True)]
-    )
+    found = found.assign(option=[" · ".join(map(label, key)) for key in zip(*(found[d] for d in names), strict=True)])
     sides = {m.name: found[found["metric"] == m.name].set_index("option") for m in (quality, cost)}
     q, c = sides[quality.name], sides[cost.name].reindex(sides[quality.name].index)
-    table = pd.DataFrame({
-        "quality": q["value"], "quality_low": q["low"], "quality_high": q["high"], "cost": c["value"],
-        "cost_low": c["low"], "cost_high": c["high"], "n": q["n"], "users": q["clusters"],
-    })  # fmt: skip
+    table = pd.DataFrame({"quality": q["value"], "quality_low": q["low"], "quality_high": q["high"],
+                          "cost": c["value"], "cost_low": c["low"], "cost_high": c["high"],
+                          "n": q["n"], "users": q["clusters"]})  # fmt: skip
     enough = (table["n"] >= quality.min_n) & table["quality_low"].notna() & table["quality_high"].notna()
-    table["verdict"] = np.select(
-        [~enough, table["quality_low"] >= target, table["quality_high"] >= target], [TOO_FEW, MEETS, MAY_MEET], MISSES
-    )
+    sure, possible = (table[c] >= target for c in ("quality_low", "quality_high"))
+    table["verdict"] = np.select([~enough, sure, possible], [TOO_FEW, MEETS, MAY_MEET], MISSES)
     table["efficient"] = _efficient(table[enough & table["cost"].notna()]).reindex(table.index, fill_value=False)
     return table[table["n"] > 0].rename_axis("option").reset_index().sort_values(
         ["cost", "option"], ignore_index=True, kind="stable"

@@ -21,7 +21,6 @@ from kpi.explain.failures import features
 from kpi.explain.failures.decision_tree import Tree, grow
 from kpi.explain.failures.lift import lifts
 from kpi.measure.columns import Columns, cluster, conditions, dimension
-from kpi.measure.metrics import flag
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
@@ -32,6 +31,7 @@ from kpi.schema import LATENCIES
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import TEXT, Expression, flag, whole
 
 SAMPLE = 20_000
 GOOD, BAD = ("success", "resolved", "correct", "grounded", "deflected", "converted"), (
@@ -42,7 +42,6 @@ _NUMBERS = (*(c.name for c in LATENCIES if c.name != "total_us"), "input_tokens"
 _HINDSIGHT = frozenset({"output_tokens", "llm_calls", "tool_errors", "retries"})
 _ASKED = frozenset({"attribute", "tool", "stage", "size"})
 _EXAMPLES = 3
-_INT, _TEXT = sa.BigInteger(), sa.Text()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +67,8 @@ class Contrast:
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi contrast --json`."""
         plain = {k: v for k, v in vars(self).items() if k not in ("lifts", "tree")}
-        tree = self.tree and {
-            "accuracy": vars(self.tree.accuracy), "held": self.tree.held, "leaves": self.tree.leaves.to_dict("records"),
-        }  # fmt: skip
+        tree = self.tree and {"accuracy": vars(self.tree.accuracy), "held": self.tree.held,
+                              "leaves": self.tree.leaves.to_dict("records")}  # fmt: skip
         return {**plain, "lifts": self.lifts.to_dict("records"), "tree": tree}
 
 
@@ -143,7 +141,7 @@ def _outcome(source: Source, asked: str | None) -> str:
 # --- the sample ------------------------------------------------------------------------------------------------------
 
 
-def _picked(source: Source, outcome: str, where: list[sa.ColumnElement[Any]], side: int) -> sa.Subquery:
+def _picked(source: Source, outcome: str, where: list[Expression], side: int) -> sa.Subquery:
     """Ids of the sampled requests with `failed` (0, 1) and `whole`, the number of requests on their side.
 
     In the order of the last four characters of the id: random for ids that are, spread out for ids that count up.
@@ -151,21 +149,17 @@ def _picked(source: Source, outcome: str, where: list[sa.ColumnElement[Any]], si
     table = source.table("requests")
     row = Columns(source, table)
     told = flag(row[outcome])
-    one = sa.literal_column("1", _INT)
-    failed = one - told if outcome in GOOD else told
-    known = (
-        sa.select(row["trace_id"].label("trace_id"), failed.label("failed")).where(*where, told.is_not(None)).subquery()
-    )
+    failed = whole(1) - told if outcome in GOOD else told
+    ids = row["trace_id"].label("trace_id")
+    known = sa.select(ids, failed.label("failed")).where(*where, told.is_not(None)).subquery()
     length = sa.func.length(known.c.trace_id)
-    tail = sa.func.substr(known.c.trace_id, length - sa.literal_column("3", _INT))
+    tail = sa.func.substr(known.c.trace_id, length - whole(3))
     ranked = sa.select(
         known.c.trace_id, known.c.failed, sa.func.count().over(partition_by=known.c.failed).label("whole"),
         sa.func.row_number().over(partition_by=known.c.failed, order_by=[tail, known.c.trace_id]).label("place"),
     ).subquery()  # fmt: skip
-    limit = sa.literal_column(str(int(side)), _INT)
-    return (
-        sa.select(ranked.c.trace_id, ranked.c.failed, ranked.c.whole).where(ranked.c.place <= limit).subquery("picked")
-    )
+    chosen = sa.select(ranked.c.trace_id, ranked.c.failed, ranked.c.whole)
+    return chosen.where(ranked.c.place <= whole(side)).subquery("picked")
 
 
 def _rows(source: Source, picked: sa.Subquery, dims: Sequence[str]) -> pd.DataFrame:
@@ -174,7 +168,7 @@ def _rows(source: Source, picked: sa.Subquery, dims: Sequence[str]) -> pd.DataFr
     columns = [dimension(source, d).label(f"d{i}") for i, d in enumerate(dims)]
     columns += [row[c].label(c) for c in _NUMBERS if c in row]
     statement = sa.select(
-        picked.c.trace_id, picked.c.failed, picked.c.whole, sa.cast(cluster(row), _TEXT).label("user"), *columns,
+        picked.c.trace_id, picked.c.failed, picked.c.whole, sa.cast(cluster(row), TEXT).label("user"), *columns,
         row["error_type"].label("error_type"), row["input_text"].label("input_text"),
     ).select_from(table.join(picked, table.c.trace_id == picked.c.trace_id))  # fmt: skip
     found = source.run(statement).to_pandas().rename(columns={f"d{i}": d for i, d in enumerate(dims)})
@@ -230,10 +224,8 @@ def _tested(
 
 
 def _tree(plain: features.Traits, rows: pd.DataFrame, failed: Array, user: Array) -> Tree | None:
-    asked = [
-        i for i in range(len(plain))
-        if plain.kind[i] in _ASKED and plain.name[i] not in _HINDSIGHT and plain.value[i] != "none"
-    ]  # fmt: skip
+    asked = [i for i in range(len(plain))
+             if plain.kind[i] in _ASKED and plain.name[i] not in _HINDSIGHT and plain.value[i] != "none"]  # fmt: skip
     names = [feature_name(plain.kind[i], plain.name[i], plain.value[i]) for i in asked]
     sampled = rows.groupby("failed")["trace_id"].transform("size")
     weight = (rows["whole"] / sampled).to_numpy(dtype=float)

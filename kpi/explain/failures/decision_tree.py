@@ -45,10 +45,8 @@ def grow(features: Array, names: Sequence[str], failed: Array, user: Array, weig
     model = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=least, class_weight="balanced", random_state=0)
     model.fit(features[~held], failed[~held])
     right = model.predict(features[held]) == failed[held]
-    return Tree(
-        leaves=_leaves(model, features, names, failed, weight, ids), held=int(held.sum()),
-        accuracy=_balanced(right, failed[held], user[held], users),
-    )  # fmt: skip
+    return Tree(leaves=_leaves(model, features, names, failed, weight, ids), held=int(held.sum()),
+                accuracy=_balanced(right, failed[held], user[held], users))  # fmt: skip
 
 
 def _balanced(right: Array, failed: Array, user: Array, users: int) -> Interval:
@@ -68,10 +66,9 @@ def _leaves(
     rows = []
     for node, rule in _rules(model.tree_, names).items():
         mine = leaf == node
-        rows.append({
-            "rule": rule, "failed_share": float(weight[mine & failed].sum() / weight[mine].sum()), "n": int(mine.sum()),
-            "failed_examples": tuple(ids[mine & failed][:3]), "success_examples": tuple(ids[mine & ~failed][:3]),
-        })  # fmt: skip
+        rows.append({"rule": rule, "failed_share": float(weight[mine & failed].sum() / weight[mine].sum()),
+                     "n": int(mine.sum()), "failed_examples": tuple(ids[mine & failed][:3]),
+                     "success_examples": tuple(ids[mine & ~failed][:3])})  # fmt: skip
     return pd.DataFrame(rows).sort_values(["failed_share", "rule"], ascending=[False, True], ignore_index=True)
 
 

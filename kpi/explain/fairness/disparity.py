@@ -70,14 +70,9 @@ class Disparity:
 
 
 def disparity(
-    source: Source,
-    slice: Slice | None = None,
-    *,
-    by: Sequence[By] | By | None = None,
-    metrics: Sequence[str | Metric] | None = None,
-    adjust: str | None = "intent",
-    clues: Sequence[str] = CLUES,
-) -> Disparity:
+    source: Source, slice: Slice | None = None, *, by: Sequence[By] | By | None = None,
+    metrics: Sequence[str | Metric] | None = None, adjust: str | None = "intent", clues: Sequence[str] = CLUES,
+) -> Disparity:  # fmt: skip
     """Gaps between cohorts in a slice, for rates, means, ratios, incidences and quantiles.
 
     One query, with quantiles two.
@@ -124,13 +119,10 @@ def disparity(
     groups = _with_q(_stacked([f[0] for f in found]), asked)
     of_name = {m.name: m for m in measured}
     groups["verdict"] = [_verdict(r, of_name[r.metric]) for r in groups.itertuples()] if len(groups) else []
-    return Disparity(
-        groups=groups,
-        gaps=_with_q(_stacked([f[1] for f in found]), asked),
-        whole=_whole(sums, measured, far),
-        hidden={name_of(k): f[2] for k, f in zip(keys, found, strict=True)},
-        adjusted_for=strata,
-    )
+    return Disparity(groups=groups, gaps=_with_q(_stacked([f[1] for f in found]), asked),
+                     whole=_whole(sums, measured, far),
+                     hidden={name_of(k): f[2] for k, f in zip(keys, found, strict=True)},
+                     adjusted_for=strata)  # fmt: skip
 
 
 def name_of(key: Sequence[str]) -> str:
@@ -169,12 +161,9 @@ class _Groups:
 
 
 def _dimension(
-    sums: UserSums,
-    key: tuple[str, ...],
-    metrics: Sequence[Metric],
-    strata: str | None,
-    tails: Mapping[str, Tail] | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    sums: UserSums, key: tuple[str, ...], metrics: Sequence[Metric],
+    strata: str | None, tails: Mapping[str, Tail] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:  # fmt: skip
     """(groups, gaps, reasons of hidden groups) of one dimension or the intersection of two."""
     group, values = _grouped(sums, key)
     layout = GroupLayout.of(sums, group, len(values))
@@ -190,10 +179,9 @@ def _dimension(
         codes = sums.dims[strata]
         stratum = np.where(codes.codes < 0, len(codes.values), codes.codes)
         within = GroupLayout.of(sums, group, len(values), stratum, len(codes.values) + 1)
-    groups = _Groups(
-        key, values, np.array([v in kept for v in values], dtype=bool),
-        np.bincount(group + 1, sums.rows, minlength=len(values) + 1)[1:], sums.dims[strata].values if strata else (),
-    )  # fmt: skip
+    groups = _Groups(key, values, np.array([v in kept for v in values], dtype=bool),
+                     np.bincount(group + 1, sums.rows, minlength=len(values) + 1)[1:],
+                     sums.dims[strata].values if strata else ())  # fmt: skip
     found = []
     for metric in metrics:
         tail = (tails or {}).get(metric.name)
@@ -230,13 +218,9 @@ class _Measured:
 
 
 def _measured(
-    sums: UserSums,
-    layouts: tuple[GroupLayout, GroupLayout | None],
-    metric: Metric,
-    tail: Tail | None,
-    *,
-    groups: _Groups,
-) -> _Measured:
+    sums: UserSums, layouts: tuple[GroupLayout, GroupLayout | None],
+    metric: Metric, tail: Tail | None, *, groups: _Groups,
+) -> _Measured:  # fmt: skip
     layout, within = layouts
     terms = sums.terms[metric.name]
     raw, held = group_contrast(layout, terms), group_contrast(within, terms) if within is not None else None
@@ -268,14 +252,11 @@ def _table(m: _Measured, groups: _Groups) -> tuple[pd.DataFrame, dict[str, Any] 
     plain = {"ratio", "ratio_low", "ratio_high", "ratio_to_best", "ratio_to_best_low", "ratio_to_best_high"}
     columns = {c: np.where(keep, v, np.nan) * (1.0 if c in plain else metric.scale) for c, v in columns.items()}
     names = [name_of(v) for v in groups.values]
-    table = pd.DataFrame(
-        {
-            "dimension": name_of(groups.key), "group": names,
-            "where": [dict(zip(groups.key, v, strict=True)) for v in groups.values],
-            "metric": metric.name, "unit": metric.unit, "n": e.n.astype(int), "users": e.clusters.astype(int),
-            "coverage": e.n / groups.requests, **columns, "p": np.where(keep, p, np.nan),
-        }
-    )  # fmt: skip
+    table = pd.DataFrame({"dimension": name_of(groups.key), "group": names,
+                          "where": [dict(zip(groups.key, v, strict=True)) for v in groups.values],
+                          "metric": metric.name, "unit": metric.unit, "n": e.n.astype(int),
+                          "users": e.clusters.astype(int), "coverage": e.n / groups.requests,
+                          **columns, "p": np.where(keep, p, np.nan)})  # fmt: skip
     if keep.sum() < 2:
         return table[keep], None
     named = {"dimension": name_of(groups.key), "metric": metric.name, "unit": metric.unit}
@@ -316,13 +297,11 @@ def _gap(m: _Measured, names: list[str]) -> dict[str, Any]:
     value = m.estimates.value[counted]
     good = 1 - value if metric.direction == "down" else value
     fifths = float(good.min() / good.max()) if metric.kind == "rate" and good.max() > 0 else np.nan
-    return {
-        "gap": g["observed"] * scale, "low": max(g["low"], 0.0) * scale if g["p"] <= LEVEL else 0.0,
-        "high": g["high"] * scale, "beyond": np.sqrt(max(g["observed"] ** 2 - g["square"], 0.0)) * scale,
-        "noise": g["noise"] * scale, "p": g["p"], "adjusted": g["adjusted"] * scale, "adjusted_p": g["adjusted_p"],
-        "worst": names[worst], "best": names[best], "groups": int(counted.sum()),
-        "n": int(m.estimates.n[counted].sum()), "four_fifths": fifths,
-    }  # fmt: skip
+    return {"gap": g["observed"] * scale, "low": max(g["low"], 0.0) * scale if g["p"] <= LEVEL else 0.0,
+            "high": g["high"] * scale, "beyond": np.sqrt(max(g["observed"] ** 2 - g["square"], 0.0)) * scale,
+            "noise": g["noise"] * scale, "p": g["p"], "adjusted": g["adjusted"] * scale, "adjusted_p": g["adjusted_p"],
+            "worst": names[worst], "best": names[best], "groups": int(counted.sum()),
+            "n": int(m.estimates.n[counted].sum()), "four_fifths": fifths}  # fmt: skip
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -351,12 +330,9 @@ def _whole(sums: UserSums, metrics: Sequence[Metric], far: Mapping[str, Tail]) -
     rows = []
     for m in metrics:
         e = far[m.name].whole(sums) if m.name in far else estimate.of(m, sums_of_all(sums, m.name))
-        rows.append(
-            {
-                "metric": m.name, "value": e.value[0] * m.scale, "low": e.low[0] * m.scale, "high": e.high[0] * m.scale,
-                "n": int(e.n[0]), "users": int(e.clusters[0]), "unit": m.unit,
-            }
-        )  # fmt: skip
+        rows.append({"metric": m.name, "value": e.value[0] * m.scale,
+                     "low": e.low[0] * m.scale, "high": e.high[0] * m.scale, "n": int(e.n[0]),
+                     "users": int(e.clusters[0]), "unit": m.unit})  # fmt: skip
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n", "users", "unit"])
 
 

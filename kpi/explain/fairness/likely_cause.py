@@ -91,10 +91,8 @@ def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_
         told = cause_sentence(cause, list(speaking[speaking["cause"] == cause].itertuples()), others)
     else:
         cause, told = "unknown", unexplained_sentence(list(evidence["metric"]))
-    return LikelyCause(
-        dimension=dimension, group=group, metric=metric, cause=cause, sentence=told, action=NEXT[cause],
-        evidence=evidence.reset_index(drop=True),
-    )  # fmt: skip
+    return LikelyCause(dimension=dimension, group=group, metric=metric, cause=cause, sentence=told, action=NEXT[cause],
+                       evidence=evidence.reset_index(drop=True))  # fmt: skip
 
 
 def _weighed(clue: Any, outcome: pd.Series, clues: int) -> tuple[Any, ...]:

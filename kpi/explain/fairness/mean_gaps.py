@@ -24,14 +24,11 @@ def columns(
     error = np.sqrt(np.diag(raw.spread))
     log_error = np.sqrt(np.maximum(_log_variance(raw), 0))
     ratio = raw.value / raw.whole
-    return {
-        "value": e.value, "low": e.low, "high": e.high,
-        "difference": raw.difference, "difference_low": raw.difference - t * error,
-        "difference_high": raw.difference + t * error,
-        "ratio": ratio, "ratio_low": ratio * np.exp(-t * log_error), "ratio_high": ratio * np.exp(t * log_error),
-        **_to_best(metric, raw, counted), **_adjusted(held, len(ratio)),
-        "expected": expected, "shrunk": shrink_empirical_bayes(raw.value, np.diag(raw.own), expected, counted),
-    }  # fmt: skip
+    return {"value": e.value, "low": e.low, "high": e.high, "difference": raw.difference,
+            "difference_low": raw.difference - t * error, "difference_high": raw.difference + t * error,
+            "ratio": ratio, "ratio_low": ratio * np.exp(-t * log_error), "ratio_high": ratio * np.exp(t * log_error),
+            **_to_best(metric, raw, counted), **_adjusted(held, len(ratio)), "expected": expected,
+            "shrunk": shrink_empirical_bayes(raw.value, np.diag(raw.own), expected, counted)}  # fmt: skip
 
 
 def _log_variance(c: GroupContrast) -> Array:
@@ -56,10 +53,8 @@ def _to_best(metric: Metric, raw: GroupContrast, counted: Array) -> dict[str, Ar
     variance = own / raw.value**2 + own[b] / raw.value[b] ** 2 - 2 * raw.own[:, b] / (raw.value * raw.value[b])
     log_half = critical * np.sqrt(np.maximum(variance, 0))
     half, log_half = (np.where(np.arange(len(own)) == b, 0.0, h) for h in (half, log_half))
-    return {
-        "to_best": value, "to_best_low": value - half, "to_best_high": value + half, "ratio_to_best": ratio,
-        "ratio_to_best_low": ratio * np.exp(-log_half), "ratio_to_best_high": ratio * np.exp(log_half),
-    }  # fmt: skip
+    return {"to_best": value, "to_best_low": value - half, "to_best_high": value + half, "ratio_to_best": ratio,
+            "ratio_to_best_low": ratio * np.exp(-log_half), "ratio_to_best_high": ratio * np.exp(log_half)}  # fmt: skip
 
 
 def _adjusted(c: GroupContrast | None, count: int) -> dict[str, Array]:
@@ -85,8 +80,6 @@ def gap(raw: GroupContrast, *, held: GroupContrast | None, counted: Array) -> di
     if held is not None:
         within = range_test(held.difference[at], held.null[np.ix_(at, at)], held.df[at])
         adjusted, adjusted_p = within.observed, within.p
-    return {
-        "least": least, "most": most, "observed": found.observed, "low": found.observed - half,
-        "high": found.observed + half, "noise": found.noise, "p": found.p, "square": found.square,
-        "adjusted": adjusted, "adjusted_p": adjusted_p,
-    }  # fmt: skip
+    return {"least": least, "most": most, "observed": found.observed, "low": found.observed - half,
+            "high": found.observed + half, "noise": found.noise, "p": found.p, "square": found.square,
+            "adjusted": adjusted, "adjusted_p": adjusted_p}  # fmt: skip

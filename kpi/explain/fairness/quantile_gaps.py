@@ -22,15 +22,9 @@ from kpi.stats.types import Array
 
 
 def columns(
-    tail: Tail,
-    e: Estimates,
-    raw: GroupContrast,
-    *,
-    held: GroupContrast | None,
-    usual: Array | None,
-    expected: Array,
-    counted: Array,
-) -> dict[str, Array]:
+    tail: Tail, e: Estimates, raw: GroupContrast, *, held: GroupContrast | None,
+    usual: Array | None, expected: Array, counted: Array,
+) -> dict[str, Array]:  # fmt: skip
     """The columns of `kpi.disparity` for groups with quantiles e, in the stored unit.
 
     raw: contrast of the share above the whole's quantile; held: that within strata. usual: the quantiles that the whole
@@ -42,12 +36,11 @@ def columns(
     whole = tail.value
     by = np.nan_to_num(np.sqrt(np.maximum(np.diag(raw.spread), 0)) / own, nan=1.0, posinf=1.0)
     difference, ratio = e.value - whole, e.value / whole
-    found: dict[str, Array] = {
-        "value": e.value, "low": e.low, "high": e.high, "difference": difference,
-        "difference_low": difference - by * below, "difference_high": difference + by * beyond, "ratio": ratio,
-        "ratio_low": ratio * (e.low / e.value) ** by, "ratio_high": ratio * (e.high / e.value) ** by,
-        **_to_best(tail.metric, e, raw, counted), **{f"adjusted{end}": np.full(len(own), np.nan) for end in ENDS},
-    }  # fmt: skip
+    found: dict[str, Array] = {"value": e.value, "low": e.low, "high": e.high, "difference": difference,
+                               "difference_low": difference - by * below, "difference_high": difference + by * beyond,
+                               "ratio": ratio, "ratio_low": ratio * (e.low / e.value) ** by,
+                               "ratio_high": ratio * (e.high / e.value) ** by, **_to_best(tail.metric, e, raw, counted),
+                               **{f"adjusted{end}": np.full(len(own), np.nan) for end in ENDS}}  # fmt: skip
     if held is not None and usual is not None:
         by = np.nan_to_num(np.sqrt(np.maximum(np.diag(held.spread), 0)) / own, nan=1.0, posinf=1.0)
         adjusted = e.value - usual
@@ -65,10 +58,9 @@ def _to_best(metric: Metric, e: Estimates, raw: GroupContrast, counted: Array) -
     low, high = _apart(e, raw, b, int(counted.sum()))
     logs = Estimates(value=np.log(e.value), low=np.log(e.low), high=np.log(e.high), n=e.n, clusters=e.clusters)
     low_ratio, high_ratio = (np.exp(v) for v in _apart(logs, raw, b, int(counted.sum())))
-    return {
-        "to_best": e.value - e.value[b], "to_best_low": low, "to_best_high": high,
-        "ratio_to_best": e.value / e.value[b], "ratio_to_best_low": low_ratio, "ratio_to_best_high": high_ratio,
-    }  # fmt: skip
+    return {"to_best": e.value - e.value[b], "to_best_low": low, "to_best_high": high,
+            "ratio_to_best": e.value / e.value[b], "ratio_to_best_low": low_ratio,
+            "ratio_to_best_high": high_ratio}  # fmt: skip
 
 
 def _apart(e: Estimates, raw: GroupContrast, other: int, groups: int) -> tuple[Array, Array]:
@@ -111,7 +103,6 @@ def gap(
     if held is not None and usual is not None:
         adjusted = float(np.ptp(value - usual[at]))
         adjusted_p = range_test(held.difference[at], held.null[np.ix_(at, at)], held.df[at]).p
-    return {
-        "least": least, "most": most, "observed": float(np.ptp(value)), "low": low, "high": high, "noise": found.noise,
-        "p": found.p, "square": found.square, "adjusted": adjusted, "adjusted_p": adjusted_p,
-    }  # fmt: skip
+    return {"least": least, "most": most, "observed": float(np.ptp(value)), "low": low,
+            "high": high, "noise": found.noise, "p": found.p, "square": found.square,
+            "adjusted": adjusted, "adjusted_p": adjusted_p}  # fmt: skip

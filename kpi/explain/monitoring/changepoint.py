@@ -77,14 +77,9 @@ class Watch:
 
 
 def detect(
-    source: Source,
-    metric_: str | Metric,
-    slice: Slice | None = None,
-    *,
-    every: str = "day",
-    smallest: float | None = None,
-    quiet: float = QUIET_DAYS,
-) -> Watch:
+    source: Source, metric_: str | Metric, slice: Slice | None = None, *,
+    every: str = "day", smallest: float | None = None, quiet: float = QUIET_DAYS,
+) -> Watch:  # fmt: skip
     """Watch a metric over the buckets of a slice and tell when its level changed. One query.
 
     Args:
@@ -108,9 +103,8 @@ def detect(
     """
     chosen = metric_of(source, metric_)
     if chosen.kind not in COMPARABLE:
-        raise MetricError(
-            "watch.kind", f"{chosen.name!r} has no interval", hint="Watch a share, mean, ratio or quantile."
-        )
+        raise MetricError("watch.kind", f"{chosen.name!r} has no interval",
+                          hint="Watch a share, mean, ratio or quantile.")  # fmt: skip
     days = summarise(source, [chosen], slice or Slice(last="all"), every=every)
     days = days[days["value"].notna() & (days["high"] > days["low"])].sort_values("start", ignore_index=True)
     values, n = days["value"].to_numpy(float), days["n"].to_numpy(float)
@@ -147,14 +141,10 @@ def _watched(
         since = _since((high if rising else low)[: at + 1])
         first, last = start + since, start + at
         z[last + 1 :] = up[last + 1 :] = down[last + 1 :] = np.nan
-        alarms.append(
-            Alarm(
-                at=buckets[last].to_pydatetime(), since=buckets[first].to_pydatetime(),
-                direction="up" if rising else "down", requests=int(n[first : last + 1].sum()),
-                value=float(np.average(values[first : last + 1], weights=n[first : last + 1])),
-                was=float(np.average(values[start:first], weights=n[start:first])),
-            )
-        )  # fmt: skip
+        alarms.append(Alarm(at=buckets[last].to_pydatetime(), since=buckets[first].to_pydatetime(),
+                            direction="up" if rising else "down", requests=int(n[first : last + 1].sum()),
+                            value=float(np.average(values[first : last + 1], weights=n[first : last + 1])),
+                            was=float(np.average(values[start:first], weights=n[start:first]))))  # fmt: skip
         start = first  # the new level is learned from where it began
         if last + 1 - start > LEARNED:
             start = last + 1 - LEARNED  # a slow slide is not looked at twice

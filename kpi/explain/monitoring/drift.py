@@ -24,7 +24,7 @@ from scipy import special
 
 from kpi.errors import MetricError
 from kpi.measure.estimate import Histogram, bin_value, design_effect
-from kpi.measure.metrics import Metric, flag
+from kpi.measure.metrics import Metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.statistics import Cells, Grouping
@@ -34,6 +34,7 @@ from kpi.narrate.wording import format_value
 from kpi.schema import COHORTS, OUTCOMES, REQUESTS, dimension_name
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import flag
 
 NUMERIC = {
     "input_tokens": "tokens", "output_tokens": "tokens", "total_us": "ms", "total_nusd": "usd",
@@ -161,11 +162,9 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
     numbers = {"distance": [d.value for d in steps], "noise": [d.noise for d in steps], "n": [int(d.n) for d in steps]}
     found, shown = distance(later, earlier), _side_by_side(_fold(later, names), _fold(earlier, names), names)
     moved = _side_by_side(later, earlier, sorted({**later.counts, **earlier.counts}))
-    return Drift(
-        column=column, distribution=shown, distance=found, series=times.assign(**numbers),
-        appeared=_alone(later, earlier, column), vanished=_alone(earlier, later, column),
-        sentence=drift_sentence(column, found, moved, (later.n, earlier.n)),
-    )  # fmt: skip
+    return Drift(column=column, distribution=shown, distance=found, series=times.assign(**numbers),
+                 appeared=_alone(later, earlier, column), vanished=_alone(earlier, later, column),
+                 sentence=drift_sentence(column, found, moved, (later.n, earlier.n)))  # fmt: skip
 
 
 def distance(now: Shares, before: Shares) -> Distance:
@@ -193,10 +192,8 @@ def distance(now: Shares, before: Shares) -> Distance:
         low += max(0.0, rest - _gamma_limit(of_rest, 1 - tail))
         high += max(0.0, rest - _gamma_limit(of_rest, tail))
         divergence, mean, variance = divergence + rest, mean + of_rest[0], variance + of_rest[1]
-    return Distance(
-        value=math.sqrt(max(0.0, divergence - mean)), low=math.sqrt(low), high=math.sqrt(high),
-        noise=math.sqrt(max(0.0, _gamma_limit((mean, variance), 0.95) - mean)), n=now.n,
-    )  # fmt: skip
+    return Distance(value=math.sqrt(max(0.0, divergence - mean)), low=math.sqrt(low), high=math.sqrt(high),
+                    noise=math.sqrt(max(0.0, _gamma_limit((mean, variance), 0.95) - mean)), n=now.n)  # fmt: skip
 
 
 EXPECTED = 10.0  # clumps of a value on a side, for the chi-square law: at five 9 % of quiet worlds alarm (simulated)
@@ -380,10 +377,8 @@ def _binned(cells: Cells, column: str, edges: list[float], names: list[str]) -> 
     """The shares of the classes of a number, and of unknown as the last one, for each key that has a bucket."""
     unknown = cells.ratio(cells.query.ratios[0])
     effects, parts = design_effect(unknown), zip(cells.keys, cells.histograms(column), strict=True)
-    return [
-        _classes(h, edges, names, float(unknown.y[i]), float(effects[i]))
-        for i, (key, h) in enumerate(parts) if not cells.grouping.every or key[-1] is not None
-    ]  # fmt: skip
+    return [_classes(h, edges, names, float(unknown.y[i]), float(effects[i]))
+            for i, (key, h) in enumerate(parts) if not cells.grouping.every or key[-1] is not None]  # fmt: skip
 
 
 def _classes(h: Histogram, edges: list[float], names: list[str], unknown: float, effect: float) -> Shares:

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from kpi.explain.aggregates.cube import MIN_ROWS
+from kpi.explain.aggregates.cube import MIN_ROWS, paired, where_of
 from kpi.explain.aggregates.user_sums import Pattern
 from kpi.explain.segments.segment_test import Entries, SegmentResult, SegmentTest
 from kpi.measure.small_cells import FLOOR, hide_small
@@ -92,14 +92,11 @@ def _layouts(dims: Dims, *, pairs: bool | None = None) -> Iterator[tuple[tuple[s
         yield (name,), codes, count
     for a, b in combinations(small, 2) if pairs is not False else ():
         (first, _), (second, width) = small[a], small[b]
-        yield (a, b), np.where((first >= 0) & (second >= 0), first * width + second, -1), small[a][1] * width
+        yield (a, b), paired(first, second, width), small[a][1] * width
 
 
 def _where(keys: tuple[str, ...], group: int, dims: Dims) -> Where:
-    if len(keys) == 1:
-        return ((keys[0], dims[keys[0]][1][group]),)
-    first, second = (dims[k][1] for k in keys)
-    return ((keys[0], first[group // len(second)]), (keys[1], second[group % len(second)]))
+    return where_of(keys, [dims[k][1] for k in keys], group)
 
 
 def _worth(rest: SegmentTest, group: Array, count: int) -> tuple[Array, Array]:
@@ -140,13 +137,9 @@ class _Shown:
 
 
 def _told(
-    rest: SegmentTest,
-    clear: Sequence[Segment],
-    weights: Array,
-    allowed: float,
-    most: int,
-    shown: Callable[[Where], bool],
-) -> list[Segment]:
+    rest: SegmentTest, clear: Sequence[Segment], weights: Array,
+    allowed: float, most: int, shown: Callable[[Where], bool],
+) -> list[Segment]:  # fmt: skip
     """The segments that explain most, one after the other, each with those before it held.
 
     The k-th needs a weighted p up to k times `allowed` of what is its own: Benjamini and Hochberg (1995) over the

@@ -172,11 +172,9 @@ class SegmentTest:
         half = float(special.stdtrit(df, 0.975)) * np.sqrt(spread) / weight
         error = float(np.sqrt(max(usual, spread)) / weight)
         difference = beyond / weight
-        return SegmentResult(
-            difference=difference, low=difference - half, high=difference + half, error=error,
-            z=difference / error if error > 0 else 0.0, p=_both(tail, float(special.stdtr(df, -t))),
-            strength=strength, users=users, rest_users=rest_users,
-        )  # fmt: skip
+        return SegmentResult(difference=difference, low=difference - half, high=difference + half, error=error,
+                             z=difference / error if error > 0 else 0.0, p=_both(tail, float(special.stdtr(df, -t))),
+                             strength=strength, users=users, rest_users=rest_users)  # fmt: skip
 
 
 def _own_spread(around: Array, leverage: Array) -> tuple[float, float]:

@@ -74,15 +74,9 @@ class Weak:
 
 
 def weak_segments(
-    source: Source,
-    slice: Slice | None = None,
-    *,
-    metric: str | Metric = "task_success",
-    dimensions: Sequence[str] | None = None,
-    adjust: str | None = None,
-    most: int = 10,
-    level: float = LEVEL,
-) -> Weak:
+    source: Source, slice: Slice | None = None, *, metric: str | Metric = "task_success",
+    dimensions: Sequence[str] | None = None, adjust: str | None = None, most: int = 10, level: float = LEVEL,
+) -> Weak:  # fmt: skip
     """The segments of one and two values in which a rate, mean, ratio or incidence is worst. One query.
 
     Args:
@@ -107,9 +101,8 @@ def weak_segments(
     """
     chosen = _metric(source, metric)
     resolved = resolve(source, slice)
-    space = (
-        search_space(source, [chosen]) if dimensions is None else SearchSpace(dimensions=tuple(dimensions), left_out={})
-    )
+    given = SearchSpace(dimensions=tuple(dimensions or ()), left_out={})
+    space = search_space(source, [chosen]) if dimensions is None else given
     names = list(dict.fromkeys(space.dimensions))
     fixed = {d for d, values in resolved.filters if len(values) == 1}
     names = [n for n in names if n not in fixed]
@@ -144,14 +137,9 @@ def sliceline(bad: float, size: float, all_bad: float, all_size: float, *, alpha
 
 
 def weakest_of(
-    sums: UserSums,
-    metric: Metric,
-    dimensions: Sequence[str],
-    *,
-    adjust: str | None = None,
-    most: int = 10,
-    level: float = LEVEL,
-) -> Weak:
+    sums: UserSums, metric: Metric, dimensions: Sequence[str], *,
+    adjust: str | None = None, most: int = 10, level: float = LEVEL,
+) -> Weak:  # fmt: skip
     """`weak_segments` on sums by user that are already there."""
     entries, kept = _entries(sums, metric)
     codes = {d: (sums.dims[d].codes[kept], sums.dims[d].values) for d in dict.fromkeys([*dimensions, adjust]) if d}
@@ -203,21 +191,14 @@ def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metr
     excess = apart * size * (scale if metric.kind == "ratio" else 1.0)
     shown = (-apart[[0, 2, 1]] if metric.direction == "up" else apart) * scale
     row: dict[str, Any] = {
-        "where": dict(s.where),
-        "name": sentence_case(segment_name(dict(s.where))),
+        "where": dict(s.where), "name": sentence_case(segment_name(dict(s.where))),
         "also": tuple(dict(w) for w in s.also),
         **_named("{}", ("value", "low", "high"), np.array([of.value[0], of.low[0], of.high[0]]) * scale),
-        **_named("difference{}", ("", "_low", "_high"), shown),
-        "n": int(rows),
-        "users": s.found.users,
-        "share": rows / all_rows,
-        "share_of_failures": bad / all_bad if all_bad > 0 else math.nan,
+        **_named("difference{}", ("", "_low", "_high"), shown), "n": int(rows), "users": s.found.users,
+        "share": rows / all_rows, "share_of_failures": bad / all_bad if all_bad > 0 else math.nan,
         **_named("excess{}", ("", "_low", "_high"), excess),
-        "sliceline": sliceline(bad, size, all_bad, all_size),
-        "z": s.found.z,
-        "p": s.found.p,
-        "q": s.q,
-    }
+        "sliceline": sliceline(bad, size, all_bad, all_size), "z": s.found.z, "p": s.found.p, "q": s.q,
+    }  # fmt: skip
     return {**row, "sentence": weak_segment_sentence(row, metric)}
 
 

@@ -113,6 +113,13 @@ def test_a_slip_of_a_name_is_told() -> None:
     assert "'success'" in caught.value.hint
 
 
+def test_what_is_no_frame_is_said() -> None:
+    with pytest.raises(MetricError) as caught:
+        kpi.from_frame([{"success": True}])
+    assert caught.value.code == "frame.unknown_type"
+    assert caught.value.hint
+
+
 def test_rows_are_told_apart_by_their_place_or_their_id() -> None:
     plain = pd.DataFrame({"ok": [True, False, True, True], "lang": ["a"] * 4})
     assert kpi.summarise(kpi.from_frame(plain), "task_success", ALL)["n"].tolist() == [4]

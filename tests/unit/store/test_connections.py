@@ -153,7 +153,7 @@ def test_a_name_that_moves_to_a_metadata_address_is_refused_when_connecting(fold
 
 
 def test_a_missing_driver_says_what_to_install(folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(connections, "installed", lambda kind: False)
+    monkeypatch.setattr(sessions, "installed", lambda kind: False)
     with pytest.raises(StoreError) as caught:
         open_engine("shop")
     assert caught.value.code == "connection.no_driver"
