@@ -104,7 +104,7 @@ def test_missing_columns_are_unknown() -> None:
 def test_other_columns_become_cohorts() -> None:
     cohorts = {"team": ["a", "b", None], "vip": [True, True, False]}
     source = from_frame(pa.table({"success": [True, False, True], "score": [1.5, 2, 3], **cohorts}))
-    assert set(source.columns("requests")) == {"success", "x_team", "x_vip", "trace_id"}
+    assert set(source.columns("requests")) == {"success", "m_score", "x_team", "x_vip", "trace_id"}
     assert summarise(source, "requests", by=("team",))["team"].tolist() == ["a", "b", None]
     assert summarise(source, "requests", by=("vip",))["vip"].tolist() == ["false", "true"]
 

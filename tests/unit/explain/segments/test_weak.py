@@ -308,7 +308,11 @@ def test_a_slice_that_fixes_a_dimension_does_not_search_it(sample: DuckSource) -
 
 
 def test_what_cannot_be_searched_is_said(sample: DuckSource) -> None:
-    for metric, code in (("latency_p95", "weak.metric"), ("nothing", "weak.metric"), ("tool_calls", "weak.direction")):
+    for metric, code in (
+        ("latency_p95", "weak.metric"),
+        ("nothing", "metric.unknown"),
+        ("tool_calls", "weak.direction"),
+    ):
         with pytest.raises(MetricError) as told:
             kpi.weak_segments(sample, metric=metric)
         assert told.value.code == code
