@@ -250,7 +250,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 def _unread(profile: ColumnProfile, taken: Collection[str]) -> str:
     """Why a column is not what its name says, where a KPI lacks it for that; "" else. It is no cohort then."""
-    told = named(profile.name)
+    told = named(profile.name.rsplit(".", 1)[-1])  # `metadata.cache_status` is no status
     if told is None or not profile.count or profile.readable >= 0.5 or told[0] in taken:
         return ""
     kind = kind_of(told[0])
