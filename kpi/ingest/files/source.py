@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,13 +90,14 @@ def utf8_stream(raw: BinaryIO, head: bytes) -> BinaryIO:
 
 
 class Filter(io.RawIOBase):
-    """A stream made of another one, which is closed with it. `given` says what of at most so many bytes comes next."""
+    """A stream made of another one, which is closed with it."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
+    @abstractmethod
     def given(self, most: int) -> bytes:
-        raise NotImplementedError
+        """What comes next, of at most so many bytes; nothing at the end."""
 
     def readable(self) -> bool:
         return True
