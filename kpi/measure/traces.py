@@ -16,7 +16,7 @@ from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.privacy.redact import redact
 from kpi.schema import EXTRA_PREFIX, TABLES, WHOLE
-from kpi.store.cache import CLUSTER, STARTED
+from kpi.store.cache import HELPERS
 from kpi.store.engines import SQL_TYPES, Source
 
 Sort = Literal["recent", "cost", "latency", "failed"]
@@ -128,7 +128,7 @@ def trace(source: Source, trace_id: str) -> Trace:
     if rows.empty:
         raise MetricError("trace.unknown", f"There is no trace {trace_id[:64]!r} in {source.name!r}",
                           hint="Check the id, or the version of the data set.")  # fmt: skip
-    request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items() if k not in (CLUSTER, STARTED)}
+    request = {k.removeprefix(EXTRA_PREFIX): _none(v) for k, v in rows.iloc[0].items() if k not in HELPERS}
     parts = {n: _rows(source, n, trace_id) for n in ("spans", "documents", "tool_calls", "scores", "incidents")}
     return Trace(
         request=request,

@@ -1,9 +1,9 @@
 """A native DuckDB file beside a data set: one version's requests, laid out for fast grouping. Thrown away freely.
 
-The lake stays the truth. The file holds every column of `requests`, texts of few values as ENUM, and two helpers that
-spare each query work per row: `cluster_id`, a 64-bit hash of who repeats (user, else session, else request), and
-`started_utc`. It is written under a draft name and renamed, so that readers in other processes see all of it or
-nothing.
+The lake stays the truth. The file holds every column of `requests`, texts of few values as ENUM, and helpers that
+spare each query work per row: `cluster_id`, a 64-bit hash of who repeats (user, else session, else request),
+`cluster_hash`, the first digits of its MD5, and `started_utc`. It is written under a draft name and renamed, so that
+readers in other processes see all of it or nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from kpi.disk.permissions import FILE, make_private
 from kpi.schema import DIMENSIONS, EXTRA_PREFIX
 from kpi.store.sql import literal, name, parquet
 
-CLUSTER, STARTED = "cluster_id", "started_utc"
+CLUSTER, HASHED, STARTED = "cluster_id", "cluster_hash", "started_utc"
+HELPERS = (CLUSTER, HASHED, STARTED)
+DIGITS = 3  # hexadecimal ones of the hash that are kept
 KEPT = 2  # files per data set: the newest version and the one before, which an open page may still read
 _FEW = 5_000
 _LOG = logging.getLogger(__name__)
@@ -69,8 +71,8 @@ def _build(draft: Path, files: Sequence[Path]) -> None:
 
 def helpers(columns: Collection[str]) -> list[str]:
     """The helper columns as expressions of SQL over requests of these columns."""
-    who = [name(c) for c in ("user_key", "session_id", "trace_id") if c in columns]
-    made = [f"hash(coalesce({', '.join([*who, 'NULL'])})) AS {CLUSTER}"]
+    who = f"coalesce({', '.join([*(name(c) for c in ('user_key', 'session_id', 'trace_id') if c in columns), 'NULL'])})"
+    made = [f"hash({who}) AS {CLUSTER}", f"substr(md5({who}), 1, {DIGITS}) AS {HASHED}"]
     return [*made, f"started_at::TIMESTAMP AS {STARTED}"] if "started_at" in columns else made
 
 

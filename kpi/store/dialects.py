@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import md5
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -85,6 +86,10 @@ class Dialect:
     def falling(self, column: Expression) -> Expression:
         """Order from the largest to the smallest, unknown last."""
         return column.desc().nulls_last()
+
+    def md5(self, column: Expression) -> Expression:
+        """The MD5 of a text in lower hexadecimal digits."""
+        return sa.func.md5(column, type_=TEXT)
 
     def contains(self, column: Expression, part: str) -> Expression:
         """Whether a text holds a part, in any case."""
@@ -190,6 +195,9 @@ class ClickHouseDialect(Dialect):
     def contains(self, column: Expression, part: str) -> Expression:
         return sa.func.positionCaseInsensitiveUTF8(column, text_of(part)) > whole(0)
 
+    def md5(self, column: Expression) -> Expression:
+        return sa.func.lower(sa.func.hex(sa.func.MD5(column)), type_=TEXT)
+
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         start = sa.func.dateTrunc(text_of(grain), self.wall(moment, tz), text_of("UTC"))
         return sa.cast(start if grain != "hour" else sa.func.addSeconds(start, -self._ahead(moment, tz)), TEXT)
@@ -274,6 +282,12 @@ def teach_sqlite(connection: sqlite3.Connection) -> None:
     add: Callable[..., None] = connection.create_function
     add("kpi_bucket", 3, _bucket, deterministic=True)
     add("kpi_utc", 2, _utc, deterministic=True)
+    add(
+        "md5",
+        1,
+        lambda v: None if v is None else md5(v.encode(), usedforsecurity=False).hexdigest(),
+        deterministic=True,
+    )
     try:
         connection.execute("SELECT ln(2.0), floor(2.5)")
     except sqlite3.OperationalError:  # a build without mathematical functions

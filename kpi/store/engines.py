@@ -32,7 +32,7 @@ from kpi.mapping.mapping import ColumnProfile
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.receipts import Receipt
 from kpi.schema import TABLES, Type
-from kpi.store.cache import CLUSTER, STARTED, helpers
+from kpi.store.cache import HELPERS, helpers
 from kpi.store.dialects import Dialect
 from kpi.store.sql import literal, parquet
 
@@ -161,7 +161,7 @@ class DuckSource(Source):
             return False
         with self._mending:
             if self._cache is cache:
-                self._attach_files("requests", helpers(self._columns["requests"].keys() - {CLUSTER, STARTED}))
+                self._attach_files("requests", helpers(self._columns["requests"].keys() - set(HELPERS)))
                 self._cache = None
                 with self._lock, contextlib.suppress(duckdb.Error):
                     self._connection.execute("DETACH cached")
