@@ -80,6 +80,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.mapping.mapping import Preview as Preview
     from kpi.mapping.mapping import PreviewColumn as PreviewColumn
     from kpi.mapping.mapping import mapping_fields as mapping_fields
+    from kpi.measure.cells import Grouping as Grouping
     from kpi.measure.metrics import METRICS as METRICS
     from kpi.measure.metrics import Metric as Metric
     from kpi.measure.metrics import metric as metric
@@ -102,7 +103,6 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.measure.slice import Slice as Slice
     from kpi.measure.slice import Window as Window
     from kpi.measure.small_cells import hide_small as hide_small
-    from kpi.measure.statistics import Grouping as Grouping
     from kpi.measure.summary import compare_windows as compare_windows
     from kpi.measure.summary import resolve as resolve
     from kpi.measure.summary import summarise as summarise
@@ -255,7 +255,7 @@ _BESIDE = {
     "Entry": "govern.register",
     "Finding": "govern.findings",
     "Frontier": "explain.evaluation.frontier",
-    "Grouping": "measure.statistics",
+    "Grouping": "measure.cells",
     "KeyState": "loading.user_keys",
     "Likely": "explain.fairness.likely_cause:LikelyCause",
     "Metric": "measure.metrics",

@@ -5,13 +5,15 @@ Nothing here uses the registry's terms or SQL: each metric's definition is writt
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from kpi.measure import estimate
-from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Histogram, Sums
+from kpi.measure.estimate import LOG_BASE, ZERO_BIN, DayBins, Histogram
+from kpi.measure.moments import DaySums, Sums
 from kpi.schema import REQUESTS
 
 Pair = tuple[pd.Series, pd.Series]
@@ -50,32 +52,77 @@ TOTALS = {"total_cost": ("total_nusd", 1e-9), **{f"{p}_total": (f"{p}_nusd", 1e-
 SLO_US = 8_000_000
 
 
-def sums(y: np.ndarray, x: np.ndarray, user: np.ndarray) -> Sums:
-    """`Sums` of one group, from rows."""
-    _, user = np.unique(np.asarray(user, dtype=str), return_inverse=True)
-    a, b = np.bincount(user, y), np.bincount(user, x)
-    products = {"yy": a * a, "yx": a * b, "xx": b * b, "yyy": a**3, "yyx": a * a * b, "yxx": a * b * b, "xxx": b**3}
+def coded(values: np.ndarray) -> np.ndarray:
+    return np.unique(np.asarray(values, dtype=str), return_inverse=True)[1]
+
+
+def group_of(user: np.ndarray) -> np.ndarray:
+    """The group of 16 that a user falls into by the hash of the name."""
+    return np.array([hashlib.md5(str(u).encode()).hexdigest()[0] for u in user])
+
+
+def sums(
+    y: np.ndarray, x: np.ndarray, user: np.ndarray, day: np.ndarray | None = None, named: np.ndarray | None = None
+) -> Sums:
+    """`Sums` of one group, from rows. named: rows whose user is known, where others are not."""
     one = lambda v: np.array([float(v)])  # noqa: E731
+
+    def products(code: np.ndarray, prefix: str = "") -> dict[str, np.ndarray]:
+        a, b = np.bincount(code, y), np.bincount(code, x)
+        return {prefix + "yy": one((a * a).sum()), prefix + "yx": one((a * b).sum()), prefix + "xx": one((b * b).sum())}
+
+    by_day = None
+    if day is not None:
+        cell = coded(np.char.add(group_of(user), np.asarray(day, dtype=str))) if len(y) else coded(day)
+        by_day = DaySums(
+            days=one(len(set(day))), **products(coded(day)), **products(cell, "cells_"),
+        )  # fmt: skip
+    few = named is not None and named.any() and not named.all()
+    kept = named if few else np.ones(len(y), dtype=bool)
+    code = coded(user[kept] if isinstance(user, np.ndarray) else np.asarray(user)[kept])
+    a, b = np.bincount(code, y[kept]), np.bincount(code, x[kept])
+    squares = {"yy": a * a, "yx": a * b, "xx": b * b, "yyy": a**3, "yyx": a * a * b, "yxx": a * b * b, "xxx": b**3}
     return Sums(
-        n=one(len(y)), y=one(y.sum()), x=one(x.sum()), clusters=one(len(a)),
-        **{k: one(v.sum()) for k, v in products.items()},
+        n=one(len(y)), y=one(y.sum()), x=one(x.sum()), clusters=one(len(a)), by_day=by_day,
+        named=one(x[kept].sum()) if few else None, **{k: one(v.sum()) for k, v in squares.items()},
     )  # fmt: skip
 
 
-def histogram(values: np.ndarray, user: np.ndarray) -> Histogram:
+def histogram(
+    values: np.ndarray, user: np.ndarray, day: np.ndarray | None = None, named: np.ndarray | None = None
+) -> Histogram:
     """`Histogram` of one group, from rows, by its definition: the whole table of users by bins."""
     bins = np.where(values > 0, np.floor(np.log(np.maximum(values, 1)) / np.log(LOG_BASE)), ZERO_BIN)
     edges, bin_ = np.unique(bins, return_inverse=True)
-    _, user = np.unique(np.asarray(user, dtype=str), return_inverse=True)
-    cells = np.zeros((int(user.max(initial=-1)) + 1, len(edges)))
-    np.add.at(cells, (user, bin_), 1)
+
+    def table(code: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        cells = np.zeros((int(code.max(initial=-1)) + 1, len(edges)))
+        np.add.at(cells, (code, bin_[kept]), 1)
+        return cells
+
+    def running(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.diff((np.cumsum(cells, axis=1) ** 2).sum(axis=0), prepend=0), cells.sum(axis=1) @ cells
+
+    every = np.ones(len(values), dtype=bool)
+    few = named is not None and named.any() and not named.all()
+    kept = named if few else every
+    cells = table(coded(np.asarray(user)[kept]), kept)
     smallest = (cells > 0).argmax(axis=1) if cells.size else np.array([], dtype=int)
+    by_day = None
+    if day is not None and len(values):
+        square, cross = running(table(coded(day), every))
+        of_cells = running(table(coded(np.char.add(group_of(user), np.asarray(day, dtype=str))), every))
+        by_day = DayBins(days=float(len(set(day))), square=square, cross=cross,
+                         cells_square=of_cells[0], cells_cross=of_cells[1])  # fmt: skip
+    square, cross = running(cells)
     return Histogram(
         bins=edges,
-        count=cells.sum(axis=0),
-        square=np.diff((np.cumsum(cells, axis=1) ** 2).sum(axis=0), prepend=0),
-        cross=cells.sum(axis=1) @ cells,
+        count=table(np.zeros(len(values), dtype=int), every).sum(axis=0) if len(values) else np.zeros(0),
+        square=square,
+        cross=cross,
         first=np.bincount(smallest, minlength=len(edges)).astype(float),
+        named=cells.sum(axis=0) if few else None,
+        by_day=by_day,
     )
 
 
@@ -90,6 +137,8 @@ def complete(frame: pd.DataFrame) -> pd.DataFrame:
             found[f"number {column.name}"] = pd.to_numeric(values).astype(float).to_numpy()
     who = zip(found["user_key"], found["session_id"], found["trace_id"], strict=True)
     found["cluster"] = np.array([next(v for v in w if not pd.isna(v)) for w in who], dtype=object)
+    level = next((c for c in ("user_key", "session_id") if not pd.isna(found[c]).all()), "trace_id")
+    found["named"] = ~pd.isna(found[level])
     return pd.DataFrame(found, index=frame.index)
 
 
@@ -126,14 +175,19 @@ def pair(name: str, rows: pd.DataFrame) -> tuple[Pair, float] | None:
     return None
 
 
-def measure(name: str, rows: pd.DataFrame) -> dict[str, float]:
+def measure(name: str, rows: pd.DataFrame, tz: str = "UTC", *, days: bool = True) -> dict[str, float]:
     """value, low, high, n, clusters of one metric over the rows of one group (canonical columns, see `complete`)."""
     nothing = dict.fromkeys(("value", "low", "high"), np.nan)
-    who = rows["cluster"].to_numpy()
+    who, named = rows["cluster"].to_numpy(), rows["named"].to_numpy()
+    day = local_start(rows["started_at"], "day", tz).astype(str).to_numpy() if days else None
+
+    def days_of(chosen: np.ndarray) -> np.ndarray | None:
+        return None if day is None else day[chosen]
+
     if (found := pair(name, rows)) is not None:
         (y, x), scale = found
         known = (y.notna() & x.notna()).to_numpy()
-        s = sums(y[known].to_numpy(), x[known].to_numpy(), who[known])
+        s = sums(y[known].to_numpy(), x[known].to_numpy(), who[known], days_of(known), named[known])
         rates = (*RATES, "slo_attainment", "computed_share")
         kind = "incidence" if scale == 1000 else "rate" if name in rates else "ratio"
         e = getattr(estimate, kind)(s)
@@ -153,13 +207,15 @@ def measure(name: str, rows: pd.DataFrame) -> dict[str, float]:
         return {**nothing, "value": ids.nunique() or np.nan, "n": len(ids), "clusters": 0}
     spec = QUANTILES.get(name) or WORST.get(name) or TOTALS[name]
     x = rows[f"number {spec[0]}"].to_numpy()
-    who, x = who[~np.isnan(x)], x[~np.isnan(x)]
+    known = ~np.isnan(x)
+    who, x, named, day = who[known], x[known], named[known], days_of(known)
     if name in TOTALS:
-        return {**nothing, "value": x.sum() * spec[1] if len(x) else np.nan, "n": len(x), "clusters": len(set(who))}
+        return {**nothing, "value": x.sum() * spec[1] if len(x) else np.nan, "n": len(x),
+                "clusters": len(set(who[named] if named.any() else who))}  # fmt: skip
     if name in WORST:
         return {**nothing, "value": x.max() * spec[1] if len(x) else np.nan, "n": len(x), "clusters": 0}
     q, scale = spec[1:]
-    _, low, high, n, users = estimate.quantile(histogram(x, who), q)
+    _, low, high, n, users = estimate.quantile(histogram(x, who, day, named), q)
     value = np.quantile(x, q) * scale if len(x) else np.nan
     return {"value": value, "low": low * scale, "high": high * scale, "n": n, "clusters": users}
 
@@ -193,7 +249,7 @@ def summarise(
         if every and labels[-1] is None:
             continue
         for name in metrics:
-            found[(name, *labels)] = measure(name, part)
+            found[(name, *labels)] = measure(name, part, tz, days=every not in ("hour", "day"))
     return found
 
 

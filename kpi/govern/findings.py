@@ -23,11 +23,11 @@ from kpi.explain.changes.selection import LEVEL, SAME, select_changes
 from kpi.explain.comparison.worst_case import TermCounts, bounds, cannot_tell
 from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
+from kpi.measure.cells import Grouping
 from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.own_metrics import metric_of, supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice, Window
-from kpi.measure.statistics import Grouping
 from kpi.measure.summary import measure, resolve
 from kpi.narrate import findings as said
 from kpi.stats.interval import Interval, difference, plain

@@ -22,12 +22,12 @@ from kpi.explain.monitoring.drift import distance as drift_distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
 from kpi.govern.fairness import fairness_card, gaps
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
+from kpi.measure.cells import Cells, Grouping
 from kpi.measure.metrics import METRICS, Metric, coverage
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.own_terms import OWN
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import Resolved, Slice
-from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, frame, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words

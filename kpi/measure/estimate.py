@@ -1,9 +1,8 @@
 """Mergeable statistics -> value and 95 % interval. Pure numpy, vectorised over groups; knows no engine.
 
-Users repeat, so requests are not independent: the sums of squares and products of user sums give the variance that
-textbook formulas miss. With N users the t distribution has G* - 1 degrees of freedom, G* = (sum of user sizes)^2 /
-sum of squared user sizes (Kish 1965; Carter, Schnepel and Steigerwald 2017). Where a limit cannot be known, it is
-NaN.
+Users repeat and days differ, so requests are not independent: `kpi.measure.moments` has the variance that textbook
+formulas miss. With N users the t distribution has G* - 1 degrees of freedom, G* = (sum of user sizes)^2 / sum of
+squared user sizes (Carter, Schnepel and Steigerwald 2017). Where a limit cannot be known, it is NaN.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import special  # scipy.stats takes ten times as long to import, and the command line waits for it
 
 from kpi.measure.metrics import Metric
+from kpi.measure.moments import DaySums, Spread, Sums, design_effect, dispersion, spread
 from kpi.stats.types import Array
 
 LEVEL = 0.95
@@ -26,35 +26,31 @@ ZERO_BIN = -(2**15)  # the bin of values that are zero or negative
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sums:
-    """Statistics of a ratio y / x for many groups; every field is an array of one length.
-
-    n: rows where both are known; y, x: their sums; clusters: users among them; the others: sums over users of products
-    of the user sums. Cubes may be NaN where they were not asked for.
-    """
-
-    n: Array
-    y: Array
-    x: Array
-    clusters: Array
-    yy: Array
-    yx: Array
-    xx: Array
-    yyy: Array
-    yyx: Array
-    yxx: Array
-    xxx: Array
-
-
-@dataclass(frozen=True, kw_only=True)
 class Estimates:
-    """Values with limits for many groups. low/high NaN: the data cannot bound that side."""
+    """Values with limits for many groups. low/high NaN: the data cannot bound that side.
+
+    effective: users who carry it, the heavy ones counted as what they are; heaviest: share of the largest user; None
+    where that is not known.
+    """
 
     value: Array
     low: Array
     high: Array
     n: Array
     clusters: Array
+    effective: Array | None = None
+    heaviest: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DayBins:
+    """As square and cross of a `Histogram`, over days and over groups of users by day. days: with requests."""
+
+    days: float
+    square: Array
+    cross: Array
+    cells_square: Array
+    cells_cross: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +60,7 @@ class Histogram:
     count: rows per bin. square: increments of the sum over users of (rows of the user up to this bin)^2. cross:
     sum over rows of the size of their user. first: users whose smallest value lies in this bin. The running sums
     of these give the cluster variance of the indicator x <= q at every q at once, so one pass serves p50, p95 and
-    p99.
+    p99. named: requests of the users that these are over, where others are not known by name, else None.
     """
 
     bins: Array
@@ -72,6 +68,14 @@ class Histogram:
     square: Array
     cross: Array
     first: Array
+    named: Array | None = None
+    by_day: DayBins | None = None
+
+    @property
+    def effective(self) -> float:
+        """Users who carry it, heavy ones counted as what they are."""
+        known, squares = (self.count if self.named is None else self.named).sum(), self.cross.sum()
+        return float(known**2 / squares) if squares > 0 else np.nan
 
 
 def wilson(successes: ArrayLike, n: ArrayLike, z: ArrayLike = _Z) -> tuple[Array, Array]:
@@ -95,30 +99,12 @@ def garwood(events: ArrayLike) -> tuple[Array, Array]:
     return low, special.gammaincinv(k + 1, 1 - _TAIL)
 
 
-def cluster_variance(s: Sums) -> Array:
-    """Variance of sum(y) - R sum(x) at R = y/x, from user sums (CR1). Shape as the groups."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r = s.y / s.x
-        residual = np.maximum(s.yy - 2 * r * s.yx + r**2 * s.xx, 0)
-        result: Array = residual * s.clusters / (s.clusters - 1)
-        return result
-
-
-def design_effect(s: Sums) -> Array:
-    """Variance of a rate over its binomial variance, at least 1; 1 where every request is its own user."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = s.y / s.x
-        effect = cluster_variance(s) / (p * (1 - p) * s.x)
-    effect = np.where(np.isfinite(effect), np.maximum(effect, 1), 1.0)
-    return np.where(_independent(s), 1.0, effect)
-
-
 def rate(s: Sums) -> Estimates:
     """Share of rows with y = 1: Wilson on n / design effect; z where requests are independent, else t."""
+    found = spread(s)
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = s.y / s.x
-    effective = s.x / design_effect(s)
-    low, high = wilson(value * effective, effective, np.where(_independent(s), _Z, _student(s)))
+        value, effective = s.y / s.x, s.x / design_effect(s)
+    low, high = wilson(value * effective, effective, np.where(s.alone & ~(found.day > 0), _Z, _student(found)))
     return _bounded(s, value, low, high)
 
 
@@ -133,39 +119,35 @@ def ratio(s: Sums, *, signed: bool = False) -> Estimates:
     """Ratio of two sums, users as clusters.
 
     The delta method (Deng, Knoblich and Lu 2018, section 3) on the log scale and Hall's (1992) skewness-corrected
-    interval each miss on one side for heavy-tailed cost; their envelope covers (simulated in tests). Users with
-    much weight enter the variance with 1 + 2 leverage, the first-order jackknife (CR3). signed: the sums may be
-    negative, so the plain delta interval takes the place of the one on the log scale.
+    interval each miss on one side for heavy-tailed cost; their envelope covers (simulated in tests), its upper limit
+    stretched on the log scale while the tail that few users show is likely to go on. signed: the sums may be negative,
+    so the plain delta interval takes the place of the one on the log scale.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        r = s.y / s.x
-        weighted = s.yyx - 2 * r * s.yxx + r**2 * s.xxx  # sum of squared residuals times user size
-        second = np.maximum(s.yy - 2 * r * s.yx + r**2 * s.xx, 0)
-        corrected = np.where(np.isfinite(weighted), second + 2 * np.maximum(weighted, 0) / s.x, second)
-        error = np.sqrt(corrected) / np.abs(s.x)
+        r, found = s.y / s.x, spread(s)
+        second = found.second
+        error = np.sqrt(found.total) / np.abs(s.x)
         third = s.yyy - 3 * r * s.yyx + 3 * r**2 * s.yxx - r**3 * s.xxx
         skew = np.where(second > 0, third / s.clusters / (second / s.clusters) ** 1.5, 0.0)
         skew = np.where(np.isfinite(skew), skew, 0.0)
-        t = _student(s)
+        t = _student(found)
         root = np.sqrt(s.clusters)
         low = r - error * root * _hall(t / root, skew, s.clusters)
         high = r - error * root * _hall(-t / root, skew, s.clusters)
-        spread = t * error / np.abs(r)
-        below = r - t * error if signed else r * np.exp(np.where(r > 0, -spread, spread))
-        above = r + t * error if signed else r * np.exp(np.where(r > 0, spread, -spread))
+        wide = t * error / np.abs(r)
+        below = r - t * error if signed else r * np.exp(np.where(r > 0, -wide, wide))
+        above = r + t * error if signed else r * np.exp(np.where(r > 0, wide * _tail(s, r, second, skew), -wide))
         low, high = np.fmin(low, below), np.fmax(high, above)
     degenerate = error == 0
     return _bounded(s, r, np.where(degenerate, r, low), np.where(degenerate, r, high))
 
 
 def incidence(s: Sums) -> Estimates:
-    """Events per unit of exposure: Garwood on counts scaled by the over-dispersion among users."""
+    """Events per unit of exposure: Garwood on counts scaled by the over-dispersion among users and days."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = s.y / s.x
-        dispersion = cluster_variance(s) / s.y
-        dispersion = np.where(np.isfinite(dispersion), np.maximum(dispersion, 1), 1.0)
-        low, high = garwood(s.y / dispersion)
-        low, high = low * dispersion / s.x, high * dispersion / s.x
+        value, over = s.y / s.x, dispersion(s)
+        low, high = garwood(s.y / over)
+        low, high = low * over / s.x, high * over / s.x
     return _bounded(s, value, low, high)
 
 
@@ -173,6 +155,11 @@ def bin_value(bins: ArrayLike) -> Array:
     """The value that stands for a bin, within 0.5 % of everything in it."""
     b = np.asarray(bins, dtype=float)
     return np.where(b == ZERO_BIN, 0.0, 2 * LOG_BASE ** (b + 1) / (LOG_BASE + 1))
+
+
+def bin_edges(b: float) -> tuple[float, float]:
+    """The smallest and the largest value that a bin may hold: limits that must not miss stand there."""
+    return (0.0, 0.0) if b == ZERO_BIN else (LOG_BASE**b, LOG_BASE ** (b + 1))
 
 
 def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]:
@@ -196,8 +183,9 @@ def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]
     value = at(below + 1) * (1 - share) + at(min(below + 2, n)) * share
     if not users >= 2:
         return value, np.nan, np.nan, n, users
-    effective = n / _indicator_effect(h, upto, users, int(np.searchsorted(upto, below + 1)))
-    low, high = order_limits(h.bins, upto, q, effective)
+    low, high = order_limits(
+        h.bins, upto, q, effective_size(_indicator(h, users, int(np.searchsorted(upto, below + 1))))
+    )
     return value, low, high, n, users
 
 
@@ -209,14 +197,14 @@ def order_limits(bins: Array, upto: Array, q: float, effective: float) -> tuple[
     """
     n = float(upto[-1])
 
-    def at(rank: float) -> float:  # 1-based
-        return float(bin_value(bins[min(int(np.searchsorted(upto, rank)), len(bins) - 1)]))
+    def at(rank: float) -> tuple[float, float]:  # 1-based
+        return bin_edges(float(bins[min(int(np.searchsorted(upto, rank)), len(bins) - 1)]))
 
     size = int(np.floor(effective + 1e-9))
     lower = _binomial_quantile(_TAIL, size, q)
     upper = _binomial_quantile(1 - _TAIL, size, q) + 1
-    low = at(np.floor(n * (lower - 1) / size) + 1) if lower >= 1 else np.nan
-    high = at(min(np.ceil(n * upper / size), n)) if upper <= size else np.nan
+    low = at(np.floor(n * (lower - 1) / size) + 1)[0] if lower >= 1 else np.nan
+    high = at(min(np.ceil(n * upper / size), n))[1] if upper <= size else np.nan
     return low, high
 
 
@@ -230,33 +218,53 @@ def _binomial_quantile(tail: float, size: int, q: float) -> int:
     return k - 1 if k > 0 and special.bdtr(k - 1, size, q) >= tail else max(k, 0)
 
 
-def _indicator_effect(h: Histogram, upto: Array, users: float, index: int) -> float:
-    """Design effect of the indicator x <= upper edge of a bin, with the t correction folded in."""
-    n, sizes = upto[-1], h.cross.sum()
-    if users == n:
-        return 1.0
-    kept = n * n / sizes  # effective number of users
-    factor = (float(special.stdtrit(max(kept - 1, 1), 1 - _TAIL)) / _Z) ** 2
-    p = upto[index] / n
-    if p >= 1:
-        return max(1.0, float(sizes / n)) * factor
-    residual = h.square[: index + 1].sum() - 2 * p * h.cross[: index + 1].sum() + p * p * sizes
-    effect = residual * users / (users - 1) / (n * p * (1 - p))
-    return max(1.0, float(effect)) * factor
+def _indicator(h: Histogram, users: float, index: int) -> Sums:
+    """Sums of "x <= the upper edge of a bin", as arrays of one."""
+
+    def sums(square: Array, cross: Array) -> tuple[Array, Array, Array]:
+        upto = slice(index + 1)
+        return square[upto].sum(keepdims=True), cross[upto].sum(keepdims=True), cross.sum(keepdims=True)
+
+    n, unasked = h.count.sum(keepdims=True), np.full(1, np.nan)
+    yy, yx, xx = sums(h.square, h.cross)
+    by_day = None
+    if h.by_day is not None:
+        (day_yy, day_yx, day_xx), (cells_yy, cells_yx, cells_xx) = (
+            sums(h.by_day.square, h.by_day.cross), sums(h.by_day.cells_square, h.by_day.cells_cross)
+        )  # fmt: skip
+        by_day = DaySums(days=np.array([h.by_day.days]), yy=day_yy, yx=day_yx, xx=day_xx,
+                         cells_yy=cells_yy, cells_yx=cells_yx, cells_xx=cells_xx)  # fmt: skip
+    return Sums(n=n, y=h.count[: index + 1].sum(keepdims=True), x=n, clusters=np.array([users]), yy=yy, yx=yx, xx=xx,
+                yyy=unasked, yyx=unasked, yxx=unasked, xxx=unasked, by_day=by_day,
+                named=None if h.named is None else h.named.sum(keepdims=True))  # fmt: skip
 
 
-def _independent(s: Sums) -> Array:
-    result: Array = s.clusters == s.n
+def effective_size(s: Sums) -> float:
+    """How many independent requests the indicator of a quantile is worth, the t distribution counted in."""
+    found, effect = spread(s), design_effect(s, cautious=False)
+    if s.alone[0] and not found.day[0] > 0:
+        return float(s.n[0])
+    if not s.y[0] < s.x[0]:  # the last bin: it tells nothing of how users differ
+        effect = np.maximum(1.0, s.xx / s.known) * s.x / s.known
+    return float((s.x / effect * (_Z / _student(found)) ** 2)[0])
+
+
+def _student(found: Spread) -> Array:
+    """t quantile; NaN with fewer than two users."""
+    result: Array = special.stdtrit(found.freedom, 1 - _TAIL)
     return result
 
 
-def _student(s: Sums) -> Array:
-    """t quantile with G* - 1 degrees of freedom; NaN with fewer than two users."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        kept = np.where(_independent(s) | ~(s.xx > 0), s.clusters, s.x**2 / s.xx)
-        freedom = np.where(s.clusters >= 2, np.maximum(kept - 1, 1), np.nan)
-        result: Array = special.stdtrit(freedom, 1 - _TAIL)
-        return result
+def _tail(s: Sums, r: Array, second: Array, skew: Array) -> Array:
+    """How far the upper limit of a skewed sum is stretched: a sample of few users seldom holds its own tail.
+
+    1 up to skewness 1, the larger of what users show and of a lognormal law of their spread (Zhou and Gao 2000, Am Stat
+    54:100, for the question; the factors by simulation, tests/bench/coverage.py).
+    """
+    relative = np.sqrt(second * s.clusters) / s.known / np.abs(r)
+    likely = np.fmax(skew, 3 * relative + relative**3)
+    result: Array = np.clip(1 + 0.15 * (likely - 1), 1, 1.35)
+    return result
 
 
 def _hall(x: Array, skew: Array, clusters: Array) -> Array:
@@ -270,8 +278,11 @@ def _hall(x: Array, skew: Array, clusters: Array) -> Array:
 def _bounded(s: Sums, value: Array, low: Array, high: Array) -> Estimates:
     known = (s.n > 0) & np.isfinite(value)
     limits = known & (s.clusters >= 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        heaviest = np.full(len(s.n), np.nan) if s.heaviest is None else s.heaviest / s.x
     return Estimates(value=np.where(known, value, np.nan), low=np.where(limits, steady(low), np.nan),
-                     high=np.where(limits, steady(high), np.nan), n=s.n, clusters=s.clusters)  # fmt: skip
+                     high=np.where(limits, steady(high), np.nan), n=s.n, clusters=s.clusters,
+                     effective=s.effective, heaviest=heaviest)  # fmt: skip
 
 
 def steady(limits: Array) -> Array:

@@ -13,10 +13,10 @@ import pandas as pd
 from scipy import special
 
 from kpi.errors import MetricError
+from kpi.measure.cells import Grouping
 from kpi.measure.estimate import LEVEL, steady
 from kpi.measure.metrics import METRICS
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Grouping
 from kpi.measure.summary import collect, resolve
 from kpi.store.engines import Source
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from kpi.measure import estimate
+from kpi.measure.cells import Cells, Grouping
 from kpi.measure.columns import RATIO_KINDS
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import Metrics, buckets, collect, resolve
 from kpi.store.engines import Source
 

@@ -1,84 +1,55 @@
 """Which statistics a set of metrics needs, as one SQL statement, and the statement's rows back as arrays.
 
-One scan of `requests` feeds every grouping: user sums (and then the sums of their squares and products), log-binned
-histograms with the cluster terms of `estimate.Histogram`, distinct counts and maxima, all in one UNION ALL. No division
-happens in SQL and every literal is typed, so engines agree.
+One scan of `requests` feeds every grouping: sums by user, by day and by groups of users on a day (and then the sums of
+their squares and products), log-binned histograms with the cluster terms of `estimate.Histogram`, distinct counts and
+maxima, all in one UNION ALL. No division happens in SQL and every literal is typed, so engines agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, conditions, dimension, known_terms, log_bin
-from kpi.measure.estimate import Histogram, Sums
-from kpi.measure.metrics import Metric
+from kpi.measure.cells import (
+    CELLS,
+    DAY_FIELDS,
+    DAYS,
+    DISTINCT,
+    FIELDS,
+    SKETCH,
+    SKETCH_CELLS,
+    SKETCH_DAYS,
+    SUMS,
+    Cells,
+    Grouping,
+    Layout,
+    group_keys,
+)
+from kpi.measure.columns import (
+    Columns,
+    bucket,
+    cluster,
+    conditions,
+    dimension,
+    hashed,
+    known_terms,
+    log_bin,
+)
+from kpi.measure.moments import GROUPS
 from kpi.measure.slice import Filters, Window
-from kpi.store.engines import Query, Source, Statement
+from kpi.store.engines import Query, Statement
 from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, null, one_or_zero, whole
 
-_SUMS, _SKETCH, _DISTINCT = 0, 1, 2
-_FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xxx")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Grouping:
-    """One way to group: by dimensions, by time bucket, or both.
-
-    intervals: whether user sums are needed. metrics: names of those wanted here; empty means all of the call.
-    """
-
-    by: tuple[str, ...] = ()
-    every: str | None = None
-    intervals: bool = True
-    metrics: tuple[str, ...] = ()
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return (*self.by, *((_time_axis(self.every),) if self.every else ()))
-
-
-def _time_axis(grain: str) -> str:
-    return f"every:{grain}"
-
-
-def _merged(groupings: Sequence[Grouping]) -> list[Grouping]:
-    """One grouping a set of axes, wanting what all that share it want: a set asked for twice would count twice."""
-    found: dict[frozenset[str], Grouping] = {}
-    for g in groupings:
-        same = found.setdefault(frozenset(g.axes), g)
-        every_metric = not (same.metrics and g.metrics)
-        names = () if every_metric else tuple(dict.fromkeys((*same.metrics, *g.metrics)))
-        found[frozenset(g.axes)] = replace(same, intervals=same.intervals or g.intervals, metrics=names)
-    return list(found.values())
-
-
-class StatisticsQuery:
+class StatisticsQuery(Layout):
     """The statement for some metrics over some groupings, and the way back from its rows.
 
     Axes are the union of the groupings' dimensions and grains; GROUPING() tells totals from unknown values.
     """
-
-    def __init__(self, source: Source, metrics: Sequence[Metric], groupings: Sequence[Grouping]) -> None:
-        self.source, self.metrics, self.groupings = source, metrics, groupings
-        self.sets = _merged(groupings)
-        self.axes = list(dict.fromkeys(a for g in groupings for a in g.axes))
-        self.ratios = [m for m in metrics if m.kind in RATIO_KINDS]
-        self.sketches = list(dict.fromkeys(m.column for m in metrics if m.kind == "quantile" and m.column))
-        self.maxima = list(dict.fromkeys(m.column for m in metrics if m.kind == "max" and m.column))
-        self.distinct = list(dict.fromkeys(m.column for m in metrics if m.kind == "distinct" and m.column))
-        self.window: Window | None = None
-        self.tz = "UTC"
-        self._width = max(1 + 2 * len(self.maxima) + len(_FIELDS) * len(self.ratios), 5, 2 * len(self.distinct))
-
-    def wanted(self, grouping: Grouping) -> list[Metric]:
-        """Metrics of one grouping, in the order of the call."""
-        return [m for m in self.metrics if not grouping.metrics or m.name in grouping.metrics]
 
     # -- the statement ------------------------------------------------------------------------------------------
 
@@ -92,14 +63,20 @@ class StatisticsQuery:
             alike.setdefault((g.intervals, g.metrics), []).append(g)
         for (with_users, _), chosen in alike.items():
             parts += [self._sums(base, sets, with_users) for sets in self._together(chosen)]
+            of_days = [g for g in chosen if g.days and self.timed]
+            parts += [p for sets in self._together(of_days) for p in self._day_sums(base, sets)]
         for i, column in enumerate(self.sketches):
             for with_users in (True, False):
-                chosen = [g for g in self.sets if g.intervals is with_users
-                          and any(m.kind == "quantile" and m.column == column for m in self.wanted(g))]  # fmt: skip
+                chosen = [g for g in self.sets if g.intervals is with_users and self._draws(g, column)]
                 parts += [self._sketch(base, sets, i, with_users) for sets in self._together(chosen)]
+            of_days = [g for g in self.sets if g.days and self.timed and self._draws(g, column)]
+            parts += [p for sets in self._together(of_days) for p in self._day_sketches(base, sets, i)]
         if self.distinct:
             parts += [self._distinct(base, sets) for sets in self._together(self.sets)]
         return parts[0] if len(parts) == 1 else sa.union_all(*parts)
+
+    def _draws(self, grouping: Grouping, column: str) -> bool:
+        return any(m.kind == "quantile" and m.column == column for m in self.wanted(grouping))
 
     def _together(self, groupings: Sequence[Grouping]) -> list[Sequence[Grouping]]:
         """Groupings that one GROUP BY makes: all of them, or each alone where the engine lacks GROUPING SETS."""
@@ -107,14 +84,18 @@ class StatisticsQuery:
             return [groupings] if groupings else []
         return [[g] for g in groupings]
 
-    def _name(self, stem: str, groupings: Sequence[Grouping], with_users: bool) -> str:
-        return f"{stem}_{self.sets.index(groupings[0])}_{'user' if with_users else 'all'}"
+    def _name(self, stem: str, groupings: Sequence[Grouping], of: str) -> str:
+        return f"{stem}_{self.sets.index(groupings[0])}_{of}"
 
     def _base(self, filters: Filters, window: Window | None, tz: str) -> sa.CTE:
         table = self.source.table("requests")
         row = Columns(self.source, table)
         columns = [self._axis(row, axis, tz).label(f"a{i}") for i, axis in enumerate(self.axes)]
         columns.append(cluster(row).label("c"))
+        if self.naming.partly:
+            columns.append(self.naming.flag(row).label("u"))
+        if self.timed and any(g.days for g in self.sets):
+            columns += [bucket(row, "day", tz).label("d"), hashed(row, GROUPS).label("k")]
         for i, m in enumerate(self.ratios):
             y, x = known_terms(m, row)
             columns += [y.label(f"y{i}"), x.label(f"x{i}")]
@@ -157,72 +138,143 @@ class StatisticsQuery:
         return [(base.c[f"a{i}"] if a in used else null(TEXT)).label(f"a{i}") for i, a in enumerate(self.axes)]
 
     def _sums(self, base: sa.CTE, groupings: Sequence[Grouping], with_users: bool) -> Query:
-        group, number = self._group(base, groupings, *(("c",) if with_users else ()))
-        wanted = [i for i, m in enumerate(self.ratios) if m in self.wanted(groupings[0])]
-        columns: list[Expression] = [*self._axes_of(base, groupings), number.label("g"),
-                                                sa.func.count().label("r")]  # fmt: skip
+        wanted = self._ratios_of(groupings)
+        maxima: dict[str, Expression] = {}
+        for i in range(len(self.maxima)):
+            m = base.c[f"m{i}"]
+            maxima |= {f"m{i}": sa.func.max(m), f"k{i}": sa.func.count(m)}
+        named = {"u": sa.func.max(base.c.u)} if with_users and self.naming.partly else {}
+        by, keys = ("user", ("c",)) if with_users else ("all", ())
+        users = self._grouped(base, groupings, keys, wanted, by, {"r": sa.func.count(), **named, **maxima})
+        if named:
+            users = self._weighed(users, self._name("weighed", groupings, by))
+        return self._outer_sums(users, with_users, wanted)
+
+    def _ratios_of(self, groupings: Sequence[Grouping]) -> list[int]:
+        return [i for i, m in enumerate(self.ratios) if m in self.wanted(groupings[0])]
+
+    def _grouped(
+        self, base: sa.FromClause, groupings: Sequence[Grouping], keys: Sequence[str], wanted: Sequence[int], of: str,
+        more: Mapping[str, Expression],
+    ) -> sa.CTE:  # fmt: skip
+        """The terms of the ratios summed by the axes and further keys."""
+        group, number = self._group(base, groupings, *keys)
+        columns: list[Expression] = [*self._axes_of(base, groupings), number.label("g"), *(base.c[k] for k in keys)]
+        columns += [column.label(name) for name, column in more.items()]
         for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
             columns += [sa.func.count(y).label(f"n{i}"), sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
-        for i in range(len(self.maxima)):
-            m = base.c[f"m{i}"]
-            columns += [sa.func.max(m).label(f"m{i}"), sa.func.count(m).label(f"k{i}")]
         inner = sa.select(*columns).select_from(base)
-        inner = inner.group_by(*group) if group else inner
-        return self._outer_sums(inner.cte(self._name("sums", groupings, with_users)), with_users, wanted)
+        return (inner.group_by(*group) if group else inner).cte(self._name("sums", groupings, of))
+
+    def _weighed(self, rows: sa.CTE, name: str) -> sa.CTE:
+        """With `w`: 1 for the clusters that tell the variance, those known by name where a group has such, else all."""
+        best = sa.func.max(rows.c.u).over(partition_by=[rows.c.g, *self._axes_in(rows)])
+        return sa.select(*rows.c, one_or_zero(rows.c.u == best).label("w")).cte(name)
+
+    def _axes_in(self, rows: sa.FromClause) -> list[Expression]:
+        return [rows.c[f"a{i}"] for i in range(len(self.axes))]
 
     def _outer_sums(self, users: sa.CTE, with_users: bool, wanted: Sequence[int]) -> Query:
+        weighed = "w" in users.c
 
         def total(e: Expression) -> Expression:
-            return sa.func.sum(sa.cast(e, DOUBLE))
+            value = sa.cast(e, DOUBLE)
+            return sa.func.sum(value * sa.cast(users.c.w, DOUBLE) if weighed else value)
 
+        nothing = null(DOUBLE)
         values: list[Expression] = [sa.cast(sa.func.sum(users.c.r), DOUBLE)]
+        values.append(total(users.c.r * users.c.u) if weighed else nothing)
         for i in range(len(self.maxima)):
             values += [sa.cast(v, DOUBLE) for v in (sa.func.max(users.c[f"m{i}"]), sa.func.sum(users.c[f"k{i}"]))]
-        nothing = null(DOUBLE)
         for i, m in enumerate(self.ratios):
             if i not in wanted:
-                values += [nothing] * len(_FIELDS)
+                values += [nothing] * len(FIELDS)
                 continue
             n, y, x = users.c[f"n{i}"], users.c[f"y{i}"], users.c[f"x{i}"]
             values += [sa.cast(sa.func.sum(v), DOUBLE) for v in (n, y, x)]
             if not with_users:
-                values += [nothing] * 8
+                values += [nothing] * (len(FIELDS) - 3)
                 continue
             values.append(total(one_or_zero(n > whole(0))))
             fy, fx = sa.cast(y, DOUBLE), sa.cast(x, DOUBLE)
             values += [total(fy * fy), total(fy * fx), total(fx * fx)]
-            cubes = [total(fy * fy * fy), total(fy * fy * fx), total(fy * fx * fx), total(fx * fx * fx)]
-            values += cubes if m.kind == "ratio" else [nothing] * 4
-        return self._select(users, _SUMS, values)
+            values += [total(fy * fy * fy) if m.kind == "ratio" else nothing]
+            values += [total(fy * fy * fx), total(fy * fx * fx), total(fx * fx * fx)]
+            values += [total(x) if weighed else nothing, sa.cast(sa.func.max(x), DOUBLE)]
+        return self._select(users, SUMS, values)
+
+    def _day_sums(self, base: sa.CTE, groupings: Sequence[Grouping]) -> list[Query]:
+        """Sums of squares over days, and over groups of users by day."""
+        wanted = self._ratios_of(groupings)
+        if not wanted:
+            return []
+        found = []
+        for part, of, keys in ((DAYS, "day", ("d",)), (CELLS, "cell", ("d", "k"))):
+            rows = self._grouped(base, groupings, keys, wanted, of, {})
+            values: list[Expression] = []
+            for i in range(len(self.ratios)):
+                if i not in wanted:
+                    values += [null(DOUBLE)] * len(DAY_FIELDS)
+                    continue
+                y, x = (sa.cast(rows.c[f"{v}{i}"], DOUBLE) for v in "yx")
+                values += [sa.cast(sa.func.sum(one_or_zero(rows.c[f"n{i}"] > whole(0))), DOUBLE)]
+                values += [sa.func.sum(y * y), sa.func.sum(y * x), sa.func.sum(x * x)]
+            found.append(self._select(rows, part, values))
+        return found
 
     def _sketch(self, base: sa.CTE, groupings: Sequence[Grouping], index: int, with_users: bool) -> Query:
+        if with_users:
+            named = {"u": sa.func.max(base.c.u)} if self.naming.partly else {}
+            cells = self._binned(base, groupings, ("c",), index, "user", named)
+            return self._steps(cells, groupings, ("c",), index, "user", SKETCH)
+        cells = self._binned(base, groupings, (), index, "all", {})
+        nothing, b = null(DOUBLE), cells.c.b
+        values = [sa.literal_column(str(index), DOUBLE), b, sa.func.sum(cells.c.n), *[nothing] * 4]
+        return self._select(cells, SKETCH, values, b)
+
+    def _day_sketches(self, base: sa.CTE, groupings: Sequence[Grouping], index: int) -> list[Query]:
+        found = []
+        for part, of, keys in ((SKETCH_DAYS, "day", ("d",)), (SKETCH_CELLS, "cell", ("d", "k"))):
+            cells = self._binned(base, groupings, keys, index, of, {})
+            found.append(self._steps(cells, groupings, keys, index, of, part))
+        return found
+
+    def _binned(
+        self, base: sa.FromClause, groupings: Sequence[Grouping], keys: Sequence[str], index: int, of: str,
+        more: Mapping[str, Expression],
+    ) -> sa.CTE:  # fmt: skip
+        """Requests by the axes, further keys and bin."""
         name = f"b{index}"
-        group, number = self._group(base, groupings, *(("c",) if with_users else ()), name)
-        user = [base.c.c] if with_users else []
-        columns = [*self._axes_of(base, groupings), number.label("g"), *user, base.c[name].label("b")]
-        cells = (
-            sa.select(*columns, sa.func.count().label("n"))
-            .where(base.c[name].is_not(None))
-            .group_by(*group)
-            .cte(self._name(f"cells_{name}", groupings, with_users))
-        )
-        nothing = null(DOUBLE)
-        column = sa.literal_column(str(index), DOUBLE)
-        if not with_users:
-            values = [column, cells.c.b, sa.func.sum(cells.c.n), nothing, nothing, nothing]
-            return self._select(cells, _SKETCH, values, cells.c.b)
-        keys = [cells.c.g, *(cells.c[f"a{i}"] for i in range(len(self.axes))), cells.c.c]
-        upto = sa.func.sum(cells.c.n).over(partition_by=keys, order_by=cells.c.b, rows=(None, 0))
-        size = sa.func.sum(cells.c.n).over(partition_by=keys)
-        axes = [cells.c[f"a{i}"] for i in range(len(self.axes))]
-        chosen = sa.select(*axes, cells.c.g, cells.c.b, cells.c.n, upto.label("u"), size.label("s"))
-        steps = chosen.cte(self._name(f"steps_{name}", groupings, with_users))
-        first = one_or_zero(steps.c.u == steps.c.n)
+        group, number = self._group(base, groupings, *keys, name)
+        columns = [*self._axes_of(base, groupings), number.label("g"), *(base.c[k] for k in keys)]
+        columns += [base.c[name].label("b"), sa.func.count().label("n"), *(v.label(k) for k, v in more.items())]
+        chosen = sa.select(*columns).where(base.c[name].is_not(None)).group_by(*group)
+        return chosen.cte(self._name(f"cells_{name}", groupings, of))
+
+    def _steps(
+        self, cells: sa.CTE, groupings: Sequence[Grouping], keys: Sequence[str], index: int, of: str, part: int
+    ) -> Query:
+        """By bin: requests, and what each adds to squares and products of the running counts of clusters."""
+        weighed = "u" in cells.c
+        if weighed:
+            cells = self._weighed(cells, self._name(f"weighed_b{index}", groupings, of))
+        whole_of = [cells.c.g, *self._axes_in(cells), *(cells.c[k] for k in keys)]
+        upto = sa.func.sum(cells.c.n).over(partition_by=whole_of, order_by=cells.c.b, rows=(None, 0))
+        size = sa.func.sum(cells.c.n).over(partition_by=whole_of)
+        counted = [cells.c.w] if weighed else []
+        chosen = sa.select(*self._axes_in(cells), cells.c.g, cells.c.b, cells.c.n, *counted,
+                           upto.label("u"), size.label("s"))  # fmt: skip
+        steps = chosen.cte(self._name(f"steps_b{index}", groupings, of))
         n = steps.c.n
-        values = [column, steps.c.b, sa.func.sum(n), sa.func.sum(n * (whole(2) * steps.c.u - n)),
-                  sa.func.sum(n * steps.c.s), sa.func.sum(first)]  # fmt: skip
-        return self._select(steps, _SKETCH, values, steps.c.b)
+
+        def total(e: Expression) -> Expression:
+            return sa.func.sum(e * steps.c.w if weighed else e)
+
+        values = [sa.literal_column(str(index), DOUBLE), steps.c.b, sa.func.sum(n),
+                  total(n * (whole(2) * steps.c.u - n)), total(n * steps.c.s), total(one_or_zero(steps.c.u == n)),
+                  total(n) if weighed else null(DOUBLE)]  # fmt: skip
+        return self._select(steps, part, values, steps.c.b)
 
     def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> Query:
         group, number = self._group(base, groupings)
@@ -231,7 +283,7 @@ class StatisticsQuery:
         columns = [*self._axes_of(base, groupings), number.label("g")]
         chosen = sa.select(*columns, *(v.label(f"v{i}") for i, v in enumerate(values))).select_from(base)
         chosen = chosen.group_by(*group) if group else chosen
-        return self._select(chosen.subquery("seen"), _DISTINCT, None)
+        return self._select(chosen.subquery("seen"), DISTINCT, None)
 
     def _select(self, rows: sa.FromClause, part: int, values: list[Expression] | None, *group: Expression) -> Query:
         """One branch of the union: axes as text, set, part, and the values padded to the common width."""
@@ -241,7 +293,7 @@ class StatisticsQuery:
         if values is None:
             values = [rows.c[f"v{i}"] for i in range(2 * len(self.distinct))]
         padded: list[Expression] = [v if isinstance(v, sa.Cast) else sa.cast(v, DOUBLE) for v in values]
-        padded += [null(DOUBLE)] * (self._width + 1 - len(values))
+        padded += [null(DOUBLE)] * (self.width + 1 - len(values))
         if self._typed:  # the first branch gives the union its types, the others may then leave NULLs untyped
             padded = [sa.null() if isinstance(v, sa.Cast) and isinstance(v.clause, sa.sql.elements.Null) else v
                       for v in padded]  # fmt: skip
@@ -260,66 +312,10 @@ class StatisticsQuery:
     def _cells(self, rows: pd.DataFrame, grouping: Grouping) -> Cells:
         mine = rows[rows["g"] == self.set_number(grouping)] if self.axes else rows
         names = [f"a{self.axes.index(a)}" for a in grouping.axes]
-        sums = mine[mine["part"] == _SUMS]
+        sums = mine[mine["part"] == SUMS]
         if names:
             sums = sums.sort_values(names)
-        values = sums[[f"v{i}" for i in range(self._width + 1)]].to_numpy(dtype=float)
+        values = sums[[f"v{i}" for i in range(self.width + 1)]].to_numpy(dtype=float)
         if not names and np.isnan(values[:, 0]).all():  # a total over no rows
             values, sums = values[:0], sums.iloc[:0]
-        return Cells(query=self, grouping=grouping, keys=_keys(sums, names), values=values, mine=mine, names=names)
-
-
-def _keys(rows: pd.DataFrame, names: list[str]) -> list[tuple[Any, ...]]:
-    """Group keys of rows; unknown values are None."""
-    if not names:
-        return [()] * len(rows)
-    plain = [rows[n].astype(object).where(rows[n].notna(), None) for n in names]
-    return list(zip(*plain, strict=True))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cells:
-    """Statistics of one grouping: one key a group, in sorted order, unknown values (None) last."""
-
-    query: StatisticsQuery
-    grouping: Grouping
-    keys: list[tuple[Any, ...]]
-    values: np.ndarray
-    mine: pd.DataFrame
-    names: list[str]
-
-    def rows(self) -> np.ndarray:
-        """Requests per group."""
-        return self.values[:, 0]
-
-    def maximum(self, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Largest value of a column, and the rows in which it is known, per group."""
-        start = 1 + 2 * self.query.maxima.index(column)
-        return self.values[:, start], np.nan_to_num(self.values[:, start + 1])
-
-    def ratio(self, metric: Metric) -> Sums:
-        """Sums of a ratio-like metric per group."""
-        start = 1 + 2 * len(self.query.maxima) + len(_FIELDS) * self.query.ratios.index(metric)
-        values = {name: self.values[:, start + i] for i, name in enumerate(_FIELDS)}
-        for name in ("n", "y", "x"):
-            values[name] = np.nan_to_num(values[name])
-        return Sums(**values)
-
-    def distinct(self, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Distinct values of a column (NaN where it is known nowhere), and the rows in which it is known, per group."""
-        part = self.mine[self.mine["part"] == _DISTINCT]
-        start = 2 * self.query.distinct.index(column)
-        found = dict(zip(_keys(part, self.names), part[[f"v{start}", f"v{start + 1}"]].to_numpy(float), strict=True))
-        table = np.array([found.get(k, (0.0, 0.0)) for k in self.keys], dtype=float).reshape(-1, 2)
-        return np.where(table[:, 1] > 0, table[:, 0], np.nan), table[:, 1]
-
-    def histograms(self, column: str) -> list[Histogram]:
-        """Log-binned histogram of a column per group."""
-        part = self.mine[(self.mine["part"] == _SKETCH) & (self.mine["v0"] == self.query.sketches.index(column))]
-        block = part[["v1", "v2", "v3", "v4", "v5"]].to_numpy(dtype=float)
-        order = {key: i for i, key in enumerate(self.keys)}
-        owner = np.array([order[k] for k in _keys(part, self.names)], dtype=int)
-        block = block[np.lexsort((block[:, 0], owner))]
-        cuts = np.searchsorted(np.sort(owner), np.arange(len(self.keys) + 1))
-        return [Histogram(bins=b[:, 0], count=b[:, 1], square=b[:, 2], cross=b[:, 3], first=b[:, 4])
-                for b in (block[cuts[i] : cuts[i + 1]] for i in range(len(self.keys)))]  # fmt: skip
+        return Cells(query=self, grouping=grouping, keys=group_keys(sums, names), values=values, mine=mine, names=names)

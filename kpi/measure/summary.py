@@ -17,13 +17,14 @@ import pandas as pd
 from kpi import clock
 from kpi.measure import estimate
 from kpi.measure.buckets import bucket_columns
+from kpi.measure.cells import Cells, Grouping
 from kpi.measure.columns import RATIO_KINDS
 from kpi.measure.ending import DAYS, HOURS, Ending, ending_of, extent_of
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import Profile, profile
 from kpi.measure.slice import NONE_VALUE, Filters, Resolved, Slice, Window, check_grain
-from kpi.measure.statistics import Cells, Grouping, StatisticsQuery
+from kpi.measure.statistics import StatisticsQuery
 from kpi.store.binding import unlinked
 from kpi.store.engines import Source
 
@@ -47,7 +48,9 @@ def summarise(
     Returns:
         A frame with columns metric, one per dimension in `by` (None where the value is unknown), bucket (local start of
         the hour, day, week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it),
-        n (requests that count), clusters (users among them), unit; with `every` also start (the moment at which the
+        n (requests that count), clusters (users among them), unit, clustered_by (what names who repeats: user, session,
+        request, mixed; by request an interval takes all requests as strangers and may be too narrow), effective_users
+        (heavy users counted as what they are), heaviest (share of the largest user; NaN where that is not asked); with `every` also start (the moment at which the
         bucket begins, which tells apart the two hours that a clock shows twice) and complete (False where the data, the
         slice or the time up to now end or begin inside the bucket).
 
@@ -255,6 +258,9 @@ def frame(cells: Cells) -> pd.DataFrame:
     columns["n"] = _joined([e.n for e in found]).astype("int64")
     columns["clusters"] = np.nan_to_num(_joined([e.clusters for e in found])).astype("int64")
     columns["unit"] = np.repeat(np.array([m.unit for m in metrics], dtype=object), k)
+    columns["clustered_by"] = np.tile(np.array(cells.clustered_by(), dtype=object), len(metrics))
+    columns["effective_users"] = _joined([_or_unknown(e.effective, k) for e in found])
+    columns["heaviest"] = _joined([_or_unknown(e.heaviest, k) for e in found])
     built = pd.DataFrame(columns)
     if not every:
         return built
@@ -269,6 +275,10 @@ def buckets(cells: Cells) -> pd.DataFrame:
     if every is None:
         return pd.DataFrame({"bucket": pd.to_datetime(names)})
     return pd.DataFrame(bucket_columns(names, every, tz=query.tz, source=query.source, window=query.window))
+
+
+def _or_unknown(values: np.ndarray | None, k: int) -> np.ndarray:
+    return np.full(k, np.nan) if values is None else values
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
@@ -294,9 +304,11 @@ def _estimates(cells: Cells, m: Metric) -> estimate.Estimates:
         value, n = cells.maximum(m.column)
         return estimate.Estimates(value=value, low=nothing, high=nothing, n=n, clusters=nothing)
     assert m.q is not None
-    found = np.array([estimate.quantile(h, m.q) for h in cells.histograms(m.column)], dtype=float).reshape(-1, 5)
+    shapes = cells.histograms(m.column)
+    found = np.array([estimate.quantile(h, m.q) for h in shapes], dtype=float).reshape(-1, 5)
     value, low, high, n, users = found.T
-    return estimate.Estimates(value=value, low=low, high=high, n=n, clusters=users)
+    return estimate.Estimates(value=value, low=low, high=high, n=n, clusters=users,
+                              effective=np.array([h.effective for h in shapes]))  # fmt: skip
 
 
 def label(value: object) -> str:

@@ -17,9 +17,11 @@ import pytest
 from scipy import integrate, stats
 
 from kpi.measure import estimate
-from kpi.measure.estimate import LOG_BASE, Histogram, Sums
+from kpi.measure.cells import Grouping
+from kpi.measure.estimate import LOG_BASE, Histogram
+from kpi.measure.moments import Sums
 from kpi.measure.metrics import METRICS
-from kpi.measure.statistics import Grouping, StatisticsQuery
+from kpi.measure.statistics import StatisticsQuery
 from kpi.store.engines import from_frame
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from kpi.explain.aggregates.user_sums import GroupLayout, UserSums
 from kpi.measure import estimate
+from kpi.measure.cells import Cells, Grouping
 from kpi.measure.columns import dimension
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN, Estimates, Histogram
 from kpi.measure.metrics import Metric, Row, Term
 from kpi.measure.slice import NONE_VALUE, Resolved
-from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import collect, label
 from kpi.stats.types import Array
 from kpi.store.engines import Source

@@ -18,7 +18,7 @@ from scipy import sparse, special
 from kpi.explain.aggregates.cube import Codes, Terms
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
 from kpi.measure.columns import cluster, dimension, known_terms
-from kpi.measure.estimate import Sums
+from kpi.measure.moments import Sums
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.stats.types import Array
@@ -177,10 +177,10 @@ def sums_of_all(sums: UserSums, metric: str) -> Sums:
 
 
 def _moments(y: Array, x: Array, n: Array, kind: str, *, total: Callable[[Array], Array]) -> Sums:
-    """Sums over users of products of user sums; cubes, which only the interval of a ratio asks for, else NaN."""
-    sum_y, sum_x, yy, yx, xx = (total(v) for v in (y, x, y * y, y * x, x * x))
-    cubes = (y * y * y, y * y * x, y * x * x, x * x * x) if kind == "ratio" else ()
-    yyy, yyx, yxx, xxx = (total(v) for v in cubes) if cubes else (np.full(len(sum_y), np.nan) for _ in range(4))
+    """Sums over users of products of user sums; the cube of y, which only the interval of a ratio asks for, else NaN."""
+    y2, yx, x2 = y * y, y * x, x * x
+    sum_y, sum_x, yy, yx, xx, yyx, yxx, xxx = (total(v) for v in (y, x, y2, yx, x2, y2 * x, yx * x, x2 * x))
+    yyy = total(y2 * y) if kind == "ratio" else np.full(len(sum_y), np.nan)
     return Sums(n=sum_x if n is x else total(n), y=sum_y, x=sum_x, clusters=total((n > 0).astype(float)),
                 yy=yy, yx=yx, xx=xx, yyy=yyy, yyx=yyx, yxx=yxx, xxx=xxx)  # fmt: skip
 

@@ -23,11 +23,11 @@ import pandas as pd
 from scipy import special
 
 from kpi.errors import MetricError
+from kpi.measure.cells import Cells, Grouping
 from kpi.measure.estimate import Histogram, bin_value, design_effect
 from kpi.measure.metrics import Metric
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.statistics import Cells, Grouping
 from kpi.measure.summary import buckets, collect, label, resolve
 from kpi.narrate.drift import bin_names, drift_sentence, turnover_sentence
 from kpi.narrate.wording import format_value

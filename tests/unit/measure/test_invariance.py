@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from kpi.measure import metrics
+from kpi.measure.cells import Grouping
 from kpi.measure.own_metrics import declared
 from kpi.measure.slice import Slice
-from kpi.measure.statistics import Grouping
 from kpi.measure.summary import summarise, tally
 from kpi.schema import ARROW, REQUESTS, SEVERITIES
 from kpi.store.engines import Source, from_frame

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kpi.errors import MetricError, SliceError
+from kpi.measure.cells import Grouping
 from kpi.measure.metrics import METRICS
 from kpi.measure.slice import GRAINS, NONE_VALUE, Slice
-from kpi.measure.statistics import Grouping
 from kpi.measure.summary import summarise, tally
 from kpi.schema import ARROW, REQUESTS, SEVERITIES
 from kpi.store.engines import DuckSource, from_frame

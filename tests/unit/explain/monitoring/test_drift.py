@@ -20,7 +20,7 @@ from kpi.explain.monitoring.drift import (
     distance,
     shares,
 )
-from kpi.measure.statistics import Grouping
+from kpi.measure.cells import Grouping
 from kpi.measure.summary import collect
 from kpi.store.engines import from_frame
 
