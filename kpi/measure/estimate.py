@@ -7,7 +7,7 @@ squared user sizes (Carter, Schnepel and Steigerwald 2017). Where a limit cannot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,7 +30,8 @@ class Estimates:
     """Values with limits for many groups. low/high NaN: the data cannot bound that side.
 
     effective: users who carry it, the heavy ones counted as what they are; heaviest: share of the largest user; None
-    where that is not known.
+    where that is not known. plain_high: the upper limit before it is stretched for the tail that few users show: in a
+    difference both sides lack it alike.
     """
 
     value: Array
@@ -40,6 +41,7 @@ class Estimates:
     clusters: Array
     effective: Array | None = None
     heaviest: Array | None = None
+    plain_high: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +138,13 @@ def ratio(s: Sums, *, signed: bool = False) -> Estimates:
         high = r - error * root * _hall(-t / root, skew, s.clusters)
         wide = t * error / np.abs(r)
         below = r - t * error if signed else r * np.exp(np.where(r > 0, -wide, wide))
-        above = r + t * error if signed else r * np.exp(np.where(r > 0, wide * _tail(s, r, second, skew), -wide))
-        low, high = np.fmin(low, below), np.fmax(high, above)
+        above = r + t * error if signed else r * np.exp(np.abs(wide))
+        far = above if signed else r * np.exp(np.abs(wide) * _tail(s, r, second, skew))
+        low, high, far = np.fmin(low, below), np.fmax(high, above), np.fmax(high, far)
     degenerate = error == 0
-    return _bounded(s, r, np.where(degenerate, r, low), np.where(degenerate, r, high))
+    limited = _bounded(s, r, np.where(degenerate, r, low), np.where(degenerate, r, far))
+    plain = np.where(np.isfinite(limited.high), steady(np.where(degenerate, r, high)), np.nan)
+    return replace(limited, plain_high=plain)
 
 
 def incidence(s: Sums) -> Estimates:

@@ -32,6 +32,13 @@ class DaySums:
     cells_yx: Array
     cells_xx: Array
 
+    def factors(self) -> tuple[Array, Array]:
+        """(of few days, CR1; of what days share with the groups of users by chance): how squares count."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            few = np.where(self.days >= 2, self.days / (self.days - 1), 0.0)
+            share = np.where(self.xx > self.cells_xx, self.xx / (self.xx - self.cells_xx), 0.0)
+        return few, np.minimum(share, MOST)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sums:
@@ -119,11 +126,9 @@ def _of_days(s: Sums, r: Array) -> tuple[Array, Array]:
     d = s.by_day
     if d is None:
         return np.zeros(len(r)), np.ones(len(r))
-    found = (d.yy - 2 * r * d.yx + r**2 * d.xx) * d.days / (d.days - 1)
-    found = found - (d.cells_yy - 2 * r * d.cells_yx + r**2 * d.cells_xx)
-    share = np.clip(d.xx / (d.xx - d.cells_xx), 1, MOST)
-    added = np.where(np.isfinite(found) & (d.days >= 2), np.maximum(found * share, 0), 0.0)
-    return np.nan_to_num(added, posinf=0.0), np.where(d.xx > 0, s.x**2 / d.xx, 1.0)
+    few, share = d.factors()
+    found = (d.yy - 2 * r * d.yx + r**2 * d.xx) * few - (d.cells_yy - 2 * r * d.cells_yx + r**2 * d.cells_xx)
+    return np.nan_to_num(np.maximum(found * share, 0), posinf=0.0), np.where(d.xx > 0, s.x**2 / d.xx, 1.0)
 
 
 def design_effect(s: Sums, *, cautious: bool = True) -> Array:

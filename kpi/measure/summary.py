@@ -49,10 +49,11 @@ def summarise(
         A frame with columns metric, one per dimension in `by` (None where the value is unknown), bucket (local start of
         the hour, day, week or month; NaT without `every`), value, low, high (95 %; NaN where the data cannot bound it),
         n (requests that count), clusters (users among them), unit, clustered_by (what names who repeats: user, session,
-        request, mixed; by request an interval takes all requests as strangers and may be too narrow), effective_users
-        (heavy users counted as what they are), heaviest (share of the largest user; NaN where that is not asked); with `every` also start (the moment at which the
-        bucket begins, which tells apart the two hours that a clock shows twice) and complete (False where the data, the
-        slice or the time up to now end or begin inside the bucket).
+        request or mixed; by request all requests are taken as strangers, and an interval may be too narrow),
+        effective_users (heavy ones counted as what they are), heaviest (share of the largest user; NaN where that is
+        not asked); with `every` also start (the moment at which the bucket begins, which tells apart the two hours that
+        a clock shows twice) and complete (False where the data, the slice or the time up to now end or begin inside the
+        bucket).
 
     Raises:
         MetricError: For an unknown metric or dimension.

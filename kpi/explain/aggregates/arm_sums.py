@@ -1,14 +1,15 @@
-"""Sums of the two arms of a comparison by user and stratum, from two queries.
+"""Sums of the two arms of a comparison by user and stratum, from three queries.
 
 The first query reads the histograms of quantile metrics, where the quantiles lie follows from them. The second sums
 numerators and denominators by user, with the indicator "at or below that quantile" as one more numerator: so rates,
-ratios and quantiles all know how much the two arms have in common. No row leaves the engine.
+ratios and quantiles all know how much the two arms have in common. The third sums the same by day and 16 groups of
+users, for what days add (`kpi.measure.moments`). No row leaves the engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
-from kpi.measure.columns import RATIO_KINDS, Columns, cluster, dimension, known_terms, log_bin
+from kpi.measure.clusters import naming
+from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, hashed, known_terms, log_bin
 from kpi.measure.estimate import bin_value
 from kpi.measure.metrics import Metric
+from kpi.measure.moments import GROUPS
 from kpi.measure.slice import NONE_VALUE
 from kpi.stats.types import Array
 from kpi.store.engines import Query, Source
@@ -52,7 +55,9 @@ class ArmSums:
     """arm: 0 for A, 1 for B; user, stratum: numbers, per cell. Quantiles and their indicators: raw and weighted.
 
     sums: metric -> sums; of a quantile the indicator of its own side. weighted: the same for the quantiles of the
-    mix-adjusted distributions. ranked, ranked_weighted: metric -> where the quantile of A and of B lies.
+    mix-adjusted distributions. ranked, ranked_weighted: metric -> where the quantile of A and of B lies. named: per
+    user, whether known by name, None where all or none are. by_day: the same sums by groups of users on a day, which
+    stand in place of users there, and the day of each; None where days are no clusters.
     """
 
     arm: Array
@@ -65,38 +70,72 @@ class ArmSums:
     weighted: Mapping[str, TermSums]
     ranked: Mapping[str, tuple[Ranked | None, Ranked | None]]
     ranked_weighted: Mapping[str, tuple[Ranked | None, Ranked | None]]
+    named: Array | None = None
+    clustered_by: str = "user"
+    by_day: tuple[ArmSums, Array] | None = None
 
 
 _Term = tuple[str, Metric, tuple[Ranked | None, Ranked | None] | None]
 
 
 def arm_sums(
-    source: Source, metrics: Sequence[Metric], arms: tuple[Arm, Arm],
-    *, strata: Sequence[str] = (), clusters: Sequence[str] = (),
+    source: Source, metrics: Sequence[Metric], arms: Sequence[Arm],
+    *, strata: Sequence[str] = (), clusters: Sequence[str] = (), tz: str = "UTC",
 ) -> ArmSums:  # fmt: skip
-    """The sums of two arms. strata: dimensions to keep apart; clusters: dimensions that name who or what repeats.
+    """The sums of two arms, or of one. strata: dimensions to keep apart; clusters: dimensions that name who or what
+    repeats; tz: of the days.
 
-    Two queries, one without quantiles. Raises MetricError for an unknown dimension.
+    Three queries, two without quantiles. Raises MetricError for an unknown dimension.
     """
     quantiles = [m for m in metrics if m.kind == "quantile"]
     row = requests(source)
     columns = {m.column: row[m.column] for m in quantiles if m.column}
-    found = histograms(source, columns, arms, strata) if columns else []
-    raw = {m.name: _both(found, m, weighted=False) for m in quantiles}
-    weighted = {m.name: _both(found, m, weighted=True) for m in quantiles} if strata else {}
+    counts = histograms(source, columns, arms, strata) if columns else []
+    raw = {m.name: _both(counts, m, weighted=False) for m in quantiles}
+    weighted = {m.name: _both(counts, m, weighted=True) for m in quantiles} if strata else {}
     terms: list[_Term] = [(m.name, m, None) for m in metrics if m.kind in RATIO_KINDS]
     terms += [(m.name, m, raw[m.name]) for m in quantiles]
     terms += [(m.name, m, weighted[m.name]) for m in quantiles if strata]
-    rows = source.run(sa.union_all(*(_statement(source, terms, arms[i], i, strata, clusters) for i in (0, 1))))
+    who = naming(source)
+    people: dict[str, Expression] = {f"u{i}": dimension(source, n) for i, n in enumerate(clusters)}
+    partly = who.partly and not clusters
+    flag = {"u1": who.flag(row)} if partly else {}
+    rows, user = _summed(source, terms, arms, strata, people or {"u0": cluster(row), **flag})
+    ranks = {"ranked": raw, "ranked_weighted": weighted}
+    found = _table(rows, user, terms, strata, len(quantiles), ranks)
+    found = replace(found, clustered_by="given" if clusters else who.by)
+    if partly:
+        flags = np.zeros(found.users)
+        flags[user] = numbers(rows["u1"])
+        found = replace(found, named=flags > 0)
+    if clusters or "started_at" not in row:
+        return found
+    rows, cell = _summed(source, terms, arms, strata, {"u0": bucket(row, "day", tz), "u1": hashed(row, GROUPS)})
+    cells = _table(rows, cell, terms, strata, len(quantiles), ranks)
+    day = np.zeros(cells.users, dtype=int)
+    day[cell] = _coded(rows["u0"])[0]
+    return replace(found, by_day=(cells, day))
+
+
+def _summed(
+    source: Source, terms: Sequence[_Term], arms: Sequence[Arm], strata: Sequence[str], keys: Mapping[str, Expression]
+) -> tuple[pa.Table, Array]:
+    """(the sums of the arms by keys and strata, a number for each combination of the keys)."""
+    parts = [_statement(source, terms, arm, i, strata, keys) for i, arm in enumerate(arms)]
+    rows = source.run(sa.union_all(*parts) if len(parts) > 1 else parts[0])
+    return rows, _combined([_coded(rows[k]) for k in keys], rows.num_rows)[0]
+
+
+def _table(
+    rows: pa.Table, user: Array, terms: Sequence[_Term], strata: Sequence[str], quantiles: int, ranks: Mapping[str, Any]
+) -> ArmSums:
     stratum, names = _strata(rows, len(strata))
-    user = _users(rows, max(len(clusters), 1))
     sums = [TermSums(*(numbers(rows[f"{k}{i}"]) for k in "yxn")) for i in range(len(terms))]
-    own = len(terms) - (len(quantiles) if strata else 0)
+    own = len(terms) - (quantiles if strata else 0)
     return ArmSums(arm=numbers(rows["arm"]).astype(int), user=user, stratum=stratum, strata=names,
                    rows=numbers(rows["rows"]), users=int(user.max()) + 1 if len(user) else 0,
                    sums={terms[i][0]: sums[i] for i in range(own)},
-                   weighted={terms[i][0]: sums[i] for i in range(own, len(terms))}, ranked=raw,
-                   ranked_weighted=weighted)  # fmt: skip
+                   weighted={terms[i][0]: sums[i] for i in range(own, len(terms))}, **ranks)  # fmt: skip
 
 
 # --- where quantiles lie ---------------------------------------------------------------------------------------------
@@ -127,7 +166,7 @@ class BinCounts:
 
 
 def histograms(
-    source: Source, values: Mapping[Any, Expression], arms: tuple[Arm, Arm], strata: Sequence[str]
+    source: Source, values: Mapping[Any, Expression], arms: Sequence[Arm], strata: Sequence[str]
 ) -> list[BinCounts]:
     """Log-binned histograms of values of a request, where they are known. One query."""
     parts = []
@@ -193,15 +232,14 @@ def _ranked(counts: BinCounts, side: int, weights: Array | None, q: float) -> Ra
 
 
 def _statement(
-    source: Source, terms: Sequence[_Term], arm: Arm, number: int, strata: Sequence[str], clusters: Sequence[str]
-) -> Query:
+    source: Source, terms: Sequence[_Term], arm: Arm, number: int, strata: Sequence[str],
+    keys: Mapping[str, Expression],
+) -> Query:  # fmt: skip
     row = requests(source)
-    repeated = [dimension(source, n) for n in clusters] or [cluster(row)]
-    keys = {**{f"u{i}": c for i, c in enumerate(repeated)}, **_strata_keys(source, strata)}
     sums: dict[str, Expression] = {"rows": sa.func.count()}
     for i, (_, metric, ranked) in enumerate(terms):
         sums |= term_sums(i, _indicator(metric, row, ranked[number]) if ranked else known_terms(metric, row))
-    return grouped_sums(source, arm, keys=keys, sums=sums, number=number)
+    return grouped_sums(source, arm, keys={**keys, **_strata_keys(source, strata)}, sums=sums, number=number)
 
 
 def _strata_keys(source: Source, strata: Sequence[str]) -> dict[str, Expression]:
@@ -216,11 +254,6 @@ def _indicator(metric: Metric, row: Columns, ranked: Ranked | None) -> tuple[Exp
         return null(), null()
     edge = sa.literal_column(str(int(ranked.bins[ranked.at])), sa.Integer())
     return within(log_bin(value) <= edge, value), only(value.is_not(None), whole(1))
-
-
-def _users(rows: pa.Table, count: int) -> Array:
-    """A number for each user; one that is named by several columns is their combination."""
-    return _combined([_coded(rows[f"u{i}"]) for i in range(count)], rows.num_rows)[0]
 
 
 def _strata(rows: pa.Table, count: int) -> tuple[Array, tuple[tuple[str, ...], ...]]:

@@ -27,7 +27,7 @@ from kpi.store.engines import Source
 from kpi.store.expressions import Expression, null, only, whole, within
 
 Key = tuple[str, ...]
-_NOBODY = Histogram(**{f: np.zeros(0) for f in ("bins", "count", "square", "cross", "first")})
+_NOBODY = Histogram(bins=np.zeros(0), count=np.zeros(0), square=np.zeros(0), cross=np.zeros(0), first=np.zeros(0))
 
 
 @dataclass(frozen=True, kw_only=True)

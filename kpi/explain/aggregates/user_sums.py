@@ -18,8 +18,8 @@ from scipy import sparse, special
 from kpi.explain.aggregates.cube import Codes, Terms
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
 from kpi.measure.columns import cluster, dimension, known_terms
-from kpi.measure.moments import Sums
 from kpi.measure.metrics import Metric
+from kpi.measure.moments import Sums
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.stats.types import Array
 from kpi.store.engines import Source
@@ -177,7 +177,7 @@ def sums_of_all(sums: UserSums, metric: str) -> Sums:
 
 
 def _moments(y: Array, x: Array, n: Array, kind: str, *, total: Callable[[Array], Array]) -> Sums:
-    """Sums over users of products of user sums; the cube of y, which only the interval of a ratio asks for, else NaN."""
+    """Sums over users of products of user sums; the cube of y, which only a ratio asks for, else NaN."""
     y2, yx, x2 = y * y, y * x, x * x
     sum_y, sum_x, yy, yx, xx, yyx, yxx, xxx = (total(v) for v in (y, x, y2, yx, x2, y2 * x, yx * x, x2 * x))
     yyy = total(y2 * y) if kind == "ratio" else np.full(len(sum_y), np.nan)

@@ -158,9 +158,9 @@ def compare(
         ('de', 'en', 1)
     """
     asked = metrics_of(source, metrics)
-    names, sides = resolve_arms(source, a, b, slice, by)
+    names, sides, tz = resolve_arms(source, a, b, slice, by)
     strata = adjustment_dimensions(source, adjust, by, sides)
-    found = arm_sums(source, asked, sides, strata=strata, clusters=cluster)
+    found = arm_sums(source, asked, sides, strata=strata, clusters=cluster, tz=tz)
     covered = _covered(found) if strata else 1.0
     held = bool(strata) and covered >= _COVERED
     counts = TermCounts(source, sides)
@@ -211,8 +211,8 @@ def compare_within(
         True
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
-    names, sides = resolve_arms(source, a, b, slice, by)
-    found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster)
+    names, sides, tz = resolve_arms(source, a, b, slice, by)
+    found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster, tz=tz)
     held = _covered(found) >= _COVERED
     counts = TermCounts(source, sides, (within,))
     whole = _judged([_compared(found, m, held, always_valid, matters or {}, counts) for m in asked])
@@ -254,13 +254,13 @@ def _compared(
     counts: TermCounts, only: int | None = None,
 ) -> Compared:  # fmt: skip
     """A metric on both sides, in all strata or in one only."""
-    keep, stratum = (None, None) if only is None else (sides.stratum == only, sides.strata[only])
-    known = coverage(sides, m, keep=keep)
+    stratum = None if only is None else sides.strata[only]
+    known = coverage(sides, m, only=only)
 
     def worst(e: Effect) -> Bounds | None:
         return worst_case.bounds(m, (e.a.value, e.b.value), _difference(e), known, counts, stratum)
 
-    a, b = values(sides, m, keep=keep)
+    a, b = values(sides, m, only=only)
     size, relative = matters.get(m.name, m.matters), m.relative
     planned = worst_case.smallest(m, a.value, size) if always_valid else None
     e = effect(a, b, planned=planned)
@@ -340,6 +340,8 @@ def _row(row: Compared) -> dict[str, Any]:
             "difference": e.difference, "low": e.low, "high": e.high,
             "ratio": e.ratio, "ratio_low": e.ratio_low, "ratio_high": e.ratio_high, "p": e.p, "q": row.q,
             "n_a": e.a.n, "n_b": e.b.n, "users_a": e.a.users, "users_b": e.b.users, "users_both": e.users_both,
+            "clustered_by": e.clustered_by, "effective_a": e.a.effective,
+            "effective_b": e.b.effective, "heaviest_a": e.a.heaviest, "heaviest_b": e.b.heaviest,
             "smallest": e.smallest, "matters": row.matters, "relative": row.relative,
             "adjusted": held.difference if held else math.nan, "adjusted_low": held.low if held else math.nan,
             "adjusted_high": held.high if held else math.nan, "adjusted_q": row.adjusted_q,

@@ -39,10 +39,10 @@ def metrics_of(source: Source, names: Sequence[str | Metric] | Metric | None) ->
 
 def resolve_arms(
     source: Source, a: Slice | str | None, b: Slice | str | None, slice: Slice | None, by: str | None
-) -> tuple[tuple[str, str], tuple[Arm, Arm]]:
-    """Names and rows of A and B. Raises SliceError where they are not two of a kind."""
+) -> tuple[tuple[str, str], tuple[Arm, Arm], str]:
+    """Names and rows of A and B, and the time zone. Raises SliceError where they are not two of a kind."""
     if isinstance(a, Slice) and isinstance(b, Slice):
-        return ("A", "B"), (_rows(resolve(source, a)), _rows(resolve(source, b)))
+        return ("A", "B"), (_rows(resolve(source, a)), _rows(resolve(source, b))), b.tz
     if isinstance(a, str) and isinstance(b, str):
         if by is None:
             raise SliceError("compare.by", "Two values need their dimension", hint="Say by='prompt_version'.")
@@ -52,7 +52,8 @@ def resolve_arms(
         if missing is not None:
             raise SliceError("compare.value", f"No request has {by} {missing[:60]!r}",
                              hint=f"It has {', '.join(sorted(known)[:9])}.")  # fmt: skip
-        return (a, b), (_rows(resolve(source, base.where(**{by: a}))), _rows(resolve(source, base.where(**{by: b}))))
+        rows = (_rows(resolve(source, base.where(**{by: v}))) for v in (a, b))
+        return (a, b), (next(rows), next(rows)), base.tz
     if a is None and b is None:
         resolved = resolve(source, slice)
         if resolved.baseline_filters is None:
@@ -61,7 +62,7 @@ def resolve_arms(
                 hint="Name two slices, or two values and their dimension, or a baseline that the data has.",
             )  # fmt: skip
         before = Arm(filters=resolved.baseline_filters, window=resolved.baseline)
-        return ("baseline", "window"), (before, _rows(resolved))
+        return ("baseline", "window"), (before, _rows(resolved)), resolved.slice.tz
     raise SliceError("compare.sides", "A comparison needs two of a kind", hint="Give two slices or two values.")
 
 

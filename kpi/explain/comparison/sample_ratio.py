@@ -111,7 +111,7 @@ def sample_ratio(
     if a is None or b is None:
         raise SliceError("ratio.sides", "A split is between two arms", hint="Name two values and `by`, or two slices.")
     planned = _planned(expected)
-    names, arms = resolve_arms(source, a, b, slice, by)
+    names, arms, _ = resolve_arms(source, a, b, slice, by)
     dimensions = [within] if isinstance(within, str) else list(dict.fromkeys(within))
     tz = (slice or (a if isinstance(a, Slice) else Slice())).tz
     seen = _seen(source, arms, dimensions, tz)

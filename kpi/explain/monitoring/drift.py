@@ -24,8 +24,9 @@ from scipy import special
 
 from kpi.errors import MetricError
 from kpi.measure.cells import Cells, Grouping
-from kpi.measure.estimate import Histogram, bin_value, design_effect
+from kpi.measure.estimate import Histogram, bin_value
 from kpi.measure.metrics import Metric
+from kpi.measure.moments import design_effect
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.measure.summary import buckets, collect, label, resolve

@@ -90,9 +90,7 @@ def _users(rng: np.random.Generator, users: int, rates: Callable[[np.ndarray], n
 
 
 def _p(sides: ArmSums) -> float:
-    effects = [
-        effect(*values(sides, METRICS["task_success"], keep=sides.stratum == i)) for i in range(len(sides.strata))
-    ]
+    effects = [effect(*values(sides, METRICS["task_success"], only=i)) for i in range(len(sides.strata))]
     return crossing_of(effects).p
 
 
