@@ -17,12 +17,12 @@ import pandas as pd
 
 from kpi.errors import MetricError
 from kpi.explain.comparison.worst_case import CANNOT_TELL, Coverage, TermCounts, left_open
-from kpi.explain.monitoring.drift import EVERY_REQUEST, INPUTS, Distance, shares
-from kpi.explain.monitoring.drift import distance as drift_distance
+from kpi.explain.monitoring.drift import INPUTS, input_drift
+from kpi.explain.monitoring.homogeneity import Distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
 from kpi.govern.fairness import fairness_card, gaps
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
-from kpi.measure.cells import Cells, Grouping
+from kpi.measure.cells import Grouping
 from kpi.measure.metrics import METRICS, Metric, coverage
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.own_terms import OWN
@@ -119,8 +119,10 @@ def scorecard(
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
     covered = {m.name: (m, _coverage(m, now, before)) for m in metrics}
     counts = TermCounts.between(source, resolved)
+    drifted = input_drift(source, resolved, [d for d in INPUTS if d in known.dimensions])
     cards = tuple(
         fairness_card(e, apart) if e.metric == "fairness_gap"
+        else _drift_card(e, drifted, resolved) if e.metric == "drift_score"
         else _card(e, now, before, lacking, resolved, covered.get(e.metric), counts)
         for e in register.entries
     )  # fmt: skip
@@ -149,29 +151,26 @@ class _Period:
     total: pd.DataFrame
     spark: pd.DataFrame
     broken: pd.DataFrame
-    inputs: dict[str, Cells]
 
 
 def _window(
     source: Source, resolved: Resolved, known: Profile, metrics: list[Metric], *, by: str | None, current: bool
 ) -> _Period:
     names = tuple(m.name for m in metrics)
-    inputs = [d for d in INPUTS if d in known.dimensions]
     timed = resolved.window is not None and current
     covered = [coverage(m) for m in metrics if any(known.filled.get(c, 0) < known.requests for c in m.needs)]
     groupings = [Grouping(metrics=(*names, "requests", _SEVERE, *(m.name for m in covered)))]
     groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
-    groupings += [Grouping(by=(d,), metrics=(EVERY_REQUEST.name,)) for d in inputs]
-    asked = {m.name: m for m in (*metrics, *covered, METRICS["requests"], METRICS[_SEVERE], EVERY_REQUEST)}
+    asked = {m.name: m for m in (*metrics, *covered, METRICS["requests"], METRICS[_SEVERE])}
     cells = iter(collect(source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
                          filters=resolved.filters if current else resolved.baseline_filters or (),
                          window=resolved.window if current else resolved.baseline))  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
     total = frame(next(cells))
-    return _Period(total=total if current else same_elapsed(source, total, metrics, resolved, groupings[0]),
-                   spark=frame(next(cells)) if timed else empty, broken=frame(next(cells)) if by else empty,
-                   inputs={d: next(cells) for d in inputs})  # fmt: skip
+    total = total if current else same_elapsed(source, total, metrics, resolved, groupings[0])
+    spark, broken = frame(next(cells)) if timed else empty, frame(next(cells)) if by else empty
+    return _Period(total=total, spark=spark, broken=broken)
 
 
 def _coverage(metric: Metric, now: _Period, before: _Period | None) -> Coverage:
@@ -187,8 +186,6 @@ def _card(
     entry: Entry, now: _Period, before: _Period | None, lacking: dict[str, str], resolved: Resolved,
     covered: tuple[Metric, Coverage] | None, counts: TermCounts,
 ) -> Card:  # fmt: skip
-    if entry.metric == "drift_score":
-        return _drift_card(entry, now, before, timed=resolved.window is not None)
     value, low, high, n = _row(now.total, entry.metric)
     spark = now.spark[now.spark["metric"] == entry.metric]
     spark = spark[["bucket", "start", "complete", "value", "n"]].reset_index(drop=True)
@@ -245,22 +242,22 @@ def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.T
     return last if end - last > timedelta(days=entry.max_age_days + grain) else None
 
 
-def _drift_card(entry: Entry, now: _Period, before: _Period | None, *, timed: bool) -> Card:
-    found: dict[str, Distance] = {}
-    if before is not None:
-        for d in now.inputs:
-            measured = drift_distance(shares(now.inputs[d]), shares(before.inputs[d]))
-            if math.isfinite(measured.value):
-                found[d] = measured
+def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) -> Card:
+    """The input that drifted most. Without a clear one it is never on watch, and green where no input can be off."""
     if not found:
-        why = said.no_drift_baseline(timed=timed) if before is None else said.NO_DRIFT_COLUMNS
-        return no_card(entry, why)
-    worst = max(found, key=lambda d: (found[d].low, found[d].value))
+        timed = resolved.window is not None
+        return no_card(entry, said.NO_DRIFT_COLUMNS if resolved.compared else said.no_drift_baseline(timed=timed))
+    clear = [d for d, m in found.items() if m.clear]
+    telling = clear or [d for d, m in found.items() if m.high <= entry.off]
+    worst = max(telling or found, key=lambda d: (found[d].low, found[d].value))
     m = found[worst]
-    state, reason = judge(entry, m.value, m.low, m.high, int(m.n))
-    told = said.strongest_drift(worst, clear=m.clear)
+    counted = m.value if clear else 0.0
+    state, reason = judge(entry, counted, m.low, m.high, int(m.n))
+    if not telling:
+        return no_card(entry, reason if state == "no_data" else said.drift_unseen(worst, m.high, entry.off))
+    told = said.strongest_drift(worst) if clear else said.no_drift(telling, [d for d in found if d not in telling])
     return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
-                reason=f"{told}. {reason}", change=None, spark=no_spark())  # fmt: skip
+                reason=f"{told}. {reason}", change=None, spark=no_spark(), counted=counted)  # fmt: skip
 
 
 def attainment(entry: Entry, value: float) -> float:

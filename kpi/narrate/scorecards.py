@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
+from kpi.narrate.names import listed
 from kpi.narrate.wording import (
     STATES,
     format_change,
@@ -54,8 +55,21 @@ def no_drift_baseline(*, timed: bool) -> str:
     return "No baseline to compare with." if timed else "The data has no times, and so no window before."
 
 
-def strongest_drift(dimension: str, *, clear: bool) -> str:
-    return f"Strongest in {dimension.replace('_', ' ')}" if clear else "No clear change in any input"
+def strongest_drift(dimension: str) -> str:
+    return f"Strongest in {dimension.replace('_', ' ')}"
+
+
+def no_drift(seen: Sequence[str], unseen: Sequence[str]) -> str:
+    """unseen: inputs of which so few users are known that they may be off target."""
+    if not unseen:
+        return "No clear change in any input"
+    seen, unseen = ([d.replace("_", " ") for d in names] for names in (seen, unseen))
+    return f"No clear change in {listed(seen)}, too few users to tell for {listed(unseen)}"
+
+
+def drift_unseen(dimension: str, high: float, limit: float) -> str:
+    """Of a card where nothing is clear and no input can be ruled out. high: what the distance may be."""
+    return f"Too few users: {dimension.replace('_', ' ')} may lie {high:.2f} apart, and the limit is {limit:g}."
 
 
 def change_words(value: float, low: float, high: float, unit: str, *, clear: bool) -> str:

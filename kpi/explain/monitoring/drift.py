@@ -1,41 +1,38 @@
 """Drift of one column: how far its distribution now is from the baseline, beyond what no change would show.
 
-The distance is Jensen-Shannon (base 2, 0 = same, 1 = disjoint) over all values, unknown among them. Under no change,
-8 ln 2 * divergence / (1/n + 1/m) follows a chi-square law with k - 1 degrees of freedom for k values (second-order
-expansion; the same law as Yurdakul and Naranjo 2020 give for PSI), n and m divided by the design effect because users
-repeat (Rao and Scott 1981). From it follow the noise level, the value with the bias taken off, and its interval.
-
-The law needs counts: a value seen once always adds 2 ln 2 times what it should. So values of which fewer than ten
-clumps of one user's requests are expected on a side, by both windows together, are one class for it (Cochran 1954).
-What these rare values add within their class is tested beside, given how often each is seen in all: a binomial splits
-it between the windows, which gives mean and variance of the sum (as Zelterman 1987 for sparse tables), and a gamma law
-with both its limits. Each of the two parts has half of the error.
+All values count, unknown among them; of a number twelve classes of the baseline. The engine adds requests up by value
+and group of users: 4,096 groups by hash, so that few users are groups of their own; 256 for the course over time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import pyarrow as pa
+import sqlalchemy as sa
+from scipy import sparse
 
 from kpi.errors import MetricError
-from kpi.measure.cells import Cells, Grouping
-from kpi.measure.estimate import Histogram, bin_value
-from kpi.measure.metrics import Metric
-from kpi.measure.moments import design_effect
+from kpi.explain.aggregates.arm_sums import histograms
+from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests
+from kpi.explain.monitoring.homogeneity import LEVEL, Distance, Table, chance, distance, totals
+from kpi.measure.buckets import bucket_columns
+from kpi.measure.columns import bucket, dimension, hashed
+from kpi.measure.estimate import LOG_BASE, ZERO_BIN, bin_value
 from kpi.measure.profile import profile
-from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.summary import buckets, collect, label, resolve
+from kpi.measure.slice import NONE_VALUE, Resolved, Slice
+from kpi.measure.summary import label, resolve
 from kpi.narrate.drift import bin_names, drift_sentence, turnover_sentence
 from kpi.narrate.wording import format_value
 from kpi.schema import COHORTS, OUTCOMES, REQUESTS, dimension_name
 from kpi.stats.types import Array
-from kpi.store.engines import Source
-from kpi.store.expressions import flag
+from kpi.store.engines import Source, Statement
+from kpi.store.expressions import Expression, null, whole
 
 NUMERIC = {
     "input_tokens": "tokens", "output_tokens": "tokens", "total_us": "ms", "total_nusd": "usd",
@@ -45,40 +42,9 @@ INPUTS = ("intent", "language", "use_case", "region", "channel")
 MAX_VALUES, NUMERIC_BINS = 12, 12
 OTHER = "(other)"
 _SCALE = {"ms": 1e-3, "usd": 1e-9}
-
-EVERY_REQUEST = Metric(
-    name="_every", label="Requests", kind="rate", unit="share", direction="none", definition="every request",
-    formula="1", null_rule="every request counts", interval="none", needs=("trace_id",), group="volume",
-    y=lambda r: flag(r["trace_id"].is_not(None)), x=lambda r: flag(r["trace_id"].is_not(None)),
-)  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shares:
-    """One column in one window: counts per value and the design effect of its shares, by value where it is known."""
-
-    counts: dict[str, float]
-    effect: float
-    effects: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def n(self) -> float:
-        return sum(self.counts.values())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distance:
-    """Jensen-Shannon distance, its bias taken off, with 95 % limits; noise: what 95 % of unchanged data stay under."""
-
-    value: float
-    low: float
-    high: float
-    noise: float
-    n: float
-
-    @property
-    def clear(self) -> bool:
-        return self.low > 0
+_GROUPS, _COARSE = 16**3, 16**2  # of users, by three or two digits of their hash
+_DENSE = 2**16  # cells of a table that is no sparse one
+_SIDES = 3  # of a column: baseline, window, and the window by bucket
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,256 +108,147 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
         none = "This data has no times: compare with a version, such as model:NAME."
         raise MetricError("drift.no_baseline", "Drift needs something to compare with",
                           hint=timed if resolved.window else none)  # fmt: skip
-    tz, grain = resolved.slice.tz, resolved.slice.grain
-    ask = _question(column)
-    whole = Grouping(by=() if column in NUMERIC else (column,))
-    series = Grouping(by=whole.by, every=grain)
-    filters, window, baseline = resolved.filters, resolved.window, resolved.baseline
-    now, by_bucket = collect(source, ask, filters=filters, window=window, tz=tz, groupings=[whole, series])
-    (before,) = collect(source, ask, filters=resolved.baseline_filters, window=baseline, tz=tz, groupings=[whole])
-    if column in NUMERIC:
-        edges = _edges(before.histograms(column)) or _edges(now.histograms(column))
-        names = [*_bin_names(edges, NUMERIC[column]), NONE_VALUE]
-        (later,), (earlier,) = (_binned(c, column, edges, names) or [_NOBODY] for c in (now, before))
-        every = _binned(by_bucket, column, edges, names)
-    else:
-        later, earlier = shares(now), shares(before)
-        names = list(_frequent((later, earlier)))
-        every = _shares_by_bucket(by_bucket)
-    times = buckets(by_bucket).drop_duplicates("start").dropna().sort_values("start", ignore_index=True)
-    steps = [distance(s, earlier) for s in every]
-    numbers = {"distance": [d.value for d in steps], "noise": [d.noise for d in steps], "n": [int(d.n) for d in steps]}
-    found, shown = distance(later, earlier), _side_by_side(_fold(later, names), _fold(earlier, names), names)
-    moved = _side_by_side(later, earlier, sorted({**later.counts, **earlier.counts}))
-    return Drift(column=column, distribution=shown, distance=found, series=times.assign(**numbers),
-                 appeared=_alone(later, earlier, column), vanished=_alone(earlier, later, column),
-                 sentence=drift_sentence(column, found, moved, (later.n, earlier.n)))  # fmt: skip
+    numeric = column in NUMERIC
+    edges = _edges(source, column, resolved) if numeric else []
+    value = _class(requests(source)[column], edges) if numeric else dimension(source, column)
+    sums = _Sums(source, resolved, [value], grain=resolved.slice.grain)
+    before, now = sums.table(0, 0), sums.table(0, 1)
+    classes = [*_class_names(edges, NUMERIC[column]), NONE_VALUE] if numeric else []
+    names = [label(v) if v is None or not numeric else classes[v] for v in sums.values]
+    counts = pd.DataFrame({"now": totals(now), "baseline": totals(before)}, index=names).groupby(level=0).sum()
+    counts = counts[counts.sum(axis=1) > 0].sort_index(key=lambda v: v == NONE_VALUE, kind="stable")
+    sizes, found = counts.sum(), distance(now, before)
+    shares = (counts / sizes).rename_axis("value").reset_index()
+    listed = counts if sizes.all() and not numeric else counts[:0]
+    return Drift(column=column, distribution=shares if numeric else _folded(shares), distance=found,
+                 series=_series(source, resolved, sums),
+                 appeared=_alone(listed["now"], listed["baseline"], sizes["now"]),
+                 vanished=_alone(listed["baseline"], listed["now"], sizes["baseline"]),
+                 sentence=drift_sentence(column, found, shares, (sizes["now"], sizes["baseline"])))  # fmt: skip
 
 
-def distance(now: Shares, before: Shares) -> Distance:
-    """Distance of two sets of shares; NaN when one is empty."""
-    values = sorted(v for v in {**now.counts, **before.counts} if now.counts.get(v) or before.counts.get(v))
-    if not now.n or not before.n or len(values) < 2:
-        empty = math.nan if not (now.n and before.n) else 0.0
-        return Distance(value=empty, low=empty, high=empty, noise=empty, n=now.n)
-    sides = [np.array([s.counts.get(v, 0) for v in values]) / s.n for s in (now, before)]
-    effects = [np.array([s.effects.get(v, s.effect) for v in values]) for s in (now, before)]
-    clump = _clumps(sides, effects, (now.n, before.n))
-    kept = _kept((sides[0] * now.n + sides[1] * before.n) / clump * min(now.n, before.n) / (now.n + before.n))
-    many = len(values) - kept.sum() > 1  # rare values, of which one class is made
-    usual = [_mean_effect(e[kept], p[kept]) if s.effects else s.effect
-             for e, p, s in zip(effects, sides, (now, before), strict=True)]  # fmt: skip
-    unit = (usual[0] / now.n + usual[1] / before.n) / (8 * math.log(2))
-    p, q = ([*side[kept], *([side[~kept].sum()] if not kept.all() else [])] for side in sides)
-    freedom = max(len(p) - 1, 0)
-    divergence, tail = _divergence(np.array(p), np.array(q)), 0.0125 if many else 0.025
-    low, high = (unit * _noncentrality(divergence / unit, freedom, t) if freedom else 0.0 for t in (1 - tail, tail))
-    mean, variance = unit * freedom, 2 * unit**2 * freedom
-    if many:
-        rest = _divergence(*sides) - divergence
-        of_rest = _of_rare(sides[0][~kept], sides[1][~kept], now.n, before.n, clump[~kept])
-        low += max(0.0, rest - _gamma_limit(of_rest, 1 - tail))
-        high += max(0.0, rest - _gamma_limit(of_rest, tail))
-        divergence, mean, variance = divergence + rest, mean + of_rest[0], variance + of_rest[1]
-    return Distance(value=math.sqrt(max(0.0, divergence - mean)), low=math.sqrt(low), high=math.sqrt(high),
-                    noise=math.sqrt(max(0.0, _gamma_limit((mean, variance), 0.95) - mean)), n=now.n)  # fmt: skip
+def input_drift(source: Source, resolved: Resolved, columns: Sequence[str]) -> dict[str, Distance]:
+    """The distance of each column that both sides have, with limits that hold for all of them together (Holm 1979).
 
-
-EXPECTED = 10.0  # clumps of a value on a side, for the chi-square law: at five 9 % of quiet worlds alarm (simulated)
-
-
-def _clumps(sides: Sequence[Array], effects: Sequence[Array], sizes: tuple[float, float]) -> Array:
-    """How many requests of a value come together, because a user repeats them: its design effect on both sides."""
-    a, b = (side * n for side, n in zip(sides, sizes, strict=True))
-    repeated = a * np.nan_to_num(effects[0], nan=1.0) + b * np.nan_to_num(effects[1], nan=1.0)
-    found: Array = np.fmax(repeated / (a + b), 1.0)
-    return found
-
-
-def _kept(expected: Array) -> Array:
-    """Which values are frequent enough for the chi-square law; the others together are at least one that is."""
-    order = np.argsort(expected, kind="stable")
-    rare = int((expected < EXPECTED).sum())
-    if rare:
-        rare = max(rare, int(np.searchsorted(np.cumsum(expected[order]), EXPECTED)) + 1)
-    found = np.ones(len(expected), dtype=bool)
-    found[order[:rare]] = False
-    return found
-
-
-def _of_rare(p: Array, q: Array, n: float, m: float, clump: Array) -> tuple[float, float]:
-    """Mean and variance, under no change, of the divergence that rare values add within their class.
-
-    Each is seen so often in all, in clumps; between the counts of a table by interpolation. On each side the class has
-    as many as it has: what is linear in the split of a value does not vary.
+    One query. columns: dimensions. Empty without a baseline.
     """
-    if n > m:
-        p, q, n, m = q, p, m, n
-    seen, w = (p * n + q * m) / clump, float(p.sum() * n / (p.sum() * n + q.sum() * m))
-    count = np.unique(np.r_[0:65, np.geomspace(64, max(65, math.ceil(seen.max())), 30).astype(int)])[:, None]
-    here = np.arange(65)[None, :]
-    there = np.maximum(count - here, 0)
-    chance = np.exp(special.xlogy(here, w) + special.xlog1py(there, -w)) * special.binom(count, here)
-    chance /= chance.sum(axis=1, keepdims=True)
-    added = _added(here / n + 0.0 * there, there / m)
-    first = (chance * added).sum(axis=1)
-    moments = first - _added(count[:, 0] * w / n, count[:, 0] * (1 - w) / m), (chance * added**2).sum(axis=1) - first**2
-    along = (chance * (here - count * w) * added).sum(axis=1), count[:, 0] * w * (1 - w)
-    mean, variance, shared, split = (np.interp(seen, count[:, 0], v) for v in (*moments, *along))
-    left, square = 1 - seen * clump / (seen * clump).sum(), clump**2
-    straight = (shared * square).sum() ** 2 / (split * square).sum() if split.sum() > 0 else 0.0
-    return float((mean * clump * left).sum()), max(0.0, float((variance * square).sum() - straight))
+    if resolved.baseline_filters is None or not columns:
+        return {}
+    sums = _Sums(source, resolved, [dimension(source, c) for c in columns])
+    both = {c: chance(sums.table(j, 1), sums.table(j, 0)) for j, c in enumerate(columns)}
+    laws = {c: law for c, law in both.items() if law}
+    found: dict[str, Distance] = {}
+    level, going = LEVEL, True
+    for rank, column in enumerate(sorted(laws, key=lambda c: laws[c].p)):
+        level = LEVEL / (len(laws) - rank) if going else level
+        going = going and laws[column].p < level
+        found[column] = laws[column].distance(level)
+    return {c: found[c] for c in columns if c in found}
 
 
-def _gamma_limit(moments: tuple[float, float], level: float) -> float:
-    """Quantile of a gamma law with this mean and variance."""
-    mean, variance = moments
-    if not mean > 0 or not variance > 1e-9 * mean**2:
-        return mean
-    return float(special.gammaincinv(mean**2 / variance, level) * variance / mean)
+class _Sums:
+    """Requests by side, group of users and value, for one or more columns; of one by bucket as well. One statement.
+
+    values: what the columns of the tables stand for, the last is unknown.
+    """
+
+    def __init__(
+        self, source: Source, resolved: Resolved, values: Sequence[Expression], grain: str | None = None
+    ) -> None:
+        timed = grain if resolved.window else None
+        rows = source.run(_statement(source, resolved, values, timed))
+        codes, known = encoded(rows["v"])
+        self.values: list[Any] = [*known.to_pylist(), None]
+        self._value = np.where(codes < 0, len(known), codes)
+        hashes, digits = encoded(rows["g"])
+        self._group = np.array([int(d, 16) for d in digits.to_pylist()] or [0])[hashes]
+        self._n, self._side = numbers(rows["n"]), numbers(rows["c"]) * _SIDES + numbers(rows["arm"])
+        self._bucket, moments = encoded(rows["b"] if timed else pa.chunked_array([pa.nulls(len(codes), pa.string())]))
+        self.buckets = [str(m) for m in moments.to_pylist()]
+
+    def table(self, column: int, arm: int, *, coarse: bool = False) -> Table:
+        """Requests by group and value. arm: 0 for the baseline, 1 for the window."""
+        return self._table(np.flatnonzero(self._side == column * _SIDES + arm), _GROUPS, 16 if coarse else 1)
+
+    def by_bucket(self) -> dict[str, Table]:
+        """The same of the window by bucket of time, for coarse groups."""
+        order = np.argsort(self._bucket, kind="stable")
+        cuts = np.searchsorted(self._bucket[order], np.arange(len(self.buckets) + 1))
+        found = {b: self._table(order[cuts[i] : cuts[i + 1]], _COARSE) for i, b in enumerate(self.buckets)}
+        return dict(sorted(found.items()))
+
+    def _table(self, rows: Array, groups: int, together: int = 1) -> Table:
+        shape = groups // together, len(self.values)
+        place = self._group[rows] // together, self._value[rows]
+        found = sparse.csr_array((self._n[rows], place), shape=shape)
+        return found.toarray() if shape[0] * shape[1] <= _DENSE else found
 
 
-def shares(cells: Cells) -> Shares:
-    """Shares of the values of one dimension, out of `EVERY_REQUEST` grouped by it; unknown is a value of its own."""
-    s = cells.ratio(EVERY_REQUEST)
-    return _of_values([label(k[0]) for k in cells.keys], s.n, s.yy)
+def _statement(source: Source, resolved: Resolved, values: Sequence[Expression], grain: str | None) -> Statement:
+    """The parts of each value (c) and arm; before them, because it gives the bucket a type, the window by bucket."""
+    row, arms, parts = requests(source), _arms(resolved), []
+    if grain:
+        keys = {"g": hashed(row, 2), "v": values[0], "b": bucket(row, grain, resolved.slice.tz)}
+        parts.append(grouped_sums(source, arms[1], keys=keys, sums={"c": whole(0), "n": sa.func.count()}, number=2))
+    for c, value in enumerate(values):
+        sums = {**({"b": sa.null()} if grain else {}), "c": whole(c), "n": sa.func.count()}
+        keys = {"g": hashed(row, 3), "v": value}
+        parts += [grouped_sums(source, arm, keys=keys, sums=sums, number=i) for i, arm in enumerate(arms)]
+    return sa.union_all(*parts)
 
 
-def _of_values(names: Sequence[str], n: Array, squares: Array) -> Shares:
-    effects = dict(zip(names, _effects(n, squares).tolist(), strict=True))
-    return Shares(counts=dict(zip(names, n.tolist(), strict=True)), effect=_effect(n, squares), effects=effects)
+def _arms(resolved: Resolved) -> tuple[Arm, Arm]:
+    """Baseline and window."""
+    return (Arm(filters=resolved.baseline_filters or (), window=resolved.baseline),
+            Arm(filters=resolved.filters, window=resolved.window))  # fmt: skip
 
 
-def _question(column: str) -> list[Metric]:
-    if column not in NUMERIC:
-        return [EVERY_REQUEST]
-    quantile = replace(EVERY_REQUEST, name=column, kind="quantile", unit=NUMERIC[column], column=column, q=0.5)
-    return [quantile, replace(EVERY_REQUEST, y=lambda r: flag(r[column].is_(None)))]
+def _series(source: Source, resolved: Resolved, sums: _Sums) -> pd.DataFrame:
+    """The distance of each bucket of the window from the whole baseline."""
+    steps, before = sums.by_bucket(), sums.table(0, 0, coarse=True)
+    found = [distance(now, before) for now in steps.values()]
+    times = bucket_columns(pd.Series(list(steps), dtype=object), resolved.slice.grain, tz=resolved.slice.tz,
+                           source=source, window=resolved.window)  # fmt: skip
+    return pd.DataFrame({**times, "distance": [d.value for d in found], "noise": [d.noise for d in found],
+                         "n": [int(d.n) for d in found]})  # fmt: skip
 
 
-def _effect(n: Array, squares: Array) -> float:
-    """Mean design effect of the shares (Rao and Scott 1981), user size taken as unrelated to the value."""
-    total = n.sum()
-    return _mean_effect(_effects(n, squares), n / total, len(n) - 1) if total else 1.0
+# --- values ----------------------------------------------------------------------------------------------------------
 
 
-def _effects(n: Array, squares: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = n / n.sum()
-        found: Array = (squares - p**2 * squares.sum()) / (n * (1 - p))
-    return found
-
-
-def _mean_effect(each: Array, p: Array, freedom: float | None = None) -> float:
-    """Mean of design effects by the degrees of freedom 1 - p that they stand for, at least 1."""
-    known = np.isfinite(each)
-    weight = 1 - p[known]
-    divisor = weight.sum() if freedom is None else max(freedom, 1)
-    return max(1.0, float((weight * each[known]).sum() / divisor)) if divisor > 0 else 1.0
-
-
-def _divergence(p: Array, q: Array) -> float:
-    return max(0.0, float(_added(p, q).sum()))
-
-
-def _added(p: Array, q: Array) -> Array:
-    """What each value adds to the Jensen-Shannon divergence."""
-    middle = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.where(p > 0, p * np.log2(p / middle), 0) + np.where(q > 0, q * np.log2(q / middle), 0)
-    found: Array = parts / 2
-    return found
-
-
-def _noncentrality(statistic: float, freedom: int, tail: float) -> float:
-    """The noncentrality at which the statistic sits at this tail of the noncentral chi-square; 0 when none does."""
-    if float(special.chdtr(freedom, statistic)) <= tail:
-        return 0.0
-    return float(special.chndtrinc(statistic, freedom, tail))
-
-
-def _shares_by_bucket(cells: Cells) -> list[Shares]:
-    """The shares in each bucket, in their order."""
-    s = cells.ratio(EVERY_REQUEST)
-    found: dict[str, list[int]] = {}
-    for i, key in enumerate(cells.keys):
-        if key[-1] is not None:
-            found.setdefault(key[-1], []).append(i)
-    names = [label(k[0]) for k in cells.keys]
-    return [_of_values([names[i] for i in rows], s.n[rows], s.yy[rows]) for _, rows in sorted(found.items())]
-
-
-def _frequent(pair: Sequence[Shares]) -> tuple[str, ...]:
+def _folded(shares: pd.DataFrame) -> pd.DataFrame:
     """The most frequent values of both windows together, as many as a picture can show; the others fold into one."""
-    total: dict[str, float] = {}
-    for s in pair:
-        for value, count in s.counts.items():
-            total[value] = total.get(value, 0) + count / max(s.n, 1)
-    ranked = sorted(total, key=lambda v: (-total[v], v))
-    return tuple(ranked) if len(ranked) <= MAX_VALUES else (*ranked[: MAX_VALUES - 1], OTHER)
+    ranked = shares.assign(total=shares[["now", "baseline"]].fillna(0.0).sum(axis=1))
+    ranked = ranked.sort_values(["total", "value"], ascending=[False, True], ignore_index=True).drop(columns="total")
+    if len(ranked) <= MAX_VALUES:
+        return ranked
+    rest = ranked[MAX_VALUES - 1 :].sum(numeric_only=True)
+    return pd.concat([ranked[: MAX_VALUES - 1], pd.DataFrame([{"value": OTHER, **rest}])], ignore_index=True)
 
 
-def _fold(s: Shares, keep: Sequence[str]) -> Shares:
-    counts = dict.fromkeys(keep, 0.0)
-    for value, count in s.counts.items():
-        counts[value if value in counts else OTHER] = counts.get(value if value in counts else OTHER, 0.0) + count
-    return Shares(counts=counts, effect=s.effect)
+def _alone(here: pd.Series, there: pd.Series, size: float) -> pd.DataFrame:
+    """Values that only one of two windows has, the most frequent first."""
+    only = here[there == 0].astype(int)
+    found = pd.DataFrame({"value": only.index, "share": only.to_numpy() / size, "n": only.to_numpy()})
+    return found.sort_values(["n", "value"], ascending=[False, True], ignore_index=True)
 
 
-_NOBODY = Shares(counts={}, effect=1.0)
+def _edges(source: Source, column: str, resolved: Resolved) -> list[float]:
+    """Upper bins of about twelve equally filled classes, of the baseline or else the window."""
+    (found,) = histograms(source, {column: requests(source)[column]}, _arms(resolved), ())
+    for bins, count in (found.of(0), found.of(1)):
+        if len(bins):
+            upto = np.cumsum(count) / count.sum()
+            return sorted({float(bins[np.searchsorted(upto, i / NUMERIC_BINS)]) for i in range(1, NUMERIC_BINS)})
+    return []
 
 
-def _side_by_side(now: Shares, before: Shares, names: Sequence[str]) -> pd.DataFrame:
-    parts = {"now": now, "baseline": before}
-    names = [v for v in names if now.counts.get(v) or before.counts.get(v)]
-    told = {k: [s.counts.get(v, 0) / s.n if s.n else math.nan for v in names] for k, s in parts.items()}
-    return pd.DataFrame({"value": list(names), **told})
+def _class(value: Expression, edges: Sequence[float]) -> Expression:
+    """The place of a whole number among the classes; NULL where it is unknown."""
+    tops = [0 if e == ZERO_BIN else math.ceil(LOG_BASE ** (e + 1)) - 1 for e in edges]
+    cases = [(value <= whole(top), whole(i)) for i, top in enumerate(tops)]
+    return sa.case((value.is_(None), null()), *cases, else_=whole(len(tops)))
 
 
-def _alone(here: Shares, there: Shares, column: str) -> pd.DataFrame:
-    """Values that only one of two windows has, the most frequent first; none of numbers, and beside an empty one."""
-    named = here.counts.items() if there.n and column not in NUMERIC else ()
-    only = [(v, n / here.n, int(n)) for v, n in named if n and not there.counts.get(v)]
-    return pd.DataFrame(sorted(only, key=lambda r: (-r[2], r[0])), columns=["value", "share", "n"])
-
-
-def _only(found: list[Histogram]) -> Histogram:
-    empty = np.zeros(0)
-    return found[0] if found else Histogram(bins=empty, count=empty, square=empty, cross=empty, first=empty)
-
-
-def _edges(found: list[Histogram]) -> list[float]:
-    """Upper bins of about twelve equally filled classes."""
-    h = _only(found)
-    if not h.count.sum():
-        return []
-    upto = np.cumsum(h.count) / h.count.sum()
-    cuts = [h.bins[np.searchsorted(upto, i / NUMERIC_BINS)] for i in range(1, NUMERIC_BINS)]
-    return sorted(set(cuts))
-
-
-def _bin_names(edges: list[float], unit: str) -> list[str]:
+def _class_names(edges: Sequence[float], unit: str) -> list[str]:
     return bin_names([format_value(float(bin_value(e)) * _SCALE.get(unit, 1.0), unit) for e in edges])
-
-
-def _binned(cells: Cells, column: str, edges: list[float], names: list[str]) -> list[Shares]:
-    """The shares of the classes of a number, and of unknown as the last one, for each key that has a bucket."""
-    unknown = cells.ratio(cells.query.ratios[0])
-    effects, parts = design_effect(unknown), zip(cells.keys, cells.histograms(column), strict=True)
-    return [_classes(h, edges, names, float(unknown.y[i]), float(effects[i]))
-            for i, (key, h) in enumerate(parts) if not cells.grouping.every or key[-1] is not None]  # fmt: skip
-
-
-def _classes(h: Histogram, edges: list[float], names: list[str], unknown: float, effect: float) -> Shares:
-    counts = dict.fromkeys(names, 0.0) | {NONE_VALUE: unknown}
-    n, users, sizes = h.count.sum(), h.first.sum(), h.cross.sum()
-    for i, count in zip(np.searchsorted(edges, h.bins), h.count, strict=True):
-        counts[names[i]] += float(count)
-    effects = [effect] if unknown else []
-    for edge in edges:
-        upto = int(np.searchsorted(h.bins, edge, side="right"))
-        p = h.count[:upto].sum() / n if n else 0.0
-        if 0 < p < 1 and users > 1:
-            residual = h.square[:upto].sum() - 2 * p * h.cross[:upto].sum() + p * p * sizes
-            effects.append(residual * users / (users - 1) / (n * p * (1 - p)))
-    return Shares(counts=counts, effect=max(1.0, float(np.mean(effects))) if effects else 1.0)
