@@ -80,11 +80,11 @@ class Row:
     def line(self) -> str:
         told = f"{100 * self.share:6.1f} ± {100 * self.error:3.1f}"
         why = f"  [{self.why}]" if self.why else ""
-        return (f"{self.what:28}{self.quantity:27}{self.size:>7}{self.reps:>7}{told:>14}  {self.more:46}"
+        return (f"{self.what:28}{self.quantity:31}{self.size:>7}{self.reps:>7}{told:>14}  {self.more:46}"
                 f"{self.target:16}{self.verdict}{why}")  # fmt: skip
 
 
-HEAD = (f"{'world':28}{'quantity':27}{'users':>7}{'reps':>7}{'measured %':>14}  "
+HEAD = (f"{'world':28}{'quantity':31}{'users':>7}{'reps':>7}{'measured %':>14}  "
         f"{'under / over, open, median width':46}{'asked':16}verdict")  # fmt: skip
 
 _COSTS = ("cost_per_query", "cost_per_resolved")

@@ -8,11 +8,13 @@ the expected number of requests), in closed form or by quadrature; a test holds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -90,7 +92,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Few:
-    """An outcome that only some users ever have: `share` of them, in this `rate` of their requests. turned: then False."""
+    """An outcome that `share` of the users have, in this `rate` of their requests. turned: it is False then."""
 
     share: float
     rate: float
@@ -99,11 +101,12 @@ class Few:
 
 @dataclass(frozen=True)
 class Cost:
-    """Log-normal nano-dollars with a mean of 0.01 USD before the zeros. sigma: in all; user: of it between users."""
+    """Log-normal costs. sigma: of the logarithm, in all; user: of it between users; mean: in USD, before the zeros."""
 
     sigma: float
     zero: float = 0.0
     user: float = 0.6
+    mean: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,7 @@ class World:
             return 1000 * self.incidents.share * self.incidents.rate
         if metric == "cost_per_query":
             assert self.cost is not None
-            return 0.01 * (1 - self.cost.zero)
+            return self.cost.mean * (1 - self.cost.zero)
         if metric == "cost_per_resolved":
             return self.truth("cost_per_query") / self._share(self.outcomes["resolved"])
         return self._share(self.outcomes[COLUMNS[metric]])
@@ -265,7 +268,7 @@ class World:
             columns["success"] = pa.array(columns["success"], mask=rng.random(len(chance)) >= chance)
         if self.cost is not None:
             within = float(np.sqrt(self.cost.sigma**2 - self.cost.user**2))
-            middle = np.log(1e7) - self.cost.sigma**2 / 2
+            middle = np.log(self.cost.mean * 1e9) - self.cost.sigma**2 / 2
             value = np.exp(made.noise(lambda k: rng.normal(middle, within, k)) + made.effect(self.cost.user))
             free = made.noise(lambda k: rng.random(k)) < self.cost.zero
             columns["total_nusd"] = np.where(free, 0, np.rint(value)).astype(np.int64)
@@ -300,8 +303,16 @@ class World:
         return table(self.rows(seed, users, reps=reps, days=days))
 
 
+@contextmanager
+def at_the_end() -> Iterator[None]:
+    """The clock stands where these worlds end, ten minutes into the next day."""
+    now = datetime.combine(END, datetime.min.time(), UTC) + timedelta(days=1, minutes=10)
+    with patch("kpi.clock.now_us", lambda: int(now.timestamp() * 1e6)):
+        yield
+
+
 COLUMNS = {"task_success": "success", "groundedness": "grounded", "correctness": "correct", "resolution": "resolved",
-           "retrieval_hit_rate": "retrieval_hit"}  # fmt: skip
+           "escalation_rate": "escalated"}  # fmt: skip
 
 
 def table(made: Rows, **more: Any) -> pa.Table:
