@@ -147,14 +147,14 @@ WORSE = replace(
     INDEXED, name="index, three KPIs between", cost=Cost(0.9, mean=0.0125),
     outcomes={"success": Rate(0.785), "resolved": Rate(0.785), "escalated": Rate(0.15)},
 )  # fmt: skip
-_KINDS = {"language": ("de", "en", "es", "fr"), "region": ("eu", "us")}
-_OF_REQUEST = {"intent": ("billing", "returns", "shipping"), "channel": ("app", "web")}
+_OF_USER = {"device": ("desktop", "mobile"), "plan": ("free", "pro", "team")}  # the fairness gap rests on these alone
+_OF_REQUEST = {"intent": ("billing", "returns", "shipping"), "channel": ("app", "web")}  # and drift on these
 
 
 def cohorts(made: Rows) -> dict[str, pa.Array]:
     """Values of users and of requests that say nothing about anything."""
     rng, people = made.rng, made.users * made.reps
-    of_user = {k: np.array(v)[rng.integers(0, len(v), people)][made.person] for k, v in _KINDS.items()}
+    of_user = {k: np.array(v)[rng.integers(0, len(v), people)][made.person] for k, v in _OF_USER.items()}
     of_row = {k: np.array(v)[rng.integers(0, len(v), len(made.person))] for k, v in _OF_REQUEST.items()}
     return {k: pa.array(v) for k, v in {**of_user, **of_row}.items()}
 
@@ -193,7 +193,7 @@ def index(most: int) -> Iterator[Row]:
 LOST = {  # what is no longer recorded -> its columns
     "task_success": ["success"], "cost_per_resolved": ["resolved"], "cost_per_query": ["total_nusd"],
     "latency_p95": ["total_us"], "incident_rate": ["incident_count"], "escalation_rate": ["escalated"],
-    "drift_score": list(_OF_REQUEST), "fairness_gap": list(_KINDS),
+    "drift_score": list(_OF_REQUEST), "fairness_gap": list(_OF_USER),
 }  # fmt: skip
 
 
@@ -223,6 +223,8 @@ def silence(reps: int) -> Iterator[Row]:
 
 
 # --- drift -----------------------------------------------------------------------------------------------------------
+
+_KINDS = {"language": ("de", "en", "es", "fr"), "region": ("eu", "us")}  # of users
 
 
 def two_windows(
@@ -340,7 +342,7 @@ _FEW = {"silence": 10, "said": 20}  # at most so many: what is told hardly depen
 
 def main(reps: int = REPS, only: str = "") -> None:
     """Print the lines."""
-    print(f"Claims in unfriendly worlds, {reps} replications\n{HEAD}")
+    print(f"Claims in unfriendly worlds, {reps:,} replications\n{HEAD}")
     for name, part in PARTS.items():
         if only in name:
             for row in part(min(reps, _FEW.get(name, reps))):

@@ -2,7 +2,6 @@
 
 python -m tests.bench.coverage [REPLICATIONS] [PART OF A NAME]
 
-Environment: KPI_BENCH_REPS (replications of a coverage, default 1,000; 300 of cards, index and drift are cut alike).
 Every number comes from a public function, asked of one frame that holds many replications as values of a dimension.
 ± is one Monte Carlo standard error. "under": the interval lies wholly below the truth; "over": wholly above; "open": a
 limit is unknown there, which counts as no miss. ok: the target is reached; near: missed by at most two of these errors.
@@ -10,7 +9,6 @@ limit is unknown there, which counts as no miss. ok: the target is reached; near
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -184,9 +182,8 @@ def numbers(reps: int, only: str = "") -> Iterator[Row]:
                 yield from (measured(a, m, users, found, round(reps * a.times)) for m in a.metrics)
 
 
-def main(reps: int = 0, only: str = "") -> None:
+def main(reps: int = REPS, only: str = "") -> None:
     """Print the table."""
-    reps = reps or int(os.environ.get("KPI_BENCH_REPS", REPS))
     print(f"Intervals in unfriendly worlds, {reps:,} replications\n{HEAD}")
     for row in numbers(reps, only):
         print(row.line(), flush=True)
