@@ -60,6 +60,8 @@ def comparisons(reps: int) -> Iterator[Row]:
     laws = {
         "Pareto": replace(WORLDS["Pareto"], outcomes={"success": Rate(0.82), "resolved": Rate(0.82)}, latency=None),
         "2 % of users fail": WORLDS["2 % of users fail"],
+        "bots": replace(WORLDS["bots"], cost=None, latency=None),
+        "id on half": replace(WORLDS["id on half"], cost=None, latency=None),
         "two time zones": replace(WORLDS["two time zones"], cost=None, latency=None),
     }
     for name, world in laws.items():
@@ -181,13 +183,17 @@ def index(most: int) -> Iterator[Row]:
     for world, reps in ((INDEXED, most), (WORSE, math.ceil(most / 3))):
         truth = kept(world)
         for users in (60, 200, 1000):
-            found = [scored(world, users, SEED + i).index for i in range(reps)]
+            scores = [scored(world, users, SEED + i) for i in range(reps)]
+            found = [s.index for s in scores]
             value, low, high = (np.array([getattr(i, k) for i in found]) for k in ("value", "low", "high"))
             under, over = high < truth - 1e-6, low > truth + 1e-6
             more = (f"{100 * under.mean():4.1f} / {100 * over.mean():4.1f}, {100 * np.isnan(low).mean():4.1f}, "
                     f"{np.nanmedian(high - low):.3g}; mean {np.nanmean(value):.1f} of {truth:.1f}")  # fmt: skip
             yield Row(what=world.name, quantity="index", size=f"{users:,}", reps=reps,
                       share=float((~under & ~over).mean()), least=0.93, more=more)  # fmt: skip
+            clear = [c.change.clear for s in scores for c in s.cards if c.change]
+            yield Row(what=world.name, quantity="a card's change is clear", size=f"{users:,}", reps=len(clear),
+                      share=float(np.mean(clear)), most=0.06)  # fmt: skip
 
 
 LOST = {  # what is no longer recorded -> its columns
