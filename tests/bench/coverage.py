@@ -179,7 +179,7 @@ def measured(ask: Ask, metric: str, users: int, found: pd.DataFrame, reps: int) 
         told.append(f"({width / former:.2f} x)")
         wide = ask.width and reps >= _SURE and width > ask.width * former
         missed += ["too wide"] if wide else []
-    missed += ["under"] if under.mean() > ask.under else []
+    missed += ["under"] if under.mean() > ask.under + 2 * np.sqrt(ask.under / len(mine)) else []
     missed += ["open"] if "latency" not in metric and open_ > _OPEN else []
     return Row(what=ask.world, quantity=metric, size=f"{users:,}", reps=len(mine), share=float((~under & ~over).mean()),
                least=ask.least, most=ask.high, more=" ".join(told), missed=", ".join(missed), why=ask.why)  # fmt: skip
