@@ -1,8 +1,10 @@
-"""`make bench`: loading, pages beside plain pandas, memory, and the browser, on one million requests; a crowd; twins.
+"""`make bench`: loading, pages beside plain pandas, memory, and the browser, on one million requests; a crowd; twins;
+whether intervals and claims hold in unfriendly worlds.
 
 Environment: KPI_BENCH_REQUESTS (default 1,000,000), KPI_BENCH_TRACES (OTLP traces to load, default 100,000),
 KPI_BENCH_WORLDS (planted worlds, and worlds of lost labels, of each kind, default 60), KPI_BENCH_TEXTS (texts of each
-kind that redaction is measured on, default 2,000), KPI_BENCH_PEOPLE (visitors at once, default 30).
+kind that redaction is measured on, default 2,000), KPI_BENCH_PEOPLE (visitors at once, default 30), KPI_BENCH_REPS
+(replications of a coverage, default 1,000; of cards, index and drift three tenths of them).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from statistics import median
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tests.bench import crowd, fairness, redaction, twins, unknowns, world, worlds
+from tests.bench import claims, coverage, crowd, fairness, redaction, twins, unknowns, world, worlds
 
 ROUNDS = 5
 
@@ -45,6 +47,9 @@ def main() -> int:
         fairness.main(rows)
         worlds.main(int(os.environ.get("KPI_BENCH_WORLDS", worlds.EACH)))
         unknowns.main(int(os.environ.get("KPI_BENCH_WORLDS", unknowns.EACH)))
+        reps = int(os.environ.get("KPI_BENCH_REPS", coverage.REPS))
+        coverage.main(reps)
+        claims.main(reps * claims.REPS // coverage.REPS)
         redaction.main(int(os.environ.get("KPI_BENCH_TEXTS", redaction.EACH)))
         twins.main()
         _browser()
