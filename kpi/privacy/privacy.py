@@ -22,11 +22,10 @@ import pyarrow.compute as pc
 from kpi.errors import IngestError
 from kpi.privacy.policy import DEFAULT_ALLOW, Allow, Policy
 from kpi.privacy.redact import redact
-from kpi.privacy.user_key import KEY_BYTES, KEY_HINT, key_id, load_key
+from kpi.privacy.user_key import KEY_BYTES, KEY_HINT, PSEUDONYM_BYTES, key_id, load_key
 
 __all__ = ["DEFAULT_ALLOW", "Allow", "Privacy", "key_id", "load_key"]
 
-PSEUDONYM_BYTES = 16  # 128 bit: 32 hex characters
 ATTRIBUTE_LENGTH = 1_000  # characters kept of one metadata value
 _KEPT_OUT_NAMES = 10_000  # distinct names of keys counted apart; a flood of made-up names shares one counter
 _OTHER_KEYS = "(other keys)"
