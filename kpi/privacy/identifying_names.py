@@ -11,8 +11,8 @@ import tomllib
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import groupby
 from importlib.resources import files
+from itertools import groupby
 from typing import Any, Literal
 
 Where = Literal["anywhere", "head", "last", "name", "person", "age"]
