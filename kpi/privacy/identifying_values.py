@@ -65,9 +65,7 @@ def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> st
 
     identifiers: share of values with an e-mail address, a phone or a card from which a column is kept out.
     """
-    from kpi.privacy.redact import (
-        redact,
-    )  # its patterns take a while to build, and most who ask for names never get here
+    from kpi.privacy.redact import redact  # takes a while to build, and most of a load's parent never gets here
 
     found = [v.strip() for v in values if v.strip()]
     if not found or are_flags(found):
