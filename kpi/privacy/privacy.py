@@ -31,10 +31,10 @@ _KEPT_OUT_NAMES = 10_000  # distinct names of keys counted apart; a flood of mad
 _OTHER_KEYS = "(other keys)"
 
 # UUIDs, other hexadecimal ids (`redact` leaves sixteen figures alone as well), and numbers counted upwards, behind a
-# short word or none: nothing of a person, and most ids are of these shapes.
+# short word, zeros or nothing: nothing of a person, and most ids are of these shapes.
 _PLAIN_ID = re.compile(
     "^(?:[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]{0,8}[a-fA-F][0-9a-fA-F]{15,63}|[0-9a-fA-F]{32}"
-    "|[0-9]{16}|[1-9][0-9]{0,8}|[a-z]{1,3}[-_]?[0-9]{1,9}|[a-z]{4,7}[-_]?[0-9]{1,5})$"
+    "|[0-9]{16}|0{8}[0-9a-fA-F]{8}|[1-9][0-9]{0,8}|[a-z]{1,3}[-_]?[0-9]{1,9}|[a-z]{4,7}[-_]?[0-9]{1,5})$"
 )
 
 Value = str | int | float | bool
