@@ -6,6 +6,7 @@ counts as one retrieval, its tool calls cost the default, and tokens of several 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,15 +17,19 @@ from kpi.pricing.price_table import PriceTable
 
 Row = dict[str, Any]
 _TOKENS = tuple(c.name for c in schema.TOKENS)
+_REPORTED: Row = {"priced": True, "cost_source": REPORTED, "unpriced_model": None}
 WRITTEN = (*PARTS, "total_nusd", "priced", "computed_nusd", "cost_source", "unpriced_model")
-READ = (
-    *WRITTEN, *_TOKENS, "model", "provider", "started_at", "llm_calls", "tool_calls", "retrieved_docs", "retrieval_us",
-)  # fmt: skip
+_CALLED = (*_TOKENS, "model", "provider", "started_at", "llm_calls")
+READ = (*WRITTEN, *_CALLED, "tool_calls", "retrieved_docs", "retrieval_us")
 
 
 def price_requests(table: pa.Table, prices: PriceTable, *, totals: pa.Array | None = None) -> pa.Table:
     """Canonical requests with the columns of their costs filled in. totals: where the total itself was reported."""
     whole = [False] * table.num_rows if totals is None else totals.to_pylist()
+    if all(whole):  # what was reported stays
+        table = _with(table, [_REPORTED] * len(whole), tuple(_REPORTED))
+        computed = ({"computed_nusd": _by_table(row, prices)} for row in _rows(table, _CALLED))
+        return _with(table, list(computed), ("computed_nusd",))
     return _with(table, [_costs(row, prices, whole=w) for row, w in zip(_rows(table), whole, strict=True)])
 
 
@@ -43,18 +48,18 @@ def reprice_requests(table: pa.Table, prices: PriceTable) -> pa.Table:
     return _with(table, found)
 
 
-def _rows(table: pa.Table) -> list[Row]:
+def _rows(table: pa.Table, names: Sequence[str] = READ) -> list[Row]:
     columns = []
-    for name in READ:
+    for name in names:
         column = table[name]
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.int64())
         columns.append(column.to_pylist())
-    return [dict(zip(READ, values, strict=True)) for values in zip(*columns, strict=True)]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _with(table: pa.Table, found: list[Row]) -> pa.Table:
-    for name in WRITTEN:
+def _with(table: pa.Table, found: list[Row], names: Sequence[str] = WRITTEN) -> pa.Table:
+    for name in names:
         at = table.column_names.index(name)
         kind = table.schema.field(name)
         table = table.set_column(at, kind, pa.array([row[name] for row in found], type=kind.type))
@@ -64,9 +69,9 @@ def _with(table: pa.Table, found: list[Row]) -> pa.Table:
 def _costs(row: Row, prices: PriceTable, *, whole: bool) -> Row:
     """The cost columns of one request. whole: its total was reported, so that nothing is added to it."""
     by_table = _by_table(row, prices)
-    found: Row = {name: row[name] for name in WRITTEN} | {"computed_nusd": by_table, "unpriced_model": None}
+    found: Row = {**row, "computed_nusd": by_table, "unpriced_model": None}
     if whole:
-        return found | {"priced": True, "cost_source": REPORTED}
+        return found | _REPORTED
     told = [name for name in PARTS if row[name] is not None]
     if row["inference_nusd"] is None and used_tokens(row):
         if by_table is None:

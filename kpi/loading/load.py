@@ -18,7 +18,7 @@ from kpi.ingest.sandbox import supervisor
 from kpi.loading.told_twice import refuse_twice
 from kpi.mapping.mapping import Mapping
 from kpi.pricing.price_file import table_of, user_text
-from kpi.privacy.privacy import Allow
+from kpi.privacy.policy import Allow
 from kpi.privacy.user_key import UserKey, key_of, ring_key
 from kpi.receipts import Receipt
 from kpi.store import lake, manifest

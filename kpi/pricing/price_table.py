@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, lru_cache
 from importlib.resources import files
+from typing import NamedTuple
 
 SCALE = 10**9  # rates are whole billionths of a USD per million tokens
 _PER_NANO = 10**6  # so many of those, times a token, are a nano-dollar
@@ -28,8 +29,7 @@ _DATED = re.compile(r"(.+?)[-@](20\d\d-\d\d-\d\d|20\d{6})(-v\d+(?::\d+)?)?")
 _BEDROCK_REGION = re.compile(r"(?:us|eu|apac|ap|jp|au|ca|sa|global|us-gov)\.(?=[a-z0-9-]+\.)")
 
 
-@dataclass(frozen=True)
-class _Kinds:
+class _Kinds(NamedTuple):
     """A number for each kind of tokens. None: not stated."""
 
     input: int | None = None
@@ -104,6 +104,9 @@ class Price:
         return (total + _PER_NANO // 2) // _PER_NANO + self.call
 
 
+_Key = tuple[str | None, str | None, date | None]  # provider, model, day
+
+
 @dataclass(frozen=True)
 class Units:
     """Unit costs in nano-dollars, for what no span reports a cost of; None: not known, and then not counted.
@@ -136,7 +139,8 @@ class PriceTable:
     version: str = ""
     day: str = ""
     _index: dict[tuple[str | None, str], list[Price]] = field(default_factory=dict, compare=False, repr=False)
-    _known: dict[tuple[str | None, str], list[list[Price]]] = field(default_factory=dict, compare=False, repr=False)
+    _known: dict[_Key, list[Price]] = field(default_factory=dict, compare=False, repr=False)
+    _bills: dict[_Key, list[Price]] = field(default_factory=dict, compare=False, repr=False)  # of equal ones the last
 
     def __post_init__(self) -> None:
         for price in sorted(self.prices, key=lambda p: p.start or date.min, reverse=True):
@@ -168,28 +172,26 @@ class PriceTable:
         """
         if not model:
             return []
-        key = (provider, model)
+        key = (provider, model, day)
         if key not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            self._known[key] = [rows for rows in self._rows(provider, model) if rows]
-        for rows in self._known[key]:
-            newest: dict[str | None, Price] = {}
-            for price in rows:  # the newest first
-                if price.holds(day):
-                    newest.setdefault(price.provider, price)
-            if newest:
-                return list(newest.values())
-        return []
+            held = ([price for price in rows if price.holds(day)] for rows in self._rows(provider, model))
+            first = next(filter(None, held), [])
+            newest = {price.provider: price for price in reversed(first)}
+            self._known[key] = [price for price in first if newest[price.provider] is price]
+        return self._known[key]
 
     def cost(
         self, provider: str | None, model: str | None, usage: Usage, day: date | None = None, *, one_call: bool = True
     ) -> int | None:
         """Nano-dollars of a call; None without a price, and where several providers would bill it differently."""
-        found = self.find(provider, model, day)
-        if len(found) == 1:
-            return found[0].cost(usage, one_call=one_call)
-        costs = {p.cost(usage, one_call=one_call) for p in found}
+        key = (provider, model, day)
+        if key not in self._bills:
+            if len(self._bills) >= _REMEMBERED:
+                self._bills.clear()
+            self._bills[key] = list({(p.rates, p.call, p.tiers): p for p in self.find(*key)}.values())
+        costs = {p.cost(usage, one_call=one_call) for p in self._bills[key]}
         return costs.pop() if len(costs) == 1 else None
 
     def _rows(self, provider: str | None, model: str) -> Iterator[list[Price]]:

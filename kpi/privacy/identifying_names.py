@@ -10,8 +10,9 @@ import re
 import tomllib
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import groupby
 from typing import Any, Literal
 
 Where = Literal["anywhere", "head", "last", "name", "person", "age"]
@@ -61,19 +62,25 @@ class _Topic:
 
 
 def _compiled(entries: list[str]) -> re.Pattern[str]:
-    return re.compile("|".join(sorted((_entry(e) for e in entries), key=len, reverse=True)))
+    longest_first = sorted(map(_entry, entries), key=lambda entry: len("".join(entry)), reverse=True)
+    return re.compile("|".join(
+        f"{start}(?:{'|'.join(body for _, body, _ in alike)}){end}"
+        for (start, end), alike in groupby(longest_first, key=lambda entry: entry[::2])
+    ))  # fmt: skip
 
 
-def _entry(entry: str) -> str:
+def _entry(entry: str) -> tuple[str, str, str]:
+    """What stands before, in and after the pattern of a word."""
     whole, entry = entry.startswith("!"), entry.removeprefix("!")
     open_start, open_end = entry.startswith("*"), entry.endswith("*")
     body = "_?".join(re.escape(word) for word in entry.strip("*").split("+"))
     if _UNSPACED.search(entry):
-        return body
+        return "", body, ""
     start, end = "" if open_start else r"(?<![^_])", r"[^_]*" if open_end else r"\d*(?![^_])"
-    return f"^{body}\\d*$" if whole else f"{start}{body}{end}"
+    return ("^", body, r"\d*$") if whole else (start, body, end)
 
 
+@cache
 def _topics() -> tuple[_Topic, ...]:
     found = []
     for name in _ORDER:
@@ -86,7 +93,6 @@ def _topics() -> tuple[_Topic, ...]:
     return tuple(found)
 
 
-_TOPICS = _topics()
 _HARMLESS = {key: frozenset(fold(words).split()) for key, words in DATA["harmless"].items()}
 _NAMED = re.compile("(?:name|namen|naam|namn|navn|nimi|jmeno|nev|nama)\\d*$")
 
@@ -96,7 +102,7 @@ def topic_of(name: str) -> str:
     """The topic of `identifying.toml` that a name belongs to, "" for none."""
     words = parts(_unboxed(name[:_LONGEST]))
     accented, folded = "_".join(words), "_".join(fold(w) for w in words)
-    for topic in _TOPICS:
+    for topic in _topics():
         matches = [*topic.folded.finditer(folded), *(topic.accented.finditer(accented) if topic.accented else ())]
         if any(_tells(topic, m.string[: m.start()], m.group(), m.string[m.end() :]) for m in matches):
             return topic.name
@@ -125,7 +131,7 @@ def is_grave(name: str) -> bool:
 
 def allows_flags(name: str) -> bool:
     """Whether true and false under this name are harmless: `email_verified` is, `has_diabetes` is not."""
-    return topic_of(name) not in {t.name for t in _TOPICS if t.where == "anywhere"}
+    return topic_of(name) not in {t.name for t in _topics() if t.where == "anywhere"}
 
 
 def _tells(topic: _Topic, before: str, found: str, after: str) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 from kpi.privacy.identifying_names import fold
-from kpi.privacy.redact import redact
 
 MOST = 0.5  # share of the different values that must look alike
 MASKED_SHARE = 0.2  # of values that hold an e-mail address, a phone or a card: the rest is masked one by one
@@ -66,6 +65,8 @@ def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> st
 
     identifiers: share of values with an e-mail address, a phone or a card from which a column is kept out.
     """
+    from kpi.privacy.redact import redact  # takes a while to build, and most of a load's parent never gets here
+
     found = [v.strip() for v in values if v.strip()]
     if not found or are_flags(found):
         return ""

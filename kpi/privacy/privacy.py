@@ -22,18 +22,19 @@ import pyarrow.compute as pc
 from kpi.errors import IngestError
 from kpi.privacy.policy import DEFAULT_ALLOW, Allow, Policy
 from kpi.privacy.redact import redact
-from kpi.privacy.user_key import KEY_BYTES, KEY_HINT, key_id, load_key
+from kpi.privacy.user_key import KEY_BYTES, KEY_HINT, PSEUDONYM_BYTES, key_id, load_key
 
 __all__ = ["DEFAULT_ALLOW", "Allow", "Privacy", "key_id", "load_key"]
 
-PSEUDONYM_BYTES = 16  # 128 bit: 32 hex characters
 ATTRIBUTE_LENGTH = 1_000  # characters kept of one metadata value
 _KEPT_OUT_NAMES = 10_000  # distinct names of keys counted apart; a flood of made-up names shares one counter
 _OTHER_KEYS = "(other keys)"
 
-# UUIDs, other hexadecimal ids, and numbers counted upwards: nothing of a person, and most ids are of these shapes.
+# UUIDs, other hexadecimal ids (`redact` leaves sixteen figures alone as well), and numbers counted upwards, behind a
+# short word, zeros or nothing: nothing of a person, and most ids are of these shapes.
 _PLAIN_ID = re.compile(
-    "^(?:[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]{0,8}[a-fA-F][0-9a-fA-F]{15,63}|[0-9a-fA-F]{32}|[1-9][0-9]{0,8})$"
+    "^(?:[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]{0,8}[a-fA-F][0-9a-fA-F]{15,63}|[0-9a-fA-F]{32}"
+    "|[0-9]{16}|0{8}[0-9a-fA-F]{8}|[1-9][0-9]{0,8}|[a-z]{1,3}[-_]?[0-9]{1,9}|[a-z]{4,7}[-_]?[0-9]{1,5})$"
 )
 
 Value = str | int | float | bool
@@ -83,10 +84,12 @@ class Privacy:
             return value
         return self._pseudonym(self._ids_key, value) if "@" in value or redact(value) != value else value
 
-    def identities(self, column: pa.ChunkedArray | pa.Array) -> pa.Array | pa.ChunkedArray:
+    def identities(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
         """A column of ids of anything but users, see `identity`; hexadecimal ones are not looked at one by one."""
-        plain = pc.match_substring_regex(column, _PLAIN_ID.pattern)
-        return column if pc.all(plain, min_count=0).as_py() else _map_unique(column, self.identity)
+        column = _whole(column)
+        odd = pc.invert(pc.match_substring_regex(column, _PLAIN_ID.pattern)).fill_null(False)
+        masked = _map_unique(column.filter(odd), self.identity)
+        return pc.replace_with_mask(column, odd, masked) if len(masked) else column
 
     def users(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
         """A column of user ids of any scalar type as pseudonyms (string array)."""
@@ -176,9 +179,12 @@ def _identity(value: object) -> str | None:
     return str(value).strip() or None
 
 
+def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
 def _map_unique(column: pa.ChunkedArray | pa.Array, function: Callable[[Any], str | None]) -> pa.Array:
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    combined = pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
+    combined = _whole(column)
     if pa.types.is_null(combined.type):
         return pa.nulls(len(combined), pa.string())
     encoded = combined if pa.types.is_dictionary(combined.type) else combined.dictionary_encode()

@@ -22,6 +22,7 @@ from kpi.disk import durable
 from kpi.errors import StoreError
 
 KEY_BYTES = 32
+PSEUDONYM_BYTES = 16  # 128 bit: 32 hex characters
 KEY_VARIABLE = "KPI_USER_KEY"
 KEY_HINT = f"Set {KEY_VARIABLE} to at least {KEY_BYTES} random characters, e.g. 64 hexadecimal digits, or remove it."
 _FOLDER, _DEFAULT = "keys", "user.key"

@@ -14,8 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from kpi import schema
-from kpi.privacy.privacy import PSEUDONYM_BYTES
-from kpi.privacy.user_key import UserKey
+from kpi.privacy.user_key import PSEUDONYM_BYTES, UserKey
 from kpi.receipts import Receipt
 from kpi.store import manifest, merge, sql
 from kpi.store.binding import USER, unlinked

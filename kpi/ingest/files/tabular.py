@@ -6,10 +6,11 @@ Bad rows are reported and left out, good rows still load. Nothing here decides w
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from kpi.errors import IngestError
 from kpi.ingest.files import line_sniffing, workbook
 from kpi.ingest.files.json_documents import ENVELOPES, Drop, Note, is_lined, objects
 from kpi.ingest.files.odd_rows import is_header, is_total, rows_of_columns
+from kpi.ingest.files.plain_rows import plain_rows
 from kpi.ingest.files.source import Opened, utf8_stream
 from kpi.ingest.limits import MIB, Limits
 from kpi.mapping.column_names import known
@@ -29,6 +31,7 @@ from kpi.mapping.column_names import known
 BATCH_ROWS = 100_000
 TEXT_BATCH_ROWS = 50_000
 TEXT_BATCH_BYTES = 32 * MIB
+_BLOCK_BYTES = MIB  # of delimited text that are read at once
 _RECOVERED_LINES = 100_000
 
 
@@ -86,11 +89,14 @@ def _in_memory(rows: pa.Table) -> Iterator[Batch]:
 
 
 class _Feed:
-    """Lines for the csv module; remembers the record in progress, so that a broken quote loses one line only."""
+    """Lines for the csv module; remembers the record in progress, so that a broken quote loses one line only.
+
+    backlog: lines at hand, the next one last.
+    """
 
     def __init__(self, source: Iterator[str], limit: int) -> None:
         self._source = source
-        self._backlog: list[str] = []
+        self.backlog: list[str] = []
         self.record: list[str] = []
         self._size, self._limit, self._recovered = 0, limit, 0
 
@@ -98,12 +104,26 @@ class _Feed:
         return self
 
     def __next__(self) -> str:
-        line = self._backlog.pop() if self._backlog else next(self._source)
+        if not self.backlog:
+            self.backlog = _lines(next(self._source))[::-1]
+        line = self.backlog.pop()
         self._size += len(line)
         self.record.append(line)
         if self._size > self._limit:
             raise csv.Error("record too long")
         return line
+
+    def take(self) -> list[str]:
+        """Some thousand of the next lines, up to where no quote is open, or one is that no line before it closes."""
+        lines = self.backlog[::-1] + _lines(next(self._source, ""))
+        self.backlog = []
+        is_open = "".join(lines).count('"') % 2 == 1
+        while is_open and lines:
+            self.backlog.append(lines.pop())
+            is_open = self.backlog[-1].count('"') % 2 == 0
+        if not lines:
+            lines, self.backlog = self.backlog[::-1], []
+        return lines
 
     def start(self) -> None:
         self.record, self._size = [], 0
@@ -118,19 +138,31 @@ class _Feed:
 
     def give_back(self, lines: list[str]) -> None:
         """Hand out these lines again, before all others."""
-        self._backlog += reversed(lines)
+        self.backlog += reversed(lines)
+
+
+def _lines(text: str) -> list[str]:
+    return list(io.StringIO(text, newline="\n"))
 
 
 def _decoded(source: Opened, limits: Limits, note: Note) -> Iterator[str]:
+    """Stretches of whole lines."""
+
+    def decoded(line: bytes) -> str:
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError:
+            note(f"{source.name} is not UTF-8 throughout: such lines were read as Latin-1.")
+            return line.decode("latin-1")
+
     with source.stream() as raw:
         stream = utf8_stream(raw, source.head)
-        while line := stream.readline(limits.line_bytes):
+        while data := stream.read(_BLOCK_BYTES) + stream.readline(limits.line_bytes):
             try:
-                text = line.decode("utf-8")
+                text = data.decode("utf-8")
             except UnicodeDecodeError:
-                note(f"{source.name} is not UTF-8 throughout: such lines were read as Latin-1.")
-                text = line.decode("latin-1")
-            yield text[:-2] + "\n" if text.endswith("\r\n") else text
+                text = "".join(map(decoded, io.BytesIO(data)))
+            yield text.replace("\r\n", "\n")
 
 
 def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note, given: str) -> Iterator[Batch]:
@@ -140,24 +172,49 @@ def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note, given: st
     kept = [i for i, n in enumerate(names) if n not in names[:i]]
     if len(kept) < len(names):
         note(f"{source.name} has columns of the same name: the first of each counts.")
-    number, consumed, size = 0, 0, 0
-    rows: list[list[str]] = []
+    counter = count(1)
+    consumed, size = 0, 0
+    parts: list[pa.Table] = []
     numbers: list[int] = []
 
     def batch() -> Batch:
-        cells = list(zip(*rows, strict=True))
-        arrays = {names[i]: pa.array(cells[i], pa.string()) for i in kept}
-        return Batch(pa.table(arrays), np.array(numbers), consumed, delimiter)
+        rows = pa.concat_tables(parts).select(kept).rename_columns([names[i] for i in kept])
+        return Batch(rows, np.array(numbers), consumed, delimiter)
 
-    for record, problem in _records(feed, delimiter):
-        width = sum(map(len, feed.record))
+    while lines := feed.take():
+        width = sum(map(len, lines))
         consumed, size = consumed + width, size + width
+        rows = plain_rows(lines, names, delimiter)
+        if rows is None:
+            feed.give_back(lines)
+            found = list(_one_by_one(feed, names, delimiter, counter, source, drop, note))
+            cells = zip(*(row for _, row in found), strict=True)
+            rows = pa.table({str(i): pa.array(column, pa.string()) for i, column in enumerate(cells)})
+            numbers += (number for number, _ in found)
+        else:
+            numbers += islice(counter, rows.num_rows)
+        if rows.num_rows:
+            parts.append(rows)
+        if len(numbers) >= TEXT_BATCH_ROWS or (numbers and size >= TEXT_BATCH_BYTES):
+            yield batch()
+            parts, numbers, size = [], [], 0
+    if numbers:
+        yield batch()
+    if next(counter) == 1:
+        raise IngestError("ingest.no_rows", f"{source.name} has a header but no rows", hint="Export it again.")
+
+
+def _one_by_one(
+    feed: _Feed, names: list[str], delimiter: str, counter: Iterator[int], source: Opened, drop: Drop, note: Note
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows, with their numbers, of all lines that were handed back."""
+    for record, problem in _records(feed, delimiter):
         if not record and not problem:
             continue
         if is_header(record, names):
             note(f"{source.name}: the header stands between the rows again; such lines were skipped.")
             continue
-        number += 1
+        number = next(counter)
         while len(record) > len(names) and not record[-1]:
             record.pop()
         if not problem and len(record) != len(names):
@@ -168,15 +225,7 @@ def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note, given: st
         if is_total(record):
             drop(number, "the row holds totals of the others", "Leave rows of totals out of the export.")
             continue
-        rows.append([c.encode("utf-8", "replace").decode() if not c.isascii() else c for c in record])
-        numbers.append(number)
-        if len(rows) >= TEXT_BATCH_ROWS or size >= TEXT_BATCH_BYTES:
-            yield batch()
-            rows, numbers, size = [], [], 0
-    if rows:
-        yield batch()
-    if not number:
-        raise IngestError("ingest.no_rows", f"{source.name} has a header but no rows", hint="Export it again.")
+        yield number, record
 
 
 def _header(feed: _Feed, source: Opened, drop: Drop, note: Note, given: str) -> tuple[list[str], str]:
@@ -201,9 +250,9 @@ def _header(feed: _Feed, source: Opened, drop: Drop, note: Note, given: str) -> 
 
 
 def _records(feed: _Feed, delimiter: str) -> Iterator[tuple[list[str], str]]:
-    """(cells, "") or ([], problem) for each record."""
+    """(cells, "") or ([], problem) for each record, until all that was handed back is read."""
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    while True:
+    while feed.backlog:
         feed.start()
         try:
             yield next(reader), ""

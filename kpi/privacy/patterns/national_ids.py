@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib import import_module
-from typing import cast
 
 from kpi.privacy.patterns import DATA, check_digits
 from kpi.privacy.patterns.masking import NATIONAL_ID, PASSPORT, SSN, Span, ends, starts
@@ -24,7 +23,7 @@ def _check(name: str) -> _Check:
     if name == "any":
         return lambda found: True
     if "." in name:
-        return cast(_Check, import_module(f"stdnum.{name}").is_valid)
+        return lambda found: bool(import_module(f"stdnum.{name}").is_valid(found))
     own: _Check = getattr(check_digits, name)
     return lambda found: own(found.translate(_GAPS))
 
