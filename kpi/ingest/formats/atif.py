@@ -12,29 +12,17 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of, nusd
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, text_blocks, whole
+from kpi.ingest.spans.builder import mapping, objects, span, text_blocks, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
-NAME = "atif"
-TITLE = "ATIF"
-KEYS = ("schema_version agent steps",)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
-_DOCUMENT = fields(
-    "schema_version session_id trajectory_id agent steps final_metrics continued_trajectory_ref subagent_trajectories"
-)
-_AGENT = fields("name version model_name tool_definitions")
-_STEP = fields(
-    "step_id timestamp source model_name message reasoning_content reasoning_effort tool_calls observation metrics",
-    "is_copied_context llm_call_count",
-)
-_METRICS = fields(  # token ids and their probabilities are no text and no count
-    "prompt_tokens completion_tokens cached_tokens cost_usd prompt_token_ids completion_token_ids logprobs"
-)
-_FINAL = fields("total_prompt_tokens total_completion_tokens total_cached_tokens total_cost_usd total_steps")
 _TOTALS = {
     "input_tokens": "total_prompt_tokens", "output_tokens": "total_completion_tokens",
     "cached_read_tokens": "total_cached_tokens",
@@ -97,12 +85,12 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trajectory(trace_id: str, parent: str | None, record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     agent = mapping(record.get("agent"))
-    say.left_out(record, _DOCUMENT)
-    say.left_out(agent, _AGENT, "agent")
-    say.left_out(mapping(record.get("final_metrics")), _FINAL, "final_metrics")
+    say.left_out(record, _SETS["document"])
+    say.left_out(agent, _SETS["agent"], "agent")
+    say.left_out(mapping(record.get("final_metrics")), _SETS["final"], "final_metrics")
     asked = None
     for step in objects(record.get("steps")):
-        say.left_out(step, _STEP, "step")
+        say.left_out(step, _SETS["step"], "step")
         asked = text_blocks(step.get("message")) if step.get("source") == "user" else asked
         if step.get("is_copied_context"):
             continue
@@ -128,7 +116,7 @@ def _agent_step(
 ) -> Iterator[Item]:
     """A model call and the tools it used. A step without a model call (llm_call_count 0) holds tools alone."""
     metrics = mapping(step.get("metrics"))
-    say.left_out(metrics, _METRICS, "metrics")
+    say.left_out(metrics, _SETS["metrics"], "metrics")
     # Numbers of steps begin again in a continuation: the content tells them apart, the number keeps their order.
     told = [step.get(n) for n in ("timestamp", "message", "tool_calls")]
     key = f"{count_of(step.get('step_id')) or 0:05}-{stable_id(parent, orjson.dumps(told))[:8]}"

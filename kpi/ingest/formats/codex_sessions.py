@@ -13,21 +13,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.agents.names import MODEL_CALL
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of, parse, text_of
 from kpi.ingest.otlp.decode import nanos
 from kpi.ingest.spans.builder import as_text, mapping, span, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
-NAME = "codex_sessions"
-TITLE = "Codex sessions"
-KEYS = ()
-ALONE = ("timestamp type payload",)
-_TYPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg", "compacted"})
-_USES = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
-_RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
-_BY_MODEL = _USES | {"reasoning", "message", "web_search_call", "tool_search_call"}
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS, ALONE = "codex_sessions", _DATA.title, _DATA.keys, _DATA.alone
+_SETS = _DATA.sets
+_BY_MODEL = _SETS["uses"] | {"reasoning", "message", "web_search_call", "tool_search_call"}
 _USAGE = {
     "input_tokens": ("input_tokens",), "output_tokens": ("output_tokens",),
     "cached_read_tokens": ("cached_input_tokens",), "reasoning_tokens": ("reasoning_output_tokens",),
@@ -51,8 +47,8 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One item. A second `session_meta` of a file whose first named it belongs to the history that a fork copied."""
     kind, payload = record.get("type"), mapping(record.get("payload"))
     at = nanos(record.get("timestamp"))
-    if kind not in _TYPES or at is None:
-        say.drop("not an item of a Codex session" if kind not in _TYPES else "item of a session without a time")
+    if kind not in _SETS["types"] or at is None:
+        say.drop("not an item of a Codex session" if kind not in _SETS["types"] else "item of a session without a time")
         return
     sessions = say.kept.setdefault("sessions", {})
     session = sessions.setdefault(say.file, []) or [_Session(say.file)]
@@ -138,13 +134,13 @@ class _Reading:
 
     def _item(self, at: int, what: str, payload: Mapping[str, Any]) -> None:
         use = text_of(payload.get("call_id")) or text_of(payload.get("id"))
-        if what in _RESULTS:
+        if what in _SETS["results"]:
             self._given = at
             if use in self._uses:
                 self._tool(use, at, payload.get("output"))
         elif what in _BY_MODEL and payload.get("role") in (None, "assistant"):
             self._began = self._began or self._given
-            if what in _USES and use:
+            if what in _SETS["uses"] and use:
                 arguments = payload.get("arguments") or payload.get("input") or payload.get("action")
                 self._uses[use] = (at, payload.get("name") or "local_shell", arguments)
 

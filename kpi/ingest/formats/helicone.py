@@ -9,29 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._gateways import endpoint, kind_of_path
 from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
-from kpi.ingest.spans.builder import fields, mapping, milliseconds, span
+from kpi.ingest.spans.builder import mapping, milliseconds, span
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
-NAME = "helicone"
-TITLE = "Helicone"
-KEYS = ("request_created_at response_status", "request_created_at request_id delay_ms")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "helicone", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
-# What is read, repeated elsewhere (ids of the response, totals) or the platform's own (assets, storage, key owner).
-_FIELDS = fields(
-    "request_id request_created_at request_body request_path request_user_id request_properties request_model",
-    "model_override model response_id response_created_at response_body response_status response_model provider",
-    "helicone_user delay_ms time_to_first_token prompt_tokens completion_tokens total_tokens completion_audio_tokens",
-    "prompt_cache_write_tokens prompt_cache_read_tokens prompt_audio_tokens reasoning_tokens prompt_id prompt_version",
-    "feedback_rating feedback_created_at feedback_id signed_body_url scores costUSD cost cost_usd country_code",
-    "asset_ids asset_urls llmSchema properties cache_enabled cache_reference_id storage_location updated_at",
-    "request_feedback request_prompt response_prompt size_bytes ai_gateway_body_mapping",
-)
 # Codes that the gateway makes up where no provider answered.
 _OWN_STATUS = {-1: "timeout", -3: "cancelled", -4: "threat"}
 _PENDING, _THREAT = -2, -4
@@ -40,7 +30,7 @@ _NO_CACHE = "00000000-0000-0000-0000-000000000000"
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with its feedback and scores."""
-    say.left_out(record, _FIELDS)
+    say.left_out(record, _SETS["fields"])
     properties = mapping(record.get("request_properties")) or mapping(record.get("properties"))
     session = properties.get("Helicone-Session-Id")
     trace_id, span_id = session or record.get("request_id"), record.get("request_id")

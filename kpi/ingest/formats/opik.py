@@ -11,29 +11,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import as_text, mapping, objects, span, whole
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
-NAME = "opik"
-TITLE = "Opik"
-KEYS = ("trace spans", "trace_id trace_start_time span_id span_trace_id span_type")
-
-_KINDS = {"llm": "llm", "tool": "tool", "guardrail": "guardrail", "general": "chain"}
-# What the platform keeps for itself, or counts of what stands beside: nothing is lost without it.
-_BOOKKEEPING = fields(
-    "project_id project_name created_at last_updated_at created_by last_updated_by total_estimated_cost_version",
-    "span_count llm_span_count has_tool_spans providers",
-)
-_COMMON = fields(
-    "id name start_time end_time input output metadata tags error_info usage feedback_scores total_estimated_cost",
-    "duration ttft environment",
-)
-_TRACE = _BOOKKEEPING | _COMMON | fields("span_feedback_scores guardrails_validations thread_id")
-_SPAN = _BOOKKEEPING | _COMMON | fields("trace_id parent_span_id type model provider")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "opik", _DATA.title, _DATA.keys
+_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -42,12 +29,12 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         trace, spans = mapping(record["trace"]), objects(record.get("spans"))
     else:
         trace, spans = _unflattened(record, "trace_"), [_unflattened(record, "span_")]
-    say.left_out(trace, _TRACE, "trace")
+    say.left_out(trace, _SETS["trace"], "trace")
     seen = say.kept.setdefault(trace.get("id"), {"told": count_of(trace.get("span_count")), "spans": set()})
     if not seen["spans"]:
         yield from _trace(trace)
     for row in spans:
-        say.left_out(row, _SPAN, "span")
+        say.left_out(row, _SETS["span"], "span")
         seen["spans"].add(row.get("id"))
         yield from _span(row)
 
