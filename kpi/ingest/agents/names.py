@@ -41,7 +41,7 @@ class Agent:
 
 
 def _agent(stated: dict[str, Any]) -> Agent:
-    sets = {part: frozenset(stated.pop(part, "").split()) for part in ("services", "silent")}
+    sets: dict[str, Any] = {part: frozenset(stated.pop(part, "").split()) for part in ("services", "silent")}
     return Agent(events=by_word(stated.pop("events")), **sets, **stated)
 
 

@@ -64,4 +64,5 @@ CANONICAL = frozenset(c.name for c in (*VERSIONS, *COHORTS)) - {"model", "provid
 # Outcomes that an application states itself, under any of its own prefixes.
 STATED = frozenset({"escalated", "resolved", "fallback", "overridden", "deflected", "converted", "refused"})
 STATED_ALIASES = {"is_fallback": "fallback", "handoff": "escalated", "human_handoff": "escalated"}
+FACTS: dict[str, str] = _DATA["facts"]  # that readers of exports state -> the attribute that each becomes
 METADATA_PREFIXES, VOCABULARY = _NAMES["metadata_prefixes"], _NAMES["vocabulary"]
