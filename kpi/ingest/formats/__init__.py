@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kpi.disk.tables import by_word, table_of
+from kpi.disk.tables import by_word, lists, table_of
 from kpi.ingest.spans.items import Item as Item  # what formats yield; they import it from here
 
 
@@ -64,7 +64,8 @@ class Names:
     """What the TOML file beside the module of a format says; title, keys, alone and texts as the module has them.
 
     kinds: word of the vendor -> one of `kpi.schema.SPAN_KINDS`. sets: names of fields, by what they are for; in the
-    file `@other` stands for all of another set, which is above. table: the file.
+    file `@other` stands for all of another set, which is above. facts: of `builder.span`, with the fields of one object
+    that state them, the most telling first. table: the file.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Names:
     texts: tuple[str, ...]
     kinds: dict[str, str]
     sets: dict[str, frozenset[str]]
+    facts: dict[str, dict[str, tuple[str, ...]]]
     table: dict[str, Any]
 
 
@@ -85,7 +87,8 @@ def names_of(module: str) -> Names:
         sets[name] = frozenset[str]().union(*(sets[w[1:]] if w.startswith("@") else {w} for w in words))
     return Names(
         table["title"], tuple(table.get("keys", ())), tuple(table.get("alone", ())),
-        tuple(table.get("texts", "").split()), by_word(table.get("kinds", {})), sets, table,
+        tuple(table.get("texts", "").split()), by_word(table.get("kinds", {})), sets,
+        {about: lists(facts) for about, facts in table.get("facts", {}).items()}, table,
     )  # fmt: skip
 
 

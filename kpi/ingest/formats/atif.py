@@ -15,7 +15,7 @@ import orjson
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of, nusd
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import mapping, objects, span, text_blocks, whole
+from kpi.ingest.spans.builder import facts_in, mapping, objects, span, text_blocks, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
@@ -23,10 +23,7 @@ _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
 
-_TOTALS = {
-    "input_tokens": "total_prompt_tokens", "output_tokens": "total_completion_tokens",
-    "cached_read_tokens": "total_cached_tokens",
-}  # fmt: skip
+_TOTALS = _DATA.facts["totals"]
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -73,7 +70,7 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
         "first": moments[0] if moments else None, "last": moments[-1] if moments else None, "turns": len(users),
         "input": text_blocks(users[0].get("message")) if users else None, "output": said[-1] if said else None,
         "totals": {
-            **{name: count_of(final.get(total)) for name, total in _TOTALS.items()},
+            **{name: count_of(total) for name, total in facts_in(final, _TOTALS).items()},
             "cost_usd": cost / 1e9 if cost is not None else None,
         },
         "facts": {
@@ -127,8 +124,7 @@ def _agent_step(
         yield span(
             trace_id, key, parent_id=parent, kind="llm", name="agent", start=start, status="ok",
             model=step.get("model_name") or model, input=asked, output=text_blocks(step.get("message")),
-            input_tokens=metrics.get("prompt_tokens"), output_tokens=metrics.get("completion_tokens"),
-            cached_read_tokens=metrics.get("cached_tokens"), cost_usd=metrics.get("cost_usd"),
+            **facts_in(metrics, _DATA.facts["metrics"]),
         )  # fmt: skip
     results = objects(mapping(step.get("observation")).get("results"))
     calls = objects(step.get("tool_calls"))

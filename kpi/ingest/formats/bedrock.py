@@ -11,15 +11,13 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.spans.builder import mapping, milliseconds, objects, span
+from kpi.ingest.spans.builder import facts_in, mapping, milliseconds, objects, span
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "bedrock", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
 
-_SESSIONS = ("session_id", "sessionId", "conversation_id", "conversationId")
-_USERS = ("user_id", "userId", "end_user")
 _POLICIES = {"topics": "name", "filters": "type", "piiEntities": "type", "regexes": "name", "customWords": "",
              "managedWordLists": "type"}  # fmt: skip
 
@@ -61,23 +59,15 @@ def _call(record: Mapping[str, Any], asked: Mapping[str, Any], got: Mapping[str,
         model=model, requested_model=model, provider="aws.bedrock",
         input=question(asked.get("inputBodyJson")), output=said.output if kind == "llm" else None,
         finish_reason=said.finish if kind == "llm" else None,
-        session=_first(own, _SESSIONS), user=_first(own, _USERS),
+        **facts_in(own, _DATA.facts["own"]),
         metadata={"cloud_region": record.get("inferenceRegion") or record.get("region"), **own},
         **_tokens(asked, got, said.tokens),
     )  # fmt: skip
 
 
-def _first(own: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((own[name] for name in names if own.get(name)), None)
-
-
 def _tokens(asked: Mapping[str, Any], got: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """Counts of the log, which leave cached tokens out; those of the body where the log has none."""
-    found = {
-        "input_tokens": asked.get("inputTokenCount"), "output_tokens": got.get("outputTokenCount"),
-        "cached_read_tokens": asked.get("cacheReadInputTokenCount"),
-        "cache_write_tokens": asked.get("cacheWriteInputTokenCount"),
-    }  # fmt: skip
+    found = {**facts_in(asked, _DATA.facts["input"]), "output_tokens": got.get("outputTokenCount")}
     return {
         **{name: body.get(name) if value is None else value for name, value in found.items()},
         "reasoning_tokens": body.get("reasoning_tokens"),

@@ -17,7 +17,7 @@ from kpi.ingest.agents.names import EDIT_TOOLS, MODEL_CALL
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import mapping, objects, span, text_blocks, whole
+from kpi.ingest.spans.builder import facts_in, mapping, objects, span, text_blocks, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
@@ -170,15 +170,13 @@ def _request(
     )  # fmt: skip
     moments: Mapping[str | None, int] = say.kept["moments"]
     for key, call in calls:
-        usage = call.usage
         began = moments.get(call.parent)
         yield span(
             trace, stable_id(trace, key)[:16], kind="llm", name=f"claude_code{MODEL_CALL}", provider="anthropic",
             start=began if began is not None and began <= call.first else call.first, end=call.last,
             status="error" if call.failed else "ok", model=call.model, cost_usd=call.cost,
-            output="\n".join(call.texts) or None, input_tokens=usage.get("input_tokens"),
-            output_tokens=usage.get("output_tokens"), cached_read_tokens=usage.get("cache_read_input_tokens"),
-            cache_write_tokens=usage.get("cache_creation_input_tokens"), cache_included=False, **who,
+            output="\n".join(call.texts) or None, cache_included=False,
+            **facts_in(call.usage, _DATA.facts["usage"]), **who,
         )  # fmt: skip
     for key, tool in tools:
         if tool.rejected:

@@ -16,7 +16,7 @@ from kpi.ingest.agents.names import MODEL_CALL
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of, parse, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, mapping, span, whole
+from kpi.ingest.spans.builder import as_text, facts_in, mapping, span, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
@@ -24,11 +24,6 @@ _DATA = names_of(__file__)
 NAME, TITLE, KEYS, ALONE = "codex_sessions", _DATA.title, _DATA.keys, _DATA.alone
 _SETS = _DATA.sets
 _BY_MODEL = _SETS["uses"] | {"reasoning", "message", "web_search_call", "tool_search_call"}
-_USAGE = {
-    "input_tokens": ("input_tokens",), "output_tokens": ("output_tokens",),
-    "cached_read_tokens": ("cached_input_tokens",), "reasoning_tokens": ("reasoning_output_tokens",),
-    "cache_write_tokens": ("cache_write_input_tokens", "cache_creation_input_tokens"),
-}  # fmt: skip
 
 
 class _Session:
@@ -158,16 +153,14 @@ class _Reading:
         if mark in self._copied:
             self._say.context.receipt.repeated += 1
             return
-        tokens = {name: next((used[k] for k in keys if k in used), None) for name, keys in _USAGE.items()}
+        tokens = facts_in(used, _DATA.facts["usage"])
         for name in self._counted:
             self._counted[name] += count_of(tokens[name]) or 0
         self._failed, self._end = False, at
         step = span(
             self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name=f"codex{MODEL_CALL}",
             start=start, end=at, status="ok", model=self._model, provider=self._session.provider,
-            input_tokens=tokens["input_tokens"], output_tokens=tokens["output_tokens"],
-            cached_read_tokens=tokens["cached_read_tokens"], cache_write_tokens=tokens["cache_write_tokens"],
-            reasoning_tokens=tokens["reasoning_tokens"], **self._who,
+            **tokens, **self._who,
         )  # fmt: skip
         self._steps.append(step)
 

@@ -12,7 +12,7 @@ from typing import Any
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, mapping, objects, span, verdict
+from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span, verdict
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
@@ -50,7 +50,7 @@ def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     yield span(
         record.get("trace_id"), record.get("span_id"), parent_id=record.get("parent_id"), name=record.get("name"),
         kind=kind, start=record.get("start_ns"), seconds=_seconds(record.get("duration")),
-        ttft_seconds=metrics.get("time_to_first_token"), status="error" if failed else "ok",
+        status="error" if failed else "ok",
         error_type=error.get("type") or meta.get("error.type") or tags.get("error_type") if failed else None,
         message=error.get("message") or meta.get("error.message") if failed else None,
         model=record.get("model_name") or meta.get("model_name"),
@@ -63,7 +63,7 @@ def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         session=record.get("session_id") or tags.get("session_id"), user=tags.get("user_id"),
         release=tags.get("version"), environment=tags.get("env"),
         metadata={**_cohorts(tags), **mapping(record.get("metadata") or meta.get("metadata"))},
-        **_tokens(metrics), cost_usd=_cost(metrics),
+        **facts_in(metrics, _DATA.facts["metrics"]), cost_usd=_cost(metrics),
     )  # fmt: skip
     for label, result in mapping(record.get("evaluation")).items():
         yield _verdict(record, str(label), mapping(result))
@@ -80,16 +80,6 @@ def _said(side: Mapping[str, Any], role: str = "") -> Any:
     if messages and role:
         return {"choices": [{"message": {"role": role, **m}} for m in messages]}
     return messages or side.get("value")
-
-
-def _tokens(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The input includes cached tokens; `non_cached_input_tokens` is a part of it."""
-    return {
-        "input_tokens": metrics.get("input_tokens"), "output_tokens": metrics.get("output_tokens"),
-        "cached_read_tokens": metrics.get("cache_read_input_tokens"),
-        "cache_write_tokens": metrics.get("cache_write_input_tokens"),
-        "reasoning_tokens": metrics.get("reasoning_output_tokens"),
-    }  # fmt: skip
 
 
 def _cost(metrics: Mapping[str, Any]) -> float | None:

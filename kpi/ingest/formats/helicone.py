@@ -14,7 +14,7 @@ from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._gateways import endpoint, kind_of_path
 from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
-from kpi.ingest.spans.builder import mapping, milliseconds, span
+from kpi.ingest.spans.builder import facts_in, mapping, milliseconds, span
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
@@ -84,17 +84,14 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
     tool = {"name": body.get("toolName"), "arguments": body.get("input"), "result": result} if kind == "tool" else None
     return span(
         **ids, name=body.get("toolName") or endpoint(record.get("request_path")) or kind, kind=kind,
-        start=record.get("request_created_at"), seconds=delay,
+        seconds=delay,
         end=record.get("response_created_at") if delay is None and not pending else None,
         ttft_seconds=milliseconds(record.get("time_to_first_token")), streamed=truth_of(body.get("stream")),
-        **_status(code, result),
-        model=record.get("response_model") or record.get("model"),
-        requested_model=record.get("model_override") or record.get("request_model"), provider=record.get("provider"),
-        user=record.get("request_user_id"), input=question(body) or body.get("text"), tool=tool,
+        **_status(code, result), **facts_in(record, _DATA.facts["call"]),
+        input=question(body) or body.get("text"), tool=tool,
         output=said.output if kind == "llm" else moderation(result) if kind == "guardrail" else None,
         finish_reason=said.finish if kind == "llm" else None,
         metadata={"country_code": record.get("country_code"), **own},
-        prompt_version=record.get("prompt_version") or record.get("prompt_id"),
         **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say),
     )  # fmt: skip
 
@@ -127,12 +124,7 @@ def _status(code: int | None, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tokens(record: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """Columns first; the details that they lack are in the provider's body. The input includes cached tokens."""
-    stated = {
-        "input_tokens": record.get("prompt_tokens"), "output_tokens": record.get("completion_tokens"),
-        "cached_read_tokens": record.get("prompt_cache_read_tokens"),
-        "cache_write_tokens": record.get("prompt_cache_write_tokens"),
-        "reasoning_tokens": record.get("reasoning_tokens"),
-    }  # fmt: skip
+    stated = facts_in(record, _DATA.facts["tokens"])
     if stated["input_tokens"] is None and stated["output_tokens"] is None:
         return {}
     return {name: body.get(name) if value is None else value for name, value in stated.items()}

@@ -15,7 +15,7 @@ from kpi.ingest.formats._bodies import answer, question
 from kpi.ingest.formats._gateways import SHARED, body_of, endpoint, first, kind_of_path, number, own_id, seconds, status
 from kpi.ingest.formats._replies import counts
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import mapping, objects, span
+from kpi.ingest.spans.builder import facts_in, mapping, objects, span
 from kpi.ingest.spans.items import Incident
 from kpi.ingest.spans.record_report import Say
 
@@ -88,9 +88,8 @@ def _call(
         ttft = None  # the whole answer came at once
     facts["metadata"] = {**(facts.get("metadata") or {}), "cache_hit": hit or None}
     return span(
-        kind=kind, seconds=length, ttft_seconds=ttft,
-        streamed=True if mode in ("stream", "streaming") else None, model=meta.get("response_model"),
-        requested_model=meta.get("request_model"), provider=meta.get("provider_name"), cost_usd=cost,
+        kind=kind, seconds=length, ttft_seconds=ttft, streamed=True if mode in ("stream", "streaming") else None,
+        cost_usd=cost, **facts_in(meta, _DATA.facts["meta"]),
         input=question(body), output=said.output if kind == "llm" else None, finish_reason=said.finish,
         user=body.get("user") if isinstance(body, dict) else None, **{"status": None, **facts}, **used,
     )  # fmt: skip

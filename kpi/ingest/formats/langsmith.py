@@ -16,7 +16,7 @@ from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import mapping, objects, span, whole
+from kpi.ingest.spans.builder import facts_in, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
@@ -177,13 +177,8 @@ def _only(value: Any) -> Any:
 
 
 def _who(run: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    threads = (metadata.get(name) for name in ("session_id", "thread_id", "conversation_id"))
-    return {
-        "session": run.get("thread_id") or next((t for t in threads if t), None),
-        "user": metadata.get("user_id"),
-        "release": metadata.get("release") or metadata.get("revision_id") or metadata.get("LANGCHAIN_REVISION_ID"),
-        "prompt_version": metadata.get("prompt_version") or metadata.get("lc_hub_commit_hash"),
-    }
+    found = facts_in(metadata, _DATA.facts["metadata"])
+    return {**found, "session": run.get("thread_id") or found["session"]}
 
 
 def _models(

@@ -14,7 +14,7 @@ from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._replies import counts
 from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
-from kpi.ingest.spans.builder import as_text, mapping, objects, span
+from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
@@ -59,12 +59,11 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
     fallbacks = count_of(metadata.get("attempted_fallbacks"))
     return span(
         **ids, name=used.get("name") or record.get("call_type"), kind=kind,
-        start=record.get("startTime"), end=record.get("endTime"), first_token=record.get("completionStartTime"),
+        **facts_in(record, _DATA.facts["call"]),
         streamed=truth_of(record.get("stream")), status="error" if failed else "ok",
         error_type=(error.get("error_class") or error.get("error_code") or "failure") if failed else None,
         message=(error.get("error_message") or record.get("error_str")) if failed else None,
-        model=record.get("model"), requested_model=record.get("model_group"),
-        provider=record.get("custom_llm_provider"), user=_customer(record, metadata),
+        user=record.get("end_user") or metadata.get("user_api_key_end_user_id"),  # `user` is who owns the key
         input=question({"messages": record.get("messages")}) or _text(record.get("messages"))
         or question(record.get("proxy_server_request")),
         output=(said.output or _text(record.get("response"))) if said else checked, finish_reason=finish,
@@ -89,11 +88,6 @@ def _kind(call_type: str) -> str:
         if part in word:
             return kind
     return "llm"
-
-
-def _customer(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
-    """`end_user` is who asked; `user` is who owns the key."""
-    return record.get("end_user") or metadata.get("user_api_key_end_user_id")
 
 
 def _tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, parse
 from kpi.ingest.otlp.decode import Event, attributes_of, identifier, nanos
-from kpi.ingest.spans.builder import first_of, mapping, objects, span, whole
+from kpi.ingest.spans.builder import facts_in, first_of, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
@@ -178,11 +178,7 @@ def _at(event: Mapping[str, Any]) -> Any:
 
 def _stated(usage: Mapping[str, Any]) -> dict[str, Any]:
     """MLflow's own counts, of a span or of a trace. The input includes what was read from a cache."""
-    return {
-        "input_tokens": count_of(usage.get("input_tokens")), "output_tokens": count_of(usage.get("output_tokens")),
-        "cached_read_tokens": count_of(usage.get("cache_read_input_tokens")),
-        "cache_write_tokens": count_of(usage.get("cache_creation_input_tokens")),
-    }  # fmt: skip
+    return {fact: count_of(value) for fact, value in facts_in(usage, _DATA.facts["usage"]).items()}
 
 
 def _tokens(usage: Mapping[str, Any], body: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation
-from kpi.ingest.spans.builder import mapping, objects, span, whole
+from kpi.ingest.spans.builder import first_of, mapping, objects, span, whole
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
@@ -66,7 +66,7 @@ def _completion(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         trace_id, trace_id, name="chat.completion", kind="llm", start=start, status="ok",
         model=record.get("model"), provider="openai", output=said.output, finish_reason=said.finish,
         user=record.get("input_user") or own.get("user_id"),
-        session=next((own[name] for name in _SESSIONS if own.get(name)), None),
+        session=first_of(own, *_SESSIONS),
         metadata={**settings, **own}, **said.tokens,
     )  # fmt: skip
     verdicts = mapping(record.get("moderation"))

@@ -14,7 +14,7 @@ from kpi.ingest.files.records import from_cell
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, mapping, objects, span, whole
+from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span, whole
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
@@ -49,7 +49,9 @@ def finish(say: Say) -> Iterator[Item]:
 
 def _trace(trace: dict[str, Any]) -> Iterator[Item]:
     usage = mapping(trace.get("usage"))
-    yield whole(trace.get("id"), **_common(trace), **_tokens(usage), session=trace.get("thread_id"))
+    yield whole(
+        trace.get("id"), **_common(trace), **facts_in(usage, _DATA.facts["usage"]), session=trace.get("thread_id")
+    )
     yield from _scores(trace, trace.get("id"), None)
     for score in objects(trace.get("span_feedback_scores")):
         yield from _scores({"feedback_scores": [score]}, trace.get("id"), None)
@@ -71,7 +73,7 @@ def _span(row: dict[str, Any]) -> Iterator[Item]:
         kind="retriever" if documents is not None else kind, documents=documents,
         model=row.get("model"), provider=_provider(row.get("provider")), **_common(row),
         tool={"name": name, "arguments": row.get("input"), "result": row.get("output")} if kind == "tool" else None,
-        **_tokens(mapping(row.get("usage"))),
+        **facts_in(mapping(row.get("usage")), _DATA.facts["usage"]),
     )  # fmt: skip
     yield from _scores(row, row.get("trace_id"), row.get("id"))
 
@@ -82,14 +84,13 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
     metadata = mapping(row.get("metadata"))
     milliseconds = {"seconds": row.get("duration"), "ttft_seconds": row.get("ttft")}
     return {
-        "name": row.get("name"), "start": row.get("start_time"), "end": row.get("end_time"),
+        **facts_in(row, _DATA.facts["row"]),
         **{k: float(v) / 1e3 for k, v in milliseconds.items() if v is not None},
         "input": _only(row.get("input")), "output": _only(row.get("output")),
         "status": "error" if error else "ok" if row.get("end_time") else None,
         "error_type": error.get("exception_type"), "message": error.get("message"),
         "metadata": metadata, "tags": row.get("tags") if isinstance(row.get("tags"), list) else None,
         "user": metadata.get("user_id"), "release": metadata.get("release"),
-        "environment": row.get("environment"), "cost_usd": row.get("total_estimated_cost"),
     }  # fmt: skip
 
 
@@ -97,19 +98,6 @@ def _only(value: Any) -> Any:
     """`{"output": "text"}`, as the decorator wraps what a function returns, is that text."""
     inner = mapping(value)
     return next(iter(inner.values())) if set(inner) in ({"output"}, {"input"}) else value
-
-
-def _tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """The map repeats the provider's own usage under `original_usage.`: read each fact once, sum nothing."""
-    original = "original_usage."
-    return {
-        "input_tokens": usage.get("prompt_tokens"),
-        "output_tokens": usage.get("completion_tokens"),
-        "cached_read_tokens": usage.get(original + "prompt_tokens_details.cached_tokens")
-        or usage.get(original + "cache_read_input_tokens"),
-        "cache_write_tokens": usage.get(original + "cache_creation_input_tokens"),
-        "reasoning_tokens": usage.get(original + "completion_tokens_details.reasoning_tokens"),
-    }
 
 
 def _provider(stated: Any) -> str | None:

@@ -164,6 +164,11 @@ def first_of(record: Mapping[str, Any], *names: str) -> Any:
     return next((record[n] for n in names if record.get(n) is not None and record[n] != ""), None)
 
 
+def facts_in(record: Mapping[str, Any], table: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What a record states: for each fact of a table what the first of its fields that holds something holds, or None."""
+    return {fact: first_of(record, *names) for fact, names in table.items()}
+
+
 def verdict(value: Any) -> dict[str, Any]:
     """`value` and `label` of a `Score`: a number or boolean is the value, all else is its label."""
     counted = isinstance(value, (bool, int, float))
