@@ -84,8 +84,7 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
     tool = {"name": body.get("toolName"), "arguments": body.get("input"), "result": result} if kind == "tool" else None
     return span(
         **ids, name=body.get("toolName") or endpoint(record.get("request_path")) or kind, kind=kind,
-        seconds=delay,
-        end=record.get("response_created_at") if delay is None and not pending else None,
+        seconds=delay, end=record.get("response_created_at") if delay is None and not pending else None,
         ttft_seconds=milliseconds(record.get("time_to_first_token")), streamed=truth_of(body.get("stream")),
         **_status(code, result), **facts_in(record, _DATA.facts["call"]),
         input=question(body) or body.get("text"), tool=tool,

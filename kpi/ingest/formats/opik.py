@@ -48,10 +48,7 @@ def finish(say: Say) -> Iterator[Item]:
 
 
 def _trace(trace: dict[str, Any]) -> Iterator[Item]:
-    usage = mapping(trace.get("usage"))
-    yield whole(
-        trace.get("id"), **_common(trace), **facts_in(usage, _DATA.facts["usage"]), session=trace.get("thread_id")
-    )
+    yield whole(trace.get("id"), **_common(trace), session=trace.get("thread_id"))
     yield from _scores(trace, trace.get("id"), None)
     for score in objects(trace.get("span_feedback_scores")):
         yield from _scores({"feedback_scores": [score]}, trace.get("id"), None)
@@ -73,7 +70,6 @@ def _span(row: dict[str, Any]) -> Iterator[Item]:
         kind="retriever" if documents is not None else kind, documents=documents,
         model=row.get("model"), provider=_provider(row.get("provider")), **_common(row),
         tool={"name": name, "arguments": row.get("input"), "result": row.get("output")} if kind == "tool" else None,
-        **facts_in(mapping(row.get("usage")), _DATA.facts["usage"]),
     )  # fmt: skip
     yield from _scores(row, row.get("trace_id"), row.get("id"))
 
@@ -84,7 +80,7 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
     metadata = mapping(row.get("metadata"))
     milliseconds = {"seconds": row.get("duration"), "ttft_seconds": row.get("ttft")}
     return {
-        **facts_in(row, _DATA.facts["row"]),
+        **facts_in(row, _DATA.facts["row"]), **facts_in(mapping(row.get("usage")), _DATA.facts["usage"]),
         **{k: float(v) / 1e3 for k, v in milliseconds.items() if v is not None},
         "input": _only(row.get("input")), "output": _only(row.get("output")),
         "status": "error" if error else "ok" if row.get("end_time") else None,

@@ -165,7 +165,7 @@ def first_of(record: Mapping[str, Any], *names: str) -> Any:
 
 
 def facts_in(record: Mapping[str, Any], table: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """What a record states: for each fact of a table what the first of its fields that holds something holds, or None."""
+    """What a record states: for each fact of a table, what the first of its fields that holds something holds."""
     return {fact: first_of(record, *names) for fact, names in table.items()}
 
 
