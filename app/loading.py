@@ -116,7 +116,7 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
     for note in preview.notes:
         st.caption(text.safe(note))
     if not preview.columns:
-        return None, []
+        return kpi.Mapping().said(options) if options else None, []
     fields = kpi.mapping_fields(preview)
     units = sorted({u for found in fields.values() for u in found if u})
     shown = pd.DataFrame({"Column": [c.source for c in preview.columns],

@@ -155,23 +155,12 @@ class ColumnProfiler:
         spelled = self._judged > 0 and self._bad_spelled < self._bad and self.kind == "duration"
         bad = self._bad_spelled if spelled else self._bad
         return ColumnProfile(
-            name=self.name,
-            type=type_,
-            count=self.count,
-            rows=self._rows,
-            distinct=None if few is None else len(few),
-            values=few or (),
-            longest=self._longest,
-            samples=tuple(self._samples),
-            readable=1 - bad / self._judged if self._judged else 1.0,
-            low=self._low,
-            high=self._high,
-            median=self._median(),
-            whole=self._whole,
-            spelled=spelled,
-            currencies=tuple(sorted(self._currencies)),
-            unread=self._unread,
-        )
+            name=self.name, type=type_, count=self.count, rows=self._rows,
+            distinct=None if few is None else len(few), values=few or (), longest=self._longest,
+            samples=tuple(self._samples), readable=1 - bad / self._judged if self._judged else 1.0,
+            low=self._low, high=self._high, median=self._median(), whole=self._whole, spelled=spelled,
+            currencies=tuple(sorted(self._currencies)), unread=self._unread,
+        )  # fmt: skip
 
     def _median(self) -> float | None:
         half, seen = sum(self._bins.values()) / 2, 0

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kpi.disk.tables import lists, table_of
 from kpi.mapping.conventions import ORDERS, day_of
 from kpi.mapping.parse_values import NUMBER_LENGTH, Parsed, by_unique, flat, numbers, texts
 
@@ -23,12 +24,8 @@ _EXCEL_DAYS = (20_000.0, 80_000.0)  # 1954 to 2119
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-_CLOCK_SHAPES = (
-    "%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d %b %Y %H:%M:%S", "%d %b %Y %H:%M",
-    "%d %b %Y", "%b %d, %Y %I:%M:%S %p", "%b %d, %Y %I:%M %p", "%b %d, %Y %H:%M:%S", "%b %d, %Y", "%d %B %Y %H:%M:%S",
-    "%d %B %Y", "%B %d, %Y %I:%M %p", "%B %d, %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S%z",
-    "%d %b %y", "%d %b %y %H:%M", "%d %b %y %H:%M:%S", "%d %b %Y %I:%M:%S %p", "%d %b %Y %I:%M %p",
-)  # fmt: skip
+_DATA = table_of(__file__)
+_CLOCK_SHAPES: list[str] = _DATA["clock_shapes"]
 _NUMERIC_DATE = re.compile(r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:[ T,]+(.*))?$")
 _CLOCK_FIRST = re.compile(
     r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?)[ ,]+(\d{1,2} [A-Za-z]{3,9} \d{4}|\S*\d)(?: (.*))?$"
@@ -38,15 +35,7 @@ _MONTH_NAMED = re.compile(r"^(\d{1,2})-([A-Za-z]{3})-(\d{4}|\d\d)\b")
 _ZONE_NAME = re.compile(r"^(.*\d)\s*\[?([A-Z][A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UTC|GMT)\]?$")
 _OFFSET = re.compile(r"(?<=[\d])\s*(?:UTC|GMT)?\s?([+-])(\d{1,2}):?(\d\d)?$")
 _ABBREVIATION = re.compile(r"^(.*:\d\d(?:[.,]\d+)?(?: [AP]M)?)\s*([A-Z]{1,4})$")
-# Hours ahead of UTC of zones by their letters. Those that name several (CST, IST, BST) and the letters that are halves
-# of a day or no zone (A, P, J) are left out: a time in them is refused.
-_HOURS = {
-    "Z": 0.0, **{letter: float(i) for i, letter in enumerate("BCDEFGHIKLM", 2)},
-    **{letter: -float(i) for i, letter in enumerate("NO", 1)}, **{c: -float(i) for i, c in enumerate("QRSTUVWXY", 4)},
-    "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2, "EET": 2, "EEST": 3, "MSK": 3, "SGT": 8, "HKT": 8,
-    "JST": 9, "KST": 9, "AEST": 10, "AEDT": 11, "ACST": 9.5, "AWST": 8, "NZST": 12, "NZDT": 13, "EST": -5, "EDT": -4,
-    "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10,
-}  # fmt: skip
+_HOURS = {zone: float(hours) for hours, zones in lists(_DATA["hours"]).items() for zone in zones}  # ahead of UTC
 _LEAP = re.compile(r"(:\d\d):60(?=\D|$)")
 _LONG_FRACTION = re.compile(r"([.,]\d{6})\d+")
 _INTEGER = re.compile(r"^[+-]?\d{1,25}$")

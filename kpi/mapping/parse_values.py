@@ -19,28 +19,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kpi.disk.tables import by_word, table_of
 from kpi.mapping.column_names import DURATION_WORDS, MICRO
 from kpi.mapping.units import DURATION_US
 
-NULL_WORDS = frozenset(
-    ["", "-", "--", "nan", "none", "null", "n/a", "na", "#n/a", "nil", "nat", "undefined", "\\n", "<na>"]
-)
-_YES_NO = {  # what people and tools write, by language
-    "tools": ("1 1.0 ok c on ✓ ✔ ☑ ✅ up 👍 thumbs_up thumbsup",
-              "0 0.0 i off ✗ ✘ ❌ ✖ ☒ down 👎 thumbs_down thumbsdown"),
-    "en": ("true t yes y success succeeded successful pass passed correct positive good resolved completed complete"
-           " done",
-           "false f no n error failed failure fail incorrect negative bad unresolved timeout cancelled canceled wrong"),
-    "es": ("sí si s verdadero", "no falso"), "pt": ("sim verdadeiro", "não nao falso"), "it": ("sì vero", "falso"),
-    "fr": ("oui o vrai", "non faux"), "de": ("ja j wahr richtig", "nein falsch"), "nl": ("ja waar", "nee onwaar"),
-    "da": ("ja sandt", "nej falsk"), "no": ("ja sant", "nei usann"), "sv": ("ja sant sann", "nej falskt"),
-    "fi": ("kyllä tosi", "ei epätosi"), "pl": ("tak prawda", "nie fałsz"), "cs": ("ano pravda", "ne nepravda"),
-    "tr": ("evet doğru", "hayır hayir yanlış"), "ru": ("да истина", "нет ложь"), "uk": ("так істина", "ні хибність"),
-    "ar": ("نعم صحيح", "لا خطأ"), "hi": ("हाँ हां जी सही", "नहीं नही गलत"), "zh": ("是 真 对 對", "否 假 错 錯"),
-    "ja": ("はい 真", "いいえ 偽"), "ko": ("예 네 참", "아니요 아니오 거짓"),
-}  # fmt: skip
-TRUE_WORDS = frozenset(word for yes, _ in _YES_NO.values() for word in yes.split())
-FALSE_WORDS = frozenset(word for _, no in _YES_NO.values() for word in no.split())
+_DATA = table_of(__file__)
+NULL_WORDS = frozenset(["", *_DATA["nulls"].split()])
+# what people and tools write, in any language
+TRUE_WORDS, FALSE_WORDS = frozenset(by_word(_DATA["yes"])), frozenset(by_word(_DATA["no"]))
 MINUS = "-1/0"  # of a boolean column: -1 is true, as Access and Visual Basic write it
 _NULLS = pa.array(sorted(NULL_WORDS))
 NUMBER_LENGTH = 100
@@ -151,11 +137,8 @@ def by_unique(column: pa.Array, convert: Callable[[str], Any], type_: pa.DataTyp
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 _USD, _CENTS = frozenset(["$", "usd", "us$", "dollar", "dollars"]), frozenset(["¢", "ct", "cts", "cent", "cents"])
-_OTHERS = (
-    "€ £ ¥ ₹ ₽ ₩ ₺ ₴ ₫ ฿ zł kč kr fr r$ a$ c$ hk$ s$ eur euro euros gbp jpy cny rmb inr chf cad aud nzd brl mxn sek"
-    " nok dkk pln czk huf ron try uah rub krw sgd hkd twd zar ils"
-)
-_SIGN = "|".join(re.escape(sign) for sign in sorted(_USD | _CENTS | set(_OTHERS.split()), key=len, reverse=True))
+_KNOWN_SIGNS = _USD | _CENTS | set(_DATA["currencies"].split())
+_SIGN = "|".join(re.escape(sign) for sign in sorted(_KNOWN_SIGNS, key=len, reverse=True))
 _CURRENCY = re.compile(rf"^(?P<a>{_SIGN})\s*(?=[-+\d.,])|(?<=[\d.,])\s*(?P<b>{_SIGN})$", re.IGNORECASE)
 _PLAIN = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$")
 _SPACES = re.compile("(?<=\\d)[\\s\u00a0\u202f'’_](?=\\d{3}(?:\\D|$))")
@@ -292,11 +275,9 @@ def currencies(words: pa.Array) -> dict[str, int]:
 # --- lengths of time that carry their unit ---------------------------------------------------------------------------
 
 _HOUR = 3_600e6
-_LENGTH_US = {word: DURATION_US[unit] for word, unit in DURATION_WORDS.items()} | dict.fromkeys(
-    ("sek", "sekunde", "sekunden", "seg", "segundo", "segundos", "seconde", "secondes"), DURATION_US["s"]
-) | dict.fromkeys(("m", "minuten", "minutos"), DURATION_US["min"]) | dict.fromkeys(
-    ("h", "hr", "hrs", "hour", "hours", "std", "stunden"), _HOUR
-) | dict.fromkeys(("d", "day", "days"), 24 * _HOUR)  # fmt: skip
+_LENGTH_US = {word: DURATION_US[unit] for word, unit in DURATION_WORDS.items()} | {
+    word: {**DURATION_US, "h": _HOUR, "d": 24 * _HOUR}[unit] for word, unit in by_word(_DATA["lengths"]).items()
+}
 _PART = re.compile(r"\s*([+-]?\d+(?:[.,]\d+)*|[+-]?\.\d+)\s*([^\W\d_]+)\.?(?:\s*,(?=\s)|\s+and\b)?")
 _CLOCK = re.compile(r"\s*([+-]?)(\d{1,4}):(\d\d):(\d\d(?:[.,]\d+)?)")
 _ISO = re.compile(r"([+-]?)P(?:([\d.,]+)D)?(?:T(?:([\d.,]+)H)?(?:([\d.,]+)M)?(?:([\d.,]+)S)?)?", re.IGNORECASE)
@@ -383,7 +364,7 @@ def _side(word: str) -> bool | None:
 
 
 _FAILED = re.compile(r"[45]\d\d\b.*|.*(?:error|exception|fail|timeout|timed.out|cancel|abort|crash).*")
-_FINE_WORDS = frozenset(["unset", "stop", "finished", "200 ok", "running", "pending", "end_turn", "length"])
+_FINE_WORDS = frozenset(_DATA["fine"])
 
 
 def failed(text: str) -> bool:

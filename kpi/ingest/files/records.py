@@ -1,4 +1,4 @@
-"""Records of an export as plain dicts, whatever they are packed in: JSON, JSON lines, CSV or Parquet.
+"""Records of an export as plain dicts, whatever they are packed in: JSON, JSON lines, CSV, workbooks or Parquet.
 
 A broken record is counted and left out. Nothing here knows what a record means.
 """
@@ -28,25 +28,26 @@ _REPR_CHARS = 2_000_000
 
 
 def records(
-    source: Opened, *, limits: Limits, drop: Drop, note: Note, is_record: IsRecord, texts: Collection[str] = ()
-) -> Iterator[tuple[int, dict[str, Any], int]]:
+    source: Opened, *, limits: Limits, drop: Drop, note: Note, is_record: IsRecord, texts: Collection[str] = (),
+    delimiter: str = "", sheet: str = "",
+) -> Iterator[tuple[int, dict[str, Any], int]]:  # fmt: skip
     """(1-based position, record, bytes consumed). is_record: whether an object is a record itself, not its envelope.
-    texts: columns of CSV whose cells are taken as they are.
+    texts: columns of CSV whose cells are taken as they are. delimiter, sheet: as a person says.
 
-    Cells of CSV that hold JSON or a Python repr are read as what they hold, empty cells are None, and members of
-    Parquet structs that a row does not have are left out. Raises IngestError when nothing at all can be read.
+    Cells of CSV and workbooks that hold JSON or a Python repr are read as what they hold, empty cells are None, and
+    members of Parquet structs that a row does not have are left out. Raises IngestError when nothing can be read.
     """
     is_text = not source.head.startswith(b"PAR1")
     if not is_text or not (is_json(source) or lie_between(source, limits)):
         nans = 0
-        for batch in batches(source, limits=limits, drop=drop, note=note):
+        for batch in batches(source, limits=limits, drop=drop, note=note, delimiter=delimiter, sheet=sheet):
             rows = _nanoseconds(batch.table).to_pylist()
             for number, row in zip(batch.numbers.tolist(), rows, strict=True):
                 record = {}
                 for name, value in row.items():
                     if name in texts:
                         record[name] = value or None
-                    elif is_text:
+                    elif is_text and isinstance(value, str):
                         record[name], none = opened(value)
                         nans += none
                     else:
@@ -113,7 +114,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, timedelta):
-        return value.total_seconds()
+        return f"{value.total_seconds():.6f}s"  # with its unit, which the name of the column may not say
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, bytes):

@@ -364,7 +364,7 @@ def _as_text(value: Any) -> str | None:
 def _workbook(source: Opened, limits: Limits, drop: Drop, note: Note, sheet: str) -> Iterator[Batch]:
     rows = workbook.rows(source, sheet)
     first = list(islice(rows, line_sniffing.LOOK_AHEAD))
-    found = line_sniffing.header([workbook.line(cells) for _, cells in first], workbook.EDGE)
+    found = workbook.header(first)
     if found is None:
         raise IngestError("ingest.no_header", f"No row of {source.name} names the columns",
                           hint="Write names above the columns, or name another sheet.")  # fmt: skip
@@ -384,6 +384,8 @@ def _workbook(source: Opened, limits: Limits, drop: Drop, note: Note, sheet: str
 
     for place, cells in chain(first[found.at + 1 :], rows):
         texts = ["" if c is None else str(c) for c in cells]
+        if any(len(text) >= workbook.LONGEST for text in texts):
+            note(f"Cells of {source.name} are as long as a cell can be: a spreadsheet cut the texts in them.")
         if is_header(texts, names):
             note(f"{source.name}: the header stands between the rows again; such lines were skipped.")
         elif len(cells) > len(names):

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kpi.errors import IngestError
+from kpi.ingest.files import line_sniffing
 from kpi.ingest.files.source import Opened
 from kpi.ingest.limits import Limits
 
-EDGE = "\x1f"  # parts cells where a row is looked at as a line
+_EDGE = "\x1f"  # parts cells where a row is looked at as a line
+LONGEST = 32_767  # characters of a cell: spreadsheets cut what is longer
 _FEW = 50  # rows of a sheet that are looked at for anything
 _NAMED = 20  # sheets that an error lists
 
@@ -37,7 +39,7 @@ def check(name: str, infos: Sequence[zipfile.ZipInfo], limits: Limits) -> None:
 def sheets(source: Opened) -> list[str]:
     """Names of the visible sheets that hold anything."""
     with _opened(source) as book:
-        return [s.title for s in book.worksheets if s.sheet_state == "visible" and any(_rows(s, _FEW))]
+        return _filled(book)
 
 
 def rows(source: Opened, sheet: str) -> Iterator[tuple[int, list[Any]]]:
@@ -45,20 +47,24 @@ def rows(source: Opened, sheet: str) -> Iterator[tuple[int, list[Any]]]:
 
     Raises IngestError: `ingest.sheet` where it must be named, `ingest.bad_workbook` for a damaged workbook.
     """
-    if not sheet:
-        found = sheets(source)
-        if len(found) != 1:
-            raise _unsure(source, found)
-        sheet = found[0]
     with _opened(source) as book:
-        if sheet not in book.sheetnames:
-            raise _unsure(source, book.sheetnames)
-        yield from _rows(book[sheet], None)
+        found = [name for name in book.sheetnames if name == sheet] if sheet else _filled(book)
+        if len(found) != 1:
+            raise _unsure(source, book.sheetnames if sheet else found)
+        yield from _rows(book[found[0]], None)
 
 
-def line(cells: Sequence[Any]) -> str:
-    """A row as a line whose cells are parted by `EDGE`, to look for a header with."""
-    return EDGE.join("" if c is None else str(c).replace('"', "'").replace("\n", " ") for c in cells)
+def header(first: Sequence[tuple[int, list[Any]]]) -> line_sniffing.Header | None:
+    """Which of the first rows of a sheet names the columns, and how; None where none does."""
+    return line_sniffing.header([_line(cells) for _, cells in first], _EDGE)
+
+
+def _line(cells: Sequence[Any]) -> str:
+    return _EDGE.join("" if c is None else str(c).replace('"', "'").replace("\n", " ") for c in cells)
+
+
+def _filled(book: Any) -> list[str]:
+    return [s.title for s in book.worksheets if s.sheet_state == "visible" and any(_rows(s, _FEW))]
 
 
 def _unsure(source: Opened, names: Sequence[str]) -> IngestError:

@@ -14,6 +14,8 @@ at most one key beside them. TEXTS = ("name answer",), columns of its tables who
 where that is JSON. `recognises(names) -> bool`, where no fixed set of keys tells; nested keys count with a dot
 (`context.trace_id`), and it is asked only where the keys of no other format are there.
 
+Where these names are many, they lie in a TOML file beside the module, which `names_of(__file__)` reads.
+
 `record` is one JSON object, CSV row or Parquet row (`kpi.ingest.files.records`). `translate` yields what it states with
 `observed.span`, `observed.whole`, `Score` and `Incident`; `say` takes what could not be read. Where records need each
 other (a score that comes before its trace), they are kept in `say.kept`, and a function `finish(say)` yields what
@@ -29,6 +31,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from kpi.disk.tables import by_word, lists, table_of
 from kpi.ingest.spans.items import Item as Item  # what formats yield; they import it from here
 
 
@@ -54,6 +57,39 @@ class Format:
         alone = [keys for keys in self.alone if keys <= own and len(own) <= len(keys) + 1]
         most = max((len(keys) for keys in (*self.keys, *alone) if keys <= own), default=0)
         return most or int(self.recognises is not None and self.recognises(names))
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the TOML file beside the module of a format says; title, keys, alone and texts as the module has them.
+
+    kinds: word of the vendor -> one of `kpi.schema.SPAN_KINDS`. sets: names of fields, by what they are for; in the
+    file `@other` stands for all of another set, which is above. facts: of `builder.span`, with the fields of one object
+    that state them, the most telling first. table: the file.
+    """
+
+    title: str
+    keys: tuple[str, ...]
+    alone: tuple[str, ...]
+    texts: tuple[str, ...]
+    kinds: dict[str, str]
+    sets: dict[str, frozenset[str]]
+    facts: dict[str, dict[str, tuple[str, ...]]]
+    table: dict[str, Any]
+
+
+def names_of(module: str) -> Names:
+    """The names of a format from the TOML file beside its module. module: its `__file__`."""
+    table = table_of(module)
+    sets: dict[str, frozenset[str]] = {}
+    for name, stated in table.get("sets", {}).items():
+        words = stated.split() if isinstance(stated, str) else stated
+        sets[name] = frozenset[str]().union(*(sets[w[1:]] if w.startswith("@") else {w} for w in words))
+    return Names(
+        table["title"], tuple(table.get("keys", ())), tuple(table.get("alone", ())),
+        tuple(table.get("texts", "").split()), by_word(table.get("kinds", {})), sets,
+        {about: lists(facts) for about, facts in table.get("facts", {}).items()}, table,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=1)

@@ -9,30 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from kpi.disk.tables import by_word, lists, table_of
 from kpi.ingest.otlp.attributes import count_of, parse
 from kpi.ingest.spans.builder import objects
 
-_ROLES = {
-    "human": "user", "humanmessage": "user", "humanmessagechunk": "user", "user": "user", "ai": "assistant",
-    "aimessage": "assistant", "aimessagechunk": "assistant", "assistant": "assistant", "model": "assistant",
-    "system": "system", "systemmessage": "system", "developer": "system", "tool": "tool", "toolmessage": "tool",
-    "function": "tool", "functionmessage": "tool", "chat": "user", "chatmessage": "user",
-}  # fmt: skip
-_ASKED = ("question", "query", "q", "user_input", "user_message", "prompt", "input", "text", "message", "content")
-_ANSWERED = ("answer", "output", "response", "result", "output_text", "reply", "completion", "text", "content")
-_USAGES = ("usage_metadata", "usage", "token_usage", "usageMetadata")
-_ASKED_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details")
-_GIVEN_DETAILS = (
-    "completion_tokens_details", "output_tokens_details", "output_token_details", "completion_token_details",
-)  # fmt: skip
-_COUNTS = {  # fact -> (where it stands in a usage object, its names there)
-    "input_tokens": ("", ("input_tokens", "prompt_tokens", "promptTokenCount", "prompt_token_count", "inputTokens")),
-    "output_tokens": ("", ("output_tokens", "completion_tokens", "candidatesTokenCount", "candidates_token_count",
-                           "outputTokens")),
-    "cached_read_tokens": ("asked", ("cache_read", "cached_tokens")),
-    "cache_write_tokens": ("asked", ("cache_creation", "cache_write", "cache_write_tokens")),
-    "reasoning_tokens": ("given", ("reasoning", "reasoning_tokens")),
-}  # fmt: skip
+_DATA = table_of(__file__)
+_ROLES = by_word(_DATA["roles"])
+_ASKED, _ANSWERED, _USAGES = (tuple(_DATA[table].split()) for table in ("asked", "answered", "usages"))
+_DETAILS = lists(_DATA["details"])
+_COUNTS = {place: lists(facts) for place, facts in _DATA["counts"].items()}  # where a count stands -> fact -> its names
 _DEPTH = 4
 
 
@@ -109,8 +94,8 @@ def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
     """
     if not usage:
         return {}
-    places = {"": usage, "asked": _object(usage, _ASKED_DETAILS), "given": _object(usage, _GIVEN_DETAILS)}
-    found = {fact: _count(places[place], *names) for fact, (place, names) in _COUNTS.items()}
+    places = {"usage": usage, **{side: _object(usage, names) for side, names in _DETAILS.items()}}
+    found = {fact: _count(places[where], *names) for where, facts in _COUNTS.items() for fact, names in facts.items()}
     if found["cached_read_tokens"] is None:
         found["cached_read_tokens"] = _count(usage, "cachedContentTokenCount", "cached_content_token_count")
     beside = {

@@ -12,33 +12,18 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of, nusd
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, text_blocks, whole
+from kpi.ingest.spans.builder import facts_in, mapping, objects, span, text_blocks, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
-NAME = "atif"
-TITLE = "ATIF"
-KEYS = ("schema_version agent steps",)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
-_DOCUMENT = fields(
-    "schema_version session_id trajectory_id agent steps final_metrics continued_trajectory_ref subagent_trajectories"
-)
-_AGENT = fields("name version model_name tool_definitions")
-_STEP = fields(
-    "step_id timestamp source model_name message reasoning_content reasoning_effort tool_calls observation metrics",
-    "is_copied_context llm_call_count",
-)
-_METRICS = fields(  # token ids and their probabilities are no text and no count
-    "prompt_tokens completion_tokens cached_tokens cost_usd prompt_token_ids completion_token_ids logprobs"
-)
-_FINAL = fields("total_prompt_tokens total_completion_tokens total_cached_tokens total_cost_usd total_steps")
-_TOTALS = {
-    "input_tokens": "total_prompt_tokens", "output_tokens": "total_completion_tokens",
-    "cached_read_tokens": "total_cached_tokens",
-}  # fmt: skip
+_TOTALS = _DATA.facts["totals"]
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -85,7 +70,7 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
         "first": moments[0] if moments else None, "last": moments[-1] if moments else None, "turns": len(users),
         "input": text_blocks(users[0].get("message")) if users else None, "output": said[-1] if said else None,
         "totals": {
-            **{name: count_of(final.get(total)) for name, total in _TOTALS.items()},
+            **{name: count_of(total) for name, total in facts_in(final, _TOTALS).items()},
             "cost_usd": cost / 1e9 if cost is not None else None,
         },
         "facts": {
@@ -97,12 +82,12 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trajectory(trace_id: str, parent: str | None, record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     agent = mapping(record.get("agent"))
-    say.left_out(record, _DOCUMENT)
-    say.left_out(agent, _AGENT, "agent")
-    say.left_out(mapping(record.get("final_metrics")), _FINAL, "final_metrics")
+    say.left_out(record, _SETS["document"])
+    say.left_out(agent, _SETS["agent"], "agent")
+    say.left_out(mapping(record.get("final_metrics")), _SETS["final"], "final_metrics")
     asked = None
     for step in objects(record.get("steps")):
-        say.left_out(step, _STEP, "step")
+        say.left_out(step, _SETS["step"], "step")
         asked = text_blocks(step.get("message")) if step.get("source") == "user" else asked
         if step.get("is_copied_context"):
             continue
@@ -128,7 +113,7 @@ def _agent_step(
 ) -> Iterator[Item]:
     """A model call and the tools it used. A step without a model call (llm_call_count 0) holds tools alone."""
     metrics = mapping(step.get("metrics"))
-    say.left_out(metrics, _METRICS, "metrics")
+    say.left_out(metrics, _SETS["metrics"], "metrics")
     # Numbers of steps begin again in a continuation: the content tells them apart, the number keeps their order.
     told = [step.get(n) for n in ("timestamp", "message", "tool_calls")]
     key = f"{count_of(step.get('step_id')) or 0:05}-{stable_id(parent, orjson.dumps(told))[:8]}"
@@ -139,8 +124,7 @@ def _agent_step(
         yield span(
             trace_id, key, parent_id=parent, kind="llm", name="agent", start=start, status="ok",
             model=step.get("model_name") or model, input=asked, output=text_blocks(step.get("message")),
-            input_tokens=metrics.get("prompt_tokens"), output_tokens=metrics.get("completion_tokens"),
-            cached_read_tokens=metrics.get("cached_tokens"), cost_usd=metrics.get("cost_usd"),
+            **facts_in(metrics, _DATA.facts["metrics"]),
         )  # fmt: skip
     results = objects(mapping(step.get("observation")).get("results"))
     calls = objects(step.get("tool_calls"))

@@ -9,26 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.spans.builder import fields, mapping, milliseconds, objects, span
+from kpi.ingest.spans.builder import facts_in, mapping, milliseconds, objects, span
 from kpi.ingest.spans.record_report import Say
 
-NAME = "bedrock"
-TITLE = "Bedrock invocation logs"
-KEYS = ("schemaType requestId modelId",)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "bedrock", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
-# The account and the role that called are the application's own, not the user's.
-_RECORD = fields(
-    "schemaType schemaVersion timestamp accountId identity region inferenceRegion requestId operation modelId input",
-    "output requestMetadata errorCode errorMessage",
-)
-_SIDE = fields(
-    "inputContentType inputBodyJson inputBodyS3Path inputTokenCount cacheReadInputTokenCount",
-    "cacheWriteInputTokenCount outputContentType outputBodyJson outputBodyS3Path outputTokenCount",
-)
-_SESSIONS = ("session_id", "sessionId", "conversation_id", "conversationId")
-_USERS = ("user_id", "userId", "end_user")
 _POLICIES = {"topics": "name", "filters": "type", "piiEntities": "type", "regexes": "name", "customWords": "",
              "managedWordLists": "type"}  # fmt: skip
 
@@ -38,10 +27,10 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if record.get("schemaType") != "ModelInvocationLog":
         say.drop("not a model invocation", "Only records of the type ModelInvocationLog are read.")
         return
-    say.left_out(record, _RECORD)
+    say.left_out(record, _SETS["record"])
     asked, got = mapping(record.get("input")), mapping(record.get("output"))
-    say.left_out(asked, _SIDE, "input")
-    say.left_out(got, _SIDE, "output")
+    say.left_out(asked, _SETS["side"], "input")
+    say.left_out(got, _SETS["side"], "output")
     if asked.get("inputBodyS3Path") or got.get("outputBodyS3Path"):
         say.note("Bodies that are too large for the log lie in files of their own in S3: these texts are missing.")
     request_id, body = record.get("requestId"), got.get("outputBodyJson")
@@ -70,23 +59,15 @@ def _call(record: Mapping[str, Any], asked: Mapping[str, Any], got: Mapping[str,
         model=model, requested_model=model, provider="aws.bedrock",
         input=question(asked.get("inputBodyJson")), output=said.output if kind == "llm" else None,
         finish_reason=said.finish if kind == "llm" else None,
-        session=_first(own, _SESSIONS), user=_first(own, _USERS),
+        **facts_in(own, _DATA.facts["own"]),
         metadata={"cloud_region": record.get("inferenceRegion") or record.get("region"), **own},
         **_tokens(asked, got, said.tokens),
     )  # fmt: skip
 
 
-def _first(own: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((own[name] for name in names if own.get(name)), None)
-
-
 def _tokens(asked: Mapping[str, Any], got: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """Counts of the log, which leave cached tokens out; those of the body where the log has none."""
-    found = {
-        "input_tokens": asked.get("inputTokenCount"), "output_tokens": got.get("outputTokenCount"),
-        "cached_read_tokens": asked.get("cacheReadInputTokenCount"),
-        "cache_write_tokens": asked.get("cacheWriteInputTokenCount"),
-    }  # fmt: skip
+    found = {**facts_in(asked, _DATA.facts["input"]), "output_tokens": got.get("outputTokenCount")}
     return {
         **{name: body.get(name) if value is None else value for name, value in found.items()},
         "reasoning_tokens": body.get("reasoning_tokens"),

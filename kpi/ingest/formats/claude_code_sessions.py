@@ -14,26 +14,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kpi.ingest.agents.names import EDIT_TOOLS, MODEL_CALL
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, text_blocks, whole
+from kpi.ingest.spans.builder import facts_in, mapping, objects, span, text_blocks, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
-NAME = "claude_code_sessions"
-TITLE = "Claude Code sessions"
-KEYS = ("parentUuid sessionId type uuid", "type summary leafUuid", "type messageId snapshot")
-ALONE = (  # what the program notes beside the conversation
-    "type operation sessionId timestamp", "type sessionId permissionMode", "type sessionId customTitle",
-    "type sessionId aiTitle", "type sessionId agentName", "type sessionId lastPrompt", "type sessionId mode",
-    "type sessionId prNumber prUrl prRepository timestamp", "type sessionId worktreeSession", "type sessionId tag",
-)  # fmt: skip
-_READ = fields(
-    "type uuid parentUuid sessionId timestamp version isSidechain isMeta isCompactSummary isApiErrorMessage requestId",
-    "message toolUseResult costUSD userType cwd gitBranch",
-)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS, ALONE = "claude_code_sessions", _DATA.title, _DATA.keys, _DATA.alone
+_SETS = _DATA.sets
 _SYNTHETIC = "<synthetic>"  # the model of what the program itself says in the model's place
 _BY_THE_PROGRAM = ("<command-", "<local-command-", "<bash-", "[Request interrupted", "Caveat: The messages below")
 _REJECTED = ("User rejected", "The user doesn't want to")
@@ -81,7 +72,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if at is None:
         say.drop("entry of a session without a time")
         return
-    say.left_out(record, _READ)
+    say.left_out(record, _SETS["read"])
     moments = say.kept.setdefault("moments", {})
     moments[text_of(record.get("uuid"))] = at
     say.kept.setdefault("versions", {})[session] = record.get("version")
@@ -179,15 +170,13 @@ def _request(
     )  # fmt: skip
     moments: Mapping[str | None, int] = say.kept["moments"]
     for key, call in calls:
-        usage = call.usage
         began = moments.get(call.parent)
         yield span(
             trace, stable_id(trace, key)[:16], kind="llm", name=f"claude_code{MODEL_CALL}", provider="anthropic",
             start=began if began is not None and began <= call.first else call.first, end=call.last,
             status="error" if call.failed else "ok", model=call.model, cost_usd=call.cost,
-            output="\n".join(call.texts) or None, input_tokens=usage.get("input_tokens"),
-            output_tokens=usage.get("output_tokens"), cached_read_tokens=usage.get("cache_read_input_tokens"),
-            cache_write_tokens=usage.get("cache_creation_input_tokens"), cache_included=False, **who,
+            output="\n".join(call.texts) or None, cache_included=False,
+            **facts_in(call.usage, _DATA.facts["usage"]), **who,
         )  # fmt: skip
     for key, tool in tools:
         if tool.rejected:

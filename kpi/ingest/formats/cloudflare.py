@@ -9,37 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._gateways import Gateway, call, columns, flag, spellings, success
 from kpi.ingest.spans.builder import mapping, objects
 from kpi.ingest.spans.record_report import Say
 
-NAME = "cloudflare"
-TITLE = "Cloudflare AI Gateway logs"
-_PAGES = ("result result_info success", "result success errors messages")
-_LOGS = tuple(f"cached tokens_in tokens_out {name}" for name in (
-    "custom_cost", "request_type", "model_type", "step", "request_content_type", "response_content_type",
-))  # fmt: skip
-_EVENTS = ("Gateway RateLimited StatusCode", "Gateway Cached RateLimited", "Gateway RequestedModel Metrics",
-           "Gateway Cached Endpoint Provider")  # fmt: skip
-KEYS = (*_PAGES, *spellings(*_LOGS), *_EVENTS)
-_GATEWAY = Gateway(
-    title="Cloudflare",
-    facts={
-        "id": "id", "trace": "event_id", "start": "created_at timestamp", "model": "model",
-        "requested_model": "requested_model", "provider": "provider", "input_tokens": "tokens_in",
-        "output_tokens": "tokens_out", "metadata": "metadata",
-    },
-    seconds=(("duration", "ms"), ("duration_ms", "ms")),
-    cost=(("cost", "usd"),),
-    request="request request_body",
-    response="response response_body",
-    path="path endpoint",
-    metadata="gateway routing_reason",
-    own="success cached custom_cost request_type request_content_type response_content_type model_type step metrics"
-    " rate_limited request_size response_size request_head response_head request_head_complete response_head_complete"
-    " routing_decision_id wholesale feedback",
-)  # fmt: skip
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "cloudflare", _DATA.title, (*_DATA.keys, *spellings(*_DATA.table["spelled"]))
+_GATEWAY = Gateway(**_DATA.table["gateway"])
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:

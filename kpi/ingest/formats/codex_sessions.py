@@ -13,26 +13,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.agents.names import MODEL_CALL
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of, parse, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, mapping, span, whole
+from kpi.ingest.spans.builder import as_text, facts_in, mapping, span, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
-NAME = "codex_sessions"
-TITLE = "Codex sessions"
-KEYS = ()
-ALONE = ("timestamp type payload",)
-_TYPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg", "compacted"})
-_USES = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
-_RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
-_BY_MODEL = _USES | {"reasoning", "message", "web_search_call", "tool_search_call"}
-_USAGE = {
-    "input_tokens": ("input_tokens",), "output_tokens": ("output_tokens",),
-    "cached_read_tokens": ("cached_input_tokens",), "reasoning_tokens": ("reasoning_output_tokens",),
-    "cache_write_tokens": ("cache_write_input_tokens", "cache_creation_input_tokens"),
-}  # fmt: skip
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS, ALONE = "codex_sessions", _DATA.title, _DATA.keys, _DATA.alone
+_SETS = _DATA.sets
+_BY_MODEL = _SETS["uses"] | {"reasoning", "message", "web_search_call", "tool_search_call"}
 
 
 class _Session:
@@ -51,8 +42,8 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One item. A second `session_meta` of a file whose first named it belongs to the history that a fork copied."""
     kind, payload = record.get("type"), mapping(record.get("payload"))
     at = nanos(record.get("timestamp"))
-    if kind not in _TYPES or at is None:
-        say.drop("not an item of a Codex session" if kind not in _TYPES else "item of a session without a time")
+    if kind not in _SETS["types"] or at is None:
+        say.drop("not an item of a Codex session" if kind not in _SETS["types"] else "item of a session without a time")
         return
     sessions = say.kept.setdefault("sessions", {})
     session = sessions.setdefault(say.file, []) or [_Session(say.file)]
@@ -138,13 +129,13 @@ class _Reading:
 
     def _item(self, at: int, what: str, payload: Mapping[str, Any]) -> None:
         use = text_of(payload.get("call_id")) or text_of(payload.get("id"))
-        if what in _RESULTS:
+        if what in _SETS["results"]:
             self._given = at
             if use in self._uses:
                 self._tool(use, at, payload.get("output"))
         elif what in _BY_MODEL and payload.get("role") in (None, "assistant"):
             self._began = self._began or self._given
-            if what in _USES and use:
+            if what in _SETS["uses"] and use:
                 arguments = payload.get("arguments") or payload.get("input") or payload.get("action")
                 self._uses[use] = (at, payload.get("name") or "local_shell", arguments)
 
@@ -162,16 +153,14 @@ class _Reading:
         if mark in self._copied:
             self._say.context.receipt.repeated += 1
             return
-        tokens = {name: next((used[k] for k in keys if k in used), None) for name, keys in _USAGE.items()}
+        tokens = facts_in(used, _DATA.facts["usage"])
         for name in self._counted:
             self._counted[name] += count_of(tokens[name]) or 0
         self._failed, self._end = False, at
         step = span(
             self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name=f"codex{MODEL_CALL}",
             start=start, end=at, status="ok", model=self._model, provider=self._session.provider,
-            input_tokens=tokens["input_tokens"], output_tokens=tokens["output_tokens"],
-            cached_read_tokens=tokens["cached_read_tokens"], cache_write_tokens=tokens["cache_write_tokens"],
-            reasoning_tokens=tokens["reasoning_tokens"], **self._who,
+            **tokens, **self._who,
         )  # fmt: skip
         self._steps.append(step)
 

@@ -11,39 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item, mlflow
+from kpi.ingest.formats import Item, mlflow, names_of
 from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, number, spellings
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.spans.builder import mapping
 from kpi.ingest.spans.record_report import Say
 
-NAME = "databricks"
-TITLE = "Databricks inference and usage tables"
-KEYS = spellings(
-    "databricks_request_id request", "databricks_request_id response", "databricks_request_id status_code",
-    "databricks_request_id execution_time_ms", "databricks_request_id execution_duration_ms",
-    "databricks_request_id input_token_count", "databricks_request_id served_entity_id",
-    "destination_model latency_ms", "destination_model event_time", "destination_name latency_ms event_time",
-    "served_entity_id input_token_count",
-)  # fmt: skip
-_GATEWAY = Gateway(
-    title="Databricks",
-    facts={
-        "id": "databricks_request_id request_id event_id", "start": "request_time timestamp_ms event_time",
-        "model": "destination_model model_name", "requested_model": "endpoint_name",
-        "input_tokens": "input_token_count input_tokens", "output_tokens": "output_token_count output_tokens",
-        "cached_read_tokens": "cache_read_input_tokens", "cache_write_tokens": "cache_creation_input_tokens",
-        "streamed": "request_streaming",
-    },
-    seconds=(("execution_duration_ms", "ms"), ("execution_time_ms", "ms"), ("latency_ms", "ms")),
-    ttft=(("time_to_first_byte_ms", "ms"),),
-    path="url",
-    metadata="endpoint_name served_entity_name entity_name api_type destination_name model_version workspace_id",
-    own="client_request_id requester requester_type date request_date sampling_fraction request_metadata usage_context"
-    " request_tags logging_error_codes served_entity_id account_id input_character_count output_character_count"
-    " schema_version endpoint_id endpoint_tags endpoint_metadata destination_type destination_id ip_address"
-    " user_agent total_tokens token_details response_content_type routing_information service_type",
-)  # fmt: skip
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "databricks", _DATA.title, spellings(*_DATA.table["spelled"])
+_GATEWAY = Gateway(**_DATA.table["gateway"])
 _END_USERS = "end_user end_user_id user_id user"
 
 

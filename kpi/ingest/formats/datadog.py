@@ -9,42 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span, verdict
+from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span, verdict
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
-NAME = "datadog"
-TITLE = "Datadog LLM Observability"
-KEYS = ("id type attributes", "span_id trace_id start_ns", "join_on label metric_type", "span_id label metric_type")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "datadog", _DATA.title, _DATA.keys
+_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
-_KINDS = {
-    "llm": "llm", "embedding": "embedding", "retrieval": "retriever", "tool": "tool", "agent": "agent",
-    "workflow": "chain", "task": "chain", "experiment": "chain",
-}  # fmt: skip
-_SPAN = fields(
-    "span_id trace_id parent_id name span_kind status start_ns duration ml_app model_name model_provider input output",
-    "metadata metrics tags session_id service evaluation error meta",
-)
-_META = fields(
-    "kind span.kind span model_name model_provider input output metadata error error.message error.type error.stack"
-)
-_METRICS = fields(
-    "input_tokens output_tokens total_tokens non_cached_input_tokens cache_read_input_tokens cache_write_input_tokens",
-    "reasoning_output_tokens time_to_first_token estimated_total_cost estimated_input_cost estimated_output_cost",
-    "estimated_cache_read_input_cost estimated_cache_write_input_cost estimated_non_cached_input_cost",
-    "estimated_reasoning_output_cost",
-)
-_EVALUATION = fields(
-    "id join_on span_id trace_id label metric_type score_value categorical_value boolean_value json_value ml_app",
-    "timestamp_ms tags reasoning assessment",
-)
 _METRIC_VALUES = ("score_value", "categorical_value", "boolean_value")
-# Tags by which the agent says what runs it; `language` is that of the code, no user's.
-_TECHNICAL = frozenset({"ddtrace.version", "source", "ml_app", "error", "error_type", "integration", "runtime-id"})
-_CODE = frozenset({"python", "javascript", "nodejs", "java", "go", "ruby", "dotnet", "php", "jvm"})
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -62,9 +38,9 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
 
 def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     meta, metrics = mapping(record.get("meta")), mapping(record.get("metrics"))
-    say.left_out(record, _SPAN)
-    say.left_out(meta, _META, "meta")
-    say.left_out(metrics, _METRICS, "metrics")
+    say.left_out(record, _SETS["span"])
+    say.left_out(meta, _SETS["meta"], "meta")
+    say.left_out(metrics, _SETS["metrics"], "metrics")
     tags = _tags(record.get("tags"))
     kind = _KINDS.get(str(record.get("span_kind") or meta.get("kind") or meta.get("span.kind")
                           or mapping(meta.get("span")).get("kind") or "").lower(), "other")  # fmt: skip
@@ -74,7 +50,7 @@ def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     yield span(
         record.get("trace_id"), record.get("span_id"), parent_id=record.get("parent_id"), name=record.get("name"),
         kind=kind, start=record.get("start_ns"), seconds=_seconds(record.get("duration")),
-        ttft_seconds=metrics.get("time_to_first_token"), status="error" if failed else "ok",
+        status="error" if failed else "ok",
         error_type=error.get("type") or meta.get("error.type") or tags.get("error_type") if failed else None,
         message=error.get("message") or meta.get("error.message") if failed else None,
         model=record.get("model_name") or meta.get("model_name"),
@@ -87,7 +63,7 @@ def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         session=record.get("session_id") or tags.get("session_id"), user=tags.get("user_id"),
         release=tags.get("version"), environment=tags.get("env"),
         metadata={**_cohorts(tags), **mapping(record.get("metadata") or meta.get("metadata"))},
-        **_tokens(metrics), cost_usd=_cost(metrics),
+        **facts_in(metrics, _DATA.facts["metrics"]), cost_usd=_cost(metrics),
     )  # fmt: skip
     for label, result in mapping(record.get("evaluation")).items():
         yield _verdict(record, str(label), mapping(result))
@@ -104,16 +80,6 @@ def _said(side: Mapping[str, Any], role: str = "") -> Any:
     if messages and role:
         return {"choices": [{"message": {"role": role, **m}} for m in messages]}
     return messages or side.get("value")
-
-
-def _tokens(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The input includes cached tokens; `non_cached_input_tokens` is a part of it."""
-    return {
-        "input_tokens": metrics.get("input_tokens"), "output_tokens": metrics.get("output_tokens"),
-        "cached_read_tokens": metrics.get("cache_read_input_tokens"),
-        "cache_write_tokens": metrics.get("cache_write_input_tokens"),
-        "reasoning_tokens": metrics.get("reasoning_output_tokens"),
-    }  # fmt: skip
 
 
 def _cost(metrics: Mapping[str, Any]) -> float | None:
@@ -140,10 +106,10 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _cohorts(tags: Mapping[str, str]) -> dict[str, str]:
-    consumed = _TECHNICAL | {"env", "version", "session_id", "user_id"}
+    consumed = _SETS["technical"] | {"env", "version", "session_id", "user_id"}
     return {
         key: value for key, value in tags.items()
-        if key not in consumed and not (key == "language" and value.lower() in _CODE)
+        if key not in consumed and not (key == "language" and value.lower() in _SETS["code"])
     }  # fmt: skip
 
 
@@ -161,7 +127,7 @@ def _judged(value: Any, assessment: Any) -> dict[str, Any]:
 
 
 def _evaluation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _EVALUATION, "evaluation")
+    say.left_out(record, _SETS["evaluation"], "evaluation")
     joined = mapping(mapping(record.get("join_on")).get("span")) or record
     span_id = identifier(joined.get("span_id"), 8)
     if span_id is None:

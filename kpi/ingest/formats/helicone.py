@@ -9,29 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._gateways import endpoint, kind_of_path
 from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
-from kpi.ingest.spans.builder import fields, mapping, milliseconds, span
+from kpi.ingest.spans.builder import facts_in, mapping, milliseconds, span
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
-NAME = "helicone"
-TITLE = "Helicone"
-KEYS = ("request_created_at response_status", "request_created_at request_id delay_ms")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "helicone", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
-# What is read, repeated elsewhere (ids of the response, totals) or the platform's own (assets, storage, key owner).
-_FIELDS = fields(
-    "request_id request_created_at request_body request_path request_user_id request_properties request_model",
-    "model_override model response_id response_created_at response_body response_status response_model provider",
-    "helicone_user delay_ms time_to_first_token prompt_tokens completion_tokens total_tokens completion_audio_tokens",
-    "prompt_cache_write_tokens prompt_cache_read_tokens prompt_audio_tokens reasoning_tokens prompt_id prompt_version",
-    "feedback_rating feedback_created_at feedback_id signed_body_url scores costUSD cost cost_usd country_code",
-    "asset_ids asset_urls llmSchema properties cache_enabled cache_reference_id storage_location updated_at",
-    "request_feedback request_prompt response_prompt size_bytes ai_gateway_body_mapping",
-)
 # Codes that the gateway makes up where no provider answered.
 _OWN_STATUS = {-1: "timeout", -3: "cancelled", -4: "threat"}
 _PENDING, _THREAT = -2, -4
@@ -40,7 +30,7 @@ _NO_CACHE = "00000000-0000-0000-0000-000000000000"
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with its feedback and scores."""
-    say.left_out(record, _FIELDS)
+    say.left_out(record, _SETS["fields"])
     properties = mapping(record.get("request_properties")) or mapping(record.get("properties"))
     session = properties.get("Helicone-Session-Id")
     trace_id, span_id = session or record.get("request_id"), record.get("request_id")
@@ -94,17 +84,13 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
     tool = {"name": body.get("toolName"), "arguments": body.get("input"), "result": result} if kind == "tool" else None
     return span(
         **ids, name=body.get("toolName") or endpoint(record.get("request_path")) or kind, kind=kind,
-        start=record.get("request_created_at"), seconds=delay,
-        end=record.get("response_created_at") if delay is None and not pending else None,
+        seconds=delay, end=record.get("response_created_at") if delay is None and not pending else None,
         ttft_seconds=milliseconds(record.get("time_to_first_token")), streamed=truth_of(body.get("stream")),
-        **_status(code, result),
-        model=record.get("response_model") or record.get("model"),
-        requested_model=record.get("model_override") or record.get("request_model"), provider=record.get("provider"),
-        user=record.get("request_user_id"), input=question(body) or body.get("text"), tool=tool,
+        **_status(code, result), **facts_in(record, _DATA.facts["call"]),
+        input=question(body) or body.get("text"), tool=tool,
         output=said.output if kind == "llm" else moderation(result) if kind == "guardrail" else None,
         finish_reason=said.finish if kind == "llm" else None,
         metadata={"country_code": record.get("country_code"), **own},
-        prompt_version=record.get("prompt_version") or record.get("prompt_id"),
         **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say),
     )  # fmt: skip
 
@@ -137,12 +123,7 @@ def _status(code: int | None, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tokens(record: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """Columns first; the details that they lack are in the provider's body. The input includes cached tokens."""
-    stated = {
-        "input_tokens": record.get("prompt_tokens"), "output_tokens": record.get("completion_tokens"),
-        "cached_read_tokens": record.get("prompt_cache_read_tokens"),
-        "cache_write_tokens": record.get("prompt_cache_write_tokens"),
-        "reasoning_tokens": record.get("reasoning_tokens"),
-    }  # fmt: skip
+    stated = facts_in(record, _DATA.facts["tokens"])
     if stated["input_tokens"] is None and stated["output_tokens"] is None:
         return {}
     return {name: body.get(name) if value is None else value for name, value in stated.items()}

@@ -13,36 +13,18 @@ from typing import Any
 import orjson
 
 from kpi.assembly.outcomes import DEFAULT, fold
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._inspect_events import Events, failure, text, tokens
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, whole
+from kpi.ingest.spans.builder import mapping, objects, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
-NAME = "inspect_ai"
-TITLE = "Inspect AI"
-KEYS = (
-    "eval samples",
-    "version eval plan",
-    "id epoch input target messages output",
-    "id epoch input target model_usage",  # summaries and reductions of an unpacked archive repeat the samples
-    "scorer samples",
-)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "inspect_ai", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
-_LOG = fields(
-    # The rest repeats samples in aggregate, or says how the log was written.
-    "version status eval plan results stats samples reductions error invalidated location etag"
-)
-_EVAL = fields(
-    "eval_id run_id created task task_id task_version task_file task_display_name task_registry_name dataset model",
-    "revision packages scorers sandbox model_base_url eval_set_id",
-)
-_SAMPLE = fields(
-    "id epoch input target messages output scores metadata events model_usage started_at completed_at total_time uuid",
-    "error attachments events_data limit turn_count message_pool call_pool events_data_pool summary",
-)
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer
 _JUDGES = ("model_graded", "llm", "judge")
 
@@ -50,7 +32,7 @@ _JUDGES = ("model_graded", "llm", "judge")
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """A log with its samples, a header, or one sample."""
     if "eval" in record:
-        say.left_out(record, _LOG)
+        say.left_out(record, _SETS["log"])
         _remember(record, say)
         yield from say.whole_parts(_sample(sample, say) for sample in objects(record.get("samples")))
     elif "messages" in record:
@@ -84,7 +66,7 @@ def finish(say: Say) -> Iterator[Item]:
 
 def _remember(record: Mapping[str, Any], say: Say) -> None:
     spec, results = mapping(record.get("eval")), mapping(record.get("results"))
-    say.left_out(spec, _EVAL, "eval")
+    say.left_out(spec, _SETS["eval"], "eval")
     eval_id = str(spec.get("eval_id") or spec.get("run_id") or spec.get("task_id") or say.file)
     known = say.kept.setdefault("headers", {}).setdefault(
         eval_id, {"files": set(), "samples": None, "headline": None, "facts": {}, "task": spec.get("task")}
@@ -106,7 +88,7 @@ def _remember(record: Mapping[str, Any], say: Say) -> None:
 
 
 def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(sample, _SAMPLE, "sample")
+    say.left_out(sample, _SETS["sample"], "sample")
     trace_id = str(sample.get("uuid") or stable_id("inspect", orjson.dumps(sample, option=orjson.OPT_SORT_KEYS)))
     error, output = mapping(sample.get("error")), mapping(sample.get("output"))
     events = Events(trace_id, sample, say)

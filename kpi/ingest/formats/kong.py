@@ -10,31 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, question
 from kpi.ingest.formats._gateways import SHARED, body_of, endpoint, first, kind_of_path, number, own_id, seconds, status
 from kpi.ingest.formats._replies import counts
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span
+from kpi.ingest.spans.builder import facts_in, mapping, objects, span
 from kpi.ingest.spans.items import Incident
 from kpi.ingest.spans.record_report import Say
 
-NAME = "kong"
-TITLE = "Kong AI Gateway logs"
-KEYS = (
-    "ai latencies", "ai started_at", "ai request response", "ai.proxy.usage.prompt_tokens ai.proxy.meta.request_model",
-    "ai.proxy.usage.prompt_tokens ai.proxy.meta.provider_name", "ai.proxy.usage.prompt_tokens started_at",
-    "ai.proxy.usage.total_tokens ai.proxy.meta.plugin_id", "ai.proxy.meta.llm_latency ai.proxy.meta.request_model",
-)  # fmt: skip
-_ENTRY = fields(
-    "ai latencies started_at request response trace_id consumer service route client_ip upstream_uri upstream_status",
-    "tries authenticated_entity workspace workspace_name source correlation_id size",
-)
-_CALL = fields("usage meta payload cache")
-_USAGE = fields(
-    "prompt_tokens completion_tokens total_tokens input_tokens output_tokens prompt_token completion_token cost",
-    "time_per_token time_to_first_token prompt_tokens_details completion_tokens_details",
-)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "kong", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 _NAMES = {"consumer": "username", "route": "name", "service": "name"}
 _OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"}  # before version 3.8
 
@@ -42,7 +29,7 @@ _OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One entry: a call of a model, or a request with the calls that its plugins made."""
     entry = _nested(record)
-    say.left_out(entry, _ENTRY)
+    say.left_out(entry, _SETS["entry"])
     ai, asked, given = mapping(entry.get("ai")), mapping(entry.get("request")), mapping(entry.get("response"))
     calls = {n: c for n, c in ai.items() if isinstance(c, dict) and ("usage" in c or "meta" in c)}
     tools = objects(mapping(ai.get("mcp")).get("rpc"))
@@ -63,8 +50,8 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         yield span(trace, entry_id, kind="chain", seconds=took, **whole)
     for name, found in calls.items():
         ids = {"span_id": entry_id} if alone else {"span_id": f"{entry_id}:{name}", "parent_id": entry_id}
-        say.left_out(found, _CALL, f"ai.{name}")
-        say.left_out(mapping(found.get("usage")), _USAGE, f"ai.{name}.usage")
+        say.left_out(found, _SETS["call"], f"ai.{name}")
+        say.left_out(mapping(found.get("usage")), _SETS["usage"], f"ai.{name}.usage")
         facts = {**ids, **(whole if alone else {"start": start, "name": name}), "trace_id": trace}
         outer, length = mapping(ai.get("payload")), took if alone else None
         yield _call(found, outer, say, kind=kind_of_path(path), took=length, **facts)
@@ -101,9 +88,8 @@ def _call(
         ttft = None  # the whole answer came at once
     facts["metadata"] = {**(facts.get("metadata") or {}), "cache_hit": hit or None}
     return span(
-        kind=kind, seconds=length, ttft_seconds=ttft,
-        streamed=True if mode in ("stream", "streaming") else None, model=meta.get("response_model"),
-        requested_model=meta.get("request_model"), provider=meta.get("provider_name"), cost_usd=cost,
+        kind=kind, seconds=length, ttft_seconds=ttft, streamed=True if mode in ("stream", "streaming") else None,
+        cost_usd=cost, **facts_in(meta, _DATA.facts["meta"]),
         input=question(body), output=said.output if kind == "llm" else None, finish_reason=said.finish,
         user=body.get("user") if isinstance(body, dict) else None, **{"status": None, **facts}, **used,
     )  # fmt: skip

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.assembly.outcomes import source_of
+from kpi.disk.tables import by_word
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import Item
-from kpi.ingest.formats import _langfuse_names as names
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats import _langfuse_texts as texts
 from kpi.ingest.formats._replies import documents
 from kpi.ingest.otlp.attribute_index import metadata_name
@@ -27,19 +27,10 @@ from kpi.ingest.spans.items import MALFORMED, Score
 from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
-NAME = "langfuse"
-TITLE = "Langfuse"
-KEYS = (
-    "trace observations",  # download of one trace
-    "version window files",  # manifest of an export to blob storage
-    "id timestamp htmlPath", "id timestamp bookmarked public tags", "id timestamp project_id session_id release",
-    "traceId parentObservationId", "trace_id parent_observation_id", "span_id trace_id parent_span_id is_app_root",
-    "id name source timestamp dataType", "id name source timestamp data_type trace_id",
-    # Rows of which what is empty was left out: of a root, its parent.
-    *(f"{own} {more}" for own in ("id traceId startTime type", "id trace_id start_time type",
-                                  "span_id trace_id start_time type")
-      for more in ("environment", "level", "traceName", "trace_name", "usageDetails", "usage_details")),
-)  # fmt: skip
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "langfuse", _DATA.title, _DATA.keys
+_SETS, _KIND_ATTRIBUTES = _DATA.sets, _DATA.table["kind_attributes"].split()
+_SPELLINGS = by_word(_DATA.table["spellings"])  # of each layout -> the API's
 Row = dict[str, Any]
 _MS_RATIO = 30  # a latency so many times the length in seconds is in milliseconds
 _CUT_AT = 200  # characters to which the API cuts values of metadata
@@ -141,14 +132,14 @@ def _named(record: Mapping[str, Any]) -> Row:
     """The row under the API's names; of two spellings of a name the one that holds something."""
     row: Row = {}
     for key, value in record.items():
-        name = names.NAMES.get(key, key)
+        name = _SPELLINGS.get(key, key)
         if name not in row or row[name] is None or row[name] == "":
             row[name] = value
     return row
 
 
 def _trace(row: Row, say: Say) -> Iterator[Item]:
-    _read_columns(row, row.get("id"), None, names.TRACE, say)
+    _read_columns(row, row.get("id"), None, _SETS["trace"], say)
     facts = _facts(row, say)
     _kind("", facts["attributes"])
     yield whole(
@@ -162,7 +153,7 @@ def _trace(row: Row, say: Say) -> Iterator[Item]:
 def _of_trace(row: Row) -> Row:
     """The row `t-<trace>` in which version 4 keeps a trace of older SDKs, above its spans, as the trace that it is."""
     return {
-        **{k: v for k, v in row.items() if k in names.TRACE},
+        **{k: v for k, v in row.items() if k in _SETS["trace"]},
         "id": row["traceId"],
         "timestamp": row.get("startTime"),
     }
@@ -170,7 +161,7 @@ def _of_trace(row: Row) -> Row:
 
 def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     """unit: seconds in one of the row's own latency where its times cannot tell; None for not known."""
-    _read_columns(row, row.get("traceId"), row.get("id"), names.OBSERVATION, say)
+    _read_columns(row, row.get("traceId"), row.get("id"), _SETS["observation"], say)
     stated = str(row.get("type") or "").lower()
     facts = _facts(row, say)
     attributes = facts.pop("attributes")
@@ -220,14 +211,14 @@ def _facts(row: Row, say: Say) -> Row:
     behind, tags = mapping(metadata.get("attributes")), parse(row.get("tags"))
     attributes = {
         key: value for key, value in behind.items()
-        if key in names.ATTRIBUTES or key in names.KIND_ATTRIBUTES or metadata_name(key) is not None
+        if key in _SETS["attributes"] or key in _KIND_ATTRIBUTES or metadata_name(key) is not None
     }  # fmt: skip
     return {
         "name": row.get("name"), "user": row.get("userId"), "session": row.get("sessionId"),
         "release": row.get("release") or row.get("version") or row.get("service_version"),
         "environment": row.get("environment"),
         "tags": tags if isinstance(tags, list) else None,
-        "metadata": {k: v for k, v in metadata.items() if k not in names.SDK_METADATA}, "attributes": attributes,
+        "metadata": {k: v for k, v in metadata.items() if k not in _SETS["sdk_metadata"]}, "attributes": attributes,
     }  # fmt: skip
 
 
@@ -239,7 +230,7 @@ def _texts(row: Row) -> Row:
 
 def _kind(stated: str, attributes: Row) -> str:
     """The kind; an observation that is stated to be a mere span may say more in the attributes it came with."""
-    told = {key: attributes.pop(key) for key in names.KIND_ATTRIBUTES if key in attributes}
+    told = {key: attributes.pop(key) for key in _KIND_ATTRIBUTES if key in attributes}
     if stated == "span" and told and (kind := kind_of(told)) not in ("other", WHOLE):
         return kind
     return LANGFUSE_KINDS.get(stated, "other") if stated != "trace" else "other"
@@ -310,7 +301,7 @@ def _score(row: Row, say: Say) -> Iterator[Item]:
     trace = subject.get("traceId") if about == "observation" else subject.get("id") if about == "trace" else None
     trace = identifier(row.get("traceId") or trace, 16)
     observation = identifier(row.get("observationId") or (subject.get("id") if about == "observation" else None), 8)
-    say.left_out(row, names.SCORE, "scores")
+    say.left_out(row, _SETS["score"], "scores")
     name, type_ = str(row.get("name") or ""), str(row.get("dataType") or "").upper()
     if not (trace or observation):
         say.drop("a score of a session or a dataset run, not of a request", "Score traces or observations.")
@@ -374,18 +365,18 @@ def _read_columns(row: Row, trace: Any, observation: Any, read: frozenset[str], 
 
 def _may_be_list(key: str, value: Any) -> bool:
     """A list, or its text, as tables write it that became JSON; a payload may be such text itself."""
-    return isinstance(value, list) or (isinstance(value, str) and value[:1] == "[" and key not in names.PAYLOADS)
+    return isinstance(value, list) or (isinstance(value, str) and value[:1] == "[" and key not in _SETS["payloads"])
 
 
 def _is_scores(key: str, values: list[Any]) -> bool:
     if (
-        key in names.LISTS
+        key in _SETS["lists"]
         or key.endswith(("_names", "_values"))
         or not values
         or not all(isinstance(v, (str, int, float)) for v in values)
     ):
         return False
-    return key not in names.PAYLOADS or not any(isinstance(v, str) for v in values)
+    return key not in _SETS["payloads"] or not any(isinstance(v, str) for v in values)
 
 
 def _number(text: Any) -> float | None:

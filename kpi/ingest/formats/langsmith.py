@@ -12,51 +12,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import facts_in, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
-NAME = "langsmith"
-TITLE = "LangSmith runs"
-KEYS = (
-    "run_type dotted_order",
-    "run_type trace_id id",
-    "run_type parent_run_id id",
-    "run_id key feedback_source",
-    "run_id key score comment correction",
-)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "langsmith", _DATA.title, _DATA.keys
+_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
-_KINDS = {
-    "llm": "llm", "retriever": "retriever", "embedding": "embedding", "tool": "tool", "chain": "chain",
-    "prompt": "chain", "parser": "chain",
-}  # fmt: skip
-_READ = fields(
-    "id trace_id parent_run_id dotted_order name run_type start_time end_time status error error_preview inputs",
-    "outputs inputs_preview outputs_preview events extra metadata feedback_stats first_token_time thread_id child_runs",
-    "prompt_tokens completion_tokens prompt_token_details completion_token_details total_cost prompt_cost",
-    "completion_cost s3_urls inputs_s3_urls outputs_s3_urls",
-)
-# What the platform keeps for itself, or repeats of what is read. `session_id` is the project; `ls_user_id` is whose
-# API key traced the run, not who asked.
-_BOOKKEEPING = fields(
-    "session_id session_name project_id tenant_id ls_user_id parent_run_ids child_run_ids direct_child_run_ids is_root",
-    "execution_order app_path manifest_id manifest serialized share_token trace_tier trace_first_received_at",
-    "ttl_seconds trace_min_start_time trace_max_start_time trace_upgrade last_queued_at in_dataset is_in_dataset",
-    "total_tokens latency_seconds prompt_cost_details completion_cost_details total_cost_details share_url",
-)
-_KNOWN = _READ | _BOOKKEEPING | {"tags"}
-_METADATA = fields(
-    "user_id session_id thread_id conversation_id revision_id LANGCHAIN_REVISION_ID release usage_metadata",
-    "prompt_version",
-)
-_FEEDBACK = fields(
-    "id run_id trace_id key score value comment feedback_source created_at modified_at session_id start_time",
-    "feedback_group_id is_root",
-)
 _NAMED = re.compile(
     r"(?:\w+\.)*([A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Failure)|[A-Z]\w+(?=\())\s*(?:[(:]|$)"
 )
@@ -108,7 +75,7 @@ _AVERAGES = "feedback_stats holds averages of several pieces of feedback: load t
 
 def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
     tags = run.get("tags") if isinstance(run.get("tags"), list) else []
-    say.left_out(run, _KNOWN, "run")
+    say.left_out(run, _SETS["known"], "run")
     if any(":" not in str(tag) for tag in tags or ()):  # only `key:value` can be a cohort
         say.left_out({"tags": tags}, (), "run")
     extra = mapping(run.get("extra"))
@@ -210,13 +177,8 @@ def _only(value: Any) -> Any:
 
 
 def _who(run: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    threads = (metadata.get(name) for name in ("session_id", "thread_id", "conversation_id"))
-    return {
-        "session": run.get("thread_id") or next((t for t in threads if t), None),
-        "user": metadata.get("user_id"),
-        "release": metadata.get("release") or metadata.get("revision_id") or metadata.get("LANGCHAIN_REVISION_ID"),
-        "prompt_version": metadata.get("prompt_version") or metadata.get("lc_hub_commit_hash"),
-    }
+    found = facts_in(metadata, _DATA.facts["metadata"])
+    return {**found, "session": run.get("thread_id") or found["session"]}
 
 
 def _models(
@@ -258,7 +220,7 @@ def _cost(run: Mapping[str, Any], usage: Mapping[str, Any], counted: Mapping[str
 def _is_free(key: str) -> bool:
     """Whether a key of the metadata is the application's own."""
     own = ("ls_", "LANGSMITH_", "LANGCHAIN_", "langgraph_", "lc_hub_", "__")
-    return key not in _METADATA and not key.startswith(own)
+    return key not in _SETS["metadata"] and not key.startswith(own)
 
 
 def _start(order: Any) -> str | None:
@@ -275,7 +237,7 @@ def _id(value: Any) -> str | None:
 
 
 def _feedback(record: dict[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _FEEDBACK, "feedback")
+    say.left_out(record, _SETS["feedback"], "feedback")
     key, run_id = str(record.get("key") or ""), _id(record.get("run_id"))
     score, value = record.get("score"), record.get("value")
     if score is None and (isinstance(value, (bool, int, float)) or _NUMBER.fullmatch(str(value))):

@@ -10,42 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._replies import counts
 from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
-from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span
+from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span
 from kpi.ingest.spans.record_report import Say
 
-NAME = "litellm"
-TITLE = "LiteLLM"
-KEYS = ("request_id spend startTime", "litellm_call_id response_cost", "call_type response_cost startTime")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "litellm", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
-# Read, or said again elsewhere in the record, or the gateway's own: keys and their budgets, caches, price tables.
-_RECORD = fields(
-    "request_id id litellm_call_id call_type startTime endTime completionStartTime request_duration_ms response_time",
-    "model model_group model_id custom_llm_provider api_base spend response_cost cost_breakdown cache_hit cache_key",
-    "prompt_tokens completion_tokens total_tokens request_tags end_user session_id trace_id status status_fields",
-    "messages response metadata stream guardrail_information error_str error_information mcp_namespaced_tool_name",
-    "api_key user team_id organization_id created_at updated_at saved_cache_cost hidden_params model_map_information",
-    "standard_built_in_tools_params requester_ip_address user_agent proxy_server_request",
-    "response_cost_failure_debug_info",
-)
-_METADATA = fields(
-    "usage_object additional_usage_values cost_breakdown spend_logs_metadata requester_metadata requester_ip_address",
-    "user_agent litellm_call_id guardrail_information error_information vector_store_request_metadata",
-    "mcp_tool_call_metadata applied_guardrails model_map_information status proxy_server_request team_id team_alias",
-    "prompt_management_metadata litellm_roi_estimator used_client_oauth_token attempted_fallbacks",
-    "attempted_retries max_retries max_fallbacks",
-)
 _FAILED_GUARD = "guardrail_failed_to_respond"
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with the guardrails that looked at it and the documents that were fetched for it."""
     metadata = mapping(record.get("metadata"))
-    say.left_out(record, _RECORD)
-    say.left_out({k: v for k, v in metadata.items() if not k.startswith("user_api_key")}, _METADATA, "metadata")
+    say.left_out(record, _SETS["record"])
+    say.left_out({k: v for k, v in metadata.items() if not k.startswith("user_api_key")}, _SETS["metadata"], "metadata")
     stated = str(record.get("request_id") or record.get("id") or "")
     call = str(record.get("litellm_call_id") or metadata.get("litellm_call_id") or "")
     # The id of an answer out of the cache is made up anew in each layout.
@@ -76,12 +59,11 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
     fallbacks = count_of(metadata.get("attempted_fallbacks"))
     return span(
         **ids, name=used.get("name") or record.get("call_type"), kind=kind,
-        start=record.get("startTime"), end=record.get("endTime"), first_token=record.get("completionStartTime"),
+        **facts_in(record, _DATA.facts["call"]),
         streamed=truth_of(record.get("stream")), status="error" if failed else "ok",
         error_type=(error.get("error_class") or error.get("error_code") or "failure") if failed else None,
         message=(error.get("error_message") or record.get("error_str")) if failed else None,
-        model=record.get("model"), requested_model=record.get("model_group"),
-        provider=record.get("custom_llm_provider"), user=_customer(record, metadata),
+        user=record.get("end_user") or metadata.get("user_api_key_end_user_id"),  # `user` is who owns the key
         input=question({"messages": record.get("messages")}) or _text(record.get("messages"))
         or question(record.get("proxy_server_request")),
         output=(said.output or _text(record.get("response"))) if said else checked, finish_reason=finish,
@@ -106,11 +88,6 @@ def _kind(call_type: str) -> str:
         if part in word:
             return kind
     return "llm"
-
-
-def _customer(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
-    """`end_user` is who asked; `user` is who owns the key."""
-    return record.get("end_user") or metadata.get("user_api_key_end_user_id")
 
 
 def _tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:

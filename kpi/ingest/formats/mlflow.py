@@ -14,53 +14,19 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, parse
 from kpi.ingest.otlp.decode import Event, attributes_of, identifier, nanos
-from kpi.ingest.spans.builder import fields, first_of, mapping, objects, span, whole
+from kpi.ingest.spans.builder import facts_in, first_of, mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
-NAME = "mlflow"
-TITLE = "MLflow traces"
-KEYS = (
-    "info data",
-    "trace_info",
-    "trace_id trace spans assessments",
-    "trace_id state request_time trace_metadata",
-    "request_id trace timestamp_ms",
-    "request_id timestamp_ms status request_metadata",
-)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "mlflow", _DATA.title, _DATA.keys
+_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
-_KINDS = {
-    "LLM": "llm", "CHAT_MODEL": "llm", "CHAIN": "chain", "WORKFLOW": "chain", "TASK": "chain", "PARSER": "chain",
-    "AGENT": "agent", "TOOL": "tool", "RETRIEVER": "retriever", "MEMORY": "retriever", "RERANKER": "reranker",
-    "EMBEDDING": "embedding", "GUARDRAIL": "guardrail", "EVALUATOR": "evaluator",
-}  # fmt: skip
 _STATES = {"OK": "ok", "ERROR": "error", "STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error", "1": "ok", "2": "error"}
-# What the platform keeps for itself, or repeats of what is read elsewhere.
-_BOOKKEEPING = fields("experiment_id trace_location request_preview response_preview")
-_INFO = _BOOKKEEPING | fields(
-    "trace_id request_id request_time timestamp_ms execution_duration_ms execution_duration execution_time_ms state",
-    "status trace_metadata request_metadata tags assessments request response spans trace trace_name session_id",
-    "db_payload_generation input_tokens output_tokens total_tokens cache_read_input_tokens",
-    "cache_creation_input_tokens input_cost output_cost total_cost",
-)
-_OUTER = _INFO | fields("info data trace_info")
-_SPAN = fields(
-    "trace_id span_id parent_span_id parent_id context name start_time_unix_nano start_time end_time_unix_nano",
-    "end_time status status_code status_message attributes events flags trace_state kind",
-)
-_ATTRIBUTES = fields(
-    "mlflow.spanType mlflow.spanInputs mlflow.spanOutputs mlflow.chat.tokenUsage mlflow.llm.cost mlflow.llm.model",
-    "mlflow.llm.provider model",
-    "mlflow.traceRequestId mlflow.spanFunctionName mlflow.spanLogLevel mlflow.message.format mlflow.experimentId",
-)
-_ASSESSMENT = fields(
-    "assessment_id assessment_name name trace_id span_id source create_time last_update_time",
-    "feedback expectation rationale valid overrides",
-)
 _COMPLETE = (False, 0)
 
 
@@ -73,13 +39,13 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if not trace_id:
         say.drop("trace without an id", "An MLflow trace has `trace_id` (version 2: `request_id`) in its info.")
         return
-    say.left_out(record, _OUTER)
+    say.left_out(record, _SETS["outer"])
     if info is not record:
-        say.left_out(info, _INFO, "info")
+        say.left_out(info, _SETS["info"], "info")
     metadata = dict(_pairs(info.get("trace_metadata") or info.get("request_metadata")))
     yield _whole(trace_id, info, metadata, alone=not spans)
     for raw in spans:
-        say.left_out(raw, _SPAN, "span")
+        say.left_out(raw, _SETS["span"], "span")
         yield _span(trace_id, raw, say)
     for assessment in objects(info.get("assessments")):
         yield from _assessment(trace_id, assessment, say)
@@ -176,7 +142,7 @@ def _further(attributes: Mapping[str, Any], kind: str, say: Say) -> dict[str, An
     found: dict[str, Any] = {}
     left: dict[str, Any] = {}
     for key, value in attributes.items():
-        if key in _ATTRIBUTES:
+        if key in _SETS["attributes"]:
             continue
         own = not key.startswith("mlflow.") and ("." in key or kind not in ("llm", "embedding"))
         (found if own else left)[key] = value
@@ -212,11 +178,7 @@ def _at(event: Mapping[str, Any]) -> Any:
 
 def _stated(usage: Mapping[str, Any]) -> dict[str, Any]:
     """MLflow's own counts, of a span or of a trace. The input includes what was read from a cache."""
-    return {
-        "input_tokens": count_of(usage.get("input_tokens")), "output_tokens": count_of(usage.get("output_tokens")),
-        "cached_read_tokens": count_of(usage.get("cache_read_input_tokens")),
-        "cache_write_tokens": count_of(usage.get("cache_creation_input_tokens")),
-    }  # fmt: skip
+    return {fact: count_of(value) for fact, value in facts_in(usage, _DATA.facts["usage"]).items()}
 
 
 def _tokens(usage: Mapping[str, Any], body: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -257,7 +219,7 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
         aside = say.kept.setdefault(("aside", why), set())
         aside.add(str(raw.get("assessment_id") or (trace_id, raw)))
         return
-    say.left_out(raw, _ASSESSMENT, "assessment")
+    say.left_out(raw, _SETS["assessment"], "assessment")
     source = mapping(raw.get("source"))
     is_text = isinstance(value, str)
     yield Score(

@@ -9,19 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation
-from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import first_of, mapping, objects, span, whole
 from kpi.ingest.spans.record_report import Say
 
-NAME = "openai"
-TITLE = "OpenAI stored completions"
-KEYS = ("object id created choices model", "object data first_id last_id has_more", "id role content content_parts")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "openai", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
-_FIELDS = fields(
-    "object id request_id created model choices usage metadata moderation input_user temperature top_p service_tier"
-)
-_MESSAGE = fields("object id role content content_parts refusal name tool_calls function_call annotations")
 _SESSIONS = ("session_id", "conversation_id", "thread_id")
 
 
@@ -49,7 +45,7 @@ def finish(say: Say) -> Iterator[Item]:
 
 def _message(record: Mapping[str, Any], say: Say) -> None:
     """Messages are numbered: `<id of the completion>-<number>`."""
-    say.left_out(record, _MESSAGE, "messages")
+    say.left_out(record, _SETS["message"], "messages")
     trace_id, _, number = str(record.get("id") or "").rpartition("-")
     if not trace_id or not number.isdigit():
         say.drop("message without the id of its completion", "Its id should be that of the completion and a number.")
@@ -61,7 +57,7 @@ def _message(record: Mapping[str, Any], say: Say) -> None:
 
 
 def _completion(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _FIELDS)
+    say.left_out(record, _SETS["fields"])
     say.note("Stored completions state no latency, no cost and no failures: such figures are unknown.")
     trace_id, start = record.get("id"), record.get("created")
     own, said = mapping(record.get("metadata")), answer(dict(record))
@@ -70,7 +66,7 @@ def _completion(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         trace_id, trace_id, name="chat.completion", kind="llm", start=start, status="ok",
         model=record.get("model"), provider="openai", output=said.output, finish_reason=said.finish,
         user=record.get("input_user") or own.get("user_id"),
-        session=next((own[name] for name in _SESSIONS if own.get(name)), None),
+        session=first_of(own, *_SESSIONS),
         metadata={**settings, **own}, **said.tokens,
     )  # fmt: skip
     verdicts = mapping(record.get("moderation"))

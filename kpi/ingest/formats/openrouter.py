@@ -10,37 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._gateways import Gateway, Row, call, columns, flag, number, seconds, spellings, usd
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.spans.builder import objects
 from kpi.ingest.spans.record_report import Say
 
-NAME = "openrouter"
-TITLE = "OpenRouter generations"
-KEYS = spellings(
-    "native_tokens_prompt native_tokens_completion", "generation_time native_tokens_prompt",
-    "tokens_prompt tokens_completion provider_name", "generation_id tokens_prompt", "generation_id cost_total",
-    "generation_time provider_name is_byok",
-)  # fmt: skip
-_GATEWAY = Gateway(
-    title="OpenRouter",
-    facts={
-        "id": "id generation_id", "start": "created_at", "model": "model model_permaslug", "provider": "provider_name",
-        "input_tokens": "native_tokens_prompt tokens_prompt",
-        "output_tokens": "native_tokens_completion tokens_completion",
-        "cached_read_tokens": "native_tokens_cached tokens_cached",
-        "reasoning_tokens": "native_tokens_reasoning tokens_reasoning", "streamed": "streamed",
-        "user": "external_user user", "session": "session_id",
-        "finish_reason": "finish_reason finish_reason_normalized native_finish_reason finish_reason_raw",
-    },
-    cost=(("total_cost", "usd"), ("cost_total", "usd"), ("usage", "usd")),
-    metadata="app_name api_key_name variant router origin data_region service_tier",
-    own="latency generation_time generation_time_ms time_to_first_token_ms upstream_inference_cost"
-    " byok_usage_inference is_byok cancelled provider_responses upstream_id app_id api_type api_key_disabled"
-    " cost_cache cost_web_search cost_file_processing cache_discount preset_id request_id http_referer user_agent"
-    " native_tokens_prompt native_tokens_completion tokens_prompt tokens_completion usage",
-)  # fmt: skip
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "openrouter", _DATA.title, spellings(*_DATA.table["spelled"])
+_GATEWAY = Gateway(**_DATA.table["gateway"])
 _EMBEDDINGS = "embeddings"
 
 

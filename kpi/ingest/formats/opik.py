@@ -11,29 +11,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import count_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span, whole
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
-NAME = "opik"
-TITLE = "Opik"
-KEYS = ("trace spans", "trace_id trace_start_time span_id span_trace_id span_type")
-
-_KINDS = {"llm": "llm", "tool": "tool", "guardrail": "guardrail", "general": "chain"}
-# What the platform keeps for itself, or counts of what stands beside: nothing is lost without it.
-_BOOKKEEPING = fields(
-    "project_id project_name created_at last_updated_at created_by last_updated_by total_estimated_cost_version",
-    "span_count llm_span_count has_tool_spans providers",
-)
-_COMMON = fields(
-    "id name start_time end_time input output metadata tags error_info usage feedback_scores total_estimated_cost",
-    "duration ttft environment",
-)
-_TRACE = _BOOKKEEPING | _COMMON | fields("span_feedback_scores guardrails_validations thread_id")
-_SPAN = _BOOKKEEPING | _COMMON | fields("trace_id parent_span_id type model provider")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "opik", _DATA.title, _DATA.keys
+_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -42,12 +29,12 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         trace, spans = mapping(record["trace"]), objects(record.get("spans"))
     else:
         trace, spans = _unflattened(record, "trace_"), [_unflattened(record, "span_")]
-    say.left_out(trace, _TRACE, "trace")
+    say.left_out(trace, _SETS["trace"], "trace")
     seen = say.kept.setdefault(trace.get("id"), {"told": count_of(trace.get("span_count")), "spans": set()})
     if not seen["spans"]:
         yield from _trace(trace)
     for row in spans:
-        say.left_out(row, _SPAN, "span")
+        say.left_out(row, _SETS["span"], "span")
         seen["spans"].add(row.get("id"))
         yield from _span(row)
 
@@ -61,8 +48,7 @@ def finish(say: Say) -> Iterator[Item]:
 
 
 def _trace(trace: dict[str, Any]) -> Iterator[Item]:
-    usage = mapping(trace.get("usage"))
-    yield whole(trace.get("id"), **_common(trace), **_tokens(usage), session=trace.get("thread_id"))
+    yield whole(trace.get("id"), **_common(trace), session=trace.get("thread_id"))
     yield from _scores(trace, trace.get("id"), None)
     for score in objects(trace.get("span_feedback_scores")):
         yield from _scores({"feedback_scores": [score]}, trace.get("id"), None)
@@ -84,7 +70,6 @@ def _span(row: dict[str, Any]) -> Iterator[Item]:
         kind="retriever" if documents is not None else kind, documents=documents,
         model=row.get("model"), provider=_provider(row.get("provider")), **_common(row),
         tool={"name": name, "arguments": row.get("input"), "result": row.get("output")} if kind == "tool" else None,
-        **_tokens(mapping(row.get("usage"))),
     )  # fmt: skip
     yield from _scores(row, row.get("trace_id"), row.get("id"))
 
@@ -95,14 +80,13 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
     metadata = mapping(row.get("metadata"))
     milliseconds = {"seconds": row.get("duration"), "ttft_seconds": row.get("ttft")}
     return {
-        "name": row.get("name"), "start": row.get("start_time"), "end": row.get("end_time"),
+        **facts_in(row, _DATA.facts["row"]), **facts_in(mapping(row.get("usage")), _DATA.facts["usage"]),
         **{k: float(v) / 1e3 for k, v in milliseconds.items() if v is not None},
         "input": _only(row.get("input")), "output": _only(row.get("output")),
         "status": "error" if error else "ok" if row.get("end_time") else None,
         "error_type": error.get("exception_type"), "message": error.get("message"),
         "metadata": metadata, "tags": row.get("tags") if isinstance(row.get("tags"), list) else None,
         "user": metadata.get("user_id"), "release": metadata.get("release"),
-        "environment": row.get("environment"), "cost_usd": row.get("total_estimated_cost"),
     }  # fmt: skip
 
 
@@ -110,19 +94,6 @@ def _only(value: Any) -> Any:
     """`{"output": "text"}`, as the decorator wraps what a function returns, is that text."""
     inner = mapping(value)
     return next(iter(inner.values())) if set(inner) in ({"output"}, {"input"}) else value
-
-
-def _tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """The map repeats the provider's own usage under `original_usage.`: read each fact once, sum nothing."""
-    original = "original_usage."
-    return {
-        "input_tokens": usage.get("prompt_tokens"),
-        "output_tokens": usage.get("completion_tokens"),
-        "cached_read_tokens": usage.get(original + "prompt_tokens_details.cached_tokens")
-        or usage.get(original + "cache_read_input_tokens"),
-        "cache_write_tokens": usage.get(original + "cache_creation_input_tokens"),
-        "reasoning_tokens": usage.get(original + "completion_tokens_details.reasoning_tokens"),
-    }
 
 
 def _provider(stated: Any) -> str | None:

@@ -14,20 +14,14 @@ from typing import Any
 from kpi.ingest.agents.events import events_of
 from kpi.ingest.agents.names import AGENTS
 from kpi.ingest.agents.spans import spans_of
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.attributes import parse
 from kpi.ingest.otlp.decode import Attributes, Event, LogRecord, Span, attributes_of, identifier, nanos
 from kpi.ingest.spans.builder import mapping, span
 from kpi.ingest.spans.record_report import Say
 
-NAME = "otel_log_records"
-TITLE = "OpenTelemetry log records"
-KEYS = (
-    "hrTime attributes",  # JavaScript SDK
-    "timestamp severityNumber body attributes resource", "timestamp severity_number body attributes resource",
-    "timestamp traceFlags body attributes resource", "timestamp trace_flags body attributes resource",
-    "Timestamp LogAttributes", "resource scopeMetrics", "_spanContext attributes startTime",
-)  # fmt: skip
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "otel_log_records", _DATA.title, _DATA.keys
 _STATUS = {0: "ok", 1: "ok", 2: "error"}
 
 
@@ -57,12 +51,9 @@ def _log(record: Mapping[str, Any]) -> LogRecord:
     return LogRecord(
         _id(record, context, ("traceId", "trace_id", "TraceId"), 16),
         _id(record, context, ("spanId", "span_id", "SpanId"), 8),
-        _moment(record),
-        str(event or attributes.get("event.name") or ""),
-        parse(record.get("_body", record.get("body", record.get("Body")))),
-        attributes,
-        resource,
-    )
+        _moment(record), str(event or attributes.get("event.name") or ""),
+        parse(record.get("_body", record.get("body", record.get("Body")))), attributes, resource,
+    )  # fmt: skip
 
 
 def _attributes(value: Any) -> Attributes:

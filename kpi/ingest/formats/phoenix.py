@@ -10,49 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
 from kpi.ingest.otlp.attributes import count_of, kind_of
 from kpi.ingest.otlp.conventions import OPENINFERENCE_KINDS
 from kpi.ingest.otlp.decode import Attributes, Event, identifier, nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
-NAME = "phoenix"
-TITLE = "Phoenix"
-KEYS = (
-    "context span_kind attributes",  # spans of REST and of the user interface
-    "context.span_id context.trace_id",  # the spans frame
-    "annotation_name annotator_kind",  # the annotations frame
-    "name annotator_kind result",  # annotations of REST
-    "trace_id project_id start_time end_time spans",
-    "session_id project_id start_time end_time traces",
-)
-# Cells of a CSV that are text also where they look like JSON, so that every export of a span has the same text.
-TEXTS = (
-    "name status_message attributes.input.value attributes.output.value attributes.llm.invocation_parameters",
-    "result.label result.explanation",
-)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS, TEXTS = "phoenix", _DATA.title, _DATA.keys, _DATA.texts
+_SETS = _DATA.sets
 
 _COLUMN = "attributes."
 _DEFAULT_LIMIT = 1000  # spans that the client asks for where nobody says otherwise
 _STATUS = {"OK": "ok", "ERROR": "error"}
-# `id` numbers the row in Phoenix's own database, `__index_level_0__` and `Unnamed: 0` that of a frame.
-_BOOKKEEPING = fields("id project_id __index_level_0__ created_at updated_at") | {"Unnamed: 0"}
-_SPAN = _BOOKKEEPING | fields(
-    "context name span_kind parent_id start_time end_time status_code status_message events attributes",
-    "context.span_id context.trace_id",
-)
-_SCORE = _BOOKKEEPING | fields(
-    "name annotation_name annotator_kind result result.label result.score result.explanation identifier span_id",
-    "trace_id session_id document_position source",  # source: by which door it came, API or APP
-)
-_TRACE = _BOOKKEEPING | fields("trace_id start_time end_time spans token_count_prompt token_count_completion")
-_TRACE |= fields("token_count_total")  # of the two
-_SESSION = _BOOKKEEPING | fields("session_id start_time end_time traces")
-_BARE = _BOOKKEEPING | fields("span_id parent_id name span_kind status_code status_message start_time end_time")
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -71,7 +45,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         context = mapping(record["context"])
         given = mapping(record["attributes"])
         yield from _span(record, context.get("trace_id"), context.get("span_id"), given, say)
-        say.left_out(record, _SPAN, "span")
+        say.left_out(record, _SETS["span"], "span")
 
 
 def finish(say: Say) -> Iterator[Item]:
@@ -88,7 +62,7 @@ def finish(say: Say) -> Iterator[Item]:
 def _frame_row(row: Mapping[str, Any], say: Say) -> Iterator[Item]:
     given = {name.removeprefix(_COLUMN): value for name, value in row.items() if name.startswith(_COLUMN)}
     yield from _span(row, row.get("context.trace_id"), row["context.span_id"], given, say)
-    say.left_out({k: v for k, v in row.items() if not k.startswith(_COLUMN)}, _SPAN)
+    say.left_out({k: v for k, v in row.items() if not k.startswith(_COLUMN)}, _SETS["span"])
 
 
 def _span(row: Mapping[str, Any], trace_id: Any, span_id: Any, given: Mapping[str, Any], say: Say) -> Iterator[Item]:
@@ -144,8 +118,8 @@ def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
             start=row.get("start_time"), end=row.get("end_time"), status=_status(row),
             message=row.get("status_message"),
         )  # fmt: skip
-        say.left_out(row, _BARE, "span")
-    say.left_out(record, _TRACE, "trace")
+        say.left_out(row, _SETS["bare"], "span")
+    say.left_out(record, _SETS["trace"], "trace")
     if spans:
         say.note(
             "Spans of Phoenix's list of traces come without attributes: their times and errors are known, not their "
@@ -160,8 +134,8 @@ def _session(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
             trace.get("trace_id"), start=trace.get("start_time"), end=trace.get("end_time"),
             session=record.get("session_id"),
         )  # fmt: skip
-        say.left_out(trace, _TRACE, "trace")
-    say.left_out(record, _SESSION, "session")
+        say.left_out(trace, _SETS["trace"], "trace")
+    say.left_out(record, _SETS["session"], "session")
 
 
 # --- annotations -----------------------------------------------------------------------------------------------------
@@ -173,7 +147,7 @@ def _annotation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     label, value, explanation = (
         result[part] if part in result else record.get(f"result.{part}") for part in ("label", "score", "explanation")
     )
-    say.left_out(record, _SCORE, "annotation")
+    say.left_out(record, _SETS["score"], "annotation")
     span_id, trace_id = identifier(record.get("span_id"), 8), identifier(record.get("trace_id"), 16)
     if not span_id and not trace_id and record.get("session_id"):
         say.drop("an annotation of a session", "It judges no single request: annotate the trace or a span of it.")

@@ -112,13 +112,7 @@ def _of_trace(record: Mapping[str, Any], inner: Any, say: Say) -> Iterator[Item]
     for span in _children(inner):
         process = processes.get(span.get("processID")) if isinstance(processes, dict) else None
         yield from _of(span, say, {"trace_id": trace_id, **({"process": process} if process else {})})
-    if trace_id is not None and set(map(folded, told)) - {
-        "traceid",
-        "id",
-        "duration",
-        "comment",
-        "limitexceeded",
-    }:
+    if trace_id is not None and set(map(folded, told)) - {"traceid", "id", "duration", "comment", "limitexceeded"}:
         lean = {k: v for k, v in told.items() if folded(k) not in ("id", "duration")}
         yield from _row({**lean, "trace_id": trace_id}, say, {}, whole=True)
 

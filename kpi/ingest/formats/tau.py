@@ -15,40 +15,21 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import fields, mapping, objects, span, whole
+from kpi.ingest.spans.builder import mapping, objects, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
-NAME = "tau_bench"
-TITLE = "tau-bench"
-KEYS = (
-    "task_id reward info traj trial",
-    "simulations tasks info",
-    "task_id termination_reason reward_info messages",
-    "tasks info simulation_index",
-)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "tau_bench", _DATA.title, _DATA.keys
+_SETS = _DATA.sets
 
 _ESCALATION = "transfer_to_human_agents"
 _NO_COST = "The export states no cost of the agent: what the request cost in all is unknown."
 _USER_COST = "The cost of the simulated user is no cost of the agent: it counts as review cost."
 _NO_MODEL = "The export does not name the agent's model: the cohort run holds the file's name, which usually does."
-# The task and its grading, of which the reward is the sum; `user` repeats who the task says the user is.
-_OLD = fields("task_id reward info traj trial")
-_OLD_INFO = fields("task source user_cost reward_info error traceback")
-_SIMULATION = fields(
-    "id task_id trial seed start_time end_time duration timestamp termination_reason agent_cost user_cost reward_info",
-    "messages mode hallucination_retries_used",
-)
-_RESULTS = fields("timestamp info tasks simulations simulation_index format_version")
-_MESSAGE = fields(
-    "role content tool_calls tool_call_id id name error requestor turn_idx timestamp cost usage",
-    "generation_time_seconds is_audio is_final_chunk contains_speech",
-)
-_STOPPED = frozenset({"agent_error", "user_error", "infrastructure_error", "unexpected_error", "timeout",
-                      "context_window_exceeded", "too_many_errors"})  # fmt: skip
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -56,7 +37,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if "traj" in record:
         yield from _trajectory(record, say)
     elif "tasks" in record:
-        say.left_out(record, _RESULTS)
+        say.left_out(record, _SETS["results"])
         _remember(record, say)
         yield from say.whole_parts(_simulation(s, say) for s in objects(record.get("simulations")))
     else:
@@ -79,9 +60,9 @@ def finish(say: Say) -> Iterator[Item]:
 
 def _trajectory(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     """One of tau-bench's. It has no id: the same content is the same trajectory, in whatever file."""
-    say.left_out(record, _OLD)
+    say.left_out(record, _SETS["old"])
     info, messages = mapping(record.get("info")), objects(record.get("traj"))
-    say.left_out(info, _OLD_INFO, "info")
+    say.left_out(info, _SETS["old_info"], "info")
     say.note(_NO_MODEL)
     trace_id = stable_id(
         "tau", orjson.dumps([record.get(n) for n in ("task_id", "trial", "traj")], option=orjson.OPT_SORT_KEYS)
@@ -99,7 +80,7 @@ def _trajectory(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
 
 
 def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _SIMULATION, "simulation")
+    say.left_out(record, _SETS["simulation"], "simulation")
     messages = objects(record.get("messages"))
     trace_id = str(record.get("id") or stable_id("tau2", orjson.dumps(record, option=orjson.OPT_SORT_KEYS)))
     say.kept.setdefault("told", {})[trace_id] = True
@@ -109,8 +90,8 @@ def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         say.note("Some simulations hold no messages (voice runs keep ticks): their steps and user cost are not read.")
     yield whole(
         trace_id, name="tau2-bench", start=record.get("start_time"), end=record.get("end_time"),
-        seconds=record.get("duration"), status="error" if reason in _STOPPED else "ok",
-        error_type=reason if reason in _STOPPED else None, cost_usd=record.get("agent_cost"), **_said(messages),
+        seconds=record.get("duration"), status="error" if reason in _SETS["stopped"] else "ok",
+        error_type=reason if reason in _SETS["stopped"] else None, cost_usd=record.get("agent_cost"), **_said(messages),
         cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "termination": reason},
         metadata={"escalated": _escalated(messages)} if messages else None,
     )  # fmt: skip
@@ -142,7 +123,7 @@ def _steps(trace_id: str, messages: list[dict[str, Any]], say: Say) -> Iterator[
     asked: Any = None
     for index, message in enumerate(messages):
         role = message.get("role")
-        say.left_out(message, _MESSAGE, "message")
+        say.left_out(message, _SETS["message"], "message")
         if role == "user":
             asked = message.get("content") or asked
         if role != "assistant" or (asked is None and not message.get("usage")):

@@ -11,37 +11,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kpi.ingest.formats import Item
+from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.otlp.attributes import nusd
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, fields, mapping, milliseconds, objects, span, verdict, whole
+from kpi.ingest.spans.builder import as_text, mapping, milliseconds, objects, span, verdict, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
-NAME = "weave"
-TITLE = "Weave"
-KEYS = ("op_name started_at",)
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "weave", _DATA.title, _DATA.keys
+_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
-# Ids of the platform, and what summary repeats of the call itself.
-_FIELDS = fields(
-    "id project_id op_name display_name trace_id parent_id started_at ended_at attributes inputs output exception",
-    "summary wb_user_id wb_run_id wb_run_step wb_run_step_end deleted_at thread_id turn_id storage_size_bytes",
-    "total_storage_size_bytes",
-)
-_SUMMARY = fields("usage status_counts weave")
-_INNER = fields("status trace_name latency_ms costs feedback display_name")
 # What the integrations of Weave call the functions of model providers that they trace.
 _MODEL_CALL = re.compile(
     r"^(openai|anthropic|litellm|mistralai|cohere|groq|google|vertexai|cerebras|together|bedrock|"
     r"langchain\.llm|huggingface_hub|ollama)\b.*(create|stream|parse|completion|complete|chat|generate|invoke|converse)",
     re.IGNORECASE,
 )
-_KINDS = {
-    "llm": "llm", "tool": "tool", "agent": "agent", "retriever": "retriever", "retrieval": "retriever",
-    "search": "retriever", "embedding": "embedding", "guardrail": "guardrail", "scorer": "evaluator",
-}  # fmt: skip
 _THUMBS = {"👍": 1.0, "👎": 0.0, ":+1:": 1.0, ":-1:": 0.0, ":thumbs_up:": 1.0, ":thumbs_down:": 0.0}
 _REASONS = ("reason", "rationale", "explanation", "comment")
 _ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|\(|$)")
@@ -52,14 +40,14 @@ _COUNT = re.compile(r"(.+?)\.(?:(\w+_details)\.)?(\w+)")  # a model's name may h
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with its feedback; of a root also what its summary says of the whole."""
     call = _nested(record)
-    say.left_out(call, _FIELDS)
+    say.left_out(call, _SETS["fields"])
     if call.get("deleted_at"):
         say.note("Calls that were deleted in Weave are left out.")
         return
     summary = mapping(call.get("summary"))
     inner = mapping(summary.get("weave"))
-    say.left_out(summary, _SUMMARY, "summary")
-    say.left_out(inner, _INNER, "summary.weave")
+    say.left_out(summary, _SETS["summary"], "summary")
+    say.left_out(inner, _SETS["inner"], "summary.weave")
     yield from _call(call, summary, inner, say)
     for item in objects(inner.get("feedback")):
         yield from _feedback(item, call)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from kpi.disk.tables import by_word, table_of
 from kpi.ingest.otlp.attribute_index import Shape
 
 Side = Literal["input", "output"]
@@ -38,30 +39,17 @@ class Instrumentation(NamedTuple):
 
 NORMALISED = "kpi.normalised"  # the scope of spans whose format has put the counts in order itself
 
-# The first that fits counts. Each rests on the source of the instrumentation, or on a genuine export.
-INSTRUMENTATIONS = (
-    Instrumentation("", scope=NORMALISED),
-    Instrumentation("Claude Code", scope="com.anthropic.claude_code", cached=BESIDE),
-    Instrumentation("OpenInference for the Claude Agent SDK", scope="openinference.instrumentation.claude_agent_sdk",
-                    cached=BESIDE, total=False),
-    Instrumentation("the Claude SDK", scope="com.anthropic."),
-    Instrumentation("Google ADK", keys=("gen_ai.usage.experimental.reasoning_tokens",), reasoning=BESIDE),
-    Instrumentation("Google ADK", scope="gcp.vertex.agent"),
-    Instrumentation("Google ADK", keys=("gcp.vertex.agent.",)),
-    Instrumentation("the Vercel AI SDK 6", keys=("ai.usage.inputTokenDetails.", "ai.usage.outputTokenDetails.")),
-    Instrumentation("the Vercel AI SDK 5", keys=("ai.usage.",), cached=None, reasoning=None, total=False),
-    Instrumentation("pydantic-ai", scope="pydantic-ai", since=(1,)),
-    Instrumentation("pydantic-ai", scope="pydantic-ai", reasoning=None),
-    Instrumentation("LiteLLM", scope="litellm"),
-    Instrumentation("OpenRouter or Sentry", keys=("gen_ai.usage.input_tokens.", "gen_ai.usage.output_tokens.")),
-    Instrumentation("OpenLLMetry", scope="opentelemetry.instrumentation.anthropic"),
-    Instrumentation("OpenInference", scope="openinference."),
-    Instrumentation("OpenInference", keys=("llm.token_count.prompt_details.", "llm.token_count.completion_details.")),
-    Instrumentation("OpenLIT", scope="openlit", cached=None, reasoning=None, total=False),
-    # The conventions that brought these names with `gen_ai.provider.name` include the cache in the input.
-    Instrumentation("the GenAI conventions", reasoning=None, beside="gen_ai.provider.name",
-                    keys=("gen_ai.usage.cache_read.input", "gen_ai.usage.cache_creation.input")),
-)  # fmt: skip
+_DATA = table_of(__file__)
+_SIDES: dict[str, Any] = {"inside": INSIDE, "beside": BESIDE, "as the provider": None}
+
+
+def _instrumentation_of(stated: dict[str, Any]) -> Instrumentation:
+    sides: dict[str, Any] = {part: _SIDES[stated.pop(part)] for part in ("cached", "reasoning") if part in stated}
+    lists: dict[str, Any] = {part: tuple(stated.pop(part, ())) for part in ("keys", "since")}
+    return Instrumentation(**stated, **sides, **lists)
+
+
+INSTRUMENTATIONS = (Instrumentation("", scope=NORMALISED), *map(_instrumentation_of, _DATA["instrumentations"]))
 
 
 class Provider(NamedTuple):
@@ -72,17 +60,11 @@ class Provider(NamedTuple):
     reasoning: bool
 
 
-_ANTHROPIC = Provider("Anthropic", BESIDE, INSIDE)
-_BEDROCK = Provider("Bedrock", BESIDE, INSIDE)
-_GEMINI = Provider("Gemini", INSIDE, BESIDE)
-_OPENAI = Provider("OpenAI", INSIDE, INSIDE)
-PROVIDERS = {
-    "anthropic": _ANTHROPIC, "aws.bedrock": _BEDROCK, "gcp.gemini": _GEMINI, "gcp.vertex_ai": _GEMINI,
-    "gcp.gen_ai": _GEMINI, "gcp.vertex.agent": _GEMINI, "google": _GEMINI, "x_ai": Provider("xAI", INSIDE, BESIDE),
-    "openai": _OPENAI, "azure.ai.openai": _OPENAI, "azure.ai.inference": _OPENAI, "deepseek": _OPENAI,
-    "groq": _OPENAI, "openrouter": Provider("OpenRouter", INSIDE, INSIDE),
-}  # fmt: skip
-FAMILIES = (("claude", _ANTHROPIC), ("gemini", _GEMINI))  # by a word in the model's name
+_BY_NAME = {
+    name: Provider(name, _SIDES[cached], _SIDES[reasoning]) for name, (cached, reasoning) in _DATA["counted_by"].items()
+}
+PROVIDERS = {provider: _BY_NAME[name] for provider, name in by_word(_DATA["providers"]).items()}
+FAMILIES = (("claude", _BY_NAME["Anthropic"]), ("gemini", _BY_NAME["Gemini"]))  # by a word in the model's name
 _HOSTS = frozenset({None, "gcp.vertex_ai", "gcp.gen_ai", "google"})  # where the model decides
 
 

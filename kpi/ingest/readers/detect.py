@@ -9,6 +9,7 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -34,8 +35,10 @@ _OTLP_KEYS = tuple(
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
-def detect(source: Opened, delimiter: str = "") -> str:
-    """The name of the format of `source`: `otlp`, `table`, or one of `kpi.ingest.formats`. delimiter: as a person says.
+def detect(source: Opened, delimiter: str = "", sheet: str = "") -> str:
+    """The name of the format of `source`: `otlp`, `table`, or one of `kpi.ingest.formats`.
+
+    delimiter, sheet: as a person says.
 
     Raises IngestError `ingest.unsupported_format` for what holds no traces, `ingest.unknown_format` for all else.
     """
@@ -47,7 +50,7 @@ def detect(source: Opened, delimiter: str = "") -> str:
 
         return sqlite_file.format_of(source, Limits())
     if workbook.is_one(source):
-        return TABLE
+        return _by_names(_sheet_names(source, sheet), source) or TABLE
     text = (_text(head) or "").lstrip()
     if text[:1] in ("{", "[") and line_sniffing.is_json(source):
         return _by_json(text, source)
@@ -252,6 +255,17 @@ def _parquet_names(source: Opened) -> list[str]:
         raise IngestError(
             "ingest.bad_parquet", f"{source.name} is a damaged Parquet file", hint="Export it again."
         ) from error
+
+
+def _sheet_names(source: Opened, sheet: str) -> list[str]:
+    """Columns of the sheet that is to be read; none where it must be named first."""
+    try:
+        found = workbook.header(list(islice(workbook.rows(source, sheet), line_sniffing.LOOK_AHEAD)))
+    except IngestError as error:
+        if error.code != "ingest.sheet":
+            raise
+        return []
+    return found.names if found else []
 
 
 def _unsupported(source: Opened, kind: refusals.Refusal) -> IngestError:

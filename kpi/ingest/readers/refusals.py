@@ -1,4 +1,4 @@
-"""What is not read, by kind: how it is recognised, what it is called, and what to export instead. Data, not logic.
+"""What is not read, by kind: the tables of `refusals.toml`, and what bytes and texts are that hold no table.
 
 A refusal that names the file for what it is saves the next try; none offers a mapping where no mapping can help.
 """
@@ -6,17 +6,14 @@ A refusal that names the file for what it is saves the next try; none offers a m
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-_TRACES = "Export the traces as OTLP, or load a table with one row a request through a column mapping."
-_METRICS = "Metrics are sums over many requests. " + _TRACES
-_ROWS = "Its rows are sums over many requests, not requests. "
+from kpi.disk.tables import table_of
+
 _TABLE = "Write the data as CSV, JSONL or Parquet, with one row a request."
 _XLSX = "Save it as .xlsx without a password, or the sheet with one row a request as CSV."
 _UNPACK = "Unpack it and load the files in it, or pack them as zip, gzip or zstd."
-_CALLS = _ROWS + "Log the calls where they are made: a gateway, or OpenTelemetry."
-_QUESTIONS = "It holds questions and answers to test with, and no requests that were served. "
 
 
 @dataclass(frozen=True)
@@ -37,44 +34,15 @@ class Refusal:
         return any(set(keys.split()) <= present for keys in self.keys)
 
 
-KINDS = (
-    Refusal("OTLP metrics", _METRICS, ("resourceMetrics", "resource_metrics")),
-    Refusal("an answer of Prometheus", _METRICS, ("resultType result",)),
-    Refusal("a dashboard of Grafana", _METRICS, ("panels templating", "panels schemaVersion")),
-    Refusal("a HAR file, the recording of a browser", "Export the traces or the request log of the application itself.",
-         ("version creator entries", "entries pages", "creator entries"), path=("log",)),
-    Refusal("a notebook", "Write the table that the notebook shows as CSV or Parquet, and load that.",
-         ("cells nbformat",)),
-    Refusal("usage by day of OpenRouter", _ROWS + "Export its activity with one row a generation.",
-         ("date requests model_permaslug", "date requests model provider_name", "byok_usage_inference requests",
-          "date requests byok_usage_inference", "byokUsageInference requests")),
-    Refusal("usage of OpenAI by hour or day", _CALLS,
-         ("num_model_requests", "object start_time end_time results", "n_requests n_context_tokens_total")),
-    Refusal("costs of OpenAI by day", _CALLS,
-         ("amount_value amount_currency",)),
-    Refusal("usage of Anthropic by hour or day", _CALLS,
-         ("starting_at ending_at results", "usage_input_tokens_no_cache", "usage_date_utc model_version",
-          "usage_date_utc cost_usd", "usage_date_utc token_type", "uncached_input_tokens cache_creation")),
-    Refusal("daily metrics of Langfuse", _ROWS + "Export its observations, or schedule its export to blob storage.",
-         ("countTraces countObservations",)),
-    Refusal("daily spend of LiteLLM", _ROWS + "Export the table LiteLLM_SpendLogs, which has one row a call.",
-         ("date spend api_requests", "spend successful_requests failed_requests")),
-    Refusal("a bill of a cloud provider", _ROWS + _TRACES,
-         ("lineItem/UsageAmount", "line_item_usage_amount", "lineItem/UnblendedCost",
-          "billing_account_id usage_start_time", "BillingAccountId ChargePeriodStart",
-          "meterId costInBillingCurrency")),
-    Refusal("a dataset of LangSmith", _QUESTIONS + "Export the runs of the project.",
-         ("dataset_id inputs outputs", "dataset_id inputs")),
-    Refusal("a dataset of LangSmith", _QUESTIONS + "Export the runs of the project.",
-         ("inputs outputs",), "inputs outputs metadata attachments split id created_at modified_at name"),
-    Refusal("items of a dataset of Langfuse", _QUESTIONS + "Export traces or observations.",
-         ("datasetId expectedOutput", "datasetName expectedOutput", "dataset_id expected_output")),
-    Refusal("examples for training a model", _QUESTIONS + _TRACES,
-         ("messages",), "messages tools functions parallel_tool_calls weight"),
-    Refusal("requests of a batch that were not sent yet", "Load its output together with times, as a table.",
-         ("custom_id method url body",)),
-    Refusal("a description of an API", _TRACES, ("openapi paths", "swagger paths")),
-)  # fmt: skip
+_DATA = table_of(__file__)
+_SENTENCES: dict[str, str] = _DATA["sentences"]
+
+
+def _refusal(title: str, instead: list[str], keys: list[str], among: str = "", path: Sequence[str] = ()) -> Refusal:
+    return Refusal(title, " ".join(_SENTENCES.get(part, part) for part in instead), tuple(keys), among, tuple(path))
+
+
+KINDS = tuple(_refusal(**kind) for kind in _DATA["kinds"])
 
 # What no text holds, by its first bytes; (offset, bytes, title, instead).
 _MAGICS = (
@@ -92,12 +60,12 @@ _PRINTED = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 _PROMETHEUS = re.compile(r'#\s*(?:HELP|TYPE|UNIT)\s+\w|[a-zA-Z_:][\w:]*\{[^}\n]*="[^}\n]*\}\s+[-+\d.NaInfe]+')
 # Text that is no table, by how it begins.
 _TEXTS = (
-    (_PROMETHEUS, "metrics as Prometheus writes them", _METRICS),
+    (_PROMETHEUS, "metrics as Prometheus writes them", f"{_SENTENCES['sums']} {_SENTENCES['traces']}"),
     (re.compile(r"\s*(?:<!doctype html|<html|<head|<body)", re.IGNORECASE), "a page of HTML",
-     "Use the export of the tool that shows the page, not the page. " + _TRACES),
+     "Use the export of the tool that shows the page, not the page. " + _SENTENCES["traces"]),
     (re.compile(r"\s*<\?xml|\s*<[A-Za-z][\w:.-]*[\s>]"), "XML", _TABLE),
     (re.compile(r"%PDF"), "a PDF", _TABLE),
-    (re.compile(r"\s*openapi:\s"), "a description of an API", _TRACES),
+    (re.compile(r"\s*openapi:\s"), "a description of an API", _SENTENCES["traces"]),
 )  # fmt: skip
 
 

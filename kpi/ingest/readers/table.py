@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -131,21 +132,8 @@ def describe(sources: Sequence[Opened], context: Context, *, samples: int = 20) 
             shown = ["(replaced by a pseudonym)"]
         elif column.kept_out:
             shown = ["(not shown)"]
-        columns.append(
-            PreviewColumn(
-                source=column.source,
-                type=profile.type,
-                samples=tuple(shown),
-                count=profile.count,
-                distinct=profile.distinct,
-                field=column.field,
-                unit=column.unit,
-                decimal=column.decimal,
-                how=column.how,
-                why=column.why,
-                kept_out=column.kept_out,
-            )
-        )
+        held: dict[str, Any] = {"type": profile.type, "count": profile.count, "distinct": profile.distinct}
+        columns.append(PreviewColumn(samples=tuple(shown), **held, **dataclasses.asdict(column)))
     return Preview(
         format=NAME, rows=settled.rows, columns=tuple(columns), notes=(*settled.notes, *context.receipt.notes)
     )

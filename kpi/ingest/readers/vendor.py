@@ -14,6 +14,7 @@ from kpi.ingest.formats import Format, Item
 from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED
 from kpi.ingest.spans.record_report import Say
+from kpi.mapping.mapping import Mapping
 
 
 class Translation:
@@ -33,9 +34,11 @@ class Translation:
             yield from self.records(sqlite_file.records(source, self._format.name, context), source.name)
             return
         intake.file = source.name
+        written = context.mapping or Mapping()
         found = records(
             source, limits=context.limits, drop=self._drop, note=intake.receipt.note,
             is_record=lambda r: bool(self._format.matches(r)), texts=self._format.texts,
+            delimiter=written.delimiter, sheet=written.sheet,
         )  # fmt: skip
         for position, record, consumed in found:
             intake.position = position

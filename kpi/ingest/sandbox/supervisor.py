@@ -40,16 +40,8 @@ _ROOT = Path(__file__).resolve().parents[3]
 _SPLIT_HINT = "Split the export into smaller files, or raise the limits."
 _START = "import sys; from kpi.ingest.sandbox.worker import main; sys.exit(main())"
 _KEPT_ENVIRONMENT = (
-    "PATH",
-    "SYSTEMROOT",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "VIRTUAL_ENV",
-    "HOME",
-    "KPI_DEBUG",
-)
+    "PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "HOME", "KPI_DEBUG",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -147,12 +147,13 @@ def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
     if sum(f.stat().st_size for f in expand(paths)) > limits.input_bytes:
         raise IngestError("ingest.too_large", "The files are too large for one load", hint="Load them in parts.")
     found: list[tuple[Any, str]] = []
+    written = job["mapping"] or {}
     strays: list[IngestError] = []
     for path in paths:
         sources = list(open_inputs([path], limits=limits))
         for source in sources:
             try:
-                found.append((source, detect(source, (job["mapping"] or {}).get("delimiter", ""))))
+                found.append((source, detect(source, written.get("delimiter", ""), written.get("sheet", ""))))
             except IngestError as error:
                 if len(sources) == 1 or error.code != "ingest.unknown_format":
                     raise

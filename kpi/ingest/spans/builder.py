@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from kpi.ingest.otlp.attributes import cohort_column, count_of, parse, text_of
+from kpi.ingest.otlp.conventions import FACTS
 from kpi.ingest.otlp.counting import NORMALISED
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos
 from kpi.schema import WHOLE
@@ -22,24 +23,6 @@ WHOLE_ID = "trace"  # span id of the row about a whole trace: one for each trace
 _STATUS = {"ok": OK, "error": ERROR, "unknown": UNKNOWN}
 _TEXTS = {"name": "gen_ai.tool.name", "id": "gen_ai.tool.call.id", "arguments": "gen_ai.tool.call.arguments",
           "result": "gen_ai.tool.call.result"}  # fmt: skip
-_FIELDS = {
-    "model": "gen_ai.response.model",
-    "requested_model": "gen_ai.request.model",
-    "provider": "gen_ai.provider.name",
-    "input_tokens": "gen_ai.usage.input_tokens",
-    "output_tokens": "gen_ai.usage.output_tokens",
-    "cached_read_tokens": "gen_ai.usage.cache_read.input_tokens",
-    "cache_write_tokens": "gen_ai.usage.cache_write.input_tokens",
-    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
-    "cost_usd": "gen_ai.usage.cost",
-    "session": "gen_ai.conversation.id",
-    "user": "user.id",
-    "release": "service.version",
-    "environment": "deployment.environment.name",
-    "prompt_version": "gen_ai.prompt.version",
-    "severity": "gen_ai.guardrail.severity",
-    "retries": "gen_ai.request.retries",
-}
 
 
 def span(
@@ -68,7 +51,7 @@ def span(
     release, environment, prompt_version, severity, retries (attempts of a call that the export does not list). An
     unknown name is a programming error (TypeError).
     """
-    unknown = facts.keys() - _FIELDS.keys()
+    unknown = facts.keys() - FACTS.keys()
     if unknown:
         raise TypeError(f"span() has no fact {sorted(unknown)[0]!r}")
     begun, ended = nanos(start), nanos(end)
@@ -80,7 +63,7 @@ def span(
         facts["input_tokens"] = (count_of(facts["input_tokens"]) or 0) + cached
     for fact, value in facts.items():
         if value is not None and value != "":
-            found[_FIELDS[fact]] = value
+            found[FACTS[fact]] = value
     if (delay := _delay(begun, first_token, ttft_seconds)) is not None:
         found["gen_ai.response.time_to_first_chunk"] = delay
     if streamed is not None:
@@ -179,6 +162,11 @@ def milliseconds(value: Any) -> float | None:
 def first_of(record: Mapping[str, Any], *names: str) -> Any:
     """What the first of these fields that holds something holds; None where none does."""
     return next((record[n] for n in names if record.get(n) is not None and record[n] != ""), None)
+
+
+def facts_in(record: Mapping[str, Any], table: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What a record states: for each fact of a table, what the first of its fields that holds something holds."""
+    return {fact: first_of(record, *names) for fact, names in table.items()}
 
 
 def verdict(value: Any) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""What the columns and keys of a span row are called, whoever wrote it. Tables, and the one function that reads them.
-
-OpenTelemetry console and file exporters, `otel_traces` of ClickHouse, Application Insights, CloudWatch, X-Ray, Jaeger,
-Zipkin, Elastic APM, Honeycomb, SigNoz, Google Cloud Trace, OpenAI Agents, Braintrust, Agenta, and tables of one's own.
-"""
+"""What the columns and keys of a span row are called, whoever wrote it: how the tables of `row_names.toml` are read."""
 
 from __future__ import annotations
 
@@ -10,118 +6,23 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from kpi.disk.tables import by_word, lists, table_of
 from kpi.ingest.otlp.conventions import INPUT_VALUES, METADATA_PREFIXES, OUTPUT_VALUES, STRUCTURED, VOCABULARY
 from kpi.mapping.column_names import known, words
 from kpi.mapping.mapping import kind_of
 
-# Field of a span -> its names without case, dots and underscores, the surest first.
-_NAMES = {
-    "trace_id": "traceid contexttraceid spancontexttraceid rootspanid operationid tracetraceid ddtraceid tracecontext"
-    " traceidhex",
-    "span_id": "spanid contextspanid spancontextspanid tracespanid transactionid ddspanid spanidhex",
-    "id": "id",
-    "parent_id": "parentspanid parentid operationparentid traceparentid ddparentid parentspancontextspanid spanparents"
-    " parent parentspanidhex parentspan parentrunid",
-    "references": "references",
-    "name": "spanname displayname name operationname spandisplayname spanattributesname spandataname transactionname",
-    "start": "starttimeunixnano starttime startedat timestamp start begintime starttimestamp spanstarttime begin"
-    " startat timegenerated starttimemillis starttimems starttimeus starttimens starttimes startns startms startus"
-    " metricsstart timestampus timestampms timestampns createdat time datetime timestamputc",
-    "end": "endtimeunixnano endtime endedat endtimestamp end finishedat spanendtime stoptime endat finishtime"
-    " endtimemillis endtimems endtimeus endtimens endns endms endus metricsend completedat",
-    "status": "statuscode status statusstatuscode spanstatus statuscodestring resultcode otelstatuscode eventoutcome",
-    "success": "success issuccess succeeded",
-    "error": "error haserror iserror exception fault throttle errormessage",
-    "message": "statusmessage statusdescription statuscodemessage otelstatusdescription",
-    "kind": "spantype observationtype runtype spandatatype spanattributestype openinferencespankind",
-    "loose_kind": "kind spankind type",
-    "events": "events spanevents logs",
-    "annotations": "annotations",
-    "scope": "scopename instrumentationscopename instrumentationlibraryname instrumentationscope otelscopename",
-    "scope_version": "scopeversion instrumentationscopeversion instrumentationlibraryversion otelscopeversion",
-    "service": "servicename clouderolename cloudrolename approlename processservicename localendpointservicename",
-    "scores": "scores",
-    "children": "children childspans subsegments spans nodes",
-    "in_progress": "inprogress",
-    "input": "spandatainput",
-    "output": "spandataoutput",
-    "attributes": "attributes spanattributes tags tag customdimensions custommeasurements properties measurements"
-    " labels spantags attributesstring attributesnumber attributesbool stringtagmap numbertagmap booltagmap"
-    " attributesattributemap attributemap numericattributes stringattributes",
-    "metadata": "metadata meta spandatadata",
-    "resource": "resourceattributes resource resourcesstring processtags resourceattributesmap resourcetagsmap",
-}  # fmt: skip
-_LENGTHS = (
-    "duration", "spanduration", "transactionduration", "elapsed", "elapsedtime", "latency", "responsetime", "took",
-    "executiontime", "spanlatency",
-)  # fmt: skip
-_UNITS = {
-    "ns": "ns nano nanos nanoseconds", "us": "us micro micros microseconds", "ms": "ms milli millis milliseconds msec",
-    "s": "s sec secs seconds",
-}  # fmt: skip
+_DATA = table_of(__file__)
 # The units of columns that do not name theirs, by what stands beside them.
-UNITS_BESIDE = (
-    ({"spanattributes", "spanname", "duration"}, "ns"),  # ClickHouse exporter of the collector
-    ({"operationid", "duration"}, "ms"),  # Application Insights
-    ({"references", "operationname", "duration"}, "us"),  # Jaeger
-    ({"processid", "operationname", "duration"}, "us"),
-    ({"localendpoint", "duration"}, "us"),  # Zipkin
-    ({"traceid", "id", "timestamp", "duration", "tags"}, "us"),
-)
-# Other words for facts of a call: path without case and signs -> (field of a table, unit).
-_FACTS = {
-    "metricspromptcachecreationtokens": ("cache_write_tokens", ""),
-    "metricstimetofirsttoken": ("ttft_us", "s"),
-    "metricsestimatedcost": ("total_nusd", "usd"),
-    "spandatausageinputtokensdetailscachedtokens": ("cached_read_tokens", ""),
-    "spandatausageoutputtokensdetailsreasoningtokens": ("reasoning_tokens", ""),
-    "groupid": ("session_id", ""),
-}
-# Attributes of one tool that say what the conventions have another name for.
-RENAMED = {
-    "ag.metrics.tokens.incremental.prompt": "gen_ai.usage.input_tokens",
-    "ag.metrics.tokens.incremental.completion": "gen_ai.usage.output_tokens",
-    "ag.metrics.tokens.incremental.cached": "gen_ai.usage.cache_read.input_tokens",
-    "ag.metrics.costs.incremental.total": "gen_ai.usage.cost",
-    "ag.meta.request.model": "gen_ai.request.model", "ag.meta.configuration.model": "gen_ai.request.model",
-    "ag.data.inputs": "input.value", "ag.data.outputs": "output.value",
-    "ag.session.id": "session.id", "ag.user.id": "user.id",
-}  # fmt: skip
-KIND_ATTRIBUTES = ("ag.type.span", "ag.type.node", "ag.node.type")
+UNITS_BESIDE = tuple((frozenset(names.split()), unit) for names, unit in _DATA["units_beside"])
+RENAMED, KINDS, ATTRIBUTE_OF = _DATA["renamed"], by_word(_DATA["kinds"]), _DATA["attribute_of"]
+KIND_ATTRIBUTES, WRAPPED = tuple(_DATA["kind_attributes"].split()), tuple(_DATA["wrapped"].split())
 # Attributes whose value may be an object, which is one value and no group of attributes.
-KEPT_WHOLE = frozenset(
-    {*INPUT_VALUES, *OUTPUT_VALUES, *STRUCTURED.values(), "metadata", "gen_ai.retrieval.documents", "tool.parameters",
-     "langfuse.observation.usage_details", "langfuse.observation.cost_details", "llm.invocation_parameters",
-     "gcp.vertex.agent.llm_request", "gcp.vertex.agent.llm_response", "gcp.vertex.agent.tool_call_args",
-     "gcp.vertex.agent.tool_response", "gen_ai.system_instructions", "gen_ai.tool.definitions"}
-)  # fmt: skip
-# Words of exporters for what a span does -> the kinds of OpenInference.
-KINDS = {
-    "llm": "LLM", "generation": "LLM", "response": "LLM", "chat": "LLM", "completion": "LLM", "model": "LLM",
-    "llmcall": "LLM", "chatmodel": "LLM", "chatcompletion": "LLM", "modelgeneration": "LLM", "query": "RETRIEVER",
-    "tool": "TOOL", "function": "TOOL", "toolcall": "TOOL", "mcptool": "TOOL", "functioncall": "TOOL",
-    "agent": "AGENT", "agentrun": "AGENT", "handoff": "CHAIN", "chain": "CHAIN", "task": "CHAIN", "workflow": "CHAIN",
-    "retriever": "RETRIEVER", "retrieval": "RETRIEVER", "embedding": "EMBEDDING", "embeddings": "EMBEDDING",
-    "rerank": "RERANKER", "reranker": "RERANKER", "guardrail": "GUARDRAIL", "evaluator": "EVALUATOR",
-    "eval": "CHAIN", "score": "EVALUATOR", "scorer": "EVALUATOR",
-}  # fmt: skip
-# Columns of a table, as `kpi.mapping` knows them -> the attribute that says the same.
-ATTRIBUTE_OF = {
-    "model": "gen_ai.request.model", "provider": "gen_ai.provider.name", "input_tokens": "gen_ai.usage.input_tokens",
-    "output_tokens": "gen_ai.usage.output_tokens", "cached_read_tokens": "gen_ai.usage.cache_read.input_tokens",
-    "cache_write_tokens": "gen_ai.usage.cache_write.input_tokens",
-    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens", "session_id": "gen_ai.conversation.id",
-    "user_key": "user.id", "release": "service.version", "environment": "deployment.environment.name",
-    "prompt_version": "gen_ai.prompt.version", "input_text": "input.value", "output_text": "output.value",
-    "error_type": "error.type",
-}  # fmt: skip
-# The message column of a log store holds the span as JSON.
-WRAPPED = ("@message", "_raw", "message", "body", "Document", "document", "json")
+KEPT_WHOLE = frozenset({*INPUT_VALUES, *OUTPUT_VALUES, *STRUCTURED.values(), *_DATA["kept_whole"].split()})
 _STRONG = frozenset(["traceid", "contexttraceid", "operationid", "rootspanid"])
 
 
 class Use(NamedTuple):
-    """What a column is for. role: a field of `_NAMES`, `duration`, `fact`, `attribute`, `resource` or `metadata`.
+    """What a column is for. role: a field under `names`, `duration`, `fact`, `attribute`, `resource` or `metadata`.
 
     name: of the attribute or of the field of a table. unit: as far as the column says it. rank: 0 is the surest name.
     """
@@ -138,12 +39,14 @@ def folded(path: str) -> str:
     return "".join(words(path.partition(" [")[0].partition(" (")[0]))
 
 
-_ROLES = {name: Use(role, rank=rank) for role, text in _NAMES.items() for rank, name in enumerate(text.split())}
+_ROLES = {
+    name: Use(role, rank=rank) for role, names in lists(_DATA["names"]).items() for rank, name in enumerate(names)
+}
 _ROLES |= {
     base + suffix: Use("duration", unit=unit, rank=rank)
-    for rank, base in enumerate(_LENGTHS)
-    for unit, text in {"": "", **_UNITS}.items()
-    for suffix in text.split() or [""]
+    for rank, base in enumerate(_DATA["lengths"].split())
+    for unit, suffixes in {"": ("",), **lists(_DATA["units"])}.items()
+    for suffix in suffixes
 }
 _CONTAINERS = {"attributes": "attribute", "metadata": "metadata", "resource": "resource"}
 
@@ -164,7 +67,7 @@ def use_of(path: str) -> Use:
                 return _inside(container.role, path, rest)
         more, dot, rest = rest.partition(".")
         head = f"{head}.{more}"
-    if found_fact := _FACTS.get(folded(path)):
+    if found_fact := _DATA["facts"].get(folded(path)):
         return Use("fact", *found_fact)
     if fact := known(path):
         return Use("duration", unit=fact[1], rank=9) if fact[0] == "total_us" else Use("fact", *fact)

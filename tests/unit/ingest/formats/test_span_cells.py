@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import openpyxl
 import pytest
 
+import kpi
 from tests.unit.ingest.formats.helpers import read_all, requests_of
 
 TRACE = "0x5b8efff798038103d269b633813fc60c"
@@ -107,3 +110,68 @@ def test_what_has_a_length_of_no_known_unit_has_ended(tmp_path: Path) -> None:
     tables, receipt = read_all([path])
     assert [(s["duration_us"], s["status"]) for s in tables["spans"]] == [(None, "ok")]
     assert any("name no unit" in note for note in receipt.notes)
+
+
+HEADER = ["timestamp [UTC]", "id", "name", "success", "resultCode", "duration", "customDimensions", "operation_Id",
+          "operation_ParentId"]  # fmt: skip
+DEPENDENCIES = [  # Application Insights: a root of 9 s, a call of 1.501 s, a failed tool of 250 ms
+    [datetime(2026, 10, 1, 10, 0, 0), "a" * 16, "answer", True, 0, 9000, "{}", TRACE[2:], TRACE[2:]],
+    [datetime(2026, 10, 1, 10, 0, 1), "b" * 16, "chat", True, 0, 1501, json.dumps(USAGE), TRACE[2:], "a" * 16],
+    [datetime(2026, 10, 1, 10, 0, 3), "c" * 16, "look up", False, 500, 250,
+     json.dumps({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}), TRACE[2:], "a" * 16],
+]  # fmt: skip
+FACTS = ("llm_calls", "tool_calls", "tool_errors", "input_tokens", "output_tokens", "total_us", "started_at")
+
+
+def workbook(path: Path, sheets: dict[str, list[list[object]]]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, cells in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in cells:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def as_words(row: list[object]) -> list[object]:
+    return [str(cell) for cell in row]
+
+
+def as_clock(row: list[object]) -> list[object]:
+    at = HEADER.index("duration")
+    return [*row[:at], timedelta(milliseconds=row[at]), *row[at + 1 :]]
+
+
+@pytest.mark.parametrize("above", [[], [["Report"], ["Team A"]]])
+@pytest.mark.parametrize("spell", [list, as_words, as_clock])
+def test_a_sheet_of_spans_is_read_as_a_csv_of_them_is(tmp_path: Path, spell: object, above: list) -> None:
+    plain = tmp_path / "twin.csv"
+    plain.write_text(as_csv([dict(zip(HEADER, row, strict=True)) for row in DEPENDENCIES], str))
+    sheet = workbook(tmp_path / "twin.xlsx", {"Data": [*above, HEADER, *map(spell, DEPENDENCIES)]})
+    found = []
+    for path in (plain, sheet):
+        tables, receipt = read_all([path])
+        (request,) = requests_of(tables).values()
+        assert (receipt.dropped, sorted(s["duration_us"] for s in tables["spans"])) == (
+            0,
+            [250_000, 1_501_000, 9_000_000],
+        )
+        found.append({name: request[name] for name in FACTS})
+    assert found[0] == found[1]
+    assert [found[1][name] for name in FACTS[:6]] == [1, 1, 1, 40, 9, 9_000_000]
+
+
+def test_the_sheet_of_spans_is_chosen_among_others(home: Path, tmp_path: Path) -> None:
+    path = workbook(tmp_path / "book.xlsx", {"Notes": [["a", "b"], [1, 2]], "Spans": [HEADER, *DEPENDENCIES]})
+    assert kpi.preview(path).sheets == ("Notes", "Spans")
+    mapping = kpi.Mapping(sheet="Spans")
+    assert kpi.preview(path, mapping).format == "spans"
+    assert kpi.load(path, dataset="x", mapping=mapping).spans == 3
+
+
+def test_texts_that_a_spreadsheet_cut_are_told(tmp_path: Path) -> None:
+    row = [*DEPENDENCIES[1]]
+    row[6] = json.dumps(USAGE | {"input.value": "x" * 40_000})[:32_767]
+    _, receipt = read_all([workbook(tmp_path / "cut.xlsx", {"Data": [HEADER, row]})])
+    assert any("cut the texts" in note for note in receipt.notes)

@@ -1,0 +1,23 @@
+"""Tables of names that ship with the package: TOML beside the module that reads it, names parted by blanks."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def table_of(module: str) -> dict[str, Any]:
+    """The TOML file beside a module that has its name: of `names.py`, `names.toml`. module: its `__file__`."""
+    return tomllib.loads(Path(module).with_suffix(".toml").read_text("utf-8"))
+
+
+def lists(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """`{fact: "name other_name"}` -> `{fact: ("name", "other_name")}`, in the order of the table."""
+    return {key: tuple(text.split()) for key, text in table.items()}
+
+
+def by_word(table: Mapping[str, str]) -> dict[str, str]:
+    """`{kind: "word other"}` -> `{"word": kind, "other": kind}`."""
+    return {word: key for key, text in table.items() for word in text.split()}
