@@ -24,6 +24,11 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
+def now() -> datetime:
+    """The time by the clock, UTC."""
+    return _EPOCH + timedelta(microseconds=now_us())
+
+
 def latest_us(now: int | None = None) -> int:
     """The latest believable time, epoch microseconds: `now` (the clock, when None) and ten minutes."""
     return (now_us() if now is None else now) + GRACE_US

@@ -15,8 +15,9 @@ from kpi.stats.interval import Interval
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Difference from the baseline. words: for people, "+2.1 pp (1.2 to 3.0)"; clear: the interval excludes zero, and
-    no change of what is known could have made it alone. bounds: what it may be at worst, where that is open, else None.
+    """Difference from the baseline, that of `kpi.compare`. words: for people, "+2.1 pp (1.2 to 3.0)"; clear: the
+    interval excludes zero, and no change of what is known could have made it alone. bounds: what it may be at worst,
+    where that is open, else None. smallest: the minimum detectable effect.
     """
 
     difference: float
@@ -26,6 +27,7 @@ class Change:
     better: bool
     words: str
     bounds: Interval | None = None
+    smallest: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Card:
 
     counted: what the index counts, where that is not the value: a gap without the part that chance has in it. coverage:
     for which share of the requests it is known, in the baseline and now; None of what is computed from other KPIs.
+    clustered_by: what names who repeats ("user", "session", "request", "mixed"); effective_users: heavy ones counted as
+    what they are; heaviest: share of the largest; caution: what these mean for the limits, in words, or "".
     """
 
     entry: Entry
@@ -47,6 +51,10 @@ class Card:
     spark: pd.DataFrame
     counted: float | None = None
     coverage: Coverage | None = None
+    clustered_by: str | None = None
+    effective_users: float = math.nan
+    heaviest: float = math.nan
+    caution: str = ""
     metric: str = field(init=False)
     label: str = field(init=False)
     unit: str = field(init=False)
@@ -60,7 +68,11 @@ class Card:
     @property
     def known(self) -> str:
         """ "Known for 62 % of requests (was 97 %)", where that says something of the value; else empty."""
-        return known_words(*self.coverage.shares, moved=self.coverage.beyond()) if self.coverage else ""
+        if not self.coverage:
+            return ""
+        was, now = self.coverage.shares
+        possible = (now * self.value, now * self.value + 1 - now) if self.unit == "share" else None
+        return known_words(was, now, moved=self.coverage.beyond(), possible=possible)
 
     @property
     def gist(self) -> str:
@@ -75,18 +87,21 @@ class Card:
 def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[str, str]:
     """(state, reason) of a value against the limits of its entry.
 
-    Off target only when the whole interval lies beyond the off limit; NaN is never green.
+    Off target only when the whole interval lies beyond the off limit, on target only when no part of it does: a limit
+    that is not known cannot rule that out.
     """
     if n < entry.min_n or not math.isfinite(value):
         return "no_data", too_few_requests(n, entry.min_n)
     side = 1 if entry.direction == "up" else -1
-    best = high if side > 0 else low
+    best, worst = (high, low) if side > 0 else (low, high)
     state, place = "on_target", "within"
     if side * (value - entry.off) < 0:
         sure = math.isfinite(best) and side * (best - entry.off) < 0
         state, place = ("off_target", "beyond") if sure else ("watch", "perhaps beyond")
     elif side * (value - entry.watch) < 0:
         state, place = "watch", "between"
+    elif not side * (worst - entry.off) >= 0:
+        state, place = "watch", "not ruled out"
     return state, place_reason(place, watch=entry.watch, off=entry.off, unit=entry.unit)
 
 

@@ -12,42 +12,36 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from kpi import clock
 from kpi.errors import MetricError
+from kpi.explain.aggregates.arm_sums import arm_sums
+from kpi.explain.aggregates.grouped_sums import Arm
+from kpi.explain.comparison.effects import Effect, Value, coverage, effect, value, values
+from kpi.explain.comparison.inputs import adjustment_dimensions
 from kpi.explain.comparison.worst_case import CANNOT_TELL, Coverage, TermCounts, left_open
 from kpi.explain.monitoring.drift import INPUTS, input_drift
 from kpi.explain.monitoring.homogeneity import Distance
 from kpi.govern.card import Card, Change, judge, no_card, no_spark
 from kpi.govern.fairness import fairness_card, gaps
+from kpi.govern.index import RANK, Index, attainment, index
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
 from kpi.measure.cells import Grouping
-from kpi.measure.metrics import METRICS, Metric, coverage
-from kpi.measure.own_metrics import metric_of
+from kpi.measure.clusters import MIXED, USER
+from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.own_metrics import COMPARABLE, metric_of
 from kpi.measure.own_terms import OWN
-from kpi.measure.profile import Profile, profile
+from kpi.measure.profile import profile
 from kpi.measure.slice import Resolved, Slice
-from kpi.measure.summary import collect, frame, resolve, same_elapsed
+from kpi.measure.summary import collect, frame, resolve
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
-from kpi.stats.interval import difference, plain
+from kpi.stats.interval import Interval, plain
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
-_RANK = {"off_target": 0, "watch": 1, "no_data": 2, "on_target": 3}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Index:
-    """Weighted share of the promises kept, 0 to 100. n: KPIs with enough data, of `total`."""
-
-    value: float
-    low: float
-    high: float
-    state: str
-    n: int
-    total: int
+FEW_USERS = 20.0  # effective users below which nothing is better than watch: one of them may decide it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +70,7 @@ class Scorecard:
              "change": plain(c.change.difference) if c.change else None,
              "change_low": plain(c.change.low) if c.change else None,
              "change_high": plain(c.change.high) if c.change else None,
+             "clustered_by": c.clustered_by, "effective_users": plain(c.effective_users), "caution": c.caution or None,
              "reason": c.reason, "owner": c.owner, "action": c.action, **_partly(c)}
             for c in self.cards
         ]  # fmt: skip
@@ -85,7 +80,7 @@ class Scorecard:
     @property
     def state(self) -> str:
         """The worst state of any card: what a gate acts on."""
-        return min((c.state for c in self.cards), key=_RANK.__getitem__, default="no_data")
+        return min((c.state for c in self.cards), key=RANK.__getitem__, default="no_data")
 
 
 def scorecard(
@@ -114,21 +109,22 @@ def scorecard(
     known = profile(source)
     resolved = resolve(source, slice)
     metrics, lacking = _asked(source, register)
-    now = _window(source, resolved, known, metrics, by=by, current=True)
-    before = _window(source, resolved, known, metrics, by=None, current=False) if resolved.compared else None
+    measured = _measured(source, resolved, [m for m in metrics if m.kind in COMPARABLE])
+    now = _window(source, resolved, metrics, by=by)
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
-    covered = {m.name: (m, _coverage(m, now, before)) for m in metrics}
     counts = TermCounts.between(source, resolved)
     drifted = input_drift(source, resolved, [d for d in INPUTS if d in known.dimensions])
+    named = {m.name: m for m in metrics}
     cards = tuple(
         fairness_card(e, apart) if e.metric == "fairness_gap"
         else _drift_card(e, drifted, resolved) if e.metric == "drift_score"
-        else _card(e, now, before, lacking, resolved, covered.get(e.metric), counts)
+        else _card(e, named.get(e.metric), measured, now, lacking, resolved, counts)
         for e in register.entries
     )  # fmt: skip
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
     breakdown = judge_frame(now.broken, register=register) if by else pd.DataFrame()
-    return Scorecard(cards=cards, index=_index(cards), sentence=_sentence(cards, requests, resolved), requests=requests,
+    summed = index(cards, measured.now, measured.before, measured.mixed)
+    return Scorecard(cards=cards, index=summed, sentence=_sentence(cards, requests, resolved), requests=requests,
                      resolved=resolved, breakdown=breakdown)  # fmt: skip
 
 
@@ -147,60 +143,89 @@ def _asked(source: Source, register: Register) -> tuple[list[Metric], dict[str, 
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """Values of the metrics in the window and its baseline, by name, the effect and coverage of each where there is a
+    baseline; mixed: baseline and window, both with the same mix."""
+
+    now: dict[str, Value]
+    before: dict[str, Value]
+    effects: dict[str, Effect]
+    covered: dict[str, Coverage]
+    mixed: tuple[dict[str, Value], ...] = ()
+
+
+def _measured(source: Source, resolved: Resolved, metrics: list[Metric]) -> _Measured:
+    window = Arm(filters=resolved.filters, window=resolved.window)
+    if not resolved.compared:
+        sides = arm_sums(source, metrics, (window,), tz=resolved.slice.tz)
+        found = {m.name: value(sides, m, 0) for m in metrics}
+        rows = int(sides.rows.sum())
+        unchanged = Interval(value=math.nan, low=math.nan, high=math.nan)
+        covered = {n: Coverage(n=(0, v.n), requests=(0, rows), change=unchanged) for n, v in found.items()}
+        return _Measured(now=found, before={}, effects={}, covered=covered)
+    arms = (Arm(filters=resolved.baseline_filters or (), window=resolved.baseline), window)
+    strata = adjustment_dimensions(source, None, None, arms)
+    sides = arm_sums(source, metrics, arms, strata=strata, tz=resolved.slice.tz)
+    pairs = {m.name: values(sides, m) for m in metrics}
+    mixed = [values(sides, m, adjusted=True) for m in metrics] if strata else []
+    return _Measured(now={n: b for n, (_, b) in pairs.items()}, before={n: a for n, (a, _) in pairs.items()},
+                     effects={n: effect(a, b) for n, (a, b) in pairs.items()},
+                     covered={m.name: coverage(sides, m) for m in metrics},
+                     mixed=tuple({m.name: v[i] for m, v in zip(metrics, mixed, strict=True)}
+                                 for i in (0, 1)) if strata else ())  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Period:
     total: pd.DataFrame
     spark: pd.DataFrame
     broken: pd.DataFrame
 
 
-def _window(
-    source: Source, resolved: Resolved, known: Profile, metrics: list[Metric], *, by: str | None, current: bool
-) -> _Period:
-    names = tuple(m.name for m in metrics)
-    timed = resolved.window is not None and current
-    covered = [coverage(m) for m in metrics if any(known.filled.get(c, 0) < known.requests for c in m.needs)]
-    groupings = [Grouping(metrics=(*names, "requests", _SEVERE, *(m.name for m in covered)))]
+def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: str | None) -> _Period:
+    """What the values of the window stand beside: its course, its parts, and metrics that have no interval."""
+    names, plain_ones = tuple(m.name for m in metrics), tuple(m.name for m in metrics if m.kind not in COMPARABLE)
+    timed = resolved.window is not None
+    groupings = [Grouping(metrics=(*plain_ones, "requests", _SEVERE), intervals=False)]
     groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
-    asked = {m.name: m for m in (*metrics, *covered, METRICS["requests"], METRICS[_SEVERE])}
+    asked = {m.name: m for m in (*metrics, METRICS["requests"], METRICS[_SEVERE])}
     cells = iter(collect(source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
-                         filters=resolved.filters if current else resolved.baseline_filters or (),
-                         window=resolved.window if current else resolved.baseline))  # fmt: skip
+                         filters=resolved.filters, window=resolved.window))  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
-    total = frame(next(cells))
-    total = total if current else same_elapsed(source, total, metrics, resolved, groupings[0])
-    spark, broken = frame(next(cells)) if timed else empty, frame(next(cells)) if by else empty
-    return _Period(total=total, spark=spark, broken=broken)
-
-
-def _coverage(metric: Metric, now: _Period, before: _Period | None) -> Coverage:
-    """For which share of the requests a metric is known, before and now."""
-    totals = [p.total if p else pd.DataFrame({"metric": []}) for p in (before, now)]
-    n, requests = ((_row(totals[0], m)[3], _row(totals[1], m)[3]) for m in (metric.name, "requests"))
-    was, is_ = (_row(t, coverage(metric).name)[:3] if of != known else (1.0,) * 3
-                for t, of, known in zip(totals, requests, n, strict=True))  # fmt: skip
-    return Coverage(n=n, requests=requests, change=difference(is_, was))
+    total, spark = frame(next(cells)), frame(next(cells)) if timed else empty
+    return _Period(total=total, spark=spark, broken=frame(next(cells)) if by else empty)
 
 
 def _card(
-    entry: Entry, now: _Period, before: _Period | None, lacking: dict[str, str], resolved: Resolved,
-    covered: tuple[Metric, Coverage] | None, counts: TermCounts,
+    entry: Entry, metric: Metric | None, measured: _Measured, now: _Period, lacking: dict[str, str],
+    resolved: Resolved, counts: TermCounts,
 ) -> Card:  # fmt: skip
-    value, low, high, n = _row(now.total, entry.metric)
+    found = measured.now.get(entry.metric)
+    value, low, high, n = (found.value, found.low, found.high, found.n) if found else _row(now.total, entry.metric)
     spark = now.spark[now.spark["metric"] == entry.metric]
     spark = spark[["bucket", "start", "complete", "value", "n"]].reset_index(drop=True)
-    change = _change(entry, (value, low, high), before, covered, counts)
     state, reason = judge(entry, value, low, high, n)
+    caution = ""
+    if found and state != "no_data":
+        caution = said.caution_words(found.clustered_by, found.effective, found.heaviest, few=FEW_USERS)
+        if state == "on_target" and found.clustered_by in (USER, MIXED) and found.effective < FEW_USERS:
+            state, reason = "watch", caution
     if entry.metric in lacking:
         state, reason = "no_data", lacking[entry.metric]
-    elif (since := _silent_since(entry, spark, resolved)) is not None:
-        state, reason = "no_data", said.silent(since)
+    elif (silent := _silent(entry, spark, resolved)) is not None:
+        state, reason = "no_data", said.silent(*silent)
     if entry.metric == "incident_rate" and state != "no_data":
         severe, _, _, checked = _row(now.total, _SEVERE)
         if severe > 0:
             state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
+    change = _change(entry, metric, measured, counts) if metric else None
+    if entry.metric in lacking or not found:
+        return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
+                    spark=spark)  # fmt: skip
     return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
-                spark=spark, coverage=covered[1] if covered and entry.metric not in lacking else None)  # fmt: skip
+                spark=spark, coverage=measured.covered[entry.metric], clustered_by=found.clustered_by,
+                effective_users=found.effective, heaviest=found.heaviest, caution=caution)  # fmt: skip
 
 
 def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
@@ -211,35 +236,32 @@ def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
     return float(r["value"]), float(r["low"]), float(r["high"]), int(r["n"])
 
 
-def _change(
-    entry: Entry, now: tuple[float, float, float], before: _Period | None,
-    covered: tuple[Metric, Coverage] | None, counts: TermCounts,
-) -> Change | None:  # fmt: skip
-    if before is None or covered is None:
+def _change(entry: Entry, metric: Metric, measured: _Measured, counts: TermCounts) -> Change | None:
+    e = measured.effects.get(entry.metric)
+    if e is None or e.a.n < entry.min_n or not math.isfinite(e.difference):
         return None
-    value, low, high, n = _row(before.total, entry.metric)
-    if n < entry.min_n or not math.isfinite(value) or not math.isfinite(now[0]):
-        return None
-    d, metric = difference(now, (value, low, high)), covered[0]
+    d = Interval(value=e.difference, low=e.low, high=e.high)
     better = d.value > 0 if entry.direction == "up" else d.value < 0
-    worst = left_open(metric, (value, now[0]), d, covered[1], counts)
-    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear)
-    return Change(difference=d.value, low=d.low, high=d.high,
+    worst = left_open(metric, (e.a.value, e.b.value), d, measured.covered[entry.metric], counts)
+    words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear, smallest=e.smallest)
+    return Change(difference=d.value, low=d.low, high=d.high, smallest=e.smallest,
                   clear=d.clear and worst is None, better=better, bounds=worst,
                   words=f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})" if worst else words)  # fmt: skip
 
 
-def _silent_since(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> pd.Timestamp | None:
-    """Last day with data when that is too long before the window's end."""
+def _silent(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> tuple[pd.Timestamp, float] | None:
+    """(last day with data, days since then), where that is too long: before the end of the window, or by the clock
+    where the window is one that ends with the data."""
     if resolved.window is None or spark.empty:
         return None
     filled = spark[spark["n"] > 0]["bucket"]
     if filled.empty:
         return None
-    last = filled.max()
-    end = pd.Timestamp(resolved.window.end).tz_convert(resolved.slice.tz).tz_localize(None)
+    end = resolved.window.end if resolved.slice.end else max(resolved.window.end, clock.now())
+    local = pd.Timestamp(end).tz_convert(resolved.slice.tz).tz_localize(None)
     grain = {"hour": 1 / 24, "day": 1, "week": 7, "month": 31}[resolved.slice.grain]
-    return last if end - last > timedelta(days=entry.max_age_days + grain) else None
+    days = (local - filled.max()) / timedelta(days=1) - grain
+    return (filled.max(), days) if days > entry.max_age_days else None
 
 
 def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) -> Card:
@@ -258,37 +280,6 @@ def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) ->
     told = said.strongest_drift(worst) if clear else said.no_drift(telling, [d for d in found if d not in telling])
     return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
                 reason=f"{told}. {reason}", change=None, spark=no_spark(), counted=counted)  # fmt: skip
-
-
-def attainment(entry: Entry, value: float) -> float:
-    """How far a promise is kept: 1 at the target or better, 0 at the off limit or worse, linear between."""
-    span = entry.target - entry.off
-    if span == 0:
-        side = 1 if entry.direction == "up" else -1
-        return float(side * (value - entry.target) >= 0)
-    return float(np.clip((value - entry.off) / span, 0, 1))
-
-
-def _index(cards: Sequence[Card]) -> Index:
-    told = [c for c in cards if c.state != "no_data"]
-    weight = sum(c.entry.weight for c in told)
-    if not told or not weight:
-        return Index(value=math.nan, low=math.nan, high=math.nan, state="no_data", n=0, total=len(cards))
-    value = down = up = 0.0
-    for c in told:
-        share = c.entry.weight / weight
-        counted = c.value if c.counted is None else c.counted
-        ends = [attainment(c.entry, v) if math.isfinite(v) else None for v in (c.low, c.high)]
-        kept = 0.0 if c.state == "off_target" and c.metric == "incident_rate" else attainment(c.entry, counted)
-        worse = min((e for e in ends if e is not None), default=0.0)
-        better = max((e for e in ends if e is not None), default=1.0)
-        value += share * kept
-        down += (share * max(0.0, kept - worse)) ** 2
-        up += (share * max(0.0, better - kept)) ** 2
-    state = min((c.state for c in told), key=_RANK.__getitem__)
-    return Index(value=100 * value, low=max(0.0, 100 * (value - math.sqrt(down))),
-                 high=min(100.0, 100 * (value + math.sqrt(up))), state=state,
-                 n=len(told), total=len(cards))  # fmt: skip
 
 
 def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:

@@ -26,7 +26,15 @@ PLACES = {
     "beyond": "Beyond the limit of {off}, and so is the whole interval.",
     "perhaps beyond": "Beyond the limit of {off}, but the interval reaches it: it may be noise.",
     "between": "Between the watch limit of {watch} and the off limit of {off}.",
+    "not ruled out": "Within the limit of {watch}, but the interval does not rule out one beyond {off}.",
     "within": "Within the limit of {watch}.",
+}
+_MOSTLY = 0.5  # share of one user from which the rest hardly count
+# What names who repeats -> what that means for the limits.
+CAUTIONS = {
+    "request": "No user ids: every request is taken as a stranger's, so the interval may be too narrow.",
+    "session": "No user ids: sessions stand for users, so the interval may be too narrow.",
+    "mixed": "User ids on a part of the requests: the interval is as wide as that part alone makes it.",
 }
 
 
@@ -43,8 +51,9 @@ def missing_columns(names: Sequence[str]) -> str:
     return f"The data has no {', '.join(names)}."
 
 
-def silent(since: datetime) -> str:
-    return f"No data since {since:%-d %b %Y}."
+def silent(since: datetime, days: float) -> str:
+    """since: last day with data; days: since then."""
+    return f"No data since {since:%-d %b %Y}, {format_count(round(days), 'days')} ago."
 
 
 def critical_incidents(count: int) -> str:
@@ -72,21 +81,44 @@ def drift_unseen(dimension: str, high: float, limit: float) -> str:
     return f"Too few users: {dimension.replace('_', ' ')} may lie {high:.2f} apart, and the limit is {limit:g}."
 
 
-def change_words(value: float, low: float, high: float, unit: str, *, clear: bool) -> str:
-    """`up 2.1 points (1.0 to 3.2)`, or `no clear change` with the interval."""
+def change_words(value: float, low: float, high: float, unit: str, *, clear: bool, smallest: float = math.nan) -> str:
+    """`+2.1 pp (+1.0 to +3.2 pp)`, or `no clear change` with the interval and what would have been seen."""
     interval = ""
     if math.isfinite(low) and math.isfinite(high):
         limits = format_change_interval(low, high, unit)
         interval = f" ({without_unit(limits, format_change(value, unit)) if clear else limits})"
-    return f"{format_change(value, unit)}{interval}" if clear else f"no clear change{interval}"
+    if clear:
+        return f"{format_change(value, unit)}{interval}"
+    seen = f"; {format_change(smallest, unit).removeprefix('+')} would show" if math.isfinite(smallest) else ""
+    return f"no clear change{interval}{seen}"
 
 
-def known_words(was: float, now: float, *, moved: bool) -> str:
-    """ "Known for 62 % of requests (was 97 %)"; empty where most are known and that did not change."""
+def known_words(was: float, now: float, *, moved: bool, possible: tuple[float, float] | None = None) -> str:
+    """ "Known for 62 % of requests (was 97 %)"; empty where most are known and that did not change.
+
+    possible: the value if what is not known all failed, and if it all went well.
+    """
     if not moved and not now < _FEW_KNOWN:
         return ""
     told = f"Known for {format_value(now, 'share')} of requests"
-    return f"{told} (was {format_value(was, 'share')})" if moved else told
+    told = f"{told} (was {format_value(was, 'share')})" if moved else told
+    if not now < _FEW_KNOWN:
+        return told
+    return f"{told}, and taken to hold for the rest" + (
+        f", which may make it {format_interval(*possible, 'share')}" if possible else ""
+    )
+
+
+def caution_words(clustered_by: str, effective: float, heaviest: float, *, few: float) -> str:
+    """What the interval cannot promise: no user ids, or few users who decide. few: users below which that is said."""
+    if clustered_by in CAUTIONS and clustered_by != "mixed":
+        return CAUTIONS[clustered_by]
+    told = [CAUTIONS[clustered_by]] if clustered_by in CAUTIONS else []
+    if effective < few:
+        share = format_value(heaviest, "share")
+        few_words = f"Few users decide: they count as {effective:.0f}, and {share} of it is one user's."
+        told.append(f"Mostly one customer: {share} of it is one user's." if heaviest >= _MOSTLY else few_words)
+    return " ".join(told)
 
 
 def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int) -> str:

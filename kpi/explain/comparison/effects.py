@@ -220,7 +220,7 @@ def values(sides: ArmSums, metric: Metric, *, adjusted: bool = False, only: int 
     adjusted: with the pooled mix of the strata that both sides have (direct standardisation): a stratum's value times
     its share of the pooled denominator, the shares taken as given; users as clusters over all strata.
     """
-    a, b = (_value(sides, metric, i, adjusted=adjusted, only=only) for i in (0, 1))
+    a, b = (value(sides, metric, i, adjusted=adjusted, only=only) for i in (0, 1))
     return a, b
 
 
@@ -260,7 +260,8 @@ def _standardised(sides: ArmSums, cells: TermSums, mine: Array, weights: Array) 
     return np.bincount(user, residual, minlength=sides.users) + whole * exposure, exposure, n
 
 
-def _value(sides: ArmSums, metric: Metric, side: int, *, adjusted: bool, only: int | None) -> Value:
+def value(sides: ArmSums, metric: Metric, side: int, *, adjusted: bool = False, only: int | None = None) -> Value:
+    """The metric on one side."""
     y, x, n = _of_clusters(sides, metric, side, adjusted=adjusted, only=only)
     ranked = (sides.ranked_weighted if adjusted else sides.ranked).get(metric.name, (None, None))[side]
     present, total, rows = n > 0, float(x.sum()), float(n.sum())
