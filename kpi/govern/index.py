@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -48,8 +49,8 @@ def attainment(entry: Entry, value: float) -> float:
 
 
 def index(
-    cards: Sequence[Card], values: Mapping[str, Value], before: Mapping[str, Value],
-    mixed: Sequence[Mapping[str, Value]] = (),
+    cards: Sequence[Card], values: Mapping[str, Value] = MappingProxyType({}),
+    before: Mapping[str, Value] = MappingProxyType({}), mixed: Sequence[Mapping[str, Value]] = (),
 ) -> Index:  # fmt: skip
     """The index of the cards. values, before: of their metrics in the window and its baseline; mixed: both adjusted to
     the same mix, baseline first.

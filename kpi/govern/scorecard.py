@@ -180,6 +180,7 @@ class _Period:
     total: pd.DataFrame
     spark: pd.DataFrame
     broken: pd.DataFrame
+    ongoing: bool
 
 
 def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: str | None) -> _Period:
@@ -194,7 +195,8 @@ def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: st
                          filters=resolved.filters, window=resolved.window))  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
     total, spark = frame(next(cells)), frame(next(cells)) if timed else empty
-    return _Period(total=total, spark=spark, broken=frame(next(cells)) if by else empty)
+    return _Period(total=total, spark=spark, broken=frame(next(cells)) if by else empty,
+                   ongoing=source.live or source.version > 1)  # fmt: skip
 
 
 def _card(
@@ -213,7 +215,7 @@ def _card(
             state, reason = "watch", caution
     if entry.metric in lacking:
         state, reason = "no_data", lacking[entry.metric]
-    elif (silent := _silent(entry, spark, resolved)) is not None:
+    elif (silent := _silent(entry, spark, resolved, ongoing=now.ongoing)) is not None:
         state, reason = "no_data", said.silent(*silent)
     if entry.metric == "incident_rate" and state != "no_data":
         severe, _, _, checked = _row(now.total, _SEVERE)
@@ -249,15 +251,19 @@ def _change(entry: Entry, metric: Metric, measured: _Measured, counts: TermCount
                   words=f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})" if worst else words)  # fmt: skip
 
 
-def _silent(entry: Entry, spark: pd.DataFrame, resolved: Resolved) -> tuple[pd.Timestamp, float] | None:
-    """(last day with data, days since then), where that is too long: before the end of the window, or by the clock
-    where the window is one that ends with the data."""
+def _silent(
+    entry: Entry, spark: pd.DataFrame, resolved: Resolved, *, ongoing: bool
+) -> tuple[pd.Timestamp, float] | None:
+    """(last day with data, days since then), where that is too long: before the end of the window, or by the clock.
+
+    ongoing: whether more data is due; an export that was loaded once is judged as of its own end.
+    """
     if resolved.window is None or spark.empty:
         return None
     filled = spark[spark["n"] > 0]["bucket"]
     if filled.empty:
         return None
-    end = resolved.window.end if resolved.slice.end else max(resolved.window.end, clock.now())
+    end = max(resolved.window.end, clock.now()) if ongoing and not resolved.slice.end else resolved.window.end
     local = pd.Timestamp(end).tz_convert(resolved.slice.tz).tz_localize(None)
     grain = {"hour": 1 / 24, "day": 1, "week": 7, "month": 31}[resolved.slice.grain]
     days = (local - filled.max()) / timedelta(days=1) - grain

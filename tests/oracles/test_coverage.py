@@ -19,8 +19,8 @@ from scipy import integrate, stats
 from kpi.measure import estimate
 from kpi.measure.cells import Grouping
 from kpi.measure.estimate import LOG_BASE, Histogram
-from kpi.measure.moments import Sums
 from kpi.measure.metrics import METRICS
+from kpi.measure.moments import Sums
 from kpi.measure.statistics import StatisticsQuery
 from kpi.store.engines import from_frame
 

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kpi
+from kpi.govern.card import Card, judge
+from kpi.govern.index import attainment, index
 from kpi.govern.register import Entry, Register, load_register
-from kpi.govern.scorecard import Card, _index, attainment, judge
 from kpi.store.engines import DuckSource
 from sample_data.stories import JAILBREAK_END, JAILBREAK_START, MIX_END, MIX_START, POLICY_DAY, QUIET_DAYS
 
@@ -36,7 +37,7 @@ NAN, INF = math.nan, math.inf
     ("entry", "value", "low", "high", "n", "state"),
     [
         (UP, 0.85, 0.83, 0.87, 1000, "on_target"),
-        (UP, 0.80, 0.70, 0.90, 1000, "on_target"),
+        (UP, 0.80, 0.70, 0.90, 1000, "watch"),
         (UP, 0.785, 0.76, 0.81, 1000, "watch"),
         (UP, 0.75, 0.72, 0.78, 1000, "watch"),  # beyond off, but the interval reaches it
         (UP, 0.75, 0.73, 0.769, 1000, "off_target"),
@@ -107,18 +108,34 @@ values = st.floats(0, 1)
 def test_index_is_bounded_and_grows_with_every_kpi(a: float, b: float, better: float, half: float) -> None:
     other = replace(UP, metric="resolution", weight=2.0)
     cards = [card(UP, a, a - half, a + half), card(other, b, b - half, b + half)]
-    index = _index(cards)
-    assert 0 <= index.low <= index.value <= index.high <= 100
+    found = index(cards)
+    assert 0 <= found.low <= found.value <= found.high <= 100
     higher = max(a, better)
-    assert _index([card(UP, higher, higher - half, higher + half), cards[1]]).value >= index.value - 1e-9
-    assert index.n == index.total == 2
+    assert index([card(UP, higher, higher - half, higher + half), cards[1]]).value >= found.value - 1e-9
+    assert found.n == found.total == 2
 
 
-def test_index_leaves_out_what_cannot_be_told() -> None:
-    good, grey = card(UP, 0.9, 0.88, 0.92), card(DOWN, 20_000, 19_000, 21_000, n=5)
-    index = _index([good, grey])
-    assert (index.value, index.n, index.total, index.state) == (100, 1, 2, "on_target")
-    empty = _index([grey])
+@given(values, values, values, st.floats(0.001, 0.2))
+def test_index_never_rises_when_a_kpi_is_recorded_no_more(a: float, b: float, c: float, half: float) -> None:
+    entries = [replace(UP, metric=m, weight=w) for m, w in (("task_success", 4.0), ("resolution", 2.0), ("x", 1.0))]
+    cards = [card(e, v, v - half, v + half) for e, v in zip(entries, (a, b, c), strict=True)]
+    whole = index(cards)
+    for i, entry in enumerate(entries):
+        left = index([*cards[:i], card(entry, NAN, NAN, NAN, n=0), *cards[i + 1 :]])
+        assert left.low <= whole.low + 1e-9
+        assert left.high >= whole.high - 1e-9
+        assert not left.value > whole.value + 1e-9
+
+
+def test_index_counts_what_is_grey_at_its_bounds() -> None:
+    good, grey = card(replace(UP, weight=4.0), 0.9, 0.88, 0.92), card(DOWN, 20_000, 19_000, 21_000, n=5)
+    found = index([good, grey])
+    assert (found.value, found.low, found.high) == (80, 80, 100)
+    assert (found.n, found.total, found.state) == (1, 2, "on_target")
+    half = index([card(UP, 0.9, 0.88, 0.92), grey])  # half of the weight is unknown: no number
+    assert math.isnan(half.value)
+    assert (half.low, half.high, half.state) == (50, 100, "no_data")
+    empty = index([grey])
     assert (empty.n, empty.state) == (0, "no_data")
     assert math.isnan(empty.value)
 
