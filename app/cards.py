@@ -36,7 +36,6 @@ def index(scorecard: Any) -> None:
     """The index from 0 to 100 with its interval and state, and the sentence that matters most."""
     found = scorecard.index
     number = words.format_value(found.value, "index")
-    interval = words.format_interval(found.low, found.high, "index")
     with st.container(border=True):
         left, right = st.columns([1, 3], gap="medium", vertical_alignment="center")
         with left, st.container(gap="xxsmall"):
@@ -47,7 +46,7 @@ def index(scorecard: Any) -> None:
             if found.state != "no_data":
                 once.chart(charts.gauge, found.value, found.low, found.high, state=found.state,
                            alt=f"AI index {number} of 100, {words.STATES[found.state].word}")  # fmt: skip
-            st.caption(text.safe(f"of 100 · 95 %: {interval}" if interval else "Not enough data"))
+            st.caption(text.safe(words.index_words(found)))
         with right:
             st.markdown(f"#### {text.safe(scorecard.sentence, longest=600)}")
 
@@ -76,8 +75,9 @@ def kpi_card(card: Any, here: PageContext) -> None:
         if card.state != "on_target":
             st.caption(text.safe(card.gist))
             st.caption(f":material/arrow_forward: {text.safe(card.action)}")
-        if card.known:
-            st.caption(f":material/label_off: {text.safe(card.known)}")
+        for icon, told in (("label_off", card.known), ("group", card.caution)):
+            if told:
+                st.caption(f":material/{icon}: {text.safe(told)}")
         st.space("stretch")
         counted = f"n = {words.format_count(card.n)}"
         st.caption(text.safe(f"{interval} · {counted}" if interval else counted))
@@ -119,6 +119,8 @@ def metric(row: pd.Series, title: str = "{}") -> None:
             badge(row["state"])
         counted = f"n = {words.format_count(row['n'])}"
         st.caption(text.safe(f"95 %: {interval} · {counted}" if interval else counted))
+        if told := words.caution_words(row["clustered_by"], row["effective_users"], row["heaviest"]):
+            st.caption(f":material/group: {text.safe(told)}")
 
 
 def multiples(frame: Any, *, by: str, unit: str) -> None:

@@ -37,11 +37,12 @@ from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import collect, frame, resolve
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
+from kpi.narrate.wording import FEW_USERS, caution_words
 from kpi.stats.interval import Interval, plain
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
-FEW_USERS = 20.0  # effective users below which nothing is better than watch: one of them may decide it
+_INDEX = {"": "value", "_low": "low", "_high": "high", "_same_mix": "same_mix", "_same_mix_before": "same_mix_before"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +75,8 @@ class Scorecard:
              "reason": c.reason, "owner": c.owner, "action": c.action, **_partly(c)}
             for c in self.cards
         ]  # fmt: skip
-        index = plain(self.index.value)
-        return {"kpis": kpis, "index": index, "sentence": self.sentence, "requests": self.requests}
+        index = {f"index{end}": plain(getattr(self.index, name)) for end, name in _INDEX.items()}
+        return {"kpis": kpis, **index, "sentence": self.sentence, "requests": self.requests}
 
     @property
     def state(self) -> str:
@@ -210,7 +211,7 @@ def _card(
     state, reason = judge(entry, value, low, high, n)
     caution = ""
     if found and state != "no_data":
-        caution = said.caution_words(found.clustered_by, found.effective, found.heaviest, few=FEW_USERS)
+        caution = caution_words(found.clustered_by, found.effective, found.heaviest)
         if state == "on_target" and found.clustered_by in (USER, MIXED) and found.effective < FEW_USERS:
             state, reason = "watch", caution
     if entry.metric in lacking:

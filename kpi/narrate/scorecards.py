@@ -29,13 +29,6 @@ PLACES = {
     "not ruled out": "Within the limit of {watch}, but the interval does not rule out one beyond {off}.",
     "within": "Within the limit of {watch}.",
 }
-_MOSTLY = 0.5  # share of one user from which the rest hardly count
-# What names who repeats -> what that means for the limits.
-CAUTIONS = {
-    "request": "No user ids: every request is taken as a stranger's, so the interval may be too narrow.",
-    "session": "No user ids: sessions stand for users, so the interval may be too narrow.",
-    "mixed": "User ids on a part of the requests: the interval is as wide as that part alone makes it.",
-}
 
 
 def place_reason(place: str, *, watch: float, off: float, unit: str) -> str:
@@ -107,18 +100,6 @@ def known_words(was: float, now: float, *, moved: bool, possible: tuple[float, f
     return f"{told}, and taken to hold for the rest" + (
         f", which may make it {format_interval(*possible, 'share')}" if possible else ""
     )
-
-
-def caution_words(clustered_by: str, effective: float, heaviest: float, *, few: float) -> str:
-    """What the interval cannot promise: no user ids, or few users who decide. few: users below which that is said."""
-    if clustered_by in CAUTIONS and clustered_by != "mixed":
-        return CAUTIONS[clustered_by]
-    told = [CAUTIONS[clustered_by]] if clustered_by in CAUTIONS else []
-    if effective < few:
-        share = format_value(heaviest, "share")
-        few_words = f"Few users decide: they count as {effective:.0f}, and {share} of it is one user's."
-        told.append(f"Mostly one customer: {share} of it is one user's." if heaviest >= _MOSTLY else few_words)
-    return " ".join(told)
 
 
 def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from kpi.privacy.policy import NOT_LISTED
 from kpi.receipts import Receipt
@@ -16,6 +16,16 @@ from kpi.receipts import Receipt
 UNKNOWN = "–"
 _STORED = {"_us": (1e-3, "ms"), "_nusd": (1e-9, "usd"), "_tokens": (1.0, "tokens")}  # ending -> to unit
 MINUS = "−"
+
+
+_MOSTLY = 0.5  # share of one user from which the rest hardly count
+# What names who repeats -> what that means for the limits.
+CAUTIONS = {
+    "request": "No user ids: every request is taken as a stranger's, so the interval may be too narrow.",
+    "session": "No user ids: sessions stand for users, so the interval may be too narrow.",
+    "mixed": "User ids on a part of the requests: the interval is as wide as that part alone makes it.",
+}
+FEW_USERS = 20.0  # effective users below which one of them may decide a number
 
 
 def format_value(value: float | None, unit: str) -> str:
@@ -214,3 +224,27 @@ def _loaded(receipt: Receipt) -> str:
         return f"Nothing new: {format_count(receipt.requests, 'requests')}{spans} in {files} were stored already."
     read = f"{format_count(receipt.requests, 'requests')}{spans} read from {files}"
     return f"{read}; version {receipt.version} of {receipt.dataset!r}."
+
+
+def caution_words(clustered_by: str | None, effective: float, heaviest: float) -> str:
+    """What the interval cannot promise: no user ids, or few users who decide."""
+    if clustered_by in CAUTIONS and clustered_by != "mixed":
+        return CAUTIONS[clustered_by]
+    told = [CAUTIONS[clustered_by]] if clustered_by in CAUTIONS else []
+    if effective < FEW_USERS:
+        share = format_value(heaviest, "share")
+        few_words = f"Few users decide: they count as {effective:.0f}, and {share} of it is one user's."
+        told.append(f"Mostly one customer: {share} of it is one user's." if heaviest >= _MOSTLY else few_words)
+    return " ".join(told)
+
+
+def index_words(index: Any) -> str:
+    """What stands below the index. index: a `kpi.govern.index.Index`."""
+    interval = format_interval(index.low, index.high, "index")
+    if not math.isfinite(index.value):
+        return f"No number while so many KPIs are grey; it lies in {interval}" if interval else "Not enough data"
+    told = f"of 100 · 95 %: {interval}"
+    if math.isfinite(index.same_mix) and math.isfinite(index.same_mix_before):
+        was, now = (format_value(v, "index") for v in (index.same_mix_before, index.same_mix))
+        told += f" · with the same mix before and now: {was} → {now}"
+    return told
