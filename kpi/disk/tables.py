@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,3 +21,15 @@ def lists(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 def by_word(table: Mapping[str, str]) -> dict[str, str]:
     """`{kind: "word other"}` -> `{"word": kind, "other": kind}`."""
     return {word: key for key, text in table.items() for word in text.split()}
+
+
+def sets(table: Mapping[str, Any], known: Mapping[str, Collection[str]] | None = None) -> dict[str, frozenset[str]]:
+    """`{name: "word @other"}` -> sets of words. `@other` stands for all of another set, which is known or above.
+
+    A list instead of a text has words that hold blanks.
+    """
+    found = {name: frozenset(words) for name, words in (known or {}).items()}
+    for name, stated in table.items():
+        words = stated.split() if isinstance(stated, str) else stated
+        found[name] = frozenset[str]().union(*(found[w[1:]] if w.startswith("@") else {w} for w in words))
+    return {name: found[name] for name in table}

@@ -73,11 +73,8 @@ def _span(row: Row) -> Row:
     is_call = row.get("model") or row.get("input_tokens") is not None or row.get("output_tokens") is not None
     text = orjson.dumps(row, option=orjson.OPT_SORT_KEYS, default=str)
     return {
-        **{name: row.get(name) for name in _SAME},
-        "span_id": hashlib.blake2b(text, digest_size=8).hexdigest(),
-        "kind": "llm" if is_call else "other",
-        "duration_us": row.get("total_us"),
+        **{name: row.get(name) for name in _SAME}, "span_id": hashlib.blake2b(text, digest_size=8).hexdigest(),
+        "kind": "llm" if is_call else "other", "duration_us": row.get("total_us"),
         "status": None if row.get("error") is None else "error" if row["error"] else "ok",
-        "cost_nusd": row.get("total_nusd") if reported else None,
-        "context": facts,
-    }
+        "cost_nusd": row.get("total_nusd") if reported else None, "context": facts,
+    }  # fmt: skip

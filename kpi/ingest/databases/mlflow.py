@@ -32,12 +32,10 @@ def _traces(database: Database, rows: list[Row]) -> Iterator[Row]:
         trace = row["request_id"]
         info = {
             **{m["key"]: m["value"] for m in metrics.get(trace, ())},
-            **{name: value for name, value in row.items() if value is not None},
-            "trace_id": trace,
-            "tags": _pairs(tags.get(trace, ())),
-            "trace_metadata": _pairs(metadata.get(trace, ())),
+            **{name: value for name, value in row.items() if value is not None}, "trace_id": trace,
+            "tags": _pairs(tags.get(trace, ())), "trace_metadata": _pairs(metadata.get(trace, ())),
             "assessments": [_assessment(a) for a in assessments.get(trace, ())],
-        }
+        }  # fmt: skip
         found = [parse(span["content"]) for span in spans.get(trace, ())]
         for content in found:
             if not isinstance(content, dict):

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kpi.disk.tables import by_word, lists, table_of
+from kpi.disk.tables import by_word, lists, sets, table_of
 from kpi.ingest.spans.items import Item as Item  # what formats yield; they import it from here
 
 
@@ -81,13 +81,9 @@ class Names:
 def names_of(module: str) -> Names:
     """The names of a format from the TOML file beside its module. module: its `__file__`."""
     table = table_of(module)
-    sets: dict[str, frozenset[str]] = {}
-    for name, stated in table.get("sets", {}).items():
-        words = stated.split() if isinstance(stated, str) else stated
-        sets[name] = frozenset[str]().union(*(sets[w[1:]] if w.startswith("@") else {w} for w in words))
     return Names(
         table["title"], tuple(table.get("keys", ())), tuple(table.get("alone", ())),
-        tuple(table.get("texts", "").split()), by_word(table.get("kinds", {})), sets,
+        tuple(table.get("texts", "").split()), by_word(table.get("kinds", {})), sets(table.get("sets", {})),
         {about: lists(facts) for about, facts in table.get("facts", {}).items()}, table,
     )  # fmt: skip
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from kpi.disk.tables import sets, table_of
 from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.decode import Attributes
-from kpi.ingest.spans.builder import fields
 
 _DEEP = 12
 _INDEX = re.compile(r"\.\d+(?=\.|$)")
@@ -86,24 +86,4 @@ def _unread_name(key: str) -> str | None:
     return None if is_metadata or name in _READ else name
 
 
-_MESSAGE = "message.role message.content message.refusal message.contents.*.message_content.type " \
-    "message.contents.*.message_content.text"  # fmt: skip
-_ANNOTATION = ("name", "score", "label", "explanation", "annotator_kind", "identifier")
-_READ = frozenset(
-    {
-        *conventions.SESSION, *conventions.USER, *conventions.MODEL_ANSWERED, *conventions.MODEL_REQUESTED,
-        *conventions.MODEL_NAMED, *conventions.PROVIDER, *conventions.PROMPT_VERSION, *conventions.RELEASE,
-        *conventions.ENVIRONMENT, *(name for names in conventions.TOKENS.values() for name in names), *conventions.COST,
-        *conventions.COST_PARTS, *conventions.STREAMED, *(name for name, _ in conventions.FIRST_TOKEN),
-        *conventions.INPUT_VALUES, *conventions.OUTPUT_VALUES, *conventions.FINISH, *conventions.STRUCTURED.values(),
-        *(f"llm.{side}_messages.*.{part}" for side in ("input", "output") for part in _MESSAGE.split()),
-        *(f"{stem}.*.document.{part}" for stem in ("retrieval.documents", "reranker.output_documents")
-          for part in ("id", "score", "content")),
-        *(f"{prefix}.*.{noun}.{part}" for prefix, noun in conventions.ANNOTATIONS for part in _ANNOTATION),
-    }
-) | fields(
-    "openinference.span.kind llm.invocation_parameters tool.name tool.id tool.parameters error.type",
-    "gen_ai.operation.name gen_ai.tool.name gen_ai.tool.call.id gen_ai.retrieval.documents",
-    # Said again beside it: kinds of text, sums, and what the model saw before (read as texts of earlier spans).
-    "input.mime_type output.mime_type llm.token_count.total gen_ai.usage.total_tokens",
-)  # fmt: skip
+_READ = sets(table_of(__file__), conventions.TABLES)["read"]

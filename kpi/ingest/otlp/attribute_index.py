@@ -13,45 +13,6 @@ from kpi.ingest.otlp import conventions as names
 from kpi.ingest.otlp.measures import BARE, READ, Measure, measures_in
 
 Keys = tuple[str, ...]
-# Names of the first of the messages that are listed by number, by side.
-_LISTED = {
-    side: frozenset(
-        f"{stem}.0.{leaf}"
-        for stem, leaves in (
-            (traceloop, ("role", "content", "finish_reason")),
-            (f"llm.{side}_messages", ("message.role", "message.content", "message.contents.0.message_content.type",
-                                      "message.contents.0.message_content.text")),
-        )
-        for leaf in leaves
-    )
-    for side, traceloop in (("input", "gen_ai.prompt"), ("output", "gen_ai.completion"))
-}  # fmt: skip
-# Every name a question may be answered by; what begins with one of the prefixes belongs to `words`.
-_TOPICS: dict[str, frozenset[str]] = {
-    "words": frozenset({*names.INPUT_VALUES, *names.OUTPUT_VALUES, *names.FINISH, *names.STRUCTURED.values()}),
-    "model": frozenset(
-        {*names.MODEL_ANSWERED, *names.MODEL_NAMED, *names.MODEL_REQUESTED, "llm.invocation_parameters"}
-    ),
-    "tokens": frozenset(
-        {key for keys in names.TOKENS.values() for key in keys} | {"langfuse.observation.usage_details"}
-    ),
-    "bare_tokens": frozenset(key for keys in names.BARE_TOKENS.values() for key in keys),
-    "usage_objects": frozenset({*(key for key, _ in names.USAGE_OBJECTS), *names.DETAIL_OBJECTS}),
-    "cost": frozenset(
-        {*names.COST, *(key for pair in names.COST_PARTS for key in pair), "langfuse.observation.cost_details"}
-    ),
-    "bare_cost": frozenset(names.BARE_COST),
-    "first_token": frozenset({*(name for name, _ in names.FIRST_TOKEN), "langfuse.observation.completion_start_time"}),
-    "bare_first_token": frozenset(name for name, _ in names.BARE_FIRST_TOKEN),
-    "model_objects": frozenset(key for key, _ in names.MODEL_OBJECTS),
-    "bare_model": frozenset(names.MODEL_BARE),
-    "prompt": frozenset(names.PROMPT_VERSION),
-    "provider": frozenset(names.PROVIDER),
-    "who": frozenset({*names.SESSION, *names.USER}),
-    "place": frozenset({*names.RELEASE, *names.ENVIRONMENT}),
-    **_LISTED,
-    "scores": frozenset({"gen_ai.evaluation.name", *(f"{prefix}.0.{noun}.name" for prefix, noun in names.ANNOTATIONS)}),
-}
 _MEASURES = frozenset(
     {"tokens", "bare_tokens", "usage_objects", "cost", "bare_cost", "first_token", "bare_first_token"}
 )
@@ -67,7 +28,7 @@ _INDEXED = ("gen_ai.prompt.0.", "gen_ai.completion.0.", "llm.input_messages.0.",
 class Shape:
     """One set of attribute names.
 
-    topics: which of `_TOPICS` it can speak of. metadata: (key, name for the allow-list), the name None where the value
+    topics: which of the topics it can speak of. metadata: (key, name for the allow-list), the name None where the value
     is an object of metadata. queues: (key, microseconds of its unit). kinds: (key, kinds by word, whether it settles
     the kind even by a word that is not known). telling: the kind that the mere presence of a name tells. measures: what
     looks like a measure and is read by nobody. stated: measures that are read, of any span and of model calls.
@@ -81,7 +42,7 @@ class Shape:
 
     def __init__(self, keys: Keys) -> None:
         self.keys = frozenset(keys)
-        self.topics = frozenset(topic for topic, known in _TOPICS.items() if not known.isdisjoint(keys))
+        self.topics = frozenset(topic for topic, known in names.TOPICS.items() if not known.isdisjoint(keys))
         if any(key.startswith(_INDEXED) for key in keys):
             self.topics |= {"words"}
         named = [(key, metadata_name(key)) for key in keys]
@@ -153,5 +114,5 @@ def metadata_name(key: str) -> str | None:
 # Counts without a namespace are measures, of which no cohort is made.
 _NO_METADATA = frozenset(
     {"metadata", *names.BARE_TOTAL, *names.BARE_COST, *(name for name, _ in names.BARE_FIRST_TOKEN)}
-    | _TOPICS["bare_tokens"]
+    | names.TOPICS["bare_tokens"]
 )

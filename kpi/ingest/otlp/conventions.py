@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kpi.disk.tables import by_word, lists, table_of
+from kpi.disk.tables import by_word, lists, sets, table_of
 from kpi.schema import COHORTS, VERSIONS
 
 _DATA = table_of(__file__)
@@ -66,3 +66,12 @@ STATED = frozenset({"escalated", "resolved", "fallback", "overridden", "deflecte
 STATED_ALIASES = {"is_fallback": "fallback", "handoff": "escalated", "human_handoff": "escalated"}
 FACTS: dict[str, str] = _DATA["facts"]  # that readers of exports state -> the attribute that each becomes
 METADATA_PREFIXES, VOCABULARY = _NAMES["metadata_prefixes"], _NAMES["vocabulary"]
+
+# The names of each table, and those that a question about a span may be answered by.
+TABLES = {
+    **_NAMES, "detail_objects": tuple(DETAIL_OBJECTS), "cost_parts": tuple(key for pair in COST_PARTS for key in pair),
+    **{table: tuple(name for name, _ in _DATA[table]) for table in ("usage_objects", "model_objects")},
+    **{table: tuple(" ".join(_DATA[table].values()).split())
+       for table in ("tokens", "bare_tokens", "first_token", "bare_first_token")},
+}  # fmt: skip
+TOPICS, MEASURES = sets(_DATA["topics"], TABLES), sets(_DATA["measures"], TABLES)

@@ -170,21 +170,13 @@ def json_span(raw: dict[str, Any], origin: Origin) -> Span:
         raise ValueError("span without trace id or span id")
     status = get("status") or {}
     return Span(
-        trace_id,
-        span_id,
-        identifier(get("parentSpanId") or get("parent_span_id"), 8),
-        str(get("name") or ""),
+        trace_id, span_id, identifier(get("parentSpanId") or get("parent_span_id"), 8), str(get("name") or ""),
         moment(get("startTimeUnixNano") or get("start_time_unix_nano")),
-        moment(get("endTimeUnixNano") or get("end_time_unix_nano")),
-        attributes_of(get("attributes")),
+        moment(get("endTimeUnixNano") or get("end_time_unix_nano")), attributes_of(get("attributes")),
         [_json_event(event) for event in get("events") or ()],
-        _STATUS.get(unwrapped(status.get("code")) or 0, 0) if status else 0,
-        status.get("message") or "",
-        origin.resource,
-        None,
-        origin.scope,
-        origin.version,
-    )
+        _STATUS.get(unwrapped(status.get("code")) or 0, 0) if status else 0, status.get("message") or "",
+        origin.resource, None, origin.scope, origin.version,
+    )  # fmt: skip
 
 
 def _json_event(raw: dict[str, Any]) -> Event:
@@ -197,14 +189,11 @@ def json_log(raw: dict[str, Any], origin: Origin) -> LogRecord:
     attributes = attributes_of(raw.get("attributes"))
     at = nanos(_get(raw, "timeUnixNano", "time_unix_nano"))
     return LogRecord(
-        identifier(_get(raw, "traceId", "trace_id"), 16),
-        identifier(_get(raw, "spanId", "span_id"), 8),
+        identifier(_get(raw, "traceId", "trace_id"), 16), identifier(_get(raw, "spanId", "span_id"), 8),
         at or nanos(_get(raw, "observedTimeUnixNano", "observed_time_unix_nano")),
-        str(_get(raw, "eventName", "event_name") or attributes.get("event.name") or ""),
-        value_of(raw.get("body")),
-        attributes,
-        origin.resource,
-    )
+        str(_get(raw, "eventName", "event_name") or attributes.get("event.name") or ""), value_of(raw.get("body")),
+        attributes, origin.resource,
+    )  # fmt: skip
 
 
 def _proto_value(value: Any) -> Any:
@@ -267,31 +256,18 @@ def _are_spans(traces: Any) -> bool:
 
 def _proto_span(span: Any, origin: Origin) -> Span:
     return Span(
-        span.trace_id.hex(),
-        span.span_id.hex(),
-        identifier(span.parent_span_id, 8),
-        span.name,
-        nanos(span.start_time_unix_nano),
-        nanos(span.end_time_unix_nano),
-        _proto_attributes(span.attributes),
+        span.trace_id.hex(), span.span_id.hex(), identifier(span.parent_span_id, 8), span.name,
+        nanos(span.start_time_unix_nano), nanos(span.end_time_unix_nano), _proto_attributes(span.attributes),
         [Event(e.name, nanos(e.time_unix_nano), _proto_attributes(e.attributes)) for e in span.events],
-        span.status.code,
-        span.status.message,
-        origin.resource,
-        None,
-        origin.scope,
-        origin.version,
-    )
+        span.status.code, span.status.message, origin.resource, None, origin.scope, origin.version,
+    )  # fmt: skip
 
 
 def _proto_log(record: Any, resource: Attributes) -> LogRecord:
     attributes = _proto_attributes(record.attributes)
     return LogRecord(
-        identifier(record.trace_id, 16),
-        identifier(record.span_id, 8),
+        identifier(record.trace_id, 16), identifier(record.span_id, 8),
         nanos(record.time_unix_nano) or nanos(record.observed_time_unix_nano),
-        getattr(record, "event_name", "") or str(attributes.get("event.name") or ""),
-        _proto_value(record.body),
-        attributes,
-        resource,
-    )
+        getattr(record, "event_name", "") or str(attributes.get("event.name") or ""), _proto_value(record.body),
+        attributes, resource,
+    )  # fmt: skip

@@ -50,21 +50,7 @@ _PART_OF_COST = re.compile(
     r"|gen_ai\.usage\.\w+_cost"
 )
 _WHOLE_COST = frozenset(names.COST)
-
-
-def _read() -> frozenset[str]:
-    found = {key for keys in names.TOKENS.values() for key in keys} | {*names.TOTAL, *names.UNCACHED, *names.VISIBLE}
-    found |= {*names.COST, *(key for pair in names.COST_PARTS for key in pair)}
-    found |= {name for name, _ in names.FIRST_TOKEN} | {*names.DETAIL_OBJECTS}
-    return frozenset(found | {key for key, _ in names.USAGE_OBJECTS})
-
-
-def _bare() -> frozenset[str]:
-    found = {key for keys in names.BARE_TOKENS.values() for key in keys} | {*names.BARE_TOTAL, *names.BARE_COST}
-    return frozenset(found | {name for name, _ in names.BARE_FIRST_TOKEN})
-
-
-READ, BARE = _read(), _bare()
+READ, BARE = names.MEASURES["any_span"], names.MEASURES["model_calls"]  # of any span, of model calls
 
 
 def measures_in(keys: tuple[str, ...]) -> tuple[Measure, ...]:

@@ -78,17 +78,11 @@ def read(
     MappingError for a mapping that contradicts the data. What was staged until then is not to be used.
     """
     job = {
-        "task": "stage",
-        "paths": [str(p.resolve()) for p in _existing(paths)],
-        "directory": str(Path(directory).resolve()),
-        "mapping": mapping.to_dict() if mapping else None,
-        "saved": saved.to_dict() if saved and not (mapping and mapping.columns) else None,
-        "allow": sorted(allow),
-        "key": key.hex(),
-        "ids_key": (ids_key or key).hex(),
-        "prices": prices,
-        "now_us": clock.now_us(),
-    }
+        "task": "stage", "paths": [str(p.resolve()) for p in _existing(paths)],
+        "directory": str(Path(directory).resolve()), "mapping": mapping.to_dict() if mapping else None,
+        "saved": saved.to_dict() if saved and not (mapping and mapping.columns) else None, "allow": sorted(allow),
+        "key": key.hex(), "ids_key": (ids_key or key).hex(), "prices": prices, "now_us": clock.now_us(),
+    }  # fmt: skip
     with full.told(full.READING, "making a folder for what is read"):
         Path(directory).mkdir(parents=True, exist_ok=True)
     told = _run(job, limits or Limits(), progress)
@@ -142,13 +136,10 @@ def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict
     """Run one job in a child; its result, or the error it ended with."""
     with full.told(full.READING, "reading the files"), owned_folders.OwnedFolder(owned_folders.READING) as temporary:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("KPI_DEBUG") else subprocess.DEVNULL,
-            cwd=temporary,
+            [sys.executable, "-P", "-c", _START, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("KPI_DEBUG") else subprocess.DEVNULL, cwd=temporary,
             env=_environment(str(temporary)),
-        )
+        )  # fmt: skip
         try:
             assert child.stdin is not None
             with contextlib.suppress(BrokenPipeError):

@@ -189,20 +189,14 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
         receipt.note(f"{stray}; it was left out.")
     prices = cache(lambda: table_of(job["prices"]))
     reporter = _Reporter([s.size or len(s.head) * 4 for s, _ in inputs])
+    key, ids_key = (bytes.fromhex(job[name]) for name in ("key", "ids_key"))
+    privacy = Privacy(key, DEFAULT_ALLOW | frozenset(job["allow"]), ids_key=ids_key)
     context = Context(
-        privacy=Privacy(
-            bytes.fromhex(job["key"]), DEFAULT_ALLOW | frozenset(job["allow"]), ids_key=bytes.fromhex(job["ids_key"])
-        ),
-        receipt=receipt,
-        mapping=Mapping.from_dict(job["mapping"]) if job["mapping"] else None,
-        saved=Mapping.from_dict(job["saved"]) if job.get("saved") else None,
-        tick=reporter.tick,
-        limits=Limits(**job["limits"]),
-        now_us=job["now_us"],
-        prices=prices() if any(slug == "table" for _, slug in inputs) else NO_PRICES,
-        find_prices=prices,
-        more=True,
-    )
+        privacy=privacy, receipt=receipt, mapping=Mapping.from_dict(job["mapping"]) if job["mapping"] else None,
+        saved=Mapping.from_dict(job["saved"]) if job.get("saved") else None, tick=reporter.tick,
+        limits=Limits(**job["limits"]), now_us=job["now_us"],
+        prices=prices() if any(slug == "table" for _, slug in inputs) else NO_PRICES, find_prices=prices, more=True,
+    )  # fmt: skip
     _plan(inputs, context, reporter)
     stage = Stage(Path(job["directory"]), receipt)
     translations: dict[str, Translation] = {}  # one a format: the files of an export may need each other

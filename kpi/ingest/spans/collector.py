@@ -146,11 +146,8 @@ class Intake:
         severity = str(incident.severity or "").lower()
         row = {
             "incident_id": stable_id("incident", incident.trace_id, incident.span_id, category, detector, incident.at),
-            "trace_id": incident.trace_id,
-            "at": incident.at // 1000 if incident.at is not None else None,
-            "category": category,
-            "severity": severity if severity in schema.SEVERITIES else None,
-            "detector": detector[:SHORT] if detector else None,
-            "state": incident.state,
-        }
+            "trace_id": incident.trace_id, "at": incident.at // 1000 if incident.at is not None else None,
+            "category": category, "severity": severity if severity in schema.SEVERITIES else None,
+            "detector": detector[:SHORT] if detector else None, "state": incident.state,
+        }  # fmt: skip
         self.add("incidents", row)

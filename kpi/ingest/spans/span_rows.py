@@ -114,27 +114,16 @@ class SpanRows:
         started = span.start // 1000 if span.start is not None else None
         ended = span.end is not None and span.start is not None and span.end >= span.start
         return {
-            "trace_id": span.trace_id,
-            "span_id": span.span_id,
-            "parent_id": span.parent_id,
-            "name": span.name or None,
-            "kind": kind,
-            "started_at": started,
+            "trace_id": span.trace_id, "span_id": span.span_id, "parent_id": span.parent_id, "name": span.name or None,
+            "kind": kind, "started_at": started,
             "duration_us": length_us((span.end - span.start) // 1000) if ended and span.end and span.start else None,
-            "status": status,
-            "error_type": error_type[:SHORT] if error_type else None,
-            "status_message": _failure_message(span) if status == "error" else None,
-            "model": model,
-            "provider": provider,
-            **usage.tokens,
-            "cost_nusd": cost,
-            "ttft_us": length_us(first.us),
-            "queue_us": length_us(facts_of.queue_us(attributes)),
-            "input_text": words.input,
-            "output_text": words.output,
-            "attributes": _json(allowed) if allowed else None,
+            "status": status, "error_type": error_type[:SHORT] if error_type else None,
+            "status_message": _failure_message(span) if status == "error" else None, "model": model,
+            "provider": provider, **usage.tokens, "cost_nusd": cost, "ttft_us": length_us(first.us),
+            "queue_us": length_us(facts_of.queue_us(attributes)), "input_text": words.input,
+            "output_text": words.output, "attributes": _json(allowed) if allowed else None,
             "context": _json(facts) if facts else None,
-        }
+        }  # fmt: skip
 
     def facts(self, span: Span, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """(allow-listed attributes, request-level facts as canonical columns) that one span carries."""
@@ -308,16 +297,10 @@ def score_row(
     owner = (span_id,) if span_id else (trace_id, None)
     content = ("once", source, identifier or "") if once else (value, label, source, explanation, identifier, at)
     return {
-        "score_id": stable_id(*owner, name, *content),
-        "trace_id": trace_id,
-        "span_id": span_id,
-        "name": name[:SHORT],
-        "value": value,
-        "label": text_of(label),
-        "source": source,
-        "explanation": text_of(explanation),
+        "score_id": stable_id(*owner, name, *content), "trace_id": trace_id, "span_id": span_id, "name": name[:SHORT],
+        "value": value, "label": text_of(label), "source": source, "explanation": text_of(explanation),
         "at": at // 1000 if at is not None else None,
-    }
+    }  # fmt: skip
 
 
 def _score_value(score: Any) -> float | None:

@@ -38,14 +38,12 @@ def documents(span: Span, kind: str) -> Iterator[Row]:
         content = next((document[n] for n in ("content", "text", "page_content") if document.get(n)), None)
         score = document.get("score")
         yield {
-            "trace_id": span.trace_id,
-            "span_id": span.span_id,
-            "rank": rank,
+            "trace_id": span.trace_id, "span_id": span.span_id, "rank": rank,
             "document_id": text_of(document.get("id")),
             "score": float(score) if isinstance(score, (int, float)) and not isinstance(score, bool) else None,
             "content": content if isinstance(content, str) else None,
             "used": document.get("used") if isinstance(document.get("used"), bool) else None,
-        }
+        }  # fmt: skip
 
 
 def _indexed_documents(attributes: Attributes, prefix: str) -> Iterator[Row]:
@@ -62,16 +60,13 @@ def tool_call(span: Span, row: Row) -> Row:
     attributes = span.attributes
     arguments, result = first(attributes, conventions.TOOL_ARGUMENTS), first(attributes, conventions.TOOL_RESULT)
     return {
-        "trace_id": span.trace_id,
-        "span_id": span.span_id,
+        "trace_id": span.trace_id, "span_id": span.span_id,
         "call_id": text_of(first(attributes, conventions.TOOL_CALL)) or span.span_id,
         "name": (text_of(first(attributes, conventions.TOOL_NAME)) or span.name)[:SHORT],
-        "arguments": _as_text(arguments) or row["input_text"],
-        "result": _as_text(result) or row["output_text"],
+        "arguments": _as_text(arguments) or row["input_text"], "result": _as_text(result) or row["output_text"],
         "error_type": row["error_type"] or ("error" if row["status"] == "error" else None),
-        "started_at": row["started_at"],
-        "duration_us": row["duration_us"],
-    }
+        "started_at": row["started_at"], "duration_us": row["duration_us"],
+    }  # fmt: skip
 
 
 def _as_text(value: Any) -> str | None:
@@ -104,11 +99,9 @@ def incidents(span: Span) -> Iterator[Row]:
     severity = str(attributes.get("gen_ai.guardrail.severity") or output.get("severity") or "").lower()
     detector = text_of(attributes.get("gen_ai.guardrail.component.name")) or span.name
     yield {
-        "incident_id": stable_id("guardrail", span.trace_id, span.span_id),
-        "trace_id": span.trace_id,
+        "incident_id": stable_id("guardrail", span.trace_id, span.span_id), "trace_id": span.trace_id,
         "at": span.start // 1000 if span.start is not None else None,
         "category": text_of(category or output.get("category")) or "guardrail",
-        "severity": severity if severity in schema.SEVERITIES else None,
-        "detector": detector[:SHORT],
+        "severity": severity if severity in schema.SEVERITIES else None, "detector": detector[:SHORT],
         "state": "blocked" if blocked else "flagged",
-    }
+    }  # fmt: skip
