@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SCALE = 10**9  # rates are whole billionths of a USD per million tokens
 _PER_NANO = 10**6  # so many of those, times a token, are a nano-dollar
@@ -104,9 +104,6 @@ class Price:
         return (total + _PER_NANO // 2) // _PER_NANO + self.call
 
 
-_Key = tuple[str | None, str | None, date | None]  # provider, model, day
-
-
 @dataclass(frozen=True)
 class Units:
     """Unit costs in nano-dollars, for what no span reports a cost of; None: not known, and then not counted.
@@ -139,8 +136,7 @@ class PriceTable:
     version: str = ""
     day: str = ""
     _index: dict[tuple[str | None, str], list[Price]] = field(default_factory=dict, compare=False, repr=False)
-    _known: dict[_Key, list[Price]] = field(default_factory=dict, compare=False, repr=False)
-    _bills: dict[_Key, list[Price]] = field(default_factory=dict, compare=False, repr=False)  # of equal ones the last
+    _known: dict[Any, tuple[list[Price], list[Price]]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for price in sorted(self.prices, key=lambda p: p.start or date.min, reverse=True):
@@ -170,28 +166,26 @@ class PriceTable:
         In this order: the name as it stands, by its provider, else by any maker; the same without prefixes; the same
         without a date at the end; each time the user's rows first. Empty: no price.
         """
-        if not model:
-            return []
+        return self._found(provider, model, day)[0]
+
+    def _found(self, provider: str | None, model: str | None, day: date | None) -> tuple[list[Price], list[Price]]:
+        """What `find` finds, and of rows that bill alike only one. Remembered."""
         key = (provider, model, day)
         if key not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            held = ([price for price in rows if price.holds(day)] for rows in self._rows(provider, model))
-            first = next(filter(None, held), [])
-            newest = {price.provider: price for price in reversed(first)}
-            self._known[key] = [price for price in first if newest[price.provider] is price]
+            of_day = ([p for p in rows if p.holds(day)] for rows in self._rows(provider, model or ""))
+            held = next(filter(None, of_day), [])
+            newest = {p.provider: p for p in reversed(held)}
+            found = [p for p in held if newest[p.provider] is p]
+            self._known[key] = found, list({(p.rates, p.call, p.tiers): p for p in found}.values())
         return self._known[key]
 
     def cost(
         self, provider: str | None, model: str | None, usage: Usage, day: date | None = None, *, one_call: bool = True
     ) -> int | None:
         """Nano-dollars of a call; None without a price, and where several providers would bill it differently."""
-        key = (provider, model, day)
-        if key not in self._bills:
-            if len(self._bills) >= _REMEMBERED:
-                self._bills.clear()
-            self._bills[key] = list({(p.rates, p.call, p.tiers): p for p in self.find(*key)}.values())
-        costs = {p.cost(usage, one_call=one_call) for p in self._bills[key]}
+        costs = {p.cost(usage, one_call=one_call) for p in self._found(provider, model, day)[1]}
         return costs.pop() if len(costs) == 1 else None
 
     def _rows(self, provider: str | None, model: str) -> Iterator[list[Price]]:

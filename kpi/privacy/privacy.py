@@ -57,9 +57,6 @@ class Privacy:
         self.policy = Policy(self._allowed)
         self.kept_out: Counter[str] = Counter()
 
-    def __reduce__(self) -> tuple[Callable[..., Privacy], tuple[bytes, bytes, tuple[str, ...], Counter[str], bool]]:
-        return (_rebuild, (self._key, self._ids_key, self._allowed, self.kept_out, self.used))
-
     def __repr__(self) -> str:
         return f"Privacy(key_id={key_id(self._key)!r}, allow={len(self._allowed)} keys)"
 
@@ -159,12 +156,6 @@ class Privacy:
 def _shown(key: str) -> str:
     """A key that is kept out, as receipts name it: exporters repeat few of them on every span."""
     return redact(key[:200])
-
-
-def _rebuild(key: bytes, ids_key: bytes, allow: tuple[str, ...], kept_out: Counter[str], used: bool) -> Privacy:
-    privacy = Privacy(key, allow, ids_key=ids_key)
-    privacy.kept_out, privacy.used = Counter(kept_out), used
-    return privacy
 
 
 def _identity(value: object) -> str | None:

@@ -16,7 +16,7 @@ _PLAIN_NUMBER = re.compile(r"[\s(+-]*[$€£¥]?\s*\d[\d.,'\s\u00a0%)]*[$€£¥
 
 
 _LONGEST = 2 * max(map(len, _TOTALS))  # with what may stand between the letters
-TOTALS_BEGIN = "".join(sorted({word[0] for word in _TOTALS}))
+_BEGINNINGS = frozenset(word[0] for word in _TOTALS)
 
 
 def is_header(cells: Sequence[str], names: Sequence[str]) -> bool:
@@ -29,7 +29,7 @@ def is_header(cells: Sequence[str], names: Sequence[str]) -> bool:
 def is_total(cells: Sequence[str]) -> bool:
     """Whether a row is named a total, and else holds only numbers and nothing."""
     first = next((cell for cell in cells if cell), "").strip()
-    if first and (first[0].lower() not in TOTALS_BEGIN or len(first) > _LONGEST or first[-1].isdigit()):
+    if first and (first[0].lower() not in _BEGINNINGS or len(first) > _LONGEST or first[-1].isdigit()):
         return False  # nearly every row
     held = [c for c in (cell.strip() for cell in cells) if c]
     if len(held) < 2 or re.sub(r"[\s:_-]", "", held[0].lower()) not in _TOTALS:

@@ -6,11 +6,10 @@ Bad rows are reported and left out, good rows still load. Nothing here decides w
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from itertools import chain, count, islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from kpi.errors import IngestError
 from kpi.ingest.files import line_sniffing, workbook
 from kpi.ingest.files.json_documents import ENVELOPES, Drop, Note, is_lined, objects
 from kpi.ingest.files.odd_rows import is_header, is_total, rows_of_columns
-from kpi.ingest.files.plain_rows import plain_rows
 from kpi.ingest.files.source import Opened, utf8_stream
 from kpi.ingest.limits import MIB, Limits
 from kpi.mapping.column_names import known
@@ -31,7 +29,7 @@ from kpi.mapping.column_names import known
 BATCH_ROWS = 100_000
 TEXT_BATCH_ROWS = 50_000
 TEXT_BATCH_BYTES = 32 * MIB
-_BLOCK_BYTES = MIB  # of delimited text that are read at once
+_AT_ONCE = 500  # rows of delimited text
 _RECOVERED_LINES = 100_000
 
 
@@ -91,42 +89,28 @@ def _in_memory(rows: pa.Table) -> Iterator[Batch]:
 class _Feed:
     """Lines for the csv module; remembers the record in progress, so that a broken quote loses one line only.
 
-    backlog: lines at hand, the next one last.
+    backlog: lines handed back, the next one last. size: characters handed out since the start of the record.
     """
 
     def __init__(self, source: Iterator[str], limit: int) -> None:
         self._source = source
         self.backlog: list[str] = []
         self.record: list[str] = []
-        self._size, self._limit, self._recovered = 0, limit, 0
+        self.size, self._limit, self._recovered = 0, limit, 0
 
     def __iter__(self) -> _Feed:
         return self
 
     def __next__(self) -> str:
-        if not self.backlog:
-            self.backlog = _lines(next(self._source))[::-1]
-        line = self.backlog.pop()
-        self._size += len(line)
+        line = self.backlog.pop() if self.backlog else next(self._source)
+        self.size += len(line)
         self.record.append(line)
-        if self._size > self._limit:
+        if self.size > self._limit:
             raise csv.Error("record too long")
         return line
 
-    def take(self) -> list[str]:
-        """Some thousand of the next lines, up to where no quote is open, or one is that no line before it closes."""
-        lines = self.backlog[::-1] + _lines(next(self._source, ""))
-        self.backlog = []
-        is_open = "".join(lines).count('"') % 2 == 1
-        while is_open and lines:
-            self.backlog.append(lines.pop())
-            is_open = self.backlog[-1].count('"') % 2 == 0
-        if not lines:
-            lines, self.backlog = self.backlog[::-1], []
-        return lines
-
     def start(self) -> None:
-        self.record, self._size = [], 0
+        self.record, self.size = [], 0
 
     def recover(self) -> None:
         """Hand out again every line after the first of the broken record. Bounded, else broken files take n²."""
@@ -141,28 +125,16 @@ class _Feed:
         self.backlog += reversed(lines)
 
 
-def _lines(text: str) -> list[str]:
-    return list(io.StringIO(text, newline="\n"))
-
-
 def _decoded(source: Opened, limits: Limits, note: Note) -> Iterator[str]:
-    """Stretches of whole lines."""
-
-    def decoded(line: bytes) -> str:
-        try:
-            return line.decode("utf-8")
-        except UnicodeDecodeError:
-            note(f"{source.name} is not UTF-8 throughout: such lines were read as Latin-1.")
-            return line.decode("latin-1")
-
     with source.stream() as raw:
         stream = utf8_stream(raw, source.head)
-        while data := stream.read(_BLOCK_BYTES) + stream.readline(limits.line_bytes):
+        while line := stream.readline(limits.line_bytes):
             try:
-                text = data.decode("utf-8")
+                text = line.decode("utf-8")
             except UnicodeDecodeError:
-                text = "".join(map(decoded, io.BytesIO(data)))
-            yield text.replace("\r\n", "\n")
+                note(f"{source.name} is not UTF-8 throughout: such lines were read as Latin-1.")
+                text = line.decode("latin-1")
+            yield text[:-2] + "\n" if text.endswith("\r\n") else text
 
 
 def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note, given: str) -> Iterator[Batch]:
@@ -172,60 +144,45 @@ def _delimited(source: Opened, limits: Limits, drop: Drop, note: Note, given: st
     kept = [i for i, n in enumerate(names) if n not in names[:i]]
     if len(kept) < len(names):
         note(f"{source.name} has columns of the same name: the first of each counts.")
-    counter = count(1)
-    consumed, size = 0, 0
-    parts: list[pa.Table] = []
+    number, consumed, size = 0, 0, 0
+    rows: list[list[str]] = []
     numbers: list[int] = []
 
     def batch() -> Batch:
-        rows = pa.concat_tables(parts).select(kept).rename_columns([names[i] for i in kept])
-        return Batch(rows, np.array(numbers), consumed, delimiter)
+        cells = list(zip(*rows, strict=True))
+        arrays = {names[i]: pa.array(cells[i], pa.string()) for i in kept}
+        return Batch(pa.table(arrays), np.array(numbers), consumed, delimiter)
 
-    while lines := feed.take():
-        width = sum(map(len, lines))
-        consumed, size = consumed + width, size + width
-        rows = plain_rows(lines, names, delimiter)
-        if rows is None:
-            feed.give_back(lines)
-            found = list(_one_by_one(feed, names, delimiter, counter, source, drop, note))
-            cells = zip(*(row for _, row in found), strict=True)
-            rows = pa.table({str(i): pa.array(column, pa.string()) for i, column in enumerate(cells)})
-            numbers += (number for number, _ in found)
-        else:
-            numbers += islice(counter, rows.num_rows)
-        if rows.num_rows:
-            parts.append(rows)
-        if len(numbers) >= TEXT_BATCH_ROWS or (numbers and size >= TEXT_BATCH_BYTES):
+    for records, problem in _records(feed, names, delimiter):
+        consumed, size = consumed + feed.size, size + feed.size
+        if problem is not None:
+            (record,) = records
+            if not record and not problem:
+                continue
+            if is_header(record, names):
+                note(f"{source.name}: the header stands between the rows again; such lines were skipped.")
+                continue
+            while len(record) > len(names) and not record[-1]:
+                record.pop()
+            if not problem and len(record) != len(names):
+                problem = f"the row has {len(record)} cells, the header has {len(names)}"
+            hint = "Export it again with every text in double quotes."
+            if not problem and is_total(record):
+                problem, hint = "the row holds totals of the others", "Leave rows of totals out of the export."
+            if problem:
+                number += 1
+                drop(number, problem, hint)
+                continue
+        rows += records
+        numbers += range(number + 1, number + 1 + len(records))
+        number += len(records)
+        if len(rows) >= TEXT_BATCH_ROWS or size >= TEXT_BATCH_BYTES:
             yield batch()
-            parts, numbers, size = [], [], 0
-    if numbers:
+            rows, numbers, size = [], [], 0
+    if rows:
         yield batch()
-    if next(counter) == 1:
+    if not number:
         raise IngestError("ingest.no_rows", f"{source.name} has a header but no rows", hint="Export it again.")
-
-
-def _one_by_one(
-    feed: _Feed, names: list[str], delimiter: str, counter: Iterator[int], source: Opened, drop: Drop, note: Note
-) -> Iterator[tuple[int, list[str]]]:
-    """The rows, with their numbers, of all lines that were handed back."""
-    for record, problem in _records(feed, delimiter):
-        if not record and not problem:
-            continue
-        if is_header(record, names):
-            note(f"{source.name}: the header stands between the rows again; such lines were skipped.")
-            continue
-        number = next(counter)
-        while len(record) > len(names) and not record[-1]:
-            record.pop()
-        if not problem and len(record) != len(names):
-            problem = f"the row has {len(record)} cells, the header has {len(names)}"
-        if problem:
-            drop(number, problem, "Export it again with every text in double quotes.")
-            continue
-        if is_total(record):
-            drop(number, "the row holds totals of the others", "Leave rows of totals out of the export.")
-            continue
-        yield number, record
 
 
 def _header(feed: _Feed, source: Opened, drop: Drop, note: Note, given: str) -> tuple[list[str], str]:
@@ -249,20 +206,40 @@ def _header(feed: _Feed, source: Opened, drop: Drop, note: Note, given: str) -> 
     return [c or f"column_{i}" for i, c in enumerate(found.names, 1)], found.delimiter
 
 
-def _records(feed: _Feed, delimiter: str) -> Iterator[tuple[list[str], str]]:
-    """(cells, "") or ([], problem) for each record, until all that was handed back is read."""
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    while feed.backlog:
+def _records(feed: _Feed, names: list[str], delimiter: str) -> Iterator[tuple[list[list[str]], str | None]]:
+    """(rows, None) for hundreds at once; where one of them is odd, ([cells], "") or ([[]], problem) for each record."""
+    while True:
         feed.start()
-        try:
-            yield next(reader), ""
-        except StopIteration:
+        rows = _at_once(feed, names, delimiter)
+        if not feed.record:
             return
-        except csv.Error as error:
-            too_long = "too long" in str(error) or "field larger" in str(error)
-            yield [], "the row is too long" if too_long else "a quote in this row is never closed, or closed too early"
-            feed.recover()
-            reader = csv.reader(feed, delimiter=delimiter, strict=True)
+        if rows is not None:
+            yield rows, None
+            continue
+        feed.give_back(feed.record)
+        reader = csv.reader(feed, delimiter=delimiter, strict=True)
+        while feed.backlog:
+            feed.start()
+            try:
+                yield [next(reader)], ""
+            except csv.Error as error:
+                too_long = "too long" in str(error) or "field larger" in str(error)
+                what = "the row is too long" if too_long else "a quote in this row is never closed, or closed too early"
+                yield [[]], what
+                feed.recover()
+                reader = csv.reader(feed, delimiter=delimiter, strict=True)
+
+
+def _at_once(feed: _Feed, names: list[str], delimiter: str) -> list[list[str]] | None:
+    """The next rows; None where any is odd. One whose first cell ends in a figure is no total."""
+    try:
+        rows = list(filter(None, islice(csv.reader(feed, delimiter=delimiter, strict=True), _AT_ONCE)))
+    except csv.Error:
+        return None
+    last = names[0][-1:]
+    suspects = (row for row in rows if not row[0][-1:].isdigit() or row[0][-1] == last)
+    odd = any(len(row) != len(names) for row in rows) or any(is_header(r, names) or is_total(r) for r in suspects)
+    return None if odd else rows
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

@@ -13,9 +13,12 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kpi.errors import IngestError, StoreError
 from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy, key_id, load_key
+from kpi.privacy.redact import redact
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = bytes(range(32))
@@ -196,3 +199,20 @@ def test_attribute_values_stay_json_able() -> None:
         {"app.big": 2**70, "app.deep": {"a": [{"b": "x@y.org"}]}, "app.set": {1}, "app.phone_ref": 4915112345678}
     )
     assert b"x@y.org" not in orjson.dumps(kept)
+
+
+_WORDS = st.sampled_from(
+    ["dni", "ssn", "iban", "pass", "token", "key", "card", "req", "visa", "phone", "sepass", "pwd"]
+)
+
+
+@given(
+    st.from_regex(r"\A(?:[0-9]{16}|0{8}[0-9a-fA-F]{8}|[a-z]{1,3}[-_]?[0-9]{1,9})\Z")
+    | st.builds("{}{}{}".format, _WORDS, st.sampled_from(["", "-", "_"]), st.integers(0, 99_999))
+)
+@settings(deadline=None)
+def test_ids_that_are_passed_unseen_hold_nothing_that_would_be_masked(value: str) -> None:
+    assert redact(value) == value
+    assert Privacy(KEY).identities(pa.array([value, None, "joe@example.org"])).to_pylist() == [
+        value, None, Privacy(KEY).user("joe@example.org"),
+    ]  # fmt: skip
