@@ -98,12 +98,21 @@ def _sized(
 
 def _by_mix(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange:
     """A change that the mix carries, told of the widest slice it holds for."""
+    wider = mix_of_whole(cube, found, name, start) if found.where else None
+    return wider or _of_mix(cube, found, name, start)
+
+
+def mix_of_whole(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange | None:
+    """The change of the whole that the mix carries which a part shows; None where it carries none."""
     whole = replace(found, where=(), entered=None)
     everywhere = Region.of(cube, whole, start)
-    if found.where and mix_dimension(everywhere, found.metric) == name:
-        total = everywhere.test(found.metric)
-        if total.beyond(_MIX_Z):
-            found = replace(whole, z=total.z)
+    total = everywhere.test(found.metric)
+    if not total.beyond(_MIX_Z) or mix_dimension(everywhere, found.metric) != name:
+        return None
+    return _of_mix(cube, replace(whole, z=total.z), name, start)
+
+
+def _of_mix(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange:
     region = Region.of(cube, replace(found, entered=None), start)
     value, shift = largest_shift(cube, name, region.now, region.before)
     change = _sized(cube, found, region.where, None, onset_of_share(cube, region.inside, {name: value}))

@@ -1,12 +1,13 @@
 """Search of every segment for a change between two windows, with an error rate that holds over all that was looked at.
 
 Pairs of values are searched as well as single ones, and values of a version that entered against everything before
-them; each at the day from which it shows most. The statistic is that of `kpi.explain.changes.change_test`.
+them; each at the day from which it shows most, be it of the window or of those before. The statistic is that of
+`kpi.explain.changes.change_test`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -15,13 +16,16 @@ import numpy as np
 from kpi.explain.aggregates.cube import MIN_ROWS, Cube, Terms, is_version, paired, where_of
 from kpi.explain.changes.change_test import NUMBERS, UserGroups, deviance, test_groups
 from kpi.explain.changes.variance import noise_of
-from kpi.stats.multiplicity import SHARES, benjamini_hochberg, weighted_p
+from kpi.stats.multiplicity import SHARES, weighted_p
 from kpi.stats.types import Array
 
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
-# What looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated).
-_SPLITS_TESTED = 6.0
+# What looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated), and at those that
+# begin before it, which have a fifth of the error budget.
+_SPLITS_TESTED, _EARLIER_TESTED = 7.5, 45.0
 _SHORTEST = 2  # days of the shortest part at the end of the window
+_COMPARED = 7  # days that what began before the window is compared with, at least
+_LASTING = 0.5  # of what began before the window, share of its size that the window must still show
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class SegmentChange:
 
     where: (dimension, value) pairs; entered: the version value that was not there before, if the segment has one.
     split: day from which "now" counts. change: D in the units of the term (natural logarithms where it is logged).
-    level: the pooled value. rows: requests that count now and before. q: share of such findings that would be false.
+    level: the pooled value. rows: requests that count now and before. q: chance of such a finding in the whole search.
     """
 
     metric: str
@@ -77,8 +81,7 @@ class ScanResult:
     """What was looked at closely, as arrays of one length; `found` makes one of them readable. start: as of `scan`.
 
     looked: pairs of a segment and a metric in all, by the number of values that the segment names; those whose plain
-    statistic already showed nothing were not tested further and count as p = 1. q: Benjamini-Hochberg over all of them,
-    weighted so that the whole, single values and pairs share the budget (Genovese, Roeder and Wasserman 2006).
+    statistic already showed nothing were not tested further and count as p = 1.
     """
 
     cube: Cube
@@ -91,7 +94,6 @@ class ScanResult:
     split: Array
     numbers: Array  # columns as in NUMBERS
     looked: Array
-    q: Array
 
     def __len__(self) -> int:
         return int(self.looked.sum())
@@ -103,7 +105,7 @@ class ScanResult:
         return SegmentChange(
             metric=name, kind=self.cube.terms[name].kind, where=partition.where(int(self.group[i]), self.cube),
             entered=partition.entered, split=int(self.split[i]), change=n["change"], error=n["error"], z=n["z"],
-            p=n["p"], df=n["df"], level=n["level"], rows=(n["now"], n["before"]), q=float(self.q[i]),
+            p=n["p"], df=n["df"], level=n["level"], rows=(n["now"], n["before"]),
         )  # fmt: skip
 
     def of_metrics(self, *names: str, literals: int) -> Iterator[SegmentChange]:
@@ -111,6 +113,15 @@ class ScanResult:
         positions = [self.metrics.index(n) for n in names if n in self.metrics]
         named = self._literals == literals
         return (self.found(int(i)) for i in np.flatnonzero(named & np.isin(self.metric, positions)))
+
+    def again(self, terms: Mapping[str, Terms]) -> ScanResult:
+        """The same with other terms of some metrics, and as many tests to answer for."""
+        cube = replace(self.cube, terms={**self.cube.terms, **terms})
+        new = _scanned(cube, self.start, self.partitions, list(terms))
+        kept = ~np.isin(self.metric, [self.metrics.index(name) for name in terms])
+        joined = {name: np.concatenate([getattr(self, name)[kept], getattr(new, name)])
+                  for name in ("partition", "metric", "group", "split", "numbers")}  # fmt: skip
+        return replace(self, cube=cube, **joined)
 
     @property
     def _literals(self) -> Array:
@@ -125,32 +136,32 @@ class ScanResult:
 
 
 def scan(cube: Cube, start: int) -> ScanResult:
-    """Every segment with enough rows and users: its change of each metric, and its q-value.
+    """Every segment with enough rows and users: its change of each metric.
 
     start: the day with which "now" begins; days before it are the window compared with. Parts at the end of "now" are
-    looked at as well, so that a change of the last days is not diluted.
+    looked at as well, so that a change of the last days is not diluted, and what began before it.
     """
-    names = list(cube.terms)
-    splits = _splits(start, cube.days)
-    partitions = list(_partitions(cube, start))
+    return _scanned(cube, start, list(_partitions(cube, start)), list(cube.terms))
+
+
+def _scanned(cube: Cube, start: int, partitions: list[_Partition], names: Sequence[str]) -> ScanResult:
+    """The changes of some metrics of the cells."""
     looked = np.zeros(len(SHARES), dtype=np.int64)
     parts: list[tuple[Array, Array]] = []
-    screen = _Screen(cube, names, start, splits)
+    screen = _Screen(cube, names, start)
     for i, partition in enumerate(partitions):
         split, tried = screen.split(partition)
         looked[partition.literals] += tried
         parts += _of_partition(cube, partition, i, names, split, start)
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
-    literals = np.array([partition.literals for partition in partitions])[index[:, 0]]
-    q = benjamini_hochberg(weighted_p(numbers[:, 3], literals, looked), tests=int(looked.sum()))
-    return ScanResult(cube, start, partitions, names, partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
-                      split=index[:, 3], numbers=numbers, looked=looked, q=q)  # fmt: skip
+    return ScanResult(cube, start, partitions, list(cube.terms), partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
+                      split=index[:, 3], numbers=numbers, looked=looked)  # fmt: skip
 
 
 def _splits(start: int, end: int) -> list[int]:
-    """First days of the parts at the end of "now" that are looked at: each day on which a change may have begun."""
-    return list(range(start, max(start + 1, end - _SHORTEST + 1)))
+    """First days of the parts that are looked at: each day on which a change may have begun."""
+    return list(range(min(start, _COMPARED), max(start + 1, end - _SHORTEST + 1)))
 
 
 def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
@@ -193,44 +204,49 @@ def entering(cube: Cube, start: int) -> Iterator[tuple[str, str]]:
 class _Screen:
     """The plain statistic of every group, from sums over cells alone: who is worth the clustered test.
 
-    Clustering nearly always widens; comparing users with themselves narrows by less than a half. What shows less than
-    2.4 plain standard errors in every part of "now" cannot become a finding, which takes about 4. Groups without enough
+    Clustering nearly always widens; comparing users with themselves narrows by less than a quarter. What shows less
+    than 3 plain standard errors from every day cannot become a finding, which takes more than 4. Groups without enough
     rows are not looked at.
     """
 
-    def __init__(self, cube: Cube, metrics: Sequence[str], start: int, splits: Sequence[int]) -> None:
-        self._bounds = np.array(sorted(splits))
-        self._bin = np.where(cube.day < start, 0, np.searchsorted(self._bounds, cube.day, side="right"))
-        self._bins = len(self._bounds) + 1
+    def __init__(self, cube: Cube, metrics: Sequence[str], start: int) -> None:
+        self._bounds = np.array(_splits(start, cube.days))
+        self._bin = np.searchsorted(self._bounds, cube.day, side="right")
+        self._first = int(np.searchsorted(self._bounds, start))  # of the days of "now"
         self._terms = [cube.terms[m] for m in metrics]
         self._spread = [_spread(t, cube.day < start) for t in self._terms]
+        self._costs = np.where(self._bounds < start, 2 * np.log(_EARLIER_TESTED / _SPLITS_TESTED), 0.0)
 
     def split(self, partition: _Partition) -> tuple[Array, int]:
-        """(metrics x groups: first day of the part that shows most, -1: nothing; metrics and groups looked at)."""
+        """(metrics x groups: the day from which most shows, -1: nothing; metrics and groups looked at)."""
         inside = np.flatnonzero(partition.group >= 0)
         group = partition.group[inside]
         groups = int(group.max()) + 1 if len(group) else 0
-        if not groups:
-            return np.full((len(self._terms), 0), -1), 0
-        key = group * self._bins + self._bin[inside]
-        shape = (groups, self._bins)
         found, tried = np.full((len(self._terms), groups), -1), 0
+        bins, first = len(self._bounds) + 1, self._first
+        key = group * bins + self._bin[inside]
+        until = np.minimum(np.arange(bins - 1), first)
         for i, terms in enumerate(self._terms):
-            x = np.bincount(key, terms.x[inside], minlength=groups * self._bins).reshape(shape)
-            large = (x[:, 0] >= MIN_ROWS) & (x[:, 1:].sum(axis=1) >= MIN_ROWS)
-            if not large.any():
+            x = np.bincount(key, terms.x[inside], minlength=groups * bins).reshape(groups, bins)
+            large = np.flatnonzero((x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS))
+            if not len(large):
                 continue
-            y = np.bincount(key, terms.y[inside], minlength=groups * self._bins).reshape(shape)
-            after_x, after_y = (np.cumsum(v[:, :0:-1], axis=1) for v in (x, y))  # from the last part backwards
-            z = np.sqrt(deviance(terms.kind, (after_y, after_x), (y[:, :1], x[:, :1])) / self._spread[i])
-            z = np.where(after_x >= MIN_ROWS, np.nan_to_num(z, nan=0.0, posinf=np.inf), 0.0)
-            shown = large & (z.max(axis=1) >= _WORTH)
-            found[i, shown] = self._bounds[::-1][z[shown].argmax(axis=1)]
-            tried += int(large.sum())
+            y = np.bincount(key, terms.y[inside], minlength=groups * bins).reshape(groups, bins)[large]
+            (x1, x0), (y1, y0) = ((np.cumsum(v[:, :0:-1], axis=1)[:, ::-1], np.cumsum(v, axis=1)[:, until])
+                                  for v in (x[large], y))  # fmt: skip
+            with np.errstate(divide="ignore", invalid="ignore"):
+                before, after = y0 / x0, y1 / x1
+                lasting = (after[:, [first]] - before) / (after - before) >= _LASTING
+            gain = deviance(terms.kind, (y1, x1), (y0, x0)) / self._spread[i] - self._costs
+            gain = np.where((x1 >= MIN_ROWS) & (x0 >= MIN_ROWS) & (lasting | (self._costs == 0)), gain, 0.0)
+            gain = np.nan_to_num(gain, nan=0.0, posinf=np.inf)
+            shown = gain.max(axis=1) >= _WORTH**2
+            found[i, large[shown]] = self._bounds[gain[shown].argmax(axis=1)]
+            tried += len(large)
         return found, tried
 
 
-_WORTH = 2.4
+_WORTH = 3.0
 
 
 def _spread(terms: Terms, before: Array) -> float:
@@ -252,16 +268,18 @@ def _of_partition(
 
     split: metrics x groups, the day at which the plain statistic shows most; -1 where it shows nothing.
     """
+    every = list(cube.terms)
     for position in np.flatnonzero((split >= 0).any(axis=1)).tolist():
         name, since = metrics[position], split[position]
-        users = UserGroups(cube, partition.group, since >= 0)
-        day = cube.day[users.cells]
-        found = test_groups(users, cube.terms[name], noise_of(cube, name),
-                            now=day >= since[partition.group[users.cells]], before=day < start,
-                            days=1 / (cube.days - since[: users.groups]) + 1 / max(start, 1))  # fmt: skip
-        usable = np.flatnonzero(found.usable & (since[: users.groups] >= 0))
+        users, until = UserGroups(cube, partition.group, since >= 0), np.minimum(since, start)
+        day, group = cube.day[users.cells], partition.group[users.cells]
+        since, until = since[: users.groups], until[: users.groups]
+        found = test_groups(users, cube.terms[name], noise_of(cube, name), now=day >= since[group],
+                            before=day < until[group], days=1 / (cube.days - since) + 1 / np.maximum(until, 1))  # fmt: skip
+        usable = np.flatnonzero(found.usable & (since >= 0))
         if len(usable):
             numbers = found.numbers[usable]
-            numbers[:, 3] = np.minimum(1.0, numbers[:, 3] * _SPLITS_TESTED)
-            same = np.full(len(usable), number), np.full(len(usable), position)
+            tested = np.where(since[usable] < start, _EARLIER_TESTED, _SPLITS_TESTED)
+            numbers[:, 3] = np.minimum(1.0, numbers[:, 3] * tested)
+            same = np.full(len(usable), number), np.full(len(usable), every.index(name))
             yield np.stack([*same, usable, since[usable]], axis=1), numbers

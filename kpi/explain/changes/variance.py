@@ -88,6 +88,8 @@ def _by_day(cube: Cube, terms: Terms, start: int, single: float, between: float)
     if varies <= 0:
         return 0.0
     explained = varies * (single / x[there] + between * squares)
+    if not explained.all():  # it never varies
+        return 0.0
     found = np.diff(value) ** 2 - explained[1:] - explained[:-1]
     weight = 1 / (explained[1:] + explained[:-1]) ** 2
     return max(float((found * weight).sum() / weight.sum() / 2 / varies), 0.0)
