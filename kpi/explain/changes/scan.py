@@ -7,7 +7,7 @@ them; each at the day from which it shows most, be it of the window or of those 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -114,14 +114,24 @@ class ScanResult:
         named = self._literals == literals
         return (self.found(int(i)) for i in np.flatnonzero(named & np.isin(self.metric, positions)))
 
-    def again(self, terms: Mapping[str, Terms]) -> ScanResult:
-        """The same with other terms of some metrics, and as many tests to answer for."""
+    def again(self, terms: Mapping[str, Terms], level: float) -> ScanResult:
+        """The same with other terms of some metrics, where something was clear, and as many tests to answer for."""
         cube = replace(self.cube, terms={**self.cube.terms, **terms})
-        new = _scanned(cube, self.start, self.partitions, list(terms))
-        kept = ~np.isin(self.metric, [self.metrics.index(name) for name in terms])
+        positions = [self.metrics.index(name) for name in terms]
+        kept = ~np.isin(self.metric, positions)
+        clear = (self._alone <= level) & ~kept
+        wanted: dict[int, list[str]] = {}
+        for i, position in sorted(set(zip(self.partition[clear].tolist(), self.metric[clear].tolist(), strict=True))):
+            wanted.setdefault(i, []).append(self.metrics[position])
+        new = _scanned(cube, self.start, self.partitions, wanted)
         joined = {name: np.concatenate([getattr(self, name)[kept], getattr(new, name)])
                   for name in ("partition", "metric", "group", "split", "numbers")}  # fmt: skip
         return replace(self, cube=cube, **joined)
+
+    @property
+    def _alone(self) -> Array:
+        """q of each for one claim alone."""
+        return weighted_p(self.numbers[:, 3], self._literals, self.looked) * len(self)
 
     @property
     def _literals(self) -> Array:
@@ -129,7 +139,7 @@ class ScanResult:
 
     def clear(self, level: float) -> list[SegmentChange]:
         """Those with q up to a level, strongest first; q here is for one claim alone, see `SegmentChange.q`."""
-        alone = weighted_p(self.numbers[:, 3], self._literals, self.looked) * len(self)
+        alone = self._alone
         chosen = np.flatnonzero(alone <= level)
         found = [replace(self.found(int(i)), q=min(1.0, float(alone[i]))) for i in chosen]
         return sorted(found, key=lambda f: -abs(f.z))
@@ -141,18 +151,21 @@ def scan(cube: Cube, start: int) -> ScanResult:
     start: the day with which "now" begins; days before it are the window compared with. Parts at the end of "now" are
     looked at as well, so that a change of the last days is not diluted, and what began before it.
     """
-    return _scanned(cube, start, list(_partitions(cube, start)), list(cube.terms))
+    partitions, names = list(_partitions(cube, start)), list(cube.terms)
+    return _scanned(cube, start, partitions, {i: names for i in range(len(partitions))})
 
 
-def _scanned(cube: Cube, start: int, partitions: list[_Partition], names: Sequence[str]) -> ScanResult:
-    """The changes of some metrics of the cells."""
+def _scanned(
+    cube: Cube, start: int, partitions: list[_Partition], wanted: Mapping[int, Sequence[str]]
+) -> ScanResult:  # fmt: skip
+    """The changes of the cells. wanted: metrics by the number of a partition."""
     looked = np.zeros(len(SHARES), dtype=np.int64)
     parts: list[tuple[Array, Array]] = []
-    screen = _Screen(cube, names, start)
-    for i, partition in enumerate(partitions):
-        split, tried = screen.split(partition)
-        looked[partition.literals] += tried
-        parts += _of_partition(cube, partition, i, names, split, start)
+    screen = _Screen(cube, {name for names in wanted.values() for name in names}, start)
+    for i, names in wanted.items():
+        split, tried = screen.split(partitions[i], names)
+        looked[partitions[i].literals] += tried
+        parts += _of_partition(cube, partitions[i], i, names, split, start)
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
     return ScanResult(cube, start, partitions, list(cube.terms), partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
@@ -170,14 +183,13 @@ def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
         yield _Partition((name,), codes.codes)
     for a, b in combinations(cube.dims, 2):
         yield _Partition((a, b), _paired(cube, a, b))
-    before = cube.day < start
-    for name, value in entering(cube, start):
-        kept = before | (cube.dims[name].codes == cube.dims[name].values.index(value))
+    cohorts = [d for d in cube.dims if not is_version(d)]
+    for name, value, day in entering(cube, start):
+        kept = (cube.day < day) | (cube.dims[name].codes == cube.dims[name].values.index(value))
         yield _Partition((), np.where(kept, 0, -1), (name, value))
-        cohorts = [d for d in cube.dims if not is_version(d)]
         for other in cohorts:
             yield _Partition((other,), np.where(kept, cube.dims[other].codes, -1), (name, value))
-        for a, b in combinations(cohorts, 2):
+        for a, b in combinations(cohorts, 2) if day == start else ():
             yield _Partition((a, b), np.where(kept, _paired(cube, a, b), -1), (name, value))
 
 
@@ -185,20 +197,22 @@ def _paired(cube: Cube, a: str, b: str) -> Array:
     return paired(cube.dims[a].codes, cube.dims[b].codes, len(cube.dims[b].values))
 
 
-def entering(cube: Cube, start: int) -> Iterator[tuple[str, str]]:
-    """Versions that serve requests now and hardly did before."""
-    before = cube.day < start
+def entering(cube: Cube, start: int) -> Iterator[tuple[str, str, int]]:
+    """Versions that serve requests now and hardly did before a day, which is that of "now" or lies before it."""
     for name, codes in cube.dims.items():
         if not is_version(name):
             continue
-        size = len(codes.values)
-        known = codes.codes >= 0
-        now = np.bincount(codes.codes[known & ~before], cube.rows[known & ~before], minlength=size)
-        then = np.bincount(codes.codes[known & before], cube.rows[known & before], minlength=size)
-        shares = now / max(now.sum(), 1), then / max(then.sum(), 1)
-        for i in np.flatnonzero((shares[0] >= ENTERED_NOW) & (shares[1] < ENTERED_BEFORE)):
-            if then.sum():
-                yield name, codes.values[int(i)]
+        size, known = len(codes.values), codes.codes >= 0
+        by_day = np.bincount(cube.day[known] * size + codes.codes[known], cube.rows[known], minlength=cube.days * size)
+        by_day = by_day.reshape(cube.days, size)
+        all_days = np.maximum(by_day.sum(axis=1), 1)
+        now = by_day[start:].sum(axis=0) / all_days[start:].sum()
+        for i in np.flatnonzero(now >= ENTERED_NOW).tolist():
+            came = min(int(np.argmax(by_day[:, i] >= ENTERED_NOW * all_days)), start)
+            for day in dict.fromkeys((start, came) if came >= _COMPARED else (start,)):
+                if by_day[:day].any() and by_day[:day, i].sum() < ENTERED_BEFORE * all_days[:day].sum():
+                    yield name, codes.values[i], day
+                    break
 
 
 class _Screen:
@@ -209,24 +223,25 @@ class _Screen:
     rows are not looked at.
     """
 
-    def __init__(self, cube: Cube, metrics: Sequence[str], start: int) -> None:
+    def __init__(self, cube: Cube, metrics: Collection[str], start: int) -> None:
         self._bounds = np.array(_splits(start, cube.days))
         self._bin = np.searchsorted(self._bounds, cube.day, side="right")
         self._first = int(np.searchsorted(self._bounds, start))  # of the days of "now"
-        self._terms = [cube.terms[m] for m in metrics]
-        self._spread = [_spread(t, cube.day < start) for t in self._terms]
+        self._terms = {m: cube.terms[m] for m in metrics}
+        self._spread = {m: _spread(t, cube.day < start) for m, t in self._terms.items()}
         self._costs = np.where(self._bounds < start, 2 * np.log(_EARLIER_TESTED / _SPLITS_TESTED), 0.0)
 
-    def split(self, partition: _Partition) -> tuple[Array, int]:
+    def split(self, partition: _Partition, names: Sequence[str]) -> tuple[Array, int]:
         """(metrics x groups: the day from which most shows, -1: nothing; metrics and groups looked at)."""
         inside = np.flatnonzero(partition.group >= 0)
         group = partition.group[inside]
         groups = int(group.max()) + 1 if len(group) else 0
-        found, tried = np.full((len(self._terms), groups), -1), 0
+        found, tried = np.full((len(names), groups), -1), 0
         bins, first = len(self._bounds) + 1, self._first
         key = group * bins + self._bin[inside]
         until = np.minimum(np.arange(bins - 1), first)
-        for i, terms in enumerate(self._terms):
+        for i, name in enumerate(names):
+            terms = self._terms[name]
             x = np.bincount(key, terms.x[inside], minlength=groups * bins).reshape(groups, bins)
             large = np.flatnonzero((x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS))
             if not len(large):
@@ -237,7 +252,7 @@ class _Screen:
             with np.errstate(divide="ignore", invalid="ignore"):
                 before, after = y0 / x0, y1 / x1
                 lasting = (after[:, [first]] - before) / (after - before) >= _LASTING
-            gain = deviance(terms.kind, (y1, x1), (y0, x0)) / self._spread[i] - self._costs
+            gain = deviance(terms.kind, (y1, x1), (y0, x0)) / self._spread[name] - self._costs
             gain = np.where((x1 >= MIN_ROWS) & (x0 >= MIN_ROWS) & (lasting | (self._costs == 0)), gain, 0.0)
             gain = np.nan_to_num(gain, nan=0.0, posinf=np.inf)
             shown = gain.max(axis=1) >= _WORTH**2

@@ -38,13 +38,14 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
     the changes that are told, of which each stands for many segments. What is left of a change must be as sure as a
     finding by itself: of thousands of segments some always seem to have a rest.
     """
-    scanned = scan(steadied(cube, start), start)
+    scanned, most = scan(steadied(cube, start), start), level * _ROUNDS
     changes: list[SelectedChange] = []
-    by_mix: set[tuple[object, ...]] = set()  # parts that changed as the mix predicts, of a whole that did not
-    clear = scanned.clear(level * _ROUNDS)[:_CANDIDATES]
+    by_mix: set[_Key] = set()  # parts that changed as the mix predicts, of a whole that did not
+    clear = scanned.clear(most)
+    shown = {_key(f): f.z for f in clear}
     while len(changes) < _ROUNDS:
         limit = level * (len(changes) + 1)
-        reached = [f for f in clear if f.q <= limit and _key(f) not in by_mix]
+        reached = [f for f in clear[:_CANDIDATES] if f.q <= limit and _key(f) not in by_mix]
         if not reached:
             break
         first = refine(scanned, most_likely(reached))
@@ -53,20 +54,24 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
         if change is None:
             by_mix |= {_key(most_likely(reached)), _key(first)}
             continue
-        scanned = scanned.again({m: _left(scanned.cube, m, change, start) for m in _touched(change, clear)})
-        left = scanned.clear(level * _ROUNDS)[:_CANDIDATES]
+        touched = dict.fromkeys([change.metric, *(f.metric for f in clear)])
+        scanned = scanned.again({m: _left(scanned.cube, m, change) for m in touched}, most)
+        left = [f for f in scanned.clear(most) if shown.get(_key(f), 0) * f.z > 0]
         still = {_key(f) for f in left}
         explained = [f for f in clear if _key(f) not in still]
         if change.mix is not None:
             change = lead_metric(cube, change, explained, start)
-        others = (f for f in explained if f.metric != change.metric)
+        others = (f for f in explained if f.metric != change.metric and f.q <= limit)
         also = {f.metric: None for f in others if Region.of(cube, f, start).overlap(change.region) >= SAME}
         changes.append(replace(change, also=tuple(also), q=change.q / (len(changes) + 1)))
         clear = left
     return _joined(changes)
 
 
-def _key(found: SegmentChange) -> tuple[object, ...]:
+_Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, str] | None]
+
+
+def _key(found: SegmentChange) -> _Key:
     return found.metric, found.where, found.entered
 
 
@@ -85,12 +90,7 @@ def _predicting(cube: Cube, found: SegmentChange, start: int, limit: float) -> s
     return None
 
 
-def _touched(change: SelectedChange, clear: Sequence[SegmentChange]) -> list[str]:
-    """The metrics that are to be searched again."""
-    return list(dict.fromkeys([change.metric, *(f.metric for f in clear)]))
-
-
-def _left(cube: Cube, metric: str, change: SelectedChange, start: int) -> Terms:
+def _left(cube: Cube, metric: str, change: SelectedChange) -> Terms:
     """What a metric is without a change.
 
     Of the same metric the requests of the change are taken out, and of those before as many; of the whole, its size. Of
@@ -109,11 +109,15 @@ def _left(cube: Cube, metric: str, change: SelectedChange, start: int) -> Terms:
     if _same(metric, change.metric):
         moved = terms.y[now].sum() / terms.x[now].sum() - terms.y[region.before].sum() / terms.x[region.before].sum()
         return replace(terms, y=terms.y - np.where(now, moved * terms.x, 0.0))
-    mine, its = (t.y - t.x * (t.y[region.now].sum() / max(t.x[region.now].sum(), 1e-9)) for t in (terms, told))
-    square = (its[region.now] ** 2).sum()
-    slope = (mine[region.now] * its[region.now]).sum() / square if square else 0.0
-    usual = told.y[region.before].sum() / max(told.x[region.before].sum(), 1e-9)
-    return replace(terms, y=terms.y - np.where(region.now, slope * (told.y - usual * told.x), 0.0))
+    sides = [(t, *(t.y[m].sum() / max(t.x[m].sum(), 1e-9) for m in (region.now, region.before))) for t in (terms, told)]
+    mine, its = ((t.y - level * t.x)[region.now] for t, level, _ in sides)
+    square = float((its**2).sum())
+    passed = float((mine * its).sum()) / square if square else 0.0
+    (_, value, was), (_, cause, usual) = sides
+    if not 0 < passed * (cause - usual) * (value - was):  # they do not fail together
+        return terms
+    passed *= min(1.0, (value - was) / (passed * (cause - usual)))
+    return replace(terms, y=terms.y - np.where(region.now, passed * (told.y - usual * told.x), 0.0))
 
 
 def _same(a: str, b: str) -> bool:
