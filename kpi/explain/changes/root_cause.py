@@ -23,7 +23,8 @@ class SelectedChange:
     the start of the cube. change, low, high: after that day against all days before, in units of the term
     (logarithms where the metric is logged). z, q: of the scan. rows, before: requests that count. also: other
     metrics that moved with it. mix: (dimension, value whose share moved most, change of its share) where the mix
-    carries the change. total_z: the same statistic of the whole, for hidden regressions. region: what is compared.
+    carries the change. total_z: the same statistic of the whole, for hidden regressions. region: what is compared,
+    with cells that hold what was left of the metric. beside: segments told before, whose requests are no more in it.
     """
 
     metric: str
@@ -40,6 +41,7 @@ class SelectedChange:
     also: tuple[str, ...] = ()
     mix: tuple[str, str, float] | None = None
     total_z: float = 0.0
+    beside: tuple[Mapping[str, str], ...] = ()
     region: Region = field(repr=False)
 
 

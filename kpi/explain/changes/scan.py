@@ -22,7 +22,7 @@ from kpi.stats.types import Array
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
 # What looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated), and at those that
 # begin before it, which have a fifth of the error budget.
-_SPLITS_TESTED, _EARLIER_TESTED = 7.5, 45.0
+_SPLITS_TESTED, _EARLIER_TESTED = 6.5, 26.0
 _SHORTEST = 2  # days of the shortest part at the end of the window
 _COMPARED = 7  # days that what began before the window is compared with, at least
 _LASTING = 0.5  # of what began before the window, share of its size that the window must still show
@@ -60,12 +60,14 @@ class SegmentChange:
 class _Partition:
     """One way to cut the cells into groups of the values of up to two dimensions.
 
-    group: per cell, -1 where it is outside. entered: the version value that the cells of now were served by.
+    group: per cell, -1 where it is outside. entered: the version value that the cells of now were served by; came: the
+    day of its coming where that lies before the window, the only one that is looked at.
     """
 
     dims: tuple[str, ...]
     group: Array
     entered: tuple[str, str] | None = None
+    came: int | None = None
 
     @property
     def literals(self) -> int:
@@ -186,10 +188,11 @@ def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
     cohorts = [d for d in cube.dims if not is_version(d)]
     for name, value, day in entering(cube, start):
         kept = (cube.day < day) | (cube.dims[name].codes == cube.dims[name].values.index(value))
-        yield _Partition((), np.where(kept, 0, -1), (name, value))
+        came = day if day < start else None
+        yield _Partition((), np.where(kept, 0, -1), (name, value), came)
         for other in cohorts:
-            yield _Partition((other,), np.where(kept, cube.dims[other].codes, -1), (name, value))
-        for a, b in combinations(cohorts, 2) if day == start else ():
+            yield _Partition((other,), np.where(kept, cube.dims[other].codes, -1), (name, value), came)
+        for a, b in combinations(cohorts, 2) if came is None else ():
             yield _Partition((a, b), np.where(kept, _paired(cube, a, b), -1), (name, value))
 
 
@@ -239,7 +242,9 @@ class _Screen:
         found, tried = np.full((len(names), groups), -1), 0
         bins, first = len(self._bounds) + 1, self._first
         key = group * bins + self._bin[inside]
-        until = np.minimum(np.arange(bins - 1), first)
+        until, costs = np.minimum(np.arange(bins - 1), first), self._costs
+        if partition.came is not None:
+            costs = np.where(self._bounds == partition.came, -2 * np.log(_SPLITS_TESTED), np.inf)
         for i, name in enumerate(names):
             terms = self._terms[name]
             x = np.bincount(key, terms.x[inside], minlength=groups * bins).reshape(groups, bins)
@@ -252,8 +257,8 @@ class _Screen:
             with np.errstate(divide="ignore", invalid="ignore"):
                 before, after = y0 / x0, y1 / x1
                 lasting = (after[:, [first]] - before) / (after - before) >= _LASTING
-            gain = deviance(terms.kind, (y1, x1), (y0, x0)) / self._spread[name] - self._costs
-            gain = np.where((x1 >= MIN_ROWS) & (x0 >= MIN_ROWS) & (lasting | (self._costs == 0)), gain, 0.0)
+            gain = deviance(terms.kind, (y1, x1), (y0, x0)) / self._spread[name] - costs
+            gain = np.where((x1 >= MIN_ROWS) & (x0 >= MIN_ROWS) & (lasting | (costs == 0)), gain, 0.0)
             gain = np.nan_to_num(gain, nan=0.0, posinf=np.inf)
             shown = gain.max(axis=1) >= _WORTH**2
             found[i, large[shown]] = self._bounds[gain[shown].argmax(axis=1)]
@@ -294,7 +299,7 @@ def _of_partition(
         usable = np.flatnonzero(found.usable & (since >= 0))
         if len(usable):
             numbers = found.numbers[usable]
-            tested = np.where(since[usable] < start, _EARLIER_TESTED, _SPLITS_TESTED)
+            tested = np.where(since[usable] < start, _EARLIER_TESTED, _SPLITS_TESTED) if partition.came is None else 1.0
             numbers[:, 3] = np.minimum(1.0, numbers[:, 3] * tested)
             same = np.full(len(usable), number), np.full(len(usable), every.index(name))
             yield np.stack([*same, usable, since[usable]], axis=1), numbers

@@ -61,9 +61,11 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
         explained = [f for f in clear if _key(f) not in still]
         if change.mix is not None:
             change = lead_metric(cube, change, explained, start)
-        others = (f for f in explained if f.metric != change.metric and f.q <= limit)
+        others = (f for f in explained if not _same(f.metric, change.metric) and f.q <= limit)
         also = {f.metric: None for f in others if Region.of(cube, f, start).overlap(change.region) >= SAME}
-        changes.append(replace(change, also=tuple(also), q=change.q / (len(changes) + 1)))
+        beside = tuple(c.where for c in changes if c.where and c.mix is None and _same(c.metric, change.metric)
+                       and (c.region.inside & change.region.inside).any())  # fmt: skip
+        changes.append(replace(change, also=tuple(also), q=change.q / (len(changes) + 1), beside=beside))
         clear = left
     return _joined(changes)
 
