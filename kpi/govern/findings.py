@@ -118,7 +118,7 @@ def findings(
     Args:
         source: Where the rows are.
         slice: Without one the last 14 days are compared with the 28 before; with one its window with its baseline of
-            time.
+            time, of which the window before is taken as 28 days at least.
         register: KPIs with targets and owners, the built-in one when None.
         metrics: Names to search, by default those of SEARCHED that the data supports.
         most: Findings to give.
@@ -191,7 +191,10 @@ def _windows(source: Source, slice: Slice | None) -> tuple[Window | None, Window
     resolved = resolve(source, slice)
     if resolved.window is None or resolved.baseline is None or resolved.baseline.end > resolved.window.start:
         return None, None
-    return resolved.window, resolved.baseline
+    looked, before = resolved.window, resolved.baseline
+    if slice.baseline == "previous":  # a cause is the same through every window
+        before = Window(start=min(before.start, looked.start - timedelta(days=DAYS_BEFORE)), end=before.end)
+    return looked, before
 
 
 def _day(moment: datetime, tz: str, first: date) -> int:
