@@ -22,7 +22,7 @@ from kpi.stats.types import Array
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
 # What looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated), and at those that
 # begin before it, which have a fifth of the error budget.
-_SPLITS_TESTED, _EARLIER_TESTED = 6.5, 26.0
+_SPLITS_TESTED, _EARLIER_TESTED = 6.0, 20.0
 _SHORTEST = 2  # days of the shortest part at the end of the window
 _COMPARED = 7  # days that what began before the window is compared with, at least
 _LASTING = 0.5  # of what began before the window, share of its size that the window must still show
@@ -229,7 +229,7 @@ class _Screen:
     def __init__(self, cube: Cube, metrics: Collection[str], start: int) -> None:
         self._bounds = np.array(_splits(start, cube.days))
         self._bin = np.searchsorted(self._bounds, cube.day, side="right")
-        self._first = int(np.searchsorted(self._bounds, start))  # of the days of "now"
+        self._start, self._first = start, int(np.searchsorted(self._bounds, start))  # of the days of "now"
         self._terms = {m: cube.terms[m] for m in metrics}
         self._spread = {m: _spread(t, cube.day < start) for m, t in self._terms.items()}
         self._costs = np.where(self._bounds < start, 2 * np.log(_EARLIER_TESTED / _SPLITS_TESTED), 0.0)
@@ -243,6 +243,8 @@ class _Screen:
         bins, first = len(self._bounds) + 1, self._first
         key = group * bins + self._bin[inside]
         until, costs = np.minimum(np.arange(bins - 1), first), self._costs
+        if partition.entered is not None:  # before its coming there is nothing of it
+            costs = np.where(self._bounds < self._start, np.inf, 0.0)
         if partition.came is not None:
             costs = np.where(self._bounds == partition.came, -2 * np.log(_SPLITS_TESTED), np.inf)
         for i, name in enumerate(names):
