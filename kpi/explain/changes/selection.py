@@ -28,6 +28,7 @@ SAME = 0.5  # overlap of two segments from which they are told as one
 _TOGETHER = 2  # days within which two metrics of the same requests changed together
 _ROUNDS = 8
 _CANDIDATES = 400  # the strongest segments, of which a large change in many requests brings thousands
+_REST = 0.4  # of a segment's change that must be left once others are told
 _NOTED = 0.5  # standard errors from which what the mix predicts for a part is taken into account
 
 
@@ -42,7 +43,7 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
     changes: list[SelectedChange] = []
     by_mix: set[_Key] = set()  # parts that changed as the mix predicts, of a whole that did not
     clear = scanned.clear(most)
-    shown = {_key(f): f.z for f in clear}
+    shown = {_key(f): f.change for f in clear}
     while len(changes) < _ROUNDS:
         limit = level * (len(changes) + 1)
         reached = [f for f in clear[:_CANDIDATES] if f.q <= limit and _key(f) not in by_mix]
@@ -56,7 +57,7 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
             continue
         touched = dict.fromkeys([change.metric, *(f.metric for f in clear)])
         scanned = scanned.again({m: _left(scanned.cube, m, change) for m in touched}, most)
-        left = [f for f in scanned.clear(most) if shown.get(_key(f), 0) * f.z > 0]
+        left = [f for f in scanned.clear(most) if _key(f) in shown and f.change / shown[_key(f)] >= _REST]
         still = {_key(f) for f in left}
         explained = [f for f in clear if _key(f) not in still]
         if change.mix is not None:
