@@ -13,11 +13,13 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 
 from kpi.explain.aggregates.cube import Cube, build_cube
 from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.explain.changes.coverage import coverage_changes, coverage_of
+from kpi.explain.changes.region import spread
 from kpi.explain.changes.root_cause import SelectedChange
 from kpi.explain.changes.selection import LEVEL, SAME, select_changes
 from kpi.explain.comparison.worst_case import TermCounts, bounds, cannot_tell
@@ -36,10 +38,12 @@ from kpi.store.engines import Source
 SHOWN = 7
 CELLS = 90_000  # searched at most: more find no cause that these miss, and take longer than a reader waits
 DAYS, DAYS_BEFORE = 14, 28  # looked at, and compared with, where no window is given
-# What is searched, in the order in which people care; latency and cost by their logarithms.
+# What is searched, in the order in which people care; latency and cost by their logarithms, cost by its mean as well.
 SEARCHED = ("task_success", "correctness", "groundedness", "retrieval_hit_rate", "escalation_rate", "refusal_rate",
-            "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_p50", "latency_p50")  # fmt: skip
-_TAILS = {"cost_p50": ("cost_per_query", "cost_p95"), "latency_p50": ("latency_p95", "latency_p50")}
+            "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_per_query", "cost_p50",
+            "latency_p50")  # fmt: skip
+_COSTS = ("cost_per_query", "cost_p95")
+_TAILS = {"cost_per_query": _COSTS, "cost_p50": _COSTS, "latency_p50": ("latency_p95", "latency_p50")}
 _PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
 _HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
 _NEARLY_CERTAIN = 0.001  # q up to which a finding comes before those that are less sure
@@ -83,6 +87,8 @@ class Finding:
     bounds: Interval | None = None
     labels: tuple[str, ...] = ()
     metric_unit: str = ""
+    standing: bool = False
+    beside: tuple[Mapping[str, str], ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -112,7 +118,7 @@ def findings(
     Args:
         source: Where the rows are.
         slice: Without one the last 14 days are compared with the 28 before; with one its window with its baseline of
-            time.
+            time, of which the window before is taken as 28 days at least.
         register: KPIs with targets and owners, the built-in one when None.
         metrics: Names to search, by default those of SEARCHED that the data supports.
         most: Findings to give.
@@ -144,8 +150,9 @@ def findings(
     entries = {e.metric: e for e in governed.entries}
     asked = slice or Slice(dataset=source.name)
     told = [(c, f) for c in changes if (f := _finding(source, c, asked, whole, found, entries, searched)) is not None]
+    told = [(c, replace(f, standing=c.day < start)) for c, f in told]
     lost = coverage_changes(found, start, level=level * _LABELS) if len(found) else []
-    unknown = [(c, _coverage(c, asked, found, entries, searched)) for c in lost]
+    unknown = [(c, replace(_coverage(c, asked, found, entries, searched), standing=c.day < start)) for c in lost]
     return sorted(_told_once(told, unknown), key=_order)[:most]
 
 
@@ -184,7 +191,10 @@ def _windows(source: Source, slice: Slice | None) -> tuple[Window | None, Window
     resolved = resolve(source, slice)
     if resolved.window is None or resolved.baseline is None or resolved.baseline.end > resolved.window.start:
         return None, None
-    return resolved.window, resolved.baseline
+    looked, before = resolved.window, resolved.baseline
+    if slice.baseline == "previous":  # a cause is the same through every window
+        before = Window(start=min(before.start, looked.start - timedelta(days=DAYS_BEFORE)), end=before.end)
+    return looked, before
 
 
 def _day(moment: datetime, tz: str, first: date) -> int:
@@ -211,8 +221,8 @@ def _finding(
     if metric.kind in ("rate", "incidence") and found.share == 1:
         metric, value, was, low, high, n = _counted(found, change, metric)
     else:
-        metric, value, was, low, high, n = _measured(source, change, metric, slice.tz, arms, found.share == 1)
-    if not math.isfinite(value) or not math.isfinite(was):
+        metric, value, was, low, high, n = _measured(source, change, metric, slice.tz, arms, found)
+    if not (math.isfinite(was) and _clear(low, high)):
         return None
     worst = bounds(metric, (was, value), Interval(value=value - was, low=low, high=high),
                    coverage_of(change.region, change.metric, found), TermCounts(source, arms))  # fmt: skip
@@ -251,7 +261,7 @@ def _told(
     since, mix, (version_of, version) = found.date_of(told.day), told.mix, told.version or (None, None)
     return Finding(metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since,
                    q=told.q, owner=entry.owner if entry else "", link=_link(slice, told, metric, since),
-                   also=told.also, mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None,
+                   also=told.also, beside=told.beside, mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None,
                    labels=(metric.label, *(searched[m].label for m in told.also)), metric_unit=metric.unit,
                    **numbers)  # fmt: skip
 
@@ -272,12 +282,18 @@ def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
 _Numbers = tuple[Metric, float, float, float, float, int]  # value, value before, the change's limits, n
 
 
+def _clear(low: float, high: float) -> bool:
+    return low > 0 or high < 0
+
+
 def _counted(found: Cube, change: SelectedChange, metric: Metric) -> _Numbers:
     """The numbers of a share or count: the cells of all users hold them, and no query is needed."""
-    terms = found.terms[change.metric]
+    terms, left = found.terms[change.metric], change.region.cube.terms[change.metric].x
+    weight = np.divide(left, terms.x, out=np.zeros(len(left)), where=terms.x > 0)  # without what was told before
     now, before = change.region.now, change.region.before
-    n, then = terms.x[now].sum(), terms.x[before].sum()
-    value, was = (float(terms.y[m].sum() / x) * metric.scale if x else math.nan for m, x in ((now, n), (before, then)))
+    n, then = left[now].sum(), left[before].sum()
+    value, was = (float((terms.y * weight)[m].sum() / x) * metric.scale if x else math.nan
+                  for m, x in ((now, n), (before, then)))  # fmt: skip
     return metric, value, was, *_limits(change, metric, value - was), int(n)
 
 
@@ -288,25 +304,39 @@ def _limits(change: SelectedChange, metric: Metric, moved: float) -> tuple[float
 
 
 def _measured(
-    source: Source, change: SelectedChange, asked: Metric, tz: str, arms: tuple[Arm, Arm], all_users: bool
+    source: Source, change: SelectedChange, asked: Metric, tz: str, arms: tuple[Arm, Arm], found: Cube
 ) -> _Numbers:
-    """The numbers from the rows of the segment, in the unit of the metric."""
-    metrics = [METRICS[n] for n in _TAILS[asked.name]] if asked.name in _TAILS else [asked]
-    frames = _sides(source, metrics, tz, arms)
-    best: tuple[float, Metric, pd.Series, pd.Series] | None = None
-    for position, metric in enumerate(metrics):
+    """The numbers from the rows of the segment, in the unit of the metric: of a statistic whose own interval is clear
+    and moved as the tested one did, else of the tested one."""
+    best: tuple[float, _Numbers] | None = None
+    metrics = [] if change.beside else [METRICS[n] for n in _TAILS.get(asked.name, ())] or [asked]
+    frames = _sides(source, metrics, tz, arms) if metrics else []
+    for metric in metrics:
         before, now = (f[f["metric"] == metric.name].iloc[0] for f in frames)
+        moved = difference((now["value"], now["low"], now["high"]), (before["value"], before["low"], before["high"]))
+        low, high = moved.low, moved.high
+        if metric.name == change.metric and found.share == 1 and metric.kind != "quantile":
+            # users of both windows are compared with themselves, which is sharper
+            size, error = (v * metric.scale for v in spread(found, metric.name, change.region.now, change.region.before))
+            low, high = size - 1.96 * error, size + 1.96 * error
+        if not _clear(low, high) or moved.value * change.change < 0:
+            continue
         ratio = abs(math.log(now["value"] / before["value"])) if now["value"] > 0 and before["value"] > 0 else 0.0
-        if best is None or (position and ratio > _PREFERRED * best[0]):
-            best = (ratio, metric, now, before)
-    assert best is not None
-    _, metric, now, before = best
-    limits = difference((now["value"], now["low"], now["high"]), (before["value"], before["low"], before["high"]))
-    low, high = limits.low, limits.high
-    if metric.name == change.metric and all_users and metric.kind != "quantile":
-        # users of both windows are compared with themselves, which is sharper
-        low, high = _limits(change, metric, float(now["value"]) - float(before["value"]))
-    return metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"])
+        if best is None or ratio > _PREFERRED * best[0]:
+            best = ratio, (metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"]))
+    return best[1] if best else _tested(change, asked)
+
+
+def _tested(change: SelectedChange, metric: Metric) -> _Numbers:
+    """The statistic that the search tested, by its own limits: the geometric mean where it compared logarithms."""
+    terms, region = change.region.cube.terms[change.metric], change.region
+    value, was = (float(terms.y[m].sum() / terms.x[m].sum()) for m in (region.now, region.before))
+    low, high, label = was + change.low, was + change.high, metric.label
+    if terms.logged:
+        value, was, low, high = (math.exp(v) for v in (value, was, low, high))
+        label = f"Typical {label[0].lower()}{label[1:].removesuffix(' p50')} (geometric mean)"
+    value, was, low, high = (v * metric.scale for v in (value, was, low, high))
+    return replace(metric, label=label), value, was, low - was, high - was, int(terms.x[region.now].sum())
 
 
 def _arms(

@@ -39,10 +39,14 @@ def finding_sentence(finding: Any, label: str) -> str:
 
 def _place(f: Any) -> str:
     """Where and since when: "for language es with prompt p7 since 28 Oct"."""
-    where = [f"{dimension_noun(d)} {v}" for d, v in f.where.items()]
-    words = ["for " + " and ".join(where)] if where else []
+    words = [f"for {_segment(f.where)}"] if f.where else []
     words += [f"with {dimension_noun(f.version_of or '')} {f.version}"] if f.version else []
-    return " ".join([*words, f"since {f.since.day} {f.since:%b}"])
+    words += [f"(without {listed([_segment(b) for b in f.beside])})"] if f.beside else []
+    return " ".join([*words, f"since {f.since.day} {f.since:%b}"]) + (", already in the baseline" if f.standing else "")
+
+
+def _segment(where: Mapping[str, str]) -> str:
+    return " and ".join(f"{dimension_noun(d)} {v}" for d, v in where.items())
 
 
 def _shift(mix: Mapping[str, Any]) -> str:

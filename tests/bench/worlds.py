@@ -1,4 +1,5 @@
-"""Planted worlds: how often the first finding names the right metric, segment and day, beside the obvious ways.
+"""Planted worlds: how often the first finding names the right metric, segment and day, beside the obvious ways; how
+many of several causes are told, each once; what is said of a holiday week, and of the stories of the sample data.
 
 python -m tests.bench.worlds [WORLDS OF EACH KIND]
 """
@@ -6,14 +7,19 @@ python -m tests.bench.worlds [WORLDS OF EACH KIND]
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from datetime import timedelta
 
 import numpy as np
 from scipy import special
 
+import kpi
+from kpi.govern.findings import findings
 from kpi.measure.estimate import wilson
+from sample_data.world import END
 from tests.worlds.generate import world
-from tests.worlds.score import BASELINES, STRONG, of_world, right, strength
+from tests.worlds.score import BASELINES, STRONG, each_told, of_world, right, strength
+from tests.worlds.stories import sample, stories_told
 
 EACH = 60  # worlds of each kind; four kinds
 FIRST = 1_000  # seeds below are those the search was tuned on
@@ -40,7 +46,40 @@ def main(each: int = EACH) -> None:
     for name in BASELINES:
         cells = [_share(hits[name, kind]) for kind in ("one", "two", "mix")]
         print(f"{name:16}" + "".join(f"{c:>26}" for c in cells) + f"{_mean(told[name]):>26}")
+    _several(each)
+    _holidays(each)
+    _stories(each // 2)
     print()
+
+
+def _several(each: int) -> None:
+    """Shares of all causes that are told, and findings beside them."""
+    for kind, requests in (("three", 30_000), ("four", 30_000), ("three", 200_000), ("four", 200_000)):
+        scores, others = [], []
+        for seed in range(FIRST, FIRST + each):
+            made = world(seed, kind, requests)
+            told, beside = each_told(made, of_world(made))
+            scores += told
+            others.append(beside)
+        print(f"{kind} causes in {requests:,} requests: told {_share(scores)}, other findings a world {_mean(others)}")
+
+
+def _holidays(each: int) -> None:
+    kinds = [{f.kind for f in findings(kpi.from_frame(world(seed, "holiday").requests))}
+             for seed in range(FIRST, FIRST + each)]  # fmt: skip
+    mix, worse = ([float(bool(k & names)) for k in kinds] for names in ({"mix"}, {"regression", "hidden_regression"}))
+    print(f"holiday weeks: told as mix {_share(mix)}, as a regression {_share(worse)}")
+
+
+def _stories(each: int) -> None:
+    counts, others = Counter(), []
+    for i in range(each):
+        end = END + timedelta(days=i % 9 - 4)
+        told, beside = stories_told(sample(end, seed=7 + 5 * (i // 9)), end)
+        counts.update({name: float(found) for name, found in told.items()})
+        others.append(len(beside))
+    shares = ", ".join(f"{name} {count / each:.0%}" for name, count in counts.items())
+    print(f"stories of the sample over {each} ends and seeds: {shares}; other findings {_mean(others)}")
 
 
 def _mean(counts: list[int]) -> str:

@@ -1,4 +1,5 @@
-"""Seeded worlds of 10,000 to 60,000 requests: nothing happens, one cause, two causes, or the mix alone moves.
+"""Seeded worlds of 10,000 to 60,000 requests or as many as asked: nothing happens, one to four causes, or the mix alone
+moves, for good or in a holiday week.
 
 Users come back, differ from each other, and each has one language, region, device and plan; groups differ from the
 start; weekdays and growth move the volume; prompts and releases are rolled out that change nothing. A cause is one of
@@ -8,7 +9,7 @@ those of the sample data's stories, with a random metric, segment, size and day.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -77,21 +78,33 @@ KINDS = {  # what a cause does -> the metrics that name it, and its size, from h
 }
 
 
-def world(seed: int, kind: str = "one") -> World:
-    """A world. kind: quiet, one, two, or mix."""
+CAUSES = {"one": 1, "two": 2, "three": 3, "four": 4}
+HOLIDAY = 0.4  # of the usual requests come in a holiday week
+
+
+def world(seed: int, kind: str = "one", requests: int | None = None) -> World:
+    """A world. kind: quiet, one to four, mix, or holiday; requests: how many, of users in proportion."""
     rng = np.random.default_rng([seed, 20261124])
     n, users = int(rng.integers(10_000, 60_001)), int(rng.integers(500, 3_001))
+    if requests is not None:
+        n, users = requests, max(users * requests // n, 500)
     rows = _people(rng, n, users)
-    causes = [_cause(rng) for _ in range({"one": 1, "two": 2}.get(kind, 0))]
-    if kind == "two":
-        while causes[1].kind == causes[0].kind or set(causes[1].where.items()) & set(causes[0].where.items()):
-            causes[1] = _cause(rng)
-    mix = None
-    if kind == "mix":
-        mix = _mix(rng, rows)
+    causes: list[Cause] = []
+    while len(causes) < CAUSES.get(kind, 0):
+        causes += [c for c in [_cause(rng)] if not any(_alike(c, other) for other in causes)]
+    if len(causes) > 2:  # one prompt at a time
+        first = next((c for c in causes if c.version), None)
+        causes = [c if c is first else replace(c, version=None) for c in causes]
+    mix = _mix(rng, rows) if kind == "mix" else None
+    if kind == "holiday":
+        mix = _holiday(rng, rows)
     _versions(rng, rows, causes)
     _outcomes(rng, rows, causes)
     return World(seed=seed, kind=kind, requests=_table(rng, rows), causes=tuple(causes), mix=mix, columns=rows)
+
+
+def _alike(a: Cause, b: Cause) -> bool:
+    return a.kind == b.kind or bool(set(a.where.items()) & set(b.where.items()))
 
 
 def reaches(cause: Cause, rows: Mapping[str, Array]) -> Array:
@@ -152,6 +165,18 @@ def _mix(rng: np.random.Generator, rows: dict[str, Array]) -> Cause:
     rows["intent"] = np.where(moved, target, rows["intent"])
     metrics = ("task_success", "cost_per_query", "latency_p95", "cost_p95", "latency_p50")
     return Cause(kind="mix", metrics=metrics, where={"intent": target}, day=day, size=size, down=target == "technical")
+
+
+def _holiday(rng: np.random.Generator, rows: dict[str, Array]) -> Cause:
+    """A week of few requests, among them many of one intent; then all is as it was."""
+    day = DAYS - WINDOW + int(rng.integers(0, 8))
+    target, size = str(rng.choice(["technical", "shipping"])), float(rng.uniform(0.15, 0.4))
+    week = (rows["day"] >= day) & (rows["day"] < day + 7)
+    moved = week & (rng.random(len(week)) < size)
+    rows["intent"] = np.where(moved, target, rows["intent"])
+    kept = ~week | (rng.random(len(week)) < HOLIDAY)
+    rows |= {name: values[kept] for name, values in rows.items()}
+    return Cause(kind="mix", metrics=(), where={"intent": target}, day=day, size=size, down=target == "technical")
 
 
 def _versions(rng: np.random.Generator, rows: dict[str, Array], causes: list[Cause]) -> None:

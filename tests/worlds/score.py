@@ -54,6 +54,15 @@ def ours(world: World, found: Cube) -> Named:
     return Named(first.metric, dict(first.where), first.since, first.kind, len(told))
 
 
+def each_told(world: World, found: Cube) -> tuple[list[float], int]:
+    """(for every cause of at least STRONG errors how well a finding names it, findings that name none or one again)."""
+    told = [Named(f.metric, dict(f.where), f.since, f.kind) for f in findings(kpi.from_frame(world.requests), most=20)]
+    hits = {id(c): [right(named, c) for named in told] for c in world.causes}
+    once = sum(any(scores) for scores in hits.values())
+    strong = [c for c in world.causes if strength(found, c) >= STRONG]
+    return [max(hits[id(c)], default=0.0) for c in strong], len(told) - once
+
+
 def largest_change(world: World, found: Cube) -> Named:
     """The metric and segment of at least 100 requests whose value moved most, in points or in per cent."""
     best: tuple[float, str, dict[str, str], np.ndarray] = (0.0, "", {}, np.zeros(0, dtype=bool))

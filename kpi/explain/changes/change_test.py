@@ -99,6 +99,9 @@ def test_groups(
             clumps = _clumps(users, (y1, x1), (y0, x0), often=(terms.kind == "rate") & (level > 0.5))
             error, z, p = _binomial_test(sums, own, usual, shared, clumps, kind=terms.kind)
         else:
+            if not terms.logged and not (terms.y < 0).any():  # of the same spread for their size as the whole
+                usual = usual * (level * terms.x.sum() / terms.y.sum()) ** 2
+                own = np.maximum(own, usual)  # a few dear requests that are not in it yet would widen it
             error, z, p = _t_test(sums, own, df, usual, shared, kind=terms.kind)
     counted = users.total((x1 > 0).astype(float)), users.total((x0 > 0).astype(float))
     usable = (sx1 >= MIN_ROWS) & (sx0 >= MIN_ROWS) & (counted[0] >= MIN_USERS) & (counted[1] >= MIN_USERS)

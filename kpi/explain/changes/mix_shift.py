@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kpi.explain.aggregates.cube import Cube, is_version
+from kpi.explain.aggregates.cube import MIN_ROWS, Cube, is_version
 from kpi.explain.changes.region import Region
 from kpi.stats.types import Array
 
@@ -72,6 +72,19 @@ def standardised(cube: Cube, metric: str, name: str, now: Array, before: Array) 
             scale = np.where(x > 0, weight / x, 0.0)
         residual += np.bincount(cube.user[mask], each * scale[group[mask]], minlength=cube.users)
     return rate, float(np.sqrt((residual**2).sum())), mix
+
+
+def added_by_mix(cube: Cube, metric: str, name: str, start: int) -> Array:
+    """What the value of a dimension adds to each cell's numerator, by the levels of the whole before a day.
+
+    Levels of few requests are drawn to that of all.
+    """
+    terms, codes, before = cube.terms[metric], cube.dims[name], cube.day < start
+    group = np.where(codes.codes < 0, len(codes.values), codes.codes)
+    y, x = (np.bincount(group[before], v[before], minlength=len(codes.values) + 1) for v in (terms.y, terms.x))
+    level = y.sum() / max(x.sum(), 1e-9)
+    added: Array = ((y - level * x) / (x + MIN_ROWS))[group] * terms.x
+    return added
 
 
 def largest_shift(cube: Cube, name: str, now: Array, before: Array) -> tuple[str, float]:

@@ -42,19 +42,18 @@ def _specialise(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
 
 
 def _generalise(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
-    """The wider segment that it is a part of, where the rest of that changed about as much.
+    """The wider segment that it is a part of, or all versions of it, where the rest of that changed about as much.
 
     Of a strong change the part in which chance added most would else be told for the whole.
     """
-    cube, start = scanned.cube, scanned.start
-    inside = Region.of(cube, best, start).inside
-    for dropped in best.where:
-        where = tuple(p for p in best.where if p != dropped)
-        rest = Region.of(cube, replace(best, where=where), start).test_outside(best.metric, now=inside, before=inside)
+    region = Region.of(scanned.cube, best, scanned.start)
+    parts = [(replace(best, where=tuple(p for p in best.where if p != dropped)), region.inside) for dropped in best.where]
+    for wide, before in [*parts, *([(replace(best, entered=None), ~region.inside)] if best.entered else [])]:
+        rest = Region.of(scanned.cube, wide, scanned.start).test_outside(best.metric, now=region.served, before=before)
         if not rest.beyond(OWN) or rest.change / best.change <= _AS_MUCH:
             continue
         for wider in scanned.of_metrics(best.metric, literals=best.literals - 1):
-            if wider.entered == best.entered and set(wider.where) == set(where):
+            if wider.entered == wide.entered and set(wider.where) == set(wide.where):
                 return _generalise(scanned, replace(wider, q=best.q))
     return best
 

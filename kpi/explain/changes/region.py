@@ -31,7 +31,7 @@ class Region:
     @classmethod
     def of(cls, cube: Cube, found: SegmentChange, start: int) -> Region:
         """What the scan compared."""
-        return cls(cube, dict(found.where), found.entered, found.split, start)
+        return cls(cube, dict(found.where), found.entered, found.split, min(found.split, start))
 
     @classmethod
     def since(cls, cube: Cube, where: Mapping[str, str], day: int, version: tuple[str, str] | None = None) -> Region:

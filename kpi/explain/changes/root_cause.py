@@ -23,7 +23,8 @@ class SelectedChange:
     the start of the cube. change, low, high: after that day against all days before, in units of the term
     (logarithms where the metric is logged). z, q: of the scan. rows, before: requests that count. also: other
     metrics that moved with it. mix: (dimension, value whose share moved most, change of its share) where the mix
-    carries the change. total_z: the same statistic of the whole, for hidden regressions. region: what is compared.
+    carries the change. total_z: the same statistic of the whole, for hidden regressions. region: what is compared,
+    with cells that hold what was left of the metric. beside: segments told before, whose requests are no more in it.
     """
 
     metric: str
@@ -40,6 +41,7 @@ class SelectedChange:
     also: tuple[str, ...] = ()
     mix: tuple[str, str, float] | None = None
     total_z: float = 0.0
+    beside: tuple[Mapping[str, str], ...] = ()
     region: Region = field(repr=False)
 
 
@@ -98,12 +100,21 @@ def _sized(
 
 def _by_mix(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange:
     """A change that the mix carries, told of the widest slice it holds for."""
+    wider = mix_of_whole(cube, found, name, start) if found.where else None
+    return wider or _of_mix(cube, found, name, start)
+
+
+def mix_of_whole(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange | None:
+    """The change of the whole that the mix carries which a part shows; None where it carries none."""
     whole = replace(found, where=(), entered=None)
     everywhere = Region.of(cube, whole, start)
-    if found.where and mix_dimension(everywhere, found.metric) == name:
-        total = everywhere.test(found.metric)
-        if total.beyond(_MIX_Z):
-            found = replace(whole, z=total.z)
+    total = everywhere.test(found.metric)
+    if not total.beyond(_MIX_Z) or mix_dimension(everywhere, found.metric) != name:
+        return None
+    return _of_mix(cube, replace(whole, z=total.z), name, start)
+
+
+def _of_mix(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange:
     region = Region.of(cube, replace(found, entered=None), start)
     value, shift = largest_shift(cube, name, region.now, region.before)
     change = _sized(cube, found, region.where, None, onset_of_share(cube, region.inside, {name: value}))

@@ -1,12 +1,13 @@
 """Search of every segment for a change between two windows, with an error rate that holds over all that was looked at.
 
 Pairs of values are searched as well as single ones, and values of a version that entered against everything before
-them; each at the day from which it shows most. The statistic is that of `kpi.explain.changes.change_test`.
+them; each at the day from which it shows most, be it of the window or of those before. The statistic is that of
+`kpi.explain.changes.change_test`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -15,13 +16,16 @@ import numpy as np
 from kpi.explain.aggregates.cube import MIN_ROWS, Cube, Terms, is_version, paired, where_of
 from kpi.explain.changes.change_test import NUMBERS, UserGroups, deviance, test_groups
 from kpi.explain.changes.variance import noise_of
-from kpi.stats.multiplicity import SHARES, benjamini_hochberg, weighted_p
+from kpi.stats.multiplicity import SHARES, weighted_p
 from kpi.stats.types import Array
 
 ENTERED_BEFORE, ENTERED_NOW = 0.02, 0.03  # shares below and from which a value of a version has entered
-# What looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated).
-_SPLITS_TESTED = 6.0
+# What looking at up to 13 nested parts of the window costs at 4 to 4.5 standard errors (simulated), and at those that
+# begin before it, which have a fifth of the error budget.
+_SPLITS_TESTED, _EARLIER_TESTED = 6.0, 20.0
 _SHORTEST = 2  # days of the shortest part at the end of the window
+_COMPARED = 7  # days that what began before the window is compared with, at least
+_LASTING = 0.5  # of what began before the window, share of its size that the window must still show
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class SegmentChange:
 
     where: (dimension, value) pairs; entered: the version value that was not there before, if the segment has one.
     split: day from which "now" counts. change: D in the units of the term (natural logarithms where it is logged).
-    level: the pooled value. rows: requests that count now and before. q: share of such findings that would be false.
+    level: the pooled value. rows: requests that count now and before. q: chance of such a finding in the whole search.
     """
 
     metric: str
@@ -56,12 +60,14 @@ class SegmentChange:
 class _Partition:
     """One way to cut the cells into groups of the values of up to two dimensions.
 
-    group: per cell, -1 where it is outside. entered: the version value that the cells of now were served by.
+    group: per cell, -1 where it is outside. entered: the version value that the cells of now were served by; came: the
+    day of its coming where that lies before the window, the only one that is looked at.
     """
 
     dims: tuple[str, ...]
     group: Array
     entered: tuple[str, str] | None = None
+    came: int | None = None
 
     @property
     def literals(self) -> int:
@@ -77,8 +83,7 @@ class ScanResult:
     """What was looked at closely, as arrays of one length; `found` makes one of them readable. start: as of `scan`.
 
     looked: pairs of a segment and a metric in all, by the number of values that the segment names; those whose plain
-    statistic already showed nothing were not tested further and count as p = 1. q: Benjamini-Hochberg over all of them,
-    weighted so that the whole, single values and pairs share the budget (Genovese, Roeder and Wasserman 2006).
+    statistic already showed nothing were not tested further and count as p = 1.
     """
 
     cube: Cube
@@ -91,7 +96,6 @@ class ScanResult:
     split: Array
     numbers: Array  # columns as in NUMBERS
     looked: Array
-    q: Array
 
     def __len__(self) -> int:
         return int(self.looked.sum())
@@ -103,7 +107,7 @@ class ScanResult:
         return SegmentChange(
             metric=name, kind=self.cube.terms[name].kind, where=partition.where(int(self.group[i]), self.cube),
             entered=partition.entered, split=int(self.split[i]), change=n["change"], error=n["error"], z=n["z"],
-            p=n["p"], df=n["df"], level=n["level"], rows=(n["now"], n["before"]), q=float(self.q[i]),
+            p=n["p"], df=n["df"], level=n["level"], rows=(n["now"], n["before"]),
         )  # fmt: skip
 
     def of_metrics(self, *names: str, literals: int) -> Iterator[SegmentChange]:
@@ -112,45 +116,67 @@ class ScanResult:
         named = self._literals == literals
         return (self.found(int(i)) for i in np.flatnonzero(named & np.isin(self.metric, positions)))
 
+    def again(self, terms: Mapping[str, Terms], level: float) -> ScanResult:
+        """The same with other terms of some metrics, where something was clear, and as many tests to answer for."""
+        cube = replace(self.cube, terms={**self.cube.terms, **terms})
+        positions = [self.metrics.index(name) for name in terms]
+        kept = ~np.isin(self.metric, positions)
+        clear = (self._alone <= level) & ~kept
+        wanted: dict[int, list[str]] = {}
+        for i, position in sorted(set(zip(self.partition[clear].tolist(), self.metric[clear].tolist(), strict=True))):
+            wanted.setdefault(i, []).append(self.metrics[position])
+        new = _scanned(cube, self.start, self.partitions, wanted)
+        joined = {name: np.concatenate([getattr(self, name)[kept], getattr(new, name)])
+                  for name in ("partition", "metric", "group", "split", "numbers")}  # fmt: skip
+        return replace(self, cube=cube, **joined)
+
+    @property
+    def _alone(self) -> Array:
+        """q of each for one claim alone."""
+        return weighted_p(self.numbers[:, 3], self._literals, self.looked) * len(self)
+
     @property
     def _literals(self) -> Array:
         return np.array([p.literals for p in self.partitions])[self.partition]
 
     def clear(self, level: float) -> list[SegmentChange]:
         """Those with q up to a level, strongest first; q here is for one claim alone, see `SegmentChange.q`."""
-        alone = weighted_p(self.numbers[:, 3], self._literals, self.looked) * len(self)
+        alone = self._alone
         chosen = np.flatnonzero(alone <= level)
         found = [replace(self.found(int(i)), q=min(1.0, float(alone[i]))) for i in chosen]
         return sorted(found, key=lambda f: -abs(f.z))
 
 
 def scan(cube: Cube, start: int) -> ScanResult:
-    """Every segment with enough rows and users: its change of each metric, and its q-value.
+    """Every segment with enough rows and users: its change of each metric.
 
     start: the day with which "now" begins; days before it are the window compared with. Parts at the end of "now" are
-    looked at as well, so that a change of the last days is not diluted.
+    looked at as well, so that a change of the last days is not diluted, and what began before it.
     """
-    names = list(cube.terms)
-    splits = _splits(start, cube.days)
-    partitions = list(_partitions(cube, start))
+    partitions, names = list(_partitions(cube, start)), list(cube.terms)
+    return _scanned(cube, start, partitions, {i: names for i in range(len(partitions))})
+
+
+def _scanned(
+    cube: Cube, start: int, partitions: list[_Partition], wanted: Mapping[int, Sequence[str]]
+) -> ScanResult:  # fmt: skip
+    """The changes of the cells. wanted: metrics by the number of a partition."""
     looked = np.zeros(len(SHARES), dtype=np.int64)
     parts: list[tuple[Array, Array]] = []
-    screen = _Screen(cube, names, start, splits)
-    for i, partition in enumerate(partitions):
-        split, tried = screen.split(partition)
-        looked[partition.literals] += tried
-        parts += _of_partition(cube, partition, i, names, split, start)
+    screen = _Screen(cube, {name for names in wanted.values() for name in names}, start)
+    for i, names in wanted.items():
+        split, tried = screen.split(partitions[i], names)
+        looked[partitions[i].literals] += tried
+        parts += _of_partition(cube, partitions[i], i, names, split, start)
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
-    literals = np.array([partition.literals for partition in partitions])[index[:, 0]]
-    q = benjamini_hochberg(weighted_p(numbers[:, 3], literals, looked), tests=int(looked.sum()))
-    return ScanResult(cube, start, partitions, names, partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
-                      split=index[:, 3], numbers=numbers, looked=looked, q=q)  # fmt: skip
+    return ScanResult(cube, start, partitions, list(cube.terms), partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
+                      split=index[:, 3], numbers=numbers, looked=looked)  # fmt: skip
 
 
 def _splits(start: int, end: int) -> list[int]:
-    """First days of the parts at the end of "now" that are looked at: each day on which a change may have begun."""
-    return list(range(start, max(start + 1, end - _SHORTEST + 1)))
+    """First days of the parts that are looked at: each day on which a change may have begun."""
+    return list(range(min(start, _COMPARED), max(start + 1, end - _SHORTEST + 1)))
 
 
 def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
@@ -159,14 +185,14 @@ def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
         yield _Partition((name,), codes.codes)
     for a, b in combinations(cube.dims, 2):
         yield _Partition((a, b), _paired(cube, a, b))
-    before = cube.day < start
-    for name, value in entering(cube, start):
-        kept = before | (cube.dims[name].codes == cube.dims[name].values.index(value))
-        yield _Partition((), np.where(kept, 0, -1), (name, value))
-        cohorts = [d for d in cube.dims if not is_version(d)]
+    cohorts = [d for d in cube.dims if not is_version(d)]
+    for name, value, day in entering(cube, start):
+        kept = (cube.day < day) | (cube.dims[name].codes == cube.dims[name].values.index(value))
+        came = day if day < start else None
+        yield _Partition((), np.where(kept, 0, -1), (name, value), came)
         for other in cohorts:
-            yield _Partition((other,), np.where(kept, cube.dims[other].codes, -1), (name, value))
-        for a, b in combinations(cohorts, 2):
+            yield _Partition((other,), np.where(kept, cube.dims[other].codes, -1), (name, value), came)
+        for a, b in combinations(cohorts, 2) if came is None else ():
             yield _Partition((a, b), np.where(kept, _paired(cube, a, b), -1), (name, value))
 
 
@@ -174,63 +200,75 @@ def _paired(cube: Cube, a: str, b: str) -> Array:
     return paired(cube.dims[a].codes, cube.dims[b].codes, len(cube.dims[b].values))
 
 
-def entering(cube: Cube, start: int) -> Iterator[tuple[str, str]]:
-    """Versions that serve requests now and hardly did before."""
-    before = cube.day < start
+def entering(cube: Cube, start: int) -> Iterator[tuple[str, str, int]]:
+    """Versions that serve requests now and hardly did before a day, which is that of "now" or lies before it."""
     for name, codes in cube.dims.items():
         if not is_version(name):
             continue
-        size = len(codes.values)
-        known = codes.codes >= 0
-        now = np.bincount(codes.codes[known & ~before], cube.rows[known & ~before], minlength=size)
-        then = np.bincount(codes.codes[known & before], cube.rows[known & before], minlength=size)
-        shares = now / max(now.sum(), 1), then / max(then.sum(), 1)
-        for i in np.flatnonzero((shares[0] >= ENTERED_NOW) & (shares[1] < ENTERED_BEFORE)):
-            if then.sum():
-                yield name, codes.values[int(i)]
+        size, known = len(codes.values), codes.codes >= 0
+        by_day = np.bincount(cube.day[known] * size + codes.codes[known], cube.rows[known], minlength=cube.days * size)
+        by_day = by_day.reshape(cube.days, size)
+        all_days = np.maximum(by_day.sum(axis=1), 1)
+        now = by_day[start:].sum(axis=0) / all_days[start:].sum()
+        for i in np.flatnonzero(now >= ENTERED_NOW).tolist():
+            came = min(int(np.argmax(by_day[:, i] >= ENTERED_NOW * all_days)), start)
+            for day in dict.fromkeys((start, came) if came >= _COMPARED else (start,)):
+                if by_day[:day].any() and by_day[:day, i].sum() < ENTERED_BEFORE * all_days[:day].sum():
+                    yield name, codes.values[i], day
+                    break
 
 
 class _Screen:
     """The plain statistic of every group, from sums over cells alone: who is worth the clustered test.
 
-    Clustering nearly always widens; comparing users with themselves narrows by less than a half. What shows less than
-    2.4 plain standard errors in every part of "now" cannot become a finding, which takes about 4. Groups without enough
+    Clustering nearly always widens; comparing users with themselves narrows by less than a quarter. What shows less
+    than 3 plain standard errors from every day cannot become a finding, which takes more than 4. Groups without enough
     rows are not looked at.
     """
 
-    def __init__(self, cube: Cube, metrics: Sequence[str], start: int, splits: Sequence[int]) -> None:
-        self._bounds = np.array(sorted(splits))
-        self._bin = np.where(cube.day < start, 0, np.searchsorted(self._bounds, cube.day, side="right"))
-        self._bins = len(self._bounds) + 1
-        self._terms = [cube.terms[m] for m in metrics]
-        self._spread = [_spread(t, cube.day < start) for t in self._terms]
+    def __init__(self, cube: Cube, metrics: Collection[str], start: int) -> None:
+        self._bounds = np.array(_splits(start, cube.days))
+        self._bin = np.searchsorted(self._bounds, cube.day, side="right")
+        self._start, self._first = start, int(np.searchsorted(self._bounds, start))  # of the days of "now"
+        self._terms = {m: cube.terms[m] for m in metrics}
+        self._spread = {m: _spread(t, cube.day < start) for m, t in self._terms.items()}
+        self._costs = np.where(self._bounds < start, 2 * np.log(_EARLIER_TESTED / _SPLITS_TESTED), 0.0)
 
-    def split(self, partition: _Partition) -> tuple[Array, int]:
-        """(metrics x groups: first day of the part that shows most, -1: nothing; metrics and groups looked at)."""
+    def split(self, partition: _Partition, names: Sequence[str]) -> tuple[Array, int]:
+        """(metrics x groups: the day from which most shows, -1: nothing; metrics and groups looked at)."""
         inside = np.flatnonzero(partition.group >= 0)
         group = partition.group[inside]
         groups = int(group.max()) + 1 if len(group) else 0
-        if not groups:
-            return np.full((len(self._terms), 0), -1), 0
-        key = group * self._bins + self._bin[inside]
-        shape = (groups, self._bins)
-        found, tried = np.full((len(self._terms), groups), -1), 0
-        for i, terms in enumerate(self._terms):
-            x = np.bincount(key, terms.x[inside], minlength=groups * self._bins).reshape(shape)
-            large = (x[:, 0] >= MIN_ROWS) & (x[:, 1:].sum(axis=1) >= MIN_ROWS)
-            if not large.any():
+        found, tried = np.full((len(names), groups), -1), 0
+        bins, first = len(self._bounds) + 1, self._first
+        key = group * bins + self._bin[inside]
+        until, costs = np.minimum(np.arange(bins - 1), first), self._costs
+        if partition.entered is not None:  # before its coming there is nothing of it
+            costs = np.where(self._bounds < self._start, np.inf, 0.0)
+        if partition.came is not None:
+            costs = np.where(self._bounds == partition.came, -2 * np.log(_SPLITS_TESTED), np.inf)
+        for i, name in enumerate(names):
+            terms = self._terms[name]
+            x = np.bincount(key, terms.x[inside], minlength=groups * bins).reshape(groups, bins)
+            large = np.flatnonzero((x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS))
+            if not len(large):
                 continue
-            y = np.bincount(key, terms.y[inside], minlength=groups * self._bins).reshape(shape)
-            after_x, after_y = (np.cumsum(v[:, :0:-1], axis=1) for v in (x, y))  # from the last part backwards
-            z = np.sqrt(deviance(terms.kind, (after_y, after_x), (y[:, :1], x[:, :1])) / self._spread[i])
-            z = np.where(after_x >= MIN_ROWS, np.nan_to_num(z, nan=0.0, posinf=np.inf), 0.0)
-            shown = large & (z.max(axis=1) >= _WORTH)
-            found[i, shown] = self._bounds[::-1][z[shown].argmax(axis=1)]
-            tried += int(large.sum())
+            y = np.bincount(key, terms.y[inside], minlength=groups * bins).reshape(groups, bins)[large]
+            (x1, x0), (y1, y0) = ((np.cumsum(v[:, :0:-1], axis=1)[:, ::-1], np.cumsum(v, axis=1)[:, until])
+                                  for v in (x[large], y))  # fmt: skip
+            with np.errstate(divide="ignore", invalid="ignore"):
+                before, after = y0 / x0, y1 / x1
+                lasting = (after[:, [first]] - before) / (after - before) >= _LASTING
+            gain = deviance(terms.kind, (y1, x1), (y0, x0)) / self._spread[name] - costs
+            gain = np.where((x1 >= MIN_ROWS) & (x0 >= MIN_ROWS) & (lasting | (costs == 0)), gain, 0.0)
+            gain = np.nan_to_num(gain, nan=0.0, posinf=np.inf)
+            shown = gain.max(axis=1) >= _WORTH**2
+            found[i, large[shown]] = self._bounds[gain[shown].argmax(axis=1)]
+            tried += len(large)
         return found, tried
 
 
-_WORTH = 2.4
+_WORTH = 3.0
 
 
 def _spread(terms: Terms, before: Array) -> float:
@@ -252,16 +290,18 @@ def _of_partition(
 
     split: metrics x groups, the day at which the plain statistic shows most; -1 where it shows nothing.
     """
+    every = list(cube.terms)
     for position in np.flatnonzero((split >= 0).any(axis=1)).tolist():
         name, since = metrics[position], split[position]
-        users = UserGroups(cube, partition.group, since >= 0)
-        day = cube.day[users.cells]
-        found = test_groups(users, cube.terms[name], noise_of(cube, name),
-                            now=day >= since[partition.group[users.cells]], before=day < start,
-                            days=1 / (cube.days - since[: users.groups]) + 1 / max(start, 1))  # fmt: skip
-        usable = np.flatnonzero(found.usable & (since[: users.groups] >= 0))
+        users, until = UserGroups(cube, partition.group, since >= 0), np.minimum(since, start)
+        day, group = cube.day[users.cells], partition.group[users.cells]
+        since, until = since[: users.groups], until[: users.groups]
+        found = test_groups(users, cube.terms[name], noise_of(cube, name), now=day >= since[group],
+                            before=day < until[group], days=1 / (cube.days - since) + 1 / np.maximum(until, 1))  # fmt: skip
+        usable = np.flatnonzero(found.usable & (since >= 0))
         if len(usable):
             numbers = found.numbers[usable]
-            numbers[:, 3] = np.minimum(1.0, numbers[:, 3] * _SPLITS_TESTED)
-            same = np.full(len(usable), number), np.full(len(usable), position)
+            tested = np.where(since[usable] < start, _EARLIER_TESTED, _SPLITS_TESTED) if partition.came is None else 1.0
+            numbers[:, 3] = np.minimum(1.0, numbers[:, 3] * tested)
+            same = np.full(len(usable), number), np.full(len(usable), every.index(name))
             yield np.stack([*same, usable, since[usable]], axis=1), numbers

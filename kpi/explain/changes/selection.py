@@ -1,8 +1,9 @@
 """Selects the few root-cause changes out of all significant ones and drops changes that they explain.
 
 Many segments move when one thing breaks: its parents, diluted; its children; its neighbours by overlap; and other
-metrics downstream. The strongest one is refined to its cause, what that explains is folded into it, and the selection
-goes on in what is left. A change that the mix alone carries is told as such.
+metrics downstream. The strongest one is refined to its cause and told, and the search goes on in what is left: without
+its requests for the same metric, without what failed together with it for the others. A change that the mix alone
+carries is told as such.
 """
 
 from __future__ import annotations
@@ -13,84 +14,118 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
-from kpi.explain.aggregates.cube import MIN_ROWS, Cube
-from kpi.explain.changes.mix_shift import standardised
+from kpi.explain.aggregates.cube import Cube, Terms, is_version
+from kpi.explain.changes.mix_shift import added_by_mix
 from kpi.explain.changes.refinement import most_likely, refine
 from kpi.explain.changes.region import Region
-from kpi.explain.changes.root_cause import SelectedChange, lead_metric, root_cause
+from kpi.explain.changes.root_cause import SelectedChange, lead_metric, mix_of_whole, root_cause
 from kpi.explain.changes.scan import ScanResult, SegmentChange, scan
 from kpi.explain.changes.variance import steadied
+from kpi.measure.metrics import METRICS
 
 LEVEL = 0.04  # of the first change told: 3 to 4 in 100 quiet worlds then tell anything (simulated on tests/worlds)
 SAME = 0.5  # overlap of two segments from which they are told as one
 _TOGETHER = 2  # days within which two metrics of the same requests changed together
 _ROUNDS = 8
 _CANDIDATES = 400  # the strongest segments, of which a large change in many requests brings thousands
+_REST = 0.4  # of a segment's change that must be left once others are told
+_NOTED = 0.5  # standard errors from which what the mix predicts for a part is taken into account
 
 
 def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[SelectedChange]:
-    """The changes that tell the story, strongest first; at most eight. start: day with which "now" begins."""
-    return select(scan(steadied(cube, start), start), level=level)
-
-
-def select(scanned: ScanResult, *, level: float = LEVEL) -> list[SelectedChange]:
-    """`select_changes` on a scan already made.
+    """The changes that tell the story, strongest first; at most eight. start: day with which "now" begins.
 
     The first change needs a weighted Bonferroni q up to `level`, the k-th up to k times that: Benjamini-Hochberg over
-    the changes that are told, of which each stands for many segments.
+    the changes that are told, of which each stands for many segments. What is left of a change must be as sure as a
+    finding by itself: of thousands of segments some always seem to have a rest.
     """
-    cube, start = scanned.cube, scanned.start
-    left = scanned.clear(level * _ROUNDS)[:_CANDIDATES]
+    scanned, most = scan(steadied(cube, start), start), level * _ROUNDS
     changes: list[SelectedChange] = []
+    by_mix: set[_Key] = set()  # parts that changed as the mix predicts, of a whole that did not
+    clear = scanned.clear(most)
+    shown = {_key(f): f.change for f in clear}
     while len(changes) < _ROUNDS:
-        reached = [f for f in left if f.q <= level * (len(changes) + 1)]
+        limit = level * (len(changes) + 1)
+        reached = [f for f in clear[:_CANDIDATES] if f.q <= limit and _key(f) not in by_mix]
         if not reached:
             break
-        first = most_likely(reached)
-        change = root_cause(cube, refine(scanned, first), start)
-        after = {id(f): _after(cube, f, change, start) for f in left}
-        explained = [f for f in left if f is first or after[id(f)].q > level * _ROUNDS]
+        first = refine(scanned, most_likely(reached))
+        mix = _predicting(scanned.cube, first, start, limit)
+        change = root_cause(scanned.cube, first, start) if mix is None else mix_of_whole(scanned.cube, first, mix, start)
+        if change is None:
+            by_mix |= {_key(most_likely(reached)), _key(first)}
+            continue
+        touched = dict.fromkeys([change.metric, *(f.metric for f in clear)])
+        scanned = scanned.again({m: _left(scanned.cube, m, change) for m in touched}, most)
+        left = [f for f in scanned.clear(most) if _key(f) in shown and f.change / shown[_key(f)] >= _REST]
+        still = {_key(f) for f in left}
+        explained = [f for f in clear if _key(f) not in still]
         if change.mix is not None:
             change = lead_metric(cube, change, explained, start)
-        others = (f for f in explained if f.metric != change.metric)
+        others = (f for f in explained if not _same(f.metric, change.metric) and f.q <= limit)
         also = {f.metric: None for f in others if Region.of(cube, f, start).overlap(change.region) >= SAME}
-        changes.append(replace(change, also=tuple(also), q=change.q / (len(changes) + 1)))
-        gone = {id(f) for f in explained}
-        left = [after[id(f)] for f in left if id(f) not in gone]
+        beside = tuple(c.where for c in changes if c.where and c.mix is None and _same(c.metric, change.metric)
+                       and (c.region.inside & change.region.inside).any())  # fmt: skip
+        changes.append(replace(change, also=tuple(also), q=change.q / (len(changes) + 1), beside=beside))
+        clear = left
     return _joined(changes)
 
 
-def _after(cube: Cube, found: SegmentChange, change: SelectedChange, start: int) -> SegmentChange:
-    """The finding as it stands once the cells of a change are taken out, or its mix is adjusted for.
-
-    What is left must be as sure as a finding by itself: of thousands of segments some always seem to have a rest.
-    """
-    left = _z_left(cube, found, change, start)
-    if left * found.z <= 0:
-        return replace(found, q=1.0)
-    if abs(left) >= abs(found.z):
-        return found
-    rarer = special.log_ndtr(-abs(left)) - special.log_ndtr(-abs(found.z))
-    return replace(found, q=float(np.exp(min(np.log(max(found.q, 1e-300)) + rarer, 0.0))))
+_Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, str] | None]
 
 
-def _z_left(cube: Cube, found: SegmentChange, change: SelectedChange, start: int) -> float:
-    """z of what is left of a finding; 0 where too little is left to say."""
+def _key(found: SegmentChange) -> _Key:
+    return found.metric, found.where, found.entered
+
+
+def _predicting(cube: Cube, found: SegmentChange, start: int, limit: float) -> str | None:
+    """The dimension whose mix, at the levels of the whole, predicts so much of a part's change that the rest is none."""
     region = Region.of(cube, found, start)
+    for name in cube.dims if found.where else ():
+        if name in region.where or is_version(name):
+            continue
+        added, x = added_by_mix(cube, found.metric, name, region.start), cube.terms[found.metric].x
+        predicted = sum(s * added[m].sum() / x[m].sum() for m, s in ((region.now, 1), (region.before, -1)))
+        left = found.z * (1 - predicted / found.change)
+        rarer = special.log_ndtr(-max(left * np.sign(found.z), 0)) - special.log_ndtr(-abs(found.z))
+        if predicted / found.change * abs(found.z) >= _NOTED and np.log(max(found.q, 1e-300)) + rarer > np.log(limit):
+            return name
+    return None
+
+
+def _left(cube: Cube, metric: str, change: SelectedChange) -> Terms:
+    """What a metric is without a change.
+
+    Of the same metric the requests of the change are taken out, and of those before as many; of the whole, its size. Of
+    other metrics it takes what moved with it, request by request: retrieval that misses takes success along.
+    """
+    terms, told, region = cube.terms[metric], cube.terms[change.metric], change.region
     if change.mix is not None:
-        if change.mix[0] in region.where:
-            return found.z
-        rate, error, _ = standardised(cube, found.metric, change.mix[0], region.now, region.before)
-        return rate / error if np.isfinite(rate) and error > 0 else 0.0
-    if not change.where and change.version is None:
-        if found.metric != change.metric:
-            return found.z if found.where else 0.0
-        return (found.change - change.change) / found.error  # no other than what the whole did
-    taken, x = change.region, cube.terms[found.metric].x
-    if any(x[m].sum() < MIN_ROWS for m in (region.now & ~taken.served, region.before & ~taken.inside)):
-        return 0.0
-    rest = region.test_outside(found.metric, now=taken.served, before=taken.inside)
-    return rest.z if np.isfinite(rest.z) else 0.0
+        added = added_by_mix(cube, metric, change.mix[0], region.start)
+        return replace(terms, y=terms.y - np.where(region.inside, added, 0.0))
+    now = region.inside & (cube.day >= region.split)
+    if _same(metric, change.metric) and (change.where or change.version):
+        x = terms.x
+        share = x[now & region.served].sum() / max(x[now].sum(), 1e-9)
+        weight = np.where(now & region.served, 0.0, np.where(region.before, 1 - share, 1.0))
+        return replace(terms, y=terms.y * weight, x=x * weight)
+    if _same(metric, change.metric):
+        moved = terms.y[now].sum() / terms.x[now].sum() - terms.y[region.before].sum() / terms.x[region.before].sum()
+        return replace(terms, y=terms.y - np.where(now, moved * terms.x, 0.0))
+    sides = [(t, *(t.y[m].sum() / max(t.x[m].sum(), 1e-9) for m in (region.now, region.before))) for t in (terms, told)]
+    mine, its = ((t.y - level * t.x)[region.now] for t, level, _ in sides)
+    square = float((its**2).sum())
+    passed = float((mine * its).sum()) / square if square else 0.0
+    (_, value, was), (_, cause, usual) = sides
+    if not 0 < passed * (cause - usual) * (value - was):  # they do not fail together
+        return terms
+    passed *= min(1.0, (value - was) / (passed * (cause - usual)))
+    return replace(terms, y=terms.y - np.where(region.now, passed * (told.y - usual * told.x), 0.0))
+
+
+def _same(a: str, b: str) -> bool:
+    """Whether two metrics are of the same column: a mean and a median, say."""
+    return a == b or (a in METRICS and b in METRICS and METRICS[a].needs == METRICS[b].needs)
 
 
 def _joined(changes: Sequence[SelectedChange]) -> list[SelectedChange]:

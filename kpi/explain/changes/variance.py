@@ -18,15 +18,17 @@ from kpi.stats.types import Array
 _WEEK = 7
 _WEEKS = 3  # from which a pattern of weekdays is looked for
 _PATTERN = 0.01  # p up to which there is one
+_TAIL = 0.99  # share of the cells whose mean stays as it is
 _DAYS = 7  # from which days are compared with each other
 
 
 def steadied(cube: Cube, start: int) -> Cube:
     """The cells without the pattern of weekdays that the days before `start` show, and with the noise of each metric.
 
+    Of means the largest values are cut down to where the others end: their tail decides a variance by a few requests.
     Numerators lose what their weekday adds in the whole; sums over whole weeks stay the same.
     """
-    terms = {name: _without_weekdays(cube, t, start) for name, t in cube.terms.items()}
+    terms = {name: _without_weekdays(cube, _capped(t), start) for name, t in cube.terms.items()}
     found = replace(cube, terms=terms)
     return replace(found, noise={name: noise_of(found, name, start=start) for name in terms})
 
@@ -88,9 +90,19 @@ def _by_day(cube: Cube, terms: Terms, start: int, single: float, between: float)
     if varies <= 0:
         return 0.0
     explained = varies * (single / x[there] + between * squares)
+    if not explained.all():  # it never varies
+        return 0.0
     found = np.diff(value) ** 2 - explained[1:] - explained[:-1]
     weight = 1 / (explained[1:] + explained[:-1]) ** 2
     return max(float((found * weight).sum() / weight.sum() / 2 / varies), 0.0)
+
+
+def _capped(terms: Terms) -> Terms:
+    known = terms.x > 0
+    if terms.kind != "ratio" or terms.n is None or not known.any() or not np.array_equal(terms.n, terms.x):
+        return terms
+    cap = np.quantile(terms.y[known] / terms.x[known], _TAIL)
+    return replace(terms, y=np.minimum(terms.y, cap * terms.x))
 
 
 def _without_weekdays(cube: Cube, terms: Terms, start: int) -> Terms:

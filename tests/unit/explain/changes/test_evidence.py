@@ -161,3 +161,11 @@ def test_noise_of_the_whole_is_asked_once() -> None:
     cells = made(np.random.default_rng(11), 500)
     assert noise_of(replace(cells, noise={METRIC: noise_of(cells, METRIC)}, terms={METRIC: Terms(*[np.ones(500)] * 2)}),
                     METRIC) == noise_of(cells, METRIC)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["rate", "incidence", "ratio", "quantile"])
+def test_a_metric_that_never_varies_is_no_error(kind: str) -> None:
+    day = np.repeat(np.arange(DAYS), 50)
+    cells = steadied(of(day, np.arange(len(day)) % 300, np.ones(len(day)), kind=kind), START)
+    assert cells.noise[METRIC].daily == 0
+    assert abs(change_of(cells, METRIC, now=cells.day >= START, before=cells.day < START)[0]) < 1e-12

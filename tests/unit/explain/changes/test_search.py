@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpi.explain.aggregates.cube import Codes
+from kpi.explain.aggregates.cube import Codes, Terms
 from kpi.explain.changes.mix_shift import standardised
 from kpi.explain.changes.onset import onset
 from kpi.explain.changes.region import spread
@@ -74,6 +74,48 @@ def test_a_segment_without_rows_before_is_not_searched() -> None:
     late = cells.where((cells.day >= START) | ~cells.mask({"language": "es"}))
     found = scan(late, START)
     assert all(("language", "es") not in f.where for f in (found.found(i) for i in range(len(found.partition))))
+
+
+def test_another_metric_explains_only_what_failed_with_it() -> None:
+    """Incidents of Spanish billing are told beside a fall of success there; escalations of failures are its company."""
+    rng = np.random.default_rng(12)
+    cells = made(rng, 40_000, users=2_000)
+    late = cells.day >= 34
+    success = cells.terms["task_success"].y
+    spanish = cells.mask({"language": "es"}) & late
+    success[spanish] = rng.random(int(spanish.sum())) < 0.4
+    escalated = (rng.random(len(cells)) < np.where(success > 0, 0.02, 0.3)).astype(float)
+    billing = cells.mask({"intent": "billing"}) & late
+    incidents = (rng.random(len(cells)) < np.where(billing, 0.06, 0.01)).astype(float)
+    terms = {**cells.terms, "escalation_rate": Terms(escalated, np.ones(len(cells)), "rate"),
+             "incident_rate": Terms(incidents, np.ones(len(cells)), "incidence")}  # fmt: skip
+    told = {c.metric: c for c in select_changes(replace(cells, terms=terms), START)}
+    assert {m: dict(c.where) for m, c in told.items()} == {
+        "task_success": {"language": "es"}, "incident_rate": {"intent": "billing"}}  # fmt: skip
+    assert told["task_success"].also == ("escalation_rate",)
+
+
+@pytest.mark.parametrize("day", [12, 20, 34])
+def test_what_began_before_the_window_is_told_from_its_day(day: int) -> None:
+    rng = np.random.default_rng(13)
+    cells = made(rng, 40_000, users=2_000)
+    hit = cells.mask({"language": "es", "intent": "billing"}) & (cells.day >= day)
+    cells.terms["task_success"].y[hit] = rng.random(int(hit.sum())) < 0.45
+    (change,) = select_changes(cells, START)
+    assert dict(change.where) == {"language": "es", "intent": "billing"}
+    assert abs(change.day - day) <= 1
+    assert change.change == pytest.approx(-0.25, abs=0.06)
+
+
+def test_a_mean_of_few_dear_requests_is_found() -> None:
+    """A tenth of the requests of a pair costs ten times as much: a large change of the mean, little of logarithms."""
+    rng = np.random.default_rng(14)
+    cells = made(rng, 40_000, users=2_000)
+    pair = cells.mask({"language": "es", "intent": "billing"}) & (cells.day >= 34)
+    cost = np.exp(rng.normal(0, 0.7, len(cells))) * np.where(pair & (rng.random(len(cells)) < 0.1), 10.0, 1.0)
+    one = np.ones(len(cells))
+    found = select_changes(replace(cells, terms={"cost_per_query": Terms(cost, one, "ratio", one)}), START)
+    assert [dict(c.where) for c in found] == [{"language": "es", "intent": "billing"}]
 
 
 @pytest.mark.slow
