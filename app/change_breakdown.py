@@ -66,10 +66,9 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
     if m.kind in RATIOS:
         return _of_ratio(here, m, view)
     if m.column == "total_us" and m.q is not None:
-        found = data.ask(kpi.latency_stages, here.source, view, q=m.q)
-        return Split(before=found.quantile_before, now=found.quantile_now,
-                     change=found.quantile_now - found.quantile_before,
-                     stages=found, series=_series(here, metric, view),
+        found, moved = data.ask(kpi.latency_stages, here.source, view, q=m.q), _compared(here, m, view)
+        return Split(before=found.quantile_before, now=found.quantile_now, change=moved.difference,
+                     low=moved.low, high=moved.high, stages=found, series=_series(here, metric, view),
                      python=[f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
     return _of_quantile(here, m, view)
 
@@ -91,19 +90,19 @@ def _of_ratio(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     )  # fmt: skip
 
 
+def _compared(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Any:
+    """The difference between the window and its baseline, as of a comparison."""
+    return data.ask(kpi.compare, here.source, metrics=[m.name], slice=view, adjust=()).rows[0].effect
+
+
 def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
-    groupings = [kpi.Grouping(metrics=(m.name,)), kpi.Grouping(every="day", metrics=(m.name,))]
-    (now, daily), before = data.ask(kpi.compare_windows, here.source, [m.name], view, groupings=groupings)
-    rows = [f.iloc[0] for f in (now, *(before or [])[:1])]
-    if len(rows) < 2 or not all(r["n"] for r in rows):
+    moved = _compared(here, m, view)
+    if not (moved.a.n and moved.b.n):
         raise kpi.errors.MetricError(NOTHING[0], f"Nothing is known of {m.label} on one side",
                                      hint="Choose a longer window or fewer filters.")  # fmt: skip
-    a, b = ((r["value"], r["low"], r["high"]) for r in rows)
-    moved = kpi.difference(a, b)
-    timed = here.timed and before is not None and kpi.resolve(here.source, view).baseline is not None
     costs = m.group == "cost"
-    return Split(before=float(b[0]), now=float(a[0]), change=moved.value, low=moved.low, high=moved.high,
-                 series=pd.concat([before[1], daily]) if timed and before is not None else None,
+    return Split(before=moved.a.value, now=moved.b.value, change=moved.difference, low=moved.low, high=moved.high,
+                 series=_series(here, m.name, view),
                  cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None,
                  python=[f"moved = kpi.compare(source, metrics=[{m.name!r}], slice=view)"])  # fmt: skip
 

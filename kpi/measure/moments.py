@@ -15,7 +15,7 @@ import numpy as np
 from kpi.stats.types import Array
 
 FEW = 30.0  # carriers of the rarer outcome, below which what users have in common cannot be told from them alone
-CAUTIOUS = 0.3  # correlation within a user that is taken where nobody carries it (simulated: tests/bench/coverage.py)
+CAUTIOUS = 0.4  # correlation within a user that is taken where nobody carries it (simulated: tests/bench/coverage.py)
 MOST = 2.0  # how far the days' part may be scaled up for what days share with the groups of users
 GROUPS = 1  # hexadecimal digits of the hash that make the groups of users: 16
 

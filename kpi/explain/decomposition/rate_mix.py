@@ -20,15 +20,17 @@ import pandas as pd
 import sqlalchemy as sa
 
 from kpi.errors import MetricError
+from kpi.explain.aggregates.arm_sums import arm_sums
 from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
-from kpi.explain.comparison.worst_case import Coverage, TermCounts, left_open
+from kpi.explain.comparison.effects import coverage, effect, values
+from kpi.explain.comparison.inputs import resolve_arms
+from kpi.explain.comparison.worst_case import TermCounts, left_open
 from kpi.measure.columns import Columns, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
-from kpi.measure.summary import resolve
 from kpi.narrate.comparisons import worst_words
 from kpi.narrate.decompositions import rate_mix_sentence
 from kpi.stats.interval import Interval, cluster_interval
@@ -111,18 +113,33 @@ def decompose(
         )  # fmt: skip
     names = _usual(source) if by is None else [by] if isinstance(by, str) else list(dict.fromkeys(by))
     columns = [dimension(source, name) for name in names]  # an unknown one is said before anything runs
-    everything = _sums(source, asked, slice, names, columns)
-    found = everything[everything["n"] > 0]
+    found = _sums(source, asked, slice, names, columns)
+    found = found[found["n"] > 0]
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
         if not found.loc[found["side"] == side, "x"].sum() > 0:
             raise MetricError("decompose.empty", f"Nothing is known of {asked.label} {word}",
                               hint="Choose a longer window, fewer filters or another baseline.")  # fmt: skip
     split = [_of_dimension(found, asked, name, i) for i, name in enumerate(names)]
-    first, counts = split[0], TermCounts.between(source, resolve(source, slice))
-    worst = left_open(asked, (first.before, first.now), first.change, _coverage(everything), counts)
+    change, worst = _compared(source, asked, slice)
     told = f" What is not known may make it {worst_words(worst, asked.unit)}." if worst else ""
-    split = [replace(d, bounds=worst, sentence=d.sentence + told) for d in split]
+    split = [
+        _limited(asked, replace(d, bounds=worst, change=replace(change, value=d.now - d.before)), told) for d in split
+    ]
     return sorted(split, key=lambda d: (-d.differs, d.by))
+
+
+def _compared(source: Source, metric: Metric, slice: Slice | None) -> tuple[Interval, Interval | None]:
+    """(the change with the limits that `kpi.compare` has, what it may be at worst)."""
+    _, arms, tz = resolve_arms(source, None, None, slice, None)
+    sides = arm_sums(source, [metric], arms, tz=tz)
+    e = effect(*values(sides, metric))
+    change = Interval(value=e.difference, low=e.low, high=e.high)
+    return change, left_open(metric, (e.a.value, e.b.value), change, coverage(sides, metric), TermCounts(source, arms))
+
+
+def _limited(metric: Metric, found: Decomposition, told: str) -> Decomposition:
+    parts = {e: getattr(found, e) for e in EFFECTS}
+    return replace(found, sentence=rate_mix_sentence(metric.label, metric.unit, found.by, found.change, parts) + told)
 
 
 def _usual(source: Source) -> list[str]:
@@ -139,25 +156,13 @@ def _sums(
     def terms(row: Columns) -> Labelled:
         y, x = known_terms(metric, row)
         sums: Labelled = {k: sa.cast(sa.func.sum(v), DOUBLE) for k, v in (("y", y), ("x", x))}
-        return {**sums, "n": sa.func.count(x), "rows": sa.func.count()}
+        return {**sums, "n": sa.func.count(x)}
 
     def keys(row: Columns) -> Labelled:  # requests that do not know the metric only count, a user's as one
         known = known_terms(metric, row)[1].is_not(None)
         return {f"d{i}": sa.case((known, c)) for i, c in enumerate(columns)}
 
     return both_sides(source, slice, keys=keys, sums=terms)
-
-
-def _coverage(found: pd.DataFrame) -> Coverage:
-    """For which share of the requests the metric is known, before and now."""
-    users, parts = int(found["user"].max()) + 1, []
-    for side in (BEFORE, NOW):
-        mine = found[found["side"] == side]
-        n, rows = (np.bincount(mine["user"], mine[c], minlength=users) for c in ("n", "rows"))
-        share = n.sum() / rows.sum()
-        parts.append((int(n.sum()), int(rows.sum()), share, (n - share * rows) / rows.sum()))
-    (n0, rows0, was, before), (n1, rows1, share, now) = parts
-    return Coverage(n=(n0, n1), requests=(rows0, rows1), change=cluster_interval(share - was, now - before))
 
 
 # --- the split itself ------------------------------------------------------------------------------------------------
@@ -294,11 +299,11 @@ def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: st
                      "effect": both.value, "low": both.low, "high": both.high})  # fmt: skip
     parts = pd.DataFrame(rows).sort_values(["effect", "value"], key=_by_size, kind="stable", ignore_index=True)
     before, now = (float(y.sum() / x.sum()) * metric.scale for y, x in ((y0, x0), (y1, x1)))
-    change = spread.part(now - before, weigh(*EFFECTS))
+    change = Interval(value=now - before, low=math.nan, high=math.nan)  # `kpi.compare` has its limits
     sums = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
     return Decomposition(metric=metric.name, by=name, unit=metric.unit, before=before, now=now,
                          change=change, **sums, parts=parts, differs=_differs(parts, sums["mix"]),
-                         sentence=rate_mix_sentence(metric.label, metric.unit, name, change, sums))  # fmt: skip
+                         sentence="")  # fmt: skip
 
 
 def _by_size(column: pd.Series) -> pd.Series:
