@@ -11,10 +11,6 @@ from dataclasses import dataclass
 
 from kpi.disk.tables import table_of
 
-_TABLE = "Write the data as CSV, JSONL or Parquet, with one row a request."
-_XLSX = "Save it as .xlsx without a password, or the sheet with one row a request as CSV."
-_UNPACK = "Unpack it and load the files in it, or pack them as zip, gzip or zstd."
-
 
 @dataclass(frozen=True)
 class Refusal:
@@ -38,35 +34,24 @@ _DATA = table_of(__file__)
 _SENTENCES: dict[str, str] = _DATA["sentences"]
 
 
+def _told(sentences: list[str]) -> str:
+    """Sentences, or names of those that several kinds share, as one text."""
+    return " ".join(_SENTENCES.get(part, part) for part in sentences)
+
+
 def _refusal(title: str, instead: list[str], keys: list[str], among: str = "", path: Sequence[str] = ()) -> Refusal:
-    return Refusal(title, " ".join(_SENTENCES.get(part, part) for part in instead), tuple(keys), among, tuple(path))
+    return Refusal(title, _told(instead), tuple(keys), among, tuple(path))
 
 
 KINDS = tuple(_refusal(**kind) for kind in _DATA["kinds"])
 
-# What no text holds, by its first bytes; (offset, bytes, title, instead).
-_MAGICS = (
-    (0, b"%PDF", "a PDF", _TABLE), (0, b"\x89PNG", "an image", _TABLE), (0, b"\xff\xd8\xff", "an image", _TABLE),
-    (0, b"GIF8", "an image", _TABLE), (8, b"WEBP", "an image", _TABLE), (0, b"BM", "an image", _TABLE),
-    (0, b"\x80\x04\x95", "a Python pickle, which is never opened", _TABLE),
-    (0, b"\x80\x05\x95", "a Python pickle, which is never opened", _TABLE),
-    (0, b"\xd0\xcf\x11\xe0", "an old Office document (.xls)", _XLSX), (0, b"ARROW1", "Arrow or Feather", _TABLE),
-    (0, b"Obj\x01", "Avro", _TABLE), (0, b"ORC", "ORC", _TABLE), (0, b"\x89HDF", "HDF5", _TABLE),
-    (257, b"ustar", "a tar archive", _UNPACK), (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-    (0, b"Rar!", "a RAR archive", _UNPACK), (0, b"\x04\x22\x4d\x18", "LZ4", _UNPACK), (0, b"\x7fELF", "a program", ""),
-    (0, b"MZ", "a program", ""),
-)  # fmt: skip
+_MAGICS = [(at, magic.encode("latin-1"), title, told.split()) for at, magic, title, told in _DATA["magics"]]
 _PRINTED = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 _PROMETHEUS = re.compile(r'#\s*(?:HELP|TYPE|UNIT)\s+\w|[a-zA-Z_:][\w:]*\{[^}\n]*="[^}\n]*\}\s+[-+\d.NaInfe]+')
-# Text that is no table, by how it begins.
-_TEXTS = (
-    (_PROMETHEUS, "metrics as Prometheus writes them", f"{_SENTENCES['sums']} {_SENTENCES['traces']}"),
-    (re.compile(r"\s*(?:<!doctype html|<html|<head|<body)", re.IGNORECASE), "a page of HTML",
-     "Use the export of the tool that shows the page, not the page. " + _SENTENCES["traces"]),
-    (re.compile(r"\s*<\?xml|\s*<[A-Za-z][\w:.-]*[\s>]"), "XML", _TABLE),
-    (re.compile(r"%PDF"), "a PDF", _TABLE),
-    (re.compile(r"\s*openapi:\s"), "a description of an API", _SENTENCES["traces"]),
-)  # fmt: skip
+_TEXTS = [
+    (_PROMETHEUS, "metrics as Prometheus writes them", ["sums", "traces"]),
+    *((re.compile(start), title, told) for start, title, told in _DATA["texts"]),
+]
 
 
 def by_names(names: Collection[str]) -> Refusal | None:
@@ -83,8 +68,8 @@ def by_content(head: bytes, text: str | None) -> tuple[str, str] | None:
     """(title, what to do instead) of bytes or text that can be no table; None where nothing is known about it."""
     for offset, magic, title, instead in _MAGICS:
         if head[offset : offset + len(magic)] == magic and not (len(magic) < 3 and _is_printed(head)):
-            return title, instead
-    return next(((title, instead) for pattern, title, instead in _TEXTS if text and pattern.match(text)), None)
+            return title, _told(instead)
+    return next(((title, _told(told)) for pattern, title, told in _TEXTS if text and pattern.match(text)), None)
 
 
 def is_metrics(text: str) -> bool:
