@@ -15,7 +15,8 @@ from kpi.mapping.column_names import named, words
 from kpi.mapping.mapping import kind_of
 from kpi.mapping.profile import ColumnProfile
 
-_VOLUMES, _OUTCOMES, _BESIDE, _OF_ONE = sets(table_of(__file__)).values()
+_WORDS = sets(table_of(__file__))
+_VOLUMES, _OUTCOMES, _BESIDE, _OF_ONE = (_WORDS[n] for n in ("volumes", "outcomes", "beside", "of_one"))
 _HOUR_US = 3_600_000_000
 _LEAST = 5  # what a period comes to at the most, where only its name says that it counts requests
 
