@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 
-def table_of(module: str) -> dict[str, Any]:
-    """The TOML file beside a module that has its name: of `names.py`, `names.toml`. module: its `__file__`."""
-    return tomllib.loads(Path(module).with_suffix(".toml").read_text("utf-8"))
+def table_of(module: str, name: str = "") -> dict[str, Any]:
+    """The TOML file beside a module, of its own name where no other is given. module: its `__file__`."""
+    path = Path(module)
+    return tomllib.loads(path.with_name(f"{name or path.stem}.toml").read_text("utf-8"))
 
 
 def lists(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kpi.disk.tables import sets, table_of
 from kpi.errors import IngestError
 from kpi.mapping import parse_times, parse_values
 from kpi.mapping.column_names import named, words
 from kpi.mapping.mapping import kind_of
 from kpi.mapping.profile import ColumnProfile
 
-_VOLUMES = (
-    "n count counts total totals attempt attempts try tries trial trials request requests call calls query queries"
-    " session sessions user users run runs conversation conversations message messages interaction interactions volume"
-    " sample samples impressions denominator anzahl versuche anfragen intentos peticiones solicitudes essais"
-)
-_OUTCOMES = (
-    "success successes successful succeeded ok passed resolved correct solved completed converted conversions failures"
-    " failed fails errors error escalated escalations refused refusals hits wins positives erfolge exitos"
-)
-_BESIDE = frozenset(["num", "number", "no", "of", "total", "n", "count", "the", "nb"])
+_WORDS = sets(table_of(__file__))
+_VOLUMES, _OUTCOMES, _BESIDE, _OF_ONE = (_WORDS[n] for n in ("volumes", "outcomes", "beside", "of_one"))
 _HOUR_US = 3_600_000_000
-_OF_ONE = "attempt attempts try tries trial trials message messages run runs total totals"  # a request has such too
 _LEAST = 5  # what a period comes to at the most, where only its name says that it counts requests
 
 
@@ -48,7 +40,7 @@ def refuse_totals(profiles: Sequence[ColumnProfile]) -> None:
                  if o != v and part <= most), "")  # fmt: skip
     if not pair and any(moments):
         pair = next((f"{v[:40]!r} a period" for v, most in volumes.items()
-                     if most >= _LEAST and not set(_OF_ONE.split()) & set(words(v))), "")  # fmt: skip
+                     if most >= _LEAST and _OF_ONE.isdisjoint(words(v))), "")  # fmt: skip
     if pair:
         raise IngestError(
             "ingest.totals", f"It is a table of totals: each of its rows sums many requests ({pair})",
@@ -56,11 +48,11 @@ def refuse_totals(profiles: Sequence[ColumnProfile]) -> None:
         )  # fmt: skip
 
 
-def _counts(profile: ColumnProfile, names: str) -> float:
+def _counts(profile: ColumnProfile, names: frozenset[str]) -> float:
     """The largest number of a column that is named as one of these and holds whole numbers; 0 for all else."""
     parts = words(profile.name)
     rest = [w for w in parts if w not in _BESIDE] or parts
-    if len(rest) != 1 or rest[0] not in names.split() or profile.type == "bool":
+    if len(rest) != 1 or rest[0] not in names or profile.type == "bool":
         return 0.0
     try:
         numbers = [parse_values.number(s) for s in profile.samples]

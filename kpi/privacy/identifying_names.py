@@ -7,16 +7,16 @@ all that is no letter or digit; accents are folded. Nothing here looks at a valu
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.resources import files
 from itertools import groupby
 from typing import Any, Literal
 
+from kpi.disk.tables import table_of
+
 Where = Literal["anywhere", "head", "last", "name", "person", "age"]
-DATA: dict[str, dict[str, Any]] = tomllib.loads(files("kpi.privacy").joinpath("identifying.toml").read_text("utf-8"))
+DATA: dict[str, dict[str, Any]] = table_of(__file__, "identifying")
 _ORDER = (
     "birth", "pay", "health", "belief", "life", "secret", "number", "contact", "place", "machine", "address", "age",
     "name", "person", "text", "id",

@@ -7,16 +7,15 @@ column that is kept are masked as in texts.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 
+from kpi.disk.tables import table_of
 from kpi.privacy.identifying_names import fold
 
 MOST = 0.5  # share of the different values that must look alike
 MASKED_SHARE = 0.2  # of values that hold an e-mail address, a phone or a card: the rest is masked one by one
 _FLAGS = frozenset(["true", "false", "yes", "no", "0", "1", "t", "f", "y", "n", "on", "off"])
-_DATA = tomllib.loads(files("kpi.privacy").joinpath("people.toml").read_text("utf-8"))
+_DATA = table_of(__file__, "people")
 _GIVEN = frozenset(fold(_DATA["given"]).split())
 _SENSITIVE = {reason: frozenset(fold(words).split()) for reason, words in _DATA["sensitive"].items()}
 _PEOPLE = 4  # of `_LOOKS`: those that no name of a column excuses

@@ -22,7 +22,6 @@ from kpi.ingest.spans.span_rows import stable_id
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
-
 _TOTALS = _DATA.facts["totals"]
 
 

@@ -17,7 +17,6 @@ from kpi.ingest.spans.record_report import Say
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "bedrock", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
-
 _POLICIES = {"topics": "name", "filters": "type", "piiEntities": "type", "regexes": "name", "customWords": "",
              "managedWordLists": "type"}  # fmt: skip
 

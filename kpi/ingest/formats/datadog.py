@@ -19,7 +19,6 @@ from kpi.ingest.spans.record_report import Say
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "datadog", _DATA.title, _DATA.keys
 _KINDS, _SETS = _DATA.kinds, _DATA.sets
-
 _METRIC_VALUES = ("score_value", "categorical_value", "boolean_value")
 
 

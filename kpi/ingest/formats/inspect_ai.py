@@ -24,7 +24,6 @@ from kpi.ingest.spans.span_rows import stable_id
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "inspect_ai", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
-
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer
 _JUDGES = ("model_graded", "llm", "judge")
 

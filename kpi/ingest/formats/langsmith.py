@@ -22,7 +22,7 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "langsmith", _DATA.title, _DATA.keys
-_KINDS, _SETS = _DATA.kinds, _DATA.sets
+_KINDS, _SETS, _NOTES = _DATA.kinds, _DATA.sets, _DATA.table["notes"]
 
 _NAMED = re.compile(
     r"(?:\w+\.)*([A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Failure)|[A-Z]\w+(?=\())\s*(?:[(:]|$)"
@@ -48,26 +48,12 @@ def finish(say: Say) -> Iterator[Item]:
         if about not in told:
             yield score
     traces = say.kept.get("traces", {}).values()
-    counted = [
-        (_PENDING, len(say.kept.get("pending", ()))),
-        (_OFFLOADED, len(say.kept.get("offloaded", ()))),
-        (_ROOTLESS, sum(not seen & _ROOT for seen in traces)),
-        (_ROOTS_ALONE, sum(seen & (_SUMS | _BELOW) == _SUMS for seen in traces)),
-    ]
-    for sentence, number in counted:
+    counted = {name: len(say.kept.get(name, ())) for name in ("pending", "offloaded")}
+    counted["rootless"] = sum(not seen & _ROOT for seen in traces)
+    counted["roots_alone"] = sum(seen & (_SUMS | _BELOW) == _SUMS for seen in traces)
+    for about, number in counted.items():
         if number:
-            say.note(sentence.format(number))
-
-
-_PENDING = "Runs still pending when they were exported: {}."
-_OFFLOADED = (
-    "Runs whose inputs or outputs lie outside the export (`s3_urls`): {}. Their texts, documents and tool calls are"
-    " missing."
-)
-_ROOTLESS = "Traces without their root run: {}. Export all runs of a trace, not a filtered list."
-_ROOTS_ALONE = "Traces of which only the root run is here: {}. Their steps, models and tool calls are unknown."
-_PREVIEWS = "Some texts are previews, cut short by the platform: export the fields inputs and outputs."
-_AVERAGES = "feedback_stats holds averages of several pieces of feedback: load the feedback records for each of them."
+            say.note(_NOTES[about].format(number))
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
@@ -155,7 +141,7 @@ def _texts(run: Mapping[str, Any], outputs: Any, body: Reply, say: Say) -> dict[
         "output": run.get("outputs_preview") if not outputs else None,
     }
     if any(previews.values()):
-        say.note(_PREVIEWS)
+        say.note(_NOTES["previews"])
     found = {"input": asked or previews["input"], "output": told if outputs else previews["output"]}
     return {**found, "finish_reason": body.finish}
 
@@ -276,7 +262,7 @@ def _average(run_id: Any, key: str, trace_id: Any, stats: Mapping[str, Any], say
     """The one piece of feedback that the statistics of a key are made of, or the mean of several."""
     labels = list(mapping(stats.get("values")))
     if (count_of(stats.get("n")) or 0) > 1 or len(labels) > 1:
-        say.note(_AVERAGES)
+        say.note(_NOTES["averages"])
     label = labels[0] if len(labels) == 1 and stats.get("avg") is None else None
     if stats.get("avg") is None and label is None:
         return None

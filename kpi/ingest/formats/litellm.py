@@ -20,7 +20,6 @@ from kpi.ingest.spans.record_report import Say
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "litellm", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
-
 _FAILED_GUARD = "guardrail_failed_to_respond"
 
 

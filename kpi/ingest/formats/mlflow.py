@@ -24,7 +24,7 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "mlflow", _DATA.title, _DATA.keys
-_KINDS, _SETS = _DATA.kinds, _DATA.sets
+_KINDS, _SETS, _NOTES = _DATA.kinds, _DATA.sets, _DATA.table["notes"]
 
 _STATES = {"OK": "ok", "ERROR": "error", "STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error", "1": "ok", "2": "error"}
 _COMPLETE = (False, 0)
@@ -55,25 +55,14 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
 def finish(say: Say) -> Iterator[Item]:
     """Say what the traces lack and what was left out on purpose."""
     seen = [state for key, state in say.kept.items() if key[0] == "trace"]
-    counted = [
-        (_RUNNING, sum(running for running, _ in seen)),
-        (_BARE, sum(missing < 0 for _, missing in seen)),
-        (_CUT, sum(missing for _, missing in seen if missing > 0)),
-        *((why, len(say.kept.get(("aside", why), ()))) for why in (_SUPERSEDED, _EXPECTED, _FAILED, _STRUCTURED)),
-    ]
-    for sentence, number in counted:
+    counted = {name: len(say.kept.get(("aside", name), ())) for name in _NOTES}
+    counted["running"] = sum(running for running, _ in seen)
+    counted["bare"] = sum(missing < 0 for _, missing in seen)
+    counted["cut"] = sum(missing for _, missing in seen if missing > 0)
+    for about, number in counted.items():
         if number:
-            say.note(sentence.format(number))
+            say.note(_NOTES[about].format(number))
     yield from ()
-
-
-_RUNNING = "Traces still in progress when they were exported: {}."
-_BARE = "Traces without their spans: {}. Search with `include_spans=True`, or export each with `Trace.to_json`."
-_CUT = "Spans that the traces count and the export lacks: {}. It was cut off, or holds a part of each trace."
-_SUPERSEDED = "Assessments left out because they are marked invalid (a later one replaced them): {}."
-_EXPECTED = "Expectations left out: {}. They are labels of what the answer should be, not scores of what it was."
-_FAILED = "Assessments left out because their judge failed and gave no value: {}."
-_STRUCTURED = "Assessments left out because their value is a list or an object, which is no score: {}."
 
 
 def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -112,8 +101,7 @@ def _whole(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], *, alo
 
 
 def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
-    stated = raw.get("attributes")
-    attributes = attributes_of(stated) if isinstance(stated, list) else mapping(stated)
+    attributes = _attributes(raw)
     kind = _KINDS.get(str(_decoded(attributes.get("mlflow.spanType")) or "").upper(), "other")
     asked, told = (_decoded(attributes.get(f"mlflow.span{side}")) for side in ("Inputs", "Outputs"))
     body = reply(told)
@@ -157,12 +145,13 @@ def _ended(raw: Mapping[str, Any]) -> dict[str, Any]:
     events = [e for e in objects(raw.get("events")) if not str(e.get("name")).startswith("mlflow.chunk.")]
     return {
         "status": _STATES.get(code), "message": status.get("message") or raw.get("status_message"),
-        "events": [Event(str(e.get("name") or ""), nanos(_at(e)), _event_attributes(e)) for e in events],
+        "events": [Event(str(e.get("name") or ""), nanos(_at(e)), _attributes(e)) for e in events],
     }  # fmt: skip
 
 
-def _event_attributes(event: Mapping[str, Any]) -> dict[str, Any]:
-    stated = event.get("attributes")
+def _attributes(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a span or an event: an object, or pairs as OTLP has them."""
+    stated = record.get("attributes")
     return attributes_of(stated) if isinstance(stated, list) else mapping(stated)
 
 
@@ -209,10 +198,10 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
     feedback = mapping(raw.get("feedback"))
     value = feedback.get("value")
     why = (
-        _SUPERSEDED if raw.get("valid") is False
-        else _EXPECTED if raw.get("expectation") is not None
-        else _FAILED if value is None
-        else _STRUCTURED if isinstance(value, (list, dict))
+        "superseded" if raw.get("valid") is False
+        else "expected" if raw.get("expectation") is not None
+        else "failed" if value is None
+        else "structured" if isinstance(value, (list, dict))
         else None
     )  # fmt: skip
     if why:

@@ -17,7 +17,6 @@ from kpi.ingest.spans.record_report import Say
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "openai", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
-
 _SESSIONS = ("session_id", "conversation_id", "thread_id")
 
 

@@ -23,7 +23,6 @@ from kpi.schema import WHOLE
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS, TEXTS = "phoenix", _DATA.title, _DATA.keys, _DATA.texts
 _SETS = _DATA.sets
-
 _COLUMN = "attributes."
 _DEFAULT_LIMIT = 1000  # spans that the client asks for where nobody says otherwise
 _STATUS = {"OK": "ok", "ERROR": "error"}

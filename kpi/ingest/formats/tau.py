@@ -25,7 +25,6 @@ from kpi.ingest.spans.span_rows import stable_id
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "tau_bench", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
-
 _ESCALATION = "transfer_to_human_agents"
 _NO_COST = "The export states no cost of the agent: what the request cost in all is unknown."
 _USER_COST = "The cost of the simulated user is no cost of the agent: it counts as review cost."

@@ -75,3 +75,4 @@ TABLES = {
        for table in ("tokens", "bare_tokens", "first_token", "bare_first_token")},
 }  # fmt: skip
 TOPICS, MEASURES = sets(_DATA["topics"], TABLES), sets(_DATA["measures"], TABLES)
+WORDS = sets(_DATA["words"])  # in names of attributes that look like a measure

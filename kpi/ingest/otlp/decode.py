@@ -154,11 +154,8 @@ def json_records(message: Any) -> Iterator[tuple[str, Any, Origin]]:
 
 
 _WRAPS = ("trace", "result")  # Tempo's v2 query answer, Jaeger's v3 one
-_SHAPES = (
-    ("resourceSpans", "resource_spans", "span"),
-    ("batches", "batches", "span"),
-    ("resourceLogs", "resource_logs", "log"),
-)
+_SHAPES = (("resourceSpans", "resource_spans", "span"), ("batches", "batches", "span"),
+           ("resourceLogs", "resource_logs", "log"))  # fmt: skip
 
 
 def json_span(raw: dict[str, Any], origin: Origin) -> Span:

@@ -27,17 +27,8 @@ class Measure(NamedTuple):
 
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_TOKENS = frozenset({"token", "tokens"})
-_COST = frozenset({"cost", "costs", "usd", "spend", "microusd", "nanousd"})
-_FIRST = frozenset({"token", "chunk", "byte"})
-_DURATION = frozenset({"duration", "latency", "elapsed"})
-_OBJECT = frozenset({"usage", "metrics"})
-# Limits, rates and identities are no measure of a call.
-_NO_MEASURE = frozenset(
-    {"max", "maximum", "min", "minimum", "limit", "limits", "budget", "window", "threshold", "remaining", "quota",
-     "per", "rate", "id", "ids", "access", "auth", "bearer", "refresh", "type", "unit", "percent", "currency",
-     "discount", "margin", "timeout", "center", "centre", "queue"}
-)  # fmt: skip
+_TOKENS, _COST, _FIRST = (names.WORDS[part] for part in ("tokens", "cost", "first"))
+_DURATION, _OBJECT, _NO_MEASURE = (names.WORDS[part] for part in ("duration", "object", "no_measure"))
 # Parts of a count that is read, and what Langfuse holds in objects that are: passed over on purpose.
 _KNOWN = re.compile(
     r"gen_ai\.(?:usage|aggregated_usage)\.details\.(?:(?:input|output)_tokens|\w*(?:audio|text|image|video)\w*)"

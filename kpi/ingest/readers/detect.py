@@ -26,12 +26,7 @@ from kpi.ingest.readers import refusals
 TABLE, OTLP, SPANS = "table", "otlp", "spans"
 _KEY_DEPTH = 6
 # Any of these keys means OTLP: envelopes of traces and logs in both casings, and Tempo's.
-_OTLP_KEYS = tuple(
-    frozenset(keys.split())
-    for keys in (
-        "resourceSpans", "resource_spans", "batches", "resourceLogs", "resource_logs",
-    )
-)  # fmt: skip
+_OTLP_KEYS = frozenset(["resourceSpans", "resource_spans", "batches", "resourceLogs", "resource_logs"])
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -235,7 +230,7 @@ def _keys_of(document: Any) -> Collection[str]:
 
 def _by_names(names: Collection[str], source: Opened) -> str | None:
     present = set(names)
-    if any(keys <= present for keys in _OTLP_KEYS):
+    if not _OTLP_KEYS.isdisjoint(present):
         return OTLP
     found = recognise(present)
     if found is not None:

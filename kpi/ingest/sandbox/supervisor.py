@@ -57,18 +57,10 @@ class Read:
 
 
 def read(
-    paths: Sequence[Path],
-    *,
-    directory: Path,
-    mapping: Mapping | None = None,
-    saved: Mapping | None = None,
-    allow: Collection[str] = (),
-    key: bytes,
-    ids_key: bytes | None = None,
-    prices: str | None = None,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
-) -> Read:
+    paths: Sequence[Path], *, directory: Path, mapping: Mapping | None = None, saved: Mapping | None = None,
+    allow: Collection[str] = (), key: bytes, ids_key: bytes | None = None, prices: str | None = None,
+    limits: Limits | None = None, progress: Progress | None = None,
+) -> Read:  # fmt: skip
     """Read files (or folders of them) into `directory/<table>/<n>.parquet`, canonical and redacted.
 
     mapping: given by a person, strict. saved: of an earlier load, applied to the columns that are there and fit.

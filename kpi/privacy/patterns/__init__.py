@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib.resources import files
 from typing import Any
 
-DATA: dict[str, dict[str, Any]] = tomllib.loads(files(__name__).joinpath("patterns.toml").read_text("utf-8"))
+from kpi.disk.tables import table_of
+
+DATA: dict[str, dict[str, Any]] = table_of(__file__, "patterns")
 
 
 def words(module: str, name: str) -> frozenset[str]:
