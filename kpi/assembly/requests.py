@@ -42,7 +42,7 @@ _STAGES = {
     "guardrail": "guardrail_us",
 }  # fmt: skip
 _OUTCOMES = frozenset(c.name for c in schema.OUTCOMES) - {"error"}
-_FROM_MODEL_SPANS = ("prompt_version", "x_requested_model")
+_FROM_MODEL_SPANS = ("prompt_version", "x_requested_model", "refused")
 _SIDE = frozenset({"guardrail", "evaluator", "retriever", "reranker"})  # model calls below these do not answer the user
 
 
@@ -113,9 +113,6 @@ def _facts(trace: SpanTree, answering: list[Row]) -> Row:
         stated = [v for s in answers if s["context"] and (v := parsed(s["context"]).get(name)) is not None]
         if stated:
             found[name] = stated[0]
-    refusals = [v for s in answers if s["context"] and (v := parsed(s["context"]).get("refused")) is not None]
-    if refusals:
-        found["refused"] = refusals[0]
     if attributes:
         found["attributes"] = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode()
     for name in ("model", "provider"):
@@ -301,10 +298,7 @@ class _Side:
         self._next: tuple[str, list[Row]] | None = self._advance()
 
     def _advance(self) -> tuple[str, list[Row]] | None:
-        for trace_id, rows in self._groups:
-            if trace_id is not None:
-                return trace_id, list(rows)
-        return None
+        return next(((trace_id, list(rows)) for trace_id, rows in self._groups if trace_id is not None), None)
 
     def of(self, trace_id: str) -> list[Row]:
         """Rows of this trace; those of earlier traces are passed over."""
