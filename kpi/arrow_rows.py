@@ -1,8 +1,8 @@
-"""Rows to Arrow tables of a canonical schema, in batches."""
+"""Rows to Arrow tables of a canonical schema, in batches, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -12,11 +12,7 @@ import pyarrow.compute as pc
 from kpi import schema
 
 FLUSH_ROWS = 20_000
-
-
 _DATE = schema.REQUESTS["day"].name
-
-
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -34,19 +30,28 @@ class RowBuffer:
     def add(self, table: str, row: dict[str, Any]) -> None:
         self._rows.setdefault(table, []).append(row)
 
-    def full(self) -> Iterator[tuple[str, pa.Table]]:
-        """Tables that have reached the flush size."""
+    def full(self, least: int | None = None) -> Iterator[tuple[str, pa.Table]]:
+        """Tables that have reached the flush size, or so many rows."""
         for name, rows in self._rows.items():
-            if len(rows) >= self._flush_rows:
+            if len(rows) >= (least or self._flush_rows):
                 self._rows[name] = []
                 yield name, to_table(name, rows)
 
     def rest(self) -> Iterator[tuple[str, pa.Table]]:
         """Everything left."""
-        for name, rows in self._rows.items():
-            if rows:
-                self._rows[name] = []
-                yield name, to_table(name, rows)
+        return self.full(1)
+
+
+def dicts(table: pa.Table | pa.RecordBatch, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows as dicts; times as integer microseconds, which costs a tenth of making datetime objects."""
+    values = []
+    for name in names:
+        column = table.column(name)
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+        values.append(column.to_pylist())
+    for row in zip(*values, strict=True):
+        yield dict(zip(names, row, strict=True))
 
 
 def to_table(table: str, rows: list[dict[str, Any]]) -> pa.Table:

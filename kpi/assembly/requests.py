@@ -27,7 +27,7 @@ import orjson
 import pyarrow as pa
 
 from kpi import schema
-from kpi.arrow_rows import to_table
+from kpi.arrow_rows import dicts, to_table
 from kpi.assembly.outcomes import DEFAULT, OutcomeRules, resolve
 from kpi.assembly.span_costs import day_of, has_usage, span_costs
 from kpi.assembly.span_tree import SpanTree, merge_spans, parsed
@@ -42,7 +42,7 @@ _STAGES = {
     "guardrail": "guardrail_us",
 }  # fmt: skip
 _OUTCOMES = frozenset(c.name for c in schema.OUTCOMES) - {"error"}
-_FROM_MODEL_SPANS = ("prompt_version", "x_requested_model")
+_FROM_MODEL_SPANS = ("prompt_version", "x_requested_model", "refused")
 _SIDE = frozenset({"guardrail", "evaluator", "retriever", "reranker"})  # model calls below these do not answer the user
 
 
@@ -113,9 +113,6 @@ def _facts(trace: SpanTree, answering: list[Row]) -> Row:
         stated = [v for s in answers if s["context"] and (v := parsed(s["context"]).get(name)) is not None]
         if stated:
             found[name] = stated[0]
-    refusals = [v for s in answers if s["context"] and (v := parsed(s["context"]).get("refused")) is not None]
-    if refusals:
-        found["refused"] = refusals[0]
     if attributes:
         found["attributes"] = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode()
     for name in ("model", "provider"):
@@ -301,10 +298,7 @@ class _Side:
         self._next: tuple[str, list[Row]] | None = self._advance()
 
     def _advance(self) -> tuple[str, list[Row]] | None:
-        for trace_id, rows in self._groups:
-            if trace_id is not None:
-                return trace_id, list(rows)
-        return None
+        return next(((trace_id, list(rows)) for trace_id, rows in self._groups if trace_id is not None), None)
 
     def of(self, trace_id: str) -> list[Row]:
         """Rows of this trace; those of earlier traces are passed over."""
@@ -318,13 +312,4 @@ class _Side:
 
 
 def _rows(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[Row]:
-    """Rows as dicts; times as integer microseconds, which costs a tenth of making datetime objects."""
-    for batch in batches:
-        values = []
-        for name in columns:
-            column = batch.column(batch.schema.get_field_index(name))
-            if pa.types.is_timestamp(column.type):
-                column = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-            values.append(column.to_pylist())
-        for row in zip(*values, strict=True):
-            yield dict(zip(columns, row, strict=True))
+    return (row for batch in batches for row in dicts(batch, columns))

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from kpi import schema
+from kpi.arrow_rows import dicts
 from kpi.assembly.span_costs import COMPUTED, MIXED, PARTS, REPORTED, day_of, usage_of, used_tokens
 from kpi.pricing.price_table import PriceTable
 
@@ -28,9 +29,9 @@ def price_requests(table: pa.Table, prices: PriceTable, *, totals: pa.Array | No
     whole = [False] * table.num_rows if totals is None else totals.to_pylist()
     if all(whole):  # what was reported stays
         table = _with(table, [_REPORTED] * len(whole), tuple(_REPORTED))
-        computed = ({"computed_nusd": _by_table(row, prices)} for row in _rows(table, _CALLED))
+        computed = ({"computed_nusd": _by_table(row, prices)} for row in dicts(table, _CALLED))
         return _with(table, list(computed), ("computed_nusd",))
-    return _with(table, [_costs(row, prices, whole=w) for row, w in zip(_rows(table), whole, strict=True)])
+    return _with(table, [_costs(row, prices, whole=w) for row, w in zip(dicts(table, READ), whole, strict=True)])
 
 
 def reprice_requests(table: pa.Table, prices: PriceTable) -> pa.Table:
@@ -39,23 +40,13 @@ def reprice_requests(table: pa.Table, prices: PriceTable) -> pa.Table:
     Of those the stored row does not say which part was reported; their table has to be loaded again.
     """
     found = []
-    for row in _rows(table):
+    for row in dicts(table, READ):
         blank = all(row[name] is None for name in (*PARTS, "total_nusd"))
         if row["cost_source"] == COMPUTED or (row["cost_source"] is None and blank):
             found.append(_costs(row | dict.fromkeys(WRITTEN), prices, whole=False))
         else:
             found.append({**{c: row[c] for c in WRITTEN}, "computed_nusd": _by_table(row, prices)})
     return _with(table, found)
-
-
-def _rows(table: pa.Table, names: Sequence[str] = READ) -> list[Row]:
-    columns = []
-    for name in names:
-        column = table[name]
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.int64())
-        columns.append(column.to_pylist())
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _with(table: pa.Table, found: list[Row], names: Sequence[str] = WRITTEN) -> pa.Table:

@@ -62,11 +62,9 @@ class _Topic:
 
 
 def _compiled(entries: list[str]) -> re.Pattern[str]:
-    longest_first = sorted(map(_entry, entries), key=lambda entry: len("".join(entry)), reverse=True)
-    return re.compile("|".join(
-        f"{start}(?:{'|'.join(body for _, body, _ in alike)}){end}"
-        for (start, end), alike in groupby(longest_first, key=lambda entry: entry[::2])
-    ))  # fmt: skip
+    longest_first = sorted(map(_entry, entries), key=lambda entry: -len("".join(entry)))
+    bounded = groupby(longest_first, key=lambda entry: entry[::2])
+    return re.compile("|".join(f"{start}(?:{'|'.join(e[1] for e in alike)}){end}" for (start, end), alike in bounded))
 
 
 def _entry(entry: str) -> tuple[str, str, str]:

@@ -129,13 +129,10 @@ class Privacy:
             if abs(value) < 1_000_000:
                 return value
             label = f"{key}: {value}"
-            return (
-                value
-                if redact(label) == label
-                else redact(str(value))
-                if redact(str(value)) != str(value)
-                else "[NUMBER]"
-            )
+            if redact(label) == label:
+                return value
+            masked = redact(str(value))
+            return masked if masked != str(value) else "[NUMBER]"
         if isinstance(value, float):
             return value if math.isfinite(value) else None
         if isinstance(value, str):

@@ -87,14 +87,11 @@ def _in_memory(rows: pa.Table) -> Iterator[Batch]:
 
 
 class _Feed:
-    """Lines for the csv module; remembers the record in progress, so that a broken quote loses one line only.
-
-    backlog: lines handed back, the next one last. size: characters handed out since the start of the record.
-    """
+    """Lines for the csv module; remembers the record in progress, so that a broken quote loses one line only."""
 
     def __init__(self, source: Iterator[str], limit: int) -> None:
         self._source = source
-        self.backlog: list[str] = []
+        self.backlog: list[str] = []  # what was handed back, the next line last
         self.record: list[str] = []
         self.size, self._limit, self._recovered = 0, limit, 0
 
@@ -217,17 +214,15 @@ def _records(feed: _Feed, names: list[str], delimiter: str) -> Iterator[tuple[li
             yield rows, None
             continue
         feed.give_back(feed.record)
-        reader = csv.reader(feed, delimiter=delimiter, strict=True)
         while feed.backlog:
             feed.start()
             try:
-                yield [next(reader)], ""
+                yield [next(csv.reader(feed, delimiter=delimiter, strict=True))], ""
             except csv.Error as error:
                 too_long = "too long" in str(error) or "field larger" in str(error)
                 what = "the row is too long" if too_long else "a quote in this row is never closed, or closed too early"
                 yield [[]], what
                 feed.recover()
-                reader = csv.reader(feed, delimiter=delimiter, strict=True)
 
 
 def _at_once(feed: _Feed, names: list[str], delimiter: str) -> list[list[str]] | None:

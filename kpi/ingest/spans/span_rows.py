@@ -34,9 +34,8 @@ from kpi.ingest.spans.step_rows import Row, documents, incidents, tool_call
 from kpi.ingest.spans.step_rows import stable_id as stable_id
 
 _CACHE = 50_000
-_OWN = frozenset(
-    {"kind", "status", "source", "severity", "state", "attributes", "context"}
-)  # our words, or masked before
+# Our words, or masked before.
+_OWN = frozenset({"kind", "status", "source", "severity", "state", "attributes", "context"})
 _MASKED = {
     name: [c.name for c in table.columns if c.type == "string" and c.privacy in ("content", "dimension")
            and c.name not in _OWN]
