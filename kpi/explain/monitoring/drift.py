@@ -7,7 +7,7 @@ and group of users: 4,096 groups by hash, so that few users are groups of their 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,8 @@ MAX_VALUES, NUMERIC_BINS = 12, 12
 OTHER = "(other)"
 _SCALE = {"ms": 1e-3, "usd": 1e-9}
 _GROUPS, _COARSE = 16**3, 16**2  # of users, by three or two digits of their hash
-_DENSE = 2**16  # cells of a table that is no sparse one
+_DENSE = 2**18  # cells of a table that is no sparse one
+_MANY = 1000  # values for which fewer groups do, to save time and memory
 _SIDES = 3  # of a column: baseline, window, and the window by bucket
 
 
@@ -165,14 +166,13 @@ class _Sums:
 
     def table(self, column: int, arm: int, *, coarse: bool = False) -> Table:
         """Requests by group and value. arm: 0 for the baseline, 1 for the window."""
-        return self._table(np.flatnonzero(self._side == column * _SIDES + arm), _GROUPS, 16 if coarse else 1)
+        together = _GROUPS // _COARSE if coarse or len(self.values) > _MANY else 1
+        return self._table(np.flatnonzero(self._side == column * _SIDES + arm), _GROUPS, together)
 
-    def by_bucket(self) -> dict[str, Table]:
+    def by_bucket(self) -> Iterator[tuple[str, Table]]:
         """The same of the window by bucket of time, for coarse groups."""
-        order = np.argsort(self._bucket, kind="stable")
-        cuts = np.searchsorted(self._bucket[order], np.arange(len(self.buckets) + 1))
-        found = {b: self._table(order[cuts[i] : cuts[i + 1]], _COARSE) for i, b in enumerate(self.buckets)}
-        return dict(sorted(found.items()))
+        for name, code in sorted(zip(self.buckets, range(len(self.buckets)), strict=True)):
+            yield name, self._table(np.flatnonzero(self._bucket == code), _COARSE)
 
     def _table(self, rows: Array, groups: int, together: int = 1) -> Table:
         shape = groups // together, len(self.values)
@@ -202,12 +202,13 @@ def _arms(resolved: Resolved) -> tuple[Arm, Arm]:
 
 def _series(source: Source, resolved: Resolved, sums: _Sums) -> pd.DataFrame:
     """The distance of each bucket of the window from the whole baseline."""
-    steps, before = sums.by_bucket(), sums.table(0, 0, coarse=True)
-    found = [chance(now, before).distance() for now in steps.values()]
-    times = bucket_columns(pd.Series(list(steps), dtype=object), resolved.slice.grain, tz=resolved.slice.tz,
+    before = sums.table(0, 0, coarse=True)
+    found = {name: chance(now, before).distance() for name, now in sums.by_bucket()}
+    times = bucket_columns(pd.Series(list(found), dtype=object), resolved.slice.grain, tz=resolved.slice.tz,
                            source=source, window=resolved.window)  # fmt: skip
-    return pd.DataFrame({**times, "distance": [d.value for d in found], "noise": [d.noise for d in found],
-                         "n": [int(d.n) for d in found]})  # fmt: skip
+    steps = {"distance": [d.value for d in found.values()], "noise": [d.noise for d in found.values()],
+             "n": [int(d.n) for d in found.values()]}  # fmt: skip
+    return pd.DataFrame({**times, **steps})
 
 
 # --- values ----------------------------------------------------------------------------------------------------------

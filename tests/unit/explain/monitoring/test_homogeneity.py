@@ -126,8 +126,8 @@ def zipf(k: int) -> np.ndarray:
 @pytest.mark.parametrize("users", [(300, 300), (100, 600)])
 def test_many_rare_values_alarm_no_more_than_few(values: int, sticky: float, users: tuple[int, int]) -> None:
     rng = np.random.default_rng([values, int(10 * sticky), users[0]])
-    found = [crowd(rng, users, zipf(values), zipf(values), sticky=sticky) for _ in range(100)]
-    assert np.mean([d.clear for d in found]) <= 0.07  # P(more | 2.5 %) = 0.4 %
+    found = [crowd(rng, users, zipf(values), zipf(values), sticky=sticky) for _ in range(50)]
+    assert np.mean([d.clear for d in found]) <= 0.08  # P(more | 2.5 %) = 0.8 %
     assert np.median([d.value for d in found]) <= 0.07  # of up to 3,000 values on 2,000 rows: the part of chance is off
 
 
