@@ -52,7 +52,7 @@ class Distance:
 class Chance:
     """What no change would show: the statistic, X² on its scale, is chi-square with `freedom` degrees of freedom.
 
-    unit: the divergence for each unit of the statistic. n: requests now. looks: at the same data, this the clearest.
+    unit: the divergence for each unit of the statistic. n: requests now. looks: at the same data, this is one of them.
     """
 
     statistic: float
@@ -84,10 +84,11 @@ def chance(now: Table, before: Table) -> Chance:
     """What no change would show between two tables of requests by user and value.
 
     The statistic is NaN where nothing can be told: one side is empty, or one user has all requests. Many rare values
-    would hide a change of frequent ones, so they are looked at as they are and as one.
+    would hide a change of frequent ones, so they are looked at as one as well, which counts where it is clear.
     """
-    found = [_law(*pair) for pair in ((now, before), *_rare_as_one(now, before))]
-    return replace(min(found, key=lambda law: law.p), looks=len(found))
+    whole, *folded = [_law(*pair) for pair in ((now, before), *_rare_as_one(now, before))]
+    clearer = [law for law in folded if law.p < min(whole.p, LEVEL / 2)]
+    return replace(clearer[0] if clearer else whole, looks=1 + len(folded))
 
 
 def _rare_as_one(now: Table, before: Table) -> list[tuple[Table, Table]]:
