@@ -61,12 +61,10 @@ def strongest_drift(dimension: str) -> str:
     return f"Strongest in {dimension.replace('_', ' ')}"
 
 
-def no_drift(seen: Sequence[str], unseen: Sequence[str]) -> str:
-    """unseen: inputs of which so few users are known that they may be off target."""
-    if not unseen:
-        return "No clear change in any input"
-    seen, unseen = ([d.replace("_", " ") for d in names] for names in (seen, unseen))
-    return f"No clear change in {listed(seen)}, too few users to tell for {listed(unseen)}"
+def no_drift(unseen: Sequence[str]) -> str:
+    """unseen: inputs that may be off target, for all that their few users tell."""
+    few = f", too few users to tell for {listed([d.replace('_', ' ') for d in unseen])}" if unseen else ""
+    return f"No clear change in any input{few}"
 
 
 def drift_unseen(dimension: str, high: float, limit: float) -> str:

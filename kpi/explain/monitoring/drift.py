@@ -7,7 +7,7 @@ and group of users: 4,096 groups by hash, so that few users are groups of their 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from scipy import sparse
 from kpi.errors import MetricError
 from kpi.explain.aggregates.arm_sums import histograms
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests
-from kpi.explain.monitoring.homogeneity import LEVEL, Distance, Table, chance, distance, totals
+from kpi.explain.monitoring.homogeneity import LEVEL, Distance, Table, chance
 from kpi.measure.buckets import bucket_columns
 from kpi.measure.columns import bucket, dimension, hashed
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN, bin_value
@@ -43,7 +43,8 @@ MAX_VALUES, NUMERIC_BINS = 12, 12
 OTHER = "(other)"
 _SCALE = {"ms": 1e-3, "usd": 1e-9}
 _GROUPS, _COARSE = 16**3, 16**2  # of users, by three or two digits of their hash
-_DENSE = 2**16  # cells of a table that is no sparse one
+_DENSE = 2**18  # cells of a table that is no sparse one
+_MANY = 1000  # values for which fewer groups do, to save time and memory
 _SIDES = 3  # of a column: baseline, window, and the window by bucket
 
 
@@ -111,13 +112,13 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
     numeric = column in NUMERIC
     edges = _edges(source, column, resolved) if numeric else []
     value = _class(requests(source)[column], edges) if numeric else dimension(source, column)
-    sums = _Sums(source, resolved, [value], grain=resolved.slice.grain)
+    sums = _Sums(source, resolved, [value], resolved.slice.grain)
     before, now = sums.table(0, 0), sums.table(0, 1)
-    classes = [*_class_names(edges, NUMERIC[column]), NONE_VALUE] if numeric else []
+    classes = _class_names(edges, NUMERIC[column]) if numeric else []
     names = [label(v) if v is None or not numeric else classes[v] for v in sums.values]
-    counts = pd.DataFrame({"now": totals(now), "baseline": totals(before)}, index=names).groupby(level=0).sum()
+    counts = pd.DataFrame({"now": now.sum(axis=0), "baseline": before.sum(axis=0)}, index=names).groupby(level=0).sum()
     counts = counts[counts.sum(axis=1) > 0].sort_index(key=lambda v: v == NONE_VALUE, kind="stable")
-    sizes, found = counts.sum(), distance(now, before)
+    sizes, found = counts.sum(), chance(now, before).distance()
     shares = (counts / sizes).rename_axis("value").reset_index()
     listed = counts if sizes.all() and not numeric else counts[:0]
     return Drift(column=column, distribution=shares if numeric else _folded(shares), distance=found,
@@ -134,16 +135,15 @@ def input_drift(source: Source, resolved: Resolved, columns: Sequence[str]) -> d
     """
     if resolved.baseline_filters is None or not columns:
         return {}
-    sums = _Sums(source, resolved, [dimension(source, c) for c in columns])
+    sums = _Sums(source, resolved, [dimension(source, c) for c in columns], None)
     both = {c: chance(sums.table(j, 1), sums.table(j, 0)) for j, c in enumerate(columns)}
-    laws = {c: law for c, law in both.items() if law}
+    laws = {c: law for c, law in both.items() if math.isfinite(law.statistic)}
     found: dict[str, Distance] = {}
-    level, going = LEVEL, True
     for rank, column in enumerate(sorted(laws, key=lambda c: laws[c].p)):
-        level = LEVEL / (len(laws) - rank) if going else level
-        going = going and laws[column].p < level
+        if all(d.clear for d in found.values()):
+            level = LEVEL / (len(laws) - rank)
         found[column] = laws[column].distance(level)
-    return {c: found[c] for c in columns if c in found}
+    return found
 
 
 class _Sums:
@@ -152,9 +152,7 @@ class _Sums:
     values: what the columns of the tables stand for, the last is unknown.
     """
 
-    def __init__(
-        self, source: Source, resolved: Resolved, values: Sequence[Expression], grain: str | None = None
-    ) -> None:
+    def __init__(self, source: Source, resolved: Resolved, values: Sequence[Expression], grain: str | None) -> None:
         timed = grain if resolved.window else None
         rows = source.run(_statement(source, resolved, values, timed))
         codes, known = encoded(rows["v"])
@@ -168,14 +166,13 @@ class _Sums:
 
     def table(self, column: int, arm: int, *, coarse: bool = False) -> Table:
         """Requests by group and value. arm: 0 for the baseline, 1 for the window."""
-        return self._table(np.flatnonzero(self._side == column * _SIDES + arm), _GROUPS, 16 if coarse else 1)
+        together = _GROUPS // _COARSE if coarse or len(self.values) > _MANY else 1
+        return self._table(np.flatnonzero(self._side == column * _SIDES + arm), _GROUPS, together)
 
-    def by_bucket(self) -> dict[str, Table]:
+    def by_bucket(self) -> Iterator[tuple[str, Table]]:
         """The same of the window by bucket of time, for coarse groups."""
-        order = np.argsort(self._bucket, kind="stable")
-        cuts = np.searchsorted(self._bucket[order], np.arange(len(self.buckets) + 1))
-        found = {b: self._table(order[cuts[i] : cuts[i + 1]], _COARSE) for i, b in enumerate(self.buckets)}
-        return dict(sorted(found.items()))
+        for name, code in sorted(zip(self.buckets, range(len(self.buckets)), strict=True)):
+            yield name, self._table(np.flatnonzero(self._bucket == code), _COARSE)
 
     def _table(self, rows: Array, groups: int, together: int = 1) -> Table:
         shape = groups // together, len(self.values)
@@ -205,12 +202,13 @@ def _arms(resolved: Resolved) -> tuple[Arm, Arm]:
 
 def _series(source: Source, resolved: Resolved, sums: _Sums) -> pd.DataFrame:
     """The distance of each bucket of the window from the whole baseline."""
-    steps, before = sums.by_bucket(), sums.table(0, 0, coarse=True)
-    found = [distance(now, before) for now in steps.values()]
-    times = bucket_columns(pd.Series(list(steps), dtype=object), resolved.slice.grain, tz=resolved.slice.tz,
+    before = sums.table(0, 0, coarse=True)
+    found = {name: chance(now, before).distance() for name, now in sums.by_bucket()}
+    times = bucket_columns(pd.Series(list(found), dtype=object), resolved.slice.grain, tz=resolved.slice.tz,
                            source=source, window=resolved.window)  # fmt: skip
-    return pd.DataFrame({**times, "distance": [d.value for d in found], "noise": [d.noise for d in found],
-                         "n": [int(d.n) for d in found]})  # fmt: skip
+    steps = {"distance": [d.value for d in found.values()], "noise": [d.noise for d in found.values()],
+             "n": [int(d.n) for d in found.values()]}  # fmt: skip
+    return pd.DataFrame({**times, **steps})
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -236,11 +234,9 @@ def _alone(here: pd.Series, there: pd.Series, size: float) -> pd.DataFrame:
 def _edges(source: Source, column: str, resolved: Resolved) -> list[float]:
     """Upper bins of about twelve equally filled classes, of the baseline or else the window."""
     (found,) = histograms(source, {column: requests(source)[column]}, _arms(resolved), ())
-    for bins, count in (found.of(0), found.of(1)):
-        if len(bins):
-            upto = np.cumsum(count) / count.sum()
-            return sorted({float(bins[np.searchsorted(upto, i / NUMERIC_BINS)]) for i in range(1, NUMERIC_BINS)})
-    return []
+    bins, count = found.of(0 if 0 in found.side else 1)
+    cuts = np.searchsorted(np.cumsum(count), count.sum() * np.arange(1, NUMERIC_BINS) / NUMERIC_BINS)
+    return sorted(set(bins[cuts].tolist())) if len(bins) else []
 
 
 def _class(value: Expression, edges: Sequence[float]) -> Expression:

@@ -16,7 +16,7 @@ makes nothing clear alone, and a value seen once says nothing, however many such
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -26,12 +26,13 @@ from kpi.stats.types import Array
 
 Table: TypeAlias = "Array | sparse.csr_array"  # requests by user or group of users (rows) and value (columns)
 LEVEL = 0.025  # of unchanged columns that are called changed: the lower of two 95 % limits, and the noise, are at it
+_CARRIERS = 20  # users who carry a value that is no rare one, on both sides together
 _MOST_FREEDOM = 1e5  # beyond it the law hardly varies, and its noncentral one is slow to compute
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """Jensen-Shannon distance, the part of chance taken off, with 95 % limits.
+    """Jensen-Shannon distance, the part of chance taken off, with 95 % limits; NaN where nothing can be told.
 
     noise: what 97.5 % of unchanged data stay under; a value beyond it has a lower limit above 0. n: requests now.
     """
@@ -51,23 +52,25 @@ class Distance:
 class Chance:
     """What no change would show: the statistic, X² on its scale, is chi-square with `freedom` degrees of freedom.
 
-    unit: the divergence for each unit of the statistic. n: requests now.
+    unit: the divergence for each unit of the statistic. n: requests now. looks: at the same data, this is one of them.
     """
 
     statistic: float
     freedom: float
     unit: float
     n: float
+    looks: int = 1
 
     @property
     def p(self) -> float:
-        return float(special.chdtrc(self.freedom, self.statistic))
+        return min(1.0, self.looks * float(special.chdtrc(self.freedom, self.statistic)))
 
     def distance(self, level: float = LEVEL) -> Distance:
         """The distance with limits that err at this level on either side."""
+        level /= self.looks
         beyond = [self.statistic - self.freedom, *(self._noncentrality(t) for t in (1 - level, level)),
                   float(special.chdtri(self.freedom, level)) - self.freedom]  # fmt: skip
-        value, low, high, noise = (math.sqrt(min(1.0, max(0.0, b * self.unit))) for b in beyond)
+        value, low, high, noise = np.sqrt(np.clip(np.array(beyond) * self.unit, 0.0, 1.0)).tolist()
         return Distance(value=value, low=low, high=high, noise=noise, n=self.n)
 
     def _noncentrality(self, tail: float) -> float:
@@ -77,17 +80,36 @@ class Chance:
         return float(special.chndtrinc(self.statistic, self.freedom, tail))
 
 
-def chance(now: Table, before: Table) -> Chance | None:
-    """What no change would show between two tables of requests by user and value; None where it cannot be told.
+def chance(now: Table, before: Table) -> Chance:
+    """What no change would show between two tables of requests by user and value.
 
-    Where one side is empty, or one user has all requests, it cannot.
+    The statistic is NaN where nothing can be told: one side is empty, or one user has all requests. Many rare values
+    would hide a change of frequent ones, so they are looked at as one as well, which counts where it is clear.
     """
+    whole, *folded = [_law(*pair) for pair in ((now, before), *_rare_as_one(now, before))]
+    clearer = [law for law in folded if law.p < min(whole.p, LEVEL / 2)]
+    return replace(clearer[0] if clearer else whole, looks=1 + len(folded))
+
+
+def _rare_as_one(now: Table, before: Table) -> list[tuple[Table, Table]]:
+    """The same tables with one column for all values that few users carry, where there are several."""
+    both = now + before
+    count, squares = both.sum(axis=0), (both**2).sum(axis=0)
+    rare = count**2 <= _CARRIERS * squares
+    if np.count_nonzero(rare & (count > 0)) < 2 or rare.all():
+        return []
+    _, place = np.unique(np.where(rare, -1, np.arange(len(rare))), return_inverse=True)
+    fold = sparse.csr_array((np.ones(len(place)), (np.arange(len(place)), place)))
+    return [(now @ fold, before @ fold)]
+
+
+def _law(now: Table, before: Table) -> Chance:
     sizes = float(now.sum()), float(before.sum())
     total = sum(sizes)
     carried = (now + before).sum(axis=1) / max(total, 1)
     if not all(sizes) or carried.max() == 1:
-        return None
-    shares = [totals(side) / n for side, n in zip((now, before), sizes, strict=True)]
+        return Chance(statistic=math.nan, freedom=1.0, unit=math.nan, n=sizes[0])
+    shares = [side.sum(axis=0) / n for side, n in zip((now, before), sizes, strict=True)]
     pooled = (shares[0] * sizes[0] + shares[1] * sizes[1]) / total
     root = np.sqrt(pooled)
     inverse = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
@@ -107,21 +129,7 @@ def chance(now: Table, before: Table) -> Chance | None:
     return Chance(statistic=statistic, freedom=freedom, unit=unit, n=sizes[0])
 
 
-def distance(now: Table, before: Table) -> Distance:
-    """Distance of two tables of requests by user and value; NaN where it cannot be told."""
-    if found := chance(now, before):
-        return found.distance()
-    nothing = math.nan
-    return Distance(value=nothing, low=nothing, high=nothing, noise=nothing, n=float(now.sum()))
-
-
 def _divergence(p: Array, q: Array) -> float:
     """Jensen-Shannon divergence in bits."""
     middle = (p + q) / 2
     return max(0.0, float((special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum()) / (2 * math.log(2)))
-
-
-def totals(table: Table) -> Array:
-    """Requests of each value."""
-    found: Array = np.asarray(table.sum(axis=0), dtype=float)
-    return found
