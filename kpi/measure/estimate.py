@@ -263,12 +263,12 @@ def _student(found: Spread) -> Array:
 def _tail(s: Sums, r: Array, second: Array, skew: Array) -> Array:
     """How far the upper limit of a skewed sum is stretched: a sample of few users seldom holds its own tail.
 
-    1 up to skewness 1, the larger of what users show and of a lognormal law of their spread (Zhou and Gao 2000, Am Stat
-    54:100, for the question; the factors by simulation, tests/bench/coverage.py).
+    By the skewness of a sum of so many users, the larger of what they show and of a lognormal law of their spread (Zhou
+    and Gao 2000, Am Stat 54:100, for the question; the factors by simulation, tests/bench/coverage.py).
     """
     relative = np.sqrt(second * s.clusters) / s.known / np.abs(r)
-    likely = np.fmax(skew, 3 * relative + relative**3)
-    result: Array = np.clip(1 + 0.15 * (likely - 1), 1, 1.35)
+    likely = np.fmax(skew, 3 * relative + relative**3) / np.sqrt(s.clusters)
+    result: Array = np.clip(1 + 0.8 * (likely - 0.13), 1, 1.35)
     return result
 
 
