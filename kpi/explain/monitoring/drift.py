@@ -43,7 +43,7 @@ MAX_VALUES, NUMERIC_BINS = 12, 12
 OTHER = "(other)"
 _SCALE = {"ms": 1e-3, "usd": 1e-9}
 _GROUPS, _COARSE = 16**3, 16**2  # of users, by three or two digits of their hash
-_DENSE = 2**18  # cells of a table that is no sparse one
+_DENSE = 2**17  # cells of a table that is no sparse one
 _MANY = 1000  # values for which fewer groups do, to save time and memory
 _SIDES = 3  # of a column: baseline, window, and the window by bucket
 
