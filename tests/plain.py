@@ -62,7 +62,13 @@ def group_of(user: np.ndarray) -> np.ndarray:
 
 
 def sums(
-    y: np.ndarray, x: np.ndarray, user: np.ndarray, day: np.ndarray | None = None, named: np.ndarray | None = None
+    y: np.ndarray,
+    x: np.ndarray,
+    user: np.ndarray,
+    day: np.ndarray | None = None,
+    named: np.ndarray | None = None,
+    *,
+    rate: bool = False,
 ) -> Sums:
     """`Sums` of one group, from rows. named: rows whose user is known, where others are not."""
     one = lambda v: np.array([float(v)])  # noqa: E731
@@ -77,14 +83,15 @@ def sums(
         by_day = DaySums(
             days=one(len(set(day))), **products(coded(day)), **products(cell, "cells_"),
         )  # fmt: skip
-    few = named is not None and named.any() and not named.all()
+    few = named is not None and not named.all()
     kept = named if few else np.ones(len(y), dtype=bool)
     code = coded(user[kept] if isinstance(user, np.ndarray) else np.asarray(user)[kept])
     a, b = np.bincount(code, y[kept]), np.bincount(code, x[kept])
     squares = {"yy": a * a, "yx": a * b, "xx": b * b, "yyy": a**3, "yyx": a * a * b, "yxx": a * b * b, "xxx": b**3}
     return Sums(
         n=one(len(y)), y=one(y.sum()), x=one(x.sum()), clusters=one(len(a)), by_day=by_day,
-        named=one(x[kept].sum()) if few else None, **{k: one(v.sum()) for k, v in squares.items()},
+        named=one(x[kept].sum()) if few else None,
+        shares=one((a * a / b).sum()) if rate else None, **{k: one(v.sum()) for k, v in squares.items()},
     )  # fmt: skip
 
 
@@ -104,7 +111,7 @@ def histogram(
         return np.diff((np.cumsum(cells, axis=1) ** 2).sum(axis=0), prepend=0), cells.sum(axis=1) @ cells
 
     every = np.ones(len(values), dtype=bool)
-    few = named is not None and named.any() and not named.all()
+    few = named is not None and not named.all()
     kept = named if few else every
     cells = table(coded(np.asarray(user)[kept]), kept)
     smallest = (cells > 0).argmax(axis=1) if cells.size else np.array([], dtype=int)
@@ -123,6 +130,8 @@ def histogram(
         first=np.bincount(smallest, minlength=len(edges)).astype(float),
         named=cells.sum(axis=0) if few else None,
         by_day=by_day,
+        low=np.array([values[bin_ == i].min() for i in range(len(edges))]),
+        high=np.array([values[bin_ == i].max() for i in range(len(edges))]),
     )
 
 
@@ -179,6 +188,7 @@ def measure(name: str, rows: pd.DataFrame, tz: str = "UTC", *, days: bool = True
     """value, low, high, n, clusters of one metric over the rows of one group (canonical columns, see `complete`)."""
     nothing = dict.fromkeys(("value", "low", "high"), np.nan)
     who, named = rows["cluster"].to_numpy(), rows["named"].to_numpy()
+    named = named if named.any() else ~named  # where nobody is known by name, every request stands for itself
     day = local_start(rows["started_at"], "day", tz).astype(str).to_numpy() if days else None
 
     def days_of(chosen: np.ndarray) -> np.ndarray | None:
@@ -187,8 +197,8 @@ def measure(name: str, rows: pd.DataFrame, tz: str = "UTC", *, days: bool = True
     if (found := pair(name, rows)) is not None:
         (y, x), scale = found
         known = (y.notna() & x.notna()).to_numpy()
-        s = sums(y[known].to_numpy(), x[known].to_numpy(), who[known], days_of(known), named[known])
         rates = (*RATES, "slo_attainment", "computed_share")
+        s = sums(y[known].to_numpy(), x[known].to_numpy(), who[known], days_of(known), named[known], rate=name in rates)
         kind = "incidence" if scale == 1000 else "rate" if name in rates else "ratio"
         e = getattr(estimate, kind)(s)
         total = x[known].sum()
@@ -211,10 +221,11 @@ def measure(name: str, rows: pd.DataFrame, tz: str = "UTC", *, days: bool = True
     who, x, named, day = who[known], x[known], named[known], days_of(known)
     if name in TOTALS:
         return {**nothing, "value": x.sum() * spec[1] if len(x) else np.nan, "n": len(x),
-                "clusters": len(set(who[named] if named.any() else who))}  # fmt: skip
+                "clusters": len(set(who[named]))}  # fmt: skip
     if name in WORST:
         return {**nothing, "value": x.max() * spec[1] if len(x) else np.nan, "n": len(x), "clusters": 0}
     q, scale = spec[1:]
+    named = named if named.any() else ~named  # decided by the requests that know the value
     _, low, high, n, users = estimate.quantile(histogram(x, who, day, named), q)
     value = np.quantile(x, q) * scale if len(x) else np.nan
     return {"value": value, "low": low * scale, "high": high * scale, "n": n, "clusters": users}

@@ -19,7 +19,7 @@ from kpi.store.engines import Source
 
 # The parts of a statement: what each branch of its union tells.
 SUMS, SKETCH, DISTINCT, DAYS, CELLS, SKETCH_DAYS, SKETCH_CELLS = range(7)
-FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xxx", "named", "heaviest")
+FIELDS = ("n", "y", "x", "clusters", "yy", "yx", "xx", "yyy", "yyx", "yxx", "xxx", "named", "heaviest", "shares")
 DAY_FIELDS = ("days", "yy", "yx", "xx")
 HEAD = 2  # values of a group before those of its metrics: requests, and those of users who are known by name
 
@@ -77,7 +77,7 @@ class Layout:
         self.distinct = list(dict.fromkeys(m.column for m in metrics if m.kind == "distinct" and m.column))
         self.window: Window | None = None
         self.tz = "UTC"
-        self.width = max(HEAD + 2 * len(self.maxima) + len(FIELDS) * len(self.ratios), 7, 2 * len(self.distinct))
+        self.width = max(HEAD + 2 * len(self.maxima) + len(FIELDS) * len(self.ratios), 9, 2 * len(self.distinct))
         self.naming = naming(source)
         self.timed = "started_at" in source.columns("requests")
 
@@ -105,6 +105,11 @@ class Cells:
     mine: pd.DataFrame
     names: list[str]
 
+    @property
+    def _days(self) -> bool:
+        """Whether the statement summed by day, be it for another grouping with the same axes."""
+        return self.query.timed and any(set(g.axes) == set(self.grouping.axes) and g.days for g in self.query.sets)
+
     def rows(self) -> np.ndarray:
         """Requests per group."""
         return self.values[:, 0]
@@ -127,11 +132,17 @@ class Cells:
         for name in ("n", "y", "x"):
             values[name] = np.nan_to_num(values[name])
         named = values.pop("named")
-        return Sums(**values, named=None if np.isnan(named).all() else named, by_day=self._by_day(number))
+        shares = values.pop("shares")
+        return Sums(
+            **values,
+            named=None if np.isnan(named).all() else named,
+            shares=shares if metric.kind == "rate" else None,
+            by_day=self._by_day(number),
+        )
 
     def _by_day(self, number: int) -> DaySums | None:
         """The sums over days of one ratio-like metric, None where days are no clusters."""
-        if not self.grouping.days:
+        if not self._days:
             return None
         order, found = {key: i for i, key in enumerate(self.keys)}, {}
         for part, prefix in ((DAYS, ""), (CELLS, "cells_")):
@@ -157,7 +168,7 @@ class Cells:
     def histograms(self, column: str) -> list[Histogram]:
         """Log-binned histogram of a column per group."""
         users = self._bins(SKETCH, column)
-        if not self.grouping.days:
+        if not self._days:
             return [_histogram(b) for b in users]
         more = zip(users, self._bins(SKETCH_DAYS, column), self._bins(SKETCH_CELLS, column), strict=True)
         return [replace(_histogram(b), by_day=DayBins(days=float(d[:, 4].sum()), square=d[:, 2], cross=d[:, 3],
@@ -165,9 +176,9 @@ class Cells:
                 for b, d, c in more]  # fmt: skip
 
     def _bins(self, part: int, column: str) -> list[np.ndarray]:
-        """The rows of a histogram per group, bins ascending: bin, requests, square, cross, first, named."""
+        """The rows of a histogram per group, bins ascending: bin, requests, square, cross, first, named, low, high."""
         mine = self.mine[(self.mine["part"] == part) & (self.mine["v0"] == self.query.sketches.index(column))]
-        block = mine[["v1", "v2", "v3", "v4", "v5", "v6"]].to_numpy(dtype=float)
+        block = mine[[f"v{i}" for i in range(1, 9)]].to_numpy(dtype=float)
         order = {key: i for i, key in enumerate(self.keys)}
         owner = np.array([order[k] for k in group_keys(mine, self.names)], dtype=int)
         block = block[np.lexsort((block[:, 0], owner))]
@@ -178,4 +189,4 @@ class Cells:
 def _histogram(rows: np.ndarray) -> Histogram:
     named = None if np.isnan(rows[:, 5]).all() else rows[:, 5]
     return Histogram(bins=rows[:, 0], count=rows[:, 1], square=rows[:, 2], cross=rows[:, 3], first=rows[:, 4],
-                     named=named)  # fmt: skip
+                     named=named, low=rows[:, 6], high=rows[:, 7])  # fmt: skip

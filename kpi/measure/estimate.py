@@ -7,6 +7,7 @@ squared user sizes (Carter, Schnepel and Steigerwald 2017). Where a limit cannot
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,7 +63,8 @@ class Histogram:
     count: rows per bin. square: increments of the sum over users of (rows of the user up to this bin)^2. cross:
     sum over rows of the size of their user. first: users whose smallest value lies in this bin. The running sums
     of these give the cluster variance of the indicator x <= q at every q at once, so one pass serves p50, p95 and
-    p99. named: requests of the users that these are over, where others are not known by name, else None.
+    p99. named: requests of the users that these are over, where others are not known by name, else None. low, high: the
+    smallest and the largest value in each bin, None where only the bins are known.
     """
 
     bins: Array
@@ -72,6 +74,8 @@ class Histogram:
     first: Array
     named: Array | None = None
     by_day: DayBins | None = None
+    low: Array | None = None
+    high: Array | None = None
 
     @property
     def effective(self) -> float:
@@ -162,9 +166,38 @@ def bin_value(bins: ArrayLike) -> Array:
     return np.where(b == ZERO_BIN, 0.0, 2 * LOG_BASE ** (b + 1) / (LOG_BASE + 1))
 
 
-def bin_edges(b: float) -> tuple[float, float]:
-    """The smallest and the largest value that a bin may hold: limits that must not miss stand there."""
-    return (0.0, 0.0) if b == ZERO_BIN else (LOG_BASE**b, LOG_BASE ** (b + 1))
+class Ranks:
+    """Values by rank, from counts in bins: exact where a bin holds one value, and as if spread evenly where several."""
+
+    def __init__(self, bins: Array, count: Array, low: Array | None = None, high: Array | None = None) -> None:
+        """bins: ascending; count: requests in them, which weights may make fractional; low, high: as of `Histogram`."""
+        self.low: Array = bin_value(bins) if low is None else low
+        self.high: Array = bin_value(bins) if high is None else high
+        self.count, self.upto = count, np.cumsum(count)
+
+    def __len__(self) -> int:
+        return len(self.upto)
+
+    @property
+    def n(self) -> float:
+        return float(self.upto[-1])
+
+    def bin_of(self, rank: float) -> int:
+        """rank: from 1."""
+        return min(int(np.searchsorted(self.upto, rank - 1e-9)), len(self.upto) - 1)
+
+    def at(self, rank: float) -> float:
+        """The value of a rank, from 1."""
+        i = self.bin_of(rank)
+        before, more = self.upto[i] - self.count[i], self.count[i] - 1
+        share = min(max((rank - before - 1) / more, 0.0), 1.0) if more > 1e-9 else 0.5
+        return float(self.low[i] + (self.high[i] - self.low[i]) * share)
+
+    def quantile(self, q: float) -> float:
+        """By numpy's linear rule."""
+        position = (self.n - 1) * q
+        below = math.floor(position)
+        return self.at(below + 1) * (1 - position + below) + self.at(min(below + 2, self.n)) * (position - below)
 
 
 def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]:
@@ -178,38 +211,25 @@ def quantile(h: Histogram, q: float) -> tuple[float, float, float, float, float]
     users = float(h.first.sum()) if np.isfinite(h.first).all() else np.nan
     if n == 0:
         return np.nan, np.nan, np.nan, 0.0, 0.0
-    upto = np.cumsum(h.count)
-
-    def at(rank: float) -> float:  # 1-based rank
-        return float(bin_value(h.bins[np.searchsorted(upto, rank)]))
-
-    position = (n - 1) * q
-    below, share = int(np.floor(position)), position - np.floor(position)
-    value = at(below + 1) * (1 - share) + at(min(below + 2, n)) * share
+    ranks = Ranks(h.bins, h.count, h.low, h.high)
+    value = ranks.quantile(q)
     if not users >= 2:
         return value, np.nan, np.nan, n, users
-    low, high = order_limits(
-        h.bins, upto, q, effective_size(_indicator(h, users, int(np.searchsorted(upto, below + 1))))
-    )
+    place = ranks.bin_of(math.floor((n - 1) * q) + 1)
+    low, high = order_limits(ranks, q, effective_size(_indicator(h, users, place)))
     return value, low, high, n, users
 
 
-def order_limits(bins: Array, upto: Array, q: float, effective: float) -> tuple[float, float]:
+def order_limits(ranks: Ranks, q: float, effective: float) -> tuple[float, float]:
     """Order statistics that bound the q-quantile; NaN where there is none that far out.
 
-    bins: ascending; upto: running counts of the requests in them, which weights may make fractional; effective: the
-    requests that these are worth, users counted as clusters.
+    effective: the requests that these are worth, users counted as clusters.
     """
-    n = float(upto[-1])
-
-    def at(rank: float) -> tuple[float, float]:  # 1-based
-        return bin_edges(float(bins[min(int(np.searchsorted(upto, rank)), len(bins) - 1)]))
-
     size = int(np.floor(effective + 1e-9))
     lower = _binomial_quantile(_TAIL, size, q)
     upper = _binomial_quantile(1 - _TAIL, size, q) + 1
-    low = at(np.floor(n * (lower - 1) / size) + 1)[0] if lower >= 1 else np.nan
-    high = at(min(np.ceil(n * upper / size), n))[1] if upper <= size else np.nan
+    low = ranks.at(np.floor(ranks.n * (lower - 1) / size) + 1) if lower >= 1 else np.nan
+    high = ranks.at(min(np.ceil(ranks.n * upper / size), ranks.n)) if upper <= size else np.nan
     return low, high
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from kpi.stats.types import Array
 
+HEAVY = 20.0  # effective users, below which a few heavy ones may hide how much users differ
 FEW = 30.0  # carriers of the rarer outcome, below which what users have in common cannot be told from them alone
 CAUTIOUS = 0.4  # correlation within a user that is taken where nobody carries it (simulated: tests/bench/coverage.py)
 MOST = 2.0  # how far the days' part may be scaled up for what days share with the groups of users
@@ -46,7 +47,8 @@ class Sums:
 
     n: rows where both are known; y, x: their sums; clusters: users among them; yy to xxx: sums over users of products
     of the user sums, cubes NaN where they were not asked for. named: x of the users that the products are over, where
-    others are not known by name, else None; heaviest: the largest x of one user; by_day: None where days are no
+    others are not known by name, else None; heaviest: the largest x of one user; shares: of a rate, the sum of y^2 / x
+    over users; by_day: None where days are no
     clusters.
     """
 
@@ -63,6 +65,7 @@ class Sums:
     xxx: Array
     named: Array | None = None
     heaviest: Array | None = None
+    shares: Array | None = None
     by_day: DaySums | None = None
 
     @property
@@ -139,16 +142,30 @@ def design_effect(s: Sums, *, cautious: bool = True) -> Array:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         p = s.y / s.x
-        return _effect(s, p * (1 - p) * s.x, rare=p > 0.5, cautious=cautious)
+        return _effect(s, p * (1 - p) * s.x, rare=p > 0.5, cautious=cautious, least=_correlation(s))
+
+
+def _correlation(s: Sums) -> Array:
+    """How alike the requests of a user are, users weighted by their size and not its square (analysis of variance;
+    Fleiss 1981, section 13.2); 0 where no few users carry all: what all users show is then sharper."""
+    if s.shares is None:
+        return np.zeros(len(s.n))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y, n, groups = s.y * s.known / s.x, s.known, s.clusters
+        among, inside = (s.shares - y**2 / n) / (groups - 1), (y - s.shares) / (n - groups)
+        size = (n - s.xx / n) / (groups - 1)
+        found = (among - inside) / (among + (size - 1) * inside)
+    return np.where(np.isfinite(found) & (s.effective < HEAVY), np.clip(found, 0, 1), 0.0)
 
 
 def dispersion(s: Sums) -> Array:
     """Variance of a count over its own mean, at least 1; as `design_effect`."""
-    return _effect(s, s.y, rare=np.zeros(len(s.y), dtype=bool), cautious=True)
+    nothing = np.zeros(len(s.y))
+    return _effect(s, s.y, rare=nothing > 0, cautious=True, least=nothing)
 
 
-def _effect(s: Sums, expected: Array, *, rare: Array, cautious: bool) -> Array:
-    """rare: where the rows without the event are the rarer ones."""
+def _effect(s: Sums, expected: Array, *, rare: Array, cautious: bool, least: Array) -> Array:
+    """rare: where the rows without the event are the rarer ones; least: correlation within a user, at least."""
     found = spread(s)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = s.x / s.known
@@ -161,6 +178,6 @@ def _effect(s: Sums, expected: Array, *, rare: Array, cautious: bool) -> Array:
             carriers = np.where(twice > 0, once**2 / twice, 0.0)
             doubt = np.where(carriers < FEW, 2 / (2 + carriers), 0.0)
             raised = 1 + more * (doubt * np.fmax(CAUTIOUS, correlation) + (1 - doubt) * correlation)
-            effect = np.where(more > 1e-9, np.fmax(effect, raised), effect)
+            effect = np.where(more > 1e-9, np.fmax(np.fmax(effect, raised), 1 + more * least), effect)
         day = np.nan_to_num(found.day / expected, nan=0.0, posinf=0.0)
     return np.where(s.alone, 1.0, effect * scale) + day

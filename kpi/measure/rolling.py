@@ -90,6 +90,12 @@ def _merged_quantile(parts: list[estimate.Histogram], q: float) -> tuple[float, 
     values, owner = np.unique(bins, return_inverse=True)
     count = np.bincount(owner, np.concatenate([h.count for h in parts])).astype(float)
     unknown = np.full(len(values), np.nan)
-    merged = estimate.Histogram(bins=values, count=count, square=unknown, cross=unknown, first=unknown)
+    low, high = np.full(len(values), np.inf), np.full(len(values), -np.inf)
+    for h in parts:
+        place = np.searchsorted(values, h.bins)
+        ranks = estimate.Ranks(h.bins, h.count, h.low, h.high)
+        low[place], high[place] = np.fmin(low[place], ranks.low), np.fmax(high[place], ranks.high)
+    merged = estimate.Histogram(bins=values, count=count, square=unknown, cross=unknown, first=unknown,
+                                low=low, high=high)  # fmt: skip
     value, _, _, n, _ = estimate.quantile(merged, q)
     return value, n

@@ -100,6 +100,7 @@ class StatisticsQuery(Layout):
             y, x = known_terms(m, row)
             columns += [y.label(f"y{i}"), x.label(f"x{i}")]
         columns += [log_bin(row[c]).label(f"b{i}") for i, c in enumerate(self.sketches)]
+        columns += [row[c].label(f"q{i}") for i, c in enumerate(self.sketches)]
         columns += [row[c].label(f"m{i}") for i, c in enumerate(self.maxima)]
         columns += [row[c].label(f"d{i}") for i, c in enumerate(self.distinct)]
         return sa.select(*columns).select_from(table).where(*conditions(self.source, filters, window)).cte("base")
@@ -202,6 +203,7 @@ class StatisticsQuery(Layout):
             values += [total(fy * fy * fy) if m.kind == "ratio" else nothing]
             values += [total(fy * fy * fx), total(fy * fx * fx), total(fx * fx * fx)]
             values += [total(x) if weighed else nothing, sa.cast(sa.func.max(x), DOUBLE)]
+            values += [total(fy * fy / sa.func.nullif(fx, sa.cast(whole(0), DOUBLE))) if m.kind == "rate" else nothing]
         return self._select(users, SUMS, values)
 
     def _day_sums(self, base: sa.CTE, groupings: Sequence[Grouping]) -> list[Query]:
@@ -230,7 +232,8 @@ class StatisticsQuery(Layout):
             return self._steps(cells, groupings, ("c",), index, "user", SKETCH)
         cells = self._binned(base, groupings, (), index, "all", {})
         nothing, b = null(DOUBLE), cells.c.b
-        values = [sa.literal_column(str(index), DOUBLE), b, sa.func.sum(cells.c.n), *[nothing] * 4]
+        values = [sa.literal_column(str(index), DOUBLE), b, sa.func.sum(cells.c.n), *[nothing] * 4,
+                  sa.func.min(cells.c.low), sa.func.max(cells.c.high)]  # fmt: skip
         return self._select(cells, SKETCH, values, b)
 
     def _day_sketches(self, base: sa.CTE, groupings: Sequence[Grouping], index: int) -> list[Query]:
@@ -248,7 +251,9 @@ class StatisticsQuery(Layout):
         name = f"b{index}"
         group, number = self._group(base, groupings, *keys, name)
         columns = [*self._axes_of(base, groupings), number.label("g"), *(base.c[k] for k in keys)]
+        value = base.c[f"q{index}"]
         columns += [base.c[name].label("b"), sa.func.count().label("n"), *(v.label(k) for k, v in more.items())]
+        columns += [sa.func.min(value).label("low"), sa.func.max(value).label("high")]
         chosen = sa.select(*columns).where(base.c[name].is_not(None)).group_by(*group)
         return chosen.cte(self._name(f"cells_{name}", groupings, of))
 
@@ -263,7 +268,7 @@ class StatisticsQuery(Layout):
         upto = sa.func.sum(cells.c.n).over(partition_by=whole_of, order_by=cells.c.b, rows=(None, 0))
         size = sa.func.sum(cells.c.n).over(partition_by=whole_of)
         counted = [cells.c.w] if weighed else []
-        chosen = sa.select(*self._axes_in(cells), cells.c.g, cells.c.b, cells.c.n, *counted,
+        chosen = sa.select(*self._axes_in(cells), cells.c.g, cells.c.b, cells.c.n, *counted, cells.c.low, cells.c.high,
                            upto.label("u"), size.label("s"))  # fmt: skip
         steps = chosen.cte(self._name(f"steps_b{index}", groupings, of))
         n = steps.c.n
@@ -273,7 +278,8 @@ class StatisticsQuery(Layout):
 
         values = [sa.literal_column(str(index), DOUBLE), steps.c.b, sa.func.sum(n),
                   total(n * (whole(2) * steps.c.u - n)), total(n * steps.c.s), total(one_or_zero(steps.c.u == n)),
-                  total(n) if weighed else null(DOUBLE)]  # fmt: skip
+                  total(n) if weighed else null(DOUBLE),
+                  sa.func.min(steps.c.low), sa.func.max(steps.c.high)]  # fmt: skip
         return self._select(steps, part, values, steps.c.b)
 
     def _distinct(self, base: sa.CTE, groupings: Sequence[Grouping]) -> Query:

@@ -20,13 +20,13 @@ import sqlalchemy as sa
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
 from kpi.measure.clusters import naming
 from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, hashed, known_terms, log_bin
-from kpi.measure.estimate import bin_value
+from kpi.measure.estimate import Ranks
 from kpi.measure.metrics import Metric
 from kpi.measure.moments import GROUPS
 from kpi.measure.slice import NONE_VALUE
 from kpi.stats.types import Array
 from kpi.store.engines import Query, Source
-from kpi.store.expressions import Expression, null, only, whole, within
+from kpi.store.expressions import DOUBLE, Expression, null, only, whole, within
 
 LEAST = 10  # requests of a stratum in each arm, to adjust for it
 
@@ -42,12 +42,11 @@ class TermSums:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Counts of one column of one side: bins ascending, running counts, and the bin that holds the quantile."""
+    """Values of one column of one side by rank, the quantile, and the bin that holds it."""
 
-    bins: Array
-    upto: Array
+    ranks: Ranks
     value: float
-    at: int
+    bin: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +142,8 @@ def _table(
 
 @dataclass(frozen=True)
 class BinCounts:
-    """Requests of one value by side, stratum and bin. name: of the value; strata: what the strata stand for."""
+    """Requests of one value by side, stratum and bin. name: of the value; strata: what the strata stand for; low, high:
+    the smallest and the largest value there."""
 
     name: Any
     side: Array
@@ -151,18 +151,34 @@ class BinCounts:
     bins: Array
     count: Array
     strata: tuple[tuple[str, ...], ...]
+    low: Array
+    high: Array
 
     def of(
         self, side: int, stratum: tuple[str, ...] | None = None, weights: Array | None = None
     ) -> tuple[Array, Array]:
         """(bins ascending, requests) of one side, in one stratum or all. weights: of the rows; 0 leaves out."""
+        bins, place, count, _ = self._rows(side, stratum, weights)
+        return bins, np.bincount(place, count, minlength=len(bins))
+
+    def ranks(self, side: int, weights: Array | None = None) -> tuple[Array, Ranks]:
+        """(bins ascending, values by rank) of one side."""
+        bins, place, count, mine = self._rows(side, None, weights)
+        low, high = np.full(len(bins), np.inf), np.full(len(bins), -np.inf)
+        np.minimum.at(low, place, self.low[mine])
+        np.maximum.at(high, place, self.high[mine])
+        return bins, Ranks(bins, np.bincount(place, count, minlength=len(bins)), low, high)
+
+    def _rows(
+        self, side: int, stratum: tuple[str, ...] | None, weights: Array | None
+    ) -> tuple[Array, Array, Array, Array]:
         mine = self.side == side
         if stratum is not None:
             mine &= self.stratum == self.strata.index(stratum)
         count = self.count if weights is None else self.count * weights
         mine &= count > 0
         bins, place = np.unique(self.bins[mine], return_inverse=True)
-        return bins, np.bincount(place, count[mine], minlength=len(bins))
+        return bins, place, count[mine], mine
 
 
 def histograms(
@@ -173,13 +189,14 @@ def histograms(
     for i, arm in enumerate(arms):
         for j, value in enumerate(values.values()):
             keys = {**_strata_keys(source, strata), "b": log_bin(value)}
-            counts = {"c": whole(j), "n": sa.func.count()}
+            ends = {"l": sa.func.min(value), "h": sa.func.max(value)}
+            counts = {"c": whole(j), "n": sa.func.count(), **{k: sa.cast(v, DOUBLE) for k, v in ends.items()}}
             parts.append(grouped_sums(source, arm, keys=keys, sums=counts, number=i, where=[value.is_not(None)]))
     rows = source.run(sa.union_all(*parts))
     stratum, names = _strata(rows, len(strata))
-    number, of, bins, count = (numbers(rows[k]) for k in ("arm", "c", "b", "n"))
-    return [BinCounts(name, number[of == j].astype(int), stratum[of == j], bins[of == j], count[of == j], names)
-            for j, name in enumerate(values)]  # fmt: skip
+    number, of, bins, count, low, high = (numbers(rows[k]) for k in ("arm", "c", "b", "n", "l", "h"))
+    return [BinCounts(name, number[of == j].astype(int), stratum[of == j], bins[of == j], count[of == j], names,
+                      low[of == j], high[of == j]) for j, name in enumerate(values)]  # fmt: skip
 
 
 def _both(found: Sequence[BinCounts], metric: Metric, *, weighted: bool) -> tuple[Ranked | None, Ranked | None]:
@@ -210,22 +227,11 @@ def standardisation_weights(side: Array, stratum: Array, x: Array, n: Array) -> 
 
 
 def _ranked(counts: BinCounts, side: int, weights: Array | None, q: float) -> Ranked | None:
-    """Where the quantile lies: numpy's linear rule on the bins' values, as `kpi.measure.estimate.quantile`."""
-    bins, count = counts.of(side, weights=weights)
+    bins, ranks = counts.ranks(side, weights)
     if not len(bins):
         return None
-    upto = np.cumsum(count)
-    last = len(bins) - 1
-
-    def at(rank: float) -> int:
-        return min(int(np.searchsorted(upto, rank - 1e-9)), last)
-
-    position = (upto[-1] - 1) * q
-    below = np.floor(position)
-    share = position - below
-    first, second = at(below + 1), at(min(below + 2, upto[-1]))
-    value = float(bin_value(bins[first]) * (1 - share) + bin_value(bins[second]) * share)
-    return Ranked(bins, upto, value, first)
+    place = ranks.bin_of(np.floor((ranks.n - 1) * q) + 1)
+    return Ranked(ranks, ranks.quantile(q), int(bins[place]))
 
 
 # --- sums by user ----------------------------------------------------------------------------------------------------
@@ -252,7 +258,7 @@ def _indicator(metric: Metric, row: Columns, ranked: Ranked | None) -> tuple[Exp
     value = row[metric.column]
     if ranked is None:
         return null(), null()
-    edge = sa.literal_column(str(int(ranked.bins[ranked.at])), sa.Integer())
+    edge = sa.literal_column(str(ranked.bin), sa.Integer())
     return within(log_bin(value) <= edge, value), only(value.is_not(None), whole(1))
 
 

@@ -182,6 +182,7 @@ def _moments(y: Array, x: Array, n: Array, kind: str, *, total: Callable[[Array]
     sum_y, sum_x, yy, yx, xx, yyx, yxx, xxx = (total(v) for v in (y, x, y2, yx, x2, y2 * x, yx * x, x2 * x))
     yyy = total(y2 * y) if kind == "ratio" else np.full(len(sum_y), np.nan)
     return Sums(n=sum_x if n is x else total(n), y=sum_y, x=sum_x, clusters=total((n > 0).astype(float)),
+                shares=total(y2 / np.where(x > 0, x, 1)) if kind == "rate" else None,
                 yy=yy, yx=yx, xx=xx, yyy=yyy, yyx=yyx, yxx=yxx, xxx=xxx)  # fmt: skip
 
 

@@ -272,7 +272,7 @@ def value(sides: ArmSums, metric: Metric, side: int, *, adjusted: bool = False, 
     r = float(y.sum()) / total
     residual = (y - r * x) * named / float((x * named).sum())
     days, active, by_day = _by_day(sides, metric, side, r, adjusted=adjusted, only=only)
-    sums = _sums(y, x, n, named, weighted=adjusted, by_day=by_day)
+    sums = _sums(y, x, n, named, rate=metric.kind == "rate", weighted=adjusted, by_day=by_day)
     if metric.kind == "quantile":  # as of a histogram, which has no cubes
         sums = replace(sums, yyx=np.full(1, np.nan))
     found = spread(sums)
@@ -281,7 +281,7 @@ def value(sides: ArmSums, metric: Metric, side: int, *, adjusted: bool = False, 
         assert metric.q is not None
         value, limits = ranked.value, (np.nan, np.nan)
         if sums.clusters[0] >= 2:
-            limits = estimate.order_limits(ranked.bins, ranked.upto, metric.q, estimate.effective_size(sums))
+            limits = estimate.order_limits(ranked.ranks, metric.q, estimate.effective_size(sums))
         upper = limits[1]
     else:
         told = estimate.of(metric, sums)
@@ -333,12 +333,13 @@ def _one(v: Any) -> Array:
     return np.array([float(v)])
 
 
-def _sums(y: Array, x: Array, n: Array, named: Array, *, weighted: bool, by_day: DaySums | None) -> Sums:
+def _sums(y: Array, x: Array, n: Array, named: Array, *, rate: bool, weighted: bool, by_day: DaySums | None) -> Sums:
     """As the estimators take them. Weighted rows are never independent: n beyond the users says so."""
     rows, users = float(n.sum()), int(((n > 0) & (named > 0)).sum())
     some = None if named.all() else _one(x @ named)
+    shares = _one((y * y * named / np.where(x > 0, x, 1)).sum()) if rate and not weighted else None
     totals = {"y": _one(y.sum()), "x": _one(x.sum()), "heaviest": _one(x.max())}
     y, x = y * named, x * named
-    return Sums(n=_one(rows + 1 if weighted else rows), clusters=_one(users), **totals, named=some, by_day=by_day,
-                yy=_one(y @ y), yx=_one(y @ x), xx=_one(x @ x), yyy=_one((y**3).sum()),
+    return Sums(n=_one(rows + 1 if weighted else rows), clusters=_one(users), **totals, named=some, shares=shares,
+                by_day=by_day,                yy=_one(y @ y), yx=_one(y @ x), xx=_one(x @ x), yyy=_one((y**3).sum()),
                 yyx=_one((y * y) @ x), yxx=_one(y @ (x * x)), xxx=_one((x**3).sum()))  # fmt: skip

@@ -38,11 +38,7 @@ def ranks(n: int, q: float) -> tuple[float, float]:
     """1-based ranks of the order statistics that bound a quantile of n independent values; NaN where there is none."""
     h = histogram(distinct_bins(n), np.arange(n))
     _, low, high, _, _ = estimate.quantile(h, q)
-    edges = np.array([estimate.bin_edges(b) for b in h.bins]).T
-    found = [
-        np.nan if np.isnan(v) else 1 + float(np.argmin(np.abs(edge - v)))
-        for v, edge in zip((low, high), edges, strict=True)
-    ]
+    found = [np.nan if np.isnan(v) else 1 + float(np.argmin(np.abs(h.low - v))) for v in (low, high)]
     return found[0], found[1]
 
 

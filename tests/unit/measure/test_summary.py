@@ -204,6 +204,9 @@ def test_an_empty_slice_has_no_numbers() -> None:
             "n",
             "clusters",
             "unit",
+            "clustered_by",
+            "effective_users",
+            "heaviest",
             *series,
         ]
         assert len(frame) == 0
