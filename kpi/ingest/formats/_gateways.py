@@ -19,7 +19,7 @@ import orjson
 from kpi.ingest.formats._bodies import Answer, answer, question
 from kpi.ingest.otlp.attributes import count_of, truth_of
 from kpi.ingest.otlp.decode import Span
-from kpi.ingest.spans.builder import fields, mapping, span
+from kpi.ingest.spans.builder import fields, first_of, mapping, span
 from kpi.ingest.spans.record_report import Say
 from kpi.mapping.column_names import words
 
@@ -81,7 +81,7 @@ def columns(record: Row) -> dict[str, Any]:
 
 def first(row: Row, names: str) -> Any:
     """What the first of these columns that holds something holds; None where none does."""
-    return next((row[n] for n in names.split() if row.get(n) not in (None, "")), None)
+    return first_of(row, *names.split())
 
 
 def call(gateway: Gateway, row: Row, say: Say, **more: Any) -> Span:

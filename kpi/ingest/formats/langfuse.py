@@ -369,12 +369,8 @@ def _may_be_list(key: str, value: Any) -> bool:
 
 
 def _is_scores(key: str, values: list[Any]) -> bool:
-    if (
-        key in _SETS["lists"]
-        or key.endswith(("_names", "_values"))
-        or not values
-        or not all(isinstance(v, (str, int, float)) for v in values)
-    ):
+    plain = values and all(isinstance(v, (str, int, float)) for v in values)
+    if not plain or key in _SETS["lists"] or key.endswith(("_names", "_values")):
         return False
     return key not in _SETS["payloads"] or not any(isinstance(v, str) for v in values)
 

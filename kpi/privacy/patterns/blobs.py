@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Iterator
 
+from kpi.privacy.patterns import DATA
 from kpi.privacy.patterns.masking import Span
 from kpi.privacy.patterns.token_shapes import SHAPED
 
@@ -21,12 +22,7 @@ _DATA_URL = re.compile(
 )
 _PACKED = re.compile(r"[A-Za-z0-9+/_-]{200,}+={0,3}")
 _WRAPPED = re.compile(r"(?:[A-Za-z0-9+/]{60,76}(?:\\r\\n|\\n|\r?\n)){2,}+[A-Za-z0-9+/]{0,76}={0,3}")
-_MAGIC = (
-    (b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"%PDF", "application/pdf"),
-    (b"PK\x03\x04", "application/zip"), (b"\x1f\x8b", "application/gzip"), (b"ID3", "audio/mpeg"),
-    (b"OggS", "audio/ogg"), (b"fLaC", "audio/flac"), (b"<svg", "image/svg+xml"), (b"\x1aE\xdf\xa3", "video/webm"),
-    (b"BM", "image/bmp"),
-)  # fmt: skip
+_MAGIC = [(mark.encode("latin-1"), name) for name, mark in DATA["blobs"].items()]
 _UNITS = ((10**6, "MB"), (10**3, "kB"))
 _SHORTEST_TEXT = 20
 _SAMPLE = 4_096  # characters of a run that are decoded to see what it holds

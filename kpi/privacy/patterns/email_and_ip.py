@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from kpi.privacy.patterns import words
+from kpi.privacy.patterns import DATA, words
 from kpi.privacy.patterns.masking import EMAIL, IP, MAC, Match, Span, ends, starts
 
 _AT_DOMAIN = re.compile(r"@(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,24}")
@@ -115,10 +115,7 @@ _MAC = re.compile(
 )
 _HYPHENS = re.compile(r"-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
 _DOTS = re.compile(r"\.[0-9A-Fa-f]{4}\.")
-_MAC_WORDS = re.compile(
-    r"\bmacs?\b|mac_?addr|\bether|hwaddr|\bhw\b|hardware addr|physical addr|bssid|lladdr|wi-?fi|bluetooth|"
-    r"\bnic\b|\bdhcp|\barp\b"
-)
+_MAC_WORDS = re.compile("|".join(DATA["email_and_ip"]["mac_words"]))
 _MAC_JOINED = frozenset(":.-")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from kpi.privacy.patterns import DATA
 from kpi.privacy.patterns.email_and_ip import ipv4_in
 from kpi.privacy.patterns.masking import NATIONAL_ID, PASSPORT, PHONE, SSN, Span, ends, is_word, starts
 from kpi.privacy.patterns.national_ids import WEAK, identity_in, lettered_in
@@ -24,11 +25,7 @@ _TOKENS = {IDENTITY: NATIONAL_ID, AN_SSN: SSN, A_PASSPORT: PASSPORT, A_PHONE: PH
 _LENGTHS = {IDENTITY: range(6, 19), AN_SSN: range(9, 10), A_PASSPORT: range(6, 13), A_PHONE: range(7, 16)}
 _ROW_BEFORE = re.compile(r"[0-9][ \t]{0,3}[,;|\t]?[ \t]{0,3}\Z")
 _ROW_AFTER = re.compile(r"[ \t]{0,3}[,;|\t][ \t]{0,3}[-+$]?[0-9]|[ \t]{2,4}[0-9]")
-_UNIT_AFTER = re.compile(
-    r" ?(?:%|[$€£¥₹₽₩]|usd\b|eur\b|gbp\b|inr\b|jpy\b|rub\b|vnd\b|ms\b|ns\b|us\b|µs|s\b|sec|min\b|bytes?\b|[kmgt]i?b\b|"
-    r"tokens?\b|rows?\b|items?\b|records?\b|lines?\b|times\b|people\b|requests?\b|users?\b|km\b|kg\b|m\b|euros?\b|dollars?\b|"
-    r"rubles?\b|руб|元|円|원)"
-)
+_UNIT_AFTER = re.compile(f" ?(?:{'|'.join(DATA['numbers']['units'])})")
 _ASSIGNED = re.compile(r"[=#:_$€£¥₹~<>*^|]\\?[\"'`]?[ \t]{0,3}\\?[\"'`]?\Z")
 _CLOSES = re.compile(r"[ .,;!?)\"']{0,3}(?:[\n.,;!?)\"'\\\u3000-\u9fff]|\Z)")
 

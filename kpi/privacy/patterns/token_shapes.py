@@ -7,7 +7,6 @@ import re
 from kpi.privacy.patterns import DATA
 
 _DATA = DATA["token_shapes"]
-_ALPHABETS: dict[str, str] = _DATA["alphabets"]
 
 
 def _shapes() -> re.Pattern[str]:
@@ -27,8 +26,4 @@ INNER = [
     (hint, re.compile(rf"(?<![A-Za-z0-9])(?:{shape})"))
     for hint, shape in (line.split(" ", 1) for line in filter(None, _DATA["inner"].split("\n")))
 ]
-# Scanners read these without regard to capitals.
-FOLDED = re.compile(
-    r"(?<![A-Za-z0-9])(?i:xoxe[.-](?:xox[bp]-)?\d-[A-Z0-9]{100,200}|dor_v1_[0-9a-f]{64}|pscale_pw_[\w=.-]{32,64}|npm_[a-z0-9]{36}|"
-    r"clojars_[a-z0-9]{60}|sgp_[\w-]{40,60}|glc_[A-Za-z0-9+/]{32,400}|glsa_\w{41}|xapp-\d-[A-Z0-9]+-\d+-[a-z0-9]+)"
-)
+FOLDED = re.compile(f"(?<![A-Za-z0-9])(?i:{'|'.join(_DATA['folded'])})")
