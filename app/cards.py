@@ -79,6 +79,8 @@ def kpi_card(card: Any, here: PageContext) -> None:
             if told:
                 st.caption(f":material/{icon}: {text.safe(told)}")
         st.space("stretch")
+        if card.change and not card.change.clear:
+            st.caption(text.safe(f"{card.change.words[:1].upper()}{card.change.words[1:]}."))
         counted = f"n = {words.format_count(card.n)}"
         st.caption(text.safe(f"{interval} · {counted}" if interval else counted))
         _open(card, here)

@@ -95,9 +95,8 @@ def known_words(was: float, now: float, *, moved: bool, possible: tuple[float, f
     told = f"{told} (was {format_value(was, 'share')})" if moved else told
     if not now < _FEW_KNOWN:
         return told
-    return f"{told}, and taken to hold for the rest" + (
-        f", which may make it {format_interval(*possible, 'share')}" if possible else ""
-    )
+    worst = f" (at worst {format_interval(*possible, 'share')})" if possible else ""
+    return f"{told}, and taken to hold for the rest{worst}"
 
 
 def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int) -> str:
