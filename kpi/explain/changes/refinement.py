@@ -47,7 +47,9 @@ def _generalise(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
     Of a strong change the part in which chance added most would else be told for the whole.
     """
     region = Region.of(scanned.cube, best, scanned.start)
-    parts = [(replace(best, where=tuple(p for p in best.where if p != dropped)), region.inside) for dropped in best.where]
+    parts = [
+        (replace(best, where=tuple(p for p in best.where if p != dropped)), region.inside) for dropped in best.where
+    ]
     for wide, before in [*parts, *([(replace(best, entered=None), ~region.inside)] if best.entered else [])]:
         rest = Region.of(scanned.cube, wide, scanned.start).test_outside(best.metric, now=region.served, before=before)
         if not rest.beyond(OWN) or rest.change / best.change <= _AS_MUCH:

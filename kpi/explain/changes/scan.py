@@ -250,7 +250,9 @@ class _Screen:
         for i, name in enumerate(names):
             terms = self._terms[name]
             x = np.bincount(key, terms.x[inside], minlength=groups * bins).reshape(groups, bins)
-            large = np.flatnonzero((x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS))
+            large = np.flatnonzero(
+                (x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS)
+            )
             if not len(large):
                 continue
             y = np.bincount(key, terms.y[inside], minlength=groups * bins).reshape(groups, bins)[large]

@@ -51,7 +51,9 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
             break
         first = refine(scanned, most_likely(reached))
         mix = _predicting(scanned.cube, first, start, limit)
-        change = root_cause(scanned.cube, first, start) if mix is None else mix_of_whole(scanned.cube, first, mix, start)
+        change = (
+            root_cause(scanned.cube, first, start) if mix is None else mix_of_whole(scanned.cube, first, mix, start)
+        )
         if change is None:
             by_mix |= {_key(most_likely(reached)), _key(first)}
             continue

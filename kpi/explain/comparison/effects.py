@@ -321,9 +321,9 @@ def _by_day(sides: ArmSums, metric: Metric, side: int, r: float, *, adjusted: bo
     y, x, n = _of_clusters(cells, metric, side, adjusted=adjusted, only=there)
     day_y, day_x, day_n = (np.bincount(day, v) for v in (y, x, n))
 
-    found = DaySums(days=_one((day_n > 0).sum()), yy=_one(day_y @ day_y), yx=_one(day_y @ day_x),
-                    xx=_one(day_x @ day_x),
-                    cells_yy=_one(y @ y), cells_yx=_one(y @ x), cells_xx=_one(x @ x))  # fmt: skip
+    found = DaySums(days=_one((day_n > 0).sum()), yy=_one((day_y**2).sum()), yx=_one((day_y * day_x).sum()),
+                    xx=_one((day_x**2).sum()), cells_yy=_one((y * y).sum()), cells_yx=_one((y * x).sum()),
+                    cells_xx=_one((x * x).sum()))  # fmt: skip
     few, share = found.factors()
     scale = math.sqrt(float(share[0])) / float(x.sum())
     return ((day_y - r * day_x) * scale * math.sqrt(float(few[0])), (y - r * x) * scale), day_x, found
@@ -336,10 +336,10 @@ def _one(v: Any) -> Array:
 def _sums(y: Array, x: Array, n: Array, named: Array, *, rate: bool, weighted: bool, by_day: DaySums | None) -> Sums:
     """As the estimators take them. Weighted rows are never independent: n beyond the users says so."""
     rows, users = float(n.sum()), int(((n > 0) & (named > 0)).sum())
-    some = None if named.all() else _one(x @ named)
+    some = None if named.all() else _one((x * named).sum())
     shares = _one((y * y * named / np.where(x > 0, x, 1)).sum()) if rate and not weighted else None
     totals = {"y": _one(y.sum()), "x": _one(x.sum()), "heaviest": _one(x.max())}
     y, x = y * named, x * named
+    squares = {"yy": y * y, "yx": y * x, "xx": x * x, "yyy": y**3, "yyx": y * y * x, "yxx": y * x * x, "xxx": x**3}
     return Sums(n=_one(rows + 1 if weighted else rows), clusters=_one(users), **totals, named=some, shares=shares,
-                by_day=by_day,                yy=_one(y @ y), yx=_one(y @ x), xx=_one(x @ x), yyy=_one((y**3).sum()),
-                yyx=_one((y * y) @ x), yxx=_one(y @ (x * x)), xxx=_one((x**3).sum()))  # fmt: skip
+                by_day=by_day, **{k: _one(v.sum()) for k, v in squares.items()})  # fmt: skip

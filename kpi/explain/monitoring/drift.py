@@ -43,6 +43,7 @@ MAX_VALUES, NUMERIC_BINS = 12, 12
 OTHER = "(other)"
 _SCALE = {"ms": 1e-3, "usd": 1e-9}
 _GROUPS, _COARSE = 16**3, 16**2  # of users, by three or two digits of their hash
+_LARGE = 100_000  # requests from which several columns at once are told by coarse groups, which have users enough
 _DENSE = 2**17  # cells of a table that is no sparse one
 _MANY = 1000  # values for which fewer groups do, to save time and memory
 _SIDES = 3  # of a column: baseline, window, and the window by bucket
@@ -154,7 +155,9 @@ class _Sums:
 
     def __init__(self, source: Source, resolved: Resolved, values: Sequence[Expression], grain: str | None) -> None:
         timed = grain if resolved.window else None
-        rows = source.run(_statement(source, resolved, values, timed))
+        many = len(values) > 1 and profile(source).requests > _LARGE
+        digits_kept, self._groups = (2, _COARSE) if many else (3, _GROUPS)
+        rows = source.run(_statement(source, resolved, values, timed, digits_kept))
         codes, known = encoded(rows["v"])
         self.values: list[Any] = [*known.to_pylist(), None]
         self._value = np.where(codes < 0, len(known), codes)
@@ -166,8 +169,8 @@ class _Sums:
 
     def table(self, column: int, arm: int, *, coarse: bool = False) -> Table:
         """Requests by group and value. arm: 0 for the baseline, 1 for the window."""
-        together = _GROUPS // _COARSE if coarse or len(self.values) > _MANY else 1
-        return self._table(np.flatnonzero(self._side == column * _SIDES + arm), _GROUPS, together)
+        together = self._groups // _COARSE if coarse or len(self.values) > _MANY else 1
+        return self._table(np.flatnonzero(self._side == column * _SIDES + arm), self._groups, together)
 
     def by_bucket(self) -> Iterator[tuple[str, Table]]:
         """The same of the window by bucket of time, for coarse groups."""
@@ -181,7 +184,9 @@ class _Sums:
         return found.toarray() if shape[0] * shape[1] <= _DENSE else found
 
 
-def _statement(source: Source, resolved: Resolved, values: Sequence[Expression], grain: str | None) -> Statement:
+def _statement(
+    source: Source, resolved: Resolved, values: Sequence[Expression], grain: str | None, digits: int
+) -> Statement:
     """The parts of each value (c) and arm; before them, because it gives the bucket a type, the window by bucket."""
     row, arms, parts = requests(source), _arms(resolved), []
     if grain:
@@ -189,7 +194,7 @@ def _statement(source: Source, resolved: Resolved, values: Sequence[Expression],
         parts.append(grouped_sums(source, arms[1], keys=keys, sums={"c": whole(0), "n": sa.func.count()}, number=2))
     for c, value in enumerate(values):
         sums = {**({"b": sa.null()} if grain else {}), "c": whole(c), "n": sa.func.count()}
-        keys = {"g": hashed(row, 3), "v": value}
+        keys = {"g": hashed(row, digits), "v": value}
         parts += [grouped_sums(source, arm, keys=keys, sums=sums, number=i) for i, arm in enumerate(arms)]
     return sa.union_all(*parts)
 
