@@ -34,21 +34,15 @@ class SegmentChange:
 
     where: (dimension, value) pairs; entered: the version value that was not there before, if the segment has one.
     split: day from which "now" counts. change: D in the units of the term (natural logarithms where it is logged).
-    level: the pooled value. rows: requests that count now and before. q: chance of such a finding in the whole search.
+    q: chance of such a finding in the whole search.
     """
 
     metric: str
-    kind: str
     where: tuple[tuple[str, str], ...]
     entered: tuple[str, str] | None
     split: int
     change: float
-    error: float
     z: float
-    p: float
-    df: float
-    level: float
-    rows: tuple[float, float]
     q: float = 1.0
 
     @property
@@ -101,14 +95,10 @@ class ScanResult:
         return int(self.looked.sum())
 
     def found(self, i: int) -> SegmentChange:
-        partition = self.partitions[self.partition[i]]
-        n = dict(zip(NUMBERS, self.numbers[i].tolist(), strict=True))
-        name = self.metrics[self.metric[i]]
-        return SegmentChange(
-            metric=name, kind=self.cube.terms[name].kind, where=partition.where(int(self.group[i]), self.cube),
-            entered=partition.entered, split=int(self.split[i]), change=n["change"], error=n["error"], z=n["z"],
-            p=n["p"], df=n["df"], level=n["level"], rows=(n["now"], n["before"]),
-        )  # fmt: skip
+        """One of them, readable."""
+        partition, n = self.partitions[self.partition[i]], self.numbers[i]
+        return SegmentChange(self.metrics[self.metric[i]], partition.where(int(self.group[i]), self.cube),
+                             partition.entered, int(self.split[i]), change=float(n[0]), z=float(n[2]))  # fmt: skip
 
     def of_metrics(self, *names: str, literals: int) -> Iterator[SegmentChange]:
         """What was found of some metrics in segments that name so many values."""
@@ -154,7 +144,7 @@ def scan(cube: Cube, start: int) -> ScanResult:
     looked at as well, so that a change of the last days is not diluted, and what began before it.
     """
     partitions, names = list(_partitions(cube, start)), list(cube.terms)
-    return _scanned(cube, start, partitions, {i: names for i in range(len(partitions))})
+    return _scanned(cube, start, partitions, dict.fromkeys(range(len(partitions)), names))
 
 
 def _scanned(
@@ -170,8 +160,7 @@ def _scanned(
         parts += _of_partition(cube, partitions[i], i, names, split, start)
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
-    return ScanResult(cube, start, partitions, list(cube.terms), partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
-                      split=index[:, 3], numbers=numbers, looked=looked)  # fmt: skip
+    return ScanResult(cube, start, partitions, list(cube.terms), *index.T, numbers=numbers, looked=looked)
 
 
 def _splits(start: int, end: int) -> list[int]:
@@ -250,7 +239,9 @@ class _Screen:
         for i, name in enumerate(names):
             terms = self._terms[name]
             x = np.bincount(key, terms.x[inside], minlength=groups * bins).reshape(groups, bins)
-            large = np.flatnonzero((x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS))
+            large = np.flatnonzero(
+                (x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS)
+            )
             if not len(large):
                 continue
             y = np.bincount(key, terms.y[inside], minlength=groups * bins).reshape(groups, bins)[large]
@@ -296,8 +287,9 @@ def _of_partition(
         users, until = UserGroups(cube, partition.group, since >= 0), np.minimum(since, start)
         day, group = cube.day[users.cells], partition.group[users.cells]
         since, until = since[: users.groups], until[: users.groups]
-        found = test_groups(users, cube.terms[name], noise_of(cube, name), now=day >= since[group],
-                            before=day < until[group], days=1 / (cube.days - since) + 1 / np.maximum(until, 1))  # fmt: skip
+        days = 1 / (cube.days - since) + 1 / np.maximum(until, 1)
+        found = test_groups(users, cube.terms[name], noise_of(cube, name),
+                            now=day >= since[group], before=day < until[group], days=days)  # fmt: skip
         usable = np.flatnonzero(found.usable & (since >= 0))
         if len(usable):
             numbers = found.numbers[usable]
