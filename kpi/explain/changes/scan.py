@@ -116,9 +116,10 @@ class ScanResult:
         for i, position in sorted(set(zip(self.partition[clear].tolist(), self.metric[clear].tolist(), strict=True))):
             wanted.setdefault(i, []).append(self.metrics[position])
         new = _scanned(cube, self.start, self.partitions, wanted)
-        joined = {name: np.concatenate([getattr(self, name)[kept], getattr(new, name)])
-                  for name in ("partition", "metric", "group", "split", "numbers")}  # fmt: skip
-        return replace(self, cube=cube, **joined)
+        return replace(new, looked=self.looked, partition=np.append(self.partition[kept], new.partition),
+                       metric=np.append(self.metric[kept], new.metric), group=np.append(self.group[kept], new.group),
+                       split=np.append(self.split[kept], new.split),
+                       numbers=np.append(self.numbers[kept], new.numbers, axis=0))  # fmt: skip
 
     @property
     def _alone(self) -> Array:
@@ -160,7 +161,8 @@ def _scanned(
         parts += _of_partition(cube, partitions[i], i, names, split, start)
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
-    return ScanResult(cube, start, partitions, list(cube.terms), *index.T, numbers=numbers, looked=looked)
+    partition, metric, group, day = index.T
+    return ScanResult(cube, start, partitions, list(cube.terms), partition, metric, group, day, numbers, looked)
 
 
 def _splits(start: int, end: int) -> list[int]:
