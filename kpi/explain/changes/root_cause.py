@@ -46,8 +46,9 @@ class SelectedChange:
 def root_cause(cube: Cube, found: SegmentChange, start: int) -> SelectedChange:
     """The change of a segment with its cause: mix or version, its day and its size."""
     mix = mix_dimension(Region.of(cube, found, start), found.metric)
-    if mix is not None:
-        return _by_mix(cube, found, mix, start)
+    if mix is not None:  # told of the widest slice it holds for
+        wider = mix_of_whole(cube, found, mix, start) if found.where else None
+        return wider or _of_mix(cube, found, mix, start)
     where = {d: v for d, v in found.where if not is_version(d)}
     standing = {d: v for d, v in found.where if is_version(d)}  # served before as well: an arm, a ring, an old version
     inside = cube.mask(dict(found.where))
@@ -80,7 +81,7 @@ def lead_metric(cube: Cube, change: SelectedChange, same: Sequence[SegmentChange
     first = min(rivals, key=lambda f: order.index(f.metric), default=None)
     if first is None or order.index(first.metric) >= order.index(change.metric):
         return change
-    return _by_mix(cube, first, change.mix[0], start)
+    return _of_mix(cube, first, change.mix[0], start)
 
 
 def _sized(
@@ -92,12 +93,6 @@ def _sized(
     return SelectedChange(metric=found.metric, where=where, version=version, day=day, change=change,
                           low=change - 1.96 * error, high=change + 1.96 * error, z=found.z, q=found.q,
                           total_z=total.z if total.z == total.z else 0.0, region=region)  # fmt: skip
-
-
-def _by_mix(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange:
-    """A change that the mix carries, told of the widest slice it holds for."""
-    wider = mix_of_whole(cube, found, name, start) if found.where else None
-    return wider or _of_mix(cube, found, name, start)
 
 
 def mix_of_whole(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange | None:

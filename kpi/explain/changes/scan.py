@@ -49,6 +49,11 @@ class SegmentChange:
     def literals(self) -> int:
         return len(self.where) + (self.entered is not None)
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The metric and the segment."""
+        return self.metric, self.where, self.entered
+
 
 @dataclass(frozen=True)
 class _Partition:
@@ -91,9 +96,6 @@ class ScanResult:
     numbers: Array  # columns as in NUMBERS
     looked: Array
 
-    def __len__(self) -> int:
-        return int(self.looked.sum())
-
     def found(self, i: int) -> SegmentChange:
         """One of them, readable."""
         partition, n = self.partitions[self.partition[i]], self.numbers[i]
@@ -124,7 +126,7 @@ class ScanResult:
     @property
     def _alone(self) -> Array:
         """q of each for one claim alone."""
-        return weighted_p(self.numbers[:, 3], self._literals, self.looked) * len(self)
+        return weighted_p(self.numbers[:, 3], self._literals, self.looked) * self.looked.sum()
 
     @property
     def _literals(self) -> Array:
@@ -133,8 +135,7 @@ class ScanResult:
     def clear(self, level: float) -> list[SegmentChange]:
         """Those with q up to a level, strongest first; q here is for one claim alone, see `SegmentChange.q`."""
         alone = self._alone
-        chosen = np.flatnonzero(alone <= level)
-        found = [replace(self.found(int(i)), q=min(1.0, float(alone[i]))) for i in chosen]
+        found = [replace(self.found(int(i)), q=float(alone[i])) for i in np.flatnonzero(alone <= min(level, 1.0))]
         return sorted(found, key=lambda f: -abs(f.z))
 
 
@@ -148,9 +149,7 @@ def scan(cube: Cube, start: int) -> ScanResult:
     return _scanned(cube, start, partitions, dict.fromkeys(range(len(partitions)), names))
 
 
-def _scanned(
-    cube: Cube, start: int, partitions: list[_Partition], wanted: Mapping[int, Sequence[str]]
-) -> ScanResult:  # fmt: skip
+def _scanned(cube: Cube, start: int, partitions: list[_Partition], wanted: Mapping[int, Sequence[str]]) -> ScanResult:
     """The changes of the cells. wanted: metrics by the number of a partition."""
     looked = np.zeros(len(SHARES), dtype=np.int64)
     parts: list[tuple[Array, Array]] = []
@@ -163,11 +162,6 @@ def _scanned(
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
     partition, metric, group, day = index.T
     return ScanResult(cube, start, partitions, list(cube.terms), partition, metric, group, day, numbers, looked)
-
-
-def _splits(start: int, end: int) -> list[int]:
-    """First days of the parts that are looked at: each day on which a change may have begun."""
-    return list(range(min(start, _COMPARED), max(start + 1, end - _SHORTEST + 1)))
 
 
 def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
@@ -218,7 +212,8 @@ class _Screen:
     """
 
     def __init__(self, cube: Cube, metrics: Collection[str], start: int) -> None:
-        self._bounds = np.array(_splits(start, cube.days))
+        # The first days of the parts that are looked at: each day on which a change may have begun.
+        self._bounds = np.arange(min(start, _COMPARED), max(start + 1, cube.days - _SHORTEST + 1))
         self._bin = np.searchsorted(self._bounds, cube.day, side="right")
         self._start, self._first = start, int(np.searchsorted(self._bounds, start))  # of the days of "now"
         self._terms = {m: cube.terms[m] for m in metrics}
@@ -241,9 +236,8 @@ class _Screen:
         for i, name in enumerate(names):
             terms = self._terms[name]
             x = np.bincount(key, terms.x[inside], minlength=groups * bins).reshape(groups, bins)
-            large = np.flatnonzero(
-                (x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS)
-            )
+            sizes = x[:, : first + 1].sum(axis=1), x[:, first + 1 :].sum(axis=1)
+            large = np.flatnonzero(np.minimum(*sizes) >= MIN_ROWS)
             if not len(large):
                 continue
             y = np.bincount(key, terms.y[inside], minlength=groups * bins).reshape(groups, bins)[large]

@@ -43,25 +43,25 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
     """
     scanned, most = scan(steadied(cube, start), start), level * _ROUNDS
     changes: list[SelectedChange] = []
-    by_mix: set[_Key] = set()  # parts that changed as the mix predicts, of a whole that did not
+    by_mix: set[tuple[object, ...]] = set()  # parts that changed as the mix predicts, of a whole that did not
     clear = scanned.clear(most)
-    shown = {_key(f): f.change for f in clear}
+    shown = {f.key: f.change for f in clear}
     while len(changes) < _ROUNDS:
         limit = level * (len(changes) + 1)
-        reached = [f for f in clear[:_CANDIDATES] if f.q <= limit and _key(f) not in by_mix]
+        reached = [f for f in clear[:_CANDIDATES] if f.q <= limit and f.key not in by_mix]
         if not reached:
             break
         first, cells = refine(scanned, most_likely(reached)), scanned.cube
         mix = _predicting(cells, first, start, limit)
         change = root_cause(cells, first, start) if mix is None else mix_of_whole(cells, first, mix, start)
         if change is None:
-            by_mix |= {_key(most_likely(reached)), _key(first)}
+            by_mix |= {most_likely(reached).key, first.key}
             continue
         touched = dict.fromkeys([change.metric, *(f.metric for f in clear)])
         scanned = scanned.again({m: _left(cells, m, change) for m in touched}, most)
-        left = [f for f in scanned.clear(most) if _key(f) in shown and f.change / shown[_key(f)] >= _REST]
-        still = {_key(f) for f in left}
-        explained = [f for f in clear if _key(f) not in still]
+        left = [f for f in scanned.clear(most) if f.key in shown and f.change / shown[f.key] >= _REST]
+        still = {f.key for f in left}
+        explained = [f for f in clear if f.key not in still]
         if change.mix is not None:
             change = lead_metric(cells, change, explained, start)
         also = [change.metric]
@@ -74,13 +74,6 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
         changes.append(replace(change, also=tuple(also[1:]), q=change.q / (len(changes) + 1), beside=beside))
         clear = left
     return _joined(changes)
-
-
-_Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, str] | None]
-
-
-def _key(found: SegmentChange) -> _Key:
-    return found.metric, found.where, found.entered
 
 
 def _predicting(cube: Cube, found: SegmentChange, start: int, limit: float) -> str | None:
