@@ -126,7 +126,8 @@ class ScanResult:
     @property
     def _alone(self) -> Array:
         """q of each for one claim alone."""
-        return weighted_p(self.numbers[:, 3], self._literals, self.looked) * self.looked.sum()
+        found: Array = weighted_p(self.numbers[:, 3], self._literals, self.looked) * self.looked.sum()
+        return found
 
     @property
     def _literals(self) -> Array:
