@@ -103,7 +103,7 @@ def _left(cube: Cube, metric: str, change: SelectedChange) -> Terms:
         return replace(terms, y=terms.y - np.where(region.inside, added, 0.0))
     now, mine = region.inside & (cube.day >= region.split), _same(metric, change.metric)
     if mine and (change.where or change.version):
-        share = terms.x[now & region.served].sum() / max(terms.x[now].sum(), _NONE)
+        share = round(terms.x[now & region.served].sum() / max(terms.x[now].sum(), _NONE), 9)
         weight = np.where(now & region.served, 0.0, np.where(region.before, 1 - share, 1.0))
         return replace(terms, y=terms.y * weight, x=terms.x * weight)
     moved = _level(terms, region.now) - _level(terms, region.before)
@@ -114,7 +114,7 @@ def _left(cube: Cube, metric: str, change: SelectedChange) -> Terms:
     if not passed * moved > 0:  # they do not fail together
         return terms
     each = min(passed, moved, key=abs) / (_level(told, region.now) - usual)
-    return replace(terms, y=terms.y - np.where(region.now, each * (told.y - usual * told.x), 0.0))
+    return replace(terms, y=terms.y - np.where(region.now & (terms.x > 0), each * (told.y - usual * told.x), 0.0))
 
 
 def _level(terms: Terms, mask: Array) -> float:
