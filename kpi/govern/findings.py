@@ -49,6 +49,7 @@ _HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
 _NEARLY_CERTAIN = 0.001  # q up to which a finding comes before those that are less sure
 _LABELS = 0.5  # of the level, for coverage: labels come and go by user and day more than outcomes do (simulated)
 _TOTAL = Grouping()
+_COUNTED = ("rate", "incidence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,10 +219,9 @@ def _finding(
     since = found.date_of(change.day)
     arms = _arms(slice, whole, since, change.where, change.version)
     metric = searched[change.metric]
-    if metric.kind in ("rate", "incidence") and found.share == 1:
-        metric, value, was, low, high, n = _counted(found, change, metric)
-    else:
-        metric, value, was, low, high, n = _measured(source, change, metric, slice.tz, arms, found)
+    counted = metric.kind in _COUNTED and found.share == 1  # the cells of all users hold them: no query is needed
+    numbers = None if counted or change.beside else _measured(source, change, metric, slice.tz, arms, found)
+    metric, value, was, low, high, n = numbers or _tested(found, change, metric)
     if not (math.isfinite(was) and _clear(low, high)):
         return None
     worst = bounds(metric, (was, value), Interval(value=value - was, low=low, high=high),
@@ -258,10 +258,11 @@ def _told(
     entry: Entry | None, searched: Mapping[str, Metric], **numbers: Any,
 ) -> Finding:  # fmt: skip
     """A finding: its numbers, and what a change tells of place, time and company."""
-    since, mix, (version_of, version) = found.date_of(told.day), told.mix, told.version or (None, None)
+    since, (version_of, version) = found.date_of(told.day), told.version or (None, None)
+    mix = dict(zip(("dimension", "value", "change"), told.mix, strict=True)) if told.mix else None
     return Finding(metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since,
                    q=told.q, owner=entry.owner if entry else "", link=_link(slice, told, metric, since),
-                   also=told.also, beside=told.beside, mix={"dimension": mix[0], "value": mix[1], "change": mix[2]} if mix else None,
+                   also=told.also, beside=told.beside, mix=mix,
                    labels=(metric.label, *(searched[m].label for m in told.also)), metric_unit=metric.unit,
                    **numbers)  # fmt: skip
 
@@ -286,57 +287,50 @@ def _clear(low: float, high: float) -> bool:
     return low > 0 or high < 0
 
 
-def _counted(found: Cube, change: SelectedChange, metric: Metric) -> _Numbers:
-    """The numbers of a share or count: the cells of all users hold them, and no query is needed."""
-    terms, left = found.terms[change.metric], change.region.cube.terms[change.metric].x
-    weight = np.divide(left, terms.x, out=np.zeros(len(left)), where=terms.x > 0)  # without what was told before
-    now, before = change.region.now, change.region.before
-    n, then = left[now].sum(), left[before].sum()
-    value, was = (float((terms.y * weight)[m].sum() / x) * metric.scale if x else math.nan
-                  for m, x in ((now, n), (before, then)))  # fmt: skip
-    return metric, value, was, *_limits(change, metric, value - was), int(n)
-
-
-def _limits(change: SelectedChange, metric: Metric, moved: float) -> tuple[float, float]:
-    """Those of the search, around the change as it is: there the weekdays are taken out."""
-    apart = moved - change.change * metric.scale
-    return change.low * metric.scale + apart, change.high * metric.scale + apart
-
-
 def _measured(
     source: Source, change: SelectedChange, asked: Metric, tz: str, arms: tuple[Arm, Arm], found: Cube
-) -> _Numbers:
+) -> _Numbers | None:
     """The numbers from the rows of the segment, in the unit of the metric: of a statistic whose own interval is clear
-    and moved as the tested one did, else of the tested one."""
-    best: tuple[float, _Numbers] | None = None
-    metrics = [] if change.beside else [METRICS[n] for n in _TAILS.get(asked.name, ())] or [asked]
-    frames = _sides(source, metrics, tz, arms) if metrics else []
+    and moved as the tested one did, if there is one."""
+    best: tuple[float, _Numbers | None] = (0.0, None)
+    metrics = [METRICS[n] for n in _TAILS.get(asked.name, ())] or [asked]
+    frames = _sides(source, metrics, tz, arms)
     for metric in metrics:
         before, now = (f[f["metric"] == metric.name].iloc[0] for f in frames)
         moved = difference((now["value"], now["low"], now["high"]), (before["value"], before["low"], before["high"]))
         low, high = moved.low, moved.high
         if metric.name == change.metric and found.share == 1 and metric.kind != "quantile":
             # users of both windows are compared with themselves, which is sharper
-            size, error = (v * metric.scale for v in spread(found, metric.name, change.region.now, change.region.before))
-            low, high = size - 1.96 * error, size + 1.96 * error
+            _, error = spread(found, metric.name, change.region.now, change.region.before)
+            low, high = (moved.value + side * 1.96 * error * metric.scale for side in (-1, 1))
         if not _clear(low, high) or moved.value * change.change < 0:
             continue
         ratio = abs(math.log(now["value"] / before["value"])) if now["value"] > 0 and before["value"] > 0 else 0.0
-        if best is None or ratio > _PREFERRED * best[0]:
+        if best[1] is None or ratio > _PREFERRED * best[0]:
             best = ratio, (metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"]))
-    return best[1] if best else _tested(change, asked)
+    return best[1]
 
 
-def _tested(change: SelectedChange, metric: Metric) -> _Numbers:
-    """The statistic that the search tested, by its own limits: the geometric mean where it compared logarithms."""
-    terms, region = change.region.cube.terms[change.metric], change.region
-    value, was = (float(terms.y[m].sum() / terms.x[m].sum()) for m in (region.now, region.before))
-    low, high, label = was + change.low, was + change.high, metric.label
+def _tested(found: Cube, change: SelectedChange, metric: Metric) -> _Numbers:
+    """The statistic that the search tested, without what was told before, by the limits of the search: shares and
+    counts as they are, weekdays and all; the geometric mean where it compared logarithms."""
+    terms, raw, region, label = (
+        change.region.cube.terms[change.metric],
+        found.terms[change.metric],
+        change.region,
+        metric.label,
+    )
+    if metric.kind in _COUNTED:
+        terms = replace(terms, y=raw.y * np.divide(terms.x, raw.x, out=np.zeros(len(raw.x)), where=raw.x > 0))
+    (value, n), (was, _) = (
+        (float(terms.y[m].sum() / terms.x[m].sum()), terms.x[m].sum()) for m in (region.now, region.before)
+    )
+    ends = [value + limit - change.change for limit in (change.low, change.high)]
     if terms.logged:
-        value, was, low, high = (math.exp(v) for v in (value, was, low, high))
+        value, was, *ends = (math.exp(v) for v in (value, was, *ends))
         label = f"Typical {label[0].lower()}{label[1:].removesuffix(' p50')} (geometric mean)"
-    value, was, low, high = (v * metric.scale for v in (value, was, low, high))
-    return replace(metric, label=label), value, was, low - was, high - was, int(terms.x[region.now].sum())
+    low, high = ((end - was) * metric.scale for end in ends)
+    return replace(metric, label=label), value * metric.scale, was * metric.scale, low, high, int(n)
 
 
 def _arms(

@@ -25,7 +25,7 @@ from kpi.explain.aggregates.cube import MIN_ROWS, MIN_USERS, Cube, Noise, Terms
 from kpi.explain.changes.variance import noise_of
 from kpi.stats.types import Array
 
-NUMBERS = ("change", "error", "z", "p", "df", "now", "before", "level")
+NUMBERS = ("change", "error", "z", "p")
 _BORROWED = 10.0  # degrees of freedom that the whole lends to the variance of a segment
 _FEW = 8.0  # users up to whom their events count as one clump each, whatever their residuals say
 _SURE = 1e-290  # below it a p-value is no longer told from 0
@@ -108,7 +108,7 @@ def test_groups(
     usable &= np.isfinite(z) & (error > 0)
     if not exact:
         usable &= df > 1
-    return GroupTests(usable, np.stack([rate1 - rate0, error, z, p, df, sx1, sx0, level], axis=1))
+    return GroupTests(usable, np.stack([rate1 - rate0, error, z, p], axis=1))
 
 
 def _clumps(users: UserGroups, now: tuple[Array, Array], before: tuple[Array, Array], *, often: Array) -> Array:
@@ -223,4 +223,4 @@ def test_change(cube: Cube, metric: str, *, now: Array, before: Array) -> Change
     days = sum(1 / max(len(np.unique(cube.day[mask])), 1) for mask in (now, before))
     noise, inside = noise_of(cube, metric), users.cells
     found = test_groups(users, cube.terms[metric], noise, now=now[inside], before=before[inside], days=days)
-    return ChangeTest(*found.numbers[0, :4].tolist())
+    return ChangeTest(*found.numbers[0].tolist())

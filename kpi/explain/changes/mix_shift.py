@@ -31,12 +31,19 @@ def mix_dimension(region: Region, metric: str) -> str | None:
     return max(shares)[1] if shares else None
 
 
+def _sums(cube: Cube, metric: str, name: str, mask: Array) -> tuple[Array, Array]:
+    """(numerator, denominator) by value of a dimension, the last of them unknown."""
+    codes, terms = cube.dims[name].codes[mask], cube.terms[metric].where(mask)
+    size = len(cube.dims[name].values) + 1
+    y, x = (np.bincount(np.where(codes < 0, size - 1, codes), v, minlength=size) for v in (terms.y, terms.x))
+    return y, x
+
+
 def _shared(cube: Cube, metric: str, name: str, now: Array, before: Array) -> float:
     """Smaller share of a window's denominator that lies in values which both windows have."""
-    terms, codes = cube.terms[metric], cube.dims[name]
-    sums = [np.bincount(codes.codes[m] + 1, terms.x[m], minlength=len(codes.values) + 1) for m in (now, before)]
+    sums = [_sums(cube, metric, name, mask)[1] for mask in (now, before)]
     both = (sums[0] > 0) & (sums[1] > 0)
-    return min(float(x[both].sum() / x.sum()) if x.sum() else 0.0 for x in sums)
+    return min(float(x[both].sum() / max(x.sum(), 1e-9)) for x in sums)
 
 
 def standardised(cube: Cube, metric: str, name: str, now: Array, before: Array) -> tuple[float, float, float]:
@@ -45,32 +52,22 @@ def standardised(cube: Cube, metric: str, name: str, now: Array, before: Array) 
     Kitagawa (1955) in its symmetric form, weights the shares of the denominator; the standard error takes the
     weights as given and the user as cluster over both windows.
     """
-    terms, codes = cube.terms[metric], cube.dims[name]
-    size = len(codes.values) + 1
-    group = np.where(codes.codes < 0, size - 1, codes.codes)
-    sums = []
-    for mask in (now, before):
-        x = np.bincount(group[mask], terms.x[mask], minlength=size)
-        y = np.bincount(group[mask], terms.y[mask], minlength=size)
-        sums.append((y, x))
-    (y1, x1), (y0, x0) = sums
+    terms, codes = cube.terms[metric], cube.dims[name].codes
+    (y1, x1), (y0, x0) = (_sums(cube, metric, name, mask) for mask in (now, before))
     if not x1.sum() or not x0.sum():
         return np.nan, np.nan, np.nan
     w1, w0 = x1 / x1.sum(), x0 / x0.sum()
-    both = (x1 > 0) & (x0 > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        r1 = np.where(x1 > 0, y1 / x1, y0 / x0)
-        r0 = np.where(x0 > 0, y0 / x0, y1 / x1)
-    r1, r0 = np.nan_to_num(r1), np.nan_to_num(r0)
-    weight = np.where(both, (w1 + w0) / 2, 0.0)
-    rate = float((weight * (r1 - r0)).sum())
-    mix = float(((r1 + r0) / 2 * (w1 - w0)).sum())
+        r1 = np.nan_to_num(np.where(x1 > 0, y1 / x1, y0 / x0))
+        r0 = np.nan_to_num(np.where(x0 > 0, y0 / x0, y1 / x1))
+    weight = np.where((x1 > 0) & (x0 > 0), (w1 + w0) / 2, 0.0)
     residual = np.zeros(cube.users)
     for mask, value, x, sign in ((now, r1, x1, 1.0), (before, r0, x0, -1.0)):
-        each = (terms.y[mask] - value[group[mask]] * terms.x[mask]) * sign
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = np.where(x > 0, weight / x, 0.0)
-        residual += np.bincount(cube.user[mask], each * scale[group[mask]], minlength=cube.users)
+        group = codes[mask]  # -1, where unknown, is the last
+        scale = np.divide(weight * sign, x, out=np.zeros(len(x)), where=x > 0)
+        each = (terms.y[mask] - value[group] * terms.x[mask]) * scale[group]
+        residual += np.bincount(cube.user[mask], each, minlength=cube.users)
+    rate, mix = float((weight * (r1 - r0)).sum()), float(((r1 + r0) / 2 * (w1 - w0)).sum())
     return rate, float(np.sqrt((residual**2).sum())), mix
 
 
@@ -79,11 +76,9 @@ def added_by_mix(cube: Cube, metric: str, name: str, start: int) -> Array:
 
     Levels of few requests are drawn to that of all.
     """
-    terms, codes, before = cube.terms[metric], cube.dims[name], cube.day < start
-    group = np.where(codes.codes < 0, len(codes.values), codes.codes)
-    y, x = (np.bincount(group[before], v[before], minlength=len(codes.values) + 1) for v in (terms.y, terms.x))
-    level = y.sum() / max(x.sum(), 1e-9)
-    added: Array = ((y - level * x) / (x + MIN_ROWS))[group] * terms.x
+    y, x = _sums(cube, metric, name, cube.day < start)
+    beyond = (y - y.sum() / max(x.sum(), 1e-9) * x) / (x + MIN_ROWS)
+    added: Array = beyond[cube.dims[name].codes] * cube.terms[metric].x
     return added
 
 

@@ -5,7 +5,6 @@ Which of these it is, is a choice among explanations of one change and needs no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from kpi.explain.changes.region import Region
@@ -16,14 +15,10 @@ _NAMING = 4.0  # what another named value must add to z^2 before it is believed 
 _AS_MUCH = 0.5  # share of a part's change from which the rest of its whole changed about as much
 _STEPS = ("retrieval_hit_rate", "groundedness", "correctness", "task_success")  # each is passed on to the next
 
-Refinement = Callable[[ScanResult, SegmentChange], SegmentChange]
-
 
 def refine(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
-    """All refinements, one after the other."""
-    for refinement in REFINEMENTS:
-        best = refinement(scanned, best)
-    return best
+    """The part that explains more, the whole that a part was taken from, and the step before: in that order."""
+    return _earliest_step(scanned, _generalise(scanned, _specialise(scanned, best)))
 
 
 def most_likely(found: list[SegmentChange]) -> SegmentChange:
@@ -73,6 +68,3 @@ def _earliest_step(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
         and rival.z**2 >= best.z**2 - 2 * _NAMING
     ]
     return min([best, *rivals], key=lambda f: _STEPS.index(f.metric))
-
-
-REFINEMENTS: tuple[Refinement, ...] = (_specialise, _generalise, _earliest_step)

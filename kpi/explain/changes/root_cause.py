@@ -20,11 +20,11 @@ class SelectedChange:
     """One change worth telling.
 
     where: cohort values; version: (dimension, value) that came with it, if one did. day: first day of the change, from
-    the start of the cube. change, low, high: after that day against all days before, in units of the term
-    (logarithms where the metric is logged). z, q: of the scan. rows, before: requests that count. also: other
-    metrics that moved with it. mix: (dimension, value whose share moved most, change of its share) where the mix
-    carries the change. total_z: the same statistic of the whole, for hidden regressions. region: what is compared,
-    with cells that hold what was left of the metric. beside: segments told before, whose requests are no more in it.
+    the start of the cube. change, low, high: after that day against all days before, in units of the term (logarithms
+    where the metric is logged). z, q: of the scan. also: other metrics that moved with it. mix: (dimension, value whose
+    share moved most, change of its share) where the mix carries the change. total_z: the same statistic of the whole,
+    for hidden regressions. beside: segments told before, whose requests are no more in it. region: what is compared,
+    with cells that hold what was left of the metric.
     """
 
     metric: str
@@ -36,8 +36,6 @@ class SelectedChange:
     high: float
     z: float
     q: float
-    rows: int
-    before: int
     also: tuple[str, ...] = ()
     mix: tuple[str, str, float] | None = None
     total_z: float = 0.0
@@ -48,8 +46,9 @@ class SelectedChange:
 def root_cause(cube: Cube, found: SegmentChange, start: int) -> SelectedChange:
     """The change of a segment with its cause: mix or version, its day and its size."""
     mix = mix_dimension(Region.of(cube, found, start), found.metric)
-    if mix is not None:
-        return _by_mix(cube, found, mix, start)
+    if mix is not None:  # told of the widest slice it holds for
+        wider = mix_of_whole(cube, found, mix, start) if found.where else None
+        return wider or _of_mix(cube, found, mix, start)
     where = {d: v for d, v in found.where if not is_version(d)}
     standing = {d: v for d, v in found.where if is_version(d)}  # served before as well: an arm, a ring, an old version
     inside = cube.mask(dict(found.where))
@@ -82,7 +81,7 @@ def lead_metric(cube: Cube, change: SelectedChange, same: Sequence[SegmentChange
     first = min(rivals, key=lambda f: order.index(f.metric), default=None)
     if first is None or order.index(first.metric) >= order.index(change.metric):
         return change
-    return _by_mix(cube, first, change.mix[0], start)
+    return _of_mix(cube, first, change.mix[0], start)
 
 
 def _sized(
@@ -91,17 +90,9 @@ def _sized(
     region = Region.since(cube, where, day, version)
     change, error = spread(cube, found.metric, region.now, region.before)
     total = Region.since(cube, {}, day).test(found.metric)
-    x = cube.terms[found.metric].x
     return SelectedChange(metric=found.metric, where=where, version=version, day=day, change=change,
                           low=change - 1.96 * error, high=change + 1.96 * error, z=found.z, q=found.q,
-                          rows=int(x[region.now].sum()), before=int(x[region.before].sum()),
                           total_z=total.z if total.z == total.z else 0.0, region=region)  # fmt: skip
-
-
-def _by_mix(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange:
-    """A change that the mix carries, told of the widest slice it holds for."""
-    wider = mix_of_whole(cube, found, name, start) if found.where else None
-    return wider or _of_mix(cube, found, name, start)
 
 
 def mix_of_whole(cube: Cube, found: SegmentChange, name: str, start: int) -> SelectedChange | None:

@@ -34,26 +34,25 @@ class SegmentChange:
 
     where: (dimension, value) pairs; entered: the version value that was not there before, if the segment has one.
     split: day from which "now" counts. change: D in the units of the term (natural logarithms where it is logged).
-    level: the pooled value. rows: requests that count now and before. q: chance of such a finding in the whole search.
+    q: chance of such a finding in the whole search.
     """
 
     metric: str
-    kind: str
     where: tuple[tuple[str, str], ...]
     entered: tuple[str, str] | None
     split: int
     change: float
-    error: float
     z: float
-    p: float
-    df: float
-    level: float
-    rows: tuple[float, float]
     q: float = 1.0
 
     @property
     def literals(self) -> int:
         return len(self.where) + (self.entered is not None)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The metric and the segment."""
+        return self.metric, self.where, self.entered
 
 
 @dataclass(frozen=True)
@@ -97,18 +96,11 @@ class ScanResult:
     numbers: Array  # columns as in NUMBERS
     looked: Array
 
-    def __len__(self) -> int:
-        return int(self.looked.sum())
-
     def found(self, i: int) -> SegmentChange:
-        partition = self.partitions[self.partition[i]]
-        n = dict(zip(NUMBERS, self.numbers[i].tolist(), strict=True))
-        name = self.metrics[self.metric[i]]
-        return SegmentChange(
-            metric=name, kind=self.cube.terms[name].kind, where=partition.where(int(self.group[i]), self.cube),
-            entered=partition.entered, split=int(self.split[i]), change=n["change"], error=n["error"], z=n["z"],
-            p=n["p"], df=n["df"], level=n["level"], rows=(n["now"], n["before"]),
-        )  # fmt: skip
+        """One of them, readable."""
+        partition, n = self.partitions[self.partition[i]], self.numbers[i]
+        return SegmentChange(self.metrics[self.metric[i]], partition.where(int(self.group[i]), self.cube),
+                             partition.entered, int(self.split[i]), change=float(n[0]), z=float(n[2]))  # fmt: skip
 
     def of_metrics(self, *names: str, literals: int) -> Iterator[SegmentChange]:
         """What was found of some metrics in segments that name so many values."""
@@ -126,14 +118,16 @@ class ScanResult:
         for i, position in sorted(set(zip(self.partition[clear].tolist(), self.metric[clear].tolist(), strict=True))):
             wanted.setdefault(i, []).append(self.metrics[position])
         new = _scanned(cube, self.start, self.partitions, wanted)
-        joined = {name: np.concatenate([getattr(self, name)[kept], getattr(new, name)])
-                  for name in ("partition", "metric", "group", "split", "numbers")}  # fmt: skip
-        return replace(self, cube=cube, **joined)
+        return replace(new, looked=self.looked, partition=np.append(self.partition[kept], new.partition),
+                       metric=np.append(self.metric[kept], new.metric), group=np.append(self.group[kept], new.group),
+                       split=np.append(self.split[kept], new.split),
+                       numbers=np.append(self.numbers[kept], new.numbers, axis=0))  # fmt: skip
 
     @property
     def _alone(self) -> Array:
         """q of each for one claim alone."""
-        return weighted_p(self.numbers[:, 3], self._literals, self.looked) * len(self)
+        found: Array = weighted_p(self.numbers[:, 3], self._literals, self.looked) * self.looked.sum()
+        return found
 
     @property
     def _literals(self) -> Array:
@@ -142,8 +136,7 @@ class ScanResult:
     def clear(self, level: float) -> list[SegmentChange]:
         """Those with q up to a level, strongest first; q here is for one claim alone, see `SegmentChange.q`."""
         alone = self._alone
-        chosen = np.flatnonzero(alone <= level)
-        found = [replace(self.found(int(i)), q=min(1.0, float(alone[i]))) for i in chosen]
+        found = [replace(self.found(int(i)), q=float(alone[i])) for i in np.flatnonzero(alone <= min(level, 1.0))]
         return sorted(found, key=lambda f: -abs(f.z))
 
 
@@ -154,12 +147,10 @@ def scan(cube: Cube, start: int) -> ScanResult:
     looked at as well, so that a change of the last days is not diluted, and what began before it.
     """
     partitions, names = list(_partitions(cube, start)), list(cube.terms)
-    return _scanned(cube, start, partitions, {i: names for i in range(len(partitions))})
+    return _scanned(cube, start, partitions, dict.fromkeys(range(len(partitions)), names))
 
 
-def _scanned(
-    cube: Cube, start: int, partitions: list[_Partition], wanted: Mapping[int, Sequence[str]]
-) -> ScanResult:  # fmt: skip
+def _scanned(cube: Cube, start: int, partitions: list[_Partition], wanted: Mapping[int, Sequence[str]]) -> ScanResult:
     """The changes of the cells. wanted: metrics by the number of a partition."""
     looked = np.zeros(len(SHARES), dtype=np.int64)
     parts: list[tuple[Array, Array]] = []
@@ -170,13 +161,8 @@ def _scanned(
         parts += _of_partition(cube, partitions[i], i, names, split, start)
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
-    return ScanResult(cube, start, partitions, list(cube.terms), partition=index[:, 0], metric=index[:, 1], group=index[:, 2],
-                      split=index[:, 3], numbers=numbers, looked=looked)  # fmt: skip
-
-
-def _splits(start: int, end: int) -> list[int]:
-    """First days of the parts that are looked at: each day on which a change may have begun."""
-    return list(range(min(start, _COMPARED), max(start + 1, end - _SHORTEST + 1)))
+    partition, metric, group, day = index.T
+    return ScanResult(cube, start, partitions, list(cube.terms), partition, metric, group, day, numbers, looked)
 
 
 def _partitions(cube: Cube, start: int) -> Iterator[_Partition]:
@@ -227,7 +213,8 @@ class _Screen:
     """
 
     def __init__(self, cube: Cube, metrics: Collection[str], start: int) -> None:
-        self._bounds = np.array(_splits(start, cube.days))
+        # The first days of the parts that are looked at: each day on which a change may have begun.
+        self._bounds = np.arange(min(start, _COMPARED), max(start + 1, cube.days - _SHORTEST + 1))
         self._bin = np.searchsorted(self._bounds, cube.day, side="right")
         self._start, self._first = start, int(np.searchsorted(self._bounds, start))  # of the days of "now"
         self._terms = {m: cube.terms[m] for m in metrics}
@@ -250,9 +237,8 @@ class _Screen:
         for i, name in enumerate(names):
             terms = self._terms[name]
             x = np.bincount(key, terms.x[inside], minlength=groups * bins).reshape(groups, bins)
-            large = np.flatnonzero(
-                (x[:, : first + 1].sum(axis=1) >= MIN_ROWS) & (x[:, first + 1 :].sum(axis=1) >= MIN_ROWS)
-            )
+            sizes = x[:, : first + 1].sum(axis=1), x[:, first + 1 :].sum(axis=1)
+            large = np.flatnonzero(np.minimum(*sizes) >= MIN_ROWS)
             if not len(large):
                 continue
             y = np.bincount(key, terms.y[inside], minlength=groups * bins).reshape(groups, bins)[large]
@@ -298,8 +284,9 @@ def _of_partition(
         users, until = UserGroups(cube, partition.group, since >= 0), np.minimum(since, start)
         day, group = cube.day[users.cells], partition.group[users.cells]
         since, until = since[: users.groups], until[: users.groups]
-        found = test_groups(users, cube.terms[name], noise_of(cube, name), now=day >= since[group],
-                            before=day < until[group], days=1 / (cube.days - since) + 1 / np.maximum(until, 1))  # fmt: skip
+        days = 1 / (cube.days - since) + 1 / np.maximum(until, 1)
+        found = test_groups(users, cube.terms[name], noise_of(cube, name),
+                            now=day >= since[group], before=day < until[group], days=days)  # fmt: skip
         usable = np.flatnonzero(found.usable & (since >= 0))
         if len(usable):
             numbers = found.numbers[usable]

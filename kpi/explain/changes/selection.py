@@ -19,15 +19,17 @@ from kpi.explain.changes.mix_shift import added_by_mix
 from kpi.explain.changes.refinement import most_likely, refine
 from kpi.explain.changes.region import Region
 from kpi.explain.changes.root_cause import SelectedChange, lead_metric, mix_of_whole, root_cause
-from kpi.explain.changes.scan import ScanResult, SegmentChange, scan
+from kpi.explain.changes.scan import SegmentChange, scan
 from kpi.explain.changes.variance import steadied
 from kpi.measure.metrics import METRICS
+from kpi.stats.types import Array
 
 LEVEL = 0.04  # of the first change told: 3 to 4 in 100 quiet worlds then tell anything (simulated on tests/worlds)
 SAME = 0.5  # overlap of two segments from which they are told as one
 _TOGETHER = 2  # days within which two metrics of the same requests changed together
 _ROUNDS = 8
 _CANDIDATES = 400  # the strongest segments, of which a large change in many requests brings thousands
+_NONE = 1e-9  # what stands for a sum of nothing
 _REST = 0.4  # of a segment's change that must be left once others are told
 _NOTED = 0.5  # standard errors from which what the mix predicts for a part is taken into account
 
@@ -41,53 +43,47 @@ def select_changes(cube: Cube, start: int, *, level: float = LEVEL) -> list[Sele
     """
     scanned, most = scan(steadied(cube, start), start), level * _ROUNDS
     changes: list[SelectedChange] = []
-    by_mix: set[_Key] = set()  # parts that changed as the mix predicts, of a whole that did not
+    by_mix: set[tuple[object, ...]] = set()  # parts that changed as the mix predicts, of a whole that did not
     clear = scanned.clear(most)
-    shown = {_key(f): f.change for f in clear}
+    shown = {f.key: f.change for f in clear}
     while len(changes) < _ROUNDS:
         limit = level * (len(changes) + 1)
-        reached = [f for f in clear[:_CANDIDATES] if f.q <= limit and _key(f) not in by_mix]
+        reached = [f for f in clear[:_CANDIDATES] if f.q <= limit and f.key not in by_mix]
         if not reached:
             break
-        first = refine(scanned, most_likely(reached))
-        mix = _predicting(scanned.cube, first, start, limit)
-        change = (
-            root_cause(scanned.cube, first, start) if mix is None else mix_of_whole(scanned.cube, first, mix, start)
-        )
+        first, cells = refine(scanned, most_likely(reached)), scanned.cube
+        mix = _predicting(cells, first, start, limit)
+        change = root_cause(cells, first, start) if mix is None else mix_of_whole(cells, first, mix, start)
         if change is None:
-            by_mix |= {_key(most_likely(reached)), _key(first)}
+            by_mix |= {most_likely(reached).key, first.key}
             continue
         touched = dict.fromkeys([change.metric, *(f.metric for f in clear)])
-        scanned = scanned.again({m: _left(scanned.cube, m, change) for m in touched}, most)
-        left = [f for f in scanned.clear(most) if _key(f) in shown and f.change / shown[_key(f)] >= _REST]
-        still = {_key(f) for f in left}
-        explained = [f for f in clear if _key(f) not in still]
+        scanned = scanned.again({m: _left(cells, m, change) for m in touched}, most)
+        left = [f for f in scanned.clear(most) if f.key in shown and f.change / shown[f.key] >= _REST]
+        still = {f.key for f in left}
+        explained = [f for f in clear if f.key not in still]
         if change.mix is not None:
-            change = lead_metric(cube, change, explained, start)
-        others = (f for f in explained if not _same(f.metric, change.metric) and f.q <= limit)
-        also = {f.metric: None for f in others if Region.of(cube, f, start).overlap(change.region) >= SAME}
+            change = lead_metric(cells, change, explained, start)
+        also = [change.metric]
+        for f in explained:
+            known = f.q > limit or any(_same(f.metric, name) for name in also)
+            if not known and Region.of(cube, f, start).overlap(change.region) >= SAME:
+                also.append(f.metric)
         beside = tuple(c.where for c in changes if c.where and c.mix is None and _same(c.metric, change.metric)
                        and (c.region.inside & change.region.inside).any())  # fmt: skip
-        changes.append(replace(change, also=tuple(also), q=change.q / (len(changes) + 1), beside=beside))
+        changes.append(replace(change, also=tuple(also[1:]), q=change.q / (len(changes) + 1), beside=beside))
         clear = left
     return _joined(changes)
 
 
-_Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, str] | None]
-
-
-def _key(found: SegmentChange) -> _Key:
-    return found.metric, found.where, found.entered
-
-
 def _predicting(cube: Cube, found: SegmentChange, start: int, limit: float) -> str | None:
-    """The dimension whose mix, at the levels of the whole, predicts so much of a part's change that the rest is none."""
+    """The dimension whose mix, at the levels of the whole, predicts what makes a part's change a finding."""
     region = Region.of(cube, found, start)
     for name in cube.dims if found.where else ():
         if name in region.where or is_version(name):
             continue
-        added, x = added_by_mix(cube, found.metric, name, region.start), cube.terms[found.metric].x
-        predicted = sum(s * added[m].sum() / x[m].sum() for m, s in ((region.now, 1), (region.before, -1)))
+        expected = replace(cube.terms[found.metric], y=added_by_mix(cube, found.metric, name, region.start))
+        predicted = _level(expected, region.now) - _level(expected, region.before)
         left = found.z * (1 - predicted / found.change)
         rarer = special.log_ndtr(-max(left * np.sign(found.z), 0)) - special.log_ndtr(-abs(found.z))
         if predicted / found.change * abs(found.z) >= _NOTED and np.log(max(found.q, 1e-300)) + rarer > np.log(limit):
@@ -105,24 +101,24 @@ def _left(cube: Cube, metric: str, change: SelectedChange) -> Terms:
     if change.mix is not None:
         added = added_by_mix(cube, metric, change.mix[0], region.start)
         return replace(terms, y=terms.y - np.where(region.inside, added, 0.0))
-    now = region.inside & (cube.day >= region.split)
-    if _same(metric, change.metric) and (change.where or change.version):
-        x = terms.x
-        share = x[now & region.served].sum() / max(x[now].sum(), 1e-9)
+    now, mine = region.inside & (cube.day >= region.split), _same(metric, change.metric)
+    if mine and (change.where or change.version):
+        share = round(terms.x[now & region.served].sum() / max(terms.x[now].sum(), _NONE), 9)
         weight = np.where(now & region.served, 0.0, np.where(region.before, 1 - share, 1.0))
-        return replace(terms, y=terms.y * weight, x=x * weight)
-    if _same(metric, change.metric):
-        moved = terms.y[now].sum() / terms.x[now].sum() - terms.y[region.before].sum() / terms.x[region.before].sum()
+        return replace(terms, y=terms.y * weight, x=terms.x * weight)
+    moved = _level(terms, region.now) - _level(terms, region.before)
+    if mine:
         return replace(terms, y=terms.y - np.where(now, moved * terms.x, 0.0))
-    sides = [(t, *(t.y[m].sum() / max(t.x[m].sum(), 1e-9) for m in (region.now, region.before))) for t in (terms, told)]
-    mine, its = ((t.y - level * t.x)[region.now] for t, level, _ in sides)
-    square = float((its**2).sum())
-    passed = float((mine * its).sum()) / square if square else 0.0
-    (_, value, was), (_, cause, usual) = sides
-    if not 0 < passed * (cause - usual) * (value - was):  # they do not fail together
+    its, usual = (told.y - _level(told, region.now) * told.x)[region.now], _level(told, region.before)
+    passed = (terms.y[region.now] * its).sum() / max((its**2).sum(), _NONE) * (_level(told, region.now) - usual)
+    if not passed * moved > 0:  # they do not fail together
         return terms
-    passed *= min(1.0, (value - was) / (passed * (cause - usual)))
-    return replace(terms, y=terms.y - np.where(region.now, passed * (told.y - usual * told.x), 0.0))
+    each = min(passed, moved, key=abs) / (_level(told, region.now) - usual)
+    return replace(terms, y=terms.y - np.where(region.now & (terms.x > 0), each * (told.y - usual * told.x), 0.0))
+
+
+def _level(terms: Terms, mask: Array) -> float:
+    return float(terms.y[mask].sum() / max(terms.x[mask].sum(), _NONE))
 
 
 def _same(a: str, b: str) -> bool:
