@@ -80,9 +80,10 @@ _Term = tuple[str, Metric, tuple[Ranked | None, Ranked | None] | None]
 def arm_sums(
     source: Source, metrics: Sequence[Metric], arms: Sequence[Arm],
     *, strata: Sequence[str] = (), clusters: Sequence[str] = (), tz: str = "UTC",
+    days_within: bool = False,
 ) -> ArmSums:  # fmt: skip
     """The sums of two arms, or of one. strata: dimensions to keep apart; clusters: dimensions that name who or what
-    repeats; tz: of the days.
+    repeats; tz: of the days; days_within: whether days are summed by stratum as well, to look at one stratum alone.
 
     Three queries, two without quantiles. Raises MetricError for an unknown dimension.
     """
@@ -109,8 +110,10 @@ def arm_sums(
         found = replace(found, named=flags > 0)
     if clusters or "started_at" not in row:
         return found
-    rows, cell = _summed(source, terms, arms, strata, {"u0": bucket(row, "day", tz), "u1": hashed(row, GROUPS)})
-    cells = _table(rows, cell, terms, strata, len(quantiles), ranks)
+    daily = {"u0": bucket(row, "day", tz), "u1": hashed(row, GROUPS)}
+    within, own = (strata, terms) if days_within else ((), [t for i, t in enumerate(terms) if i < len(metrics)])
+    rows, cell = _summed(source, own, arms, within, daily)
+    cells = _table(rows, cell, own, within, len(quantiles), ranks)
     day = np.zeros(cells.users, dtype=int)
     day[cell] = _coded(rows["u0"])[0]
     return replace(found, by_day=(cells, day))

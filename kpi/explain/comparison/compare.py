@@ -212,7 +212,7 @@ def compare_within(
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
     names, sides, tz = resolve_arms(source, a, b, slice, by)
-    found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster, tz=tz)
+    found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster, tz=tz, days_within=True)
     held = _covered(found) >= _COVERED
     counts = TermCounts(source, sides, (within,))
     whole = _judged([_compared(found, m, held, always_valid, matters or {}, counts) for m in asked])

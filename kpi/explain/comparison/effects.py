@@ -271,7 +271,7 @@ def value(sides: ArmSums, metric: Metric, side: int, *, adjusted: bool = False, 
     named, by = _named(sides, present, x)
     r = float(y.sum()) / total
     residual = (y - r * x) * named / float((x * named).sum())
-    days, active, by_day = _by_day(sides, metric, side, r, adjusted=adjusted, only=only)
+    days, active, by_day = _by_day(sides, metric, side, r, total, adjusted=adjusted, only=only)
     sums = _sums(y, x, n, named, rate=metric.kind == "rate", weighted=adjusted, by_day=by_day)
     if metric.kind == "quantile":  # as of a histogram, which has no cubes
         sums = replace(sums, yyx=np.full(1, np.nan))
@@ -308,24 +308,26 @@ def _named(sides: ArmSums, present: Array, x: Array) -> tuple[Array, str]:
 _Days = tuple[tuple[Array, Array], Array, DaySums | None]
 
 
-def _by_day(sides: ArmSums, metric: Metric, side: int, r: float, *, adjusted: bool, only: int | None) -> _Days:
+def _by_day(
+    sides: ArmSums, metric: Metric, side: int, r: float, total: float, *, adjusted: bool, only: int | None
+) -> _Days:
     """((residuals by day, by group of users on a day), x by day, sums of squares): scaled so that the difference of
-    their squares is what days add to the variance of the value."""
+    their squares is what days add to the variance of the value. Where days are not summed by stratum, an adjusted value
+    has the days of the raw one."""
     nothing = np.zeros(0)
     if sides.by_day is None:
         return (nothing, nothing), nothing, None
     cells, day = sides.by_day
-    there = (
-        None if only is None else cells.strata.index(sides.strata[only]) if sides.strata[only] in cells.strata else -1
-    )
-    y, x, n = _of_clusters(cells, metric, side, adjusted=adjusted, only=there)
+    there = None if only is None else cells.strata.index(sides.strata[only])
+    y, x, n = _of_clusters(cells, metric, side, adjusted=adjusted and len(cells.strata) > 1, only=there)
+    own, size = float(y.sum()) / float(x.sum()), total / float(x.sum())
+    y, x = (y + (r - own) * x) * size, x * size  # to the value and the size that are looked at
     day_y, day_x, day_n = (np.bincount(day, v) for v in (y, x, n))
-
     found = DaySums(days=_one((day_n > 0).sum()), yy=_one((day_y**2).sum()), yx=_one((day_y * day_x).sum()),
                     xx=_one((day_x**2).sum()), cells_yy=_one((y * y).sum()), cells_yx=_one((y * x).sum()),
                     cells_xx=_one((x * x).sum()))  # fmt: skip
     few, share = found.factors()
-    scale = math.sqrt(float(share[0])) / float(x.sum())
+    scale = math.sqrt(float(share[0])) / total
     return ((day_y - r * day_x) * scale * math.sqrt(float(few[0])), (y - r * x) * scale), day_x, found
 
 
