@@ -1,8 +1,8 @@
-"""Sums of the two arms of a comparison by user and stratum, from three queries.
+"""Sums of the two arms of a comparison by user and stratum, from two queries.
 
 The first query reads the histograms of quantile metrics, where the quantiles lie follows from them. The second sums
 numerators and denominators by user, with the indicator "at or below that quantile" as one more numerator: so rates,
-ratios and quantiles all know how much the two arms have in common. The third sums the same by day and 16 groups of
+ratios and quantiles all know how much the two arms have in common. It sums the same by day and 16 groups of
 users, for what days add (`kpi.measure.moments`). No row leaves the engine.
 """
 
@@ -85,7 +85,7 @@ def arm_sums(
     """The sums of two arms, or of one. strata: dimensions to keep apart; clusters: dimensions that name who or what
     repeats; tz: of the days; days_within: whether days are summed by stratum as well, to look at one stratum alone.
 
-    Three queries, two without quantiles. Raises MetricError for an unknown dimension.
+    Two queries, one without quantiles. Raises MetricError for an unknown dimension.
     """
     quantiles = [m for m in metrics if m.kind == "quantile"]
     row = requests(source)
@@ -100,40 +100,57 @@ def arm_sums(
     people: dict[str, Expression] = {f"u{i}": dimension(source, n) for i, n in enumerate(clusters)}
     partly = who.partly and not clusters
     flag = {"u1": who.flag(row)} if partly else {}
-    rows, user = _summed(source, terms, arms, strata, people or {"u0": cluster(row), **flag})
+    by_user = people or {"u0": cluster(row), **flag}
+    by_day = {} if clusters or "started_at" not in row else {"d": bucket(row, "day", tz), "k": hashed(row, GROUPS)}
+    rows = _run(source, terms, arms, strata, by_user, by_day, days_within=days_within)
+    daily = numbers(rows["daily"]) > 0
     ranks = {"ranked": raw, "ranked_weighted": weighted}
-    found = _table(rows, user, terms, strata, len(quantiles), ranks)
+    users = rows.filter(pa.array(~daily))
+    user = _numbered(users, by_user)
+    found = _table(users, user, terms, strata, len(quantiles) if strata else 0, ranks)
     found = replace(found, clustered_by="given" if clusters else who.by)
     if partly:
         flags = np.zeros(found.users)
-        flags[user] = numbers(rows["u1"])
+        flags[user] = numbers(users["u1"])
         found = replace(found, named=flags > 0)
-    if clusters or "started_at" not in row:
+    if not by_day:
         return found
-    daily = {"u0": bucket(row, "day", tz), "u1": hashed(row, GROUPS)}
-    within, own = (strata, terms) if days_within else ((), [t for i, t in enumerate(terms) if i < len(metrics)])
-    rows, cell = _summed(source, own, arms, within, daily)
-    cells = _table(rows, cell, own, within, len(quantiles), ranks)
+    days = rows.filter(pa.array(daily))
+    cell = _numbered(days, by_day)
+    cells = _table(days, cell, terms, strata if days_within else (), len(quantiles) if strata else 0, ranks)
     day = np.zeros(cells.users, dtype=int)
-    day[cell] = _coded(rows["u0"])[0]
+    day[cell] = _coded(days["d"])[0]
     return replace(found, by_day=(cells, day))
 
 
-def _summed(
-    source: Source, terms: Sequence[_Term], arms: Sequence[Arm], strata: Sequence[str], keys: Mapping[str, Expression]
-) -> tuple[pa.Table, Array]:
-    """(the sums of the arms by keys and strata, a number for each combination of the keys)."""
-    parts = [_statement(source, terms, arm, i, strata, keys) for i, arm in enumerate(arms)]
-    rows = source.run(sa.union_all(*parts) if len(parts) > 1 else parts[0])
-    return rows, _combined([_coded(rows[k]) for k in keys], rows.num_rows)[0]
+def _run(
+    source: Source, terms: Sequence[_Term], arms: Sequence[Arm], strata: Sequence[str],
+    by_user: Mapping[str, Expression], by_day: Mapping[str, Expression], *, days_within: bool,
+) -> pa.Table:  # fmt: skip
+    """The sums of the arms by user and strata (daily = 0), and by groups of users on a day (daily = 1). One query."""
+    names = [*by_user, *by_day, *(f"s{i}" for i in range(len(strata)))]
+    parts = []
+    for number, arm in enumerate(arms):  # both kinds in turn: each gives types to what the other lacks
+        for daily, keys in enumerate((by_user, by_day) if by_day else (by_user,)):
+            within = strata if days_within or not daily else ()
+            found = _statement(source, terms, arm, number, within, keys).subquery()
+            keyed = [found.c[n] if n in found.c else sa.null().label(n) for n in names]
+            rest = [c for c in found.c if c.name not in names]
+            parts.append(sa.select(whole(daily).label("daily"), *keyed, *rest))
+    return source.run(sa.union_all(*parts) if len(parts) > 1 else parts[0])
+
+
+def _numbered(rows: pa.Table, keys: Mapping[str, Expression]) -> Array:
+    """A number for each combination of the keys."""
+    return _combined([_coded(rows[k]) for k in keys], rows.num_rows)[0]
 
 
 def _table(
-    rows: pa.Table, user: Array, terms: Sequence[_Term], strata: Sequence[str], quantiles: int, ranks: Mapping[str, Any]
+    rows: pa.Table, user: Array, terms: Sequence[_Term], strata: Sequence[str], weighted: int, ranks: Mapping[str, Any]
 ) -> ArmSums:
     stratum, names = _strata(rows, len(strata))
     sums = [TermSums(*(numbers(rows[f"{k}{i}"]) for k in "yxn")) for i in range(len(terms))]
-    own = len(terms) - (quantiles if strata else 0)
+    own = len(terms) - weighted
     return ArmSums(arm=numbers(rows["arm"]).astype(int), user=user, stratum=stratum, strata=names,
                    rows=numbers(rows["rows"]), users=int(user.max()) + 1 if len(user) else 0,
                    sums={terms[i][0]: sums[i] for i in range(own)},
