@@ -194,21 +194,18 @@ def _ratio_limits(a: Value, b: Value, rho: float, stretch: float) -> tuple[float
 
 
 def coverage(sides: ArmSums, metric: Metric, *, only: int | None = None) -> Coverage:
-    """For which share of the requests the metric is known on each side, and whether that changed."""
+    """For which share of the requests the metric is known on each side, and whether that changed.
+
+    By users alone: what makes labels fail lasts for days, and to take that for the luck of days would hide it.
+    """
     known = sides.sums[metric.name].n
     a, b = (_rows(sides, i, only) for i in (0, 1))
     n, rows = ((int(v[a].sum()), int(v[b].sum())) for v in (known, sides.rows))
     if n == rows:  # all of it is known, as in most data
         return Coverage(n=n, requests=rows, change=Interval(value=0.0, low=0.0, high=0.0))
-    counted = _counted(sides, metric.name)
-    if sides.by_day is not None:
-        counted = replace(counted, by_day=(_counted(sides.by_day[0], metric.name), sides.by_day[1]))
+    counted = replace(sides, sums={metric.name: TermSums(known, sides.rows, sides.rows)}, by_day=None)
     e = effect(*values(counted, replace(metric, kind="rate", scale=1.0), only=only))
     return Coverage(n=n, requests=rows, change=Interval(value=e.difference, low=e.low, high=e.high))
-
-
-def _counted(sides: ArmSums, name: str) -> ArmSums:
-    return replace(sides, sums={name: TermSums(sides.sums[name].n, sides.rows, sides.rows)})
 
 
 # --- the values of both sides ----------------------------------------------------------------------------------------
