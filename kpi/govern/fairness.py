@@ -47,7 +47,7 @@ def fairness_card(entry: Entry, gaps: pd.DataFrame | None) -> Card:
         state, reason = judge(entry, value, low, high, n)
     else:
         told = no_clear_gap(told)
-        state, reason = judge(entry, beyond, low, high, n)
+        state, reason = judge(entry, beyond, low, beyond, n)  # `noise` says already that off cannot be missed
         if state != "no_data":
             reason = perhaps_chance(sure, len(gaps))
     return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=f"{told}. {reason}",

@@ -54,3 +54,9 @@ def sample(stored_home: Path) -> DuckSource:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KPI_HOME", str(stored_home))
         return _opened(stored_home, "sample", None)
+
+
+@pytest.fixture
+def users_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals without what days add: groups that stand side by side share their days, and are compared by users."""
+    monkeypatch.setattr(kpi.Grouping, "days", property(lambda grouping: False))

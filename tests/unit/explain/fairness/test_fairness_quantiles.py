@@ -47,7 +47,7 @@ def row(table: pd.DataFrame, **where: str) -> pd.Series:
     return table.iloc[0]
 
 
-def test_values_are_those_of_summarise(sample) -> None:
+def test_values_are_those_of_summarise(sample, users_alone) -> None:
     view = kpi.Slice(last="all")
     metrics = ["latency_p50", "latency_p95", "cost_p95", "ttft_p95", "task_success"]
     mine = kpi.disparity(sample, view, by=["language", ("language", "device"), "intent"], metrics=metrics, clues=())

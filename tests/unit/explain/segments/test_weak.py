@@ -225,7 +225,9 @@ def test_nobody_small_is_named_or_can_be_worked_out() -> None:
 @pytest.mark.parametrize(
     "metric", ["task_success", "escalation_rate", "incident_rate", "cost_per_query", "cost_per_resolved"]
 )
-def test_values_are_those_of_summarise_and_parts_of_the_slice(sample: DuckSource, metric: str) -> None:
+def test_values_are_those_of_summarise_and_parts_of_the_slice(
+    sample: DuckSource, users_alone: None, metric: str
+) -> None:
     view = kpi.Slice(last="90d")
     found = kpi.weak_segments(sample, view, metric=metric)
     whole = kpi.summarise(sample, [metric], view).iloc[0]
