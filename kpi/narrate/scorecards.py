@@ -80,7 +80,9 @@ def change_words(value: float, low: float, high: float, unit: str, *, clear: boo
         interval = f" ({without_unit(limits, format_change(value, unit)) if clear else limits})"
     if clear:
         return f"{format_change(value, unit)}{interval}"
-    seen = f"; {format_change(smallest, unit).removeprefix('+')} would show" if math.isfinite(smallest) else ""
+    seen = (
+        f"; a change of {format_change(smallest, unit).removeprefix('+')} would show" if math.isfinite(smallest) else ""
+    )
     return f"no clear change{interval}{seen}"
 
 
