@@ -46,10 +46,10 @@ def entry(name: str) -> list[str]:
         return [f".. autoclass:: kpi.{name}"]
     if callable(value):
         return [f".. autofunction:: kpi.{name}"]
-    module, _, attribute = kpi._HOMES[name].partition(":")
+    module, inside = kpi._HOMES[name]
     text = ModuleAnalyzer.for_module(f"kpi.{module}")
     text.analyze()
-    written = GoogleDocstring(text.attr_docs["", attribute or name], Config(napoleon_numpy_docstring=False))
+    written = GoogleDocstring(text.attr_docs["", inside], Config(napoleon_numpy_docstring=False))
     return [f".. py:data:: kpi.{name}", "", *(f"   {line}" for line in written.lines())]
 
 

@@ -18,127 +18,116 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothing; a test holds both lists equal
     from kpi import errors as errors
     from kpi.errors import KpiError as KpiError
-    from kpi.explain.comparison.compare import Comparison as Comparison
-    from kpi.explain.comparison.compare import compare as compare
-    from kpi.explain.comparison.compare import compare_within as compare_within
-    from kpi.explain.comparison.sample_ratio import SampleRatio as SampleRatio
-    from kpi.explain.comparison.sample_ratio import sample_ratio as sample_ratio
-    from kpi.explain.decomposition.cost_waterfall import Waterfall as Waterfall
-    from kpi.explain.decomposition.cost_waterfall import cost_waterfall as cost_waterfall
-    from kpi.explain.decomposition.latency_stages import Stages as Stages
-    from kpi.explain.decomposition.latency_stages import latency_stages as latency_stages
-    from kpi.explain.decomposition.rate_mix import Decomposition as Decomposition
-    from kpi.explain.decomposition.rate_mix import decompose as decompose
-    from kpi.explain.evaluation.agreement import Agreement as Agreement
-    from kpi.explain.evaluation.agreement import agreement as agreement
-    from kpi.explain.evaluation.agreement import kappa as kappa
-    from kpi.explain.evaluation.frontier import Frontier as Frontier
-    from kpi.explain.evaluation.frontier import frontier as frontier
-    from kpi.explain.failures.contrast import Contrast as Contrast
-    from kpi.explain.failures.contrast import contrast as contrast
-    from kpi.explain.fairness.disparity import Disparity as Disparity
-    from kpi.explain.fairness.disparity import disparity as disparity
-    from kpi.explain.fairness.likely_cause import LikelyCause
-    from kpi.explain.fairness.likely_cause import likely as likely
-    from kpi.explain.monitoring.changepoint import Watch as Watch
-    from kpi.explain.monitoring.changepoint import change_points as change_points
-    from kpi.explain.monitoring.changepoint import detect as detect
-    from kpi.explain.monitoring.changepoint import outliers as outliers
-    from kpi.explain.monitoring.drift import Drift as Drift
-    from kpi.explain.monitoring.drift import drift as drift
-    from kpi.explain.monitoring.drift import drift_columns as drift_columns
-    from kpi.explain.segments.weak_segments import Weak as Weak
-    from kpi.explain.segments.weak_segments import weak_segments as weak_segments
+    from kpi.explain.comparison.compare import (
+        Comparison as Comparison,
+        compare as compare,
+        compare_within as compare_within,
+    )
+    from kpi.explain.comparison.sample_ratio import SampleRatio as SampleRatio, sample_ratio as sample_ratio
+    from kpi.explain.decomposition.cost_waterfall import Waterfall as Waterfall, cost_waterfall as cost_waterfall
+    from kpi.explain.decomposition.latency_stages import Stages as Stages, latency_stages as latency_stages
+    from kpi.explain.decomposition.rate_mix import Decomposition as Decomposition, decompose as decompose
+    from kpi.explain.evaluation.agreement import Agreement as Agreement, agreement as agreement, kappa as kappa
+    from kpi.explain.evaluation.frontier import Frontier as Frontier, frontier as frontier
+    from kpi.explain.failures.contrast import Contrast as Contrast, contrast as contrast
+    from kpi.explain.fairness.disparity import Disparity as Disparity, disparity as disparity
+    from kpi.explain.fairness.likely_cause import LikelyCause, likely as likely
+    from kpi.explain.monitoring.changepoint import (
+        Watch as Watch,
+        change_points as change_points,
+        detect as detect,
+        outliers as outliers,
+    )
+    from kpi.explain.monitoring.drift import Drift as Drift, drift as drift, drift_columns as drift_columns
+    from kpi.explain.segments.weak_segments import Weak as Weak, weak_segments as weak_segments
     from kpi.govern.card import Card as Card
-    from kpi.govern.findings import Finding as Finding
-    from kpi.govern.findings import findings as findings
-    from kpi.govern.register import Entry as Entry
-    from kpi.govern.register import Register as Register
-    from kpi.govern.register import load_register as load_register
-    from kpi.govern.register import register_of as register_of
-    from kpi.govern.scorecard import Scorecard as Scorecard
-    from kpi.govern.scorecard import judge_frame as judge_frame
-    from kpi.govern.scorecard import scorecard as scorecard
-    from kpi.govern.story import Story as Story
-    from kpi.govern.story import recent as recent
-    from kpi.govern.story import rows_of as rows_of
-    from kpi.govern.story import story as story
+    from kpi.govern.findings import Finding as Finding, findings as findings
+    from kpi.govern.register import (
+        Entry as Entry,
+        Register as Register,
+        load_register as load_register,
+        register_of as register_of,
+    )
+    from kpi.govern.scorecard import Scorecard as Scorecard, judge_frame as judge_frame, scorecard as scorecard
+    from kpi.govern.story import Story as Story, recent as recent, rows_of as rows_of, story as story
     from kpi.ingest.sandbox.supervisor import preview as preview
     from kpi.loading.copy import copy as copy
     from kpi.loading.frame import from_frame as from_frame
-    from kpi.loading.load import load as load
-    from kpi.loading.load import saved_allow as saved_allow
+    from kpi.loading.load import load as load, saved_allow as saved_allow
     from kpi.loading.uploads import Uploads as Uploads
-    from kpi.loading.user_keys import KeyState as KeyState
-    from kpi.loading.user_keys import adopt_key as adopt_key
-    from kpi.loading.user_keys import backup_key as backup_key
-    from kpi.loading.user_keys import forget_key as forget_key
-    from kpi.loading.user_keys import key_state as key_state
-    from kpi.loading.user_keys import restore_key as restore_key
-    from kpi.loading.user_keys import rotate_key as rotate_key
-    from kpi.mapping.mapping import Mapping as Mapping
-    from kpi.mapping.mapping import Preview as Preview
-    from kpi.mapping.mapping import PreviewColumn as PreviewColumn
-    from kpi.mapping.mapping import mapping_fields as mapping_fields
+    from kpi.loading.user_keys import (
+        KeyState as KeyState,
+        adopt_key as adopt_key,
+        backup_key as backup_key,
+        forget_key as forget_key,
+        key_state as key_state,
+        restore_key as restore_key,
+        rotate_key as rotate_key,
+    )
+    from kpi.mapping.mapping import (
+        Mapping as Mapping,
+        Preview as Preview,
+        PreviewColumn as PreviewColumn,
+        mapping_fields as mapping_fields,
+    )
     from kpi.measure.cells import Grouping as Grouping
-    from kpi.measure.metrics import METRICS as METRICS
-    from kpi.measure.metrics import Metric as Metric
-    from kpi.measure.metrics import metric as metric
-    from kpi.measure.metrics import slo_attainment as slo_attainment
-    from kpi.measure.own_metrics import mean as mean
-    from kpi.measure.own_metrics import metrics_of as metrics_of
-    from kpi.measure.own_metrics import quantile as quantile
-    from kpi.measure.own_metrics import ratio as ratio
-    from kpi.measure.own_metrics import share as share
-    from kpi.measure.priced import PriceState as PriceState
-    from kpi.measure.priced import init_prices as init_prices
-    from kpi.measure.priced import model_prices as model_prices
-    from kpi.measure.priced import price_state as price_state
-    from kpi.measure.priced import unpriced_models as unpriced_models
-    from kpi.measure.profile import Profile as Profile
-    from kpi.measure.profile import profile as profile
+    from kpi.measure.metrics import (
+        METRICS as METRICS,
+        Metric as Metric,
+        metric as metric,
+        slo_attainment as slo_attainment,
+    )
+    from kpi.measure.own_metrics import (
+        mean as mean,
+        metrics_of as metrics_of,
+        quantile as quantile,
+        ratio as ratio,
+        share as share,
+    )
+    from kpi.measure.priced import (
+        PriceState as PriceState,
+        init_prices as init_prices,
+        model_prices as model_prices,
+        price_state as price_state,
+        unpriced_models as unpriced_models,
+    )
+    from kpi.measure.profile import Profile as Profile, profile as profile
     from kpi.measure.reliability import pass_hat_k as pass_hat_k
     from kpi.measure.rolling import rolling as rolling
-    from kpi.measure.slice import Resolved as Resolved
-    from kpi.measure.slice import Slice as Slice
-    from kpi.measure.slice import Window as Window
+    from kpi.measure.slice import Resolved as Resolved, Slice as Slice, Window as Window
     from kpi.measure.small_cells import hide_small as hide_small
-    from kpi.measure.summary import compare_windows as compare_windows
-    from kpi.measure.summary import resolve as resolve
-    from kpi.measure.summary import summarise as summarise
-    from kpi.measure.summary import tally as tally
-    from kpi.measure.traces import Trace as Trace
-    from kpi.measure.traces import events as events
-    from kpi.measure.traces import find_traces as find_traces
-    from kpi.measure.traces import trace as trace
+    from kpi.measure.summary import (
+        compare_windows as compare_windows,
+        resolve as resolve,
+        summarise as summarise,
+        tally as tally,
+    )
+    from kpi.measure.traces import Trace as Trace, events as events, find_traces as find_traces, trace as trace
     from kpi.narrate import wording as wording
     from kpi.narrate.prices import price_sentences as price_sentences
     from kpi.receipts import Receipt as Receipt
-    from kpi.stats.interval import Interval
-    from kpi.stats.interval import difference as difference
+    from kpi.stats.interval import Interval, difference as difference
     from kpi.stats.sequential import running_rate as running_rate
-    from kpi.store.connections import Connection as Connection
-    from kpi.store.connections import connections as connections
+    from kpi.store.connections import Connection as Connection, connections as connections
     from kpi.store.databases import SqlSource as SqlSource
-    from kpi.store.doctor import Diagnosis as Diagnosis
-    from kpi.store.doctor import TableHealth as TableHealth
-    from kpi.store.doctor import VersionHealth as VersionHealth
-    from kpi.store.doctor import doctor as doctor
+    from kpi.store.doctor import (
+        Diagnosis as Diagnosis,
+        TableHealth as TableHealth,
+        VersionHealth as VersionHealth,
+        doctor as doctor,
+    )
     from kpi.store.engines import Source as Source
-    from kpi.store.lake import DatasetInfo as DatasetInfo
-    from kpi.store.lake import VersionInfo as VersionInfo
-    from kpi.store.lake import datasets as datasets
-    from kpi.store.lake import reprice as reprice
-    from kpi.store.lake import restore as restore
-    from kpi.store.lake import versions as versions
-    from kpi.store.live import Placement as Placement
-    from kpi.store.live import connect as connect
-    from kpi.store.live import open_connection as open_connection
-    from kpi.store.opening import open_dataset as open_dataset
-    from kpi.store.opening import receipt as receipt
-    from kpi.store.opening import warm as warm
-    from kpi.store.repair import Repair as Repair
-    from kpi.store.repair import repair as repair
+    from kpi.store.lake import (
+        DatasetInfo as DatasetInfo,
+        VersionInfo as VersionInfo,
+        datasets as datasets,
+        reprice as reprice,
+        restore as restore,
+        versions as versions,
+    )
+    from kpi.store.live import Placement as Placement, connect as connect, open_connection as open_connection
+    from kpi.store.opening import open_dataset as open_dataset, receipt as receipt, warm as warm
+    from kpi.store.repair import Repair as Repair, repair as repair
     from kpi.store.spark import SparkSource as SparkSource
 
     Difference = Interval
@@ -146,160 +135,82 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     open = open_dataset
     __version__: str
 
-# Public name: its module in `kpi`, and after a colon what it is called there where that differs.
+# Module in `kpi` and name there; after "=" the public name where it is another.
 _LISTED = {
-    "Load and open": {
-        "load": "loading.load",
-        "preview": "ingest.sandbox.supervisor",
-        "Mapping": "mapping.mapping",
-        "copy": "loading.copy",
-        "open": "store.opening:open_dataset",
-        "from_frame": "loading.frame",
-        "Source": "store.engines",
-        "connect": "store.live",
-        "connections": "store.connections",
-        "SqlSource": "store.databases",
-        "SparkSource": "store.spark",
-    },
-    "Data sets and versions": {
-        "datasets": "store.lake",
-        "versions": "store.lake",
-        "receipt": "store.opening",
-        "restore": "store.lake",
-        "reprice": "store.lake",
-        "doctor": "store.doctor",
-        "repair": "store.repair",
-    },
-    "Measure": {
-        "Slice": "measure.slice",
-        "METRICS": "measure.metrics",
-        "metric": "measure.metrics",
-        "metrics_of": "measure.own_metrics",
-        "share": "measure.own_metrics",
-        "mean": "measure.own_metrics",
-        "ratio": "measure.own_metrics",
-        "quantile": "measure.own_metrics",
-        "summarise": "measure.summary",
-        "compare_windows": "measure.summary",
-        "rolling": "measure.rolling",
-        "profile": "measure.profile",
-        "resolve": "measure.summary",
-        "hide_small": "measure.small_cells",
-        "pass_hat_k": "measure.reliability",
-        "trace": "measure.traces",
-        "find_traces": "measure.traces",
-        "events": "measure.traces",
-    },
-    "Compare and explain": {
-        "compare": "explain.comparison.compare",
-        "compare_within": "explain.comparison.compare",
-        "sample_ratio": "explain.comparison.sample_ratio",
-        "difference": "stats.interval",
-        "decompose": "explain.decomposition.rate_mix",
-        "cost_waterfall": "explain.decomposition.cost_waterfall",
-        "latency_stages": "explain.decomposition.latency_stages",
-        "contrast": "explain.failures.contrast",
-        "weak_segments": "explain.segments.weak_segments",
-        "frontier": "explain.evaluation.frontier",
-        "agreement": "explain.evaluation.agreement",
-        "kappa": "explain.evaluation.agreement",
-    },
-    "Watch": {
-        "drift": "explain.monitoring.drift",
-        "change_points": "explain.monitoring.changepoint",
-        "detect": "explain.monitoring.changepoint",
-        "outliers": "explain.monitoring.changepoint",
-        "running_rate": "stats.sequential",
-    },
-    "Fairness": {
-        "disparity": "explain.fairness.disparity",
-        "likely": "explain.fairness.likely_cause",
-    },
-    "Govern": {
-        "scorecard": "govern.scorecard",
-        "findings": "govern.findings",
-        "story": "govern.story",
-        "load_register": "govern.register",
-    },
-    "Users' keys": {
-        "key_state": "loading.user_keys",
-        "backup_key": "loading.user_keys",
-        "restore_key": "loading.user_keys",
-        "rotate_key": "loading.user_keys",
-        "adopt_key": "loading.user_keys",
-        "forget_key": "loading.user_keys",
-    },
-    "Prices": {
-        "price_state": "measure.priced",
-        "model_prices": "measure.priced",
-        "init_prices": "measure.priced",
-        "unpriced_models": "measure.priced",
-    },
-    "Errors": {
-        "KpiError": "errors",
-    },
+    "Load and open": (
+        "loading.load:load ingest.sandbox.supervisor:preview mapping.mapping:Mapping loading.copy:copy "
+        "store.opening:open_dataset=open loading.frame:from_frame store.engines:Source store.live:connect "
+        "store.connections:connections store.databases:SqlSource store.spark:SparkSource"
+    ),
+    "Data sets and versions": (
+        "store.lake:datasets store.lake:versions store.opening:receipt store.lake:restore store.lake:reprice "
+        "store.doctor:doctor store.repair:repair"
+    ),
+    "Measure": (
+        "measure.slice:Slice measure.metrics:METRICS measure.metrics:metric measure.own_metrics:metrics_of "
+        "measure.own_metrics:share measure.own_metrics:mean measure.own_metrics:ratio measure.own_metrics:quantile "
+        "measure.summary:summarise measure.summary:compare_windows measure.rolling:rolling measure.profile:profile "
+        "measure.summary:resolve measure.small_cells:hide_small measure.reliability:pass_hat_k measure.traces:trace "
+        "measure.traces:find_traces measure.traces:events"
+    ),
+    "Compare and explain": (
+        "explain.comparison.compare:compare explain.comparison.compare:compare_within "
+        "explain.comparison.sample_ratio:sample_ratio stats.interval:difference "
+        "explain.decomposition.rate_mix:decompose explain.decomposition.cost_waterfall:cost_waterfall "
+        "explain.decomposition.latency_stages:latency_stages explain.failures.contrast:contrast "
+        "explain.segments.weak_segments:weak_segments explain.evaluation.frontier:frontier "
+        "explain.evaluation.agreement:agreement explain.evaluation.agreement:kappa"
+    ),
+    "Watch": (
+        "explain.monitoring.drift:drift explain.monitoring.changepoint:change_points "
+        "explain.monitoring.changepoint:detect explain.monitoring.changepoint:outliers stats.sequential:running_rate"
+    ),
+    "Fairness": "explain.fairness.disparity:disparity explain.fairness.likely_cause:likely",
+    "Govern": ("govern.scorecard:scorecard govern.findings:findings govern.story:story govern.register:load_register"),
+    "Users' keys": (
+        "loading.user_keys:key_state loading.user_keys:backup_key loading.user_keys:restore_key "
+        "loading.user_keys:rotate_key loading.user_keys:adopt_key loading.user_keys:forget_key"
+    ),
+    "Prices": (
+        "measure.priced:price_state measure.priced:model_prices measure.priced:init_prices "
+        "measure.priced:unpriced_models"
+    ),
+    "Errors": "errors:KpiError",
 }
 # Reached as `kpi.<name>` too, but of use only beside a listed name: results (`kpi.results`) and what the pages need.
-_BESIDE = {
-    "Agreement": "explain.evaluation.agreement",
-    "Card": "govern.card",
-    "Comparison": "explain.comparison.compare",
-    "Connection": "store.connections",
-    "Contrast": "explain.failures.contrast",
-    "DatasetInfo": "store.lake",
-    "Decomposition": "explain.decomposition.rate_mix",
-    "Diagnosis": "store.doctor",
-    "Difference": "stats.interval:Interval",
-    "Disparity": "explain.fairness.disparity",
-    "Drift": "explain.monitoring.drift",
-    "Entry": "govern.register",
-    "Finding": "govern.findings",
-    "Frontier": "explain.evaluation.frontier",
-    "Grouping": "measure.cells",
-    "KeyState": "loading.user_keys",
-    "Likely": "explain.fairness.likely_cause:LikelyCause",
-    "Metric": "measure.metrics",
-    "Placement": "store.live",
-    "Preview": "mapping.mapping",
-    "PreviewColumn": "mapping.mapping",
-    "PriceState": "measure.priced",
-    "Profile": "measure.profile",
-    "Receipt": "receipts",
-    "Register": "govern.register",
-    "Repair": "store.repair",
-    "Resolved": "measure.slice",
-    "SampleRatio": "explain.comparison.sample_ratio",
-    "Scorecard": "govern.scorecard",
-    "Stages": "explain.decomposition.latency_stages",
-    "Story": "govern.story",
-    "TableHealth": "store.doctor",
-    "Trace": "measure.traces",
-    "Uploads": "loading.uploads",
-    "VersionHealth": "store.doctor",
-    "VersionInfo": "store.lake",
-    "Watch": "explain.monitoring.changepoint",
-    "Waterfall": "explain.decomposition.cost_waterfall",
-    "Weak": "explain.segments.weak_segments",
-    "Window": "measure.slice",
-    "drift_columns": "explain.monitoring.drift",
-    "errors": "errors:*",
-    "judge_frame": "govern.scorecard",
-    "mapping_fields": "mapping.mapping",
-    "open_connection": "store.live",
-    "open_dataset": "store.opening",
-    "price_sentences": "narrate.prices",
-    "recent": "govern.story",
-    "register_of": "govern.register",
-    "rows_of": "govern.story",
-    "saved_allow": "loading.load",
-    "slo_attainment": "measure.metrics",
-    "tally": "measure.summary",
-    "warm": "store.opening",
-    "wording": "narrate.wording:*",
-}
+_BESIDE = (
+    "explain.evaluation.agreement:Agreement govern.card:Card explain.comparison.compare:Comparison "
+    "store.connections:Connection explain.failures.contrast:Contrast store.lake:DatasetInfo "
+    "explain.decomposition.rate_mix:Decomposition store.doctor:Diagnosis stats.interval:Interval=Difference "
+    "explain.fairness.disparity:Disparity explain.monitoring.drift:Drift govern.register:Entry "
+    "govern.findings:Finding explain.evaluation.frontier:Frontier measure.cells:Grouping loading.user_keys:KeyState "
+    "explain.fairness.likely_cause:LikelyCause=Likely measure.metrics:Metric store.live:Placement "
+    "mapping.mapping:Preview mapping.mapping:PreviewColumn measure.priced:PriceState measure.profile:Profile "
+    "receipts:Receipt govern.register:Register store.repair:Repair measure.slice:Resolved "
+    "explain.comparison.sample_ratio:SampleRatio govern.scorecard:Scorecard "
+    "explain.decomposition.latency_stages:Stages govern.story:Story store.doctor:TableHealth measure.traces:Trace "
+    "loading.uploads:Uploads store.doctor:VersionHealth store.lake:VersionInfo explain.monitoring.changepoint:Watch "
+    "explain.decomposition.cost_waterfall:Waterfall explain.segments.weak_segments:Weak measure.slice:Window "
+    "explain.monitoring.drift:drift_columns errors:*=errors govern.scorecard:judge_frame "
+    "mapping.mapping:mapping_fields store.live:open_connection store.opening:open_dataset "
+    "narrate.prices:price_sentences govern.story:recent govern.register:register_of govern.story:rows_of "
+    "loading.load:saved_allow measure.metrics:slo_attainment measure.summary:tally store.opening:warm "
+    "narrate.wording:*=wording"
+)
 
-GROUPS: _Mapping[str, tuple[str, ...]] = {group: tuple(names) for group, names in _LISTED.items()}
-_HOMES = {name: home for names in (*_LISTED.values(), _BESIDE) for name, home in names.items()}
+
+def _homes(listed: str) -> dict[str, tuple[str, str]]:
+    """Name -> (module, what it is called there), of entries "module:name" or "module:name=public name"."""
+    found = {}
+    for entry in listed.split():
+        home, _, name = entry.partition(":")
+        inside, _, public = name.partition("=")
+        found[public or inside] = home, inside
+    return found
+
+
+GROUPS: _Mapping[str, tuple[str, ...]] = {group: tuple(_homes(names)) for group, names in _LISTED.items()}
+_HOMES = _homes(" ".join([*_LISTED.values(), _BESIDE]))
 # Without `open`: a star import would put it in the place of the builtin.
 __all__ = sorted(name for names in GROUPS.values() for name in names if name != "open")
 
@@ -309,9 +220,9 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one that ex
         if name == "__version__":
             found: object = _version()
         elif name in _HOMES:
-            home, _, attribute = _HOMES[name].partition(":")
+            home, inside = _HOMES[name]
             module = _import_module(f"kpi.{home}")
-            found = module if attribute == "*" else getattr(module, attribute or name)
+            found = module if inside == "*" else getattr(module, inside)
         else:
             raise AttributeError(f"module 'kpi' has no attribute {name!r}")
         globals()[name] = found

@@ -13,9 +13,7 @@ import orjson
 import pyarrow as pa
 
 from kpi.schema import ARROW, TABLES
-from sample_data import outcomes as conduct
-from sample_data import people as crowd
-from sample_data import rows, stories, texts, traces, verdicts
+from sample_data import outcomes as conduct, people as crowd, rows, stories, texts, traces, verdicts
 
 END = date(2026, 11, 22)
 EDITION = 1  # enters the seed: a new edition of the world is another draw for every seed

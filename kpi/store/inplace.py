@@ -19,8 +19,7 @@ from kpi.clock import LONGEST_US
 from kpi.errors import MappingError
 from kpi.mapping.column_names import SCORE_PREFIX
 from kpi.mapping.conventions import ORDERS
-from kpi.mapping.mapping import ColumnMapping
-from kpi.mapping.mapping import Mapping as ColumnMappings
+from kpi.mapping.mapping import ColumnMapping, Mapping as ColumnMappings
 from kpi.mapping.parse_values import FALSE_WORDS, MINUS, TRUE_WORDS
 from kpi.mapping.units import DEAREST_NUSD, DURATION_US, MONEY_NUSD, MOST_TOKENS, SCALES
 from kpi.privacy import identifying_names

@@ -23,8 +23,7 @@ from kpi.disk.permissions import make_private
 from kpi.errors import MappingError, StoreError
 from kpi.mapping.column_profile import Profiler
 from kpi.mapping.guess import guess
-from kpi.mapping.mapping import ColumnMapping, kind_of
-from kpi.mapping.mapping import Mapping as ColumnMappings
+from kpi.mapping.mapping import ColumnMapping, Mapping as ColumnMappings, kind_of
 from kpi.mapping.parse_values import texts
 from kpi.mapping.units import EARLIEST_US
 from kpi.privacy.policy import Policy

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
-from hypothesis import given, settings
-from hypothesis import strategies as some
+from hypothesis import given, settings, strategies as some
 
 import kpi
 from app import export

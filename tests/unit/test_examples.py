@@ -27,7 +27,7 @@ def docstring(name: str) -> str:
     value = getattr(kpi, name)
     if callable(value):
         return inspect.getdoc(value) or ""
-    module = importlib.import_module(f"kpi.{kpi._HOMES[name]}")  # the text under a constant
+    module = importlib.import_module(f"kpi.{kpi._HOMES[name][0]}")  # the text under a constant
     body = ast.parse(inspect.getsource(module)).body
     at = next(i for i, node in enumerate(body) if isinstance(node, ast.AnnAssign) and node.target.id == name)  # type: ignore[union-attr]
     return inspect.cleandoc(ast.literal_eval(body[at + 1].value))  # type: ignore[attr-defined]

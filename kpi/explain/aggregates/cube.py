@@ -18,8 +18,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
-from kpi.explain.aggregates.search_space import MIN_ROWS as MIN_ROWS
-from kpi.explain.aggregates.search_space import search_space
+from kpi.explain.aggregates.search_space import MIN_ROWS as MIN_ROWS, search_space
 from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import Filters, Window

@@ -16,8 +16,7 @@ from typing import Any
 from kpi.errors import IngestError
 from kpi.ingest.files.json_decoding import Decoded, decode, is_cut, loads
 from kpi.ingest.files.json_splitting import CUT, LONG, NO_JSON, Part, split
-from kpi.ingest.files.line_sniffing import begins_as_json
-from kpi.ingest.files.line_sniffing import objects as object_lines
+from kpi.ingest.files.line_sniffing import begins_as_json, objects as object_lines
 from kpi.ingest.files.source import Opened, encoding, lines, utf8_stream
 from kpi.ingest.limits import MIB, Limits
 

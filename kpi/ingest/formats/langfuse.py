@@ -15,8 +15,7 @@ from typing import Any
 from kpi.assembly.outcomes import source_of
 from kpi.disk.tables import by_word
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.formats import _langfuse_texts as texts
+from kpi.ingest.formats import Item, _langfuse_texts as texts, names_of
 from kpi.ingest.formats._replies import documents
 from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.attributes import count_of, kind_of, nusd, parse, truth_of

@@ -19,8 +19,7 @@ from kpi import schema
 from kpi.assembly.outcomes import source_of
 from kpi.clock import length_us
 from kpi.ingest.context import Context
-from kpi.ingest.otlp import attributes as facts_of
-from kpi.ingest.otlp import conventions
+from kpi.ingest.otlp import attributes as facts_of, conventions
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.attributes import first, parse, text_of
 from kpi.ingest.otlp.decode import Attributes, Span
@@ -29,9 +28,7 @@ from kpi.ingest.otlp.messages import said
 from kpi.ingest.otlp.unread import MODEL_CALLS
 from kpi.ingest.otlp.usage import NO_USAGE, usage_of
 from kpi.ingest.spans.observations import Observations
-from kpi.ingest.spans.step_rows import SHORT as SHORT
-from kpi.ingest.spans.step_rows import Row, documents, incidents, tool_call
-from kpi.ingest.spans.step_rows import stable_id as stable_id
+from kpi.ingest.spans.step_rows import SHORT as SHORT, Row, documents, incidents, stable_id as stable_id, tool_call
 
 _CACHE = 50_000
 # Our words, or masked before.

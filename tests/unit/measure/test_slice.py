@@ -7,8 +7,7 @@ from urllib.parse import parse_qs, urlencode
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kpi.errors import SliceError
 from kpi.measure.slice import GRAINS, NONE_VALUE, Slice, Window, parse_filters, read_time

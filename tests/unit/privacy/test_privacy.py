@@ -13,8 +13,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kpi.errors import IngestError, StoreError
 from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy, key_id, load_key

@@ -9,8 +9,7 @@ import pytest
 from scipy import stats
 
 from kpi.explain.aggregates.cube import Cube, Terms
-from kpi.explain.changes.change_test import deviance
-from kpi.explain.changes.change_test import test_change as change_of
+from kpi.explain.changes.change_test import deviance, test_change as change_of
 from kpi.explain.changes.variance import noise_of, steadied
 from tests.unit.explain.worlds import DAYS, METRIC, START, made, of
 

@@ -6,8 +6,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import kpi
 from kpi.measure.small_cells import FLOOR, hide_small

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from kpi.errors import KpiError
-from tests.unit.ingest.agents.test_events import CODEX as CODEX_EVENTS
-from tests.unit.ingest.agents.test_events import as_clickhouse, logs
+from tests.unit.ingest.agents.test_events import CODEX as CODEX_EVENTS, as_clickhouse, logs
 from tests.unit.ingest.formats.helpers import read_all
 from tests.unit.ingest.formats.test_agent_sessions import CLAUDE, CODEX
 from tests.unit.ingest.formats.test_mutations import CPU_SECONDS, MUTANTS, assert_clean, cpu_limit, mutated

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import kpi
 from kpi.ingest.files.json_decoding import DEPTH, MARK, decode, is_cut, loads
