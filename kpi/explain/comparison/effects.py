@@ -135,12 +135,13 @@ def _shared(a: Value, b: Value) -> tuple[float, float]:
     """
     sides = [float((v.residual**2).sum()) for v in (a, b)]
     moved = float(((b.residual - a.residual) ** 2).sum())
-    daily = _days(b.days - a.days, b.cells - a.cells) if len(a.days) == len(b.days) else 0.0
+    alike = len(a.days) == len(b.days)  # a side without requests has no days
+    daily = _days(b.days - a.days, b.cells - a.cells) if alike else 0.0
     added = [_days(v.days, v.cells) for v in (a, b)]
     squares = [side + more for side, more in zip(sides, added, strict=True)]
     size = math.sqrt(squares[0] * squares[1])
     rho = min(max((sum(squares) - moved - daily) / (2 * size), -1.0), 1.0) if size > 0 else 0.0
-    if not any(added):
+    if not alike or not any(added):
         return rho, 1.0
     users = _welch(np.sqrt(sides), (a.user_freedom, b.user_freedom))
     both = (a.active * b.active > 0).any()

@@ -203,11 +203,11 @@ def test_the_card_costs_one_query(monkeypatch) -> None:
     asked, run = [], type(source).run
     monkeypatch.setattr(type(source), "run", lambda self, *a, **k: asked.append(1) or run(self, *a, **k))
     kpi.scorecard(source)
-    assert len(asked) == 3  # values, their parts, the gap; no baseline without times
+    assert len(asked) == 4  # bins, values, their parts, the gap; no baseline without times
     register = kpi.load_register()
     entries = tuple(e for e in register.entries if e.metric != "fairness_gap")
     kpi.scorecard(source, register=replace(register, entries=entries))
-    assert len(asked) == 5
+    assert len(asked) == 7
 
 
 def test_four_equal_cohorts_rarely_turn_the_card() -> None:
