@@ -42,7 +42,6 @@ from kpi.stats.interval import Interval, plain
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
-_INDEX = {"": "value", "_low": "low", "_high": "high", "_same_mix": "same_mix", "_same_mix_before": "same_mix_before"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +70,13 @@ class Scorecard:
              "change": plain(c.change.difference) if c.change else None,
              "change_low": plain(c.change.low) if c.change else None,
              "change_high": plain(c.change.high) if c.change else None,
+             "reason": c.reason, "owner": c.owner, "action": c.action,
              "clustered_by": c.clustered_by, "effective_users": plain(c.effective_users), "caution": c.caution or None,
-             "reason": c.reason, "owner": c.owner, "action": c.action, **_partly(c)}
+             **_partly(c)}
             for c in self.cards
         ]  # fmt: skip
-        index = {f"index{end}": plain(getattr(self.index, name)) for end, name in _INDEX.items()}
-        return {"kpis": kpis, **index, "sentence": self.sentence, "requests": self.requests}
+        index = plain(self.index.value)
+        return {"kpis": kpis, "index": index, "sentence": self.sentence, "requests": self.requests}
 
     @property
     def state(self) -> str:

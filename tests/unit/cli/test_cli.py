@@ -50,7 +50,7 @@ VERSIONS = ["number", "created_at", "fingerprint", "requests", "spans", "loaded"
 METRICS = ["name", "label", "unit", "direction", "definition", "formula", "null_rule", "interval", "min_n"]
 CARD = [
     "metric", "value", "low", "high", "n", "unit", "state", "target", "change", "change_low", "change_high", "reason",
-    "owner", "action",
+    "owner", "action", "clustered_by", "effective_users", "caution",
 ]  # fmt: skip
 ROW = ["metric", "by", "bucket", "value", "low", "high", "n", "unit"]
 CONNECTION = ["name", "dialect", "description", "table", "problem"]
