@@ -69,7 +69,7 @@ def requests(n: int, *, success: float = 1.0, **more: Any) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "request_id": [f"r{i}" for i in range(n)], "timestamp": [t.isoformat() for t in times],
-            "user_id": [f"u{i % 40}" for i in range(n)], "success": [i % 100 < 100 * success for i in range(n)],
+            "user_id": [f"u{i % 40}" for i in range(n)], "success": [37 * i % 100 < 100 * success for i in range(n)],
             "latency_ms": [900 + i % 200 for i in range(n)], **more,
         }
     )  # fmt: skip
