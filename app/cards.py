@@ -75,9 +75,10 @@ def kpi_card(card: Any, here: PageContext) -> None:
         if card.state != "on_target":
             st.caption(text.safe(card.gist))
             st.caption(f":material/arrow_forward: {text.safe(card.action)}")
-        for icon, told in (("label_off", card.known), ("group", card.caution)):
-            if told:
-                st.caption(f":material/{icon}: {text.safe(told)}")
+        if card.known:
+            st.caption(f":material/label_off: {text.safe(card.known)}")
+        if card.caution:
+            st.caption(f":material/group: {text.safe(card.caution)}")
         st.space("stretch")
         if card.change and not card.change.clear:
             st.caption(text.safe(f"{card.change.words[:1].upper()}{card.change.words[1:]}."))
