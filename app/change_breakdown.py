@@ -66,9 +66,9 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
     if m.kind in RATIOS:
         return _of_ratio(here, m, view)
     if m.column == "total_us" and m.q is not None:
-        found, moved = data.ask(kpi.latency_stages, here.source, view, q=m.q), _compared(here, m, view)
-        return Split(before=moved.a.value, now=moved.b.value, change=moved.difference,
-                     low=moved.low, high=moved.high, stages=found, series=_series(here, metric, view),
+        found = data.ask(kpi.latency_stages, here.source, view, q=m.q)
+        return Split(before=found.quantile_before, now=found.quantile_now,
+                     change=found.quantile_now - found.quantile_before, stages=found, series=_series(here, metric, view),
                      python=[f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
     return _of_quantile(here, m, view)
 
