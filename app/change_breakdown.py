@@ -68,7 +68,8 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
     if m.column == "total_us" and m.q is not None:
         found = data.ask(kpi.latency_stages, here.source, view, q=m.q)
         return Split(before=found.quantile_before, now=found.quantile_now,
-                     change=found.quantile_now - found.quantile_before, stages=found, series=_series(here, metric, view),
+                     change=found.quantile_now - found.quantile_before,
+                     stages=found, series=_series(here, metric, view),
                      python=[f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
     return _of_quantile(here, m, view)
 
