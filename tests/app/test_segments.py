@@ -62,8 +62,9 @@ def test_the_matrix_marks_what_is_clear_and_nothing_else(monkeypatch) -> None:
 
 
 def test_crossed_dimensions_draw_a_second_chart(app) -> None:
-    assert len(app("segments", by="language", last="90d", with_="device").get("vega_lite_chart")) == 2
-    assert len(app("segments", by="language", last="90d", with_="none").get("vega_lite_chart")) == 1
+    """Beside what findings on top may draw, which is the same both times."""
+    crossed = len(app("segments", by="language", last="90d", with_="device").get("vega_lite_chart"))
+    assert crossed == 1 + len(app("segments", by="language", last="90d", with_="none").get("vega_lite_chart")) >= 2
 
 
 def test_hidden_groups_are_named_with_the_reason(app) -> None:

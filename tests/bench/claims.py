@@ -308,7 +308,7 @@ def said(world: World, users: int, seed: int) -> dict[str, str]:
     return {
         "frame": number.to_json(date_format="iso"),
         "card": json.dumps(scores.to_json()["kpis"][0]),
-        "words": f"{card.reason} {card.known}",
+        "words": f"{card.reason} {card.known} {card.caution}",
         "comparison": f"{json.dumps(compared.to_json(), default=str)} {row.sentence} {compared.sentence}",
     }
 

@@ -66,7 +66,7 @@ def crossing_p(q: float, groups: int) -> float:
     degrees = np.arange(1, groups)
     log_weights = special.gammaln(groups) - special.gammaln(degrees + 1) - special.gammaln(groups - degrees)
     weights = np.exp(log_weights - (groups - 1) * math.log(2))
-    return float((weights * special.chdtrc(degrees, q)).sum())
+    return min(float((weights * special.chdtrc(degrees, q)).sum()), 1.0)  # the weights are rounded
 
 
 @lru_cache(maxsize=4)

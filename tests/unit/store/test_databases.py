@@ -122,9 +122,9 @@ def named(request: pytest.FixtureRequest, files: Path, monkeypatch) -> Callable[
     return put
 
 
-def test_a_mapped_table_gives_the_numbers_of_a_load(named, home: Path, tmp_path: Path) -> None:
+def test_a_mapped_table_gives_the_numbers_of_a_load(named, home: Path, tmp_path: Path, users_alone: None) -> None:
     """The same mapping over the same rows: in place and loaded. A load drops rows with absurd values whole, so the
-    rows are those that it keeps."""
+    rows are those that it keeps. By users alone: what days add is told by groups of users, whose names differ."""
     rows = foreign_rows()
     rows = rows.filter(pa.compute.fill_null(pa.compute.greater_equal(rows["took"], 0), True))
     kpi.connect(named(rows), table="log", mapping=MAPPING)
