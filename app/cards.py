@@ -122,7 +122,8 @@ def metric(row: pd.Series, title: str = "{}") -> None:
             badge(row["state"])
         counted = f"n = {words.format_count(row['n'])}"
         st.caption(text.safe(f"95 %: {interval} · {counted}" if interval else counted))
-        if told := words.caution_words(row["clustered_by"], row["effective_users"], row["heaviest"]):
+        told = words.caution_words(row["clustered_by"], row["effective_users"], row["heaviest"])
+        if interval and told:
             st.caption(f":material/group: {text.safe(told)}")
 
 

@@ -36,6 +36,7 @@ class Card:
 
     counted: what the index counts, where that is not the value: a gap without the part that chance has in it. coverage:
     for which share of the requests it is known, in the baseline and now; None of what is computed from other KPIs.
+    rate: whether it is a share of requests, which what is not known can move no further than to all and none.
     clustered_by: what names who repeats ("user", "session", "request", "mixed"); effective_users: heavy ones counted as
     what they are; heaviest: share of the largest; caution: what these mean for the limits, in words, or "".
     """
@@ -51,6 +52,7 @@ class Card:
     spark: pd.DataFrame
     counted: float | None = None
     coverage: Coverage | None = None
+    rate: bool = False
     clustered_by: str | None = None
     effective_users: float = math.nan
     heaviest: float = math.nan
@@ -71,7 +73,7 @@ class Card:
         if not self.coverage:
             return ""
         was, now = self.coverage.shares
-        possible = (now * self.value, now * self.value + 1 - now) if self.unit == "share" else None
+        possible = (now * self.value, now * self.value + 1 - now) if self.rate else None
         return known_words(was, now, moved=self.coverage.beyond(), possible=possible)
 
     @property

@@ -70,7 +70,7 @@ def index(
     down, up = (_reach(told, values, kept, weight, side) for side in (0, 1))
     same = [math.nan, math.nan]
     if len(mixed) == 2:
-        same = [100 * sum(c.entry.weight / weight * _at(c, kept, m) for c in told) for m in mixed]
+        same = [100 * (last + sum(c.entry.weight / weight * _at(c, kept, m) for c in told)) for m in mixed]
     enough = unknown <= MOST_UNKNOWN
     return Index(value=100 * (shown + last) if enough else math.nan,
                  low=max(0.0, 100 * (shown - down)), high=min(100.0, 100 * (shown + unknown + up)),

@@ -16,7 +16,7 @@ import pandas as pd
 
 from kpi import clock
 from kpi.errors import MetricError
-from kpi.explain.aggregates.arm_sums import arm_sums
+from kpi.explain.aggregates.arm_sums import COVERED, arm_sums
 from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.explain.comparison.effects import Effect, Value, coverage, effect, value, values
 from kpi.explain.comparison.inputs import adjustment_dimensions
@@ -34,7 +34,7 @@ from kpi.measure.own_metrics import COMPARABLE, metric_of
 from kpi.measure.own_terms import OWN
 from kpi.measure.profile import profile
 from kpi.measure.slice import Resolved, Slice
-from kpi.measure.summary import collect, frame, resolve
+from kpi.measure.summary import collect, frame, measure, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
 from kpi.narrate.wording import FEW_USERS, caution_words
@@ -168,12 +168,13 @@ def _measured(source: Source, resolved: Resolved, metrics: list[Metric]) -> _Mea
     strata = adjustment_dimensions(source, None, None, arms)
     sides = arm_sums(source, metrics, arms, strata=strata, tz=resolved.slice.tz)
     pairs = {m.name: values(sides, m) for m in metrics}
-    mixed = [values(sides, m, adjusted=True) for m in metrics] if strata else []
+    alike = bool(strata) and sides.covered >= COVERED
+    mixed = [values(sides, m, adjusted=True) for m in metrics] if alike else []
     return _Measured(now={n: b for n, (_, b) in pairs.items()}, before={n: a for n, (a, _) in pairs.items()},
                      effects={n: effect(a, b) for n, (a, b) in pairs.items()},
                      covered={m.name: coverage(sides, m) for m in metrics},
                      mixed=tuple({m.name: v[i] for m, v in zip(metrics, mixed, strict=True)}
-                                 for i in (0, 1)) if strata else ())  # fmt: skip
+                                 for i in (0, 1)) if alike else ())  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +183,7 @@ class _Period:
     spark: pd.DataFrame
     broken: pd.DataFrame
     ongoing: bool
+    before: pd.DataFrame  # metrics without an interval in the baseline, over the time that the window has seen
 
 
 def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: str | None) -> _Period:
@@ -196,7 +198,13 @@ def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: st
                          filters=resolved.filters, window=resolved.window))  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
     total, spark = frame(next(cells)), frame(next(cells)) if timed else empty
-    return _Period(total=total, spark=spark, broken=frame(next(cells)) if by else empty,
+    before = empty
+    if plain_ones and resolved.compared:
+        facts = [m for m in metrics if m.name in plain_ones]
+        (before,) = measure(source, facts, filters=resolved.baseline_filters or (), window=resolved.baseline,
+                            tz=resolved.slice.tz, groupings=[Grouping(intervals=False)])  # fmt: skip
+        before = same_elapsed(source, before, facts, resolved, Grouping(intervals=False))
+    return _Period(total=total, spark=spark, broken=frame(next(cells)) if by else empty, before=before,
                    ongoing=source.live or source.version > 1)  # fmt: skip
 
 
@@ -208,7 +216,8 @@ def _card(
     value, low, high, n = (found.value, found.low, found.high, found.n) if found else _row(now.total, entry.metric)
     spark = now.spark[now.spark["metric"] == entry.metric]
     spark = spark[["bucket", "start", "complete", "value", "n"]].reset_index(drop=True)
-    state, reason = judge(entry, value, low, high, n)
+    ends = (low, high) if found else (value, value)  # a total or count is a fact of the window, no sample of it
+    state, reason = judge(entry, value, *ends, n)
     caution = ""
     if found and state != "no_data":
         caution = caution_words(found.clustered_by, found.effective, found.heaviest)
@@ -223,11 +232,14 @@ def _card(
         if severe > 0:
             state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
     change = _change(entry, metric, measured, counts) if metric else None
+    if metric and not found:
+        change = _fact_change(entry, value, *_row(now.before, entry.metric)[::3])
     if entry.metric in lacking or not found:
         return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
                     spark=spark)  # fmt: skip
     return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
-                spark=spark, coverage=measured.covered[entry.metric], clustered_by=found.clustered_by,
+                spark=spark, coverage=measured.covered[entry.metric], rate=bool(metric and metric.kind == "rate"),
+                clustered_by=found.clustered_by,
                 effective_users=found.effective, heaviest=found.heaviest, caution=caution)  # fmt: skip
 
 
@@ -250,6 +262,16 @@ def _change(entry: Entry, metric: Metric, measured: _Measured, counts: TermCount
     return Change(difference=d.value, low=d.low, high=d.high, smallest=e.smallest,
                   clear=d.clear and worst is None, better=better, bounds=worst,
                   words=f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})" if worst else words)  # fmt: skip
+
+
+def _fact_change(entry: Entry, value: float, was: float, n: int) -> Change | None:
+    """Of a metric without an interval: how far it moved, and that nobody can say whether that is chance."""
+    moved = value - was
+    if n < entry.min_n or not math.isfinite(moved):
+        return None
+    better = moved > 0 if entry.direction == "up" else moved < 0
+    return Change(difference=moved, low=math.nan, high=math.nan, clear=False, better=better,
+                  words=said.change_words(moved, math.nan, math.nan, entry.unit, clear=False))  # fmt: skip
 
 
 def _silent(
@@ -312,9 +334,12 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
 
 def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:
     """A `summarise` frame with a column `state`; None for metrics that the register does not govern."""
-    entries = {e.metric: e for e in (register or load_register()).entries}
-    states = [judge(entries[r.metric], r.value, r.low, r.high, r.n)[0] if r.metric in entries else None
-              for r in frame.itertuples()]  # fmt: skip
+    chosen = register or load_register()
+    entries = {e.metric: e for e in chosen.entries}
+    facts = {m.name for m in (METRICS | dict(chosen.metrics)).values() if m.kind not in COMPARABLE}
+    limits = [(r.value, r.value) if r.metric in facts else (r.low, r.high) for r in frame.itertuples()]
+    states = [judge(entries[r.metric], r.value, *ends, r.n)[0] if r.metric in entries else None
+              for r, ends in zip(frame.itertuples(), limits, strict=True)]  # fmt: skip
     return frame.assign(state=pd.Series(states, index=frame.index, dtype=object))
 
 

@@ -227,14 +227,14 @@ def _loaded(receipt: Receipt) -> str:
 
 
 def caution_words(clustered_by: str | None, effective: float, heaviest: float) -> str:
-    """What the interval cannot promise: no user ids, or few users who decide."""
+    """What the interval cannot promise: no user ids, or few users who decide. heaviest: NaN where that is not known."""
     if clustered_by in CAUTIONS and clustered_by != "mixed":
         return CAUTIONS[clustered_by]
     told = [CAUTIONS[clustered_by]] if clustered_by in CAUTIONS else []
     if effective < FEW_USERS:
-        share = format_value(heaviest, "share")
-        few_words = f"Few users decide: they count as {effective:.0f}, and {share} of it is one user's."
-        told.append(f"Mostly one customer: {share} of it is one user's." if heaviest >= _MOSTLY else few_words)
+        largest = f"{format_value(heaviest, 'share')} of it is one user's"
+        few = f"Few users decide: they count as {effective:.0f}{f', and {largest}' if heaviest > 0 else ''}."
+        told.append(f"Mostly one customer: {largest}." if heaviest >= _MOSTLY else few)
     return " ".join(told)
 
 

@@ -29,6 +29,7 @@ from kpi.store.engines import Query, Source
 from kpi.store.expressions import DOUBLE, Expression, null, only, whole, within
 
 LEAST = 10  # requests of a stratum in each arm, to adjust for it
+COVERED = 0.5  # share of requests in strata that both arms fill: with less, the rest is not the same question
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,15 @@ class ArmSums:
     named: Array | None = None
     clustered_by: str = "user"
     by_day: tuple[ArmSums, Array] | None = None
+
+    @property
+    def covered(self) -> float:
+        """Share of the requests that lie in strata which both arms fill; NaN where there are none."""
+        arms = (self.arm == 0, self.arm == 1)
+        total = [np.bincount(self.stratum[s], self.rows[s], len(self.strata)) for s in arms]
+        rows = float(self.rows.sum())
+        filled = (total[0] >= LEAST) & (total[1] >= LEAST)
+        return float(((total[0] + total[1]) * filled).sum()) / rows if rows else np.nan
 
 
 _Term = tuple[str, Metric, tuple[Ranked | None, Ranked | None] | None]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kpi.errors import MetricError
-from kpi.explain.aggregates.arm_sums import LEAST, ArmSums, arm_sums
+from kpi.explain.aggregates.arm_sums import COVERED, ArmSums, arm_sums
 from kpi.explain.comparison import worst_case
 from kpi.explain.comparison.effects import Effect, coverage, effect, values
 from kpi.explain.comparison.inputs import adjustment_dimensions, metrics_of, resolve_arms
@@ -27,7 +27,6 @@ from kpi.store.engines import Source
 VERDICTS = ("better", "worse", "equivalent", CANNOT_TELL, "no clear change", "not enough data")
 _CLEAR = VERDICTS[:2]
 _LEVEL = 0.05
-_COVERED = 0.5  # share of requests in strata that both arms fill: with less, the rest is not the same question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +106,7 @@ class Comparison:
         """Both sides, the verdicts counted, and what kind of interval is shown."""
         return said.comparison_sentence(self.a, self.b, [(v, sum(r.verdict == v for r in self.rows)) for v in VERDICTS],
                                         every_look=self.kind == "always_valid", adjust=self.adjust,
-                                        covered=not self.covered < _COVERED,
+                                        covered=not self.covered < COVERED,
                                         reversed_=[r.metric.label for r in self.rows if r.simpson])  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
@@ -161,8 +160,8 @@ def compare(
     names, sides, tz = resolve_arms(source, a, b, slice, by)
     strata = adjustment_dimensions(source, adjust, by, sides)
     found = arm_sums(source, asked, sides, strata=strata, clusters=cluster, tz=tz)
-    covered = _covered(found) if strata else 1.0
-    held = bool(strata) and covered >= _COVERED
+    covered = found.covered if strata else 1.0
+    held = bool(strata) and covered >= COVERED
     counts = TermCounts(source, sides)
     rows = [_compared(found, m, held, always_valid, matters or {}, counts) for m in asked]
     return Comparison(a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed",
@@ -213,7 +212,7 @@ def compare_within(
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
     names, sides, tz = resolve_arms(source, a, b, slice, by)
     found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster, tz=tz, days_within=True)
-    held = _covered(found) >= _COVERED
+    held = found.covered >= COVERED
     counts = TermCounts(source, sides, (within,))
     whole = _judged([_compared(found, m, held, always_valid, matters or {}, counts) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
@@ -322,15 +321,6 @@ def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
 
 def _difference(e: Effect) -> Interval:
     return Interval(value=e.difference, low=e.low, high=e.high)
-
-
-def _covered(sides: ArmSums) -> float:
-    """Share of the requests that lie in strata which both sides fill."""
-    size = len(sides.strata)
-    total = [np.bincount(sides.stratum[s], sides.rows[s], size) for s in (sides.arm == 0, sides.arm == 1)]
-    rows = float(sides.rows.sum())
-    filled = (total[0] >= LEAST) & (total[1] >= LEAST)
-    return float(((total[0] + total[1]) * filled).sum()) / rows if rows else math.nan
 
 
 def _row(row: Compared) -> dict[str, Any]:

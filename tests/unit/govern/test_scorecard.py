@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import kpi
+import kpi.clock
 from kpi.govern.card import Card, judge
 from kpi.govern.index import attainment, index
 from kpi.govern.register import Entry, Register, load_register
@@ -217,6 +219,42 @@ def test_frame_and_json_agree_and_hold_no_nan() -> None:
     assert len(found.frame()) == 8
     for one in found.to_json()["kpis"]:
         assert not any(isinstance(v, float) and not math.isfinite(v) for v in one.values())
+
+
+def test_data_that_keep_coming_are_stale_by_the_clock(home: Path, tmp_path: Path, monkeypatch) -> None:
+    """An export that was loaded once is judged as of its own end, as is a window with an end of its own."""
+    frame = rows()
+    half = len(frame) // 2
+    for name, part in (("first", frame[:half]), ("second", frame[half:])):
+        part.to_parquet(tmp_path / f"{name}.parquet")
+    end = frame["started_at"].max()
+    monkeypatch.setattr(kpi.clock, "now_us", lambda: int((end + pd.Timedelta(days=9)).timestamp() * 1e6))
+
+    def state(view: kpi.Slice) -> tuple[str, str]:
+        card = kpi.scorecard(kpi.open("d"), view).cards[0]
+        return card.state, card.reason
+
+    kpi.load(tmp_path / "first.parquet", dataset="d")
+    assert state(kpi.Slice(last="7d"))[0] != "no_data"
+    kpi.load(tmp_path / "second.parquet", dataset="d")
+    found, reason = state(kpi.Slice(last="7d"))
+    assert found == "no_data"
+    assert reason == f"No data since {end:%-d %b %Y}, 9 days ago."
+    assert state(kpi.Slice(start=end - pd.Timedelta(days=7), end=end))[0] != "no_data"
+
+
+def test_a_total_is_a_fact_and_needs_no_interval() -> None:
+    register = kpi.load_register()
+    entry = replace(UP, metric="total_cost", label="Total cost", unit="usd", direction="down", min_n=30)
+    frame = rows()
+    spent = frame["total_nusd"].sum() / 2e9  # of the last of two windows of 28 days
+    for limit, state in ((2 * spent, "on_target"), (spent / 2, "off_target")):
+        one = replace(register, entries=(replace(entry, target=limit, watch=limit, off=limit),))
+        card = kpi.scorecard(kpi.from_frame(frame), register=one).cards[0]
+        assert (card.state, card.value) == (state, pytest.approx(spent, rel=0.05))
+        assert card.change is not None
+        assert abs(card.change.difference) < 0.1 * spent
+        assert not card.change.clear
 
 
 def test_judge_frame_marks_only_governed_metrics() -> None:
