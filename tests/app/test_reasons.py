@@ -17,7 +17,7 @@ from app import data
 from tests.app.conftest import PAGES, _forget, _opener
 from tests.app.test_pages import texts
 
-MOST_QUERIES = 4  # the parts, the limits of the comparison, the course, the money
+MOST_QUERIES = 3  # the parts, the course, the money
 
 
 def said(at: AppTest) -> str:

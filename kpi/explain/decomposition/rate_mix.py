@@ -17,26 +17,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import sqlalchemy as sa
 
 from kpi.errors import MetricError
-from kpi.explain.aggregates.arm_sums import arm_sums
-from kpi.explain.aggregates.grouped_sums import Labelled
-from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
+from kpi.explain.aggregates.arm_sums import ArmSums, arm_sums
+from kpi.explain.aggregates.period_sums import BEFORE, NOW
 from kpi.explain.comparison.effects import coverage, effect, values
 from kpi.explain.comparison.inputs import resolve_arms
 from kpi.explain.comparison.worst_case import TermCounts, left_open
-from kpi.measure.columns import Columns, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import profile
-from kpi.measure.slice import NONE_VALUE, Slice
+from kpi.measure.slice import Slice
 from kpi.narrate.comparisons import worst_words
 from kpi.narrate.decompositions import rate_mix_sentence
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
-from kpi.store.expressions import DOUBLE, Expression
 
 EFFECTS = ("rate", "mix", "entering", "leaving")
 USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
@@ -112,29 +108,22 @@ def decompose(
             hint="Choose a rate, mean or ratio; `kpi decompose total_cost` and `latency_p95` have splits of their own.",
         )  # fmt: skip
     names = _usual(source) if by is None else [by] if isinstance(by, str) else list(dict.fromkeys(by))
-    columns = [dimension(source, name) for name in names]  # an unknown one is said before anything runs
-    found = _sums(source, asked, slice, names, columns)
-    found = found[found["n"] > 0]
+    _, arms, tz = resolve_arms(source, None, None, slice, None)
+    sides = arm_sums(source, [asked], arms, strata=names, tz=tz)
+    sums = sides.sums[asked.name]
     for side, word in ((NOW, "in the window"), (BEFORE, "in the baseline")):
-        if not found.loc[found["side"] == side, "x"].sum() > 0:
+        if not sums.x[sides.arm == side].sum() > 0:
             raise MetricError("decompose.empty", f"Nothing is known of {asked.label} {word}",
                               hint="Choose a longer window, fewer filters or another baseline.")  # fmt: skip
-    split = [_of_dimension(found, asked, name, i) for i, name in enumerate(names)]
-    change, worst = _compared(source, asked, slice)
+    e = effect(*values(sides, asked))  # the limits that `kpi.compare` has
+    change = Interval(value=e.difference, low=e.low, high=e.high)
+    worst = left_open(asked, (e.a.value, e.b.value), change, coverage(sides, asked), TermCounts(source, arms))
     told = f" What is not known may make it {worst_words(worst, asked.unit)}." if worst else ""
+    split = [_of_dimension(sides, asked, name, i) for i, name in enumerate(names)]
     split = [
         _limited(asked, replace(d, bounds=worst, change=replace(change, value=d.now - d.before)), told) for d in split
     ]
     return sorted(split, key=lambda d: (-d.differs, d.by))
-
-
-def _compared(source: Source, metric: Metric, slice: Slice | None) -> tuple[Interval, Interval | None]:
-    """(the change with the limits that `kpi.compare` has, what it may be at worst)."""
-    _, arms, tz = resolve_arms(source, None, None, slice, None)
-    sides = arm_sums(source, [metric], arms, tz=tz)
-    e = effect(*values(sides, metric))
-    change = Interval(value=e.difference, low=e.low, high=e.high)
-    return change, left_open(metric, (e.a.value, e.b.value), change, coverage(sides, metric), TermCounts(source, arms))
 
 
 def _limited(metric: Metric, found: Decomposition, told: str) -> Decomposition:
@@ -148,21 +137,6 @@ def _usual(source: Source) -> list[str]:
         raise MetricError("decompose.by", "The data has none of the usual dimensions with two values",
                           hint=f"Name one; the usual ones are {', '.join(USUAL)}.")  # fmt: skip
     return found
-
-
-def _sums(
-    source: Source, metric: Metric, slice: Slice | None, names: Sequence[str], columns: Sequence[Expression]
-) -> pd.DataFrame:
-    def terms(row: Columns) -> Labelled:
-        y, x = known_terms(metric, row)
-        sums: Labelled = {k: sa.cast(sa.func.sum(v), DOUBLE) for k, v in (("y", y), ("x", x))}
-        return {**sums, "n": sa.func.count(x)}
-
-    def keys(row: Columns) -> Labelled:  # requests that do not know the metric only count, a user's as one
-        known = known_terms(metric, row)[1].is_not(None)
-        return {f"d{i}": sa.case((known, c)) for i, c in enumerate(columns)}
-
-    return both_sides(source, slice, keys=keys, sums=terms)
 
 
 # --- the split itself ------------------------------------------------------------------------------------------------
@@ -265,16 +239,17 @@ class _Spread:
         return cluster_interval(value, mine + shared @ self.totals)
 
 
-def _of_dimension(found: pd.DataFrame, metric: Metric, name: str, index: int) -> Decomposition:
-    labels = found[f"d{index}"].where(found[f"d{index}"].notna(), NONE_VALUE).astype(str)
-    weight = found["x"].groupby(labels).sum().sort_values(ascending=False, kind="stable")
+def _of_dimension(sides: ArmSums, metric: Metric, name: str, index: int) -> Decomposition:
+    sums = sides.sums[metric.name]
+    known = sums.n > 0
+    of_strata = np.array([stratum[index] for stratum in sides.strata], dtype=object)
+    weight = pd.Series(sums.x[known]).groupby(of_strata[sides.stratum[known]]).sum()
+    weight = weight.sort_values(ascending=False, kind="stable")
     if len(weight) > MAX_VALUES:
-        labels = labels.where(labels.isin(weight.index[: MAX_VALUES - 1]), OTHER)
-    values = sorted(labels.unique())
-    group = pd.Categorical(labels, categories=values).codes.astype(np.int64)
-    y, x = (found[c].to_numpy(dtype=float) for c in ("y", "x"))
-    user, side = (found[c].to_numpy(dtype=np.int64) for c in ("user", "side"))
-    return _described(_collected(user, side, group, y, x, len(values)), values, metric, name)
+        of_strata = np.where(pd.Series(of_strata).isin(weight.index[: MAX_VALUES - 1]), of_strata, OTHER)
+    values, codes = np.unique(of_strata[sides.stratum[known]].astype(str), return_inverse=True)
+    data = _collected(sides.user[known], sides.arm[known], codes, sums.y[known], sums.x[known], len(values))
+    return _described(data, list(values), metric, name)
 
 
 def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: str) -> Decomposition:
