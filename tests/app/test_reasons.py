@@ -17,7 +17,7 @@ from app import data
 from tests.app.conftest import PAGES, _forget, _opener
 from tests.app.test_pages import texts
 
-MOST_QUERIES = 3  # the parts, the course, the money
+MOST_QUERIES = 3  # the parts, the course, the money; a quantile is found before it is compared
 
 
 def said(at: AppTest) -> str:
@@ -139,7 +139,7 @@ def test_pages_answer_from_few_queries(page, monkeypatch, name, query):
     at.switch_page(PAGES[name]).run()
     assert not at.error
     assert len(at.get("vega_lite_chart")) >= (1 if name == "segments" else 2)
-    assert 0 < len(asked) <= MOST_QUERIES
+    assert 0 < len(asked) <= MOST_QUERIES + (query.get("metric") == "cost_p95")
 
 
 def test_why_sets_failed_against_successful_with_examples(page):
