@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi.disk.tables import lists, table_of
+from kpi.disk.tables import Patterns, lists, table_of
 from kpi.mapping.conventions import ORDERS, day_of
 from kpi.mapping.parse_values import NUMBER_LENGTH, Parsed, by_unique, flat, numbers, texts
 
@@ -25,20 +25,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _DATA = table_of(__file__)
+_RE = Patterns(_DATA["patterns"])
 _CLOCK_SHAPES: list[str] = _DATA["clock_shapes"]
-_NUMERIC_DATE = re.compile(r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:[ T,]+(.*))?$")
-_CLOCK_FIRST = re.compile(
-    r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?)[ ,]+(\d{1,2} [A-Za-z]{3,9} \d{4}|\S*\d)(?: (.*))?$"
-)
-_HALF_DAY = re.compile(r"(?<=\d)\s*([AaPp])\.?\s?[Mm]\b\.?")
-_MONTH_NAMED = re.compile(r"^(\d{1,2})-([A-Za-z]{3})-(\d{4}|\d\d)\b")
-_ZONE_NAME = re.compile(r"^(.*\d)\s*\[?([A-Z][A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UTC|GMT)\]?$")
-_OFFSET = re.compile(r"(?<=[\d])\s*(?:UTC|GMT)?\s?([+-])(\d{1,2}):?(\d\d)?$")
-_ABBREVIATION = re.compile(r"^(.*:\d\d(?:[.,]\d+)?(?: [AP]M)?)\s*([A-Z]{1,4})$")
 _HOURS = {zone: float(hours) for hours, zones in lists(_DATA["hours"]).items() for zone in zones}  # ahead of UTC
-_LEAP = re.compile(r"(:\d\d):60(?=\D|$)")
-_LONG_FRACTION = re.compile(r"([.,]\d{6})\d+")
-_INTEGER = re.compile(r"^[+-]?\d{1,25}$")
 
 
 def epoch_us(value: int | float) -> int:
@@ -68,16 +57,16 @@ def time_us(text: str, *, dayfirst: bool | None = None, order: str = "") -> tupl
     """
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a time")
-    if _INTEGER.match(text) and not (len(text) == 8 and text[:2] in ("19", "20")):
+    if _RE.integer.match(text) and not (len(text) == 8 and text[:2] in ("19", "20")):
         return epoch_us(int(text)), True
     if re.match(r"^\d+\.\d+$|^\d{5},\d+$|^\d+(\.\d+)?[eE]\+?\d+$", text):
         return epoch_us(float(text.replace(",", "."))), True
-    text = _HALF_DAY.sub(lambda half: f" {half[1].upper()}M", text)
-    if early := _CLOCK_FIRST.match(text):
+    text = _RE.half_day.sub(lambda half: f" {half[1].upper()}M", text)
+    if early := _RE.clock_first.match(text):
         text = f"{early[2]} {early[1]} {early[3] or ''}".rstrip()
     text, zone = _zoned(text)
-    text, leap = _LEAP.subn(r"\1:59", _MONTH_NAMED.sub(r"\1 \2 \3", text), count=1)
-    moment = _moment(_LONG_FRACTION.sub(r"\1", text), dayfirst, order) + timedelta(seconds=leap)
+    text, leap = _RE.leap.subn(r"\1:59", _RE.month_named.sub(r"\1 \2 \3", text), count=1)
+    moment = _moment(_RE.long_fraction.sub(r"\1", text), dayfirst, order) + timedelta(seconds=leap)
     known = moment.tzinfo is not None or zone is not None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone or UTC)
     return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND, known
@@ -85,15 +74,15 @@ def time_us(text: str, *, dayfirst: bool | None = None, order: str = "") -> tupl
 
 def _zoned(text: str) -> tuple[str, tzinfo | None]:
     """The text without the name of its zone, and the zone."""
-    if named := _ZONE_NAME.match(text):
+    if named := _RE.zone_name.match(text):
         try:
             return named[1].strip(), ZoneInfo(named[2])
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("unknown time zone") from error
-    if ":" in text and (offset := _OFFSET.search(text)):
+    if ":" in text and (offset := _RE.offset.search(text)):
         sign, hours, minutes = offset.groups()
         return f"{text[: offset.start()]}{sign}{int(hours):02}:{minutes or '00'}", None
-    if (short := _ABBREVIATION.match(text)) and short[2] not in ("AM", "PM"):
+    if (short := _RE.abbreviation.match(text)) and short[2] not in ("AM", "PM"):
         if short[2] not in _HOURS:
             raise ValueError("unknown time zone")
         return short[1], timezone(timedelta(hours=_HOURS[short[2]]))
@@ -101,7 +90,7 @@ def _zoned(text: str) -> tuple[str, tzinfo | None]:
 
 
 def _moment(text: str, dayfirst: bool | None, order: str) -> datetime:
-    if numeric := _NUMERIC_DATE.match(text):
+    if numeric := _RE.numeric_date.match(text):
         wanted = order or ("day/month" if dayfirst or (dayfirst is None and "." in text[:3]) else "")
         day = _day(numeric[1], numeric[2], numeric[3], wanted or ("month/day" if dayfirst is False else ""))
         text = f"{day.isoformat()} {_clock(numeric[4])}".strip()

@@ -19,11 +19,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi.disk.tables import by_word, table_of
+from kpi.disk.tables import Patterns, by_word, table_of
 from kpi.mapping.column_names import DURATION_WORDS, MICRO
 from kpi.mapping.units import DURATION_US
 
 _DATA = table_of(__file__)
+_RE = Patterns(_DATA["patterns"])
 NULL_WORDS = frozenset(["", *_DATA["nulls"].split()])
 # what people and tools write, in any language
 TRUE_WORDS, FALSE_WORDS = frozenset(by_word(_DATA["yes"])), frozenset(by_word(_DATA["no"]))
@@ -140,8 +141,6 @@ _USD, _CENTS = frozenset(["$", "usd", "us$", "dollar", "dollars"]), frozenset(["
 _KNOWN_SIGNS = _USD | _CENTS | set(_DATA["currencies"].split())
 _SIGN = "|".join(re.escape(sign) for sign in sorted(_KNOWN_SIGNS, key=len, reverse=True))
 _CURRENCY = re.compile(rf"^(?P<a>{_SIGN})\s*(?=[-+\d.,])|(?<=[\d.,])\s*(?P<b>{_SIGN})$", re.IGNORECASE)
-_PLAIN = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$")
-_SPACES = re.compile("(?<=\\d)[\\s\u00a0\u202f'’_](?=\\d{3}(?:\\D|$))")
 
 _EDGES = r"(?:^|[^\d.,])(?:{})(?:$|[^\d.,])"
 
@@ -163,31 +162,27 @@ def number(text: str, *, decimal: str = ".") -> float:
     decimal "," reads `1,234` as 1.234; decimal "." reads it as 1234. Both read `1,5` as 1.5, for it cannot be anything
     else. Raises ValueError for what is not a number, inf and nan included.
     """
-    if _PLAIN.match(text) and not (decimal == "," and _GROUPED_DOT.match(text)):
+    if _RE.plain.match(text) and not (decimal == "," and _RE.grouped_dot.match(text)):
         return _finite(text)
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a number")
     body, scale = _CURRENCY.sub("", text.strip()).replace("\u2212", "-"), 1.0
     if body.endswith("%"):
         body, scale = body[:-1].rstrip(), 100.0
-    body = _SPACES.sub("", body)
+    body = _RE.spaces.sub("", body)
     if "," in body and "." in body:
         last = max(body.rfind(","), body.rfind("."))
         thousands = "," if body[last] == "." else "."
         body = _ungroup(body, thousands).replace(",", ".")
-    elif body.count(",") > 1 or (decimal == "." and _GROUPED_COMMA.match(body)):
+    elif body.count(",") > 1 or (decimal == "." and _RE.grouped_comma.match(body)):
         body = _ungroup(body, ",")
     elif "," in body:
         body = body.replace(",", ".")
-    elif body.count(".") > 1 or (decimal == "," and _GROUPED_DOT.match(body)):
+    elif body.count(".") > 1 or (decimal == "," and _RE.grouped_dot.match(body)):
         body = _ungroup(body, ".")
-    if not _PLAIN.match(body):
+    if not _RE.plain.match(body):
         raise ValueError("not a number")
     return _finite(body) / scale
-
-
-_GROUPED_DOT = re.compile(r"^[+-]?[1-9]\d{0,2}(?:\.\d{3})+$")
-_GROUPED_COMMA = re.compile(r"^[+-]?[1-9]\d{0,2}(?:,\d{3})+$")
 
 
 def _ungroup(text: str, separator: str) -> str:
@@ -278,9 +273,6 @@ _HOUR = 3_600e6
 _LENGTH_US = {word: DURATION_US[unit] for word, unit in DURATION_WORDS.items()} | {
     word: {**DURATION_US, "h": _HOUR, "d": 24 * _HOUR}[unit] for word, unit in by_word(_DATA["lengths"]).items()
 }
-_PART = re.compile(r"\s*([+-]?\d+(?:[.,]\d+)*|[+-]?\.\d+)\s*([^\W\d_]+)\.?(?:\s*,(?=\s)|\s+and\b)?")
-_CLOCK = re.compile(r"\s*([+-]?)(\d{1,4}):(\d\d):(\d\d(?:[.,]\d+)?)")
-_ISO = re.compile(r"([+-]?)P(?:([\d.,]+)D)?(?:T(?:([\d.,]+)H)?(?:([\d.,]+)M)?(?:([\d.,]+)S)?)?", re.IGNORECASE)
 
 
 def length(text: str, *, decimal: str = ".") -> float:
@@ -288,16 +280,16 @@ def length(text: str, *, decimal: str = ".") -> float:
     `1 day 02:03:04`. Raises ValueError for all else, a bare number too."""
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a length")
-    if (iso := _ISO.fullmatch(text)) and any(iso.groups()[1:]):
+    if (iso := _RE.iso.fullmatch(text)) and any(iso.groups()[1:]):
         parts = zip(iso.groups()[1:], (24 * _HOUR, _HOUR, DURATION_US["min"], DURATION_US["s"]), strict=True)
         return (-1 if iso[1] == "-" else 1) * sum(_finite(p.replace(",", ".")) * us for p, us in parts if p)
     total, at, seen = 0.0, 0, False
-    while part := _PART.match(text, at):
+    while part := _RE.part.match(text, at):
         word = part[2].lower().translate(MICRO)
         if word not in _LENGTH_US:
             raise ValueError("no unit of time")
         total, at, seen = total + number(part[1], decimal=decimal) * _LENGTH_US[word], part.end(), True
-    if clock := _CLOCK.match(text, at):
+    if clock := _RE.clock.match(text, at):
         sign, hours, minutes, seconds = clock.groups()
         us = int(hours) * _HOUR + int(minutes) * DURATION_US["min"] + _finite(seconds.replace(",", ".")) * 1e6
         total, at, seen = total + (-us if sign == "-" else us), clock.end(), True
@@ -363,7 +355,6 @@ def _side(word: str) -> bool | None:
         return None
 
 
-_FAILED = re.compile(r"[45]\d\d\b.*|.*(?:error|exception|fail|timeout|timed.out|cancel|abort|crash).*")
 _FINE_WORDS = frozenset(_DATA["fine"])
 
 
@@ -372,7 +363,7 @@ def failed(text: str) -> bool:
     word = text.lower().removeprefix("status_code_").removeprefix("status.")
     if re.fullmatch(r"\d{3}(\.0)?", word):
         return int(float(word)) >= 400
-    if word in FALSE_WORDS or _FAILED.fullmatch(word):
+    if word in FALSE_WORDS or _RE.failed.fullmatch(word):
         return True
     if word in TRUE_WORDS or word in _FINE_WORDS:
         return False
