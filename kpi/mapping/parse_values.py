@@ -253,18 +253,14 @@ def _count(text: str, decimal: str) -> float:
         return float(len([part for part in re.split(r"[|;\n,]", text) if part.strip()]))
 
 
-def currencies(words: pa.Array) -> dict[str, int]:
-    """How many texts carry which sign of money: "usd", "cents", a currency by its name, "" for none."""
+def currencies(words: pa.Array) -> set[str]:
+    """The signs of money that texts carry: "usd", "cents", a currency by its name, "" for none."""
     words = pc.drop_null(words)
-    found = {"": len(words)} if len(words) else {}
-    if pc.any(pc.match_substring_regex(words, r"[^\d.,eE+\-\s]"), min_count=0).as_py():
-        found = {}
-        for held in pc.value_counts(words).to_pylist():
-            sign = _CURRENCY.search(held["values"])
-            word = (sign["a"] or sign["b"]).lower() if sign else ""
-            name = "usd" if word in _USD else "cents" if word in _CENTS else word.upper()
-            found[name] = found.get(name, 0) + held["counts"]
-    return found
+    if not pc.any(pc.match_substring_regex(words, r"[^\d.,eE+\-\s]"), min_count=0).as_py():
+        return {""} if len(words) else set()
+    signs = map(_CURRENCY.search, pc.unique(words).to_pylist())
+    found = {(sign["a"] or sign["b"]).lower() if sign else "" for sign in signs}
+    return {"usd" if word in _USD else "cents" if word in _CENTS else word.upper() for word in found}
 
 
 # --- lengths of time that carry their unit ---------------------------------------------------------------------------
@@ -344,15 +340,8 @@ def booleans(column: pa.Array | pa.ChunkedArray, *, minus: bool = False) -> Pars
 
 def two_sided(words: Collection[str]) -> bool:
     """Whether words of a boolean column can be read: all of them are known, or some for either side."""
-    known = {w: _side(w) for w in words}
-    return None not in known.values() or {True, False} <= set(known.values())
-
-
-def _side(word: str) -> bool | None:
-    try:
-        return boolean(word)
-    except ValueError:
-        return None
+    found = by_unique(pa.array(list(words), pa.string()), boolean, pa.bool_())
+    return not found.bad_count or len(pc.unique(pc.drop_null(found.values))) == 2
 
 
 _FINE_WORDS = frozenset(_DATA["fine"])
