@@ -12,7 +12,7 @@ from kpi.mapping.column_names import named, slug, words
 from kpi.mapping.conventions import NOT_SURE, ORDERS, UNSURE
 from kpi.mapping.mapping import TECHNICAL, TIMES, UNREAD, ColumnMapping, Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
-from kpi.mapping.units import DURATION_US
+from kpi.mapping.units import DURATION_US, SCALES
 from kpi.privacy.policy import Policy
 from kpi.receipts import How
 
@@ -209,7 +209,7 @@ def _unit(profile: ColumnProfile, name: str, unit: str, beside: unit_choice.Besi
 def _scale(profile: ColumnProfile) -> tuple[str, str]:
     if profile.high is None or profile.low is None:
         return "words", "words such as up and down, or true and false"
-    for low, high, name in ((0, 1, "0-1"), (-1, 1, "-1-1"), (1, 5, "1-5"), (0, 10, "0-10"), (0, 100, "0-100")):
+    for name, (low, high) in SCALES.items():
         if low <= profile.low and profile.high <= high:
             return name, "" if name == "0-1" else f"guessed {name}: values lie in {profile.low:g} to {profile.high:g}"
     return "0-100", f"guessed 0-100: values lie in {profile.low:g} to {profile.high:g}"

@@ -16,13 +16,7 @@ from typing import Any, Literal
 from kpi.disk.tables import table_of
 
 Where = Literal["anywhere", "head", "last", "name", "person", "age"]
-DATA: dict[str, dict[str, Any]] = table_of(__file__, "identifying")
-_ORDER = (
-    "birth", "pay", "health", "belief", "life", "secret", "number", "contact", "place", "machine", "address", "age",
-    "name", "person", "text", "id",
-)  # fmt: skip
-# What stays a fact about a person whatever known column its last word may be: `birth.date` is no time of a request.
-_GRAVE = frozenset(["birth", "pay", "health", "belief", "life", "secret", "number"])
+DATA: dict[str, Any] = table_of(__file__, "identifying")
 _LONGEST = 200
 _NO_MARKS = re.compile("[\u0300-\u036f\u064b-\u0655\u0640'’ʼ`]")
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
@@ -81,7 +75,7 @@ def _entry(entry: str) -> tuple[str, str, str]:
 @cache
 def _topics() -> tuple[_Topic, ...]:
     found = []
-    for name in _ORDER:
+    for name in DATA["order"].split():
         table = DATA[name]
         entries = [e for key, words in table.items() if key not in ("reason", "where") for e in words.split()]
         accented = [e[1:].casefold() for e in entries if e.startswith("=")]
@@ -124,7 +118,7 @@ def reason_of(name: str) -> str:
 
 def is_grave(name: str) -> bool:
     """Whether a name speaks of birth, pay, health, belief, secrets or papers, whatever its last word is."""
-    return topic_of(name) in _GRAVE
+    return topic_of(name) in DATA["grave"].split()
 
 
 def allows_flags(name: str) -> bool:
