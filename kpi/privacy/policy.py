@@ -61,11 +61,7 @@ class Allow:
         globs = sorted(name for name in cleaned if _GLOB.search(name))
         for glob in globs:
             if not re.search(r"\w{2}", glob) or len(re.findall(r"\*+", glob)) > 3:
-                raise IngestError(
-                    "ingest.allow",
-                    f"The pattern {glob[:40]!r} is too broad for the list of allowed keys",
-                    hint="Name the keys, or use a pattern with a prefix such as 'app.*'.",
-                )
+                raise IngestError.told("ingest.allow", glob=glob[:40])
         self._globs = tuple(_pattern(glob) for glob in globs)
         self._known: dict[str, bool] = {}
 

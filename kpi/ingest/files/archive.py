@@ -40,10 +40,7 @@ class _Bounded(Filter):
             data: bytes = self._inner.read(most)
         self._count += len(data)
         if self._count > MIB and self._count > self._limits.ratio * self._compressed:
-            raise IngestError(
-                "ingest.bomb", f"{self._name} expands more than {self._limits.ratio}-fold",
-                hint="If you trust the file, unpack it yourself and load what is inside.",
-            )  # fmt: skip
+            raise IngestError.told("ingest.bomb:ratio", name=self._name, ratio=self._limits.ratio)
         if self._count > self._limits.expanded_bytes:
             raise IngestError("ingest.too_large", f"{self._name} is too large after decompression", hint=_SPLIT_HINT)
         return data
@@ -55,10 +52,7 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except BROKEN as error:
-        raise IngestError(
-            "ingest.bad_archive", f"{name} is damaged or uses a method that is not supported",
-            hint="Export it again, or unpack it yourself and load the files.",
-        ) from error  # fmt: skip
+        raise IngestError.told("ingest.bad_archive", name=name) from error
 
 
 def display(name: str) -> str:
@@ -115,10 +109,7 @@ def _compressed(name: str, inner: Callable[[], BinaryIO], compressed: int, limit
     if not head:
         raise IngestError("ingest.empty", f"{name} is empty after decompression")
     if head[:4] == b"PK\x03\x04" or decompressor(head) is not None:
-        raise IngestError(
-            "ingest.nested_archive", f"{name} holds an archive inside an archive",
-            hint="Unpack the outer one and load what is inside.",
-        )  # fmt: skip
+        raise IngestError.told("ingest.nested_archive", name=name)
     path = _spool(opener) if head.startswith(_RANDOM_ACCESS) else None
     return Opened(name=name, head=head, path=path, opener=opener)
 
@@ -151,8 +142,7 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
         yield Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=path.stat().st_size)
         return
     if office := next((title for i in infos if (title := _OFFICE.get(i.filename))), None):
-        raise IngestError("ingest.unsupported_format", f"{name} is {office}",
-                          hint="Save the sheet with one row a request as .xlsx or CSV, and load that.")  # fmt: skip
+        raise IngestError.told("ingest.unsupported_format", name=name, office=office)
     if samples := _of_eval_log(infos):
         yield from _one_name(name, path, samples, limits)
         return

@@ -235,11 +235,9 @@ def member(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None = 
     make = _METHODS.get(info.compress_type)
     if make is None:
         named = _UNREAD_METHODS.get(info.compress_type, "unknown here")
-        raise IngestError(
-            "ingest.bad_archive",
-            f"A file in {path.name[:120]} is {_how(info.compress_type, named)}, which is not read",
-            hint="Unpack the archive yourself and load the files, or pack it with deflate or zstd.",
-        )
+        how = f"compressed with method {info.compress_type} ({named})"
+        how = "encrypted with AES" if info.compress_type == _AES else how
+        raise IngestError.told("ingest.bad_archive:method", name=path.name[:120], how=how)
     with path.open("rb") as file:
         file.seek(info.header_offset)
         magic, name_length, extra_length = _LOCAL_HEADER.unpack(_exactly(file, _LOCAL_HEADER.size))
@@ -252,10 +250,6 @@ def member(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None = 
     except BaseException:
         inner.close()
         raise
-
-
-def _how(method: int, named: str) -> str:
-    return "encrypted with AES" if method == _AES else f"compressed with method {method} ({named})"
 
 
 def _by_library(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None) -> BinaryIO:

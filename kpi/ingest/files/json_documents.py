@@ -215,10 +215,7 @@ def read_whole(source: Opened, limits: Limits) -> bytes:
     with source.stream() as raw:
         text = utf8_stream(raw, source.head).read(limits.json_bytes + 1)
     if len(text) > limits.json_bytes:
-        raise IngestError(
-            "ingest.too_large", f"{source.name} is one JSON document of over {limits.json_bytes // MIB} MiB",
-            hint="Export it as JSONL, one object a line.",
-        )  # fmt: skip
+        raise IngestError.told("ingest.too_large:json", name=source.name, most=limits.json_bytes // MIB)
     return text
 
 

@@ -66,14 +66,9 @@ def batches(
         found = _delimited(source, limits, drop, note, delimiter)
     for batch in found:
         if batch.table.num_columns > limits.columns:
-            raise IngestError(
-                "ingest.too_many_columns", f"{source.name} has more than {limits.columns} columns",
-                hint="Put rarely used keys into one metadata column.",
-            )  # fmt: skip
+            raise IngestError.told("ingest.too_many_columns", name=source.name, most=limits.columns)
         if len(batch.numbers) and batch.numbers[-1] > limits.rows:
-            raise IngestError(
-                "ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows", hint="Load it in parts."
-            )
+            raise IngestError.told("ingest.too_many_rows", name=source.name, most=limits.rows)
         yield batch
 
 
@@ -113,8 +108,7 @@ class _Feed:
         """Hand out again every line after the first of the broken record. Bounded, else broken files take n²."""
         self._recovered += len(self.record)
         if self._recovered > _RECOVERED_LINES:
-            raise IngestError("ingest.bad_csv", "The quotes of this table are broken in too many rows",
-                              hint="Export it again with every text in double quotes.")  # fmt: skip
+            raise IngestError.told("ingest.bad_csv")
         self.give_back(self.record[1:])
 
     def give_back(self, lines: list[str]) -> None:
@@ -338,8 +332,7 @@ def _workbook(source: Opened, limits: Limits, drop: Drop, note: Note, sheet: str
     first = list(islice(rows, line_sniffing.LOOK_AHEAD))
     found = workbook.header(first)
     if found is None:
-        raise IngestError("ingest.no_header", f"No row of {source.name} names the columns",
-                          hint="Write names above the columns, or name another sheet.")  # fmt: skip
+        raise IngestError.told("ingest.no_header", name=source.name)
     if found.at:
         note(f"{found.at} rows above the header of {source.name} were skipped.")
     names = [n or f"column_{i}" for i, n in enumerate(found.names, 1)]
@@ -383,9 +376,7 @@ def _parquet(source: Opened, limits: Limits, columns: Collection[str] | None) ->
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
-        raise IngestError(
-            "ingest.bad_parquet", f"{source.name} is a damaged Parquet file", hint="Export it again."
-        ) from error
+        raise IngestError.told("ingest.bad_parquet", name=source.name) from error
 
 
 def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | None) -> Iterator[Batch]:
@@ -395,8 +386,7 @@ def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | 
     with pq.ParquetFile(source.path, read_dictionary=dictionaries, pre_buffer=False) as file:
         total = file.metadata.num_rows
         if total > limits.rows:
-            raise IngestError("ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows",
-                              hint="Load it in parts.")  # fmt: skip
+            raise IngestError.told("ingest.too_many_rows", name=source.name, most=limits.rows)
         names = [n for n in dict.fromkeys(schema.names) if not n.startswith("__index_level_")]
         chosen = [n for n in names if columns is None or n in columns] or names[:1]
         size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
@@ -406,8 +396,7 @@ def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | 
             weight = sum(_weight(c) for c in batch.columns)
             decoded += weight
             if weight > limits.batch_bytes or decoded > limits.expanded_bytes:
-                raise IngestError("ingest.bomb", f"{source.name} expands to far more than its size",
-                                  hint="Shorten very long texts, or split the file.")  # fmt: skip
+                raise IngestError.told("ingest.bomb:parquet", name=source.name)
             numbers = np.arange(start + 1, start + batch.num_rows + 1)
             start += batch.num_rows
             yield Batch(pa.Table.from_batches([batch]), numbers, int((source.size or 0) * start / max(total, 1)))
