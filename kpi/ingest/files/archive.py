@@ -86,12 +86,13 @@ def _open(path: Path, limits: Limits) -> Iterator[Opened]:
     name, size = display(path.name), path.stat().st_size
     if not head:
         raise IngestError("ingest.empty", f"{name} is empty", hint="Export it again; the file holds no bytes.")
+    plain_file = Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=size)
     if head[:2] == b"PK":
-        yield from _members(path, limits)
+        yield from _members(plain_file, path, limits)
     elif (plain := decompressor(head)) is not None:
         yield _compressed(name, functools.partial(_decompressed, path, plain), size, limits)
     else:
-        yield Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=size)
+        yield plain_file
 
 
 def _decompressed(path: Path, plain: Callable[[BinaryIO], BinaryIO]) -> BinaryIO:
@@ -128,8 +129,8 @@ def _spool(opener: Callable[[], BinaryIO]) -> Path:
     return Path(temporary)
 
 
-def _members(path: Path, limits: Limits) -> Iterator[Opened]:
-    name = display(path.name)
+def _members(whole: Opened, path: Path, limits: Limits) -> Iterator[Opened]:
+    name = whole.name
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [i for i in archive.infolist() if not i.is_dir()]
@@ -137,9 +138,7 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
         raise IngestError("ingest.bad_archive", f"{name} is a damaged zip file", hint="Export it again.") from error
     if any(i.filename.startswith("xl/worksheets/") and i.filename.endswith(".xml") for i in infos):
         workbook.check(name, infos, limits)
-        with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-        yield Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=path.stat().st_size)
+        yield whole
         return
     if office := next((title for i in infos if (title := _OFFICE.get(i.filename))), None):
         raise IngestError.told("ingest.unsupported_format", name=name, office=office)

@@ -131,16 +131,8 @@ def mostly_text(head: bytes) -> bool:
     found = [line for line in head.splitlines() if line.strip()]
     if len(head) >= HEAD_BYTES and len(found) > 1:
         found.pop()  # may be cut inside a character
-    good = sum(not _CONTROL.search(line) and _is_utf8(line) for line in found)
+    good = sum(not _CONTROL.search(line) and line.decode("utf-8", "ignore").encode() == line for line in found)
     return 0 < len(found) <= 2 * good
 
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

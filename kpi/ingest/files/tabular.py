@@ -5,6 +5,7 @@ Bad rows are reported and left out, good rows still load. Nothing here decides w
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -284,9 +285,7 @@ def _flatten(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _columns(rows: list[dict[str, Any]], limits: Limits) -> pa.Table:
-    names = list(dict.fromkeys(k for row in rows for k in row))
-    if len(names) > limits.columns:
-        names = names[: limits.columns + 1]
+    names = list(dict.fromkeys(k for row in rows for k in row))[: limits.columns + 1]
     if not names:
         return pa.table({"": pa.nulls(len(rows))}).select([])
     return pa.table({n: _column([row.get(n) for row in rows]) for n in names})
@@ -294,24 +293,11 @@ def _columns(rows: list[dict[str, Any]], limits: Limits) -> pa.Table:
 
 def _column(values: list[Any]) -> pa.Array:
     """A typed column where all values agree, else text: numbers keep every digit that way."""
-    kinds = {type(v) for v in values} - {type(None)}
-    try:
-        if kinds <= {str}:
-            return pa.array(values, pa.string())
-        if kinds == {bool}:
-            return pa.array(values, pa.bool_())
-        if kinds == {int}:
-            return pa.array(values, pa.int64())
-        if kinds == {float}:
-            return pa.array(values, pa.float64())
-        if len(kinds) == 1 and kinds <= _TYPED:
-            return pa.array(values)
-    except (OverflowError, pa.ArrowInvalid):
-        pass
+    kinds = {type(v) for v in values} - {type(None)} or {str}
+    if len(kinds) == 1 and kinds <= {str, bool, int, float, datetime, timedelta}:
+        with contextlib.suppress(OverflowError, pa.ArrowInvalid):
+            return pa.array(values, pa.string() if kinds == {str} else None)
     return pa.array([_as_text(v) for v in values], pa.string())
-
-
-_TYPED = {datetime, timedelta}
 
 
 def _as_text(value: Any) -> str | None:
@@ -319,9 +305,7 @@ def _as_text(value: Any) -> str | None:
         return value
     if isinstance(value, datetime | time | timedelta):
         return str(value)
-    return (
-        repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else orjson.dumps(value).decode()
-    )
+    return repr(value) if type(value) in (int, float) else orjson.dumps(value).decode()
 
 
 # --- workbooks -------------------------------------------------------------------------------------------------------
