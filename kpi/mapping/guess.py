@@ -122,10 +122,13 @@ def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str
     name, unit, rank = told
     if policy is not None and policy.known(profile, kind_of(name)):
         return None
+    few = profile.distinct is not None
     if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message
-        name = "error_type" if _is_short(profile) else "error_message"
-    elif profile.readable < 0.5 or (name == "trace_id" and rank > 1 and _repeats(profile)):
+        name = "error_type" if few and profile.longest <= 2 * COHORT_LENGTH else "error_message"
+    elif profile.readable < 0.5:
         return None
+    elif name == "trace_id" and rank > 1 and profile.distinct is not None and profile.distinct < 0.5 * profile.count:
+        return None  # an `id` that repeats its values is the id of something else
     return name, unit, rank
 
 
@@ -135,19 +138,13 @@ Candidates = Sequence[tuple[tuple[str, str, int], int, ColumnProfile]]
 def _beside(candidates: Candidates, given: Mapping) -> unit_choice.Beside:
     """What the columns may be, and how long the requests are in all where that is sure."""
     fields = frozenset({c[0][0] for c in candidates} | {c.field for c in given.columns if c.field})
-    profiles = {p.name: (name, unit, p) for (name, unit, _), _, p in candidates}
     stated = given.source_of("total_us")
-    total = (
-        stated.source if stated else next((n for n, (f, _, p) in profiles.items() if f == "total_us" and p.count), "")
-    )
-    if total not in profiles:
-        return unit_choice.Beside(fields)
-    _, named, profile = profiles[total]
-    choice = _unit(profile, "total_us", named, unit_choice.Beside(fields))
-    unit = stated.unit if stated else choice.unit
-    return unit_choice.Beside(
-        fields, profile.usual * DURATION_US[unit] if profile.usual and unit in DURATION_US else None
-    )
+    for (field, told, _), _, profile in candidates:
+        if (profile.name == stated.source) if stated else (field == "total_us" and profile.count):
+            unit = stated.unit if stated else _unit(profile, "total_us", told, unit_choice.Beside(fields)).unit
+            longest = profile.usual * DURATION_US[unit] if profile.usual and unit in DURATION_US else None
+            return unit_choice.Beside(fields, longest)
+    return unit_choice.Beside(fields)
 
 
 def _currency(columns: Sequence[ColumnProfile]) -> str:
@@ -278,12 +275,3 @@ def is_cohort(profile: ColumnProfile) -> bool:
         and profile.type != "number"
         and profile.distinct <= COHORT_MOST
     )
-
-
-def _repeats(profile: ColumnProfile) -> bool:
-    """A column called `id` that repeats its values is the id of something else."""
-    return profile.distinct is not None and profile.distinct < 0.5 * profile.count
-
-
-def _is_short(profile: ColumnProfile) -> bool:
-    return profile.distinct is not None and profile.longest <= 2 * COHORT_LENGTH

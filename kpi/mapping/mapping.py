@@ -186,21 +186,14 @@ class Mapping:
             durable.write(Path(path).absolute(), text.encode())
 
 
-@dataclass(frozen=True)
-class PreviewColumn:
+@dataclass(frozen=True, kw_only=True)
+class PreviewColumn(ColumnMapping):
     """One row of the mapping table that people edit: a column, samples of it (redacted), and what it is taken for."""
 
-    source: str
     type: str
     samples: tuple[str, ...]
     count: int
     distinct: int | None
-    field: str | None
-    unit: str
-    decimal: str
-    how: How
-    why: str
-    kept_out: bool = False
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,7 @@ def money(profile: ColumnProfile, field: str, named: str, beside: Beside | None 
     unit = named or "usd"
     kept = Choice(unit, "unit in the name") if named else Choice(unit, "no unit in the name: guessed USD", "guessed")
     if beside and beside.currency:
-        told = f"{ASKED}: amounts are in {beside.currency}, and only USD is read; convert them, or set"
-        return Choice("", f'{told} field = "{field}" and unit = "usd" for it in a mapping if they are USD', asks=True)
+        return _other_money(field, f"amounts are in {beside.currency}")
     whole = field in _PRICED and not (field == "total_nusd" and _PARTS & set((beside or Beside()).fields))
     if whole and profile.by_price:
         return _by_price(profile, field, kept, bool(named))
@@ -120,8 +119,11 @@ def in_cells(profile: ColumnProfile, field: str, named: str) -> Choice:
         return Choice(unit, "its cells carry their unit")
     if unit == "usd" and "" in signs and named in ("", "usd"):
         return Choice(unit, "some of its cells carry a sign of dollars")
-    names = ", ".join(sorted(s or "no sign" for s in signs))[:60]
-    told = f"{ASKED}: cells are in {names}, and only USD is read; convert them, or set"
+    return _other_money(field, f"cells are in {', '.join(sorted(s or 'no sign' for s in signs))[:60]}")
+
+
+def _other_money(field: str, seen: str) -> Choice:
+    told = f"{ASKED}: {seen}, and only USD is read; convert them, or set"
     return Choice("", f'{told} field = "{field}" and unit = "usd" for it in a mapping if they are USD', asks=True)
 
 

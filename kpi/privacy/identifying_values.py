@@ -33,10 +33,6 @@ def are_flags(values: Sequence[str]) -> bool:
     return bool(values) and all(v.strip().lower() in _FLAGS for v in values)
 
 
-def _is_nested(value: str) -> bool:
-    return value[0] in "{["
-
-
 def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> str:
     """What most of these different values look like ("names of people"), or "".
 
@@ -59,7 +55,7 @@ def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> st
 def person_of(values: Sequence[str]) -> str:
     """What keeps a column out under any name, known ones too: people, their places and births, or nested data."""
     found = [v.strip() for v in values if v.strip()]
-    for reason, looks in (("nested data", _is_nested), *_LOOKS[:_PEOPLE]):
+    for reason, looks in (("nested data", lambda v: v[0] in "{["), *_LOOKS[:_PEOPLE]):
         if sum(looks(v) for v in found) > MOST * max(len(found), 1):
             return reason
     return ""
@@ -67,9 +63,6 @@ def person_of(values: Sequence[str]) -> str:
 
 def _full(pattern: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda value: pattern.fullmatch(value) is not None
-
-
-_is_place = _full(_RE.place)
 
 
 def _is_birth(value: str) -> bool:
@@ -92,16 +85,8 @@ def _is_person(value: str) -> bool:
     return known[0] or known[-1]
 
 
-def _is_opaque(value: str) -> bool:
-    return _RE.opaque.fullmatch(value) is not None and _RE.mixed.search(value) is not None
-
-
-def _is_text(value: str) -> bool:
-    return len(value) > 80 or value.count(" ") >= 5
-
-
 _LOOKS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("geo coordinates", _is_place),
+    ("geo coordinates", _full(_RE.place)),
     ("birth dates or places", _is_birth),
     ("addresses", _full(_RE.street)),
     ("names of people", _is_person),
@@ -110,6 +95,6 @@ _LOOKS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("numbers of people, papers or accounts", _is_number),
     ("numbers of people, papers or accounts", _full(_RE.code)),
     ("addresses of machines that lead to people", _full(_RE.hardware)),
-    ("passwords, tokens or ids", _is_opaque),
-    ("free text", _is_text),
+    ("passwords, tokens or ids", lambda v: bool(_RE.opaque.fullmatch(v) and _RE.mixed.search(v))),
+    ("free text", lambda v: len(v) > 80 or v.count(" ") >= 5),
 )

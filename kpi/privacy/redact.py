@@ -40,7 +40,7 @@ def redact(text: str) -> str:
 
     Idempotent; linear in the length of the text. Text that is JSON stays JSON: a masked number becomes a string.
     """
-    return _json(text, 0) if _may_be_json(text) else _plain(text)
+    return _json(text, 0) if text[:1] == '"' or text[:64].lstrip()[:1] in ("{", "[") else _plain(text)
 
 
 def _plain(text: str) -> str:
@@ -150,10 +150,6 @@ def _people(sheet: Sheet, runs: list[tuple[int, int]], seen: set[Neighbourhood] 
         if runs and (technical := technical_in(sheet.text, runs)):
             sheet.take(technical)
         sheet.take(find_numbers(sheet.text, sheet.lower, seen))
-
-
-def _may_be_json(text: str) -> bool:
-    return text[:1] in '{["' or text[:64].lstrip()[:1] in ("{", "[")
 
 
 def _json(text: str, depth: int) -> str:

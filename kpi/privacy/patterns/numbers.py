@@ -129,14 +129,13 @@ def _by_words(text: str, lower: str, start: int, end: int, run: str) -> Iterator
             yield start, with_extension(lower, end) if kind == A_PHONE else end, _TOKENS[kind]
         elif digits > 15 and kind == A_PHONE:
             yield from _several(text, lower, start, end)
-    elif kind is None and _is_vague_phone(text, lower, start, end, run):
+    elif (
+        kind is None
+        and is_vague(run)
+        and (not is_short(run) or _RE.closes.match(text, end))
+        and not _is_technical(text, lower, start, end)
+    ):
         yield start, with_extension(lower, end), PHONE
-
-
-def _is_vague_phone(text: str, lower: str, start: int, end: int, run: str) -> bool:
-    if not is_vague(run) or (is_short(run) and _RE.closes.match(text, end) is None):
-        return False
-    return not _is_technical(text, lower, start, end)
 
 
 def _several(text: str, lower: str, start: int, end: int) -> Iterator[Span]:

@@ -89,11 +89,7 @@ def _tokens_in(text: str, start: int, end: int) -> list[Span]:
     if end - start > 40 and not text[start:end].islower():
         patterns.append(FOLDED)
     found = sorted((*match.span(), SECRET) for pattern in patterns for match in pattern.finditer(text, start, end))
-    return _with_scheme(text, found)
-
-
-def _with_scheme(text: str, found: list[Span]) -> list[Span]:
-    """An address that is a secret is masked with its `https://`."""
+    # an address that is a secret is masked with its `https://`
     return [(a - 8 if text.startswith("https://", a - 8) and a > 7 else a, b, token) for a, b, token in found]
 
 
@@ -131,14 +127,9 @@ def _cookies(text: str, at: int) -> Iterator[Span]:
             yield *pair.span(2), SECRET
         at = pair.end()
         if name == "expires":  # its date holds a comma and blanks
-            at = _to_semicolon(text, at)
+            at = max(at, text.find(";", at, at + 60) + 1)
         if text[at - 1 : at] != ";":
             return
-
-
-def _to_semicolon(text: str, at: int) -> int:
-    found = text.find(";", at, at + 60)
-    return found + 1 if found >= 0 else at
 
 
 # --- assignments -----------------------------------------------------------------------------------------------------
@@ -262,7 +253,8 @@ def _vendor_keys(text: str, start: int, end: int) -> list[Span]:
     return [
         (*match.span(1), SECRET)
         for match in _RE.keylike.finditer(text, max(0, start - 6), min(len(text), end + 2))
-        if _is_keylike(match.group(1)) and _names_vendor(text, match.start())
+        if (len(match[1]) >= 15 if match[1].isdigit() else not _RE.number.fullmatch(match[1]))
+        and _names_vendor(text, match.start())
     ]
 
 
@@ -274,7 +266,3 @@ def _names_vendor(text: str, end: int) -> bool:
     if not parts or parts[-1] in _HARMLESS or (parts[-1] == "id" and len(parts) > 1 and parts[-2] in _HARMLESS):
         return False
     return not _VENDORS.isdisjoint(parts) or any(a + b in _VENDORS or a + b in _PAIRS for a, b in pairwise(parts))
-
-
-def _is_keylike(value: str) -> bool:
-    return len(value) >= 15 if value.isdigit() else not _RE.number.fullmatch(value)
