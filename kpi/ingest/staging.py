@@ -16,6 +16,7 @@ from kpi.ingest import table_calls
 from kpi.receipts import Receipt
 
 _DERIVED = {"day", "attributes"}
+_REMEDY = "Export the traces themselves, or the logs of an agent whose events are known: see docs/agents.md."
 
 
 class Stage:
@@ -154,9 +155,6 @@ def _nothing(receipt: Receipt) -> IngestError:
         "ingest.nothing_read", f"Nothing could be read: {held}" + (f" ({told})" if told else ""),
         hint=(first.hint if first else "") or _REMEDY, row=first.row if first else None,
     )  # fmt: skip
-
-
-_REMEDY = "Export the traces themselves, or the logs of an agent whose events are known: see docs/agents.md."
 
 
 def _write(table: pa.Table, path: Path) -> None:

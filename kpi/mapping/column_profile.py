@@ -29,6 +29,7 @@ _NUMERIC = frozenset(["duration", "tokens", "money", "count", "score"])
 _WRITTEN = _NUMERIC - {"count"}  # a list of numbers may be counted
 _NO_ROWS = np.zeros(0, np.int64)
 _HTTP = re.compile(r"[1-5]\d\d")
+_BESIDE = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "started_at", "ended_at")
 
 
 class ColumnProfiler:
@@ -266,9 +267,6 @@ class Profiler:
             facts = {"technical": self._says_status(name), "decimal": mark, "dates": dates, **self._evidence.of(name)}
             found.append(dataclasses.replace(c.result(), **facts))
         return found
-
-
-_BESIDE = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "started_at", "ended_at")
 
 
 def _floats(values: pa.Array) -> np.ndarray:

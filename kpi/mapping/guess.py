@@ -24,6 +24,7 @@ _GUESSES = ("alias", "guessed", "cohort", "measure")
 _NUMBERS = ("duration", "tokens", "money", "count", "score", "measure")
 _MINUS_ONE = frozenset(["-1", "-1.0"])
 _MINUS = _MINUS_ONE | {"0", "0.0"}
+Candidates = Sequence[tuple[tuple[str, str, int], int, ColumnProfile]]
 
 
 def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy: Policy | None = None) -> Mapping:
@@ -130,9 +131,6 @@ def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str
     elif name == "trace_id" and rank > 1 and profile.distinct is not None and profile.distinct < 0.5 * profile.count:
         return None  # an `id` that repeats its values is the id of something else
     return name, unit, rank
-
-
-Candidates = Sequence[tuple[tuple[str, str, int], int, ColumnProfile]]
 
 
 def _beside(candidates: Candidates, given: Mapping) -> unit_choice.Beside:

@@ -31,6 +31,17 @@ TRUE_WORDS, FALSE_WORDS = frozenset(by_word(_DATA["yes"])), frozenset(by_word(_D
 MINUS = "-1/0"  # of a boolean column: -1 is true, as Access and Visual Basic write it
 _NULLS = pa.array(sorted(NULL_WORDS))
 NUMBER_LENGTH = 100
+_USD, _CENTS = frozenset(["$", "usd", "us$", "dollar", "dollars"]), frozenset(["¢", "ct", "cts", "cent", "cents"])
+_KNOWN_SIGNS = _USD | _CENTS | set(_DATA["currencies"].split())
+_SIGN = "|".join(re.escape(sign) for sign in sorted(_KNOWN_SIGNS, key=len, reverse=True))
+_CURRENCY = re.compile(rf"^(?P<a>{_SIGN})\s*(?=[-+\d.,])|(?<=[\d.,])\s*(?P<b>{_SIGN})$", re.IGNORECASE)
+_EDGES = r"(?:^|[^\d.,])(?:{})(?:$|[^\d.,])"
+EITHER = {mark: _EDGES.format(rf"[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}") for mark in ".,"}  # grouped, or decimal
+_HOUR = 3_600e6
+_LENGTH_US = {word: DURATION_US[unit] for word, unit in DURATION_WORDS.items()} | {
+    word: {**DURATION_US, "h": _HOUR, "d": 24 * _HOUR}[unit] for word, unit in by_word(_DATA["lengths"]).items()
+}
+_FINE_WORDS = frozenset(_DATA["fine"])
 
 
 @dataclass(frozen=True)
@@ -137,13 +148,6 @@ def by_unique(column: pa.Array, convert: Callable[[str], Any], type_: pa.DataTyp
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
-_USD, _CENTS = frozenset(["$", "usd", "us$", "dollar", "dollars"]), frozenset(["¢", "ct", "cts", "cent", "cents"])
-_KNOWN_SIGNS = _USD | _CENTS | set(_DATA["currencies"].split())
-_SIGN = "|".join(re.escape(sign) for sign in sorted(_KNOWN_SIGNS, key=len, reverse=True))
-_CURRENCY = re.compile(rf"^(?P<a>{_SIGN})\s*(?=[-+\d.,])|(?<=[\d.,])\s*(?P<b>{_SIGN})$", re.IGNORECASE)
-
-_EDGES = r"(?:^|[^\d.,])(?:{})(?:$|[^\d.,])"
-
 
 def _proof(mark: str, groups: str) -> str:
     """A pattern of cells that can only be numbers where `mark` is the decimal mark and `groups` parts thousands."""
@@ -153,7 +157,6 @@ def _proof(mark: str, groups: str) -> str:
 
 
 COMMA_DECIMAL, POINT_DECIMAL = _proof(",", "."), _proof(".", ",")
-EITHER = {mark: _EDGES.format(rf"[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}") for mark in ".,"}  # grouped, or decimal
 
 
 def number(text: str, *, decimal: str = ".") -> float:
@@ -265,11 +268,6 @@ def currencies(words: pa.Array) -> set[str]:
 
 # --- lengths of time that carry their unit ---------------------------------------------------------------------------
 
-_HOUR = 3_600e6
-_LENGTH_US = {word: DURATION_US[unit] for word, unit in DURATION_WORDS.items()} | {
-    word: {**DURATION_US, "h": _HOUR, "d": 24 * _HOUR}[unit] for word, unit in by_word(_DATA["lengths"]).items()
-}
-
 
 def length(text: str, *, decimal: str = ".") -> float:
     """One length of time that carries its unit, in microseconds: `1.58s`, `350 ms`, `1m 02s`, `PT1.5S`, `00:00:02.5`,
@@ -342,9 +340,6 @@ def two_sided(words: Collection[str]) -> bool:
     """Whether words of a boolean column can be read: all of them are known, or some for either side."""
     found = by_unique(pa.array(list(words), pa.string()), boolean, pa.bool_())
     return not found.bad_count or len(pc.unique(pc.drop_null(found.values))) == 2
-
-
-_FINE_WORDS = frozenset(_DATA["fine"])
 
 
 def failed(text: str) -> bool:

@@ -21,6 +21,7 @@ _LONGEST = 200
 _NO_MARKS = re.compile("[\u0300-\u036f\u064b-\u0655\u0640'’ʼ`]")
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_NAMED = re.compile("(?:name|namen|naam|namn|navn|nimi|jmeno|nev|nama)\\d*$")
 
 
 def fold(text: str) -> str:
@@ -86,7 +87,6 @@ def _topics() -> tuple[_Topic, ...]:
 
 
 _HARMLESS = {key: frozenset(fold(words).split()) for key, words in DATA["harmless"].items()}
-_NAMED = re.compile("(?:name|namen|naam|namn|navn|nimi|jmeno|nev|nama)\\d*$")
 
 
 @lru_cache(maxsize=16_384)

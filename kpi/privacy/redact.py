@@ -33,6 +33,10 @@ MAX_DEPTH = 100  # of JSON inside text, and of JSON inside JSON strings
 _PASSES = 8  # a mask can uncover another one; texts settle after one or two passes
 _DIGIT = re.compile(r"[0-9]")
 _SIGNED = re.compile(r"[0-9=:>@#$%^&*+~|!_：-]")  # no identifier and no secret but a single word does without
+_SHORT = 400  # characters of a text that is looked over for further finds before the whole pass is made again
+_LONG = 2_000  # characters of a text of which only the neighbourhoods of masks are looked at again
+_NEXT = 64  # characters beside a mask in which anything new would begin or end
+_AROUND, _MARGIN = 250, 110  # characters beside a mask that are looked at, and of these, for the sake of the others
 
 
 def redact(text: str) -> str:
@@ -99,12 +103,6 @@ def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhoo
         spans = ((first + start, first + end, token) for start, end, token in _found(text[first:last], seen))
         found += [span for span in spans if span[0] >= low and span[1] <= high]
     return found
-
-
-_SHORT = 400  # characters of a text that is looked over for further finds before the whole pass is made again
-_LONG = 2_000  # characters of a text of which only the neighbourhoods of masks are looked at again
-_NEXT = 64  # characters beside a mask in which anything new would begin or end
-_AROUND, _MARGIN = 250, 110  # characters beside a mask that are looked at, and of these, for the sake of the others
 
 
 def _replaced(text: str, spans: list[Span]) -> tuple[str, list[tuple[int, int]]]:

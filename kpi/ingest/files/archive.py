@@ -23,6 +23,12 @@ from kpi.ingest.limits import MIB, Limits
 
 _RANDOM_ACCESS = (b"PAR1", SQLITE)
 _SPLIT_HINT = "Split the export into smaller files and load them together."
+_OFFICE = {
+    "xl/workbook.bin": "a binary Excel workbook (.xlsb)", "xl/workbook.xml": "a damaged Excel workbook",
+    "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
+    "content.xml": "an OpenDocument file",
+}  # fmt: skip
+_SAMPLES = 50  # an evaluation log has a small member a sample
 
 
 class _Bounded(Filter):
@@ -156,13 +162,6 @@ def _members(whole: Opened, path: Path, limits: Limits) -> Iterator[Opened]:
         yield _compressed(f"{name}: {display(info.filename)}", opener, info.compress_size, limits)
 
 
-_OFFICE = {
-    "xl/workbook.bin": "a binary Excel workbook (.xlsb)", "xl/workbook.xml": "a damaged Excel workbook",
-    "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
-    "content.xml": "an OpenDocument file",
-}  # fmt: skip
-
-
 def _of_eval_log(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     """The header and samples of an Inspect AI log, which its journal, summaries and reductions repeat; else nothing."""
     names = {i.filename: i for i in infos}
@@ -178,6 +177,3 @@ def _one_name(name: str, path: Path, infos: list[zipfile.ZipInfo], limits: Limit
     archive = zipfile.ZipFile(path)
     for info in infos:
         yield _compressed(name, functools.partial(member, path, info, archive), info.compress_size, limits)
-
-
-_SAMPLES = 50  # an evaluation log has a small member a sample

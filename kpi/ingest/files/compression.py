@@ -32,6 +32,7 @@ _SMALL_CHUNK = 2 * 1024  # where all comes out that a chunk expands to: 32,000-f
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _UNREAD_METHODS = {1: "Shrink", 6: "Implode", 10: "PKWARE DCL", 96: "JPEG", 97: "WavPack", 98: "PPMd"}
 _AES = 99
+_OF_THE_LIBRARY = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 class _Decoder(Protocol):
@@ -222,7 +223,6 @@ _METHODS: dict[int, Callable[[BinaryIO, zipfile.ZipInfo], BinaryIO]] = {
     93: lambda inner, _: _unzstd(inner),
     95: lambda inner, _: _unxz(inner),
 }
-_OF_THE_LIBRARY = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 def member(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None = None) -> BinaryIO:

@@ -16,6 +16,7 @@ HEAD_BYTES = 64 * 1024
 
 
 SQLITE = b"SQLite format 3"
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,3 @@ def mostly_text(head: bytes) -> bool:
         found.pop()  # may be cut inside a character
     good = sum(not _CONTROL.search(line) and line.decode("utf-8", "ignore").encode() == line for line in found)
     return 0 < len(found) <= 2 * good
-
-
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")

@@ -20,6 +20,7 @@ _MAGIC = [(mark.encode("latin-1"), name) for name, mark in DATA["blobs"].items()
 _UNITS = ((10**6, "MB"), (10**3, "kB"))
 _SHORTEST_TEXT = 20
 _SAMPLE = 4_096  # characters of a run that are decoded to see what it holds
+_STANDARD = str.maketrans("-_", "+/")
 
 
 def find_blobs(text: str) -> Iterator[Span]:
@@ -78,9 +79,6 @@ def _decoded(data: str) -> bytes | None:
         return base64.b64decode(data + "=" * (-len(data) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-
-
-_STANDARD = str.maketrans("-_", "+/")
 
 
 def _type(data: str) -> str:

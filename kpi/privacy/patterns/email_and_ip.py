@@ -12,6 +12,12 @@ from kpi.privacy.patterns.masking import EMAIL, IP, MAC, Match, Span, ends, star
 _RE = shapes("email_and_ip")
 _REPOSITORY_USERS = words("email_and_ip", "repository_users")
 _FILE_ENDINGS = words("email_and_ip", "file_endings")  # icon@2x.png
+_IP_WORDS = words("email_and_ip", "ip_words")
+_VERSION_WORDS = words("email_and_ip", "version_words")
+_IPV4_JOINED = frozenset(".-")
+_IPV6_JOINED = frozenset(".")
+_MAC_WORDS = re.compile("|".join(DATA["email_and_ip"]["mac_words"]))
+_MAC_JOINED = frozenset(":.-")
 
 
 def find_emails(text: str) -> Iterator[Span]:
@@ -34,12 +40,6 @@ def find_emails(text: str) -> Iterator[Span]:
             continue
         done = match.end()
         yield start, done, EMAIL
-
-
-_IP_WORDS = words("email_and_ip", "ip_words")
-_VERSION_WORDS = words("email_and_ip", "version_words")
-_IPV4_JOINED = frozenset(".-")
-_IPV6_JOINED = frozenset(".")
 
 
 def _is_ipv4(match: Match) -> bool:
@@ -101,10 +101,6 @@ def find_colons(text: str, lower: str) -> Iterator[Span]:
             yield start, done, IP
         elif done - start == 17 and _RE.mac.fullmatch(text, start, done) and _is_mac(text, lower, start):
             yield start, done, MAC
-
-
-_MAC_WORDS = re.compile("|".join(DATA["email_and_ip"]["mac_words"]))
-_MAC_JOINED = frozenset(":.-")
 
 
 def find_hyphened(text: str, lower: str) -> list[Span]:

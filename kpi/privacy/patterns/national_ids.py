@@ -17,6 +17,8 @@ _Check = Callable[[str], bool]
 _GAPS = str.maketrans("", "", " .-/()")
 _NINES = str.maketrans("0123456789", "9999999999")
 WEAK = frozenset([14])  # lengths of forms that rows of numbers have as well: Aadhaar, South Korea
+_PAPERS = DATA["national_ids"]["papers"]
+PAPERS = dict.fromkeys(_PAPERS["passport"], PASSPORT) | dict.fromkeys(_PAPERS["national_id"], NATIONAL_ID)
 
 
 def _check(name: str) -> _Check:
@@ -31,9 +33,6 @@ def _check(name: str) -> _Check:
 
 _FORMS = {form: tuple(map(_check, names.split())) for form, names in DATA["national_ids"]["forms"].items()}
 _LETTERED = tuple((re.compile(form), _check(name)) for form, name in DATA["national_ids"]["lettered"].items())
-
-_PAPERS = DATA["national_ids"]["papers"]
-PAPERS = dict.fromkeys(_PAPERS["passport"], PASSPORT) | dict.fromkeys(_PAPERS["national_id"], NATIONAL_ID)
 
 
 def paper_after(text: str, at: int, word: str) -> list[Span]:

@@ -20,6 +20,7 @@ _UNIT_AFTER = re.compile(f" ?(?:{'|'.join(DATA['numbers']['units'])})")
 
 
 Neighbourhood = tuple[str, int, int]  # text around a number, where the number begins in it, its length
+_REACH = 104  # characters before and after a number that are looked at
 
 
 def find_numbers(text: str, lower: str, seen: set[Neighbourhood] | None) -> list[Span]:
@@ -53,9 +54,6 @@ def find_numbers(text: str, lower: str, seen: set[Neighbourhood] | None) -> list
 def holds_numbers(text: str) -> bool:
     """Whether any four digits stand close together."""
     return _RE.cluster.search(text) is not None
-
-
-_REACH = 104  # characters before and after a number that are looked at
 
 
 def _has_letters(text: str, start: int, end: int) -> bool:

@@ -20,6 +20,11 @@ _WORDS = Words(DATA["payment_numbers"]["words"])
 _DOUBLED = bytes((48 + sum(divmod(2 * (code - 48), 10))) if 48 <= code < 58 else 48 for code in range(256))
 
 _NETWORKS = re.compile("|".join(DATA["payment_numbers"]["networks"]))
+_IBAN_GAPS = " .-"
+_NO_GAPS = str.maketrans("", "", _IBAN_GAPS)
+_IBAN_LENGTHS = {pair[:2]: int(pair[2:]) for pair in words("payment_numbers", "iban")}
+_HYPHEN = frozenset("-")
+_IBAN_REST = 44  # characters that may follow the check digits
 
 
 def luhn(digits: str) -> bool:
@@ -73,12 +78,6 @@ def _near_card_word(lower: str, start: int, end: int) -> bool:
     return _WORDS.stand_in(near) or _RE.short_words.search(near) is not None
 
 
-_IBAN_GAPS = " .-"
-_NO_GAPS = str.maketrans("", "", _IBAN_GAPS)
-_IBAN_LENGTHS = {pair[:2]: int(pair[2:]) for pair in words("payment_numbers", "iban")}
-_HYPHEN = frozenset("-")
-
-
 def _iban(match: Match) -> Span | None:
     """Exactly the length that the country prescribes, where its check digits (mod 97) are right."""
     found = match.group()
@@ -107,6 +106,3 @@ def ibans_in(text: str, start: int, end: int) -> list[Span]:
             found.append(span)
         start = match.end() if span is None else span[1]
     return found
-
-
-_IBAN_REST = 44  # characters that may follow the check digits

@@ -12,6 +12,23 @@ from kpi.privacy.patterns.national_ids import PAPERS, paper_after
 from kpi.privacy.patterns.token_shapes import FOLDED, INNER, SHAPED
 
 _RE = shapes("secrets")
+_COMMANDS = (
+    (("thin:",), _RE.oracle_user),
+    (("curl", "wget", "--user"), _RE.command_user),
+    (("mysql", "sshpass", "redis-cli"), _RE.command_password),
+)
+_SHORTEST_INNER = 20  # characters of the shortest of the shapes that do not tell at their start
+_LONGEST_KEY = 400  # characters of a name and its key
+SHORTEST = 14  # characters of a run that may be a key
+_COOKIE_ATTRIBUTES = words("secrets", "cookie_attributes")
+_PLAIN_WORDS = words("secrets", "plain_words")
+_SECRETS = frozenset(DATA["secrets"]["secret_words"])
+_SCHEMES = frozenset(["bearer ", "basic ", "apikey ", "token "])
+_WORDS = Words([*DATA["secrets"]["password_words"], *DATA["secrets"]["secret_words"], *_SCHEMES, "cookie", *PAPERS])
+_SHORT_TAIL = 12
+_COMMON = frozenset(["key", "auth"])
+_KEY_NAMES = tuple(words("secrets", "key_names"))
+_VENDORS, _PAIRS, _HARMLESS = (words("secrets", name) for name in ("vendors", "vendor_pairs", "harmless"))
 
 
 def find_blocks(text: str) -> Iterator[Span]:
@@ -41,13 +58,6 @@ def find_commands(text: str) -> list[Span]:
     return sorted(found)
 
 
-_COMMANDS = (
-    (("thin:",), _RE.oracle_user),
-    (("curl", "wget", "--user"), _RE.command_user),
-    (("mysql", "sshpass", "redis-cli"), _RE.command_password),
-)
-
-
 def find_tokens(text: str, runs: list[tuple[int, int]]) -> Iterator[Span]:
     """Within long runs: packed data, tokens that name themselves, web tokens, keys beside the name of a service."""
     done = 0
@@ -73,11 +83,6 @@ def find_tokens(text: str, runs: list[tuple[int, int]]) -> Iterator[Span]:
 def technical_in(text: str, runs: list[tuple[int, int]]) -> list[Span]:
     """What stays in the text and is to be overlooked."""
     return [(*match.span(), "") for start, end in runs for match in _RE.technical.finditer(text, start, end)]
-
-
-_SHORTEST_INNER = 20  # characters of the shortest of the shapes that do not tell at their start
-_LONGEST_KEY = 400  # characters of a name and its key
-SHORTEST = 14  # characters of a run that may be a key
 
 
 def _tokens_in(text: str, start: int, end: int) -> list[Span]:
@@ -112,7 +117,6 @@ def _after_scheme(text: str, at: int) -> list[Span]:
 
 
 # --- cookies ---------------------------------------------------------------------------------------------------------
-_COOKIE_ATTRIBUTES = words("secrets", "cookie_attributes")
 
 
 def _cookies(text: str, at: int) -> Iterator[Span]:
@@ -133,12 +137,6 @@ def _cookies(text: str, at: int) -> Iterator[Span]:
 
 
 # --- assignments -----------------------------------------------------------------------------------------------------
-_PLAIN_WORDS = words("secrets", "plain_words")
-
-
-_SECRETS = frozenset(DATA["secrets"]["secret_words"])
-_SCHEMES = frozenset(["bearer ", "basic ", "apikey ", "token "])
-_WORDS = Words([*DATA["secrets"]["password_words"], *DATA["secrets"]["secret_words"], *_SCHEMES, "cookie", *PAPERS])
 
 
 def find_beside_words(sheet: Sheet) -> list[Span]:
@@ -168,9 +166,6 @@ def find_beside_words(sheet: Sheet) -> list[Span]:
     return found
 
 
-_SHORT_TAIL = 12
-
-
 def names_secret(lower: str) -> bool:
     """Whether any word stands there beside which a secret is looked for."""
     return _WORDS.stand_in(lower)
@@ -187,10 +182,6 @@ def _assigned(match: Match, word: str) -> list[Span]:
         return []
     holds = _is_secret if word in _SECRETS else _is_password
     return [(*span, SECRET)] if holds(match.string[slice(*span)], spoken) else []
-
-
-_COMMON = frozenset(["key", "auth"])
-_KEY_NAMES = tuple(words("secrets", "key_names"))
 
 
 def _is_harmless_name(match: Match, word: str) -> bool:
@@ -245,7 +236,6 @@ def _is_secret(value: str, spoken: bool) -> bool:
 
 
 # --- vendors ---------------------------------------------------------------------------------------------------------
-_VENDORS, _PAIRS, _HARMLESS = (words("secrets", name) for name in ("vendors", "vendor_pairs", "harmless"))
 
 
 def _vendor_keys(text: str, start: int, end: int) -> list[Span]:

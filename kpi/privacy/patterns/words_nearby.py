@@ -18,6 +18,8 @@ _PROSE = frozenset(["sin", "nie", "nip", "tin", "nik", "taj", "nir", "pan", "rfc
 _SECOND = frozenset(second for _, second in _PAIRS)
 _UNSPACED = re.compile("|".join(f"(?P<{kind}>{'|'.join(found)})" for kind, found in _DATA["unspaced"].items()))
 _BEFORE = 48
+# A phone where nothing else is said: what stands before them decides.
+_VAGUE = frozenset(["number", "numbers", "numero", "número", "numéro", "nummer", "номер", "line"])
 
 
 def kind_before(text: str, lower: str, start: int) -> str | None:
@@ -36,10 +38,6 @@ def kind_before(text: str, lower: str, start: int) -> str | None:
         if word in _PROSE and word.upper() in text[max(0, start - _BEFORE) : start]:
             return IDENTITY
     return None
-
-
-# A phone where nothing else is said: what stands before them decides.
-_VAGUE = frozenset(["number", "numbers", "numero", "número", "numéro", "nummer", "номер", "line"])
 
 
 def phone_after(lower: str, end: int) -> bool:
