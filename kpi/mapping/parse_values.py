@@ -71,8 +71,7 @@ def is_text(type_: pa.DataType) -> bool:
 def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Any column as text, trimmed; words that mean "nothing" become null. Whole floats lose their `.0`."""
     if pa.types.is_dictionary(column.type):
-        array = flat_dictionary(column)
-        return flat(pa.DictionaryArray.from_arrays(array.indices, texts(array.dictionary)))
+        return on_distinct(column, texts)
     array = contents(column)
     if pa.types.is_null(array.type):
         return array
@@ -87,8 +86,7 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def contents(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Any column as text, as it is; only the empty text becomes null. Nested values become JSON."""
     if pa.types.is_dictionary(column.type):
-        encoded = flat_dictionary(column)
-        return flat(pa.DictionaryArray.from_arrays(encoded.indices, contents(encoded.dictionary)))
+        return on_distinct(column, contents)
     array = flat(column)
     type_ = array.type
     if pa.types.is_null(type_):
@@ -299,8 +297,7 @@ def lengths(column: pa.Array | pa.ChunkedArray, *, decimal: str = ".") -> Parsed
     if pa.types.is_duration(array.type):
         return Parsed(pc.divide(array.cast(pa.duration("ns")).cast(pa.int64()).cast(pa.float64()), 1e3), clean)
     if pa.types.is_time(array.type) or pa.types.is_interval(array.type):
-        plain = pa.array([None if v is None else _typed(v) for v in array.to_pylist()], pa.float64())
-        return Parsed(plain, clean)
+        return Parsed(pa.array([None if v is None else _typed(v) for v in array.to_pylist()], pa.float64()), clean)
     return by_unique(array, lambda text: length(text, decimal=decimal), pa.float64())
 
 

@@ -60,7 +60,9 @@ def load_key(home: Path) -> bytes:
         return given
     path = home / _FOLDER / _DEFAULT
     if not path.exists():
-        _refuse_lost(home)
+        kept = ring(home)
+        if lost := {name: bound for name, bound in bindings(home).items() if bound is not None and bound not in kept}:
+            raise _lost(lost)
         with _readable():
             _write_once(path, secrets.token_hex(KEY_BYTES))
     return _read(path)
@@ -142,8 +144,9 @@ def make_default(home: Path) -> UserKey:
 def back_up(key: bytes, target: Path) -> None:
     """Write a key into a new file of mode 0600. Raises StoreError `store.key_backup`; never overwrites."""
     try:
-        if not _write_once(target, key.hex(), make_folder=False):
-            raise StoreError.told("store.key_backup:exists", name=target.name[:80])
+        durable.write(target, f"{key.hex()}\n".encode("ascii"), once=True)
+    except FileExistsError as error:
+        raise StoreError.told("store.key_backup:exists", name=target.name[:80]) from error
     except OSError as error:
         raise StoreError.told("store.key_backup", kind=type(error).__name__) from error
 
@@ -176,13 +179,6 @@ def forget(home: Path, id: str) -> None:
 def other_key(dataset: str, bound: str, at_hand: str) -> StoreError:
     """The refusal of a key that is not the one of a data set's users."""
     return StoreError.told("store.other_key", dataset=dataset, bound=bound, at_hand=at_hand)
-
-
-def _refuse_lost(home: Path) -> None:
-    kept = ring(home)
-    lost = {name: bound for name, bound in bindings(home).items() if bound is not None and bound not in kept}
-    if lost:
-        raise _lost(lost)
 
 
 def _lost(bound: Mapping[str, str]) -> StoreError:
@@ -223,10 +219,9 @@ def _parse(text: str, what: str) -> bytes:
     return key
 
 
-def _write_once(path: Path, text: str, *, make_folder: bool = True) -> bool:
+def _write_once(path: Path, text: str) -> bool:
     """Written whole or not at all; the first writer wins: False where the file is there already."""
-    if make_folder:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         durable.write(path, f"{text}\n".encode("ascii"), once=True)
     except FileExistsError:

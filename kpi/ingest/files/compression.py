@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
@@ -35,23 +35,13 @@ _AES = 99
 _OF_THE_LIBRARY = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
-class _Decoder(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
-
-
 class _Decoded(Filter):
     """What decoders make of a stream, one after the other where several streams lie behind each other."""
 
     def __init__(self, inner: BinaryIO, start: Callable[[], Any], *, several: bool = True, chunk: int = _CHUNK) -> None:
         super().__init__(inner)
         self._start, self._several, self._chunk = start, several, chunk
-        self._decoder: _Decoder = start()
+        self._decoder = start()
         self._left = b""
 
     def given(self, most: int) -> bytes:
@@ -65,7 +55,7 @@ class _Decoded(Filter):
                 if not fed:
                     raise EOFError("the compressed data is cut off")
             try:
-                data = self._decoder.decompress(fed, most)
+                data: bytes = self._decoder.decompress(fed, most)
             except (OSError, ValueError, lzma.LZMAError, zstandard.ZstdError) as error:
                 raise zipfile.BadZipFile(str(error)) from error
             if data:
