@@ -117,9 +117,8 @@ class Mapping:
     def replace(self, source: str, *, field: str | None, unit: str = "", decimal: str = "") -> Mapping:
         """The mapping with one column changed by a person. Raises MappingError."""
         changed = ColumnMapping(source, field, unit, decimal, "exact", "set by hand")
-        rest = [c for c in self.columns if c.source != source]
-        at = next((i for i, c in enumerate(self.columns) if c.source == source), len(rest))
-        return dataclasses.replace(self, columns=(*rest[:at], changed, *rest[at:]))
+        columns = {c.source: c for c in self.columns} | {source: changed}
+        return dataclasses.replace(self, columns=tuple(columns.values()))
 
     def said(self, options: dict[str, str]) -> Mapping:
         """The mapping with what a person says of how the file is written; what is empty changes nothing."""
@@ -165,8 +164,8 @@ class Mapping:
         lines += [f"{name} = {_quote(value)}" for name, value in self.options.items()]
         for c in self.columns:
             lines += ["", f"[columns.{_quote(c.source)}]", f"field = {_quote(c.field or '')}"]
-            lines += [f"{k} = {_quote(v)}" for k, v in (("unit", c.unit), ("how", c.how), ("why", c.why)) if v]
-            lines += [f"decimal = {_quote(c.decimal)}"] if c.decimal else []
+            told = {"unit": c.unit, "how": c.how, "why": c.why, "decimal": c.decimal}
+            lines += [f"{name} = {_quote(value)}" for name, value in told.items() if value]
         return "\n".join(lines) + "\n"
 
     @classmethod

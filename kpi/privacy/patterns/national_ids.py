@@ -38,20 +38,10 @@ _LETTERED = tuple((re.compile(form), _check(name)) for form, name in DATA["natio
 def paper_after(text: str, at: int, word: str) -> list[Span]:
     """The number of a passport or another paper, with letters or without, after the word for it."""
     match = _RE.labelled.match(text, at)
-    if match is None or not _is_paper(text, *match.span(1)):
+    if match is None or _RE.date.match(match[1]) or len(match[1]) >= 24 or not _RE.five.search(match[1]):
         return []
-    return [(*match.span(1), PAPERS[word])]
-
-
-def _is_paper(text: str, start: int, end: int) -> bool:
-    value = text[start:end]
-    return bool(
-        not _RE.date.match(value)
-        and ends(text, end)
-        and starts(text, start, frozenset("@/"))
-        and len(value) < 24
-        and _RE.five.search(value)
-    )
+    start, end = match.span(1)
+    return [(start, end, PAPERS[word])] if starts(text, start, frozenset("@/")) and ends(text, end) else []
 
 
 def lettered_in(text: str, start: int, end: int) -> list[Span]:

@@ -31,7 +31,8 @@ def telling(text: str, start: int, end: int) -> list[tuple[int, int]]:
         (first, last)
         for match in _TELLING.finditer(text, start, end)
         for first, last in [match.span()]
-        if _bounded(text, start, end, first, last) and _is_number(match.group())
+        if (first == start or text[first - 1] in " (") and (last == end or text[last] in " )")  # between blanks
+        if _is_number(match.group())
     ]
 
 
@@ -46,11 +47,6 @@ def _is_number(found: str) -> bool:
     if _RE.date.match(found) or (_RE.decimal.fullmatch(found) and found[:2] != "06"):
         return False
     return found.count("(") == found.count(")")
-
-
-def _bounded(text: str, start: int, end: int, first: int, last: int) -> bool:
-    """Within a run, a number stands between blanks."""
-    return (first == start or text[first - 1] in " (") and (last == end or text[last] in " )")
 
 
 def is_vague(run: str) -> bool:
