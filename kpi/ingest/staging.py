@@ -17,6 +17,7 @@ from kpi.ingest import table_calls
 from kpi.receipts import Receipt
 
 _DERIVED = {"day", "attributes"}
+_UNIQUE = {"trace_id", "span_id", "score_id", "incident_id", "call_id", "event_id"}
 _REMEDY = "Export the traces themselves, or the logs of an agent whose events are known: see docs/agents.md."
 
 
@@ -156,9 +157,5 @@ def _nothing(receipt: Receipt) -> IngestError:
 
 def _write(table: pa.Table, path: Path) -> None:
     """Ids and measures hardly repeat: a dictionary of them costs time and saves nothing."""
-    repeating = [f.name for f in table.schema if pa.types.is_string(f.type) and not _is_unique(f.name)]
+    repeating = [f.name for f in table.schema if pa.types.is_string(f.type) and f.name not in _UNIQUE]
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=repeating)
-
-
-def _is_unique(name: str) -> bool:
-    return name in {"trace_id", "span_id", "score_id", "incident_id", "call_id", "event_id"}

@@ -114,14 +114,14 @@ def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Po
     return Mapping(tuple(kept))
 
 
-def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str, str, int] | None:
+def candidate(profile: ColumnProfile, policy: Policy) -> tuple[str, str, int] | None:
     """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field, and
     the policy must not know better."""
     told = named(profile.name)
     if told is None:
         return None
     name, unit, rank = told
-    if policy is not None and policy.known(profile, kind_of(name)):
+    if policy.known(profile, kind_of(name)):
         return None
     few = profile.distinct is not None
     if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message

@@ -144,9 +144,6 @@ def by_unique(column: pa.Array, convert: Callable[[str], Any], type_: pa.DataTyp
     return Parsed(values=taken, bad=bad.to_numpy(zero_copy_only=False))
 
 
-# --- numbers ---------------------------------------------------------------------------------------------------------
-
-
 def _proof(mark: str, groups: str) -> str:
     """A pattern of cells that can only be numbers where `mark` is the decimal mark and `groups` parts thousands."""
     d, t = re.escape(mark), rf"[1-9]\d{{0,2}}(?:{re.escape(groups)}\d{{3}})"
@@ -264,9 +261,6 @@ def currencies(words: pa.Array) -> set[str]:
     return {"usd" if word in _USD else "cents" if word in _CENTS else word.upper() for word in found}
 
 
-# --- lengths of time that carry their unit ---------------------------------------------------------------------------
-
-
 def length(text: str, *, decimal: str = ".") -> float:
     """One length of time that carries its unit, in microseconds: `1.58s`, `350 ms`, `1m 02s`, `PT1.5S`, `00:00:02.5`,
     `1 day 02:03:04`. Raises ValueError for all else, a bare number too."""
@@ -310,9 +304,6 @@ def _typed(value: Any) -> float:
     if hasattr(value, "hour"):
         return length(value.isoformat())
     return float(value.months * 30 * 24 * _HOUR + value.days * 24 * _HOUR + value.nanoseconds / 1e3)
-
-
-# --- booleans --------------------------------------------------------------------------------------------------------
 
 
 def boolean(text: str, *, minus: bool = False) -> bool:

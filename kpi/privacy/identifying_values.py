@@ -19,7 +19,6 @@ _DATA = table_of(__file__, "people")
 _RE = Patterns(_DATA["patterns"])
 _GIVEN = frozenset(fold(_DATA["given"]).split())
 _SENSITIVE = {reason: frozenset(fold(words).split()) for reason, words in _DATA["sensitive"].items()}
-_PEOPLE = 4  # of `_LOOKS`: those that no name of a column excuses
 _LATEST_BIRTH = 2012  # releases, prices and expiries lie later; who uses a service is born before
 _FEW_YEARS = 5
 
@@ -55,7 +54,7 @@ def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> st
 def person_of(values: Sequence[str]) -> str:
     """What keeps a column out under any name, known ones too: people, their places and births, or nested data."""
     found = [v.strip() for v in values if v.strip()]
-    for reason, looks in (("nested data", lambda v: v[0] in "{["), *_LOOKS[:_PEOPLE]):
+    for reason, looks in _PERSONAL:
         if sum(looks(v) for v in found) > MOST * max(len(found), 1):
             return reason
     return ""
@@ -85,7 +84,8 @@ def _is_person(value: str) -> bool:
     return known[0] or known[-1]
 
 
-_LOOKS: tuple[tuple[str, Callable[[str], bool]], ...] = (
+_Looks = tuple[tuple[str, Callable[[str], bool]], ...]
+_LOOKS: _Looks = (
     ("geo coordinates", _full(_RE.place)),
     ("birth dates or places", _is_birth),
     ("addresses", _full(_RE.street)),
@@ -98,3 +98,5 @@ _LOOKS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("passwords, tokens or ids", lambda v: bool(_RE.opaque.fullmatch(v) and _RE.mixed.search(v))),
     ("free text", lambda v: len(v) > 80 or v.count(" ") >= 5),
 )
+# What no name of a column excuses: people, their places and births.
+_PERSONAL: _Looks = (("nested data", lambda value: value[0] in "{["), *_LOOKS[:4])

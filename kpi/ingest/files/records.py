@@ -65,9 +65,6 @@ def records(
             yield position + i, row, consumed
 
 
-# --- cells -----------------------------------------------------------------------------------------------------------
-
-
 def from_cell(value: Any) -> Any:
     """A cell of delimited text: JSON, or the repr of Python objects that `to_csv` writes, as what it holds.
 

@@ -55,11 +55,8 @@ def rows(source: Opened, sheet: str) -> Iterator[tuple[int, list[Any]]]:
 
 def header(first: Sequence[tuple[int, list[Any]]]) -> line_sniffing.Header | None:
     """Which of the first rows of a sheet names the columns, and how; None where none does."""
-    return line_sniffing.header([_line(cells) for _, cells in first], _EDGE)
-
-
-def _line(cells: Sequence[Any]) -> str:
-    return _EDGE.join("" if c is None else str(c).replace('"', "'").replace("\n", " ") for c in cells)
+    texts = (["" if c is None else str(c).replace('"', "'").replace("\n", " ") for c in cells] for _, cells in first)
+    return line_sniffing.header(list(map(_EDGE.join, texts)), _EDGE)
 
 
 def _filled(book: Any) -> list[str]:

@@ -116,9 +116,6 @@ def _after_scheme(text: str, at: int) -> list[Span]:
     return [] if match is None else [(*match.span(1), SECRET)]
 
 
-# --- cookies ---------------------------------------------------------------------------------------------------------
-
-
 def _cookies(text: str, at: int) -> Iterator[Span]:
     """The value of every cookie of a `Cookie` or `Set-Cookie` header; attributes such as `Path` stay."""
     header = _RE.cookie.match(text, at)
@@ -134,9 +131,6 @@ def _cookies(text: str, at: int) -> Iterator[Span]:
             at = max(at, text.find(";", at, at + 60) + 1)
         if text[at - 1 : at] != ";":
             return
-
-
-# --- assignments -----------------------------------------------------------------------------------------------------
 
 
 def find_beside_words(sheet: Sheet) -> list[Span]:
@@ -233,9 +227,6 @@ def _is_secret(value: str, spoken: bool) -> bool:
     if len(value) >= 10 and digits and not _RE.number.fullmatch(value):
         return not spoken or digits > 1
     return len(value) >= 20 and value.isalnum() and not value.isdigit() and not spoken
-
-
-# --- vendors ---------------------------------------------------------------------------------------------------------
 
 
 def _vendor_keys(text: str, start: int, end: int) -> list[Span]:
