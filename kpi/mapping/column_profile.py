@@ -78,12 +78,9 @@ class ColumnProfiler:
             self._longest = max(self._longest, pc.max(pc.utf8_length(unique)).as_py() or 0)
             if len(self._samples) < SAMPLES:
                 self._sample(unique.slice(0, SAMPLES))
-            if len(unique) > COHORT_MOST:
+            self._distinct.update(unique.slice(0, COHORT_MOST + 1).to_pylist())
+            if len(self._distinct) > COHORT_MOST:
                 self._distinct = None
-            else:
-                self._distinct.update(unique.to_pylist())
-                if len(self._distinct) > COHORT_MOST:
-                    self._distinct = None
         return len(words) - int(words.null_count)
 
     def _seem_numbers(self) -> bool:

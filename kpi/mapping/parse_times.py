@@ -104,10 +104,8 @@ def _moment(text: str, dayfirst: bool | None, order: str) -> datetime:
         except ValueError:
             continue
     if re.match(r"^(?:[A-Za-z]{3},\s*)?\d{1,2} [A-Za-z]{3} \d{4} \d", text):
-        try:
+        with contextlib.suppress(ValueError, TypeError, IndexError):
             return email.utils.parsedate_to_datetime(text)
-        except (ValueError, TypeError, IndexError) as error:
-            raise ValueError("not a time") from error
     raise ValueError("not a time")
 
 

@@ -25,6 +25,7 @@ from kpi.mapping.units import DURATION_US
 
 _DATA = table_of(__file__)
 _RE = Patterns(_DATA["patterns"])
+_PLAIN, _SPACES, _DOTS, _COMMAS = _RE.plain, _RE.spaces, _RE.grouped_dot, _RE.grouped_comma  # asked for every number
 NULL_WORDS = frozenset(["", *_DATA["nulls"].split()])
 # what people and tools write, in any language
 TRUE_WORDS, FALSE_WORDS = frozenset(by_word(_DATA["yes"])), frozenset(by_word(_DATA["no"]))
@@ -160,25 +161,25 @@ def number(text: str, *, decimal: str = ".") -> float:
     decimal "," reads `1,234` as 1.234; decimal "." reads it as 1234. Both read `1,5` as 1.5, for it cannot be anything
     else. Raises ValueError for what is not a number, inf and nan included.
     """
-    if _RE.plain.match(text) and not (decimal == "," and _RE.grouped_dot.match(text)):
+    if _PLAIN.match(text) and not (decimal == "," and _DOTS.match(text)):
         return _finite(text)
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a number")
     body, scale = _CURRENCY.sub("", text.strip()).replace("\u2212", "-"), 1.0
     if body.endswith("%"):
         body, scale = body[:-1].rstrip(), 100.0
-    body = _RE.spaces.sub("", body)
+    body = _SPACES.sub("", body)
     if "," in body and "." in body:
         last = max(body.rfind(","), body.rfind("."))
         thousands = "," if body[last] == "." else "."
         body = _ungroup(body, thousands).replace(",", ".")
-    elif body.count(",") > 1 or (decimal == "." and _RE.grouped_comma.match(body)):
+    elif body.count(",") > 1 or (decimal == "." and _COMMAS.match(body)):
         body = _ungroup(body, ",")
     elif "," in body:
         body = body.replace(",", ".")
-    elif body.count(".") > 1 or (decimal == "," and _RE.grouped_dot.match(body)):
+    elif body.count(".") > 1 or (decimal == "," and _DOTS.match(body)):
         body = _ungroup(body, ".")
-    if not _RE.plain.match(body):
+    if not _PLAIN.match(body):
         raise ValueError("not a number")
     return _finite(body) / scale
 
