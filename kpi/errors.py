@@ -6,6 +6,12 @@ positions, names of columns and what to do next.
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+from typing import Self
+
+_TEXTS: dict[str, list[str]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+
 
 class KpiError(Exception):
     """Base of all errors of the index.
@@ -35,6 +41,12 @@ class KpiError(Exception):
         where = f" (row {self.row})" if self.row is not None else ""
         hint = f" {self.hint}" if self.hint else ""
         return f"{self.message}{where}.{hint}" if not self.message.endswith(".") else f"{self.message}{where}{hint}"
+
+    @classmethod
+    def told(cls, key: str, row: int | None = None, **facts: object) -> Self:
+        """An error by its key in `errors.toml`, with the facts that stand in its text and its remedy."""
+        message, hint = (text.format(**facts) for text in _TEXTS[key])
+        return cls(key.partition(":")[0], message, hint=hint, row=row)
 
     # Keyword-only arguments do not survive the default pickling between processes.
     def __reduce__(self) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""The canonical tables: every column with its type, unit and privacy class. Everything else derives from here.
+"""The canonical tables, out of `schema.toml`: every column with its type, unit and privacy class. All derive from here.
 
 Times are UTC with microseconds; stored durations are integer microseconds (`_us`), stored money integer
 nano-dollars (`_nusd`), so that sums are the same on every run and engine. Unknown is null, never 0.
@@ -8,9 +8,12 @@ cardinality, and measures `m_<key>`, numbers for metrics of a team's own. People
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -68,167 +71,23 @@ class Table:
         return pa.schema(fields + [pa.field(name, ARROW[extra_type(name)]) for name in sorted(extra)])
 
 
-def _columns(type_: Type, privacy: Privacy, names: str, unit: str = "", doc: str = "") -> tuple[Column, ...]:
+def _columns(names: str, type_: Type, privacy: Privacy, unit: str = "", doc: str = "") -> tuple[Column, ...]:
     return tuple(Column(name=n, type=type_, privacy=privacy, unit=unit, doc=doc) for n in names.split())
 
 
-VERSIONS = _columns(
-    "string", "dimension",
-    "model provider prompt_version retrieval_version policy_version release environment experiment_arm deployment_ring",
-    doc="version that served the request",
-)  # fmt: skip
-COHORTS = _columns(
-    "string", "dimension", "language region device plan channel use_case intent tenant", doc="cohort of the request"
-)
-OUTCOMES = _columns(
-    "bool", "measure",
-    "success correct grounded retrieval_hit resolved escalated refused fallback overridden deflected converted error",
-    doc="null when the export cannot tell",
-)  # fmt: skip
-SCORES = _columns("float", "measure", "groundedness retrieval_score correctness confidence", unit="0-1")
-LATENCIES = _columns(
-    "int", "measure", "queue_us ttft_us retrieval_us rerank_us tool_us model_us guardrail_us total_us", unit="us"
-)
-TOKENS = _columns(
-    "int", "measure", "input_tokens output_tokens cached_read_tokens cache_write_tokens reasoning_tokens",
-    unit="tokens", doc="input includes cached tokens",
-)  # fmt: skip
-COSTS = _columns(
-    "int", "measure", "inference_nusd retrieval_nusd orchestration_nusd tool_nusd review_nusd total_nusd", unit="nusd"
-)
-COUNTS = _columns("int", "measure", "llm_calls tool_calls tool_errors retrieved_docs turns retries", unit="count")
+_DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_GROUPS = {name: _columns(*stated) for name, stated in _DATA["groups"].items()}
+VERSIONS, COHORTS, OUTCOMES, SCORES = (_GROUPS[n] for n in ("versions", "cohorts", "outcomes", "scores"))
+LATENCIES, TOKENS, COSTS, COUNTS = (_GROUPS[n] for n in ("latencies", "tokens", "costs", "counts"))
 
-REQUESTS = Table(
-    name="requests",
-    key=("trace_id",),
-    columns=(
-        *_columns("string", "id", "trace_id session_id"),
-        Column(name="user_key", type="string", privacy="id", doc="HMAC pseudonym of the user, never the id itself"),
-        Column(name="started_at", type="time", privacy="time"),
-        Column(name="day", type="date", privacy="time", doc="UTC day of started_at; partition of the lake"),
-        *VERSIONS,
-        *COHORTS,
-        Column(name="attributes", type="string", privacy="dimension", doc="JSON object of allow-listed keys"),
-        *OUTCOMES,
-        Column(name="outcome_source", type="string", privacy="dimension", doc="human, user, code or judge"),
-        *SCORES,
-        Column(name="user_rating", type="float", privacy="measure", unit="0-1"),
-        *LATENCIES,
-        *TOKENS,
-        *COSTS,
-        Column(name="priced", type="bool", privacy="measure", doc="false: used tokens but no price is known"),
-        Column(name="computed_nusd", type="int", privacy="measure", unit="nusd",
-               doc="inference by the price table, also where a reported cost won"),
-        Column(name="cost_source", type="string", privacy="dimension",
-               doc="total: reported, computed (price table, unit costs) or mixed"),
-        Column(name="unpriced_model", type="string", privacy="dimension",
-               doc="models without a price that used tokens, joined by a comma"),
-        *COUNTS,
-        Column(name="incident_count", type="int", privacy="measure", unit="count"),
-        Column(name="worst_severity", type="string", privacy="dimension", doc="one of SEVERITIES, null if none"),
-        Column(name="error_type", type="string", privacy="dimension"),
-        *_columns("string", "content", "input_text output_text", doc="redacted"),
-    ),
-)  # fmt: skip
 
-SPANS = Table(
-    name="spans",
-    key=("trace_id", "span_id"),
-    columns=(
-        *_columns("string", "id", "trace_id span_id parent_id"),
-        *_columns("string", "dimension", "name kind", doc="kind: one of SPAN_KINDS, or WHOLE"),
-        Column(name="started_at", type="time", privacy="time"),
-        Column(name="duration_us", type="int", privacy="measure", unit="us"),
-        Column(name="status", type="string", privacy="dimension", doc="ok, error or running"),
-        Column(name="error_type", type="string", privacy="dimension"),
-        Column(name="status_message", type="string", privacy="content"),
-        *_columns("string", "dimension", "model provider"),
-        *TOKENS,
-        Column(name="cost_nusd", type="int", privacy="measure", unit="nusd", doc="as reported by the source"),
-        *_columns("int", "measure", "ttft_us queue_us", unit="us"),
-        *_columns("string", "content", "input_text output_text", doc="redacted"),
-        Column(name="attributes", type="string", privacy="dimension", doc="JSON object of allow-listed keys"),
-        Column(name="context", type="string", privacy="dimension",
-               doc="JSON object of request-level facts this span carries: canonical request columns and x_ columns"),
-    ),
-)  # fmt: skip
+def _table(name: str, key: str, columns: list[list[Any]]) -> Table:
+    held = (_GROUPS[c[0][1:]] if c[0].startswith("@") else _columns(*c) for c in columns)
+    return Table(name=name, key=tuple(key.split()), columns=tuple(chain.from_iterable(held)))
 
-DOCUMENTS = Table(
-    name="documents",
-    key=("trace_id", "span_id", "rank"),
-    columns=(
-        *_columns("string", "id", "trace_id span_id"),
-        Column(name="rank", type="int", privacy="measure", doc="1-based"),
-        Column(name="document_id", type="string", privacy="id"),
-        Column(name="score", type="float", privacy="measure"),
-        Column(name="content", type="string", privacy="content", doc="redacted"),
-        Column(name="used", type="bool", privacy="measure"),
-    ),
-)
 
-TOOL_CALLS = Table(
-    name="tool_calls",
-    key=("trace_id", "span_id", "call_id"),
-    columns=(
-        *_columns("string", "id", "trace_id span_id call_id"),
-        Column(name="name", type="string", privacy="dimension"),
-        *_columns("string", "content", "arguments result", doc="redacted"),
-        Column(name="error_type", type="string", privacy="dimension"),
-        Column(name="started_at", type="time", privacy="time"),
-        Column(name="duration_us", type="int", privacy="measure", unit="us"),
-    ),
-)
-
-SCORE_ROWS = Table(
-    name="scores",
-    key=("score_id",),
-    columns=(
-        *_columns("string", "id", "score_id trace_id span_id"),
-        Column(name="name", type="string", privacy="dimension"),
-        Column(name="value", type="float", privacy="measure"),
-        Column(name="label", type="string", privacy="dimension"),
-        Column(name="source", type="string", privacy="dimension", doc="human, user, code or judge"),
-        Column(name="explanation", type="string", privacy="content"),
-        Column(name="at", type="time", privacy="time"),
-    ),
-)
-
-INCIDENTS = Table(
-    name="incidents",
-    key=("incident_id",),
-    columns=(
-        *_columns("string", "id", "incident_id trace_id"),
-        Column(name="at", type="time", privacy="time"),
-        *_columns("string", "dimension", "category severity detector state"),
-    ),
-)
-
-EVENTS = Table(
-    name="events",
-    key=("event_id",),
-    columns=(
-        Column(name="event_id", type="string", privacy="id"),
-        Column(name="at", type="time", privacy="time"),
-        *_columns("string", "dimension", "kind name version description"),
-    ),
-)
-
-GOLDEN_RESULTS = Table(
-    name="golden_results",
-    key=("run_id", "case_id"),
-    columns=(
-        *_columns("string", "id", "run_id case_id"),
-        Column(name="at", type="time", privacy="time"),
-        Column(name="version", type="string", privacy="dimension"),
-        Column(name="passed", type="bool", privacy="measure"),
-        Column(name="detail", type="string", privacy="content"),
-    ),
-)
-
-TABLES: dict[str, Table] = {
-    t.name: t
-    for t in (REQUESTS, SPANS, DOCUMENTS, TOOL_CALLS, SCORE_ROWS, INCIDENTS, EVENTS, GOLDEN_RESULTS)
-}  # fmt: skip
+TABLES: dict[str, Table] = {name: _table(name, **stated) for name, stated in _DATA["tables"].items()}
+REQUESTS, SPANS, SCORE_ROWS = (TABLES[n] for n in ("requests", "spans", "scores"))
 
 
 def is_extra(name: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 def table_of(module: str, name: str = "") -> dict[str, Any]:
@@ -34,3 +35,14 @@ def sets(table: Mapping[str, Any], known: Mapping[str, Collection[str]] | None =
         words = stated.split() if isinstance(stated, str) else stated
         found[name] = frozenset[str]().union(*(found[w[1:]] if w.startswith("@") else {w} for w in words))
     return {name: found[name] for name in table}
+
+
+class Patterns:
+    """The regular expressions of a table, each an attribute. A list is the parts of one."""
+
+    def __init__(self, table: Mapping[str, str | list[str]]) -> None:
+        vars(self).update({name: re.compile("".join(shape)) for name, shape in table.items()})
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> re.Pattern[str]: ...

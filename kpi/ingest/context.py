@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from kpi.privacy.privacy import Privacy
 
 
-def _no_tick(_: int) -> None:
-    return None
-
-
-def _no_prices() -> PriceTable:
-    return NO_PRICES
-
-
-def _no_watch(_: Any) -> None:
-    return None
-
-
 @dataclass
 class Context:
     """What a reader may use.
@@ -49,12 +37,12 @@ class Context:
     receipt: Receipt
     mapping: Mapping | None = None
     saved: Mapping | None = None
-    tick: Callable[[int], None] = _no_tick
+    tick: Callable[[int], None] = lambda _: None
     limits: Limits = field(default_factory=Limits)
     now_us: int = field(default_factory=lambda: clock.now_us())
     plan: MappingPlan | None = None
     prices: PriceTable = NO_PRICES
-    find_prices: Callable[[], PriceTable] = _no_prices
+    find_prices: Callable[[], PriceTable] = lambda: NO_PRICES
     kept: dict[str, Any] = field(default_factory=dict)
-    watch: Callable[[Any], None] = _no_watch
+    watch: Callable[[Any], None] = lambda _: None
     more: bool = False

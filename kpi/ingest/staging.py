@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from kpi.ingest import table_calls
 from kpi.receipts import Receipt
 
 _DERIVED = {"day", "attributes"}
+_UNIQUE = {"trace_id", "span_id", "score_id", "incident_id", "call_id", "event_id"}
+_REMEDY = "Export the traces themselves, or the logs of an agent whose events are known: see docs/agents.md."
 
 
 class Stage:
@@ -61,26 +64,30 @@ class Stage:
         if requests and not len(traces):
             receipt.missing = [c for c in schema.REQUESTS.names if c not in self._filled and c not in _DERIVED]
 
-    def _column(self, table: str, column: str) -> pd.Series:
-        chunks = [pq.read_table(path, columns=[column])[column] for path in self._files.get(table, [])]
-        return pa.chunked_array([c for chunk in chunks for c in chunk.chunks], pa.string()).to_pandas()
+    def _column(self, table: str, column: str, type_: pa.DataType | None = None) -> pd.Series:
+        type_ = type_ or pa.string()
+        tables = (pq.read_table(path, columns=[column]) for path in self._files.get(table, []))
+        return pa.chunked_array([c for t in tables for c in t[column].cast(type_).chunks], type_).to_pandas()
+
+    def _requests(self) -> Iterator[tuple[Path, pa.Table, slice]]:
+        """Each file of requests, what is in it, and where its rows lie among all."""
+        start = 0
+        for path in self._files["requests"]:
+            table = pq.read_table(path)
+            yield path, table, slice(start, start + table.num_rows)
+            start += table.num_rows
 
     def _add_up_calls(self, ids: pd.Series) -> pd.Series:
         """Make spans of requests that share an id and differ in time. Returns the ids of those that are left."""
         if not ids.duplicated().any():
             return ids
-        times = pd.concat(
-            pq.read_table(path, columns=["started_at"])["started_at"].cast(pa.int64()).to_pandas()
-            for path in self._files["requests"]
-        ).reset_index(drop=True)
+        times = self._column("requests", "started_at", pa.int64())
         shared = table_calls.shared_ids(ids, times)
         if not shared:
             return ids
-        parts, mask, start = [], ids.isin(shared).to_numpy(), 0
-        for path in self._files["requests"]:
-            table = pq.read_table(path)
-            chosen = pa.array(mask[start : start + table.num_rows])
-            start += table.num_rows
+        parts, mask = [], ids.isin(shared).to_numpy()
+        for path, table, rows in self._requests():
+            chosen = pa.array(mask[rows])
             parts.append(table.filter(chosen))
             _write(table.filter(pc.invert(chosen)), path)  # of no rows, too: others count on the file
         calls, lost = table_calls.to_spans(pa.concat_tables(parts, promote_options="default"))
@@ -105,28 +112,20 @@ class Stage:
             self._receipt.note(
                 f"{overwritten:,} of the rows that were overwritten say something else than the last one."
             )
-        start = 0
-        for path in self._files["requests"]:
-            table = pq.read_table(path)
-            mask = keep[start : start + table.num_rows]
-            start += table.num_rows
-            if not mask.any():
+        for path, table, rows in self._requests():
+            if not keep[rows].any():
                 path.unlink()
-            elif not mask.all():
-                _write(table.filter(pa.array(mask)), path)
+            elif not keep[rows].all():
+                _write(table.filter(pa.array(keep[rows])), path)
         return int(keep.sum())
 
     def _overwritten(self, ids: pd.Series, keep: np.ndarray) -> int:
         """Of the requests that are left out for a later one of their id, those that say something else than it."""
         again = ids.duplicated(keep=False).to_numpy()
         content = np.zeros(len(ids), dtype=np.uint64)
-        start = 0
-        for path in self._files["requests"]:
-            table = pq.read_table(path)
-            part = again[start : start + table.num_rows]
-            rows = table.filter(pa.array(part)).to_pandas(strings_to_categorical=False)
-            content[start : start + table.num_rows][part] = _content(rows)
-            start += table.num_rows
+        for _, table, rows in self._requests():
+            repeated = table.filter(pa.array(again[rows])).to_pandas(strings_to_categorical=False)
+            content[rows][again[rows]] = _content(repeated)
         kept = pd.Series(content[keep], index=ids[keep].to_numpy())
         left = ids[~keep].to_numpy()
         return int((kept.reindex(left).to_numpy() != content[~keep]).sum())
@@ -156,14 +155,7 @@ def _nothing(receipt: Receipt) -> IngestError:
     )  # fmt: skip
 
 
-_REMEDY = "Export the traces themselves, or the logs of an agent whose events are known: see docs/agents.md."
-
-
 def _write(table: pa.Table, path: Path) -> None:
     """Ids and measures hardly repeat: a dictionary of them costs time and saves nothing."""
-    repeating = [f.name for f in table.schema if pa.types.is_string(f.type) and not _is_unique(f.name)]
+    repeating = [f.name for f in table.schema if pa.types.is_string(f.type) and f.name not in _UNIQUE]
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=repeating)
-
-
-def _is_unique(name: str) -> bool:
-    return name in {"trace_id", "span_id", "score_id", "incident_id", "call_id", "event_id"}

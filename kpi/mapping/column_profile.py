@@ -20,16 +20,16 @@ from kpi.mapping.conventions import ORDERS, UNSURE, DateOrders, DecimalMarks, Wr
 from kpi.mapping.guess import COHORT_MOST
 from kpi.mapping.mapping import Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
-from kpi.mapping.unit_evidence import UnitEvidence
+from kpi.mapping.unit_evidence import Medians, UnitEvidence
 
 SAMPLES = 20
 _SAMPLE_LENGTH, _EXAMPLE = 120, 40
 _MOST_BAD = 20  # a column of numbers may hold one cell in so many that is none
-_BINS = 8  # per doubling: medians are good to 5 %, enough to tell ms from s
 _NUMERIC = frozenset(["duration", "tokens", "money", "count", "score"])
 _WRITTEN = _NUMERIC - {"count"}  # a list of numbers may be counted
 _NO_ROWS = np.zeros(0, np.int64)
 _HTTP = re.compile(r"[1-5]\d\d")
+_BESIDE = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "started_at", "ended_at")
 
 
 class ColumnProfiler:
@@ -46,7 +46,7 @@ class ColumnProfiler:
         self._high: float | None = None
         self._whole, self._unread = True, ""
         self._currencies: set[str] = set()
-        self._bins: Counter[int] = Counter()
+        self._lengths = Medians()
         self.last: pa.Array | None = None  # numbers, or times in microseconds, of the rows that were added last
 
     def add(self, column: pa.ChunkedArray, rows: np.ndarray = _NO_ROWS) -> None:
@@ -78,16 +78,13 @@ class ColumnProfiler:
             self._longest = max(self._longest, pc.max(pc.utf8_length(unique)).as_py() or 0)
             if len(self._samples) < SAMPLES:
                 self._sample(unique.slice(0, SAMPLES))
-            if len(unique) > COHORT_MOST:
+            self._distinct.update(unique.slice(0, COHORT_MOST + 1).to_pylist())
+            if len(self._distinct) > COHORT_MOST:
                 self._distinct = None
-            else:
-                self._distinct.update(unique.to_pylist())
-                if len(self._distinct) > COHORT_MOST:
-                    self._distinct = None
         return len(words) - int(words.null_count)
 
     def _seem_numbers(self) -> bool:
-        return 4 * sum(_is_number(v) for v in self._samples) >= 3 * max(len(self._samples), 1)
+        return 4 * sum(map(_is_number, self._samples)) >= 3 * max(len(self._samples), 1)
 
     def _sample(self, column: pa.Array | pa.ChunkedArray) -> None:
         for text in parse_values.contents(column).to_pylist():
@@ -115,7 +112,7 @@ class ColumnProfiler:
             words = parse_values.texts(column)
             self.marks.add(words, rows, whole=self.kind == "tokens")
             if self.kind == "money":
-                self._currencies |= set(parse_values.currencies(words))
+                self._currencies |= parse_values.currencies(words)
         found = pc.drop_null(parsed.values).to_numpy(zero_copy_only=False)
         if not len(found):
             return
@@ -123,9 +120,7 @@ class ColumnProfiler:
         self._high = float(max(found.max(), -np.inf if self._high is None else self._high))
         self._whole = self._whole and bool((found == np.rint(found)).all())
         if self.kind == "duration":
-            positive = np.maximum(np.abs(found), 1e-12)
-            bins, counts = np.unique(np.rint(np.log2(positive) * _BINS).astype(int), return_counts=True)
-            self._bins.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
+            self._lengths.add(np.maximum(np.abs(found), 1e-12))
 
     def _add_readable(self, column: pa.ChunkedArray, present: int, rows: np.ndarray) -> None:
         bad = np.zeros(len(column), bool)
@@ -158,17 +153,9 @@ class ColumnProfiler:
             name=self.name, type=type_, count=self.count, rows=self._rows,
             distinct=None if few is None else len(few), values=few or (), longest=self._longest,
             samples=tuple(self._samples), readable=1 - bad / self._judged if self._judged else 1.0,
-            low=self._low, high=self._high, median=self._median(), whole=self._whole, spelled=spelled,
+            low=self._low, high=self._high, median=self._lengths.median(), whole=self._whole, spelled=spelled,
             currencies=tuple(sorted(self._currencies)), unread=self._unread,
         )  # fmt: skip
-
-    def _median(self) -> float | None:
-        half, seen = sum(self._bins.values()) / 2, 0
-        for bin_, count in sorted(self._bins.items()):
-            seen += count
-            if seen >= half:
-                return float(2.0 ** (bin_ / _BINS))
-        return None
 
 
 class Profiler:
@@ -193,7 +180,7 @@ class Profiler:
             if profiler is None:
                 mark = self._written.decimal.get(name, self._written.mark)
                 dates = self._written.dates.get(name, "")
-                profiler = self._columns[name] = ColumnProfiler(name, self._kind(name), mark, dates)
+                profiler = self._columns[name] = ColumnProfiler(name, kind_of(self._told(name)[0]), mark, dates)
             profiler.add(table[name], numbers)
         self._add_together(table)
 
@@ -209,15 +196,11 @@ class Profiler:
         ordered = {c.source: c.unit for c in self._given.columns if c.unit in ORDERS}
         return dataclasses.replace(found, decimal={**found.decimal, **fixed}, dates={**found.dates, **ordered})
 
-    def _field(self, name: str) -> str:
+    def _told(self, name: str) -> tuple[str, int]:
+        """The field that a column is, by a person or by its name, and how well the name tells; "" for none."""
         given = self._given[name]
-        if given is not None:
-            return given.field or ""
-        found = named(name)
-        return found[0] if found else ""
-
-    def _kind(self, name: str) -> str:
-        return kind_of(self._field(name)) if self._field(name) else ""
+        found = named(name) if given is None else (given.field or "", "", -1)
+        return (found[0], found[2]) if found else ("", 0)
 
     def _add_together(self, table: pa.Table) -> None:
         """What the columns say of each other: models without tokens, and the units of lengths and costs."""
@@ -230,12 +213,10 @@ class Profiler:
         if counted := [parsed[f] for f in ("input_tokens", "output_tokens") if f in parsed]:
             self._add_tokens(counted, texts.get("model"))
         if "status" in fields and "success" in fields:
-            success, status = table[fields["success"]], table[fields["status"]]
-            self._add_status(
-                fields["success"], parse_values.booleans(success).values, parse_values.failures(status).values
-            )
+            failed = parse_values.failures(table[fields["status"]]).values
+            self._add_status(fields["success"], parse_values.booleans(table[fields["success"]]).values, failed)
         of_kind = {name: self._columns[name].kind for name in last}
-        money = {n: (self._field(n), _floats(last[n])) for n, kind in of_kind.items() if kind == "money"}
+        money = {n: (self._told(n)[0], _floats(last[n])) for n, kind in of_kind.items() if kind == "money"}
         lengths = {n: _floats(last[n]) for n, kind in of_kind.items() if kind == "duration"}
         if money or lengths:
             self._evidence.add(money, lengths, {f: _floats(values) for f, values in parsed.items()}, texts)
@@ -243,11 +224,8 @@ class Profiler:
     def _add_status(self, column: str, success: pa.Array, failed: pa.Array) -> None:
         """How often a success is just that no code of HTTP says failure, and how often it is not."""
         found = self._beside_status.setdefault(column, Counter())
-        both = pc.and_(success, failed)
-        found["failed"] += pc.sum(failed.cast(pa.int64())).as_py() or 0
-        found["other"] += (
-            pc.sum(pc.or_(both, pc.and_(pc.invert(success), pc.invert(failed))).cast(pa.int64())).as_py() or 0
-        )
+        found["failed"] += pc.sum(failed).as_py() or 0
+        found["other"] += pc.sum(pc.equal(success, failed)).as_py() or 0
 
     def _says_status(self, name: str) -> bool:
         """Whether a success never says anything else than a status in codes of HTTP, of which some say failure."""
@@ -261,16 +239,14 @@ class Profiler:
         """field -> the column whose name says it best, of those that are here."""
         found: dict[str, tuple[int, str]] = {}
         for name in names:
-            given, told = self._given[name], named(name)
-            field, rank = (given.field or "", -1) if given is not None else (told[0], told[2]) if told else ("", 0)
+            field, rank = self._told(name)
             if field and (field not in found or rank < found[field][0]):
                 found[field] = (rank, name)
         return {field: name for field, (_, name) in found.items()}
 
     def _add_tokens(self, counted: list[pa.Array], texts: pa.Array | None) -> None:
         total = counted[0] if len(counted) == 1 else pc.add(counted[0].fill_null(0), counted[1].fill_null(0))
-        models = pa.nulls(len(total), pa.string()) if texts is None else texts
-        models = models.fill_null("")
+        models = (pa.nulls(len(total), pa.string()) if texts is None else texts).fill_null("")
         self.counted.update(pc.unique(models.filter(pc.greater(total, 0).fill_null(False))).to_pylist())
         self._zero.update(pc.unique(models.filter(pc.equal(total, 0).fill_null(False))).to_pylist())
 
@@ -288,9 +264,6 @@ class Profiler:
             facts = {"technical": self._says_status(name), "decimal": mark, "dates": dates, **self._evidence.of(name)}
             found.append(dataclasses.replace(c.result(), **facts))
         return found
-
-
-_BESIDE = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "started_at", "ended_at")
 
 
 def _floats(values: pa.Array) -> np.ndarray:

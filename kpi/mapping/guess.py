@@ -12,7 +12,7 @@ from kpi.mapping.column_names import named, slug, words
 from kpi.mapping.conventions import NOT_SURE, ORDERS, UNSURE
 from kpi.mapping.mapping import TECHNICAL, TIMES, UNREAD, ColumnMapping, Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
-from kpi.mapping.units import DURATION_US
+from kpi.mapping.units import DURATION_US, SCALES
 from kpi.privacy.policy import Policy
 from kpi.receipts import How
 
@@ -24,6 +24,7 @@ _GUESSES = ("alias", "guessed", "cohort", "measure")
 _NUMBERS = ("duration", "tokens", "money", "count", "score", "measure")
 _MINUS_ONE = frozenset(["-1", "-1.0"])
 _MINUS = _MINUS_ONE | {"0", "0.0"}
+Candidates = Sequence[tuple[tuple[str, str, int], int, ColumnProfile]]
 
 
 def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy: Policy | None = None) -> Mapping:
@@ -113,41 +114,35 @@ def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Po
     return Mapping(tuple(kept))
 
 
-def candidate(profile: ColumnProfile, policy: Policy | None = None) -> tuple[str, str, int] | None:
+def candidate(profile: ColumnProfile, policy: Policy) -> tuple[str, str, int] | None:
     """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field, and
     the policy must not know better."""
     told = named(profile.name)
     if told is None:
         return None
     name, unit, rank = told
-    if policy is not None and policy.known(profile, kind_of(name)):
+    if policy.known(profile, kind_of(name)):
         return None
+    few = profile.distinct is not None
     if name == "error" and profile.readable < 0.5:  # a text: its kind, or its message
-        name = "error_type" if _is_short(profile) else "error_message"
-    elif profile.readable < 0.5 or (name == "trace_id" and rank > 1 and _repeats(profile)):
+        name = "error_type" if few and profile.longest <= 2 * COHORT_LENGTH else "error_message"
+    elif profile.readable < 0.5:
         return None
+    elif name == "trace_id" and rank > 1 and profile.distinct is not None and profile.distinct < 0.5 * profile.count:
+        return None  # an `id` that repeats its values is the id of something else
     return name, unit, rank
-
-
-Candidates = Sequence[tuple[tuple[str, str, int], int, ColumnProfile]]
 
 
 def _beside(candidates: Candidates, given: Mapping) -> unit_choice.Beside:
     """What the columns may be, and how long the requests are in all where that is sure."""
     fields = frozenset({c[0][0] for c in candidates} | {c.field for c in given.columns if c.field})
-    profiles = {p.name: (name, unit, p) for (name, unit, _), _, p in candidates}
     stated = given.source_of("total_us")
-    total = (
-        stated.source if stated else next((n for n, (f, _, p) in profiles.items() if f == "total_us" and p.count), "")
-    )
-    if total not in profiles:
-        return unit_choice.Beside(fields)
-    _, named, profile = profiles[total]
-    choice = _unit(profile, "total_us", named, unit_choice.Beside(fields))
-    unit = stated.unit if stated else choice.unit
-    return unit_choice.Beside(
-        fields, profile.usual * DURATION_US[unit] if profile.usual and unit in DURATION_US else None
-    )
+    for (field, told, _), _, profile in candidates:
+        if (profile.name == stated.source) if stated else (field == "total_us" and profile.count):
+            unit = stated.unit if stated else _unit(profile, "total_us", told, unit_choice.Beside(fields)).unit
+            longest = profile.usual * DURATION_US[unit] if profile.usual and unit in DURATION_US else None
+            return unit_choice.Beside(fields, longest)
+    return unit_choice.Beside(fields)
 
 
 def _currency(columns: Sequence[ColumnProfile]) -> str:
@@ -209,7 +204,7 @@ def _unit(profile: ColumnProfile, name: str, unit: str, beside: unit_choice.Besi
 def _scale(profile: ColumnProfile) -> tuple[str, str]:
     if profile.high is None or profile.low is None:
         return "words", "words such as up and down, or true and false"
-    for low, high, name in ((0, 1, "0-1"), (-1, 1, "-1-1"), (1, 5, "1-5"), (0, 10, "0-10"), (0, 100, "0-100")):
+    for name, (low, high) in SCALES.items():
         if low <= profile.low and profile.high <= high:
             return name, "" if name == "0-1" else f"guessed {name}: values lie in {profile.low:g} to {profile.high:g}"
     return "0-100", f"guessed 0-100: values lie in {profile.low:g} to {profile.high:g}"
@@ -278,12 +273,3 @@ def is_cohort(profile: ColumnProfile) -> bool:
         and profile.type != "number"
         and profile.distinct <= COHORT_MOST
     )
-
-
-def _repeats(profile: ColumnProfile) -> bool:
-    """A column called `id` that repeats its values is the id of something else."""
-    return profile.distinct is not None and profile.distinct < 0.5 * profile.count
-
-
-def _is_short(profile: ColumnProfile) -> bool:
-    return profile.distinct is not None and profile.longest <= 2 * COHORT_LENGTH

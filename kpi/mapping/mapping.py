@@ -103,11 +103,8 @@ class Mapping:
                 continue
             _check(column)
             if column.field in seen and seen[column.field] != column.source:
-                raise MappingError(
-                    "mapping.duplicate",
-                    f"Columns {_show(seen[column.field])} and {_show(column.source)} both map to {column.field}",
-                    hint="Map one of them, and give the other another field or none.",
-                )  # fmt: skip
+                first, second = _show(seen[column.field]), _show(column.source)
+                raise MappingError.told("mapping.duplicate", first=first, second=second, field=column.field)
             seen[column.field] = column.source
 
     def __getitem__(self, source: str) -> ColumnMapping | None:
@@ -120,9 +117,8 @@ class Mapping:
     def replace(self, source: str, *, field: str | None, unit: str = "", decimal: str = "") -> Mapping:
         """The mapping with one column changed by a person. Raises MappingError."""
         changed = ColumnMapping(source, field, unit, decimal, "exact", "set by hand")
-        rest = [c for c in self.columns if c.source != source]
-        at = next((i for i, c in enumerate(self.columns) if c.source == source), len(rest))
-        return dataclasses.replace(self, columns=(*rest[:at], changed, *rest[at:]))
+        columns = {c.source: c for c in self.columns} | {source: changed}
+        return dataclasses.replace(self, columns=tuple(columns.values()))
 
     def said(self, options: dict[str, str]) -> Mapping:
         """The mapping with what a person says of how the file is written; what is empty changes nothing."""
@@ -133,11 +129,8 @@ class Mapping:
         present = list(names)
         for column in self.columns:
             if column.field is not None and column.source not in present:
-                shown = ", ".join(_show(n) for n in present[:8])
-                raise MappingError(
-                    "mapping.no_column", f"The mapping names column {_show(column.source)}, which is not there",
-                    hint=f"Columns of the file: {shown}{', …' if len(present) > 8 else ''}.",
-                )  # fmt: skip
+                shown = ", ".join(_show(n) for n in present[:8]) + (", …" if len(present) > 8 else "")
+                raise MappingError.told("mapping.no_column", column=_show(column.source), present=shown)
 
     def to_dict(self) -> dict[str, Any]:
         return {"columns": [dataclasses.asdict(c) for c in self.columns], **self.options}
@@ -150,23 +143,20 @@ class Mapping:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Mapping:
         """Inverse of `to_dict`. Raises MappingError for what is not a mapping."""
-        known = isinstance(data, dict) and ("columns" in data or set(data) <= {*OPTIONS, "check"})
-        rows = data.get("columns", []) if known else None
+        is_one = isinstance(data, dict) and ("columns" in data or set(data) <= {*OPTIONS, "check"})
+        rows = data.get("columns", []) if is_one else None
         if isinstance(rows, dict):  # as people write it in TOML: a table per source column
             rows = [{"source": k, **(v if isinstance(v, dict) else {"field": v})} for k, v in rows.items()]
         if not isinstance(rows, list) or not all(isinstance(r, dict) and "source" in r for r in rows):
-            raise MappingError(
-                "mapping.malformed", "The mapping has no table `columns`",
-                hint='Write [columns."your column"] and below it field = "total_us" and unit = "ms".',
-            )  # fmt: skip
+            raise MappingError.told("mapping.malformed:columns")
         allowed = {f.name for f in dataclasses.fields(ColumnMapping)}
         for row in rows:
             if unknown := set(row) - allowed:
-                raise MappingError(
-                    "mapping.malformed", f"Column {_show(str(row['source']))} has the entry {_show(min(unknown))}",
-                    hint=f"Known entries: {', '.join(sorted(allowed - {'source'}))}.",
-                )  # fmt: skip
-        columns = tuple(ColumnMapping(**{"field": None, **row, **_no_field(row)}) for row in rows)
+                column, known = _show(str(row["source"])), ", ".join(sorted(allowed - {"source"}))
+                raise MappingError.told(
+                    "mapping.malformed:entry", column=column, entry=_show(min(unknown)), known=known
+                )
+        columns = tuple(ColumnMapping(**{**row, "field": row.get("field") or None}) for row in rows)
         return cls(columns, **{name: str(data[name]) for name in OPTIONS if name in data})
 
     def to_toml(self) -> str:
@@ -174,8 +164,8 @@ class Mapping:
         lines += [f"{name} = {_quote(value)}" for name, value in self.options.items()]
         for c in self.columns:
             lines += ["", f"[columns.{_quote(c.source)}]", f"field = {_quote(c.field or '')}"]
-            lines += [f"{k} = {_quote(v)}" for k, v in (("unit", c.unit), ("how", c.how), ("why", c.why)) if v]
-            lines += [f"decimal = {_quote(c.decimal)}"] if c.decimal else []
+            told = {"unit": c.unit, "how": c.how, "why": c.why, "decimal": c.decimal}
+            lines += [f"{name} = {_quote(value)}" for name, value in told.items() if value]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -185,10 +175,7 @@ class Mapping:
             text = Path(path).read_text(encoding="utf-8")
             return cls.from_dict(orjson.loads(text) if Path(path).suffix == ".json" else tomllib.loads(text))
         except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise MappingError(
-                "mapping.malformed", f"The mapping file {_show(Path(path).name)} could not be read",
-                hint="It must be TOML, or JSON with the ending .json.",
-            ) from error  # fmt: skip
+            raise MappingError.told("mapping.malformed:file", name=_show(Path(path).name)) from error
 
     def save(self, path: Path) -> None:
         """Write as TOML, or JSON where the name ends in .json."""
@@ -198,21 +185,14 @@ class Mapping:
             durable.write(Path(path).absolute(), text.encode())
 
 
-@dataclass(frozen=True)
-class PreviewColumn:
+@dataclass(frozen=True, kw_only=True)
+class PreviewColumn(ColumnMapping):
     """One row of the mapping table that people edit: a column, samples of it (redacted), and what it is taken for."""
 
-    source: str
     type: str
     samples: tuple[str, ...]
     count: int
     distinct: int | None
-    field: str | None
-    unit: str
-    decimal: str
-    how: How
-    why: str
-    kept_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -260,20 +240,19 @@ def kind_of(name: str) -> str:
 
 
 def _check(column: ColumnMapping) -> None:
-    kind = column.kind
+    kind, shown = column.kind, _show(column.source)
     if not kind:
-        raise MappingError(
-            "mapping.unknown_field", f"Column {_show(column.source)} is mapped to {_show(str(column.field))}, no field",
-            hint=f"Expected x_<cohort>, m_<number>, score:<name> or one of {', '.join(sorted(FIELDS))}.",
-        )  # fmt: skip
+        raise MappingError.told(
+            "mapping.unknown_field", column=shown, field=_show(str(column.field)), fields=", ".join(sorted(FIELDS))
+        )
     units = KIND_UNITS[kind]
     if column.unit and column.unit not in units:
-        raise MappingError(
-            "mapping.unknown_unit", f"Column {_show(column.source)} has the unit {_show(column.unit)}",
-            hint=f"Expected for {column.field}: {', '.join(u for u in units if u) or 'no unit'}.",
-        )  # fmt: skip
+        told = ", ".join(filter(None, units)) or "no unit"
+        raise MappingError.told(
+            "mapping.unknown_unit", column=shown, unit=_show(column.unit), field=column.field, units=told
+        )
     if column.decimal not in ("", ".", ","):
-        raise MappingError("mapping.malformed", f"Column {_show(column.source)}: decimal must be a dot or a comma")
+        raise MappingError("mapping.malformed", f"Column {shown}: decimal must be a dot or a comma")
 
 
 def _check_options(mapping: Mapping) -> None:
@@ -281,13 +260,7 @@ def _check_options(mapping: Mapping) -> None:
     for name, value in mapping.options.items():
         if (name in allowed and value not in allowed[name]) or (name == "delimiter" and len(value) != 1):
             expected = " or ".join(map(repr, allowed.get(name, ("one character",))))
-            raise MappingError(
-                "mapping.malformed", f"The option {name} is {_show(value)}", hint=f"Expected {expected}."
-            )
-
-
-def _no_field(row: dict[str, Any]) -> dict[str, Any]:
-    return {"field": row.get("field") or None}
+            raise MappingError.told("mapping.malformed:option", name=name, value=_show(value), expected=expected)
 
 
 def _quote(text: str) -> str:

@@ -5,6 +5,7 @@ Nothing is coerced: a cell that is no time is marked bad, and whether day or mon
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import re
 from dataclasses import dataclass
@@ -15,30 +16,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi.disk.tables import lists, table_of
+from kpi.disk.tables import Patterns, lists, table_of
 from kpi.mapping.conventions import ORDERS, day_of
 from kpi.mapping.parse_values import NUMBER_LENGTH, Parsed, by_unique, flat, numbers, texts
 
-EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
 _EXCEL_DAYS = (20_000.0, 80_000.0)  # 1954 to 2119
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_EXCEL_US = (datetime(1899, 12, 30, tzinfo=UTC) - _EPOCH) / _MICROSECOND
+# unit -> its microseconds, and the numbers that are times in it where nobody says otherwise
+_FACTORS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
+_MAGNITUDES = {"s": (1e8, 1e11), "ms": (1e11, 1e14), "us": (1e14, 1e17), "ns": (1e17, 1e19)}
 
 _DATA = table_of(__file__)
+_RE = Patterns(_DATA["patterns"])
 _CLOCK_SHAPES: list[str] = _DATA["clock_shapes"]
-_NUMERIC_DATE = re.compile(r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:[ T,]+(.*))?$")
-_CLOCK_FIRST = re.compile(
-    r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?)[ ,]+(\d{1,2} [A-Za-z]{3,9} \d{4}|\S*\d)(?: (.*))?$"
-)
-_HALF_DAY = re.compile(r"(?<=\d)\s*([AaPp])\.?\s?[Mm]\b\.?")
-_MONTH_NAMED = re.compile(r"^(\d{1,2})-([A-Za-z]{3})-(\d{4}|\d\d)\b")
-_ZONE_NAME = re.compile(r"^(.*\d)\s*\[?([A-Z][A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UTC|GMT)\]?$")
-_OFFSET = re.compile(r"(?<=[\d])\s*(?:UTC|GMT)?\s?([+-])(\d{1,2}):?(\d\d)?$")
-_ABBREVIATION = re.compile(r"^(.*:\d\d(?:[.,]\d+)?(?: [AP]M)?)\s*([A-Z]{1,4})$")
 _HOURS = {zone: float(hours) for hours, zones in lists(_DATA["hours"]).items() for zone in zones}  # ahead of UTC
-_LEAP = re.compile(r"(:\d\d):60(?=\D|$)")
-_LONG_FRACTION = re.compile(r"([.,]\d{6})\d+")
-_INTEGER = re.compile(r"^[+-]?\d{1,25}$")
 
 
 def epoch_us(value: int | float) -> int:
@@ -46,18 +39,12 @@ def epoch_us(value: int | float) -> int:
 
     1e8-1e11 s, 1e11-1e14 ms, 1e14-1e17 us, above ns. Raises ValueError for anything else.
     """
-    size = abs(value)
-    if _EXCEL_DAYS[0] <= size <= _EXCEL_DAYS[1] and value > 0:
-        return round((EXCEL_EPOCH - _EPOCH) / _MICROSECOND + value * 86_400e6)
-    if not 1e8 <= size < 1e19 or value < 0:
-        raise ValueError("not a time")
-    if size < 1e11:
-        return value * 1_000_000 if isinstance(value, int) else round(value * 1e6)
-    if size < 1e14:
-        return value * 1_000 if isinstance(value, int) else round(value * 1e3)
-    if size < 1e17:
-        return int(value)
-    return int(value) // 1_000
+    if _EXCEL_DAYS[0] <= value <= _EXCEL_DAYS[1]:
+        return round(_EXCEL_US + value * 86_400e6)
+    for unit, (low, high) in _MAGNITUDES.items():
+        if low <= value < high:
+            return int(value) // 1_000 if unit == "ns" else round(value * _FACTORS[unit])
+    raise ValueError("not a time")
 
 
 def time_us(text: str, *, dayfirst: bool | None = None, order: str = "") -> tuple[int, bool]:
@@ -68,16 +55,16 @@ def time_us(text: str, *, dayfirst: bool | None = None, order: str = "") -> tupl
     """
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a time")
-    if _INTEGER.match(text) and not (len(text) == 8 and text[:2] in ("19", "20")):
+    if _RE.integer.match(text) and not (len(text) == 8 and text[:2] in ("19", "20")):
         return epoch_us(int(text)), True
     if re.match(r"^\d+\.\d+$|^\d{5},\d+$|^\d+(\.\d+)?[eE]\+?\d+$", text):
         return epoch_us(float(text.replace(",", "."))), True
-    text = _HALF_DAY.sub(lambda half: f" {half[1].upper()}M", text)
-    if early := _CLOCK_FIRST.match(text):
+    text = _RE.half_day.sub(lambda half: f" {half[1].upper()}M", text)
+    if early := _RE.clock_first.match(text):
         text = f"{early[2]} {early[1]} {early[3] or ''}".rstrip()
     text, zone = _zoned(text)
-    text, leap = _LEAP.subn(r"\1:59", _MONTH_NAMED.sub(r"\1 \2 \3", text), count=1)
-    moment = _moment(_LONG_FRACTION.sub(r"\1", text), dayfirst, order) + timedelta(seconds=leap)
+    text, leap = _RE.leap.subn(r"\1:59", _RE.month_named.sub(r"\1 \2 \3", text), count=1)
+    moment = _moment(_RE.long_fraction.sub(r"\1", text), dayfirst, order) + timedelta(seconds=leap)
     known = moment.tzinfo is not None or zone is not None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone or UTC)
     return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND, known
@@ -85,15 +72,15 @@ def time_us(text: str, *, dayfirst: bool | None = None, order: str = "") -> tupl
 
 def _zoned(text: str) -> tuple[str, tzinfo | None]:
     """The text without the name of its zone, and the zone."""
-    if named := _ZONE_NAME.match(text):
+    if named := _RE.zone_name.match(text):
         try:
             return named[1].strip(), ZoneInfo(named[2])
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("unknown time zone") from error
-    if ":" in text and (offset := _OFFSET.search(text)):
+    if ":" in text and (offset := _RE.offset.search(text)):
         sign, hours, minutes = offset.groups()
         return f"{text[: offset.start()]}{sign}{int(hours):02}:{minutes or '00'}", None
-    if (short := _ABBREVIATION.match(text)) and short[2] not in ("AM", "PM"):
+    if (short := _RE.abbreviation.match(text)) and short[2] not in ("AM", "PM"):
         if short[2] not in _HOURS:
             raise ValueError("unknown time zone")
         return short[1], timezone(timedelta(hours=_HOURS[short[2]]))
@@ -101,7 +88,7 @@ def _zoned(text: str) -> tuple[str, tzinfo | None]:
 
 
 def _moment(text: str, dayfirst: bool | None, order: str) -> datetime:
-    if numeric := _NUMERIC_DATE.match(text):
+    if numeric := _RE.numeric_date.match(text):
         wanted = order or ("day/month" if dayfirst or (dayfirst is None and "." in text[:3]) else "")
         day = _day(numeric[1], numeric[2], numeric[3], wanted or ("month/day" if dayfirst is False else ""))
         text = f"{day.isoformat()} {_clock(numeric[4])}".strip()
@@ -117,10 +104,8 @@ def _moment(text: str, dayfirst: bool | None, order: str) -> datetime:
         except ValueError:
             continue
     if re.match(r"^(?:[A-Za-z]{3},\s*)?\d{1,2} [A-Za-z]{3} \d{4} \d", text):
-        try:
+        with contextlib.suppress(ValueError, TypeError, IndexError):
             return email.utils.parsedate_to_datetime(text)
-        except (ValueError, TypeError, IndexError) as error:
-            raise ValueError("not a time") from error
     raise ValueError("not a time")
 
 
@@ -158,14 +143,13 @@ def times(column: pa.Array | pa.ChunkedArray, *, dayfirst: bool | None = None, u
     """Times of any shape as epoch microseconds. unit: `s`, `ms`, `us` or `ns` reads numbers so, else by magnitude; an
     order of day and month reads dates so."""
     array = flat(column)
+    if pa.types.is_date(array.type):
+        array = array.cast(pa.date32()).cast(pa.timestamp("us"))
     type_ = array.type
-    clean = np.zeros(len(array), bool)
     if pa.types.is_timestamp(type_):
         values = array.cast(pa.timestamp("us", tz=type_.tz), safe=False).cast(pa.int64())
-        return Times(Parsed(values=values, bad=clean), 0 if type_.tz else len(array) - array.null_count)
-    if pa.types.is_date(type_):
-        values = array.cast(pa.date32()).cast(pa.timestamp("us")).cast(pa.int64())
-        return Times(Parsed(values=values, bad=clean), len(array) - array.null_count)
+        naive = 0 if type_.tz else len(array) - array.null_count
+        return Times(Parsed(values=values, bad=np.zeros(len(array), bool)), naive)
     if pa.types.is_boolean(type_) or pa.types.is_nested(type_):
         return Times(Parsed(values=pa.nulls(len(array), pa.int64()), bad=array.is_valid().to_numpy(False)), 0)
     if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
@@ -173,21 +157,15 @@ def times(column: pa.Array | pa.ChunkedArray, *, dayfirst: bool | None = None, u
     words = texts(array)
     if unit in _FACTORS:
         return Times(_epochs(numbers(words).values, unit), 0)
-    for target, naive in ((pa.timestamp("ns"), True), (pa.timestamp("ns", tz="UTC"), False)):
-        try:
-            values = words.cast(target).cast(pa.timestamp("us", tz=target.tz), safe=False).cast(pa.int64())
-        except pa.ArrowInvalid:
-            continue
-        return Times(Parsed(values=values, bad=clean), len(words) - words.null_count if naive else 0)
+    for zone in (None, "UTC"):
+        with contextlib.suppress(pa.ArrowInvalid):
+            return times(words.cast(pa.timestamp("ns", tz=zone)))
     order = unit if unit in ORDERS else ""
     encoded = by_unique(words, lambda t: "{}|{:d}".format(*time_us(t, dayfirst=dayfirst, order=order)), pa.string())
     parts = pc.split_pattern(encoded.values, "|")
     values = pc.list_element(parts, 0).cast(pa.int64())
     naive_count = pc.sum(pc.equal(pc.list_element(parts, 1), "0").cast(pa.int64())).as_py() or 0
     return Times(Parsed(values=values, bad=encoded.bad), naive_count)
-
-
-_FACTORS = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}
 
 
 def _epochs(array: pa.Array, unit: str) -> Parsed:
@@ -201,10 +179,7 @@ def _epochs(array: pa.Array, unit: str) -> Parsed:
         present &= ~np.isnan(size)
         numeric = size
     out = np.zeros(len(size), np.int64)
-    rules = {
-        "s": (size >= 1e8) & (size < 1e11), "ms": (size >= 1e11) & (size < 1e14),
-        "us": (size >= 1e14) & (size < 1e17), "ns": (size >= 1e17) & (size < 9.3e18),
-    }  # fmt: skip
+    rules = {name: (size >= low) & (size < high) for name, (low, high) in _MAGNITUDES.items()}
     if unit in rules:
         rules = {unit: (size > 0) & (size * _FACTORS[unit] < 9e18) & (size < 9e18)}
     known = np.zeros(len(size), bool)
@@ -214,14 +189,12 @@ def _epochs(array: pa.Array, unit: str) -> Parsed:
         known |= rows
     if unit not in _FACTORS:
         excel = present & (size >= _EXCEL_DAYS[0]) & (size <= _EXCEL_DAYS[1])
-        start = (EXCEL_EPOCH - _EPOCH) / _MICROSECOND
-        out[excel] = np.rint(start + size[excel] * 86_400e6).astype(np.int64)
+        out[excel] = np.rint(_EXCEL_US + size[excel] * 86_400e6).astype(np.int64)
         known |= excel
     return Parsed(values=pa.array(out, pa.int64(), mask=~known), bad=present & ~known)
 
 
 def _scaled(values: np.ndarray, unit: str) -> np.ndarray:
     if values.dtype.kind == "i":
-        factor = {"s": 1_000_000, "ms": 1_000, "us": 1}.get(unit)
-        return values // 1_000 if factor is None else values * factor
+        return values // 1_000 if unit == "ns" else values * _FACTORS[unit]
     return np.rint(values * _FACTORS[unit]).astype(np.int64)

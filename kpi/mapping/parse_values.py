@@ -19,17 +19,30 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpi.disk.tables import by_word, table_of
+from kpi.disk.tables import Patterns, by_word, table_of
 from kpi.mapping.column_names import DURATION_WORDS, MICRO
 from kpi.mapping.units import DURATION_US
 
 _DATA = table_of(__file__)
+_RE = Patterns(_DATA["patterns"])
+_PLAIN, _SPACES, _DOTS, _COMMAS = _RE.plain, _RE.spaces, _RE.grouped_dot, _RE.grouped_comma  # asked for every number
 NULL_WORDS = frozenset(["", *_DATA["nulls"].split()])
 # what people and tools write, in any language
 TRUE_WORDS, FALSE_WORDS = frozenset(by_word(_DATA["yes"])), frozenset(by_word(_DATA["no"]))
 MINUS = "-1/0"  # of a boolean column: -1 is true, as Access and Visual Basic write it
 _NULLS = pa.array(sorted(NULL_WORDS))
 NUMBER_LENGTH = 100
+_USD, _CENTS = frozenset(["$", "usd", "us$", "dollar", "dollars"]), frozenset(["¢", "ct", "cts", "cent", "cents"])
+_KNOWN_SIGNS = _USD | _CENTS | set(_DATA["currencies"].split())
+_SIGN = "|".join(re.escape(sign) for sign in sorted(_KNOWN_SIGNS, key=len, reverse=True))
+_CURRENCY = re.compile(rf"^(?P<a>{_SIGN})\s*(?=[-+\d.,])|(?<=[\d.,])\s*(?P<b>{_SIGN})$", re.IGNORECASE)
+_EDGES = r"(?:^|[^\d.,])(?:{})(?:$|[^\d.,])"
+EITHER = {mark: _EDGES.format(rf"[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}") for mark in ".,"}  # grouped, or decimal
+_HOUR = 3_600e6
+_LENGTH_US = {word: DURATION_US[unit] for word, unit in DURATION_WORDS.items()} | {
+    word: {**DURATION_US, "h": _HOUR, "d": 24 * _HOUR}[unit] for word, unit in by_word(_DATA["lengths"]).items()
+}
+_FINE_WORDS = frozenset(_DATA["fine"])
 
 
 @dataclass(frozen=True)
@@ -59,8 +72,7 @@ def is_text(type_: pa.DataType) -> bool:
 def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Any column as text, trimmed; words that mean "nothing" become null. Whole floats lose their `.0`."""
     if pa.types.is_dictionary(column.type):
-        array = flat_dictionary(column)
-        return flat(pa.DictionaryArray.from_arrays(array.indices, texts(array.dictionary)))
+        return on_distinct(column, texts)
     array = contents(column)
     if pa.types.is_null(array.type):
         return array
@@ -75,8 +87,7 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def contents(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Any column as text, as it is; only the empty text becomes null. Nested values become JSON."""
     if pa.types.is_dictionary(column.type):
-        encoded = flat_dictionary(column)
-        return flat(pa.DictionaryArray.from_arrays(encoded.indices, contents(encoded.dictionary)))
+        return on_distinct(column, contents)
     array = flat(column)
     type_ = array.type
     if pa.types.is_null(type_):
@@ -134,18 +145,6 @@ def by_unique(column: pa.Array, convert: Callable[[str], Any], type_: pa.DataTyp
     return Parsed(values=taken, bad=bad.to_numpy(zero_copy_only=False))
 
 
-# --- numbers ---------------------------------------------------------------------------------------------------------
-
-_USD, _CENTS = frozenset(["$", "usd", "us$", "dollar", "dollars"]), frozenset(["¢", "ct", "cts", "cent", "cents"])
-_KNOWN_SIGNS = _USD | _CENTS | set(_DATA["currencies"].split())
-_SIGN = "|".join(re.escape(sign) for sign in sorted(_KNOWN_SIGNS, key=len, reverse=True))
-_CURRENCY = re.compile(rf"^(?P<a>{_SIGN})\s*(?=[-+\d.,])|(?<=[\d.,])\s*(?P<b>{_SIGN})$", re.IGNORECASE)
-_PLAIN = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$")
-_SPACES = re.compile("(?<=\\d)[\\s\u00a0\u202f'’_](?=\\d{3}(?:\\D|$))")
-
-_EDGES = r"(?:^|[^\d.,])(?:{})(?:$|[^\d.,])"
-
-
 def _proof(mark: str, groups: str) -> str:
     """A pattern of cells that can only be numbers where `mark` is the decimal mark and `groups` parts thousands."""
     d, t = re.escape(mark), rf"[1-9]\d{{0,2}}(?:{re.escape(groups)}\d{{3}})"
@@ -154,7 +153,6 @@ def _proof(mark: str, groups: str) -> str:
 
 
 COMMA_DECIMAL, POINT_DECIMAL = _proof(",", "."), _proof(".", ",")
-EITHER = {mark: _EDGES.format(rf"[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}") for mark in ".,"}  # grouped, or decimal
 
 
 def number(text: str, *, decimal: str = ".") -> float:
@@ -163,7 +161,7 @@ def number(text: str, *, decimal: str = ".") -> float:
     decimal "," reads `1,234` as 1.234; decimal "." reads it as 1234. Both read `1,5` as 1.5, for it cannot be anything
     else. Raises ValueError for what is not a number, inf and nan included.
     """
-    if _PLAIN.match(text) and not (decimal == "," and _GROUPED_DOT.match(text)):
+    if _PLAIN.match(text) and not (decimal == "," and _DOTS.match(text)):
         return _finite(text)
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a number")
@@ -175,19 +173,15 @@ def number(text: str, *, decimal: str = ".") -> float:
         last = max(body.rfind(","), body.rfind("."))
         thousands = "," if body[last] == "." else "."
         body = _ungroup(body, thousands).replace(",", ".")
-    elif body.count(",") > 1 or (decimal == "." and _GROUPED_COMMA.match(body)):
+    elif body.count(",") > 1 or (decimal == "." and _COMMAS.match(body)):
         body = _ungroup(body, ",")
     elif "," in body:
         body = body.replace(",", ".")
-    elif body.count(".") > 1 or (decimal == "," and _GROUPED_DOT.match(body)):
+    elif body.count(".") > 1 or (decimal == "," and _DOTS.match(body)):
         body = _ungroup(body, ".")
     if not _PLAIN.match(body):
         raise ValueError("not a number")
     return _finite(body) / scale
-
-
-_GROUPED_DOT = re.compile(r"^[+-]?[1-9]\d{0,2}(?:\.\d{3})+$")
-_GROUPED_COMMA = re.compile(r"^[+-]?[1-9]\d{0,2}(?:,\d{3})+$")
 
 
 def _ungroup(text: str, separator: str) -> str:
@@ -258,29 +252,14 @@ def _count(text: str, decimal: str) -> float:
         return float(len([part for part in re.split(r"[|;\n,]", text) if part.strip()]))
 
 
-def currencies(words: pa.Array) -> dict[str, int]:
-    """How many texts carry which sign of money: "usd", "cents", a currency by its name, "" for none."""
+def currencies(words: pa.Array) -> set[str]:
+    """The signs of money that texts carry: "usd", "cents", a currency by its name, "" for none."""
     words = pc.drop_null(words)
-    found = {"": len(words)} if len(words) else {}
-    if pc.any(pc.match_substring_regex(words, r"[^\d.,eE+\-\s]"), min_count=0).as_py():
-        found = {}
-        for held in pc.value_counts(words).to_pylist():
-            sign = _CURRENCY.search(held["values"])
-            word = (sign["a"] or sign["b"]).lower() if sign else ""
-            name = "usd" if word in _USD else "cents" if word in _CENTS else word.upper()
-            found[name] = found.get(name, 0) + held["counts"]
-    return found
-
-
-# --- lengths of time that carry their unit ---------------------------------------------------------------------------
-
-_HOUR = 3_600e6
-_LENGTH_US = {word: DURATION_US[unit] for word, unit in DURATION_WORDS.items()} | {
-    word: {**DURATION_US, "h": _HOUR, "d": 24 * _HOUR}[unit] for word, unit in by_word(_DATA["lengths"]).items()
-}
-_PART = re.compile(r"\s*([+-]?\d+(?:[.,]\d+)*|[+-]?\.\d+)\s*([^\W\d_]+)\.?(?:\s*,(?=\s)|\s+and\b)?")
-_CLOCK = re.compile(r"\s*([+-]?)(\d{1,4}):(\d\d):(\d\d(?:[.,]\d+)?)")
-_ISO = re.compile(r"([+-]?)P(?:([\d.,]+)D)?(?:T(?:([\d.,]+)H)?(?:([\d.,]+)M)?(?:([\d.,]+)S)?)?", re.IGNORECASE)
+    if not pc.any(pc.match_substring_regex(words, r"[^\d.,eE+\-\s]"), min_count=0).as_py():
+        return {""} if len(words) else set()
+    signs = map(_CURRENCY.search, pc.unique(words).to_pylist())
+    found = {(sign["a"] or sign["b"]).lower() if sign else "" for sign in signs}
+    return {"usd" if word in _USD else "cents" if word in _CENTS else word.upper() for word in found}
 
 
 def length(text: str, *, decimal: str = ".") -> float:
@@ -288,16 +267,16 @@ def length(text: str, *, decimal: str = ".") -> float:
     `1 day 02:03:04`. Raises ValueError for all else, a bare number too."""
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a length")
-    if (iso := _ISO.fullmatch(text)) and any(iso.groups()[1:]):
+    if (iso := _RE.iso.fullmatch(text)) and any(iso.groups()[1:]):
         parts = zip(iso.groups()[1:], (24 * _HOUR, _HOUR, DURATION_US["min"], DURATION_US["s"]), strict=True)
         return (-1 if iso[1] == "-" else 1) * sum(_finite(p.replace(",", ".")) * us for p, us in parts if p)
     total, at, seen = 0.0, 0, False
-    while part := _PART.match(text, at):
+    while part := _RE.part.match(text, at):
         word = part[2].lower().translate(MICRO)
         if word not in _LENGTH_US:
             raise ValueError("no unit of time")
         total, at, seen = total + number(part[1], decimal=decimal) * _LENGTH_US[word], part.end(), True
-    if clock := _CLOCK.match(text, at):
+    if clock := _RE.clock.match(text, at):
         sign, hours, minutes, seconds = clock.groups()
         us = int(hours) * _HOUR + int(minutes) * DURATION_US["min"] + _finite(seconds.replace(",", ".")) * 1e6
         total, at, seen = total + (-us if sign == "-" else us), clock.end(), True
@@ -313,8 +292,7 @@ def lengths(column: pa.Array | pa.ChunkedArray, *, decimal: str = ".") -> Parsed
     if pa.types.is_duration(array.type):
         return Parsed(pc.divide(array.cast(pa.duration("ns")).cast(pa.int64()).cast(pa.float64()), 1e3), clean)
     if pa.types.is_time(array.type) or pa.types.is_interval(array.type):
-        plain = pa.array([None if v is None else _typed(v) for v in array.to_pylist()], pa.float64())
-        return Parsed(plain, clean)
+        return Parsed(pa.array([None if v is None else _typed(v) for v in array.to_pylist()], pa.float64()), clean)
     return by_unique(array, lambda text: length(text, decimal=decimal), pa.float64())
 
 
@@ -327,9 +305,6 @@ def _typed(value: Any) -> float:
     if hasattr(value, "hour"):
         return length(value.isoformat())
     return float(value.months * 30 * 24 * _HOUR + value.days * 24 * _HOUR + value.nanoseconds / 1e3)
-
-
-# --- booleans --------------------------------------------------------------------------------------------------------
 
 
 def boolean(text: str, *, minus: bool = False) -> bool:
@@ -352,19 +327,8 @@ def booleans(column: pa.Array | pa.ChunkedArray, *, minus: bool = False) -> Pars
 
 def two_sided(words: Collection[str]) -> bool:
     """Whether words of a boolean column can be read: all of them are known, or some for either side."""
-    known = {w: _side(w) for w in words}
-    return None not in known.values() or {True, False} <= set(known.values())
-
-
-def _side(word: str) -> bool | None:
-    try:
-        return boolean(word)
-    except ValueError:
-        return None
-
-
-_FAILED = re.compile(r"[45]\d\d\b.*|.*(?:error|exception|fail|timeout|timed.out|cancel|abort|crash).*")
-_FINE_WORDS = frozenset(_DATA["fine"])
+    found = by_unique(pa.array(list(words), pa.string()), boolean, pa.bool_())
+    return not found.bad_count or len(pc.unique(pc.drop_null(found.values))) == 2
 
 
 def failed(text: str) -> bool:
@@ -372,7 +336,7 @@ def failed(text: str) -> bool:
     word = text.lower().removeprefix("status_code_").removeprefix("status.")
     if re.fullmatch(r"\d{3}(\.0)?", word):
         return int(float(word)) >= 400
-    if word in FALSE_WORDS or _FAILED.fullmatch(word):
+    if word in FALSE_WORDS or _RE.failed.fullmatch(word):
         return True
     if word in TRUE_WORDS or word in _FINE_WORDS:
         return False

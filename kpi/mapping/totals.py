@@ -42,10 +42,7 @@ def refuse_totals(profiles: Sequence[ColumnProfile]) -> None:
         pair = next((f"{v[:40]!r} a period" for v, most in volumes.items()
                      if most >= _LEAST and _OF_ONE.isdisjoint(words(v))), "")  # fmt: skip
     if pair:
-        raise IngestError(
-            "ingest.totals", f"It is a table of totals: each of its rows sums many requests ({pair})",
-            hint="Export the requests themselves, one row each: totals have no intervals and no cohorts of their own.",
-        )  # fmt: skip
+        raise IngestError.told("ingest.totals", pair=pair)
 
 
 def _counts(profile: ColumnProfile, names: frozenset[str]) -> float:

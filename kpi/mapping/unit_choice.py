@@ -57,7 +57,7 @@ class Beside:
     currency: str = ""
 
 
-def duration(profile: ColumnProfile, field: str, named: str, beside: Beside | None = None) -> Choice:
+def duration(profile: ColumnProfile, field: str, named: str, beside: Beside) -> Choice:
     """The unit of a column of lengths. named: the unit in its name, "" for none."""
     guess, why = (named, "unit in the name") if named else _by_size(profile)
     usual = profile.usual if profile.usual is not None else profile.median
@@ -67,7 +67,7 @@ def duration(profile: ColumnProfile, field: str, named: str, beside: Beside | No
     kept = Choice(guess, why, "" if named else "guessed")
     if field == "total_us" and profile.by_clock and (profile.clock_spread or 1.0) <= _SPREAD["guessed"]:
         return _by_clock(profile, field, kept, lengths)
-    fits = _fitting(profile, field, lengths, beside or Beside())
+    fits = _fitting(profile, field, lengths, beside)
     if named and guess in fits:
         return kept
     if named and _within(lengths[guess], _POSSIBLE, field) and _is_shorter(lengths[guess], beside):
@@ -81,14 +81,13 @@ def duration(profile: ColumnProfile, field: str, named: str, beside: Beside | No
     return _ask(field, profile, fits, f"the median would be {_lengths(lengths, fits or (guess,))}")
 
 
-def money(profile: ColumnProfile, field: str, named: str, beside: Beside | None = None) -> Choice:
+def money(profile: ColumnProfile, field: str, named: str, beside: Beside) -> Choice:
     """The unit of a column of money. named: the unit in its name, "" for none."""
     unit = named or "usd"
     kept = Choice(unit, "unit in the name") if named else Choice(unit, "no unit in the name: guessed USD", "guessed")
-    if beside and beside.currency:
-        told = f"{ASKED}: amounts are in {beside.currency}, and only USD is read; convert them, or set"
-        return Choice("", f'{told} field = "{field}" and unit = "usd" for it in a mapping if they are USD', asks=True)
-    whole = field in _PRICED and not (field == "total_nusd" and _PARTS & set((beside or Beside()).fields))
+    if beside.currency:
+        return _other_money(field, f"amounts are in {beside.currency}")
+    whole = field in _PRICED and not (field == "total_nusd" and _PARTS & set(beside.fields))
     if whole and profile.by_price:
         return _by_price(profile, field, kept, bool(named))
     usual = profile.usual
@@ -120,8 +119,11 @@ def in_cells(profile: ColumnProfile, field: str, named: str) -> Choice:
         return Choice(unit, "its cells carry their unit")
     if unit == "usd" and "" in signs and named in ("", "usd"):
         return Choice(unit, "some of its cells carry a sign of dollars")
-    names = ", ".join(sorted(s or "no sign" for s in signs))[:60]
-    told = f"{ASKED}: cells are in {names}, and only USD is read; convert them, or set"
+    return _other_money(field, f"cells are in {', '.join(sorted(s or 'no sign' for s in signs))[:60]}")
+
+
+def _other_money(field: str, seen: str) -> Choice:
+    told = f"{ASKED}: {seen}, and only USD is read; convert them, or set"
     return Choice("", f'{told} field = "{field}" and unit = "usd" for it in a mapping if they are USD', asks=True)
 
 
@@ -179,8 +181,8 @@ def _fitting(profile: ColumnProfile, field: str, lengths: dict[str, float], besi
     return found
 
 
-def _is_shorter(length: float, beside: Beside | None, field: str = "") -> bool:
-    longest = beside.longest if beside and field != "total_us" else None
+def _is_shorter(length: float, beside: Beside, field: str = "") -> bool:
+    longest = beside.longest if field != "total_us" else None
     return longest is None or length <= 1.5 * longest
 
 

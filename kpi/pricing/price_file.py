@@ -58,10 +58,7 @@ def user_text(home: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8") if path.exists() else None
     except (OSError, UnicodeDecodeError) as error:
-        raise PriceError(
-            "prices.unreadable", f"The price file {FILE} cannot be read ({type(error).__name__})",
-            hint="Save it as UTF-8 text, or delete it and write a new one: kpi prices --init.",
-        ) from error  # fmt: skip
+        raise PriceError.told("prices.unreadable", file=FILE, kind=type(error).__name__) from error
 
 
 def init(home: Path) -> Path:
@@ -71,9 +68,7 @@ def init(home: Path) -> Path:
         with full.told(full.STORING, f"writing {FILE}"):
             durable.write(path, _TEMPLATE.read_bytes(), once=True)
     except FileExistsError as error:
-        raise PriceError(
-            "prices.exists", f"{path} exists already", hint="Edit it; docs/prices.md shows the form."
-        ) from error
+        raise PriceError.told("prices.exists", path=path) from error
     return path
 
 
@@ -82,10 +77,7 @@ def _own_file(text: str) -> tuple[list[Price], Units]:
         data = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
-        raise PriceError(
-            "prices.syntax", f"{FILE} is not valid TOML",
-            hint="Correct that line; `kpi prices --init` shows the form.", row=int(line[1]) if line else None,
-        ) from error  # fmt: skip
+        raise PriceError.told("prices.syntax", row=int(line[1]) if line else None, file=FILE) from error
     _only(data, frozenset({"price", "units", "source", "date"}), "the file", None)
     listed = data.get("price", [])
     if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):

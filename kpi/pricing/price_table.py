@@ -7,19 +7,19 @@ likeness. What is not found has no price, which is not a price of 0. Where rows 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, lru_cache
-from importlib.resources import files
 from typing import Any, NamedTuple
+
+from kpi.disk.tables import table_of
 
 SCALE = 10**9  # rates are whole billionths of a USD per million tokens
 _PER_NANO = 10**6  # so many of those, times a token, are a nano-dollar
 _REMEMBERED = 50_000
 
-_DATA = tomllib.loads(files("kpi.pricing").joinpath("providers.toml").read_text("utf-8"))
+_DATA = table_of(__file__, "providers")
 PROVIDERS: dict[str, str] = {name: ours for ours, names in _DATA["names"].items() for name in names}
 # Others serve open weights, at a price each, under names that people who run the weights themselves use as well: those
 # are matched only where the provider is stated.
@@ -122,9 +122,7 @@ class Units:
 
     @property
     def known(self) -> bool:
-        return bool(self.tool_call) or any(
-            v is not None for v in (self.retrieval, self.orchestration, self.review_minute)
-        )
+        return bool(self.tool_call) or {self.retrieval, self.orchestration, self.review_minute} != {None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any, Literal
@@ -16,17 +15,12 @@ from typing import Any, Literal
 from kpi.disk.tables import table_of
 
 Where = Literal["anywhere", "head", "last", "name", "person", "age"]
-DATA: dict[str, dict[str, Any]] = table_of(__file__, "identifying")
-_ORDER = (
-    "birth", "pay", "health", "belief", "life", "secret", "number", "contact", "place", "machine", "address", "age",
-    "name", "person", "text", "id",
-)  # fmt: skip
-# What stays a fact about a person whatever known column its last word may be: `birth.date` is no time of a request.
-_GRAVE = frozenset(["birth", "pay", "health", "belief", "life", "secret", "number"])
+DATA: dict[str, Any] = table_of(__file__, "identifying")
 _LONGEST = 200
 _NO_MARKS = re.compile("[\u0300-\u036f\u064b-\u0655\u0640'’ʼ`]")
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_NAMED = re.compile("(?:name|namen|naam|namn|navn|nimi|jmeno|nev|nama)\\d*$")
 
 
 def fold(text: str) -> str:
@@ -52,15 +46,6 @@ def parts(name: str) -> list[str]:
     return [word.casefold() for word in found if word]
 
 
-@dataclass(frozen=True)
-class _Topic:
-    name: str
-    reason: str
-    where: Where
-    folded: re.Pattern[str]
-    accented: re.Pattern[str] | None
-
-
 def _compiled(entries: list[str]) -> re.Pattern[str]:
     longest_first = sorted(map(_entry, entries), key=lambda entry: -len("".join(entry)))
     bounded = groupby(longest_first, key=lambda entry: entry[::2])
@@ -79,20 +64,18 @@ def _entry(entry: str) -> tuple[str, str, str]:
 
 
 @cache
-def _topics() -> tuple[_Topic, ...]:
-    found = []
-    for name in _ORDER:
-        table = DATA[name]
-        entries = [e for key, words in table.items() if key not in ("reason", "where") for e in words.split()]
+def _topics() -> dict[str, tuple[re.Pattern[str], re.Pattern[str] | None]]:
+    """Each topic with the patterns of its words, of folded ones and of those that keep their accents."""
+    found = {}
+    for name in DATA["order"].split():
+        entries = [e for key, words in DATA[name].items() if key not in ("reason", "where") for e in words.split()]
         accented = [e[1:].casefold() for e in entries if e.startswith("=")]
         folded = [fold(e) for e in entries if not e.startswith("=")]
-        pattern = _compiled(accented) if accented else None
-        found.append(_Topic(name, table["reason"], table["where"], _compiled(folded), pattern))
-    return tuple(found)
+        found[name] = _compiled(folded), _compiled(accented) if accented else None
+    return found
 
 
 _HARMLESS = {key: frozenset(fold(words).split()) for key, words in DATA["harmless"].items()}
-_NAMED = re.compile("(?:name|namen|naam|namn|navn|nimi|jmeno|nev|nama)\\d*$")
 
 
 @lru_cache(maxsize=16_384)
@@ -100,10 +83,10 @@ def topic_of(name: str) -> str:
     """The topic of `identifying.toml` that a name belongs to, "" for none."""
     words = parts(_unboxed(name[:_LONGEST]))
     accented, folded = "_".join(words), "_".join(fold(w) for w in words)
-    for topic in _topics():
-        matches = [*topic.folded.finditer(folded), *(topic.accented.finditer(accented) if topic.accented else ())]
+    for topic, (bare, marked) in _topics().items():
+        matches = [*bare.finditer(folded), *(marked.finditer(accented) if marked else ())]
         if any(_tells(topic, m.string[: m.start()], m.group(), m.string[m.end() :]) for m in matches):
-            return topic.name
+            return topic
     return ""
 
 
@@ -124,28 +107,30 @@ def reason_of(name: str) -> str:
 
 def is_grave(name: str) -> bool:
     """Whether a name speaks of birth, pay, health, belief, secrets or papers, whatever its last word is."""
-    return topic_of(name) in _GRAVE
+    return topic_of(name) in DATA["grave"].split()
 
 
 def allows_flags(name: str) -> bool:
     """Whether true and false under this name are harmless: `email_verified` is, `has_diabetes` is not."""
-    return topic_of(name) not in {t.name for t in _topics() if t.where == "anywhere"}
+    topic = topic_of(name)
+    return not topic or DATA[topic]["where"] != "anywhere"
 
 
-def _tells(topic: _Topic, before: str, found: str, after: str) -> bool:
-    if topic.where == "anywhere":
+def _tells(topic: str, before: str, found: str, after: str) -> bool:
+    where: Where = DATA[topic]["where"]
+    if where == "anywhere":
         return True
     rest = [w for w in after.split("_") if w]
     earlier = [w for w in before.split("_") if w]
-    if topic.where == "person":
+    if where == "person":
         return all(_is(w.rstrip("0123456789"), "numbers") or not w.rstrip("0123456789") for w in rest)
-    if topic.where == "last":
+    if where == "last":
         return not "".join(rest).rstrip("0123456789") and not (earlier and _is(earlier[-1], "measures"))
-    if topic.where == "age":
+    if where == "age":
         return not ((rest and _is(rest[-1], "bands")) or (earlier and _is(earlier[-1], "things")))
     if rest and _is(rest[-1], "asks"):
         return False
-    return not _is_of_a_thing(earlier, found, rest) if topic.where == "name" else True
+    return not _is_of_a_thing(earlier, found, rest) if where == "name" else True
 
 
 def _is_of_a_thing(earlier: list[str], found: str, rest: list[str]) -> bool:

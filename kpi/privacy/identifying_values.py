@@ -9,54 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from kpi.disk.tables import table_of
+from kpi.disk.tables import Patterns, table_of
 from kpi.privacy.identifying_names import fold
 
 MOST = 0.5  # share of the different values that must look alike
 MASKED_SHARE = 0.2  # of values that hold an e-mail address, a phone or a card: the rest is masked one by one
 _FLAGS = frozenset(["true", "false", "yes", "no", "0", "1", "t", "f", "y", "n", "on", "off"])
 _DATA = table_of(__file__, "people")
+_RE = Patterns(_DATA["patterns"])
 _GIVEN = frozenset(fold(_DATA["given"]).split())
 _SENSITIVE = {reason: frozenset(fold(words).split()) for reason, words in _DATA["sensitive"].items()}
-_PEOPLE = 4  # of `_LOOKS`: those that no name of a column excuses
 _LATEST_BIRTH = 2012  # releases, prices and expiries lie later; who uses a service is born before
 _FEW_YEARS = 5
 
-_PLACE = re.compile(
-    r"-?\d{1,3}\.\d{2,}°?\s*[NS]?\s*[,; /]\s*-?\d{1,3}\.\d{2,}°?\s*[EWO]?|POINT ?\(.*\)|geo:-?\d.*"
-    r"|\d{1,3}° ?\d{1,2}['′].*[NSEWO]", re.IGNORECASE,
-)  # fmt: skip
-_DATE = re.compile(
-    r"(?:((?:19|20)\d\d)[-/.]?(?:0?[1-9]|1[0-2])[-/.]?(?:[0-2]?\d|3[01])"
-    r"|(?:[0-2]?\d|3[01])[-/. ](?:[0-2]?\d|3[01])[-/. ]((?:19|20)\d\d))(?:[T ]00:00.*)?"
-)
-_YEAR = re.compile(r"(?:19|20)\d\d")
-_NUMBER = re.compile(r"[+(]?\d[\d \-/.()]*\d")
-_CODE = re.compile(r"[A-Za-z]{1,4}[ -]?\d{6,}[A-Za-z]{0,2}|\d{6,}-?[A-Za-z]{1,3}")
-_OPAQUE = re.compile(r"[A-Za-z0-9_\-+/=.]{16,}")
-_MIXED = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/]{8,}")  # snake_case words with a number hold none
-_HARDWARE = re.compile(r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}")
-_DISEASE = re.compile(r"[A-TV-Z]\d{2}\.\d{1,3}")  # ICD-10: E11.9
-_STREET = re.compile(
-    r"\d+[a-z]?,? (?:[\w.'-]+ ){0,3}(?:street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|way|square)\b.*"
-    r"|[\w .'-]*(?:str\.|straße|strasse|weg|platz|allee|gasse|gatan|vägen|gade|vej|straat|laan|katu|utca) ?\d+.*"
-    r"|(?:\d+,? )?(?:rue|avenue|calle|avenida|via|viale|rua|ul\.|ulica|ulice|ул\.|улица|вул\.|strada|jl\.|jalan)"
-    r" [\w .'-]+.*",
-    re.IGNORECASE,
-)
 _ZH = re.compile(f"[{_DATA['family_zh']}][\u4e00-\u9fff]{{1,2}}")
 _JA = re.compile(f"(?:{'|'.join(_DATA['family_ja'].split())})\\s?[\u3040-\u30ff\u4e00-\u9fff]{{1,3}}")
 _KO = re.compile(f"[{_DATA['family_ko']}][\uac00-\ud7a3]{{2}}")
-_WORD = re.compile(r"[^\W\d_]+")
 
 
 def are_flags(values: Sequence[str]) -> bool:
     """Whether these are all the values and nothing but true and false."""
     return bool(values) and all(v.strip().lower() in _FLAGS for v in values)
-
-
-def _is_nested(value: str) -> bool:
-    return value[0] in "{["
 
 
 def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> str:
@@ -74,14 +47,14 @@ def reason_of(values: Sequence[str], *, identifiers: float = MASKED_SHARE) -> st
     for reason, looks in _LOOKS:
         if sum(looks(v) for v in found) > MOST * len(found):
             return reason
-    years = [_YEAR.fullmatch(v) is not None and int(v) <= _LATEST_BIRTH for v in found]
+    years = [_RE.year.fullmatch(v) is not None and int(v) <= _LATEST_BIRTH for v in found]
     return "birth dates or places" if all(years) and len(found) >= _FEW_YEARS else ""
 
 
 def person_of(values: Sequence[str]) -> str:
     """What keeps a column out under any name, known ones too: people, their places and births, or nested data."""
     found = [v.strip() for v in values if v.strip()]
-    for reason, looks in (("nested data", _is_nested), *_LOOKS[:_PEOPLE]):
+    for reason, looks in _PERSONAL:
         if sum(looks(v) for v in found) > MOST * max(len(found), 1):
             return reason
     return ""
@@ -91,47 +64,39 @@ def _full(pattern: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda value: pattern.fullmatch(value) is not None
 
 
-_is_place = _full(_PLACE)
-
-
 def _is_birth(value: str) -> bool:
-    found = _DATE.fullmatch(value)
+    found = _RE.date.fullmatch(value)
     return found is not None and int(found[1] or found[2]) <= _LATEST_BIRTH
 
 
 def _is_number(value: str) -> bool:
     digits = sum(c.isdigit() for c in value)
-    return digits >= 7 and _NUMBER.fullmatch(value) is not None and _DATE.fullmatch(value) is None
+    return digits >= 7 and _RE.number.fullmatch(value) is not None and _RE.date.fullmatch(value) is None
 
 
 def _is_person(value: str) -> bool:
     if _ZH.fullmatch(value) or _JA.fullmatch(value) or _KO.fullmatch(value):
         return True
-    words = _WORD.findall(value)
+    words = _RE.word.findall(value)
     if not 1 <= len(words) <= 4 or any(c.isdigit() for c in value) or not all(w[0].isupper() for w in words[:1]):
         return False
     known = [fold(w) in _GIVEN for w in words]
     return known[0] or known[-1]
 
 
-def _is_opaque(value: str) -> bool:
-    return _OPAQUE.fullmatch(value) is not None and _MIXED.search(value) is not None
-
-
-def _is_text(value: str) -> bool:
-    return len(value) > 80 or value.count(" ") >= 5
-
-
-_LOOKS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("geo coordinates", _is_place),
+_Looks = tuple[tuple[str, Callable[[str], bool]], ...]
+_LOOKS: _Looks = (
+    ("geo coordinates", _full(_RE.place)),
     ("birth dates or places", _is_birth),
-    ("addresses", _full(_STREET)),
+    ("addresses", _full(_RE.street)),
     ("names of people", _is_person),
-    ("health", _full(_DISEASE)),
+    ("health", _full(_RE.disease)),
     *((reason, lambda v, known=words: fold(v) in known) for reason, words in _SENSITIVE.items()),
     ("numbers of people, papers or accounts", _is_number),
-    ("numbers of people, papers or accounts", _full(_CODE)),
-    ("addresses of machines that lead to people", _full(_HARDWARE)),
-    ("passwords, tokens or ids", _is_opaque),
-    ("free text", _is_text),
+    ("numbers of people, papers or accounts", _full(_RE.code)),
+    ("addresses of machines that lead to people", _full(_RE.hardware)),
+    ("passwords, tokens or ids", lambda v: bool(_RE.opaque.fullmatch(v) and _RE.mixed.search(v))),
+    ("free text", lambda v: len(v) > 80 or v.count(" ") >= 5),
 )
+# What no name of a column excuses: people, their places and births.
+_PERSONAL: _Looks = (("nested data", lambda value: value[0] in "{["), *_LOOKS[:4])

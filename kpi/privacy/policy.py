@@ -14,6 +14,14 @@ from typing import Protocol
 from kpi.errors import IngestError
 from kpi.privacy import identifying_names, identifying_values
 
+NOT_LISTED = "not on the list of allowed keys"
+_REMEMBERED = 10_000
+_ALLOWED = identifying_names.DATA["allowed"]
+DEFAULT_ALLOW: frozenset[str] = frozenset(
+    prefix + name for prefix in ("", *_ALLOWED["boxes"].split()) for name in _ALLOWED["names"].split()
+) | frozenset(_ALLOWED["whole"].split())
+_GLOB = re.compile(r"[*?]")
+
 
 class Profiled(Protocol):
     """What a pass over the rows told about one column; values: all different ones where few, samples: some of them.
@@ -29,16 +37,6 @@ class Profiled(Protocol):
     def samples(self) -> tuple[str, ...]: ...
     @property
     def whole(self) -> bool: ...
-
-
-NOT_LISTED = "not on the list of allowed keys"
-_REMEMBERED = 10_000
-
-_ALLOWED = identifying_names.DATA["allowed"]
-DEFAULT_ALLOW: frozenset[str] = frozenset(
-    prefix + name for prefix in ("", *_ALLOWED["boxes"].split()) for name in _ALLOWED["names"].split()
-) | frozenset(_ALLOWED["whole"].split())
-_GLOB = re.compile(r"[*?]")
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -61,11 +59,7 @@ class Allow:
         globs = sorted(name for name in cleaned if _GLOB.search(name))
         for glob in globs:
             if not re.search(r"\w{2}", glob) or len(re.findall(r"\*+", glob)) > 3:
-                raise IngestError(
-                    "ingest.allow",
-                    f"The pattern {glob[:40]!r} is too broad for the list of allowed keys",
-                    hint="Name the keys, or use a pattern with a prefix such as 'app.*'.",
-                )
+                raise IngestError.told("ingest.allow", glob=glob[:40])
         self._globs = tuple(_pattern(glob) for glob in globs)
         self._known: dict[str, bool] = {}
 

@@ -109,7 +109,10 @@ class Privacy:
         """Whether a metadata key may be stored. A key that may not is counted in `kept_out`."""
         if not self.policy.key(key):
             return True
-        self._keep_out(key)
+        name = _shown(key)
+        if name not in self.kept_out and len(self.kept_out) >= _KEPT_OUT_NAMES:
+            name = _OTHER_KEYS
+        self.kept_out[name] += 1
         return False
 
     def attributes(self, mapping: dict[str, object]) -> dict[str, Value]:
@@ -141,12 +144,6 @@ class Privacy:
             return redact(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode())[:ATTRIBUTE_LENGTH]
         except (TypeError, ValueError, RecursionError):
             return None
-
-    def _keep_out(self, key: str) -> None:
-        name = _shown(key)
-        if name not in self.kept_out and len(self.kept_out) >= _KEPT_OUT_NAMES:
-            name = _OTHER_KEYS
-        self.kept_out[name] += 1
 
 
 @lru_cache(maxsize=4_096)

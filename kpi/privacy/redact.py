@@ -33,6 +33,10 @@ MAX_DEPTH = 100  # of JSON inside text, and of JSON inside JSON strings
 _PASSES = 8  # a mask can uncover another one; texts settle after one or two passes
 _DIGIT = re.compile(r"[0-9]")
 _SIGNED = re.compile(r"[0-9=:>@#$%^&*+~|!_：-]")  # no identifier and no secret but a single word does without
+_SHORT = 400  # characters of a text that is looked over for further finds before the whole pass is made again
+_LONG = 2_000  # characters of a text of which only the neighbourhoods of masks are looked at again
+_NEXT = 64  # characters beside a mask in which anything new would begin or end
+_AROUND, _MARGIN = 250, 110  # characters beside a mask that are looked at, and of these, for the sake of the others
 
 
 def redact(text: str) -> str:
@@ -40,7 +44,7 @@ def redact(text: str) -> str:
 
     Idempotent; linear in the length of the text. Text that is JSON stays JSON: a masked number becomes a string.
     """
-    return _json(text, 0) if _may_be_json(text) else _plain(text)
+    return _json(text, 0) if text[:1] == '"' or text[:64].lstrip()[:1] in ("{", "[") else _plain(text)
 
 
 def _plain(text: str) -> str:
@@ -101,12 +105,6 @@ def _found_near(text: str, places: list[tuple[int, int]], seen: set[Neighbourhoo
     return found
 
 
-_SHORT = 400  # characters of a text that is looked over for further finds before the whole pass is made again
-_LONG = 2_000  # characters of a text of which only the neighbourhoods of masks are looked at again
-_NEXT = 64  # characters beside a mask in which anything new would begin or end
-_AROUND, _MARGIN = 250, 110  # characters beside a mask that are looked at, and of these, for the sake of the others
-
-
 def _replaced(text: str, spans: list[Span]) -> tuple[str, list[tuple[int, int]]]:
     """The text with masks, and where they stand."""
     parts: list[str] = []
@@ -150,10 +148,6 @@ def _people(sheet: Sheet, runs: list[tuple[int, int]], seen: set[Neighbourhood] 
         if runs and (technical := technical_in(sheet.text, runs)):
             sheet.take(technical)
         sheet.take(find_numbers(sheet.text, sheet.lower, seen))
-
-
-def _may_be_json(text: str) -> bool:
-    return text[:1] in '{["' or text[:64].lstrip()[:1] in ("{", "[")
 
 
 def _json(text: str, depth: int) -> str:

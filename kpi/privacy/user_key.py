@@ -60,7 +60,9 @@ def load_key(home: Path) -> bytes:
         return given
     path = home / _FOLDER / _DEFAULT
     if not path.exists():
-        _refuse_lost(home)
+        kept = ring(home)
+        if lost := {name: bound for name, bound in bindings(home).items() if bound is not None and bound not in kept}:
+            raise _lost(lost)
         with _readable():
             _write_once(path, secrets.token_hex(KEY_BYTES))
     return _read(path)
@@ -142,16 +144,11 @@ def make_default(home: Path) -> UserKey:
 def back_up(key: bytes, target: Path) -> None:
     """Write a key into a new file of mode 0600. Raises StoreError `store.key_backup`; never overwrites."""
     try:
-        if not _write_once(target, key.hex(), make_folder=False):
-            raise StoreError(
-                "store.key_backup", f"{target.name[:80]!r} exists already and is left as it is",
-                hint="Name a new file, on another disk than the state folder.",
-            )  # fmt: skip
+        durable.write(target, f"{key.hex()}\n".encode("ascii"), once=True)
+    except FileExistsError as error:
+        raise StoreError.told("store.key_backup:exists", name=target.name[:80]) from error
     except OSError as error:
-        raise StoreError(
-            "store.key_backup", f"The backup cannot be written ({type(error).__name__})",
-            hint="Name a file in a folder that exists and that you may write to.",
-        ) from error  # fmt: skip
+        raise StoreError.told("store.key_backup", kind=type(error).__name__) from error
 
 
 def bring_back(home: Path, source: Path) -> UserKey:
@@ -175,44 +172,20 @@ def forget(home: Path, id: str) -> None:
     needing = sorted(name for name, bound in bindings(home).items() if bound == id)
     if needing or path.name == _DEFAULT:
         told = f"the users of {', '.join(needing[:8])} have it" if needing else "new data sets get it"
-        raise StoreError(
-            "store.key_needed", f"The key {id} is needed: {told}", hint="Re-key on purpose first: kpi key rotate."
-        )
+        raise StoreError.told("store.key_needed", id=id, told=told)
     path.unlink()
 
 
 def other_key(dataset: str, bound: str, at_hand: str) -> StoreError:
     """The refusal of a key that is not the one of a data set's users."""
-    return StoreError(
-        "store.other_key",
-        f"The users of {dataset!r} have pseudonyms by the key {bound}; the key at hand is {at_hand}: "
-        "the same people would be counted twice",
-        hint=_remedies(dataset),
-    )
-
-
-def _remedies(dataset: str) -> str:
-    return (
-        f"Bring the key back ({KEY_VARIABLE}, or kpi key restore FILE with its backup), or re-key the data set on "
-        f"purpose: kpi key rotate --dataset {dataset}."
-    )
-
-
-def _refuse_lost(home: Path) -> None:
-    kept = ring(home)
-    lost = {name: bound for name, bound in bindings(home).items() if bound is not None and bound not in kept}
-    if lost:
-        raise _lost(lost)
+    return StoreError.told("store.other_key", dataset=dataset, bound=bound, at_hand=at_hand)
 
 
 def _lost(bound: Mapping[str, str]) -> StoreError:
     named = ", ".join(f"{name!r}" for name in list(bound)[:8])
     keys = ", ".join(sorted(set(bound.values()))[:8])
-    return StoreError(
-        "store.key_lost",
-        f"The key of the user pseudonyms is gone, and the users of {named} have it ({keys})",
-        hint=f"No other is made in its place. {_remedies(next(iter(bound)) if len(bound) == 1 else 'all')}",
-    )
+    dataset = next(iter(bound)) if len(bound) == 1 else "all"
+    return StoreError.told("store.key_lost", named=named, keys=keys, dataset=dataset)
 
 
 def _keep(home: Path, key: bytes) -> None:
@@ -233,10 +206,7 @@ def _readable(what: str = "The key file of the user pseudonyms") -> Iterator[Non
     try:
         yield
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(
-            "store.key", f"{what} cannot be used ({type(error).__name__})",
-            hint=f"Check the folder 'keys' in the state folder, or set {KEY_VARIABLE}.",
-        ) from error  # fmt: skip
+        raise StoreError.told("store.key:file", what=what, kind=type(error).__name__) from error
 
 
 def _parse(text: str, what: str) -> bytes:
@@ -249,10 +219,9 @@ def _parse(text: str, what: str) -> bytes:
     return key
 
 
-def _write_once(path: Path, text: str, *, make_folder: bool = True) -> bool:
+def _write_once(path: Path, text: str) -> bool:
     """Written whole or not at all; the first writer wins: False where the file is there already."""
-    if make_folder:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         durable.write(path, f"{text}\n".encode("ascii"), once=True)
     except FileExistsError:

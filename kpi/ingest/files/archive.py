@@ -23,6 +23,12 @@ from kpi.ingest.limits import MIB, Limits
 
 _RANDOM_ACCESS = (b"PAR1", SQLITE)
 _SPLIT_HINT = "Split the export into smaller files and load them together."
+_OFFICE = {
+    "xl/workbook.bin": "a binary Excel workbook (.xlsb)", "xl/workbook.xml": "a damaged Excel workbook",
+    "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
+    "content.xml": "an OpenDocument file",
+}  # fmt: skip
+_SAMPLES = 50  # an evaluation log has a small member a sample
 
 
 class _Bounded(Filter):
@@ -40,10 +46,7 @@ class _Bounded(Filter):
             data: bytes = self._inner.read(most)
         self._count += len(data)
         if self._count > MIB and self._count > self._limits.ratio * self._compressed:
-            raise IngestError(
-                "ingest.bomb", f"{self._name} expands more than {self._limits.ratio}-fold",
-                hint="If you trust the file, unpack it yourself and load what is inside.",
-            )  # fmt: skip
+            raise IngestError.told("ingest.bomb:ratio", name=self._name, ratio=self._limits.ratio)
         if self._count > self._limits.expanded_bytes:
             raise IngestError("ingest.too_large", f"{self._name} is too large after decompression", hint=_SPLIT_HINT)
         return data
@@ -55,10 +58,7 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except BROKEN as error:
-        raise IngestError(
-            "ingest.bad_archive", f"{name} is damaged or uses a method that is not supported",
-            hint="Export it again, or unpack it yourself and load the files.",
-        ) from error  # fmt: skip
+        raise IngestError.told("ingest.bad_archive", name=name) from error
 
 
 def display(name: str) -> str:
@@ -92,12 +92,13 @@ def _open(path: Path, limits: Limits) -> Iterator[Opened]:
     name, size = display(path.name), path.stat().st_size
     if not head:
         raise IngestError("ingest.empty", f"{name} is empty", hint="Export it again; the file holds no bytes.")
+    plain_file = Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=size)
     if head[:2] == b"PK":
-        yield from _members(path, limits)
+        yield from _members(plain_file, path, limits)
     elif (plain := decompressor(head)) is not None:
         yield _compressed(name, functools.partial(_decompressed, path, plain), size, limits)
     else:
-        yield Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=size)
+        yield plain_file
 
 
 def _decompressed(path: Path, plain: Callable[[BinaryIO], BinaryIO]) -> BinaryIO:
@@ -115,10 +116,7 @@ def _compressed(name: str, inner: Callable[[], BinaryIO], compressed: int, limit
     if not head:
         raise IngestError("ingest.empty", f"{name} is empty after decompression")
     if head[:4] == b"PK\x03\x04" or decompressor(head) is not None:
-        raise IngestError(
-            "ingest.nested_archive", f"{name} holds an archive inside an archive",
-            hint="Unpack the outer one and load what is inside.",
-        )  # fmt: skip
+        raise IngestError.told("ingest.nested_archive", name=name)
     path = _spool(opener) if head.startswith(_RANDOM_ACCESS) else None
     return Opened(name=name, head=head, path=path, opener=opener)
 
@@ -137,8 +135,8 @@ def _spool(opener: Callable[[], BinaryIO]) -> Path:
     return Path(temporary)
 
 
-def _members(path: Path, limits: Limits) -> Iterator[Opened]:
-    name = display(path.name)
+def _members(whole: Opened, path: Path, limits: Limits) -> Iterator[Opened]:
+    name = whole.name
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [i for i in archive.infolist() if not i.is_dir()]
@@ -146,13 +144,10 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
         raise IngestError("ingest.bad_archive", f"{name} is a damaged zip file", hint="Export it again.") from error
     if any(i.filename.startswith("xl/worksheets/") and i.filename.endswith(".xml") for i in infos):
         workbook.check(name, infos, limits)
-        with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-        yield Opened(name=name, head=head, path=path, opener=lambda: path.open("rb"), size=path.stat().st_size)
+        yield whole
         return
     if office := next((title for i in infos if (title := _OFFICE.get(i.filename))), None):
-        raise IngestError("ingest.unsupported_format", f"{name} is {office}",
-                          hint="Save the sheet with one row a request as .xlsx or CSV, and load that.")  # fmt: skip
+        raise IngestError.told("ingest.unsupported_format", name=name, office=office)
     if samples := _of_eval_log(infos):
         yield from _one_name(name, path, samples, limits)
         return
@@ -165,13 +160,6 @@ def _members(path: Path, limits: Limits) -> Iterator[Opened]:
             raise IngestError("ingest.bad_archive", f"{name} is encrypted", hint="Unpack it and load what is inside.")
         opener = functools.partial(member, path, info)
         yield _compressed(f"{name}: {display(info.filename)}", opener, info.compress_size, limits)
-
-
-_OFFICE = {
-    "xl/workbook.bin": "a binary Excel workbook (.xlsb)", "xl/workbook.xml": "a damaged Excel workbook",
-    "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
-    "content.xml": "an OpenDocument file",
-}  # fmt: skip
 
 
 def _of_eval_log(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
@@ -189,6 +177,3 @@ def _one_name(name: str, path: Path, infos: list[zipfile.ZipInfo], limits: Limit
     archive = zipfile.ZipFile(path)
     for info in infos:
         yield _compressed(name, functools.partial(member, path, info, archive), info.compress_size, limits)
-
-
-_SAMPLES = 50  # an evaluation log has a small member a sample

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
@@ -32,16 +32,7 @@ _SMALL_CHUNK = 2 * 1024  # where all comes out that a chunk expands to: 32,000-f
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _UNREAD_METHODS = {1: "Shrink", 6: "Implode", 10: "PKWARE DCL", 96: "JPEG", 97: "WavPack", 98: "PPMd"}
 _AES = 99
-
-
-class _Decoder(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
+_OF_THE_LIBRARY = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 class _Decoded(Filter):
@@ -50,7 +41,7 @@ class _Decoded(Filter):
     def __init__(self, inner: BinaryIO, start: Callable[[], Any], *, several: bool = True, chunk: int = _CHUNK) -> None:
         super().__init__(inner)
         self._start, self._several, self._chunk = start, several, chunk
-        self._decoder: _Decoder = start()
+        self._decoder = start()
         self._left = b""
 
     def given(self, most: int) -> bytes:
@@ -64,7 +55,7 @@ class _Decoded(Filter):
                 if not fed:
                     raise EOFError("the compressed data is cut off")
             try:
-                data = self._decoder.decompress(fed, most)
+                data: bytes = self._decoder.decompress(fed, most)
             except (OSError, ValueError, lzma.LZMAError, zstandard.ZstdError) as error:
                 raise zipfile.BadZipFile(str(error)) from error
             if data:
@@ -222,7 +213,6 @@ _METHODS: dict[int, Callable[[BinaryIO, zipfile.ZipInfo], BinaryIO]] = {
     93: lambda inner, _: _unzstd(inner),
     95: lambda inner, _: _unxz(inner),
 }
-_OF_THE_LIBRARY = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 def member(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None = None) -> BinaryIO:
@@ -235,11 +225,9 @@ def member(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None = 
     make = _METHODS.get(info.compress_type)
     if make is None:
         named = _UNREAD_METHODS.get(info.compress_type, "unknown here")
-        raise IngestError(
-            "ingest.bad_archive",
-            f"A file in {path.name[:120]} is {_how(info.compress_type, named)}, which is not read",
-            hint="Unpack the archive yourself and load the files, or pack it with deflate or zstd.",
-        )
+        how = f"compressed with method {info.compress_type} ({named})"
+        how = "encrypted with AES" if info.compress_type == _AES else how
+        raise IngestError.told("ingest.bad_archive:method", name=path.name[:120], how=how)
     with path.open("rb") as file:
         file.seek(info.header_offset)
         magic, name_length, extra_length = _LOCAL_HEADER.unpack(_exactly(file, _LOCAL_HEADER.size))
@@ -252,10 +240,6 @@ def member(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None = 
     except BaseException:
         inner.close()
         raise
-
-
-def _how(method: int, named: str) -> str:
-    return "encrypted with AES" if method == _AES else f"compressed with method {method} ({named})"
 
 
 def _by_library(path: Path, info: zipfile.ZipInfo, archive: zipfile.ZipFile | None) -> BinaryIO:

@@ -21,6 +21,7 @@ UNLIMITED = 1_000  # the decoder itself stops at 1,024
 MARK = "\ue000too deep\ue000"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
 _ESCAPE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)", re.DOTALL)
+_LONG = 2**14  # half a text, from which on counting costs as much as looking
 
 
 class Decoded(NamedTuple):
@@ -101,9 +102,6 @@ def _holds_few(text: bytes, depth: int) -> bool:
         and text.count(b"{", 0, half) + text.count(b"[", 0, half) <= depth
         and text.count(b"}", half) + text.count(b"]", half) <= depth
     )
-
-
-_LONG = 2**14  # half a text, from which on counting costs as much as looking
 
 
 def _shallow(text: bytes, depth: int) -> bytes:

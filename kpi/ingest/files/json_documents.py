@@ -113,14 +113,12 @@ def _opened(element: Any, is_record: IsRecord, depth: int) -> list[Any] | None:
     return _deeper(element, is_record, depth + 1) if isinstance(element, dict) else None
 
 
-def documents(
-    source: Opened, *, limits: Limits, drop: Drop, note: Note, lined: bool | None = None
-) -> Iterator[tuple[int, Decoded, int]]:
+def documents(source: Opened, *, limits: Limits, drop: Drop, note: Note) -> Iterator[tuple[int, Decoded, int]]:
     """(1-based line on which a document begins, 0 for a lone one; document; bytes consumed so far).
 
-    lined: what `is_lined` said, where it was asked. Raises IngestError when nothing can be read.
+    Raises IngestError when nothing can be read.
     """
-    if is_lined(source, limits) if lined is None else lined:
+    if is_lined(source, limits):
         return _told(split(lines(source, limits=limits, indented=True), **_bounds(limits)), limits, drop)
     return _of_document(source, limits, drop, note)
 
@@ -215,10 +213,7 @@ def read_whole(source: Opened, limits: Limits) -> bytes:
     with source.stream() as raw:
         text = utf8_stream(raw, source.head).read(limits.json_bytes + 1)
     if len(text) > limits.json_bytes:
-        raise IngestError(
-            "ingest.too_large", f"{source.name} is one JSON document of over {limits.json_bytes // MIB} MiB",
-            hint="Export it as JSONL, one object a line.",
-        )  # fmt: skip
+        raise IngestError.told("ingest.too_large:json", name=source.name, most=limits.json_bytes // MIB)
     return text
 
 

@@ -90,7 +90,9 @@ class _Open:
                     start = found.end()
         rest = line[start:]
         if self._level:
-            self._keep(number, rest)
+            self.parts.append(rest)
+            self._numbers.append(number)
+            self.size += len(rest)
         elif rest.strip(_BLANK):
             yield Part(number, None, len(rest), NO_JSON)
 
@@ -117,11 +119,6 @@ class _Open:
             return Part(line, decode(text, depth=self._depth), len(text))
         except ValueError:
             return Part(line, None, len(text), NO_JSON if lined else CUT)
-
-    def _keep(self, number: int, text: bytes) -> None:
-        self.parts.append(text)
-        self._numbers.append(number)
-        self.size += len(text)
 
     def _forget(self) -> None:
         self.parts, self._numbers, self.size, self._level = [], [], 0, 0

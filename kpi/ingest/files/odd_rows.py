@@ -6,15 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# What reports call the row that adds up the others, in languages of their makers.
-_TOTALS = frozenset([
-    "total", "totals", "grandtotal", "subtotal", "sum", "sums", "summe", "summen", "gesamt", "gesamtsumme", "insgesamt",
-    "totale", "totales", "totaal", "totalgénéral", "totalgeneral", "somme", "suma", "soma", "summa", "toplam", "razem",
-    "celkem", "összesen", "yhteensä", "итого", "всего", "合计", "总计", "合計", "総計", "합계", "المجموع", "الإجمالي",
-])  # fmt: skip
+from kpi.disk.tables import table_of
+
+_TOTALS = frozenset(table_of(__file__)["totals"].split())
 _PLAIN_NUMBER = re.compile(r"[\s(+-]*[$€£¥]?\s*\d[\d.,'\s\u00a0%)]*[$€£¥]?")
-
-
 _LONGEST = 2 * max(map(len, _TOTALS))  # with what may stand between the letters
 _BEGINNINGS = frozenset(word[0] for word in _TOTALS)
 

@@ -30,6 +30,10 @@ _SPACE = re.compile(r"\s*")
 _KEYWORD = re.compile(
     r"dtype=(?:object|'[^']*'|[\w.]+(?:\('[^']*'\))?)|tz='[^']*'|tzinfo=(?:datetime\.timezone\.utc|<UTC>|UTC)|fold=0"
 )
+_WRAPPERS = frozenset(
+    {"array", "Timestamp", "UUID", "Decimal", "datetime64", "float64", "float32", "int64", "int32", "bool_", "str_",
+     "list", "tuple", "set", "frozenset", "OrderedDict"}
+)  # fmt: skip
 
 
 def read(text: str) -> Any:
@@ -124,12 +128,6 @@ class _Reader:
         if last in _WRAPPERS and given:
             return given[0]
         raise ValueError(f"a call of {last}")
-
-
-_WRAPPERS = frozenset(
-    {"array", "Timestamp", "UUID", "Decimal", "datetime64", "float64", "float32", "int64", "int32", "bool_", "str_",
-     "list", "tuple", "set", "frozenset", "OrderedDict"}
-)  # fmt: skip
 
 
 def _text(token: str) -> str:

@@ -25,6 +25,10 @@ from kpi.ingest.files.tabular import batches
 from kpi.ingest.limits import Limits
 
 _REPR_CHARS = 2_000_000
+_INFINITE = frozenset(["inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"])
+_LONGEST_NONE = max(map(len, _INFINITE))
+_NOTHING = frozenset({"", "None", "nan", "NaN", "NaT", "null", "NULL", "<NA>"})
+_CALL = re.compile(r"(?:array|Timestamp|datetime\.datetime|UUID|Decimal)\(")
 
 
 def records(
@@ -61,9 +65,6 @@ def records(
             yield position + i, row, consumed
 
 
-# --- cells -----------------------------------------------------------------------------------------------------------
-
-
 def from_cell(value: Any) -> Any:
     """A cell of delimited text: JSON, or the repr of Python objects that `to_csv` writes, as what it holds.
 
@@ -86,12 +87,6 @@ def opened(value: Any) -> tuple[Any, int]:
     except ValueError:
         return _from_repr(text, value), 0
     return told.value, told.nans
-
-
-_INFINITE = frozenset(["inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"])
-_LONGEST_NONE = max(map(len, _INFINITE))
-_NOTHING = frozenset({"", "None", "nan", "NaN", "NaT", "null", "NULL", "<NA>"})
-_CALL = re.compile(r"(?:array|Timestamp|datetime\.datetime|UUID|Decimal)\(")
 
 
 def _from_repr(text: str, otherwise: str) -> Any:

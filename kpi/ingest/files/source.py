@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, cast
 from kpi.ingest.limits import MIB, Limits
 
 HEAD_BYTES = 64 * 1024
-
-
 SQLITE = b"SQLite format 3"
+_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,14 @@ def encoding(head: bytes) -> str:
     """`utf-8`, `utf-8-sig`, `utf-16-le` or `utf-16-be`, from the byte order mark or the pattern of NUL bytes."""
     if head.startswith(b"\xef\xbb\xbf"):
         return "utf-8-sig"
-    if (0 in head or head[:2] in (b"\xff\xfe", b"\xfe\xff")) and mostly_text(head):
+    if (0 in head or head[:2] in _MARKS) and mostly_text(head):
         return "utf-8"  # lines of UTF-8 around one of another encoding
-    if head.startswith(b"\xff\xfe"):
-        return "utf-16-le"
-    if head.startswith(b"\xfe\xff"):
-        return "utf-16-be"
+    if head[:2] in _MARKS:
+        return _MARKS[head[:2]]
     sample = head[:512]
-    if len(sample) >= 4 and sample[1::2].count(0) > 0.4 * len(sample) and 0 not in sample[::2]:
-        return "utf-16-le"
-    if len(sample) >= 4 and sample[::2].count(0) > 0.4 * len(sample) and 0 not in sample[1::2]:
-        return "utf-16-be"
+    for name, at in (("utf-16-le", 1), ("utf-16-be", 0)):
+        if len(sample) >= 4 and sample[at::2].count(0) > 0.4 * len(sample) and 0 not in sample[1 - at :: 2]:
+            return name
     return "utf-8"
 
 
@@ -84,7 +81,7 @@ def utf8_stream(raw: BinaryIO, head: bytes) -> BinaryIO:
     if name == "utf-8-sig":
         raw.read(3)
         return raw
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if head[:2] in _MARKS:
         raw.read(2)
     return cast(BinaryIO, io.BufferedReader(_Transcoded(raw, name), MIB))
 
@@ -131,16 +128,5 @@ def mostly_text(head: bytes) -> bool:
     found = [line for line in head.splitlines() if line.strip()]
     if len(head) >= HEAD_BYTES and len(found) > 1:
         found.pop()  # may be cut inside a character
-    good = sum(not _CONTROL.search(line) and _is_utf8(line) for line in found)
+    good = sum(not _CONTROL.search(line) and line.decode("utf-8", "ignore").encode() == line for line in found)
     return 0 < len(found) <= 2 * good
-
-
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

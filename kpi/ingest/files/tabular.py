@@ -5,6 +5,7 @@ Bad rows are reported and left out, good rows still load. Nothing here decides w
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -66,14 +67,9 @@ def batches(
         found = _delimited(source, limits, drop, note, delimiter)
     for batch in found:
         if batch.table.num_columns > limits.columns:
-            raise IngestError(
-                "ingest.too_many_columns", f"{source.name} has more than {limits.columns} columns",
-                hint="Put rarely used keys into one metadata column.",
-            )  # fmt: skip
+            raise IngestError.told("ingest.too_many_columns", name=source.name, most=limits.columns)
         if len(batch.numbers) and batch.numbers[-1] > limits.rows:
-            raise IngestError(
-                "ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows", hint="Load it in parts."
-            )
+            raise IngestError.told("ingest.too_many_rows", name=source.name, most=limits.rows)
         yield batch
 
 
@@ -113,8 +109,7 @@ class _Feed:
         """Hand out again every line after the first of the broken record. Bounded, else broken files take n²."""
         self._recovered += len(self.record)
         if self._recovered > _RECOVERED_LINES:
-            raise IngestError("ingest.bad_csv", "The quotes of this table are broken in too many rows",
-                              hint="Export it again with every text in double quotes.")  # fmt: skip
+            raise IngestError.told("ingest.bad_csv")
         self.give_back(self.record[1:])
 
     def give_back(self, lines: list[str]) -> None:
@@ -290,9 +285,7 @@ def _flatten(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _columns(rows: list[dict[str, Any]], limits: Limits) -> pa.Table:
-    names = list(dict.fromkeys(k for row in rows for k in row))
-    if len(names) > limits.columns:
-        names = names[: limits.columns + 1]
+    names = list(dict.fromkeys(k for row in rows for k in row))[: limits.columns + 1]
     if not names:
         return pa.table({"": pa.nulls(len(rows))}).select([])
     return pa.table({n: _column([row.get(n) for row in rows]) for n in names})
@@ -300,24 +293,11 @@ def _columns(rows: list[dict[str, Any]], limits: Limits) -> pa.Table:
 
 def _column(values: list[Any]) -> pa.Array:
     """A typed column where all values agree, else text: numbers keep every digit that way."""
-    kinds = {type(v) for v in values} - {type(None)}
-    try:
-        if kinds <= {str}:
-            return pa.array(values, pa.string())
-        if kinds == {bool}:
-            return pa.array(values, pa.bool_())
-        if kinds == {int}:
-            return pa.array(values, pa.int64())
-        if kinds == {float}:
-            return pa.array(values, pa.float64())
-        if len(kinds) == 1 and kinds <= _TYPED:
-            return pa.array(values)
-    except (OverflowError, pa.ArrowInvalid):
-        pass
+    kinds = {type(v) for v in values} - {type(None)} or {str}
+    if len(kinds) == 1 and kinds <= {str, bool, int, float, datetime, timedelta}:
+        with contextlib.suppress(OverflowError, pa.ArrowInvalid):
+            return pa.array(values, pa.string() if kinds == {str} else None)
     return pa.array([_as_text(v) for v in values], pa.string())
-
-
-_TYPED = {datetime, timedelta}
 
 
 def _as_text(value: Any) -> str | None:
@@ -325,9 +305,7 @@ def _as_text(value: Any) -> str | None:
         return value
     if isinstance(value, datetime | time | timedelta):
         return str(value)
-    return (
-        repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else orjson.dumps(value).decode()
-    )
+    return repr(value) if type(value) in (int, float) else orjson.dumps(value).decode()
 
 
 # --- workbooks -------------------------------------------------------------------------------------------------------
@@ -338,8 +316,7 @@ def _workbook(source: Opened, limits: Limits, drop: Drop, note: Note, sheet: str
     first = list(islice(rows, line_sniffing.LOOK_AHEAD))
     found = workbook.header(first)
     if found is None:
-        raise IngestError("ingest.no_header", f"No row of {source.name} names the columns",
-                          hint="Write names above the columns, or name another sheet.")  # fmt: skip
+        raise IngestError.told("ingest.no_header", name=source.name)
     if found.at:
         note(f"{found.at} rows above the header of {source.name} were skipped.")
     names = [n or f"column_{i}" for i, n in enumerate(found.names, 1)]
@@ -383,9 +360,7 @@ def _parquet(source: Opened, limits: Limits, columns: Collection[str] | None) ->
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
-        raise IngestError(
-            "ingest.bad_parquet", f"{source.name} is a damaged Parquet file", hint="Export it again."
-        ) from error
+        raise IngestError.told("ingest.bad_parquet", name=source.name) from error
 
 
 def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | None) -> Iterator[Batch]:
@@ -395,8 +370,7 @@ def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | 
     with pq.ParquetFile(source.path, read_dictionary=dictionaries, pre_buffer=False) as file:
         total = file.metadata.num_rows
         if total > limits.rows:
-            raise IngestError("ingest.too_many_rows", f"{source.name} has more than {limits.rows:,} rows",
-                              hint="Load it in parts.")  # fmt: skip
+            raise IngestError.told("ingest.too_many_rows", name=source.name, most=limits.rows)
         names = [n for n in dict.fromkeys(schema.names) if not n.startswith("__index_level_")]
         chosen = [n for n in names if columns is None or n in columns] or names[:1]
         size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
@@ -406,8 +380,7 @@ def _parquet_batches(source: Opened, limits: Limits, columns: Collection[str] | 
             weight = sum(_weight(c) for c in batch.columns)
             decoded += weight
             if weight > limits.batch_bytes or decoded > limits.expanded_bytes:
-                raise IngestError("ingest.bomb", f"{source.name} expands to far more than its size",
-                                  hint="Shorten very long texts, or split the file.")  # fmt: skip
+                raise IngestError.told("ingest.bomb:parquet", name=source.name)
             numbers = np.arange(start + 1, start + batch.num_rows + 1)
             start += batch.num_rows
             yield Batch(pa.Table.from_batches([batch]), numbers, int((source.size or 0) * start / max(total, 1)))

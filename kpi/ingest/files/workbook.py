@@ -32,8 +32,7 @@ def check(name: str, infos: Sequence[zipfile.ZipInfo], limits: Limits) -> None:
     """Raise IngestError for a workbook that expands to more than a load may hold; reading keeps to the sizes stated."""
     size, packed = sum(i.file_size for i in infos), sum(i.compress_size for i in infos)
     if size > limits.expanded_bytes or (size > limits.batch_bytes and size > limits.ratio * max(packed, 1)):
-        raise IngestError("ingest.bomb", f"{name} expands to far more than its size",
-                          hint="Save the sheet as CSV, and load that.")  # fmt: skip
+        raise IngestError.told("ingest.bomb:workbook", name=name)
 
 
 def sheets(source: Opened) -> list[str]:
@@ -56,11 +55,8 @@ def rows(source: Opened, sheet: str) -> Iterator[tuple[int, list[Any]]]:
 
 def header(first: Sequence[tuple[int, list[Any]]]) -> line_sniffing.Header | None:
     """Which of the first rows of a sheet names the columns, and how; None where none does."""
-    return line_sniffing.header([_line(cells) for _, cells in first], _EDGE)
-
-
-def _line(cells: Sequence[Any]) -> str:
-    return _EDGE.join("" if c is None else str(c).replace('"', "'").replace("\n", " ") for c in cells)
+    texts = (["" if c is None else str(c).replace('"', "'").replace("\n", " ") for c in cells] for _, cells in first)
+    return line_sniffing.header(list(map(_EDGE.join, texts)), _EDGE)
 
 
 def _filled(book: Any) -> list[str]:
@@ -70,9 +66,7 @@ def _filled(book: Any) -> list[str]:
 def _unsure(source: Opened, names: Sequence[str]) -> IngestError:
     listed = ", ".join(repr(n[:40]) for n in names[:_NAMED])
     told = f"{source.name} has the sheets {listed}" if names else f"{source.name} has no sheet with cells"
-    return IngestError(
-        "ingest.sheet", told, hint="Name the one with a row a request: --sheet NAME, or sheet in a mapping."
-    )
+    return IngestError.told("ingest.sheet", told=told)
 
 
 @contextlib.contextmanager
@@ -90,8 +84,7 @@ def _opened(source: Opened) -> Iterator[Any]:
     except (IngestError, MemoryError):
         raise
     except Exception as error:  # the library lets through whatever XML and zip files raise
-        raise IngestError("ingest.bad_workbook", f"{source.name} is a damaged workbook ({type(error).__name__})",
-                          hint="Open and save it again, or save the sheet as CSV.") from error  # fmt: skip
+        raise IngestError.told("ingest.bad_workbook", name=source.name, kind=type(error).__name__) from error
 
 
 def _rows(sheet: Any, most: int | None) -> Iterator[tuple[int, list[Any]]]:

@@ -10,27 +10,22 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from kpi.privacy.patterns import DATA
+from kpi.privacy.patterns import DATA, shapes
 from kpi.privacy.patterns.masking import Span
 from kpi.privacy.patterns.token_shapes import SHAPED
 
+_RE = shapes("blobs")
 LONGEST = 200  # characters of a run from which on it is a blob even where nothing readable lies in it
-_DATA_URL = re.compile(
-    r"data:(?P<type>[\w.+-]{1,40}/[\w.+-]{1,60})?(?:;[\w.+=\"-]{1,60}){0,5};base64,"
-    r"(?P<data>[A-Za-z0-9+/_-]*+={0,3})",
-    re.IGNORECASE,
-)
-_PACKED = re.compile(r"[A-Za-z0-9+/_-]{200,}+={0,3}")
-_WRAPPED = re.compile(r"(?:[A-Za-z0-9+/]{60,76}(?:\\r\\n|\\n|\r?\n)){2,}+[A-Za-z0-9+/]{0,76}={0,3}")
 _MAGIC = [(mark.encode("latin-1"), name) for name, mark in DATA["blobs"].items()]
 _UNITS = ((10**6, "MB"), (10**3, "kB"))
 _SHORTEST_TEXT = 20
 _SAMPLE = 4_096  # characters of a run that are decoded to see what it holds
+_STANDARD = str.maketrans("-_", "+/")
 
 
 def find_blobs(text: str) -> Iterator[Span]:
     """Data URLs."""
-    for match in _DATA_URL.finditer(text):
+    for match in _RE.data_url.finditer(text):
         data = match["data"]
         if len(data) >= _SHORTEST_TEXT:
             yield match.start(), match.end(), _token(match["type"] or "text/plain", data)
@@ -39,11 +34,11 @@ def find_blobs(text: str) -> Iterator[Span]:
 def blob_in(text: str, start: int, end: int) -> list[Span]:
     """Long base64 in a run of the characters of tokens, or the lines of a wrapped one that begins with it."""
     if end - start <= 76:
-        lines = _WRAPPED.match(text, start) if is_packed(text[start:end]) else None
+        lines = _RE.wrapped.match(text, start) if is_packed(text[start:end]) else None
         data = "" if lines is None else re.sub(r"\\r|\\n|\s", "", lines.group())
         return [] if lines is None else [(*lines.span(), _token(_type(data), data))]
     found = []
-    for match in _PACKED.finditer(text, start, end) if end - start >= LONGEST else ():
+    for match in _RE.packed.finditer(text, start, end) if end - start >= LONGEST else ():
         data = match.group()
         if text[match.end() : match.end() + 1] != "." and is_packed(data) and not SHAPED.match(text, match.start()):
             found.append((*match.span(), _token(_type(data), data)))
@@ -84,9 +79,6 @@ def _decoded(data: str) -> bytes | None:
         return base64.b64decode(data + "=" * (-len(data) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-
-
-_STANDARD = str.maketrans("-_", "+/")
 
 
 def _type(data: str) -> str:

@@ -6,21 +6,26 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from kpi.privacy.patterns import DATA, words
+from kpi.privacy.patterns import DATA, shapes, words
 from kpi.privacy.patterns.masking import EMAIL, IP, MAC, Match, Span, ends, starts
 
-_AT_DOMAIN = re.compile(r"@(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,24}")
-_LOCAL_REVERSED = re.compile(r"[\w.%+'&=~#*!-]{1,64}")
+_RE = shapes("email_and_ip")
 _REPOSITORY_USERS = words("email_and_ip", "repository_users")
 _FILE_ENDINGS = words("email_and_ip", "file_endings")  # icon@2x.png
+_IP_WORDS = words("email_and_ip", "ip_words")
+_VERSION_WORDS = words("email_and_ip", "version_words")
+_IPV4_JOINED = frozenset(".-")
+_IPV6_JOINED = frozenset(".")
+_MAC_WORDS = re.compile("|".join(DATA["email_and_ip"]["mac_words"]))
+_MAC_JOINED = frozenset(":.-")
 
 
 def find_emails(text: str) -> Iterator[Span]:
     """Anchored at the `@` and read backwards: a pattern that begins with the local part would be quadratic."""
     done = 0
-    for match in _AT_DOMAIN.finditer(text):
+    for match in _RE.at_domain.finditer(text):
         at = match.start()
-        backwards = _LOCAL_REVERSED.match(text[max(done, at - 64) : at][::-1])
+        backwards = _RE.local_reversed.match(text[max(done, at - 64) : at][::-1])
         if backwards is None:
             continue
         start = at - backwards.end()
@@ -37,18 +42,6 @@ def find_emails(text: str) -> Iterator[Span]:
         yield start, done, EMAIL
 
 
-_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-_IPV4 = re.compile(rf"\d\d{{0,2}}(?:\.{_OCTET}){{3}}" + r"(?![\w]|\.\d|-\w)")
-_WORDS = re.compile(r"[^\W\d_]+")
-_IP_WORDS = words("email_and_ip", "ip_words")
-_VERSION_WORDS = words("email_and_ip", "version_words")
-_IPV4_JOINED = frozenset(".-")
-_IPV6_JOINED = frozenset(".")
-_COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
-_HEX_REVERSED = re.compile(r"[0-9A-Fa-f:]{0,40}")
-_HEX = re.compile(r"[0-9A-Fa-f:]{0,60}")
-
-
 def _is_ipv4(match: Match) -> bool:
     """`1.2.3.4` is an address or a version: small numbers need a neighbour that says so."""
     text, start, end = match.string, match.start(), match.end()
@@ -61,7 +54,7 @@ def _is_ipv4(match: Match) -> bool:
     bare = before.rstrip("=~<>^/_ ")
     if before[-1:] in ("/", "_", "~", "<", ">", "^") or before.endswith("=="):
         return False
-    near = [word.lower() for word in _WORDS.findall(bare)[-3:]]
+    near = [word.lower() for word in _RE.words.findall(bare)[-3:]]
     if not _IP_WORDS.isdisjoint(near):
         return True
     if near and not _VERSION_WORDS.isdisjoint(near[-2:]):
@@ -86,46 +79,37 @@ def _is_ipv6(text: str, start: int, end: int) -> bool:
 
 def ipv4_in(text: str, start: int, end: int) -> list[Span]:
     """Dotted quads among numbers that stand close together."""
-    return [(*match.span(), IP) for match in _IPV4.finditer(text, start, end) if _is_ipv4(match)]
+    return [(*match.span(), IP) for match in _RE.ipv4.finditer(text, start, end) if _is_ipv4(match)]
 
 
 def has_colons(text: str) -> bool:
     """Whether two colons stand as in an address."""
-    return _COLONS.search(text) is not None
+    return _RE.colons.search(text) is not None
 
 
 def find_colons(text: str, lower: str) -> Iterator[Span]:
     """What is written with colons: IPv6, and addresses of network cards beside a word for them."""
     done = 0
-    for match in _COLONS.finditer(text):
+    for match in _RE.colons.finditer(text):
         at = match.start()
         if at < done:
             continue
-        before = _HEX_REVERSED.match(text[max(done, at - 40) : at][::-1])
-        after = _HEX.match(text, at)
+        before = _RE.hex_reversed.match(text[max(done, at - 40) : at][::-1])
+        after = _RE.hex.match(text, at)
         start, done = at - (before.end() if before else 0), after.end() if after else at
         if _is_ipv6(text, start, done):
             yield start, done, IP
-        elif done - start == 17 and _MAC.fullmatch(text, start, done) and _is_mac(text, lower, start):
+        elif done - start == 17 and _RE.mac.fullmatch(text, start, done) and _is_mac(text, lower, start):
             yield start, done, MAC
-
-
-_MAC = re.compile(
-    r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f]{4}){2})"
-)
-_HYPHENS = re.compile(r"-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
-_DOTS = re.compile(r"\.[0-9A-Fa-f]{4}\.")
-_MAC_WORDS = re.compile("|".join(DATA["email_and_ip"]["mac_words"]))
-_MAC_JOINED = frozenset(":.-")
 
 
 def find_hyphened(text: str, lower: str) -> list[Span]:
     """Addresses of network cards with hyphens or dots."""
     found: list[Span] = []
-    for inner, before in ((_HYPHENS, 2), (_DOTS, 4)):
+    for inner, before in ((_RE.hyphens, 2), (_RE.dots, 4)):
         for match in inner.finditer(text):
             start = match.start() - before
-            card = _MAC.match(text, start) if start >= 0 else None
+            card = _RE.mac.match(text, start) if start >= 0 else None
             if card is not None and ends(text, card.end()) and _is_mac(text, lower, start):
                 found.append((*card.span(), MAC))
     return sorted(found)

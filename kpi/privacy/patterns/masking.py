@@ -21,6 +21,8 @@ _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\ud7ff\u
 
 Match = re.Match[str]
 Span = tuple[int, int, str]  # first character, one past the last, token; no token where it is only to be blanked
+_TOKEN_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~+/=:%|@$-"
+_AS_TOKEN = bytes(120 if chr(code) in _TOKEN_CHARS else 32 for code in range(256))  # x for a character of a token
 
 
 class Sheet:
@@ -84,10 +86,6 @@ def same_length_lower(text: str) -> str:
     if len(lower) == len(text):
         return lower
     return "".join(small if len(small := c.lower()) == 1 else c for c in text)
-
-
-_TOKEN_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~+/=:%|@$-"
-_AS_TOKEN = bytes(120 if chr(code) in _TOKEN_CHARS else 32 for code in range(256))  # x for a character of a token
 
 
 def token_runs(text: str, least: int) -> list[tuple[int, int]]:

@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable
 from importlib import import_module
 
-from kpi.privacy.patterns import DATA, check_digits
+from kpi.privacy.patterns import DATA, check_digits, shapes
 from kpi.privacy.patterns.masking import NATIONAL_ID, PASSPORT, SSN, Span, ends, starts
 
+_RE = shapes("national_ids")
 _Check = Callable[[str], bool]
 _GAPS = str.maketrans("", "", " .-/()")
 _NINES = str.maketrans("0123456789", "9999999999")
 WEAK = frozenset([14])  # lengths of forms that rows of numbers have as well: Aadhaar, South Korea
+_PAPERS = DATA["national_ids"]["papers"]
+PAPERS = dict.fromkeys(_PAPERS["passport"], PASSPORT) | dict.fromkeys(_PAPERS["national_id"], NATIONAL_ID)
 
 
 def _check(name: str) -> _Check:
@@ -30,49 +33,21 @@ def _check(name: str) -> _Check:
 
 _FORMS = {form: tuple(map(_check, names.split())) for form, names in DATA["national_ids"]["forms"].items()}
 _LETTERED = tuple((re.compile(form), _check(name)) for form, name in DATA["national_ids"]["lettered"].items())
-# Where such a form may begin: after no letter or digit, capitals before a digit, or digits before a letter.
-_MIXED = re.compile(
-    r"[A-Z](?<![0-9A-Za-z_][A-Z])(?=[A-Z]{0,5}[ -]?[0-9])"
-    r"|[0-9](?<![0-9A-Za-z_][0-9])(?=[0-9.+-]{5,18}[A-Za-z]|[0-9][A-Z]{5}[0-9]|[0-9 ]{5,8}[AB])"
-)
-
-_PAPERS = DATA["national_ids"]["papers"]
-PAPERS = dict.fromkeys(_PAPERS["passport"], PASSPORT) | dict.fromkeys(_PAPERS["national_id"], NATIONAL_ID)
-_LABELLED = re.compile(
-    r"[^\W\d]{0,12}(?:[\s\"'=:#(,\\.]|\b(?:no|nr|number|numbers|número|numero|numéro|nummer|numer|номер|is|ist|est|es|é|è|id|card|"
-    r"was|my|серия|the|mon|mi)\b|号码?|號碼?|番号|[是为為は：№º°]|n°){0,14}"
-    r"([A-Za-z]{0,3}[0-9](?:[ \-]?[0-9A-Z]){5,18})"
-)
-_SSN = re.compile(r"(?!000|666)\d\d\d([- .])(?!00)\d{2}\1(?!0000)\d{4}")
-_DATE = re.compile(r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12]\d|3[01])(?!\d)")
 
 
 def paper_after(text: str, at: int, word: str) -> list[Span]:
     """The number of a passport or another paper, with letters or without, after the word for it."""
-    match = _LABELLED.match(text, at)
-    if match is None or not _is_paper(text, *match.span(1)):
+    match = _RE.labelled.match(text, at)
+    if match is None or _RE.date.match(match[1]) or len(match[1]) >= 24 or not _RE.five.search(match[1]):
         return []
-    return [(*match.span(1), PAPERS[word])]
-
-
-_FIVE = re.compile(r"(?:[0-9][^0-9]*){5}")
-
-
-def _is_paper(text: str, start: int, end: int) -> bool:
-    value = text[start:end]
-    return bool(
-        not _DATE.match(value)
-        and ends(text, end)
-        and starts(text, start, frozenset("@/"))
-        and len(value) < 24
-        and _FIVE.search(value)
-    )
+    start, end = match.span(1)
+    return [(start, end, PAPERS[word])] if starts(text, start, frozenset("@/")) and ends(text, end) else []
 
 
 def lettered_in(text: str, start: int, end: int) -> list[Span]:
     """Identifiers with letters in them, among characters that stand close together."""
     found = []
-    for near in _MIXED.finditer(text, start, end):
+    for near in _RE.mixed.finditer(text, start, end):
         first = near.start()
         if not starts(text, first):
             continue
@@ -89,6 +64,6 @@ def identity_in(text: str, start: int, end: int) -> Span | None:
     run = text[start:end]
     if any(check(run) for check in _FORMS.get(run.translate(_NINES), ())):
         return start, end, NATIONAL_ID
-    if len(run) == 11 and _SSN.fullmatch(run):
+    if len(run) == 11 and _RE.ssn.fullmatch(run):
         return start, end, SSN
     return None

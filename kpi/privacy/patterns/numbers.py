@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kpi.privacy.patterns import DATA
+from kpi.privacy.patterns import DATA, shapes
 from kpi.privacy.patterns.email_and_ip import ipv4_in
 from kpi.privacy.patterns.masking import NATIONAL_ID, PASSPORT, PHONE, SSN, Span, ends, is_word, starts
 from kpi.privacy.patterns.national_ids import WEAK, identity_in, lettered_in
@@ -13,24 +13,14 @@ from kpi.privacy.patterns.payment_numbers import cards_in, ibans_in
 from kpi.privacy.patterns.phone_numbers import is_date, is_short, is_vague, telling, with_extension
 from kpi.privacy.patterns.words_nearby import A_PASSPORT, A_PHONE, AN_SSN, IDENTITY, TECHNICAL, kind_before, phone_after
 
-_CLUSTER = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){3,}")  # digits that stand close together, whatever is between them
-_SIX = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
-_TWELVE = re.compile(r"(?:[0-9][^0-9]{0,3}){12}")
-_RUN = re.compile(r"[+(0-9](?<![0-9][0-9])[0-9 ().\-/]{5,}[0-9]\)?")
-_STAMP = re.compile(
-    r"(?:19|20)[0-9]{2}([-/])[0-9]{2}\1[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?![0-9:])"
-)
-_LETTER = re.compile(r"[A-Za-z]")
+_RE = shapes("numbers")
 _TOKENS = {IDENTITY: NATIONAL_ID, AN_SSN: SSN, A_PASSPORT: PASSPORT, A_PHONE: PHONE}
 _LENGTHS = {IDENTITY: range(6, 19), AN_SSN: range(9, 10), A_PASSPORT: range(6, 13), A_PHONE: range(7, 16)}
-_ROW_BEFORE = re.compile(r"[0-9][ \t]{0,3}[,;|\t]?[ \t]{0,3}\Z")
-_ROW_AFTER = re.compile(r"[ \t]{0,3}[,;|\t][ \t]{0,3}[-+$]?[0-9]|[ \t]{2,4}[0-9]")
 _UNIT_AFTER = re.compile(f" ?(?:{'|'.join(DATA['numbers']['units'])})")
-_ASSIGNED = re.compile(r"[=#:_$€£¥₹~<>*^|]\\?[\"'`]?[ \t]{0,3}\\?[\"'`]?\Z")
-_CLOSES = re.compile(r"[ .,;!?)\"']{0,3}(?:[\n.,;!?)\"'\\\u3000-\u9fff]|\Z)")
 
 
 Neighbourhood = tuple[str, int, int]  # text around a number, where the number begins in it, its length
+_REACH = 104  # characters before and after a number that are looked at
 
 
 def find_numbers(text: str, lower: str, seen: set[Neighbourhood] | None) -> list[Span]:
@@ -39,12 +29,12 @@ def find_numbers(text: str, lower: str, seen: set[Neighbourhood] | None) -> list
     `seen` holds neighbourhoods in which nothing is to be found; the next pass over a long text asks it first.
     """
     found: list[Span] = []
-    for cluster in _CLUSTER.finditer(text):
+    for cluster in _RE.cluster.finditer(text):
         start, end = cluster.span()
         if end - start < 6:
             if not _has_letters(text, start, end):
                 continue
-        elif (stamp := _STAMP.match(text, start)) is not None:
+        elif (stamp := _RE.stamp.match(text, start)) is not None:
             start = stamp.end()
             if end - start < 4:
                 continue
@@ -63,16 +53,13 @@ def find_numbers(text: str, lower: str, seen: set[Neighbourhood] | None) -> list
 
 def holds_numbers(text: str) -> bool:
     """Whether any four digits stand close together."""
-    return _CLUSTER.search(text) is not None
-
-
-_REACH = 104  # characters before and after a number that are looked at
+    return _RE.cluster.search(text) is not None
 
 
 def _has_letters(text: str, start: int, end: int) -> bool:
     """Whether letters stand among the digits or beside them, as in an IBAN or a lettered identifier."""
     before, after = text[start - 4 if start > 3 else 0 : start], text[end : end + 3]
-    if before[-1:].isalpha() or after[:1].isalpha() or _LETTER.search(text, start, end) is not None:
+    if before[-1:].isalpha() or after[:1].isalpha() or _RE.letter.search(text, start, end) is not None:
         return True
     if before[-1:] in " -" and before[-2:-1].isupper() and not (before[-3:-2].isupper() and before[-4:-3].isalpha()):
         return True  # GB 29, X-1234567-L, AB 12 34 56 C
@@ -89,13 +76,13 @@ def _in_cluster(text: str, lower: str, start: int, end: int) -> list[Span]:
         return []
     if text.count(".", start, end) > 2 and (found := ipv4_in(text, start, end)):
         return found
-    if end - start > 11 and _TWELVE.match(text, start) is not None and (found := cards_in(text, lower, start, end)):
+    if end - start > 11 and _RE.twelve.match(text, start) is not None and (found := cards_in(text, lower, start, end)):
         return sorted(found)
-    if _SIX.match(text, start) is None:
+    if _RE.six.match(text, start) is None:
         return []
     first = start - (start > 0 and text[start - 1] in "+(")
     last = end + (text[end : end + 1] == ")")
-    return [span for run in _RUN.finditer(text, first, last) for span in _in_run(text, lower, *run.span())]
+    return [span for run in _RE.run.finditer(text, first, last) for span in _in_run(text, lower, *run.span())]
 
 
 def _in_run(text: str, lower: str, start: int, end: int) -> Iterator[Span]:
@@ -140,14 +127,13 @@ def _by_words(text: str, lower: str, start: int, end: int, run: str) -> Iterator
             yield start, with_extension(lower, end) if kind == A_PHONE else end, _TOKENS[kind]
         elif digits > 15 and kind == A_PHONE:
             yield from _several(text, lower, start, end)
-    elif kind is None and _is_vague_phone(text, lower, start, end, run):
+    elif (
+        kind is None
+        and is_vague(run)
+        and (not is_short(run) or _RE.closes.match(text, end))
+        and not _is_technical(text, lower, start, end)
+    ):
         yield start, with_extension(lower, end), PHONE
-
-
-def _is_vague_phone(text: str, lower: str, start: int, end: int, run: str) -> bool:
-    if not is_vague(run) or (is_short(run) and _CLOSES.match(text, end) is None):
-        return False
-    return not _is_technical(text, lower, start, end)
 
 
 def _several(text: str, lower: str, start: int, end: int) -> Iterator[Span]:
@@ -162,14 +148,14 @@ def _is_technical(text: str, lower: str, start: int, end: int) -> bool:
     return (
         _assigned(text, start)
         or _is_money(text, lower, start, end)
-        or _ROW_BEFORE.search(text, max(0, start - 8), start) is not None
-        or _ROW_AFTER.match(text, end) is not None
+        or _RE.row_before.search(text, max(0, start - 8), start) is not None
+        or _RE.row_after.match(text, end) is not None
         or kind_before(text, lower, start) == TECHNICAL
     )
 
 
 def _assigned(text: str, start: int) -> bool:
-    return _ASSIGNED.search(text, max(0, start - 8), start) is not None
+    return _RE.assigned.search(text, max(0, start - 8), start) is not None
 
 
 def _is_money(text: str, lower: str, start: int, end: int) -> bool:

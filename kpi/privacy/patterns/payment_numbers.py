@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from kpi.privacy.patterns import DATA, words
+from kpi.privacy.patterns import DATA, shapes, words
 from kpi.privacy.patterns.masking import BLANK, CARD, IBAN, Match, Span, Words, ends, is_word, starts
 
+_RE = shapes("payment_numbers")
 # Groups as printed on cards, with any separator, a line break among them; a bare run of 12 to 19 digits.
 _GAP = r"(?: ?[-.\u00b7] ?| {1,2}| ?(?:\\r)?(?:\\n|\r?\n) ?)"
 _GROUPED = re.compile(
@@ -15,14 +16,15 @@ _GROUPED = re.compile(
     rf"|[0-9]{{2}}{_GAP}[0-9]{{6,13}}|[0-9]{{4}}{_GAP}[0-9]{{4,11}}|{_GAP}[0-9]{{8}}(?:{_GAP}[0-9]{{4}})?"
     rf"|[0-9]{{8}}{_GAP}[0-9]{{4,7}}|{_GAP}[0-9]{{12}})"
 )
-_PLAIN = re.compile(r"[0-9][0-9]{11,18}")
 _WORDS = Words(DATA["payment_numbers"]["words"])
-_SHORT_WORDS = re.compile(r"\b(?:jcb|pan|pay|cc|mir|troy|elo)\b")
-_NAMED = re.compile(r"credit|debit|\bcards?\b|\bcc\b")
 _DOUBLED = bytes((48 + sum(divmod(2 * (code - 48), 10))) if 48 <= code < 58 else 48 for code in range(256))
-_EXPIRY = re.compile(r"[ ,;]{0,2}(?:\d\d ?[/-] ?\d\d|exp|cv[vc]|\d{3}\b(?! ?\d))", re.IGNORECASE)
 
 _NETWORKS = re.compile("|".join(DATA["payment_numbers"]["networks"]))
+_IBAN_GAPS = " .-"
+_NO_GAPS = str.maketrans("", "", _IBAN_GAPS)
+_IBAN_LENGTHS = {pair[:2]: int(pair[2:]) for pair in words("payment_numbers", "iban")}
+_HYPHEN = frozenset("-")
+_IBAN_REST = 44  # characters that may follow the check digits
 
 
 def luhn(digits: str) -> bool:
@@ -36,14 +38,14 @@ def cards_in(text: str, lower: str, start: int, end: int) -> list[Span]:
     found: list[Span] = []
     if not text[start:end].isdigit():
         found = [span for match in _GROUPED.finditer(text, start, end) if (span := _grouped(match, lower)) is not None]
-    return found + [(*match.span(), CARD) for match in _PLAIN.finditer(text, start, end) if _is_plain(match, lower)]
+    return found + [(*match.span(), CARD) for match in _RE.plain.finditer(text, start, end) if _is_plain(match, lower)]
 
 
 def _grouped(match: Match, lower: str) -> Span | None:
     text, (start, end) = match.string, match.span()
-    if not starts(text, start) or _DECIMAL.fullmatch(text, start, end):
+    if not starts(text, start) or _RE.decimal.fullmatch(text, start, end):
         return None
-    groups = [m.span() for m in _DIGITS.finditer(text, start, end)]
+    groups = [m.span() for m in _RE.digits.finditer(text, start, end)]
     for count in range(len(groups), 1, -1):  # a card may be followed by its security code, in like groups
         last = groups[count - 1][1]
         digits = "".join(text[a:b] for a, b in groups[:count])
@@ -54,17 +56,11 @@ def _grouped(match: Match, lower: str) -> Span | None:
     return None
 
 
-_DIGITS = re.compile(r"[0-9]+")
-_DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
-_ROW_BEFORE = re.compile(r"[0-9] {1,2}\Z|[0-9]\t\Z")
-_ROW_AFTER = re.compile(r"[ \t]{1,2}[0-9]")
-
-
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Not a part of a row of numbers."""
-    if _ROW_BEFORE.search(text, max(0, start - 3), start):
+    if _RE.row_before.search(text, max(0, start - 3), start):
         return False
-    return _ROW_AFTER.match(text, end) is None or _EXPIRY.match(text, end) is not None
+    return _RE.row_after.match(text, end) is None or _RE.expiry.match(text, end) is not None
 
 
 def _is_plain(match: Match, lower: str) -> bool:
@@ -74,19 +70,12 @@ def _is_plain(match: Match, lower: str) -> bool:
         return False
     if _NETWORKS.fullmatch(digits):
         return _near_card_word(lower, *match.span())
-    return _NAMED.search(lower, max(0, match.start() - 100), match.end() + 60) is not None
+    return _RE.named.search(lower, max(0, match.start() - 100), match.end() + 60) is not None
 
 
 def _near_card_word(lower: str, start: int, end: int) -> bool:
     near = lower[max(0, start - 100) : start] + BLANK + lower[end : end + 60]
-    return _WORDS.stand_in(near) or _SHORT_WORDS.search(near) is not None
-
-
-_IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ .-]?[A-Za-z0-9]{1,4}){3,8}")
-_IBAN_GAPS = " .-"
-_NO_GAPS = str.maketrans("", "", _IBAN_GAPS)
-_IBAN_LENGTHS = {pair[:2]: int(pair[2:]) for pair in words("payment_numbers", "iban")}
-_HYPHEN = frozenset("-")
+    return _WORDS.stand_in(near) or _RE.short_words.search(near) is not None
 
 
 def _iban(match: Match) -> Span | None:
@@ -111,12 +100,9 @@ def _iban(match: Match) -> Span | None:
 def ibans_in(text: str, start: int, end: int) -> list[Span]:
     """Account numbers of banks whose two letters stand at `start` or later, their check digits before `end`."""
     found = []
-    while start < end and (match := _IBAN.search(text, start, end + _IBAN_REST)) is not None:
+    while start < end and (match := _RE.iban.search(text, start, end + _IBAN_REST)) is not None:
         span = _iban(match)
         if span is not None:
             found.append(span)
         start = match.end() if span is None else span[1]
     return found
-
-
-_IBAN_REST = 44  # characters that may follow the check digits

@@ -10,27 +10,19 @@ from __future__ import annotations
 
 import re
 
-from kpi.privacy.patterns import DATA
+from kpi.privacy.patterns import DATA, shapes
 from kpi.privacy.patterns.masking import ends
 
+_RE = shapes("phone_numbers")
 _TELLING = re.compile(rf"(?<![0-9])(?:{'|'.join(DATA['phone_numbers']['telling'])})(?![0-9])")
 _TELLING_DIGITS = range(8, 16)
 _VAGUE = {form: re.compile(firsts) for form, firsts in DATA["phone_numbers"]["vague"].items()}
 _NINES = str.maketrans("0123456789", "9999999999")
-_EXTENSION = re.compile(r"\s?(?:x|ext\.?|extension|#|durchwahl|poste|доб\.?)\s?\d{1,6}(?![\w-])")
-_DATE = re.compile(
-    r"(?:19|20)\d\d[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:0?[1-9]|[12]\d|3[01])(?!\d)"
-    r"|(?:0?[1-9]|[12]\d|3[01])[-/. ](?:0?[1-9]|[12]\d|3[01])[-/. ](?:19|20)\d\d(?!\d)|(?:\d{1,3}\.){3}\d{1,3}\Z"
-)
-_DECIMAL = re.compile(r"[0-9]+[.][0-9]+")
-_EIGHT = re.compile(r"0[1-9][0-9]{0,2}-[0-9]{2,3} [0-9]{2} [0-9]{2}|0[1-9] [0-9]{3} [0-9]{3}")
-_HOUSE = re.compile(r"0[0-9]{4} [0-9]{4}")  # a postcode and a house number
-_DIGITS = re.compile(r"[0-9]")
 
 
 def is_date(run: str) -> bool:
     """Whether a run begins with a calendar date, or is a dotted quad."""
-    return _DATE.match(run) is not None
+    return _RE.date.match(run) is not None
 
 
 def telling(text: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -39,26 +31,22 @@ def telling(text: str, start: int, end: int) -> list[tuple[int, int]]:
         (first, last)
         for match in _TELLING.finditer(text, start, end)
         for first, last in [match.span()]
-        if _bounded(text, start, end, first, last) and _is_number(match.group())
+        if (first == start or text[first - 1] in " (") and (last == end or text[last] in " )")  # between blanks
+        if _is_number(match.group())
     ]
 
 
 def _is_number(found: str) -> bool:
-    digits = len(_DIGITS.findall(found))
+    digits = len(_RE.digits.findall(found))
     if (
         digits not in _TELLING_DIGITS
-        or (digits < 9 and found[0] not in "+(" and not _EIGHT.fullmatch(found))
-        or _HOUSE.fullmatch(found)
+        or (digits < 9 and found[0] not in "+(" and not _RE.eight.fullmatch(found))
+        or _RE.house.fullmatch(found)
     ):
         return False
-    if _DATE.match(found) or (_DECIMAL.fullmatch(found) and found[:2] != "06"):
+    if _RE.date.match(found) or (_RE.decimal.fullmatch(found) and found[:2] != "06"):
         return False
     return found.count("(") == found.count(")")
-
-
-def _bounded(text: str, start: int, end: int, first: int, last: int) -> bool:
-    """Within a run, a number stands between blanks."""
-    return (first == start or text[first - 1] in " (") and (last == end or text[last] in " )")
 
 
 def is_vague(run: str) -> bool:
@@ -74,5 +62,5 @@ def is_short(run: str) -> bool:
 
 def with_extension(text: str, end: int) -> int:
     """The end of a number with its extension: `x12`, `ext. 12`."""
-    match = _EXTENSION.match(text, end)
+    match = _RE.extension.match(text, end)
     return match.end() if match is not None and ends(text, match.end()) else end

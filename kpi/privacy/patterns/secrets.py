@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from kpi.privacy.patterns import DATA, words
+from kpi.privacy.patterns import DATA, shapes, words
 from kpi.privacy.patterns.blobs import blob_in, holds_text
 from kpi.privacy.patterns.masking import BLANK, SECRET, Match, Sheet, Span, Words
 from kpi.privacy.patterns.national_ids import PAPERS, paper_after
 from kpi.privacy.patterns.token_shapes import FOLDED, INNER, SHAPED
 
-_BLOCK_START = re.compile(
-    r"-----BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY|SECRET|MESSAGE)[ A-Z0-9_-]{0,20}-----", re.IGNORECASE
+_RE = shapes("secrets")
+_COMMANDS = (
+    (("thin:",), _RE.oracle_user),
+    (("curl", "wget", "--user"), _RE.command_user),
+    (("mysql", "sshpass", "redis-cli"), _RE.command_password),
 )
-_BLOCK_END = re.compile(r"-----END[ A-Z0-9_-]{0,80}-----", re.IGNORECASE)
-_URL_USER = re.compile(r"://([^\s/@:\"'<>\[\]]{0,100}:[^\s/\"'<>]{1,200})@")
-_ORACLE_USER = re.compile(r"thin:[\w.$#-]{1,60}/(\S{1,100}?)@")
-_COMMAND_USER = re.compile(r"-(?:u|-user|-proxy-user)[ =]{1,3}[\"']?[\w.@$-]{1,80}:([^\s\"']{3,200})")
-_COMMAND_PASSWORD = re.compile(
-    r"\b(?:mysql(?:dump|admin)?\b[^\n|]{0,200}? -p|sshpass -p ?|redis-cli\b[^\n|]{0,200}? -a )[\"']?([^\s\"']{4,200})"
-)
-_SCHEME = re.compile(r" {0,2}(?=[\w.~+/-]{0,199}[\d_.~+/-])([\w.~+/-]{16,4000}=*)")
-_JWT = re.compile(r"(?<![\w-])eyJ[\w-]{10,4000}\.[\w-]{4,8000}(?:\.[\w-]{0,4000})?")
-# Words and paths; or numbers, hashes and ids, with a name before them: only the name of a service makes them a key.
-_PLAIN_RUN = re.compile(
-    r"[a-z_./:-]+|[\w.-]{1,64}@[a-z.-]+|[A-Z]?[a-z]+|(?:[a-z_.]{1,30}[=:])?([0-9a-f:.+TZ/-]+|[0-9A-F-]+)"
-)
-_NO_BASE64 = re.compile(r"[^A-Za-z0-9+/=_-]+")
+_SHORTEST_INNER = 20  # characters of the shortest of the shapes that do not tell at their start
+_LONGEST_KEY = 400  # characters of a name and its key
+SHORTEST = 14  # characters of a run that may be a key
+_COOKIE_ATTRIBUTES = words("secrets", "cookie_attributes")
+_PLAIN_WORDS = words("secrets", "plain_words")
+_SECRETS = frozenset(DATA["secrets"]["secret_words"])
+_SCHEMES = frozenset(["bearer ", "basic ", "apikey ", "token "])
+_WORDS = Words([*DATA["secrets"]["password_words"], *DATA["secrets"]["secret_words"], *_SCHEMES, "cookie", *PAPERS])
+_SHORT_TAIL = 12
+_COMMON = frozenset(["key", "auth"])
+_KEY_NAMES = tuple(words("secrets", "key_names"))
+_VENDORS, _PAIRS, _HARMLESS = (words("secrets", name) for name in ("vendors", "vendor_pairs", "harmless"))
 
 
 def find_blocks(text: str) -> Iterator[Span]:
     """Key blocks, by position: a block that was cut off is masked to the end of the text."""
     done = 0
-    while (start := _BLOCK_START.search(text, done)) is not None:
-        end = _BLOCK_END.search(text, start.end())
+    while (start := _RE.block_start.search(text, done)) is not None:
+        end = _RE.block_end.search(text, start.end())
         done = end.end() if end else len(text)
         if end is None and text.endswith(('"', '"}', '"]')):
             done = max(text.rindex('"'), start.end())
@@ -44,7 +44,7 @@ def find_blocks(text: str) -> Iterator[Span]:
 
 def find_url_users(text: str) -> Iterator[Span]:
     """User and password in addresses of any scheme: `postgresql://me:secret@host`, `jdbc:oracle:thin:me/secret@`."""
-    for match in _URL_USER.finditer(text):
+    for match in _RE.url_user.finditer(text):
         if BLANK not in match.group(1):
             yield *match.span(1), SECRET
 
@@ -58,26 +58,19 @@ def find_commands(text: str) -> list[Span]:
     return sorted(found)
 
 
-_COMMANDS = (
-    (("thin:",), _ORACLE_USER),
-    (("curl", "wget", "--user"), _COMMAND_USER),
-    (("mysql", "sshpass", "redis-cli"), _COMMAND_PASSWORD),
-)
-
-
 def find_tokens(text: str, runs: list[tuple[int, int]]) -> Iterator[Span]:
     """Within long runs: packed data, tokens that name themselves, web tokens, keys beside the name of a service."""
     done = 0
     for start, end in runs:
         if start < done:
             continue
-        plain = _PLAIN_RUN.fullmatch(text, start, end)
+        plain = _RE.plain_run.fullmatch(text, start, end)
         if plain is not None and not plain.group(1):
             continue
         found = blob_in(text, start, end) if end - start >= 60 else []
         if not found and plain is None:
             found = _tokens_in(text, start, end)
-        if not found and end - start < _LONGEST_KEY and _OPERATOR.search(text, max(0, start - 6), end) is not None:
+        if not found and end - start < _LONGEST_KEY and _RE.operator.search(text, max(0, start - 6), end) is not None:
             found = _vendor_keys(text, start, end)
         if not found and plain is None and end - start >= 20:
             found = _packed_text(text, start, end)
@@ -87,24 +80,9 @@ def find_tokens(text: str, runs: list[tuple[int, int]]) -> Iterator[Span]:
                 done = span[1]
 
 
-_OPERATOR = re.compile(r"[=:>,|]")
-
-
-# Ids, hashes and times: the finders of numbers need not look into them.
-_TECHNICAL = re.compile(
-    r"(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?=[0-9]{0,9}[a-f][0-9]{0,9}[a-f])(?![a-z]{2}[0-9]*\b)[0-9a-f]{16,128}"
-    r"|(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)(?![0-9A-Za-z])"
-)
-
-
 def technical_in(text: str, runs: list[tuple[int, int]]) -> list[Span]:
     """What stays in the text and is to be overlooked."""
-    return [(*match.span(), "") for start, end in runs for match in _TECHNICAL.finditer(text, start, end)]
-
-
-_SHORTEST_INNER = 20  # characters of the shortest of the shapes that do not tell at their start
-_LONGEST_KEY = 400  # characters of a name and its key
-SHORTEST = 14  # characters of a run that may be a key
+    return [(*match.span(), "") for start, end in runs for match in _RE.technical.finditer(text, start, end)]
 
 
 def _tokens_in(text: str, start: int, end: int) -> list[Span]:
@@ -112,15 +90,11 @@ def _tokens_in(text: str, start: int, end: int) -> list[Span]:
     if end - start >= _SHORTEST_INNER:
         patterns += [pattern for hint, pattern in INNER if text.find(hint, start, end) >= 0]
     if text.find("eyJ", start, end) >= 0:
-        patterns.append(_JWT)
+        patterns.append(_RE.jwt)
     if end - start > 40 and not text[start:end].islower():
         patterns.append(FOLDED)
     found = sorted((*match.span(), SECRET) for pattern in patterns for match in pattern.finditer(text, start, end))
-    return _with_scheme(text, found)
-
-
-def _with_scheme(text: str, found: list[Span]) -> list[Span]:
-    """An address that is a secret is masked with its `https://`."""
+    # an address that is a secret is masked with its `https://`
     return [(a - 8 if text.startswith("https://", a - 8) and a > 7 else a, b, token) for a, b, token in found]
 
 
@@ -128,7 +102,7 @@ def _packed_text(text: str, start: int, end: int) -> list[Span]:
     """Short base64 that holds readable text."""
     found = []
     at = start
-    for part in _NO_BASE64.split(text[start:end]):
+    for part in _RE.no_base64.split(text[start:end]):
         at = text.index(part, at)
         if len(part) >= 20 and (mask := holds_text(part)):
             found.append((at, at + len(part), mask))
@@ -138,23 +112,15 @@ def _packed_text(text: str, start: int, end: int) -> list[Span]:
 
 def _after_scheme(text: str, at: int) -> list[Span]:
     """What follows `Bearer`, `Basic`, `Token` in a header."""
-    match = _SCHEME.match(text, at)
+    match = _RE.scheme.match(text, at)
     return [] if match is None else [(*match.span(1), SECRET)]
-
-
-# --- cookies ---------------------------------------------------------------------------------------------------------
-_COOKIE = re.compile(r"s?\d?\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?(?=[\w.$-]{1,80}=)")
-_PAIR = re.compile(
-    r"[ \t]{0,3}([\w.$!%*+^`|~-]{1,80})(?:=(\"[^\"\n]{0,4000}\"|[^;,\s\"'\\]{0,4000}))?(?:;|(?=[\s\"'\\,]|$))"
-)
-_COOKIE_ATTRIBUTES = words("secrets", "cookie_attributes")
 
 
 def _cookies(text: str, at: int) -> Iterator[Span]:
     """The value of every cookie of a `Cookie` or `Set-Cookie` header; attributes such as `Path` stay."""
-    header = _COOKIE.match(text, at)
+    header = _RE.cookie.match(text, at)
     at = header.end() if header is not None else len(text)
-    while (pair := _PAIR.match(text, at)) is not None and pair.end() > at:
+    while (pair := _RE.pair.match(text, at)) is not None and pair.end() > at:
         name, value = pair.group(1).lower(), pair.group(2)
         if name not in _COOKIE_ATTRIBUTES:
             if value is None:
@@ -162,38 +128,9 @@ def _cookies(text: str, at: int) -> Iterator[Span]:
             yield *pair.span(2), SECRET
         at = pair.end()
         if name == "expires":  # its date holds a comma and blanks
-            at = _to_semicolon(text, at)
+            at = max(at, text.find(";", at, at + 60) + 1)
         if text[at - 1 : at] != ";":
             return
-
-
-def _to_semicolon(text: str, at: int) -> int:
-    found = text.find(";", at, at + 60)
-    return found + 1 if found >= 0 else at
-
-
-# --- assignments -----------------------------------------------------------------------------------------------------
-_SAYS = (
-    r"(?:(?:[\w.\-]{0,24}|[ \t][\w.\-]{1,16})\\?[\"'`»]?[)\]]?[ \t]{0,4}(?:=>|:=|\|\||:{1,2}=?|={1,2}|：|,|>)\s{0,4}"
-    r"|\w{0,12}\s{1,3}(?:is|was|ist|war|lautet|est|es|era|é|è|jest|to|—|-|är|er|on|это|является|is:|là|adalah|olan|je)\s{1,3}"
-    r"|\w{0,4}\s{0,2}(?:是|为|為|は|が|는|은)\s{0,2}:?：?\s{0,2})"
-)
-_VALUE = (
-    r"(?:(?P<quote>\\?[\"'`«“])(?P<quoted>[^\"'`»”\n]{1,300}?)(?=\\?[\"'`»”])"
-    r"|(?P<bare>[^\s\"'`,<>\\\x00\[\]{}]{4,300}))"
-)
-_AFTER_WORD = re.compile(_SAYS + _VALUE)
-_NEXT_FIELD = re.compile(r"[&;][\w.\-\[\] ]{1,40}=|[;)]+$")
-_PLAIN_WORDS = words("secrets", "plain_words")
-_NUMBER = re.compile(r"[\d.:+TZ-]+")
-_PLACEHOLDER = re.compile(
-    r"[*x.•]+|\$\{?[\w.]+\}?|%[\w]+%|\{\{.*\}\}|<.*>|[\w.]*\(.*|[A-Za-z_]+(?:\.[A-Za-z_]+)+", re.IGNORECASE
-)
-
-
-_SECRETS = frozenset(DATA["secrets"]["secret_words"])
-_SCHEMES = frozenset(["bearer ", "basic ", "apikey ", "token "])
-_WORDS = Words([*DATA["secrets"]["password_words"], *DATA["secrets"]["secret_words"], *_SCHEMES, "cookie", *PAPERS])
 
 
 def find_beside_words(sheet: Sheet) -> list[Span]:
@@ -213,7 +150,7 @@ def find_beside_words(sheet: Sheet) -> list[Span]:
         elif word in _SCHEMES:
             found += _after_scheme(text, end)
         elif end + _SHORT_TAIL > tried[0] or (word in _SECRETS) is not tried[1]:
-            match = _AFTER_WORD.match(text, end - (word[-1] == "="))
+            match = _RE.after_word.match(text, end - (word[-1] == "="))
             if match is not None:
                 spans = _assigned(match, word)
                 found += spans
@@ -221,9 +158,6 @@ def find_beside_words(sheet: Sheet) -> list[Span]:
                     tried = (match.end(), word in _SECRETS)
         done = found[-1][1] if found else 0
     return found
-
-
-_SHORT_TAIL = 12
 
 
 def names_secret(lower: str) -> bool:
@@ -235,17 +169,13 @@ def _assigned(match: Match, word: str) -> list[Span]:
     span = _value(match)
     if span is None:
         return []
-    if _PSEUDONYM.fullmatch(match.string[slice(*span)]) and match.string.endswith("user_key", 0, match.start()):
+    if _RE.pseudonym.fullmatch(match.string[slice(*span)]) and match.string.endswith("user_key", 0, match.start()):
         return []  # what stands for a user in the canonical tables
     spoken = match.start("quote") < 0 and _is_spoken(match)
     if word in _COMMON and not _is_random(match.string[slice(*span)]) and _is_harmless_name(match, word):
         return []
     holds = _is_secret if word in _SECRETS else _is_password
     return [(*span, SECRET)] if holds(match.string[slice(*span)], spoken) else []
-
-
-_COMMON = frozenset(["key", "auth"])
-_KEY_NAMES = tuple(words("secrets", "key_names"))
 
 
 def _is_harmless_name(match: Match, word: str) -> bool:
@@ -261,11 +191,7 @@ def _is_random(value: str) -> bool:
     """Whether a value looks drawn by chance: long, with figures, and hexadecimal or of mixed letters."""
     digits = sum(map(str.isdigit, value))
     mixed = not value.islower() and not value.isupper()
-    return len(value) >= 16 and digits > 2 and (mixed or _HEX.fullmatch(value) is not None)
-
-
-_HEX = re.compile(r"[0-9a-fA-F]{16,}")
-_PSEUDONYM = re.compile(r"[0-9a-f]{32}")
+    return len(value) >= 16 and digits > 2 and (mixed or _RE.hex.fullmatch(value) is not None)
 
 
 def _is_spoken(match: Match) -> bool:
@@ -280,7 +206,7 @@ def _value(match: Match) -> tuple[int, int] | None:
         return match.span("quoted")
     start, end = match.span("bare")
     bare = match["bare"]
-    following = _NEXT_FIELD.search(bare)
+    following = _RE.next_field.search(bare)
     if following is not None:
         end = start + following.start()
     while end > start and match.string[end - 1] in ".,;:?)":
@@ -289,48 +215,35 @@ def _value(match: Match) -> tuple[int, int] | None:
 
 
 def _is_password(value: str, spoken: bool) -> bool:
-    if value.lower().rstrip(".!") in _PLAIN_WORDS or _PLACEHOLDER.fullmatch(value):
+    if value.lower().rstrip(".!") in _PLAIN_WORDS or _RE.placeholder.fullmatch(value):
         return False
     return not spoken or not value.isalpha()
 
 
 def _is_secret(value: str, spoken: bool) -> bool:
     digits = sum(map(str.isdigit, value))
-    if _PLACEHOLDER.fullmatch(value) or " " in value:
+    if _RE.placeholder.fullmatch(value) or " " in value:
         return False
-    if len(value) >= 10 and digits and not _NUMBER.fullmatch(value):
+    if len(value) >= 10 and digits and not _RE.number.fullmatch(value):
         return not spoken or digits > 1
     return len(value) >= 20 and value.isalnum() and not value.isdigit() and not spoken
-
-
-# --- vendors ---------------------------------------------------------------------------------------------------------
-_VENDORS, _PAIRS, _HARMLESS = (words("secrets", name) for name in ("vendors", "vendor_pairs", "harmless"))
-_KEYLIKE = re.compile(
-    r"[=:>,|][\"'`= \t]{0,5}(?=[\w=~+/%:-]{0,40}\d)"
-    r"([\w=~%-]{10,199}|[\w=+/~-]{40,199}|[0-9a-f]{8}:[0-9a-f]{8})(?=[\"'`\s;,)}\]\\]|$)"
-)
-_NAME_REVERSED = re.compile(r"[:=|?]{0,2}\s{0,3}[\"']?\\?([\w.\- \t]{2,60})")
-_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
 def _vendor_keys(text: str, start: int, end: int) -> list[Span]:
     """`DATADOG_API: 3f…`: a long mixed value beside the name of a service whose keys carry no mark."""
     return [
         (*match.span(1), SECRET)
-        for match in _KEYLIKE.finditer(text, max(0, start - 6), min(len(text), end + 2))
-        if _is_keylike(match.group(1)) and _names_vendor(text, match.start())
+        for match in _RE.keylike.finditer(text, max(0, start - 6), min(len(text), end + 2))
+        if (len(match[1]) >= 15 if match[1].isdigit() else not _RE.number.fullmatch(match[1]))
+        and _names_vendor(text, match.start())
     ]
 
 
 def _names_vendor(text: str, end: int) -> bool:
-    name = _NAME_REVERSED.match(text[max(0, end - 64) : end][::-1])
+    name = _RE.name_reversed.match(text[max(0, end - 64) : end][::-1])
     if name is None:
         return False
-    parts = [part.lower() for part in _PARTS.findall(name.group(1)[::-1])]
+    parts = [part.lower() for part in _RE.parts.findall(name.group(1)[::-1])]
     if not parts or parts[-1] in _HARMLESS or (parts[-1] == "id" and len(parts) > 1 and parts[-2] in _HARMLESS):
         return False
     return not _VENDORS.isdisjoint(parts) or any(a + b in _VENDORS or a + b in _PAIRS for a, b in pairwise(parts))
-
-
-def _is_keylike(value: str) -> bool:
-    return len(value) >= 15 if value.isdigit() else not _NUMBER.fullmatch(value)

@@ -7,6 +7,11 @@ import re
 from kpi.privacy.patterns import DATA
 
 _DATA = DATA["token_shapes"]
+INNER = [
+    (hint, re.compile(rf"(?<![A-Za-z0-9])(?:{shape})"))
+    for hint, shape in (line.split(" ", 1) for line in filter(None, _DATA["inner"].split("\n")))
+]
+FOLDED = re.compile(f"(?<![A-Za-z0-9])(?i:{'|'.join(_DATA['folded'])})")
 
 
 def _shapes() -> re.Pattern[str]:
@@ -22,8 +27,3 @@ def _shapes() -> re.Pattern[str]:
 
 
 SHAPED = _shapes()
-INNER = [
-    (hint, re.compile(rf"(?<![A-Za-z0-9])(?:{shape})"))
-    for hint, shape in (line.split(" ", 1) for line in filter(None, _DATA["inner"].split("\n")))
-]
-FOLDED = re.compile(f"(?<![A-Za-z0-9])(?i:{'|'.join(_DATA['folded'])})")

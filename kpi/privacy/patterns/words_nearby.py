@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from kpi.privacy.patterns import DATA
+from kpi.privacy.patterns import DATA, shapes
 
+_RE = shapes("words_nearby")
 A_PHONE, AN_SSN, IDENTITY, A_PASSPORT, TECHNICAL = "phone", "ssn", "identity", "passport", "technical"
 
 _DATA = DATA["words_nearby"]
@@ -16,11 +17,9 @@ _PAIRS: dict[tuple[str, ...], str] = {
 _PROSE = frozenset(["sin", "nie", "nip", "tin", "nik", "taj", "nir", "pan", "rfc"])  # identifiers only in capitals
 _SECOND = frozenset(second for _, second in _PAIRS)
 _UNSPACED = re.compile("|".join(f"(?P<{kind}>{'|'.join(found)})" for kind, found in _DATA["unspaced"].items()))
-_WORD = re.compile(r"[^\W\d_]+")
 _BEFORE = 48
-_AFTER = re.compile(
-    r" ?[-–]? ?[(,]? ?(?:office|fax|mobile|phone|cell|home phone|whatsapp|work|mobil|handy|móvil|portable)\b"
-)
+# A phone where nothing else is said: what stands before them decides.
+_VAGUE = frozenset(["number", "numbers", "numero", "número", "numéro", "nummer", "номер", "line"])
 
 
 def kind_before(text: str, lower: str, start: int) -> str | None:
@@ -28,7 +27,7 @@ def kind_before(text: str, lower: str, start: int) -> str | None:
     near = lower[max(0, start - _BEFORE) : start]
     if not near.isascii() and (found := list(_UNSPACED.finditer(near))):
         return found[-1].lastgroup
-    words = _WORD.findall(near)[-7:]
+    words = _RE.word.findall(near)[-7:]
     for at in range(len(words) - 1, -1, -1):
         word = words[at]
         if at and word in _SECOND and (kind := _PAIRS.get((words[at - 1], word))):
@@ -41,10 +40,6 @@ def kind_before(text: str, lower: str, start: int) -> str | None:
     return None
 
 
-# A phone where nothing else is said: what stands before them decides.
-_VAGUE = frozenset(["number", "numbers", "numero", "número", "numéro", "nummer", "номер", "line"])
-
-
 def phone_after(lower: str, end: int) -> bool:
     """Whether a label such as `(mobile)` or `office` follows."""
-    return _AFTER.match(lower, end) is not None
+    return _RE.after.match(lower, end) is not None
