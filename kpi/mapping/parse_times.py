@@ -36,6 +36,7 @@ _ZONE_NAME = re.compile(r"^(.*\d)\s*\[?([A-Z][A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UT
 _OFFSET = re.compile(r"(?<=[\d])\s*(?:UTC|GMT)?\s?([+-])(\d{1,2}):?(\d\d)?$")
 _ABBREVIATION = re.compile(r"^(.*:\d\d(?:[.,]\d+)?(?: [AP]M)?)\s*([A-Z]{1,4})$")
 _HOURS = {zone: float(hours) for hours, zones in lists(_DATA["hours"]).items() for zone in zones}  # ahead of UTC
+_NAMED_OFFSET = re.compile(r"([+-]\d\d:?\d\d) [A-Z]{1,5}$")  # as Go writes it: the name repeats the offset
 _LEAP = re.compile(r"(:\d\d):60(?=\D|$)")
 _LONG_FRACTION = re.compile(r"([.,]\d{6})\d+")
 _INTEGER = re.compile(r"^[+-]?\d{1,25}$")
@@ -75,7 +76,7 @@ def time_us(text: str, *, dayfirst: bool | None = None, order: str = "") -> tupl
     text = _HALF_DAY.sub(lambda half: f" {half[1].upper()}M", text)
     if early := _CLOCK_FIRST.match(text):
         text = f"{early[2]} {early[1]} {early[3] or ''}".rstrip()
-    text, zone = _zoned(text)
+    text, zone = _zoned(_NAMED_OFFSET.sub(r"\1", text))
     text, leap = _LEAP.subn(r"\1:59", _MONTH_NAMED.sub(r"\1 \2 \3", text), count=1)
     moment = _moment(_LONG_FRACTION.sub(r"\1", text), dayfirst, order) + timedelta(seconds=leap)
     known = moment.tzinfo is not None or zone is not None
@@ -137,9 +138,9 @@ def _day(a: str, b: str, year: str, wanted: str) -> date:
 def _clock(text: str | None) -> str:
     if not text:
         return ""
-    for shape in ("%I:%M:%S %p", "%I:%M %p", "%I:%M:%S%p", "%I:%M%p"):
+    for shape in ("%I:%M:%S %p", "%I:%M:%S.%f %p", "%I:%M %p", "%I:%M:%S%p", "%I:%M%p"):
         try:
-            return datetime.strptime(text.strip(), shape).strftime("%H:%M:%S")
+            return datetime.strptime(text.strip(), shape).strftime("%H:%M:%S.%f")
         except ValueError:
             continue
     head, _, rest = text.partition(":")
