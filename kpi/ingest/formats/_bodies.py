@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.spans.builder import mapping, objects
+from kpi.ingest.otlp.attributes import mapping, objects
 
 Message = dict[str, Any]
 _QUESTIONS = ("inputText", "message", "prompt", "query", "input")
@@ -145,3 +145,6 @@ def _pieces(chunk: Mapping[str, Any]) -> Iterable[Any]:
         yield result.get("text")
     if chunk.get("event_type") != "stream-end":  # Cohere's last chunk repeats the whole
         yield next((chunk[n] for n in _TEXTS if isinstance(chunk.get(n), str)), None)
+
+
+# FIXME

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kpi.disk.tables import by_word, lists, table_of
-from kpi.ingest.otlp.attributes import count_of, parse
-from kpi.ingest.spans.builder import objects
+from kpi.ingest.otlp.attributes import count_of, objects, parse
 
 _DATA = table_of(__file__)
 _ROLES = by_word(_DATA["roles"])

@@ -11,7 +11,8 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.spans.builder import facts_in, mapping, milliseconds, objects, span
+from kpi.ingest.otlp.attributes import mapping, objects
+from kpi.ingest.spans.builder import facts_in, milliseconds, span
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)

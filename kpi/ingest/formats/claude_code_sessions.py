@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from kpi.ingest.agents.names import EDIT_TOOLS, MODEL_CALL
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of, text_of
+from kpi.ingest.otlp.attributes import count_of, mapping, objects, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, mapping, objects, span, text_blocks, whole
+from kpi.ingest.spans.builder import facts_in, span, text_blocks, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id

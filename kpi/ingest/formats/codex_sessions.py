@@ -14,9 +14,9 @@ from typing import Any
 
 from kpi.ingest.agents.names import MODEL_CALL
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of, parse, text_of
+from kpi.ingest.otlp.attributes import count_of, mapping, parse, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, facts_in, mapping, span, whole
+from kpi.ingest.spans.builder import as_text, facts_in, span, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation, question
-from kpi.ingest.formats._gateways import endpoint, kind_of_path
-from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
+from kpi.ingest.formats._gateways import UNPRICED, endpoint, kind_of_path
+from kpi.ingest.otlp.attributes import count_of, mapping, nusd, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
-from kpi.ingest.spans.builder import facts_in, mapping, milliseconds, span
+from kpi.ingest.spans.builder import facts_in, first_of, milliseconds, span
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
@@ -130,10 +130,10 @@ def _tokens(record: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
 
 
 def _cost(record: Mapping[str, Any], used: Mapping[str, Any], say: Say) -> Any:
-    stated = next((record[n] for n in ("costUSD", "cost", "cost_usd") if record.get(n) is not None), None)
+    stated = first_of(record, "costUSD", "cost", "cost_usd")
     cached = record.get("cache_reference_id") not in (None, "", _NO_CACHE)
     if nusd(stated) == 0 and not cached and any(count_of(v) for v in used.values()):
-        say.note("Helicone writes a cost of 0 for models whose price it does not know: such a cost counts as unknown.")
+        say.note(UNPRICED.format(TITLE))
         return None
     return stated
 

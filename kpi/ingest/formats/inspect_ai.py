@@ -14,9 +14,10 @@ import orjson
 
 from kpi.assembly.outcomes import DEFAULT, fold
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.formats._inspect_events import Events, failure, text, tokens
+from kpi.ingest.formats._inspect_events import USAGE, Events, failure, text
+from kpi.ingest.otlp.attributes import mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import mapping, objects, whole
+from kpi.ingest.spans.builder import added, facts_in, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
@@ -67,16 +68,14 @@ def _remember(record: Mapping[str, Any], say: Say) -> None:
     spec, results = mapping(record.get("eval")), mapping(record.get("results"))
     say.left_out(spec, _SETS["eval"], "eval")
     eval_id = str(spec.get("eval_id") or spec.get("run_id") or spec.get("task_id") or say.file)
-    known = say.kept.setdefault("headers", {}).setdefault(
-        eval_id, {"files": set(), "samples": None, "headline": None, "facts": {}, "task": spec.get("task")}
-    )
+    first: dict[str, Any] = {"files": set(), "samples": None, "headline": None, "facts": {}, "task": spec.get("task")}
+    known = say.kept.setdefault("headers", {}).setdefault(eval_id, first)
     known["files"].add(say.file)
     if results:  # the journal of a run that did not end has none
         known["samples"] = results.get("total_samples") if isinstance(results.get("total_samples"), int) else None
         scorers = objects(results.get("scores"))
-        known["headline"] = mapping(results.get("headline")).get("score") or (
-            scorers[0].get("name") if scorers else None
-        )
+        stated = mapping(results.get("headline")).get("score")
+        known["headline"] = stated or (scorers[0].get("name") if scorers else None)
     if record.get("status") in ("error", "cancelled", "started"):
         say.note(f"The evaluation did not end well ({record['status']}): some samples may never have run.")
     dataset = mapping(spec.get("dataset"))
@@ -100,7 +99,8 @@ def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
         cohorts={
             "sample": sample.get("id"), "epoch": sample.get("epoch"), "limit": mapping(sample.get("limit")).get("type"),
         },
-        **_usage(sample.get("model_usage")),
+        # Sums over the models of the sample; they count only where no call states its usage.
+        **added(facts_in(mapping(usage), USAGE) for usage in mapping(sample.get("model_usage")).values()),
     )  # fmt: skip
     yield from events.spans()
     verdicts = {}
@@ -112,17 +112,6 @@ def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
             yield found
     # Held until the header came: only it names the scorer that decides where there are several.
     say.kept.setdefault("told", {})[trace_id] = (say.file, verdicts)
-
-
-def _usage(models: Any) -> dict[str, Any]:
-    """Sums over the models of a sample; they count only where no call states its usage."""
-    found = [tokens(mapping(usage)) for usage in mapping(models).values()]
-    sums: dict[str, Any] = {}
-    for usage in found:
-        for name, value in usage.items():
-            if isinstance(value, int | float):
-                sums[name] = sums.get(name, 0) + value
-    return sums
 
 
 def _values(scorer: str, value: Any, say: Say) -> Iterator[tuple[str, Any]]:

@@ -8,14 +8,16 @@ milliseconds, `started_at` is in milliseconds since the epoch, costs follow the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.formats._gateways import SHARED, body_of, endpoint, first, kind_of_path, number, own_id, seconds, status
+from kpi.ingest.formats._gateways import SHARED, amount, body_of, endpoint, first, kind_of_path, number, own_id, status
 from kpi.ingest.formats._replies import counts
+from kpi.ingest.otlp.attributes import mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, mapping, objects, span
+from kpi.ingest.spans.builder import facts_in, span
 from kpi.ingest.spans.items import Incident
 from kpi.ingest.spans.record_report import Say
 
@@ -41,7 +43,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if shared:
         say.note(SHARED)
     trace = shared or entry_id
-    took = seconds(mapping(entry.get("latencies")), (("request", "ms"),))
+    took = amount(mapping(entry.get("latencies")), (("request", "ms"),))
     path, start = asked.get("uri") or asked.get("url"), entry.get("started_at")
     people = {n: mapping(entry.get(n)).get(key) for n, key in _NAMES.items()}
     whole = {"start": start, "name": endpoint(path) or "request", "metadata": people, **status(given, "status", {})}
@@ -57,16 +59,18 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         yield _call(found, outer, say, kind=kind_of_path(path), took=length, **facts)
         yield from _blocked(found, trace, str(ids["span_id"]), start)
     for position, tool in enumerate(tools):
+        called, payload = tool.get("tool_name"), mapping(tool.get("payload"))
         yield span(
-            trace, f"{entry_id}:tool:{position}", parent_id=entry_id, kind="tool", name=tool.get("tool_name"),
-            start=start, seconds=seconds(tool, (("latency", "ms"),)),
+            trace, f"{entry_id}:tool:{position}", parent_id=entry_id, kind="tool", name=called,
+            start=start, seconds=amount(tool, (("latency", "ms"),)),
             status="error" if tool.get("error") else "ok", error_type=tool.get("error"),
-            tool={"name": tool.get("tool_name"), "id": tool.get("id"), **_payload(mapping(tool.get("payload")))},
+            tool={"name": called, "id": tool.get("id"), "arguments": payload.get("request"),
+                  "result": payload.get("response")},
         )  # fmt: skip
 
 
 def _call(
-    found: Mapping[str, Any], outer: Mapping[str, Any], say: Say, *, kind: str, took: float | None, **facts: Any
+    found: Mapping[str, Any], outer: Mapping[str, Any], say: Say, *, kind: str, took: Decimal | None, **facts: Any
 ) -> Item:
     """outer: payload that the entry states once for all. took: length of the request as the client saw it."""
     usage = {_OLD.get(name, name): value for name, value in mapping(found.get("usage")).items()}
@@ -82,8 +86,8 @@ def _call(
         say.note("Kong writes a cost of 0 where its settings name no price: such a cost counts as unknown.")
         cost = None
     mode = str(meta.get("request_mode") or "").lower()
-    length = seconds(meta, (("llm_latency", "ms"),)) if took is None else took
-    ttft = seconds(usage, (("time_to_first_token", "ms"),))
+    length = amount(meta, (("llm_latency", "ms"),)) if took is None else took
+    ttft = amount(usage, (("time_to_first_token", "ms"),))
     if mode == "oneshot" or (ttft is not None and length is not None and ttft > length):
         ttft = None  # the whole answer came at once
     facts["metadata"] = {**(facts.get("metadata") or {}), "cache_hit": hit or None}
@@ -102,10 +106,6 @@ def _blocked(found: Mapping[str, Any], trace: str, span_id: str, at: Any) -> Ite
             reason = mapping(guard).get(f"{side}_block_reason")
             if reason:
                 yield Incident(trace, span_id, str(reason), detector=name, state="blocked", at=nanos(at))
-
-
-def _payload(payload: Mapping[str, Any]) -> dict[str, Any]:
-    return {"arguments": payload.get("request"), "result": payload.get("response")}
 
 
 def _trace(stated: Any) -> str | None:

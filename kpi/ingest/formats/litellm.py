@@ -12,14 +12,16 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation, question
+from kpi.ingest.formats._gateways import kind_of_path
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
-from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span
+from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
+from kpi.ingest.spans.builder import as_text, facts_in, span
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "litellm", _DATA.title, _DATA.keys
 _SETS = _DATA.sets
+_KINDS = (("list_mcp", "other"), ("mcp", "tool"), ("vector_store", "retriever"))
 _FAILED_GUARD = "guardrail_failed_to_respond"
 
 
@@ -46,11 +48,10 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
 
 
 def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **ids: Any) -> Item:
-    kind = _kind(str(record.get("call_type") or ""))
+    kind = kind_of_path(record.get("call_type"), _KINDS)
     error = mapping(record.get("error_information")) or mapping(metadata.get("error_information"))
     failed = record.get("status") == "failure" or bool(record.get("error_str"))
     said = answer(record.get("response")) if kind == "llm" else None
-    finish = said.finish if said else None
     checked = moderation(mapping(record.get("response"))) if kind == "guardrail" else None
     own = {**mapping(metadata.get("requester_metadata")), **mapping(metadata.get("spend_logs_metadata"))}
     managed = mapping(metadata.get("prompt_management_metadata"))
@@ -65,7 +66,8 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         user=record.get("end_user") or metadata.get("user_api_key_end_user_id"),  # `user` is who owns the key
         input=question({"messages": record.get("messages")}) or _text(record.get("messages"))
         or question(record.get("proxy_server_request")),
-        output=(said.output or _text(record.get("response"))) if said else checked, finish_reason=finish,
+        output=(said.output or _text(record.get("response"))) if said else checked,
+        finish_reason=said.finish if said else None,
         tool={"name": used.get("name") or record.get("mcp_namespaced_tool_name"), "arguments": used.get("arguments"),
               "result": used.get("result")} if kind == "tool" else None,
         metadata={
@@ -78,15 +80,6 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         retries=count_of(metadata.get("attempted_retries")), cost_usd=_cost(record, metadata, failed, say),
         **_tokens(record, metadata),
     )  # fmt: skip
-
-
-def _kind(call_type: str) -> str:
-    word = call_type.lower()
-    for part, kind in (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"),
-                       ("list_mcp", "other"), ("mcp", "tool"), ("vector_store", "retriever")):  # fmt: skip
-        if part in word:
-            return kind
-    return "llm"
 
 
 def _tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:

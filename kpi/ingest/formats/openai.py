@@ -11,7 +11,8 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation
-from kpi.ingest.spans.builder import first_of, mapping, objects, span, whole
+from kpi.ingest.otlp.attributes import mapping, objects
+from kpi.ingest.spans.builder import first_of, span, whole
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)

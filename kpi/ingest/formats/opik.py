@@ -12,9 +12,9 @@ from typing import Any
 
 from kpi.ingest.files.records import from_cell
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of
+from kpi.ingest.otlp.attributes import count_of, mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span, whole
+from kpi.ingest.spans.builder import as_text, facts_in, milliseconds, only, span, whole
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
@@ -78,22 +78,15 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
     """What traces and spans state alike."""
     error = mapping(row.get("error_info"))
     metadata = mapping(row.get("metadata"))
-    milliseconds = {"seconds": row.get("duration"), "ttft_seconds": row.get("ttft")}
     return {
         **facts_in(row, _DATA.facts["row"]), **facts_in(mapping(row.get("usage")), _DATA.facts["usage"]),
-        **{k: float(v) / 1e3 for k, v in milliseconds.items() if v is not None},
-        "input": _only(row.get("input")), "output": _only(row.get("output")),
+        "seconds": milliseconds(row.get("duration")), "ttft_seconds": milliseconds(row.get("ttft")),
+        "input": only(row.get("input")), "output": only(row.get("output")),
         "status": "error" if error else "ok" if row.get("end_time") else None,
         "error_type": error.get("exception_type"), "message": error.get("message"),
         "metadata": metadata, "tags": row.get("tags") if isinstance(row.get("tags"), list) else None,
         "user": metadata.get("user_id"), "release": metadata.get("release"),
     }  # fmt: skip
-
-
-def _only(value: Any) -> Any:
-    """`{"output": "text"}`, as the decorator wraps what a function returns, is that text."""
-    inner = mapping(value)
-    return next(iter(inner.values())) if set(inner) in ({"output"}, {"input"}) else value
 
 
 def _provider(stated: Any) -> str | None:

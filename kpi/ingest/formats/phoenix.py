@@ -12,10 +12,10 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
-from kpi.ingest.otlp.attributes import count_of, kind_of
+from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, objects
 from kpi.ingest.otlp.conventions import OPENINFERENCE_KINDS
 from kpi.ingest.otlp.decode import Attributes, Event, identifier, nanos
-from kpi.ingest.spans.builder import mapping, objects, span, whole
+from kpi.ingest.spans.builder import span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
@@ -55,9 +55,6 @@ def finish(say: Say) -> Iterator[Item]:
     yield from ()
 
 
-# --- spans -----------------------------------------------------------------------------------------------------------
-
-
 def _frame_row(row: Mapping[str, Any], say: Say) -> Iterator[Item]:
     given = {name.removeprefix(_COLUMN): value for name, value in row.items() if name.startswith(_COLUMN)}
     yield from _span(row, row.get("context.trace_id"), row["context.span_id"], given, say)
@@ -66,7 +63,10 @@ def _frame_row(row: Mapping[str, Any], say: Say) -> Iterator[Item]:
 
 def _span(row: Mapping[str, Any], trace_id: Any, span_id: Any, given: Mapping[str, Any], say: Say) -> Iterator[Item]:
     attributes = attributes_of(given)
-    events = [_event(event) for event in objects(row.get("events"))]
+    events = [
+        Event(str(event.get("name") or ""), nanos(event.get("timestamp")), mapping(event.get("attributes")))
+        for event in objects(row.get("events"))
+    ]
     yield span(
         trace_id, span_id, parent_id=row.get("parent_id"), name=row.get("name"), kind=_kind(row, attributes),
         start=row.get("start_time"), end=row.get("end_time"), status=_status(row), message=row.get("status_message"),
@@ -81,19 +81,11 @@ def _kind(row: Mapping[str, Any], attributes: Attributes) -> str:
         kind = OPENINFERENCE_KINDS.get(str(stated or "").lower())
         if kind and kind != WHOLE:
             return kind
-    others = {k: v for k, v in attributes.items() if k != "openinference.span.kind"}
-    return kind_of(others)
+    return kind_of({k: v for k, v in attributes.items() if k != "openinference.span.kind"})
 
 
 def _status(row: Mapping[str, Any]) -> str | None:
     return _STATUS.get(str(row.get("status_code") or "").upper())
-
-
-def _event(event: Mapping[str, Any]) -> Event:
-    return Event(str(event.get("name") or ""), nanos(event.get("timestamp")), mapping(event.get("attributes")))
-
-
-# --- traces and sessions ---------------------------------------------------------------------------------------------
 
 
 def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
@@ -135,9 +127,6 @@ def _session(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         )  # fmt: skip
         say.left_out(trace, _SETS["trace"], "trace")
     say.left_out(record, _SETS["session"], "session")
-
-
-# --- annotations -----------------------------------------------------------------------------------------------------
 
 
 def _annotation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:

@@ -16,8 +16,9 @@ from typing import Any
 import orjson
 
 from kpi.ingest.formats import Item, names_of
+from kpi.ingest.otlp.attributes import mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import mapping, objects, span, whole
+from kpi.ingest.spans.builder import span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
@@ -63,13 +64,14 @@ def _trajectory(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     info, messages = mapping(record.get("info")), objects(record.get("traj"))
     say.left_out(info, _SETS["old_info"], "info")
     say.note(_NO_MODEL)
+    run = say.file.rsplit(": ", 1)[-1].removesuffix(".json")
     trace_id = stable_id(
         "tau", orjson.dumps([record.get(n) for n in ("task_id", "trial", "traj")], option=orjson.OPT_SORT_KEYS)
     )
     yield whole(
         trace_id, name="tau-bench", status="error" if info.get("error") else "ok", message=info.get("error"),
         user=mapping(info.get("task")).get("user_id"), **_said(messages),
-        cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "run": _stem(say.file)},
+        cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "run": run},
         metadata={"escalated": _escalated(messages)},
     )  # fmt: skip
     yield from _steps(trace_id, messages, say)
@@ -196,7 +198,3 @@ def _model(stated: Any) -> tuple[Any, Any]:
     """`openai/gpt-4.1`, as LiteLLM names models, -> (model, provider)."""
     provider, slash, model = str(stated or "").rpartition("/")
     return (model or None), (provider.split("/")[0] if slash else None)
-
-
-def _stem(name: str) -> str:
-    return name.rsplit(": ", 1)[-1].removesuffix(".json")

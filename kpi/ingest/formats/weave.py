@@ -14,9 +14,9 @@ from typing import Any
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
-from kpi.ingest.otlp.attributes import nusd
+from kpi.ingest.otlp.attributes import mapping, nusd, objects
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, mapping, milliseconds, objects, span, verdict, whole
+from kpi.ingest.spans.builder import added, as_text, milliseconds, span, verdict, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
@@ -112,11 +112,7 @@ def _kind(path: str, stated: Mapping[str, Any], inputs: Mapping[str, Any], usage
 
 def _used(usage: Mapping[str, Mapping[str, Any]], inner: Mapping[str, Any]) -> dict[str, Any]:
     """Tokens and cost of all models of one summary."""
-    parts = [counts(used) for used in usage.values()]
-    found: dict[str, Any] = {}
-    for name in dict.fromkeys(name for part in parts for name in part):
-        known = [count for part in parts if (count := part.get(name)) is not None]
-        found[name] = sum(known) if known else None
+    found = added(counts(used) for used in usage.values())
     costs = [mapping(c) for c in mapping(inner.get("costs")).values()]
     totals = [c.get(f"{side}_tokens_total_cost") for c in costs for side in ("prompt", "completion")]
     priced = [Decimal(str(t)) for t in totals if nusd(t) is not None]

@@ -16,6 +16,9 @@ from kpi.ingest.otlp import conventions as names
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Span
 
+_MODEL_STATED = (*names.MODEL_ANSWERED, *names.MODEL_NAMED)
+_COSTS = frozenset({"cost", "bare_cost"})
+
 
 def first(attributes: Attributes, keys: tuple[str, ...]) -> Any:
     """The value of the first name that is present and not empty."""
@@ -52,6 +55,15 @@ def count_of(value: Any) -> int | None:
     return int(value) if value == int(value) else None
 
 
+def number(value: Any) -> float | None:
+    """A number from 0 on that is no nonsense; sentinels below, booleans and everything else are None."""
+    try:
+        found = -1.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if 0 <= found < 1e15 else None
+
+
 def nusd(value: Any) -> int | None:
     """US dollars (number or decimal text) -> integer nano-dollars; negative sentinels are unknown."""
     if value is None or isinstance(value, (bool, dict, list)):
@@ -81,6 +93,20 @@ def parse(value: Any) -> Any:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
         return value
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list that came as a list, as JSON text, or as one object; an empty list for all else."""
+    value = parse(value)
+    if isinstance(value, dict):
+        return [value]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """An object that came as one or as JSON text; an empty one for all else."""
+    value = parse(value)
+    return value if isinstance(value, dict) else {}
 
 
 def at_path(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
@@ -140,17 +166,13 @@ def model_of(attributes: Attributes, *, calls: bool = False) -> str | None:
     return found
 
 
-_MODEL_STATED = (*names.MODEL_ANSWERED, *names.MODEL_NAMED)
-
-
 def requested_model(attributes: Attributes) -> str | None:
     """The model the application asked for: known for failed calls as well, so versions keep their failures."""
     if "model" not in shape_of(attributes).topics:
         return None
     stated = first(attributes, names.MODEL_REQUESTED)
     if stated is None:
-        invocation = parse(attributes.get("llm.invocation_parameters"))
-        stated = invocation.get("model") if isinstance(invocation, dict) else None
+        stated = mapping(attributes.get("llm.invocation_parameters")).get("model")
     return text_of(stated)
 
 
@@ -175,13 +197,11 @@ def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
     shape = shape_of(attributes)
     if shape.topics.isdisjoint(_COSTS):
         return None
-    if "cost" in shape.topics:
-        details = parse(attributes.get("langfuse.observation.cost_details"))
-        if isinstance(details, dict) and details:
-            if (total := nusd(details.get("total"))) is not None:
-                return total
-            parts = [cost for value in details.values() if (cost := nusd(value)) is not None]
-            return sum(parts) if parts else None
+    if "cost" in shape.topics and (details := mapping(attributes.get("langfuse.observation.cost_details"))):
+        if (total := nusd(details.get("total"))) is not None:
+            return total
+        parts = [cost for value in details.values() if (cost := nusd(value)) is not None]
+        return sum(parts) if parts else None
     if (cost := _first_cost(attributes, shape.present(names.COST))) is not None:
         return cost
     if calls and (cost := _first_cost(attributes, shape.present(names.BARE_COST))) is not None:
@@ -194,27 +214,15 @@ def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
     return None
 
 
-_COSTS = frozenset({"cost", "bare_cost"})
-
-
 def _first_cost(attributes: Attributes, present: tuple[str, ...]) -> int | None:
     return next((cost for name in present if (cost := nusd(attributes[name])) is not None), None)
-
-
-def seconds_of(value: Any) -> float | None:
-    """A length as a number; negative sentinels and everything else are None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if 0 <= number < 1e9 else None
 
 
 def queue_us(attributes: Attributes) -> int | None:
     """Queue time in microseconds where an attribute says so; the unit is the name's suffix, seconds without one."""
     for key, scale in shape_of(attributes).queues:
-        if (number := seconds_of(attributes[key])) is not None:
-            return round(number * scale)
+        if (waited := number(attributes[key])) is not None:
+            return round(waited * scale)
     return None
 
 
