@@ -112,8 +112,7 @@ class AgentEvents:
 
 def events_of(context: Context) -> AgentEvents:
     """Those of the load at hand; from now on every span that is read is looked at as well."""
-    found = context.kept.get(_KEPT)
-    if found is None:
+    if (found := context.kept.get(_KEPT)) is None:
         found = context.kept[_KEPT] = AgentEvents()
         context.watch = found.saw
     return found
@@ -149,8 +148,7 @@ def _event(record: LogRecord, agent: Agent, name: str) -> AgentEvent | None:
     for side in ("input", "output"):
         if (messages := stated.get(f"gen_ai.{side}.messages")) is not None:
             facts[side] = messages
-    says = _precise(says, facts)
-    if says is None:
+    if (says := _precise(says, facts)) is None:
         return None
     unread = {
         key: value

@@ -35,8 +35,7 @@ def question(body: Any) -> Any:
     """What a request body asks: messages as `[{role, content}]`, or a plain text; None where it holds neither."""
     body = mapping(body)
     for name in ("messages", "contents", "input"):
-        found = [m for m in objects(body.get(name)) if "role" in m or "parts" in m]
-        if found:
+        if found := [m for m in objects(body.get(name)) if "role" in m or "parts" in m]:
             return [_lifted(m, "user") for m in found]
     for name in _QUESTIONS:
         value = body.get(name)

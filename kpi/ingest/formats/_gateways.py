@@ -169,8 +169,7 @@ def tokens(facts: dict[str, Any], said: Answer) -> dict[str, Any]:
 
 def status(row: Row, names: str, result: Row) -> dict[str, Any]:
     """status, error_type and message of `builder.span` from a code of HTTP; nothing where none is told."""
-    code = count_of(first(row, names))
-    if code is None:
+    if (code := count_of(first(row, names))) is None:
         return {}
     if code < 400:
         return {"status": "ok"}

@@ -35,8 +35,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         say.note("Bodies that are too large for the log lie in files of their own in S3: these texts are missing.")
     request_id, body = record.get("requestId"), got.get("outputBodyJson")
     yield _call(record, asked, got, say)
-    marks = _marks(body)
-    if marks:
+    if marks := _marks(body):
         yield _guardrail(marks, trace_id=request_id, span_id=f"{request_id}:guardrail", parent_id=request_id,
                          start=record.get("timestamp"))  # fmt: skip
 

@@ -95,8 +95,7 @@ def _answer(record: Mapping[str, Any], message: dict[str, Any], session: str, at
         return
     key = text_of(message.get("id")) or text_of(record.get("uuid")) or f"{session} {at}"
     calls = say.kept.setdefault("calls", {})
-    call = calls.get(key)
-    if call is None:
+    if (call := calls.get(key)) is None:
         call = calls[key] = _Call(at, session)
     if at <= call.first:
         call.session, call.parent = session, text_of(record.get("parentUuid")) or call.parent

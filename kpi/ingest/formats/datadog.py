@@ -116,8 +116,7 @@ def _judged(value: Any, assessment: Any) -> dict[str, Any]:
 def _evaluation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     say.left_out(record, _SETS["evaluation"], "evaluation")
     joined = mapping(mapping(record.get("join_on")).get("span")) or record
-    span_id = identifier(joined.get("span_id"), 8)
-    if span_id is None:
+    if (span_id := identifier(joined.get("span_id"), 8)) is None:
         say.drop("evaluation that names no span", "Join evaluations on span ids: tags are not looked up.")
         return
     value = first_of(record, "score_value", "categorical_value", "boolean_value")

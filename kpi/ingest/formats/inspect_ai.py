@@ -48,8 +48,7 @@ def finish(say: Say) -> Iterator[Item]:
     counted: dict[str, int] = {}
     for trace_id, (file, verdicts) in told.items():
         eval_id = by_file.get(file) or only
-        header = headers.get(eval_id or "")
-        if header is None:
+        if (header := headers.get(eval_id or "")) is None:
             yield from _graded(verdicts, None)
             continue
         counted[eval_id or ""] = counted.get(eval_id or "", 0) + 1

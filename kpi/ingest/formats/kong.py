@@ -39,8 +39,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         say.drop("an entry without a call of a model", "Only requests through an AI plugin are read.")
         return
     entry_id = str(asked.get("id") or own_id(entry))
-    shared = _trace(entry.get("trace_id"))
-    if shared:
+    if shared := _trace(entry.get("trace_id")):
         say.note(SHARED)
     trace = shared or entry_id
     took = amount(mapping(entry.get("latencies")), (("request", "ms"),))
@@ -103,8 +102,7 @@ def _blocked(found: Mapping[str, Any], trace: str, span_id: str, at: Any) -> Ite
     """What a guard among the plugins stopped, on its way in or out."""
     for name, guard in found.items():
         for side in ("input", "output"):
-            reason = mapping(guard).get(f"{side}_block_reason")
-            if reason:
+            if reason := mapping(guard).get(f"{side}_block_reason"):
                 yield Incident(trace, span_id, str(reason), detector=name, state="blocked", at=nanos(at))
 
 

@@ -253,8 +253,7 @@ def _positive(value: Any) -> float | None:
 
 def _usage(row: Row, say: Say) -> Row | None:
     """Buckets of tokens; sums of old rows only where they are tokens and more than the zeros of an empty usage."""
-    details = mapping(row.get("usageDetails"))
-    if details:
+    if details := mapping(row.get("usageDetails")):
         if details.keys() == {"total"}:
             say.note("Some observations state only the total of their tokens: input and output are not known.")
         return details

@@ -35,8 +35,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     info, spans = _parts(record)
     # Traces that live in a table of a catalog are called `trace:/catalog.schema/<hex>`.
     stated = str(info.get("trace_id") or info.get("request_id") or "").rsplit("/", 1)[-1]
-    trace_id = identifier(stated, 16)
-    if not trace_id:
+    if not (trace_id := identifier(stated, 16)):
         say.drop("trace without an id", "An MLflow trace has `trace_id` (version 2: `request_id`) in its info.")
         return
     say.left_out(record, _SETS["outer"])
@@ -211,8 +210,7 @@ def _remember(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], spa
     running = str(first_of(info, "state", "status")).upper() == "IN_PROGRESS"
     missing = -1 if not spans else max(0, (told or 0) - spans)
     key = ("trace", hash(trace_id))
-    before = say.kept.get(key)
-    if before is not None:
+    if (before := say.kept.get(key)) is not None:
         running = running and before[0]
         missing = max(missing, before[1]) if missing < 0 or before[1] < 0 else min(missing, before[1])
     say.kept[key] = (running, missing) if running or missing else _COMPLETE

@@ -51,8 +51,7 @@ def _cost(row: Row) -> Any:
 def _lengths(row: Row, say: Say) -> dict[str, Any]:
     """seconds and ttft_seconds, by what the two times of a row can be."""
     took = amount(row, (("generation_time_ms", "ms"), ("generation_time", "ms")))
-    told = amount(row, (("time_to_first_token_ms", "ms"),))
-    if told is not None:
+    if (told := amount(row, (("time_to_first_token_ms", "ms"),))) is not None:
         return {"seconds": took, "ttft_seconds": told}
     latency = amount(row, (("latency", "ms"),))
     if latency is None or took is None:

@@ -41,8 +41,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
 
 def finish(say: Say) -> Iterator[Item]:
     """Say how many spans the traces have and the export does not."""
-    missing = sum(max(0, (seen["told"] or 0) - len(seen["spans"])) for seen in say.kept.values())
-    if missing:
+    if missing := sum(max(0, (seen["told"] or 0) - len(seen["spans"])) for seen in say.kept.values()):
         say.note(f"The export lacks {missing} spans that its traces count: its writer stopped early. Export as JSON.")
     yield from ()
 

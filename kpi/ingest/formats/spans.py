@@ -278,8 +278,7 @@ def _named(cells: _Cells) -> str:
 
 
 def _parent(cells: _Cells, trace_id: str, span_id: str) -> str | None:
-    given = parse(cells.get("parent_id"))
-    if given is None:
+    if (given := parse(cells.get("parent_id"))) is None:
         given = next(_referenced(cells.get("references")), None)
     if isinstance(given, list):
         given = given[0] if given else None

@@ -53,8 +53,7 @@ def finish(say: Say) -> Iterator[Item]:
     for trace_id in told:
         if run:
             yield whole(trace_id, **run)
-    missing = say.kept.get("indexed", set()) - told.keys()
-    if missing:
+    if missing := say.kept.get("indexed", set()) - told.keys():
         say.note(f"{len(missing)} simulations that the results list are not among the files.")
 
 
@@ -98,8 +97,7 @@ def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     )  # fmt: skip
     yield from _steps(trace_id, messages, say)
     yield from _user_cost(trace_id, record.get("user_cost") if messages else None, say)
-    reward = mapping(record.get("reward_info")).get("reward")
-    if reward is not None:
+    if (reward := mapping(record.get("reward_info")).get("reward")) is not None:
         yield Score(trace_id, None, "reward", "code", value=reward, at=nanos(record.get("end_time")))
 
 

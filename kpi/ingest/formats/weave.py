@@ -95,8 +95,7 @@ def _status(call: Mapping[str, Any], inner: Mapping[str, Any]) -> str | None:
 
 def _kind(path: str, stated: Mapping[str, Any], inputs: Mapping[str, Any], usage: Mapping[str, Any]) -> str:
     """As the code says; else a model call is one that Weave's integrations trace, or that names a model and used it."""
-    known = _KINDS.get(str(stated.get("kind") or "").lower())
-    if known:
+    if known := _KINDS.get(str(stated.get("kind") or "").lower()):
         return known
     if "embedding" in path.lower() and "model" in inputs:
         return "embedding"
@@ -184,8 +183,7 @@ def _path(column: str) -> list[str]:
 
 def _held(value: Any) -> Any:
     """What an input or output holds itself, without references to objects that are kept elsewhere."""
-    inner = mapping(value)
-    if inner:
+    if inner := mapping(value):
         return {k: v for k, v in inner.items() if not _is_reference(v)}
     return None if _is_reference(value) else value
 

@@ -5,9 +5,10 @@ This room looks up the names of `vocabulary` and converts units; it writes no ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import orjson
@@ -109,6 +110,15 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def numbered(attributes: Attributes, prefix: str, parts: Iterable[str], middle: str = ".") -> Iterator[dict[str, Any]]:
+    """Objects that exporters flatten, `{prefix}0{middle}{part}` and on, until one has none of the parts."""
+    for index in count():
+        found = {part: attributes.get(f"{prefix}{index}{middle}{part}") for part in parts}
+        if all(value is None for value in found.values()):
+            return
+        yield found
+
+
 def at_path(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
     """What lies at the end of a path of keys in objects that may be JSON text; "*" is every item of a list."""
     if not path:
@@ -170,8 +180,7 @@ def requested_model(attributes: Attributes) -> str | None:
     """The model the application asked for: known for failed calls as well, so versions keep their failures."""
     if "model" not in shape_of(attributes).topics:
         return None
-    stated = first(attributes, names.MODEL_REQUESTED)
-    if stated is None:
+    if (stated := first(attributes, names.MODEL_REQUESTED)) is None:
         stated = mapping(attributes.get("llm.invocation_parameters")).get("model")
     return text_of(stated)
 

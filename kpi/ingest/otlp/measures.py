@@ -58,8 +58,7 @@ def measure_of(key: str) -> Measure | None:
     if _KNOWN.fullmatch(key):
         return None
     words = [word.lower() for word in _WORDS.findall(key)]
-    sort = _sort(words)
-    if sort is None:
+    if (sort := _sort(words)) is None:
         return None
     name = ".".join("N" if part.isdigit() else part for part in key.split("."))
     return Measure(key, name, sort, key in BARE)

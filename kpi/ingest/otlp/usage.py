@@ -26,6 +26,11 @@ class TokenUsage(NamedTuple):
     decisions: Sequence[Decision] = ()
 
 
+_TOPICS = frozenset({"tokens", "bare_tokens", "usage_objects"})
+_EMPTY: Tokens = dict.fromkeys(FIELDS)
+NO_USAGE = TokenUsage(_EMPTY)
+
+
 class _Plan(NamedTuple):
     """Which names of one set of attributes hold what; names without a namespace apart."""
 
@@ -51,36 +56,30 @@ def _plan(shape: Shape) -> _Plan | None:
     return known
 
 
-_TOPICS = frozenset({"tokens", "bare_tokens", "usage_objects"})
-_EMPTY: Tokens = dict.fromkeys(FIELDS)
-NO_USAGE = TokenUsage(_EMPTY)
-
-
 def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None) -> TokenUsage:
     """Usage of one span. calls: whether it is known to be a call of a model. provider, model: canonical, if known."""
     attributes = span.attributes
     shape = shape_of(attributes)
-    plan = _plan(shape)
-    if plan is None:
+    if (plan := _plan(shape)) is None:
         return NO_USAGE
     if plan.buckets and isinstance(buckets := parse(attributes["langfuse.observation.usage_details"]), dict):
         return TokenUsage(_bucket_tokens(buckets))
     found = _EMPTY.copy()
     for field, keys in plan.fields:
-        found[field] = _first(attributes, keys)
+        found[field] = _named(attributes, keys)
     if calls:
         for field, keys in plan.bare:
             if found[field] is None:
-                found[field] = _first(attributes, keys)
+                found[field] = _named(attributes, keys)
     total: int | None = None
     if "usage_objects" in shape.topics:
         total = _fill_from_objects(found, attributes, shape)
     read, write, reasoning = found["cached_read_tokens"], found["cache_write_tokens"], found["reasoning_tokens"]
     if not (read or write or reasoning):
         return TokenUsage(found)
-    stated, uncached, visible = (_first(attributes, keys) for keys in plan.evidence)
+    stated, uncached, visible = (_named(attributes, keys) for keys in plan.evidence)
     if stated is None and calls:
-        stated = _first(attributes, plan.bare_total)
+        stated = _named(attributes, plan.bare_total)
     counts = Counts(
         found["input_tokens"], found["output_tokens"], read, write, reasoning,
         total if stated is None else stated, uncached, visible,
@@ -88,14 +87,6 @@ def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None
     whole = settled(counts, shape, span.scope, span.scope_version, provider, model)
     found["input_tokens"], found["output_tokens"] = whole.input, whole.output
     return TokenUsage(found, whole.decisions)
-
-
-def _first(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
-    for name in keys:
-        count = count_of(attributes[name])
-        if count is not None:
-            return count
-    return None
 
 
 def _fill(found: Tokens, more: Mapping[str, int | None]) -> None:
@@ -119,8 +110,7 @@ def _fill_from_objects(found: Tokens, attributes: Attributes, shape: Shape) -> i
             continue
         for usage in at_path(parse(text), path):
             flat = dict(_flat(usage)) if isinstance(usage, dict) else {}
-            counts = {field: _named(flat, keys) for field, keys in names.BARE_TOKENS.items()}
-            _fill(found, counts)
+            _fill(found, {field: _named(flat, keys) for field, keys in names.BARE_TOKENS.items()})
             total = _named(flat, names.BARE_TOTAL) if total is None else total
     return total
 
@@ -147,13 +137,10 @@ def _bucket_tokens(usage: Mapping[str, Any]) -> Tokens:
         parts = [count for key, count in buckets.items() if part in key]
         return sum(parts) if parts else None
 
-    def one(keys: tuple[str, ...]) -> int | None:
-        return next((buckets[name] for name in keys if name in buckets), None)
-
     return {
         "input_tokens": total("input", "prompt_tokens"),
         "output_tokens": total("output", "completion_tokens"),
-        "cached_read_tokens": one(names.LANGFUSE_CACHE_READ),
-        "cache_write_tokens": one(names.LANGFUSE_CACHE_WRITE),
-        "reasoning_tokens": one(names.LANGFUSE_REASONING),
+        "cached_read_tokens": _named(buckets, names.LANGFUSE_CACHE_READ),
+        "cache_write_tokens": _named(buckets, names.LANGFUSE_CACHE_WRITE),
+        "reasoning_tokens": _named(buckets, names.LANGFUSE_REASONING),
     }

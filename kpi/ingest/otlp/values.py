@@ -37,8 +37,7 @@ def nanos(value: Any) -> int | None:
     if isinstance(value, str):
         if len(value) == _NANO_DIGITS and value.isdecimal() and 10**17 <= (at := int(value)) < 2**63:
             return at  # nearly every time
-        text = value.strip().strip('"')
-        if not text:
+        if not (text := value.strip().strip('"')):
             return None
         try:
             value = int(text)

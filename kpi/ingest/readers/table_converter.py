@@ -67,11 +67,14 @@ class Converter:
                 found[column.field] = self._field(column, work)
                 found |= self._counted(column, work)
         raw = dict(found)
-        totals = self._derive(found, work)
+        self._tokens(found)
+        self._duration(found, work)
+        _errors(found)
+        totals = _reported_costs(found, work.rows)
         if work.users_in_ids is not None:
             raw["user_key"] = work.users_in_ids
-        ids = self._ids(found, raw, batch)
-        found["trace_id"] = ids
+        ids = found.get("trace_id", pa.nulls(work.rows, pa.string()))
+        found["trace_id"] = pc.coalesce(ids, self._hashes(raw, batch)) if ids.null_count else ids
         keep = pa.array(~work.bad)
         yield "requests", self._priced(_requests(found, work.rows).filter(keep), totals.filter(keep))
         for name in [n for n in found if n.startswith(SCORE_PREFIX)]:
@@ -81,8 +84,6 @@ class Converter:
         """Say in the receipt what was repaired or left unknown."""
         for sentence, count in sorted(self._unread.items()):
             self._context.receipt.note(sentence.replace("{count}", f"{count:,}"))
-
-    # --- fields ------------------------------------------------------------------------------------------------------
 
     def _field(self, column: ColumnMapping, work: _Work) -> pa.Array:
         cells, kind, privacy = work.column(column.source), column.kind, self._context.privacy
@@ -207,15 +208,6 @@ class Converter:
             sentence = f"Column {column.source!r}: {{count}} cells could not be read as {column.field} and are unknown."
             self._unread[sentence] += parsed.bad_count
 
-    # --- what follows from the fields --------------------------------------------------------------------------------
-
-    def _derive(self, found: dict[str, pa.Array], work: _Work) -> pa.Array:
-        """Fills in what follows; returns where the total cost itself was reported."""
-        self._tokens(found)
-        self._duration(found, work)
-        _errors(found)
-        return _reported_costs(found, work.rows)
-
     def _priced(self, table: pa.Table, totals: pa.Array) -> pa.Table:
         table = price_requests(table, self._context.prices, totals=totals)
         self._context.receipt.unpriced += pc.sum(pc.equal(table["priced"], False).cast(pa.int64())).as_py() or 0
@@ -229,8 +221,7 @@ class Converter:
         model = self._mapping.source_of("model")
         names = found["model"].fill_null("") if model else pa.array([""] * len(found[counted[0]]))
         unknown = pc.is_in(names, pa.array(sorted(self._uncounted), pa.string()))
-        rows = pc.sum(unknown.cast(pa.int64())).as_py() or 0
-        if rows:
+        if rows := int(_where(unknown).sum()):
             for name in counted:
                 found[name] = pc.if_else(unknown, pa.scalar(None, pa.int64()), found[name])
             models = ", ".join(sorted(self._uncounted)[:30]) or "all rows"
@@ -243,15 +234,10 @@ class Converter:
         took = pc.subtract(ended, found["started_at"])
         reported = found.get("total_us", pa.nulls(work.rows, pa.int64()))
         backwards = pc.and_(pc.less(took, 0), reported.is_null()).fill_null(False)
-        count = int(_where(backwards).sum())
-        if count:
+        if count := int(_where(backwards).sum()):
             self._unread["{count} rows end before they start; their latency is unknown."] += count
         believable = pc.and_(pc.greater_equal(took, 0), pc.less_equal(took, LONGEST_US)).fill_null(False)
         found["total_us"] = pc.coalesce(reported, pc.if_else(believable, took, pa.scalar(None, pa.int64())))
-
-    def _ids(self, found: dict[str, pa.Array], raw: dict[str, pa.Array], batch: Batch) -> pa.Array:
-        ids = found.get("trace_id", pa.nulls(len(batch.numbers), pa.string()))
-        return pc.coalesce(ids, self._hashes(raw, batch)) if ids.null_count else ids
 
     def _hashes(self, raw: dict[str, pa.Array], batch: Batch) -> pa.Array:
         """128-bit ids from all a row holds: canonical values where mapped, else its text. Names keep columns apart."""
@@ -311,8 +297,7 @@ def _errors(found: dict[str, pa.Array]) -> None:
     status, message = found.pop("status", None), found.pop("error_message", None)
     given = [c.is_valid() for c in (found.get("error_type"), message) if c is not None]
     told = pc.or_(given[0], given[-1]) if given else None
-    known = [c for c in (found.get("error"), status, told) if c is not None]
-    if known:
+    if known := [c for c in (found.get("error"), status, told) if c is not None]:
         found["error"] = pc.coalesce(*known)
 
 

@@ -52,8 +52,7 @@ def span(
     release, environment, prompt_version, severity, retries (attempts of a call that the export does not list). An
     unknown name is a programming error (TypeError).
     """
-    unknown = facts.keys() - FACTS.keys()
-    if unknown:
+    if unknown := facts.keys() - FACTS.keys():
         raise TypeError(f"span() has no fact {sorted(unknown)[0]!r}")
     begun, ended = nanos(start), nanos(end)
     if ended is None and begun is not None and (length := number(seconds)) is not None:

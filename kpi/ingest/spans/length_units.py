@@ -48,8 +48,7 @@ def _inside(
     ends: dict[tuple[str, str], float], below: dict[tuple[str, str | None], list[tuple[int, float]]]
 ) -> Iterable[bool]:
     for (trace_id, parent), children in below.items():
-        end = ends.get((trace_id, parent or ""))
-        if end is not None:
+        if (end := ends.get((trace_id, parent or ""))) is not None:
             yield from (start <= end + _SLACK for start, _ in children if start)
 
 

@@ -71,8 +71,7 @@ def _is_union(value: Mapping[str, Any]) -> bool:
 
 
 def _of_union(value: Mapping[str, Any]) -> Any:
-    typed = value_of(value)
-    if typed is None:
+    if (typed := value_of(value)) is None:
         typed = next((v for k, v in value.items() if v is not None and not k.lower().endswith("type")), None)
     if isinstance(typed, dict) and set(typed) <= {"value", "truncatedByteCount"}:
         return typed.get("value")
