@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -21,7 +22,7 @@ from kpi.ingest.formats._bodies import Answer, answer, question
 from kpi.ingest.otlp.attributes import count_of, mapping, truth_of
 from kpi.ingest.otlp.conventions import TOKENS
 from kpi.ingest.otlp.decode import Span
-from kpi.ingest.spans.builder import fields, first_of, span
+from kpi.ingest.spans.builder import first_of, span
 from kpi.ingest.spans.record_report import Say
 from kpi.mapping.column_names import words
 
@@ -55,12 +56,13 @@ class Gateway:
     path: str = "path"
     metadata: str = ""
     own: str = ""
-    read: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        measured = " ".join(name for name, _ in (*self.seconds, *self.ttft, *self.cost))
-        told = (self.status, self.request, self.response, self.path, self.metadata, self.own, measured)
-        object.__setattr__(self, "read", fields(*self.facts.values(), *told))
+    @cached_property
+    def read(self) -> frozenset[str]:
+        """All columns that have a meaning."""
+        measured = (name for name, _ in (*self.seconds, *self.ttft, *self.cost))
+        told = (self.status, self.request, self.response, self.path, self.metadata, self.own, *measured)
+        return frozenset(" ".join((*self.facts.values(), *told)).split())
 
 
 def spellings(*keys: str) -> tuple[str, ...]:

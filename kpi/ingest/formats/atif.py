@@ -21,7 +21,6 @@ from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _TOTALS = _DATA.facts["totals"]
 
 
@@ -77,12 +76,12 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trajectory(trace_id: str, parent: str | None, record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     agent = mapping(record.get("agent"))
-    say.left_out(record, _SETS["document"])
-    say.left_out(agent, _SETS["agent"], "agent")
-    say.left_out(mapping(record.get("final_metrics")), _SETS["final"], "final_metrics")
+    say.left_out(record, _DATA.sets["document"])
+    say.left_out(agent, _DATA.sets["agent"], "agent")
+    say.left_out(mapping(record.get("final_metrics")), _DATA.sets["final"], "final_metrics")
     asked = None
     for step in objects(record.get("steps")):
-        say.left_out(step, _SETS["step"], "step")
+        say.left_out(step, _DATA.sets["step"], "step")
         asked = text_blocks(step.get("message")) if step.get("source") == "user" else asked
         if step.get("is_copied_context"):
             continue
@@ -105,7 +104,7 @@ def _agent_step(
 ) -> Iterator[Item]:
     """A model call and the tools it used. A step without a model call (llm_call_count 0) holds tools alone."""
     metrics = mapping(step.get("metrics"))
-    say.left_out(metrics, _SETS["metrics"], "metrics")
+    say.left_out(metrics, _DATA.sets["metrics"], "metrics")
     # Numbers of steps begin again in a continuation: the content tells them apart, the number keeps their order.
     told = [step.get(n) for n in ("timestamp", "message", "tool_calls")]
     key = f"{count_of(step.get('step_id')) or 0:05}-{stable_id(parent, orjson.dumps(told))[:8]}"

@@ -18,7 +18,6 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "datadog", _DATA.title, _DATA.keys
-_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -36,11 +35,11 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
 
 def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     meta, metrics = mapping(record.get("meta")), mapping(record.get("metrics"))
-    say.left_out(record, _SETS["span"])
-    say.left_out(meta, _SETS["meta"], "meta")
-    say.left_out(metrics, _SETS["metrics"], "metrics")
+    say.left_out(record, _DATA.sets["span"])
+    say.left_out(meta, _DATA.sets["meta"], "meta")
+    say.left_out(metrics, _DATA.sets["metrics"], "metrics")
     tags = _tags(record.get("tags"))
-    kind = _KINDS.get(str(record.get("span_kind") or meta.get("kind") or meta.get("span.kind")
+    kind = _DATA.kinds.get(str(record.get("span_kind") or meta.get("kind") or meta.get("span.kind")
                           or mapping(meta.get("span")).get("kind") or "").lower(), "other")  # fmt: skip
     error = mapping(record.get("error")) or mapping(meta.get("error"))
     asked, got = mapping(record.get("input") or meta.get("input")), mapping(record.get("output") or meta.get("output"))
@@ -100,10 +99,10 @@ def _tags(value: Any) -> dict[str, str]:
 
 
 def _cohorts(tags: Mapping[str, str]) -> dict[str, str]:
-    consumed = _SETS["technical"] | {"env", "version", "session_id", "user_id"}
+    consumed = _DATA.sets["technical"] | {"env", "version", "session_id", "user_id"}
     return {
         key: value for key, value in tags.items()
-        if key not in consumed and not (key == "language" and value.lower() in _SETS["code"])
+        if key not in consumed and not (key == "language" and value.lower() in _DATA.sets["code"])
     }  # fmt: skip
 
 
@@ -114,7 +113,7 @@ def _judged(value: Any, assessment: Any) -> dict[str, Any]:
 
 
 def _evaluation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _SETS["evaluation"], "evaluation")
+    say.left_out(record, _DATA.sets["evaluation"], "evaluation")
     joined = mapping(mapping(record.get("join_on")).get("span")) or record
     if (span_id := identifier(joined.get("span_id"), 8)) is None:
         say.drop("evaluation that names no span", "Join evaluations on span ids: tags are not looked up.")

@@ -20,7 +20,6 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "helicone", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 
 # Codes that the gateway makes up where no provider answered.
 _OWN_STATUS = {-1: "timeout", -3: "cancelled", -4: "threat"}
@@ -30,15 +29,13 @@ _NO_CACHE = "00000000-0000-0000-0000-000000000000"
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with its feedback and scores."""
-    say.left_out(record, _SETS["fields"])
+    say.left_out(record, _DATA.sets["fields"])
     properties = mapping(record.get("request_properties")) or mapping(record.get("properties"))
     session = properties.get("Helicone-Session-Id")
     trace_id, span_id = session or record.get("request_id"), record.get("request_id")
     path = str(properties.get("Helicone-Session-Path") or "").strip("/") if session else ""
-    call = _call(
-        record, properties, say, trace_id=trace_id, span_id=span_id, session=session,
-        parent_id=_step_id(path) if path else None,
-    )  # fmt: skip
+    ids = {"trace_id": trace_id, "span_id": span_id, "parent_id": _step_id(path) if path else None}
+    call = _call(record, properties, say, session=session, **ids)
     yield call
     if path:
         _remember(say, call, path)
@@ -96,10 +93,8 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
 
 
 def _kind(record: Mapping[str, Any], body: Mapping[str, Any]) -> str:
-    logged = str(body.get("_type") or "")
-    if logged in ("tool", "vector_db"):
-        return "tool" if logged == "tool" else "retriever"
-    return kind_of_path(record.get("request_path"))
+    logged = {"tool": "tool", "vector_db": "retriever"}.get(str(body.get("_type") or ""))
+    return logged or kind_of_path(record.get("request_path"))
 
 
 def _code(value: Any) -> int | None:

@@ -24,7 +24,6 @@ from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "inspect_ai", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer
 _JUDGES = ("model_graded", "llm", "judge")
 
@@ -32,7 +31,7 @@ _JUDGES = ("model_graded", "llm", "judge")
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """A log with its samples, a header, or one sample."""
     if "eval" in record:
-        say.left_out(record, _SETS["log"])
+        say.left_out(record, _DATA.sets["log"])
         _remember(record, say)
         yield from say.whole_parts(_sample(sample, say) for sample in objects(record.get("samples")))
     elif "messages" in record:
@@ -58,14 +57,13 @@ def finish(say: Say) -> Iterator[Item]:
         say.note("Some samples came without the header of their log: task, dataset and model are unknown.")
     for eval_id, header in headers.items():
         if missing := (header["samples"] or 0) - counted.get(eval_id, 0):
-            say.note(
-                f"The log of {header['task'] or 'a task'} counts {header['samples']} samples, {missing} are missing."
-            )
+            task = header["task"] or "a task"
+            say.note(f"The log of {task} counts {header['samples']} samples, {missing} are missing.")
 
 
 def _remember(record: Mapping[str, Any], say: Say) -> None:
     spec, results = mapping(record.get("eval")), mapping(record.get("results"))
-    say.left_out(spec, _SETS["eval"], "eval")
+    say.left_out(spec, _DATA.sets["eval"], "eval")
     eval_id = str(spec.get("eval_id") or spec.get("run_id") or spec.get("task_id") or say.file)
     first: dict[str, Any] = {"files": set(), "samples": None, "headline": None, "facts": {}, "task": spec.get("task")}
     known = say.kept.setdefault("headers", {}).setdefault(eval_id, first)
@@ -85,19 +83,17 @@ def _remember(record: Mapping[str, Any], say: Say) -> None:
 
 
 def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(sample, _SETS["sample"], "sample")
+    say.left_out(sample, _DATA.sets["sample"], "sample")
     trace_id = str(sample.get("uuid") or stable_id("inspect", orjson.dumps(sample, option=orjson.OPT_SORT_KEYS)))
     error, output = mapping(sample.get("error")), mapping(sample.get("output"))
-    events = Events(trace_id, sample, say)
+    events, limit = Events(trace_id, sample, say), mapping(sample.get("limit")).get("type")
     yield whole(
         trace_id, name=str(sample.get("id")), start=sample.get("started_at"), end=sample.get("completed_at"),
         seconds=sample.get("total_time"), status="error" if error else "ok", error_type=failure(error),
         message=error.get("message"), input=events.resolved(sample.get("input")),
         output=text(events.resolved(output.get("completion"))), model=output.get("model"),
         metadata=mapping(sample.get("metadata")), turns=events.turns(), cache_included=False,
-        cohorts={
-            "sample": sample.get("id"), "epoch": sample.get("epoch"), "limit": mapping(sample.get("limit")).get("type"),
-        },
+        cohorts={"sample": sample.get("id"), "epoch": sample.get("epoch"), "limit": limit},
         # Sums over the models of the sample; they count only where no call states its usage.
         **added(facts_in(mapping(usage), USAGE) for usage in mapping(sample.get("model_usage")).values()),
     )  # fmt: skip
@@ -106,9 +102,8 @@ def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
     at = nanos(sample.get("completed_at"))
     for scorer, score in mapping(sample.get("scores")).items():
         for name, value in _values(str(scorer), mapping(score).get("value"), say):
-            found = _score(trace_id, name, value, mapping(score), at)
-            verdicts[name] = found
-            yield found
+            verdicts[name] = _score(trace_id, name, value, mapping(score), at)
+            yield verdicts[name]
     # Held until the header came: only it names the scorer that decides where there are several.
     say.kept.setdefault("told", {})[trace_id] = (say.file, verdicts)
 

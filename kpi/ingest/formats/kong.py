@@ -23,7 +23,6 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "kong", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _NAMES = {"consumer": "username", "route": "name", "service": "name"}
 _OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"}  # before version 3.8
 
@@ -31,7 +30,7 @@ _OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One entry: a call of a model, or a request with the calls that its plugins made."""
     entry = _nested(record)
-    say.left_out(entry, _SETS["entry"])
+    say.left_out(entry, _DATA.sets["entry"])
     ai, asked, given = mapping(entry.get("ai")), mapping(entry.get("request")), mapping(entry.get("response"))
     calls = {n: c for n, c in ai.items() if isinstance(c, dict) and ("usage" in c or "meta" in c)}
     tools = objects(mapping(ai.get("mcp")).get("rpc"))
@@ -51,8 +50,8 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         yield span(trace, entry_id, kind="chain", seconds=took, **whole)
     for name, found in calls.items():
         ids = {"span_id": entry_id} if alone else {"span_id": f"{entry_id}:{name}", "parent_id": entry_id}
-        say.left_out(found, _SETS["call"], f"ai.{name}")
-        say.left_out(mapping(found.get("usage")), _SETS["usage"], f"ai.{name}.usage")
+        say.left_out(found, _DATA.sets["call"], f"ai.{name}")
+        say.left_out(mapping(found.get("usage")), _DATA.sets["usage"], f"ai.{name}.usage")
         facts = {**ids, **(whole if alone else {"start": start, "name": name}), "trace_id": trace}
         outer, length = mapping(ai.get("payload")), took if alone else None
         yield _call(found, outer, say, kind=kind_of_path(path), took=length, **facts)

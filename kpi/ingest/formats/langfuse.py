@@ -172,10 +172,8 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     attributes |= {"langfuse.observation.usage_details": usage} if usage else {}
     attributes |= {"langfuse.observation.cost_details": cost} if cost else {}
     failed = str(row.get("level") or "").upper() == "ERROR"
-    if kind in _PAYLOAD_KINDS:
-        shown = {"input": texts.decoded(row.get("input")), "output": texts.decoded(row.get("output"))}
-    else:
-        shown = _texts(row)
+    plain = {side: texts.decoded(row.get(side)) for side in ("input", "output")}
+    shown = plain if kind in _PAYLOAD_KINDS else _texts(row)
     yield span(
         row.get("traceId"), row.get("id"), kind=kind,
         parent_id=None if parent == f"t-{row.get('traceId')}" else parent,
@@ -192,12 +190,9 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
 
 def _facts(row: Row, say: Say) -> Row:
     """What traces and observations state alike; `attributes`: what the span behind the row adds to its fields."""
-    listed = row.get("metadata_names")
-    if isinstance(listed, list):
+    metadata = mapping(texts.decoded(row.get("metadata")))
+    if isinstance(listed := row.get("metadata_names"), list):
         metadata = dict(zip(map(str, listed), row.get("metadata_values") or (), strict=False))
-    else:
-        found = texts.decoded(row.get("metadata"))
-        metadata = found if isinstance(found, dict) else {}
     if any(isinstance(value, str) and len(value) == _CUT_AT for value in metadata.values()):
         say.note(f"Some values of metadata have {_CUT_AT} characters, to which the API cuts longer ones.")
     behind, tags = mapping(metadata.get("attributes")), parse(row.get("tags"))

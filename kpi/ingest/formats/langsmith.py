@@ -22,7 +22,7 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "langsmith", _DATA.title, _DATA.keys
-_KINDS, _SETS, _NOTES = _DATA.kinds, _DATA.sets, _DATA.table["notes"]
+_NOTES = _DATA.table["notes"]
 
 _NAMED = re.compile(
     r"(?:\w+\.)*([A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Failure)|[A-Z]\w+(?=\())\s*(?:[(:]|$)"
@@ -58,7 +58,7 @@ def finish(say: Say) -> Iterator[Item]:
 
 def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
     tags = run.get("tags") if isinstance(run.get("tags"), list) else []
-    say.left_out(run, _SETS["known"], "run")
+    say.left_out(run, _DATA.sets["known"], "run")
     if any(":" not in str(tag) for tag in tags or ()):  # only `key:value` can be a cohort
         say.left_out({"tags": tags}, (), "run")
     extra = mapping(run.get("extra"))
@@ -67,7 +67,7 @@ def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
     run_id = _id(run.get("id")) or (path[-1] if path else None)
     parent = _id(run.get("parent_run_id")) or (path[-2] if len(path) > 1 else None)
     trace_id = _id(run.get("trace_id")) or (path[0] if path else None) or (None if parent else run_id)
-    kind = _KINDS.get(str(run.get("run_type")).lower(), "other")
+    kind = _DATA.kinds.get(str(run.get("run_type")).lower(), "other")
     metadata = {**mapping(extra.get("metadata")), **mapping(run.get("metadata"))}
     is_model = kind in ("llm", "embedding")
     outputs = parse(run.get("outputs"))
@@ -182,7 +182,7 @@ def _cost(run: Mapping[str, Any], usage: Mapping[str, Any], counted: Mapping[str
 def _is_free(key: str) -> bool:
     """Whether a key of the metadata is the application's own."""
     own = ("ls_", "LANGSMITH_", "LANGCHAIN_", "langgraph_", "lc_hub_", "__")
-    return key not in _SETS["metadata"] and not key.startswith(own)
+    return key not in _DATA.sets["metadata"] and not key.startswith(own)
 
 
 def _start(order: Any) -> str | None:
@@ -196,7 +196,7 @@ def _id(value: Any) -> str | None:
 
 
 def _feedback(record: dict[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _SETS["feedback"], "feedback")
+    say.left_out(record, _DATA.sets["feedback"], "feedback")
     key, run_id = str(record.get("key") or ""), _id(record.get("run_id"))
     score, value = record.get("score"), record.get("value")
     if score is None and (isinstance(value, (bool, int, float)) or _NUMBER.fullmatch(str(value))):

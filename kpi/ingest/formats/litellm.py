@@ -20,16 +20,15 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "litellm", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _KINDS = (("list_mcp", "other"), ("mcp", "tool"), ("vector_store", "retriever"))
-_FAILED_GUARD = "guardrail_failed_to_respond"
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with the guardrails that looked at it and the documents that were fetched for it."""
     metadata = mapping(record.get("metadata"))
-    say.left_out(record, _SETS["record"])
-    say.left_out({k: v for k, v in metadata.items() if not k.startswith("user_api_key")}, _SETS["metadata"], "metadata")
+    say.left_out(record, _DATA.sets["record"])
+    others = {k: v for k, v in metadata.items() if not k.startswith("user_api_key")}
+    say.left_out(others, _DATA.sets["metadata"], "metadata")
     stated = str(record.get("request_id") or record.get("id") or "")
     call = str(record.get("litellm_call_id") or metadata.get("litellm_call_id") or "")
     # The id of an answer out of the cache is made up anew in each layout.
@@ -111,26 +110,26 @@ def _text(value: Any) -> str | None:
 
 
 def _guardrail(guard: Mapping[str, Any], **ids: Any) -> Item:
-    status = str(guard.get("guardrail_status") or "")
-    categories = guard.get("violation_categories")
-    verdict = {"flagged": status == "guardrail_flagged", "blocked": status == "guardrail_intervened"}
-    listed = [as_text(c) for c in categories] if isinstance(categories, list) else []
+    status, categories = str(guard.get("guardrail_status") or ""), guard.get("violation_categories")
+    failed = status in ("guardrail_failed_to_respond", "failure")
     return span(
-        **ids, name=guard.get("guardrail_name") or "guardrail", kind="guardrail",
+        **ids, name=guard.get("guardrail_name") or "guardrail", kind="guardrail", status="error" if failed else "ok",
         start=guard.get("start_time"), end=guard.get("end_time"), seconds=guard.get("duration"),
-        status="error" if status in (_FAILED_GUARD, "failure") else "ok", output={**verdict, "categories": listed},
-        error_type=_FAILED_GUARD if status in (_FAILED_GUARD, "failure") else None,
+        error_type="guardrail_failed_to_respond" if failed else None,
+        output={
+            "flagged": status == "guardrail_flagged", "blocked": status == "guardrail_intervened",
+            "categories": [as_text(c) for c in categories] if isinstance(categories, list) else [],
+        },
     )  # fmt: skip
 
 
 def _search(search: Mapping[str, Any], **ids: Any) -> Item:
-    found = objects(mapping(search.get("vector_store_search_response")).get("data"))
     return span(
         **ids, name=search.get("vector_store_id") or "vector store", kind="retriever",
         start=search.get("start_time"), end=search.get("end_time"), status="ok", input=search.get("query"),
         documents=[
             {"id": d.get("file_id") or d.get("filename"), "score": d.get("score"),
              "content": "\n".join(str(part["text"]) for part in objects(d.get("content")) if part.get("text"))}
-            for d in found
+            for d in objects(mapping(search.get("vector_store_search_response")).get("data"))
         ],
     )  # fmt: skip

@@ -24,7 +24,7 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "mlflow", _DATA.title, _DATA.keys
-_KINDS, _SETS, _NOTES = _DATA.kinds, _DATA.sets, _DATA.table["notes"]
+_NOTES = _DATA.table["notes"]
 
 _STATES = {"OK": "ok", "ERROR": "error", "STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error", "1": "ok", "2": "error"}
 _COMPLETE = (False, 0)
@@ -38,13 +38,13 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if not (trace_id := identifier(stated, 16)):
         say.drop("trace without an id", "An MLflow trace has `trace_id` (version 2: `request_id`) in its info.")
         return
-    say.left_out(record, _SETS["outer"])
+    say.left_out(record, _DATA.sets["outer"])
     if info is not record:
-        say.left_out(info, _SETS["info"], "info")
+        say.left_out(info, _DATA.sets["info"], "info")
     metadata = dict(_pairs(info.get("trace_metadata") or info.get("request_metadata")))
     yield _whole(trace_id, info, metadata, alone=not spans)
     for raw in spans:
-        say.left_out(raw, _SETS["span"], "span")
+        say.left_out(raw, _DATA.sets["span"], "span")
         yield _span(trace_id, raw, say)
     for assessment in objects(info.get("assessments")):
         yield from _assessment(trace_id, assessment, say)
@@ -101,7 +101,7 @@ def _whole(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], *, alo
 
 def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
     attributes = _attributes(raw)
-    kind = _KINDS.get(str(_decoded(attributes.get("mlflow.spanType")) or "").upper(), "other")
+    kind = _DATA.kinds.get(str(_decoded(attributes.get("mlflow.spanType")) or "").upper(), "other")
     is_model = kind in ("llm", "embedding")
     asked, told = (_decoded(attributes.get(f"mlflow.span{side}")) for side in ("Inputs", "Outputs"))
     body = reply(told)
@@ -125,7 +125,7 @@ def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
 
 def _further(attributes: Mapping[str, Any], is_model: bool, say: Say) -> dict[str, Any]:
     """Attributes that the application or another instrumentation set. Bare names on model spans are call parameters."""
-    further = {key: value for key, value in attributes.items() if key not in _SETS["attributes"]}
+    further = {key: value for key, value in attributes.items() if key not in _DATA.sets["attributes"]}
     found = {k: v for k, v in further.items() if not k.startswith("mlflow.") and ("." in k or not is_model)}
     say.left_out(further, found, "span.attributes")
     return {key if "." in key else f"metadata.{key}": _decoded(value) for key, value in found.items()}
@@ -194,7 +194,7 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
     if why:
         say.kept.setdefault(("aside", why), set()).add(str(raw.get("assessment_id") or (trace_id, raw)))
         return
-    say.left_out(raw, _SETS["assessment"], "assessment")
+    say.left_out(raw, _DATA.sets["assessment"], "assessment")
     is_text = isinstance(value, str)
     yield Score(
         trace_id, identifier(raw.get("span_id"), 8), str(raw.get("assessment_name") or raw.get("name") or ""),

@@ -58,8 +58,5 @@ def _lengths(row: Row, say: Say) -> dict[str, Any]:
         return {"seconds": latency if took is None else took}
     if latency >= took:
         return {"seconds": latency}
-    say.note(
-        "OpenRouter states a latency below its time of generation: it was read as the time to the first token, and the"
-        " time of generation as the length of the call."
-    )
+    say.note(_DATA.table["notes"]["first_token"])
     return {"seconds": took, "ttft_seconds": latency}

@@ -20,7 +20,9 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "opik", _DATA.title, _DATA.keys
-_KINDS, _SETS = _DATA.kinds, _DATA.sets
+
+
+_OBJECTS = ("input", "output", "metadata", "usage", "error_info")
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -29,12 +31,12 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         trace, spans = mapping(record["trace"]), objects(record.get("spans"))
     else:
         trace, spans = _unflattened(record, "trace_"), [_unflattened(record, "span_")]
-    say.left_out(trace, _SETS["trace"], "trace")
+    say.left_out(trace, _DATA.sets["trace"], "trace")
     seen = say.kept.setdefault(trace.get("id"), {"told": count_of(trace.get("span_count")), "spans": set()})
     if not seen["spans"]:
         yield from _trace(trace)
     for row in spans:
-        say.left_out(row, _SETS["span"], "span")
+        say.left_out(row, _DATA.sets["span"], "span")
         seen["spans"].add(row.get("id"))
         yield from _span(row)
 
@@ -54,13 +56,12 @@ def _trace(trace: dict[str, Any]) -> Iterator[Item]:
     for validation in objects(trace.get("guardrails_validations")):
         for check in objects(validation.get("checks")):
             if check.get("result") == "failed":
-                at = nanos(trace.get("start_time"))
-                category = str(check.get("name") or "guardrail").lower()
+                at, category = nanos(trace.get("start_time")), str(check.get("name") or "guardrail").lower()
                 yield Incident(str(trace.get("id")), validation.get("span_id"), category, detector="opik", at=at)
 
 
 def _span(row: dict[str, Any]) -> Iterator[Item]:
-    kind = _KINDS.get(str(row.get("type") or "").lower(), "other")
+    kind = _DATA.kinds.get(str(row.get("type") or "").lower(), "other")
     output = mapping(row.get("output"))
     documents = objects(output["documents"]) if kind == "chain" and "documents" in output else None
     name = row.get("name")
@@ -112,13 +113,9 @@ def _unflattened(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         if value is None or not column.startswith(prefix):
             continue
         name = column.removeprefix(prefix)
-        outer = next(
-            (o for o in ("input", "output", "metadata", "usage", "error_info") if name.startswith(o + "_")), ""
-        )
-        if outer:
-            inside = found.setdefault(outer, {})
-            if isinstance(inside, dict):
-                inside[name.removeprefix(outer + "_")] = value
-        else:
+        outer = next((o for o in _OBJECTS if name.startswith(f"{o}_")), None)
+        if outer is None:
             found[name] = value
+        elif isinstance(inside := found.setdefault(outer, {}), dict):
+            inside[name.removeprefix(f"{outer}_")] = value
     return found

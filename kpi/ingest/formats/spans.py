@@ -13,7 +13,7 @@ from typing import Any
 
 from kpi.ingest.files.json_documents import NO_NUMBERS
 from kpi.ingest.files.records import opened
-from kpi.ingest.formats import Item, resembles
+from kpi.ingest.formats import Item, names_of, resembles
 from kpi.ingest.otlp.attributes import count_of, number, objects, parse, text_of, truth_of
 from kpi.ingest.otlp.conventions import VOCABULARY
 from kpi.ingest.otlp.decode import OK, UNKNOWN, Attributes, Span, identifier
@@ -27,17 +27,15 @@ from kpi.ingest.spans.row_values import NANOS, attribute_map, events_of, length_
 from kpi.mapping.units import MONEY_NUSD
 from kpi.schema import WHOLE
 
-NAME = "spans"
-TITLE = "rows of spans"
-KEYS = ("object id workflow_name", "trace_id id span_data", "Id Segments")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "spans", _DATA.title, _DATA.keys
+_COSTS, _DELAYS, _NOTES = (_DATA.table[part] for part in ("costs", "delays", "notes"))
 _XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE)
 _SPREAD = 5  # levels of nested objects whose keys count as columns
-_VALUES = frozenset(["name", "status", "error", "children", "input", "output", "scores"])  # whole, whatever they hold
+_VALUES = frozenset(_DATA.table["values"].split())
 _OF_A_VENDOR = 5  # columns that a vendor's table has in common with one whose names were rewritten
 _WAITING = 200_000  # spans of one column whose lengths wait for a unit
 _NAME = 40
-_COSTS = {"total_nusd": "gen_ai.usage.cost", "input_cost": "llm.cost.prompt", "output_cost": "llm.cost.completion"}
-_DELAYS = {"ttft_us": "gen_ai.response.time_to_first_chunk", "queue_us": "gen_ai.latency.queue_time"}
 
 
 def recognises(names: Collection[str]) -> bool:
@@ -52,10 +50,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if say.file not in (files := say.kept.setdefault("files", set())):
         files.add(say.file)
         if vendor := resembles(record, least=_OF_A_VENDOR):
-            say.note(
-                f"The columns of {say.file} are those of {vendor.title} under other names: it was read as rows of "
-                "spans of any kind. Load the export as it came."
-            )
+            say.note(_NOTES["renamed"].format(say.file, vendor.title))
     yield from _of(record, say, {})
 
 
@@ -72,13 +67,7 @@ def _settled(place: tuple[str, str], say: Say) -> Iterator[Span]:
     waiting: list[tuple[Span, float]] = say.kept["waiting"].pop(place)
     unit = length_units.unit_of(waiting)
     say.kept.setdefault("units", {})[place] = unit
-    if unit:
-        say.note(f"Lengths of spans name no unit and were read in {unit}: in it, the spans of a trace fit each other.")
-    else:
-        say.note(
-            f"{len(waiting):,} lengths of spans name no unit, and nothing tells it: they are unknown. Name the unit in "
-            f"the column, such as {place[1][:_NAME]}_ms."
-        )
+    say.note(_NOTES["told"].format(unit) if unit else _NOTES["untold"].format(len(waiting), place[1][:_NAME]))
     for span, length in waiting:
         yield _ended(span, length, unit)
 

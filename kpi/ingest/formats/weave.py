@@ -7,7 +7,7 @@ root they say something of the whole trace only. `wb_user_id` is who ran the pro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -22,14 +22,8 @@ from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "weave", _DATA.title, _DATA.keys
-_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
-# What the integrations of Weave call the functions of model providers that they trace.
-_MODEL_CALL = re.compile(
-    r"^(openai|anthropic|litellm|mistralai|cohere|groq|google|vertexai|cerebras|together|bedrock|"
-    r"langchain\.llm|huggingface_hub|ollama)\b.*(create|stream|parse|completion|complete|chat|generate|invoke|converse)",
-    re.IGNORECASE,
-)
+_MODEL_CALL = re.compile("".join(_DATA.table["model_call"]), re.IGNORECASE)
 _THUMBS = {"👍": 1.0, "👎": 0.0, ":+1:": 1.0, ":-1:": 0.0, ":thumbs_up:": 1.0, ":thumbs_down:": 0.0}
 _REASONS = ("reason", "rationale", "explanation", "comment")
 _ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|\(|$)")
@@ -40,14 +34,14 @@ _COUNT = re.compile(r"(.+?)\.(?:(\w+_details)\.)?(\w+)")  # a model's name may h
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with its feedback; of a root also what its summary says of the whole."""
     call = _nested(record)
-    say.left_out(call, _SETS["fields"])
+    say.left_out(call, _DATA.sets["fields"])
     if call.get("deleted_at"):
         say.note("Calls that were deleted in Weave are left out.")
         return
     summary = mapping(call.get("summary"))
     inner = mapping(summary.get("weave"))
-    say.left_out(summary, _SETS["summary"], "summary")
-    say.left_out(inner, _SETS["inner"], "summary.weave")
+    say.left_out(summary, _DATA.sets["summary"], "summary")
+    say.left_out(inner, _DATA.sets["inner"], "summary.weave")
     yield from _call(call, summary, inner, say)
     for item in objects(inner.get("feedback")):
         yield from _feedback(item, call)
@@ -64,13 +58,12 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
     said, checked = reply(_held(call.get("output"))), mapping(call.get("output"))
     if _holds_references(call.get("output")) or _holds_references(inputs):
         say.note("Some inputs and outputs are references to objects that Weave keeps elsewhere: they are missing.")
+    is_model = kind in ("llm", "embedding")
     yield span(
         call.get("trace_id"), call.get("id"), parent_id=call.get("parent_id"),
         name=call.get("display_name") or path, kind=kind, start=call.get("started_at"), end=call.get("ended_at"),
-        seconds=None if running else milliseconds(inner.get("latency_ms")),
-        status=_status(call, inner),
-        error_type=named[1] if named else None, message=exception,
-        model=next(iter(usage), None) if kind in ("llm", "embedding") else None,
+        seconds=None if running else milliseconds(inner.get("latency_ms")), status=_status(call, inner),
+        error_type=named[1] if named else None, message=exception, model=next(iter(usage), None) if is_model else None,
         requested_model=inputs.get("model") if isinstance(inputs.get("model"), str) else None,
         input=question(_held(inputs)),
         output=moderation(checked) if kind == "guardrail" and "results" in checked else said.output,
@@ -80,9 +73,9 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
         metadata={k: v for k, v in attributes.items() if k != "weave"},
         user=attributes.get("user_id"), session=call.get("thread_id") or attributes.get("session_id"),
         release=digest or None if root else None,
-        **(_used(usage, inner) if kind in ("llm", "embedding") else {}),
+        **(_used(usage, inner) if is_model else {}),
     )  # fmt: skip
-    if root and usage and kind not in ("llm", "embedding"):
+    if root and usage and not is_model:
         yield whole(call.get("trace_id"), **_used(usage, inner), model=next(iter(usage)) if len(usage) == 1 else None)
 
 
@@ -95,7 +88,7 @@ def _status(call: Mapping[str, Any], inner: Mapping[str, Any]) -> str | None:
 
 def _kind(path: str, stated: Mapping[str, Any], inputs: Mapping[str, Any], usage: Mapping[str, Any]) -> str:
     """As the code says; else a model call is one that Weave's integrations trace, or that names a model and used it."""
-    if known := _KINDS.get(str(stated.get("kind") or "").lower()):
+    if known := _DATA.kinds.get(str(stated.get("kind") or "").lower()):
         return known
     if "embedding" in path.lower() and "model" in inputs:
         return "embedding"
@@ -193,5 +186,4 @@ def _is_reference(value: Any) -> bool:
 
 
 def _holds_references(value: Any) -> bool:
-    values: Iterable[Any] = value.values() if isinstance(value, dict) else [value]
-    return any(_is_reference(v) for v in values)
+    return any(map(_is_reference, value.values() if isinstance(value, dict) else [value]))

@@ -12,13 +12,10 @@ from typing import Any, NamedTuple
 
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.attributes import first, numbered, parse
-from kpi.ingest.otlp.conventions import FINISH, INPUT_VALUES, OUTPUT_VALUES, STRUCTURED
+from kpi.ingest.otlp.conventions import FINISH, INPUT_VALUES, OUTPUT_VALUES, STRUCTURED, WORDS
 from kpi.ingest.otlp.decode import Attributes, Event
 
-REFUSAL_REASONS = frozenset(
-    {"content_filter", "content_filtered", "refusal", "safety", "blocklist", "prohibited_content", "spii",
-     "guardrail_intervened"}
-)  # fmt: skip
+REFUSAL_REASONS = WORDS["refusals"]
 
 
 class Message(NamedTuple):

@@ -19,6 +19,7 @@ from kpi.arrow_rows import with_day
 from kpi.assembly.row_costs import price_requests
 from kpi.assembly.span_costs import PARTS
 from kpi.clock import LATER, LONGEST_US, ahead
+from kpi.disk.tables import table_of
 from kpi.ingest.context import Context
 from kpi.ingest.files.tabular import Batch
 from kpi.mapping import parse_times, parse_values
@@ -29,13 +30,7 @@ from kpi.mapping.units import DEAREST_NUSD, DURATION_US, EARLIEST_US, MONEY_NUSD
 
 _DIMENSION_LENGTH = 200
 _USERS_REMEMBERED = 1_000_000
-_HINTS = {
-    "time": "Expected ISO 8601 (2026-11-01T10:00:00Z) or an epoch in s, ms, us or ns.",
-    "duration": "Expected a number; check the unit of the column in the mapping.",
-    "money": "Expected a number; check the unit of the column in the mapping.",
-    "tokens": "Expected a whole number.",
-    "count": "Expected a whole number, or a list.",
-}
+_HINTS: dict[str, str] = table_of(__file__)["hints"]
 
 
 class Converter:

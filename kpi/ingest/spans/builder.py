@@ -95,11 +95,6 @@ def whole(trace_id: Any, **facts: Any) -> Span:
     return span(trace_id, WHOLE_ID, kind=WHOLE, **facts)
 
 
-def fields(*words: str) -> frozenset[str]:
-    """Names of fields, written as blank-separated words; for `Say.left_out`."""
-    return frozenset(name for text in words for name in text.split())
-
-
 def as_text(value: Any) -> str | None:
     """Text as it is, structures as JSON, nothing as None."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
@@ -153,6 +148,12 @@ def only(value: Any) -> Any:
     """`{"output": "text"}`, as tracers wrap what a function returns or takes, is that text."""
     inner = mapping(value)
     return next(iter(inner.values())) if set(inner) in ({"output"}, {"input"}) else value
+
+
+def ended(failed: bool | None) -> dict[str, Any]:
+    """`status` and `error_type` of `span` for a step of which no more is told; None where nobody says how it ended."""
+    status = "unknown" if failed is None else "error" if failed else "ok"
+    return {"status": status, "error_type": "error" if failed else None}
 
 
 def verdict(value: Any) -> dict[str, Any]:
