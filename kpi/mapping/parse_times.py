@@ -36,7 +36,7 @@ _ZONE_NAME = re.compile(r"^(.*\d)\s*\[?([A-Z][A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)+|UT
 _OFFSET = re.compile(r"(?<=[\d])\s*(?:UTC|GMT)?\s?([+-])(\d{1,2}):?(\d\d)?$")
 _ABBREVIATION = re.compile(r"^(.*:\d\d(?:[.,]\d+)?(?: [AP]M)?)\s*([A-Z]{1,4})$")
 _HOURS = {zone: float(hours) for hours, zones in lists(_DATA["hours"]).items() for zone in zones}  # ahead of UTC
-_NAMED_OFFSET = re.compile(r"([+-]\d\d:?\d\d) [A-Z]{1,5}$")  # as Go writes it: the name repeats the offset
+_NAMED_OFFSET = re.compile(r"(:\d\d(?:[.,]\d+)? ?[+-]\d\d:?\d\d) [A-Z]{1,5}$")  # Go: the name repeats it
 _LEAP = re.compile(r"(:\d\d):60(?=\D|$)")
 _LONG_FRACTION = re.compile(r"([.,]\d{6})\d+")
 _INTEGER = re.compile(r"^[+-]?\d{1,25}$")

@@ -20,6 +20,7 @@ from typing import Any
 from kpi.ingest.agents import names
 from kpi.ingest.agents.events import AgentEvent, AgentEvents, Traced
 from kpi.ingest.otlp.attributes import count_of, number, text_of, truth_of
+from kpi.ingest.otlp.conventions import TOKENS
 from kpi.ingest.spans.builder import milliseconds, span, whole
 from kpi.ingest.spans.items import Item, Score
 from kpi.ingest.spans.span_rows import stable_id
@@ -28,7 +29,6 @@ from kpi.receipts import Receipt
 _SLACK = 1_000_000_000  # nanoseconds by which an event and the span of the same call may differ
 _ROUNDED = 10_000_000  # by which a call may seem to begin before its prompt, since lengths are whole milliseconds
 _STEPS = (names.CALL, names.FAILED, names.TOOL)
-_CONTENT = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
 def spans_of(gathered: AgentEvents, receipt: Receipt) -> Iterator[Item]:
@@ -88,7 +88,7 @@ def _pair(events: list[AgentEvent]) -> None:
 
 
 def _identity(event: AgentEvent) -> str:
-    told = [event.facts.get(part) for part in ("id", "name", "model", *_CONTENT, "milliseconds")]
+    told = [event.facts.get(part) for part in ("id", "name", "model", *TOKENS, "milliseconds")]
     return stable_id(event.agent.name, event.facts.get("session"), event.says, event.at, *told)
 
 
@@ -242,7 +242,7 @@ def _tokens(event: AgentEvent) -> dict[str, Any]:
 
     What lies beside is told by the total of the event where it has one that fits, else by what the agent does.
     """
-    found = {name: count_of(event.facts.get(name)) for name in _CONTENT}
+    found = {name: count_of(event.facts.get(name)) for name in TOKENS}
     given, output = found["input_tokens"], found["output_tokens"]
     thought = found["reasoning_tokens"] or 0
     used = (count_of(event.facts.get("tool_tokens")) or 0) if event.agent.reasoning_beside else 0

@@ -12,17 +12,17 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 import orjson
 
 from kpi.ingest.formats._bodies import Answer, answer, question
-from kpi.ingest.otlp.attributes import count_of, mapping, truth_of
+from kpi.ingest.otlp.attributes import count_of, exact, mapping, truth_of
 from kpi.ingest.otlp.conventions import TOKENS
 from kpi.ingest.otlp.decode import Span
-from kpi.ingest.spans.builder import first_of, span
+from kpi.ingest.spans.builder import fields, first_of, renamed, span
 from kpi.ingest.spans.record_report import Say
 from kpi.mapping.column_names import words
 
@@ -62,7 +62,7 @@ class Gateway:
         """All columns that have a meaning."""
         measured = (name for name, _ in (*self.seconds, *self.ttft, *self.cost))
         told = (self.status, self.request, self.response, self.path, self.metadata, self.own, *measured)
-        return frozenset(" ".join((*self.facts.values(), *told)).split())
+        return fields(*self.facts.values(), *told)
 
 
 def spellings(*keys: str) -> tuple[str, ...]:
@@ -77,12 +77,7 @@ def spellings(*keys: str) -> tuple[str, ...]:
 
 def columns(record: Row) -> dict[str, Any]:
     """A record under names in lower case with underscores; of two spellings of a name, the one that holds something."""
-    row: dict[str, Any] = {}
-    for key, value in record.items():
-        name = "_".join(words(key)) or key
-        if row.get(name) in (None, ""):
-            row[name] = value
-    return row
+    return renamed(record, lambda key: "_".join(words(key)) or key)
 
 
 def first(row: Row, names: str) -> Any:
@@ -129,27 +124,16 @@ def own_id(row: Row) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def number(value: Any) -> Decimal | None:
-    """A finite number that came as one or as text; None for all else, booleans included."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        found = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    return found if found.is_finite() else None
-
-
 def flag(value: Any) -> bool | None:
     """A boolean, also as the number that a table makes of it: 1, "0.0"."""
-    told = number(value)
+    told = exact(value)
     return truth_of(value) if told is None else bool(told)
 
 
 def amount(row: Row, measured: tuple[tuple[str, str], ...]) -> Decimal | None:
     """The first of these (column, unit) that holds a length or cost, in seconds or USD; sentinels below 0 hold none."""
     for name, unit in measured:
-        if (found := number(row.get(name))) is not None and found >= 0:
+        if (found := exact(row.get(name))) is not None and found >= 0:
             return found * _UNITS[unit]
     return None
 

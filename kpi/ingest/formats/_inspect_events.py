@@ -9,7 +9,7 @@ from typing import Any
 from kpi.disk.tables import lists, table_of
 from kpi.ingest.formats import Item
 from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.spans.builder import facts_in, span
+from kpi.ingest.spans.builder import facts_in, span, text_blocks
 
 _ATTACHMENT = re.compile(r"attachment://([0-9a-f]{8,64})")
 _KINDS = {"agent": "agent", "scorer": "evaluator", "scorers": "evaluator"}
@@ -164,7 +164,4 @@ class Events:
 
 def _text(content: Any) -> Any:
     """Text of a message whose content may be a list of parts."""
-    if isinstance(content, list):
-        parts = [p.get("text") for p in content if isinstance(p, dict) and isinstance(p.get("text"), str)]
-        return "\n".join(p for p in parts if p) or None
-    return content
+    return text_blocks(content) if isinstance(content, list) else content

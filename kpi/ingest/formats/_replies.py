@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kpi.disk.tables import by_word, lists, table_of
-from kpi.ingest.otlp.attributes import count_of, mapping, objects, parse
+from kpi.ingest.otlp.attributes import count_of, first_read, mapping, objects, parse
 from kpi.ingest.spans.builder import first_of
 
 _DATA = table_of(__file__)
@@ -18,6 +18,7 @@ _ROLES = by_word(_DATA["roles"])
 _ASKED, _ANSWERED, _USAGES = (tuple(_DATA[table].split()) for table in ("asked", "answered", "usages"))
 _DETAILS = lists(_DATA["details"])
 _COUNTS = {place: lists(facts) for place, facts in _DATA["counts"].items()}  # where a count stands -> fact -> its names
+_BESIDE = lists(_DATA["beside"])
 _DEPTH = 4
 
 
@@ -95,19 +96,16 @@ def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
     if not usage:
         return {}
     places = {"usage": usage, **{side: mapping(first_of(usage, *names)) for side, names in _DETAILS.items()}}
-    found = {fact: _count(places[where], *names) for where, facts in _COUNTS.items() for fact, names in facts.items()}
-    if found["cached_read_tokens"] is None:
-        found["cached_read_tokens"] = _count(usage, "cachedContentTokenCount", "cached_content_token_count")
-    beside = {
-        "read": _count(usage, "cache_read_input_tokens", "cacheReadInputTokens"),
-        "creation": _count(usage, "cache_creation_input_tokens", "cacheWriteInputTokens"),
-    }
+    found: dict[str, int | None] = {}
+    for where, facts in _COUNTS.items():
+        for fact, names in facts.items():
+            if found.get(fact) is None:
+                found[fact] = first_read(places[where], names, count_of)
+    beside = {fact: first_read(usage, names, count_of) for fact, names in _BESIDE.items()}
     # A gateway that says `prompt_tokens`, as OpenAI does, has added the cache already and repeats Anthropic's counts.
     if any(beside.values()) and found["input_tokens"] is not None and usage.get("prompt_tokens") is None:
         found["input_tokens"] += sum(count or 0 for count in beside.values())
-    for name, fact in (("read", "cached_read_tokens"), ("creation", "cache_write_tokens")):
-        found[fact] = found[fact] if beside[name] is None else beside[name]
-    return found
+    return found | {fact: count for fact, count in beside.items() if count is not None}
 
 
 def documents(value: Any) -> list[dict[str, Any]] | None:
@@ -224,10 +222,6 @@ def _named(value: dict[str, Any], names: tuple[str, ...]) -> Any:
     if not texts and len(held) == 1 and isinstance(held[0], str):
         return held[0] or None
     return texts[0] if texts else value if held else None
-
-
-def _count(usage: Mapping[str, Any], *names: str) -> int | None:
-    return next((count for n in names if (count := count_of(usage.get(n))) is not None), None)
 
 
 def _text(value: Any) -> str | None:

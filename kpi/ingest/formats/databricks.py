@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item, mlflow, names_of
-from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, number, spellings
-from kpi.ingest.otlp.attributes import count_of, mapping
+from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, spellings
+from kpi.ingest.otlp.attributes import count_of, exact, mapping
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
@@ -31,7 +31,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     held = {name: value for name, value in row.items() if value is not None and value != ""}
     row = {**details, **{n: named[n] for n in _NAMED if n in named}, **held}
     say.left_out(row, _GATEWAY.read | frozenset(details))
-    sampled = number(row.get("sampling_fraction"))
+    sampled = exact(row.get("sampling_fraction"))
     if sampled is not None and sampled < 1:
         say.note(f"The table holds a sample of the calls, {sampled.normalize():f} of all: counts and sums are of it.")
     if row.get("logging_error_codes") not in (None, "", []):

@@ -13,11 +13,11 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.formats._gateways import SHARED, amount, body_of, endpoint, first, kind_of_path, number, own_id, status
+from kpi.ingest.formats._gateways import SHARED, amount, body_of, endpoint, first, kind_of_path, own_id, status
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.otlp.attributes import mapping, objects
+from kpi.ingest.otlp.attributes import exact, mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, span
+from kpi.ingest.spans.builder import facts_in, nested, span
 from kpi.ingest.spans.items import Incident
 from kpi.ingest.spans.record_report import Say
 
@@ -29,7 +29,7 @@ _OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One entry: a call of a model, or a request with the calls that its plugins made."""
-    entry = _nested(record)
+    entry = nested(record, lambda column: column.split("."))
     say.left_out(entry, _DATA.sets["entry"])
     ai, asked, given = mapping(entry.get("ai")), mapping(entry.get("request")), mapping(entry.get("response"))
     calls = {n: c for n, c in ai.items() if isinstance(c, dict) and ("usage" in c or "meta" in c)}
@@ -79,7 +79,7 @@ def _call(
     if used.get("input_tokens") is None and used.get("output_tokens") is None:
         used = said.tokens
     hit = str(mapping(found.get("cache")).get("cache_status") or "").lower() == "hit"
-    cost = number(usage.get("cost"))
+    cost = exact(usage.get("cost"))
     if cost == 0 and not hit and any(used.values()):
         say.note("Kong writes a cost of 0 where its settings name no price: such a cost counts as unknown.")
         cost = None
@@ -110,18 +110,3 @@ def _trace(stated: Any) -> str | None:
     found = mapping(stated)
     text = next((str(v) for v in found.values() if v), None) if found else stated
     return str(text) if text else None
-
-
-def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"ai.proxy.usage.cost": 1}` -> `{"ai": {"proxy": {"usage": {"cost": 1}}}}`; what is nested already stays."""
-    found: dict[str, Any] = {}
-    for key, value in record.items():
-        if value is None or value == "":
-            continue
-        place = found
-        *above, last = key.split(".")
-        for part in above:
-            inner = place.setdefault(part, {})
-            place = inner if isinstance(inner, dict) else place
-        place[last] = value
-    return found

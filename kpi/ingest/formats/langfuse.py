@@ -21,7 +21,7 @@ from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, number, nusd, objects, parse, truth_of
 from kpi.ingest.otlp.conventions import LANGFUSE_KINDS
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import span, whole
+from kpi.ingest.spans.builder import renamed, span, whole
 from kpi.ingest.spans.items import MALFORMED, Score
 from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
@@ -128,12 +128,7 @@ def _row(record: Row, say: Say) -> Iterator[Item]:
 
 def _named(record: Mapping[str, Any]) -> Row:
     """The row under the API's names; of two spellings of a name the one that holds something."""
-    row: Row = {}
-    for key, value in record.items():
-        name = _SPELLINGS.get(key, key)
-        if name not in row or row[name] is None or row[name] == "":
-            row[name] = value
-    return row
+    return renamed(record, lambda key: _SPELLINGS.get(key, key))
 
 
 def _trace(row: Row, say: Say) -> Iterator[Item]:

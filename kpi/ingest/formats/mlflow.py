@@ -106,7 +106,8 @@ def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
     asked, told = (_decoded(attributes.get(f"mlflow.span{side}")) for side in ("Inputs", "Outputs"))
     body = reply(told)
     usage = mapping(_decoded(attributes.get("mlflow.chat.tokenUsage")))
-    name = raw.get("name")
+    name, named = raw.get("name"), mapping(asked).get("model")
+    requested = _decoded(attributes.get("model")) or (named if isinstance(named, str) else None)
     return span(
         trace_id, raw.get("span_id") or mapping(raw.get("context")).get("span_id"),
         parent_id=raw.get("parent_span_id") or raw.get("parent_id"),
@@ -116,7 +117,7 @@ def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
         finish_reason=body.finish, documents=documents(told) if kind in ("retriever", "reranker") else None,
         tool={"name": name, "arguments": asked, "result": told} if kind == "tool" else None,
         model=_decoded(attributes.get("mlflow.llm.model")) or body.model,
-        requested_model=_requested(attributes, asked) if is_model else None,
+        requested_model=requested if is_model else None,
         provider=_decoded(attributes.get("mlflow.llm.provider")),
         **_tokens(usage, body.usage if is_model else None), attributes=_further(attributes, is_model, say),
         cost_usd=_cost(mapping(_decoded(attributes.get("mlflow.llm.cost")))),
@@ -168,11 +169,6 @@ def _tokens(usage: Mapping[str, Any], body: Mapping[str, Any] | None) -> dict[st
     if body and found["input_tokens"] is not None and found["input_tokens"] == count_of(body.get("input_tokens")):
         found["input_tokens"] = inside["input_tokens"]
     return {**inside, **{name: value for name, value in found.items() if value is not None}}
-
-
-def _requested(attributes: Mapping[str, Any], asked: Any) -> Any:
-    inside = asked.get("model") if isinstance(asked, dict) else None
-    return _decoded(attributes.get("model")) or (inside if isinstance(inside, str) else None)
 
 
 def _cost(cost: Mapping[str, Any]) -> Any:

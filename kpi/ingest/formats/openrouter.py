@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.formats._gateways import Gateway, Row, amount, call, columns, flag, number, spellings
-from kpi.ingest.otlp.attributes import count_of, objects
+from kpi.ingest.formats._gateways import Gateway, Row, amount, call, columns, flag, spellings
+from kpi.ingest.otlp.attributes import count_of, exact, objects
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
@@ -43,7 +43,7 @@ def _cost(row: Row) -> Any:
     charged = amount(row, _GATEWAY.cost)
     beside = amount(row, (("upstream_inference_cost", "usd"), ("byok_usage_inference", "usd")))
     own_key = flag(row.get("is_byok"))
-    if beside and (own_key or (own_key is None and number(row.get("byok_usage_inference")))):
+    if beside and (own_key or (own_key is None and exact(row.get("byok_usage_inference")))):
         return (charged or 0) + beside
     return charged
 

@@ -15,7 +15,7 @@ from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
 from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, objects
 from kpi.ingest.otlp.conventions import OPENINFERENCE_KINDS
 from kpi.ingest.otlp.decode import Attributes, Event, identifier, nanos
-from kpi.ingest.spans.builder import span, whole
+from kpi.ingest.spans.builder import facts_in, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
@@ -66,11 +66,8 @@ def _span(row: Mapping[str, Any], trace_id: Any, span_id: Any, given: Mapping[st
         Event(str(event.get("name") or ""), nanos(event.get("timestamp")), mapping(event.get("attributes")))
         for event in objects(row.get("events"))
     ]
-    yield span(
-        trace_id, span_id, parent_id=row.get("parent_id"), name=row.get("name"), kind=_kind(row, attributes),
-        start=row.get("start_time"), end=row.get("end_time"), status=_status(row), message=row.get("status_message"),
-        attributes=attributes, events=events,
-    )  # fmt: skip
+    kind = _kind(row, attributes)
+    yield span(trace_id, span_id, kind=kind, attributes=attributes, events=events, **_facts(row))
     say.left_out(unread(attributes), (), "attributes")
 
 
@@ -83,8 +80,10 @@ def _kind(row: Mapping[str, Any], attributes: Attributes) -> str:
     return kind_of({k: v for k, v in attributes.items() if k != "openinference.span.kind"})
 
 
-def _status(row: Mapping[str, Any]) -> str | None:
-    return _STATUS.get(str(row.get("status_code") or "").upper())
+def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What every span states, whichever export it is in."""
+    status = _STATUS.get(str(row.get("status_code") or "").upper())
+    return {**facts_in(row, _DATA.facts["span"]), "status": status}
 
 
 def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
@@ -103,11 +102,7 @@ def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     for row in spans:
         if (kind := _kind(row, {})) == "guardrail":
             continue
-        yield span(
-            trace_id, row.get("span_id"), parent_id=row.get("parent_id"), name=row.get("name"), kind=kind,
-            start=row.get("start_time"), end=row.get("end_time"), status=_status(row),
-            message=row.get("status_message"),
-        )  # fmt: skip
+        yield span(trace_id, row.get("span_id"), kind=kind, **_facts(row))
         say.left_out(row, _DATA.sets["bare"], "span")
     say.left_out(record, _DATA.sets["trace"], "trace")
     if spans:

@@ -112,10 +112,8 @@ def _children(inner: Any) -> Iterator[dict[str, Any]]:
     inner = parse(inner)
     items: Iterable[Any] = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ()
     for item in items:
-        if isinstance(item, dict):
-            yield item
-        elif isinstance(item, list):
-            yield from (i for i in item if isinstance(i, dict))
+        if isinstance(item, dict | list):
+            yield from objects(item)
 
 
 class _Cells:

@@ -16,7 +16,7 @@ from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.otlp.attributes import mapping, nusd, objects
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import added, as_text, milliseconds, span, verdict, whole
+from kpi.ingest.spans.builder import added, as_text, milliseconds, nested, span, verdict, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
@@ -33,7 +33,7 @@ _COUNT = re.compile(r"(.+?)\.(?:(\w+_details)\.)?(\w+)")  # a model's name may h
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with its feedback; of a root also what its summary says of the whole."""
-    call = _nested(record)
+    call = nested(record, _path)
     say.left_out(call, _DATA.sets["fields"])
     if call.get("deleted_at"):
         say.note("Calls that were deleted in Weave are left out.")
@@ -140,26 +140,8 @@ def _score(name: str, value: Any, annotator: str | None, facts: dict[str, Any], 
     return Score(name=name, annotator=annotator, explanation=reason, **verdict(value), **facts)
 
 
-def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns that are paths, as the objects that they were: `{"a.b": 1}` -> `{"a": {"b": 1}}`.
-
-    Only the first name and the few known ones below it are split off: model names and scores hold dots themselves.
-    """
-    found: dict[str, Any] = {k: v for k, v in record.items() if "." not in k}
-    for column, value in record.items():
-        if "." not in column or value is None:
-            continue
-        place = found
-        *outer, last = _path(column)
-        for name in outer:
-            if not isinstance(place.get(name), dict):
-                place[name] = {}
-            place = place[name]
-        place.setdefault(last, value)
-    return found
-
-
 def _path(column: str) -> list[str]:
+    """Only the first name and the few known ones below it are split off: names of models and scores hold dots."""
     first, _, rest = column.partition(".")
     if first != "summary":
         return [first, rest] if first != "attributes" or not rest.startswith("weave.") else [first, *rest.split(".", 1)]

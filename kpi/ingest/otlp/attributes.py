@@ -5,7 +5,7 @@ This room looks up the names of `vocabulary` and converts units; it writes no ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from itertools import count
@@ -65,15 +65,21 @@ def number(value: Any) -> float | None:
     return found if 0 <= found < 1e15 else None
 
 
-def nusd(value: Any) -> int | None:
-    """US dollars (number or decimal text) -> integer nano-dollars; negative sentinels are unknown."""
-    if value is None or isinstance(value, (bool, dict, list)):
+def exact(value: Any) -> Decimal | None:
+    """A finite number that came as one or as text, to the last digit; None for all else, booleans included."""
+    if value is None or isinstance(value, bool):
         return None
     try:
-        amount = Decimal(str(value))
+        found = Decimal(str(value).strip())
     except InvalidOperation:
         return None
-    return round(amount * 1_000_000_000) if amount.is_finite() and 0 <= amount < 10**9 else None
+    return found if found.is_finite() else None
+
+
+def nusd(value: Any) -> int | None:
+    """US dollars (number or decimal text) -> integer nano-dollars; negative sentinels are unknown."""
+    amount = exact(value)
+    return round(amount * 1_000_000_000) if amount is not None and 0 <= amount < 10**9 else None
 
 
 def truth_of(value: Any) -> bool | None:
@@ -117,6 +123,11 @@ def numbered(attributes: Attributes, prefix: str, parts: Iterable[str], middle: 
         if all(value is None for value in found.values()):
             return
         yield found
+
+
+def first_read(record: Mapping[str, Any], keys: Iterable[str], read: Callable[[Any], int | None]) -> int | None:
+    """What the first of these names holds that can be read."""
+    return next((found for key in keys if (found := read(record.get(key))) is not None), None)
 
 
 def at_path(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
@@ -211,9 +222,9 @@ def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
             return total
         parts = [cost for value in details.values() if (cost := nusd(value)) is not None]
         return sum(parts) if parts else None
-    if (cost := _first_cost(attributes, shape.present(names.COST))) is not None:
+    if (cost := first_read(attributes, shape.present(names.COST), nusd)) is not None:
         return cost
-    if calls and (cost := _first_cost(attributes, shape.present(names.BARE_COST))) is not None:
+    if calls and (cost := first_read(attributes, shape.present(names.BARE_COST), nusd)) is not None:
         return cost
     if "cost" in shape.topics:
         for pair in names.COST_PARTS:
@@ -221,10 +232,6 @@ def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
             if len(known) == len(pair):
                 return sum(known)
     return None
-
-
-def _first_cost(attributes: Attributes, present: tuple[str, ...]) -> int | None:
-    return next((cost for name in present if (cost := nusd(attributes[name])) is not None), None)
 
 
 def queue_us(attributes: Attributes) -> int | None:

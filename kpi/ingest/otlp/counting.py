@@ -7,7 +7,6 @@ the convention of the provider, and last that a part cannot be larger than its w
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -94,16 +93,11 @@ LARGER = "a part larger than the whole cannot lie inside it"
 ASSUMED = "nothing says otherwise"
 
 
-class Settled(NamedTuple):
-    """Input with every cached token, and output with every reasoning token, counted once; and how that was decided."""
-
-    input: int | None
-    output: int | None
-    decisions: Sequence[Decision]
-
-
-def settled(counts: Counts, shape: Shape, scope: str, version: str, provider: str | None, model: str | None) -> Settled:
-    """The totals of a span that states parts."""
+def settled(
+    counts: Counts, shape: Shape, scope: str, version: str, provider: str | None, model: str | None
+) -> tuple[int | None, int | None, list[Decision]]:
+    """Of a span that states parts: input with every cached token, and output with every reasoning token, counted once;
+    and how that was decided."""
     convention, decisions, totals = _convention(provider, model), list[Decision](), [counts.input, counts.output]
     sides: tuple[Side, Side] = ("input", "output")
     for place, side in enumerate(sides):
@@ -111,7 +105,7 @@ def settled(counts: Counts, shape: Shape, scope: str, version: str, provider: st
         if part and whole is not None:
             decisions.append(decision := _decide(side, counts, shape, scope, version, convention))
             totals[place] = whole if decision.inside else whole + part
-    return Settled(totals[0], totals[1], decisions)
+    return totals[0], totals[1], decisions
 
 
 def _decide(

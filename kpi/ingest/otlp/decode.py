@@ -12,22 +12,17 @@ from typing import Any, NamedTuple
 
 from kpi.ingest.otlp.values import (
     NESTED,
-    NO_ID,
-    Attributes,
+    NO_ID as NO_ID,
+    Attributes as Attributes,
     TooDeep,
-    attributes_of,
-    identifier,
-    moment,
-    nanos,
+    attributes_of as attributes_of,
+    identifier as identifier,
+    moment as moment,
+    nanos as nanos,
     number,
     unwrapped,
-    value_of,
+    value_of as value_of,
 )
-
-__all__ = [
-    "ERROR", "NO_ID", "OK", "UNKNOWN", "Attributes", "Event", "LogRecord", "Origin", "Span", "attributes_of",
-    "identifier", "json_log", "json_records", "json_span", "moment", "nanos", "proto_records", "value_of",
-]  # fmt: skip
 
 OK, ERROR = 1, 2
 UNKNOWN = 3  # never on the wire: an export whose spans say nothing of how they ended, not even by an end

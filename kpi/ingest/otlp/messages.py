@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from kpi.ingest.otlp.attribute_index import shape_of
-from kpi.ingest.otlp.attributes import first, numbered, parse
+from kpi.ingest.otlp.attributes import first, mapping, numbered, parse
 from kpi.ingest.otlp.conventions import FINISH, INPUT_VALUES, OUTPUT_VALUES, STRUCTURED, WORDS
 from kpi.ingest.otlp.decode import Attributes, Event
 
@@ -118,8 +118,7 @@ def event_message(event: Event) -> Message | None:
     if not event.name.startswith("gen_ai."):
         return None
     if event.name == "gen_ai.choice":
-        message = parse(event.attributes.get("message"))
-        raw = message if isinstance(message, dict) else event.attributes
+        raw = mapping(event.attributes.get("message")) or event.attributes
         return message_of({**raw, "finish_reason": event.attributes.get("finish_reason")}, "assistant")
     if event.name in ("gen_ai.user.message", "gen_ai.system.message", "gen_ai.tool.message"):
         return message_of({"content": parse(event.attributes.get("content"))}, event.name.split(".")[1])

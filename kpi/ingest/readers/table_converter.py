@@ -176,20 +176,20 @@ class Converter:
             parsed = parse_values.booleans(cells)
             self._count_unread(column, parsed)
             return parsed.values.cast(pa.float64())
-        parsed = parse_values.numbers(cells, decimal=column.decimal or ".")
         low, high = SCALES.get(column.unit, (0.0, 1.0))
-        outside = _where(pc.or_(pc.less(parsed.values, low), pc.greater(parsed.values, high)))
-        self._count_unread(column, Parsed(parsed.values, parsed.bad | outside))
         if column.unit not in ("", "0-1"):
             self._context.receipt.note(f"Column {column.source!r} was scaled from {column.unit} to 0-1.")
-        scaled = pc.divide(pc.subtract(parsed.values, low), high - low)
-        return pc.if_else(pa.array(outside), pa.scalar(None, pa.float64()), scaled)
+        return pc.divide(pc.subtract(self._within(column, cells, low, high), low), high - low)
 
     def _measure(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
+        return self._within(column, cells, -schema.LARGEST_MEASURE, schema.LARGEST_MEASURE)
+
+    def _within(self, column: ColumnMapping, cells: pa.ChunkedArray, low: float, high: float) -> pa.Array:
+        """Numbers; those outside are unknown."""
         parsed = parse_values.numbers(cells, decimal=column.decimal or ".")
-        beyond = _where(pc.greater(pc.abs(parsed.values), schema.LARGEST_MEASURE))
-        self._count_unread(column, Parsed(parsed.values, parsed.bad | beyond))
-        return pc.if_else(pa.array(beyond), pa.scalar(None, pa.float64()), parsed.values)
+        outside = _where(pc.or_(pc.less(parsed.values, low), pc.greater(parsed.values, high)))
+        self._count_unread(column, Parsed(parsed.values, parsed.bad | outside))
+        return pc.if_else(pa.array(outside), pa.scalar(None, pa.float64()), parsed.values)
 
     def _severity(self, column: ColumnMapping, words: pa.Array) -> pa.Array:
         lower = pc.utf8_lower(words)
@@ -300,21 +300,13 @@ def _reported_costs(found: dict[str, pa.Array], rows: int) -> pa.Array:
     """Prompt and answer add up to inference, and a total alone counts as inference. Returns where a total is known."""
     halves = [c for c in (found.pop("input_cost", None), found.pop("output_cost", None)) if c is not None]
     if halves and "inference_nusd" not in found:
-        found["inference_nusd"] = _sum(halves)
+        both = pc.add(halves[0], halves[1]) if len(halves) > 1 else halves[0]
+        found["inference_nusd"] = pc.coalesce(both, *halves)  # unknown where neither is known
     if "total_nusd" not in found:
         return pa.array(np.zeros(rows, bool))
     if not any(part in found for part in PARTS):
         found["inference_nusd"] = found["total_nusd"]
     return found["total_nusd"].is_valid()
-
-
-def _sum(columns: Sequence[pa.Array]) -> pa.Array:
-    """Sum of what is known, unknown where nothing is."""
-    total = columns[0]
-    for column in columns[1:]:
-        both = pc.add(total.fill_null(0), column.fill_null(0))
-        total = pc.if_else(pc.or_(total.is_valid(), column.is_valid()), both, pa.scalar(None, pa.int64()))
-    return total
 
 
 def _requests(found: dict[str, pa.Array], rows: int) -> pa.Table:

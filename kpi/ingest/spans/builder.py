@@ -8,12 +8,19 @@ Everything is optional but the ids. What an export does not say stays None; noth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from kpi.ingest.otlp.attributes import cohort_column, count_of, mapping, number, text_of
+from kpi.ingest.otlp.attributes import (
+    cohort_column,
+    count_of,
+    mapping as mapping,
+    number as number,
+    objects as objects,
+    text_of,
+)
 from kpi.ingest.otlp.conventions import FACTS
 from kpi.ingest.otlp.counting import NORMALISED
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos
@@ -95,6 +102,11 @@ def whole(trace_id: Any, **facts: Any) -> Span:
     return span(trace_id, WHOLE_ID, kind=WHOLE, **facts)
 
 
+def fields(*words: str) -> frozenset[str]:
+    """Names of fields, written as blank-separated words; for `Say.left_out`."""
+    return frozenset(name for text in words for name in text.split())
+
+
 def as_text(value: Any) -> str | None:
     """Text as it is, structures as JSON, nothing as None."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
@@ -131,6 +143,31 @@ def first_of(record: Mapping[str, Any], *names: str) -> Any:
     return next((record[n] for n in names if record.get(n) is not None and record[n] != ""), None)
 
 
+def renamed(record: Mapping[str, Any], name_of: Callable[[str], str]) -> dict[str, Any]:
+    """A record under other names; of two spellings of a name, the one that holds something."""
+    row: dict[str, Any] = {}
+    for key, value in record.items():
+        if row.get(name := name_of(key)) in (None, ""):
+            row[name] = value
+    return row
+
+
+def nested(record: Mapping[str, Any], path_of: Callable[[str], Sequence[str]]) -> dict[str, Any]:
+    """Columns that are paths, as the objects that they were: `{"a.b": 1}` -> `{"a": {"b": 1}}`; the rest stays."""
+    found: dict[str, Any] = {k: v for k, v in record.items() if "." not in k}
+    for column, value in record.items():
+        if "." not in column or value is None:
+            continue
+        place = found
+        *outer, last = path_of(column)
+        for name in outer:
+            if not isinstance(place.get(name), dict):
+                place[name] = {}
+            place = place[name]
+        place.setdefault(last, value)
+    return found
+
+
 def facts_in(record: Mapping[str, Any], table: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What a record states: for each fact of a table, what the first of its fields that holds something holds."""
     return {fact: first_of(record, *names) for fact, names in table.items()}
@@ -165,7 +202,7 @@ def verdict(value: Any) -> dict[str, Any]:
 def text_blocks(content: Any) -> str | None:
     """A message as text, of its blocks as well; pictures are none."""
     if isinstance(content, list):
-        parts = [text for p in content if isinstance(p, dict) and isinstance(text := p.get("text"), str)]
+        parts = [text for p in content if isinstance(p, dict) and isinstance(text := p.get("text"), str) and text]
         return "\n".join(parts) or None
     return content if isinstance(content, str) and content else None
 

@@ -7,7 +7,6 @@ table leaves (`redacted`). This room never looks at more than one span at a time
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +25,7 @@ from kpi.ingest.otlp.first_token import NO_FIRST_TOKEN, first_token
 from kpi.ingest.otlp.messages import said
 from kpi.ingest.otlp.unread import MODEL_CALLS
 from kpi.ingest.otlp.usage import NO_USAGE, usage_of
+from kpi.ingest.otlp.values import number
 from kpi.ingest.spans.observations import Observations
 from kpi.ingest.spans.step_rows import SHORT as SHORT, Row, documents, incidents, stable_id as stable_id, tool_call
 
@@ -265,7 +265,8 @@ def score_row(
     The trace is no part of it where the span is known: some exports of the same score leave the trace out. once: the id
     is of what the exporter knows the score by, so that a corrected one replaces the first.
     """
-    value = _score_value(score)
+    told = number(score)  # a boolean is 0 or 1
+    value = float(told) if isinstance(told, (int, float)) else None
     source = source_of(name, annotator)
     owner = (span_id,) if span_id else (trace_id, None)
     content = ("once", source, identifier or "") if once else (value, label, source, explanation, identifier, at)
@@ -274,13 +275,3 @@ def score_row(
         "value": value, "label": text_of(label), "source": source, "explanation": text_of(explanation),
         "at": at // 1000 if at is not None else None,
     }  # fmt: skip
-
-
-def _score_value(score: Any) -> float | None:
-    """A number, a boolean as 0 or 1, or text that is a number."""
-    if isinstance(score, str):
-        try:
-            score = float(score)
-        except ValueError:
-            return None
-    return float(score) if isinstance(score, (int, float)) and math.isfinite(score) else None
