@@ -62,7 +62,7 @@ def time_us(text: str, *, dayfirst: bool | None = None, order: str = "") -> tupl
     text = _RE.half_day.sub(lambda half: f" {half[1].upper()}M", text)
     if early := _RE.clock_first.match(text):
         text = f"{early[2]} {early[1]} {early[3] or ''}".rstrip()
-    text, zone = _zoned(text)
+    text, zone = _zoned(_RE.named_offset.sub(r"\1", text))
     text, leap = _RE.leap.subn(r"\1:59", _RE.month_named.sub(r"\1 \2 \3", text), count=1)
     moment = _moment(_RE.long_fraction.sub(r"\1", text), dayfirst, order) + timedelta(seconds=leap)
     known = moment.tzinfo is not None or zone is not None
@@ -122,9 +122,9 @@ def _day(a: str, b: str, year: str, wanted: str) -> date:
 def _clock(text: str | None) -> str:
     if not text:
         return ""
-    for shape in ("%I:%M:%S %p", "%I:%M %p", "%I:%M:%S%p", "%I:%M%p"):
+    for shape in ("%I:%M:%S %p", "%I:%M:%S.%f %p", "%I:%M %p", "%I:%M:%S%p", "%I:%M%p"):
         try:
-            return datetime.strptime(text.strip(), shape).strftime("%H:%M:%S")
+            return datetime.strptime(text.strip(), shape).strftime("%H:%M:%S.%f")
         except ValueError:
             continue
     head, _, rest = text.partition(":")

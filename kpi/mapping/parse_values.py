@@ -264,7 +264,7 @@ def currencies(words: pa.Array) -> set[str]:
 
 def length(text: str, *, decimal: str = ".") -> float:
     """One length of time that carries its unit, in microseconds: `1.58s`, `350 ms`, `1m 02s`, `PT1.5S`, `00:00:02.5`,
-    `1 day 02:03:04`. Raises ValueError for all else, a bare number too."""
+    `1 day 02:03:04`, `1.02:03:04`. Raises ValueError for all else, a bare number too."""
     if len(text) > NUMBER_LENGTH:
         raise ValueError("too long for a length")
     if (iso := _RE.iso.fullmatch(text)) and any(iso.groups()[1:]):
@@ -277,8 +277,9 @@ def length(text: str, *, decimal: str = ".") -> float:
             raise ValueError("no unit of time")
         total, at, seen = total + number(part[1], decimal=decimal) * _LENGTH_US[word], part.end(), True
     if clock := _RE.clock.match(text, at):
-        sign, hours, minutes, seconds = clock.groups()
-        us = int(hours) * _HOUR + int(minutes) * DURATION_US["min"] + _finite(seconds.replace(",", ".")) * 1e6
+        sign, days, hours, minutes, seconds = clock.groups()
+        us = (int(days or 0) * 24 + int(hours)) * _HOUR + int(minutes) * DURATION_US["min"]
+        us += _finite(seconds.replace(",", ".")) * 1e6
         total, at, seen = total + (-us if sign == "-" else us), clock.end(), True
     if not seen or text[at:].strip():
         raise ValueError("no length of time")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from kpi.ingest.agents import names
 from kpi.ingest.agents.names import Agent
 from kpi.ingest.context import Context
-from kpi.ingest.otlp.attributes import count_of, first, kind_of, model_of, provider_of, text_of, truth_of
+from kpi.ingest.otlp.attributes import count_of, first, kind_of, model_of, number, provider_of, text_of, truth_of
 from kpi.ingest.otlp.decode import Attributes, LogRecord, Span, nanos
 from kpi.ingest.otlp.usage import usage_of
 
@@ -41,7 +41,7 @@ class AgentEvent(NamedTuple):
     @property
     def start(self) -> int | None:
         """When what it tells of began."""
-        length = number_of(self.facts.get("milliseconds"))
+        length = number(self.facts.get("milliseconds"))
         return None if self.at is None else self.at - round((length or 0) * 1e6)
 
 
@@ -77,8 +77,7 @@ class AgentEvents:
         agent, name = _agent_of(record)
         if agent is None:
             return False
-        event = _event(record, agent, name)
-        if event is None:
+        if (event := _event(record, agent, name)) is None:
             self.silent[f"{agent.title}: {name}"] += 1
             return True
         same = (agent.name, event.says, event.at, *(text_of(event.facts.get(part)) for part in ("session", *_SAME)))
@@ -113,20 +112,10 @@ class AgentEvents:
 
 def events_of(context: Context) -> AgentEvents:
     """Those of the load at hand; from now on every span that is read is looked at as well."""
-    found = context.kept.get(_KEPT)
-    if found is None:
+    if (found := context.kept.get(_KEPT)) is None:
         found = context.kept[_KEPT] = AgentEvents()
         context.watch = found.saw
     return found
-
-
-def number_of(value: Any) -> float | None:
-    """A number from 0 on, as a number or text."""
-    try:
-        number = float(value) if not isinstance(value, bool) else -1.0
-    except (TypeError, ValueError):
-        return None
-    return number if 0 <= number < 1e12 else None
 
 
 def _agent_of(record: LogRecord) -> tuple[Agent | None, str]:
@@ -159,13 +148,12 @@ def _event(record: LogRecord, agent: Agent, name: str) -> AgentEvent | None:
     for side in ("input", "output"):
         if (messages := stated.get(f"gen_ai.{side}.messages")) is not None:
             facts[side] = messages
-    says = _precise(says, facts)
-    if says is None:
+    if (says := _precise(says, facts)) is None:
         return None
     unread = {
         key: value
         for key, value in record.attributes.items()
-        if key not in names.READ and any(word in key.lower() for word in _MEASURE) and number_of(value) is not None
+        if key not in names.READ and any(word in key.lower() for word in _MEASURE) and number(value) is not None
     }
     at = nanos(record.attributes.get("event.timestamp")) or record.at
     environment = stated.get("deployment.environment.name") or stated.get("deployment.environment") or stated.get("env")

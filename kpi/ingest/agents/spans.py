@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.agents import names
-from kpi.ingest.agents.events import AgentEvent, AgentEvents, Traced, number_of
-from kpi.ingest.otlp.attributes import count_of, text_of, truth_of
-from kpi.ingest.spans.builder import span, whole
+from kpi.ingest.agents.events import AgentEvent, AgentEvents, Traced
+from kpi.ingest.otlp.attributes import count_of, number, text_of, truth_of
+from kpi.ingest.otlp.conventions import TOKENS
+from kpi.ingest.spans.builder import milliseconds, span, whole
 from kpi.ingest.spans.items import Item, Score
 from kpi.ingest.spans.span_rows import stable_id
 from kpi.receipts import Receipt
@@ -28,7 +29,6 @@ from kpi.receipts import Receipt
 _SLACK = 1_000_000_000  # nanoseconds by which an event and the span of the same call may differ
 _ROUNDED = 10_000_000  # by which a call may seem to begin before its prompt, since lengths are whole milliseconds
 _STEPS = (names.CALL, names.FAILED, names.TOOL)
-_CONTENT = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
 def spans_of(gathered: AgentEvents, receipt: Receipt) -> Iterator[Item]:
@@ -88,7 +88,7 @@ def _pair(events: list[AgentEvent]) -> None:
 
 
 def _identity(event: AgentEvent) -> str:
-    told = [event.facts.get(part) for part in ("id", "name", "model", *_CONTENT, "milliseconds")]
+    told = [event.facts.get(part) for part in ("id", "name", "model", *TOKENS, "milliseconds")]
     return stable_id(event.agent.name, event.facts.get("session"), event.says, event.at, *told)
 
 
@@ -167,15 +167,13 @@ class _Request:
         answers = [e.facts["output"] for e in self._events if e.says == names.ANSWER and e.facts.get("output")]
         calls = [e for e in steps if e.says in (names.CALL, names.FAILED)]
         ends = [e.at for e in steps if e.at is not None]
-        delays = [
-            ms for e in self._events if e.says == names.FIRST_TOKEN and (ms := number_of(e.facts.get("milliseconds")))
-        ]
+        told = (milliseconds(e.facts.get("milliseconds")) for e in self._events if e.says == names.FIRST_TOKEN)
         return whole(
             self._trace, name=f"{steps[0].agent.title} prompt", start=prompt.at if prompt else None,
             end=max(ends, default=None) if prompt else None, input=prompt.facts.get("input") if prompt else None,
             output=answers[-1] if answers else None, turns=sum(e.says == names.PROMPT for e in self._events) or None,
             status=None if not calls else "error" if calls[-1].says == names.FAILED else "ok",
-            ttft_seconds=delays[0] / 1000 if delays and prompt else None, **self._who(prompt or steps[0]),
+            ttft_seconds=next(filter(None, told), None) if prompt else None, **self._who(prompt or steps[0]),
         )  # fmt: skip
 
     def _step(self, event: AgentEvent, *, failed: bool) -> dict[str, Any]:
@@ -193,16 +191,15 @@ class _Request:
     def _call(self, event: AgentEvent) -> Item:
         facts, agent = event.facts, event.agent
         attempts = count_of(facts.get("attempts"))
-        first_token = number_of(facts.get("first_token"))
         cost = facts.get("cost_usd")
-        if cost is None and (micros := number_of(facts.get("cost_micros"))) is not None:
+        if cost is None and (micros := number(facts.get("cost_micros"))) is not None:
             cost = micros / 1e6
         return span(
             self._trace, _identity(event)[:16], kind="llm", name=agent.prefix.rstrip(".") + names.MODEL_CALL,
             cost_usd=cost, model=facts.get("model"), requested_model=facts.get("requested_model"),
             provider=agent.provider, input=facts.get("input"), output=facts.get("output"),
             retries=attempts - 1 if event.says == names.FAILED and attempts and agent.cache_beside else None,
-            ttft_seconds=first_token / 1000 if first_token is not None else None,
+            ttft_seconds=milliseconds(facts.get("first_token")),
             attributes={k: v for k, v in event.unread.items() if k not in agent.silent},
             **_tokens(event), **self._step(event, failed=event.says == names.FAILED),
         )  # fmt: skip
@@ -245,7 +242,7 @@ def _tokens(event: AgentEvent) -> dict[str, Any]:
 
     What lies beside is told by the total of the event where it has one that fits, else by what the agent does.
     """
-    found = {name: count_of(event.facts.get(name)) for name in _CONTENT}
+    found = {name: count_of(event.facts.get(name)) for name in TOKENS}
     given, output = found["input_tokens"], found["output_tokens"]
     thought = found["reasoning_tokens"] or 0
     used = (count_of(event.facts.get("tool_tokens")) or 0) if event.agent.reasoning_beside else 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from kpi.ingest.databases.database import Database, Row
 from kpi.ingest.databases.streams import Stream
-from kpi.ingest.spans.builder import mapping, objects
+from kpi.ingest.otlp.attributes import mapping, objects
 
 NAME = "phoenix"
 TABLES = ("spans traces span_annotations", "spans traces project_sessions")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.spans.builder import mapping, objects
+from kpi.ingest.otlp.attributes import mapping, objects
 
 Message = dict[str, Any]
 _QUESTIONS = ("inputText", "message", "prompt", "query", "input")
@@ -35,8 +35,7 @@ def question(body: Any) -> Any:
     """What a request body asks: messages as `[{role, content}]`, or a plain text; None where it holds neither."""
     body = mapping(body)
     for name in ("messages", "contents", "input"):
-        found = [m for m in objects(body.get(name)) if "role" in m or "parts" in m]
-        if found:
+        if found := [m for m in objects(body.get(name)) if "role" in m or "parts" in m]:
             return [_lifted(m, "user") for m in found]
     for name in _QUESTIONS:
         value = body.get(name)
@@ -145,3 +144,6 @@ def _pieces(chunk: Mapping[str, Any]) -> Iterable[Any]:
         yield result.get("text")
     if chunk.get("event_type") != "stream-end":  # Cohere's last chunk repeats the whole
         yield next((chunk[n] for n in _TEXTS if isinstance(chunk.get(n), str)), None)
+
+
+# FIXME

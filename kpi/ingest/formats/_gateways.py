@@ -9,27 +9,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import orjson
 
 from kpi.ingest.formats._bodies import Answer, answer, question
-from kpi.ingest.otlp.attributes import count_of, truth_of
+from kpi.ingest.otlp.attributes import count_of, exact, mapping, truth_of
+from kpi.ingest.otlp.conventions import TOKENS
 from kpi.ingest.otlp.decode import Span
-from kpi.ingest.spans.builder import fields, first_of, mapping, span
+from kpi.ingest.spans.builder import fields, first_of, renamed, span
 from kpi.ingest.spans.record_report import Say
 from kpi.mapping.column_names import words
 
 Row = Mapping[str, Any]
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-_USD = {"usd": Decimal(1), "cents": Decimal("0.01"), "micro_usd": Decimal("0.000001"), "nano_usd": Decimal("1e-9")}
+_UNITS = {
+    "s": Decimal(1), "ms": Decimal("1e-3"), "us": Decimal("1e-6"), "ns": Decimal("1e-9"), "usd": Decimal(1),
+    "cents": Decimal("1e-2"), "micro_usd": Decimal("1e-6"), "nano_usd": Decimal("1e-9"),
+}  # fmt: skip
 _KINDS = (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"))
 _USERS = ("_user", "user", "user_id", "userId", "end_user", "end_user_id")
 SHARED = "Calls that share a trace id are one request."
-_UNPRICED = "{} writes a cost of 0 for models whose price it does not know: such a cost counts as unknown."
+UNPRICED = "{} writes a cost of 0 for models whose price it does not know: such a cost counts as unknown."
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,13 @@ class Gateway:
     path: str = "path"
     metadata: str = ""
     own: str = ""
-    read: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        measured = " ".join(name for name, _ in (*self.seconds, *self.ttft, *self.cost))
-        told = (self.status, self.request, self.response, self.path, self.metadata, self.own, measured)
-        object.__setattr__(self, "read", fields(*self.facts.values(), *told))
+    @cached_property
+    def read(self) -> frozenset[str]:
+        """All columns that have a meaning."""
+        measured = (name for name, _ in (*self.seconds, *self.ttft, *self.cost))
+        told = (self.status, self.request, self.response, self.path, self.metadata, self.own, *measured)
+        return fields(*self.facts.values(), *told)
 
 
 def spellings(*keys: str) -> tuple[str, ...]:
@@ -71,12 +77,7 @@ def spellings(*keys: str) -> tuple[str, ...]:
 
 def columns(record: Row) -> dict[str, Any]:
     """A record under names in lower case with underscores; of two spellings of a name, the one that holds something."""
-    row: dict[str, Any] = {}
-    for key, value in record.items():
-        name = "_".join(words(key)) or key
-        if row.get(name) in (None, ""):
-            row[name] = value
-    return row
+    return renamed(record, lambda key: "_".join(words(key)) or key)
 
 
 def first(row: Row, names: str) -> Any:
@@ -89,15 +90,14 @@ def call(gateway: Gateway, row: Row, say: Say, **more: Any) -> Span:
     body, said = body_of(first(row, gateway.request)), answer(_stream(body_of(first(row, gateway.response))))
     facts = {name: first(row, names) for name, names in gateway.facts.items()}
     span_id = facts.pop("id", None) or own_id(row)
-    trace_id = more.pop("trace_id", None) or facts.pop("trace", None)
-    facts.pop("trace", None)
+    trace_id = facts.pop("trace", None)
     if trace_id and trace_id != span_id:
         say.note(SHARED)
     kind = more.pop("kind", None) or kind_of_path(first(row, gateway.path))
     used = tokens(facts, said)
-    cost = more.pop("cost_usd") if "cost_usd" in more else usd(row, gateway.cost)
+    cost = more.pop("cost_usd") if "cost_usd" in more else amount(row, gateway.cost)
     if cost == 0 and any(used.values()) and not more.get("cached"):
-        say.note(_UNPRICED.format(gateway.title))
+        say.note(UNPRICED.format(gateway.title))
         cost = None
     told = mapping(facts.pop("metadata", None))
     told = {**{n: row.get(n) for n in gateway.metadata.split()}, **told, **(more.pop("metadata", None) or {})}
@@ -105,7 +105,7 @@ def call(gateway: Gateway, row: Row, say: Say, **more: Any) -> Span:
     user = more.pop("user", None) or facts.pop("user", None) or first(told, " ".join(_USERS)) or body.get("user")
     facts.pop("user", None)
     stated = {
-        "kind": kind, "seconds": seconds(row, gateway.seconds), "ttft_seconds": seconds(row, gateway.ttft),
+        "kind": kind, "seconds": amount(row, gateway.seconds), "ttft_seconds": amount(row, gateway.ttft),
         "name": endpoint(first(row, gateway.path)) or kind, "input": question(body),
         "output": said.output if kind == "llm" else None, "finish_reason": said.finish if kind == "llm" else None,
         **status(row, gateway.status, mapping(body_of(first(row, gateway.response)))),
@@ -124,37 +124,17 @@ def own_id(row: Row) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def number(value: Any) -> Decimal | None:
-    """A finite number that came as one or as text; None for all else, booleans included."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        found = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    return found if found.is_finite() else None
-
-
 def flag(value: Any) -> bool | None:
     """A boolean, also as the number that a table makes of it: 1, "0.0"."""
-    told = number(value)
+    told = exact(value)
     return truth_of(value) if told is None else bool(told)
 
 
-def seconds(row: Row, measured: tuple[tuple[str, str], ...]) -> float | None:
-    """The first of these (column, unit) that holds a length, in seconds; sentinels below 0 hold none."""
+def amount(row: Row, measured: tuple[tuple[str, str], ...]) -> Decimal | None:
+    """The first of these (column, unit) that holds a length or cost, in seconds or USD; sentinels below 0 hold none."""
     for name, unit in measured:
-        found = number(row.get(name))
-        if found is not None and found >= 0:
-            return float(found) * _SECONDS[unit]
-    return None
-
-
-def usd(row: Row, measured: tuple[tuple[str, str], ...]) -> Decimal | None:
-    """The first of these (column, unit) that holds a cost, in USD."""
-    for name, unit in measured:
-        if (found := number(row.get(name))) is not None and found >= 0:
-            return found * _USD[unit]
+        if (found := exact(row.get(name))) is not None and found >= 0:
+            return found * _UNITS[unit]
     return None
 
 
@@ -163,23 +143,19 @@ def tokens(facts: dict[str, Any], said: Answer) -> dict[str, Any]:
 
     Where the columns leave out the cached tokens that the body counts, the body's input is the one that has them all.
     """
-    found = {name: count_of(facts.pop(name, None)) for name in _TOKENS}
+    found = {name: count_of(facts.pop(name, None)) for name in TOKENS}
     body = said.tokens
     if found["input_tokens"] is None and found["output_tokens"] is None:
-        return {name: body.get(name) for name in _TOKENS}
+        return {name: body.get(name) for name in TOKENS}
     cached = sum(body.get(n) or 0 for n in ("cached_read_tokens", "cache_write_tokens"))
     if cached and body.get("input_tokens") and body["input_tokens"] - cached == found["input_tokens"]:
         found["input_tokens"] = body["input_tokens"]
     return {name: body.get(name) if value is None else value for name, value in found.items()}
 
 
-_TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens")
-
-
 def status(row: Row, names: str, result: Row) -> dict[str, Any]:
     """status, error_type and message of `builder.span` from a code of HTTP; nothing where none is told."""
-    code = count_of(first(row, names))
-    if code is None:
+    if (code := count_of(first(row, names))) is None:
         return {}
     if code < 400:
         return {"status": "ok"}
@@ -197,10 +173,13 @@ def success(row: Row, name: str, code: str) -> dict[str, Any]:
     return {"status": "ok"} if told and row.get(code) in (None, "") else {}
 
 
-def kind_of_path(path: Any) -> str:
-    """The kind of a call from where it went: `/v1/embeddings` is an embedding, most are calls of a model."""
+def kind_of_path(path: Any, more: tuple[tuple[str, str], ...] = ()) -> str:
+    """The kind of a call from where it went: `/v1/embeddings` is an embedding, most are calls of a model.
+
+    more: (part of the path, kind) beside those of all gateways.
+    """
     lower = str(path or "").lower()
-    return next((kind for word, kind in _KINDS if word in lower), "llm")
+    return next((kind for word, kind in (*_KINDS, *more) if word in lower), "llm")
 
 
 def endpoint(path: Any) -> str:
@@ -223,13 +202,11 @@ def body_of(value: Any) -> Any:
 
 def _stream(body: Any) -> Any:
     """The chunks in a text of server-sent events; every other body as it is."""
-    return list(_events(body)) if isinstance(body, str) else body
-
-
-def _events(text: str) -> Iterator[Any]:
-    for line in text.splitlines():
-        if line.startswith("data:") and (data := line[5:].strip()) not in ("", "[DONE]"):
-            try:
-                yield json.loads(data)
-            except ValueError:
-                continue
+    if not isinstance(body, str):
+        return body
+    chunks = []
+    for line in body.splitlines():
+        if line.startswith("data:"):
+            with suppress(ValueError):  # `[DONE]`
+                chunks.append(json.loads(line[5:]))
+    return chunks

@@ -6,27 +6,21 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kpi.disk.tables import lists, table_of
 from kpi.ingest.formats import Item
-from kpi.ingest.spans.builder import mapping, objects, span
+from kpi.ingest.otlp.attributes import mapping, objects
+from kpi.ingest.spans.builder import facts_in, span, text_blocks
 
 _ATTACHMENT = re.compile(r"attachment://([0-9a-f]{8,64})")
 _KINDS = {"agent": "agent", "scorer": "evaluator", "scorers": "evaluator"}
 _NAMED = re.compile(r"^([A-Za-z_][\w.]*)(?::|\(|\[|$)")
+USAGE = lists(table_of(__file__, "inspect_ai")["usage"])
 Row = dict[str, Any]
 
 
 def text(value: Any) -> Any:
     """Nothing for a text of blanks: a model that calls tools says an empty one."""
     return None if isinstance(value, str) and not value.strip() else value
-
-
-def tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "input_tokens": usage.get("input_tokens"), "output_tokens": usage.get("output_tokens"),
-        "cached_read_tokens": usage.get("input_tokens_cache_read"),
-        "cache_write_tokens": usage.get("input_tokens_cache_write"),
-        "reasoning_tokens": usage.get("reasoning_tokens"), "cost_usd": usage.get("total_cost"),
-    }  # fmt: skip
 
 
 def failure(error: Mapping[str, Any]) -> str | None:
@@ -117,7 +111,7 @@ class Events:
             provider=provider if requested else None, retries=event.get("retries"),
             input=self._asked(event), output=text(self.resolved(_text(answer.get("content")))),
             finish_reason=choices[0].get("stop_reason") if choices and not failed else None, cache_included=False,
-            **tokens(mapping(output.get("usage"))),
+            **facts_in(mapping(output.get("usage")), USAGE),
         )  # fmt: skip
 
     def _asked(self, event: Row) -> Any:
@@ -170,7 +164,4 @@ class Events:
 
 def _text(content: Any) -> Any:
     """Text of a message whose content may be a list of parts."""
-    if isinstance(content, list):
-        parts = [p.get("text") for p in content if isinstance(p, dict) and isinstance(p.get("text"), str)]
-        return "\n".join(p for p in parts if p) or None
-    return content
+    return text_blocks(content) if isinstance(content, list) else content

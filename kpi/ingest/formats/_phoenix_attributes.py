@@ -17,6 +17,7 @@ from kpi.ingest.otlp import conventions
 from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.decode import Attributes
 
+_READ = sets(table_of(__file__), conventions.TABLES)["read"]
 _DEEP = 12
 _INDEX = re.compile(r"\.\d+(?=\.|$)")
 _ARGUMENTS = "tool.parameters"
@@ -84,6 +85,3 @@ def _unread_name(key: str) -> str | None:
     name = _INDEX.sub(".*", key)
     is_metadata = key == "metadata" or metadata_name(key) is not None  # the allow-list decides, and says so
     return None if is_metadata or name in _READ else name
-
-
-_READ = sets(table_of(__file__), conventions.TABLES)["read"]

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kpi.disk.tables import by_word, lists, table_of
-from kpi.ingest.otlp.attributes import count_of, parse
-from kpi.ingest.spans.builder import objects
+from kpi.ingest.otlp.attributes import count_of, first_read, mapping, objects, parse
+from kpi.ingest.spans.builder import first_of
 
 _DATA = table_of(__file__)
 _ROLES = by_word(_DATA["roles"])
 _ASKED, _ANSWERED, _USAGES = (tuple(_DATA[table].split()) for table in ("asked", "answered", "usages"))
 _DETAILS = lists(_DATA["details"])
 _COUNTS = {place: lists(facts) for place, facts in _DATA["counts"].items()}  # where a count stands -> fact -> its names
+_BESIDE = lists(_DATA["beside"])
 _DEPTH = 4
 
 
@@ -94,20 +95,17 @@ def counts(usage: Mapping[str, Any] | None) -> dict[str, int | None]:
     """
     if not usage:
         return {}
-    places = {"usage": usage, **{side: _object(usage, names) for side, names in _DETAILS.items()}}
-    found = {fact: _count(places[where], *names) for where, facts in _COUNTS.items() for fact, names in facts.items()}
-    if found["cached_read_tokens"] is None:
-        found["cached_read_tokens"] = _count(usage, "cachedContentTokenCount", "cached_content_token_count")
-    beside = {
-        "read": _count(usage, "cache_read_input_tokens", "cacheReadInputTokens"),
-        "creation": _count(usage, "cache_creation_input_tokens", "cacheWriteInputTokens"),
-    }
+    places = {"usage": usage, **{side: mapping(first_of(usage, *names)) for side, names in _DETAILS.items()}}
+    found: dict[str, int | None] = {}
+    for where, facts in _COUNTS.items():
+        for fact, names in facts.items():
+            if found.get(fact) is None:
+                found[fact] = first_read(places[where], names, count_of)
+    beside = {fact: first_read(usage, names, count_of) for fact, names in _BESIDE.items()}
     # A gateway that says `prompt_tokens`, as OpenAI does, has added the cache already and repeats Anthropic's counts.
     if any(beside.values()) and found["input_tokens"] is not None and usage.get("prompt_tokens") is None:
         found["input_tokens"] += sum(count or 0 for count in beside.values())
-    for name, fact in (("read", "cached_read_tokens"), ("creation", "cache_write_tokens")):
-        found[fact] = found[fact] if beside[name] is None else beside[name]
-    return found
+    return found | {fact: count for fact, count in beside.items() if count is not None}
 
 
 def documents(value: Any) -> list[dict[str, Any]] | None:
@@ -127,8 +125,7 @@ def _document(value: Any) -> dict[str, Any]:
     value = value["kwargs"] if isinstance(value.get("kwargs"), dict) else value
     if isinstance(value.get("document"), dict):  # a pair of document and score
         value = {**value["document"], "score": value.get("score")}
-    inside = value.get("metadata") if isinstance(value.get("metadata"), dict) else {}
-    both = (value, inside or {})
+    both = (value, mapping(value.get("metadata")))
     return {
         "id": _first(both, "id", "document_id", "doc_id", "doc_uri", "source", "url", "uri", "chunk_id"),
         "score": _first(both, "score", "relevance_score", "similarity", "similarity_score"),
@@ -148,13 +145,10 @@ def _body(value: Any) -> dict[str, Any]:
     """The inside of a serialised message: `kwargs` of a constructor, or `data` beside a type."""
     for name in ("kwargs", "data"):
         if isinstance(value, dict) and isinstance(value.get(name), dict) and ("type" in value or "lc" in value):
-            return {**value[name], "type": value[name].get("type") or _class(value)}
+            path = value.get("id")
+            named = path[-1] if isinstance(path, list) and path else value.get("type")
+            return {**value[name], "type": value[name].get("type") or named}
     return value if isinstance(value, dict) else {}
-
-
-def _class(value: Mapping[str, Any]) -> Any:
-    path = value.get("id")
-    return path[-1] if isinstance(path, list) and path else value.get("type")
 
 
 def _message(value: Any) -> dict[str, Any] | None:
@@ -166,16 +160,14 @@ def _message(value: Any) -> dict[str, Any] | None:
     if role is None or not body.keys() & {"content", "parts", "tool_calls", "refusal"}:
         return None
     found = {name: body[name] for name in ("content", "parts", "refusal") if body.get(name) is not None}
-    extra = body.get("additional_kwargs")
-    if isinstance(extra, dict) and extra.get("refusal"):
-        found["refusal"] = extra["refusal"]
+    if refusal := mapping(body.get("additional_kwargs")).get("refusal"):
+        found["refusal"] = refusal
     return {"role": role, **found}
 
 
 def _of_message(value: Any, said: dict[str, Any], model: str | None, usage: Mapping[str, Any] | None) -> Reply:
     body = _body(value)
-    told = body.get("response_metadata")
-    told = told if isinstance(told, dict) else {}
+    told = mapping(body.get("response_metadata"))
     finish = _text(body.get("stop_reason") or told.get("finish_reason") or told.get("stop_reason"))
     answered = said if said["role"] == "assistant" else {"role": "assistant", "content": said.get("content")}
     return Reply(
@@ -188,14 +180,12 @@ def _of_message(value: Any, said: dict[str, Any], model: str | None, usage: Mapp
 def _generated(value: dict[str, Any]) -> Reply:
     """LangChain's result of a model call: `generations`, one list for each prompt, and `llm_output`."""
     flat = [g for inner in value["generations"] for g in (inner if isinstance(inner, list) else [inner])]
-    told = value.get("llm_output")
-    told = told if isinstance(told, dict) else {}
+    told = mapping(value.get("llm_output"))
     choices, finish, model, usage = [], None, _text(told.get("model_name") or told.get("model")), _usage_of(told)
     for generation in objects(flat):
         said = _message(generation.get("message"))
         choices.append({"message": said or _assistant(generation.get("text"))})
-        info = generation.get("generation_info")
-        finish = finish or _text(info.get("finish_reason") if isinstance(info, dict) else None)
+        finish = finish or _text(mapping(generation.get("generation_info")).get("finish_reason"))
         if said:
             inner = _of_message(generation["message"], said, None, None)
             finish, model, usage = finish or inner.finish, model or inner.model, inner.usage or usage
@@ -232,14 +222,6 @@ def _named(value: dict[str, Any], names: tuple[str, ...]) -> Any:
     if not texts and len(held) == 1 and isinstance(held[0], str):
         return held[0] or None
     return texts[0] if texts else value if held else None
-
-
-def _object(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
-    return next((usage[n] for n in names if isinstance(usage.get(n), dict)), {})
-
-
-def _count(usage: Mapping[str, Any], *names: str) -> int | None:
-    return next((count for n in names if (count := count_of(usage.get(n))) is not None), None)
 
 
 def _text(value: Any) -> str | None:

@@ -13,15 +13,14 @@ from typing import Any
 import orjson
 
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of, nusd
+from kpi.ingest.otlp.attributes import count_of, mapping, number, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, mapping, objects, span, text_blocks, whole
+from kpi.ingest.spans.builder import added, facts_in, span, text_blocks, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _TOTALS = _DATA.facts["totals"]
 
 
@@ -48,7 +47,7 @@ def finish(say: Say) -> Iterator[Item]:
             start=min(moments, default=None), end=max(moments) if len(set(moments)) > 1 else None,
             input=next((p["input"] for p in ordered if p["input"]), None), output=answers[-1] if answers else None,
             turns=sum(p["turns"] for p in ordered), session=trace_id,
-            **{name: _sum([p["totals"].get(name) for p in ordered]) for name in (*_TOTALS, "cost_usd")},
+            **added(p["totals"] for p in ordered),
         )  # fmt: skip
         if any(p["continued"] for p in ordered) and len(ordered) == 1:
             say.note("A trajectory goes on in another file that is not among those of this load.")
@@ -63,15 +62,11 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
     moments = sorted(at for s in steps if (at := nanos(s.get("timestamp"))) is not None)
     users = [s for s in steps if s.get("source") == "user"]
     said = [text for s in steps if s.get("source") == "agent" and (text := text_blocks(s.get("message")))]
-    cost = nusd(final.get("total_cost_usd"))
     return {
         "key": str(record.get("trajectory_id") or ""), "continued": record.get("continued_trajectory_ref"),
         "first": moments[0] if moments else None, "last": moments[-1] if moments else None, "turns": len(users),
         "input": text_blocks(users[0].get("message")) if users else None, "output": said[-1] if said else None,
-        "totals": {
-            **{name: count_of(total) for name, total in facts_in(final, _TOTALS).items()},
-            "cost_usd": cost / 1e9 if cost is not None else None,
-        },
+        "totals": {n: number(v) if n == "cost_usd" else count_of(v) for n, v in facts_in(final, _TOTALS).items()},
         "facts": {
             "name": agent.get("name"), "release": agent.get("version"), "requested_model": agent.get("model_name"),
             "cohorts": {"agent": agent.get("name")},
@@ -81,12 +76,12 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trajectory(trace_id: str, parent: str | None, record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     agent = mapping(record.get("agent"))
-    say.left_out(record, _SETS["document"])
-    say.left_out(agent, _SETS["agent"], "agent")
-    say.left_out(mapping(record.get("final_metrics")), _SETS["final"], "final_metrics")
+    say.left_out(record, _DATA.sets["document"])
+    say.left_out(agent, _DATA.sets["agent"], "agent")
+    say.left_out(mapping(record.get("final_metrics")), _DATA.sets["final"], "final_metrics")
     asked = None
     for step in objects(record.get("steps")):
-        say.left_out(step, _SETS["step"], "step")
+        say.left_out(step, _DATA.sets["step"], "step")
         asked = text_blocks(step.get("message")) if step.get("source") == "user" else asked
         if step.get("is_copied_context"):
             continue
@@ -99,12 +94,9 @@ def _trajectory(trace_id: str, parent: str | None, record: Mapping[str, Any], sa
         name = mapping(inner.get("agent")).get("name")
         yield span(trace_id, inner_id, parent_id=parent, kind="agent", name=name, status="ok")
         yield from _trajectory(trace_id, inner_id, inner, say)
-    if not embedded and any(_refers(s) for s in objects(record.get("steps"))):
+    seen = (mapping(step.get("observation")).get("results") for step in objects(record.get("steps")))
+    if not embedded and any(r.get("subagent_trajectory_ref") for results in seen for r in objects(results)):
         say.note("Trajectories of subagents in files of their own each count as a request.")
-
-
-def _refers(step: Mapping[str, Any]) -> bool:
-    return any(r.get("subagent_trajectory_ref") for r in objects(mapping(step.get("observation")).get("results")))
 
 
 def _agent_step(
@@ -112,7 +104,7 @@ def _agent_step(
 ) -> Iterator[Item]:
     """A model call and the tools it used. A step without a model call (llm_call_count 0) holds tools alone."""
     metrics = mapping(step.get("metrics"))
-    say.left_out(metrics, _SETS["metrics"], "metrics")
+    say.left_out(metrics, _DATA.sets["metrics"], "metrics")
     # Numbers of steps begin again in a continuation: the content tells them apart, the number keeps their order.
     told = [step.get(n) for n in ("timestamp", "message", "tool_calls")]
     key = f"{count_of(step.get('step_id')) or 0:05}-{stable_id(parent, orjson.dumps(told))[:8]}"
@@ -141,8 +133,3 @@ def _agent_step(
         )  # fmt: skip
     if calls:
         say.note("The format does not say whether a tool failed: tool errors are not known from it.")
-
-
-def _sum(values: list[Any]) -> Any:
-    known = [v for v in values if v is not None]
-    return sum(known) if known else None

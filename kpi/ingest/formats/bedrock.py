@@ -11,14 +11,13 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.spans.builder import facts_in, mapping, milliseconds, objects, span
+from kpi.ingest.otlp.attributes import mapping, objects
+from kpi.ingest.spans.builder import facts_in, milliseconds, span
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "bedrock", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
-_POLICIES = {"topics": "name", "filters": "type", "piiEntities": "type", "regexes": "name", "customWords": "",
-             "managedWordLists": "type"}  # fmt: skip
+_POLICIES = _DATA.table["policies"]
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -26,16 +25,15 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if record.get("schemaType") != "ModelInvocationLog":
         say.drop("not a model invocation", "Only records of the type ModelInvocationLog are read.")
         return
-    say.left_out(record, _SETS["record"])
+    say.left_out(record, _DATA.sets["record"])
     asked, got = mapping(record.get("input")), mapping(record.get("output"))
-    say.left_out(asked, _SETS["side"], "input")
-    say.left_out(got, _SETS["side"], "output")
+    say.left_out(asked, _DATA.sets["side"], "input")
+    say.left_out(got, _DATA.sets["side"], "output")
     if asked.get("inputBodyS3Path") or got.get("outputBodyS3Path"):
         say.note("Bodies that are too large for the log lie in files of their own in S3: these texts are missing.")
     request_id, body = record.get("requestId"), got.get("outputBodyJson")
     yield _call(record, asked, got, say)
-    marks = _marks(body)
-    if marks:
+    if marks := _marks(body):
         yield _guardrail(marks, trace_id=request_id, span_id=f"{request_id}:guardrail", parent_id=request_id,
                          start=record.get("timestamp"))  # fmt: skip
 
@@ -93,18 +91,12 @@ def _marks(body: Any) -> list[dict[str, Any]]:
 
 
 def _guardrail(marks: list[dict[str, Any]], **ids: Any) -> Item:
-    acted = [m for m in marks if str(m.get("amazon-bedrock-guardrailAction")).upper() == "INTERVENED"
-             or m.get("stopReason") == "guardrail_intervened"]  # fmt: skip
-    found = [
-        category
-        for mark in marks
-        for name in ("amazon-bedrock-trace", "trace")
-        for category in _blocked(mapping(mapping(mark.get(name)).get("guardrail")))
-    ]
-    verdict = "intervened" if acted or found else "none"
-    return span(
-        **ids, name="guardrail", kind="guardrail", status="ok", output={"action": verdict, "categories": found}
-    )  # fmt: skip
+    acted = any(str(m.get("amazon-bedrock-guardrailAction")).upper() == "INTERVENED"
+                or m.get("stopReason") == "guardrail_intervened" for m in marks)  # fmt: skip
+    traces = [mapping(mark.get(name)) for mark in marks for name in ("amazon-bedrock-trace", "trace")]
+    found = [category for trace in traces for category in _blocked(mapping(trace.get("guardrail")))]
+    verdict = {"action": "intervened" if acted or found else "none", "categories": found}
+    return span(**ids, name="guardrail", kind="guardrail", status="ok", output=verdict)
 
 
 def _blocked(assessment: Any, policy: str = "") -> list[str]:

@@ -15,16 +15,15 @@ from typing import Any, NamedTuple
 
 from kpi.ingest.agents.names import EDIT_TOOLS, MODEL_CALL
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of, text_of
+from kpi.ingest.otlp.attributes import count_of, mapping, objects, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, mapping, objects, span, text_blocks, whole
+from kpi.ingest.spans.builder import ended, facts_in, span, text_blocks, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS, ALONE = "claude_code_sessions", _DATA.title, _DATA.keys, _DATA.alone
-_SETS = _DATA.sets
 _SYNTHETIC = "<synthetic>"  # the model of what the program itself says in the model's place
 _BY_THE_PROGRAM = ("<command-", "<local-command-", "<bash-", "[Request interrupted", "Caveat: The messages below")
 _REJECTED = ("User rejected", "The user doesn't want to")
@@ -72,7 +71,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if at is None:
         say.drop("entry of a session without a time")
         return
-    say.left_out(record, _SETS["read"])
+    say.left_out(record, _DATA.sets["read"])
     moments = say.kept.setdefault("moments", {})
     moments[text_of(record.get("uuid"))] = at
     say.kept.setdefault("versions", {})[session] = record.get("version")
@@ -95,8 +94,7 @@ def _answer(record: Mapping[str, Any], message: dict[str, Any], session: str, at
         return
     key = text_of(message.get("id")) or text_of(record.get("uuid")) or f"{session} {at}"
     calls = say.kept.setdefault("calls", {})
-    call = calls.get(key)
-    if call is None:
+    if (call := calls.get(key)) is None:
         call = calls[key] = _Call(at, session)
     if at <= call.first:
         call.session, call.parent = session, text_of(record.get("parentUuid")) or call.parent
@@ -147,10 +145,7 @@ def finish(say: Say) -> Iterator[Item]:
     for (session, uuid), (prompt, calls, tools) in sorted(requests.items()):
         yield from _request(session, uuid, prompt, calls, tools, say)
     if calls_of := kept.get("calls"):
-        say.note(
-            f"Calls of {len(calls_of):,} answers are timed from the entry that they answer to their last line: the "
-            "session files of Claude Code state no lengths and no cost."
-        )
+        say.note(_DATA.table["notes"]["timed"].format(len(calls_of)))
 
 
 def _request(
@@ -185,7 +180,6 @@ def _request(
             continue
         yield span(
             trace, stable_id(trace, key)[:16], kind="tool", name=tool.name, start=tool.began, end=tool.ended,
-            status="unknown" if tool.failed is None else "error" if tool.failed else "ok",
-            error_type="error" if tool.failed else None,
-            tool={"name": tool.name, "id": key, "arguments": tool.arguments, "result": tool.result}, **who,
+            tool={"name": tool.name, "id": key, "arguments": tool.arguments, "result": tool.result},
+            **ended(tool.failed), **who,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._gateways import Gateway, call, columns, flag, spellings, success
-from kpi.ingest.spans.builder import mapping, objects
+from kpi.ingest.otlp.attributes import mapping, objects
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)

@@ -14,16 +14,15 @@ from typing import Any
 
 from kpi.ingest.agents.names import MODEL_CALL
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of, parse, text_of
+from kpi.ingest.otlp.attributes import count_of, mapping, parse, text_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, facts_in, mapping, span, whole
+from kpi.ingest.spans.builder import ended, facts_in, span, whole
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS, ALONE = "codex_sessions", _DATA.title, _DATA.keys, _DATA.alone
-_SETS = _DATA.sets
-_BY_MODEL = _SETS["uses"] | {"reasoning", "message", "web_search_call", "tool_search_call"}
+_BY_MODEL = _DATA.sets["uses"] | {"reasoning", "message", "web_search_call", "tool_search_call"}
 
 
 class _Session:
@@ -41,13 +40,11 @@ class _Session:
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One item. A second `session_meta` of a file whose first named it belongs to the history that a fork copied."""
     kind, payload = record.get("type"), mapping(record.get("payload"))
-    at = nanos(record.get("timestamp"))
-    if kind not in _SETS["types"] or at is None:
-        say.drop("not an item of a Codex session" if kind not in _SETS["types"] else "item of a session without a time")
+    at, known = nanos(record.get("timestamp")), kind in _DATA.sets["types"]
+    if not known or at is None:
+        say.drop("item of a session without a time" if known else "not an item of a Codex session")
         return
-    sessions = say.kept.setdefault("sessions", {})
-    session = sessions.setdefault(say.file, []) or [_Session(say.file)]
-    sessions[say.file] = session
+    session = say.kept.setdefault("sessions", {}).setdefault(say.file, [_Session(say.file)])
     if kind == "session_meta":
         own = text_of(payload.get("id")) or text_of(payload.get("session_id"))
         if session[-1].id is not None and own != session[-1].id and own != session[-1].origin:
@@ -57,9 +54,8 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
             session[-1].origin = text_of(payload.get("forked_from_id"))
             session[-1].provider = payload.get("model_provider")
         return
-    if kind in ("event_msg", "response_item", "turn_context", "compacted"):
-        items = session[-1].items
-        items.append((at, len(items), str(kind), str(payload.get("type") or ""), payload))
+    items = session[-1].items
+    items.append((at, len(items), str(kind), str(payload.get("type") or ""), payload))
     yield from ()
 
 
@@ -129,13 +125,13 @@ class _Reading:
 
     def _item(self, at: int, what: str, payload: Mapping[str, Any]) -> None:
         use = text_of(payload.get("call_id")) or text_of(payload.get("id"))
-        if what in _SETS["results"]:
+        if what in _DATA.sets["results"]:
             self._given = at
             if use in self._uses:
                 self._tool(use, at, payload.get("output"))
         elif what in _BY_MODEL and payload.get("role") in (None, "assistant"):
             self._began = self._began or self._given
-            if what in _SETS["uses"] and use:
+            if what in _DATA.sets["uses"] and use:
                 arguments = payload.get("arguments") or payload.get("input") or payload.get("action")
                 self._uses[use] = (at, payload.get("name") or "local_shell", arguments)
 
@@ -157,12 +153,11 @@ class _Reading:
         for name in self._counted:
             self._counted[name] += count_of(tokens[name]) or 0
         self._failed, self._end = False, at
-        step = span(
+        self._steps.append(span(
             self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name=f"codex{MODEL_CALL}",
             start=start, end=at, status="ok", model=self._model, provider=self._session.provider,
             **tokens, **self._who,
-        )  # fmt: skip
-        self._steps.append(step)
+        ))  # fmt: skip
 
     def _tool(self, use: str, at: int | None, output: Any) -> None:
         began, name, arguments = self._uses.pop(use)
@@ -171,13 +166,10 @@ class _Reading:
             return
         failed = _failed(output)
         self._end = max(at or began, self._end or began)
-        step = span(
+        self._steps.append(span(
             self._trace, stable_id(self._trace, "tool", use)[:16], kind="tool", name=name, start=began, end=at,
-            status="unknown" if failed is None else "error" if failed else "ok",
-            error_type="error" if failed else None,
-            tool={"name": name, "id": use, "arguments": arguments, "result": as_text(output)}, **self._who,
-        )  # fmt: skip
-        self._steps.append(step)
+            tool={"name": name, "id": use, "arguments": arguments, "result": output}, **ended(failed), **self._who,
+        ))  # fmt: skip
 
     def _request(self) -> Iterator[Item]:
         """The request at hand, once its last item was read."""

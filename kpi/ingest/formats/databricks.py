@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item, mlflow, names_of
-from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, number, spellings
-from kpi.ingest.otlp.attributes import count_of
-from kpi.ingest.spans.builder import mapping
+from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, spellings
+from kpi.ingest.otlp.attributes import count_of, exact, mapping
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "databricks", _DATA.title, spellings(*_DATA.table["spelled"])
 _GATEWAY = Gateway(**_DATA.table["gateway"])
+_NAMED = ("endpoint_name", "model_name", "model_version")
 _END_USERS = "end_user end_user_id user_id user"
 
 
@@ -28,9 +28,10 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     row = columns(record)
     named = columns(mapping(row.get("request_metadata")))
     details = columns(mapping(row.get("token_details")))
-    row = {**details, **{n: named[n] for n in _NAMED if n in named}, **_held(row)}
+    held = {name: value for name, value in row.items() if value is not None and value != ""}
+    row = {**details, **{n: named[n] for n in _NAMED if n in named}, **held}
     say.left_out(row, _GATEWAY.read | frozenset(details))
-    sampled = number(row.get("sampling_fraction"))
+    sampled = exact(row.get("sampling_fraction"))
     if sampled is not None and sampled < 1:
         say.note(f"The table holds a sample of the calls, {sampled.normalize():f} of all: counts and sums are of it.")
     if row.get("logging_error_codes") not in (None, "", []):
@@ -62,13 +63,6 @@ def _trace(result: dict[str, Any], request_id: Any) -> dict[str, Any]:
         return {}
     named = info.get("trace_id") or info.get("request_id")
     return {"info": {**info, **({} if named else {"request_id": request_id})}, "data": trace["data"]}
-
-
-_NAMED = ("endpoint_name", "model_name", "model_version")
-
-
-def _held(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None and value != ""}
 
 
 def _kind(row: dict[str, Any]) -> str | None:

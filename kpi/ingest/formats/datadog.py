@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of
+from kpi.ingest.otlp.attributes import count_of, mapping, objects
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span, verdict
+from kpi.ingest.spans.builder import as_text, facts_in, first_of, span, verdict
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "datadog", _DATA.title, _DATA.keys
-_KINDS, _SETS = _DATA.kinds, _DATA.sets
-_METRIC_VALUES = ("score_value", "categorical_value", "boolean_value")
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -37,18 +35,18 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
 
 def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     meta, metrics = mapping(record.get("meta")), mapping(record.get("metrics"))
-    say.left_out(record, _SETS["span"])
-    say.left_out(meta, _SETS["meta"], "meta")
-    say.left_out(metrics, _SETS["metrics"], "metrics")
+    say.left_out(record, _DATA.sets["span"])
+    say.left_out(meta, _DATA.sets["meta"], "meta")
+    say.left_out(metrics, _DATA.sets["metrics"], "metrics")
     tags = _tags(record.get("tags"))
-    kind = _KINDS.get(str(record.get("span_kind") or meta.get("kind") or meta.get("span.kind")
+    kind = _DATA.kinds.get(str(record.get("span_kind") or meta.get("kind") or meta.get("span.kind")
                           or mapping(meta.get("span")).get("kind") or "").lower(), "other")  # fmt: skip
     error = mapping(record.get("error")) or mapping(meta.get("error"))
     asked, got = mapping(record.get("input") or meta.get("input")), mapping(record.get("output") or meta.get("output"))
-    failed = record.get("status") == "error"
+    failed, length = record.get("status") == "error", count_of(record.get("duration"))
     yield span(
         record.get("trace_id"), record.get("span_id"), parent_id=record.get("parent_id"), name=record.get("name"),
-        kind=kind, start=record.get("start_ns"), seconds=_seconds(record.get("duration")),
+        kind=kind, start=record.get("start_ns"), seconds=None if length is None else length / 1e9,
         status="error" if failed else "ok",
         error_type=error.get("type") or meta.get("error.type") or tags.get("error_type") if failed else None,
         message=error.get("message") or meta.get("error.message") if failed else None,
@@ -64,13 +62,13 @@ def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         metadata={**_cohorts(tags), **mapping(record.get("metadata") or meta.get("metadata"))},
         **facts_in(metrics, _DATA.facts["metrics"]), cost_usd=_cost(metrics),
     )  # fmt: skip
+    # Evaluations that the export repeats on their span.
     for label, result in mapping(record.get("evaluation")).items():
-        yield _verdict(record, str(label), mapping(result))
-
-
-def _seconds(nanoseconds: Any) -> float | None:
-    number = count_of(nanoseconds)
-    return None if number is None else number / 1e9
+        told = mapping(result)
+        yield Score(
+            identifier(record.get("trace_id"), 16), identifier(record.get("span_id"), 8), str(label),
+            **_judged(told.get("value"), told.get("assessment")), explanation=as_text(told.get("reasoning")),
+        )  # fmt: skip
 
 
 def _said(side: Mapping[str, Any], role: str = "") -> Any:
@@ -93,46 +91,34 @@ def _cost(metrics: Mapping[str, Any]) -> float | None:
 def _tags(value: Any) -> dict[str, str]:
     """`key:value` tags; of a key that is repeated, the first."""
     found: dict[str, str] = {}
-    for tag in _listed(value):
+    for tag in value if isinstance(value, list) else ():
         key, _, text = tag.partition(":") if isinstance(tag, str) else ("", "", "")
         if key and text:
             found.setdefault(key.strip(), text.strip())
     return found
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _cohorts(tags: Mapping[str, str]) -> dict[str, str]:
-    consumed = _SETS["technical"] | {"env", "version", "session_id", "user_id"}
+    consumed = _DATA.sets["technical"] | {"env", "version", "session_id", "user_id"}
     return {
         key: value for key, value in tags.items()
-        if key not in consumed and not (key == "language" and value.lower() in _SETS["code"])
+        if key not in consumed and not (key == "language" and value.lower() in _DATA.sets["code"])
     }  # fmt: skip
 
 
-def _verdict(record: Mapping[str, Any], label: str, result: Mapping[str, Any]) -> Score:
-    """An evaluation that the export repeats on its span. `assessment` is what Datadog makes of the value."""
-    return Score(
-        identifier(record.get("trace_id"), 16), identifier(record.get("span_id"), 8), label,
-        **_judged(result.get("value"), result.get("assessment")), explanation=as_text(result.get("reasoning")),
-    )  # fmt: skip
-
-
 def _judged(value: Any, assessment: Any) -> dict[str, Any]:
+    """assessment: what Datadog makes of the value."""
     found = verdict(value)
     return found if found["value"] is not None or not assessment else {**found, "label": assessment}
 
 
 def _evaluation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _SETS["evaluation"], "evaluation")
+    say.left_out(record, _DATA.sets["evaluation"], "evaluation")
     joined = mapping(mapping(record.get("join_on")).get("span")) or record
-    span_id = identifier(joined.get("span_id"), 8)
-    if span_id is None:
+    if (span_id := identifier(joined.get("span_id"), 8)) is None:
         say.drop("evaluation that names no span", "Join evaluations on span ids: tags are not looked up.")
         return
-    value = next((record[n] for n in _METRIC_VALUES if record.get(n) is not None), None)
+    value = first_of(record, "score_value", "categorical_value", "boolean_value")
     yield Score(
         identifier(joined.get("trace_id"), 16), span_id, str(record.get("label") or ""),
         annotator=_tags(record.get("tags")).get("annotator_kind"), **_judged(value, record.get("assessment")),

@@ -11,16 +11,15 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation, question
-from kpi.ingest.formats._gateways import endpoint, kind_of_path
-from kpi.ingest.otlp.attributes import count_of, nusd, truth_of
+from kpi.ingest.formats._gateways import UNPRICED, endpoint, kind_of_path
+from kpi.ingest.otlp.attributes import count_of, mapping, nusd, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
-from kpi.ingest.spans.builder import facts_in, mapping, milliseconds, span
+from kpi.ingest.spans.builder import facts_in, first_of, milliseconds, span
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "helicone", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 
 # Codes that the gateway makes up where no provider answered.
 _OWN_STATUS = {-1: "timeout", -3: "cancelled", -4: "threat"}
@@ -30,15 +29,13 @@ _NO_CACHE = "00000000-0000-0000-0000-000000000000"
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with its feedback and scores."""
-    say.left_out(record, _SETS["fields"])
+    say.left_out(record, _DATA.sets["fields"])
     properties = mapping(record.get("request_properties")) or mapping(record.get("properties"))
     session = properties.get("Helicone-Session-Id")
     trace_id, span_id = session or record.get("request_id"), record.get("request_id")
     path = str(properties.get("Helicone-Session-Path") or "").strip("/") if session else ""
-    call = _call(
-        record, properties, say, trace_id=trace_id, span_id=span_id, session=session,
-        parent_id=_step_id(path) if path else None,
-    )  # fmt: skip
+    ids = {"trace_id": trace_id, "span_id": span_id, "parent_id": _step_id(path) if path else None}
+    call = _call(record, properties, say, session=session, **ids)
     yield call
     if path:
         _remember(say, call, path)
@@ -96,10 +93,8 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
 
 
 def _kind(record: Mapping[str, Any], body: Mapping[str, Any]) -> str:
-    logged = str(body.get("_type") or "")
-    if logged in ("tool", "vector_db"):
-        return "tool" if logged == "tool" else "retriever"
-    return kind_of_path(record.get("request_path"))
+    logged = {"tool": "tool", "vector_db": "retriever"}.get(str(body.get("_type") or ""))
+    return logged or kind_of_path(record.get("request_path"))
 
 
 def _code(value: Any) -> int | None:
@@ -130,10 +125,10 @@ def _tokens(record: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
 
 
 def _cost(record: Mapping[str, Any], used: Mapping[str, Any], say: Say) -> Any:
-    stated = next((record[n] for n in ("costUSD", "cost", "cost_usd") if record.get(n) is not None), None)
+    stated = first_of(record, "costUSD", "cost", "cost_usd")
     cached = record.get("cache_reference_id") not in (None, "", _NO_CACHE)
     if nusd(stated) == 0 and not cached and any(count_of(v) for v in used.values()):
-        say.note("Helicone writes a cost of 0 for models whose price it does not know: such a cost counts as unknown.")
+        say.note(UNPRICED.format(TITLE))
         return None
     return stated
 

@@ -14,16 +14,16 @@ import orjson
 
 from kpi.assembly.outcomes import DEFAULT, fold
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.formats._inspect_events import Events, failure, text, tokens
+from kpi.ingest.formats._inspect_events import USAGE, Events, failure, text
+from kpi.ingest.otlp.attributes import mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import mapping, objects, whole
+from kpi.ingest.spans.builder import added, facts_in, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "inspect_ai", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer
 _JUDGES = ("model_graded", "llm", "judge")
 
@@ -31,7 +31,7 @@ _JUDGES = ("model_graded", "llm", "judge")
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """A log with its samples, a header, or one sample."""
     if "eval" in record:
-        say.left_out(record, _SETS["log"])
+        say.left_out(record, _DATA.sets["log"])
         _remember(record, say)
         yield from say.whole_parts(_sample(sample, say) for sample in objects(record.get("samples")))
     elif "messages" in record:
@@ -47,8 +47,7 @@ def finish(say: Say) -> Iterator[Item]:
     counted: dict[str, int] = {}
     for trace_id, (file, verdicts) in told.items():
         eval_id = by_file.get(file) or only
-        header = headers.get(eval_id or "")
-        if header is None:
+        if (header := headers.get(eval_id or "")) is None:
             yield from _graded(verdicts, None)
             continue
         counted[eval_id or ""] = counted.get(eval_id or "", 0) + 1
@@ -58,25 +57,22 @@ def finish(say: Say) -> Iterator[Item]:
         say.note("Some samples came without the header of their log: task, dataset and model are unknown.")
     for eval_id, header in headers.items():
         if missing := (header["samples"] or 0) - counted.get(eval_id, 0):
-            say.note(
-                f"The log of {header['task'] or 'a task'} counts {header['samples']} samples, {missing} are missing."
-            )
+            task = header["task"] or "a task"
+            say.note(f"The log of {task} counts {header['samples']} samples, {missing} are missing.")
 
 
 def _remember(record: Mapping[str, Any], say: Say) -> None:
     spec, results = mapping(record.get("eval")), mapping(record.get("results"))
-    say.left_out(spec, _SETS["eval"], "eval")
+    say.left_out(spec, _DATA.sets["eval"], "eval")
     eval_id = str(spec.get("eval_id") or spec.get("run_id") or spec.get("task_id") or say.file)
-    known = say.kept.setdefault("headers", {}).setdefault(
-        eval_id, {"files": set(), "samples": None, "headline": None, "facts": {}, "task": spec.get("task")}
-    )
+    first: dict[str, Any] = {"files": set(), "samples": None, "headline": None, "facts": {}, "task": spec.get("task")}
+    known = say.kept.setdefault("headers", {}).setdefault(eval_id, first)
     known["files"].add(say.file)
     if results:  # the journal of a run that did not end has none
         known["samples"] = results.get("total_samples") if isinstance(results.get("total_samples"), int) else None
         scorers = objects(results.get("scores"))
-        known["headline"] = mapping(results.get("headline")).get("score") or (
-            scorers[0].get("name") if scorers else None
-        )
+        stated = mapping(results.get("headline")).get("score")
+        known["headline"] = stated or (scorers[0].get("name") if scorers else None)
     if record.get("status") in ("error", "cancelled", "started"):
         say.note(f"The evaluation did not end well ({record['status']}): some samples may never have run.")
     dataset = mapping(spec.get("dataset"))
@@ -87,42 +83,29 @@ def _remember(record: Mapping[str, Any], say: Say) -> None:
 
 
 def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(sample, _SETS["sample"], "sample")
+    say.left_out(sample, _DATA.sets["sample"], "sample")
     trace_id = str(sample.get("uuid") or stable_id("inspect", orjson.dumps(sample, option=orjson.OPT_SORT_KEYS)))
     error, output = mapping(sample.get("error")), mapping(sample.get("output"))
-    events = Events(trace_id, sample, say)
+    events, limit = Events(trace_id, sample, say), mapping(sample.get("limit")).get("type")
     yield whole(
         trace_id, name=str(sample.get("id")), start=sample.get("started_at"), end=sample.get("completed_at"),
         seconds=sample.get("total_time"), status="error" if error else "ok", error_type=failure(error),
         message=error.get("message"), input=events.resolved(sample.get("input")),
         output=text(events.resolved(output.get("completion"))), model=output.get("model"),
         metadata=mapping(sample.get("metadata")), turns=events.turns(), cache_included=False,
-        cohorts={
-            "sample": sample.get("id"), "epoch": sample.get("epoch"), "limit": mapping(sample.get("limit")).get("type"),
-        },
-        **_usage(sample.get("model_usage")),
+        cohorts={"sample": sample.get("id"), "epoch": sample.get("epoch"), "limit": limit},
+        # Sums over the models of the sample; they count only where no call states its usage.
+        **added(facts_in(mapping(usage), USAGE) for usage in mapping(sample.get("model_usage")).values()),
     )  # fmt: skip
     yield from events.spans()
     verdicts = {}
     at = nanos(sample.get("completed_at"))
     for scorer, score in mapping(sample.get("scores")).items():
         for name, value in _values(str(scorer), mapping(score).get("value"), say):
-            found = _score(trace_id, name, value, mapping(score), at)
-            verdicts[name] = found
-            yield found
+            verdicts[name] = _score(trace_id, name, value, mapping(score), at)
+            yield verdicts[name]
     # Held until the header came: only it names the scorer that decides where there are several.
     say.kept.setdefault("told", {})[trace_id] = (say.file, verdicts)
-
-
-def _usage(models: Any) -> dict[str, Any]:
-    """Sums over the models of a sample; they count only where no call states its usage."""
-    found = [tokens(mapping(usage)) for usage in mapping(models).values()]
-    sums: dict[str, Any] = {}
-    for usage in found:
-        for name, value in usage.items():
-            if isinstance(value, int | float):
-                sums[name] = sums.get(name, 0) + value
-    return sums
 
 
 def _values(scorer: str, value: Any, say: Say) -> Iterator[tuple[str, Any]]:

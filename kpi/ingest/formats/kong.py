@@ -8,28 +8,29 @@ milliseconds, `started_at` is in milliseconds since the epoch, costs follow the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.formats._gateways import SHARED, body_of, endpoint, first, kind_of_path, number, own_id, seconds, status
+from kpi.ingest.formats._gateways import SHARED, amount, body_of, endpoint, first, kind_of_path, own_id, status
 from kpi.ingest.formats._replies import counts
+from kpi.ingest.otlp.attributes import exact, mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, mapping, objects, span
+from kpi.ingest.spans.builder import facts_in, nested, span
 from kpi.ingest.spans.items import Incident
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "kong", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _NAMES = {"consumer": "username", "route": "name", "service": "name"}
 _OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"}  # before version 3.8
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One entry: a call of a model, or a request with the calls that its plugins made."""
-    entry = _nested(record)
-    say.left_out(entry, _SETS["entry"])
+    entry = nested(record, lambda column: column.split("."))
+    say.left_out(entry, _DATA.sets["entry"])
     ai, asked, given = mapping(entry.get("ai")), mapping(entry.get("request")), mapping(entry.get("response"))
     calls = {n: c for n, c in ai.items() if isinstance(c, dict) and ("usage" in c or "meta" in c)}
     tools = objects(mapping(ai.get("mcp")).get("rpc"))
@@ -37,11 +38,10 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         say.drop("an entry without a call of a model", "Only requests through an AI plugin are read.")
         return
     entry_id = str(asked.get("id") or own_id(entry))
-    shared = _trace(entry.get("trace_id"))
-    if shared:
+    if shared := _trace(entry.get("trace_id")):
         say.note(SHARED)
     trace = shared or entry_id
-    took = seconds(mapping(entry.get("latencies")), (("request", "ms"),))
+    took = amount(mapping(entry.get("latencies")), (("request", "ms"),))
     path, start = asked.get("uri") or asked.get("url"), entry.get("started_at")
     people = {n: mapping(entry.get(n)).get(key) for n, key in _NAMES.items()}
     whole = {"start": start, "name": endpoint(path) or "request", "metadata": people, **status(given, "status", {})}
@@ -50,23 +50,25 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         yield span(trace, entry_id, kind="chain", seconds=took, **whole)
     for name, found in calls.items():
         ids = {"span_id": entry_id} if alone else {"span_id": f"{entry_id}:{name}", "parent_id": entry_id}
-        say.left_out(found, _SETS["call"], f"ai.{name}")
-        say.left_out(mapping(found.get("usage")), _SETS["usage"], f"ai.{name}.usage")
+        say.left_out(found, _DATA.sets["call"], f"ai.{name}")
+        say.left_out(mapping(found.get("usage")), _DATA.sets["usage"], f"ai.{name}.usage")
         facts = {**ids, **(whole if alone else {"start": start, "name": name}), "trace_id": trace}
         outer, length = mapping(ai.get("payload")), took if alone else None
         yield _call(found, outer, say, kind=kind_of_path(path), took=length, **facts)
         yield from _blocked(found, trace, str(ids["span_id"]), start)
     for position, tool in enumerate(tools):
+        called, payload = tool.get("tool_name"), mapping(tool.get("payload"))
         yield span(
-            trace, f"{entry_id}:tool:{position}", parent_id=entry_id, kind="tool", name=tool.get("tool_name"),
-            start=start, seconds=seconds(tool, (("latency", "ms"),)),
+            trace, f"{entry_id}:tool:{position}", parent_id=entry_id, kind="tool", name=called,
+            start=start, seconds=amount(tool, (("latency", "ms"),)),
             status="error" if tool.get("error") else "ok", error_type=tool.get("error"),
-            tool={"name": tool.get("tool_name"), "id": tool.get("id"), **_payload(mapping(tool.get("payload")))},
+            tool={"name": called, "id": tool.get("id"), "arguments": payload.get("request"),
+                  "result": payload.get("response")},
         )  # fmt: skip
 
 
 def _call(
-    found: Mapping[str, Any], outer: Mapping[str, Any], say: Say, *, kind: str, took: float | None, **facts: Any
+    found: Mapping[str, Any], outer: Mapping[str, Any], say: Say, *, kind: str, took: Decimal | None, **facts: Any
 ) -> Item:
     """outer: payload that the entry states once for all. took: length of the request as the client saw it."""
     usage = {_OLD.get(name, name): value for name, value in mapping(found.get("usage")).items()}
@@ -77,13 +79,13 @@ def _call(
     if used.get("input_tokens") is None and used.get("output_tokens") is None:
         used = said.tokens
     hit = str(mapping(found.get("cache")).get("cache_status") or "").lower() == "hit"
-    cost = number(usage.get("cost"))
+    cost = exact(usage.get("cost"))
     if cost == 0 and not hit and any(used.values()):
         say.note("Kong writes a cost of 0 where its settings name no price: such a cost counts as unknown.")
         cost = None
     mode = str(meta.get("request_mode") or "").lower()
-    length = seconds(meta, (("llm_latency", "ms"),)) if took is None else took
-    ttft = seconds(usage, (("time_to_first_token", "ms"),))
+    length = amount(meta, (("llm_latency", "ms"),)) if took is None else took
+    ttft = amount(usage, (("time_to_first_token", "ms"),))
     if mode == "oneshot" or (ttft is not None and length is not None and ttft > length):
         ttft = None  # the whole answer came at once
     facts["metadata"] = {**(facts.get("metadata") or {}), "cache_hit": hit or None}
@@ -99,13 +101,8 @@ def _blocked(found: Mapping[str, Any], trace: str, span_id: str, at: Any) -> Ite
     """What a guard among the plugins stopped, on its way in or out."""
     for name, guard in found.items():
         for side in ("input", "output"):
-            reason = mapping(guard).get(f"{side}_block_reason")
-            if reason:
+            if reason := mapping(guard).get(f"{side}_block_reason"):
                 yield Incident(trace, span_id, str(reason), detector=name, state="blocked", at=nanos(at))
-
-
-def _payload(payload: Mapping[str, Any]) -> dict[str, Any]:
-    return {"arguments": payload.get("request"), "result": payload.get("response")}
 
 
 def _trace(stated: Any) -> str | None:
@@ -113,18 +110,3 @@ def _trace(stated: Any) -> str | None:
     found = mapping(stated)
     text = next((str(v) for v in found.values() if v), None) if found else stated
     return str(text) if text else None
-
-
-def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"ai.proxy.usage.cost": 1}` -> `{"ai": {"proxy": {"usage": {"cost": 1}}}}`; what is nested already stays."""
-    found: dict[str, Any] = {}
-    for key, value in record.items():
-        if value is None or value == "":
-            continue
-        place = found
-        *above, last = key.split(".")
-        for part in above:
-            inner = place.setdefault(part, {})
-            place = inner if isinstance(inner, dict) else place
-        place[last] = value
-    return found

@@ -18,10 +18,10 @@ from kpi.ingest.files.records import from_cell
 from kpi.ingest.formats import Item, _langfuse_texts as texts, names_of
 from kpi.ingest.formats._replies import documents
 from kpi.ingest.otlp.attribute_index import metadata_name
-from kpi.ingest.otlp.attributes import count_of, kind_of, nusd, parse, truth_of
+from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, number, nusd, objects, parse, truth_of
 from kpi.ingest.otlp.conventions import LANGFUSE_KINDS
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import mapping, objects, span, whole
+from kpi.ingest.spans.builder import renamed, span, whole
 from kpi.ingest.spans.items import MALFORMED, Score
 from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
@@ -35,6 +35,9 @@ _MS_RATIO = 30  # a latency so many times the length in seconds is in millisecon
 _CUT_AT = 200  # characters to which the API cuts values of metadata
 _REMEMBERED = 1_000_000  # scores of one load of which the time of the last version is known
 _CATEGORY_LENGTH = 40
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_PAYLOAD_KINDS = frozenset({"tool", "retriever", "guardrail", "embedding"})  # what they take and give is no speech
+_CORRECTIONS = "Corrections (better answers that people wrote) are not read."
 _CATEGORY = re.compile(r"[^\W\d_]+(?:[ _/-][^\W\d_]+){0,3}")
 
 
@@ -58,8 +61,8 @@ def finish(say: Say) -> Iterator[Item]:
     for (trace, observation, name), values in sorted(columns.items(), key=str):
         if (trace, name) in told or (not observation and (trace, name) in finer):
             continue  # the same scores came as rows, or once more by observation
-        for number, value in enumerate(sorted(values, key=str)):
-            yield _column_score(trace, observation, name, value, number)
+        for place, value in enumerate(sorted(values, key=str)):
+            yield _column_score(trace, observation, name, value, place)
     if open_ := say.kept.get("open"):
         say.note(f"{open_} observations have no end: they still ran when they were exported, or their end is left out.")
     read, manifest = say.kept.get("read", {}), say.kept.get("manifest", {})
@@ -76,8 +79,7 @@ def finish(say: Say) -> Iterator[Item]:
 
 def _manifest(record: Row, say: Say) -> None:
     for file in objects(record.get("files")):
-        rows = count_of(file.get("rowCount"))
-        if rows is not None:
+        if (rows := count_of(file.get("rowCount"))) is not None:
             say.kept.setdefault("manifest", {})[(str(file.get("table")), _file_name(str(file.get("key"))))] = rows
 
 
@@ -100,9 +102,6 @@ def _with_parts(trace: Row, observations: list[Row], say: Say) -> Iterator[Item]
             say.drop("malformed observation or score of a trace", "A field has an unexpected type.")
     if objects(trace.get("corrections")):
         say.note(_CORRECTIONS)
-
-
-_CORRECTIONS = "Corrections (better answers that people wrote) are not read."
 
 
 def _row(record: Row, say: Say) -> Iterator[Item]:
@@ -129,12 +128,7 @@ def _row(record: Row, say: Say) -> Iterator[Item]:
 
 def _named(record: Mapping[str, Any]) -> Row:
     """The row under the API's names; of two spellings of a name the one that holds something."""
-    row: Row = {}
-    for key, value in record.items():
-        name = _SPELLINGS.get(key, key)
-        if name not in row or row[name] is None or row[name] == "":
-            row[name] = value
-    return row
+    return renamed(record, lambda key: _SPELLINGS.get(key, key))
 
 
 def _trace(row: Row, say: Say) -> Iterator[Item]:
@@ -151,11 +145,8 @@ def _trace(row: Row, say: Say) -> Iterator[Item]:
 
 def _of_trace(row: Row) -> Row:
     """The row `t-<trace>` in which version 4 keeps a trace of older SDKs, above its spans, as the trace that it is."""
-    return {
-        **{k: v for k, v in row.items() if k in _SETS["trace"]},
-        "id": row["traceId"],
-        "timestamp": row.get("startTime"),
-    }
+    known = {k: v for k, v in row.items() if k in _SETS["trace"]}
+    return {**known, "id": row["traceId"], "timestamp": row.get("startTime")}
 
 
 def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
@@ -176,10 +167,8 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     attributes |= {"langfuse.observation.usage_details": usage} if usage else {}
     attributes |= {"langfuse.observation.cost_details": cost} if cost else {}
     failed = str(row.get("level") or "").upper() == "ERROR"
-    if kind in _PAYLOAD_KINDS:
-        shown = {"input": texts.decoded(row.get("input")), "output": texts.decoded(row.get("output"))}
-    else:
-        shown = _texts(row)
+    plain = {side: texts.decoded(row.get(side)) for side in ("input", "output")}
+    shown = plain if kind in _PAYLOAD_KINDS else _texts(row)
     yield span(
         row.get("traceId"), row.get("id"), kind=kind,
         parent_id=None if parent == f"t-{row.get('traceId')}" else parent,
@@ -194,17 +183,11 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
     )  # fmt: skip
 
 
-_PAYLOAD_KINDS = frozenset({"tool", "retriever", "guardrail", "embedding"})  # what they take and give is no speech
-
-
 def _facts(row: Row, say: Say) -> Row:
     """What traces and observations state alike; `attributes`: what the span behind the row adds to its fields."""
-    listed = row.get("metadata_names")
-    if isinstance(listed, list):
+    metadata = mapping(texts.decoded(row.get("metadata")))
+    if isinstance(listed := row.get("metadata_names"), list):
         metadata = dict(zip(map(str, listed), row.get("metadata_values") or (), strict=False))
-    else:
-        found = texts.decoded(row.get("metadata"))
-        metadata = found if isinstance(found, dict) else {}
     if any(isinstance(value, str) and len(value) == _CUT_AT for value in metadata.values()):
         say.note(f"Some values of metadata have {_CUT_AT} characters, to which the API cuts longer ones.")
     behind, tags = mapping(metadata.get("attributes")), parse(row.get("tags"))
@@ -255,17 +238,12 @@ def _seconds(row: Row, name: str, unit: float | None) -> float | None:
 
 def _positive(value: Any) -> float | None:
     """A number above 0. Sentinels (-1) and the 0 of what was never measured or priced are None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if 0 < number < float("inf") else None
+    return number(value) or None
 
 
 def _usage(row: Row, say: Say) -> Row | None:
     """Buckets of tokens; sums of old rows only where they are tokens and more than the zeros of an empty usage."""
-    details = mapping(row.get("usageDetails"))
-    if details:
+    if details := mapping(row.get("usageDetails")):
         if details.keys() == {"total"}:
             say.note("Some observations state only the total of their tokens: input and output are not known.")
         return details
@@ -289,9 +267,6 @@ def _cost(row: Row) -> Row | None:
     if details:
         return details if total is None or nusd(details.get("total")) is not None else {**details, "total": total}
     return {"total": total} if total is not None else None
-
-
-# --- scores ----------------------------------------------------------------------------------------------------------
 
 
 def _score(row: Row, say: Say) -> Iterator[Item]:
@@ -374,20 +349,12 @@ def _is_scores(key: str, values: list[Any]) -> bool:
     return key not in _SETS["payloads"] or not any(isinstance(v, str) for v in values)
 
 
-def _number(text: Any) -> float | None:
-    """A number that stands there as text."""
-    return float(text) if isinstance(text, str) and _NUMBER.fullmatch(text.strip()) else None
-
-
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
-
-
-def _column_score(trace: str | None, observation: str | None, name: str, value: Any, number: int) -> Score:
+def _column_score(trace: str | None, observation: str | None, name: str, value: Any, place: int) -> Score:
     """A score of which an export kept the value only. Words that may be free text are kept where they are redacted."""
-    value = value if (number_told := _number(value)) is None else number_told
+    value = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
     is_label = isinstance(value, str) and bool(_CATEGORY.fullmatch(value)) and len(value) <= _CATEGORY_LENGTH
     return Score(
         trace, observation, name, value=value if not isinstance(value, str) else None,
         label=value if is_label else None, explanation=None if is_label or not isinstance(value, str) else value,
-        identifier=str(number),
+        identifier=str(place),
     )  # fmt: skip

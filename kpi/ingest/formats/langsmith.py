@@ -14,15 +14,15 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
-from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
+from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, mapping, objects, span, whole
+from kpi.ingest.spans.builder import facts_in, only, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "langsmith", _DATA.title, _DATA.keys
-_KINDS, _SETS, _NOTES = _DATA.kinds, _DATA.sets, _DATA.table["notes"]
+_NOTES = _DATA.table["notes"]
 
 _NAMED = re.compile(
     r"(?:\w+\.)*([A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Failure)|[A-Z]\w+(?=\())\s*(?:[(:]|$)"
@@ -56,12 +56,9 @@ def finish(say: Say) -> Iterator[Item]:
             say.note(_NOTES[about].format(number))
 
 
-# --- runs ------------------------------------------------------------------------------------------------------------
-
-
 def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
     tags = run.get("tags") if isinstance(run.get("tags"), list) else []
-    say.left_out(run, _SETS["known"], "run")
+    say.left_out(run, _DATA.sets["known"], "run")
     if any(":" not in str(tag) for tag in tags or ()):  # only `key:value` can be a cohort
         say.left_out({"tags": tags}, (), "run")
     extra = mapping(run.get("extra"))
@@ -70,20 +67,20 @@ def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
     run_id = _id(run.get("id")) or (path[-1] if path else None)
     parent = _id(run.get("parent_run_id")) or (path[-2] if len(path) > 1 else None)
     trace_id = _id(run.get("trace_id")) or (path[0] if path else None) or (None if parent else run_id)
-    kind = _KINDS.get(str(run.get("run_type")).lower(), "other")
+    kind = _DATA.kinds.get(str(run.get("run_type")).lower(), "other")
     metadata = {**mapping(extra.get("metadata")), **mapping(run.get("metadata"))}
     is_model = kind in ("llm", "embedding")
     outputs = parse(run.get("outputs"))
     body = reply(outputs)
     usage = _usage(run, body.usage or mapping(metadata.get("usage_metadata")))
     counted: dict[str, Any] = {**usage, "cost_usd": _cost(run, body.usage or {}, usage)}
-    timed: dict[str, Any] = {
-        "start": run.get("start_time") or _start(run.get("dotted_order")),
-        "end": run.get("end_time"),
-    }
+    start = run.get("start_time") or _start(run.get("dotted_order"))
+    timed: dict[str, Any] = {"start": start, "end": run.get("end_time")}
+    who = facts_in(metadata, _DATA.facts["metadata"])
     yield span(
         trace_id, run_id, parent_id=parent, name=run.get("name"), kind=kind, **timed, **_ended(run),
-        **_first_token(run, kind), **_texts(run, outputs, body, say), **_who(run, metadata),
+        **_first_token(run, kind), **_texts(run, outputs, body, say),
+        **{**who, "session": run.get("thread_id") or who["session"]},
         documents=documents(outputs) if kind == "retriever" else None,
         tool=_tool(run, outputs, body) if kind == "tool" else None,
         **_models(run, extra, metadata, body, is_model), **(counted if is_model else {}),
@@ -98,11 +95,8 @@ def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
     traces[hash(trace_id)] = traces.get(hash(trace_id), 0) | seen
     yield from _averages(run, run_id, trace_id, say)
     for inner in objects(run.get("child_runs")):
-        yield from _run({"trace_id": trace_id, "parent_run_id": run_id, **_present(inner)}, say)
-
-
-def _present(run: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in run.items() if value is not None}
+        stated = {name: value for name, value in inner.items() if value is not None}
+        yield from _run({"trace_id": trace_id, "parent_run_id": run_id, **stated}, say)
 
 
 def _remember(run: dict[str, Any], run_id: Any, say: Say) -> None:
@@ -135,36 +129,18 @@ def _first_token(run: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _texts(run: Mapping[str, Any], outputs: Any, body: Reply, say: Say) -> dict[str, Any]:
-    asked, told = question(run.get("inputs")), body.output
-    previews = {
-        "input": run.get("inputs_preview") if not asked else None,
-        "output": run.get("outputs_preview") if not outputs else None,
-    }
-    if any(previews.values()):
+    asked = question(run.get("inputs"))
+    said = body.output if outputs else run.get("outputs_preview")
+    if (not asked and run.get("inputs_preview")) or (not outputs and said):
         say.note(_NOTES["previews"])
-    found = {"input": asked or previews["input"], "output": told if outputs else previews["output"]}
-    return {**found, "finish_reason": body.finish}
+    return {"input": asked or run.get("inputs_preview"), "output": said, "finish_reason": body.finish}
 
 
 def _tool(run: Mapping[str, Any], outputs: Any, body: Reply) -> dict[str, Any]:
-    result = _only(outputs)
+    result = only(outputs)
     if body.tool_call_id:  # LangChain wraps what the tool returned into a message
         result = body.output["choices"][0]["message"].get("content")
-    return {
-        "name": run.get("name"), "id": body.tool_call_id, "arguments": _only(parse(run.get("inputs"))),
-        "result": result,
-    }  # fmt: skip
-
-
-def _only(value: Any) -> Any:
-    """`{"input": "text"}`, as the tracer wraps what is no object, is that text."""
-    wrapped = isinstance(value, dict) and set(value) in ({"input"}, {"output"})
-    return next(iter(value.values())) if wrapped else value
-
-
-def _who(run: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    found = facts_in(metadata, _DATA.facts["metadata"])
-    return {**found, "session": run.get("thread_id") or found["session"]}
+    return {"name": run.get("name"), "id": body.tool_call_id, "arguments": only(run.get("inputs")), "result": result}
 
 
 def _models(
@@ -206,7 +182,7 @@ def _cost(run: Mapping[str, Any], usage: Mapping[str, Any], counted: Mapping[str
 def _is_free(key: str) -> bool:
     """Whether a key of the metadata is the application's own."""
     own = ("ls_", "LANGSMITH_", "LANGCHAIN_", "langgraph_", "lc_hub_", "__")
-    return key not in _SETS["metadata"] and not key.startswith(own)
+    return key not in _DATA.sets["metadata"] and not key.startswith(own)
 
 
 def _start(order: Any) -> str | None:
@@ -219,11 +195,8 @@ def _id(value: Any) -> str | None:
     return str(value).strip().lower() or None if value is not None else None
 
 
-# --- feedback --------------------------------------------------------------------------------------------------------
-
-
 def _feedback(record: dict[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _SETS["feedback"], "feedback")
+    say.left_out(record, _DATA.sets["feedback"], "feedback")
     key, run_id = str(record.get("key") or ""), _id(record.get("run_id"))
     score, value = record.get("score"), record.get("value")
     if score is None and (isinstance(value, (bool, int, float)) or _NUMBER.fullmatch(str(value))):

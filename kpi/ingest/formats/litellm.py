@@ -12,22 +12,23 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation, question
+from kpi.ingest.formats._gateways import kind_of_path
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.otlp.attributes import count_of, nusd, parse, truth_of
-from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span
+from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
+from kpi.ingest.spans.builder import as_text, facts_in, span
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "litellm", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
-_FAILED_GUARD = "guardrail_failed_to_respond"
+_KINDS = (("list_mcp", "other"), ("mcp", "tool"), ("vector_store", "retriever"))
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with the guardrails that looked at it and the documents that were fetched for it."""
     metadata = mapping(record.get("metadata"))
-    say.left_out(record, _SETS["record"])
-    say.left_out({k: v for k, v in metadata.items() if not k.startswith("user_api_key")}, _SETS["metadata"], "metadata")
+    say.left_out(record, _DATA.sets["record"])
+    others = {k: v for k, v in metadata.items() if not k.startswith("user_api_key")}
+    say.left_out(others, _DATA.sets["metadata"], "metadata")
     stated = str(record.get("request_id") or record.get("id") or "")
     call = str(record.get("litellm_call_id") or metadata.get("litellm_call_id") or "")
     # The id of an answer out of the cache is made up anew in each layout.
@@ -46,11 +47,10 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
 
 
 def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **ids: Any) -> Item:
-    kind = _kind(str(record.get("call_type") or ""))
+    kind = kind_of_path(record.get("call_type"), _KINDS)
     error = mapping(record.get("error_information")) or mapping(metadata.get("error_information"))
     failed = record.get("status") == "failure" or bool(record.get("error_str"))
     said = answer(record.get("response")) if kind == "llm" else None
-    finish = said.finish if said else None
     checked = moderation(mapping(record.get("response"))) if kind == "guardrail" else None
     own = {**mapping(metadata.get("requester_metadata")), **mapping(metadata.get("spend_logs_metadata"))}
     managed = mapping(metadata.get("prompt_management_metadata"))
@@ -65,7 +65,8 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         user=record.get("end_user") or metadata.get("user_api_key_end_user_id"),  # `user` is who owns the key
         input=question({"messages": record.get("messages")}) or _text(record.get("messages"))
         or question(record.get("proxy_server_request")),
-        output=(said.output or _text(record.get("response"))) if said else checked, finish_reason=finish,
+        output=(said.output or _text(record.get("response"))) if said else checked,
+        finish_reason=said.finish if said else None,
         tool={"name": used.get("name") or record.get("mcp_namespaced_tool_name"), "arguments": used.get("arguments"),
               "result": used.get("result")} if kind == "tool" else None,
         metadata={
@@ -78,15 +79,6 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         retries=count_of(metadata.get("attempted_retries")), cost_usd=_cost(record, metadata, failed, say),
         **_tokens(record, metadata),
     )  # fmt: skip
-
-
-def _kind(call_type: str) -> str:
-    word = call_type.lower()
-    for part, kind in (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"),
-                       ("list_mcp", "other"), ("mcp", "tool"), ("vector_store", "retriever")):  # fmt: skip
-        if part in word:
-            return kind
-    return "llm"
 
 
 def _tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,26 +110,26 @@ def _text(value: Any) -> str | None:
 
 
 def _guardrail(guard: Mapping[str, Any], **ids: Any) -> Item:
-    status = str(guard.get("guardrail_status") or "")
-    categories = guard.get("violation_categories")
-    verdict = {"flagged": status == "guardrail_flagged", "blocked": status == "guardrail_intervened"}
-    listed = [as_text(c) for c in categories] if isinstance(categories, list) else []
+    status, categories = str(guard.get("guardrail_status") or ""), guard.get("violation_categories")
+    failed = status in ("guardrail_failed_to_respond", "failure")
     return span(
-        **ids, name=guard.get("guardrail_name") or "guardrail", kind="guardrail",
+        **ids, name=guard.get("guardrail_name") or "guardrail", kind="guardrail", status="error" if failed else "ok",
         start=guard.get("start_time"), end=guard.get("end_time"), seconds=guard.get("duration"),
-        status="error" if status in (_FAILED_GUARD, "failure") else "ok", output={**verdict, "categories": listed},
-        error_type=_FAILED_GUARD if status in (_FAILED_GUARD, "failure") else None,
+        error_type="guardrail_failed_to_respond" if failed else None,
+        output={
+            "flagged": status == "guardrail_flagged", "blocked": status == "guardrail_intervened",
+            "categories": [as_text(c) for c in categories] if isinstance(categories, list) else [],
+        },
     )  # fmt: skip
 
 
 def _search(search: Mapping[str, Any], **ids: Any) -> Item:
-    found = objects(mapping(search.get("vector_store_search_response")).get("data"))
     return span(
         **ids, name=search.get("vector_store_id") or "vector store", kind="retriever",
         start=search.get("start_time"), end=search.get("end_time"), status="ok", input=search.get("query"),
         documents=[
             {"id": d.get("file_id") or d.get("filename"), "score": d.get("score"),
              "content": "\n".join(str(part["text"]) for part in objects(d.get("content")) if part.get("text"))}
-            for d in found
+            for d in objects(mapping(search.get("vector_store_search_response")).get("data"))
         ],
     )  # fmt: skip

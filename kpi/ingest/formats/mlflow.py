@@ -16,15 +16,15 @@ import orjson
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._replies import counts, documents, question, reply
-from kpi.ingest.otlp.attributes import count_of, parse
+from kpi.ingest.otlp.attributes import count_of, mapping, number, objects, parse
 from kpi.ingest.otlp.decode import Event, attributes_of, identifier, nanos
-from kpi.ingest.spans.builder import facts_in, first_of, mapping, objects, span, whole
+from kpi.ingest.spans.builder import facts_in, first_of, milliseconds, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "mlflow", _DATA.title, _DATA.keys
-_KINDS, _SETS, _NOTES = _DATA.kinds, _DATA.sets, _DATA.table["notes"]
+_NOTES = _DATA.table["notes"]
 
 _STATES = {"OK": "ok", "ERROR": "error", "STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error", "1": "ok", "2": "error"}
 _COMPLETE = (False, 0)
@@ -35,17 +35,16 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     info, spans = _parts(record)
     # Traces that live in a table of a catalog are called `trace:/catalog.schema/<hex>`.
     stated = str(info.get("trace_id") or info.get("request_id") or "").rsplit("/", 1)[-1]
-    trace_id = identifier(_hex(stated), 16)
-    if not trace_id:
+    if not (trace_id := identifier(stated, 16)):
         say.drop("trace without an id", "An MLflow trace has `trace_id` (version 2: `request_id`) in its info.")
         return
-    say.left_out(record, _SETS["outer"])
+    say.left_out(record, _DATA.sets["outer"])
     if info is not record:
-        say.left_out(info, _SETS["info"], "info")
+        say.left_out(info, _DATA.sets["info"], "info")
     metadata = dict(_pairs(info.get("trace_metadata") or info.get("request_metadata")))
     yield _whole(trace_id, info, metadata, alone=not spans)
     for raw in spans:
-        say.left_out(raw, _SETS["span"], "span")
+        say.left_out(raw, _DATA.sets["span"], "span")
         yield _span(trace_id, raw, say)
     for assessment in objects(info.get("assessments")):
         yield from _assessment(trace_id, assessment, say)
@@ -59,9 +58,9 @@ def finish(say: Say) -> Iterator[Item]:
     counted["running"] = sum(running for running, _ in seen)
     counted["bare"] = sum(missing < 0 for _, missing in seen)
     counted["cut"] = sum(missing for _, missing in seen if missing > 0)
-    for about, number in counted.items():
-        if number:
-            say.note(_NOTES[about].format(number))
+    for about, count in counted.items():
+        if count:
+            say.note(_NOTES[about].format(count))
     yield from ()
 
 
@@ -102,50 +101,50 @@ def _whole(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], *, alo
 
 def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
     attributes = _attributes(raw)
-    kind = _KINDS.get(str(_decoded(attributes.get("mlflow.spanType")) or "").upper(), "other")
+    kind = _DATA.kinds.get(str(_decoded(attributes.get("mlflow.spanType")) or "").upper(), "other")
+    is_model = kind in ("llm", "embedding")
     asked, told = (_decoded(attributes.get(f"mlflow.span{side}")) for side in ("Inputs", "Outputs"))
     body = reply(told)
     usage = mapping(_decoded(attributes.get("mlflow.chat.tokenUsage")))
-    name = raw.get("name")
+    name, named = raw.get("name"), mapping(asked).get("model")
+    requested = _decoded(attributes.get("model")) or (named if isinstance(named, str) else None)
     return span(
-        trace_id, _id(raw, "span_id"), parent_id=_hex(raw.get("parent_span_id") or raw.get("parent_id")),
-        name=name, kind=kind,
-        start=first_of(raw, "start_time_unix_nano", "start_time"), end=first_of(raw, "end_time_unix_nano", "end_time"),
-        **_ended(raw), **_streamed(raw),
-        input=question(asked), output=told if kind in ("guardrail", "evaluator") else body.output,
-        finish_reason=body.finish,
-        documents=documents(told) if kind in ("retriever", "reranker") else None,
+        trace_id, raw.get("span_id") or mapping(raw.get("context")).get("span_id"),
+        parent_id=raw.get("parent_span_id") or raw.get("parent_id"),
+        name=name, kind=kind, start=first_of(raw, "start_time_unix_nano", "start_time"),
+        end=first_of(raw, "end_time_unix_nano", "end_time"),
+        **_ended(raw), input=question(asked), output=told if kind in ("guardrail", "evaluator") else body.output,
+        finish_reason=body.finish, documents=documents(told) if kind in ("retriever", "reranker") else None,
         tool={"name": name, "arguments": asked, "result": told} if kind == "tool" else None,
         model=_decoded(attributes.get("mlflow.llm.model")) or body.model,
-        requested_model=_requested(attributes, asked) if kind in ("llm", "embedding") else None,
+        requested_model=requested if is_model else None,
         provider=_decoded(attributes.get("mlflow.llm.provider")),
-        **_tokens(usage, body.usage if kind in ("llm", "embedding") else None),
+        **_tokens(usage, body.usage if is_model else None), attributes=_further(attributes, is_model, say),
         cost_usd=_cost(mapping(_decoded(attributes.get("mlflow.llm.cost")))),
-        attributes=_further(attributes, kind, say),
     )  # fmt: skip
 
 
-def _further(attributes: Mapping[str, Any], kind: str, say: Say) -> dict[str, Any]:
+def _further(attributes: Mapping[str, Any], is_model: bool, say: Say) -> dict[str, Any]:
     """Attributes that the application or another instrumentation set. Bare names on model spans are call parameters."""
-    found: dict[str, Any] = {}
-    left: dict[str, Any] = {}
-    for key, value in attributes.items():
-        if key in _SETS["attributes"]:
-            continue
-        own = not key.startswith("mlflow.") and ("." in key or kind not in ("llm", "embedding"))
-        (found if own else left)[key] = value
-    say.left_out(left, (), "span.attributes")
+    further = {key: value for key, value in attributes.items() if key not in _DATA.sets["attributes"]}
+    found = {k: v for k, v in further.items() if not k.startswith("mlflow.") and ("." in k or not is_model)}
+    say.left_out(further, found, "span.attributes")
     return {key if "." in key else f"metadata.{key}": _decoded(value) for key, value in found.items()}
 
 
 def _ended(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Status, message, and events but the chunks of streams: a failed model call may tell of it in an event only."""
+    """Status, message, chunks of a stream and all other events: a failed model call may tell of it in one only."""
     status = mapping(raw.get("status"))
     code = str(status.get("code") or raw.get("status_code") or "").upper()
-    events = [e for e in objects(raw.get("events")) if not str(e.get("name")).startswith("mlflow.chunk.")]
+    events = [
+        Event(str(e.get("name") or ""), nanos(first_of(e, "time_unix_nano", "timestamp")), _attributes(e))
+        for e in objects(raw.get("events"))
+    ]
+    chunks = [e.at for e in events if e.name.startswith("mlflow.chunk.")]
     return {
         "status": _STATES.get(code), "message": status.get("message") or raw.get("status_message"),
-        "events": [Event(str(e.get("name") or ""), nanos(_at(e)), _attributes(e)) for e in events],
+        "events": [e for e in events if not e.name.startswith("mlflow.chunk.")], "streamed": True if chunks else None,
+        "first_token": min((at for at in chunks if at is not None), default=None),
     }  # fmt: skip
 
 
@@ -153,16 +152,6 @@ def _attributes(record: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a span or an event: an object, or pairs as OTLP has them."""
     stated = record.get("attributes")
     return attributes_of(stated) if isinstance(stated, list) else mapping(stated)
-
-
-def _streamed(raw: Mapping[str, Any]) -> dict[str, Any]:
-    chunks = [e for e in objects(raw.get("events")) if str(e.get("name")).startswith("mlflow.chunk.")]
-    times = [at for e in chunks if (at := nanos(_at(e))) is not None]
-    return {"streamed": True, "first_token": min(times, default=None)} if chunks else {}
-
-
-def _at(event: Mapping[str, Any]) -> Any:
-    return first_of(event, "time_unix_nano", "timestamp")
 
 
 def _stated(usage: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,11 +171,6 @@ def _tokens(usage: Mapping[str, Any], body: Mapping[str, Any] | None) -> dict[st
     return {**inside, **{name: value for name, value in found.items() if value is not None}}
 
 
-def _requested(attributes: Mapping[str, Any], asked: Any) -> Any:
-    inside = asked.get("model") if isinstance(asked, dict) else None
-    return _decoded(attributes.get("model")) or (inside if isinstance(inside, str) else None)
-
-
 def _cost(cost: Mapping[str, Any]) -> Any:
     if cost.get("total_cost") is not None:
         return cost["total_cost"]
@@ -195,8 +179,7 @@ def _cost(cost: Mapping[str, Any]) -> Any:
 
 
 def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
-    feedback = mapping(raw.get("feedback"))
-    value = feedback.get("value")
+    value = mapping(raw.get("feedback")).get("value")
     why = (
         "superseded" if raw.get("valid") is False
         else "expected" if raw.get("expectation") is not None
@@ -205,16 +188,14 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
         else None
     )  # fmt: skip
     if why:
-        aside = say.kept.setdefault(("aside", why), set())
-        aside.add(str(raw.get("assessment_id") or (trace_id, raw)))
+        say.kept.setdefault(("aside", why), set()).add(str(raw.get("assessment_id") or (trace_id, raw)))
         return
-    say.left_out(raw, _SETS["assessment"], "assessment")
-    source = mapping(raw.get("source"))
+    say.left_out(raw, _DATA.sets["assessment"], "assessment")
     is_text = isinstance(value, str)
     yield Score(
-        trace_id, identifier(_hex(raw.get("span_id")), 8), str(raw.get("assessment_name") or raw.get("name") or ""),
-        annotator=source.get("source_type"), value=None if is_text else value, label=value if is_text else None,
-        explanation=raw.get("rationale"), identifier=raw.get("assessment_id"),
+        trace_id, identifier(raw.get("span_id"), 8), str(raw.get("assessment_name") or raw.get("name") or ""),
+        annotator=mapping(raw.get("source")).get("source_type"), value=None if is_text else value,
+        label=value if is_text else None, explanation=raw.get("rationale"), identifier=raw.get("assessment_id"),
         at=nanos(first_of(raw, "last_update_time", "create_time")),
     )  # fmt: skip
 
@@ -225,8 +206,7 @@ def _remember(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], spa
     running = str(first_of(info, "state", "status")).upper() == "IN_PROGRESS"
     missing = -1 if not spans else max(0, (told or 0) - spans)
     key = ("trace", hash(trace_id))
-    before = say.kept.get(key)
-    if before is not None:
+    if (before := say.kept.get(key)) is not None:
         running = running and before[0]
         missing = max(missing, before[1]) if missing < 0 or before[1] < 0 else min(missing, before[1])
     say.kept[key] = (running, missing) if running or missing else _COMPLETE
@@ -243,20 +223,7 @@ def _prompt(linked: Any) -> str | None:
 def _seconds(info: Mapping[str, Any]) -> float | None:
     """Length of the trace: milliseconds, but the REST API writes `0.334s`."""
     stated = first_of(info, "execution_duration_ms", "execution_time_ms", "execution_duration")
-    try:
-        if isinstance(stated, str) and stated.endswith("s"):
-            return float(stated[:-1])
-        return None if stated is None else float(stated) / 1e3
-    except (TypeError, ValueError):
-        return None
-
-
-def _id(raw: Mapping[str, Any], name: str) -> Any:
-    return _hex(raw.get(name) or mapping(raw.get("context")).get(name))
-
-
-def _hex(value: Any) -> Any:
-    return value.removeprefix("0x") if isinstance(value, str) else value
+    return number(stated[:-1]) if isinstance(stated, str) and stated.endswith("s") else milliseconds(stated)
 
 
 def _decoded(value: Any) -> Any:

@@ -11,12 +11,12 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import answer, moderation
-from kpi.ingest.spans.builder import first_of, mapping, objects, span, whole
+from kpi.ingest.otlp.attributes import mapping, objects
+from kpi.ingest.spans.builder import first_of, span, whole
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "openai", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _SESSIONS = ("session_id", "conversation_id", "thread_id")
 
 
@@ -44,7 +44,7 @@ def finish(say: Say) -> Iterator[Item]:
 
 def _message(record: Mapping[str, Any], say: Say) -> None:
     """Messages are numbered: `<id of the completion>-<number>`."""
-    say.left_out(record, _SETS["message"], "messages")
+    say.left_out(record, _DATA.sets["message"], "messages")
     trace_id, _, number = str(record.get("id") or "").rpartition("-")
     if not trace_id or not number.isdigit():
         say.drop("message without the id of its completion", "Its id should be that of the completion and a number.")
@@ -56,17 +56,15 @@ def _message(record: Mapping[str, Any], say: Say) -> None:
 
 
 def _completion(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _SETS["fields"])
+    say.left_out(record, _DATA.sets["fields"])
     say.note("Stored completions state no latency, no cost and no failures: such figures are unknown.")
     trace_id, start = record.get("id"), record.get("created")
     own, said = mapping(record.get("metadata")), answer(dict(record))
     settings = {name: record.get(name) for name in ("temperature", "top_p", "service_tier")}
     yield span(
-        trace_id, trace_id, name="chat.completion", kind="llm", start=start, status="ok",
-        model=record.get("model"), provider="openai", output=said.output, finish_reason=said.finish,
-        user=record.get("input_user") or own.get("user_id"),
-        session=first_of(own, *_SESSIONS),
-        metadata={**settings, **own}, **said.tokens,
+        trace_id, trace_id, name="chat.completion", kind="llm", start=start, status="ok", model=record.get("model"),
+        provider="openai", output=said.output, finish_reason=said.finish, metadata={**settings, **own},
+        user=record.get("input_user") or own.get("user_id"), session=first_of(own, *_SESSIONS), **said.tokens,
     )  # fmt: skip
     verdicts = mapping(record.get("moderation"))
     for side in ("input", "output"):

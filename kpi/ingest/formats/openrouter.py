@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.formats._gateways import Gateway, Row, call, columns, flag, number, seconds, spellings, usd
-from kpi.ingest.otlp.attributes import count_of
-from kpi.ingest.spans.builder import objects
+from kpi.ingest.formats._gateways import Gateway, Row, amount, call, columns, flag, spellings
+from kpi.ingest.otlp.attributes import count_of, exact, objects
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "openrouter", _DATA.title, spellings(*_DATA.table["spelled"])
 _GATEWAY = Gateway(**_DATA.table["gateway"])
-_EMBEDDINGS = "embeddings"
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -36,33 +34,29 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         more |= {"status": "error", "error_type": str(failed[-1]) if failed else "error"}
     else:
         more["status"] = "ok"
-    kind = "embedding" if str(row.get("api_type") or "").lower() == _EMBEDDINGS else "llm"
+    kind = "embedding" if str(row.get("api_type") or "").lower() == "embeddings" else "llm"
     yield call(_GATEWAY, row, say, kind=kind, name=row.get("api_type") or kind, **more)
 
 
 def _cost(row: Row) -> Any:
     """What the generation cost in all."""
-    charged = usd(row, _GATEWAY.cost)
-    beside = usd(row, (("upstream_inference_cost", "usd"), ("byok_usage_inference", "usd")))
+    charged = amount(row, _GATEWAY.cost)
+    beside = amount(row, (("upstream_inference_cost", "usd"), ("byok_usage_inference", "usd")))
     own_key = flag(row.get("is_byok"))
-    if beside and (own_key or (own_key is None and number(row.get("byok_usage_inference")))):
+    if beside and (own_key or (own_key is None and exact(row.get("byok_usage_inference")))):
         return (charged or 0) + beside
     return charged
 
 
 def _lengths(row: Row, say: Say) -> dict[str, Any]:
     """seconds and ttft_seconds, by what the two times of a row can be."""
-    took = seconds(row, (("generation_time_ms", "ms"), ("generation_time", "ms")))
-    told = seconds(row, (("time_to_first_token_ms", "ms"),))
-    if told is not None:
+    took = amount(row, (("generation_time_ms", "ms"), ("generation_time", "ms")))
+    if (told := amount(row, (("time_to_first_token_ms", "ms"),))) is not None:
         return {"seconds": took, "ttft_seconds": told}
-    latency = seconds(row, (("latency", "ms"),))
+    latency = amount(row, (("latency", "ms"),))
     if latency is None or took is None:
         return {"seconds": latency if took is None else took}
     if latency >= took:
         return {"seconds": latency}
-    say.note(
-        "OpenRouter states a latency below its time of generation: it was read as the time to the first token, and the"
-        " time of generation as the length of the call."
-    )
+    say.note(_DATA.table["notes"]["first_token"])
     return {"seconds": took, "ttft_seconds": latency}

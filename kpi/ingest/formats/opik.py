@@ -12,15 +12,17 @@ from typing import Any
 
 from kpi.ingest.files.records import from_cell
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of
+from kpi.ingest.otlp.attributes import count_of, mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import as_text, facts_in, mapping, objects, span, whole
+from kpi.ingest.spans.builder import as_text, facts_in, milliseconds, only, span, whole
 from kpi.ingest.spans.items import Incident, Score
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "opik", _DATA.title, _DATA.keys
-_KINDS, _SETS = _DATA.kinds, _DATA.sets
+
+
+_OBJECTS = ("input", "output", "metadata", "usage", "error_info")
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -29,20 +31,19 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         trace, spans = mapping(record["trace"]), objects(record.get("spans"))
     else:
         trace, spans = _unflattened(record, "trace_"), [_unflattened(record, "span_")]
-    say.left_out(trace, _SETS["trace"], "trace")
+    say.left_out(trace, _DATA.sets["trace"], "trace")
     seen = say.kept.setdefault(trace.get("id"), {"told": count_of(trace.get("span_count")), "spans": set()})
     if not seen["spans"]:
         yield from _trace(trace)
     for row in spans:
-        say.left_out(row, _SETS["span"], "span")
+        say.left_out(row, _DATA.sets["span"], "span")
         seen["spans"].add(row.get("id"))
         yield from _span(row)
 
 
 def finish(say: Say) -> Iterator[Item]:
     """Say how many spans the traces have and the export does not."""
-    missing = sum(max(0, (seen["told"] or 0) - len(seen["spans"])) for seen in say.kept.values())
-    if missing:
+    if missing := sum(max(0, (seen["told"] or 0) - len(seen["spans"])) for seen in say.kept.values()):
         say.note(f"The export lacks {missing} spans that its traces count: its writer stopped early. Export as JSON.")
     yield from ()
 
@@ -55,13 +56,12 @@ def _trace(trace: dict[str, Any]) -> Iterator[Item]:
     for validation in objects(trace.get("guardrails_validations")):
         for check in objects(validation.get("checks")):
             if check.get("result") == "failed":
-                at = nanos(trace.get("start_time"))
-                category = str(check.get("name") or "guardrail").lower()
+                at, category = nanos(trace.get("start_time")), str(check.get("name") or "guardrail").lower()
                 yield Incident(str(trace.get("id")), validation.get("span_id"), category, detector="opik", at=at)
 
 
 def _span(row: dict[str, Any]) -> Iterator[Item]:
-    kind = _KINDS.get(str(row.get("type") or "").lower(), "other")
+    kind = _DATA.kinds.get(str(row.get("type") or "").lower(), "other")
     output = mapping(row.get("output"))
     documents = objects(output["documents"]) if kind == "chain" and "documents" in output else None
     name = row.get("name")
@@ -78,22 +78,15 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
     """What traces and spans state alike."""
     error = mapping(row.get("error_info"))
     metadata = mapping(row.get("metadata"))
-    milliseconds = {"seconds": row.get("duration"), "ttft_seconds": row.get("ttft")}
     return {
         **facts_in(row, _DATA.facts["row"]), **facts_in(mapping(row.get("usage")), _DATA.facts["usage"]),
-        **{k: float(v) / 1e3 for k, v in milliseconds.items() if v is not None},
-        "input": _only(row.get("input")), "output": _only(row.get("output")),
+        "seconds": milliseconds(row.get("duration")), "ttft_seconds": milliseconds(row.get("ttft")),
+        "input": only(row.get("input")), "output": only(row.get("output")),
         "status": "error" if error else "ok" if row.get("end_time") else None,
         "error_type": error.get("exception_type"), "message": error.get("message"),
         "metadata": metadata, "tags": row.get("tags") if isinstance(row.get("tags"), list) else None,
         "user": metadata.get("user_id"), "release": metadata.get("release"),
     }  # fmt: skip
-
-
-def _only(value: Any) -> Any:
-    """`{"output": "text"}`, as the decorator wraps what a function returns, is that text."""
-    inner = mapping(value)
-    return next(iter(inner.values())) if set(inner) in ({"output"}, {"input"}) else value
 
 
 def _provider(stated: Any) -> str | None:
@@ -120,13 +113,9 @@ def _unflattened(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         if value is None or not column.startswith(prefix):
             continue
         name = column.removeprefix(prefix)
-        outer = next(
-            (o for o in ("input", "output", "metadata", "usage", "error_info") if name.startswith(o + "_")), ""
-        )
-        if outer:
-            inside = found.setdefault(outer, {})
-            if isinstance(inside, dict):
-                inside[name.removeprefix(outer + "_")] = value
-        else:
+        outer = next((o for o in _OBJECTS if name.startswith(f"{o}_")), None)
+        if outer is None:
             found[name] = value
+        elif isinstance(inside := found.setdefault(outer, {}), dict):
+            inside[name.removeprefix(f"{outer}_")] = value
     return found

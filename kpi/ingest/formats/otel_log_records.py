@@ -15,9 +15,9 @@ from kpi.ingest.agents.events import events_of
 from kpi.ingest.agents.names import AGENTS
 from kpi.ingest.agents.spans import spans_of
 from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import parse
+from kpi.ingest.otlp.attributes import mapping, objects, parse
 from kpi.ingest.otlp.decode import Attributes, Event, LogRecord, Span, attributes_of, identifier, nanos
-from kpi.ingest.spans.builder import mapping, span
+from kpi.ingest.spans.builder import span
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
@@ -74,7 +74,7 @@ def _resource(value: Any) -> Attributes:
 
 def _id(record: Mapping[str, Any], context: Mapping[str, Any], names: tuple[str, ...], size: int) -> str | None:
     stated = next((v for name in names for v in (record.get(name), context.get(name)) if v), None)
-    return identifier(stated.removeprefix("0x") if isinstance(stated, str) else None, size)
+    return identifier(stated, size) if isinstance(stated, str) else None
 
 
 def _moment(record: Mapping[str, Any]) -> int | None:
@@ -98,10 +98,9 @@ def _span(record: Mapping[str, Any]) -> Span:
         own.get("traceId"), own.get("spanId"), parent_id=parent, name=record.get("name"),
         start=_nanos(record.get("startTime")), end=_nanos(record.get("endTime")),
         status=_STATUS.get(status.get("code") or 0), message=status.get("message"),
-        events=[_event(event) for event in record.get("events") or () if isinstance(event, dict)],
+        events=[
+            Event(str(event.get("name") or ""), _nanos(event.get("time")), _attributes(event.get("attributes")))
+            for event in objects(record.get("events"))
+        ],
     )  # fmt: skip
     return found._replace(attributes=_attributes(record.get("attributes")), resource=_resource(record.get("resource")))
-
-
-def _event(event: Mapping[str, Any]) -> Event:
-    return Event(str(event.get("name") or ""), _nanos(event.get("time")), _attributes(event.get("attributes")))

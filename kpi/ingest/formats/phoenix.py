@@ -12,18 +12,17 @@ from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
-from kpi.ingest.otlp.attributes import count_of, kind_of
+from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, objects
 from kpi.ingest.otlp.conventions import OPENINFERENCE_KINDS
 from kpi.ingest.otlp.decode import Attributes, Event, identifier, nanos
-from kpi.ingest.spans.builder import mapping, objects, span, whole
+from kpi.ingest.spans.builder import facts_in, span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS, TEXTS = "phoenix", _DATA.title, _DATA.keys, _DATA.texts
-_SETS = _DATA.sets
-_COLUMN = "attributes."
+_NOTES, _COLUMN = _DATA.table["notes"], "attributes."
 _DEFAULT_LIMIT = 1000  # spans that the client asks for where nobody says otherwise
 _STATUS = {"OK": "ok", "ERROR": "error"}
 
@@ -44,34 +43,31 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         context = mapping(record["context"])
         given = mapping(record["attributes"])
         yield from _span(record, context.get("trace_id"), context.get("span_id"), given, say)
-        say.left_out(record, _SETS["span"], "span")
+        say.left_out(record, _DATA.sets["span"], "span")
 
 
 def finish(say: Say) -> Iterator[Item]:
     """Say which frames may have been cut off by the client."""
     for file, count in say.kept.get("frames", {}).items():
         if count == _DEFAULT_LIMIT:
-            say.note(f"{file} has exactly {count:,} spans, where Phoenix's client stops: ask it for more with limit=.")
+            say.note(_NOTES["cut"].format(file, count))
     yield from ()
-
-
-# --- spans -----------------------------------------------------------------------------------------------------------
 
 
 def _frame_row(row: Mapping[str, Any], say: Say) -> Iterator[Item]:
     given = {name.removeprefix(_COLUMN): value for name, value in row.items() if name.startswith(_COLUMN)}
     yield from _span(row, row.get("context.trace_id"), row["context.span_id"], given, say)
-    say.left_out({k: v for k, v in row.items() if not k.startswith(_COLUMN)}, _SETS["span"])
+    say.left_out({k: v for k, v in row.items() if not k.startswith(_COLUMN)}, _DATA.sets["span"])
 
 
 def _span(row: Mapping[str, Any], trace_id: Any, span_id: Any, given: Mapping[str, Any], say: Say) -> Iterator[Item]:
     attributes = attributes_of(given)
-    events = [_event(event) for event in objects(row.get("events"))]
-    yield span(
-        trace_id, span_id, parent_id=row.get("parent_id"), name=row.get("name"), kind=_kind(row, attributes),
-        start=row.get("start_time"), end=row.get("end_time"), status=_status(row), message=row.get("status_message"),
-        attributes=attributes, events=events,
-    )  # fmt: skip
+    events = [
+        Event(str(event.get("name") or ""), nanos(event.get("timestamp")), mapping(event.get("attributes")))
+        for event in objects(row.get("events"))
+    ]
+    kind = _kind(row, attributes)
+    yield span(trace_id, span_id, kind=kind, attributes=attributes, events=events, **_facts(row))
     say.left_out(unread(attributes), (), "attributes")
 
 
@@ -81,19 +77,13 @@ def _kind(row: Mapping[str, Any], attributes: Attributes) -> str:
         kind = OPENINFERENCE_KINDS.get(str(stated or "").lower())
         if kind and kind != WHOLE:
             return kind
-    others = {k: v for k, v in attributes.items() if k != "openinference.span.kind"}
-    return kind_of(others)
+    return kind_of({k: v for k, v in attributes.items() if k != "openinference.span.kind"})
 
 
-def _status(row: Mapping[str, Any]) -> str | None:
-    return _STATUS.get(str(row.get("status_code") or "").upper())
-
-
-def _event(event: Mapping[str, Any]) -> Event:
-    return Event(str(event.get("name") or ""), nanos(event.get("timestamp")), mapping(event.get("attributes")))
-
-
-# --- traces and sessions ---------------------------------------------------------------------------------------------
+def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What every span states, whichever export it is in."""
+    status = _STATUS.get(str(row.get("status_code") or "").upper())
+    return {**facts_in(row, _DATA.facts["span"]), "status": status}
 
 
 def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
@@ -112,32 +102,19 @@ def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     for row in spans:
         if (kind := _kind(row, {})) == "guardrail":
             continue
-        yield span(
-            trace_id, row.get("span_id"), parent_id=row.get("parent_id"), name=row.get("name"), kind=kind,
-            start=row.get("start_time"), end=row.get("end_time"), status=_status(row),
-            message=row.get("status_message"),
-        )  # fmt: skip
-        say.left_out(row, _SETS["bare"], "span")
-    say.left_out(record, _SETS["trace"], "trace")
+        yield span(trace_id, row.get("span_id"), kind=kind, **_facts(row))
+        say.left_out(row, _DATA.sets["bare"], "span")
+    say.left_out(record, _DATA.sets["trace"], "trace")
     if spans:
-        say.note(
-            "Spans of Phoenix's list of traces come without attributes: their times and errors are known, not their "
-            "texts, models or documents. Guardrails are left out, for what they found is not told. "
-            "Export the spans as well."
-        )
+        say.note(_NOTES["bare"])
 
 
 def _session(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     for trace in objects(record["traces"]):
-        yield whole(
-            trace.get("trace_id"), start=trace.get("start_time"), end=trace.get("end_time"),
-            session=record.get("session_id"),
-        )  # fmt: skip
-        say.left_out(trace, _SETS["trace"], "trace")
-    say.left_out(record, _SETS["session"], "session")
-
-
-# --- annotations -----------------------------------------------------------------------------------------------------
+        times = {"start": trace.get("start_time"), "end": trace.get("end_time")}
+        yield whole(trace.get("trace_id"), session=record.get("session_id"), **times)
+        say.left_out(trace, _DATA.sets["trace"], "trace")
+    say.left_out(record, _DATA.sets["session"], "session")
 
 
 def _annotation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
@@ -146,7 +123,7 @@ def _annotation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     label, value, explanation = (
         result[part] if part in result else record.get(f"result.{part}") for part in ("label", "score", "explanation")
     )
-    say.left_out(record, _SETS["score"], "annotation")
+    say.left_out(record, _DATA.sets["score"], "annotation")
     span_id, trace_id = identifier(record.get("span_id"), 8), identifier(record.get("trace_id"), 16)
     if not span_id and not trace_id and record.get("session_id"):
         say.drop("an annotation of a session", "It judges no single request: annotate the trace or a span of it.")

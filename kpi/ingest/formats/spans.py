@@ -13,8 +13,8 @@ from typing import Any
 
 from kpi.ingest.files.json_documents import NO_NUMBERS
 from kpi.ingest.files.records import opened
-from kpi.ingest.formats import Item, resembles
-from kpi.ingest.otlp.attributes import count_of, parse, text_of, truth_of
+from kpi.ingest.formats import Item, names_of, resembles
+from kpi.ingest.otlp.attributes import count_of, number, objects, parse, text_of, truth_of
 from kpi.ingest.otlp.conventions import VOCABULARY
 from kpi.ingest.otlp.decode import OK, UNKNOWN, Attributes, Span, identifier
 from kpi.ingest.otlp.values import unwrapped
@@ -27,12 +27,12 @@ from kpi.ingest.spans.row_values import NANOS, attribute_map, events_of, length_
 from kpi.mapping.units import MONEY_NUSD
 from kpi.schema import WHOLE
 
-NAME = "spans"
-TITLE = "rows of spans"
-KEYS = ("object id workflow_name", "trace_id id span_data", "Id Segments")
+_DATA = names_of(__file__)
+NAME, TITLE, KEYS = "spans", _DATA.title, _DATA.keys
+_COSTS, _DELAYS, _NOTES = (_DATA.table[part] for part in ("costs", "delays", "notes"))
 _XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE)
 _SPREAD = 5  # levels of nested objects whose keys count as columns
-_VALUES = frozenset(["name", "status", "error", "children", "input", "output", "scores"])  # whole, whatever they hold
+_VALUES = frozenset(_DATA.table["values"].split())
 _OF_A_VENDOR = 5  # columns that a vendor's table has in common with one whose names were rewritten
 _WAITING = 200_000  # spans of one column whose lengths wait for a unit
 _NAME = 40
@@ -50,10 +50,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if say.file not in (files := say.kept.setdefault("files", set())):
         files.add(say.file)
         if vendor := resembles(record, least=_OF_A_VENDOR):
-            say.note(
-                f"The columns of {say.file} are those of {vendor.title} under other names: it was read as rows of "
-                "spans of any kind. Load the export as it came."
-            )
+            say.note(_NOTES["renamed"].format(say.file, vendor.title))
     yield from _of(record, say, {})
 
 
@@ -70,15 +67,9 @@ def _settled(place: tuple[str, str], say: Say) -> Iterator[Span]:
     waiting: list[tuple[Span, float]] = say.kept["waiting"].pop(place)
     unit = length_units.unit_of(waiting)
     say.kept.setdefault("units", {})[place] = unit
-    if unit:
-        say.note(f"Lengths of spans name no unit and were read in {unit}: in it, the spans of a trace fit each other.")
-    else:
-        say.note(
-            f"{len(waiting):,} lengths of spans name no unit, and nothing tells it: they are unknown. Name the unit in "
-            f"the column, such as {place[1][:_NAME]}_ms."
-        )
-    for span, number in waiting:
-        yield _ended(span, number, unit)
+    say.note(_NOTES["told"].format(unit) if unit else _NOTES["untold"].format(len(waiting), place[1][:_NAME]))
+    for span, length in waiting:
+        yield _ended(span, length, unit)
 
 
 def _of(record: Mapping[str, Any], say: Say, above: Mapping[str, Any]) -> Iterator[Item]:
@@ -101,7 +92,7 @@ def _held(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     for name in row_names.WRAPPED:
         inner = parse(record.get(name))
         if isinstance(inner, dict) and (recognises(inner) or "start_time" in inner):
-            return {**{k: v for k, v in (("trace_id", record.get("trace_id")),) if v is not None}, **inner}
+            return inner if record.get("trace_id") is None else {"trace_id": record["trace_id"], **inner}
     return None
 
 
@@ -121,10 +112,8 @@ def _children(inner: Any) -> Iterator[dict[str, Any]]:
     inner = parse(inner)
     items: Iterable[Any] = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ()
     for item in items:
-        if isinstance(item, dict):
-            yield item
-        elif isinstance(item, list):
-            yield from (i for i in item if isinstance(i, dict))
+        if isinstance(item, dict | list):
+            yield from objects(item)
 
 
 class _Cells:
@@ -154,13 +143,13 @@ class _Cells:
             use = row_names.use_of(path)
             if use.role in ("attributes", "metadata", "resource"):
                 self._container(use.role, value, path)
-            elif isinstance(value, dict) and self._opens(use, path) and depth < _SPREAD:
+            elif (
+                isinstance(value, dict) and depth < _SPREAD and use.role not in _VALUES
+                and row_names.KEPT_WHOLE.isdisjoint((path, use.name))
+            ):  # fmt: skip
                 self._spread(value, f"{path}.", depth + 1)
             else:
                 self._keep(use, path, value)
-
-    def _opens(self, use: Use, path: str) -> bool:
-        return use.role not in _VALUES and path not in row_names.KEPT_WHOLE and use.name not in row_names.KEPT_WHOLE
 
     def _container(self, role: str, value: Any, path: str) -> None:
         value, nans = opened(value)
@@ -183,8 +172,8 @@ class _Cells:
                 self._keep(row_names.use_of(f"metadata.{name}"), f"metadata.{name}", inner)
 
     def _keep(self, use: Use, path: str, value: Any) -> None:
-        if use.role in ("attribute", "fact"):
-            value = _unquoted(value)
+        if use.role in ("attribute", "fact") and isinstance(value, list) and len(value) == 1:
+            value = value if isinstance(value[0], dict | list) else value[0]
         if use.role == "attribute":
             self.attributes.setdefault(use.name, value)
         elif use.role == "resource":
@@ -201,19 +190,16 @@ class _Cells:
         return self.fields[role][1] if role in self.fields else None
 
 
-def _unquoted(value: Any) -> Any:
-    return value if not isinstance(value, list) or len(value) != 1 or isinstance(value[0], dict | list) else value[0]
-
-
 def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: bool = False) -> Iterator[Item]:
     cells = _Cells({**above, **record})
-    if cells.get("in_progress") and truth_of(cells.get("in_progress")):
+    if truth_of(cells.get("in_progress")):
         say.note("Spans that were still under way were left out.")
         return
     if cells.nans:
         say.kept.setdefault("nans", Counter())[say.file] += cells.nans
     trace_id = _trace_id(cells.get("trace_id"))
-    span_id = WHOLE_ID if whole else identifier(_hex(_own_id(cells)), 8)
+    own = cells.get("span_id")
+    span_id = WHOLE_ID if whole else identifier(cells.get("id") if own is None else own, 8)
     if not trace_id or not span_id:
         say.drop("span without trace id or span id", "Rows that are no spans, such as log lines, have none.")
         return
@@ -239,7 +225,7 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     span = Span(
         trace_id, span_id, _parent(cells, trace_id, span_id), _named(cells), start, end,
         cells.attributes, [*events_of(cells.get("events"), cells.events), *_annotations(cells)], status, message,
-        cells.resource, None, _scope(cells, "scope"), _scope(cells, "scope_version"),
+        cells.resource, None, *(text_of(cells.get(role)) or "" for role in ("scope", "scope_version")),
     )  # fmt: skip
     yield from _scores(cells, span)
     if unsure is None:
@@ -250,35 +236,27 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
         yield from _of(child, say, {"trace_id": trace_id, "parent_id": span_id})
 
 
-def _scope(cells: _Cells, role: str) -> str:
-    return text_of(cells.get(role)) or ""
-
-
-def _later(span: Span, number: float, place: tuple[str, str], say: Say) -> Iterator[Span]:
+def _later(span: Span, length: float, place: tuple[str, str], say: Say) -> Iterator[Span]:
     """A span whose length has no unit yet: it waits with others of its column, until they are many."""
     units: dict[tuple[str, str], str] = say.kept.setdefault("units", {})
     if place in units:
-        yield _ended(span, number, units[place])
+        yield _ended(span, length, units[place])
         return
     waiting = say.kept.setdefault("waiting", {}).setdefault(place, [])
-    waiting.append((span, number))
+    waiting.append((span, length))
     if len(waiting) >= _WAITING:
         yield from _settled(place, say)
 
 
-def _ended(span: Span, number: float, unit: str) -> Span:
+def _ended(span: Span, length: float, unit: str) -> Span:
     if not unit:
         return span._replace(status=span.status or OK)  # what has a length has ended, whatever its unit
-    return span._replace(end=(span.start or 0) + round(number * NANOS[unit]))
-
-
-def _hex(value: Any) -> Any:
-    return value[2:] if isinstance(value, str) and value[:2] in ("0x", "0X") else value
+    return span._replace(end=(span.start or 0) + round(length * NANOS[unit]))
 
 
 def _trace_id(value: Any) -> str | None:
     xray = _XRAY.fullmatch(value) if isinstance(value, str) else None
-    return xray[1].lower() + xray[2].lower() if xray else identifier(_hex(value), 16)
+    return xray[1].lower() + xray[2].lower() if xray else identifier(value, 16)
 
 
 def _named(cells: _Cells) -> str:
@@ -286,26 +264,20 @@ def _named(cells: _Cells) -> str:
     return text_of(name.get("value") if isinstance(name, dict) else name) or ""
 
 
-def _own_id(cells: _Cells) -> Any:
-    own = cells.get("span_id")
-    return own if own is not None else cells.get("id")
-
-
 def _parent(cells: _Cells, trace_id: str, span_id: str) -> str | None:
-    given = parse(cells.get("parent_id"))
-    if given is None:
-        given = next(iter(_referenced(parse(cells.get("references")))), None)
+    if (given := parse(cells.get("parent_id"))) is None:
+        given = next(_referenced(cells.get("references")), None)
     if isinstance(given, list):
         given = given[0] if given else None
     if isinstance(given, dict):
         given = next((given[k] for k in given if folded(k) == "spanid"), None)
-    found = identifier(_hex(given), 8)
+    found = identifier(given, 8)
     # Application Insights gives the roots of an operation the operation itself as their parent.
     return None if found in (trace_id, span_id) else found
 
 
 def _referenced(references: Any) -> Iterator[Any]:
-    listed = [r for r in references if isinstance(r, dict)] if isinstance(references, list) else []
+    listed = objects(references)
     listed.sort(key=lambda r: str(r.get("refType") or r.get("ref_type") or "").upper().endswith("FOLLOWS_FROM"))
     for reference in listed:
         yield next((reference[k] for k in reference if folded(k) == "spanid"), None)
@@ -329,28 +301,20 @@ def _add_facts(cells: _Cells, say: Say) -> None:
     for field, (_, value, unit) in cells.facts.items():
         if field in row_names.ATTRIBUTE_OF:
             attributes.setdefault(row_names.ATTRIBUTE_OF[field], as_text(value) if field.endswith("_text") else value)
-        elif field in ("total_nusd", "input_cost", "output_cost"):
+        elif field in _COSTS:
             _add_cost(attributes, field, value, unit, say)
-        elif field in ("ttft_us", "queue_us"):
+        elif field in _DELAYS:
             _add_delay(attributes, field, value, unit, say)
         elif not is_score(field) and not field.endswith(("_us", "_nusd")) and field not in ("trace_id", "status"):
             attributes.setdefault(f"metadata.{field}", value)
 
 
-_COSTS = {"total_nusd": "gen_ai.usage.cost", "input_cost": "llm.cost.prompt", "output_cost": "llm.cost.completion"}
-
-
 def _add_cost(attributes: Attributes, field: str, value: Any, unit: str, say: Say) -> None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
+    if (amount := number(value)) is None:
         return
     if not unit:
         say.note("A cost of spans names no unit and was read as US dollars.")
-    attributes.setdefault(_COSTS[field], number * MONEY_NUSD[unit or "usd"] / MONEY_NUSD["usd"])
-
-
-_DELAYS = {"ttft_us": "gen_ai.response.time_to_first_chunk", "queue_us": "gen_ai.latency.queue_time"}
+    attributes.setdefault(_COSTS[field], amount * MONEY_NUSD[unit or "usd"] / MONEY_NUSD["usd"])
 
 
 def _add_delay(attributes: Attributes, field: str, value: Any, unit: str, say: Say) -> None:
@@ -384,8 +348,8 @@ def _scores(cells: _Cells, span: Span) -> Iterator[Score]:
     for field, (_, value, _unit) in cells.facts.items():
         if is_score(field):
             truth = truth_of(value)
-            number = float(truth) if truth is not None and count_of(value) is None else value
-            yield Score(span.trace_id, span.span_id, field, value=number, at=span.end or span.start)
+            value = float(truth) if truth is not None and count_of(value) is None else value
+            yield Score(span.trace_id, span.span_id, field, value=value, at=span.end or span.start)
 
 
 def _spread_names(record: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[str]:

@@ -16,19 +16,17 @@ from typing import Any
 import orjson
 
 from kpi.ingest.formats import Item, names_of
+from kpi.ingest.otlp.attributes import mapping, objects
 from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import mapping, objects, span, whole
+from kpi.ingest.spans.builder import span, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "tau_bench", _DATA.title, _DATA.keys
-_SETS = _DATA.sets
 _ESCALATION = "transfer_to_human_agents"
-_NO_COST = "The export states no cost of the agent: what the request cost in all is unknown."
-_USER_COST = "The cost of the simulated user is no cost of the agent: it counts as review cost."
-_NO_MODEL = "The export does not name the agent's model: the cohort run holds the file's name, which usually does."
+_NOTES = _DATA.table["notes"]
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -36,7 +34,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     if "traj" in record:
         yield from _trajectory(record, say)
     elif "tasks" in record:
-        say.left_out(record, _SETS["results"])
+        say.left_out(record, _DATA.sets["results"])
         _remember(record, say)
         yield from say.whole_parts(_simulation(s, say) for s in objects(record.get("simulations")))
     else:
@@ -48,56 +46,56 @@ def finish(say: Say) -> Iterator[Item]:
     runs, told = say.kept.get("runs", {}), say.kept.get("told", {})
     run = next(iter(runs.values())) if len(runs) == 1 else {}
     if told and len(runs) > 1:
-        say.note("Several runs of tau2-bench in one load: simulations do not say of which. Load one run at a time.")
+        say.note(_NOTES["runs"])
     for trace_id in told:
         if run:
             yield whole(trace_id, **run)
-    missing = say.kept.get("indexed", set()) - told.keys()
-    if missing:
+    if missing := say.kept.get("indexed", set()) - told.keys():
         say.note(f"{len(missing)} simulations that the results list are not among the files.")
 
 
 def _trajectory(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     """One of tau-bench's. It has no id: the same content is the same trajectory, in whatever file."""
-    say.left_out(record, _SETS["old"])
+    say.left_out(record, _DATA.sets["old"])
     info, messages = mapping(record.get("info")), objects(record.get("traj"))
-    say.left_out(info, _SETS["old_info"], "info")
-    say.note(_NO_MODEL)
+    say.left_out(info, _DATA.sets["old_info"], "info")
+    say.note(_NOTES["no_model"])
+    run = say.file.rsplit(": ", 1)[-1].removesuffix(".json")
     trace_id = stable_id(
         "tau", orjson.dumps([record.get(n) for n in ("task_id", "trial", "traj")], option=orjson.OPT_SORT_KEYS)
     )
     yield whole(
         trace_id, name="tau-bench", status="error" if info.get("error") else "ok", message=info.get("error"),
         user=mapping(info.get("task")).get("user_id"), **_said(messages),
-        cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "run": _stem(say.file)},
+        cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "run": run},
         metadata={"escalated": _escalated(messages)},
     )  # fmt: skip
     yield from _steps(trace_id, messages, say)
     yield from _user_cost(trace_id, info.get("user_cost"), say)
     yield Score(trace_id, None, "reward", "code", value=record.get("reward"))
-    say.note(_NO_COST)
+    say.note(_NOTES["no_cost"])
 
 
 def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
-    say.left_out(record, _SETS["simulation"], "simulation")
+    say.left_out(record, _DATA.sets["simulation"], "simulation")
     messages = objects(record.get("messages"))
     trace_id = str(record.get("id") or stable_id("tau2", orjson.dumps(record, option=orjson.OPT_SORT_KEYS)))
     say.kept.setdefault("told", {})[trace_id] = True
     reason = record.get("termination_reason")
+    stopped = reason if reason in _DATA.sets["stopped"] else None
     if not messages:
         # A span for the simulated user alone would say that the agent made no calls.
-        say.note("Some simulations hold no messages (voice runs keep ticks): their steps and user cost are not read.")
+        say.note(_NOTES["silent"])
     yield whole(
         trace_id, name="tau2-bench", start=record.get("start_time"), end=record.get("end_time"),
-        seconds=record.get("duration"), status="error" if reason in _SETS["stopped"] else "ok",
-        error_type=reason if reason in _SETS["stopped"] else None, cost_usd=record.get("agent_cost"), **_said(messages),
+        seconds=record.get("duration"), status="error" if stopped else "ok", error_type=stopped,
+        cost_usd=record.get("agent_cost"), **_said(messages),
         cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "termination": reason},
         metadata={"escalated": _escalated(messages)} if messages else None,
     )  # fmt: skip
     yield from _steps(trace_id, messages, say)
     yield from _user_cost(trace_id, record.get("user_cost") if messages else None, say)
-    reward = mapping(record.get("reward_info")).get("reward")
-    if reward is not None:
+    if (reward := mapping(record.get("reward_info")).get("reward")) is not None:
         yield Score(trace_id, None, "reward", "code", value=reward, at=nanos(record.get("end_time")))
 
 
@@ -122,7 +120,7 @@ def _steps(trace_id: str, messages: list[dict[str, Any]], say: Say) -> Iterator[
     asked: Any = None
     for index, message in enumerate(messages):
         role = message.get("role")
-        say.left_out(message, _SETS["message"], "message")
+        say.left_out(message, _DATA.sets["message"], "message")
         if role == "user":
             asked = message.get("content") or asked
         if role != "assistant" or (asked is None and not message.get("usage")):
@@ -188,7 +186,7 @@ def _escalated(messages: list[dict[str, Any]]) -> bool:
 
 def _user_cost(trace_id: str, cost: Any, say: Say) -> Iterator[Item]:
     if cost is not None:
-        say.note(_USER_COST)
+        say.note(_NOTES["user_cost"])
         yield span(trace_id, "user", kind="evaluator", name="simulated user", status="ok", cost_usd=cost)
 
 
@@ -196,7 +194,3 @@ def _model(stated: Any) -> tuple[Any, Any]:
     """`openai/gpt-4.1`, as LiteLLM names models, -> (model, provider)."""
     provider, slash, model = str(stated or "").rpartition("/")
     return (model or None), (provider.split("/")[0] if slash else None)
-
-
-def _stem(name: str) -> str:
-    return name.rsplit(": ", 1)[-1].removesuffix(".json")

@@ -7,29 +7,23 @@ root they say something of the whole trace only. `wb_user_id` is who ran the pro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 from kpi.ingest.formats import Item, names_of
 from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
-from kpi.ingest.otlp.attributes import nusd
+from kpi.ingest.otlp.attributes import mapping, nusd, objects
 from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, mapping, milliseconds, objects, span, verdict, whole
+from kpi.ingest.spans.builder import added, as_text, milliseconds, nested, span, verdict, whole
 from kpi.ingest.spans.items import Score
 from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "weave", _DATA.title, _DATA.keys
-_KINDS, _SETS = _DATA.kinds, _DATA.sets
 
-# What the integrations of Weave call the functions of model providers that they trace.
-_MODEL_CALL = re.compile(
-    r"^(openai|anthropic|litellm|mistralai|cohere|groq|google|vertexai|cerebras|together|bedrock|"
-    r"langchain\.llm|huggingface_hub|ollama)\b.*(create|stream|parse|completion|complete|chat|generate|invoke|converse)",
-    re.IGNORECASE,
-)
+_MODEL_CALL = re.compile("".join(_DATA.table["model_call"]), re.IGNORECASE)
 _THUMBS = {"👍": 1.0, "👎": 0.0, ":+1:": 1.0, ":-1:": 0.0, ":thumbs_up:": 1.0, ":thumbs_down:": 0.0}
 _REASONS = ("reason", "rationale", "explanation", "comment")
 _ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|\(|$)")
@@ -39,15 +33,15 @@ _COUNT = re.compile(r"(.+?)\.(?:(\w+_details)\.)?(\w+)")  # a model's name may h
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
     """One call, with its feedback; of a root also what its summary says of the whole."""
-    call = _nested(record)
-    say.left_out(call, _SETS["fields"])
+    call = nested(record, _path)
+    say.left_out(call, _DATA.sets["fields"])
     if call.get("deleted_at"):
         say.note("Calls that were deleted in Weave are left out.")
         return
     summary = mapping(call.get("summary"))
     inner = mapping(summary.get("weave"))
-    say.left_out(summary, _SETS["summary"], "summary")
-    say.left_out(inner, _SETS["inner"], "summary.weave")
+    say.left_out(summary, _DATA.sets["summary"], "summary")
+    say.left_out(inner, _DATA.sets["inner"], "summary.weave")
     yield from _call(call, summary, inner, say)
     for item in objects(inner.get("feedback")):
         yield from _feedback(item, call)
@@ -64,13 +58,12 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
     said, checked = reply(_held(call.get("output"))), mapping(call.get("output"))
     if _holds_references(call.get("output")) or _holds_references(inputs):
         say.note("Some inputs and outputs are references to objects that Weave keeps elsewhere: they are missing.")
+    is_model = kind in ("llm", "embedding")
     yield span(
         call.get("trace_id"), call.get("id"), parent_id=call.get("parent_id"),
         name=call.get("display_name") or path, kind=kind, start=call.get("started_at"), end=call.get("ended_at"),
-        seconds=None if running else milliseconds(inner.get("latency_ms")),
-        status=_status(call, inner),
-        error_type=named[1] if named else None, message=exception,
-        model=next(iter(usage), None) if kind in ("llm", "embedding") else None,
+        seconds=None if running else milliseconds(inner.get("latency_ms")), status=_status(call, inner),
+        error_type=named[1] if named else None, message=exception, model=next(iter(usage), None) if is_model else None,
         requested_model=inputs.get("model") if isinstance(inputs.get("model"), str) else None,
         input=question(_held(inputs)),
         output=moderation(checked) if kind == "guardrail" and "results" in checked else said.output,
@@ -80,9 +73,9 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
         metadata={k: v for k, v in attributes.items() if k != "weave"},
         user=attributes.get("user_id"), session=call.get("thread_id") or attributes.get("session_id"),
         release=digest or None if root else None,
-        **(_used(usage, inner) if kind in ("llm", "embedding") else {}),
+        **(_used(usage, inner) if is_model else {}),
     )  # fmt: skip
-    if root and usage and kind not in ("llm", "embedding"):
+    if root and usage and not is_model:
         yield whole(call.get("trace_id"), **_used(usage, inner), model=next(iter(usage)) if len(usage) == 1 else None)
 
 
@@ -95,8 +88,7 @@ def _status(call: Mapping[str, Any], inner: Mapping[str, Any]) -> str | None:
 
 def _kind(path: str, stated: Mapping[str, Any], inputs: Mapping[str, Any], usage: Mapping[str, Any]) -> str:
     """As the code says; else a model call is one that Weave's integrations trace, or that names a model and used it."""
-    known = _KINDS.get(str(stated.get("kind") or "").lower())
-    if known:
+    if known := _DATA.kinds.get(str(stated.get("kind") or "").lower()):
         return known
     if "embedding" in path.lower() and "model" in inputs:
         return "embedding"
@@ -112,11 +104,7 @@ def _kind(path: str, stated: Mapping[str, Any], inputs: Mapping[str, Any], usage
 
 def _used(usage: Mapping[str, Mapping[str, Any]], inner: Mapping[str, Any]) -> dict[str, Any]:
     """Tokens and cost of all models of one summary."""
-    parts = [counts(used) for used in usage.values()]
-    found: dict[str, Any] = {}
-    for name in dict.fromkeys(name for part in parts for name in part):
-        known = [count for part in parts if (count := part.get(name)) is not None]
-        found[name] = sum(known) if known else None
+    found = added(counts(used) for used in usage.values())
     costs = [mapping(c) for c in mapping(inner.get("costs")).values()]
     totals = [c.get(f"{side}_tokens_total_cost") for c in costs for side in ("prompt", "completion")]
     priced = [Decimal(str(t)) for t in totals if nusd(t) is not None]
@@ -152,26 +140,8 @@ def _score(name: str, value: Any, annotator: str | None, facts: dict[str, Any], 
     return Score(name=name, annotator=annotator, explanation=reason, **verdict(value), **facts)
 
 
-def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns that are paths, as the objects that they were: `{"a.b": 1}` -> `{"a": {"b": 1}}`.
-
-    Only the first name and the few known ones below it are split off: model names and scores hold dots themselves.
-    """
-    found: dict[str, Any] = {k: v for k, v in record.items() if "." not in k}
-    for column, value in record.items():
-        if "." not in column or value is None:
-            continue
-        place = found
-        *outer, last = _path(column)
-        for name in outer:
-            if not isinstance(place.get(name), dict):
-                place[name] = {}
-            place = place[name]
-        place.setdefault(last, value)
-    return found
-
-
 def _path(column: str) -> list[str]:
+    """Only the first name and the few known ones below it are split off: names of models and scores hold dots."""
     first, _, rest = column.partition(".")
     if first != "summary":
         return [first, rest] if first != "attributes" or not rest.startswith("weave.") else [first, *rest.split(".", 1)]
@@ -188,8 +158,7 @@ def _path(column: str) -> list[str]:
 
 def _held(value: Any) -> Any:
     """What an input or output holds itself, without references to objects that are kept elsewhere."""
-    inner = mapping(value)
-    if inner:
+    if inner := mapping(value):
         return {k: v for k, v in inner.items() if not _is_reference(v)}
     return None if _is_reference(value) else value
 
@@ -199,5 +168,4 @@ def _is_reference(value: Any) -> bool:
 
 
 def _holds_references(value: Any) -> bool:
-    values: Iterable[Any] = value.values() if isinstance(value, dict) else [value]
-    return any(_is_reference(v) for v in values)
+    return any(map(_is_reference, value.values() if isinstance(value, dict) else [value]))

@@ -22,6 +22,11 @@ _KINDS = (
     ("traceloop.span.kind", names.TRACELOOP_KINDS, True),
     *((key, kinds, False) for key, kinds in names.OTHER_KINDS),
 )
+# Counts without a namespace are measures, of which no cohort is made.
+_NO_METADATA = frozenset(
+    {"metadata", *names.BARE_TOTAL, *names.BARE_COST, *(name for name, _ in names.BARE_FIRST_TOKEN)}
+    | names.TOPICS["bare_tokens"]
+)
 _INDEXED = ("gen_ai.prompt.0.", "gen_ai.completion.0.", "llm.input_messages.0.", "llm.output_messages.0.")
 
 
@@ -67,11 +72,6 @@ class Shape:
         return asked[1]
 
 
-_KEPT = 2_000
-_shapes: dict[Keys, Shape] = {}
-_last: tuple[dict[str, Any], Shape] = ({}, Shape(()))
-
-
 def shape_of(attributes: dict[str, Any]) -> Shape:
     """The shape of these attributes, which must not gain or lose names afterwards.
 
@@ -82,8 +82,7 @@ def shape_of(attributes: dict[str, Any]) -> Shape:
     if held is attributes:
         return shape
     keys = tuple(attributes)
-    found = _shapes.get(keys)
-    if found is None:
+    if (found := _shapes.get(keys)) is None:
         if len(_shapes) >= _KEPT:
             _shapes.clear()
         found = _shapes[keys] = Shape(keys)
@@ -111,8 +110,6 @@ def metadata_name(key: str) -> str | None:
     return None if key in _NO_METADATA or key.startswith(names.VOCABULARY) else key
 
 
-# Counts without a namespace are measures, of which no cohort is made.
-_NO_METADATA = frozenset(
-    {"metadata", *names.BARE_TOTAL, *names.BARE_COST, *(name for name, _ in names.BARE_FIRST_TOKEN)}
-    | names.TOPICS["bare_tokens"]
-)
+_KEPT = 2_000
+_shapes: dict[Keys, Shape] = {}
+_last: tuple[dict[str, Any], Shape] = ({}, Shape(()))

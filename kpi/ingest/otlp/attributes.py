@@ -5,9 +5,10 @@ This room looks up the names of `vocabulary` and converts units; it writes no ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import orjson
@@ -15,6 +16,9 @@ import orjson
 from kpi.ingest.otlp import conventions as names
 from kpi.ingest.otlp.attribute_index import shape_of
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Span
+
+_MODEL_STATED = (*names.MODEL_ANSWERED, *names.MODEL_NAMED)
+_COSTS = frozenset({"cost", "bare_cost"})
 
 
 def first(attributes: Attributes, keys: tuple[str, ...]) -> Any:
@@ -52,15 +56,30 @@ def count_of(value: Any) -> int | None:
     return int(value) if value == int(value) else None
 
 
-def nusd(value: Any) -> int | None:
-    """US dollars (number or decimal text) -> integer nano-dollars; negative sentinels are unknown."""
-    if value is None or isinstance(value, (bool, dict, list)):
+def number(value: Any) -> float | None:
+    """A number from 0 on that is no nonsense; sentinels below, booleans and everything else are None."""
+    try:
+        found = -1.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if 0 <= found < 1e15 else None
+
+
+def exact(value: Any) -> Decimal | None:
+    """A finite number that came as one or as text, to the last digit; None for all else, booleans included."""
+    if value is None or isinstance(value, bool):
         return None
     try:
-        amount = Decimal(str(value))
+        found = Decimal(str(value).strip())
     except InvalidOperation:
         return None
-    return round(amount * 1_000_000_000) if amount.is_finite() and 0 <= amount < 10**9 else None
+    return found if found.is_finite() else None
+
+
+def nusd(value: Any) -> int | None:
+    """US dollars (number or decimal text) -> integer nano-dollars; negative sentinels are unknown."""
+    amount = exact(value)
+    return round(amount * 1_000_000_000) if amount is not None and 0 <= amount < 10**9 else None
 
 
 def truth_of(value: Any) -> bool | None:
@@ -81,6 +100,34 @@ def parse(value: Any) -> Any:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
         return value
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list that came as a list, as JSON text, or as one object; an empty list for all else."""
+    value = parse(value)
+    if isinstance(value, dict):
+        return [value]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """An object that came as one or as JSON text; an empty one for all else."""
+    value = parse(value)
+    return value if isinstance(value, dict) else {}
+
+
+def numbered(attributes: Attributes, prefix: str, parts: Iterable[str], middle: str = ".") -> Iterator[dict[str, Any]]:
+    """Objects that exporters flatten, `{prefix}0{middle}{part}` and on, until one has none of the parts."""
+    for index in count():
+        found = {part: attributes.get(f"{prefix}{index}{middle}{part}") for part in parts}
+        if all(value is None for value in found.values()):
+            return
+        yield found
+
+
+def first_read(record: Mapping[str, Any], keys: Iterable[str], read: Callable[[Any], int | None]) -> int | None:
+    """What the first of these names holds that can be read."""
+    return next((found for key in keys if (found := read(record.get(key))) is not None), None)
 
 
 def at_path(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
@@ -140,17 +187,12 @@ def model_of(attributes: Attributes, *, calls: bool = False) -> str | None:
     return found
 
 
-_MODEL_STATED = (*names.MODEL_ANSWERED, *names.MODEL_NAMED)
-
-
 def requested_model(attributes: Attributes) -> str | None:
     """The model the application asked for: known for failed calls as well, so versions keep their failures."""
     if "model" not in shape_of(attributes).topics:
         return None
-    stated = first(attributes, names.MODEL_REQUESTED)
-    if stated is None:
-        invocation = parse(attributes.get("llm.invocation_parameters"))
-        stated = invocation.get("model") if isinstance(invocation, dict) else None
+    if (stated := first(attributes, names.MODEL_REQUESTED)) is None:
+        stated = mapping(attributes.get("llm.invocation_parameters")).get("model")
     return text_of(stated)
 
 
@@ -175,16 +217,14 @@ def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
     shape = shape_of(attributes)
     if shape.topics.isdisjoint(_COSTS):
         return None
-    if "cost" in shape.topics:
-        details = parse(attributes.get("langfuse.observation.cost_details"))
-        if isinstance(details, dict) and details:
-            if (total := nusd(details.get("total"))) is not None:
-                return total
-            parts = [cost for value in details.values() if (cost := nusd(value)) is not None]
-            return sum(parts) if parts else None
-    if (cost := _first_cost(attributes, shape.present(names.COST))) is not None:
+    if "cost" in shape.topics and (details := mapping(attributes.get("langfuse.observation.cost_details"))):
+        if (total := nusd(details.get("total"))) is not None:
+            return total
+        parts = [cost for value in details.values() if (cost := nusd(value)) is not None]
+        return sum(parts) if parts else None
+    if (cost := first_read(attributes, shape.present(names.COST), nusd)) is not None:
         return cost
-    if calls and (cost := _first_cost(attributes, shape.present(names.BARE_COST))) is not None:
+    if calls and (cost := first_read(attributes, shape.present(names.BARE_COST), nusd)) is not None:
         return cost
     if "cost" in shape.topics:
         for pair in names.COST_PARTS:
@@ -194,27 +234,11 @@ def cost_of(attributes: Attributes, *, calls: bool = False) -> int | None:
     return None
 
 
-_COSTS = frozenset({"cost", "bare_cost"})
-
-
-def _first_cost(attributes: Attributes, present: tuple[str, ...]) -> int | None:
-    return next((cost for name in present if (cost := nusd(attributes[name])) is not None), None)
-
-
-def seconds_of(value: Any) -> float | None:
-    """A length as a number; negative sentinels and everything else are None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if 0 <= number < 1e9 else None
-
-
 def queue_us(attributes: Attributes) -> int | None:
     """Queue time in microseconds where an attribute says so; the unit is the name's suffix, seconds without one."""
     for key, scale in shape_of(attributes).queues:
-        if (number := seconds_of(attributes[key])) is not None:
-            return round(number * scale)
+        if (waited := number(attributes[key])) is not None:
+            return round(waited * scale)
     return None
 
 

@@ -35,10 +35,7 @@ TOTAL, BARE_TOTAL = _NAMES["total"], _NAMES["bare_total"]
 UNCACHED, VISIBLE = _NAMES["uncached"], _NAMES["visible"]
 USAGE_OBJECTS = tuple((name, tuple(way.split())) for name, way in _DATA["usage_objects"])
 MODEL_OBJECTS = tuple((name, tuple(way.split())) for name, way in _DATA["model_objects"])
-DETAIL_OBJECTS = {
-    "gen_ai.usage.input_token_details": {"cache_read": "cached_read_tokens", "cache_creation": "cache_write_tokens"},
-    "gen_ai.usage.output_token_details": {"reasoning": "reasoning_tokens"},
-}
+DETAIL_OBJECTS: dict[str, dict[str, str]] = _DATA["detail_objects"]
 LANGFUSE_CACHE_READ, LANGFUSE_CACHE_WRITE = _NAMES["langfuse_cache_read"], _NAMES["langfuse_cache_write"]
 LANGFUSE_REASONING = _NAMES["langfuse_reasoning"]
 COST, BARE_COST = _NAMES["cost"], _NAMES["bare_cost"]
@@ -75,4 +72,5 @@ TABLES = {
        for table in ("tokens", "bare_tokens", "first_token", "bare_first_token")},
 }  # fmt: skip
 TOPICS, MEASURES = sets(_DATA["topics"], TABLES), sets(_DATA["measures"], TABLES)
+PATTERNS = {what: "|".join(parts) for what, parts in _DATA["patterns"].items()}  # of names that are no measure
 WORDS = sets(_DATA["words"])  # in names of attributes that look like a measure

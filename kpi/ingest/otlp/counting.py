@@ -7,7 +7,6 @@ the convention of the provider, and last that a part cannot be larger than its w
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -94,72 +93,57 @@ LARGER = "a part larger than the whole cannot lie inside it"
 ASSUMED = "nothing says otherwise"
 
 
-class Settled(NamedTuple):
-    """Input with every cached token, and output with every reasoning token, counted once; and how that was decided."""
-
-    input: int | None
-    output: int | None
-    decisions: Sequence[Decision]
-
-
-def settled(counts: Counts, shape: Shape, scope: str, version: str, provider: str | None, model: str | None) -> Settled:
-    """The totals of a span that states parts."""
-    cached, thought = (counts.read or 0) + (counts.write or 0), counts.reasoning or 0
-    given, answered = counts.input, counts.output
-    decisions = []
-    if cached and given is not None:
-        decision = _decide("input", counts, shape, scope, version, provider, model)
-        decisions.append(decision)
-        given += 0 if decision.inside else cached
-    if thought and answered is not None:
-        decision = _decide("output", counts, shape, scope, version, provider, model)
-        decisions.append(decision)
-        answered += 0 if decision.inside else thought
-    return Settled(given, answered, decisions)
+def settled(
+    counts: Counts, shape: Shape, scope: str, version: str, provider: str | None, model: str | None
+) -> tuple[int | None, int | None, list[Decision]]:
+    """Of a span that states parts: input with every cached token, and output with every reasoning token, counted once;
+    and how that was decided."""
+    convention, decisions, totals = _convention(provider, model), list[Decision](), [counts.input, counts.output]
+    sides: tuple[Side, Side] = ("input", "output")
+    for place, side in enumerate(sides):
+        whole, part = totals[place], _part(side, counts)
+        if part and whole is not None:
+            decisions.append(decision := _decide(side, counts, shape, scope, version, convention))
+            totals[place] = whole if decision.inside else whole + part
+    return totals[0], totals[1], decisions
 
 
 def _decide(
-    side: Side, counts: Counts, shape: Shape, scope: str, version: str, provider: str | None, model: str | None
+    side: Side, counts: Counts, shape: Shape, scope: str, version: str, convention: Provider | None
 ) -> Decision:
-    convention = _convention(provider, model)
     key = (side, scope, version, convention)
     if key not in shape.kept:  # what is known of who wrote spans of these names
-        known = _instrumentation(shape, scope, version)
+        known = next((known for known in INSTRUMENTATIONS if _fits(known, shape, scope, version)), None)
         shape.kept[key] = _by_convention(side, known, convention), known is None or known.total
     decision: Decision
     decision, total_counts_cached = shape.kept[key]
-    whole, part = _parts(side, counts)
-    told = _by_parts(side, counts)
-    if told is None:
+    if (told := _by_parts(side, counts)) is None:
         told = _by_total(side, counts, total_counts_cached)
     if told is not None:
         return Decision(side, told, TOTALS)
-    return Decision(side, BESIDE, LARGER) if decision.inside and part > whole else decision
+    larger = _part(side, counts) > ((counts.input if side == "input" else counts.output) or 0)
+    return Decision(side, BESIDE, LARGER) if decision.inside and larger else decision
 
 
 def _by_convention(side: Side, known: Instrumentation | None, convention: Provider | None) -> Decision:
     if known is not None and (inside := known.cached if side == "input" else known.reasoning) is not None:
         return Decision(side, inside, f"known of {known.name}" if known.name else "")
     if convention is not None:
-        return Decision(
-            side, convention.cached if side == "input" else convention.reasoning, f"as {convention.name} counts"
-        )
+        inside = convention.cached if side == "input" else convention.reasoning
+        return Decision(side, inside, f"as {convention.name} counts")
     return Decision(side, INSIDE, ASSUMED)
 
 
-def _parts(side: Side, counts: Counts) -> tuple[int, int]:
-    if side == "input":
-        return counts.input or 0, (counts.read or 0) + (counts.write or 0)
-    return counts.output or 0, counts.reasoning or 0
+def _part(side: Side, counts: Counts) -> int:
+    return (counts.read or 0) + (counts.write or 0) if side == "input" else counts.reasoning or 0
 
 
 def _by_parts(side: Side, counts: Counts) -> bool | None:
     """What the count without the part says, where the span states it."""
-    whole, part = _parts(side, counts)
-    rest = counts.uncached if side == "input" else counts.visible
+    whole, rest = (counts.input, counts.uncached) if side == "input" else (counts.output, counts.visible)
     if rest is None:
         return None
-    return INSIDE if rest + part == whole else BESIDE if rest == whole else None
+    return INSIDE if rest + _part(side, counts) == whole else BESIDE if rest == whole else None
 
 
 def _by_total(side: Side, counts: Counts, total_counts_cached: bool) -> bool | None:
@@ -183,28 +167,19 @@ def _by_total(side: Side, counts: Counts, total_counts_cached: bool) -> bool | N
     return None if side == "input" and told and not total_counts_cached else told
 
 
-def _instrumentation(shape: Shape, scope: str, version: str) -> Instrumentation | None:
-    """Who wrote spans of these names and this scope."""
-    return next((known for known in INSTRUMENTATIONS if _fits(known, shape, scope, version)), None)
-
-
 def _fits(known: Instrumentation, shape: Shape, scope: str, version: str) -> bool:
-    if not scope.startswith(known.scope) or (known.since and _numbers(version) < known.since):
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3]) if known.since else ()
+    if not scope.startswith(known.scope) or numbers < known.since:
         return False
     if known.beside and known.beside not in shape.keys:
         return False
     return not known.keys or any(key.startswith(known.keys) for key in shape.keys)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
 def _convention(provider: str | None, model: str | None) -> Provider | None:
     """A host serves models of several makers: there the model's name decides, where it tells."""
     if provider in _HOSTS and model:
         folded = model.lower()
-        family = next((found for word, found in FAMILIES if word in folded), None)
-        if family is not None:
+        if (family := next((found for word, found in FAMILIES if word in folded), None)) is not None:
             return family
     return PROVIDERS.get(provider or "")

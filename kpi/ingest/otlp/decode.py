@@ -12,28 +12,31 @@ from typing import Any, NamedTuple
 
 from kpi.ingest.otlp.values import (
     NESTED,
-    NO_ID,
-    Attributes,
+    NO_ID as NO_ID,
+    Attributes as Attributes,
     TooDeep,
-    attributes_of,
-    identifier,
-    moment,
-    nanos,
+    attributes_of as attributes_of,
+    identifier as identifier,
+    moment as moment,
+    nanos as nanos,
     number,
     unwrapped,
-    value_of,
+    value_of as value_of,
 )
-
-__all__ = [
-    "ERROR", "NO_ID", "OK", "UNKNOWN", "Attributes", "Event", "LogRecord", "Origin", "Span", "attributes_of",
-    "identifier", "json_log", "json_records", "json_span", "moment", "nanos", "proto_records", "value_of",
-]  # fmt: skip
 
 OK, ERROR = 1, 2
 UNKNOWN = 3  # never on the wire: an export whose spans say nothing of how they ended, not even by an end
 _STATUS = {
     "STATUS_CODE_OK": OK, "OK": OK, "STATUS_CODE_ERROR": ERROR, "ERROR": ERROR, 1: OK, 2: ERROR, "1": OK, "2": ERROR,
 }  # fmt: skip
+_WRAPS = ("trace", "result")  # Tempo's v2 query answer, Jaeger's v3 one
+_SHAPES = (("resourceSpans", "resource_spans", "span"), ("batches", "batches", "span"),
+           ("resourceLogs", "resource_logs", "log"))  # fmt: skip
+_SCOPES = ("scope", "instrumentationLibrary", "instrumentation_library")
+_SPANS = (("scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans"), ("spans",))
+_LOGS = (("scopeLogs", "scope_logs", "instrumentationLibraryLogs", "instrumentation_library_logs"),
+         ("logRecords", "log_records"))  # fmt: skip
+_LEVELS = {"resourceSpans": _SPANS, "batches": _SPANS, "resourceLogs": _LOGS}
 
 
 class Event(NamedTuple):
@@ -98,11 +101,12 @@ def groups(message: Any, camel: str, snake: str) -> Iterator[tuple[Any, Origin]]
         if not isinstance(outer, dict):
             continue
         resource = _of_resource((outer.get("resource") or {}).get("attributes"))
-        keys, leaf = _LEVELS[camel]
+        keys, leaves = _LEVELS[camel]
         for key in keys:
             for group in outer.get(key) or ():
-                origin = _origin(group, resource)
-                for record in group.get(leaf) or group.get(_SNAKE.get(leaf, leaf)) or ():
+                scope: Attributes = next((group[name] for name in _SCOPES if isinstance(group.get(name), dict)), {})
+                origin = Origin(resource, str(scope.get("name") or ""), str(scope.get("version") or ""))
+                for record in next((group[leaf] for leaf in leaves if group.get(leaf)), ()):
                     yield record, origin
 
 
@@ -111,23 +115,6 @@ def _of_resource(pairs: Any) -> Attributes:
         return attributes_of(pairs)
     except TooDeep:  # nothing reads the nested values of a resource
         return attributes_of(pair for pair in pairs if not pair["value"].keys() & NESTED)
-
-
-def _origin(group: dict[str, Any], resource: Attributes) -> Origin:
-    scope: Attributes = next((group[name] for name in _SCOPES if isinstance(group.get(name), dict)), {})
-    return Origin(resource, str(scope.get("name") or ""), str(scope.get("version") or ""))
-
-
-_SNAKE = {"logRecords": "log_records"}
-_SCOPES = ("scope", "instrumentationLibrary", "instrumentation_library")
-_SPAN_GROUPS = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans")
-_LEVELS = {
-    "resourceSpans": (_SPAN_GROUPS, "spans"),
-    "batches": (_SPAN_GROUPS, "spans"),
-    "resourceLogs": (
-        ("scopeLogs", "scope_logs", "instrumentationLibraryLogs", "instrumentation_library_logs"), "logRecords",
-    ),
-}  # fmt: skip
 
 
 def json_records(message: Any) -> Iterator[tuple[str, Any, Origin]]:
@@ -153,11 +140,6 @@ def json_records(message: Any) -> Iterator[tuple[str, Any, Origin]]:
         raise ValueError("neither resourceSpans nor resourceLogs")
 
 
-_WRAPS = ("trace", "result")  # Tempo's v2 query answer, Jaeger's v3 one
-_SHAPES = (("resourceSpans", "resource_spans", "span"), ("batches", "batches", "span"),
-           ("resourceLogs", "resource_logs", "log"))  # fmt: skip
-
-
 def json_span(raw: dict[str, Any], origin: Origin) -> Span:
     """One JSON span, camel or snake case."""
     get = raw.get
@@ -170,15 +152,14 @@ def json_span(raw: dict[str, Any], origin: Origin) -> Span:
         trace_id, span_id, identifier(get("parentSpanId") or get("parent_span_id"), 8), str(get("name") or ""),
         moment(get("startTimeUnixNano") or get("start_time_unix_nano")),
         moment(get("endTimeUnixNano") or get("end_time_unix_nano")), attributes_of(get("attributes")),
-        [_json_event(event) for event in get("events") or ()],
+        [
+            Event(str(e.get("name") or ""), moment(_get(e, "timeUnixNano", "time_unix_nano")),
+                  attributes_of(e.get("attributes")))
+            for e in get("events") or ()
+        ],
         _STATUS.get(unwrapped(status.get("code")) or 0, 0) if status else 0, status.get("message") or "",
         origin.resource, None, origin.scope, origin.version,
     )  # fmt: skip
-
-
-def _json_event(raw: dict[str, Any]) -> Event:
-    at = moment(_get(raw, "timeUnixNano", "time_unix_nano"))
-    return Event(str(raw.get("name") or ""), at, attributes_of(raw.get("attributes")))
 
 
 def json_log(raw: dict[str, Any], origin: Origin) -> LogRecord:
@@ -194,8 +175,7 @@ def json_log(raw: dict[str, Any], origin: Origin) -> LogRecord:
 
 
 def _proto_value(value: Any) -> Any:
-    which = value.WhichOneof("value")
-    if which is None:
+    if (which := value.WhichOneof("value")) is None:
         return None
     found = getattr(value, which)
     if which == "array_value":

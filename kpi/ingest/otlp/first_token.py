@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kpi.ingest.otlp import conventions as names
 from kpi.ingest.otlp.attribute_index import shape_of
-from kpi.ingest.otlp.attributes import first, seconds_of, truth_of
+from kpi.ingest.otlp.attributes import first, number, truth_of
 from kpi.ingest.otlp.decode import Span, nanos
 
 
@@ -20,6 +20,7 @@ class FirstToken(NamedTuple):
 IN_MS = "First-token times of {spans} were read as milliseconds: as seconds they would lie far behind the end."
 TOO_LATE = "First-token times of {spans} lie behind their end and were left out."
 NO_FIRST_TOKEN = FirstToken(None)
+_TOPICS = frozenset({"first_token", "bare_first_token"})
 _SECOND, _MS = 1_000_000_000, 1_000_000
 _FAR = 50  # lengths of a span: what lies that far behind its end is in another unit
 
@@ -46,9 +47,6 @@ def first_token(span: Span, *, calls: bool = False) -> FirstToken:
     return FirstToken(delay // 1000, note)
 
 
-_TOPICS = frozenset({"first_token", "bare_first_token"})
-
-
 def _stated(span: Span, calls: bool) -> tuple[int | None, str]:
     """(nanoseconds, note) that an attribute states."""
     attributes = span.attributes
@@ -57,7 +55,7 @@ def _stated(span: Span, calls: bool) -> tuple[int | None, str]:
         known = (*names.FIRST_TOKEN, *(names.BARE_FIRST_TOKEN if calls else ()))
         kept["first token", calls] = [(name, scale) for name, scale in known if name in attributes]
     for name, scale in kept["first token", calls]:
-        if (value := seconds_of(attributes[name])) is not None:
+        if (value := number(attributes[name])) is not None:
             if scale == _SECOND:
                 if span.scope.startswith(names.FIRST_TOKEN_IN_MS):
                     return round(value * _MS), ""
@@ -80,8 +78,7 @@ def _of_moments(span: Span) -> int | None:
     for event in span.events:
         if event.name in names.FIRST_TOKEN_EVENTS:
             for name in ("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"):
-                delay = seconds_of(event.attributes.get(name))
-                if delay is not None:
+                if (delay := number(event.attributes.get(name))) is not None:
                     return round(delay * _MS)
             moments.append(event.at)
     known = [moment for moment in moments if moment is not None]

@@ -29,17 +29,7 @@ class Measure(NamedTuple):
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TOKENS, _COST, _FIRST = (names.WORDS[part] for part in ("tokens", "cost", "first"))
 _DURATION, _OBJECT, _NO_MEASURE = (names.WORDS[part] for part in ("duration", "object", "no_measure"))
-# Parts of a count that is read, and what Langfuse holds in objects that are: passed over on purpose.
-_KNOWN = re.compile(
-    r"gen_ai\.(?:usage|aggregated_usage)\.details\.(?:(?:input|output)_tokens|\w*(?:audio|text|image|video)\w*)"
-    r"|gen_ai\.usage\.(?:cache_read\.)?(?:text|audio|image|video)\.\w+"
-    r"|gen_ai\.usage\.(?:input|output)_(?:text|audio|image)_tokens"
-    r"|llm\.token_count\.(?:prompt|completion)_details\.(?:audio|text|image)|gen_ai\.streaming\.token_count|langfuse\..*"
-)
-_PART_OF_COST = re.compile(
-    r"llm\.cost\.(?:prompt|completion).*|gen_ai\.cost\.\w+|litellm\.cost\.\w+|gen_ai\.usage\.cost\.\w+"
-    r"|gen_ai\.usage\.\w+_cost"
-)
+_KNOWN, _PART_OF_COST = (re.compile(names.PATTERNS[part]) for part in ("known", "part_of_cost"))
 _WHOLE_COST = frozenset(names.COST)
 READ, BARE = names.MEASURES["any_span"], names.MEASURES["model_calls"]  # of any span, of model calls
 
@@ -58,8 +48,7 @@ def measure_of(key: str) -> Measure | None:
     if _KNOWN.fullmatch(key):
         return None
     words = [word.lower() for word in _WORDS.findall(key)]
-    sort = _sort(words)
-    if sort is None:
+    if (sort := _sort(words)) is None:
         return None
     name = ".".join("N" if part.isdigit() else part for part in key.split("."))
     return Measure(key, name, sort, key in BARE)

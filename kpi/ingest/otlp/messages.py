@@ -11,14 +11,11 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from kpi.ingest.otlp.attribute_index import shape_of
-from kpi.ingest.otlp.attributes import first, parse
-from kpi.ingest.otlp.conventions import FINISH, INPUT_VALUES, OUTPUT_VALUES, STRUCTURED
+from kpi.ingest.otlp.attributes import first, mapping, numbered, parse
+from kpi.ingest.otlp.conventions import FINISH, INPUT_VALUES, OUTPUT_VALUES, STRUCTURED, WORDS
 from kpi.ingest.otlp.decode import Attributes, Event
 
-REFUSAL_REASONS = frozenset(
-    {"content_filter", "content_filtered", "refusal", "safety", "blocklist", "prohibited_content", "spii",
-     "guardrail_intervened"}
-)  # fmt: skip
+REFUSAL_REASONS = WORDS["refusals"]
 
 
 class Message(NamedTuple):
@@ -38,13 +35,10 @@ class Said(NamedTuple):
     refused: bool | None
 
 
-_SILENT = Said(None, None, None)
-
-
 def said(attributes: Attributes, events: Iterable[Event] = ()) -> Said:
     """Text and refusal of one span (or of one log record that carries a span's attributes)."""
     if not events and "words" not in shape_of(attributes).topics:
-        return _SILENT
+        return Said(None, None, None)
     asked = _messages(attributes, events, "input")
     question = last_user_text(asked) if asked else _plain(first(attributes, INPUT_VALUES))
     answers = [m for m in _messages(attributes, events, "output") if m.role in ("assistant", "model", "ai", "")]
@@ -52,8 +46,7 @@ def said(attributes: Attributes, events: Iterable[Event] = ()) -> Said:
     refusal = any(m.refusal for m in answers)
     if answer is None:
         raw = first(attributes, OUTPUT_VALUES)
-        replies = _choices(parse(raw))
-        if replies:
+        if replies := _choices(parse(raw)):
             answer, refusal = _join(m.text for m in replies), refusal or any(m.refusal for m in replies)
         elif not answers:
             answer = _plain(raw)
@@ -91,17 +84,13 @@ def message_of(raw: Any, role: str = "") -> Message:
         elif isinstance(part, dict):
             refusal = refusal or part.get("type") == "refusal"
             if part.get("type") in (None, "text", "output_text", "input_text", "refusal"):
-                texts.append(_text_of_part(part))
+                text = next((part[name] for name in ("content", "text", "refusal") if part.get(name)), "")
+                texts.append(text if isinstance(text, str) else "")
     if isinstance(raw.get("refusal"), str) and raw["refusal"]:
         refusal = True
         texts.append(raw["refusal"])
     finish = raw.get("finish_reason")
     return Message(role, "\n".join(t for t in texts if t), refusal, finish if isinstance(finish, str) else None)
-
-
-def _text_of_part(part: dict[str, Any]) -> str:
-    value = next((part[name] for name in ("content", "text", "refusal") if part.get(name)), "")
-    return value if isinstance(value, str) else ""
 
 
 def _messages(attributes: Attributes, events: Iterable[Event], side: str) -> list[Message]:
@@ -129,8 +118,7 @@ def event_message(event: Event) -> Message | None:
     if not event.name.startswith("gen_ai."):
         return None
     if event.name == "gen_ai.choice":
-        message = parse(event.attributes.get("message"))
-        raw = message if isinstance(message, dict) else event.attributes
+        raw = mapping(event.attributes.get("message")) or event.attributes
         return message_of({**raw, "finish_reason": event.attributes.get("finish_reason")}, "assistant")
     if event.name in ("gen_ai.user.message", "gen_ai.system.message", "gen_ai.tool.message"):
         return message_of({"content": parse(event.attributes.get("content"))}, event.name.split(".")[1])
@@ -138,33 +126,22 @@ def event_message(event: Event) -> Message | None:
 
 
 def _traceloop(attributes: Attributes, prefix: str) -> Iterator[Message]:
-    for index in count():
-        role, content = attributes.get(f"{prefix}{index}.role"), attributes.get(f"{prefix}{index}.content")
-        finish = attributes.get(f"{prefix}{index}.finish_reason")
-        if role is None and content is None and finish is None:
-            return
-        raw = {"content": parse(content), "refusal": attributes.get(f"{prefix}{index}.refusal")}
-        if isinstance(raw["content"], dict):  # an answer that is a JSON object is text, not a message
+    for raw in numbered(attributes, prefix, ("role", "content", "finish_reason", "refusal")):
+        content = parse(raw["content"])
+        if not isinstance(content, dict):  # an answer that is a JSON object is text, not a message
             raw["content"] = content
-        yield message_of({**raw, "finish_reason": finish}, str(role or "").lower())
+        yield message_of(raw)
 
 
 def _openinference(attributes: Attributes, prefix: str) -> Iterator[Message]:
     for index in count():
         base = f"{prefix}{index}.message."
-        role, content = attributes.get(base + "role"), attributes.get(base + "content")
-        parts = []
-        if content is None:
-            for part in count():
-                inner = f"{base}contents.{part}.message_content."
-                kind, text = attributes.get(inner + "type"), attributes.get(inner + "text")
-                if kind is None and text is None:
-                    break
-                parts.append({"type": kind, "text": text})
-            if role is None and not parts:
+        raw = {part: attributes.get(base + part) for part in ("role", "content", "refusal")}
+        if raw["content"] is None:
+            raw["content"] = list(numbered(attributes, f"{base}contents.", ("type", "text"), ".message_content."))
+            if raw["role"] is None and not raw["content"]:
                 return
-        raw = {"content": content if content is not None else parts, "refusal": attributes.get(base + "refusal")}
-        yield message_of(raw, str(role or "").lower())
+        yield message_of(raw)
 
 
 def _choices(raw: Any) -> list[Message]:

@@ -63,11 +63,6 @@ def _again(measure: Measure, read: frozenset[Sort]) -> bool:
     return measure.sort in read and (measure.key in READ or measure.key in BARE)
 
 
-def _worth(key: str, read: frozenset[Sort]) -> Measure | None:
-    measure = measure_of(key)
-    return None if measure is None or measure.sort == "object" or _again(measure, read) else measure
-
-
 def _numbers(measure: Measure, value: Any, span: Span, read: frozenset[Sort]) -> Iterator[tuple[str, float]]:
     if isinstance(value, str) and value[:1] in ("{", "[") and len(value) <= _LONGEST_JSON:
         value = parse(value)
@@ -87,7 +82,10 @@ def _inside(name: str, value: Any, read: frozenset[Sort], deep: int) -> Iterator
         if isinstance(member, (dict, list)):
             if deep:
                 yield from _inside(f"{name}.{key}", member, read, deep - 1)
-        elif (measure := _worth(key, read)) and (found := _number(member)):
+        elif (
+            (measure := measure_of(key)) and measure.sort != "object" and not _again(measure, read)
+            and (found := _number(member))
+        ):  # fmt: skip
             yield f"{name}.{measure.name}", found
 
 

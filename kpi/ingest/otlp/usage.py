@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kpi.ingest.otlp import conventions as names
 from kpi.ingest.otlp.attribute_index import Shape, shape_of
-from kpi.ingest.otlp.attributes import at_path, count_of, parse
+from kpi.ingest.otlp.attributes import at_path, count_of, first_read, mapping, parse
 from kpi.ingest.otlp.counting import Counts, Decision, settled
 from kpi.ingest.otlp.decode import Attributes, Span
 
@@ -24,6 +24,11 @@ class TokenUsage(NamedTuple):
 
     tokens: Tokens
     decisions: Sequence[Decision] = ()
+
+
+_TOPICS = frozenset({"tokens", "bare_tokens", "usage_objects"})
+_EMPTY: Tokens = dict.fromkeys(FIELDS)
+NO_USAGE = TokenUsage(_EMPTY)
 
 
 class _Plan(NamedTuple):
@@ -51,51 +56,37 @@ def _plan(shape: Shape) -> _Plan | None:
     return known
 
 
-_TOPICS = frozenset({"tokens", "bare_tokens", "usage_objects"})
-_EMPTY: Tokens = dict.fromkeys(FIELDS)
-NO_USAGE = TokenUsage(_EMPTY)
-
-
 def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None) -> TokenUsage:
     """Usage of one span. calls: whether it is known to be a call of a model. provider, model: canonical, if known."""
     attributes = span.attributes
     shape = shape_of(attributes)
-    plan = _plan(shape)
-    if plan is None:
+    if (plan := _plan(shape)) is None:
         return NO_USAGE
     if plan.buckets and isinstance(buckets := parse(attributes["langfuse.observation.usage_details"]), dict):
         return TokenUsage(_bucket_tokens(buckets))
     found = _EMPTY.copy()
     for field, keys in plan.fields:
-        found[field] = _first(attributes, keys)
+        found[field] = first_read(attributes, keys, count_of)
     if calls:
         for field, keys in plan.bare:
             if found[field] is None:
-                found[field] = _first(attributes, keys)
+                found[field] = first_read(attributes, keys, count_of)
     total: int | None = None
     if "usage_objects" in shape.topics:
         total = _fill_from_objects(found, attributes, shape)
     read, write, reasoning = found["cached_read_tokens"], found["cache_write_tokens"], found["reasoning_tokens"]
     if not (read or write or reasoning):
         return TokenUsage(found)
-    stated, uncached, visible = (_first(attributes, keys) for keys in plan.evidence)
+    stated, uncached, visible = (first_read(attributes, keys, count_of) for keys in plan.evidence)
     if stated is None and calls:
-        stated = _first(attributes, plan.bare_total)
+        stated = first_read(attributes, plan.bare_total, count_of)
     counts = Counts(
         found["input_tokens"], found["output_tokens"], read, write, reasoning,
         total if stated is None else stated, uncached, visible,
     )  # fmt: skip
     whole = settled(counts, shape, span.scope, span.scope_version, provider, model)
-    found["input_tokens"], found["output_tokens"] = whole.input, whole.output
-    return TokenUsage(found, whole.decisions)
-
-
-def _first(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
-    for name in keys:
-        count = count_of(attributes[name])
-        if count is not None:
-            return count
-    return None
+    found["input_tokens"], found["output_tokens"], decisions = whole
+    return TokenUsage(found, decisions)
 
 
 def _fill(found: Tokens, more: Mapping[str, int | None]) -> None:
@@ -108,9 +99,8 @@ def _fill_from_objects(found: Tokens, attributes: Attributes, shape: Shape) -> i
     """Counts out of usage objects, where the attributes state none; returns the total that one states."""
     total: int | None = None
     for key, words in names.DETAIL_OBJECTS.items():
-        details = parse(attributes[key]) if key in shape.keys else None
-        if isinstance(details, dict):
-            _fill(found, {field: count_of(details.get(word)) for word, field in words.items()})
+        details = mapping(attributes.get(key))
+        _fill(found, {field: count_of(details.get(word)) for word, field in words.items()})
     for key, path in names.USAGE_OBJECTS:
         if key not in shape.keys:
             continue
@@ -119,9 +109,8 @@ def _fill_from_objects(found: Tokens, attributes: Attributes, shape: Shape) -> i
             continue
         for usage in at_path(parse(text), path):
             flat = dict(_flat(usage)) if isinstance(usage, dict) else {}
-            counts = {field: _named(flat, keys) for field, keys in names.BARE_TOKENS.items()}
-            _fill(found, counts)
-            total = _named(flat, names.BARE_TOTAL) if total is None else total
+            _fill(found, {field: first_read(flat, keys, count_of) for field, keys in names.BARE_TOKENS.items()})
+            total = first_read(flat, names.BARE_TOTAL, count_of) if total is None else total
     return total
 
 
@@ -131,10 +120,6 @@ def _flat(usage: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from ((f"{key}.{inner}", member) for inner, member in value.items())
         else:
             yield key, value
-
-
-def _named(flat: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    return next((count for key in keys if (count := count_of(flat.get(key))) is not None), None)
 
 
 def _bucket_tokens(usage: Mapping[str, Any]) -> Tokens:
@@ -147,13 +132,10 @@ def _bucket_tokens(usage: Mapping[str, Any]) -> Tokens:
         parts = [count for key, count in buckets.items() if part in key]
         return sum(parts) if parts else None
 
-    def one(keys: tuple[str, ...]) -> int | None:
-        return next((buckets[name] for name in keys if name in buckets), None)
-
     return {
         "input_tokens": total("input", "prompt_tokens"),
         "output_tokens": total("output", "completion_tokens"),
-        "cached_read_tokens": one(names.LANGFUSE_CACHE_READ),
-        "cache_write_tokens": one(names.LANGFUSE_CACHE_WRITE),
-        "reasoning_tokens": one(names.LANGFUSE_REASONING),
+        "cached_read_tokens": first_read(buckets, names.LANGFUSE_CACHE_READ, count_of),
+        "cache_write_tokens": first_read(buckets, names.LANGFUSE_CACHE_WRITE, count_of),
+        "reasoning_tokens": first_read(buckets, names.LANGFUSE_REASONING, count_of),
     }

@@ -18,6 +18,9 @@ NO_ID = frozenset({"", "0", "0" * 16, "0" * 32, "undefined", "null", "none"})
 _HEX = frozenset("0123456789abcdefABCDEF")
 _MAX_ID = 128
 _NANO_DIGITS = 19  # nanoseconds since the epoch, from 2001 to 2262
+_FLOAT_STEP = 256  # of floats around nanoseconds of today
+_HALF = 0xFFFFFFFF
+_LONG = frozenset({"low", "high"})
 _NUMBERS = {"intValue", "int_value", "doubleValue", "double_value"}
 
 
@@ -34,8 +37,7 @@ def nanos(value: Any) -> int | None:
     if isinstance(value, str):
         if len(value) == _NANO_DIGITS and value.isdecimal() and 10**17 <= (at := int(value)) < 2**63:
             return at  # nearly every time
-        text = value.strip().strip('"')
-        if not text:
+        if not (text := value.strip().strip('"')):
             return None
         try:
             value = int(text)
@@ -65,9 +67,6 @@ def moment(value: Any) -> int | None:
         return at
     nearest = round(at, -3)
     return nearest if abs(nearest - at) <= _FLOAT_STEP else at
-
-
-_FLOAT_STEP = 256  # of floats around nanoseconds of today
 
 
 def _nanos_of_text(text: str) -> int | None:
@@ -100,7 +99,7 @@ def identifier(value: Any, size: int) -> str | None:
                 return None if text in NO_ID else text
         except ValueError:
             pass
-    text = value.strip().removeprefix("tr-")
+    text = value.strip().removeprefix("tr-").removeprefix("0x").removeprefix("0X")
     if text.lower() in NO_ID:
         return None
     if len(text) == 4 * ((size + 2) // 3):
@@ -120,9 +119,6 @@ def unwrapped(value: Any) -> Any:
     high = value["high"] if isinstance(value["high"], int) else 0
     whole = (high & _HALF) << 32 | low & _HALF
     return whole if value.get("unsigned") or whole < 2**63 else whole - 2**64
-
-
-_HALF = 0xFFFFFFFF
 
 
 class TooDeep(ValueError):
@@ -156,9 +152,6 @@ def value_of(union: Any, level: int = _ATTRIBUTE) -> Any:
             whole = unwrapped(union)
             return None if isinstance(whole, dict) else whole
     return None
-
-
-_LONG = frozenset({"low", "high"})
 
 
 def number(value: Any) -> int | float | None:

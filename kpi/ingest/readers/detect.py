@@ -21,12 +21,17 @@ from kpi.ingest.files.json_documents import ENVELOPES, heads, lie_between, read_
 from kpi.ingest.files.source import HEAD_BYTES, SQLITE, Opened, encoding, lines, mostly_text
 from kpi.ingest.formats import formats, recognise
 from kpi.ingest.limits import Limits
+from kpi.ingest.otlp.attributes import parse
 from kpi.ingest.readers import refusals
 
 TABLE, OTLP, SPANS = "table", "otlp", "spans"
-_KEY_DEPTH = 6
+_TOKEN = re.compile(r'\s+|[{}\[\]:,]|"(?:[^"\\]|\\.)*"|[^\s{}\[\]:,"]+', re.DOTALL)
+_KEY_DEPTH = 6  # levels of JSON whose keys are looked at
 # Any of these keys means OTLP: envelopes of traces and logs in both casings, and Tempo's.
 _OTLP_KEYS = frozenset(["resourceSpans", "resource_spans", "batches", "resourceLogs", "resource_logs"])
+_PATHS: tuple[tuple[str, ...], ...] = (
+    (), ("[]",), ("result",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
+)  # fmt: skip
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -51,8 +56,10 @@ def detect(source: Opened, delimiter: str = "", sheet: str = "") -> str:
         return _by_json(text, source)
     if rows := line_sniffing.objects(source):
         return _by_lines(rows, source)
+    if not text and is_protobuf(head):
+        return OTLP
     if not text:
-        return _binary(source)
+        raise _unknown(source)
     if lie_between(source, Limits()) and (found := _by_lines(_documents(source), source)) != TABLE:
         return found
     columns = header(text, delimiter)
@@ -94,10 +101,7 @@ def json_keys(text: str) -> dict[tuple[str, ...], set[str]]:
             if len(stack) > 64:
                 break
         elif token[0] in "}]":
-            if not stack:
-                break
-            stack.pop()
-            if not stack:
+            if not (stack := stack[:-1]):
                 break
             if skipping > len(stack):
                 skipping = 0
@@ -109,20 +113,11 @@ def json_keys(text: str) -> dict[tuple[str, ...], set[str]]:
         elif token == ":":
             expecting_key = False
         elif token[0] == '"' and expecting_key:
-            key = _unquote(token)
+            unquoted = parse(token)
+            key = token[1:-1] if unquoted is token else str(unquoted)
             if not skipping and len(stack) <= _KEY_DEPTH:
                 found.setdefault(tuple(k for _, k in stack if k), set()).add(key)
     return found
-
-
-_TOKEN = re.compile(r'\s+|[{}\[\]:,]|"(?:[^"\\]|\\.)*"|[^\s{}\[\]:,"]+', re.DOTALL)
-
-
-def _unquote(token: str) -> str:
-    try:
-        return str(orjson.loads(token))
-    except orjson.JSONDecodeError:
-        return token[1:-1]
 
 
 def _text(head: bytes) -> str | None:
@@ -136,17 +131,6 @@ def _text(head: bytes) -> str | None:
     if odd and not mostly_text(head):  # else a line of another encoding between good ones
         return None
     return head.decode("utf-8-sig", "replace")
-
-
-def _binary(source: Opened) -> str:
-    if is_protobuf(source.head):
-        return OTLP
-    raise _unknown(source)
-
-
-_PATHS: tuple[tuple[str, ...], ...] = (
-    (), ("[]",), ("result",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
-)  # fmt: skip
 
 
 def _by_json(text: str, source: Opened) -> str:
@@ -202,12 +186,11 @@ def _by_lines(rows: Collection[bytes], source: Opened) -> str:
             refused = error
             found[""] += 1
     most = max(found, key=lambda name: found[name], default=TABLE)
-    if not most and refused is not None:
-        known = {name: count for name, count in found.items() if name not in ("", TABLE)}
-        if not known:
-            raise refused
-        return max(known, key=lambda name: known[name])
-    return most
+    if most or refused is None:
+        return most
+    if not (known := {name: count for name, count in found.items() if name not in ("", TABLE)}):
+        raise refused
+    return max(known, key=lambda name: known[name])
 
 
 def _first_keys(source: Opened) -> Collection[str]:
@@ -232,8 +215,7 @@ def _by_names(names: Collection[str], source: Opened) -> str | None:
     present = set(names)
     if not _OTLP_KEYS.isdisjoint(present):
         return OTLP
-    found = recognise(present)
-    if found is not None:
+    if found := recognise(present):
         return found.name
     if (kind := refusals.by_names(present)) is not None:
         raise _unsupported(source, kind)
@@ -274,6 +256,4 @@ def _unknown(source: Opened) -> IngestError:
     if told := refusals.by_content(source.head, _text(source.head)):
         title, instead = told
         return IngestError("ingest.unknown_format", f"{source.name} is {title}", hint=instead or supported)
-    return IngestError(
-        "ingest.unknown_format", f"{source.name} is in no format that is known here", hint=supported,
-    )  # fmt: skip
+    return IngestError("ingest.unknown_format", f"{source.name} is in no format that is known here", hint=supported)

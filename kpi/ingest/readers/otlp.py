@@ -83,7 +83,10 @@ class _Loading(Intake):
     def bad_line(self, line: int, reason: str, hint: str) -> None:
         """Count a line, or a document that begins on it, that is no JSON."""
         if hint == "":  # it was too long to be read
-            raise _too_large(self.context.limits.json_bytes)
+            raise IngestError(
+                "ingest.too_large", f"One JSON document is larger than {self.context.limits.json_bytes // 2**20} MiB",
+                hint="Export it as JSONL, one message a line.",
+            )  # fmt: skip
         self.position = line
         self.receipt.rows_read += 1
         self.drop(reason, hint)
@@ -144,16 +147,13 @@ class _Loading(Intake):
     def write_held(self) -> None:
         """Partial span rows from the logs gathered so far."""
         for (trace_id, span_id), fields in self._held.items():
-            texts = {name: value for name, (_, value) in fields.items() if name != "refused"}
-            if texts:
+            if texts := {name: value for name, (_, value) in fields.items() if name != "refused"}:
                 self.buffer.add("spans", {"trace_id": trace_id, "span_id": span_id, **texts})
             at, refused = fields.get("refused", (0, False))
             if refused:  # its own row: a second context for the span would take the place of the first
-                parts: dict[str, Any] = {
-                    "score": 1.0,
-                    "explanation": "refusal or content filter in the span's messages",
-                }
-                self.buffer.add("scores", score_row(trace_id, span_id, "refused", "code", at or None, **parts))
+                told = "refusal or content filter in the span's messages"
+                row = score_row(trace_id, span_id, "refused", "code", at or None, score=1.0, explanation=told)
+                self.buffer.add("scores", row)
         self._held.clear()
 
 
@@ -198,13 +198,6 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
             "ingest.not_json", "No line of the file is valid JSON",
             hint="Export it again as OTLP JSON, JSONL or protobuf.",
         )  # fmt: skip
-
-
-def _too_large(longest: int) -> IngestError:
-    return IngestError(
-        "ingest.too_large", f"One JSON document is larger than {longest // 2**20} MiB",
-        hint="Export it as JSONL, one message a line.",
-    )  # fmt: skip
 
 
 def _of_message(message: Any, loading: _Loading) -> Iterator[Span | LogRecord]:

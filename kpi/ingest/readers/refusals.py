@@ -19,9 +19,9 @@ class Refusal:
 
     title: str
     instead: str
-    keys: tuple[str, ...]
+    keys: Sequence[str]
     among: str = ""
-    path: tuple[str, ...] = ()
+    path: Sequence[str] = ()
 
     def matches(self, names: Collection[str]) -> bool:
         present = set(names)
@@ -39,12 +39,7 @@ def _told(sentences: list[str]) -> str:
     return " ".join(_SENTENCES.get(part, part) for part in sentences)
 
 
-def _refusal(title: str, instead: list[str], keys: list[str], among: str = "", path: Sequence[str] = ()) -> Refusal:
-    return Refusal(title, _told(instead), tuple(keys), among, tuple(path))
-
-
-KINDS = tuple(_refusal(**kind) for kind in _DATA["kinds"])
-
+KINDS = tuple(Refusal(**{**kind, "instead": _told(kind["instead"])}) for kind in _DATA["kinds"])
 _MAGICS = [(at, magic.encode("latin-1"), title, told.split()) for at, magic, title, told in _DATA["magics"]]
 _PRINTED = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 _PROMETHEUS = re.compile(r'#\s*(?:HELP|TYPE|UNIT)\s+\w|[a-zA-Z_:][\w:]*\{[^}\n]*="[^}\n]*\}\s+[-+\d.NaInfe]+')
@@ -61,13 +56,14 @@ def by_names(names: Collection[str]) -> Refusal | None:
 
 def by_paths(keys: Mapping[tuple[str, ...], Collection[str]]) -> Refusal | None:
     """The kind of a document by the names in its inner objects; keys as `detect.json_keys` gives them."""
-    return next((k for k in KINDS if k.path and k.matches(keys.get(k.path, ()))), None)
+    return next((k for k in KINDS if k.path and k.matches(keys.get(tuple(k.path), ()))), None)
 
 
 def by_content(head: bytes, text: str | None) -> tuple[str, str] | None:
     """(title, what to do instead) of bytes or text that can be no table; None where nothing is known about it."""
     for offset, magic, title, instead in _MAGICS:
-        if head[offset : offset + len(magic)] == magic and not (len(magic) < 3 and _is_printed(head)):
+        printed = len(magic) < 3 and set(head[:64]) <= _PRINTED  # plain letters, which a text may begin with as well
+        if head[offset : offset + len(magic)] == magic and not printed:
             return title, _told(instead)
     return next(((title, _told(told)) for pattern, title, told in _TEXTS if text and pattern.match(text)), None)
 
@@ -75,8 +71,3 @@ def by_content(head: bytes, text: str | None) -> tuple[str, str] | None:
 def is_metrics(text: str) -> bool:
     """Whether a text is metrics as Prometheus writes them, of which a line may look like the header of a table."""
     return _PROMETHEUS.match(text) is not None
-
-
-def _is_printed(head: bytes) -> bool:
-    """Whether these bytes are plain letters, which a text may begin with as well."""
-    return set(head[:64]) <= _PRINTED

@@ -32,6 +32,7 @@ from kpi.mapping.totals import refuse_totals
 from kpi.receipts import ColumnUse
 
 NAME = "table"
+_NESTED = "All that it holds is nested, so that no mapping can help: export spans, or one flat row a request."
 _MEASURES = frozenset(["time", "bool", "status", "score", "duration", "tokens", "money", "count", "severity"])
 
 
@@ -54,9 +55,7 @@ def plan(sources: Iterable[Opened], context: Context) -> MappingPlan:
     refuse_totals(profiles)
     mapping = guess(profiles, strict or _fitting(saved, profiles), context.privacy.policy)
     kept = {name: getattr(options, name) or getattr(saved, name) for name in ("decimal", "dates")}
-    return MappingPlan(
-        mapping.said(kept), tuple(profiles), profiler.rows, profiler.uncounted_models, written.notes
-    )  # fmt: skip
+    return MappingPlan(mapping.said(kept), tuple(profiles), profiler.rows, profiler.uncounted_models, written.notes)
 
 
 def _looked(inputs: Sequence[Opened], context: Context, written: Written, given: Mapping) -> Profiler:
@@ -134,9 +133,8 @@ def describe(sources: Sequence[Opened], context: Context, *, samples: int = 20) 
             shown = ["(not shown)"]
         held: dict[str, Any] = {"type": profile.type, "count": profile.count, "distinct": profile.distinct}
         columns.append(PreviewColumn(samples=tuple(shown), **held, **dataclasses.asdict(column)))
-    return Preview(
-        format=NAME, rows=settled.rows, columns=tuple(columns), notes=(*settled.notes, *context.receipt.notes)
-    )
+    notes = (*settled.notes, *context.receipt.notes)
+    return Preview(format=NAME, rows=settled.rows, columns=tuple(columns), notes=notes)
 
 
 def _is_about_requests(mapping: Mapping) -> bool:
@@ -161,9 +159,8 @@ def _record(settled: MappingPlan, context: Context) -> None:
         elif not c.kept_out and how in ("cohort", "unmapped") and (meant := close_name(c.source)):
             receipt.note(f"Column {c.source!r} is not known; did you mean {meant!r}?")
         elif c.asks:
-            example = (
-                f", such as {unread[c.source]!r}" if c.source in unread and c.why.startswith((UNREAD, NOT_SURE)) else ""
-            )
+            shown = c.source in unread and c.why.startswith((UNREAD, NOT_SURE))
+            example = f", such as {unread[c.source]!r}" if shown else ""
             receipt.note(f"Column {c.source!r} was left out: {c.why}{example}.")
     if settled.mapping.source_of("started_at") is None:
         receipt.note("No column holds the time of a request: nothing can be shown over time or by window.")
@@ -206,16 +203,9 @@ def _no_columns(name: str, settled: MappingPlan) -> IngestError:
         reason, _, remedy = asked.why.partition("; ")
         told = f"Nothing of {name} can be read for certain: column {asked.source!r} was left out, {reason}"
         return IngestError("ingest.no_columns", told, hint=f"{remedy[:1].upper()}{remedy[1:]}.")
+    flat = any(sample[:1] not in ("{", "[") for p in settled.profiles for sample in p.samples)
     return IngestError(
         "ingest.no_columns",
         f"No column of {name} could be recognised as a time, a latency, tokens, a cost or an outcome",
-        hint=f"Give a mapping for its columns: {names or 'it has none'}." if _can_be_mapped(settled) else _NESTED,
+        hint=f"Give a mapping for its columns: {names or 'it has none'}." if flat else _NESTED,
     )
-
-
-_NESTED = "All that it holds is nested, so that no mapping can help: export spans, or one flat row a request."
-
-
-def _can_be_mapped(settled: MappingPlan) -> bool:
-    """Whether any column holds something else than objects and lists."""
-    return any(sample[:1] not in ("{", "[") for p in settled.profiles for sample in p.samples)

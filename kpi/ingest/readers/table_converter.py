@@ -19,6 +19,7 @@ from kpi.arrow_rows import with_day
 from kpi.assembly.row_costs import price_requests
 from kpi.assembly.span_costs import PARTS
 from kpi.clock import LATER, LONGEST_US, ahead
+from kpi.disk.tables import table_of
 from kpi.ingest.context import Context
 from kpi.ingest.files.tabular import Batch
 from kpi.mapping import parse_times, parse_values
@@ -29,13 +30,7 @@ from kpi.mapping.units import DEAREST_NUSD, DURATION_US, EARLIEST_US, MONEY_NUSD
 
 _DIMENSION_LENGTH = 200
 _USERS_REMEMBERED = 1_000_000
-_HINTS = {
-    "time": "Expected ISO 8601 (2026-11-01T10:00:00Z) or an epoch in s, ms, us or ns.",
-    "duration": "Expected a number; check the unit of the column in the mapping.",
-    "money": "Expected a number; check the unit of the column in the mapping.",
-    "tokens": "Expected a whole number.",
-    "count": "Expected a whole number, or a list.",
-}
+_HINTS: dict[str, str] = table_of(__file__)["hints"]
 
 
 class Converter:
@@ -67,11 +62,14 @@ class Converter:
                 found[column.field] = self._field(column, work)
                 found |= self._counted(column, work)
         raw = dict(found)
-        totals = self._derive(found, work)
+        self._tokens(found)
+        self._duration(found, work)
+        _errors(found)
+        totals = _reported_costs(found, work.rows)
         if work.users_in_ids is not None:
             raw["user_key"] = work.users_in_ids
-        ids = self._ids(found, raw, batch)
-        found["trace_id"] = ids
+        ids = found.get("trace_id", pa.nulls(work.rows, pa.string()))
+        found["trace_id"] = pc.coalesce(ids, self._hashes(raw, batch)) if ids.null_count else ids
         keep = pa.array(~work.bad)
         yield "requests", self._priced(_requests(found, work.rows).filter(keep), totals.filter(keep))
         for name in [n for n in found if n.startswith(SCORE_PREFIX)]:
@@ -81,8 +79,6 @@ class Converter:
         """Say in the receipt what was repaired or left unknown."""
         for sentence, count in sorted(self._unread.items()):
             self._context.receipt.note(sentence.replace("{count}", f"{count:,}"))
-
-    # --- fields ------------------------------------------------------------------------------------------------------
 
     def _field(self, column: ColumnMapping, work: _Work) -> pa.Array:
         cells, kind, privacy = work.column(column.source), column.kind, self._context.privacy
@@ -180,20 +176,20 @@ class Converter:
             parsed = parse_values.booleans(cells)
             self._count_unread(column, parsed)
             return parsed.values.cast(pa.float64())
-        parsed = parse_values.numbers(cells, decimal=column.decimal or ".")
         low, high = SCALES.get(column.unit, (0.0, 1.0))
-        outside = _where(pc.or_(pc.less(parsed.values, low), pc.greater(parsed.values, high)))
-        self._count_unread(column, Parsed(parsed.values, parsed.bad | outside))
         if column.unit not in ("", "0-1"):
             self._context.receipt.note(f"Column {column.source!r} was scaled from {column.unit} to 0-1.")
-        scaled = pc.divide(pc.subtract(parsed.values, low), high - low)
-        return pc.if_else(pa.array(outside), pa.scalar(None, pa.float64()), scaled)
+        return pc.divide(pc.subtract(self._within(column, cells, low, high), low), high - low)
 
     def _measure(self, column: ColumnMapping, cells: pa.ChunkedArray) -> pa.Array:
+        return self._within(column, cells, -schema.LARGEST_MEASURE, schema.LARGEST_MEASURE)
+
+    def _within(self, column: ColumnMapping, cells: pa.ChunkedArray, low: float, high: float) -> pa.Array:
+        """Numbers; those outside are unknown."""
         parsed = parse_values.numbers(cells, decimal=column.decimal or ".")
-        beyond = _where(pc.greater(pc.abs(parsed.values), schema.LARGEST_MEASURE))
-        self._count_unread(column, Parsed(parsed.values, parsed.bad | beyond))
-        return pc.if_else(pa.array(beyond), pa.scalar(None, pa.float64()), parsed.values)
+        outside = _where(pc.or_(pc.less(parsed.values, low), pc.greater(parsed.values, high)))
+        self._count_unread(column, Parsed(parsed.values, parsed.bad | outside))
+        return pc.if_else(pa.array(outside), pa.scalar(None, pa.float64()), parsed.values)
 
     def _severity(self, column: ColumnMapping, words: pa.Array) -> pa.Array:
         lower = pc.utf8_lower(words)
@@ -206,15 +202,6 @@ class Converter:
         if parsed.bad_count:
             sentence = f"Column {column.source!r}: {{count}} cells could not be read as {column.field} and are unknown."
             self._unread[sentence] += parsed.bad_count
-
-    # --- what follows from the fields --------------------------------------------------------------------------------
-
-    def _derive(self, found: dict[str, pa.Array], work: _Work) -> pa.Array:
-        """Fills in what follows; returns where the total cost itself was reported."""
-        self._tokens(found)
-        self._duration(found, work)
-        _errors(found)
-        return _reported_costs(found, work.rows)
 
     def _priced(self, table: pa.Table, totals: pa.Array) -> pa.Table:
         table = price_requests(table, self._context.prices, totals=totals)
@@ -229,8 +216,7 @@ class Converter:
         model = self._mapping.source_of("model")
         names = found["model"].fill_null("") if model else pa.array([""] * len(found[counted[0]]))
         unknown = pc.is_in(names, pa.array(sorted(self._uncounted), pa.string()))
-        rows = pc.sum(unknown.cast(pa.int64())).as_py() or 0
-        if rows:
+        if rows := int(_where(unknown).sum()):
             for name in counted:
                 found[name] = pc.if_else(unknown, pa.scalar(None, pa.int64()), found[name])
             models = ", ".join(sorted(self._uncounted)[:30]) or "all rows"
@@ -243,15 +229,10 @@ class Converter:
         took = pc.subtract(ended, found["started_at"])
         reported = found.get("total_us", pa.nulls(work.rows, pa.int64()))
         backwards = pc.and_(pc.less(took, 0), reported.is_null()).fill_null(False)
-        count = int(_where(backwards).sum())
-        if count:
+        if count := int(_where(backwards).sum()):
             self._unread["{count} rows end before they start; their latency is unknown."] += count
         believable = pc.and_(pc.greater_equal(took, 0), pc.less_equal(took, LONGEST_US)).fill_null(False)
         found["total_us"] = pc.coalesce(reported, pc.if_else(believable, took, pa.scalar(None, pa.int64())))
-
-    def _ids(self, found: dict[str, pa.Array], raw: dict[str, pa.Array], batch: Batch) -> pa.Array:
-        ids = found.get("trace_id", pa.nulls(len(batch.numbers), pa.string()))
-        return pc.coalesce(ids, self._hashes(raw, batch)) if ids.null_count else ids
 
     def _hashes(self, raw: dict[str, pa.Array], batch: Batch) -> pa.Array:
         """128-bit ids from all a row holds: canonical values where mapped, else its text. Names keep columns apart."""
@@ -311,8 +292,7 @@ def _errors(found: dict[str, pa.Array]) -> None:
     status, message = found.pop("status", None), found.pop("error_message", None)
     given = [c.is_valid() for c in (found.get("error_type"), message) if c is not None]
     told = pc.or_(given[0], given[-1]) if given else None
-    known = [c for c in (found.get("error"), status, told) if c is not None]
-    if known:
+    if known := [c for c in (found.get("error"), status, told) if c is not None]:
         found["error"] = pc.coalesce(*known)
 
 
@@ -320,21 +300,13 @@ def _reported_costs(found: dict[str, pa.Array], rows: int) -> pa.Array:
     """Prompt and answer add up to inference, and a total alone counts as inference. Returns where a total is known."""
     halves = [c for c in (found.pop("input_cost", None), found.pop("output_cost", None)) if c is not None]
     if halves and "inference_nusd" not in found:
-        found["inference_nusd"] = _sum(halves)
+        both = pc.add(halves[0], halves[1]) if len(halves) > 1 else halves[0]
+        found["inference_nusd"] = pc.coalesce(both, *halves)  # unknown where neither is known
     if "total_nusd" not in found:
         return pa.array(np.zeros(rows, bool))
     if not any(part in found for part in PARTS):
         found["inference_nusd"] = found["total_nusd"]
     return found["total_nusd"].is_valid()
-
-
-def _sum(columns: Sequence[pa.Array]) -> pa.Array:
-    """Sum of what is known, unknown where nothing is."""
-    total = columns[0]
-    for column in columns[1:]:
-        both = pc.add(total.fill_null(0), column.fill_null(0))
-        total = pc.if_else(pc.or_(total.is_valid(), column.is_valid()), both, pa.scalar(None, pa.int64()))
-    return total
 
 
 def _requests(found: dict[str, pa.Array], rows: int) -> pa.Table:

@@ -40,12 +40,7 @@ class Translation:
             is_record=lambda r: bool(self._format.matches(r)), texts=self._format.texts,
             delimiter=written.delimiter, sheet=written.sheet,
         )  # fmt: skip
-        for position, record, consumed in found:
-            intake.position = position
-            intake.receipt.rows_read += 1
-            self._take(record)
-            yield from intake.full()
-            context.tick(consumed)
+        yield from self._taken(found)
 
     def finish(self) -> Iterator[tuple[str, pa.Table]]:
         """What could be said only after the last input, and all rows that still wait."""
@@ -59,18 +54,20 @@ class Translation:
     def records(self, found: Iterator[dict[str, Any]], name: str) -> Iterator[tuple[str, pa.Table]]:
         """(table, rows) of records that come from elsewhere than a file, such as a database."""
         self._intake.file = name
-        for position, record in enumerate(found, 1):
-            self._intake.position = position
-            self._intake.receipt.rows_read += 1
-            self._take(record)
-            yield from self._intake.full()
+        yield from self._taken((position, record, 0) for position, record in enumerate(found, 1))
 
-    def _take(self, record: dict[str, Any]) -> None:
-        if not self._format.matches(record):
-            self._intake.drop(f"not a record of {self._format.title}", "It lacks the keys that identify one.")
-            return
-        for item in self._guarded(self._format.translate(record, self._say)):
-            self._intake.take(item)
+    def _taken(self, found: Iterator[tuple[int, dict[str, Any], int]]) -> Iterator[tuple[str, pa.Table]]:
+        """(table, rows) of records, given with their position and the bytes consumed."""
+        intake = self._intake
+        for intake.position, record, consumed in found:
+            intake.receipt.rows_read += 1
+            if self._format.matches(record):
+                for item in self._guarded(self._format.translate(record, self._say)):
+                    intake.take(item)
+            else:
+                intake.drop(f"not a record of {self._format.title}", "It lacks the keys that identify one.")
+            yield from intake.full()
+            self._context.tick(consumed)
 
     def _guarded(self, items: Iterator[Item]) -> Iterator[Item]:
         """A record that breaks off its translation is counted; what it stated before stays."""

@@ -8,17 +8,25 @@ Everything is optional but the ids. What an export does not say stays None; noth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from kpi.ingest.otlp.attributes import cohort_column, count_of, parse, text_of
+from kpi.ingest.otlp.attributes import (
+    cohort_column,
+    count_of,
+    mapping as mapping,
+    number as number,
+    objects as objects,
+    text_of,
+)
 from kpi.ingest.otlp.conventions import FACTS
 from kpi.ingest.otlp.counting import NORMALISED
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos
 from kpi.schema import WHOLE
 
+_COUNTED = frozenset({"input_tokens", "output_tokens"})  # a format that states these has put them in order
 WHOLE_ID = "trace"  # span id of the row about a whole trace: one for each trace
 _STATUS = {"ok": OK, "error": ERROR, "unknown": UNKNOWN}
 _TEXTS = {"name": "gen_ai.tool.name", "id": "gen_ai.tool.call.id", "arguments": "gen_ai.tool.call.arguments",
@@ -51,8 +59,7 @@ def span(
     release, environment, prompt_version, severity, retries (attempts of a call that the export does not list). An
     unknown name is a programming error (TypeError).
     """
-    unknown = facts.keys() - FACTS.keys()
-    if unknown:
+    if unknown := facts.keys() - FACTS.keys():
         raise TypeError(f"span() has no fact {sorted(unknown)[0]!r}")
     begun, ended = nanos(start), nanos(end)
     if ended is None and begun is not None and (length := number(seconds)) is not None:
@@ -87,9 +94,6 @@ def span(
     )  # fmt: skip
 
 
-_COUNTED = frozenset({"input_tokens", "output_tokens"})  # a format that states these has put them in order
-
-
 def whole(trace_id: Any, **facts: Any) -> Span:
     """What an export says of a trace as a whole (user, session, release, tags, outcome, its own input and output).
 
@@ -112,20 +116,6 @@ def as_text(value: Any) -> str | None:
     return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def objects(value: Any) -> list[dict[str, Any]]:
-    """The objects in a list that came as a list, as JSON text, or as one object; an empty list for all else."""
-    value = parse(value)
-    if isinstance(value, dict):
-        return [value]
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    """An object that came as one or as JSON text; an empty one for all else."""
-    value = parse(value)
-    return value if isinstance(value, dict) else {}
-
-
 def _delay(begun: int | None, first_token: Any, ttft_seconds: Any) -> float | None:
     if (delay := number(ttft_seconds)) is not None:
         return delay
@@ -142,17 +132,6 @@ def _own(cohorts: Mapping[str, Any] | None, turns: Any) -> Attributes | None:
     return found or None
 
 
-def number(value: Any) -> float | None:
-    """A finite number from 0 on; sentinels below and everything else are None."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        return None
-    return found if 0 <= found < math.inf else None
-
-
 def milliseconds(value: Any) -> float | None:
     """Milliseconds as seconds; what `number` takes for none is None."""
     found = number(value)
@@ -164,9 +143,54 @@ def first_of(record: Mapping[str, Any], *names: str) -> Any:
     return next((record[n] for n in names if record.get(n) is not None and record[n] != ""), None)
 
 
+def renamed(record: Mapping[str, Any], name_of: Callable[[str], str]) -> dict[str, Any]:
+    """A record under other names; of two spellings of a name, the one that holds something."""
+    row: dict[str, Any] = {}
+    for key, value in record.items():
+        if row.get(name := name_of(key)) in (None, ""):
+            row[name] = value
+    return row
+
+
+def nested(record: Mapping[str, Any], path_of: Callable[[str], Sequence[str]]) -> dict[str, Any]:
+    """Columns that are paths, as the objects that they were: `{"a.b": 1}` -> `{"a": {"b": 1}}`; the rest stays."""
+    found: dict[str, Any] = {k: v for k, v in record.items() if "." not in k}
+    for column, value in record.items():
+        if "." not in column or value is None:
+            continue
+        place = found
+        *outer, last = path_of(column)
+        for name in outer:
+            if not isinstance(place.get(name), dict):
+                place[name] = {}
+            place = place[name]
+        place.setdefault(last, value)
+    return found
+
+
 def facts_in(record: Mapping[str, Any], table: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What a record states: for each fact of a table, what the first of its fields that holds something holds."""
     return {fact: first_of(record, *names) for fact, names in table.items()}
+
+
+def added(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Facts of several parts together: of each the sum of the numbers that are known, None where there are none."""
+    listed = list(parts)
+    names = dict.fromkeys(name for part in listed for name in part)
+    known = {n: [v for part in listed if isinstance(v := part.get(n), int | float)] for n in names}
+    return {name: sum(values) if values else None for name, values in known.items()}
+
+
+def only(value: Any) -> Any:
+    """`{"output": "text"}`, as tracers wrap what a function returns or takes, is that text."""
+    inner = mapping(value)
+    return next(iter(inner.values())) if set(inner) in ({"output"}, {"input"}) else value
+
+
+def ended(failed: bool | None) -> dict[str, Any]:
+    """`status` and `error_type` of `span` for a step of which no more is told; None where nobody says how it ended."""
+    status = "unknown" if failed is None else "error" if failed else "ok"
+    return {"status": status, "error_type": "error" if failed else None}
 
 
 def verdict(value: Any) -> dict[str, Any]:
@@ -178,7 +202,7 @@ def verdict(value: Any) -> dict[str, Any]:
 def text_blocks(content: Any) -> str | None:
     """A message as text, of its blocks as well; pictures are none."""
     if isinstance(content, list):
-        parts = [text for p in content if isinstance(p, dict) and isinstance(text := p.get("text"), str)]
+        parts = [text for p in content if isinstance(p, dict) and isinstance(text := p.get("text"), str) and text]
         return "\n".join(parts) or None
     return content if isinstance(content, str) and content else None
 

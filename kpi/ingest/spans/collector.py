@@ -70,10 +70,7 @@ class Intake:
 
     def _lies_ahead(self, what: str, trace_id: str | None, *moments: int | None) -> bool:
         """Whether one of these times (nanoseconds) lies in the future. What does is counted."""
-        for moment in moments:
-            if moment is not None and moment // 1_000 > self._latest_us:
-                break
-        else:
+        if not any(moment is not None and moment // 1_000 > self._latest_us for moment in moments):
             return False
         place = (self.file, self.position, what, trace_id)
         if not self.once_a_record or place not in self._ahead:
@@ -130,10 +127,9 @@ class Intake:
         if not score.name or not (score.trace_id or score.span_id):
             self.drop("score without a name, or without a trace or span to belong to", "It cannot be joined.")
             return
-        parts = {"score": score.value, "label": score.label, "explanation": score.explanation}
         row = score_row(
-            score.trace_id, score.span_id, str(score.name), score.annotator, score.at,
-            identifier=score.identifier, once=score.once, **parts,
+            score.trace_id, score.span_id, str(score.name), score.annotator, score.at, score=score.value,
+            label=score.label, explanation=score.explanation, identifier=score.identifier, once=score.once,
         )  # fmt: skip
         self.add("scores", row)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kpi.ingest.otlp.conventions import TOKENS
 from kpi.pricing.price_table import PriceTable, Usage
 from kpi.receipts import Receipt
 
@@ -27,8 +28,7 @@ class CostCheck:
             return
         if span["input_tokens"] is None and span["output_tokens"] is None:
             return
-        names = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens", "reasoning_tokens")
-        priced = self._prices().cost(span["provider"], model, Usage(*(span[name] for name in names)))
+        priced = self._prices().cost(span["provider"], model, Usage(*(span[name] for name in TOKENS)))
         if not priced:
             return
         self._compared += 1

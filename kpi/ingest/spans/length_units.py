@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 from kpi.ingest.otlp.decode import Span
@@ -40,20 +40,8 @@ def _fit(spans: Sequence[tuple[Span, float]], nanos: int) -> float | None:
     for span, number in spans:
         if span.parent_id is not None and span.start is not None:
             below[span.trace_id, span.parent_id].append((span.start, span.start + number * nanos))
-    found = [*_inside(ends, below), *_apart(below)]
+    above = [(children, ends.get((trace_id, parent or ""))) for (trace_id, parent), children in below.items()]
+    inside = [start <= end + _SLACK for children, end in above if end is not None for start, _ in children if start]
+    pairs = itertools.chain.from_iterable(itertools.pairwise(sorted(children)) for children in below.values())
+    found = [*inside, *(one[1] <= later[0] + _SLACK for one, later in pairs)]
     return sum(found) / len(found) if found else None
-
-
-def _inside(
-    ends: dict[tuple[str, str], float], below: dict[tuple[str, str | None], list[tuple[int, float]]]
-) -> Iterable[bool]:
-    for (trace_id, parent), children in below.items():
-        end = ends.get((trace_id, parent or ""))
-        if end is not None:
-            yield from (start <= end + _SLACK for start, _ in children if start)
-
-
-def _apart(below: dict[tuple[str, str | None], list[tuple[int, float]]]) -> Iterable[bool]:
-    for children in below.values():
-        ordered = sorted(children)
-        yield from (one[1] <= next_[0] + _SLACK for one, next_ in itertools.pairwise(ordered))

@@ -14,7 +14,6 @@ from kpi.ingest.otlp.usage import TokenUsage
 from kpi.receipts import UNREAD_KEPT, Receipt
 
 _PENDING = "Pending copies of {spans} were left out: they say only that a span had begun."
-
 _NO_NUMBER = "{spans} state a count or a cost that is no number (NaN, Infinity, text): it is unknown."
 
 

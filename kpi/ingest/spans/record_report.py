@@ -10,6 +10,8 @@ from kpi.ingest.spans.collector import Intake
 from kpi.ingest.spans.items import MALFORMED, Item
 from kpi.receipts import ColumnUse
 
+_FIELDS_NAMED, _NAME = 500, 200  # fields that are named, and characters of a name
+
 
 class Say:
     """What a format may say while it translates, besides what it yields.
@@ -56,9 +58,3 @@ class Say:
             if name not in self._left_out and len(self._left_out) < _FIELDS_NAMED:
                 self._left_out.add(name)
                 self._intake.receipt.use(ColumnUse(source=name[:_NAME], field=None, how="unmapped"))
-
-
-_FIELDS_NAMED = 500
-
-
-_NAME = 200

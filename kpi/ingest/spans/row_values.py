@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any
 
 from kpi.ingest.otlp.attributes import count_of, parse, text_of, truth_of
 from kpi.ingest.otlp.decode import ERROR, OK, Attributes, Event, moment, value_of
 from kpi.ingest.spans.row_names import KEPT_WHOLE, RENAMED
+from kpi.mapping.parse_times import time_us
+from kpi.mapping.parse_values import length
 
 NANOS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _DEEPEST = 8
@@ -18,14 +20,7 @@ _NO_ERROR = frozenset(["", "0", "false", "null", "none", "[]", "{}"])
 _UNIONS = re.compile(
     r"(string|int|double|bool|bytes|array|kvlist)_?[vV]alue|v_?(str|int64|bool|float64|binary|type)|low|high|unsigned"
 )
-_SLASHED = re.compile(
-    r"(\d{1,2})/(\d{1,2})/(\d{4}),?\s+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp])?[Mm]?"
-)
-_ZONE = re.compile(r"\s*(?:([+-]\d{2}):?(\d{2}))?\s*(?:UTC|GMT|Z)?$")
-_SPELLED = re.compile(r"(\d+(?:\.\d+)?)\s*(h|ms|m|us|µs|μs|ns|s)")
-_CLOCK = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2}(?:\.\d+)?)")
 _DECIMAL_COMMA = re.compile(r"0,\d+|\d+,(?:\d{1,2}|\d{4,})")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _FINE = frozenset(
     ["ok", "success", "succeeded", "completed", "complete", "finished", "done", "unset", "true", "passed", "0", "1"]
 )
@@ -76,8 +71,7 @@ def _is_union(value: Mapping[str, Any]) -> bool:
 
 
 def _of_union(value: Mapping[str, Any]) -> Any:
-    typed = value_of(value)
-    if typed is None:
+    if (typed := value_of(value)) is None:
         typed = next((v for k, v in value.items() if v is not None and not k.lower().endswith("type")), None)
     if isinstance(typed, dict) and set(typed) <= {"value", "truncatedByteCount"}:
         return typed.get("value")
@@ -94,30 +88,10 @@ def time_of(value: Any) -> int | None:
     if found is not None or not isinstance(value, str):
         return found
     text = value.strip()
-    if slashed := _SLASHED.match(text):
-        return _of_slashes(slashed)
-    zone = _ZONE.search(text)
-    if zone is None:
-        return None
-    offset = f"{zone[1]}:{zone[2]}" if zone[1] else ""
-    return moment(text[: zone.start()] + offset)
-
-
-def _of_slashes(found: re.Match[str]) -> int | None:
-    first, second, year, hour, minute = (int(found[i]) for i in range(1, 6))
-    if found[8]:
-        hour = hour % 12 + (12 if found[8] in "Pp" else 0)
-    if second > 12 or (found[8] and first <= 12):
-        month, day = first, second
-    elif first > 12:
-        month, day = second, first
-    else:
-        return None
-    try:
-        at = datetime(year, month, day, hour, minute, int(found[6] or 0), tzinfo=UTC)
-    except ValueError:
-        return None
-    return int(at.timestamp()) * 1_000_000_000 + int((found[7] or "0").ljust(9, "0"))
+    if ":" in text:  # a bare number is no day of Excel here
+        with suppress(ValueError, OverflowError):
+            return time_us(text, dayfirst=False if text[-1] in "Mm" else None)[0] * 1_000
+    return None
 
 
 def length_of(value: Any, unit: str) -> tuple[int | None, float | None]:
@@ -127,14 +101,12 @@ def length_of(value: Any, unit: str) -> tuple[int | None, float | None]:
     thousands.
     """
     if isinstance(value, str):
-        text = value.strip().removeprefix("P").removeprefix("T")
-        if clock := _CLOCK.fullmatch(text):
-            days, hours, minutes = (int(clock[i] or 0) for i in (1, 2, 3))
-            return round(((days * 24 + hours) * 60 + minutes) * 60e9 + float(clock[4]) * 1e9), None
-        spelled = _SPELLED.findall(text.lower())
-        if spelled and "".join(a + b for a, b in spelled) == text.lower().replace(" ", ""):
-            return round(sum(float(number) * _SECONDS[u] for number, u in spelled) * 1e9), None
-        value = text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else value
+        value = value.strip()
+        if "," not in value:
+            with suppress(ValueError):
+                us = length(value)
+                return (round(us * 1e3) if us >= 0 else None), None
+        value = value.replace(",", ".") if _DECIMAL_COMMA.fullmatch(value) else value
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -7,9 +7,7 @@ table leaves (`redacted`). This room never looks at more than one span at a time
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any
 
 import orjson
@@ -21,16 +19,18 @@ from kpi.clock import length_us
 from kpi.ingest.context import Context
 from kpi.ingest.otlp import attributes as facts_of, conventions
 from kpi.ingest.otlp.attribute_index import shape_of
-from kpi.ingest.otlp.attributes import first, parse, text_of
+from kpi.ingest.otlp.attributes import first, numbered, parse, text_of
 from kpi.ingest.otlp.decode import Attributes, Span
 from kpi.ingest.otlp.first_token import NO_FIRST_TOKEN, first_token
 from kpi.ingest.otlp.messages import said
 from kpi.ingest.otlp.unread import MODEL_CALLS
 from kpi.ingest.otlp.usage import NO_USAGE, usage_of
+from kpi.ingest.otlp.values import number
 from kpi.ingest.spans.observations import Observations
 from kpi.ingest.spans.step_rows import SHORT as SHORT, Row, documents, incidents, stable_id as stable_id, tool_call
 
 _CACHE = 50_000
+_ANNOTATED = ("name", "annotator_kind", "score", "label", "explanation", "identifier")
 # Our words, or masked before.
 _OWN = frozenset({"kind", "status", "source", "severity", "state", "attributes", "context"})
 _MASKED = {
@@ -44,18 +44,12 @@ _IDS = {name: [c.name for c in table.columns if c.privacy == "id" and c.name != 
 
 def redacted(name: str, table: pa.Table, context: Context) -> pa.Table:
     """The table with every text and name passed through redaction; an id that holds an address is a pseudonym."""
-    for column in _MASKED[name]:
-        if table[column].null_count < table.num_rows:
-            table = _replaced(table, column, context.privacy.texts(table[column]))
-    for column in _IDS[name]:
-        if table[column].null_count < table.num_rows:
-            table = _replaced(table, column, context.privacy.identities(table[column]))
+    for columns, made in ((_MASKED[name], context.privacy.texts), (_IDS[name], context.privacy.identities)):
+        for column in columns:
+            if table[column].null_count < table.num_rows:
+                at, field = table.column_names.index(column), table.schema.field(column)
+                table = table.set_column(at, field, made(table[column]).cast(field.type))
     return table
-
-
-def _replaced(table: pa.Table, column: str, values: pa.Array) -> pa.Table:
-    position = table.column_names.index(column)
-    return table.set_column(position, table.schema.field(column), values.cast(table.schema.field(column).type))
 
 
 class SpanRows:
@@ -123,15 +117,14 @@ class SpanRows:
 
     def facts(self, span: Span, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """(allow-listed attributes, request-level facts as canonical columns) that one span carries."""
-        metadata = {**self._metadata_of_resource(span.resource), **_metadata(span.attributes)}
+        if span.resource is not self._resource:  # spans of one batch share the object
+            self._resource, self._resource_metadata = span.resource, _metadata(span.resource)
+            self._resource_facts = self._place(span.resource)
+        metadata = {**self._resource_metadata, **_metadata(span.attributes)}
         facts: dict[str, Any] = {}
-        if not metadata:
-            self._named_facts(span, kind, facts)
-            return {}, facts
         for name in [n for n in metadata if facts_of.stated_outcome(n)]:
             truth = facts_of.truth_of(metadata.pop(name))
-            outcome = facts_of.stated_outcome(name)
-            if truth is not None and outcome:
+            if truth is not None and (outcome := facts_of.stated_outcome(name)):
                 facts[outcome] = truth
         allowed = self._allowed(metadata)
         for name, value in allowed.items():
@@ -161,12 +154,10 @@ class SpanRows:
         attributes = span.attributes
         topics = shape_of(attributes).topics
         if "who" in topics:
-            session = text_of(first(attributes, conventions.SESSION))
-            if session:
+            if session := text_of(first(attributes, conventions.SESSION)):
                 facts["session_id"] = _once(self._sessions, session[:SHORT], self._context.privacy.identity)
-            user = text_of(first(attributes, conventions.USER))
-            if user:
-                facts["user_key"] = self._user(user)
+            if user := text_of(first(attributes, conventions.USER)):
+                facts["user_key"] = _once(self._users, user, self._context.privacy.user)
         facts |= self._resource_facts
         if "place" in topics:
             facts |= self._place(attributes)
@@ -175,24 +166,14 @@ class SpanRows:
         for column, value in (span.own or {}).items():
             facts[column] = self._masked(value) if isinstance(value, str) else value
         if kind == "llm":
-            requested = facts_of.requested_model(attributes)
-            if requested:
+            if requested := facts_of.requested_model(attributes):
                 facts["x_requested_model"] = self._masked(requested)
             if retries := facts_of.count_of(attributes.get("gen_ai.request.retries")):
                 facts["retries"] = retries
 
-    def _user(self, user: str) -> str | None:
-        return _once(self._users, user, self._context.privacy.user)
-
     def _masked(self, value: str) -> str | None:
         """A short name without what identifies a person; spans repeat few of them."""
         return _once(self._names, value, lambda name: self._context.privacy.text(name[:SHORT]))
-
-    def _metadata_of_resource(self, resource: Attributes) -> dict[str, Any]:
-        if resource is not self._resource:  # spans of one batch share the object
-            self._resource, self._resource_metadata = resource, _metadata(resource)
-            self._resource_facts = self._place(resource)
-        return self._resource_metadata
 
     def _place(self, attributes: Attributes) -> dict[str, Any]:
         stated = (("release", conventions.RELEASE), ("environment", conventions.ENVIRONMENT))
@@ -250,13 +231,10 @@ def scores(span: Span) -> Iterator[Row]:
     for prefix, noun in conventions.ANNOTATIONS:
         if f"{prefix}.0.{noun}.name" not in attributes:
             continue
-        for index in count():
-            base = f"{prefix}.{index}.{noun}."
-            name = attributes.get(base + "name")
-            if name is None:
+        for parts in numbered(attributes, f"{prefix}.", _ANNOTATED, f".{noun}."):
+            if (name := parts.pop("name")) is None:
                 break
-            parts: Row = {part: attributes.get(base + part) for part in ("score", "label", "explanation", "identifier")}
-            kind = attributes.get(base + "annotator_kind")
+            kind = parts.pop("annotator_kind")
             owner = None if prefix.startswith("trace.") else span.span_id
             # When it was given is not said. Two of one name and annotator stand beside each other, told apart by value.
             row = score_row(span.trace_id, owner, str(name), kind, None, once=True, **parts)
@@ -268,8 +246,7 @@ def scores(span: Span) -> Iterator[Row]:
 
 def evaluation(attributes: Attributes, trace_id: str, span_id: str | None, at: int | None) -> Iterator[Row]:
     """The score of one `gen_ai.evaluation.result`; nothing when it has no name."""
-    name = text_of(attributes.get("gen_ai.evaluation.name"))
-    if name:
+    if name := text_of(attributes.get("gen_ai.evaluation.name")):
         stated = first(attributes, ("gen_ai.evaluation.source", "gen_ai.evaluation.annotator_kind"))
         parts: Row = {
             "score": attributes.get("gen_ai.evaluation.score.value"),
@@ -288,7 +265,8 @@ def score_row(
     The trace is no part of it where the span is known: some exports of the same score leave the trace out. once: the id
     is of what the exporter knows the score by, so that a corrected one replaces the first.
     """
-    value = _score_value(score)
+    told = number(score)  # a boolean is 0 or 1
+    value = float(told) if isinstance(told, (int, float)) else None
     source = source_of(name, annotator)
     owner = (span_id,) if span_id else (trace_id, None)
     content = ("once", source, identifier or "") if once else (value, label, source, explanation, identifier, at)
@@ -297,13 +275,3 @@ def score_row(
         "value": value, "label": text_of(label), "source": source, "explanation": text_of(explanation),
         "at": at // 1000 if at is not None else None,
     }  # fmt: skip
-
-
-def _score_value(score: Any) -> float | None:
-    """A number, a boolean as 0 or 1, or text that is a number."""
-    if isinstance(score, str):
-        try:
-            score = float(score)
-        except ValueError:
-            return None
-    return float(score) if isinstance(score, (int, float)) and math.isfinite(score) else None

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
-
-import orjson
 
 from kpi import schema
 from kpi.ingest.otlp import conventions
-from kpi.ingest.otlp.attributes import first, parse, text_of, truth_of
-from kpi.ingest.otlp.decode import Attributes, Span
+from kpi.ingest.otlp.attributes import first, mapping, numbered, parse, text_of, truth_of
+from kpi.ingest.otlp.decode import Span
+from kpi.ingest.spans.builder import as_text
 
 Row = dict[str, Any]
 SHORT = 200  # longest dimension value kept; a longer one is no cohort
@@ -33,7 +31,7 @@ def documents(span: Span, kind: str) -> Iterator[Row]:
         found = [d for d in listed if isinstance(d, dict)]
     else:
         prefix = "reranker.output_documents." if kind == "reranker" else "retrieval.documents."
-        found = list(_indexed_documents(attributes, prefix))
+        found = list(numbered(attributes, prefix, ("id", "score", "content"), ".document."))
     for rank, document in enumerate(found, start=1):
         content = next((document[n] for n in ("content", "text", "page_content") if document.get(n)), None)
         score = document.get("score")
@@ -46,15 +44,6 @@ def documents(span: Span, kind: str) -> Iterator[Row]:
         }  # fmt: skip
 
 
-def _indexed_documents(attributes: Attributes, prefix: str) -> Iterator[Row]:
-    for index in count():
-        base = f"{prefix}{index}.document."
-        document = {n: attributes.get(base + n) for n in ("id", "score", "content")}
-        if all(value is None for value in document.values()):
-            return
-        yield document
-
-
 def tool_call(span: Span, row: Row) -> Row:
     """The executed call of a tool span; a span without a call id is its own id."""
     attributes = span.attributes
@@ -63,16 +52,10 @@ def tool_call(span: Span, row: Row) -> Row:
         "trace_id": span.trace_id, "span_id": span.span_id,
         "call_id": text_of(first(attributes, conventions.TOOL_CALL)) or span.span_id,
         "name": (text_of(first(attributes, conventions.TOOL_NAME)) or span.name)[:SHORT],
-        "arguments": _as_text(arguments) or row["input_text"], "result": _as_text(result) or row["output_text"],
+        "arguments": as_text(arguments) or row["input_text"], "result": as_text(result) or row["output_text"],
         "error_type": row["error_type"] or ("error" if row["status"] == "error" else None),
         "started_at": row["started_at"], "duration_us": row["duration_us"],
     }  # fmt: skip
-
-
-def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value or None
-    return orjson.dumps(value, default=str).decode()
 
 
 def incidents(span: Span) -> Iterator[Row]:
@@ -83,8 +66,7 @@ def incidents(span: Span) -> Iterator[Row]:
         for name in ("verdict.type", "action.type", "result.value")
         if (value := attributes.get(f"gen_ai.guardrail.{name}")) is not None
     }
-    output = parse(first(attributes, ("output.value", "langfuse.observation.output", "gen_ai.output.messages")))
-    output = output if isinstance(output, dict) else {}
+    output = mapping(first(attributes, ("output.value", "langfuse.observation.output", "gen_ai.output.messages")))
     flagged = any(truth_of(output.get(n)) is True for n in ("flagged", "violation", "detected"))
     blocked = bool(BLOCKED & verdict.keys()) or any(
         truth_of(output.get(name)) is bad

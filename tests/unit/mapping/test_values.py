@@ -83,10 +83,17 @@ def test_mixed_shapes_in_one_column_lose_nothing(moments, data):
         ("2026-10-25T02:30:00 Europe/Berlin", datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
         ("45992.5", datetime(2025, 12, 1, 12, tzinfo=UTC)),
         ("13/02/2026 3:04 PM", datetime(2026, 2, 13, 15, 4, tzinfo=UTC)),
+        ("7/22/2026, 6:17:48.114 PM", datetime(2026, 7, 22, 18, 17, 48, 114_000, tzinfo=UTC)),
+        ("2026-07-22 06:17:48.114 +0200 CEST", datetime(2026, 7, 22, 4, 17, 48, 114_000, tzinfo=UTC)),
+        ("2026-07-22 06:17:48 +0000 UTC", datetime(2026, 7, 22, 6, 17, 48, tzinfo=UTC)),
     ],
 )
 def test_times_of_unusual_shape(text, expected):
     assert parse_times.time_us(text)[0] == us(expected)
+
+
+def test_a_length_as_dotnet_writes_it_may_have_days():
+    assert parse_values.length("1.02:03:04.5") == ((24 + 2) * 3_600 + 3 * 60 + 4.5) * 1e6
 
 
 @pytest.mark.parametrize("text", ["now", "0000-00-00", "2026-13-01", "5", "-1793527200", "9" * 200, "2026-02-30", "x"])
