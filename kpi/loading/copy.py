@@ -19,12 +19,13 @@ import orjson
 import sqlalchemy as sa
 
 from kpi import clock
+from kpi.clock import utc
 from kpi.disk import durable
 from kpi.errors import IngestError, StoreError
 from kpi.ingest.context import Context
-from kpi.ingest.databases.database import Row, utc
+from kpi.ingest.databases.database import Row
 from kpi.ingest.databases.server import connected
-from kpi.ingest.databases.streams import Marks, read
+from kpi.ingest.databases.streams import Marks, Tell, read
 from kpi.ingest.formats import formats
 from kpi.ingest.readers.vendor import Translation
 from kpi.ingest.staging import Stage
@@ -88,8 +89,8 @@ def copy(
             receipt.format = vendor.name
             privacy = Privacy(key.secret, DEFAULT_ALLOW | frozenset(allowed), ids_key=ids_key)
             context = Context(privacy, receipt)
-            told = _Told(part(progress, 0.0, _READING), connection)
-            found = read(database, vendor.streams, marks, since=began, tell=told.tell)
+            tell = _teller(part(progress, 0.0, _READING), connection)
+            found = read(database, vendor.streams, marks, since=began, tell=tell)
             staged = _staged(found, Translation(formats()[vendor.name], context), Stage(directory, receipt), receipt)
         receipt.keep_out(Counter(context.privacy.kept_out))
         if staged:
@@ -142,16 +143,17 @@ def _since(since: datetime | str | None) -> datetime | None:
         ) from None
 
 
-class _Told:
+def _teller(progress: Progress | None, name: str) -> Tell:
     """Progress of reading in words."""
+    due = 0
 
-    def __init__(self, progress: Progress | None, name: str) -> None:
-        self._progress, self._name, self._next = progress, name, 0
+    def tell(done: int, total: int) -> None:
+        nonlocal due
+        if progress is not None and done >= due:
+            due = done + _EVERY
+            progress(done / max(total, 1), f"Copying {name}: {done:,} of {total:,} rows")
 
-    def tell(self, done: int, total: int) -> None:
-        if self._progress is not None and done >= self._next:
-            self._next = done + _EVERY
-            self._progress(done / max(total, 1), f"Copying {self._name}: {done:,} of {total:,} rows")
+    return tell
 
 
 def _identity(key: bytes, engine: sa.Engine, schema: str) -> str:
