@@ -23,9 +23,9 @@ _CALLED = (*TOKENS, "model", "provider", "started_at", "llm_calls")
 READ = (*WRITTEN, *_CALLED, "tool_calls", "retrieved_docs", "retrieval_us")
 
 
-def price_requests(table: pa.Table, prices: PriceTable, *, totals: pa.Array | None = None) -> pa.Table:
+def price_requests(table: pa.Table, prices: PriceTable, *, totals: pa.Array) -> pa.Table:
     """Canonical requests with the columns of their costs filled in. totals: where the total itself was reported."""
-    whole = [False] * table.num_rows if totals is None else totals.to_pylist()
+    whole = totals.to_pylist()
     if all(whole):  # what was reported stays
         table = _with(table, [_REPORTED] * len(whole), tuple(_REPORTED))
         computed = ({"computed_nusd": _by_table(row, prices)} for row in dicts(table, _CALLED))
