@@ -33,7 +33,8 @@ from kpi.store.inplace import SQL_TYPES, Held, canonical, finite, is_time, mappe
 from kpi.store.sessions import redact_url
 from kpi.store.sql import literal
 
-Answer, Column = TypeVar("Answer"), TypeVar("Column")
+Answer = TypeVar("Answer")
+Column = TypeVar("Column")
 _SQL_ERRORS = (sa.exc.SQLAlchemyError, OSError)
 _WRONG_TYPE = (ValueError, TypeError, ArithmeticError)  # of a driver that reads a value as its column is declared
 _TABLE = table_of(__file__)
@@ -276,7 +277,8 @@ def held_as(engine: str, name: str) -> Held:
     """What a type of an engine holds, by the name that the engine gives it: `Nullable(DateTime64(6, 'UTC'))`."""
     for wrapper in ("LowCardinality(", "Nullable("):
         name = name.removeprefix(wrapper)
-    return _HELD[engine].get(name.split("(")[0].rstrip(")").replace(" ", "_"), "other")
+    found: Held = _HELD[engine].get(name.split("(")[0].rstrip(")").replace(" ", "_"), "other")
+    return found
 
 
 def _reason(error: BaseException) -> str:

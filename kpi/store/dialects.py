@@ -10,7 +10,7 @@ import math
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import md5
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -279,20 +279,15 @@ def dialect_of(name: str) -> Dialect:
 
 def teach_sqlite(connection: sqlite3.Connection) -> None:
     """Make the functions that the statement needs known to a session."""
-    add: Callable[..., None] = connection.create_function
-    add("kpi_bucket", 3, _bucket, deterministic=True)
-    add("kpi_utc", 2, _utc, deterministic=True)
-    add(
-        "md5",
-        1,
-        lambda v: None if v is None else md5(v.encode(), usedforsecurity=False).hexdigest(),
-        deterministic=True,
-    )
+    add: Callable[..., None] = partial(connection.create_function, deterministic=True)
+    add("kpi_bucket", 3, _bucket)
+    add("kpi_utc", 2, _utc)
+    add("md5", 1, lambda v: None if v is None else md5(v.encode(), usedforsecurity=False).hexdigest())
     try:
         connection.execute("SELECT ln(2.0), floor(2.5)")
     except sqlite3.OperationalError:  # a build without mathematical functions
-        add("ln", 1, lambda v: None if v is None or v <= 0 else math.log(v), deterministic=True)
-        add("floor", 1, lambda v: None if v is None else float(math.floor(v)), deterministic=True)
+        add("ln", 1, lambda v: None if v is None or v <= 0 else math.log(v))
+        add("floor", 1, lambda v: None if v is None else float(math.floor(v)))
 
 
 def _bucket(moment: str | None, grain: str, tz: str) -> str | None:

@@ -54,8 +54,7 @@ def open_connection(name: str, *, table: str | None = None, mapping: ColumnMappi
     Raises StoreError for a connection that cannot be used, MappingError for a table that does not fit.
     """
     kept = placement(name) if table is None and mapping is None else None
-    place = kept or Placement(table=table or table_of(name), mapping=mapping)
-    source = _source(name, place)
+    source = _source(name, kept or Placement(table=table or table_of(name), mapping=mapping))
     source.table("requests")  # what does not fit is said now, not on a page
     return source
 

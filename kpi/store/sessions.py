@@ -59,10 +59,6 @@ class Kind:
     def query(self) -> frozenset[str]:
         return frozenset(self.keys.split())
 
-    @property
-    def is_file(self) -> bool:
-        return self.name in ("sqlite", "duckdb")
-
 
 KINDS = tuple(Kind(**stated) for stated in _TABLE["kinds"])
 

@@ -36,7 +36,6 @@ class SparkSource(LiveSource):
     def __init__(
         self, spark: Any, *, name: str, tables: Mapping[str, str] | None = None, mapping: ColumnMappings | None = None
     ) -> None:
-        """spark: a pyspark SparkSession. Raises StoreError when its time zone is not UTC."""
         self._spark = spark
         if spark.conf.get("spark.sql.session.timeZone") not in ("UTC", "Etc/UTC"):
             raise StoreError("source.time_zone", "The time zone of the Spark session is not UTC",
