@@ -33,6 +33,7 @@ from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.receipts import Receipt
 from kpi.schema import TABLES, Type
 from kpi.store.cache import HELPERS, helpers
+from kpi.store.contents import unsound
 from kpi.store.dialects import Dialect
 from kpi.store.sql import literal, parquet
 
@@ -139,10 +140,7 @@ class DuckSource(Source):
             self._attach_rows(table, rows)
 
     def adopt(self, cache: Path) -> bool:
-        """Serve `requests` from a cache file from now on.
-
-        False when it cannot be read: the Parquet files then go on serving.
-        """
+        """Serve `requests` from a cache file from now on. False where it cannot be read: Parquet goes on serving."""
         try:
             with self._lock:
                 self._connection.execute(f"ATTACH {literal(cache)} AS cached (READ_ONLY)")
@@ -178,10 +176,8 @@ class DuckSource(Source):
                 self._describe(table)
                 self._made.pop(table, None)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
-            raise StoreError(
-                "store.files", f"Files of {table} in {self.name!r} cannot be read ({type(error).__name__})",
-                hint=f"Run `kpi doctor {self.name}`: it says what can still be read. Nothing was changed.",
-            ) from error  # fmt: skip
+            told = f"Files of {table} in {self.name!r} cannot be read ({type(error).__name__})"
+            raise unsound("store.files", told, self.name) from error
 
     def _attach_rows(self, table: str, rows: pa.Table) -> None:
         self._connection.register("_incoming", rows)  # visible on this connection alone, cursors need a table

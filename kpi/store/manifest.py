@@ -70,6 +70,13 @@ def names() -> list[str]:
     return sorted(p.name for p in root.iterdir() if _SLUG.fullmatch(p.name) and (numbers(p.name) or lost(p.name)))
 
 
+def lock(name: str, *, seconds: float = LOCK_SECONDS) -> FileLock:
+    """A lock among all processes that use the state folder; Timeout after so many seconds."""
+    place = home() / "locks"
+    make_private(place)
+    return FileLock(place / f"{name}.lock", timeout=seconds, mode=0o600)
+
+
 @contextlib.contextmanager
 def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
     """Hold the right to write a data set, among all processes. Yields its folder, created.
@@ -77,17 +84,14 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
     Raises StoreError `store.busy` when another writer keeps it for longer than `seconds`.
     """
     path = folder(dataset)
-    locks = home() / "locks"
     try:
-        with full.told(full.STORING, f"writing the data set {dataset!r}"):
-            make_private(locks)
-            with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
-                make_private(path)
-                take_back_all(home(), dataset)
-                try:
-                    yield path
-                finally:
-                    tighten(path)
+        with full.told(full.STORING, f"writing the data set {dataset!r}"), lock(dataset, seconds=seconds):
+            make_private(path)
+            take_back_all(home(), dataset)
+            try:
+                yield path
+            finally:
+                tighten(path)
     except Timeout as error:
         raise StoreError("store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
                          hint="Wait until its load has ended, then try again.") from error  # fmt: skip
@@ -183,6 +187,13 @@ def gone(dataset: str) -> StoreError:
     )  # fmt: skip
 
 
+def no_dataset(dataset: str) -> StoreError:
+    """The error for a data set that does not exist."""
+    have = ", ".join(names()) or "none yet"
+    return StoreError("store.no_dataset", f"There is no data set {dataset[:64]!r}",
+                      hint=f"Load one with `kpi load FILE --dataset NAME`; there are: {have}.")  # fmt: skip
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -195,12 +206,10 @@ def read(dataset: str, number: int | None = None) -> Manifest:
     """
     last = newest(dataset)  # before the manifests: one that is written meanwhile is not missed
     known = numbers(dataset)
-    if last > max(known, default=0) if number is None else number in lost(dataset):
+    if not known and not lost(dataset):
+        raise no_dataset(dataset)
+    if not known or (last > known[-1] if number is None else number in lost(dataset)):
         raise gone(dataset)
-    if not known and lost(dataset):
-        raise gone(dataset)
-    if not known:
-        raise StoreError("store.no_dataset", f"There is no data set {dataset!r}", hint="Load traces into it first.")
     wanted = known[-1] if number is None else number
     if wanted not in known:
         raise StoreError("store.no_version", f"The data set {dataset!r} has no version {wanted}",
@@ -221,6 +230,13 @@ def read(dataset: str, number: int | None = None) -> Manifest:
         )
         told = f"The manifest of version {wanted} of {dataset!r} is damaged"
         raise StoreError("store.damaged", told, hint=remedy) from error
+
+
+def readable(dataset: str) -> Iterator[Manifest]:
+    """The manifests that can be read, newest first."""
+    for number in reversed(numbers(dataset)):
+        with contextlib.suppress(StoreError):
+            yield read(dataset, number)
 
 
 def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
