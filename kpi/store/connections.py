@@ -67,8 +67,7 @@ def connections() -> list[Connection]:
 def open_engine(name: str) -> sa.Engine:
     """The checked, read-only engine of a named connection; one a process, shared by threads.
 
-    Raises StoreError: `connection.unknown`, `connection.refused`, `connection.no_driver`, and
-    `connection.no_engine` for a DuckDB file, which is read without SQLAlchemy.
+    Raises StoreError as `checked`, and `connection.no_engine` for a DuckDB file, which is read without SQLAlchemy.
     """
     kind, url = checked(name)
     if kind.name == "duckdb":

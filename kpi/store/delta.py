@@ -192,21 +192,15 @@ def remove(path: Path, gone: Iterable[Path]) -> None:
                                            partition_by=[partition] if partition else None)  # fmt: skip
 
 
-def go_back(path: Path, version: int) -> bool:
-    """Make the newest version hold the files of an older one. False when it does already."""
+def go_back(path: Path, version: int) -> None:
+    """Make the newest version hold the files of an older one, where it does not already."""
     newest = latest(path)
-    if newest is None or newest == version:
-        return False
-    if {f.path for f in files(path, newest)} == {f.path for f in files(path, version)}:
-        return False
-    table = _open(path)
-    with _writing(path):
-        table.restore(version)
-    return True
+    if newest is not None and {f.path for f in files(path, newest)} != {f.path for f in files(path, version)}:
+        table = _open(path)
+        with _writing(path):
+            table.restore(version)
 
 
-def clear(path: Path) -> bool:
-    """Make the newest version hold no rows; older versions keep theirs. False when it is empty already."""
-    active = [path / f.path for f in files(path, latest(path) or 0)]
-    remove(path, active)
-    return bool(active)
+def clear(path: Path) -> None:
+    """Make the newest version hold no rows; older versions keep theirs."""
+    remove(path, [path / f.path for f in files(path, latest(path) or 0)])

@@ -115,13 +115,14 @@ class DuckDialect(Dialect):
         return _Tried(column)
 
 
-class SqliteDialect(Dialect):
+class _Plainer(Dialect):
+    unnests = has_infinity = False
+
+
+class SqliteDialect(_Plainer):
     """Times are texts or numbers there: functions of ours, made known to each session, read them."""
 
-    grouping_sets = False
-    keeps_moments = False
-    unnests = False
-    has_infinity = False
+    grouping_sets = keeps_moments = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         return sa.func.kpi_bucket(moment, text_of(grain), text_of(tz), type_=TEXT)
@@ -138,12 +139,11 @@ class SqliteDialect(Dialect):
         return sa.func.kpi_utc(column, text_of(unit), type_=MOMENT)
 
 
-class MysqlDialect(Dialect):
+class MysqlDialect(_Plainer):
     """MySQL and MariaDB. Named zones need tables that many servers lack, so offsets are written out; by default text
     compares without case there."""
 
-    grouping_sets = unnests = False
-    has_infinity = False
+    grouping_sets = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         local = self.wall(moment, tz)
@@ -188,10 +188,7 @@ class MysqlDialect(Dialect):
         return sa.collate(sa.cast(column, TEXT), "utf8mb4_bin")
 
 
-class ClickHouseDialect(Dialect):
-    unnests = False
-    has_infinity = False
-
+class ClickHouseDialect(_Plainer):
     def contains(self, column: Expression, part: str) -> Expression:
         return sa.func.positionCaseInsensitiveUTF8(column, text_of(part)) > whole(0)
 
@@ -229,11 +226,8 @@ def _nullable(element: sa.Cast[Any], compiler: SQLCompiler, **options: Any) -> s
     return f"CAST({compiler.process(element.clause, **options)} AS Nullable({target}))"
 
 
-class SparkDialect(Dialect):
+class SparkDialect(_Plainer):
     """Spark and Databricks; the session is in UTC."""
-
-    unnests = False
-    has_infinity = False
 
     def utc(self, column: Expression) -> Expression:
         return sa.cast(column, MOMENT)

@@ -116,7 +116,7 @@ class DuckSource(Source):
     def __init__(
         self, *, name: str, version: int = 0, fingerprint: str,
         files: Mapping[str, Sequence[Path]] | None = None, tables: Mapping[str, pa.Table] | None = None,
-        cache: Path | None = None, threads: int | None = None, verify: Callable[[str], None] | None = None,
+        cache: Path | None = None, verify: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         """files: Parquet files by table. tables: rows in memory. cache: see `kpi.store.cache`, serves `requests`.
 
@@ -129,8 +129,6 @@ class DuckSource(Source):
         self._lock, self._mending = threading.Lock(), threading.Lock()
         self._columns: dict[str, dict[str, Type]] = {}
         self._connection.execute("SET TimeZone='UTC'")
-        if threads:
-            self._connection.execute(f"SET threads={int(threads)}")
         self._files = {table: paths for table, paths in (files or {}).items() if paths}
         self._verify = verify or (lambda table: None)
         self._cache: Path | None = None
@@ -146,7 +144,6 @@ class DuckSource(Source):
                 self._connection.execute(f"ATTACH {literal(cache)} AS cached (READ_ONLY)")
                 self._connection.execute("CREATE OR REPLACE VIEW requests AS SELECT * FROM cached.requests")
                 self._describe("requests")
-                self._made.pop("requests", None)
                 self._cache = cache
         except duckdb.Error:
             _discard(cache)
@@ -174,7 +171,6 @@ class DuckSource(Source):
                 self._connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS SELECT {", ".join(["*", *more])} '
                                          f"FROM {parquet(self._files[table])}")  # fmt: skip
                 self._describe(table)
-                self._made.pop(table, None)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             told = f"Files of {table} in {self.name!r} cannot be read ({type(error).__name__})"
             raise unsound("store.files", told, self.name) from error
@@ -188,6 +184,7 @@ class DuckSource(Source):
     def _describe(self, table: str) -> None:
         schema = self._connection.sql(f'SELECT * FROM "{table}" LIMIT 0').to_arrow_table().schema
         self._columns[table] = {f.name: arrow_kind(f.type) for f in schema}
+        self._made.pop(table, None)
 
     def columns(self, table: str) -> Mapping[str, Type]:
         if table not in self._columns and table in self._files:

@@ -141,11 +141,7 @@ def versions(dataset: str) -> list[VersionInfo]:
 
 
 def read_version(dataset: str, version: int | None = None) -> Version:
-    """A version of a data set, the newest by default: which Parquet files hold it.
-
-    Raises StoreError: `store.no_dataset`, `store.no_version`, `store.damaged`, `store.lost`, `store.files` when files
-    are gone or cut short.
-    """
+    """A version of a data set, the newest by default. Raises as `manifest.read`, and where files are gone or short."""
     m, place = manifest.read(dataset, version), folder(dataset)
     if version is None:
         recovery.refuse_lost(dataset, place, m)

@@ -263,10 +263,7 @@ def _path(dataset: str, number: int) -> Path:
 
 
 def write(manifest: Manifest, place: Path | None = None) -> None:
-    """Make a version exist: whole or not at all, and never over another. Raises StoreError `store.conflict`.
-
-    place: a folder to write into instead of the data set's own.
-    """
+    """Make a version exist, whole and never over another (`store.conflict`). place: instead of its own folder."""
     place = place or folder(manifest.dataset)
     facts = {name: value for name, value in vars(manifest).items() if name != "dataset"}  # its folder says that
     tables = {name: vars(table) for name, table in manifest.tables.items()}

@@ -149,7 +149,10 @@ class Merge:
         key = self.table.key
         join = f"{self._t('hits')} h JOIN {self._t('changed')} c ON {same(key, 'h', 'c')}"
         self.replaced = [Path(r[0]) for r in self._fetch(f"SELECT DISTINCT h._file FROM {join} ORDER BY 1")]
-        self.moved = self._moved(self.replaced)
+        if self.table.name == "requests":  # a corrected request keeps its time
+            join = f"{self._t('changed')} c JOIN {scan(self.replaced, self.table)} o ON {same(key, 'c', 'o')}"
+            times = f"SELECT count(*) FROM {join} WHERE c.started_at <> o.started_at"
+            self.moved = number(self._connection, times)
         kept = f"SELECT {self._every('o', self._held)} FROM {scan(self.replaced, self.table)} o"
         left = f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})"
         return f"{kept} {left} UNION ALL {self._select('changed')}"
@@ -158,13 +161,6 @@ class Merge:
         """A condition on rows `s` of the input: their key is not stored yet."""
         stored = f"FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')}"
         return f" WHERE NOT EXISTS ({stored})" if self._hits else ""
-
-    def _moved(self, files: Sequence[Path]) -> int:
-        """Requests that the store has under the same id at another time: a corrected request keeps its time."""
-        if self.table.name != "requests":
-            return 0
-        join = f"{self._t('changed')} c JOIN {scan(files, self.table)} o ON {same(self.table.key, 'c', 'o')}"
-        return number(self._connection, f"SELECT count(*) FROM {join} WHERE c.started_at <> o.started_at")
 
     def touched_traces(self) -> str:
         """A query of the trace ids that new or changed rows belong to."""

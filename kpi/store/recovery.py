@@ -29,8 +29,7 @@ def recover(dataset: str, path: Path, base: Manifest | None) -> int:
     """Take back what a load that did not end has done, as its record proves. Returns how many data files that were.
 
     path: the folder of the data set, whose writer's lock is held. base: its newest version, where that can be read; all
-    of it is looked at first. Raises StoreError: `store.record` for a record that cannot be read, `store.table`,
-    `store.newer`, `store.lost`, `store.foreign`, `store.files`, `store.damaged`; nothing is changed then.
+    of it is looked at first. Raises StoreError where anything is not understood; nothing is changed then.
     """
     left = record.read(path)
     if left is None:
@@ -61,8 +60,7 @@ def check(dataset: str, path: Path, base: Manifest | None) -> list[str]:
     """Whether a load may build on `base`: everything in the data set is understood. Changes nothing.
 
     Returns the tables that stand ahead of every version because a load of a release before transaction records was
-    killed: their newest rows are no part of any version. Raises StoreError, each with the remedy: `store.foreign`,
-    `store.lost`, `store.table`, `store.newer`, `store.damaged`.
+    killed: their newest rows are no part of any version. Raises StoreError, with the remedy.
     """
     refuse_foreign(path)
     if manifest.lost(dataset):

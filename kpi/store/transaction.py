@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -86,24 +86,30 @@ class Transaction:
         requests = self.files.get("requests")
         if requests:
             self.tell(0.1, "Computing costs")
-            costs = f"read_parquet({sql.literal(self._all_costs() / '*.parquet')})"
+            costs = sql.parquet(self._written("costs", self._all_costs()))
             changed = ", ".join(f"c.{sql.name(name)} AS {sql.name(name)}" for name in WRITTEN)
-            place = self.work / "repriced"
-            place.mkdir()
+            target = self.work / "repriced.parquet"
             self.connection.execute(
                 f"COPY (SELECT o.* REPLACE ({changed}) FROM {merge.scan(requests, schema.REQUESTS)} o "
-                f"JOIN {costs} c ON o.trace_id = c.trace_id) TO {sql.literal(place / '0.parquet')}"
+                f"JOIN {costs} c ON o.trace_id = c.trace_id) TO {sql.literal(target)}"
             )
             self.tell(0.7, "Storing requests")
-            receipt.loaded = self.merge("requests", [place / "0.parquet"]).changed
+            receipt.loaded = self.merge("requests", [target]).changed
             self.look(receipt, None)
         receipt.note(f"The cost columns of {receipt.loaded:,} requests changed, by price table {self.prices.label}.")
         return self.finish(receipt)
 
-    def _all_costs(self) -> Path:
-        """Cost columns of all requests as Parquet files: from their spans where there are any, else from their own."""
-        place = self.work / "costs"
+    def _written(self, name: str, tables: Iterable[pa.Table]) -> list[Path]:
+        """Tables as Parquet files of the work folder, in their order."""
+        place, paths = self.work / name, []
         place.mkdir()
+        for i, table in enumerate(tables):
+            paths.append(place / f"{i}.parquet")
+            pq.write_table(table, paths[-1], compression="zstd")
+        return paths
+
+    def _all_costs(self) -> Iterator[pa.Table]:
+        """Cost columns of all requests: from their spans where there are any, else from their own."""
         spans = self.files.get("spans")
         known = f"SELECT DISTINCT trace_id FROM {merge.scan(spans, schema.SPANS)}" if spans else "SELECT '' AS trace_id"
         self.connection.execute(f"CREATE OR REPLACE TABLE touched AS {known}")
@@ -113,9 +119,7 @@ class Transaction:
         alone = f"SELECT {columns} FROM {rows} r ANTI JOIN touched t ON r.trace_id = t.trace_id"
         tables = (reprice_requests(pa.Table.from_batches([batch]), self.prices)
                   for batch in merge.batches(self.connection, alone))  # fmt: skip
-        for i, table in enumerate(chain(made_of, tables)):
-            pq.write_table(table.select(["trace_id", *WRITTEN]), place / f"{i}.parquet")
-        return place
+        return (table.select(["trace_id", *WRITTEN]) for table in chain(made_of, tables))
 
     def open(self, receipt: Receipt) -> None:
         """Start from the version that is the newest."""
@@ -220,12 +224,8 @@ class Transaction:
         self.connection.execute(f"CREATE OR REPLACE TABLE touched AS {query}")
         if not merge.number(self.connection, "SELECT count(*) FROM touched"):
             return
-        place = self.work / "assembled"
-        place.mkdir()
         made_of: dict[str, Any] = {name: self._stream(name) for name in ("spans", *_PARTS)}
-        for i, table in enumerate(assemble_all(**made_of, prices=self.prices)):
-            pq.write_table(table, place / f"{i}.parquet", compression="zstd")
-        if made := sorted(place.glob("*.parquet"), key=lambda p: int(p.stem)):
+        if made := self._written("assembled", assemble_all(**made_of, prices=self.prices)):
             self.merge("requests", made, prefix=_ASSEMBLED)
 
     def _whole_traces(self) -> str:

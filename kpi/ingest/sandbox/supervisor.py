@@ -145,15 +145,10 @@ def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict
 def _environment(temporary: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
     return kept | {
-        "PYTHONPATH": str(_ROOT),
-        "PYTHONUTF8": "1",
-        "TMPDIR": temporary,
-        "TEMP": temporary,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "2",
+        "PYTHONPATH": str(_ROOT), "PYTHONUTF8": "1", "TMPDIR": temporary, "TEMP": temporary,
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2",
         "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space that RLIMIT_AS would count
-    }
+    }  # fmt: skip
 
 
 def _listen(child: subprocess.Popen[bytes], limits: Limits, progress: Progress | None) -> dict[str, Any]:
