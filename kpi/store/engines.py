@@ -28,7 +28,6 @@ from sqlalchemy.sql.selectable import CompoundSelect
 from kpi import clock
 from kpi.errors import MetricError, StoreError
 from kpi.mapping.column_profile import ColumnProfiler
-from kpi.mapping.mapping import ColumnProfile
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.receipts import Receipt
 from kpi.schema import TABLES, Type
@@ -245,35 +244,32 @@ def from_frame(frame: Any, *, name: str = "frame", allow: Collection[str] = (), 
     """
     rows: pa.Table = frame if isinstance(frame, pa.Table) else pa.table(frame)
     policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []
-    known = set(TABLES["requests"].names)
-    if not known & set(rows.column_names):
+    known = TABLES["requests"].arrow_schema()
+    if not set(known.names) & set(rows.column_names):
         raise MetricError("frame.no_columns", "The frame has none of the canonical columns",
                           hint="Rename columns to those of kpi.schema.REQUESTS.")  # fmt: skip
-    arrays, names = [], []
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for column in rows.column_names:
-        values = rows[column]
-        if column in known:
-            target = TABLES["requests"].arrow_schema().field(column).type
-            arrays.append(_fit(values, target, column))
-            names.append(column)
-        elif arrow_kind(values.type) in ("string", "bool"):
-            if told := policy.column(_profile(column, values)):
+        values, kind = rows[column], arrow_kind(rows[column].type)
+        if column in known.names:
+            columns[column] = _fit(values, known.field(column).type, column)
+        elif kind not in ("time", "date"):
+            profiler = ColumnProfiler(column, "")
+            profiler.add(values)
+            told = policy.column(profiler.result())
+            prefix, target = ("x_", pa.string()) if kind in ("string", "bool") else ("m_", pa.float64())
+            if not told:
+                columns[column if column.startswith(prefix) else f"{prefix}{column}"] = values.cast(target)
+            elif prefix == "x_":
                 left_out.append(f"{column} ({told})")
-                continue
-            arrays.append(values.cast(pa.string()))
-            names.append(column if column.startswith("x_") else f"x_{column}")
-        elif arrow_kind(values.type) in ("int", "float") and not policy.column(_profile(column, values)):
-            arrays.append(values.cast(pa.float64()))
-            names.append(column if column.startswith("m_") else f"m_{column}")
     if left_out:
         shown = ", ".join(left_out)
         warnings.warn(f"Left out to protect people: {shown}. Name one in `allow` to keep it.", stacklevel=stacklevel)
-    if "trace_id" not in names:
-        arrays.append(pa.array([str(i) for i in range(rows.num_rows)]))
-        names.append("trace_id")
-    table = pa.table(dict(zip(names, arrays, strict=True)))
+    if "trace_id" not in columns:
+        columns["trace_id"] = pa.array([str(i) for i in range(rows.num_rows)])
+    table = pa.table(columns)
     notes: tuple[str, ...] = ()
-    if "started_at" in names:
+    if "started_at" in columns:
         later = clock.ahead(table["started_at"].cast(pa.int64()), clock.now_us())
         if count := pc.sum(later.cast(pa.int64())).as_py():
             table = table.filter(pc.invert(later))
@@ -281,12 +277,6 @@ def from_frame(frame: Any, *, name: str = "frame", allow: Collection[str] = (), 
     source = DuckSource(name=name, fingerprint=content_hash(table), tables={"requests": table})
     source.notes = notes
     return source
-
-
-def _profile(name: str, values: pa.ChunkedArray) -> ColumnProfile:
-    profiler = ColumnProfiler(name, "")
-    profiler.add(values)
-    return profiler.result()
 
 
 def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.ChunkedArray:
