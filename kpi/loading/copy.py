@@ -138,12 +138,10 @@ def _nothing(dataset: str, connection: str, receipt: Receipt) -> Receipt:
 def _since(since: datetime | str | None) -> datetime | None:
     if since is None or isinstance(since, datetime):
         return utc(since) if since else None
-    try:
+    with contextlib.suppress(ValueError):
         return utc(datetime.fromisoformat(since.strip()))
-    except ValueError:
-        raise IngestError(
-            "copy.since", f"{since[:40]!r} is no time", hint="Write ISO 8601: 2026-11-01 or 2026-11-01T12:00:00Z."
-        ) from None
+    hint = "Write ISO 8601: 2026-11-01 or 2026-11-01T12:00:00Z."
+    raise IngestError("copy.since", f"{since[:40]!r} is no time", hint=hint)
 
 
 def _teller(progress: Progress | None, name: str) -> Tell:

@@ -141,16 +141,12 @@ def _from_secrets() -> Mapping[str, Any]:
     path = next((p for p in places if p.is_file()), None)
     if path is None:
         return {}
-    try:
+    with contextlib.suppress(OSError, ValueError):  # the text of the error may quote the file
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("connections", {})
-    except (OSError, ValueError):  # the text of the error may quote the file
-        found = None
-    if not isinstance(found, dict):
-        raise StoreError(
-            "connection.secrets", "The file of connections, secrets.toml, cannot be read",
-            hint="It must be UTF-8 and TOML, with one table [connections.NAME] for each database.",
-        )  # fmt: skip
-    return found
+        if isinstance(found, dict):
+            return found
+    hint = "It must be UTF-8 and TOML, with one table [connections.NAME] for each database."
+    raise StoreError("connection.secrets", "The file of connections, secrets.toml, cannot be read", hint=hint)
 
 
 def _described(name: str, given: Mapping[str, Any]) -> Connection:

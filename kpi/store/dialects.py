@@ -21,6 +21,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from kpi import clock
 from kpi.mapping.parse_times import time_us
 from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, text_of, whole
 
@@ -307,8 +308,7 @@ def _utc(value: str | float | None, unit: str) -> str | None:
             return None
         if isinstance(value, str):
             try:
-                moment = datetime.fromisoformat(value)
-                moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+                moment = clock.utc(datetime.fromisoformat(value))
             except ValueError:
                 moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us(value)[0])
         else:

@@ -43,10 +43,9 @@ def home() -> Path:
     else:
         path = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ai-index"
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with full.told(full.STORING, "making the state folder"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        if full.is_full(error):
-            raise full.full(full.STORING, "making the state folder") from error
         raise StoreError("store.home", f"The state folder cannot be used ({type(error).__name__})",
                          hint="Set KPI_HOME to a folder that you may write to.") from error  # fmt: skip
     return path.resolve()

@@ -43,9 +43,7 @@ def recover(dataset: str, path: Path, base: Manifest | None) -> int:
     doomed = _replaced(dataset, path, left) if last > left.base else _unfinished(path, left)
     with _changing(path):
         trash.put(path, doomed)
-        for table in set(ours.tables(path)) - set(left.tables):
-            ours.remove_empty(path / table)
-        record.end(path)
+        _end(path, left)
     return sum(1 for name in doomed if f"/{ours.LOG}/" not in name)
 
 
@@ -95,11 +93,15 @@ def undo(dataset: str, path: Path) -> None:
             refuse_foreign(path)
             for name in _unfinished(path, left):
                 (path / name).unlink()
-            for table in set(ours.tables(path)) - set(left.tables):
-                ours.remove_empty(path / table)
-            record.end(path)
+            _end(path, left)
         known = (manifest.read(dataset, number) for number in numbers(dataset))  # raises: then all lists stay
         contents.keep_lists(path, {t.files for m in known for t in m.tables.values()})
+
+
+def _end(path: Path, left: TransactionRecord) -> None:
+    for table in set(ours.tables(path)) - set(left.tables):
+        ours.remove_empty(path / table)
+    record.end(path)
 
 
 def sweep(dataset: str, path: Path) -> int:
