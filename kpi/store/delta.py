@@ -43,7 +43,7 @@ def exists(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _typed(ours: StoreError, path: Path) -> Iterator[None]:
+def _typed(meant: StoreError, path: Path) -> Iterator[None]:
     """Whatever the Delta library throws, as an error of ours: it has many kinds, and panics are none of Exception."""
     try:
         yield
@@ -54,8 +54,8 @@ def _typed(ours: StoreError, path: Path) -> Iterator[None]:
             raise
         if "nsupported" in str(error):
             raise _newer(path) from error
-        told = f"{ours.message} ({type(error).__name__})"
-        raise StoreError(ours.code, told, hint=ours.hint) from error
+        told = f"{meant.message} ({type(error).__name__})"
+        raise StoreError(meant.code, told, hint=meant.hint) from error
 
 
 def _reading(path: Path) -> contextlib.AbstractContextManager[None]:
