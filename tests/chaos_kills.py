@@ -191,7 +191,8 @@ def leftovers(home: Path, temporary: Path) -> list[str]:
     for dataset in manifest.names():
         place = manifest.folder(dataset)
         versions = [manifest.read(dataset, n) for n in manifest.numbers(dataset)]
-        named = {f.path for m in versions for t, v in m.tables.items() for f in delta.files(place / t, v.version)}
+        tables = [(place / t, v.version) for m in versions for t, v in m.tables.items()]
+        named = {table / f.path for table, version in tables for f in delta.files(table, version)}
         for path in place.rglob("*"):
             hidden = path.name.startswith(".") and path.parent in (place, place / "versions", place / "cache")
             data = ".parquet" in path.name and "_delta_log" not in path.parts and path.is_file()

@@ -13,29 +13,22 @@ from functools import lru_cache
 from typing import Any
 
 from kpi import schema
+from kpi.disk.tables import by_word, sets, table_of
 
 Row = Mapping[str, Any]
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 _RANK = {source: rank for rank, source in enumerate(schema.SOURCES)}
-_ANNOTATORS = {
-    "human": "human", "annotation": "human", "annotator": "human", "reviewer": "human", "expert": "human",
-    "user": "user", "end_user": "user", "api": "user", "app": "user",
-    "code": "code", "sdk": "code", "heuristic": "code",
-    "llm": "judge", "eval": "judge", "judge": "judge", "llm_judge": "judge", "ai_judge": "judge", "model": "judge",
-}  # fmt: skip
+_TABLE = table_of(__file__)
+_ANNOTATORS = by_word(_TABLE["annotators"])
 _USER_NAMES = re.compile(r"^(user|customer)[^a-z0-9]|thumb|csat|feedback")
 _TECHNICAL = frozenset({"refused", "fallback"})  # what the system did; says nothing of how the task ended
 _BAD = frozenset({"incident", "escalated", "refused", "fallback", "overridden"})  # outcomes of which true is bad news
 _FLAGS = frozenset(c.name for c in schema.OUTCOMES)
 
 
+@lru_cache(maxsize=8192)
 def fold(name: str) -> str:
     """Names as rules compare them: lower case, words joined by `_` (`userFeedback!` and `User Feedback` -> one)."""
-    return _fold(name)
-
-
-@lru_cache(maxsize=8192)
-def _fold(name: str) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return _NOT_WORD.sub("_", spaced.lower()).strip("_")
 
@@ -174,48 +167,12 @@ def resolve(verdicts: dict[str, tuple[float | bool, str]], stated: Mapping[str, 
     return row
 
 
-_RATINGS = ("user_rating", "user_feedback", "feedback", "thumbs", "thumbs_up", "thumb", "csat", "rating", "user_score")
-_THUMBS = ("user_feedback", "feedback", "thumbs", "thumbs_up", "thumb")
+def _rule(*, names: str, guessed: bool = False, **facts: Any) -> Rule:
+    scale: dict[str, Any] = {"low": None, "high": None} if guessed else {}
+    return Rule(names=tuple(names.split()), **scale, **facts)
+
+
 DEFAULT = OutcomeRules(
-    rules=(
-        Rule(outcome="success",
-             names=("success", "task_success", "task_completion", "passed", "pass", "goal_achieved")),
-        Rule(outcome="success", names=("reward",), threshold=1 - 1e-6),  # full marks: part of a reward is no success
-        Rule(outcome="success", names=_THUMBS, low=None, high=None),
-        Rule(outcome="correct",
-             names=("correct", "correctness", "accuracy", "answer_correctness", "exact_match", "qa", "includes",
-                    "match", "model_graded_qa", "model_graded_fact")),
-        Rule(outcome="correctness", names=("correctness", "accuracy", "answer_correctness")),
-        Rule(outcome="grounded", names=("grounded", "groundedness", "faithful", "faithfulness")),
-        Rule(outcome="groundedness", names=("groundedness", "faithfulness")),
-        Rule(outcome="grounded", names=("hallucination", "hallucinated"), inverted=True),
-        Rule(outcome="groundedness", names=("hallucination",), inverted=True),
-        Rule(outcome="retrieval_hit", names=("retrieval_hit", "hit", "hit_rate", "context_hit", "context_recall")),
-        Rule(outcome="retrieval_score",
-             names=("retrieval_score", "context_relevance", "context_relevancy", "context_precision", "ndcg")),
-        Rule(outcome="confidence", names=("confidence",)),
-        Rule(outcome="resolved", names=("resolved", "resolution", "issue_resolved", "deflected_and_resolved")),
-        Rule(outcome="escalated", names=("escalated", "escalation", "handoff", "human_handoff")),
-        Rule(outcome="overridden", names=("overridden", "override", "edited_by_human")),
-        Rule(outcome="deflected", names=("deflected", "deflection")),
-        Rule(outcome="converted", names=("converted", "conversion")),
-        Rule(outcome="refused", names=("refused", "refusal")),
-        Rule(outcome="fallback", names=("fallback",)),
-        Rule(outcome="user_rating", names=_RATINGS, low=None, high=None),
-        Rule(outcome="incident",
-             names=("toxicity", "toxic", "pii_leak", "pii", "jailbreak", "prompt_injection", "harmful", "harmfulness",
-                    "unsafe", "bias", "policy_violation")),
-        Rule(outcome="incident", names=("safety", "safe", "harmless", "harmlessness"), inverted=True),
-    ),
-    yes_labels=frozenset({"true", "yes", "y", "1", "detected", "hit", "like", "liked", "c"}),
-    no_labels=frozenset({"false", "no", "n", "0", "not_detected", "miss", "dislike", "disliked", "i"}),
-    good_labels=frozenset(
-        {"pass", "passed", "correct", "grounded", "factual", "faithful", "resolved", "success", "positive", "up",
-         "thumbs_up", "good", "relevant", "safe", "non_toxic", "not_toxic", "harmless"}
-    ),
-    bad_labels=frozenset(
-        {"fail", "failed", "incorrect", "wrong", "ungrounded", "not_grounded", "unfaithful", "unresolved",
-         "not_resolved", "failure", "negative", "down", "thumbs_down", "bad", "irrelevant", "not_relevant",
-         "unsafe", "toxic", "hallucinated", "harmful", "partial", "partially_correct"}
-    ),
-)  # fmt: skip
+    rules=tuple(_rule(**stated) for stated in _TABLE["rules"]),
+    **{f"{kind}_labels": labels for kind, labels in sets(_TABLE["labels"]).items()},
+)

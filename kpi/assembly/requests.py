@@ -29,14 +29,13 @@ import pyarrow as pa
 from kpi import schema
 from kpi.arrow_rows import dicts, to_table
 from kpi.assembly.outcomes import DEFAULT, OutcomeRules, resolve
-from kpi.assembly.span_costs import day_of, has_usage, span_costs
+from kpi.assembly.span_costs import TOKENS, day_of, has_usage, span_costs
 from kpi.assembly.span_tree import SpanTree, merge_spans, parsed
 from kpi.pricing.price_table import NO_PRICES, PriceTable
 
 __all__ = ["assemble", "assemble_all", "merge_spans"]
 
 Row = dict[str, Any]
-TOKENS = tuple(c.name for c in schema.TOKENS)
 _STAGES = {
     "retriever": "retrieval_us", "reranker": "rerank_us", "tool": "tool_us", "llm": "model_us",
     "guardrail": "guardrail_us",
@@ -65,7 +64,7 @@ def assemble(
         raise ValueError("a request needs at least one span")
     trace = SpanTree(spans)
     begin = _begin(trace)
-    calls = trace.leaves([s for s in trace.model_spans if "evaluator" not in trace.above[s["span_id"]]])
+    calls = trace.leaves(trace.calls)
     answering = [s for s in calls if not trace.above[s["span_id"]] & _SIDE] or calls
     row: Row = {
         "trace_id": spans[0]["trace_id"],
@@ -102,12 +101,9 @@ def _facts(trace: SpanTree, answering: list[Row]) -> Row:
     attributes: Row = {}
     ranked = [*trace.speaking, *trace.spans]
     for span in ranked:
-        if span["context"]:
-            for name, value in parsed(span["context"]).items():
-                found.setdefault(name, value)
-        if span["attributes"]:
-            for name, value in parsed(span["attributes"]).items():
-                attributes.setdefault(name, value)
+        for column, known in (("context", found), ("attributes", attributes)):
+            for name, value in parsed(span[column]).items() if span[column] else ():
+                known.setdefault(name, value)
     answers = answering[::-1]
     for name in _FROM_MODEL_SPANS:
         stated = [v for s in answers if s["context"] and (v := parsed(s["context"]).get(name)) is not None]
@@ -116,9 +112,9 @@ def _facts(trace: SpanTree, answering: list[Row]) -> Row:
     if attributes:
         found["attributes"] = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode()
     for name in ("model", "provider"):
-        known = [s[name] for s in (*answers, *trace.speaking, *trace.spans) if s[name] and s["kind"] in _MODEL_KINDS]
-        if known:
-            found[name] = known[0]
+        stated = [s[name] for s in (*answers, *ranked) if s[name] and s["kind"] in _MODEL_KINDS]
+        if stated:
+            found[name] = stated[0]
     return found
 
 
@@ -179,8 +175,7 @@ def _union(spans: list[Row]) -> int | None:
 
 def _tokens(trace: SpanTree) -> Row:
     """Sums over leaf model spans that state usage; the outermost aggregate only where no model span states any."""
-    models = [s for s in trace.model_spans if has_usage(s) and "evaluator" not in trace.above[s["span_id"]]]
-    counted = trace.leaves(models)
+    counted = trace.leaves([s for s in trace.calls if has_usage(s)])
     if not counted:
         others = [s for s in trace.spans if has_usage(s) and s["kind"] not in _NO_AGGREGATE]
         counted = trace.outermost(others) or ([trace.whole] if trace.whole else [])
@@ -265,10 +260,10 @@ def assemble_all(
     only logs have arrived (rows without a kind) yield no request yet; rows without spans are skipped.
     """
     sides = {
-        "documents": _Side(documents, _DOCUMENT_COLUMNS),
+        "documents": _Side(documents, ("trace_id", "span_id", "rank")),
         "tool_calls": _Side(tool_calls, ("trace_id", "span_id", "call_id", "name")),
-        "scores": _Side(scores, _SCORE_COLUMNS),
-        "incidents": _Side(incidents, _INCIDENT_COLUMNS),
+        "scores": _Side(scores, ("score_id", "trace_id", "name", "value", "label", "source", "at")),
+        "incidents": _Side(incidents, ("incident_id", "trace_id", "severity")),
     }
     rows: list[Row] = []
     for trace_id, found in groupby(_rows(spans, schema.SPANS.names), key=itemgetter("trace_id")):
@@ -285,30 +280,21 @@ def assemble_all(
 
 
 _TABLE_ROWS = 20_000
-_DOCUMENT_COLUMNS = ("trace_id", "span_id", "rank")
-_SCORE_COLUMNS = ("score_id", "trace_id", "name", "value", "label", "source", "at")
-_INCIDENT_COLUMNS = ("incident_id", "trace_id", "severity")
 
 
 class _Side:
     """Rows beside the spans, read forward once as the traces go by."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> None:
-        self._groups = groupby(_rows(batches, columns), key=itemgetter("trace_id"))
-        self._next: tuple[str, list[Row]] | None = self._advance()
-
-    def _advance(self) -> tuple[str, list[Row]] | None:
-        return next(((trace_id, list(rows)) for trace_id, rows in self._groups if trace_id is not None), None)
+        groups = groupby(_rows(batches, columns), key=itemgetter("trace_id"))
+        self._groups = ((trace_id, list(rows)) for trace_id, rows in groups if trace_id is not None)
+        self._next = next(self._groups, None)
 
     def of(self, trace_id: str) -> list[Row]:
         """Rows of this trace; those of earlier traces are passed over."""
         while self._next is not None and self._next[0] < trace_id:
-            self._next = self._advance()
-        if self._next is None or self._next[0] != trace_id:
-            return []
-        rows = self._next[1]
-        self._next = self._advance()
-        return rows
+            self._next = next(self._groups, None)
+        return self._next[1] if self._next is not None and self._next[0] == trace_id else []
 
 
 def _rows(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[Row]:

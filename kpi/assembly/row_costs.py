@@ -7,26 +7,25 @@ counts as one retrieval, its tool calls cost the default, and tokens of several 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
 
-from kpi import schema
 from kpi.arrow_rows import dicts
-from kpi.assembly.span_costs import COMPUTED, MIXED, PARTS, REPORTED, day_of, usage_of, used_tokens
+from kpi.assembly.span_costs import COMPUTED, MIXED, PARTS, REPORTED, TOKENS, day_of, unpriced, usage_of, used_tokens
 from kpi.pricing.price_table import PriceTable
 
 Row = dict[str, Any]
-_TOKENS = tuple(c.name for c in schema.TOKENS)
 _REPORTED: Row = {"priced": True, "cost_source": REPORTED, "unpriced_model": None}
 WRITTEN = (*PARTS, "total_nusd", "priced", "computed_nusd", "cost_source", "unpriced_model")
-_CALLED = (*_TOKENS, "model", "provider", "started_at", "llm_calls")
+_CALLED = (*TOKENS, "model", "provider", "started_at", "llm_calls")
 READ = (*WRITTEN, *_CALLED, "tool_calls", "retrieved_docs", "retrieval_us")
 
 
-def price_requests(table: pa.Table, prices: PriceTable, *, totals: pa.Array | None = None) -> pa.Table:
+def price_requests(table: pa.Table, prices: PriceTable, *, totals: pa.Array) -> pa.Table:
     """Canonical requests with the columns of their costs filled in. totals: where the total itself was reported."""
-    whole = [False] * table.num_rows if totals is None else totals.to_pylist()
+    whole = totals.to_pylist()
     if all(whole):  # what was reported stays
         table = _with(table, [_REPORTED] * len(whole), tuple(_REPORTED))
         computed = ({"computed_nusd": _by_table(row, prices)} for row in dicts(table, _CALLED))
@@ -67,7 +66,7 @@ def _costs(row: Row, prices: PriceTable, *, whole: bool) -> Row:
     if row["inference_nusd"] is None and used_tokens(row):
         if by_table is None:
             found |= {"priced": False, "total_nusd": None, "cost_source": None}
-            return found | {"unpriced_model": _unpriced(row, prices)}
+            return found | {"unpriced_model": unpriced(row, prices, _day(row, prices))}
         found["inference_nusd"] = by_table
     added = _unit_costs(row, prices) if told or found["inference_nusd"] is not None else {}
     found |= added
@@ -82,15 +81,12 @@ def _costs(row: Row, prices: PriceTable, *, whole: bool) -> Row:
 def _by_table(row: Row, prices: PriceTable) -> int | None:
     if not row["model"] or not used_tokens(row):
         return None
-    day = day_of(row["started_at"]) if prices.dated else None
     one_call = (row["llm_calls"] or 1) <= 1
-    return prices.cost(row["provider"], row["model"], usage_of(row), day, one_call=one_call)
+    return prices.cost(row["provider"], row["model"], usage_of(row), _day(row, prices), one_call=one_call)
 
 
-def _unpriced(row: Row, prices: PriceTable) -> str | None:
-    """The model that needs a row of its own; None where it is not known, or the token counts are what is missing."""
-    day = day_of(row["started_at"]) if prices.dated else None
-    return row["model"] if len(prices.find(row["provider"], row["model"], day)) != 1 else None
+def _day(row: Row, prices: PriceTable) -> date | None:
+    return day_of(row["started_at"]) if prices.dated else None
 
 
 def _unit_costs(row: Row, prices: PriceTable) -> Row:

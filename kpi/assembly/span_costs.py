@@ -24,6 +24,7 @@ from kpi.pricing.price_table import PriceTable, Usage
 
 Row = dict[str, Any]
 REPORTED, COMPUTED, MIXED = "reported", "computed", "mixed"
+TOKENS = tuple(c.name for c in schema.TOKENS)
 PARTS = tuple(c.name for c in schema.COSTS if c.name != "total_nusd")
 _STAGES = {
     "retriever": "retrieval_nusd", "reranker": "retrieval_nusd", "tool": "tool_nusd", "guardrail": "orchestration_nusd",
@@ -83,31 +84,28 @@ class _Bill:
         self.found: Row = {"inference_nusd": None, "priced": None}
 
     def row(self) -> Row:
-        trace, row = self.trace, self.found
-        judged = [s for s in trace.model_spans if "evaluator" in trace.above[s["span_id"]]]
-        others = [s for s in trace.model_spans if "evaluator" not in trace.above[s["span_id"]]] if judged else None
-        missing = self._inference(trace.model_spans if others is None else others, judged)
-        missing += self._stages()
-        missing += self._review(judged)
+        row = self.found
+        missing = [*self._inference(), *self._stages(), *self._review()]
         if missing:
             row["priced"] = False
         if row["priced"] is False:
             row["inference_nusd"] = None
-            row["unpriced_model"] = ", ".join(sorted({n for s in missing if (n := self._unpriced(s))})) or None
+            models = {unpriced(s, self.prices, self.day) for s in missing}
+            row["unpriced_model"] = ", ".join(sorted(filter(None, models))) or None
         known = [row[name] for name in PARTS if row.get(name) is not None]
         if known and row["priced"] is not False:  # a request stopped before any model call still cost what it used
             row["total_nusd"] = sum(known)
             row["cost_source"] = self.sources.pop() if len(self.sources) == 1 else MIXED
         return row
 
-    def _inference(self, models: Sequence[Row], judged: Sequence[Row]) -> list[Row]:
+    def _inference(self) -> list[Row]:
         """Sets `inference_nusd`, `priced` and `computed_nusd`; returns the calls without a price."""
         row, trace = self.found, self.trace
-        answering = self._pool(models)
+        answering = self._pool(trace.calls)
         stages = {s["span_id"] for s in self.costed if s["kind"] in ("retriever", "reranker")}
         embeddings = self._pool([s for s in trace.spans if s["kind"] == "embedding"], covered=stages)
         aggregate: list[Row] = []
-        alone = not answering.reported and not any(s["cost_nusd"] is not None for s in judged)
+        alone = not answering.reported and not any(s["cost_nusd"] is not None for s in trace.judged)
         if alone and (answering.counted or not embeddings.reported):
             aggregate = trace.outermost([s for s in self.costed if s["kind"] in _AGGREGATES])
             self.covering = {s["span_id"] for s in aggregate}
@@ -125,7 +123,8 @@ class _Bill:
         missing = answering.missing + embeddings.missing
         if not missing and (answering.known or embeddings.known):
             row |= {"inference_nusd": answering.total + embeddings.total, "priced": True}
-            self._came_from(answering, embeddings)
+            self.sources |= {REPORTED} if answering.reported or embeddings.reported else set()
+            self.sources |= {COMPUTED} if answering.priced or embeddings.priced else set()
         elif any(has_usage(s) for s in (*trace.spans, *([trace.whole] if trace.whole else []))):
             row["priced"] = False
         return missing
@@ -160,32 +159,30 @@ class _Bill:
         if retrievals and not told["retriever"] and units.retrieval is not None:
             self._add("retrieval_nusd", units.retrieval * len(retrievals), COMPUTED)
         if not told["tool"] and units.tool_call:
-            called = [
-                units.tool(self.tools.get(s["span_id"]) or _tool_name(s)) for s in trace.spans if s["kind"] == "tool"
-            ]
-            known = [cost for cost in called if cost is not None]
+            tools = [s for s in trace.spans if s["kind"] == "tool"]
+            names = (self.tools.get(s["span_id"]) or str(s["name"] or "").removeprefix("execute_tool ") for s in tools)
+            known = [cost for name in names if (cost := units.tool(name)) is not None]
             if known:
                 self._add("tool_nusd", sum(known), COMPUTED)
         if not told["guardrail"] and units.orchestration is not None:
             self._add("orchestration_nusd", units.orchestration, COMPUTED)
         return rerankers.missing
 
-    def _review(self, judged: list[Row]) -> list[Row]:
+    def _review(self) -> list[Row]:
         """Evaluators: reported costs, judge models by their price, minutes of people by their unit cost."""
         trace, minute = self.trace, self.prices.units.review_minute
         evaluators = [s for s in trace.spans if s["kind"] == "evaluator"]
         told = [s for s in evaluators if s["cost_nusd"] is not None]
-        judges = self._pool(judged, covered={s["span_id"] for s in told})
+        judges = self._pool(trace.judged, covered={s["span_id"] for s in told})
         reported = trace.leaves([*told, *judges.reported])
         if reported:
             self._add("review_nusd", sum(s["cost_nusd"] for s in reported), REPORTED)
         if judges.priced:
             self._add("review_nusd", sum(judges.priced), COMPUTED)
-        people = [
-            s for s in trace.leaves(evaluators) if _HUMAN.search(s["name"] or "") and s["duration_us"] is not None
-        ]
-        if people and not told and minute is not None:
-            spent = minute * sum(s["duration_us"] for s in people)
+        people = [s for s in trace.leaves(evaluators) if _HUMAN.search(s["name"] or "")]
+        lengths = [s["duration_us"] for s in people if s["duration_us"] is not None]
+        if lengths and not told and minute is not None:
+            spent = minute * sum(lengths)
             self._add("review_nusd", (spent + _MINUTE_US // 2) // _MINUTE_US, COMPUTED)
         return judges.missing
 
@@ -195,7 +192,7 @@ class _Bill:
             return _Pool()
         trace = self.trace
         pool = _Pool(reported=trace.leaves([s for s in spans if s["cost_nusd"] is not None]))
-        pool.counted = trace.leaves([s for s in spans if used_tokens(s) or self._billed_by_call(s)])
+        pool.counted = trace.leaves([s for s in spans if used_tokens(s) or self._is_billed_by_call(s)])
         told = {s["span_id"] for s in pool.reported}
         lowest = {s["span_id"] for s in trace.leaves([*pool.reported, *pool.counted])} if told else None
         above = told.union(covered, self.covering)
@@ -204,12 +201,8 @@ class _Bill:
             cost = self._by_table(span)
             found.append(cost)
             mine = span["span_id"]
-            if (
-                self.all_told
-                or mine in told
-                or (lowest is not None and mine not in lowest)
-                or (above and trace.is_below(span, above))
-            ):
+            is_told = self.all_told or mine in told or (lowest is not None and mine not in lowest)
+            if is_told or (above and trace.is_below(span, above)):
                 continue
             if cost is None:
                 pool.missing.append(span)
@@ -221,36 +214,26 @@ class _Bill:
             pool.by_table = _sum_known(found)
         return pool
 
-    def _billed_by_call(self, span: Row) -> bool:
-        return span["kind"] == "reranker" and any(p.call for p in self._prices(span))
-
-    def _prices(self, span: Row) -> list[Any]:
-        return self.prices.find(span["provider"], span["model"], self.day)
+    def _is_billed_by_call(self, span: Row) -> bool:
+        found = self.prices.find(span["provider"], span["model"], self.day) if span["kind"] == "reranker" else ()
+        return any(p.call for p in found)
 
     def _by_table(self, span: Row, *, one_call: bool = True) -> int | None:
         return self.prices.cost(span["provider"], span["model"], usage_of(span), self.day, one_call=one_call)
-
-    def _unpriced(self, span: Row) -> str | None:
-        """The name of a model that needs a row of its own; None where the token counts are what is missing."""
-        return span["model"] if len(self._prices(span)) != 1 else None
 
     def _add(self, column: str, cost: int, source: str) -> None:
         self.found[column] = (self.found.get(column) or 0) + cost
         self.sources.add(source)
 
-    def _came_from(self, *pools: _Pool) -> None:
-        if any(p.reported for p in pools):
-            self.sources.add(REPORTED)
-        if any(p.priced for p in pools):
-            self.sources.add(COMPUTED)
-
 
 def usage_of(row: Row) -> Usage:
     """The token counts of a span or of a request."""
-    return Usage(
-        row["input_tokens"], row["output_tokens"], row["cached_read_tokens"], row["cache_write_tokens"],
-        row["reasoning_tokens"],
-    )  # fmt: skip
+    return Usage(*(row[name] for name in TOKENS))
+
+
+def unpriced(row: Row, prices: PriceTable, day: date | None) -> str | None:
+    """The model that needs a row of its own; None where it is not known, or the token counts are what is missing."""
+    return row["model"] if len(prices.find(row["provider"], row["model"], day)) != 1 else None
 
 
 def used_tokens(row: Row) -> bool:
@@ -267,7 +250,3 @@ def _sum_known(costs: Sequence[int | None]) -> int | None:
     """The sum, or None where there is nothing or not all is known."""
     known = [cost for cost in costs if cost is not None]
     return sum(known) if known and len(known) == len(costs) else None
-
-
-def _tool_name(span: Row) -> str:
-    return str(span["name"] or "").removeprefix("execute_tool ")

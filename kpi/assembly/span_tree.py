@@ -15,7 +15,6 @@ import orjson
 from kpi.schema import WHOLE
 
 Row = dict[str, Any]
-_LAST = 2**63
 
 
 @lru_cache(maxsize=4096)
@@ -70,7 +69,7 @@ class SpanTree:
         self.whole = next((s for s in spans.values() if s["kind"] == WHOLE), None)
         spans = {i: _settled(span) for i, span in spans.items() if span["kind"] != WHOLE}
         self.by_id = spans
-        self.spans = sorted(spans.values(), key=_start)
+        self.spans = sorted(spans.values(), key=lambda s: (s["started_at"] is None, s["started_at"] or 0, s["span_id"]))
         dated = [s for s in self.spans if s["started_at"] is not None] or [s for s in self.spans if s["kind"]]
         self.roots = [s for s in dated if s["parent_id"] is None]
         tops = [s for s in dated if s["parent_id"] not in spans]
@@ -79,13 +78,11 @@ class SpanTree:
         self.first = [self.root] if self.root else self.tops
         self.speaking = [*([self.whole] if self.whole else []), *self.first]  # who speaks for the request
         self.model_spans = [s for s in self.spans if s["kind"] == "llm"]
-        self.above = {s["span_id"]: self._kinds_above(s) for s in self.model_spans}
+        self.above = {s["span_id"]: {self.by_id[i]["kind"] for i in self.ancestors(s)} for s in self.model_spans}
         if any("llm" in kinds for kinds in self.above.values()):
             self._complete_calls()
-
-    def _kinds_above(self, span: Row) -> frozenset[str]:
-        """Kinds of all ancestors. Spans may point at each other in a circle; each is visited once."""
-        return frozenset(self.by_id[above]["kind"] for above in self.ancestors(span))
+        self.judged = [s for s in self.model_spans if "evaluator" in self.above[s["span_id"]]]
+        self.calls = [s for s in self.model_spans if "evaluator" not in self.above[s["span_id"]]]
 
     def _complete_calls(self) -> None:
         """Give a model call the parts of its counts that only the span around it states.
@@ -110,7 +107,7 @@ class SpanTree:
             self.model_spans = [found.get(s["span_id"], s) for s in self.model_spans]
 
     def ancestors(self, span: Row) -> Iterator[str]:
-        """Ids of the spans above, the nearest first."""
+        """Ids of the spans above, the nearest first; each once, for spans may point at each other in a circle."""
         visited, parent = {span["span_id"]}, span["parent_id"]
         while parent in self.by_id and parent not in visited:
             visited.add(parent)
@@ -162,8 +159,3 @@ def _settled(span: Row) -> Row:
         return span
     failed = span["error_type"] is not None or span.get("status_message") is not None
     return {**span, "status": "error" if failed else "ok"}
-
-
-def _start(span: Row) -> tuple[int, str]:
-    started = span["started_at"]
-    return (_LAST if started is None else started, span["span_id"])

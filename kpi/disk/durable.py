@@ -5,12 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from kpi.disk.owned_folders import DRAFT, OwnedFolder
+from kpi.errors import StoreError
+
+
+@contextlib.contextmanager
+def told(what: str, hint: str) -> Iterator[None]:
+    """Errors of the disk as StoreError `store.write`. what: which thing could not be done, in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError("store.write", f"{what} ({type(error).__name__})", hint=hint) from error
 
 
 def write(path: Path, content: bytes, *, once: bool = False) -> None:

@@ -56,7 +56,8 @@ def _says_full(error: BaseException) -> bool:
 
 def _reasons(error: BaseException) -> set[str]:
     """Names of the error numbers of a full disk that an error holds, as its number or in its text."""
-    if not isinstance(error, OSError) and not _speaks_of_files(error):
+    kinds = ((c.__name__, c.__module__.partition(".")[0]) for c in type(error).__mro__)
+    if not isinstance(error, OSError) and not any(k in _SPEAKERS and m in _LIBRARIES for k, m in kinds):
         return set()
     text = str(error).lower()
     numbers = {int(a or b) for a, b in _NUMBERED.findall(text)}
@@ -66,10 +67,6 @@ def _reasons(error: BaseException) -> set[str]:
     if getattr(error, "winerror", None) in _WINDOWS or (os.name == "nt" and numbers & _WINDOWS):
         found.add("ENOSPC")
     return found
-
-
-def _speaks_of_files(error: BaseException) -> bool:
-    return any(c.__name__ in _SPEAKERS and c.__module__.partition(".")[0] in _LIBRARIES for c in type(error).__mro__)
 
 
 @contextlib.contextmanager

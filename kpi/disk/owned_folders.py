@@ -118,7 +118,11 @@ def _take_back(folder: Path, *, alone: bool) -> bool:
         flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         lock = os.open(folder / MARK, flags)
     except FileNotFoundError:
-        return (alone or _is_old(folder)) and _unmarked(folder)
+        with contextlib.suppress(OSError):
+            if alone or time.time() - folder.lstat().st_mtime > _OLD_S:
+                folder.rmdir()  # only where empty: its maker died before the first mark or after the last
+                return True
+        return False
     except OSError:
         return False
     if not stat.S_ISREG(os.fstat(lock).st_mode) or _locked(lock) is not True or not _is_still(folder / MARK, lock):
@@ -126,22 +130,6 @@ def _take_back(folder: Path, *, alone: bool) -> bool:
         return False
     _remove(folder, lock)
     return not folder.exists()
-
-
-def _is_old(folder: Path) -> bool:
-    try:
-        return time.time() - folder.lstat().st_mtime > _OLD_S
-    except OSError:
-        return False
-
-
-def _unmarked(folder: Path) -> bool:
-    """Remove a folder if it is empty: its maker died before the first mark or after the last."""
-    try:
-        folder.rmdir()
-    except OSError:
-        return False
-    return True
 
 
 def _is_still(path: Path, handle: int) -> bool:

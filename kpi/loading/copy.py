@@ -8,6 +8,7 @@ reaches a message.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 from collections import Counter
@@ -19,12 +20,13 @@ import orjson
 import sqlalchemy as sa
 
 from kpi import clock
+from kpi.clock import utc
 from kpi.disk import durable
 from kpi.errors import IngestError, StoreError
 from kpi.ingest.context import Context
-from kpi.ingest.databases.database import Row, utc
+from kpi.ingest.databases.database import Row
 from kpi.ingest.databases.server import connected
-from kpi.ingest.databases.streams import Marks, read
+from kpi.ingest.databases.streams import Marks, Tell, read
 from kpi.ingest.formats import formats
 from kpi.ingest.readers.vendor import Translation
 from kpi.ingest.staging import Stage
@@ -38,6 +40,7 @@ from kpi.store.manifest import folder, home
 from kpi.store.transaction import Progress
 
 _READING = 0.7  # share of a copy's time, for the progress bar
+_SOURCES = "sources.json"  # beside a data set
 _EVERY = 2_000  # rows between two words of progress
 
 
@@ -82,14 +85,13 @@ def copy(
     with stage_folder(dataset) as directory:
         with connected(engine, connection, receipt) as database:
             vendor = database.choose(format)
-            sources = _Sources(dataset)
             identity = _identity(key.secret, engine, database.schema)
-            marks = Marks() if full else sources.marks(connection, identity, vendor.name)
+            marks = Marks() if full else _marks(dataset, connection, identity, vendor.name)
             receipt.format = vendor.name
             privacy = Privacy(key.secret, DEFAULT_ALLOW | frozenset(allowed), ids_key=ids_key)
             context = Context(privacy, receipt)
-            told = _Told(part(progress, 0.0, _READING), connection)
-            found = read(database, vendor.streams, marks, since=began, tell=told.tell)
+            tell = _teller(part(progress, 0.0, _READING), connection)
+            found = read(database, vendor.streams, marks, since=began, tell=tell)
             staged = _staged(found, Translation(formats()[vendor.name], context), Stage(directory, receipt), receipt)
         receipt.keep_out(Counter(context.privacy.kept_out))
         if staged:
@@ -102,7 +104,9 @@ def copy(
         kept = {"database": identity, "format": vendor.name, "version": done.version}
         with kept_beside(done, "which keys are allowed and how far the database was read"):
             remember(dataset, None, allowed)
-            sources.write(connection, {**kept, "tables": marks.tables, "open": marks.open})
+            entry = {**kept, "tables": marks.tables, "open": marks.open}
+            told = orjson.dumps({**_sources(dataset), connection: entry}, option=orjson.OPT_INDENT_2)
+            durable.write(folder(dataset) / _SOURCES, told)
     return done
 
 
@@ -134,24 +138,23 @@ def _nothing(dataset: str, connection: str, receipt: Receipt) -> Receipt:
 def _since(since: datetime | str | None) -> datetime | None:
     if since is None or isinstance(since, datetime):
         return utc(since) if since else None
-    try:
+    with contextlib.suppress(ValueError):
         return utc(datetime.fromisoformat(since.strip()))
-    except ValueError:
-        raise IngestError(
-            "copy.since", f"{since[:40]!r} is no time", hint="Write ISO 8601: 2026-11-01 or 2026-11-01T12:00:00Z."
-        ) from None
+    hint = "Write ISO 8601: 2026-11-01 or 2026-11-01T12:00:00Z."
+    raise IngestError("copy.since", f"{since[:40]!r} is no time", hint=hint)
 
 
-class _Told:
+def _teller(progress: Progress | None, name: str) -> Tell:
     """Progress of reading in words."""
+    due = 0
 
-    def __init__(self, progress: Progress | None, name: str) -> None:
-        self._progress, self._name, self._next = progress, name, 0
+    def tell(done: int, total: int) -> None:
+        nonlocal due
+        if progress is not None and done >= due:
+            due = done + _EVERY
+            progress(done / max(total, 1), f"Copying {name}: {done:,} of {total:,} rows")
 
-    def tell(self, done: int, total: int) -> None:
-        if self._progress is not None and done >= self._next:
-            self._next = done + _EVERY
-            self._progress(done / max(total, 1), f"Copying {self._name}: {done:,} of {total:,} rows")
+    return tell
 
 
 def _identity(key: bytes, engine: sa.Engine, schema: str) -> str:
@@ -161,40 +164,31 @@ def _identity(key: bytes, engine: sa.Engine, schema: str) -> str:
     return hmac.new(key, f"source\0{where}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
-class _Sources:
-    """`sources.json` of a data set: for each connection, how far its tables were read and in which version."""
+def _sources(dataset: str) -> dict[str, Any]:
+    """For each connection, how far its tables were read and in which version. Raises StoreError `copy.sources`."""
+    path = folder(dataset) / _SOURCES
+    if not path.exists():
+        return {}
+    with contextlib.suppress(OSError, orjson.JSONDecodeError):
+        found = orjson.loads(path.read_bytes())
+        if isinstance(found, dict):
+            return found
+    raise StoreError(
+        "copy.sources", f"The list of what was copied into {dataset!r} is damaged",
+        hint="Delete sources.json in the folder of the data set: the next copy then reads everything again.",
+    )  # fmt: skip
 
-    def __init__(self, dataset: str) -> None:
-        self._dataset = dataset
-        self._path = folder(dataset) / "sources.json"
 
-    def _read(self) -> dict[str, Any]:
-        if not self._path.exists():
-            return {}
-        try:
-            found = orjson.loads(self._path.read_bytes())
-        except (OSError, orjson.JSONDecodeError):
-            found = None
-        if not isinstance(found, dict):
-            raise StoreError(
-                "copy.sources", f"The list of what was copied into {self._dataset!r} is damaged",
-                hint="Delete sources.json in the folder of the data set: the next copy then reads everything again.",
-            )  # fmt: skip
-        return found
-
-    def marks(self, connection: str, identity: str, format: str) -> Marks:
-        """Where to go on; at the start for another database, and when an older version was restored since."""
-        known = self._read().get(connection)
-        if not isinstance(known, dict) or (known.get("database"), known.get("format")) != (identity, format):
-            return Marks()
-        copied = int(known.get("version") or 0)
-        numbers = manifest.numbers(self._dataset)
-        if not numbers or numbers[-1] < copied:
-            return Marks()
-        since = (v for v in lake.versions(self._dataset) if v.number > copied and v.origin is not None)
-        if any(v.origin is not None and v.origin < copied for v in since):
-            return Marks()
-        return Marks(dict(known.get("tables") or {}), {k: list(v) for k, v in (known.get("open") or {}).items()})
-
-    def write(self, connection: str, entry: dict[str, Any]) -> None:
-        durable.write(self._path, orjson.dumps({**self._read(), connection: entry}, option=orjson.OPT_INDENT_2))
+def _marks(dataset: str, connection: str, identity: str, format: str) -> Marks:
+    """Where to go on; at the start for another database, and when an older version was restored since."""
+    known = _sources(dataset).get(connection)
+    if not isinstance(known, dict) or (known.get("database"), known.get("format")) != (identity, format):
+        return Marks()
+    copied = int(known.get("version") or 0)
+    numbers = manifest.numbers(dataset)
+    if not numbers or numbers[-1] < copied:
+        return Marks()
+    since = (v.origin for v in lake.versions(dataset) if v.number > copied)
+    if any(origin is not None and origin < copied for origin in since):
+        return Marks()
+    return Marks(dict(known.get("tables") or {}), {k: list(v) for k, v in (known.get("open") or {}).items()})

@@ -99,13 +99,10 @@ def refuse_loss(receipt: Receipt, max_loss: float) -> None:
         parts.append(f"{receipt.overwritten:,} have the id of a later row that says something else")
     reasons = sorted(receipt.drop_reasons, key=lambda reason: -receipt.drop_reasons[reason])[:3]
     why = "; ".join(f"{receipt.drop_reasons[reason]:,} × {reason}" for reason in reasons)
-    raise IngestError(
-        "ingest.loss",
-        f"{100 * receipt.lost:.0f} % of {receipt.rows_read:,} rows read would be lost: {' and '.join(parts)}"
-        + (f" ({why})" if why else ""),
-        hint="Nothing was stored. Mend the export, or accept it (--allow-loss; Accept lost rows on the page Data).",
-        row=receipt.drops[0].row if receipt.drops else None,
-    )
+    share = f"{100 * receipt.lost:.0f} % of {receipt.rows_read:,} rows read"
+    hint = "Nothing was stored. Mend the export, or accept it (--allow-loss; Accept lost rows on the page Data)."
+    raise IngestError("ingest.loss", f"{share} would be lost: {' and '.join(parts)}{f' ({why})' if why else ''}",
+                      hint=hint, row=receipt.drops[0].row if receipt.drops else None)  # fmt: skip
 
 
 def keys_of(dataset: str) -> tuple[UserKey, bytes | None]:
@@ -120,10 +117,7 @@ def keys_of(dataset: str) -> tuple[UserKey, bytes | None]:
 
 @contextlib.contextmanager
 def stage_folder(dataset: str) -> Iterator[Path]:
-    """A folder for what is staged, gone afterwards; so is the data set's where it is empty.
-
-    First takes back what dead processes left. Raises StoreError `store.full` for a full disk, whoever met it.
-    """
+    """A folder for what is staged, gone afterwards; what dead loads left goes first. Raises StoreError `store.full`."""
     place = folder(dataset)
     with full.told(full.STORING, f"loading into {dataset!r}"):
         owned_folders.take_back_all(home(), dataset)
@@ -183,16 +177,12 @@ def saved_allow(dataset: str) -> frozenset[str]:
     path = folder(dataset) / "allow.json"
     if not path.exists():
         return frozenset()
-    try:
+    with contextlib.suppress(OSError, orjson.JSONDecodeError):
         names = orjson.loads(path.read_bytes())
-        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-            raise TypeError("no list of names")
-        return frozenset(names)
-    except (OSError, orjson.JSONDecodeError, TypeError) as error:
-        raise StoreError(
-            "store.allow", f"The list of allowed keys of {dataset!r} is damaged",
-            hint="Delete allow.json in the folder of the data set, and name the keys again.",
-        ) from error  # fmt: skip
+        if isinstance(names, list) and all(isinstance(n, str) for n in names):
+            return frozenset(names)
+    raise StoreError("store.allow", f"The list of allowed keys of {dataset!r} is damaged",
+                     hint="Delete allow.json in the folder of the data set, and name the keys again.")  # fmt: skip
 
 
 def remember(dataset: str, used: Mapping | None, allowed: Sequence[str]) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from kpi.errors import StoreError
 from kpi.privacy import user_key
 from kpi.privacy.user_key import KEY_VARIABLE, UserKey
@@ -136,7 +134,7 @@ def rotate_key(dataset: str = ALL, *, progress: Progress | None = None) -> list[
         ['turned']
     """
     place = home()
-    with _lock(place):
+    with manifest.lock("keys"):
         chosen = manifest.names() if dataset == ALL else [dataset]
         bound = {name: manifest.read(name).user_key for name in chosen}
         given = user_key.from_environment()
@@ -186,9 +184,8 @@ def forget_key(id: str) -> None:
         Traceback (most recent call last):
         kpi.errors.StoreError: ...
     """
-    place = home()
-    with _lock(place):
-        user_key.forget(place, id)
+    with manifest.lock("keys"):
+        user_key.forget(home(), id)
 
 
 def _next(place: Path, bound: Collection[str | None]) -> UserKey:
@@ -196,8 +193,3 @@ def _next(place: Path, bound: Collection[str | None]) -> UserKey:
     if current is None or not bound or None in bound or current in bound:
         return user_key.make_default(place)
     return user_key.key_of(place, "", current)
-
-
-def _lock(place: Path) -> FileLock:
-    (place / "locks").mkdir(mode=0o700, exist_ok=True)
-    return FileLock(place / "locks" / "keys.lock", timeout=manifest.LOCK_SECONDS, mode=0o600)

@@ -71,7 +71,9 @@ def _proof(load: Transaction, users: str, key: UserKey) -> str:
     if _any(load, f"SELECT 1 FROM ({users}) o SEMI JOIN ({brought}) s ON o.user_key = s.user_key"):
         return "users came back with the pseudonyms that they had"
     again = f"SELECT 1 FROM ({users}) o SEMI JOIN ({brought}) s ON o.trace_id = s.trace_id"
-    if key.since is not None and int(key.since) <= _begun(load.dataset) and not _any(load, again):
+    made = [m.created_at for m in manifest.readable(load.dataset)]
+    begun = datetime.fromisoformat(made[-1]).timestamp() if made else 0.0
+    if key.since is not None and int(key.since) <= begun and not _any(load, again):
         return "its file is older than the data"
     raise StoreError(
         "store.key_unproven",
@@ -89,16 +91,6 @@ def _brought(load: Transaction) -> str:
         if files := merge.staged_files(load.staged, name):
             parts.append(f"SELECT trace_id, {user} FROM {sql.parquet(files)} WHERE {user} IS NOT NULL")
     return " UNION ALL ".join(parts)
-
-
-def _begun(dataset: str) -> float:
-    """When the oldest version that can be read was made, seconds since the epoch."""
-    for number in manifest.numbers(dataset):
-        try:
-            return datetime.fromisoformat(manifest.read(dataset, number).created_at).timestamp()
-        except StoreError:
-            continue
-    return 0.0
 
 
 def _any(load: Transaction, query: str) -> bool:

@@ -37,10 +37,7 @@ def cache_path(folder: Path, fingerprint: str) -> Path:
 
 
 def build_cache(path: Path, files: Sequence[Path]) -> bool:
-    """Build the cache of the requests in these Parquet files.
-
-    False where it cannot be written; nothing is left then.
-    """
+    """Build the cache of the requests in these Parquet files. False where it cannot be written; nothing is left."""
     place = path.parent
     try:
         make_private(place)
@@ -52,7 +49,9 @@ def build_cache(path: Path, files: Sequence[Path]) -> bool:
         if is_full(error):
             _LOG.warning("%s", full(STORING, "building a cache", after="pages are slower without it, and as right"))
         return False
-    _prune(place, path)
+    others = [p for p in place.glob("*.duckdb") if p != path]
+    for old in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+        old.unlink(missing_ok=True)
     return True
 
 
@@ -88,9 +87,3 @@ def _enums(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[s
             kinds[column] = f"values_{i}"
             connection.execute(f"CREATE TYPE values_{i} AS ENUM ({', '.join(literal(v) for v in sorted(values))})")
     return kinds
-
-
-def _prune(place: Path, newest: Path) -> None:
-    files = sorted(place.glob("*.duckdb"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for old in [p for p in files if p != newest][KEPT - 1 :]:
-        old.unlink(missing_ok=True)

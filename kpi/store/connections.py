@@ -9,6 +9,7 @@ Sessions are read-only, statements end after `TIMEOUT_S`, and no error holds a p
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -66,8 +67,7 @@ def connections() -> list[Connection]:
 def open_engine(name: str) -> sa.Engine:
     """The checked, read-only engine of a named connection; one a process, shared by threads.
 
-    Raises StoreError: `connection.unknown`, `connection.refused`, `connection.no_driver`, and
-    `connection.no_engine` for a DuckDB file, which is read without SQLAlchemy.
+    Raises StoreError as `checked`, and `connection.no_engine` for a DuckDB file, which is read without SQLAlchemy.
     """
     kind, url = checked(name)
     if kind.name == "duckdb":
@@ -92,17 +92,14 @@ def checked(name: str) -> tuple[Kind, sa.URL]:
             "connection.unknown", f"There is no connection {name[:60]!r}",
             hint=f"Connections are named by the administrator; there are: {', '.join(sorted(found)) or 'none yet'}.",
         )  # fmt: skip
-    problem = ""
-    try:
+    with contextlib.suppress(Refused):
         kind, url = _checked(name, found[name])
-    except Refused as refusal:
-        problem = str(refusal)
-    if problem:  # raised out here: the refusal must not hang on the error as its context
-        raise StoreError(*sessions.REFUSED, hint=sessions.REMEDY)
-    if not sessions.installed(kind):
+        if sessions.installed(kind):
+            return kind, url
         raise StoreError("connection.no_driver", f"The driver for {kind.title} is not installed ({kind.package})",
                          hint=f"Install it beside the index: {INSTALL}, or {kind.package} alone.")  # fmt: skip
-    return kind, url
+    # raised out here: the refusal must not hang on the error as its context
+    raise StoreError(*sessions.REFUSED, hint=sessions.REMEDY)
 
 
 def table_of(name: str) -> str:
@@ -144,16 +141,12 @@ def _from_secrets() -> Mapping[str, Any]:
     path = next((p for p in places if p.is_file()), None)
     if path is None:
         return {}
-    try:
+    with contextlib.suppress(OSError, ValueError):  # the text of the error may quote the file
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("connections", {})
-    except (OSError, ValueError):  # the text of the error may quote the file
-        found = None
-    if not isinstance(found, dict):
-        raise StoreError(
-            "connection.secrets", "The file of connections, secrets.toml, cannot be read",
-            hint="It must be UTF-8 and TOML, with one table [connections.NAME] for each database.",
-        )  # fmt: skip
-    return found
+        if isinstance(found, dict):
+            return found
+    hint = "It must be UTF-8 and TOML, with one table [connections.NAME] for each database."
+    raise StoreError("connection.secrets", "The file of connections, secrets.toml, cannot be read", hint=hint)
 
 
 def _described(name: str, given: Mapping[str, Any]) -> Connection:
@@ -180,7 +173,7 @@ def _checked(name: str, given: Mapping[str, Any]) -> tuple[Kind, sa.URL]:
         raise Refused(f"the query key {extra[0][:40]!r} is not allowed for {kind.title} (allowed: {allowed})")
     if any(not isinstance(v, str) for v in url.query.values()):
         raise Refused("a query key is given twice")
-    if kind.is_file:
+    if kind.name in ("sqlite", "duckdb"):
         return kind, url.set(drivername=kind.drivername, database=str(_file(url)), query={})
     if not url.host:
         raise Refused("it names no host")
@@ -189,21 +182,15 @@ def _checked(name: str, given: Mapping[str, Any]) -> tuple[Kind, sa.URL]:
 
 
 def _url(given: Mapping[str, Any]) -> sa.URL:
-    found: sa.URL | None = None
-    try:
+    with contextlib.suppress(sa.exc.ArgumentError, ValueError, TypeError):
         if "url" in given:
-            found = sa.make_url(str(given["url"]))
-        elif "dialect" in given:
+            return sa.make_url(str(given["url"]))
+        if "dialect" in given:
             driver = f"+{given['driver']}" if given.get("driver") else ""
-            found = sa.URL.create(f"{given['dialect']}{driver}", username=given.get("username"),
-                                  password=given.get("password"), host=given.get("host"),
-                                  port=int(given["port"]) if given.get("port") else None,
-                                  database=given.get("database"), query=dict(given.get("query", {})))  # fmt: skip
-    except (sa.exc.ArgumentError, ValueError, TypeError):
-        found = None
-    if found is None:
-        raise Refused("it needs a SQLAlchemy `url`, or `dialect`, `host`, `database`, `username` and `password`")
-    return found
+            told = {key: given.get(key) for key in ("username", "password", "host", "database")}
+            return sa.URL.create(f"{given['dialect']}{driver}", port=int(given["port"]) if given.get("port") else None,
+                                 query=dict(given.get("query", {})), **told)  # fmt: skip
+    raise Refused("it needs a SQLAlchemy `url`, or `dialect`, `host`, `database`, `username` and `password`")
 
 
 def _file(url: sa.URL) -> Path:

@@ -42,20 +42,13 @@ def lists(path: Path) -> Path:
 
 
 def write(path: Path, files: Sequence[Sealed]) -> str:
-    """Store a list durably; its digest. path: folder of the data set, whose writer's lock is held.
-
-    Raises StoreError `store.write`.
-    """
+    """Store a list durably; its digest. path: folder of the data set, whose writer's lock is held."""
     text = orjson.dumps([astuple(f) for f in sorted(files, key=lambda f: f.path)])
     digest = hashlib.sha256(text).hexdigest()[:32]
-    try:
+    hint = "Nothing that was stored before is lost. Check the free disk space and load again."
+    with durable.told(f"The new version of {path.name!r} could not be written", hint):
         lists(path).mkdir(mode=0o700, parents=True, exist_ok=True)
         durable.write(lists(path) / f"{digest}.json.z", zlib.compress(text))
-    except OSError as error:
-        raise StoreError(
-            "store.write", f"The new version of {path.name!r} could not be written ({type(error).__name__})",
-            hint="Nothing that was stored before is lost. Check the free disk space and load again.",
-        ) from error  # fmt: skip
     return digest
 
 
@@ -74,10 +67,7 @@ def read(path: Path, digest: str) -> tuple[Sealed, ...]:
             raise ValueError("the digest does not match")
         return tuple(Sealed(*row) for row in orjson.loads(text))
     except (OSError, ValueError, TypeError, zlib.error) as error:
-        raise StoreError(
-            "store.damaged", f"A list of the files of {path.name!r} is lost or damaged",
-            hint=f"Run `kpi doctor {path.name}`: it says which versions can still be read.",
-        ) from error  # fmt: skip
+        raise unsound("store.damaged", f"A list of the files of {path.name!r} is lost or damaged", path.name) from error
 
 
 def checksum(path: Path) -> int:
@@ -98,10 +88,7 @@ def checksum(path: Path) -> int:
 
 
 def flaw(place: Path, file: Sealed, *, whole: bool = True) -> str | None:
-    """What is wrong with a data file, in a few words; None when it is as it was sealed.
-
-    place: the table's folder. whole: read it and compare its checksum; without, only look whether it is all there.
-    """
+    """What is wrong with a data file, in a few words, or None. whole: compare its checksum, not only its size."""
     path = place / file.path
     try:
         size = os.stat(path).st_size
@@ -126,10 +113,13 @@ def verify(place: Path, files: Iterable[Sealed], *, whole: bool = True) -> None:
 
 def broken(place: Path, flawed: Sequence[str]) -> StoreError:
     """The error for files of a table that are not as they were written. flawed: what is wrong with each."""
-    dataset, table = place.parent.name, place.name
     missing = sum(f == "is missing" for f in flawed)
     what = "are missing" if missing == len(flawed) else "are damaged" if not missing else "are missing or damaged"
-    return StoreError(
-        "store.files", f"{len(flawed):,} files of {table} in {dataset!r} {what}",
-        hint=f"Run `kpi doctor {dataset}`: it says what can still be read. Nothing was changed.",
-    )  # fmt: skip
+    dataset = place.parent.name
+    return unsound("store.files", f"{len(flawed):,} files of {place.name} in {dataset!r} {what}", dataset)
+
+
+def unsound(code: str, told: str, dataset: str) -> StoreError:
+    """The error for what is lost or damaged in a data set: the doctor knows more."""
+    hint = f"Nothing was changed. Run `kpi doctor {dataset}`: it says what can still be read."
+    return StoreError(code, told, hint=hint)

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from kpi import clock
+from kpi.disk.tables import by_word, table_of
 from kpi.errors import MappingError, StoreError
 from kpi.mapping.mapping import Mapping as ColumnMappings
 from kpi.schema import TABLES, Type
@@ -33,8 +34,11 @@ from kpi.store.sessions import redact_url
 from kpi.store.sql import literal
 
 Answer = TypeVar("Answer")
+Column = TypeVar("Column")
 _SQL_ERRORS = (sa.exc.SQLAlchemyError, OSError)
 _WRONG_TYPE = (ValueError, TypeError, ArithmeticError)  # of a driver that reads a value as its column is declared
+_TABLE = table_of(__file__)
+_HELD: dict[str, dict[str, Any]] = {engine: by_word(_TABLE[engine]) for engine in _TABLE if engine != "reasons"}
 MOST_ROWS = 1_000_000  # that one statement may bring over the wire
 _KINDS: list[tuple[type, Held]] = [(sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Numeric, "float"),
                                    (sa.Float, "float"), (sa.DateTime, "naive"), (sa.Date, "date"),
@@ -91,18 +95,13 @@ class LiveSource(Source):
             cells = [plain(finite(there.c[n], held[n], self.dialect), held[n])[0].label(n) for n in names]
             return self.run(sa.select(*cells).limit(rows))
 
-        try:
-            found = ask(list(held))
-        except StoreError:
-            for name in held:
-                try:
-                    ask([name])
-                except StoreError as error:
-                    raise MappingError(
-                        "mapping.unreadable", f"Column {name[:60]!r} holds values that its engine cannot hand over",
-                        hint=f"Leave it out with a view, or mend its values. {error.message}."
-                    ) from None  # fmt: skip
-            raise
+        def unreadable(name: str, error: StoreError) -> MappingError:
+            return MappingError(
+                "mapping.unreadable", f"Column {name[:60]!r} holds values that its engine cannot hand over",
+                hint=f"Leave it out with a view, or mend its values. {error.message}.",
+            )  # fmt: skip
+
+        found = blaming(ask, list(held), unreadable)
         for name in (n for n, kind in held.items() if kind == "interval"):
             lengths = pc.round(pc.multiply(found[name], 1e6)).cast(pa.int64()).cast(pa.duration("us"))
             found = found.set_column(found.column_names.index(name), name, lengths)
@@ -125,15 +124,15 @@ class LiveSource(Source):
                 self._views[name] = self._made_view(name)
             return self._views[name]
 
-    def _made_view(self, name: str) -> sa.FromClause | None:
-        held = self.physical(name)
-        if not held:
-            return None
-        there = self._there(name, held)
+    def _expressions(self, name: str, held: Mapping[str, Held], there: sa.TableClause) -> dict[str, Expression]:
+        """What each canonical column is; empty where a table of that name is somebody else's (`events`, `scores`)."""
         if name != "requests":
-            return self._shown(name, held, there, self._other(name, held, there))
+            with contextlib.suppress(MappingError):
+                if set(TABLES[name].key) <= set(held):
+                    return canonical(TABLES[name], held, there, self.dialect)
+            return {}
         if self._mapping is not None:
-            return self._shown(name, held, there, mapped(self._mapping, held, there, self.dialect))
+            return mapped(self._mapping, held, there, self.dialect)
         found = canonical(TABLES[name], held, there, self.dialect)
         if not found:
             columns = ", ".join(repr(c[:40]) for c in list(held)[:8])
@@ -141,13 +140,14 @@ class LiveSource(Source):
                 "mapping.no_columns", f"The table {there.name[:60]!r} has none of the canonical columns of requests",
                 hint=f"Say what its columns mean: `kpi connect NAME --table T --mapping FILE`; it has {columns}.",
             )  # fmt: skip
-        return self._shown(name, held, there, found)
+        return found
 
-    def _shown(
-        self, name: str, held: Mapping[str, Held], there: sa.TableClause, found: Mapping[str, Expression]
-    ) -> sa.FromClause | None:
+    def _made_view(self, name: str) -> sa.FromClause | None:
         """The canonical table: the table itself where nothing differs, else a SELECT over its rows of finite times."""
-        if not found:
+        held = self.physical(name)
+        there = self._there(name, held) if held else None
+        found = self._expressions(name, held, there) if there is not None else {}
+        if there is None or not found:
             return None
         mapping = self._mapping if name == "requests" else None
         used = {c.source for c in mapping.columns if c.field} if mapping else set(found)
@@ -157,15 +157,6 @@ class LiveSource(Source):
         if same and not kept:
             return sa.table(name, *(sa.column(c, e.type) for c, e in found.items()))
         return sa.select(*(e.label(c) for c, e in found.items())).select_from(there).where(*kept).subquery(name)
-
-    def _other(self, name: str, held: Mapping[str, Held], there: sa.TableClause) -> dict[str, sa.ColumnElement[Any]]:
-        """Another canonical table; empty where a table of that name is somebody else's (`events`, `scores`)."""
-        if not set(TABLES[name].key) <= set(held):
-            return {}
-        try:
-            return canonical(TABLES[name], held, there, self.dialect)
-        except MappingError:
-            return {}
 
     def _tried(
         self, ask: Callable[[], Answer], errors: tuple[type[Exception], ...], reason: Callable[[Exception], str]
@@ -245,7 +236,7 @@ class SqlSource(LiveSource):
         rows = self.run(sa.select(*kinds).select_from(sa.table(place)).distinct()) if held else pa.table({})
         for name in [n for n, kind in held.items() if kind != "string"]:
             seen = set(rows[name].to_pylist())
-            found = next((kind for stored, kind in _STORED.items() if stored in seen), held[name])
+            found = next((kind for stored, kind in _HELD["sqlite"].items() if stored in seen), held[name])
             held[name] = "float" if (found, held[name]) == ("int", "float") else found
         return held
 
@@ -259,9 +250,6 @@ class SqlSource(LiveSource):
         return self._arrow(names, rows, statement)
 
 
-_STORED: dict[str, Held] = {"blob": "other", "text": "string", "real": "float", "integer": "int"}
-
-
 def _teach(connection: Any, record: Any, proxy: Any) -> None:
     if not record.info.get("kpi"):
         teach_sqlite(connection)
@@ -273,7 +261,7 @@ def _held(kind: sa.types.TypeEngine[Any]) -> Held:
     if isinstance(kind, sa.TypeDecorator):
         kind = kind.impl_instance
     if type(kind).__module__.startswith("clickhouse_connect"):
-        return _clickhouse_held(str(getattr(kind, "name", "")))
+        return held_as("clickhouse", str(getattr(kind, "name", "")))
     if isinstance(kind, sa.DateTime):
         return "time" if kind.timezone else "naive"
     if (own := type(kind).__name__) in ("INTERVAL", "MONEY"):
@@ -285,28 +273,12 @@ def _held(kind: sa.types.TypeEngine[Any]) -> Held:
     return next((held for base, held in _KINDS if isinstance(kind, base)), "other")
 
 
-def _clickhouse_held(name: str) -> Held:
-    """What a ClickHouse type holds, by its name: `Nullable(DateTime64(6, 'UTC'))`."""
-    plain = name
+def held_as(engine: str, name: str) -> Held:
+    """What a type of an engine holds, by the name that the engine gives it: `Nullable(DateTime64(6, 'UTC'))`."""
     for wrapper in ("LowCardinality(", "Nullable("):
-        plain = plain.removeprefix(wrapper)
-    starts: list[tuple[str, Held]] = [("Bool", "bool"), ("Int", "int"), ("UInt", "int"),
-                                      ("Float", "float"), ("Decimal", "float"), ("DateTime", "time"),
-                                      ("Date", "date"), ("String", "string"), ("FixedString", "string"),
-                                      ("Enum", "named"), ("UUID", "named")]  # fmt: skip
-    return next((held for start, held in starts if plain.startswith(start)), "other")
-
-
-_STATES = {
-    "57014": "it took longer than allowed", "42501": "the connection may not read the table",
-    "28P01": "the password was refused", "28000": "the login was refused", "3D000": "there is no such database",
-    "42P01": "the table is not there", "42703": "a column is not there", "53300": "it has no connection to spare",
-    "22007": "a text is no time, check the mapping", "22008": "a time is out of range, check its unit in the mapping",
-}  # fmt: skip
-_NUMBERS = {
-    1045: "the password was refused", 1142: "the connection may not read the table", 1146: "the table is not there",
-    1054: "a column is not there", 1969: "it took longer than allowed", 3024: "it took longer than allowed",
-}  # fmt: skip
+        name = name.removeprefix(wrapper)
+    found: Held = _HELD[engine].get(name.split("(")[0].rstrip(")").replace(" ", "_"), "other")
+    return found
 
 
 def _reason(error: BaseException) -> str:
@@ -316,13 +288,29 @@ def _reason(error: BaseException) -> str:
     driver = getattr(error, "orig", None)
     state = str(getattr(driver, "sqlstate", None) or "")
     number = driver.args[0] if driver is not None and driver.args and isinstance(driver.args[0], int) else None
-    if told := _STATES.get(state) or _NUMBERS.get(number or 0):
-        return told
+    if told := _TABLE["reasons"].get(state) or _TABLE["reasons"].get(str(number)):
+        return str(told)
     if "interrupted" in str(driver) or "TIMEOUT_EXCEEDED" in str(driver):
         return "it took longer than allowed"
     if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | OSError | sa.exc.TimeoutError):
         return "it cannot be reached, or went away"
     return f"{type(driver or error).__name__}{f' {state}' if state else ''}"
+
+
+def blaming(
+    ask: Callable[[Sequence[Column]], Answer], columns: Sequence[Column],
+    blame: Callable[[Column, StoreError], MappingError],
+) -> Answer:  # fmt: skip
+    """What `ask` answers for the columns; where it fails, each is asked for alone and the one it fails on is named."""
+    try:
+        return ask(columns)
+    except StoreError:
+        for column in columns:
+            try:
+                ask([column])
+            except StoreError as error:
+                raise blame(column, error) from None
+        raise
 
 
 def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine[Any]) -> pa.Array:
@@ -336,23 +324,17 @@ def arrow_column(values: Sequence[Any], kind: sa.types.TypeEngine[Any]) -> pa.Ar
         return pa.array([None if v is None else convert(v) for v in values], target)
 
 
-def _utc(value: Any) -> datetime:
-    return clock.utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
-
-
-def _day(value: Any) -> date:
-    return value if isinstance(value, date) else date.fromisoformat(value)
-
-
 _TARGETS: dict[type, tuple[pa.DataType, Callable[[Any], Any]]] = {
     sa.Boolean: (pa.bool_(), bool),
     sa.Integer: (pa.int64(), int),
     sa.Numeric: (pa.float64(), float),
     sa.Float: (pa.float64(), float),
-    sa.DateTime: (pa.timestamp("us", "UTC"), _utc),
-    sa.Date: (pa.date32(), _day),
+    sa.DateTime: (
+        pa.timestamp("us", "UTC"), lambda v: clock.utc(datetime.fromisoformat(v) if isinstance(v, str) else v),
+    ),
+    sa.Date: (pa.date32(), lambda v: v if isinstance(v, date) else date.fromisoformat(v)),
     sa.String: (pa.string(), str),
-}
+}  # fmt: skip
 
 
 _LOCKED = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
@@ -382,7 +364,7 @@ class DuckFileSource(LiveSource):
             " AND table_catalog = 'placed' ORDER BY ordinal_position",
             [place, schema or "main"],
         ).to_pylist()
-        return {r["column_name"]: _duckdb_held(r["data_type"]) for r in rows}
+        return {r["column_name"]: held_as("duckdb", r["data_type"]) for r in rows}
 
     def run(self, statement: Statement) -> pa.Table:
         return plain_texts(self._ask(*compile_duckdb(statement)))
@@ -397,14 +379,3 @@ class DuckFileSource(LiveSource):
                 return cursor.sql(text, params=values).to_arrow_table()
 
         return self._tried(fetch, (duckdb.Error,), lambda error: type(error).__name__)
-
-
-def _duckdb_held(name: str) -> Held:
-    plain = name.split("(")[0]
-    groups: dict[Held, str] = {"bool": "BOOLEAN",
-                               "int": "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT",
-                               "float": "FLOAT DOUBLE DECIMAL", "date": "DATE", "string": "VARCHAR",
-                               "named": "UUID ENUM", "interval": "INTERVAL"}  # fmt: skip
-    if plain.startswith("TIMESTAMP"):
-        return "time" if "ZONE" in name else "naive"
-    return next((held for held, names in groups.items() if plain in names.split()), "other")

@@ -9,14 +9,13 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -39,22 +38,12 @@ _READS, _WRITES = 1, 2  # the protocol of the tables that this release makes; wh
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=GROUP_ROWS)
 
 
-@dataclass(frozen=True)
-class File:
-    """One active data file. path: absolute. partition: its folder, empty for an unpartitioned table."""
-
-    path: Path
-    rows: int
-    size: int
-    partition: str
-
-
 def exists(path: Path) -> bool:
     return any(number is not None for _, number in ours.log_files(path))
 
 
 @contextlib.contextmanager
-def _typed(code: str, path: Path, what: str, hint: str) -> Iterator[None]:
+def _typed(meant: StoreError, path: Path) -> Iterator[None]:
     """Whatever the Delta library throws, as an error of ours: it has many kinds, and panics are none of Exception."""
     try:
         yield
@@ -65,7 +54,13 @@ def _typed(code: str, path: Path, what: str, hint: str) -> Iterator[None]:
             raise
         if "nsupported" in str(error):
             raise _newer(path) from error
-        raise StoreError(code, f"{what} ({type(error).__name__})", hint=hint) from error
+        told = f"{meant.message} ({type(error).__name__})"
+        raise StoreError(meant.code, told, hint=meant.hint) from error
+
+
+def _reading(path: Path) -> contextlib.AbstractContextManager[None]:
+    told = f"The log of the stored table {path.name!r} cannot be read"
+    return _typed(contents.unsound("store.table", told, path.parent.name), path)
 
 
 def _newer(path: Path) -> StoreError:
@@ -76,8 +71,7 @@ def _newer(path: Path) -> StoreError:
 
 def _open(path: Path, version: int | None = None) -> DeltaTable:
     """Raises StoreError: `store.table` for a log that cannot be read, `store.newer` for one of a newer protocol."""
-    hint = f"Nothing was changed. Run `kpi doctor {path.parent.name}`: it says what can still be read."
-    with _typed("store.table", path, f"The log of the stored table {path.name!r} cannot be read", hint):
+    with _reading(path):
         table = DeltaTable(str(path), version=version)
         protocol = table.protocol()
     if protocol.min_reader_version > _READS or protocol.min_writer_version > _WRITES:
@@ -86,35 +80,23 @@ def _open(path: Path, version: int | None = None) -> DeltaTable:
 
 
 def latest(path: Path) -> int | None:
-    """Newest Delta version, or None where there is no table yet (a first write that was cut off leaves none).
-
-    Raises StoreError `store.table`, `store.newer`: a log that cannot be read is not an empty one.
-    """
+    """Newest Delta version, None where there is no table yet. Raises StoreError for a log that cannot be read."""
     return _open(path).version() if exists(path) else None
 
 
-def files(path: Path, version: int) -> list[File]:
-    """Active files of a version, sorted by path."""
+def files(path: Path, version: int) -> tuple[Sealed, ...]:
+    """Active files of a version as its log has them, without checksums, sorted by path."""
     table = _open(path, version)
-    hint = f"Nothing was changed. Run `kpi doctor {path.parent.name}`: it says what can still be read."
-    with _typed("store.table", path, f"The log of the stored table {path.name!r} cannot be read", hint):
+    with _reading(path):
         actions = pa.table(table.get_add_actions(flatten=True))
         listed = zip(*(actions[c].to_pylist() for c in ("path", "num_records", "size_bytes")), strict=True)
-        found = (File(path / unquote(p), int(rows or 0), int(size), os.path.dirname(p)) for p, rows, size in listed)
-        return sorted(found, key=lambda f: f.path)
-
-
-def unsealed(path: Path, version: int) -> tuple[Sealed, ...]:
-    """The same without checksums, relative to the table's folder."""
-    return tuple(Sealed(f.path.relative_to(path).as_posix(), f.rows, f.size, None) for f in files(path, version))
+        found = (Sealed(unquote(p), int(rows or 0), int(size), None) for p, rows, size in listed)
+        return tuple(sorted(found, key=lambda f: f.path))
 
 
 def stored(path: Path, name: str, known: TableVersion) -> tuple[Sealed, ...]:
-    """What a version of a table consists of: as it was sealed, else as the log has it. path: of the data set.
-
-    Raises StoreError `store.damaged`, `store.table`, `store.newer`.
-    """
-    return contents.read(path, known.files) if known.files else unsealed(path / name, known.version)
+    """What a version of a table consists of: as it was sealed, else as the log has it. path: of the data set."""
+    return contents.read(path, known.files) if known.files else files(path / name, known.version)
 
 
 def committed(path: Path, names: Iterable[str]) -> set[str]:
@@ -146,38 +128,24 @@ def _actions(path: Path, names: Iterable[str]) -> Iterator[dict[str, Any]]:
                         yield found
 
 
-def count_rows(paths: Iterable[Path]) -> int:
-    """Rows of Parquet files by their footers. Raises StoreError `store.files` for one that cannot be read."""
-    rows = 0
-    for path in paths:
-        try:
-            rows += pq.read_metadata(path).num_rows
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise StoreError(
-                "store.files", f"A data file cannot be read ({type(error).__name__})",
-                hint="Run `kpi doctor` on the data set: it says what can still be read. Nothing was changed.",
-            ) from error  # fmt: skip
-    return rows
-
-
 def identity(path: Path, version: int) -> str:
     """The id that a table keeps for life, as its log tells at a version."""
     return str(_open(path, version).metadata().id)
 
 
-def describe(path: Path, extra: Sequence[str]) -> TableVersion:
-    """The newest version as a manifest records it."""
-    table = _open(path)
-    version = table.version()
-    rows = sum(f.rows for f in files(path, version))
-    return TableVersion(version=version, id=str(table.metadata().id), rows=rows, extra=tuple(sorted(extra)))
+def describe(path: Path, extra: Sequence[str], version: int | None = None) -> TableVersion:
+    """A version, the newest by default, as a manifest records it."""
+    table = _open(path, version)
+    at = table.version()
+    rows = sum(f.rows for f in files(path, at))
+    return TableVersion(version=at, id=str(table.metadata().id), rows=rows, extra=tuple(sorted(extra)))
 
 
 def seal(path: Path, version: int, known: Iterable[Sealed]) -> list[Sealed]:
     """Active files of a version with their checksums. known: files that were sealed before and never change."""
     before = {f.path: f for f in known if f.crc is not None}
     with _writing(path):
-        return [before.get(f.path) or replace(f, crc=checksum(path / f.path)) for f in unsealed(path, version)]
+        return [before.get(f.path) or replace(f, crc=checksum(path / f.path)) for f in files(path, version)]
 
 
 def append(path: Path, table: str, rows: pa.RecordBatchReader) -> None:
@@ -192,7 +160,7 @@ def append(path: Path, table: str, rows: pa.RecordBatchReader) -> None:
 
 def _writing(path: Path) -> contextlib.AbstractContextManager[None]:
     hint = "Nothing that was stored before is lost. Check the free disk space and load again."
-    return _typed("store.write", path, f"The table {path.name!r} could not be written", hint)
+    return _typed(StoreError("store.write", f"The table {path.name!r} could not be written", hint=hint), path)
 
 
 def _parts(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatchReader]:
@@ -206,61 +174,33 @@ def _parts(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatchReader]:
         yield pa.RecordBatchReader.from_batches(rows.schema, held)
 
 
-def filled(paths: Iterable[Path]) -> set[str]:
-    """Columns that the statistics of Parquet files prove to hold at least one value."""
-    found: set[str] = set()
-    for path in paths:
-        metadata = pq.read_metadata(path)
-        for g in range(metadata.num_row_groups):
-            group = metadata.row_group(g)
-            for c in range(group.num_columns):
-                column = group.column(c)
-                told = column.statistics
-                if told is not None and told.has_null_count and told.null_count < group.num_rows:
-                    found.add(column.path_in_schema)
-    return found
-
-
 def remove(path: Path, gone: Iterable[Path]) -> None:
     """Take files out of the newest version. They stay on disk for the versions that name them."""
     table = _open(path)
-    sizes = {f.path: f for f in files(path, table.version())}
+    sizes = {f.path: f.size for f in files(path, table.version())}
     now = int(time.time() * 1000)
-    actions: list[AddAction | RemoveAction] = [
-        RemoveAction(
-            path=file.relative_to(path).as_posix(), data_change=True, deletion_timestamp=now, size=sizes[file].size,
-            partition_values=_partition_values(path.name, sizes[file].partition),
-        )
-        for file in gone
-    ]  # fmt: skip
+    partition = PARTITION.get(path.name)
+    actions: list[AddAction | RemoveAction] = []
+    for name in (file.relative_to(path).as_posix() for file in gone):
+        value = os.path.dirname(name).rpartition("=")[2]
+        values = {partition: None if value == NO_PARTITION else value} if partition else {}
+        actions.append(RemoveAction(path=name, data_change=True, deletion_timestamp=now, size=sizes[name],
+                                    partition_values=values))  # fmt: skip
     if actions:
-        partition = [PARTITION[path.name]] if path.name in PARTITION else None
         with _writing(path):
-            table.create_write_transaction(actions, mode="append", schema=table.schema(), partition_by=partition)
+            table.create_write_transaction(actions, mode="append", schema=table.schema(),
+                                           partition_by=[partition] if partition else None)  # fmt: skip
 
 
-def _partition_values(table: str, folder: str) -> dict[str, str | None]:
-    if table not in PARTITION:
-        return {}
-    value = unquote(folder.rpartition("=")[2])
-    return {PARTITION[table]: None if value == NO_PARTITION else value}
-
-
-def go_back(path: Path, version: int) -> bool:
-    """Make the newest version hold the files of an older one. False when it does already."""
+def go_back(path: Path, version: int) -> None:
+    """Make the newest version hold the files of an older one, where it does not already."""
     newest = latest(path)
-    if newest is None or newest == version:
-        return False
-    if {f.path for f in files(path, newest)} == {f.path for f in files(path, version)}:
-        return False
-    table = _open(path)
-    with _writing(path):
-        table.restore(version)
-    return True
+    if newest is not None and {f.path for f in files(path, newest)} != {f.path for f in files(path, version)}:
+        table = _open(path)
+        with _writing(path):
+            table.restore(version)
 
 
-def clear(path: Path) -> bool:
-    """Make the newest version hold no rows; older versions keep theirs. False when it is empty already."""
-    active = [f.path for f in files(path, latest(path) or 0)]
-    remove(path, active)
-    return bool(active)
+def clear(path: Path) -> None:
+    """Make the newest version hold no rows; older versions keep theirs."""
+    remove(path, [path / f.path for f in files(path, latest(path) or 0)])

@@ -10,7 +10,7 @@ import math
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import md5
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from kpi import clock
 from kpi.mapping.parse_times import time_us
 from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, text_of, whole
 
@@ -115,13 +116,14 @@ class DuckDialect(Dialect):
         return _Tried(column)
 
 
-class SqliteDialect(Dialect):
+class _Plainer(Dialect):
+    unnests = has_infinity = False
+
+
+class SqliteDialect(_Plainer):
     """Times are texts or numbers there: functions of ours, made known to each session, read them."""
 
-    grouping_sets = False
-    keeps_moments = False
-    unnests = False
-    has_infinity = False
+    grouping_sets = keeps_moments = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         return sa.func.kpi_bucket(moment, text_of(grain), text_of(tz), type_=TEXT)
@@ -138,12 +140,11 @@ class SqliteDialect(Dialect):
         return sa.func.kpi_utc(column, text_of(unit), type_=MOMENT)
 
 
-class MysqlDialect(Dialect):
+class MysqlDialect(_Plainer):
     """MySQL and MariaDB. Named zones need tables that many servers lack, so offsets are written out; by default text
     compares without case there."""
 
-    grouping_sets = unnests = False
-    has_infinity = False
+    grouping_sets = False
 
     def bucket(self, moment: Expression, grain: str, tz: str) -> Expression:
         local = self.wall(moment, tz)
@@ -188,10 +189,7 @@ class MysqlDialect(Dialect):
         return sa.collate(sa.cast(column, TEXT), "utf8mb4_bin")
 
 
-class ClickHouseDialect(Dialect):
-    unnests = False
-    has_infinity = False
-
+class ClickHouseDialect(_Plainer):
     def contains(self, column: Expression, part: str) -> Expression:
         return sa.func.positionCaseInsensitiveUTF8(column, text_of(part)) > whole(0)
 
@@ -229,11 +227,8 @@ def _nullable(element: sa.Cast[Any], compiler: SQLCompiler, **options: Any) -> s
     return f"CAST({compiler.process(element.clause, **options)} AS Nullable({target}))"
 
 
-class SparkDialect(Dialect):
+class SparkDialect(_Plainer):
     """Spark and Databricks; the session is in UTC."""
-
-    unnests = False
-    has_infinity = False
 
     def utc(self, column: Expression) -> Expression:
         return sa.cast(column, MOMENT)
@@ -279,20 +274,15 @@ def dialect_of(name: str) -> Dialect:
 
 def teach_sqlite(connection: sqlite3.Connection) -> None:
     """Make the functions that the statement needs known to a session."""
-    add: Callable[..., None] = connection.create_function
-    add("kpi_bucket", 3, _bucket, deterministic=True)
-    add("kpi_utc", 2, _utc, deterministic=True)
-    add(
-        "md5",
-        1,
-        lambda v: None if v is None else md5(v.encode(), usedforsecurity=False).hexdigest(),
-        deterministic=True,
-    )
+    add: Callable[..., None] = partial(connection.create_function, deterministic=True)
+    add("kpi_bucket", 3, _bucket)
+    add("kpi_utc", 2, _utc)
+    add("md5", 1, lambda v: None if v is None else md5(v.encode(), usedforsecurity=False).hexdigest())
     try:
         connection.execute("SELECT ln(2.0), floor(2.5)")
     except sqlite3.OperationalError:  # a build without mathematical functions
-        add("ln", 1, lambda v: None if v is None or v <= 0 else math.log(v), deterministic=True)
-        add("floor", 1, lambda v: None if v is None else float(math.floor(v)), deterministic=True)
+        add("ln", 1, lambda v: None if v is None or v <= 0 else math.log(v))
+        add("floor", 1, lambda v: None if v is None else float(math.floor(v)))
 
 
 def _bucket(moment: str | None, grain: str, tz: str) -> str | None:
@@ -318,8 +308,7 @@ def _utc(value: str | float | None, unit: str) -> str | None:
             return None
         if isinstance(value, str):
             try:
-                moment = datetime.fromisoformat(value)
-                moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+                moment = clock.utc(datetime.fromisoformat(value))
             except ValueError:
                 moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us(value)[0])
         else:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +11,7 @@ import pyarrow.parquet as pq
 
 from kpi.errors import StoreError
 from kpi.store import contents, delta, manifest, ours, record, recovery, trash
-from kpi.store.manifest import Manifest, TableVersion, folder
+from kpi.store.manifest import TableVersion, folder
 
 KEPT = ".before-repair-"  # what a repair puts between the name of a data set and a time, for the folder that it keeps
 
@@ -109,8 +107,7 @@ def doctor(dataset: str = "default") -> Diagnosis:
             hint=f"Rename that folder, beside the other data sets, to {dataset!r}, then run `kpi doctor {dataset}`.",
         )  # fmt: skip
     if not path.is_dir() or not (manifest.numbers(dataset) or manifest.lost(dataset) or record.exists(path)):
-        raise StoreError("store.no_dataset", f"There is no data set {dataset!r}",
-                         hint="`kpi datasets` lists what there is.")  # fmt: skip
+        raise manifest.no_dataset(dataset)
     seen: dict[Path, str | None] = {}
     numbers = sorted({*manifest.numbers(dataset), *manifest.lost(dataset)} - {0}, reverse=True)
     return Diagnosis(dataset=dataset, versions=tuple(_version(dataset, number, seen) for number in numbers),
@@ -133,20 +130,14 @@ def _table(path: Path, name: str, known: TableVersion, seen: dict[Path, str | No
         found = delta.stored(path, name, known)
     except StoreError as error:
         return TableHealth(name=name, rows=known.rows, files=0, flaws=(f"{error.message}.",))
-    looks = [partial(decoded if f.crc is None else contents.flaw, place, f) for f in found]
-    told = {f.path: _once(seen, place / f.path, look) for f, look in zip(found, looks, strict=True)}
+    for f in found:
+        if place / f.path not in seen:  # versions share files: each is looked at once
+            seen[place / f.path] = decoded(place, f) if f.crc is None else contents.flaw(place, f)
     rows, unproven = sum(f.rows for f in found), sum(f.crc is None for f in found)
-    flaws = [f"{name}/{file} {flaw}." for file, flaw in told.items() if flaw]
+    flaws = [f"{name}/{f.path} {flaw}." for f in found if (flaw := seen[place / f.path])]
     if rows != known.rows:
         flaws.append(f"{name} has {rows:,} rows instead of {known.rows:,}.")
-    return TableHealth(name=name, rows=known.rows, files=len(told), flaws=tuple(flaws), unproven=unproven)
-
-
-def _once(seen: dict[Path, str | None], path: Path, look: Callable[[], str | None]) -> str | None:
-    """Versions share files: each is looked at once."""
-    if path not in seen:
-        seen[path] = look()
-    return seen[path]
+    return TableHealth(name=name, rows=known.rows, files=len(found), flaws=tuple(flaws), unproven=unproven)
 
 
 def decoded(place: Path, file: contents.Sealed) -> str | None:
@@ -165,32 +156,19 @@ def _problems(dataset: str, path: Path) -> Iterator[str]:
     if manifest.lost(dataset):
         yield f"{manifest.gone(dataset).message}."
     yield from (f"{name} is no file of the index." for name in ours.foreign(path))
-    if not record.exists(path):
-        for table in ours.tables(path):
-            if (path / table).is_dir():
-                yield from _log(dataset, path, table)
-    else:
-        try:
-            record.read(path)
-        except StoreError as error:
-            yield f"{error.message}."
-
-
-def _log(dataset: str, path: Path, table: str) -> Iterator[str]:
-    """What is wrong with the log of a table, which loads need and readers do not."""
     try:
-        ahead = recovery.stands_ahead(dataset, path, table, next(readable(dataset), None))
-        if ahead and not manifest.lost(dataset):
-            yield f"{table} holds rows of a load that had not ended."
+        if record.read(path) is not None:
+            return
     except StoreError as error:
         yield f"{error.message}."
-
-
-def readable(dataset: str) -> Iterator[Manifest]:
-    """Manifests that can be read, newest first."""
-    for number in reversed(manifest.numbers(dataset)):
-        with contextlib.suppress(StoreError):
-            yield manifest.read(dataset, number)
+        return
+    newest = next(manifest.readable(dataset), None)
+    for table in [t for t in ours.tables(path) if (path / t).is_dir()]:
+        try:  # the log of a table, which loads need and readers do not
+            if recovery.stands_ahead(dataset, path, table, newest) and not manifest.lost(dataset):
+                yield f"{table} holds rows of a load that had not ended."
+        except StoreError as error:
+            yield f"{error.message}."
 
 
 def _notes(dataset: str, path: Path) -> Iterator[str]:

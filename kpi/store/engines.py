@@ -28,11 +28,11 @@ from sqlalchemy.sql.selectable import CompoundSelect
 from kpi import clock
 from kpi.errors import MetricError, StoreError
 from kpi.mapping.column_profile import ColumnProfiler
-from kpi.mapping.mapping import ColumnProfile
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.receipts import Receipt
 from kpi.schema import TABLES, Type
 from kpi.store.cache import HELPERS, helpers
+from kpi.store.contents import unsound
 from kpi.store.dialects import Dialect
 from kpi.store.sql import literal, parquet
 
@@ -115,7 +115,7 @@ class DuckSource(Source):
     def __init__(
         self, *, name: str, version: int = 0, fingerprint: str,
         files: Mapping[str, Sequence[Path]] | None = None, tables: Mapping[str, pa.Table] | None = None,
-        cache: Path | None = None, threads: int | None = None, verify: Callable[[str], None] | None = None,
+        cache: Path | None = None, verify: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         """files: Parquet files by table. tables: rows in memory. cache: see `kpi.store.cache`, serves `requests`.
 
@@ -128,8 +128,6 @@ class DuckSource(Source):
         self._lock, self._mending = threading.Lock(), threading.Lock()
         self._columns: dict[str, dict[str, Type]] = {}
         self._connection.execute("SET TimeZone='UTC'")
-        if threads:
-            self._connection.execute(f"SET threads={int(threads)}")
         self._files = {table: paths for table, paths in (files or {}).items() if paths}
         self._verify = verify or (lambda table: None)
         self._cache: Path | None = None
@@ -139,16 +137,12 @@ class DuckSource(Source):
             self._attach_rows(table, rows)
 
     def adopt(self, cache: Path) -> bool:
-        """Serve `requests` from a cache file from now on.
-
-        False when it cannot be read: the Parquet files then go on serving.
-        """
+        """Serve `requests` from a cache file from now on. False where it cannot be read: Parquet goes on serving."""
         try:
             with self._lock:
                 self._connection.execute(f"ATTACH {literal(cache)} AS cached (READ_ONLY)")
                 self._connection.execute("CREATE OR REPLACE VIEW requests AS SELECT * FROM cached.requests")
                 self._describe("requests")
-                self._made.pop("requests", None)
                 self._cache = cache
         except duckdb.Error:
             _discard(cache)
@@ -176,12 +170,9 @@ class DuckSource(Source):
                 self._connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS SELECT {", ".join(["*", *more])} '
                                          f"FROM {parquet(self._files[table])}")  # fmt: skip
                 self._describe(table)
-                self._made.pop(table, None)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
-            raise StoreError(
-                "store.files", f"Files of {table} in {self.name!r} cannot be read ({type(error).__name__})",
-                hint=f"Run `kpi doctor {self.name}`: it says what can still be read. Nothing was changed.",
-            ) from error  # fmt: skip
+            told = f"Files of {table} in {self.name!r} cannot be read ({type(error).__name__})"
+            raise unsound("store.files", told, self.name) from error
 
     def _attach_rows(self, table: str, rows: pa.Table) -> None:
         self._connection.register("_incoming", rows)  # visible on this connection alone, cursors need a table
@@ -192,6 +183,7 @@ class DuckSource(Source):
     def _describe(self, table: str) -> None:
         schema = self._connection.sql(f'SELECT * FROM "{table}" LIMIT 0').to_arrow_table().schema
         self._columns[table] = {f.name: arrow_kind(f.type) for f in schema}
+        self._made.pop(table, None)
 
     def columns(self, table: str) -> Mapping[str, Type]:
         if table not in self._columns and table in self._files:
@@ -252,35 +244,32 @@ def from_frame(frame: Any, *, name: str = "frame", allow: Collection[str] = (), 
     """
     rows: pa.Table = frame if isinstance(frame, pa.Table) else pa.table(frame)
     policy, left_out = Policy(DEFAULT_ALLOW | set(allow), masks=False), []
-    known = set(TABLES["requests"].names)
-    if not known & set(rows.column_names):
+    known = TABLES["requests"].arrow_schema()
+    if not set(known.names) & set(rows.column_names):
         raise MetricError("frame.no_columns", "The frame has none of the canonical columns",
                           hint="Rename columns to those of kpi.schema.REQUESTS.")  # fmt: skip
-    arrays, names = [], []
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for column in rows.column_names:
-        values = rows[column]
-        if column in known:
-            target = TABLES["requests"].arrow_schema().field(column).type
-            arrays.append(_fit(values, target, column))
-            names.append(column)
-        elif arrow_kind(values.type) in ("string", "bool"):
-            if told := policy.column(_profile(column, values)):
+        values, kind = rows[column], arrow_kind(rows[column].type)
+        if column in known.names:
+            columns[column] = _fit(values, known.field(column).type, column)
+        elif kind not in ("time", "date"):
+            profiler = ColumnProfiler(column, "")
+            profiler.add(values)
+            told = policy.column(profiler.result())
+            prefix, target = ("x_", pa.string()) if kind in ("string", "bool") else ("m_", pa.float64())
+            if not told:
+                columns[column if column.startswith(prefix) else f"{prefix}{column}"] = values.cast(target)
+            elif prefix == "x_":
                 left_out.append(f"{column} ({told})")
-                continue
-            arrays.append(values.cast(pa.string()))
-            names.append(column if column.startswith("x_") else f"x_{column}")
-        elif arrow_kind(values.type) in ("int", "float") and not policy.column(_profile(column, values)):
-            arrays.append(values.cast(pa.float64()))
-            names.append(column if column.startswith("m_") else f"m_{column}")
     if left_out:
         shown = ", ".join(left_out)
         warnings.warn(f"Left out to protect people: {shown}. Name one in `allow` to keep it.", stacklevel=stacklevel)
-    if "trace_id" not in names:
-        arrays.append(pa.array([str(i) for i in range(rows.num_rows)]))
-        names.append("trace_id")
-    table = pa.table(dict(zip(names, arrays, strict=True)))
+    if "trace_id" not in columns:
+        columns["trace_id"] = pa.array([str(i) for i in range(rows.num_rows)])
+    table = pa.table(columns)
     notes: tuple[str, ...] = ()
-    if "started_at" in names:
+    if "started_at" in columns:
         later = clock.ahead(table["started_at"].cast(pa.int64()), clock.now_us())
         if count := pc.sum(later.cast(pa.int64())).as_py():
             table = table.filter(pc.invert(later))
@@ -288,12 +277,6 @@ def from_frame(frame: Any, *, name: str = "frame", allow: Collection[str] = (), 
     source = DuckSource(name=name, fingerprint=content_hash(table), tables={"requests": table})
     source.notes = notes
     return source
-
-
-def _profile(name: str, values: pa.ChunkedArray) -> ColumnProfile:
-    profiler = ColumnProfiler(name, "")
-    profiler.add(values)
-    return profiler.result()
 
 
 def _fit(values: pa.ChunkedArray, target: pa.DataType, column: str) -> pa.ChunkedArray:

@@ -15,7 +15,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from kpi import schema
+from kpi.assembly.span_costs import PARTS
 from kpi.clock import LONGEST_US
+from kpi.disk.tables import table_of
 from kpi.errors import MappingError
 from kpi.mapping.column_names import SCORE_PREFIX
 from kpi.mapping.conventions import ORDERS
@@ -27,31 +29,19 @@ from kpi.store.dialects import Dialect, times
 from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, null, only, text_of, whole
 
 Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "named", "interval", "money", "other"]
-PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd")
 SQL_TYPES: dict[Held, sa.types.TypeEngine[Any]] = {
     "string": TEXT, "bool": sa.Boolean(), "int": INT, "float": DOUBLE, "time": sa.DateTime(timezone=True),
     "naive": sa.DateTime(), "date": sa.Date(), "named": sa.types.NULLTYPE,
     "interval": sa.types.NULLTYPE, "money": sa.types.NULLTYPE, "other": sa.types.NULLTYPE,
 }  # fmt: skip
-_HOLDS: dict[Held, str] = {
-    "string": "text", "bool": "booleans", "int": "whole numbers", "float": "numbers", "time": "times",
-    "naive": "times without zone", "date": "dates", "named": "names", "interval": "lengths of time", "money": "money",
-    "other": "something else",
-}  # fmt: skip
-_WANTED = {
-    "bool": "booleans, or numbers where 0 is false", "int": "whole numbers", "float": "numbers", "time": "times",
-    "string": "text",
-}  # fmt: skip
+_WORDS = table_of(__file__)
 _NUMBERS = ("int", "float")
 
 
 def canonical(
     table: schema.Table, held: Mapping[str, Held], place: sa.FromClause, dialect: Dialect
 ) -> dict[str, Expression]:
-    """Canonical column -> expression, for a table that is canonical by the names of its columns.
-
-    Raises MappingError `mapping.wrong_type` for a column that holds what its name does not promise.
-    """
+    """Canonical column -> expression, for a table that is canonical by its names. Raises `mapping.wrong_type`."""
     found: dict[str, Expression] = {}
     for name, declared in held.items():
         cell, kind = plain(place.c[name], declared)
@@ -63,7 +53,7 @@ def canonical(
         wanted = schema.extra_type(name) if extra else table[name].type
         made = _fit(cell, kind, wanted, dialect, plain=name in table.key)
         if made is None:
-            raise _wrong_type(name, kind, name, _WANTED[wanted])
+            raise _wrong_type(name, kind, name, _WORDS["wanted"][wanted])
         found[name] = made
     return found
 
@@ -107,10 +97,7 @@ def _fit(column: Expression, held: Held, wanted: str, dialect: Dialect, *, plain
 def mapped(
     mapping: ColumnMappings, held: Mapping[str, Held], place: sa.FromClause, dialect: Dialect
 ) -> dict[str, Expression]:
-    """Canonical column -> expression, for a table whose columns a mapping explains; `requests` only.
-
-    Raises MappingError that names the column, what it holds and what was expected.
-    """
+    """Canonical column -> expression, for `requests` whose columns a mapping explains. Raises MappingError."""
     mapping.check_columns(held)
     given: dict[str, Expression] = {}
     for column in mapping.columns:
@@ -148,10 +135,8 @@ def convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialec
         words = sa.func.lower(_text(cell, held, dialect))
         return only(words.in_(schema.SEVERITIES), words, TEXT)
     if kind == "time":
-        made, wanted = (
-            _time(cell, held, column.unit or "auto", dialect),
-            "times, or epochs with their unit s, ms, us or ns",
-        )
+        made = _time(cell, held, column.unit or "auto", dialect)
+        wanted = "times, or epochs with their unit s, ms, us or ns"
     elif kind == "bool":
         made, wanted = _boolean(cell, held, column.unit), "booleans, 0 and 1, or words such as yes and no"
     elif kind == "status":
@@ -187,15 +172,11 @@ def _time(cell: Expression, held: Held, unit: str, dialect: Dialect) -> Expressi
     return dialect.parsed(cell) if held == "string" and unit == "auto" else None
 
 
-def _truth(cell: Expression) -> Expression:
-    return cell != whole(0)
-
-
 def _boolean(cell: Expression, held: Held, unit: str) -> Expression | None:
     if held == "bool":
         found = cell
     elif held in _NUMBERS:
-        found = _truth(cell)
+        found = cell != whole(0)
     elif held == "string":
         words = sa.func.lower(sa.func.trim(cell))
         yes, no = (text_of(w) for w in ("yes", "no"))
@@ -281,6 +262,6 @@ def _sum(columns: list[Expression]) -> Expression:
 def _wrong_type(column: str, held: Held, field: str, wanted: str) -> MappingError:
     told = "" if column == field else f" and is mapped to {field}"
     return MappingError(
-        "mapping.wrong_type", f"Column {column[:60]!r} holds {_HOLDS[held]}{told}; expected were {wanted}",
+        "mapping.wrong_type", f"Column {column[:60]!r} holds {_WORDS['holds'][held]}{told}; expected were {wanted}",
         hint="Map another column or give the right unit: `kpi connect NAME --table TABLE --mapping FILE`.",
     )  # fmt: skip

@@ -13,7 +13,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -31,23 +31,25 @@ from kpi.store.transaction import Progress, Transaction
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """One version of a data set, as readers see it. files: Parquet files per table; `day` stands in their paths.
+    """One version of a data set, as readers see it.
 
-    place: its folder when it was read; a source outlives a change of the state folder.
-
-    fingerprint: 16 hexadecimal digits. extra: `x_` columns per table. stored: the same files with size and
-    checksum. rekeyed: when the key of its users was last changed, ISO 8601;
-    "" where it never was.
+    place: its folder when it was read; a source outlives a change of the state folder. fingerprint: 16 hexadecimal
+    digits. stored: files per table with size and checksum. extra: `x_` columns per table. rekeyed: when the key of its
+    users was last changed, ISO 8601; "" where it never was.
     """
 
     place: Path
     number: int
     fingerprint: str
-    files: dict[str, list[Path]]
+    stored: dict[str, tuple[contents.Sealed, ...]]
     extra: dict[str, tuple[str, ...]]
     receipt: Receipt
-    stored: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)
-    rekeyed: str = ""
+    rekeyed: str
+
+    @property
+    def files(self) -> dict[str, list[Path]]:
+        """Parquet files per table; `day` stands in their paths."""
+        return {name: [self.place / name / f.path for f in listed] for name, listed in self.stored.items()}
 
     def verify(self, table: str) -> None:
         """Raise StoreError `store.files` unless the files of a table are as they were written. Reads them once."""
@@ -139,19 +141,14 @@ def versions(dataset: str) -> list[VersionInfo]:
 
 
 def read_version(dataset: str, version: int | None = None) -> Version:
-    """A version of a data set, the newest by default: which Parquet files hold it.
-
-    Raises StoreError: `store.no_dataset`, `store.no_version`, `store.damaged`, `store.lost`, `store.files` when files
-    are gone or cut short.
-    """
+    """A version of a data set, the newest by default. Raises as `manifest.read`, and where files are gone or short."""
     m, place = manifest.read(dataset, version), folder(dataset)
     if version is None:
         recovery.refuse_lost(dataset, place, m)
     stored = {name: delta.stored(place, name, t) for name, t in m.tables.items()}
     for name, listed in stored.items():
         contents.verify(place / name, listed, whole=False)
-    files = {name: [place / name / f.path for f in listed] for name, listed in stored.items()}
-    return Version(place=place, number=m.number, fingerprint=m.fingerprint, files=files, stored=stored,
+    return Version(place=place, number=m.number, fingerprint=m.fingerprint, stored=stored,
                    extra={name: t.extra for name, t in m.tables.items()}, rekeyed=m.rekeyed[-1][0] if m.rekeyed else "",
                    receipt=Receipt.from_json(orjson.dumps(dict(m.receipt))))  # fmt: skip
 
@@ -182,8 +179,8 @@ def restore(dataset: str, version: int) -> VersionInfo:
         old = manifest.read(dataset, version)
         if manifest.newest(dataset) > numbers(dataset)[-1]:
             raise manifest.gone(dataset)
-        current = recovery.current(dataset)
-        if current is not None:
+        current = next(manifest.readable(dataset))
+        if current.number == numbers(dataset)[-1]:
             recovery.refuse_lost(dataset, path, current)
         recovery.whole(path, old)
         recovery.recover(dataset, path, None)
@@ -260,10 +257,7 @@ def reprice(dataset: str, *, progress: Progress | None = None) -> Receipt:
 
 
 def rekey(dataset: str, key: UserKey, *, progress: Progress | None = None) -> Receipt:
-    """Give every user of a data set another pseudonym, made of the old one by another key, as its next version.
-
-    See `kpi.store.rekeying`. Raises StoreError.
-    """
+    """Give every user of a data set another pseudonym, as its next version: see `kpi.store.rekeying`."""
     with _transaction(dataset, progress=progress) as load:
         return rekeying.rekey(load, Receipt(dataset=dataset, format="rekey"), key)
 

@@ -7,8 +7,9 @@ expected.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from kpi.mapping.parse_values import texts
 from kpi.mapping.units import EARLIEST_US
 from kpi.privacy.policy import Policy
 from kpi.store.connections import checked, open_engine, table_of
-from kpi.store.databases import DuckFileSource, LiveSource, SqlSource
+from kpi.store.databases import DuckFileSource, LiveSource, SqlSource, blaming
 from kpi.store.inplace import convert
 from kpi.store.manifest import home
 
@@ -53,8 +54,7 @@ def open_connection(name: str, *, table: str | None = None, mapping: ColumnMappi
     Raises StoreError for a connection that cannot be used, MappingError for a table that does not fit.
     """
     kept = placement(name) if table is None and mapping is None else None
-    place = kept or Placement(table=table or table_of(name), mapping=mapping)
-    source = _source(name, place)
+    source = _source(name, kept or Placement(table=table or table_of(name), mapping=mapping))
     source.table("requests")  # what does not fit is said now, not on a page
     return source
 
@@ -104,9 +104,9 @@ def placement(name: str) -> Placement | None:
     """What `connect` saved for a connection; None when it saved nothing."""
     path = _path(name)
     try:
-        data = orjson.loads(path.read_bytes()) if path.exists() else None
-        if data is None:
+        if not path.exists():
             return None
+        data = orjson.loads(path.read_bytes())
         mapping = ColumnMappings.from_dict(data["mapping"]) if data["mapping"] is not None else None
         return Placement(table=str(data["table"]), mapping=mapping)
     except (OSError, ValueError, KeyError, TypeError, MappingError) as error:
@@ -156,19 +156,15 @@ def _guessed(raw: LiveSource, held: Mapping[str, Any]) -> ColumnMappings:
     written = profiler.written(ColumnMappings(), ColumnMappings())
     found = _settled(guess(profiler.profiles(written), policy=Policy(masks=False)), sample)
 
-    def fits(column: ColumnMapping) -> bool:
-        try:
-            convert(column, sa.column(column.source), held[column.source], raw.dialect)
-        except MappingError:
-            return False
-        return column.kind != "content"
+    def fitting(column: ColumnMapping) -> ColumnMapping:
+        with contextlib.suppress(MappingError):
+            if column.field:
+                convert(column, sa.column(column.source), held[column.source], raw.dialect)
+            if not column.field or column.kind != "content":
+                return column
+        return ColumnMapping(column.source, None, how="unmapped", why=_ONLY)
 
-    return ColumnMappings(
-        tuple(
-            c if not c.field or fits(c) else ColumnMapping(c.source, None, how="unmapped", why=_ONLY)
-            for c in found.columns
-        )
-    )
+    return ColumnMappings(tuple(map(fitting, found.columns)))
 
 
 def _settled(mapping: ColumnMappings, sample: pa.Table) -> ColumnMappings:
@@ -176,12 +172,12 @@ def _settled(mapping: ColumnMappings, sample: pa.Table) -> ColumnMappings:
     mapping.check_columns(sample.column_names)
     settled = []
     for column in mapping.columns:
-        if column.field and kind_of(column.field) == "time" and column.unit in ("", "auto"):
-            values = sample[column.source]
-            if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-                largest = pc.max(pc.abs(values)).as_py() or 0
-                unit = next((u for limit, u in _TIME_UNITS if largest < limit), "ns")
-                column = ColumnMapping(column.source, column.field, unit, column.decimal, column.how, column.why)
+        values = sample[column.source]
+        numbers = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+        if numbers and column.field and kind_of(column.field) == "time" and column.unit in ("", "auto"):
+            largest = pc.max(pc.abs(values)).as_py() or 0
+            unit = next((u for limit, u in _TIME_UNITS if largest < limit), "ns")
+            column = replace(column, unit=unit)
         settled.append(column)
     return ColumnMappings(tuple(settled))
 
@@ -202,24 +198,12 @@ def _check_values(mapping: ColumnMappings, source: LiveSource, sample: pa.Table)
         one_sided = column.kind == "time" or (column.kind == "bool" and len(rows[field].drop_null().unique()) < 2)
         if filled and (lost >= filled or (one_sided and lost > _LOST * filled)):
             read = f"only {filled - lost:,}" if lost < filled else "none"
-            raise MappingError(
-                "mapping.contradiction",
-                f"Column {column.source[:60]!r} is mapped to {field}, but {read} of {filled:,} values is "
-                f"{'one' if not column.unit else f'one in {column.unit}'}",
-                hint=f"Expected were values of the kind {column.kind}: map another column, or give the right unit.",
-            )  # fmt: skip
-        if column.kind == "time" and filled and not _is_believable(rows[field]):
-            raise MappingError(
-                "mapping.contradiction",
-                f"Column {column.source[:60]!r} is mapped to {field}, but its times lie far from our days",
-                hint="Give the right unit: s, ms, us or ns.",
-            )  # fmt: skip
-
-
-def _is_believable(times: pa.ChunkedArray) -> bool:
-    """Whether the latest of these times lies between the years 2000 and 2100."""
-    latest = pc.max(times.cast(pa.int64())).as_py()
-    return latest is None or EARLIEST_US <= latest <= _LATEST_US
+            unit = f" in {column.unit}" if column.unit else ""
+            raise _contradicts(column, f"{read} of {filled:,} values is one{unit}")
+        latest = pc.max(rows[field].cast(pa.int64())).as_py() if column.kind == "time" and filled else None
+        if latest is not None and not EARLIEST_US <= latest <= _LATEST_US:
+            hint = "Give the right unit: s, ms, us or ns."
+            raise _contradicts(column, "its times lie far from our days", hint)
 
 
 def _read(shown: Sequence[ColumnMapping], source: LiveSource, view: sa.FromClause) -> pa.Table:
@@ -228,16 +212,11 @@ def _read(shown: Sequence[ColumnMapping], source: LiveSource, view: sa.FromClaus
     def ask(columns: Sequence[ColumnMapping]) -> pa.Table:
         return source.run(sa.select(*(view.c[str(c.field)] for c in columns)).select_from(view).limit(SAMPLE_ROWS))
 
-    try:
-        return ask(shown)
-    except StoreError:
-        for column in shown:
-            try:
-                ask([column])
-            except StoreError:
-                raise MappingError(
-                    "mapping.contradiction",
-                    f"Column {column.source[:60]!r} is mapped to {column.field}, but its values cannot be read as one",
-                    hint=f"Expected were values of the kind {column.kind}: map another column, or give the right unit.",
-                ) from None
-        raise
+    return blaming(ask, shown, lambda column, _: _contradicts(column, "its values cannot be read as one"))
+
+
+def _contradicts(column: ColumnMapping, what: str, hint: str = "") -> MappingError:
+    return MappingError(
+        "mapping.contradiction", f"Column {column.source[:60]!r} is mapped to {column.field}, but {what}",
+        hint=hint or f"Expected were values of the kind {column.kind}: map another column, or give the right unit.",
+    )  # fmt: skip

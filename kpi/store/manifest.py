@@ -43,10 +43,9 @@ def home() -> Path:
     else:
         path = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ai-index"
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with full.told(full.STORING, "making the state folder"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        if full.is_full(error):
-            raise full.full(full.STORING, "making the state folder") from error
         raise StoreError("store.home", f"The state folder cannot be used ({type(error).__name__})",
                          hint="Set KPI_HOME to a folder that you may write to.") from error  # fmt: skip
     return path.resolve()
@@ -70,6 +69,13 @@ def names() -> list[str]:
     return sorted(p.name for p in root.iterdir() if _SLUG.fullmatch(p.name) and (numbers(p.name) or lost(p.name)))
 
 
+def lock(name: str, *, seconds: float = LOCK_SECONDS) -> FileLock:
+    """A lock among all processes that use the state folder; Timeout after so many seconds."""
+    place = home() / "locks"
+    make_private(place)
+    return FileLock(place / f"{name}.lock", timeout=seconds, mode=0o600)
+
+
 @contextlib.contextmanager
 def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
     """Hold the right to write a data set, among all processes. Yields its folder, created.
@@ -77,17 +83,14 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
     Raises StoreError `store.busy` when another writer keeps it for longer than `seconds`.
     """
     path = folder(dataset)
-    locks = home() / "locks"
     try:
-        with full.told(full.STORING, f"writing the data set {dataset!r}"):
-            make_private(locks)
-            with FileLock(locks / f"{dataset}.lock", timeout=seconds, mode=0o600):
-                make_private(path)
-                take_back_all(home(), dataset)
-                try:
-                    yield path
-                finally:
-                    tighten(path)
+        with full.told(full.STORING, f"writing the data set {dataset!r}"), lock(dataset, seconds=seconds):
+            make_private(path)
+            take_back_all(home(), dataset)
+            try:
+                yield path
+            finally:
+                tighten(path)
     except Timeout as error:
         raise StoreError("store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
                          hint="Wait until its load has ended, then try again.") from error  # fmt: skip
@@ -183,6 +186,13 @@ def gone(dataset: str) -> StoreError:
     )  # fmt: skip
 
 
+def no_dataset(dataset: str) -> StoreError:
+    """The error for a data set that does not exist."""
+    have = ", ".join(names()) or "none yet"
+    return StoreError("store.no_dataset", f"There is no data set {dataset[:64]!r}",
+                      hint=f"Load one with `kpi load FILE --dataset NAME`; there are: {have}.")  # fmt: skip
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -195,12 +205,10 @@ def read(dataset: str, number: int | None = None) -> Manifest:
     """
     last = newest(dataset)  # before the manifests: one that is written meanwhile is not missed
     known = numbers(dataset)
-    if last > max(known, default=0) if number is None else number in lost(dataset):
+    if not known and not lost(dataset):
+        raise no_dataset(dataset)
+    if not known or (last > known[-1] if number is None else number in lost(dataset)):
         raise gone(dataset)
-    if not known and lost(dataset):
-        raise gone(dataset)
-    if not known:
-        raise StoreError("store.no_dataset", f"There is no data set {dataset!r}", hint="Load traces into it first.")
     wanted = known[-1] if number is None else number
     if wanted not in known:
         raise StoreError("store.no_version", f"The data set {dataset!r} has no version {wanted}",
@@ -221,6 +229,13 @@ def read(dataset: str, number: int | None = None) -> Manifest:
         )
         told = f"The manifest of version {wanted} of {dataset!r} is damaged"
         raise StoreError("store.damaged", told, hint=remedy) from error
+
+
+def readable(dataset: str) -> Iterator[Manifest]:
+    """The manifests that can be read, newest first."""
+    for number in reversed(numbers(dataset)):
+        with contextlib.suppress(StoreError):
+            yield read(dataset, number)
 
 
 def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
@@ -247,10 +262,7 @@ def _path(dataset: str, number: int) -> Path:
 
 
 def write(manifest: Manifest, place: Path | None = None) -> None:
-    """Make a version exist: whole or not at all, and never over another. Raises StoreError `store.conflict`.
-
-    place: a folder to write into instead of the data set's own.
-    """
+    """Make a version exist, whole and never over another (`store.conflict`). place: instead of its own folder."""
     place = place or folder(manifest.dataset)
     facts = {name: value for name, value in vars(manifest).items() if name != "dataset"}  # its folder says that
     tables = {name: vars(table) for name, table in manifest.tables.items()}

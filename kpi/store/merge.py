@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,24 +38,6 @@ CREATE OR REPLACE MACRO united(older, newer) AS CASE
         from_json(json_merge_patch(older, newer), '"MAP(VARCHAR, JSON)"'))))) AS VARCHAR)), newer)
 END"""  # keys sorted, so that the text does not depend on who came first
 BATCH_ROWS = 16_384
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergePlan:
-    """What merging one table comes to. new, changed: rows by key; known: rows of the input that add nothing.
-
-    query: rows to append (None: nothing to do); replaced: files of the table that those rows stand in for. moved: rows
-    of requests that are stored with another time.
-    """
-
-    table: Table
-    extra: tuple[str, ...]
-    query: str | None
-    replaced: tuple[Path, ...]
-    new: int
-    changed: int
-    known: int
-    moved: int = 0
 
 
 @contextmanager
@@ -131,13 +112,17 @@ def same(keys: Sequence[str], left: str, right: str) -> str:
 
 
 class Merge:
-    """Merges staged rows of one table into the files of its current version. Views and tables carry `prefix`."""
+    """Merges staged rows of one table into the files of its current version. Views and tables carry `prefix`.
+
+    new, changed: rows by key; known: rows of the input that add nothing. moved: rows of requests that are stored with
+    another time. query: rows to append, None where nothing is to do; replaced: files that those rows stand in for.
+    """
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, table: Table, *, staged: Sequence[Path],
         stored: Sequence[Path], stored_extra: Sequence[str] = (), prefix: str = "",
     ) -> None:  # fmt: skip
-        self._run = connection.execute
+        self._connection, self._run = connection, connection.execute
         self.table = table
         self._staged, self._stored = staged, stored
         self._extra = extra_columns(staged, table)
@@ -146,44 +131,41 @@ class Merge:
         self._prefix = f"{prefix}{table.name}"
         self._columns = [*table.names, *self._extra]  # what the input speaks about
         self._all = [*table.names, *self.extra]
-        self.distinct = 0  # keys of the input
-
-    def plan(self) -> MergePlan:
-        """Compare and decide. Reads keys first; whole rows only where a key is known already."""
         rows, distinct = self._fresh()
-        self.distinct = distinct
-        hits = self._hits()
-        if not hits:
-            return self._plan(self._select("fresh"), (), new=distinct, changed=0, known=rows - distinct)
-        changed = self._changed()
-        new = distinct - hits
-        known = rows - new - changed
-        known_keys = f"FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')}"
-        added = f"{self._select('fresh')} WHERE NOT EXISTS ({known_keys})"
-        if not changed:
-            return self._plan(added if new else None, (), new=new, changed=0, known=known)
+        self._hits = self._stored_keys()
+        self.changed = self._changed() if self._hits else 0
+        self.new = distinct - self._hits
+        self.known = rows - self.new - self.changed
+        self.replaced: list[Path] = []
+        self.moved = 0
+        parts = [self._changing()] if self.changed else []
+        if self.new:
+            parts.append(f"{self._select('fresh')}{self._unknown()}")
+        united = " UNION ALL ".join(parts)
+        self.query = f"SELECT * FROM ({united}) ORDER BY {names(_order(table))}" if parts else None
+
+    def _changing(self) -> str:
+        """A query of the files in which a row changes, whole, with the rows as they will be."""
         key = self.table.key
         join = f"{self._t('hits')} h JOIN {self._t('changed')} c ON {same(key, 'h', 'c')}"
-        files = [Path(r[0]) for r in self._fetch(f"SELECT DISTINCT h._file FROM {join} ORDER BY 1")]
-        kept = (f"SELECT {self._every('o', self._held)} FROM {scan(files, self.table)} o "
-                f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})")  # fmt: skip
-        query = f"{kept} UNION ALL {self._select('changed')} UNION ALL {added}"
-        return self._plan(query, tuple(files), new=new, changed=changed, known=known, moved=self._moved(files))
+        self.replaced = [Path(r[0]) for r in self._fetch(f"SELECT DISTINCT h._file FROM {join} ORDER BY 1")]
+        if self.table.name == "requests":  # a corrected request keeps its time
+            join = f"{self._t('changed')} c JOIN {scan(self.replaced, self.table)} o ON {same(key, 'c', 'o')}"
+            times = f"SELECT count(*) FROM {join} WHERE c.started_at <> o.started_at"
+            self.moved = number(self._connection, times)
+        kept = f"SELECT {self._every('o', self._held)} FROM {scan(self.replaced, self.table)} o"
+        left = f"WHERE NOT EXISTS (FROM {self._t('changed')} c WHERE {same(key, 'o', 'c')})"
+        return f"{kept} {left} UNION ALL {self._select('changed')}"
 
-    def _moved(self, files: Sequence[Path]) -> int:
-        """Requests that the store has under the same id at another time: a corrected request keeps its time."""
-        if self.table.name != "requests":
-            return 0
-        join = f"{self._t('changed')} c JOIN {scan(files, self.table)} o ON {same(self.table.key, 'c', 'o')}"
-        return int(self._fetch(f"SELECT count(*) FROM {join} WHERE c.started_at <> o.started_at")[0][0])
+    def _unknown(self) -> str:
+        """A condition on rows `s` of the input: their key is not stored yet."""
+        stored = f"FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')}"
+        return f" WHERE NOT EXISTS ({stored})" if self._hits else ""
 
     def touched_traces(self) -> str:
-        """A query of the trace ids that new or changed rows belong to. After `plan`."""
-        if not self._exists("hits"):
-            return f"SELECT DISTINCT trace_id FROM {self._t('fresh')} WHERE trace_id IS NOT NULL"
-        new = (f"SELECT s.trace_id FROM {self._t('fresh')} s "
-               f"WHERE NOT EXISTS (FROM {self._t('hits')} h WHERE {same(self.table.key, 'h', 's')})")  # fmt: skip
-        both = f"{new} UNION ALL SELECT trace_id FROM {self._t('changed')}"
+        """A query of the trace ids that new or changed rows belong to."""
+        new = f"SELECT s.trace_id FROM {self._t('fresh')} s{self._unknown()}"
+        both = f"{new} UNION ALL SELECT trace_id FROM {self._t('changed')}" if self._hits else new
         return f"SELECT DISTINCT trace_id FROM ({both}) WHERE trace_id IS NOT NULL"
 
     def given_traces(self) -> str:
@@ -192,15 +174,7 @@ class Merge:
 
     def count(self, condition: str) -> int:
         """Keys of the input whose row meets a condition of SQL."""
-        return int(self._fetch(f"SELECT count(*) FROM {self._t('fresh')} WHERE {condition}")[0][0])
-
-    def _plan(
-        self, query: str | None, files: tuple[Path, ...], *, new: int, changed: int, known: int, moved: int = 0
-    ) -> MergePlan:
-        if query is not None:
-            query = f"SELECT * FROM ({query}) ORDER BY {names(_order(self.table))}"
-        return MergePlan(table=self.table, extra=self.extra, query=query if new or changed else None,
-                         replaced=files, new=new, changed=changed, known=known, moved=moved)  # fmt: skip
+        return number(self._connection, f"SELECT count(*) FROM {self._t('fresh')} WHERE {condition}")
 
     def _t(self, what: str) -> str:
         return name(f"{self._prefix}_{what}")
@@ -208,32 +182,23 @@ class Merge:
     def _fetch(self, query: str) -> list[tuple[Any, ...]]:
         return self._run(query).fetchall()
 
-    def _exists(self, what: str) -> bool:
-        found = self._fetch(f"SELECT 1 FROM duckdb_tables() WHERE table_name = {literal(f'{self._prefix}_{what}')}")
-        return bool(found)
-
-    def _typed(self, column: str) -> str:
-        return f"CAST({name(column)} AS {self._kind(column)}) AS {name(column)}"
-
     def _kind(self, column: str) -> str:
         return _TYPES[schema.extra_type(column) if schema.is_extra(column) else self.table[column].type]
-
-    def _null(self, column: str) -> str:
-        return f"NULL::{self._kind(column)} AS {name(column)}"
 
     def _select(self, what: str) -> str:
         """Rows of a work table, all columns of the merged table; those that it lacks are null."""
         return f"SELECT {self._every('s', self._columns if what == 'fresh' else self._all)} FROM {self._t(what)} s"
 
     def _every(self, alias: str, given: Collection[str]) -> str:
-        return ", ".join(f"{alias}.{name(c)}" if c in given else self._null(c) for c in self._all)
+        lacking = {c: f"NULL::{self._kind(c)} AS {name(c)}" for c in self._all if c not in given}
+        return ", ".join(lacking.get(c, f"{alias}.{name(c)}") for c in self._all)
 
     def _fresh(self) -> tuple[int, int]:
         """The input with every key once: the last row counts, or where rows complete each other the best of each."""
         places = ", ".join(f"{literal(p)}: {i}" for i, p in enumerate(self._staged))
         keys = names(self.table.key)
         staged = parquet(self._staged, f"{UNPARTITIONED}, filename='_file', file_row_number=true")
-        columns = ", ".join(map(self._typed, self._columns))
+        columns = ", ".join(f"CAST({name(c)} AS {self._kind(c)}) AS {name(c)}" for c in self._columns)
         order = f"(MAP {{{places}}}[_file]::BIGINT * 4294967296 + file_row_number) AS {_ORDER}"
         self._run(f"CREATE OR REPLACE VIEW {self._t('raw')} AS SELECT {columns}, {order} FROM {staged}")
         counts = f"SELECT count(*) AS n FROM {self._t('raw')} GROUP BY {keys}"
@@ -258,18 +223,15 @@ class Merge:
         )
         return rows, distinct
 
-    def _hits(self) -> int:
-        """Keys that are stored already, and in which file."""
+    def _stored_keys(self) -> int:
+        """Make the table `hits` of keys that are stored already, and in which file. Returns how many."""
         if not self._stored:
             return 0
         keys = ", ".join(f"o.{name(k)}" for k in self.table.key)
         self._run(f"CREATE OR REPLACE TABLE {self._t('hits')} AS SELECT {keys}, o._file FROM "
                   f"{scan(self._stored, self.table, filename=True)} o "
                   f"SEMI JOIN {self._t('fresh')} s ON {same(self.table.key, 'o', 's')}")  # fmt: skip
-        count = self._fetch(f"SELECT count(*) FROM {self._t('hits')}")[0][0]
-        if not count:
-            self._run(f"DROP TABLE {self._t('hits')}")
-        return int(count)
+        return number(self._connection, f"SELECT count(*) FROM {self._t('hits')}")
 
     def _changed(self) -> int:
         """Known keys whose stored row would become another one, as merged rows."""
@@ -289,7 +251,7 @@ class Merge:
             f"CREATE OR REPLACE TABLE {self._t('changed')} AS SELECT {', '.join(columns)} FROM {self._t('fresh')} s "
             f"JOIN {scan(files, self.table)} o ON {same(self.table.key, 's', 'o')} WHERE {' OR '.join(differs)}"
         )
-        return int(self._fetch(f"SELECT count(*) FROM {self._t('changed')}")[0][0])
+        return number(self._connection, f"SELECT count(*) FROM {self._t('changed')}")
 
 
 def _joined(table: Table) -> bool:
@@ -324,6 +286,20 @@ def _completed(column: str) -> str:
         vague = literal(_VAGUE[column])
         poorer = f"({poorer} AND {old} <> {vague}) OR {new} = {vague}"
     return f"CASE WHEN {poorer} THEN coalesce({old}, {new}) ELSE coalesce({new}, {old}) END"
+
+
+def number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    """The one number that a query gives."""
+    found = connection.execute(query).fetchone()
+    return int(found[0]) if found else 0
+
+
+def filled(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> set[str]:
+    """Columns that the statistics of Parquet files prove to hold at least one value."""
+    listed = ", ".join(map(literal, files))
+    query = (f"SELECT DISTINCT path_in_schema FROM parquet_metadata([{listed}]) "
+             "WHERE stats_null_count < row_group_num_rows")  # fmt: skip
+    return {row[0] for row in connection.execute(query).fetchall()}
 
 
 def batches(connection: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:

@@ -12,7 +12,7 @@ from kpi.store.cache import build_cache, cache_path
 from kpi.store.engines import DuckSource, Source
 from kpi.store.lake import read_version
 from kpi.store.live import PREFIX, open_connection
-from kpi.store.manifest import folder, names
+from kpi.store.manifest import folder, names, no_dataset
 
 WORTH_CACHING = 50_000  # requests below which reading Parquet is as fast
 
@@ -41,9 +41,7 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> Source
                              hint="Open it without a version, or load an export of it to keep versions.")  # fmt: skip
         return open_connection(dataset.removeprefix(PREFIX))
     if dataset not in names():
-        have = ", ".join(names()) or "none yet"
-        raise StoreError("store.no_dataset", f"There is no data set {dataset[:60]!r}",
-                         hint=f"Load one with `kpi load FILE --dataset NAME`; there are: {have}.")  # fmt: skip
+        raise no_dataset(dataset)
     found = read_version(dataset, version)
     cache = cache_path(folder(dataset), found.fingerprint)
     source = DuckSource(name=dataset, version=found.number, fingerprint=found.fingerprint, files=found.files,

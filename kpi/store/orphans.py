@@ -28,7 +28,7 @@ def adopted(
         return None
     waiting = f"SELECT * FROM {merge.scan(scores, schema.SCORE_ROWS)} WHERE trace_id IS NULL AND span_id IS NOT NULL"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE orphans AS {waiting}")
-    if not connection.execute("SELECT 1 FROM orphans LIMIT 1").fetchone():
+    if not merge.number(connection, "SELECT count(*) FROM orphans"):
         return None
     owners = (f"SELECT span_id, min(trace_id) AS trace_id FROM {merge.scan(spans, schema.SPANS)} "
               "SEMI JOIN orphans USING (span_id) GROUP BY span_id HAVING count(DISTINCT trace_id) = 1")  # fmt: skip
@@ -36,5 +36,4 @@ def adopted(
     target.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(f"COPY ({found}) TO {sql.literal(target)} (FORMAT parquet)")
     connection.execute("DROP TABLE orphans")
-    rows = connection.execute(f"SELECT count(*) FROM read_parquet({sql.literal(target)})").fetchone()
-    return target if rows and rows[0] else None
+    return target if merge.number(connection, f"SELECT count(*) FROM read_parquet({sql.literal(target)})") else None

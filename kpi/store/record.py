@@ -38,11 +38,9 @@ def begin(path: Path, base: int) -> None:
     tables = {name: version for name, version in found.items() if version is not None}
     present = {name: ours.data_files(path / name) for name in found}
     data = {"format": _FORMAT, "base": base, "tables": tables, "present": present}
-    try:
+    hint = "Nothing was changed. Check the free disk space and load again."
+    with durable.told(f"The load of {path.name!r} could not begin", hint):
         durable.write(path / NAME, orjson.dumps(data | {"check": durable.check(data)}))
-    except OSError as error:
-        raise StoreError("store.write", f"The load of {path.name!r} could not begin ({type(error).__name__})",
-                         hint="Nothing was changed. Check the free disk space and load again.") from error  # fmt: skip
 
 
 def read(path: Path) -> TransactionRecord | None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from kpi.disk import durable
 from kpi.errors import KpiError, StoreError
 from kpi.store import contents, delta, manifest, ours, record, trash
 from kpi.store.manifest import Manifest, numbers
@@ -27,8 +29,7 @@ def recover(dataset: str, path: Path, base: Manifest | None) -> int:
     """Take back what a load that did not end has done, as its record proves. Returns how many data files that were.
 
     path: the folder of the data set, whose writer's lock is held. base: its newest version, where that can be read; all
-    of it is looked at first. Raises StoreError: `store.record` for a record that cannot be read, `store.table`,
-    `store.newer`, `store.lost`, `store.foreign`, `store.files`, `store.damaged`; nothing is changed then.
+    of it is looked at first. Raises StoreError where anything is not understood; nothing is changed then.
     """
     left = record.read(path)
     if left is None:
@@ -42,9 +43,7 @@ def recover(dataset: str, path: Path, base: Manifest | None) -> int:
     doomed = _replaced(dataset, path, left) if last > left.base else _unfinished(path, left)
     with _changing(path):
         trash.put(path, doomed)
-        for table in set(ours.tables(path)) - set(left.tables):
-            ours.remove_empty(path / table)
-        record.end(path)
+        _end(path, left)
     return sum(1 for name in doomed if f"/{ours.LOG}/" not in name)
 
 
@@ -59,8 +58,7 @@ def check(dataset: str, path: Path, base: Manifest | None) -> list[str]:
     """Whether a load may build on `base`: everything in the data set is understood. Changes nothing.
 
     Returns the tables that stand ahead of every version because a load of a release before transaction records was
-    killed: their newest rows are no part of any version. Raises StoreError, each with the remedy: `store.foreign`,
-    `store.lost`, `store.table`, `store.newer`, `store.damaged`.
+    killed: their newest rows are no part of any version. Raises StoreError, with the remedy.
     """
     refuse_foreign(path)
     if manifest.lost(dataset):
@@ -95,11 +93,15 @@ def undo(dataset: str, path: Path) -> None:
             refuse_foreign(path)
             for name in _unfinished(path, left):
                 (path / name).unlink()
-            for table in set(ours.tables(path)) - set(left.tables):
-                ours.remove_empty(path / table)
-            record.end(path)
+            _end(path, left)
         known = (manifest.read(dataset, number) for number in numbers(dataset))  # raises: then all lists stay
         contents.keep_lists(path, {t.files for m in known for t in m.tables.values()})
+
+
+def _end(path: Path, left: TransactionRecord) -> None:
+    for table in set(ours.tables(path)) - set(left.tables):
+        ours.remove_empty(path / table)
+    record.end(path)
 
 
 def sweep(dataset: str, path: Path) -> int:
@@ -120,16 +122,6 @@ def sweep(dataset: str, path: Path) -> int:
         return gone + trash.put(path, doomed)
 
 
-def current(dataset: str) -> Manifest | None:
-    """The newest manifest, None where it is damaged or of a newer release. Raises StoreError `store.lost`."""
-    try:
-        return manifest.read(dataset)
-    except StoreError as error:
-        if error.code == "store.lost":
-            raise
-        return None
-
-
 def refuse_foreign(path: Path) -> None:
     """Raise StoreError `store.foreign` where something in the tables of a data set is not ours."""
     if found := ours.foreign(path):
@@ -141,10 +133,7 @@ def refuse_foreign(path: Path) -> None:
 
 
 def whole(path: Path, m: Manifest) -> None:
-    """Raise StoreError unless a version is all there: logs, files, their checksums, footers and row counts.
-
-    path: the folder of its data set.
-    """
+    """Raise StoreError unless a version is all there: logs, files, their checksums, footers and row counts."""
     for table, known in m.tables.items():
         place = path / table
         if not delta.exists(place):
@@ -152,7 +141,10 @@ def whole(path: Path, m: Manifest) -> None:
         _agree(path, table, known)
         listed = delta.stored(path, table, known)
         contents.verify(place, listed)
-        rows = delta.count_rows([place / f.path for f in listed])
+        try:
+            rows = sum(pq.read_metadata(place / f.path).num_rows for f in listed)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise contents.broken(place, [f"cannot be read ({type(error).__name__})"]) from error
         if rows != known.rows:
             raise contents.broken(place, ["holds other rows"])
 
@@ -163,13 +155,11 @@ def _agree(path: Path, table: str, known: manifest.TableVersion) -> None:
     for name, number in ours.log_files(place):
         if number is not None and (not (place / name).is_file() or (place / name).is_symlink()):
             raise _no_log(place)  # a checkpoint may hide it from readers, and the next commit would fail
-    found = {f.path for f in delta.unsealed(place, known.version)}
+    found = {f.path for f in delta.files(place, known.version)}
     listed = {f.path for f in delta.stored(path, table, known)}
     if delta.identity(place, known.version) != known.id or found != listed:
-        raise StoreError(
-            "store.table", f"The log of the stored table {table!r} does not agree with the version of {path.name!r}",
-            hint=f"Nothing was changed. Run `kpi doctor {path.name}`: it says what can still be read.",
-        )  # fmt: skip
+        told = f"The log of the stored table {table!r} does not agree with the version of {path.name!r}"
+        raise contents.unsound("store.table", told, path.name)
 
 
 def refuse_lost(dataset: str, path: Path, m: Manifest) -> None:
@@ -177,8 +167,8 @@ def refuse_lost(dataset: str, path: Path, m: Manifest) -> None:
 
     For readers: needs no log that can be read, and takes no foreign entry of a log for a proof.
     """
+    proven = False
     if record.exists(path):
-        proven = False
         with contextlib.suppress(StoreError):
             left = record.read(path)
             proven = left is not None and left.base > m.number
@@ -194,30 +184,24 @@ def _went_on(dataset: str, path: Path, table: str, m: Manifest) -> bool:
     if known is not None and not known.files:
         return False  # a release before records may have left them
     newer = [name for name, n in ours.log_files(place) if n is not None and n > (known.version if known else -1)]
-    added = {name for name in delta.committed(place, newer) if (place / name).exists()} if newer else set()
-    for number in reversed(numbers(dataset)) if added else ():
-        try:
+    added = {name for name in delta.committed(place, newer) if (place / name).exists()}
+    with contextlib.suppress(StoreError):  # of a version whose manifest is damaged, for all we know
+        for number in reversed(numbers(dataset)) if added else ():
             added -= set(listed(path, table, manifest.read(dataset, number)))
-        except StoreError:
-            return False  # of a version whose manifest is damaged, for all we know
-    return bool(added)
+        return bool(added)
+    return False
 
 
 def _unexplained(dataset: str, table: str, newest: int) -> bool:
-    """A table has newer Delta versions than the newest manifest, and there is no record: does no version explain them?
-
-    Raises StoreError `store.lost` where only a lost manifest can: a load of this release would have left its record.
-    """
-    told = []
-    for number in numbers(dataset):
-        try:
-            told.append(manifest.read(dataset, number))
-        except StoreError:
-            return False  # they may be of this version, whose manifest is damaged
+    """Does no version explain the newest Delta version, which no record does? Raises where only a lost one can."""
+    try:
+        told = [manifest.read(dataset, number) for number in numbers(dataset)]
+    except StoreError:
+        return False  # they may be of this version, whose manifest is damaged
     if newest <= max((m.tables[table].version for m in told if table in m.tables), default=-1):
         return False  # of a version that a restore went back from
     if any(t.files for m in told for t in m.tables.values()):
-        raise manifest.gone(dataset)
+        raise manifest.gone(dataset)  # a load of this release would have left its record
     return True
 
 
@@ -266,18 +250,10 @@ def listed(path: Path, table: str, m: Manifest) -> list[str]:
 
 
 def _no_log(place: Path) -> StoreError:
-    return StoreError(
-        "store.table", f"The log of the stored table {place.name!r} is gone, or lacks entries",
-        hint=f"Nothing was changed. Run `kpi doctor {place.parent.name}`: it says what can still be read.",
-    )  # fmt: skip
+    told = f"The log of the stored table {place.name!r} is gone, or lacks entries"
+    return contents.unsound("store.table", told, place.parent.name)
 
 
-@contextlib.contextmanager
-def _changing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            "store.write", f"What a load into {path.name!r} left could not be taken back ({type(error).__name__})",
-            hint="No version was changed. Check the disk and the rights on the folder, then load again.",
-        ) from error  # fmt: skip
+def _changing(path: Path) -> contextlib.AbstractContextManager[None]:
+    hint = "No version was changed. Check the disk and the rights on the folder, then load again."
+    return durable.told(f"What a load into {path.name!r} left could not be taken back", hint)

@@ -20,6 +20,15 @@ from kpi.store import manifest, merge, sql
 from kpi.store.binding import USER, unlinked
 from kpi.store.transaction import Transaction
 
+# Of rows `o` of each table: their user, and the column that holds it with the new name of `renamed n`
+_USERS = {
+    "requests": ("o.user_key", "n.new AS user_key"),
+    "spans": (
+        USER.replace("context", "o.context"),
+        "united(o.context, '{\"user_key\":\"' || n.new || '\"}') AS context",
+    ),
+}
+
 
 def renamed(key: bytes, pseudonym: str) -> str:
     """The pseudonym that takes the place of one by another key: HMAC-SHA-256 of it, 128 bit, 32 hex characters."""
@@ -32,8 +41,9 @@ def rekey(load: Transaction, receipt: Receipt, key: UserKey) -> Receipt:
     before, users = load.bound, _rename(load, key)
     if users:
         load.tell(0.2, "Renaming users")
-        for name, query in _changed(load).items():
-            load.merge(name, [_staged(load, name, query)])
+        for name, (_, changed) in _USERS.items():
+            if load.files.get(name):
+                load.merge(name, [_staged(load, name, changed)])
         at = manifest.now()
         load.rekeyed = (*load.rekeyed, (at, before or ""))
         receipt.loaded = users
@@ -48,10 +58,9 @@ def rekey(load: Transaction, receipt: Receipt, key: UserKey) -> Receipt:
 def _rename(load: Transaction, key: UserKey) -> int:
     """Make the table `renamed` of old and new pseudonyms; returns how many there are."""
     parts = ["SELECT NULL::VARCHAR AS user_key WHERE false"]
-    if requests := load.files.get("requests"):
-        parts.append(f"SELECT user_key FROM {merge.scan(requests, schema.REQUESTS)}")
-    if spans := load.files.get("spans"):
-        parts.append(f"SELECT {USER} FROM {merge.scan(spans, schema.SPANS)} WHERE context LIKE '%\"user_key\"%'")
+    for name, (user, _) in _USERS.items():
+        if files := load.files.get(name):
+            parts.append(f"SELECT {user} FROM {merge.scan(files, schema.TABLES[name])} o")
     query = f"SELECT DISTINCT user_key FROM ({' UNION ALL '.join(parts)}) WHERE user_key IS NOT NULL"
     old = [row[0] for row in load.connection.execute(query).fetchall()]
     table = pa.table({"old": pa.array(old, pa.string()), "new": [renamed(key.secret, u) for u in old]})
@@ -61,23 +70,12 @@ def _rename(load: Transaction, key: UserKey) -> int:
     return len(old)
 
 
-def _changed(load: Transaction) -> dict[str, str]:
-    """A query for each table that holds users: its rows that do, with the new names."""
-    found = {}
-    if requests := load.files.get("requests"):
-        rows = merge.scan(requests, schema.REQUESTS)
-        found["requests"] = f"SELECT o.* REPLACE (n.new AS user_key) FROM {rows} o JOIN renamed n ON o.user_key = n.old"
-    if spans := load.files.get("spans"):
-        rows = merge.scan(spans, schema.SPANS)
-        told = "united(o.context, '{\"user_key\":\"' || n.new || '\"}')"
-        found["spans"] = (f"SELECT o.* REPLACE ({told} AS context) FROM {rows} o "
-                          f"JOIN renamed n ON {USER.replace('context', 'o.context')} = n.old")  # fmt: skip
-    return found
-
-
-def _staged(load: Transaction, name: str, query: str) -> Path:
+def _staged(load: Transaction, name: str, changed: str) -> Path:
+    """The rows of a table that hold users, with the new names, as a Parquet file."""
     place = load.work / "renamed"
     place.mkdir(exist_ok=True)
     path = place / f"{name}.parquet"
+    rows, user = merge.scan(load.files[name], schema.TABLES[name]), _USERS[name][0]
+    query = f"SELECT o.* REPLACE ({changed}) FROM {rows} o JOIN renamed n ON {user} = n.old"
     load.connection.execute(f"COPY ({query}) TO {sql.literal(path)}")
     return path

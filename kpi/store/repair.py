@@ -21,7 +21,7 @@ from kpi.disk import durable
 from kpi.errors import StoreError
 from kpi.receipts import Receipt
 from kpi.store import contents, delta, manifest, merge, ours, record, recovery
-from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor, readable
+from kpi.store.doctor import KEPT, Diagnosis, decoded, doctor
 from kpi.store.manifest import Manifest, TableVersion, writer
 from kpi.store.transaction import Progress
 
@@ -104,7 +104,7 @@ def _best(dataset: str, path: Path, found: Diagnosis) -> Manifest:
     """The newest version that can be read; where no manifest can, the tables as they stand."""
     if found.readable:
         return manifest.read(dataset, found.readable)
-    if next(readable(dataset), None) is not None:
+    if next(manifest.readable(dataset), None) is not None:
         raise _beyond(dataset, "each lacks files, or has damaged ones")
     return _as_they_stand(dataset, path)
 
@@ -190,21 +190,18 @@ def _as_they_stand(dataset: str, path: Path) -> Manifest:
 
 
 def _table(place: Path, version: int | None) -> TableVersion:
-    newest = delta.latest(place)
-    at = (newest if version is None else version) or 0
-    found = delta.unsealed(place, at) if newest is not None else ()
+    made = delta.describe(place, (), version)
+    found = delta.files(place, made.version)
     for f in found:
         if flaw := decoded(place, f):
             raise contents.broken(place, [flaw])
     names = {name for f in found for name in pq.read_schema(place / f.path).names}
-    extra = sorted(name for name in names if schema.is_extra(name))
-    return TableVersion(version=at, id=delta.identity(place, at),
-                        rows=sum(f.rows for f in found), extra=tuple(extra))  # fmt: skip
+    return replace(made, extra=tuple(sorted(filter(schema.is_extra, names))))
 
 
 def _ends(place: Path, version: int) -> tuple[int | None, int | None]:
     """First and last start of the requests, epoch microseconds."""
-    files = [str(f.path) for f in delta.files(place, version)]
+    files = [str(place / f.path) for f in delta.files(place, version)]
     starts = pq.read_table(files, columns=["started_at"], partitioning=None)["started_at"]
     ends = pc.min_max(starts.cast(pa.int64()))
     return ends["min"].as_py(), ends["max"].as_py()

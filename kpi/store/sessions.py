@@ -1,6 +1,6 @@
 """How a session with each kind of database is opened: read-only, in UTC, with an end to every statement.
 
-The table of kinds is the allow-list: a dialect, driver or query key that is not in it is refused.
+The table of kinds (`sessions.toml`) is the allow-list: a dialect, driver or query key that is not in it is refused.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from kpi.disk.tables import sets, table_of
 from kpi.errors import StoreError
 
+_TABLE = table_of(__file__)
 TIMEOUT_S = 30
 CONNECT_S = 10
 # Where clouds hand out credentials to whoever asks; link-local addresses are refused as such.
@@ -57,23 +59,8 @@ class Kind:
     def query(self) -> frozenset[str]:
         return frozenset(self.keys.split())
 
-    @property
-    def is_file(self) -> bool:
-        return self.name in ("sqlite", "duckdb")
 
-
-KINDS = (
-    Kind("sqlite", "SQLite file", "sqlite sqlite+pysqlite"),
-    Kind("duckdb", "DuckDB file", "duckdb"),
-    Kind("postgresql", "PostgreSQL", "postgresql+psycopg postgresql postgres", "psycopg", "psycopg[binary]",
-         "sslmode connect_timeout application_name"),
-    Kind("mysql", "MySQL", "mysql+pymysql mysql", "pymysql", "pymysql", "charset"),
-    Kind("mariadb", "MariaDB", "mariadb+pymysql mariadb", "pymysql", "pymysql", "charset"),
-    Kind("clickhouse", "ClickHouse", "clickhousedb+connect clickhousedb clickhouse", "clickhouse_connect",
-         "clickhouse-connect", "secure"),
-    Kind("databricks", "Databricks", "databricks", "databricks.sqlalchemy", "databricks-sqlalchemy",
-         "http_path catalog schema"),
-)  # fmt: skip
+KINDS = tuple(Kind(**stated) for stated in _TABLE["kinds"])
 
 
 def installed(kind: Kind) -> bool:
@@ -177,36 +164,21 @@ class _ReadingSession(sqlite3.Connection):
 
 
 _READING = frozenset([sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_TRANSACTION])
-# Pragmas that tell of tables, which SQLAlchemy asks for; none of them changes anything, whatever its argument is.
-_TELLING = frozenset(["table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo",
-                      "foreign_key_list", "database_list", "collation_list", "compile_options"])  # fmt: skip
-_ASKED = frozenset(["data_version", "encoding", "query_only", "read_uncommitted", "trusted_schema", "user_version"])
-_DECLARED = frozenset(["type", "name", "tbl_name", "rootpage", "sql"])
-_DENIED_FUNCTIONS = frozenset(["load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"])
+_SQLITE = sets(_TABLE["sqlite"])
 
 
 def _reads_only(action: int, first: str | None, second: str | None, place: str | None, inside: str | None) -> int:
     """What a statement on a SQLite file may do, asked by SQLite while it compiles it: read tables and views."""
     if action == sqlite3.SQLITE_FUNCTION:
-        allowed = str(second).lower() not in _DENIED_FUNCTIONS
+        allowed = str(second).lower() not in _SQLITE["denied_functions"]
     elif action == sqlite3.SQLITE_PRAGMA:
         name = str(first).lower()
-        allowed = name in _TELLING or (name in _ASKED and second is None)
+        allowed = name in _SQLITE["telling"] or (name in _SQLITE["asked"] and second is None)
     elif action == sqlite3.SQLITE_UPDATE:  # SQLite's own, to declare the columns of json_each; no statement may
-        allowed = first in ("sqlite_master", "sqlite_schema") and second in _DECLARED
+        allowed = first in ("sqlite_master", "sqlite_schema") and second in _SQLITE["declared"]
     else:
         allowed = action in _READING
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
-
-
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "postgresql": (
-        "SET default_transaction_read_only = on", f"SET statement_timeout = {TIMEOUT_S * 1000}", "SET TIME ZONE 'UTC'",
-        "SELECT set_config('jit', 'off', false) FROM pg_settings WHERE name = 'jit'",  # costs seconds a wide statement
-    ),
-    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET time_zone = '+00:00'"),
-    "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET time_zone = '+00:00'"),
-}  # fmt: skip
 
 
 def _mysql_limit(cursor: Any) -> str:
@@ -221,7 +193,7 @@ def prepare(kind: Kind, engine: sa.Engine) -> None:
     """Make every session of an engine read-only, in UTC and bounded in time, and look at the address it goes to."""
     if kind.name == "clickhouse":  # its driver logs addresses
         logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    settings = _SETTINGS.get(kind.name, ())
+    settings = [text % {"ms": TIMEOUT_S * 1000} for text in _TABLE["settings"].get(kind.name, ())]
 
     @sa.event.listens_for(engine, "do_connect")
     def look(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from kpi.errors import StoreError
 from kpi.mapping.mapping import Mapping as ColumnMappings
-from kpi.store.databases import MOST_ROWS, LiveSource
+from kpi.store.databases import MOST_ROWS, LiveSource, held_as
 from kpi.store.dialects import SparkCompiler, SparkDialect
 from kpi.store.engines import Statement
 from kpi.store.inplace import Held
@@ -36,7 +36,6 @@ class SparkSource(LiveSource):
     def __init__(
         self, spark: Any, *, name: str, tables: Mapping[str, str] | None = None, mapping: ColumnMappings | None = None
     ) -> None:
-        """spark: a pyspark SparkSession. Raises StoreError when its time zone is not UTC."""
         self._spark = spark
         if spark.conf.get("spark.sql.session.timeZone") not in ("UTC", "Etc/UTC"):
             raise StoreError("source.time_zone", "The time zone of the Spark session is not UTC",
@@ -47,12 +46,8 @@ class SparkSource(LiveSource):
         full = f"{schema}.{place}" if schema else place
         if not self._spark.catalog.tableExists(full):
             return {}
-        kinds: dict[str, Held] = {"string": "string", "boolean": "bool", "tinyint": "int", "smallint": "int",
-                                  "int": "int", "bigint": "int", "float": "float", "double": "float",
-                                  "timestamp": "time", "timestamp_ntz": "naive", "date": "date"}  # fmt: skip
         fields = self._spark.table(full).schema.fields
-        simple = {f.name: f.dataType.simpleString() for f in fields}
-        return {n: "float" if k.startswith("decimal") else kinds.get(k, "other") for n, k in simple.items()}
+        return {f.name: held_as("spark", f.dataType.simpleString()) for f in fields}
 
     def run(self, statement: Statement) -> pa.Table:
         compiled = statement.compile(dialect=SparkCompiler(), compile_kwargs={"render_postcompile": True})

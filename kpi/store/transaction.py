@@ -6,11 +6,13 @@ Runs while the writer's lock is held. Until the manifest is written no reader se
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import orjson
@@ -56,7 +58,6 @@ class Transaction:
     moving: bool = True  # whether rows of tables may replace requests of the same id at another time
     files: dict[str, list[Path]] = field(default_factory=dict)
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    plans: dict[str, merge.MergePlan] = field(default_factory=dict)
     merges: dict[str, merge.Merge] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)  # of the base, verified
@@ -85,24 +86,30 @@ class Transaction:
         requests = self.files.get("requests")
         if requests:
             self.tell(0.1, "Computing costs")
-            costs = f"read_parquet({sql.literal(self._all_costs() / '*.parquet')})"
+            costs = sql.parquet(self._written("costs", self._all_costs()))
             changed = ", ".join(f"c.{sql.name(name)} AS {sql.name(name)}" for name in WRITTEN)
-            place = self.work / "repriced"
-            place.mkdir()
+            target = self.work / "repriced.parquet"
             self.connection.execute(
                 f"COPY (SELECT o.* REPLACE ({changed}) FROM {merge.scan(requests, schema.REQUESTS)} o "
-                f"JOIN {costs} c ON o.trace_id = c.trace_id) TO {sql.literal(place / '0.parquet')}"
+                f"JOIN {costs} c ON o.trace_id = c.trace_id) TO {sql.literal(target)}"
             )
             self.tell(0.7, "Storing requests")
-            receipt.loaded = self.merge("requests", [place / "0.parquet"]).changed
+            receipt.loaded = self.merge("requests", [target]).changed
             self.look(receipt, None)
         receipt.note(f"The cost columns of {receipt.loaded:,} requests changed, by price table {self.prices.label}.")
         return self.finish(receipt)
 
-    def _all_costs(self) -> Path:
-        """Cost columns of all requests as Parquet files: from their spans where there are any, else from their own."""
-        place = self.work / "costs"
+    def _written(self, name: str, tables: Iterable[pa.Table]) -> list[Path]:
+        """Tables as Parquet files of the work folder, in their order."""
+        place, paths = self.work / name, []
         place.mkdir()
+        for i, table in enumerate(tables):
+            paths.append(place / f"{i}.parquet")
+            pq.write_table(table, paths[-1], compression="zstd")
+        return paths
+
+    def _all_costs(self) -> Iterator[pa.Table]:
+        """Cost columns of all requests: from their spans where there are any, else from their own."""
         spans = self.files.get("spans")
         known = f"SELECT DISTINCT trace_id FROM {merge.scan(spans, schema.SPANS)}" if spans else "SELECT '' AS trace_id"
         self.connection.execute(f"CREATE OR REPLACE TABLE touched AS {known}")
@@ -112,9 +119,7 @@ class Transaction:
         alone = f"SELECT {columns} FROM {rows} r ANTI JOIN touched t ON r.trace_id = t.trace_id"
         tables = (reprice_requests(pa.Table.from_batches([batch]), self.prices)
                   for batch in merge.batches(self.connection, alone))  # fmt: skip
-        for i, table in enumerate(chain(made_of, tables)):
-            pq.write_table(table.select(["trace_id", *WRITTEN]), place / f"{i}.parquet")
-        return place
+        return (table.select(["trace_id", *WRITTEN]) for table in chain(made_of, tables))
 
     def open(self, receipt: Receipt) -> None:
         """Start from the version that is the newest."""
@@ -146,10 +151,7 @@ class Transaction:
         return receipt
 
     def _stored(self, name: str) -> list[Path]:
-        """Files of a table in the version that this load builds on; as they were written, or nothing is built on them.
-
-        Raises StoreError `store.files`.
-        """
+        """Files of a table in the version that this load builds on; as they were written, or StoreError."""
         if self.base is None or name not in self.base.tables:
             return []
         place, known = self.path / name, self.base.tables[name]
@@ -158,18 +160,16 @@ class Transaction:
             contents.verify(place, self.sealed[name])
         return [place / f.path for f in self.sealed[name]]
 
-    def merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.MergePlan:
-        table = schema.TABLES[name]
-        merged = merge.Merge(self.connection, table, staged=staged, stored=self.files.get(name, []),
+    def merge(self, name: str, staged: Sequence[Path], prefix: str = "") -> merge.Merge:
+        merged = merge.Merge(self.connection, schema.TABLES[name], staged=staged, stored=self.files.get(name, []),
                              stored_extra=self.extra.get(name, ()), prefix=prefix)  # fmt: skip
-        plan = merged.plan()
-        if plan.moved and not prefix and not self.moving:
-            raise _other_times(plan.moved)
-        self.merges[prefix + name], self.plans[prefix + name] = merged, plan
-        if plan.query is not None:
-            self.extra[name] = plan.extra
-            self._write(name, plan.query, plan.replaced)
-        return plan
+        if merged.moved and not prefix and not self.moving:
+            raise _other_times(merged.moved)
+        self.merges[prefix + name] = merged
+        if merged.query is not None:
+            self.extra[name] = merged.extra
+            self._write(name, merged.query, merged.replaced)
+        return merged
 
     def _refuse_calls_of_requests(self, staged: Sequence[Path]) -> None:
         """Raise where rows of a table add up to a request of which a single row is stored: that one would be lost."""
@@ -178,12 +178,12 @@ class Transaction:
             return
         spans = self.files.get("spans")
         known = f"ANTI JOIN {merge.scan(spans, schema.SPANS)} k ON r.trace_id = k.trace_id" if spans else ""
-        found = self.connection.execute(
-            f"SELECT count(DISTINCT r.trace_id) FROM {merge.scan(requests, schema.REQUESTS)} r "
-            f"SEMI JOIN {sql.parquet(staged)} s ON r.trace_id = s.trace_id {known}"
-        ).fetchone()
-        if found and found[0]:
-            raise _other_times(int(found[0]))
+        found = merge.number(
+            self.connection, f"SELECT count(DISTINCT r.trace_id) FROM {merge.scan(requests, schema.REQUESTS)} r "
+            f"SEMI JOIN {sql.parquet(staged)} s ON r.trace_id = s.trace_id {known}",
+        )  # fmt: skip
+        if found:
+            raise _other_times(found)
 
     def _adopted(self, staged: Sequence[Path]) -> list[Path]:
         """Scores, staged or stored, that waited for their span; the spans of this load are stored by now."""
@@ -199,7 +199,7 @@ class Transaction:
         delta.append(place, name, merge.batches(self.connection, query))
         delta.remove(place, replaced)
         self.written.add(name)
-        self.files[name] = [f.path for f in delta.files(place, delta.latest(place) or 0)]
+        self.files[name] = [place / f.path for f in delta.files(place, delta.latest(place) or 0)]
 
     def _begin(self, name: str) -> None:
         """Before the first change: the record; and the newest Delta version holds what the base version does."""
@@ -215,23 +215,17 @@ class Transaction:
 
     def _assemble(self, receipt: Receipt) -> None:
         """Requests of the touched traces that have spans, from everything that is stored of them."""
-        new = [n for n in ("spans", *_PARTS) if n in self.plans and (self.plans[n].new or self.plans[n].changed)]
-        touched = [self.merges[n].touched_traces() for n in new]
+        merges = [self.merges[n] for n in ("spans", *_PARTS) if n in self.merges]
+        touched = [m.touched_traces() for m in merges if m.new or m.changed]
         if not touched or not self.files.get("spans"):
             return
         whole = "" if receipt.columns else self._whole_traces()  # a mapped table knows less than the spans do
         query = f"SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(touched)}){whole}"
         self.connection.execute(f"CREATE OR REPLACE TABLE touched AS {query}")
-        if not self.connection.execute("SELECT 1 FROM touched LIMIT 1").fetchone():
+        if not merge.number(self.connection, "SELECT count(*) FROM touched"):
             return
-        place = self.work / "assembled"
-        place.mkdir()
-        made_of = assemble_all(spans=self._stream("spans"), documents=self._stream("documents"),
-                               tool_calls=self._stream("tool_calls"), scores=self._stream("scores"),
-                               incidents=self._stream("incidents"), prices=self.prices)  # fmt: skip
-        for i, table in enumerate(made_of):
-            pq.write_table(table, place / f"{i}.parquet", compression="zstd")
-        if made := sorted(place.glob("*.parquet"), key=lambda p: int(p.stem)):
+        made_of: dict[str, Any] = {name: self._stream(name) for name in ("spans", *_PARTS)}
+        if made := self._written("assembled", assemble_all(**made_of, prices=self.prices)):
             self.merge("requests", made, prefix=_ASSEMBLED)
 
     def _whole_traces(self) -> str:
@@ -256,13 +250,13 @@ class Transaction:
 
     def _count(self, receipt: Receipt) -> None:
         """Exact counts of the load: what was new or completed, what was known, and what its requests look like."""
-        told = [p for n, p in self.plans.items() if not n.startswith(_ASSEMBLED)]
-        main = [self.plans[n] for n in ("spans", "requests") if n in self.plans][:1] or told
-        receipt.loaded = sum(p.new + p.changed for p in main) or sum(p.new + p.changed for p in told)
+        told = [m for n, m in self.merges.items() if not n.startswith(_ASSEMBLED)]
+        main = [self.merges[n] for n in ("spans", "requests") if n in self.merges][:1] or told
+        receipt.loaded = sum(m.new + m.changed for m in main) or sum(m.new + m.changed for m in told)
         if not receipt.loaded:  # the rules of assembly may have changed since the spans were stored
-            receipt.loaded = sum(p.new + p.changed for p in self.plans.values())
-        receipt.repeated = (receipt.repeated if "requests" in self.plans else 0) + sum(p.known for p in main)
-        if "spans" in self.plans:
+            receipt.loaded = sum(m.new + m.changed for m in self.merges.values())
+        receipt.repeated = (receipt.repeated if "requests" in self.merges else 0) + sum(m.known for m in main)
+        if "spans" in self.merges:
             receipt.spans = self.merges["spans"].count(f"kind IS DISTINCT FROM '{schema.WHOLE}'")
         parts = [self.merges[n].given_traces() for n in ("requests", "spans") if n in self.merges]
         if parts and self.files.get("requests"):
@@ -275,7 +269,7 @@ class Transaction:
     def look(self, receipt: Receipt, traces: str | None) -> None:
         """The requests of this load, or without `traces` all. In a first load they are all there are, too."""
         every = self.base is None or traces is None
-        proven = delta.filled(self.files["requests"]) if every else set()
+        proven = merge.filled(self.connection, self.files["requests"]) if every else set()
         columns = [c for c in schema.REQUESTS.names if c not in _DERIVED | proven]
         filled = "".join(f", count(r.{sql.name(c)})" for c in columns)
         of_load = f"SEMI JOIN (SELECT DISTINCT trace_id FROM ({traces})) t ON r.trace_id = t.trace_id"
@@ -305,12 +299,12 @@ class Transaction:
         spans = self.files.get("spans")
         known = f"ANTI JOIN {merge.scan(spans, schema.SPANS)} s ON t.trace_id = s.trace_id" if spans else ""
         requests = merge.scan(self.files["requests"], schema.REQUESTS)
-        found = self.connection.execute(
-            f"SELECT count(*) FROM (SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(told)})) t {known} "
-            f"SEMI JOIN {requests} r ON t.trace_id = r.trace_id"
-        ).fetchone()
-        if found and found[0]:
-            receipt.note(f"{found[0]} requests came from a table without spans: their scores and incidents are stored, "
+        found = merge.number(
+            self.connection, f"SELECT count(*) FROM (SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(told)})) t "
+            f"{known} SEMI JOIN {requests} r ON t.trace_id = r.trace_id",
+        )  # fmt: skip
+        if found:
+            receipt.note(f"{found} requests came from a table without spans: their scores and incidents are stored, "
                          "their outcomes stay as the table gave them.")  # fmt: skip
 
     def _compact(self, name: str) -> None:
@@ -319,7 +313,7 @@ class Transaction:
         small: dict[str, list[Path]] = {}
         for f in delta.files(place, delta.latest(place) or 0):
             if f.size < _SMALL_BYTES:
-                small.setdefault(f.partition, []).append(f.path)
+                small.setdefault(os.path.dirname(f.path), []).append(place / f.path)
         doomed = [path for paths in small.values() if len(paths) >= _SMALL_FILES for path in paths]
         if not doomed:
             return

@@ -15,10 +15,7 @@ NAME = ".trash"
 
 
 def put(path: Path, names: Iterable[str]) -> int:
-    """Move entries of a data set into its trash, each under its own name. Returns how many; raises OSError.
-
-    path: folder of the data set. names: relative to it, files, links or whole folders.
-    """
+    """Move entries of a data set, named relative to its folder, into its trash. Returns how many; raises OSError."""
     place = path / NAME / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
     moved = 0
     for name in names:

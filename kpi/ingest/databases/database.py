@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from kpi.clock import utc
 from kpi.receipts import Receipt
 
 Row = dict[str, Any]
@@ -117,8 +118,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes | memoryview):
         return bytes(value).decode("utf-8", "replace")
     return str(value) if isinstance(value, Decimal | UUID | date) else repr(value)
-
-
-def utc(at: datetime) -> datetime:
-    """Times without a zone are UTC."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

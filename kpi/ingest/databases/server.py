@@ -6,7 +6,6 @@ Two connections: one streams a table, the other looks up what belongs to its row
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -14,9 +13,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from kpi.clock import utc
 from kpi.errors import StoreError
 from kpi.ingest.databases import Vendor, recognise
-from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain, utc
+from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain
 from kpi.receipts import Receipt
 
 Answer = TypeVar("Answer")
@@ -31,6 +31,8 @@ _CATALOGUE = (
     "SELECT table_schema AS place, table_name AS name, column_name AS col FROM information_schema.columns WHERE "
     "LOWER(table_schema) NOT IN ('information_schema', 'pg_catalog', 'mysql', 'performance_schema', 'sys', 'system')"
 )
+_SQLITE = ("SELECT '' AS place, t.name AS name, c.name AS col FROM sqlite_master AS t "
+           "JOIN pragma_table_xinfo(t.name) AS c WHERE t.type = 'table'")  # fmt: skip
 
 
 class ServerDatabase(Database):
@@ -72,13 +74,9 @@ class ServerDatabase(Database):
         return vendor
 
     def _schemas(self) -> dict[str, dict[str, set[str]]]:
+        """Columns of each table in each schema."""
         found: dict[str, dict[str, set[str]]] = {}
-        if self._dialect == "sqlite":
-            for row in self.look_up("SELECT name FROM sqlite_master WHERE type = 'table'", {}, "the catalogue"):
-                columns = self.look_up(f"PRAGMA table_xinfo({self.quoted(row['name'])})", {}, "the catalogue")
-                found.setdefault("", {})[row["name"]] = {c["name"] for c in columns}
-            return found
-        for row in self.look_up(_CATALOGUE, {}, "the catalogue"):
+        for row in self.look_up(_SQLITE if self._dialect == "sqlite" else _CATALOGUE, {}, "the catalogue"):
             found.setdefault(row["place"], {}).setdefault(row["name"], set()).add(row["col"])
         return found
 
@@ -122,29 +120,27 @@ class ServerDatabase(Database):
 @contextlib.contextmanager
 def connected(engine: sa.Engine, name: str, receipt: Receipt) -> Iterator[ServerDatabase]:
     """The database behind an engine. Raises StoreError `copy.failed`, at any later step too, when it goes away."""
-    with contextlib.ExitStack() as stack:
-        both = []
-        for _ in range(2):
-            connection = _answer(engine, name, "could not be reached", functools.partial(_session, engine))
-            stack.callback(_close, connection)
-            both.append(connection)
-        main, side = both
+    with _session(engine, name) as main, _session(engine, name) as side:
         yield ServerDatabase(name, main.execution_options(stream_results=True, max_row_buffer=BATCH), side, receipt)
 
 
-def _session(engine: sa.Engine) -> sa.Connection:
-    connection = engine.connect()
-    dialect = connection.dialect
-    if longer := _LONGER.get("mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name):
-        connection.detach()  # its statements may run longer than those of a page: it does not go back to the pool
-        connection.exec_driver_sql(longer)
-        connection.commit()
-    return connection
+@contextlib.contextmanager
+def _session(engine: sa.Engine, name: str) -> Iterator[sa.Connection]:
+    def opened() -> sa.Connection:
+        connection = engine.connect()
+        dialect = connection.dialect
+        if longer := _LONGER.get("mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name):
+            connection.detach()  # its statements may run longer than those of a page: it does not go back to the pool
+            connection.exec_driver_sql(longer)
+            connection.commit()
+        return connection
 
-
-def _close(connection: sa.Connection) -> None:
-    with contextlib.suppress(Exception):  # one that is lost cannot say good-bye
-        connection.close()
+    connection = _answer(engine, name, "could not be reached", opened)
+    try:
+        yield connection
+    finally:
+        with contextlib.suppress(Exception):  # one that is lost cannot say good-bye
+            connection.close()
 
 
 def _answer(engine: sa.Engine, name: str, what: str, ask: Callable[[], Answer]) -> Answer:

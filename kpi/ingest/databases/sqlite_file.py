@@ -13,15 +13,17 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from kpi.clock import utc
 from kpi.errors import IngestError
 from kpi.ingest.context import Context
 from kpi.ingest.databases import VENDORS, recognise
-from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain, utc
+from kpi.ingest.databases.database import BATCH, Database, Row, Values, plain
 from kpi.ingest.databases.streams import Marks, read
 from kpi.ingest.files.source import HEAD_BYTES, Opened
 from kpi.ingest.formats import recognise as recognise_columns
@@ -59,16 +61,14 @@ class FileDatabase(Database):
         self._connection.close()
 
     def stream(self, statement: str, values: Values, table: str) -> Iterator[list[Row]]:
-        cursor = self._connection.cursor()
-        taken = 0
-        try:
-            cursor.execute(statement, dict(values))
-            names = [d[0] for d in cursor.description]
-            while rows := self._some(cursor, table, taken):
-                taken += len(rows)
-                yield [dict(zip(names, row, strict=True)) for row in rows]
-        except sqlite3.DatabaseError as error:
-            self._told(error, table, taken)
+        rows: list[Row] = []
+        for names, row in self._rows(statement, values, table):
+            rows.append(dict(zip(names, row, strict=True)))
+            if len(rows) == BATCH:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
 
     def look_up(self, statement: str, values: Values, table: str) -> list[Row]:
         return [row for rows in self.stream(statement, values, table) for row in rows]
@@ -76,26 +76,22 @@ class FileDatabase(Database):
     def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
         """All rows of a table, of whatever columns, in the order they are stored in."""
         listed = ", ".join(self.quoted(c) for c in self.all[table])
-        taken = 0
-        try:
-            for row in self._connection.execute(f"SELECT {listed} FROM {self.quoted(table)}"):
-                taken += 1
-                yield row
-        except sqlite3.DatabaseError as error:
-            self._told(error, table, taken)
+        return (row for _, row in self._rows(f"SELECT {listed} FROM {self.quoted(table)}", {}, table))
 
     def moment_value(self, at: datetime) -> Any:
         return utc(at).replace(tzinfo=None).isoformat(" ", "microseconds")
 
-    def _some(self, cursor: sqlite3.Cursor, table: str, taken: int) -> list[tuple[Any, ...]]:
-        """Up to a batch of rows; those before a damaged place too."""
-        rows: list[tuple[Any, ...]] = []
+    def _rows(self, statement: str, values: Values, table: str) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
+        """Rows with the names of their columns, as far as a damaged place."""
+        taken = 0
         try:
-            while len(rows) < BATCH and (row := cursor.fetchone()) is not None:
-                rows.append(row)
+            cursor = self._connection.execute(statement, dict(values))
+            names = [d[0] for d in cursor.description]
+            for row in cursor:
+                taken += 1
+                yield names, row
         except sqlite3.DatabaseError as error:
-            self._told(error, table, taken + len(rows))
-        return rows
+            self._told(error, table, taken)
 
     def _told(self, error: sqlite3.DatabaseError, table: str, taken: int) -> None:
         """Damage is said once for each table; a statement that ran out of time ends the load."""
@@ -116,8 +112,7 @@ def inputs(source: Opened, limits: Limits) -> Iterator[Opened]:
     Of several tables those count whose columns a vendor's format knows. Raises IngestError `ingest.several_tables`
     where none does, and `ingest.empty` where there is none.
     """
-    database = FileDatabase(source, limits, Receipt())
-    try:
+    with closing(FileDatabase(source, limits, Receipt())) as database:
         if recognise(database.tables):
             yield source
             return
@@ -135,17 +130,12 @@ def inputs(source: Opened, limits: Limits) -> Iterator[Opened]:
         for table in chosen:
             name = source.name if len(chosen) == 1 else f"{source.name}: {table[:80]}"
             yield _as_csv(name, database, table)
-    finally:
-        database.close()
 
 
 def format_of(source: Opened, limits: Limits) -> str:
     """The name of the vendor's format whose database a SQLite file is. Raises IngestError."""
-    database = FileDatabase(source, limits, Receipt())
-    try:
+    with closing(FileDatabase(source, limits, Receipt())) as database:
         found = recognise(database.tables)
-    finally:
-        database.close()
     if not found:
         raise IngestError(
             "ingest.unsupported_format", f"{source.name} is a SQLite database of no known vendor",
@@ -156,26 +146,21 @@ def format_of(source: Opened, limits: Limits) -> str:
 
 def records(source: Opened, name: str, context: Context) -> Iterator[Row]:
     """All records of a vendor's database, in the shape of the format `name`."""
-    database = FileDatabase(source, context.limits, context.receipt)
     size = source.size or 1
-    if source.path is not None and (log := source.path.with_name(f"{source.path.name}-wal")).exists() and _size(log):
+    if source.path is not None and _has_content(source.path.with_name(f"{source.path.name}-wal")):
         context.receipt.note(
             f"{source.name} was in use when it was copied: its last rows are in the file beside it that ends in -wal, "
             "which is not read. Stop the server, or copy the database with SQLite's .backup."
         )
-    try:
+    with closing(FileDatabase(source, context.limits, context.receipt)) as database:
         tell = lambda done, total: context.tick(size * done // max(total, 1))  # noqa: E731
-        for record in read(database, VENDORS[name].streams, Marks(), tell=tell):
-            yield plain(record)
-    finally:
-        database.close()
+        yield from map(plain, read(database, VENDORS[name].streams, Marks(), tell=tell))
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+def _has_content(path: Path) -> bool:
+    with suppress(OSError):
+        return path.stat().st_size > 0
+    return False
 
 
 def _opened(source: Opened, limits: Limits) -> sqlite3.Connection:
@@ -204,21 +189,15 @@ def _authorise(action: int, first: str | None, second: str | None, place: str | 
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-class _typed:
+@contextmanager
+def _typed(source: Opened) -> Iterator[None]:
     """Errors of opening as ours."""
-
-    def __init__(self, source: Opened) -> None:
-        self._source = source
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, sqlite3.Error):
-            raise IngestError(
-                "ingest.bad_database", f"{self._source.name} is a damaged SQLite database",
-                hint="Copy it again while nothing writes to it, with SQLite's .backup.",
-            ) from None  # fmt: skip
+    try:
+        yield
+    except sqlite3.Error:
+        hint = "Copy it again while nothing writes to it, with SQLite's .backup."
+        told = f"{source.name} is a damaged SQLite database"
+        raise IngestError("ingest.bad_database", told, hint=hint) from None
 
 
 def _as_csv(name: str, database: FileDatabase, table: str) -> Opened:
@@ -228,14 +207,11 @@ def _as_csv(name: str, database: FileDatabase, table: str) -> Opened:
     with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="") as target:
         writer = csv.writer(target)
         writer.writerow(database.all[table])
-        writer.writerows([_cell(value) for value in row] for row in database.rows(table))
+        for row in database.rows(table):
+            writer.writerow([v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in row])
     if database.receipt.drops:  # the name is what stands on the receipt
         name = f"{name} (damaged: cut off before row {database.receipt.drops[-1].row})"
     opener: Callable[[], Any] = lambda: path.open("rb")  # noqa: E731
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
     return Opened(name=name, head=head, path=path, opener=opener, size=path.stat().st_size)
-
-
-def _cell(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

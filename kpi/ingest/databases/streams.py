@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from kpi.ingest.databases.database import MARK, ROWS, Database, Row, utc
+from kpi.clock import utc
+from kpi.ingest.databases.database import MARK, ROWS, Database, Row
 from kpi.ingest.spans.items import MALFORMED
 
 OVERLAP = timedelta(hours=1)
 OVERLAP_IDS = 2_000  # ids are given out in order and become visible within one short transaction
 OPEN_KEPT = 10_000
+_FIRST = {"time": "1970-01-02T00:00:00+00:00", "ms": 0, "id": 0}  # the mark of a table without rows
 Unit = Literal["time", "ms", "id"]
 Tell = Callable[[int, int], None]  # rows read, rows there are to read
 
@@ -95,7 +97,8 @@ def read(
     # A reading from the start meets what follows anyway: its mark is taken before, so that nothing falls between.
     for stream in there:
         if stream.follows and marks.start(stream) is None:
-            marks.seen(stream, database.one(stream.table, f"MAX({stream.mark(database)})", [], {}) or _first(stream))
+            newest = database.one(stream.table, f"MAX({stream.mark(database)})", [], {})
+            marks.seen(stream, newest or _FIRST[stream.unit])
             there = [s for s in there if s is not stream]
     plans = [_Plan(database, stream, marks.start(stream), since) for stream in there]
     total, done = sum(plan.rows() for plan in plans), 0
@@ -107,19 +110,17 @@ def read(
             last = rows[-1][MARK]
             for row in rows:
                 row.pop(MARK)
-            yield from _records(database, stream, rows)
-            _remember_open(stream, rows, marks)
+            yield from _records(database, stream, rows, marks)
             marks.seen(stream, last)
             read_rows, done = read_rows + len(rows), done + len(rows)
             tell(done, total)
         if read_rows >= ROWS:
             database.receipt.note(f"{ROWS:,} rows of {stream.table} were read; more wait. Copy again to go on.")
         again = [r for found in database.related(stream.table, stream.key, before).values() for r in found]
-        yield from _records(database, stream, again)
-        _remember_open(stream, again, marks)
+        yield from _records(database, stream, again, marks)
 
 
-def _records(database: Database, stream: Stream, rows: list[Row]) -> Iterator[Row]:
+def _records(database: Database, stream: Stream, rows: list[Row], marks: Marks) -> Iterator[Row]:
     """Records of a batch; a row that is not as the vendor writes it costs the rest of its batch."""
     try:
         yield from stream.records(database, rows)
@@ -128,9 +129,6 @@ def _records(database: Database, stream: Stream, rows: list[Row]) -> Iterator[Ro
             0, f"rows of {stream.table} that are not as its vendor writes them ({type(error).__name__})",
             hint="The database may be of a version that is not known here.", file=stream.table,
         )  # fmt: skip
-
-
-def _remember_open(stream: Stream, rows: list[Row], marks: Marks) -> None:
     running = [row[stream.key] for row in rows if stream.running and stream.running(row)]
     if running:
         marks.open[stream.table] = list(dict.fromkeys([*marks.open.get(stream.table, []), *running]))[-OPEN_KEPT:]
@@ -210,8 +208,3 @@ def _comparable(value: Any, unit: Unit) -> Any:
         return utc(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
     except (ValueError, TypeError):
         return None
-
-
-def _first(stream: Stream) -> Any:
-    """The mark of a table without rows: before all that may come."""
-    return "1970-01-02T00:00:00+00:00" if stream.unit == "time" else 0

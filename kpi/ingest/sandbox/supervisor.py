@@ -70,7 +70,7 @@ def read(
     MappingError for a mapping that contradicts the data. What was staged until then is not to be used.
     """
     job = {
-        "task": "stage", "paths": [str(p.resolve()) for p in _existing(paths)],
+        "task": "stage", "paths": _existing(paths),
         "directory": str(Path(directory).resolve()), "mapping": mapping.to_dict() if mapping else None,
         "saved": saved.to_dict() if saved and not (mapping and mapping.columns) else None, "allow": sorted(allow),
         "key": key.hex(), "ids_key": (ids_key or key).hex(), "prices": prices, "now_us": clock.now_us(),
@@ -107,21 +107,16 @@ def preview(path: Path, mapping: Mapping | None = None, rows: int = 20, *, limit
         >>> [c.field for c in seen.mapping.columns]
         ['trace_id', 'success', 'total_us']
     """
-    job = {
-        "task": "preview",
-        "paths": [str(p.resolve()) for p in _existing([Path(path)])],
-        "mapping": mapping.to_dict() if mapping else None,
-        "rows": rows,
-    }
+    written = mapping.to_dict() if mapping else None
+    job = {"task": "preview", "paths": _existing([Path(path)]), "mapping": written, "rows": rows}
     return Preview.from_dict(_run(job, limits or Limits(), None))
 
 
-def _existing(paths: Sequence[Path]) -> list[Path]:
-    found = [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-    if not found:
+def _existing(paths: Sequence[Path]) -> list[str]:
+    if not paths:
         raise IngestError("ingest.not_found", "No file was given")
-    expand(found)  # raises for what does not exist, before a process is started
-    return found
+    expand(paths)  # raises for what does not exist, before a process is started
+    return [str(p.resolve()) for p in paths]
 
 
 def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict[str, Any]:
@@ -150,15 +145,10 @@ def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict
 def _environment(temporary: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
     return kept | {
-        "PYTHONPATH": str(_ROOT),
-        "PYTHONUTF8": "1",
-        "TMPDIR": temporary,
-        "TEMP": temporary,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "2",
+        "PYTHONPATH": str(_ROOT), "PYTHONUTF8": "1", "TMPDIR": temporary, "TEMP": temporary,
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2",
         "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space that RLIMIT_AS would count
-    }
+    }  # fmt: skip
 
 
 def _listen(child: subprocess.Popen[bytes], limits: Limits, progress: Progress | None) -> dict[str, Any]:

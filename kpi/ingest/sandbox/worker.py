@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -26,6 +27,7 @@ from kpi.errors import IngestError, KpiError
 from kpi.ingest.sandbox import lifeline
 
 REPORT_SECONDS = 0.2
+_SPLIT = "Split the export into smaller files, or raise the limits."
 # Rows wait by the ten thousand and hold no circles: collecting as often as Python does would only walk over them.
 _COLLECT = (100_000, 20, 50)
 
@@ -44,19 +46,23 @@ def main() -> int:
     try:
         with _told_full(own_limit):
             _send({"result": _TASKS[job["task"]](job)})
-    except KpiError as error:
-        _send_error(type(error).__name__, error.code, error.message, error.hint, error.row)
-    except MemoryError:  # pyarrow's ArrowMemoryError is one
-        _send_error("IngestError", "ingest.out_of_memory", "The file needs more memory than a load may use",
-                    "Split the export into smaller files, or raise the limits.")  # fmt: skip
     except Exception as error:
-        if "bad_alloc" in str(error) or "alloc of size" in str(error):
-            _send_error("IngestError", "ingest.out_of_memory", "The file needs more memory than a load may use")
-        else:
-            _debug(error)
-            _send_error("IngestError", "ingest.unreadable", f"The file could not be read ({type(error).__name__})",
-                        "It may be damaged: export it again.")  # fmt: skip
+        told = _told(error)
+        _send({"error": {"kind": type(told).__name__, "code": told.code, "message": told.message, "hint": told.hint,
+                         "row": told.row}})  # fmt: skip
     return 0
+
+
+def _told(error: Exception) -> KpiError:
+    """An error as the parent passes it on."""
+    if isinstance(error, KpiError):
+        return error
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "alloc of size" in str(error):
+        return IngestError("ingest.out_of_memory", "The file needs more memory than a load may use", hint=_SPLIT)
+    if os.environ.get("KPI_DEBUG"):
+        traceback.print_exception(error)
+    return IngestError("ingest.unreadable", f"The file could not be read ({type(error).__name__})",
+                       hint="It may be damaged: export it again.")  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -67,8 +73,7 @@ def _told_full(own_limit: bool) -> Iterator[None]:
             yield
     except IngestError as error:
         if own_limit and error.code == full.READING and full.is_too_large(error):
-            raise IngestError("ingest.too_large", "The staged data grew too large",
-                              hint="Split the export into smaller files, or raise the limits.") from error  # fmt: skip
+            raise IngestError("ingest.too_large", "The staged data grew too large", hint=_SPLIT) from error
         raise
 
 
@@ -99,17 +104,6 @@ def _limit_process(limits: dict[str, int]) -> bool:
 def _send(message: dict[str, Any]) -> None:
     sys.stdout.buffer.write(orjson.dumps(message, default=str) + b"\n")
     sys.stdout.buffer.flush()
-
-
-def _send_error(kind: str, code: str, message: str, hint: str = "", row: int | None = None) -> None:
-    _send({"error": {"kind": kind, "code": code, "message": message, "hint": hint, "row": row}})
-
-
-def _debug(error: Exception) -> None:
-    import traceback
-
-    if os.environ.get("KPI_DEBUG"):
-        traceback.print_exception(error)
 
 
 class _Reporter:
@@ -164,11 +158,6 @@ def _open(job: dict[str, Any]) -> list[tuple[Any, str]]:
     return found
 
 
-def _names(inputs: list[tuple[Any, str]]) -> list[str]:
-    """Files as people know them: the members of an evaluation log are one."""
-    return [name for name, _ in dict.fromkeys((source.name, source.path) for source, _ in inputs)]
-
-
 def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.ingest.context import Context
     from kpi.ingest.formats import formats
@@ -184,7 +173,9 @@ def _stage(job: dict[str, Any]) -> dict[str, Any]:
     from kpi.receipts import Receipt
 
     inputs = _open(job)
-    receipt = Receipt(files=_names(inputs), format="+".join(sorted({slug for _, slug in inputs})))
+    # files as people know them: the members of an evaluation log are one
+    names = [name for name, _ in dict.fromkeys((source.name, source.path) for source, _ in inputs)]
+    receipt = Receipt(files=names, format="+".join(sorted({slug for _, slug in inputs})))
     for stray in job["strays"]:
         receipt.note(f"{stray}; it was left out.")
     prices = cache(lambda: table_of(job["prices"]))
@@ -255,12 +246,9 @@ def _preview(job: dict[str, Any]) -> dict[str, Any]:
     books = [s for s, _ in inputs if workbook.is_one(s)]
     if books and not options.get("sheet") and len(names := workbook.sheets(books[0])) > 1:
         return Preview(format=table.NAME, rows=0, sheets=tuple(names)).to_dict()
-    context = Context(
-        privacy=Privacy(b"preview only: nothing is stored!"),
-        receipt=Receipt(),
-        mapping=Mapping.from_dict(job["mapping"]) if job["mapping"] else None,
-        limits=Limits(**job["limits"]),
-    )
+    mapping = Mapping.from_dict(options) if options else None
+    privacy = Privacy(b"preview only: nothing is stored!")
+    context = Context(privacy, Receipt(), mapping=mapping, limits=Limits(**job["limits"]))
     return table.describe([s for s, _ in inputs], context, samples=job["rows"]).to_dict()
 
 

@@ -88,7 +88,7 @@ def unnamed(dataset: str) -> list[str]:
     """Data files in the tables of a data set that no version names."""
     place = folder(dataset)
     told = [manifest.read(dataset, n) for n in manifest.numbers(dataset)]
-    named = {f.path for m in told for t, v in m.tables.items() for f in delta.files(place / t, v.version)}
+    named = {place / t / f.path for m in told for t, v in m.tables.items() for f in delta.files(place / t, v.version)}
     return [p for p in files(place) if ".parquet" in p and place / p not in named]
 
 

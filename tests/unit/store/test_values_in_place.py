@@ -17,7 +17,7 @@ import kpi
 from kpi.errors import KpiError, MappingError
 from kpi.mapping.mapping import ColumnMapping, Mapping
 from kpi.store import live
-from kpi.store.databases import SqlSource, _clickhouse_held, _duckdb_held
+from kpi.store.databases import SqlSource, held_as
 from tests import postgres
 
 ALL = kpi.Slice(last="all")
@@ -148,5 +148,5 @@ def test_types_of_postgresql(database: sa.Engine) -> None:
      ("Nullable(DateTime64(6, 'UTC'))", "time"), ("Enum8('a' = 1)", "named"), ("Nullable(UUID)", "named")],
 )  # fmt: skip
 def test_types_of_clickhouse(kind: str, held: str) -> None:
-    assert _clickhouse_held(kind) == held
-    assert _duckdb_held("INTERVAL") == "interval"
+    assert held_as("clickhouse", kind) == held
+    assert held_as("duckdb", "INTERVAL") == "interval"
