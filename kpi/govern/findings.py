@@ -32,6 +32,7 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Slice, Window
 from kpi.measure.summary import measure, resolve
 from kpi.narrate import findings as said
+from kpi.narrate.names import WORDS, say
 from kpi.stats.interval import Interval, difference, plain
 from kpi.store.engines import Source
 
@@ -246,11 +247,12 @@ def _coverage(
     """A change of what is known, in the segment of a change."""
     known, metric = coverage_of(change.region, change.metric, found), searched[change.metric]
     was, value = known.shares
-    moved = known.change
+    moved, place = known.change, metric.group if metric.group in WORDS["look"] else "other"
+    action = say("look", place) if value < was else say("act", "compare_like")
     return _told(change, metric, slice, found, entries.get(metric.name), searched, kind="coverage",
                  value=value, was=was, change=moved.value, low=moved.low, high=moved.high,
                  unit="share", n=round(known.requests[1] / found.share), state=None,
-                 action=said.LOOK.get(metric.group, said.LOOK[""]) if value < was else said.COMPARE_LIKE)  # fmt: skip
+                 action=action)  # fmt: skip
 
 
 def _told(
@@ -357,12 +359,12 @@ def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, si
 
 def _action(entry: Entry | None, kind: str, change: SelectedChange) -> str:
     if kind == "improvement":
-        return said.KEEP
+        return say("act", "keep")
     if kind == "mix":
-        return said.PLAN_FOR_MIX
+        return say("act", "plan_for_mix")
     if change.version is not None:
-        return said.roll_back(change.version[1])
-    return entry.action("off_target") if entry else said.READ_TRACES
+        return say("act", "roll_back", version=change.version[1])
+    return entry.action("off_target") if entry else say("act", "read_traces")
 
 
 def _link(slice: Slice, change: SelectedChange, metric: Metric, since: date) -> str:

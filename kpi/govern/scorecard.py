@@ -37,6 +37,7 @@ from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import collect, frame, measure, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
+from kpi.narrate.names import say
 from kpi.narrate.wording import FEW_USERS, caution_words
 from kpi.stats.interval import Interval, plain
 from kpi.store.engines import Source
@@ -296,8 +297,8 @@ def _silent(
 def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) -> Card:
     """The input that drifted most. Without a clear one it is never on watch, and green where no input can be off."""
     if not found:
-        timed = resolved.window is not None
-        return no_card(entry, said.NO_DRIFT_COLUMNS if resolved.compared else said.no_drift_baseline(timed=timed))
+        lacking = "columns" if resolved.compared else "baseline" if resolved.window else "times"
+        return no_card(entry, say("no_drift", lacking))
     clear = [d for d, m in found.items() if m.clear]
     telling = clear or [d for d, m in found.items() if m.high <= entry.off]
     worst = max(telling or found, key=lambda d: (found[d].low, found[d].value))

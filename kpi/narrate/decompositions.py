@@ -6,15 +6,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kpi.narrate.names import say
 from kpi.narrate.wording import format_change, format_change_interval, format_count, format_value
 from kpi.stats.interval import Interval
 
 
 def rate_mix_sentence(label: str, unit: str, by: str, change: Interval, effects: Mapping[str, Interval]) -> str:
     """effects: rate, mix, entering and leaving, in that order; of the last two only what is not zero is told."""
-    words = {"rate": f"within the values of {by}", "mix": "by their mix", "entering": "by values that entered",
-             "leaving": "by values that left"}  # fmt: skip
-    told = [f"{_part(p, unit)} {words[e]}" for e, p in effects.items() if e in ("rate", "mix") or p.value]
+    told = [f"{_part(p, unit)} {say('part', e, by=by)}" for e, p in effects.items() if e in ("rate", "mix") or p.value]
     return f"{label} changed by {_part(change, unit)}: {', '.join(told)}."
 
 

@@ -8,16 +8,10 @@ from typing import Any
 import pandas as pd
 
 from kpi.measure.metrics import METRICS
+from kpi.narrate.names import WORDS
 from kpi.narrate.wording import format_change, format_change_interval
 
-NEXT = {
-    "overblocking": "Read ten refused requests of the group; if they are harmless, loosen the policy for it.",
-    "missing knowledge": "Read ten requests of the group without a hit; add the documents that they lack.",
-    "slowness": "Look at the slowest traces of the group: region, model and retrieval first.",
-    "language": "Read ten traces of the group for language and length; test the prompt in that language.",
-    "mix": "No group is treated worse on the same questions: improve the questions that it asks most.",
-    "unknown": "Read ten failed traces of the group.",
-}
+NEXT = WORDS["cause"]
 NO_COHORT = "No cohort with two groups that are large enough."
 
 

@@ -9,19 +9,6 @@ from kpi.narrate.comparisons import worst_words
 from kpi.narrate.names import dimension_noun, listed
 from kpi.narrate.wording import format_change, format_change_interval, format_count, format_value
 
-# Group of a metric -> where to look when it is known for fewer requests than before.
-LOOK = {
-    "cost": "Check the prices: a model without a price, or costs that are no longer sent, look like this.",
-    "latency": "Check the export: times that are no longer sent look like this.",
-    "quality": "Check what judges it on these requests: a judge that fails, times out or is over its quota looks like"
-    " this.",
-    "": "Check the export: a field that is no longer sent looks like this.",
-}
-KEEP = "Keep it: find out what made it better."
-PLAN_FOR_MIX = "No group got worse: plan for the new mix, and judge versions within each group."
-COMPARE_LIKE = "More is known than before: compare with days and versions that know as much."
-READ_TRACES = "Read ten traces of the segment, failed ones first."
-
 
 def finding_sentence(finding: Any, label: str) -> str:
     """One sentence: what, where, since when, by how much and how sure. finding: the fields of `kpi.Finding`."""
@@ -67,10 +54,6 @@ def coverage_sentence(finding: Any) -> str:
         return f"{told}."
     worst = worst_words(f.bounds, f.metric_unit)
     return f"{told}. Whether it got better or worse cannot be told: the change may be {worst}."
-
-
-def roll_back(version: str) -> str:
-    return f"Compare {version} with the version before it there; roll it back if the traces agree."
 
 
 def story_sentence(kinds: Sequence[str], *, days: float, metrics: int, dimensions: int) -> str:

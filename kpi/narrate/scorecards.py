@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from kpi.narrate.names import listed
+from kpi.narrate.names import WORDS, listed, say
 from kpi.narrate.wording import (
     STATES,
     format_change,
@@ -17,23 +17,13 @@ from kpi.narrate.wording import (
     without_unit,
 )
 
-NO_DRIFT_COLUMNS = "The data has no intent, language, region or channel on both sides."
 NO_REQUESTS = "No requests match this slice."
 _FEW_KNOWN = 0.8  # share of the requests below which a value speaks of a part of them
-_BASELINES = {"previous": "the window before", "weekdays": "the same weekdays before"}
-# Where a value lies -> the reason of a card's state.
-PLACES = {
-    "beyond": "Beyond the limit of {off}, and so is the whole interval.",
-    "perhaps beyond": "Beyond the limit of {off}, but the interval reaches it: it may be noise.",
-    "between": "Between the watch limit of {watch} and the off limit of {off}.",
-    "not ruled out": "Within the limit of {watch}, but the interval does not rule out one beyond {off}.",
-    "within": "Within the limit of {watch}.",
-}
 
 
 def place_reason(place: str, *, watch: float, off: float, unit: str) -> str:
-    """Why a card has its state. place: a key of `PLACES`."""
-    return PLACES[place].format(watch=format_value(watch, unit), off=format_value(off, unit))
+    """Why a card has its state. place: one of words.toml."""
+    return say("place", place, watch=format_value(watch, unit), off=format_value(off, unit))
 
 
 def too_few_requests(n: int, needed: int) -> str:
@@ -51,10 +41,6 @@ def silent(since: datetime, days: float) -> str:
 
 def critical_incidents(count: int) -> str:
     return f"{format_count(count)} critical incident{'s' if count != 1 else ''} in the window: red by itself."
-
-
-def no_drift_baseline(*, timed: bool) -> str:
-    return "No baseline to compare with." if timed else "The data has no times, and so no window before."
 
 
 def strongest_drift(dimension: str) -> str:
@@ -120,7 +106,8 @@ def worst_card(label: str, state: str, value: float, low: float, high: float, un
 
 
 def with_change(words: str, change: str, baseline: str) -> str:
-    return f"{words}, {change} on {_BASELINES.get(baseline, baseline.replace(':', ' '))}"
+    against = WORDS["baseline"].get(baseline, baseline.replace(":", " "))
+    return f"{words}, {change} on {against}"
 
 
 def loud_sentence(words: str, *, owner: str, off: int, watch: int, total: int, requests: int) -> str:

@@ -28,6 +28,7 @@ from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.measure.columns import Columns
 from kpi.measure.slice import Slice
 from kpi.narrate.decompositions import cost_sentence
+from kpi.narrate.names import WORDS
 from kpi.pricing import price_file
 from kpi.pricing.price_table import PriceTable, Rates
 from kpi.stats.factor_attribution import share_out
@@ -37,12 +38,7 @@ from kpi.store.engines import Source
 from kpi.store.expressions import DOUBLE, INT, Expression, known, only
 from kpi.store.manifest import home
 
-STEPS = {
-    "volume": "Requests", "mix": "Model mix", "input": "Input tokens per request", "cache": "Cache share",
-    "output": "Output tokens per request", "price": "Price of a token", "tools": "Tool calls per request",
-    "tool_price": "Cost of a tool call", "retrieval": "Retrieval", "review": "Human review",
-    "orchestration": "Orchestration", "other": "Not assigned to a part",
-}  # fmt: skip
+STEPS = WORDS["cost"]
 _NUSD, _WHOLE = 1e-9, "change"
 _TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens")
 _PARTS = ("inference", "retrieval", "orchestration", "tool", "review")
