@@ -37,16 +37,7 @@ class Look:
     states: dict[str, str]
 
 
-LIGHT = Look(
-    accent="#3457d5", ink="#1d2733", grey="#5f6b7a", faint="#e3e7ed",
-    colours=("#3457d5", "#b8860b", "#7a0f5c", "#2a93d1", "#5f5a14", "#c05680"),
-    states={"green": "#0b7a75", "orange": "#a86400", "red": "#b3261e", "gray": "#5f6b7a"},
-)  # fmt: skip
-DARK = Look(
-    accent="#8fb4ff", ink="#e6eaf0", grey="#9aa7b6", faint="#2a323f",
-    colours=("#b9b8f8", "#fead00", "#35f3b5", "#dc631e", "#9d6fe3", "#439e8e"),
-    states={"green": "#2fc6a8", "orange": "#f2b01e", "red": "#ff7a6b", "gray": "#9aa7b6"},
-)  # fmt: skip
+LIGHT, DARK = (Look(**(t | {"colours": tuple(t["colours"])})) for t in text.WORDS["look"].values())
 
 
 def look(theme: str | None) -> Look:

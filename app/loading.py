@@ -17,13 +17,6 @@ import kpi
 from app import data, export, page, text
 
 words = kpi.wording
-STEPS = (
-    ("Load", "Drop a trace export (OTLP, OpenInference) or a table with one row a request below."),
-    ("Choose KPIs and limits",
-     "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them."),
-    ("Save a baseline",
-     "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again."),
-)  # fmt: skip
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
 LEFT_OUT = "(left out)"
 MOST_TICKS = 60

@@ -14,7 +14,6 @@ from app.charts import Look, axis, layered, names_axis, tips
 words = kpi.wording
 MOST_STEPS = 7
 REACH = 8.0  # how many smallest differences that matter a side of the forest shows
-VERDICTS = {"better": "green", "worse": "red", "cannot tell": "orange"}  # every other one is gray
 
 
 def waterfall(
@@ -85,7 +84,7 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
         shown[name] = shown[name].mask(unsure, shown[f"bound_{name}"])
     for name in ("difference", "low", "high"):
         shown[f"x_{name}"] = (shown[name] / size * side).clip(-REACH, REACH)
-    shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] for v in shown["verdict"]]
+    shown["tint"] = [colours.states[text.VERDICTS.get(v, "gray")] for v in shown["verdict"]]
     shown["moved"] = text.changes(shown, "difference")
     shown["interval"] = text.change_intervals(shown, "low", "high")
     scale = alt.Scale(domain=[-REACH, REACH], nice=False)
@@ -112,7 +111,7 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     shown["label"] = shown["metric"].map(labels)
     shown["moved"] = text.changes(shown, "difference")
     shown["clear"] = shown["verdict"].isin(["better", "worse"])
-    shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] if clear else colours.faint
+    shown["tint"] = [colours.states[text.VERDICTS.get(v, "gray")] if clear else colours.faint
                      for v, clear in zip(shown["verdict"], shown["clear"], strict=True)]  # fmt: skip
     order = list(shown.groupby("group")["n_a"].sum().sort_values(ascending=False).index)
     base = alt.Chart(shown).encode(
