@@ -18,17 +18,11 @@ from typing import Any
 from kpi.errors import RegisterError
 from kpi.measure import own_metrics
 from kpi.measure.metrics import METRICS, Direction, Metric
+from kpi.narrate.names import WORDS
 from kpi.store.engines import Source
 from kpi.store.manifest import folder, names
 
-COMPUTED = {  # label, unit, definition
-    "drift_score": ("Drift score", "distance",
-                    "Largest Jensen-Shannon distance of an input column from the baseline, noise taken off"),
-    "fairness_gap": ("Fairness gap", "share", "Clearest gap of task success between two groups of a cohort, against "
-                     "what equal groups show by chance"),
-}  # fmt: skip
-_DEFAULT_ACTIONS = {"on_target": "Monitor.", "watch": "Investigate.", "off_target": "Freeze and roll back.",
-                    "no_data": "Supply the data."}  # fmt: skip
+COMPUTED, _DEFAULT_ACTIONS = WORDS["computed"], WORDS["next"]
 _REQUIRED = ("metric", "target", "watch", "off", "owner")
 
 

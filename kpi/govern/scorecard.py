@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -235,13 +235,13 @@ def _card(
     change = _change(entry, metric, measured, counts) if metric else None
     if metric and not found:
         change = _fact_change(entry, value, *_row(now.before, entry.metric)[::3])
+    card = Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
+                spark=spark)  # fmt: skip
     if entry.metric in lacking or not found:
-        return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
-                    spark=spark)  # fmt: skip
-    return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
-                spark=spark, coverage=measured.covered[entry.metric], rate=bool(metric and metric.kind == "rate"),
-                clustered_by=found.clustered_by,
-                effective_users=found.effective, heaviest=found.heaviest, caution=caution)  # fmt: skip
+        return card
+    return replace(card, coverage=measured.covered[entry.metric], rate=bool(metric and metric.kind == "rate"),
+                   clustered_by=found.clustered_by, effective_users=found.effective, heaviest=found.heaviest,
+                   caution=caution)  # fmt: skip
 
 
 def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
@@ -256,7 +256,7 @@ def _change(entry: Entry, metric: Metric, measured: _Measured, counts: TermCount
     e = measured.effects.get(entry.metric)
     if e is None or e.a.n < entry.min_n or not math.isfinite(e.difference):
         return None
-    d = Interval(value=e.difference, low=e.low, high=e.high)
+    d = e.moved
     better = d.value > 0 if entry.direction == "up" else d.value < 0
     worst = left_open(metric, (e.a.value, e.b.value), d, measured.covered[entry.metric], counts)
     words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear, smallest=e.smallest)
@@ -328,9 +328,8 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
         words = said.with_change(words, first.change.words, resolved.slice.baseline)
     elif first.metric in COMPUTED or first.metric == "incident_rate":
         words += f". {first.gist.rstrip('.')}"
-    return said.loud_sentence(
-        words, owner=first.owner, off=len(off), watch=len(watch), total=len(cards), requests=requests
-    )
+    return said.loud_sentence(words, owner=first.owner, off=len(off), watch=len(watch), total=len(cards),
+                              requests=requests)  # fmt: skip
 
 
 def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:

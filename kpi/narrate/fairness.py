@@ -9,7 +9,7 @@ import pandas as pd
 
 from kpi.measure.metrics import METRICS
 from kpi.narrate.names import WORDS
-from kpi.narrate.wording import format_change, format_change_interval
+from kpi.narrate.wording import format_change, format_effect
 
 NEXT = WORDS["cause"]
 NO_COHORT = "No cohort with two groups that are large enough."
@@ -17,21 +17,16 @@ NO_COHORT = "No cohort with two groups that are large enough."
 
 def cause_sentence(cause: str, clues: Sequence[Any], others: Sequence[str]) -> str:
     """clues: of this cause, with metric, difference, low, high, unit; others: further causes that speak."""
-    told = "; ".join(
-        f"{_label(c.metric)} {format_change(c.difference, c.unit)} ({format_change_interval(c.low, c.high, c.unit)})"
-        " against the whole"
-        for c in clues
-    )
+    named = ((_label(c.metric), format_effect(c.difference, c.low, c.high, c.unit)) for c in clues)
+    told = "; ".join(f"{label} {moved} against the whole" for label, moved in named)
     return f"Likely {cause}: {told}" + (f". Also seen: {', '.join(others)}." if others else ".")
 
 
 def mix_sentence(row: pd.Series, strata: str) -> str:
     """row: of `kpi.Disparity.groups`; strata: the dimension adjusted for."""
-    raw, held = (format_change(row[c], row["unit"]) for c in ("difference", "adjusted"))
-    limits = format_change_interval(row["adjusted_low"], row["adjusted_high"], row["unit"])
-    return (
-        f"Likely the mix: on the same {strata.replace('_', ' ')} the difference is {held} ({limits}) instead of {raw}."
-    )
+    held = format_effect(row["adjusted"], row["adjusted_low"], row["adjusted_high"], row["unit"])
+    raw, mix = format_change(row["difference"], row["unit"]), strata.replace("_", " ")
+    return f"Likely the mix: on the same {mix} the difference is {held} instead of {raw}."
 
 
 def unexplained_sentence(metrics: Sequence[str]) -> str:

@@ -7,14 +7,14 @@ from typing import Any
 
 from kpi.narrate.comparisons import worst_words
 from kpi.narrate.names import dimension_noun, listed
-from kpi.narrate.wording import format_change, format_change_interval, format_count, format_value
+from kpi.narrate.wording import format_count, format_moved, format_value
 
 
 def finding_sentence(finding: Any, label: str) -> str:
     """One sentence: what, where, since when, by how much and how sure. finding: the fields of `kpi.Finding`."""
     f = finding
     size = f"{format_value(f.was, f.unit)} to {format_value(f.value, f.unit)}"
-    limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
+    limits = format_moved(f.change, f.low, f.high, f.unit)
     moved = f"{label} {'rose' if f.change > 0 else 'fell'} {_place(f)}"
     told = f"{moved}: {size} ({limits}; {format_count(f.n, 'requests')})"
     if f.kind == "hidden_regression":
@@ -46,7 +46,7 @@ def coverage_sentence(finding: Any) -> str:
     f = finding
     label, *also = f.labels
     names = f"{label} (with {listed(also)})" if also else label
-    limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
+    limits = format_moved(f.change, f.low, f.high, f.unit)
     told = f"{names} is known for {format_value(f.value, f.unit)} of the requests {_place(f)}, "
     told += f"{format_value(f.was, f.unit)} before ({limits}; {format_count(f.n, 'requests')})"
     told += f": {_shift(f.mix)}" if f.mix else ""

@@ -16,7 +16,7 @@ def say(kind: str, key: str, **values: object) -> str:
 
 def dimension_noun(dimension: str) -> str:
     """ "prompt" of prompt_version, "use case" of use_case."""
-    return WORDS["short"].get(dimension, dimension.replace("_", " "))
+    return str(WORDS["short"].get(dimension, dimension.replace("_", " ")))
 
 
 def segment_name(where: Mapping[str, str]) -> str:

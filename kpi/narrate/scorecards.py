@@ -66,10 +66,8 @@ def change_words(value: float, low: float, high: float, unit: str, *, clear: boo
         interval = f" ({without_unit(limits, format_change(value, unit)) if clear else limits})"
     if clear:
         return f"{format_change(value, unit)}{interval}"
-    seen = (
-        f"; a change of {format_change(smallest, unit).removeprefix('+')} would show" if math.isfinite(smallest) else ""
-    )
-    return f"no clear change{interval}{seen}"
+    shown = format_change(smallest, unit).removeprefix("+")
+    return f"no clear change{interval}" + (f"; a change of {shown} would show" if math.isfinite(smallest) else "")
 
 
 def known_words(was: float, now: float, *, moved: bool, possible: tuple[float, float] | None = None) -> str:

@@ -68,6 +68,6 @@ def _noun(metric: Metric) -> str:
         return f"all {WORDS['failures'][metric.name]}"
     if metric.kind == "ratio":
         return "the cost" if metric.unit == "usd" else "the whole"
-    return (
-        "all incidents" if metric.kind == "incidence" else "all failures" if metric.direction == "up" else "all cases"
-    )
+    if metric.kind == "incidence":
+        return "all incidents"
+    return "all failures" if metric.direction == "up" else "all cases"

@@ -90,6 +90,17 @@ def format_change_interval(low: float, high: float, unit: str) -> str:
     return f"{_bare(first, second)} to {second}"
 
 
+def format_moved(value: float, low: float, high: float, unit: str) -> str:
+    """A difference and its limits: "+2.1 pp, +1.2 to +3.0 pp"."""
+    return f"{format_change(value, unit)}, {format_change_interval(low, high, unit)}"
+
+
+def format_effect(value: float, low: float, high: float, unit: str, unknown: str = "") -> str:
+    """A part of a change with its limits: "+2.1 pp (+1.2 to +3.0 pp)". unknown: what is said where it has none."""
+    limits = format_change_interval(low, high, unit) if low < high else unknown
+    return format_change(value, unit) + (f" ({limits})" if limits else "")
+
+
 def without_unit(interval: str, value: str) -> str:
     """An interval that stands right behind its value, without the unit that the value already shows."""
     return _bare(interval, value)

@@ -19,7 +19,7 @@ from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Bounds, Covera
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate import comparisons as said
-from kpi.stats.interval import Interval, plain
+from kpi.stats.interval import plain
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
@@ -66,7 +66,7 @@ class Compared:
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
         e = self.effect
-        return said.metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e),
+        return said.metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), e.moved,
                                     detectable=e.smallest, known=self.coverage.shares, bounds=self.bounds)  # fmt: skip
 
 
@@ -256,7 +256,7 @@ def _compared(
     known = coverage(sides, m, only=only)
 
     def worst(e: Effect) -> Bounds | None:
-        return worst_case.bounds(m, (e.a.value, e.b.value), _difference(e), known, counts, stratum)
+        return worst_case.bounds(m, (e.a.value, e.b.value), e.moved, known, counts, stratum)
 
     a, b = values(sides, m, only=only)
     size, relative = matters.get(m.name, m.matters), m.relative
@@ -315,11 +315,7 @@ def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
     assert row.adjusted is not None
     levels, mix = (row.effect.a.value, row.effect.b.value), " and ".join(dimensions)
     clear = row.adjusted_verdict in _CLEAR
-    return said.simpson_sentence(row.metric, b, mix, levels, _difference(row.adjusted), clear=clear)
-
-
-def _difference(e: Effect) -> Interval:
-    return Interval(value=e.difference, low=e.low, high=e.high)
+    return said.simpson_sentence(row.metric, b, mix, levels, row.adjusted.moved, clear=clear)
 
 
 def _row(row: Compared) -> dict[str, Any]:
