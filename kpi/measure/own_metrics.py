@@ -310,12 +310,13 @@ def _check(source: Source, own: Metric) -> Metric:
             own = _signed(own, part, held)
         bare = own.kind == "rate" and not part.test
         if (bare and held is not None and not held.flags) or not (part.test or _is_number(known, column)):
+            values = known.dimensions.get(dimension_name(column), ())
+            code, wanted, made = ("no_flag", "true and false", "share") if bare else ("text", "numbers", "number")
+            example = f" ({values[0][0][:40]!r})" if values else ""
+            said = f"{part.name!r} holds values other than {wanted}{example}, so it makes no {made}"
             raise MetricError(
-                "metric.no_flag" if bare else "metric.text",
-                f"{part.name!r} holds values other than {'true and false' if bare else 'numbers'}"
-                f"{_example(known, column)}, so it makes no {'share' if bare else 'number'}",
-                hint=f"Say what counts: '{part.name} >= 1', '{part.name} == pro'.",
-            )  # fmt: skip
+                f"metric.{code}", said, hint=f"Say what counts: '{part.name} >= 1', '{part.name} == pro'."
+            )
     return own
 
 
@@ -339,8 +340,3 @@ def _is_number(known: Profile, column: str) -> bool:
         return REQUESTS[column].type in ("bool", "int", "float")
     values = known.dimensions.get(dimension_name(column))
     return bool(values) and {v.lower() for v, _ in values or ()} <= {*TRUE_WORDS, *FALSE_WORDS}
-
-
-def _example(known: Profile, column: str) -> str:
-    values = known.dimensions.get(dimension_name(column), ())
-    return f" ({values[0][0][:40]!r})" if values else ""

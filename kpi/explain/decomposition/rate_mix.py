@@ -122,10 +122,9 @@ def decompose(
     split = [_of_dimension(found, asked, name, i) for i, name in enumerate(names)]
     change, worst = _compared(source, asked, slice)
     told = f" What is not known may make it {worst_words(worst, asked.unit)}." if worst else ""
-    split = [
-        _limited(asked, replace(d, bounds=worst, change=replace(change, value=d.now - d.before)), told) for d in split
-    ]
-    return sorted(split, key=lambda d: (-d.differs, d.by))
+    limited = [replace(d, bounds=worst, change=replace(change, value=d.now - d.before)) for d in split]
+    said = [replace(d, sentence=_sentence(asked, d) + told) for d in limited]
+    return sorted(said, key=lambda d: (-d.differs, d.by))
 
 
 def _compared(source: Source, metric: Metric, slice: Slice | None) -> tuple[Interval, Interval | None]:
@@ -133,13 +132,13 @@ def _compared(source: Source, metric: Metric, slice: Slice | None) -> tuple[Inte
     _, arms, tz = resolve_arms(source, None, None, slice, None)
     sides = arm_sums(source, [metric], arms, tz=tz)
     e = effect(*values(sides, metric))
-    change = Interval(value=e.difference, low=e.low, high=e.high)
-    return change, left_open(metric, (e.a.value, e.b.value), change, coverage(sides, metric), TermCounts(source, arms))
+    worst = left_open(metric, (e.a.value, e.b.value), e.moved, coverage(sides, metric), TermCounts(source, arms))
+    return e.moved, worst
 
 
-def _limited(metric: Metric, found: Decomposition, told: str) -> Decomposition:
+def _sentence(metric: Metric, found: Decomposition) -> str:
     parts = {e: getattr(found, e) for e in EFFECTS}
-    return replace(found, sentence=rate_mix_sentence(metric.label, metric.unit, found.by, found.change, parts) + told)
+    return rate_mix_sentence(metric.label, metric.unit, found.by, found.change, parts)
 
 
 def _usual(source: Source) -> list[str]:

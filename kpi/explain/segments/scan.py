@@ -154,9 +154,11 @@ def _told(
         first = next((i for i in kept if shown(own[i].where)), None)
         if first is None or len(told) == most:
             return _needed(rest, told, weights, allowed)
-        same = tuple(s.where for s in left if s is not left[first] and _twins(s, left[first]))
-        told.append(replace(left[first], also=same))
-        state = state.conditioned_on(left[first].inside)
+        one = left[first]
+        same = (s.where for s in left if s is not one and len(s.where) == len(one.where)
+                and np.array_equal(s.inside, one.inside))  # fmt: skip
+        told.append(replace(one, also=tuple(same)))
+        state = state.conditioned_on(one.inside)
         left = [left[i] for i in kept if i != first and state.screening_z_of(left[i].inside) >= _WORTH]
         own = [replace(s, found=state.test(s.inside)) for s in left]
 
@@ -175,7 +177,3 @@ def _needed(rest: SegmentTest, told: Sequence[Segment], weights: Array, allowed:
             break
         kept.pop(worst)
     return kept
-
-
-def _twins(a: Segment, b: Segment) -> bool:
-    return len(a.where) == len(b.where) and np.array_equal(a.inside, b.inside)

@@ -143,8 +143,8 @@ def weakest_of(
     """`weak_segments` on sums by user that are already there."""
     entries, kept = _entries(sums, metric)
     codes = {d: (sums.dims[d].codes[kept], sums.dims[d].values) for d in dict.fromkeys([*dimensions, adjust]) if d}
-    stratum, layers = _strata(codes[adjust]) if adjust else (np.zeros(len(entries), dtype=np.int64), 1)
-    rest = SegmentTest(entries, stratum, layers)
+    within, strata = codes[adjust] if adjust else (np.zeros(len(entries), dtype=np.int64), ())
+    rest = SegmentTest(entries, np.where(within < 0, len(strata), within), len(strata) + 1)
     searched = [d for d in dimensions if d != adjust]
     told, looked = weakest(rest, {d: codes[d] for d in searched}, level=level, most=most)
     rows = [_row(s, entries, sums, kept, metric) for s in told]
@@ -152,8 +152,9 @@ def weakest_of(
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     size = float(entries.size.sum())
     whole = float(sums.terms[metric.name].y.sum()) / size * metric.scale if size else math.nan
+    spent = metric.kind == "ratio" and metric.unit != "share"
     return Weak(
-        metric=metric.name, unit=metric.unit, excess_unit=_excess_unit(metric), whole=whole,
+        metric=metric.name, unit=metric.unit, excess_unit=metric.unit if spent else "count", whole=whole,
         n=int(entries.rows.sum()), looked=looked, dimensions=tuple(searched), adjusted_for=adjust, frame=frame,
         sentence=weak_segments_sentence(list(frame["where"]), metric, whole, looked, len(searched)),
     )  # fmt: skip
@@ -168,15 +169,6 @@ def _entries(sums: UserSums, metric: Metric) -> tuple[Entries, Array]:
     bad = y if metric.direction == "down" else x - y if metric.unit == "share" else -y
     people, user = np.unique(sums.user[kept], return_inverse=True)
     return Entries(user=user, users=len(people), rows=known[kept], bad=bad, size=x, kind=metric.kind), kept
-
-
-def _excess_unit(metric: Metric) -> str:
-    return metric.unit if metric.kind == "ratio" and metric.unit != "share" else "count"
-
-
-def _strata(coded: tuple[Array, tuple[str, ...]]) -> tuple[Array, int]:
-    codes, values = coded
-    return np.where(codes < 0, len(values), codes), len(values) + 1
 
 
 def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metric) -> dict[str, Any]:
