@@ -26,7 +26,7 @@ from kpi.explain.comparison.worst_case import TermCounts, bounds, cannot_tell
 from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
 from kpi.measure.cells import Grouping
-from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.metrics import CHOSEN, METRICS, Metric
 from kpi.measure.own_metrics import metric_of, supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice, Window
@@ -39,10 +39,6 @@ from kpi.store.engines import Source
 SHOWN = 7
 CELLS = 90_000  # searched at most: more find no cause that these miss, and take longer than a reader waits
 DAYS, DAYS_BEFORE = 14, 28  # looked at, and compared with, where no window is given
-# What is searched, in the order in which people care; latency and cost by their logarithms, cost by its mean as well.
-SEARCHED = ("task_success", "correctness", "groundedness", "retrieval_hit_rate", "escalation_rate", "refusal_rate",
-            "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_per_query", "cost_p50",
-            "latency_p50")  # fmt: skip
 _COSTS = ("cost_per_query", "cost_p95")
 _TAILS = {"cost_per_query": _COSTS, "cost_p50": _COSTS, "latency_p50": ("latency_p95", "latency_p50")}
 _PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
@@ -122,7 +118,7 @@ def findings(
         slice: Without one the last 14 days are compared with the 28 before; with one its window with its baseline of
             time, of which the window before is taken as 28 days at least.
         register: KPIs with targets and owners, the built-in one when None.
-        metrics: Names to search, by default those of SEARCHED that the data supports.
+        metrics: Names to search, by default those of `CHOSEN` that the data supports.
         most: Findings to give.
         level: Of the first change told.
 
@@ -187,7 +183,7 @@ def _told_once(told: _Told, unknown: _Told) -> list[Finding]:
 
 def _searched(source: Source, names: Sequence[str | Metric] | None) -> dict[str, Metric]:
     if names is None:
-        return {m.name: m for m in supported(source, SEARCHED)}
+        return {m.name: m for m in supported(source, CHOSEN["searched"])}
     chosen = [metric_of(source, n) for n in names]
     return {m.name: m for m in chosen if profile(source).supports(m)}
 

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 from kpi import clock
 from kpi.explain.aggregates.search_space import SearchSpace, search_space
-from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, Finding, findings
+from kpi.govern.findings import DAYS, DAYS_BEFORE, Finding, findings
 from kpi.govern.register import Register
+from kpi.measure.metrics import CHOSEN
 from kpi.measure.own_metrics import supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Resolved, Slice
@@ -61,7 +62,7 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
     """
     view = slice if slice is not None and _earlier(source, resolve(source, slice)) else recent(source, slice)
     resolved = resolve(source, view)
-    chosen = supported(source, SEARCHED)
+    chosen = supported(source, CHOSEN["searched"])
     metrics, space = tuple(m.name for m in chosen), search_space(source, chosen)
     searched: dict[str, Any] = {"metrics": metrics, "dimensions": space.dimensions, "space": space}
     if not _earlier(source, resolved):

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import sqlalchemy as sa
 
-from kpi.disk.tables import table_of
+from kpi.disk.tables import lists, table_of
 from kpi.errors import MetricError
 from kpi.store.expressions import Expression, flag, known, null, one_or_zero, only, whole, within
 
@@ -116,6 +116,7 @@ _TERMS: dict[str, Callable[..., Term]] = {
 }  # fmt: skip
 _TABLE = table_of(__file__)
 LATENCY_SLO_MS = 8_000
+CHOSEN = lists(_TABLE["chosen"])  # names of metrics that are taken where none are named, by purpose
 
 
 def _told(fields: Mapping[str, Any], words: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 from kpi.errors import MetricError, RegisterError
 from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
@@ -165,6 +165,22 @@ def metric_of(source: Source, named: str | Metric) -> Metric:
             return coverage(own[of])
         named = own[named] if named in own else metric(named, more=tuple(own))
     return _check(source, named) if named.own else named
+
+
+class Unfit(NamedTuple):
+    """Why a metric of the wrong kind cannot be taken: code, message with {0} for the metric, remedy."""
+
+    code: str
+    message: str
+    hint: str
+
+
+def metric_of_kind(source: Source, named: str | Metric, kinds: Collection[str], otherwise: Unfit) -> Metric:
+    """The same, of one of these kinds. Raises MetricError for any other."""
+    found = metric_of(source, named)
+    if found.kind not in kinds:
+        raise MetricError(otherwise.code, otherwise.message.format(found), hint=otherwise.hint)
+    return found
 
 
 def supported(source: Source, names: Sequence[str], kinds: Collection[str] = COMPARABLE) -> list[Metric]:

@@ -134,7 +134,7 @@ def compare(
         source: Where the rows are.
         a: A slice; or a value of the dimension `by` within `slice`; or None for the baseline of `slice`.
         b: In the same way; None for the window of `slice`.
-        metrics: By default those of COMPARED that the data holds.
+        metrics: By default those of the list `compared` in metrics.toml that the data holds.
         slice: In which values of `by` are compared, or whose window and baseline are.
         by: The dimension of which a and b are values.
         adjust: Dimensions to adjust for (by default those of MIX that vary); an empty sequence for none.

@@ -28,7 +28,7 @@ from kpi.explain.comparison.inputs import resolve_arms
 from kpi.explain.comparison.worst_case import TermCounts, left_open
 from kpi.measure.columns import Columns, dimension, known_terms
 from kpi.measure.metrics import Metric
-from kpi.measure.own_metrics import metric_of
+from kpi.measure.own_metrics import Unfit, metric_of_kind
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate.comparisons import worst_words
@@ -42,6 +42,10 @@ EFFECTS = ("rate", "mix", "entering", "leaving")
 USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
 OTHER, MAX_VALUES = "(other)", 60
 _KINDS = ("rate", "ratio", "incidence")
+_NO_SPLIT = Unfit(
+    "decompose.metric", "{0.label} has no exact split into mix and rate",
+    "Choose a rate, mean or ratio; `kpi decompose total_cost` and `latency_p95` have splits of their own.",
+)  # fmt: skip
 _STEP = 1e-30  # of the complex-step derivative, which has no cancellation
 
 
@@ -105,12 +109,7 @@ def decompose(
         >>> [d.by for d in found]
         ['language']
     """
-    asked = metric_of(source, metric)
-    if asked.kind not in _KINDS:
-        raise MetricError(
-            "decompose.metric", f"{asked.label} has no exact split into mix and rate",
-            hint="Choose a rate, mean or ratio; `kpi decompose total_cost` and `latency_p95` have splits of their own.",
-        )  # fmt: skip
+    asked = metric_of_kind(source, metric, _KINDS, _NO_SPLIT)
     names = _usual(source) if by is None else [by] if isinstance(by, str) else list(dict.fromkeys(by))
     columns = [dimension(source, name) for name in names]  # an unknown one is said before anything runs
     found = _sums(source, asked, slice, names, columns)

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 
 from kpi.explain.aggregates.cube import MIN_ROWS, paired, where_of
 from kpi.explain.aggregates.user_sums import Pattern
 from kpi.explain.segments.segment_test import Entries, SegmentResult, SegmentTest
-from kpi.measure.small_cells import FLOOR, hide_small
+from kpi.measure.small_cells import FLOOR, shown_groups
 from kpi.stats.multiplicity import benjamini_hochberg, weighted_p
 from kpi.stats.types import Array
 
@@ -131,9 +130,7 @@ class _Shown:
         users = found.totals(np.ones(len(found.row)))
         filled = np.flatnonzero(users)
         values = [tuple(v for _, v in _where(keys, g, self._dims)) for g in filled.tolist()]
-        sizes = pd.DataFrame(values, columns=list(keys)).assign(clusters=users[filled])
-        shown, _ = hide_small(sizes, by=list(keys))
-        return set(shown[list(keys)].itertuples(index=False, name=None))
+        return shown_groups(keys, values, users[filled])[0]
 
 
 def _told(

@@ -23,7 +23,7 @@ from kpi.explain.segments.scan import Segment, weakest
 from kpi.explain.segments.segment_test import Entries, SegmentTest
 from kpi.measure import estimate
 from kpi.measure.metrics import Metric
-from kpi.measure.own_metrics import metric_of
+from kpi.measure.own_metrics import Unfit, metric_of_kind
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.names import segment_name, sentence_case
@@ -34,6 +34,10 @@ from kpi.store.engines import Source
 LEVEL = 0.05
 ALPHA = 0.95  # how SliceLine weighs the error of a segment against its size
 _KINDS = ("rate", "ratio", "incidence")
+_NO_RATE = Unfit(
+    "weak.metric", "{0.name!r} is no rate, mean, ratio or incidence",
+    "For latency search slo_attainment or slo_attainment(milliseconds); for cost cost_per_query.",
+)  # fmt: skip
 _COLUMNS = ("where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",
             "users", "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
             "sentence")  # fmt: skip
@@ -113,12 +117,7 @@ def weak_segments(
 
 
 def _metric(source: Source, name: str | Metric) -> Metric:
-    found = metric_of(source, name)
-    if found.kind not in _KINDS:
-        raise MetricError(
-            "weak.metric", f"{found.name!r} is no rate, mean, ratio or incidence",
-            hint="For latency search slo_attainment or slo_attainment(milliseconds); for cost cost_per_query.",
-        )  # fmt: skip
+    found = metric_of_kind(source, name, _KINDS, _NO_RATE)
     if found.direction == "none":
         raise MetricError("weak.direction", f"{found.label} has no worse side",
                           hint="Choose a metric of which more or less is better.")  # fmt: skip
