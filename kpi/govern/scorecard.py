@@ -323,13 +323,9 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
         changed = sum(bool(c.change and c.change.clear) for c in cards)
         return said.quiet_sentence(requests, judged=len(cards) - grey, grey=grey, changed=changed)
     first = max(off or watch, key=lambda c: (c.entry.weight, abs(attainment(c.entry, c.value) - 1)))
-    words = said.worst_card(first.label, first.state, first.value, first.low, first.high, first.unit)
-    if first.change and first.change.clear:
-        words = said.with_change(words, first.change.words, resolved.slice.baseline)
-    elif first.metric in COMPUTED or first.metric == "incident_rate":
-        words += f". {first.gist.rstrip('.')}"
-    return said.loud_sentence(words, owner=first.owner, off=len(off), watch=len(watch), total=len(cards),
-                              requests=requests)  # fmt: skip
+    made_of = first.metric in COMPUTED or first.metric == "incident_rate"
+    return said.loud_sentence(first, resolved.slice.baseline, also=first.gist if made_of else "", off=len(off),
+                              watch=len(watch), total=len(cards), requests=requests)  # fmt: skip
 
 
 def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:

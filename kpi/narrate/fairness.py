@@ -41,27 +41,20 @@ def _label(metric: str) -> str:
     return label[:1].lower() + label[1:]
 
 
+def _size(share: float) -> str:
+    return format_change(share, "share").lstrip("+")
+
+
 def too_few_users(dimension: str, noise: float, limit: float) -> str:
     """noise: the gap that equal groups may show; limit: the gap from which the card is off target."""
     said = f"equal groups of {dimension} may lie {_size(noise)} apart, and the limit is {_size(limit)}"
     return f"Too few users: {said}."
 
 
-def gap_words(dimension: str, worst: str, best: str, gap: float) -> str:
-    return f"{dimension}: {worst} is {_size(gap)} behind {best}"
-
-
-def q_words(q: float) -> str:
-    return "q < 0.001" if q < 0.001 else f"q {q:.2g}"
-
-
-def _size(share: float) -> str:
-    return format_change(share, "share").lstrip("+")
-
-
-def no_clear_gap(gap: str) -> str:
-    return f"No clear gap ({gap})"
-
-
-def perhaps_chance(sure: str, cohorts: int) -> str:
-    return f"Chance may explain it: {sure} over {cohorts} cohorts."
+def gap_words(gap: pd.Series, cohorts: int, *, clear: bool) -> tuple[str, str]:
+    """(the gap, why it may be chance, where it is not clear). gap: of `kpi.Disparity.gaps`, one of so many cohorts."""
+    told = f"{gap['dimension']}: {gap['worst']} is {_size(gap['gap'])} behind {gap['best']}"
+    sure = "q < 0.001" if gap["q"] < 0.001 else f"q {gap['q']:.2g}"
+    if clear:
+        return f"{told}, {sure}", ""
+    return f"No clear gap ({told})", f"Chance may explain it: {sure} over {cohorts} cohorts."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from kpi.narrate.names import WORDS, listed, say
 from kpi.narrate.wording import (
@@ -95,21 +96,15 @@ def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int) -> st
     return f"{lead} in {judged} KPIs over {size}." + (f" {grey} KPIs lack data." if grey else "")
 
 
-def worst_card(label: str, state: str, value: float, low: float, high: float, unit: str) -> str:
-    """`Task success off target: 81.2 % (80.1 to 82.3)`."""
-    unit = "count" if unit == "distance" else unit
-    shown = format_value(value, unit)
-    interval = without_unit(format_interval(low, high, unit), shown)
-    return f"{label} {STATES[state].word.lower()}: {shown}" + (f" ({interval})" if interval else "")
-
-
-def with_change(words: str, change: str, baseline: str) -> str:
-    against = WORDS["baseline"].get(baseline, baseline.replace(":", " "))
-    return f"{words}, {change} on {against}"
-
-
-def loud_sentence(words: str, *, owner: str, off: int, watch: int, total: int, requests: int) -> str:
-    """Of a scorecard with cards off target or on watch. words: of the worst one."""
-    counts = [f"{off} of {total} KPIs off target"] if off else []
-    counts += [f"{watch} on watch"] if watch else []
-    return f"{words}. Owner: {owner}. {', '.join(counts)} over {format_count(requests, 'requests')}."
+def loud_sentence(card: Any, baseline: str, *, also: str, off: int, watch: int, total: int, requests: int) -> str:
+    """Of a scorecard with cards off target or on watch. card: the worst, a `kpi.govern.card.Card`; also: more of it."""
+    unit = "count" if card.unit == "distance" else card.unit
+    shown = format_value(card.value, unit)
+    interval = without_unit(format_interval(card.low, card.high, unit), shown)
+    told = f"{card.label} {STATES[card.state].word.lower()}: {shown}" + (f" ({interval})" if interval else "")
+    if card.change and card.change.clear:
+        told += f", {card.change.words} on {WORDS['baseline'].get(baseline, baseline.replace(':', ' '))}"
+    elif also:
+        told += f". {also.rstrip('.')}"
+    counts = ([f"{off} of {total} KPIs off target"] if off else []) + ([f"{watch} on watch"] if watch else [])
+    return f"{told}. Owner: {card.owner}. {', '.join(counts)} over {format_count(requests, 'requests')}."
