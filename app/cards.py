@@ -103,12 +103,18 @@ def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
     if change is None:
         return {}
     compared = text.safe(text.versus(here.view))
-    if not change.clear:
-        told = "cannot tell" if change.bounds else "no clear change"
-        return {"delta": told, "delta_color": "gray", "delta_arrow": "off", "delta_description": compared}
-    return {"delta": text.safe(words.format_change(change.difference, unit)),
-            "delta_description": compared, "delta_arrow": "up" if change.difference > 0 else "down",
-            "delta_color": "green" if change.better else "red"}  # fmt: skip
+    colour = "green" if change.better else "red"
+    found = chip(change.difference, unit, clear=change.clear, unknown=bool(change.bounds), colour=colour)
+    return {**found, "delta_description": compared}
+
+
+def chip(change: float, unit: str, *, clear: bool, unknown: bool, colour: str) -> dict[str, Any]:
+    """The change beside a number, as `st.metric` takes it. unknown: what is not known may be all of it."""
+    if unknown or not clear:
+        told = "cannot tell" if unknown else "no clear change"
+        return {"delta": told, "delta_color": "gray", "delta_arrow": "off"}
+    arrow = "up" if change > 0 else "down"
+    return {"delta": text.safe(words.format_change(change, unit)), "delta_arrow": arrow, "delta_color": colour}
 
 
 def metric(row: pd.Series, title: str = "{}") -> None:

@@ -7,7 +7,7 @@ because no grey reads on both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,11 @@ def layered(*parts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
     found = alt.layer(*parts)
     assert isinstance(found, alt.LayerChart)
     return found
+
+
+def tints(verdicts: Iterable[str], colours: Look) -> list[str]:
+    """The colours of verdicts."""
+    return [colours.states[text.VERDICTS.get(v, "gray")] for v in verdicts]
 
 
 def state_colour(state: str, colours: Look) -> str:

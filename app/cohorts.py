@@ -102,7 +102,7 @@ def heat(frame: pd.DataFrame, *, rows: str, columns: str, colours: charts.Look) 
     shown = frame.assign(
         row=[w[rows] for w in frame["where"]], column=[w[columns] for w in frame["where"]],
         clear=frame["verdict"] != "no clear difference",
-        tint=[colours.states[text.VERDICTS.get(v, "gray")] for v in frame["verdict"]],
+        tint=charts.tints(frame["verdict"], colours),
         shown=text.values(frame, "value"), interval=text.intervals(frame, "low", "high"),
         both=text.values(frame, "expected"), steady=text.values(frame, "shrunk"),
     ).drop(columns="where")  # fmt: skip
@@ -126,5 +126,4 @@ def heat(frame: pd.DataFrame, *, rows: str, columns: str, colours: charts.Look) 
 
 def tinted(frame: pd.DataFrame, look: charts.Look) -> pd.DataFrame:
     """Groups as `charts.dots` draws them: the colour of the verdict."""
-    tint = [look.states[text.VERDICTS.get(v, "gray")] for v in frame["verdict"]]
-    return frame.assign(tint=tint, clusters=frame["users"])
+    return frame.assign(tint=charts.tints(frame["verdict"], look), clusters=frame["users"])

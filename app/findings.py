@@ -49,12 +49,7 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
 
 def traces(view: kpi.Slice, metric: str, label: str = "Traces") -> None:
     """The way to the requests of a slice in which a metric shows, with the first of them open."""
-    page.way("traces", label, view, sort=sort_of(metric), trace="first")
-
-
-def sort_of(metric: str) -> str:
-    """The order of traces that brings those first in which a metric shows."""
-    return SORTS.get(data.metrics()[metric].group, "failed")
+    page.way("traces", label, view, sort=SORTS.get(data.metrics()[metric].group, "failed"), trace="first")
 
 
 def path(finding: kpi.Finding) -> str:

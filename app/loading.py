@@ -27,8 +27,10 @@ def draw(default: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state.setdefault("load_dataset", default)
         name = dataset_name("Into data set", "load_dataset")
+        last = st.session_state.get("_receipt")
+        offered = sorted(kpi.Receipt.from_json(last).kept_out) if last else []
         keep = st.multiselect(
-            "Columns and keys to keep", _offered(), accept_new_options=True,
+            "Columns and keys to keep", offered, accept_new_options=True,
             key="load_allow", placeholder="None besides the usual",
             help="Columns and metadata keys that are kept out by default to protect people; the receipt lists them.",
             width=380,
@@ -68,12 +70,6 @@ def is_name(name: str) -> bool:
         return True
     st.warning("Name the data set with small letters, digits, - and _.", icon=":material/edit:")
     return False
-
-
-def _offered() -> list[str]:
-    """Keys that the last receipt kept out."""
-    found = st.session_state.get("_receipt")
-    return sorted(kpi.Receipt.from_json(found).kept_out) if found else []
 
 
 def _written(files: Sequence[Any]) -> list[Path]:
@@ -140,10 +136,7 @@ def _options(kept: dict[str, Any]) -> dict[str, str]:
     """How the file is written, where a person says so: sheet, decimal mark, order of dates, delimiter."""
     if "sheets" not in kept:
         return {}
-    choices = {"sheet": ("Sheet", {name: name for name in kept["sheets"]}),
-               "decimal": ("Decimal mark", {"Point (1.5)": ".", "Comma (1,5)": ","}),
-               "dates": ("Dates", {"Day first": "day/month", "Month first": "month/day", "Year first": "year/month"}),
-               "delimiter": ("Delimiter", {"Comma": ",", "Semicolon": ";", "Tab": "\t", "Bar": "|"})}  # fmt: skip
+    choices = {"sheet": ["Sheet", {name: name for name in kept["sheets"]}], **text.WORDS["file"]}
     chosen: dict[str, str] = {}
     with st.container(horizontal=True):
         for name, (label, values) in choices.items():
@@ -221,19 +214,12 @@ def receipt(found: kpi.Receipt, *, key: str = "") -> None:
          "Note": c.note}
         for c in found.columns
     ]  # fmt: skip
-    lists = (
-        (drops, f"{words.format_count(found.dropped)} rows left out", "block", "Rows left out", ""),
-        (unread, f"{words.format_count(len(unread))} measures that nobody reads", "visibility_off",
-         "Measures in the file that no reader knows",
-         "They look like tokens, cost or times of model calls; no KPI counts them."),
-        (kept, f"{words.format_count(len(kept))} columns and keys kept out", "lock",
-         "Columns and metadata keys kept out to protect people",
-         "Pick one under Columns and keys to keep and load again to use it."),
-        (columns, f"{words.format_count(len(columns))} columns", "view_column", "What became of each column", ""),
-    )  # fmt: skip
-    for rows, title, icon, alt, told in lists:
+    counts = (found.dropped, len(unread), len(kept), len(columns))
+    for rows, n, (title, icon, alt, told) in zip(
+        (drops, unread, kept, columns), counts, text.WORDS["receipt"].values(), strict=True
+    ):
         if rows:
-            with st.expander(text.safe(title), icon=f":material/{icon}:"):
+            with st.expander(text.safe(f"{words.format_count(n)} {title}"), icon=f":material/{icon}:"):
                 export.table(pd.DataFrame(rows), hide_index=True, alt=alt, key=key)
                 if told:
                     st.caption(text.safe(told))

@@ -162,14 +162,7 @@ def remember(key: str, widget: str, *, drop: Sequence[str] = ()) -> None:
     for name in (key, *drop):
         st.query_params.pop(name, None)
     if value not in (None, "", False):
-        st.query_params[key] = str(value)
-
-
-def switch(key: str, widget: str) -> None:
-    """Callback: write a toggle under a page key of the URL as 1, or take the key out."""
-    st.query_params.pop(key, None)
-    if st.session_state.get(widget):
-        st.query_params[key] = "1"
+        st.query_params[key] = "1" if value is True else str(value)
 
 
 def selectbox(label: str, key: str, options: Sequence[str], *, default: str, **more: Any) -> str:

@@ -40,7 +40,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     running = page.switched("running")
     slicebar.keep("page_running", running)
     st.toggle(
-        "Test still running", key="page_running", on_change=page.switch, args=("running", "page_running"),
+        "Test still running", key="page_running", on_change=page.remember, args=("running", "page_running"),
         help="Intervals that hold however often you look: wider, but looking every day claims nothing false. "
         "And whether users are split as planned.",
     )  # fmt: skip
