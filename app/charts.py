@@ -351,6 +351,5 @@ def event_marks(events: pd.DataFrame | None, colours: Look, series: pd.DataFrame
 
 
 def _stamp(moment: pd.Timestamp) -> alt.DateTime:
-    return alt.DateTime(
-        year=moment.year, month=moment.month, date=moment.day, hours=moment.hour, minutes=moment.minute, utc=True
-    )
+    return alt.DateTime(year=moment.year, month=moment.month, date=moment.day, hours=moment.hour,
+                        minutes=moment.minute, utc=True)  # fmt: skip

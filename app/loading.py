@@ -30,15 +30,10 @@ def draw(default: str) -> None:
         last = st.session_state.get("_receipt")
         offered = sorted(kpi.Receipt.from_json(last).kept_out) if last else []
         keep = st.multiselect(
-            "Columns and keys to keep", offered, accept_new_options=True,
-            key="load_allow", placeholder="None besides the usual",
-            help="Columns and metadata keys that are kept out by default to protect people; the receipt lists them.",
-            width=380,
+            "Columns and keys to keep", offered, accept_new_options=True, key="load_allow",
+            placeholder="None besides the usual", help=text.safe(text.TOLD["keep"]), width=380,
         )  # fmt: skip
-    files = st.file_uploader(
-        "Files", accept_multiple_files=True, key="load_files",
-        help="OTLP JSON, JSONL or protobuf; CSV, TSV, Excel, Parquet, JSONL; also .gz, .zst or .zip.",
-    )  # fmt: skip
+    files = st.file_uploader("Files", accept_multiple_files=True, key="load_files", help=text.safe(text.TOLD["files"]))
     if not files:
         _done()
         return
@@ -49,11 +44,7 @@ def draw(default: str) -> None:
         mapping, ticked = _mapping(paths[0], name)
         with st.container(horizontal=True, vertical_alignment="center"):
             started = st.button("Load", type="primary", icon=":material/upload:", key="load_go")
-            lossy = st.checkbox(
-                "Accept lost rows",
-                key="load_loss",
-                help="Load also where many rows cannot be read, or would replace others of the same id.",
-            )
+            lossy = st.checkbox("Accept lost rows", key="load_loss", help=text.safe(text.TOLD["lossy"]))
         if started:
             _load(paths, name, mapping, [*keep, *ticked], lossy=lossy)
     _done()
@@ -153,16 +144,9 @@ def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
     if not columns:
         return []
     before = {key.casefold() for key in kpi.saved_allow(name)}
-    with st.expander(
-        f"{words.format_count(len(columns), 'columns' if len(columns) > 1 else 'column')} kept out to protect people",
-        icon=":material/lock:",
-        expanded=True,
-    ):
-        st.caption(
-            "Their names or values point at people. Tick one to keep it as a cohort: its values are then stored, with "
-            "e-mail addresses, phones and numbers masked, everybody who opens this data set sees them, and the next "
-            "load keeps it as well."
-        )
+    size = words.format_count(len(columns), "columns")
+    with st.expander(text.safe(f"{size} kept out to protect people"), icon=":material/lock:", expanded=True):
+        st.caption(text.safe(text.TOLD["kept_out"]))
         ticked = [c.source for c in columns[:MOST_TICKS] if _ticked(c, name, c.source.casefold() in before)]
         if len(columns) > MOST_TICKS:
             st.caption("More are listed above: name them under Columns and keys to keep.")

@@ -59,11 +59,7 @@ def header(title: str, here: PageContext) -> Slot:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(text.safe(title), anchor=False, width="content")
         with st.popover("Copy link", icon=":material/link:", type="tertiary"):
-            st.caption(
-                "Opens this page on the same slice; rows read in place may have changed by then."
-                if here.source.live
-                else "Opens this page with these numbers, also after more data was loaded."
-            )
+            st.caption(text.safe(text.TOLD["link_live" if here.source.live else "link"]))
             st.code(link(here), language=None, wrap_lines=True)
     slot = st.empty()
     if not here.timed:
@@ -82,10 +78,8 @@ def header(title: str, here: PageContext) -> Slot:
 
 def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> None:
     """Fill the sentence under the title, with the requests in the slice where the page counts them."""
-    told = text.slice_sentence(
-        here.view, here.resolved, version=here.source.version, requests=requests, read_at=here.source.read_at
-    )
-    slot.caption(text.safe(told))
+    slot.caption(text.safe(text.slice_sentence(here.view, here.resolved, version=here.source.version,
+                                               requests=requests, read_at=here.source.read_at)))  # fmt: skip
 
 
 def counted(slot: Slot, here: PageContext, requests: int) -> None:

@@ -26,6 +26,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST = 300
 WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
 VERDICTS: dict[str, str] = WORDS["verdict"]  # the role of a verdict's colour
+TOLD: dict[str, str] = WORDS["told"]
 
 
 def safe(value: object, *, longest: int = LONGEST) -> str:

@@ -38,9 +38,7 @@ if len(found.series):
         trace_charts.distance, found.series, events=happened,
         alt=f"Jensen-Shannon distance of {column} from the baseline by {here.view.grain}, and the noise level",
     )  # fmt: skip
-    st.caption(
-        "Jensen-Shannon distance, 0 same to 1 disjoint, with the part of chance taken off. Inside the grey band: noise."
-    )
+    st.caption(text.safe(text.TOLD["distance"]))
 page.as_python(here, f"found = kpi.drift(source, {column!r}, view)", "print(found.sentence)",
                "distribution, series = found.distribution, found.series",
                "new, gone = found.appeared, found.vanished")  # fmt: skip
