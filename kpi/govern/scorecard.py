@@ -307,7 +307,7 @@ def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) ->
     state, reason = judge(entry, counted, m.low, m.high, int(m.n))
     if not telling:
         return no_card(entry, reason if state == "no_data" else said.drift_unseen(worst, m.high, entry.off))
-    told = said.strongest_drift(worst) if clear else said.no_drift([d for d in found if d not in telling])
+    told = said.drift_words(worst, [d for d in found if d not in telling], clear=bool(clear))
     return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
                 reason=f"{told}. {reason}", change=None, spark=no_spark(), counted=counted)  # fmt: skip
 

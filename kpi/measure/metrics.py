@@ -116,6 +116,7 @@ _TERMS: dict[str, Callable[..., Term]] = {
 }  # fmt: skip
 _TABLE = table_of(__file__)
 LATENCY_SLO_MS = 8_000
+OWN_KINDS: dict[str, dict[str, Any]] = _TABLE["own"]  # kinds of a team's own metrics
 CHOSEN = lists(_TABLE["chosen"])  # names of metrics that are taken where none are named, by purpose
 
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 from kpi.errors import MetricError, RegisterError
 from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
 from kpi.measure import own_terms
-from kpi.measure.metrics import COVERAGE, METRICS, Metric, MetricKind, coverage, metric
+from kpi.measure.metrics import COVERAGE, METRICS, OWN_KINDS, Metric, coverage, metric
 from kpi.measure.own_terms import Condition, physical
 from kpi.measure.profile import MeasureRange, Profile, profile
 from kpi.schema import MEASURE_PREFIX, REQUESTS, dimension_name
@@ -30,14 +30,7 @@ from kpi.store.manifest import folder, names
 
 OwnKind = Literal["rate", "mean", "ratio", "quantile", "sum", "count"]
 COMPARABLE = ("rate", "ratio", "incidence", "quantile")  # kinds of metrics that have an interval
-_KINDS: dict[OwnKind, MetricKind] = {
-    "rate": "rate", "mean": "ratio", "ratio": "ratio", "quantile": "quantile", "sum": "total", "count": "total",
-}  # fmt: skip
 _NAME = re.compile(r"[^\W\d]\w{0,59}")
-_INTERVALS = {
-    "rate": "Wilson on n / design effect, the user as cluster", "ratio": "user-clustered ratio of sums",
-    "quantile": "order statistics on n / design effect of the indicator", "total": "none: it is a sum",
-}  # fmt: skip
 
 
 class Options(TypedDict, total=False):
@@ -228,8 +221,8 @@ def _made(given: Mapping[str, Any], error: Any) -> Metric:
         raise error("field", f"there is no option {str(unknown[0])[:60]!r}",
                     f"Did you mean {near[0]}?" if near else f"Options are {', '.join(sorted(fields))}.")  # fmt: skip
     kind = given["kind"]
-    if kind not in _KINDS:
-        raise error("kind", f"there is no kind {str(kind)[:40]!r}", f"Write one of {', '.join(_KINDS)}.")
+    if kind not in OWN_KINDS:
+        raise error("kind", f"there is no kind {str(kind)[:40]!r}", f"Write one of {', '.join(OWN_KINDS)}.")
     if kind == "ratio" and "per" not in given:
         raise error("field", "a ratio needs per", "Name the column below the line.")
     of = _condition(given["of"], "of", error)
@@ -272,9 +265,9 @@ def _checked(kind: OwnKind, of: Condition, per: Condition | None, given: Mapping
     formula = own_terms.formula(kind, of, per, q)
     numeric = kind not in ("rate", "count")
     made = Metric(
-        name=name, label=str(given.get("label") or name.replace("_", " ").capitalize()), kind=_KINDS[kind], unit=unit,
+        name=name, label=str(given.get("label") or name.replace("_", " ").capitalize()), unit=unit,
         direction=direction, formula=formula, null_rule="requests where it is unknown are left out",
-        definition=str(given.get("definition") or formula[0].upper() + formula[1:]), interval=_INTERVALS[_KINDS[kind]],
+        definition=str(given.get("definition") or formula[0].upper() + formula[1:]), **OWN_KINDS[kind],
         needs=tuple(dict.fromkeys(c.column for c in (of, per) if c)), group="own", own=tuple(c for c in (of, per) if c),
         min_n=int(number("min_n", -1, 1e9)) if "min_n" in given else 1 if numeric and kind == "sum" else 30,
         smallest=number("smallest", 0, math.inf) if "smallest" in given else None,

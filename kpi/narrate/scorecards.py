@@ -44,12 +44,10 @@ def critical_incidents(count: int) -> str:
     return f"{format_count(count)} critical incident{'s' if count != 1 else ''} in the window: red by itself."
 
 
-def strongest_drift(dimension: str) -> str:
-    return f"Strongest in {dimension.replace('_', ' ')}"
-
-
-def no_drift(unseen: Sequence[str]) -> str:
-    """unseen: inputs that may be off target, for all that their few users tell."""
+def drift_words(dimension: str, unseen: Sequence[str], *, clear: bool) -> str:
+    """The input that drifted most. unseen: inputs that may be off target, for all that their few users tell."""
+    if clear:
+        return f"Strongest in {dimension.replace('_', ' ')}"
     few = f", too few users to tell for {listed([d.replace('_', ' ') for d in unseen])}" if unseen else ""
     return f"No clear change in any input{few}"
 

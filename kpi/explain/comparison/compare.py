@@ -295,20 +295,14 @@ def _verdict(row: Compared, e: Effect, q: float, bounds: Bounds | None) -> str:
     if not _enough(row, e):
         return "not enough data"
     size = worst_case.smallest(row.metric, e.a.value, row.matters)
-    if _within(row, e):
+    m = row.matters
+    if (e.ratio_low >= 1 / (1 + m) and e.ratio_high <= 1 + m) if row.relative else (e.low >= -m and e.high <= m):
         found = "equivalent"
     elif q <= _LEVEL:
         found = "better" if row.metric.improves(e.difference) else "worse"
     else:
         found = "no clear change" if e.smallest <= BLIND * size else "not enough data"
     return CANNOT_TELL if worst_case.cannot_tell(found, bounds, size) else found
-
-
-def _within(row: Compared, e: Effect) -> bool:
-    """Whether the whole interval lies inside the smallest difference that matters."""
-    if row.relative:
-        return e.ratio_low >= 1 / (1 + row.matters) and e.ratio_high <= 1 + row.matters
-    return e.low >= -row.matters and e.high <= row.matters
 
 
 def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:

@@ -161,10 +161,8 @@ def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Interval]:
     of_rest = account.rest(totals)
     values = {k: float(of_cells[k].sum() + of_rest[k]) for k in STEPS}
     values[_WHOLE] = float(totals["total"][NOW] - totals["total"][BEFORE])
-    if (
-        "user" not in sums
-        or (sums[sums["n"] > 0].groupby("side")["user"].nunique().reindex([0, 1]).fillna(0) < 2).any()
-    ):
+    heads = sums[sums["n"] > 0].groupby("side")["user"].nunique() if "user" in sums else pd.Series(dtype=float)
+    if (heads.reindex([BEFORE, NOW]).fillna(0) < 2).any():
         return {k: Interval(value=v, low=math.nan, high=math.nan) for k, v in values.items()}
     added = _added(account, cells, totals, sums, cell)
     added[_WHOLE] = np.sum([added[k] for k in STEPS], axis=0)

@@ -229,9 +229,8 @@ def _table(m: _Measured, groups: _Groups) -> tuple[pd.DataFrame, dict[str, Any] 
         if m.tail is None:
             columns = mean_gaps.columns(metric, e, raw, held=m.held, expected=m.expected, counted=keep)
         else:
-            columns = quantile_gaps.columns(
-                m.tail, e, raw, held=m.held, usual=m.usual, expected=m.expected, counted=keep
-            )
+            columns = quantile_gaps.columns(m.tail, e, raw, held=m.held, usual=m.usual, expected=m.expected,
+                                            counted=keep)  # fmt: skip
             p = np.where(np.sign(columns["difference"]) == np.sign(raw.difference), p, 1.0)
     plain = {"ratio", "ratio_low", "ratio_high", "ratio_to_best", "ratio_to_best_low", "ratio_to_best_high"}
     columns = {c: np.where(keep, v, np.nan) * (1.0 if c in plain else metric.scale) for c, v in columns.items()}
