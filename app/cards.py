@@ -19,17 +19,11 @@ def colours() -> charts.Look:
     return charts.look(st.context.theme.type)
 
 
-def badge(state: str, why: str = "") -> None:
-    """Icon, word and colour of a state; the reason on hover."""
+def badge(state: str, why: str = "", *, word: str = "") -> None:
+    """Icon, word and colour of a state; the reason on hover. word: one of the page's own instead."""
     found = words.STATES[state]
-    st.badge(text.safe(found.word), icon=f":material/{found.icon}:",
+    st.badge(text.safe(word or found.word), icon=f":material/{found.icon}:",
              color=found.colour, help=text.safe(why) if why else None)  # fmt: skip
-
-
-def badge_as(state: str, word: str) -> None:
-    """The look of a state under a word of the page's own."""
-    found = words.STATES[state]
-    st.badge(text.safe(word), icon=f":material/{found.icon}:", color=found.colour)
 
 
 def index(scorecard: Any) -> None:

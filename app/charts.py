@@ -279,11 +279,8 @@ def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], c
     """Events by kind on the time axis of the window; the table below it has their names in full."""
     scale = alt.Scale(type="utc", domain=[_stamp(t) for t in span])
     days = alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True)
-    base = alt.Chart(events).encode(
-        x=alt.X("at:T", title=None, scale=scale, axis=days),
-        y=alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
-        tooltip=tips(EVENT),
-    )
+    kinds = alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False))
+    base = alt.Chart(events).encode(x=alt.X("at:T", title=None, scale=scale, axis=days), y=kinds, tooltip=tips(EVENT))
     marks = base.mark_point(shape="diamond", size=110, filled=True, opacity=1, color=colours.accent)
     names = base.mark_text(align="left", dx=9, fontSize=11, color=colours.grey, limit=150).encode(text="name:N")
     return layered(marks, names).properties(height=alt.Step(34))

@@ -132,9 +132,8 @@ def _options(kept: dict[str, Any]) -> dict[str, str]:
     with st.container(horizontal=True):
         for name, (label, values) in choices.items():
             if values:
-                picked = st.selectbox(
-                    text.safe(label), list(values), index=None, key=f"load_{name}", placeholder="As the file tells"
-                )
+                picked = st.selectbox(text.safe(label), list(values), index=None, key=f"load_{name}",
+                                      placeholder="As the file tells")  # fmt: skip
                 chosen |= {name: values[picked]} if picked in values else {}
     return chosen
 

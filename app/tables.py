@@ -195,10 +195,7 @@ def comparison(found: data.ComparisonView) -> None:
     styled = coloured(shown, ["Verdict", "Adjusted verdict"], text.VERDICTS)
     export.table(
         styled, hide_index=True, height="content", alt=f"{found.b} against {found.a} on every metric",
-        column_config={
-            "q": st.column_config.TextColumn(help="Of the differences with this q or less, this share is false."),
-            "Could show": st.column_config.TextColumn(help="The smallest change that this volume shows in 8 of 10."),
-        },
+        column_config={c: st.column_config.TextColumn(help=told) for c, told in text.WORDS["column"].items()},
     )  # fmt: skip
 
 

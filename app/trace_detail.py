@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import charts, export, once, page, text, trace_charts
+from app import cards, charts, export, once, page, slicebar, text, trace_charts
 
 words = kpi.wording
 _SHOWN = text.WORDS["trace"]
@@ -25,11 +25,9 @@ def steps(ids: Sequence[str], chosen: str, *, offset: int, size: int) -> None:
         st.button("Previous", icon=":material/chevron_left:", on_click=_pick, args=(before,), disabled=not before)
         st.button("Next", icon=":material/chevron_right:", on_click=_pick, args=(after,), disabled=not after)
         options = [*ids, *([chosen] if chosen and chosen not in ids else [])]
-        widget = "page_trace"
-        if st.session_state.get(widget) != (chosen or None):
-            st.session_state[widget] = chosen or None
-        st.selectbox("Trace", options, key=widget, index=None, on_change=page.remember,
-                     args=("trace", widget), width=330)  # fmt: skip
+        slicebar.keep("page_trace", chosen or None)
+        st.selectbox("Trace", options, key="page_trace", index=None, on_change=page.remember,
+                     args=("trace", "page_trace"), width=330)  # fmt: skip
         number = offset // size
         st.button("Newer page", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
         st.button("More", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
@@ -61,8 +59,7 @@ def _header(found: Any, tz: str) -> None:
     state, word = _outcome(request)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("One trace", anchor=False, width="content")
-        shown = words.STATES[state]
-        st.badge(text.safe(word), icon=f":material/{shown.icon}:", color=shown.colour)
+        cards.badge(state, word=word)
         if request.get("incident_count"):
             st.badge("Incident", icon=":material/shield:", color="red")
     st.markdown(text.safe(found.why))

@@ -23,7 +23,7 @@ found = data.ask(kpi.drift, here.source, column, here.view)
 state = "watch" if found.distance.clear else "on_target" if found.distance.value == found.distance.value else "no_data"
 word = {"watch": "Changed", "on_target": "No clear change", "no_data": "Not enough data"}[state]
 with st.container(border=True, horizontal=True, vertical_alignment="center"):
-    cards.badge_as(state, word)
+    cards.badge(state, word=word)
     st.markdown(text.safe(found.sentence), width="content")
 
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)

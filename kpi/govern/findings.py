@@ -95,11 +95,8 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
-        told = {
-            name: getattr(self, name)
-            for name in ("kind", "metric", "version", "version_of", "unit", "n", "state", "owner", "action", "link",
-                         "sentence")
-        }  # fmt: skip
+        names = ("kind", "metric", "version", "version_of", "unit", "n", "state", "owner", "action", "link", "sentence")
+        told = {name: getattr(self, name) for name in names}
         numbers = {k: plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
         return {**told, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
                 "mix": dict(self.mix) if self.mix else None,

@@ -323,9 +323,8 @@ def _check(source: Source, own: Metric) -> Metric:
             code, wanted, made = ("no_flag", "true and false", "share") if bare else ("text", "numbers", "number")
             example = f" ({values[0][0][:40]!r})" if values else ""
             said = f"{part.name!r} holds values other than {wanted}{example}, so it makes no {made}"
-            raise MetricError(
-                f"metric.{code}", said, hint=f"Say what counts: '{part.name} >= 1', '{part.name} == pro'."
-            )
+            hint = f"Say what counts: '{part.name} >= 1', '{part.name} == pro'."
+            raise MetricError(f"metric.{code}", said, hint=hint)
     return own
 
 

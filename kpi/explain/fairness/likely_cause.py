@@ -17,13 +17,10 @@ from kpi.stats.range_test import LEVEL
 
 # Metric -> (explanation, the sign of a difference that speaks for it; 0: either).
 _SIGNS = {
-    "refusal_rate": ("overblocking", 1),
-    "retrieval_hit_rate": ("missing knowledge", -1),
-    "groundedness": ("missing knowledge", -1),
-    "slo_attainment": ("slowness", -1),
-    "input_tokens": ("language", 0),
-    "output_tokens": ("language", 0),
-}
+    "refusal_rate": ("overblocking", 1), "retrieval_hit_rate": ("missing knowledge", -1),
+    "groundedness": ("missing knowledge", -1), "slo_attainment": ("slowness", -1),
+    "input_tokens": ("language", 0), "output_tokens": ("language", 0),
+}  # fmt: skip
 _SHARE_OF_GAP, _SHARE = 0.2, 0.01  # a share must differ by a fifth of the gap and by one point at least
 _EVIDENCE = ("metric", "cause", "difference", "low", "high", "unit", "p", "weight", "speaks")
 _LENGTH = 0.10  # a length by a tenth
