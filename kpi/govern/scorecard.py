@@ -38,7 +38,7 @@ from kpi.measure.summary import collect, frame, measure, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
 from kpi.narrate.names import say
-from kpi.narrate.wording import FEW_USERS, caution_words
+from kpi.narrate.wording import FEW_USERS, caution_words, format_count
 from kpi.stats.interval import Interval, plain
 from kpi.store.engines import Source
 
@@ -136,7 +136,7 @@ def _asked(source: Source, register: Register) -> tuple[list[Metric], dict[str, 
     for name in (e.metric for e in register.entries if e.metric not in COMPUTED):
         chosen = register.metrics.get(name) or METRICS[name]
         if missing := [c.removeprefix(OWN) for c in chosen.needs if not known.holds(c)]:
-            lacking[name] = said.missing_columns(missing)
+            lacking[name] = say("reason", "columns", names=", ".join(missing))
         try:
             metrics.append(metric_of(source, chosen))
         except MetricError as error:
@@ -227,11 +227,13 @@ def _card(
     if entry.metric in lacking:
         state, reason = "no_data", lacking[entry.metric]
     elif (silent := _silent(entry, spark, resolved, ongoing=now.ongoing)) is not None:
-        state, reason = "no_data", said.silent(*silent)
+        ago = format_count(round(silent[1]), "days")
+        state, reason = "no_data", say("reason", "silent", since=silent[0], ago=ago)
     if entry.metric == "incident_rate" and state != "no_data":
         severe, _, _, checked = _row(now.total, _SEVERE)
         if severe > 0:
-            state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
+            incidents = format_count(round(severe * checked / 1000), "critical incidents")
+            state, reason = "off_target", say("reason", "incidents", incidents=incidents)
     change = _change(entry, metric, measured, counts) if metric else None
     if metric and not found:
         change = _fact_change(entry, value, *_row(now.before, entry.metric)[::3])
@@ -306,7 +308,8 @@ def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) ->
     counted = m.value if clear else 0.0
     state, reason = judge(entry, counted, m.low, m.high, int(m.n))
     if not telling:
-        return no_card(entry, reason if state == "no_data" else said.drift_unseen(worst, m.high, entry.off))
+        unseen = say("reason", "drift_unseen", input=worst.replace("_", " "), high=m.high, limit=entry.off)
+        return no_card(entry, reason if state == "no_data" else unseen)
     told = said.drift_words(worst, [d for d in found if d not in telling], clear=bool(clear))
     return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
                 reason=f"{told}. {reason}", change=None, spark=no_spark(), counted=counted)  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from kpi.narrate.names import WORDS, listed, say
@@ -27,34 +26,12 @@ def place_reason(place: str, *, watch: float, off: float, unit: str) -> str:
     return say("place", place, watch=format_value(watch, unit), off=format_value(off, unit))
 
 
-def too_few_requests(n: int, needed: int) -> str:
-    return f"{format_count(n)} of the {format_count(needed)} requests it takes to say something."
-
-
-def missing_columns(names: Sequence[str]) -> str:
-    return f"The data has no {', '.join(names)}."
-
-
-def silent(since: datetime, days: float) -> str:
-    """since: last day with data; days: since then."""
-    return f"No data since {since:%-d %b %Y}, {format_count(round(days), 'days')} ago."
-
-
-def critical_incidents(count: int) -> str:
-    return f"{format_count(count)} critical incident{'s' if count != 1 else ''} in the window: red by itself."
-
-
 def drift_words(dimension: str, unseen: Sequence[str], *, clear: bool) -> str:
     """The input that drifted most. unseen: inputs that may be off target, for all that their few users tell."""
     if clear:
         return f"Strongest in {dimension.replace('_', ' ')}"
     few = f", too few users to tell for {listed([d.replace('_', ' ') for d in unseen])}" if unseen else ""
     return f"No clear change in any input{few}"
-
-
-def drift_unseen(dimension: str, high: float, limit: float) -> str:
-    """Of a card where nothing is clear and no input can be ruled out. high: what the distance may be."""
-    return f"Too few users: {dimension.replace('_', ' ')} may lie {high:.2f} apart, and the limit is {limit:g}."
 
 
 def change_words(value: float, low: float, high: float, unit: str, *, clear: bool, smallest: float = math.nan) -> str:
