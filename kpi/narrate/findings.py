@@ -67,10 +67,3 @@ def story_sentence(kinds: Sequence[str], *, days: float, metrics: int, dimension
     counts = ((worse, "got worse"), (better, "got better"), (mix, "moved by the mix alone"),
               (unknown, "known for another share of requests"))  # fmt: skip
     return f"What changed in {window}: {', '.join(f'{n} {word}' for n, word in counts if n)}; {looked}."
-
-
-def nothing_to_compare(*, timed: bool) -> str:
-    """Why nothing can be said about what changed, and the remedy."""
-    said = "The data has no days before this window" if timed else "The data has no times"
-    hint = "load earlier requests" if timed else "load an export that says when requests began"
-    return f"{said}, so nothing can be said about what changed: {hint}."
