@@ -19,17 +19,11 @@ def colours() -> charts.Look:
     return charts.look(st.context.theme.type)
 
 
-def badge(state: str, why: str = "") -> None:
-    """Icon, word and colour of a state; the reason on hover."""
+def badge(state: str, why: str = "", *, word: str = "") -> None:
+    """Icon, word and colour of a state; the reason on hover. word: one of the page's own instead."""
     found = words.STATES[state]
-    st.badge(text.safe(found.word), icon=f":material/{found.icon}:",
+    st.badge(text.safe(word or found.word), icon=f":material/{found.icon}:",
              color=found.colour, help=text.safe(why) if why else None)  # fmt: skip
-
-
-def badge_as(state: str, word: str) -> None:
-    """The look of a state under a word of the page's own."""
-    found = words.STATES[state]
-    st.badge(text.safe(word), icon=f":material/{found.icon}:", color=found.colour)
 
 
 def index(scorecard: Any) -> None:
@@ -103,12 +97,18 @@ def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
     if change is None:
         return {}
     compared = text.safe(text.versus(here.view))
-    if not change.clear:
-        told = "cannot tell" if change.bounds else "no clear change"
-        return {"delta": told, "delta_color": "gray", "delta_arrow": "off", "delta_description": compared}
-    return {"delta": text.safe(words.format_change(change.difference, unit)),
-            "delta_description": compared, "delta_arrow": "up" if change.difference > 0 else "down",
-            "delta_color": "green" if change.better else "red"}  # fmt: skip
+    colour = "green" if change.better else "red"
+    found = chip(change.difference, unit, clear=change.clear, unknown=bool(change.bounds), colour=colour)
+    return {**found, "delta_description": compared}
+
+
+def chip(change: float, unit: str, *, clear: bool, unknown: bool, colour: str) -> dict[str, Any]:
+    """The change beside a number, as `st.metric` takes it. unknown: what is not known may be all of it."""
+    if unknown or not clear:
+        told = "cannot tell" if unknown else "no clear change"
+        return {"delta": told, "delta_color": "gray", "delta_arrow": "off"}
+    arrow = "up" if change > 0 else "down"
+    return {"delta": text.safe(words.format_change(change, unit)), "delta_arrow": arrow, "delta_color": colour}
 
 
 def metric(row: pd.Series, title: str = "{}") -> None:

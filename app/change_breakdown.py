@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import data, once, page, reasons, tables, text
+from app import cards, data, once, page, reasons, tables, text
 from app.slicebar import PageContext
 
 words = kpi.wording
@@ -24,7 +24,7 @@ WHISKERS = "Lines around the end of a bar: the 95 % interval of that part, users
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A change and its parts. low, high: of the change, None where no interval is known.
+    """A change and its parts. low, high: of the change, NaN where no interval is known.
 
     groups: of `kpi.decompose`, the dimension that explains most first; cost, stages: where the KPI is one of these.
     """
@@ -32,8 +32,8 @@ class Split:
     before: float
     now: float
     change: float
-    low: float | None = None
-    high: float | None = None
+    low: float = math.nan
+    high: float = math.nan
     groups: Sequence[kpi.Decomposition] = ()
     cost: kpi.Waterfall | None = None
     stages: kpi.Stages | None = None
@@ -128,24 +128,15 @@ def begins(resolved: kpi.Resolved, tz: str) -> pd.DataFrame:
 
 def headline(split: Split, m: kpi.Metric, promise: Any) -> None:
     """Value, change, interval and whether that is sure; owner and target where the KPI is governed."""
-    clear = split.low is not None and split.high is not None and (split.low > 0 or split.high < 0)
-    better = split.change > 0 if m.direction == "up" else split.change < 0
-    low, high = (math.nan if limit is None else limit for limit in (split.low, split.high))
-    sure = low == low
-    delta: dict[str, Any] = {"delta": "no clear change", "delta_color": "gray", "delta_arrow": "off"}
-    if split.bounds:
-        delta["delta"] = "cannot tell"
-    elif clear or not sure:
-        delta = {
-            "delta": text.safe(words.format_change(split.change, m.unit)),
-            "delta_arrow": "up" if split.change > 0 else "down",
-            "delta_color": "gray" if not sure or m.direction == "none" else "green" if better else "red",
-        }
+    sure, better = split.low == split.low, split.change > 0 if m.direction == "up" else split.change < 0
+    colour = "gray" if not sure or m.direction == "none" else "green" if better else "red"
+    clear = not sure or split.low > 0 or split.high < 0
+    delta = cards.chip(split.change, m.unit, clear=clear, unknown=bool(split.bounds), colour=colour)
     st.metric(text.safe(m.label), text.safe(words.format_value(split.now, m.unit)), **delta,
               help=text.safe(f"{m.definition}."))  # fmt: skip
     parts = [f"before: {words.format_value(split.before, m.unit)}"]
     if sure:
-        parts.append(f"change, 95 %: {words.format_change_interval(low, high, m.unit)}")
+        parts.append(f"change, 95 %: {words.format_change_interval(split.low, split.high, m.unit)}")
     if split.bounds:
         worst = words.format_change_interval(split.bounds.low, split.bounds.high, m.unit)
         parts.append(f"with what is not known: {worst}")

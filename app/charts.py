@@ -7,7 +7,7 @@ because no grey reads on both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,16 +37,7 @@ class Look:
     states: dict[str, str]
 
 
-LIGHT = Look(
-    accent="#3457d5", ink="#1d2733", grey="#5f6b7a", faint="#e3e7ed",
-    colours=("#3457d5", "#b8860b", "#7a0f5c", "#2a93d1", "#5f5a14", "#c05680"),
-    states={"green": "#0b7a75", "orange": "#a86400", "red": "#b3261e", "gray": "#5f6b7a"},
-)  # fmt: skip
-DARK = Look(
-    accent="#8fb4ff", ink="#e6eaf0", grey="#9aa7b6", faint="#2a323f",
-    colours=("#b9b8f8", "#fead00", "#35f3b5", "#dc631e", "#9d6fe3", "#439e8e"),
-    states={"green": "#2fc6a8", "orange": "#f2b01e", "red": "#ff7a6b", "gray": "#9aa7b6"},
-)  # fmt: skip
+LIGHT, DARK = (Look(**(t | {"colours": tuple(t["colours"])})) for t in text.WORDS["look"].values())
 
 
 def look(theme: str | None) -> Look:
@@ -68,6 +59,11 @@ def layered(*parts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
     found = alt.layer(*parts)
     assert isinstance(found, alt.LayerChart)
     return found
+
+
+def tints(verdicts: Iterable[str], colours: Look) -> list[str]:
+    """The colours of verdicts."""
+    return [colours.states[text.VERDICTS.get(v, "gray")] for v in verdicts]
 
 
 def state_colour(state: str, colours: Look) -> str:
@@ -283,11 +279,8 @@ def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], c
     """Events by kind on the time axis of the window; the table below it has their names in full."""
     scale = alt.Scale(type="utc", domain=[_stamp(t) for t in span])
     days = alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True)
-    base = alt.Chart(events).encode(
-        x=alt.X("at:T", title=None, scale=scale, axis=days),
-        y=alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
-        tooltip=tips(EVENT),
-    )
+    kinds = alt.Y("kind:N", title=None, axis=alt.Axis(grid=True, ticks=False, domain=False))
+    base = alt.Chart(events).encode(x=alt.X("at:T", title=None, scale=scale, axis=days), y=kinds, tooltip=tips(EVENT))
     marks = base.mark_point(shape="diamond", size=110, filled=True, opacity=1, color=colours.accent)
     names = base.mark_text(align="left", dx=9, fontSize=11, color=colours.grey, limit=150).encode(text="name:N")
     return layered(marks, names).properties(height=alt.Step(34))
@@ -355,6 +348,5 @@ def event_marks(events: pd.DataFrame | None, colours: Look, series: pd.DataFrame
 
 
 def _stamp(moment: pd.Timestamp) -> alt.DateTime:
-    return alt.DateTime(
-        year=moment.year, month=moment.month, date=moment.day, hours=moment.hour, minutes=moment.minute, utc=True
-    )
+    return alt.DateTime(year=moment.year, month=moment.month, date=moment.day, hours=moment.hour,
+                        minutes=moment.minute, utc=True)  # fmt: skip

@@ -12,7 +12,6 @@ import kpi
 from app import cards, charts, data, export, tables, text
 
 words = kpi.wording
-VERDICTS = {"worse": "red", "better": "green", "higher": "orange", "lower": "orange", "no clear difference": "gray"}
 CLEAR = 0.05
 COMPARED = ("task_success", "refusal_rate", "escalation_rate", "slo_attainment", "incident_rate", "cost_per_query")
 _TINT = "26"  # alpha of a colour behind a cell
@@ -91,7 +90,7 @@ def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:
                                   for v in frame["ratio_to_best"].round(3)]  # fmt: skip
     shown["q"] = [f"{q:.3f}" if q == q else words.UNKNOWN for q in frame["q"]]
     shown["Requests"], shown["Users"] = frame["n"].to_numpy(), frame["users"].to_numpy()
-    styled = tables.coloured(shown, ["Verdict"], VERDICTS)
+    styled = tables.coloured(shown, ["Verdict"], text.VERDICTS)
     export.table(
         styled, hide_index=True, height="content", alt=f"Groups of {by}, worst first",
         column_config={"q": st.column_config.TextColumn(help="Of groups with this q or less, this share is false.")},
@@ -103,7 +102,7 @@ def heat(frame: pd.DataFrame, *, rows: str, columns: str, colours: charts.Look) 
     shown = frame.assign(
         row=[w[rows] for w in frame["where"]], column=[w[columns] for w in frame["where"]],
         clear=frame["verdict"] != "no clear difference",
-        tint=[colours.states[VERDICTS.get(v, "gray")] for v in frame["verdict"]],
+        tint=charts.tints(frame["verdict"], colours),
         shown=text.values(frame, "value"), interval=text.intervals(frame, "low", "high"),
         both=text.values(frame, "expected"), steady=text.values(frame, "shrunk"),
     ).drop(columns="where")  # fmt: skip
@@ -127,5 +126,4 @@ def heat(frame: pd.DataFrame, *, rows: str, columns: str, colours: charts.Look) 
 
 def tinted(frame: pd.DataFrame, look: charts.Look) -> pd.DataFrame:
     """Groups as `charts.dots` draws them: the colour of the verdict."""
-    tint = [look.states[VERDICTS.get(v, "gray")] for v in frame["verdict"]]
-    return frame.assign(tint=tint, clusters=frame["users"])
+    return frame.assign(tint=charts.tints(frame["verdict"], look), clusters=frame["users"])

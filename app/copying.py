@@ -17,9 +17,8 @@ def draw(default: str) -> None:
         st.subheader("Copy from a database", anchor=False)
         st.caption("What is new in a database of Phoenix, MLflow, LiteLLM or Langfuse since it was last copied.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            connection = st.selectbox(
-                "Connection", names, key="copy_connection", width=260, help="Named by your administrator."
-            )
+            connection = st.selectbox("Connection", names, key="copy_connection", width=260,
+                                      help="Named by your administrator.")  # fmt: skip
             st.session_state.setdefault("copy_dataset", default)
             name = loading.dataset_name("Copy into data set", "copy_dataset")
             full = st.checkbox("Read everything again", key="copy_full", help="Also what was copied before.")

@@ -186,11 +186,8 @@ class ComparisonView:
     frame: pd.DataFrame
 
 
-def compare(source: kpi.Source, a: str, b: str, view: kpi.Slice, *, by: str, always_valid: bool) -> ComparisonView:
-    return ask(_compare, source, a, b, view, by=by, always_valid=always_valid)
-
-
-def _compare(source: kpi.Source, a: str, b: str, view: kpi.Slice, **named: Any) -> ComparisonView:
+def comparison(source: kpi.Source, a: str, b: str, view: kpi.Slice, **named: Any) -> ComparisonView:
+    """B against A on every metric, as a page shows it; to be asked through `ask`."""
     found = kpi.compare(source, a, b, slice=view, **named)
     return ComparisonView(found.a, found.b, found.sentence, found.reversals, found.adjust, found.frame())
 

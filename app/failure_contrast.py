@@ -10,17 +10,12 @@ from app import data, export, once, page, reasons, text
 from app.slicebar import PageContext
 
 words = kpi.wording
-OUTCOMES = {  # metric -> the column that tells its good requests from its bad ones; else success
-    "escalation_rate": "escalated", "refusal_rate": "refused", "fallback_rate": "fallback", "error_rate": "error",
-    "override_rate": "overridden", "correctness": "correct", "groundedness": "grounded", "resolution": "resolved",
-    "deflection": "deflected", "conversion": "converted", "task_success": "success",
-}  # fmt: skip
 DRAWN, LED = 15, 5  # traits in the chart; those of failed requests with a way to their examples
 
 
 def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
     """Sentence, lifts with intervals, examples of both sides, the tree. Returns the Python behind it."""
-    outcome = OUTCOMES.get(metric)
+    outcome = text.WORDS["outcome"].get(metric)
     asked = outcome if outcome and here.profile.filled.get(outcome) else None
     python = [f"apart = kpi.contrast(source, view, outcome={asked!r})", "print(apart.sentence)", "traits = apart.lifts"]
     st.subheader("What sets them apart", anchor=False)

@@ -10,13 +10,6 @@ import kpi
 from app import charts, data, once, page, text
 from app.slicebar import PageContext
 
-KINDS = {  # kind -> word, icon, role of its colour
-    "hidden_regression": ("Hidden", "visibility_off", "red"),
-    "regression": ("Worse", "trending_down", "red"),
-    "coverage": ("Unknown", "label_off", "orange"),
-    "mix": ("Mix", "pie_chart", "gray"),
-    "improvement": ("Better", "trending_up", "green"),
-}
 SORTS = {"cost": "cost", "latency": "latency"}  # by group of the metric: which traces show it first
 
 
@@ -36,7 +29,7 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
 
     why: False on the page Why itself, which shows the path to the cause instead.
     """
-    word, icon, colour = KINDS[finding.kind]
+    word, icon, colour = text.WORDS["finding"][finding.kind]
     left, right = st.columns([5, 1], gap="small", vertical_alignment="center")
     with left, st.container(gap="xxsmall"):
         if not why:
@@ -56,12 +49,7 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
 
 def traces(view: kpi.Slice, metric: str, label: str = "Traces") -> None:
     """The way to the requests of a slice in which a metric shows, with the first of them open."""
-    page.way("traces", label, view, sort=sort_of(metric), trace="first")
-
-
-def sort_of(metric: str) -> str:
-    """The order of traces that brings those first in which a metric shows."""
-    return SORTS.get(data.metrics()[metric].group, "failed")
+    page.way("traces", label, view, sort=SORTS.get(data.metrics()[metric].group, "failed"), trace="first")
 
 
 def path(finding: kpi.Finding) -> str:

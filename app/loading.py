@@ -17,13 +17,6 @@ import kpi
 from app import data, export, page, text
 
 words = kpi.wording
-STEPS = (
-    ("Load", "Drop a trace export (OTLP, OpenInference) or a table with one row a request below."),
-    ("Choose KPIs and limits",
-     "Eight KPIs come with limits; put a register.toml of your own beside the data set to change them."),
-    ("Save a baseline",
-     "Pick a window to compare with in the slice bar, and keep the link: it shows these numbers again."),
-)  # fmt: skip
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
 LEFT_OUT = "(left out)"
 MOST_TICKS = 60
@@ -34,16 +27,13 @@ def draw(default: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state.setdefault("load_dataset", default)
         name = dataset_name("Into data set", "load_dataset")
+        last = st.session_state.get("_receipt")
+        offered = sorted(kpi.Receipt.from_json(last).kept_out) if last else []
         keep = st.multiselect(
-            "Columns and keys to keep", _offered(), accept_new_options=True,
-            key="load_allow", placeholder="None besides the usual",
-            help="Columns and metadata keys that are kept out by default to protect people; the receipt lists them.",
-            width=380,
+            "Columns and keys to keep", offered, accept_new_options=True, key="load_allow",
+            placeholder="None besides the usual", help=text.safe(text.TOLD["keep"]), width=380,
         )  # fmt: skip
-    files = st.file_uploader(
-        "Files", accept_multiple_files=True, key="load_files",
-        help="OTLP JSON, JSONL or protobuf; CSV, TSV, Excel, Parquet, JSONL; also .gz, .zst or .zip.",
-    )  # fmt: skip
+    files = st.file_uploader("Files", accept_multiple_files=True, key="load_files", help=text.safe(text.TOLD["files"]))
     if not files:
         _done()
         return
@@ -54,11 +44,7 @@ def draw(default: str) -> None:
         mapping, ticked = _mapping(paths[0], name)
         with st.container(horizontal=True, vertical_alignment="center"):
             started = st.button("Load", type="primary", icon=":material/upload:", key="load_go")
-            lossy = st.checkbox(
-                "Accept lost rows",
-                key="load_loss",
-                help="Load also where many rows cannot be read, or would replace others of the same id.",
-            )
+            lossy = st.checkbox("Accept lost rows", key="load_loss", help=text.safe(text.TOLD["lossy"]))
         if started:
             _load(paths, name, mapping, [*keep, *ticked], lossy=lossy)
     _done()
@@ -75,12 +61,6 @@ def is_name(name: str) -> bool:
         return True
     st.warning("Name the data set with small letters, digits, - and _.", icon=":material/edit:")
     return False
-
-
-def _offered() -> list[str]:
-    """Keys that the last receipt kept out."""
-    found = st.session_state.get("_receipt")
-    return sorted(kpi.Receipt.from_json(found).kept_out) if found else []
 
 
 def _written(files: Sequence[Any]) -> list[Path]:
@@ -147,17 +127,13 @@ def _options(kept: dict[str, Any]) -> dict[str, str]:
     """How the file is written, where a person says so: sheet, decimal mark, order of dates, delimiter."""
     if "sheets" not in kept:
         return {}
-    choices = {"sheet": ("Sheet", {name: name for name in kept["sheets"]}),
-               "decimal": ("Decimal mark", {"Point (1.5)": ".", "Comma (1,5)": ","}),
-               "dates": ("Dates", {"Day first": "day/month", "Month first": "month/day", "Year first": "year/month"}),
-               "delimiter": ("Delimiter", {"Comma": ",", "Semicolon": ";", "Tab": "\t", "Bar": "|"})}  # fmt: skip
+    choices = {"sheet": ["Sheet", {name: name for name in kept["sheets"]}], **text.WORDS["file"]}
     chosen: dict[str, str] = {}
     with st.container(horizontal=True):
         for name, (label, values) in choices.items():
             if values:
-                picked = st.selectbox(
-                    text.safe(label), list(values), index=None, key=f"load_{name}", placeholder="As the file tells"
-                )
+                picked = st.selectbox(text.safe(label), list(values), index=None, key=f"load_{name}",
+                                      placeholder="As the file tells")  # fmt: skip
                 chosen |= {name: values[picked]} if picked in values else {}
     return chosen
 
@@ -167,16 +143,9 @@ def _kept(columns: Sequence[kpi.PreviewColumn], name: str) -> list[str]:
     if not columns:
         return []
     before = {key.casefold() for key in kpi.saved_allow(name)}
-    with st.expander(
-        f"{words.format_count(len(columns), 'columns' if len(columns) > 1 else 'column')} kept out to protect people",
-        icon=":material/lock:",
-        expanded=True,
-    ):
-        st.caption(
-            "Their names or values point at people. Tick one to keep it as a cohort: its values are then stored, with "
-            "e-mail addresses, phones and numbers masked, everybody who opens this data set sees them, and the next "
-            "load keeps it as well."
-        )
+    size = words.format_count(len(columns), "columns")
+    with st.expander(text.safe(f"{size} kept out to protect people"), icon=":material/lock:", expanded=True):
+        st.caption(text.safe(text.TOLD["kept_out"]))
         ticked = [c.source for c in columns[:MOST_TICKS] if _ticked(c, name, c.source.casefold() in before)]
         if len(columns) > MOST_TICKS:
             st.caption("More are listed above: name them under Columns and keys to keep.")
@@ -228,19 +197,12 @@ def receipt(found: kpi.Receipt, *, key: str = "") -> None:
          "Note": c.note}
         for c in found.columns
     ]  # fmt: skip
-    lists = (
-        (drops, f"{words.format_count(found.dropped)} rows left out", "block", "Rows left out", ""),
-        (unread, f"{words.format_count(len(unread))} measures that nobody reads", "visibility_off",
-         "Measures in the file that no reader knows",
-         "They look like tokens, cost or times of model calls; no KPI counts them."),
-        (kept, f"{words.format_count(len(kept))} columns and keys kept out", "lock",
-         "Columns and metadata keys kept out to protect people",
-         "Pick one under Columns and keys to keep and load again to use it."),
-        (columns, f"{words.format_count(len(columns))} columns", "view_column", "What became of each column", ""),
-    )  # fmt: skip
-    for rows, title, icon, alt, told in lists:
+    counts = (found.dropped, len(unread), len(kept), len(columns))
+    for rows, n, (title, icon, alt, told) in zip(
+        (drops, unread, kept, columns), counts, text.WORDS["receipt"].values(), strict=True
+    ):
         if rows:
-            with st.expander(text.safe(title), icon=f":material/{icon}:"):
+            with st.expander(text.safe(f"{words.format_count(n)} {title}"), icon=f":material/{icon}:"):
                 export.table(pd.DataFrame(rows), hide_index=True, alt=alt, key=key)
                 if told:
                     st.caption(text.safe(told))

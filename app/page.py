@@ -59,11 +59,7 @@ def header(title: str, here: PageContext) -> Slot:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(text.safe(title), anchor=False, width="content")
         with st.popover("Copy link", icon=":material/link:", type="tertiary"):
-            st.caption(
-                "Opens this page on the same slice; rows read in place may have changed by then."
-                if here.source.live
-                else "Opens this page with these numbers, also after more data was loaded."
-            )
+            st.caption(text.safe(text.TOLD["link_live" if here.source.live else "link"]))
             st.code(link(here), language=None, wrap_lines=True)
     slot = st.empty()
     if not here.timed:
@@ -82,10 +78,8 @@ def header(title: str, here: PageContext) -> Slot:
 
 def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> None:
     """Fill the sentence under the title, with the requests in the slice where the page counts them."""
-    told = text.slice_sentence(
-        here.view, here.resolved, version=here.source.version, requests=requests, read_at=here.source.read_at
-    )
-    slot.caption(text.safe(told))
+    slot.caption(text.safe(text.slice_sentence(here.view, here.resolved, version=here.source.version,
+                                               requests=requests, read_at=here.source.read_at)))  # fmt: skip
 
 
 def counted(slot: Slot, here: PageContext, requests: int) -> None:
@@ -162,14 +156,7 @@ def remember(key: str, widget: str, *, drop: Sequence[str] = ()) -> None:
     for name in (key, *drop):
         st.query_params.pop(name, None)
     if value not in (None, "", False):
-        st.query_params[key] = str(value)
-
-
-def switch(key: str, widget: str) -> None:
-    """Callback: write a toggle under a page key of the URL as 1, or take the key out."""
-    st.query_params.pop(key, None)
-    if st.session_state.get(widget):
-        st.query_params[key] = "1"
+        st.query_params[key] = "1" if value is True else str(value)
 
 
 def selectbox(label: str, key: str, options: Sequence[str], *, default: str, **more: Any) -> str:

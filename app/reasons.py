@@ -9,12 +9,11 @@ import pandas as pd
 
 import kpi
 from app import data, text
-from app.charts import Look, axis, layered, names_axis, tips
+from app.charts import Look, axis, layered, names_axis, tints, tips
 
 words = kpi.wording
 MOST_STEPS = 7
 REACH = 8.0  # how many smallest differences that matter a side of the forest shows
-VERDICTS = {"better": "green", "worse": "red", "cannot tell": "orange"}  # every other one is gray
 
 
 def waterfall(
@@ -85,7 +84,7 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
         shown[name] = shown[name].mask(unsure, shown[f"bound_{name}"])
     for name in ("difference", "low", "high"):
         shown[f"x_{name}"] = (shown[name] / size * side).clip(-REACH, REACH)
-    shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] for v in shown["verdict"]]
+    shown["tint"] = tints(shown["verdict"], colours)
     shown["moved"] = text.changes(shown, "difference")
     shown["interval"] = text.change_intervals(shown, "low", "high")
     scale = alt.Scale(domain=[-REACH, REACH], nice=False)
@@ -112,8 +111,7 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     shown["label"] = shown["metric"].map(labels)
     shown["moved"] = text.changes(shown, "difference")
     shown["clear"] = shown["verdict"].isin(["better", "worse"])
-    shown["tint"] = [colours.states[VERDICTS.get(v, "gray")] if clear else colours.faint
-                     for v, clear in zip(shown["verdict"], shown["clear"], strict=True)]  # fmt: skip
+    shown["tint"] = pd.Series(tints(shown["verdict"], colours), shown.index).where(shown["clear"], colours.faint)
     order = list(shown.groupby("group")["n_a"].sum().sort_values(ascending=False).index)
     base = alt.Chart(shown).encode(
         x=alt.X("label:N", sort=list(labels.values()), title=None,
@@ -157,9 +155,8 @@ def marks(found: Sequence[kpi.Finding]) -> pd.DataFrame:
 
 def frontier(options: pd.DataFrame, *, target: float, cost_unit: str, colours: Look) -> alt.LayerChart:
     """Quality against cost, both with intervals, the target as a line. options: of `kpi.Frontier`."""
-    tints = {"meets": "green", "may meet": "orange", "misses": "red"}
     shown = options[options["cost"].notna() & options["quality"].notna()].copy()
-    shown["tint"] = [colours.states[tints.get(v, "gray")] for v in shown["verdict"]]
+    shown["tint"] = tints(shown["verdict"], colours)
     shown["q"] = text.values(shown, "quality", "share")
     shown["c"] = text.values(shown, "cost", cost_unit)
     scale = alt.Scale(zero=False)

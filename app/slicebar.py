@@ -18,9 +18,7 @@ import kpi
 from app import data, text
 
 SLICE_KEYS = frozenset(["v", "data", "at", "fp", "last", "from", "to", "vs", "tz", "grain", "where"])
-WINDOWS = {"7d": "7 days", "28d": "28 days", "90d": "90 days", "all": "All", "custom": "Custom"}
-COMPARED = {"previous": "The window before", "weekdays": "Same weekdays before", "none": "Nothing",
-            "version": "A version", "custom": "Chosen dates"}  # fmt: skip
+WINDOWS, COMPARED = text.WORDS["window"], text.WORDS["compared"]
 EARLIER = ("previous", "weekdays", "custom")  # of COMPARED, what needs times
 GRAINS = ("hour", "day", "week")
 VERSIONS = ("model", "provider", "prompt_version", "retrieval_version", "policy_version", "release", "environment",

@@ -175,8 +175,7 @@ def moved(row: dict[str, Any]) -> str:
     """A difference in words: "Escalation rate 11.3 % to 13.8 % (+2.49 pp, +1.34 to +3.66 pp)". Plain text."""
     unit = row["unit"]
     values = f"{words.format_value(row['a'], unit)} to {words.format_value(row['b'], unit)}"
-    limits = words.format_change_interval(row["low"], row["high"], unit)
-    return f"{row['label']}: {values} ({words.format_change(row['difference'], unit)}, {limits})"
+    return f"{row['label']}: {values} ({words.format_moved(row['difference'], row['low'], row['high'], unit)})"
 
 
 def comparison(found: data.ComparisonView) -> None:
@@ -193,14 +192,10 @@ def comparison(found: data.ComparisonView) -> None:
     shown["Requests A"], shown["Requests B"] = f["n_a"], f["n_b"]
     for side in ("A", "B"):
         shown[f"Known {side}"] = text.values(f, f"coverage_{side.lower()}", "share")
-    tints = {"better": "green", "worse": "red", "cannot tell": "orange"}
-    styled = coloured(shown, ["Verdict", "Adjusted verdict"], tints)
+    styled = coloured(shown, ["Verdict", "Adjusted verdict"], text.VERDICTS)
     export.table(
         styled, hide_index=True, height="content", alt=f"{found.b} against {found.a} on every metric",
-        column_config={
-            "q": st.column_config.TextColumn(help="Of the differences with this q or less, this share is false."),
-            "Could show": st.column_config.TextColumn(help="The smallest change that this volume shows in 8 of 10."),
-        },
+        column_config={c: st.column_config.TextColumn(help=told) for c, told in text.WORDS["column"].items()},
     )  # fmt: skip
 
 

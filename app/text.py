@@ -7,8 +7,10 @@ Markdown sink: most Streamlit sinks would otherwise fetch a host that the text n
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +24,9 @@ _ADDRESS = re.compile(r"(?i)(?<=\w)(?=://)|(?<=www)(?=\.)|(?<=mailto)(?=:)|(?<=x
 _JOINER = "\u2060"  # invisible, and enough to keep an address from becoming a link
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST = 300
+WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+VERDICTS: dict[str, str] = WORDS["verdict"]  # the role of a verdict's colour
+TOLD: dict[str, str] = WORDS["told"]
 
 
 def safe(value: object, *, longest: int = LONGEST) -> str:

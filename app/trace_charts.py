@@ -16,7 +16,6 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
     palette = [*colours.colours, colours.grey, colours.grey, colours.grey, colours.grey]
     scale = alt.Scale(domain=kinds, range=[palette[STAGES.index(k)] for k in kinds])
     order = list(spans["row"])
-    height = alt.Step(24)
     ms = charts.axis("ms")
     ended = alt.Chart(spans).transform_calculate(end_ms="datum.offset_ms + datum.duration_ms")
     names = alt.Axis(labelExpr="split(datum.label, '\\u0001')[1]", labelLimit=170, ticks=False, domain=False,
@@ -32,10 +31,9 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
     red = colours.states["red"]
     wrong = base.transform_filter("datum.status == 'error'")
     rings = wrong.mark_bar(filled=False, stroke=red, strokeWidth=2, size=18).encode(x="offset_ms:Q", x2="end_ms:Q")
-    words = wrong.mark_text(align="left", dx=6, color=red, fontSize=11, fontWeight="bold").encode(
-        x="end_ms:Q", text=alt.value("error")
-    )
-    return charts.layered(bars, rings, words).properties(height=height)
+    words = wrong.mark_text(align="left", dx=6, color=red, fontSize=11, fontWeight="bold")
+    words = words.encode(x="end_ms:Q", text=alt.value("error"))
+    return charts.layered(bars, rings, words).properties(height=alt.Step(24))
 
 
 def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
@@ -61,9 +59,8 @@ def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame
     shares = [alt.Tooltip(f"{c}:Q", format=".3f", title=t)
               for c, t in (("distance", "Distance"), ("noise", "Noise reaches"))]  # fmt: skip
     tip = [*charts.tips({"when": "When"}), *shares, *charts.tips({"n": "Requests", "note": "Note"})]
-    band = base.mark_area(color=colours.grey, opacity=0.18).encode(
-        y=alt.Y("floor:Q", axis=charts.axis("distance")), y2="noise:Q"
-    )
+    floor = alt.Y("floor:Q", axis=charts.axis("distance"))
+    band = base.mark_area(color=colours.grey, opacity=0.18).encode(y=floor, y2="noise:Q")
     line = base.mark_line(strokeWidth=2, color=colours.accent).encode(y=y)
     points = base.mark_point(size=90, opacity=0, filled=True).encode(y=y, tooltip=tip)
     unfinished = charts.hollow(base, color=colours.accent).encode(y=y)

@@ -9,21 +9,10 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import charts, export, once, page, text, trace_charts
+from app import cards, charts, export, once, page, slicebar, text, trace_charts
 
 words = kpi.wording
-_FACTS = ("total_us", "total_nusd", "input_tokens", "output_tokens")
-_PARTS = ("inference_nusd", "retrieval_nusd", "orchestration_nusd", "tool_nusd", "review_nusd", "total_nusd")
-_TIMES = ("queue_us", "ttft_us", "retrieval_us", "rerank_us", "tool_us", "model_us", "guardrail_us", "total_us")
-_FLAGS = ("success", "correct", "grounded", "retrieval_hit", "resolved", "escalated", "refused", "fallback",
-          "overridden", "deflected", "converted", "error")  # fmt: skip
-_LISTS = {  # columns shown, and what is said where there are none
-    "Documents": (("rank", "document_id", "score", "used", "content"), "No documents were retrieved."),
-    "Tool calls": (("name", "arguments", "result", "error_type"), "No tool was called."),
-    "Scores": (("name", "value", "label", "source", "explanation"), "Nobody scored this request."),
-    "Incidents": (("category", "severity", "detector", "state", "at"), "No safety incident."),
-}
-_NAMES = {"total_us": "Latency", "total_nusd": "Cost", "input_tokens": "Tokens in", "output_tokens": "Tokens out"}
+_SHOWN = text.WORDS["trace"]
 _HIDDEN = frozenset(["input_text", "output_text", "attributes", "day"])
 
 
@@ -36,11 +25,9 @@ def steps(ids: Sequence[str], chosen: str, *, offset: int, size: int) -> None:
         st.button("Previous", icon=":material/chevron_left:", on_click=_pick, args=(before,), disabled=not before)
         st.button("Next", icon=":material/chevron_right:", on_click=_pick, args=(after,), disabled=not after)
         options = [*ids, *([chosen] if chosen and chosen not in ids else [])]
-        widget = "page_trace"
-        if st.session_state.get(widget) != (chosen or None):
-            st.session_state[widget] = chosen or None
-        st.selectbox("Trace", options, key=widget, index=None, on_change=page.remember,
-                     args=("trace", widget), width=330)  # fmt: skip
+        slicebar.keep("page_trace", chosen or None)
+        st.selectbox("Trace", options, key="page_trace", index=None, on_change=page.remember,
+                     args=("trace", "page_trace"), width=330)  # fmt: skip
         number = offset // size
         st.button("Newer page", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
         st.button("More", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
@@ -72,8 +59,7 @@ def _header(found: Any, tz: str) -> None:
     state, word = _outcome(request)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("One trace", anchor=False, width="content")
-        shown = words.STATES[state]
-        st.badge(text.safe(word), icon=f":material/{shown.icon}:", color=shown.colour)
+        cards.badge(state, word=word)
         if request.get("incident_count"):
             st.badge("Incident", icon=":material/shield:", color="red")
     st.markdown(text.safe(found.why))
@@ -82,8 +68,8 @@ def _header(found: Any, tz: str) -> None:
     moment = [text.moment(began.to_pydatetime() if hasattr(began, "to_pydatetime") else began, tz)] if began else []
     st.caption(text.safe(" · ".join([*moment, *map(str, known)])))
     with st.grid(4, min_column_width=130, gap="small"):
-        for column in _FACTS:
-            st.metric(text.safe(_NAMES[column]), text.safe(kpi.wording.format_column(column, request.get(column))))
+        for column, name in _SHOWN["facts"].items():
+            st.metric(text.safe(name), text.safe(kpi.wording.format_column(column, request.get(column))))
     st.code(str(request["trace_id"]), language=None)
 
 
@@ -130,11 +116,11 @@ def _tabs(found: Any) -> None:
         with tab:
             _frame(what, found)
     with verdicts:
-        _facts("Verdicts", request, _FLAGS)
+        _facts("Verdicts", request, _SHOWN["flags"])
         _frame("Incidents", found)
     with parts:
-        _facts("Cost", request, _PARTS)
-        _facts("Times", request, _TIMES)
+        _facts("Cost", request, _SHOWN["cost"])
+        _facts("Times", request, _SHOWN["times"])
     with everything:
         rest = {k: str(v) for k, v in request.items() if k not in _HIDDEN and v is not None}
         st.json(rest, expanded=True)
@@ -142,15 +128,16 @@ def _tabs(found: Any) -> None:
 
 def _frame(what: str, found: Any) -> None:
     frame: pd.DataFrame = getattr(found, what.lower().replace(" ", "_"))
-    columns, nothing = _LISTS[what]
+    columns, nothing = _SHOWN["lists"][what]
     if frame.empty:
         st.caption(text.safe(nothing))
         return
-    shown = frame[[c for c in columns if c in frame]]
+    shown = frame[[c for c in columns.split() if c in frame]]
     export.table(shown, hide_index=True, alt=f"{what} of this trace", height="content")
 
 
-def _facts(what: str, request: dict[str, Any], columns: Sequence[str]) -> None:
+def _facts(what: str, request: dict[str, Any], stated: str) -> None:
+    columns = stated.split()
     names = [text.dimension(c.removesuffix("_us").removesuffix("_nusd")) for c in columns]
     shown = pd.DataFrame({"": names, "Value": [words.format_column(c, request.get(c)) for c in columns]})
     export.table(shown, hide_index=True, alt=f"{what} of this trace", height="content", width=420)

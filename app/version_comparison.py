@@ -16,11 +16,6 @@ SPLITS = ("50:50", "60:40", "70:30", "80:20", "90:10", "95:5", "99:1", "40:60", 
           "1:99")  # fmt: skip
 PLACES = ("device", "channel", "language", "region")  # where arms lose users: the first that the data has
 MIXED = "The mix decides"
-LOOKS = {
-    "mismatch": ("Do not decide", "error", "red"),
-    "as planned": ("Sound", "check_circle", "green"),
-    "not enough users": ("Cannot tell", "help", "gray"),
-}
 
 
 def planned(a: str, b: str) -> str:
@@ -38,7 +33,7 @@ def split(here: PageContext, a: str, b: str, view: kpi.Slice, *, by: str, plan: 
     first, second = (float(v) for v in plan.split(":"))
     within = [d for d in PLACES if d in here.cohorts and d != by][:1]
     found = data.ask(kpi.sample_ratio, here.source, a, b, slice=view, by=by, within=within, expected=(first, second))
-    word, icon, colour = LOOKS[found.verdict]
+    word, icon, colour = text.WORDS["split"][found.verdict]
     with st.container(border=True, gap="xsmall"):
         st.markdown(f"{text.badge(word, icon, colour)} {text.safe(found.sentence, longest=1500)}")
         if not found.where.empty:

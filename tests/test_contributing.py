@@ -15,9 +15,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ENTRY = """        _mean(
-            "pages_seen", "Documents seen", "retrieved_docs", "count", 1.0, "Documents seen", "use", "none",
-        ),
+ENTRY = """
+[metrics.use.pages_seen]
+like = "mean"
+label = "Documents seen"
+unit = "count"
+direction = "none"
+definition = "Documents seen"
+of = "retrieved_docs"
 """
 PAGE = '''"""Hello: a page that says which data set it shows."""
 
@@ -72,7 +77,8 @@ def insert_before(path: Path, mark: str, text: str) -> None:
 
 @pytest.mark.slow
 def test_a_metric_is_one_entry_and_one_line(project: Path) -> None:
-    insert_before(project / "kpi" / "measure" / "metrics.py", "    ]  # fmt: skip\n", ENTRY)
+    table = project / "kpi" / "measure" / "metrics.toml"
+    table.write_text(table.read_text("utf-8") + ENTRY, "utf-8")
     asked = FRAME + 'print(kpi.summarise(source, "pages_seen", kpi.Slice(last="all"))["value"].iloc[0])'
     assert answer(project, asked) == "2.0"
 

@@ -17,7 +17,7 @@ else:
 
 if not stored:
     with st.grid(3, min_column_width=220, gap="small"):
-        for number, (title, told) in enumerate(loading.STEPS, start=1):
+        for number, (title, told) in enumerate(text.WORDS["first"].items(), start=1):
             with st.container(border=True, height="stretch", gap="xsmall"):
                 st.markdown(f"**{text.safe(f'{number}. {title}')}**")
                 st.caption(text.safe(told))

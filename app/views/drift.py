@@ -23,7 +23,7 @@ found = data.ask(kpi.drift, here.source, column, here.view)
 state = "watch" if found.distance.clear else "on_target" if found.distance.value == found.distance.value else "no_data"
 word = {"watch": "Changed", "on_target": "No clear change", "no_data": "Not enough data"}[state]
 with st.container(border=True, horizontal=True, vertical_alignment="center"):
-    cards.badge_as(state, word)
+    cards.badge(state, word=word)
     st.markdown(text.safe(found.sentence), width="content")
 
 st.subheader(text.safe(f"{text.dimension(column)} now and in the baseline"), anchor=False)
@@ -38,9 +38,7 @@ if len(found.series):
         trace_charts.distance, found.series, events=happened,
         alt=f"Jensen-Shannon distance of {column} from the baseline by {here.view.grain}, and the noise level",
     )  # fmt: skip
-    st.caption(
-        "Jensen-Shannon distance, 0 same to 1 disjoint, with the part of chance taken off. Inside the grey band: noise."
-    )
+    st.caption(text.safe(text.TOLD["distance"]))
 page.as_python(here, f"found = kpi.drift(source, {column!r}, view)", "print(found.sentence)",
                "distribution, series = found.distribution, found.series",
                "new, gone = found.appeared, found.vanished")  # fmt: skip

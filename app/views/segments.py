@@ -49,7 +49,7 @@ else:
         if len(gaps):
             gap = next(gaps.itertuples())
             clear = gap.q <= cohorts.CLEAR
-            cards.badge_as("off_target" if clear else "on_target", "Clear gap" if clear else "No clear gap")
+            cards.badge("off_target" if clear else "on_target", word="Clear gap" if clear else "No clear gap")
             st.markdown(text.safe(cohorts.sentence(gap, strata), longest=600))
         else:
             st.markdown("Only one group is large enough to show: there is nothing to compare it with.")

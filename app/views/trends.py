@@ -11,10 +11,7 @@ here = slicebar.current()
 slot = page.header("Trends: how has it been?", here)
 if not here.timed:
     page.sentence(slot, here, data.requests(here.source, here.view))
-    page.end(
-        "There is no trend to show: this data has no times.",
-        "Load an export that says when requests began. Overview, Segments, Cost and Traces work without.",
-    )
+    page.end("There is no trend to show: this data has no times.", text.TOLD["no_trend"])
 metric, row = page.metric_choice(here, default="task_success")
 chosen = data.metrics()[metric]
 family = page.percentiles_of(metric, here)

@@ -39,11 +39,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     b = page.selectbox("B", "b", values, default=second if second != a else first, names=str, width=170)
     running = page.switched("running")
     slicebar.keep("page_running", running)
-    st.toggle(
-        "Test still running", key="page_running", on_change=page.switch, args=("running", "page_running"),
-        help="Intervals that hold however often you look: wider, but looking every day claims nothing false. "
-        "And whether users are split as planned.",
-    )  # fmt: skip
+    st.toggle("Test still running", key="page_running", on_change=page.remember, args=("running", "page_running"),
+              help=text.safe(text.TOLD["running"]))  # fmt: skip
     plan = version_comparison.planned(a, b) if running else ""
 if a == b:
     page.end("A and B are the same.", "Choose another value for one of them.")
@@ -51,7 +48,7 @@ if a == b:
 view = here.view.where(**{by: None})
 asked = f"source, {a!r}, {b!r}, slice=view.where(**{{{by!r}: None}}), by={by!r}"
 checked = [version_comparison.split(here, a, b, view, by=by, plan=plan)] if running else []
-found = data.compare(here.source, a, b, view, by=by, always_valid=running)
+found = data.ask(data.comparison, here.source, a, b, view, by=by, always_valid=running)
 frame = found.frame
 told = frame[frame["verdict"] != "not enough data"]
 if told.empty:
@@ -72,11 +69,7 @@ st.subheader(text.safe(f"{b} against {a}, every metric"), anchor=False)
 once.chart(reasons.forest, told,
            alt=f"Differences of {len(told)} metrics between {a} and {b} with intervals around zero")  # fmt: skip
 intervals = "always-valid: they hold however often you look" if running else "95 %, for a single look"
-notes = [
-    "Grey band: differences too small to matter. Green and red only where a difference is clear over all metrics; "
-    "orange where another share of the requests is known, over all that the rest may make of it.",
-    f"Intervals are {intervals}; a user who comes back counts as one.",
-]
+notes = [text.TOLD["forest"], f"Intervals are {intervals}; a user who comes back counts as one."]
 if found.adjust:
     held = " and ".join(text.dimension(d).lower() for d in found.adjust)
     notes.append(f"Adjusted: as if both had the same mix of {held}.")
@@ -96,11 +89,7 @@ if below == "where":
         once.chart(reasons.heat, cells, within=within, metrics=shown,
                    alt=f"Difference between {a} and {b} in each {within}, by metric")  # fmt: skip
         version_comparison.turned(cells, within)
-        st.caption(
-            "Only differences that are clear over all cells have a colour and a number; the others show on hover. "
-            "Groups turn around where some truly gain and others truly lose, by the test of Gail and Simon over all "
-            "metrics or by cells that are clear on both sides: one figure for everyone is then wrong for some."
-        )
+        st.caption(text.safe(text.TOLD["heat"], longest=600))
     else:
         page.empty("This data has no cohort to look into.", "Map a column such as language on the Data page.")
 

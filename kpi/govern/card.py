@@ -9,7 +9,9 @@ import pandas as pd
 
 from kpi.explain.comparison.worst_case import Coverage
 from kpi.govern.register import Entry
-from kpi.narrate.scorecards import known_words, place_reason, too_few_requests
+from kpi.narrate.names import say
+from kpi.narrate.scorecards import known_words, place_reason
+from kpi.narrate.wording import format_count
 from kpi.stats.interval import Interval
 
 
@@ -93,7 +95,7 @@ def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[
     that is not known cannot rule that out.
     """
     if n < entry.min_n or not math.isfinite(value):
-        return "no_data", too_few_requests(n, entry.min_n)
+        return "no_data", say("reason", "few", n=format_count(n), needed=format_count(entry.min_n))
     side = 1 if entry.direction == "up" else -1
     best, worst = (high, low) if side > 0 else (low, high)
     state, place = "on_target", "within"

@@ -11,7 +11,7 @@ from kpi.govern.register import Entry
 from kpi.measure.metrics import METRICS
 from kpi.measure.profile import Profile
 from kpi.measure.slice import Slice
-from kpi.narrate.fairness import NO_COHORT, gap_words, no_clear_gap, perhaps_chance, q_words, too_few_users
+from kpi.narrate.fairness import NO_COHORT, gap_words, too_few_users
 from kpi.stats.range_test import LEVEL
 from kpi.store.engines import Source
 
@@ -41,14 +41,9 @@ def fairness_card(entry: Entry, gaps: pd.DataFrame | None) -> Card:
         return no_card(entry, too_few_users(g["dimension"], g["noise"], entry.off))
     low = float(g["low"]) if len(clear) else 0.0
     value, high, beyond, n = float(g["gap"]), float(g["high"]), float(g["beyond"]), int(g["n"])
-    sure, told = q_words(g["q"]), gap_words(g["dimension"], g["worst"], g["best"], value)
-    if len(clear):
-        told = f"{told}, {sure}"
-        state, reason = judge(entry, value, low, high, n)
-    else:
-        told = no_clear_gap(told)
-        state, reason = judge(entry, beyond, low, beyond, n)  # `noise` says already that off cannot be missed
-        if state != "no_data":
-            reason = perhaps_chance(sure, len(gaps))
+    told, chance = gap_words(g, len(gaps), clear=bool(len(clear)))
+    counted = (value, low, high) if len(clear) else (beyond, low, beyond)  # `noise` says already that off is not missed
+    state, reason = judge(entry, *counted, n)
+    reason = reason if state == "no_data" else chance or reason
     return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=f"{told}. {reason}",
                 change=None, spark=no_spark(), counted=beyond)  # fmt: skip

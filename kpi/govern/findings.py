@@ -26,22 +26,19 @@ from kpi.explain.comparison.worst_case import TermCounts, bounds, cannot_tell
 from kpi.govern.card import judge
 from kpi.govern.register import Entry, Register, register_of
 from kpi.measure.cells import Grouping
-from kpi.measure.metrics import METRICS, Metric
+from kpi.measure.metrics import CHOSEN, METRICS, Metric
 from kpi.measure.own_metrics import metric_of, supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice, Window
 from kpi.measure.summary import measure, resolve
 from kpi.narrate import findings as said
+from kpi.narrate.names import WORDS, say
 from kpi.stats.interval import Interval, difference, plain
 from kpi.store.engines import Source
 
 SHOWN = 7
 CELLS = 90_000  # searched at most: more find no cause that these miss, and take longer than a reader waits
 DAYS, DAYS_BEFORE = 14, 28  # looked at, and compared with, where no window is given
-# What is searched, in the order in which people care; latency and cost by their logarithms, cost by its mean as well.
-SEARCHED = ("task_success", "correctness", "groundedness", "retrieval_hit_rate", "escalation_rate", "refusal_rate",
-            "fallback_rate", "override_rate", "error_rate", "incident_rate", "cost_per_query", "cost_p50",
-            "latency_p50")  # fmt: skip
 _COSTS = ("cost_per_query", "cost_p95")
 _TAILS = {"cost_per_query": _COSTS, "cost_p50": _COSTS, "latency_p50": ("latency_p95", "latency_p50")}
 _PREFERRED = 1.5  # times as large must the change of another statistic be to be named instead of the usual one
@@ -98,11 +95,8 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
-        told = {
-            name: getattr(self, name)
-            for name in ("kind", "metric", "version", "version_of", "unit", "n", "state", "owner", "action", "link",
-                         "sentence")
-        }  # fmt: skip
+        names = ("kind", "metric", "version", "version_of", "unit", "n", "state", "owner", "action", "link", "sentence")
+        told = {name: getattr(self, name) for name in names}
         numbers = {k: plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
         return {**told, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
                 "mix": dict(self.mix) if self.mix else None,
@@ -121,7 +115,7 @@ def findings(
         slice: Without one the last 14 days are compared with the 28 before; with one its window with its baseline of
             time, of which the window before is taken as 28 days at least.
         register: KPIs with targets and owners, the built-in one when None.
-        metrics: Names to search, by default those of SEARCHED that the data supports.
+        metrics: Names to search, by default those of `CHOSEN` that the data supports.
         most: Findings to give.
         level: Of the first change told.
 
@@ -140,21 +134,31 @@ def findings(
     looked, before = _windows(source, slice)
     if looked is None or before is None:
         return []
-    filters = slice.filters if slice else ()
-    tz = slice.tz if slice else "UTC"
-    searched = _searched(source, metrics)
+    asked, searched = slice or Slice(dataset=source.name), _searched(source, metrics)
     whole = Window(start=before.start, end=looked.end)
-    found = build_cube(source, list(searched.values()), window=whole, filters=filters, tz=tz, most=CELLS)
-    start = _day(looked.start, tz, found.first)
-    changes = select_changes(found, start, level=level) if len(found) else []
-    governed = register or register_of(source)
-    entries = {e.metric: e for e in governed.entries}
-    asked = slice or Slice(dataset=source.name)
-    told = [(c, f) for c in changes if (f := _finding(source, c, asked, whole, found, entries, searched)) is not None]
-    told = [(c, replace(f, standing=c.day < start)) for c, f in told]
-    lost = coverage_changes(found, start, level=level * _LABELS) if len(found) else []
-    unknown = [(c, replace(_coverage(c, asked, found, entries, searched), standing=c.day < start)) for c in lost]
+    cube = build_cube(source, list(searched.values()), window=whole, filters=asked.filters, tz=asked.tz, most=CELLS)
+    start = _day(looked.start, asked.tz, cube.first)
+    entries = {e.metric: e for e in (register or register_of(source)).entries}
+    if not len(cube):
+        return []
+    search = _Search(source, asked, whole, cube, start, searched, entries)
+    changes = select_changes(cube, start, level=level)
+    told = [(c, f) for c in changes if (f := _finding(search, c)) is not None]
+    unknown = [(c, _coverage(search, c)) for c in coverage_changes(cube, start, level=level * _LABELS)]
     return sorted(_told_once(told, unknown), key=_order)[:most]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What a finding is worded from. whole: both windows; start: day of the cube on which that looked at begins."""
+
+    source: Source
+    slice: Slice
+    whole: Window
+    cube: Cube
+    start: int
+    metrics: Mapping[str, Metric]
+    entries: Mapping[str, Entry]
 
 
 _Told = Sequence[tuple[SelectedChange, Finding]]
@@ -176,7 +180,7 @@ def _told_once(told: _Told, unknown: _Told) -> list[Finding]:
 
 def _searched(source: Source, names: Sequence[str | Metric] | None) -> dict[str, Metric]:
     if names is None:
-        return {m.name: m for m in supported(source, SEARCHED)}
+        return {m.name: m for m in supported(source, CHOSEN["searched"])}
     chosen = [metric_of(source, n) for n in names]
     return {m.name: m for m in chosen if profile(source).supports(m)}
 
@@ -212,59 +216,51 @@ def _order(finding: Finding) -> tuple[bool, int, float]:
     return finding.q > _NEARLY_CERTAIN, rank, -size
 
 
-def _finding(
-    source: Source, change: SelectedChange, slice: Slice, whole: Window,
-    found: Cube, entries: Mapping[str, Entry], searched: Mapping[str, Metric],
-) -> Finding | None:  # fmt: skip
-    since = found.date_of(change.day)
-    arms = _arms(slice, whole, since, change.where, change.version)
-    metric = searched[change.metric]
-    counted = metric.kind in _COUNTED and found.share == 1  # the cells of all users hold them: no query is needed
-    numbers = None if counted or change.beside else _measured(source, change, metric, slice.tz, arms, found)
-    metric, value, was, low, high, n = numbers or _tested(found, change, metric)
-    if not (math.isfinite(was) and _clear(low, high)):
+def _finding(search: _Search, change: SelectedChange) -> Finding | None:
+    cube, since = search.cube, search.cube.date_of(change.day)
+    arms = _arms(search, since, change.where, change.version)
+    metric = search.metrics[change.metric]
+    counted = metric.kind in _COUNTED and cube.share == 1  # the cells of all users hold them: no query is needed
+    numbers = None if counted or change.beside else _measured(search, change, metric, arms)
+    metric, value, was, low, high, n = numbers or _tested(cube, change, metric)
+    moved = Interval(value=value - was, low=low, high=high)
+    if not (math.isfinite(was) and moved.clear):
         return None
-    worst = bounds(metric, (was, value), Interval(value=value - was, low=low, high=high),
-                   coverage_of(change.region, change.metric, found), TermCounts(source, arms))  # fmt: skip
-    kind = _kind(change, metric, value - was)
+    known = coverage_of(change.region, change.metric, cube)
+    worst = bounds(metric, (was, value), moved, known, TermCounts(search.source, arms))
+    kind = _kind(change, metric, moved.value)
     if cannot_tell("better" if kind == "improvement" else "worse", worst, 0.0):
-        unknown = _coverage(change, slice, found, entries, searched)
+        unknown = _coverage(search, change)
         labels = (metric.label, *unknown.labels[1:])
         return replace(unknown, metric=metric.name, labels=labels, metric_unit=metric.unit, bounds=worst)
     if kind == "hidden_regression" and metric.name != change.metric:  # the search saw another statistic of the whole
-        kind = "regression" if _whole_worse(source, metric, slice, whole, since) else kind
-    entry = entries.get(metric.name)
+        kind = "regression" if _whole_worse(search, metric, since) else kind
+    entry = search.entries.get(metric.name)
     state = judge(entry, value, value, value, n)[0] if entry and n else None
-    return _told(change, metric, slice, found, entry, searched, kind=kind, value=value,
-                 was=was, change=value - was, low=low, high=high, unit=metric.unit,
-                 n=n, state=state, action=_action(entry, kind, change))  # fmt: skip
+    return _told(search, change, metric, moved, kind=kind, value=value, was=was, unit=metric.unit, n=n, state=state,
+                 action=_action(entry, kind, change))  # fmt: skip
 
 
-def _coverage(
-    change: SelectedChange, slice: Slice, found: Cube, entries: Mapping[str, Entry], searched: Mapping[str, Metric]
-) -> Finding:
+def _coverage(search: _Search, change: SelectedChange) -> Finding:
     """A change of what is known, in the segment of a change."""
-    known, metric = coverage_of(change.region, change.metric, found), searched[change.metric]
+    known, metric = coverage_of(change.region, change.metric, search.cube), search.metrics[change.metric]
     was, value = known.shares
-    moved = known.change
-    return _told(change, metric, slice, found, entries.get(metric.name), searched, kind="coverage",
-                 value=value, was=was, change=moved.value, low=moved.low, high=moved.high,
-                 unit="share", n=round(known.requests[1] / found.share), state=None,
-                 action=said.LOOK.get(metric.group, said.LOOK[""]) if value < was else said.COMPARE_LIKE)  # fmt: skip
+    place = metric.group if metric.group in WORDS["look"] else "other"
+    return _told(search, change, metric, known.change, kind="coverage", value=value, was=was, unit="share",
+                 n=round(known.requests[1] / search.cube.share), state=None,
+                 action=say("look", place) if value < was else say("act", "compare_like"))  # fmt: skip
 
 
-def _told(
-    told: SelectedChange, metric: Metric, slice: Slice, found: Cube,
-    entry: Entry | None, searched: Mapping[str, Metric], **numbers: Any,
-) -> Finding:  # fmt: skip
+def _told(search: _Search, told: SelectedChange, metric: Metric, moved: Interval, **numbers: Any) -> Finding:
     """A finding: its numbers, and what a change tells of place, time and company."""
-    since, (version_of, version) = found.date_of(told.day), told.version or (None, None)
+    since, (version_of, version) = search.cube.date_of(told.day), told.version or (None, None)
     mix = dict(zip(("dimension", "value", "change"), told.mix, strict=True)) if told.mix else None
+    entry = search.entries.get(metric.name)
     return Finding(metric=metric.name, where=dict(told.where), version=version, version_of=version_of, since=since,
-                   q=told.q, owner=entry.owner if entry else "", link=_link(slice, told, metric, since),
-                   also=told.also, beside=told.beside, mix=mix,
-                   labels=(metric.label, *(searched[m].label for m in told.also)), metric_unit=metric.unit,
-                   **numbers)  # fmt: skip
+                   q=told.q, owner=entry.owner if entry else "", link=_link(search.slice, told, metric),
+                   also=told.also, beside=told.beside, mix=mix, standing=told.day < search.start,
+                   labels=(metric.label, *(search.metrics[m].label for m in told.also)), metric_unit=metric.unit,
+                   change=moved.value, low=moved.low, high=moved.high, **numbers)  # fmt: skip
 
 
 def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
@@ -283,48 +279,38 @@ def _kind(change: SelectedChange, metric: Metric, moved: float) -> str:
 _Numbers = tuple[Metric, float, float, float, float, int]  # value, value before, the change's limits, n
 
 
-def _clear(low: float, high: float) -> bool:
-    return low > 0 or high < 0
-
-
-def _measured(
-    source: Source, change: SelectedChange, asked: Metric, tz: str, arms: tuple[Arm, Arm], found: Cube
-) -> _Numbers | None:
+def _measured(search: _Search, change: SelectedChange, asked: Metric, arms: tuple[Arm, Arm]) -> _Numbers | None:
     """The numbers from the rows of the segment, in the unit of the metric: of a statistic whose own interval is clear
     and moved as the tested one did, if there is one."""
     best: tuple[float, _Numbers | None] = (0.0, None)
     metrics = [METRICS[n] for n in _TAILS.get(asked.name, ())] or [asked]
-    frames = _sides(source, metrics, tz, arms)
+    frames, found = _sides(search, metrics, arms), search.cube
     for metric in metrics:
         before, now = (f[f["metric"] == metric.name].iloc[0] for f in frames)
         moved = difference((now["value"], now["low"], now["high"]), (before["value"], before["low"], before["high"]))
-        low, high = moved.low, moved.high
         if metric.name == change.metric and found.share == 1 and metric.kind != "quantile":
             # users of both windows are compared with themselves, which is sharper
             _, error = spread(found, metric.name, change.region.now, change.region.before)
             low, high = (moved.value + side * 1.96 * error * metric.scale for side in (-1, 1))
-        if not _clear(low, high) or moved.value * change.change < 0:
+            moved = replace(moved, low=low, high=high)
+        if not moved.clear or moved.value * change.change < 0:
             continue
         ratio = abs(math.log(now["value"] / before["value"])) if now["value"] > 0 and before["value"] > 0 else 0.0
         if best[1] is None or ratio > _PREFERRED * best[0]:
-            best = ratio, (metric, float(now["value"]), float(before["value"]), float(low), float(high), int(now["n"]))
+            limits = float(moved.low), float(moved.high)
+            best = ratio, (metric, float(now["value"]), float(before["value"]), *limits, int(now["n"]))
     return best[1]
 
 
 def _tested(found: Cube, change: SelectedChange, metric: Metric) -> _Numbers:
     """The statistic that the search tested, without what was told before, by the limits of the search: shares and
     counts as they are, weekdays and all; the geometric mean where it compared logarithms."""
-    terms, raw, region, label = (
-        change.region.cube.terms[change.metric],
-        found.terms[change.metric],
-        change.region,
-        metric.label,
-    )
+    region, label = change.region, metric.label
+    terms, raw = region.cube.terms[change.metric], found.terms[change.metric]
     if metric.kind in _COUNTED:
         terms = replace(terms, y=raw.y * np.divide(terms.x, raw.x, out=np.zeros(len(raw.x)), where=raw.x > 0))
-    (value, n), (was, _) = (
-        (float(terms.y[m].sum() / terms.x[m].sum()), terms.x[m].sum()) for m in (region.now, region.before)
-    )
+    n = terms.x[region.now].sum()
+    value, was = (float(terms.y[m].sum() / terms.x[m].sum()) for m in (region.now, region.before))
     ends = [value + limit - change.change for limit in (change.low, change.high)]
     if terms.logged:
         value, was, *ends = (math.exp(v) for v in (value, was, *ends))
@@ -334,9 +320,10 @@ def _tested(found: Cube, change: SelectedChange, metric: Metric) -> _Numbers:
 
 
 def _arms(
-    slice: Slice, whole: Window, since: date, where: Mapping[str, str], version: tuple[str, str] | None = None
+    search: _Search, since: date, where: Mapping[str, str], version: tuple[str, str] | None = None
 ) -> tuple[Arm, Arm]:
     """The rows of a segment before the day of a change, and from it on with the version that brought it."""
+    slice, whole = search.slice, search.whole
     cut = datetime.combine(since, time(), ZoneInfo(slice.tz))
     segment = dict(slice.filters) | {d: (v,) for d, v in where.items()}
     served = segment | ({version[0]: (version[1],)} if version else {})
@@ -344,29 +331,28 @@ def _arms(
             Arm(filters=tuple(served.items()), window=Window(start=cut, end=whole.end)))  # fmt: skip
 
 
-def _sides(source: Source, metrics: Sequence[Metric], tz: str, arms: tuple[Arm, Arm]) -> list[pd.DataFrame]:
-    return [measure(source, metrics, filters=a.filters, window=a.window, tz=tz, groupings=[_TOTAL])[0] for a in arms]
+def _sides(search: _Search, metrics: Sequence[Metric], arms: tuple[Arm, Arm]) -> list[pd.DataFrame]:
+    asked: dict[str, Any] = {"tz": search.slice.tz, "groupings": [_TOTAL]}
+    return [measure(search.source, metrics, filters=a.filters, window=a.window, **asked)[0] for a in arms]
 
 
-def _whole_worse(source: Source, metric: Metric, slice: Slice, whole: Window, since: date) -> bool:
+def _whole_worse(search: _Search, metric: Metric, since: date) -> bool:
     """Whether the metric of the whole clearly got worse as well: then nothing hides the segment."""
-    before, now = (f.iloc[0] for f in _sides(source, [metric], slice.tz, _arms(slice, whole, since, {})))
+    before, now = (f.iloc[0] for f in _sides(search, [metric], _arms(search, since, {})))
     moved = difference(*((f["value"], f["low"], f["high"]) for f in (now, before)))
     return moved.clear and (moved.value > 0) == (metric.direction != "up")
 
 
 def _action(entry: Entry | None, kind: str, change: SelectedChange) -> str:
     if kind == "improvement":
-        return said.KEEP
+        return say("act", "keep")
     if kind == "mix":
-        return said.PLAN_FOR_MIX
+        return say("act", "plan_for_mix")
     if change.version is not None:
-        return said.roll_back(change.version[1])
-    return entry.action("off_target") if entry else said.READ_TRACES
+        return say("act", "roll_back", version=change.version[1])
+    return entry.action("off_target") if entry else say("act", "read_traces")
 
 
-def _link(slice: Slice, change: SelectedChange, metric: Metric, since: date) -> str:
+def _link(slice: Slice, change: SelectedChange, metric: Metric) -> str:
     where = {**change.where, **(dict([change.version]) if change.version else {})}
-    query = slice.where(**where).to_query()
-    query |= {"metric": [metric.name]}
-    return "why?" + urlencode(query, doseq=True)
+    return "why?" + urlencode({**slice.where(**where).to_query(), "metric": [metric.name]}, doseq=True)

@@ -104,7 +104,8 @@ def _reach(
     offsets, influences, days, cells = [], [], [], []
     alone = 0.0
     for card in cards:
-        ends = [attainment(card.entry, v) if math.isfinite(v) else float(i) for i, v in enumerate(_ends(card))]
+        limits = (card.low, card.high) if card.entry.direction == "up" else (card.high, card.low)  # worse, better
+        ends = [attainment(card.entry, v) if math.isfinite(v) else float(i) for i, v in enumerate(limits)]
         share = card.entry.weight / weight
         offset = share * max(0.0, kept[card.metric] - min(ends) if side == 0 else max(ends) - kept[card.metric])
         value = values.get(card.metric)
@@ -122,11 +123,6 @@ def _reach(
     size = np.sqrt(np.diag(joint))
     together = np.clip(joint / np.outer(size, size), -1, 1)
     return math.sqrt(alone + max(float(np.array(offsets) @ together @ np.array(offsets)), 0.0))
-
-
-def _ends(card: Card) -> tuple[float, float]:
-    """(worse, better) limit of a card."""
-    return (card.low, card.high) if card.entry.direction == "up" else (card.high, card.low)
 
 
 def _gram(rows: Sequence[Array]) -> Array:

@@ -11,24 +11,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from kpi.errors import RegisterError
 from kpi.measure import own_metrics
 from kpi.measure.metrics import METRICS, Direction, Metric
+from kpi.narrate.names import WORDS
 from kpi.store.engines import Source
 from kpi.store.manifest import folder, names
 
-COMPUTED = {  # label, unit, definition
-    "drift_score": ("Drift score", "distance",
-                    "Largest Jensen-Shannon distance of an input column from the baseline, noise taken off"),
-    "fairness_gap": ("Fairness gap", "share", "Clearest gap of task success between two groups of a cohort, against "
-                     "what equal groups show by chance"),
-}  # fmt: skip
-_DEFAULT_ACTIONS = {"on_target": "Monitor.", "watch": "Investigate.", "off_target": "Freeze and roll back.",
-                    "no_data": "Supply the data."}  # fmt: skip
+COMPUTED, _DEFAULT_ACTIONS = WORDS["computed"], WORDS["next"]
+_BUILT_IN = Path(__file__).with_name("register.toml")
 _REQUIRED = ("metric", "target", "watch", "off", "owner")
 
 
@@ -89,11 +83,7 @@ def load_register(path: Path | None = None) -> Register:
         True
     """
     try:
-        if path is None:
-            text = resources.files("kpi.govern").joinpath("register.toml").read_text(encoding="utf-8")
-        else:
-            text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
+        data = tomllib.loads((path or _BUILT_IN).read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         why = type(error).__name__ if isinstance(error, OSError) else str(error)[:200]
         raise _wrong("unreadable", f"The register cannot be read: {why}", "Fix the file.") from error

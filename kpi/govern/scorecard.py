@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,7 +37,8 @@ from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import collect, frame, measure, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
-from kpi.narrate.wording import FEW_USERS, caution_words
+from kpi.narrate.names import say
+from kpi.narrate.wording import FEW_USERS, caution_words, format_count
 from kpi.stats.interval import Interval, plain
 from kpi.store.engines import Source
 
@@ -135,7 +136,7 @@ def _asked(source: Source, register: Register) -> tuple[list[Metric], dict[str, 
     for name in (e.metric for e in register.entries if e.metric not in COMPUTED):
         chosen = register.metrics.get(name) or METRICS[name]
         if missing := [c.removeprefix(OWN) for c in chosen.needs if not known.holds(c)]:
-            lacking[name] = said.missing_columns(missing)
+            lacking[name] = say("reason", "columns", names=", ".join(missing))
         try:
             metrics.append(metric_of(source, chosen))
         except MetricError as error:
@@ -226,21 +227,23 @@ def _card(
     if entry.metric in lacking:
         state, reason = "no_data", lacking[entry.metric]
     elif (silent := _silent(entry, spark, resolved, ongoing=now.ongoing)) is not None:
-        state, reason = "no_data", said.silent(*silent)
+        ago = format_count(round(silent[1]), "days")
+        state, reason = "no_data", say("reason", "silent", since=silent[0], ago=ago)
     if entry.metric == "incident_rate" and state != "no_data":
         severe, _, _, checked = _row(now.total, _SEVERE)
         if severe > 0:
-            state, reason = "off_target", said.critical_incidents(round(severe * checked / 1000))
+            incidents = format_count(round(severe * checked / 1000), "critical incidents")
+            state, reason = "off_target", say("reason", "incidents", incidents=incidents)
     change = _change(entry, metric, measured, counts) if metric else None
     if metric and not found:
         change = _fact_change(entry, value, *_row(now.before, entry.metric)[::3])
+    card = Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
+                spark=spark)  # fmt: skip
     if entry.metric in lacking or not found:
-        return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
-                    spark=spark)  # fmt: skip
-    return Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
-                spark=spark, coverage=measured.covered[entry.metric], rate=bool(metric and metric.kind == "rate"),
-                clustered_by=found.clustered_by,
-                effective_users=found.effective, heaviest=found.heaviest, caution=caution)  # fmt: skip
+        return card
+    return replace(card, coverage=measured.covered[entry.metric], rate=bool(metric and metric.kind == "rate"),
+                   clustered_by=found.clustered_by, effective_users=found.effective, heaviest=found.heaviest,
+                   caution=caution)  # fmt: skip
 
 
 def _row(total: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
@@ -255,7 +258,7 @@ def _change(entry: Entry, metric: Metric, measured: _Measured, counts: TermCount
     e = measured.effects.get(entry.metric)
     if e is None or e.a.n < entry.min_n or not math.isfinite(e.difference):
         return None
-    d = Interval(value=e.difference, low=e.low, high=e.high)
+    d = e.moved
     better = d.value > 0 if entry.direction == "up" else d.value < 0
     worst = left_open(metric, (e.a.value, e.b.value), d, measured.covered[entry.metric], counts)
     words = said.change_words(d.value, d.low, d.high, entry.unit, clear=d.clear, smallest=e.smallest)
@@ -296,8 +299,8 @@ def _silent(
 def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) -> Card:
     """The input that drifted most. Without a clear one it is never on watch, and green where no input can be off."""
     if not found:
-        timed = resolved.window is not None
-        return no_card(entry, said.NO_DRIFT_COLUMNS if resolved.compared else said.no_drift_baseline(timed=timed))
+        lacking = "columns" if resolved.compared else "baseline" if resolved.window else "times"
+        return no_card(entry, say("no_drift", lacking))
     clear = [d for d, m in found.items() if m.clear]
     telling = clear or [d for d, m in found.items() if m.high <= entry.off]
     worst = max(telling or found, key=lambda d: (found[d].low, found[d].value))
@@ -305,8 +308,9 @@ def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) ->
     counted = m.value if clear else 0.0
     state, reason = judge(entry, counted, m.low, m.high, int(m.n))
     if not telling:
-        return no_card(entry, reason if state == "no_data" else said.drift_unseen(worst, m.high, entry.off))
-    told = said.strongest_drift(worst) if clear else said.no_drift([d for d in found if d not in telling])
+        unseen = say("reason", "drift_unseen", input=worst.replace("_", " "), high=m.high, limit=entry.off)
+        return no_card(entry, reason if state == "no_data" else unseen)
+    told = said.drift_words(worst, [d for d in found if d not in telling], clear=bool(clear))
     return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
                 reason=f"{told}. {reason}", change=None, spark=no_spark(), counted=counted)  # fmt: skip
 
@@ -322,14 +326,9 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
         changed = sum(bool(c.change and c.change.clear) for c in cards)
         return said.quiet_sentence(requests, judged=len(cards) - grey, grey=grey, changed=changed)
     first = max(off or watch, key=lambda c: (c.entry.weight, abs(attainment(c.entry, c.value) - 1)))
-    words = said.worst_card(first.label, first.state, first.value, first.low, first.high, first.unit)
-    if first.change and first.change.clear:
-        words = said.with_change(words, first.change.words, resolved.slice.baseline)
-    elif first.metric in COMPUTED or first.metric == "incident_rate":
-        words += f". {first.gist.rstrip('.')}"
-    return said.loud_sentence(
-        words, owner=first.owner, off=len(off), watch=len(watch), total=len(cards), requests=requests
-    )
+    made_of = first.metric in COMPUTED or first.metric == "incident_rate"
+    return said.loud_sentence(first, resolved.slice.baseline, also=first.gist if made_of else "", off=len(off),
+                              watch=len(watch), total=len(cards), requests=requests)  # fmt: skip
 
 
 def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:

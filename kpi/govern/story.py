@@ -9,13 +9,15 @@ from zoneinfo import ZoneInfo
 
 from kpi import clock
 from kpi.explain.aggregates.search_space import SearchSpace, search_space
-from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, Finding, findings
+from kpi.govern.findings import DAYS, DAYS_BEFORE, Finding, findings
 from kpi.govern.register import Register
+from kpi.measure.metrics import CHOSEN
 from kpi.measure.own_metrics import supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import resolve
-from kpi.narrate.findings import nothing_to_compare, story_sentence
+from kpi.narrate.findings import story_sentence
+from kpi.narrate.names import say
 from kpi.narrate.segments import with_search_space
 from kpi.store.engines import Source
 
@@ -61,12 +63,12 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
     """
     view = slice if slice is not None and _earlier(source, resolve(source, slice)) else recent(source, slice)
     resolved = resolve(source, view)
-    chosen = supported(source, SEARCHED)
+    chosen = supported(source, CHOSEN["searched"])
     metrics, space = tuple(m.name for m in chosen), search_space(source, chosen)
     searched: dict[str, Any] = {"metrics": metrics, "dimensions": space.dimensions, "space": space}
     if not _earlier(source, resolved):
         return Story(findings=(), view=view, compared=False, **searched,
-                     sentence=nothing_to_compare(timed=profile(source).first is not None))  # fmt: skip
+                     sentence=say("nothing", "times" if profile(source).first is None else "earlier"))  # fmt: skip
     found = findings(source, view, register=register)
     assert resolved.window is not None
     held, zone = resolved.held(resolved.window), ZoneInfo(view.tz)

@@ -137,12 +137,8 @@ def buckets(source: Source) -> tuple[Bucket, ...]:
         return ()
     row = Columns(source, table)
     started = row["started_at"]
-    known = (
-        sa.select(bucket(row, "hour", "UTC").label("began"), started.label("at"))
-        .select_from(table)
-        .where(started <= source.dialect.moment(clock.latest()))
-        .subquery("known")
-    )
+    each = sa.select(bucket(row, "hour", "UTC").label("began"), started.label("at")).select_from(table)
+    known = each.where(started <= source.dialect.moment(clock.latest())).subquery("known")
     counted = sa.select(sa.func.count().label("n"), sa.func.max(known.c.at).label("newest")).group_by(known.c.began)
     rows = source.run(counted).to_pylist()
     found = [(clock.utc(r["newest"]), int(r["n"])) for r in rows]

@@ -16,12 +16,12 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 from kpi.errors import MetricError, RegisterError
 from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
 from kpi.measure import own_terms
-from kpi.measure.metrics import COVERAGE, METRICS, Metric, MetricKind, coverage, metric
+from kpi.measure.metrics import COVERAGE, METRICS, OWN_KINDS, Metric, coverage, metric
 from kpi.measure.own_terms import Condition, physical
 from kpi.measure.profile import MeasureRange, Profile, profile
 from kpi.schema import MEASURE_PREFIX, REQUESTS, dimension_name
@@ -30,14 +30,7 @@ from kpi.store.manifest import folder, names
 
 OwnKind = Literal["rate", "mean", "ratio", "quantile", "sum", "count"]
 COMPARABLE = ("rate", "ratio", "incidence", "quantile")  # kinds of metrics that have an interval
-_KINDS: dict[OwnKind, MetricKind] = {
-    "rate": "rate", "mean": "ratio", "ratio": "ratio", "quantile": "quantile", "sum": "total", "count": "total",
-}  # fmt: skip
 _NAME = re.compile(r"[^\W\d]\w{0,59}")
-_INTERVALS = {
-    "rate": "Wilson on n / design effect, the user as cluster", "ratio": "user-clustered ratio of sums",
-    "quantile": "order statistics on n / design effect of the indicator", "total": "none: it is a sum",
-}  # fmt: skip
 
 
 class Options(TypedDict, total=False):
@@ -167,6 +160,22 @@ def metric_of(source: Source, named: str | Metric) -> Metric:
     return _check(source, named) if named.own else named
 
 
+class Unfit(NamedTuple):
+    """Why a metric of the wrong kind cannot be taken: code, message with {0} for the metric, remedy."""
+
+    code: str
+    message: str
+    hint: str
+
+
+def metric_of_kind(source: Source, named: str | Metric, kinds: Collection[str], otherwise: Unfit) -> Metric:
+    """The same, of one of these kinds. Raises MetricError for any other."""
+    found = metric_of(source, named)
+    if found.kind not in kinds:
+        raise MetricError(otherwise.code, otherwise.message.format(found), hint=otherwise.hint)
+    return found
+
+
 def supported(source: Source, names: Sequence[str], kinds: Collection[str] = COMPARABLE) -> list[Metric]:
     """Of the built-in metrics of these names, and then of a team's own, those that the data hold and that are such."""
     known = profile(source)
@@ -212,8 +221,8 @@ def _made(given: Mapping[str, Any], error: Any) -> Metric:
         raise error("field", f"there is no option {str(unknown[0])[:60]!r}",
                     f"Did you mean {near[0]}?" if near else f"Options are {', '.join(sorted(fields))}.")  # fmt: skip
     kind = given["kind"]
-    if kind not in _KINDS:
-        raise error("kind", f"there is no kind {str(kind)[:40]!r}", f"Write one of {', '.join(_KINDS)}.")
+    if kind not in OWN_KINDS:
+        raise error("kind", f"there is no kind {str(kind)[:40]!r}", f"Write one of {', '.join(OWN_KINDS)}.")
     if kind == "ratio" and "per" not in given:
         raise error("field", "a ratio needs per", "Name the column below the line.")
     of = _condition(given["of"], "of", error)
@@ -256,9 +265,9 @@ def _checked(kind: OwnKind, of: Condition, per: Condition | None, given: Mapping
     formula = own_terms.formula(kind, of, per, q)
     numeric = kind not in ("rate", "count")
     made = Metric(
-        name=name, label=str(given.get("label") or name.replace("_", " ").capitalize()), kind=_KINDS[kind], unit=unit,
+        name=name, label=str(given.get("label") or name.replace("_", " ").capitalize()), unit=unit,
         direction=direction, formula=formula, null_rule="requests where it is unknown are left out",
-        definition=str(given.get("definition") or formula[0].upper() + formula[1:]), interval=_INTERVALS[_KINDS[kind]],
+        definition=str(given.get("definition") or formula[0].upper() + formula[1:]), **OWN_KINDS[kind],
         needs=tuple(dict.fromkeys(c.column for c in (of, per) if c)), group="own", own=tuple(c for c in (of, per) if c),
         min_n=int(number("min_n", -1, 1e9)) if "min_n" in given else 1 if numeric and kind == "sum" else 30,
         smallest=number("smallest", 0, math.inf) if "smallest" in given else None,
@@ -310,12 +319,12 @@ def _check(source: Source, own: Metric) -> Metric:
             own = _signed(own, part, held)
         bare = own.kind == "rate" and not part.test
         if (bare and held is not None and not held.flags) or not (part.test or _is_number(known, column)):
-            raise MetricError(
-                "metric.no_flag" if bare else "metric.text",
-                f"{part.name!r} holds values other than {'true and false' if bare else 'numbers'}"
-                f"{_example(known, column)}, so it makes no {'share' if bare else 'number'}",
-                hint=f"Say what counts: '{part.name} >= 1', '{part.name} == pro'.",
-            )  # fmt: skip
+            values = known.dimensions.get(dimension_name(column), ())
+            code, wanted, made = ("no_flag", "true and false", "share") if bare else ("text", "numbers", "number")
+            example = f" ({values[0][0][:40]!r})" if values else ""
+            said = f"{part.name!r} holds values other than {wanted}{example}, so it makes no {made}"
+            hint = f"Say what counts: '{part.name} >= 1', '{part.name} == pro'."
+            raise MetricError(f"metric.{code}", said, hint=hint)
     return own
 
 
@@ -339,8 +348,3 @@ def _is_number(known: Profile, column: str) -> bool:
         return REQUESTS[column].type in ("bool", "int", "float")
     values = known.dimensions.get(dimension_name(column))
     return bool(values) and {v.lower() for v, _ in values or ()} <= {*TRUE_WORDS, *FALSE_WORDS}
-
-
-def _example(known: Profile, column: str) -> str:
-    values = known.dimensions.get(dimension_name(column), ())
-    return f" ({values[0][0][:40]!r})" if values else ""

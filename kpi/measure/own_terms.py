@@ -6,6 +6,7 @@ sums are the same on every run and engine.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ OWN, SCORE = "own:", "score:"  # prefixes of a column as a metric names it, and 
 MILLIONTH = 1e-6
 _STATED = re.compile(r"\s*(?P<column>[\w.]+(?::[^<>=!:]*\w)?)\s*(?:(?P<test>>=|<=|==|!=|=|<|>)\s*(?P<value>.*\S))?\s*")
 _TESTS = {
-    ">=": "at least", "<=": "at most", "==": "is", "=": "is", "!=": "is not", ">": "above", "<": "below",
+    ">=": ("at least", operator.ge), "<=": ("at most", operator.le), "==": ("is", operator.eq),
+    "!=": ("is not", operator.ne), ">": ("above", operator.gt), "<": ("below", operator.lt),
 }  # fmt: skip
 _FINE = {"nusd": 1e-9, "us": 1e-3}  # in usd and ms
 
@@ -53,7 +55,7 @@ class Condition:
 
     @property
     def words(self) -> str:
-        return f"{self.name} {_TESTS[self.test]} {self.value}" if self.test else self.name
+        return f"{self.name} {_TESTS[self.test][0]} {self.value}" if self.test else self.name
 
 
 def parsed(text: str) -> Condition | None:
@@ -151,18 +153,17 @@ def _tested(of: Condition, cell: Expression) -> Expression:
         return cell if (of.value.lower() in TRUE_WORDS) == (of.test == "==") else sa.not_(cell)
     if isinstance(cell.type, sa.Text):
         if of.test not in ("==", "!="):
-            raise MetricError("metric.text", f"{of.name!r} holds text, which cannot be {_TESTS[of.test]} {of.value}",
+            raise MetricError("metric.text", f"{of.name!r} holds text, which cannot be {_TESTS[of.test][0]} {of.value}",
                               hint="Compare it with == or !=.")  # fmt: skip
-        return cell == text_of(of.value) if of.test == "==" else cell != text_of(of.value)
+        found: Expression = _TESTS[of.test][1](cell, text_of(of.value))
+        return found
     number = _number(of.value)
     if number is None:
         raise MetricError("metric.number", f"{of.name!r} holds numbers, and {of.value[:40]!r} is none",
                           hint="Compare it with a number.")  # fmt: skip
     limit: Expression = sa.literal_column(repr(number / Condition(of.name).scale), DOUBLE)
-    side: Expression = sa.cast(cell, DOUBLE)
-    tests = {">=": side >= limit, "<=": side <= limit, "==": side == limit, "!=": side != limit, ">": side > limit,
-             "<": side < limit}  # fmt: skip
-    return tests[of.test]
+    compared: Expression = _TESTS[of.test][1](sa.cast(cell, DOUBLE), limit)
+    return compared
 
 
 def _number(text: str) -> float | None:

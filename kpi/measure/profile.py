@@ -106,7 +106,10 @@ def _profile(source: Source) -> Profile:
     return Profile(
         first=first, last=last, ahead=int(row.get("ahead") or 0), requests=int(row["requests"]), filled=filled,
         ranges=ranges, scores=_scores(source),
-        dimensions=_values(source, table, [c for c in columns if _is_dimension(c) and filled[c]]),
+        dimensions=_values(source, table, [
+            c for c in columns
+            if filled[c] and (c in DIMENSIONS or c in _EXTRA_DIMENSIONS or c.startswith(EXTRA_PREFIX))
+        ]),
     )  # fmt: skip
 
 
@@ -137,10 +140,6 @@ def _bounds(source: Source, started: Expression) -> list[sa.Label[Any]]:
     latest = source.dialect.moment(clock.latest())
     return [sa.func.min(started).label("first"), sa.func.max(sa.case((started <= latest, started))).label("last"),
             sa.func.count(sa.case((started > latest, whole(1)))).label("ahead")]  # fmt: skip
-
-
-def _is_dimension(column: str) -> bool:
-    return column in DIMENSIONS or column in _EXTRA_DIMENSIONS or column.startswith(EXTRA_PREFIX)
 
 
 _WIDE = 100  # columns of a statement: an engine binds the whole table anew for each branch of a union

@@ -46,9 +46,8 @@ def rolling(
     """
     resolved = resolve(source, slice)
     grouping = Grouping(by=tuple(by), every="day", intervals=False)
-    (cells,) = collect(
-        source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz, groupings=[grouping]
-    )
+    (cells,) = collect(source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
+                       groupings=[grouping])  # fmt: skip
     blocks = [_rolled(cells, m, days) for m in cells.query.metrics if m.kind in (*RATIO_KINDS, "quantile")]
     columns = ["metric", *by, "bucket", "value", "n", "unit", "complete"]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)

@@ -190,21 +190,14 @@ class Slice:
 
         Every field when `full` (a link to send), else what differs from the default.
         """
-        pairs: dict[str, list[str]] = {"v": [LINK_VERSION], "data": [self.dataset]}
-        if self.version is not None:
-            pairs["at"] = [str(self.version)]
-        if self.fingerprint:
-            pairs["fp"] = [self.fingerprint]
-        if self.last is not None:
-            pairs["last"] = [self.last]
-        if self.start is not None:
-            pairs["from"] = [clock.iso(self.start)]
-        if self.end is not None:
-            pairs["to"] = [clock.iso(self.end)]
-        pairs |= {"vs": [self.baseline], "tz": [self.tz], "grain": [self.grain]}
-        chosen = [f"{dimension}:{value}" for dimension, values in self.filters for value in values]
-        if chosen:
-            pairs["where"] = chosen
+        stated = {
+            "v": LINK_VERSION, "data": self.dataset, "at": None if self.version is None else str(self.version),
+            "fp": self.fingerprint or None, "last": self.last, "from": clock.iso(self.start) if self.start else None,
+            "to": clock.iso(self.end) if self.end else None, "vs": self.baseline, "tz": self.tz, "grain": self.grain,
+        }  # fmt: skip
+        pairs = {key: [value] for key, value in stated.items() if value is not None}
+        if self.filters:
+            pairs["where"] = [f"{dimension}:{value}" for dimension, values in self.filters for value in values]
         if full:
             return pairs
         plain = Slice().to_query(full=True)

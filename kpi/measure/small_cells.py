@@ -47,6 +47,14 @@ def hide_small(frame: pd.DataFrame, *, by: Sequence[str], floor: int = FLOOR) ->
     return frame[~keys.isin(list(small))].reset_index(drop=True), reasons
 
 
+def shown_groups(
+    by: Sequence[str], values: Sequence[tuple[str, ...]], users: np.ndarray
+) -> tuple[set[tuple[str, ...]], list[str]]:
+    """(values of the groups that may be shown, a sentence for each hidden one). users: of each group."""
+    shown, hidden = hide_small(pd.DataFrame(list(values), columns=list(by)).assign(clusters=users), by=by)
+    return set(shown[list(by)].itertuples(index=False, name=None)), hidden
+
+
 def _hidden(keys: Sequence[object], users: np.ndarray, dimensions: int, floor: int) -> set[int]:
     """Positions of the groups to hide, complementary ones included."""
     hidden = set(np.flatnonzero(users < floor).tolist())

@@ -24,6 +24,7 @@ SORTS: tuple[Sort, ...] = ("recent", "cost", "latency", "failed")
 _LISTED = ("trace_id", "started_at", "intent", "language", "channel", "model", "prompt_version", "success", "resolved",
            "escalated", "refused", "error", "error_type", "total_us", "total_nusd", "input_tokens", "output_tokens",
            "tool_calls", "incident_count", "worst_severity", "user_key", "session_id", "input_text")  # fmt: skip
+_SEARCHED = ("trace_id", "session_id", "user_key", "input_text", "output_text")
 _MAX_ROWS = 500
 HIDDEN = frozenset(["user_key"])  # of rows read in place: there it may be the user's own id
 _MASKED = {c.name for t in TABLES.values() for c in t.columns if c.privacy == "content"} | {"attributes", "context"}
@@ -79,7 +80,7 @@ def find_traces(
     where = conditions(source, resolved.filters, resolved.window)
     hidden = HIDDEN if source.live else frozenset()
     if text.strip():
-        asked = (c for c in _searched(table) if c not in hidden)
+        asked = (c for c in _SEARCHED if c in table.c and c not in hidden)
         where.append(sa.or_(*(source.dialect.contains(row[c], text.strip()) for c in asked)))
     columns = [(sa.cast(sa.null(), SQL_TYPES["string"]) if c in hidden else row[c]).label(c) for c in _LISTED]
     listed = sa.select(*columns).where(*where).order_by(*_order(row, sort))
@@ -90,20 +91,13 @@ def find_traces(
     return found
 
 
-def _searched(table: sa.FromClause) -> list[str]:
-    return [c for c in ("trace_id", "session_id", "user_key", "input_text", "output_text") if c in table.c]
-
-
 def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement[Any]]:
-    recent = row.dialect.falling(row["started_at"])
-    if sort == "cost":
-        return [row.dialect.falling(row["total_nusd"]), row["trace_id"]]
-    if sort == "latency":
-        return [row.dialect.falling(row["total_us"]), row["trace_id"]]
-    if sort == "failed":
-        failed = sa.case((row["error"].is_(sa.true()), 0), (row["success"].is_(sa.false()), 1), else_=2)
-        return [failed, recent, row["trace_id"]]
-    return [recent, row["trace_id"]]
+    falling = row.dialect.falling
+    failed = sa.case((row["error"].is_(sa.true()), 0), (row["success"].is_(sa.false()), 1), else_=2)
+    recent = falling(row["started_at"])
+    by = {"recent": [recent], "cost": [falling(row["total_nusd"])], "latency": [falling(row["total_us"])],
+          "failed": [failed, recent]}  # fmt: skip
+    return [*by[sort], row["trace_id"]]
 
 
 def trace(source: Source, trace_id: str) -> Trace:
@@ -205,12 +199,8 @@ def _critical(spans: pd.DataFrame, children: Mapping[str | None, list[str]]) -> 
 
 def _why(request: Mapping[str, Any]) -> str:
     """One sentence: which truth decided the outcome."""
-    source = {
-        "human": "human review",
-        "user": "what the user did",
-        "code": "a code check",
-        "judge": "a judge model",
-    }.get(str(request.get("outcome_source")), "the export")
+    judged = {"human": "human review", "user": "what the user did", "code": "a code check", "judge": "a judge model"}
+    source = judged.get(str(request.get("outcome_source")), "the export")
     if request.get("error") is True:
         return f"Failed technically ({request.get('error_type') or 'no type given'})."
     if request.get("success") is None:
@@ -244,15 +234,11 @@ def events(source: Source, slice: Slice | None = None) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     table = source.table("events")
     window = resolve(source, slice).window
-    where = (
-        []
-        if window is None
-        else [
-            table.c.at >= source.dialect.moment(window.start),
-            table.c.at < source.dialect.moment(window.end),
-        ]
-    )
-    return source.run(sa.select(*(table.c[c] for c in columns)).where(*where).order_by(table.c.at)).to_pandas()
+    asked = sa.select(*(table.c[c] for c in columns)).order_by(table.c.at)
+    if window is not None:
+        moment = source.dialect.moment
+        asked = asked.where(table.c.at >= moment(window.start), table.c.at < moment(window.end))
+    return source.run(asked).to_pandas()
 
 
 def _none(value: Any) -> Any:

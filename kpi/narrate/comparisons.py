@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kpi.measure.metrics import Metric
 from kpi.narrate.names import p_words
-from kpi.narrate.wording import format_change, format_change_interval, format_value
+from kpi.narrate.wording import format_change, format_change_interval, format_moved, format_value
 from kpi.stats.interval import Interval
 
 _NAMED = 3  # groups of a direction in a sentence
@@ -98,7 +98,7 @@ def _moved(levels: tuple[float, float], unit: str) -> str:
 
 
 def _limits(difference: Interval, unit: str) -> str:
-    return f"{format_change(difference.value, unit)}, {format_change_interval(difference.low, difference.high, unit)}"
+    return format_moved(difference.value, difference.low, difference.high, unit)
 
 
 def _named(metric: Metric, groups: Sequence[GroupChange]) -> str:

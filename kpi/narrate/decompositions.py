@@ -6,35 +6,26 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from kpi.narrate.wording import format_change, format_change_interval, format_count, format_value
+from kpi.narrate.names import say
+from kpi.narrate.wording import format_change, format_count, format_effect, format_value
 from kpi.stats.interval import Interval
 
 
 def rate_mix_sentence(label: str, unit: str, by: str, change: Interval, effects: Mapping[str, Interval]) -> str:
     """effects: rate, mix, entering and leaving, in that order; of the last two only what is not zero is told."""
-    words = {"rate": f"within the values of {by}", "mix": "by their mix", "entering": "by values that entered",
-             "leaving": "by values that left"}  # fmt: skip
-    told = [f"{_part(p, unit)} {words[e]}" for e, p in effects.items() if e in ("rate", "mix") or p.value]
-    return f"{label} changed by {_part(change, unit)}: {', '.join(told)}."
-
-
-def _part(part: Interval, unit: str) -> str:
-    limits = format_change_interval(part.low, part.high, unit) if part.high > part.low else "no interval"
-    return f"{format_change(part.value, unit)} ({limits})"
+    whole, *parts = (format_effect(p.value, p.low, p.high, unit, "no interval") for p in (change, *effects.values()))
+    told = [f"{part} {say('part', e, by=by)}" for part, (e, p) in zip(parts, effects.items(), strict=True)
+            if e in ("rate", "mix") or p.value]  # fmt: skip
+    return f"{label} changed by {whole}: {', '.join(told)}."
 
 
 def cost_sentence(before: float, now: float, steps: pd.DataFrame, unknown: int) -> str:
     """steps: as of `kpi.Waterfall`; unknown: requests without a known cost."""
     largest = steps.reindex(steps["effect"].abs().sort_values(ascending=False, kind="stable").index)[:3]
-    told = ", ".join(_step(r.label, r.effect, r.low, r.high) for r in largest.itertuples())
+    told = ", ".join(f"{r.label.lower()} {format_effect(r.effect, r.low, r.high, 'usd')}" for r in largest.itertuples())
     said = f"Cost went from {format_value(before, 'usd')} to {format_value(now, 'usd')}"
     left = f" {format_count(unknown, 'requests')} without a known cost are left out." if unknown else ""
     return f"{said}: {told}.{left}" if told else f"{said}: nothing changed.{left}"
-
-
-def _step(label: str, effect: float, low: float, high: float) -> str:
-    limits = f" ({format_change_interval(low, high, 'usd')})" if low < high else ""
-    return f"{label.lower()} {format_change(effect, 'usd')}{limits}"
 
 
 def latency_sentence(q: float | None, before: float, now: float, parts: pd.DataFrame) -> str:
@@ -44,6 +35,4 @@ def latency_sentence(q: float | None, before: float, now: float, parts: pd.DataF
     if parts.empty:
         return f"{said}."
     most = parts.loc[parts["change"].abs().idxmax()]
-    return (
-        f"{said}; the largest part is {str(most['label']).lower()} with {format_change(float(most['change']), 'ms')}."
-    )
+    return f"{said}; the largest part is {most['label'].lower()} with {format_change(float(most['change']), 'ms')}."

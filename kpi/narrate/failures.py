@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kpi.narrate.names import say
 from kpi.narrate.wording import format_count, format_value
 
 
 def feature_name(kind: str, name: str, value: str) -> str:
     """A feature of a request: "tool search failed", "no retrieved docs", "the words “refund”"."""
     stem = name.removesuffix("_us").replace("_", " ")
-    return {
-        "attribute": f"{name} {value}", "error": f"error {value}", "tool": f"tool {value} called",
-        "tool error": f"tool {value} failed", "document": f"document {value}", "stage": f"{stem} {value}",
-        "size": f"no {stem}" if value == "none" else f"{stem} {value}", "word": f"the words “{value}”",
-    }[kind]  # fmt: skip
+    kind = "none" if (kind, value) == ("size", "none") else kind
+    return say("feature", kind, name=name, value=value, stem=stem)
 
 
 def contrast_sentence(failed: int, succeeded: int, clear: Sequence[tuple[str, float, float]]) -> str:

@@ -8,36 +8,25 @@ from typing import Any
 import pandas as pd
 
 from kpi.measure.metrics import METRICS
-from kpi.narrate.wording import format_change, format_change_interval
+from kpi.narrate.names import WORDS
+from kpi.narrate.wording import format_change, format_effect
 
-NEXT = {
-    "overblocking": "Read ten refused requests of the group; if they are harmless, loosen the policy for it.",
-    "missing knowledge": "Read ten requests of the group without a hit; add the documents that they lack.",
-    "slowness": "Look at the slowest traces of the group: region, model and retrieval first.",
-    "language": "Read ten traces of the group for language and length; test the prompt in that language.",
-    "mix": "No group is treated worse on the same questions: improve the questions that it asks most.",
-    "unknown": "Read ten failed traces of the group.",
-}
+NEXT = WORDS["cause"]
 NO_COHORT = "No cohort with two groups that are large enough."
 
 
 def cause_sentence(cause: str, clues: Sequence[Any], others: Sequence[str]) -> str:
     """clues: of this cause, with metric, difference, low, high, unit; others: further causes that speak."""
-    told = "; ".join(
-        f"{_label(c.metric)} {format_change(c.difference, c.unit)} ({format_change_interval(c.low, c.high, c.unit)})"
-        " against the whole"
-        for c in clues
-    )
+    named = ((_label(c.metric), format_effect(c.difference, c.low, c.high, c.unit)) for c in clues)
+    told = "; ".join(f"{label} {moved} against the whole" for label, moved in named)
     return f"Likely {cause}: {told}" + (f". Also seen: {', '.join(others)}." if others else ".")
 
 
 def mix_sentence(row: pd.Series, strata: str) -> str:
     """row: of `kpi.Disparity.groups`; strata: the dimension adjusted for."""
-    raw, held = (format_change(row[c], row["unit"]) for c in ("difference", "adjusted"))
-    limits = format_change_interval(row["adjusted_low"], row["adjusted_high"], row["unit"])
-    return (
-        f"Likely the mix: on the same {strata.replace('_', ' ')} the difference is {held} ({limits}) instead of {raw}."
-    )
+    held = format_effect(row["adjusted"], row["adjusted_low"], row["adjusted_high"], row["unit"])
+    raw, mix = format_change(row["difference"], row["unit"]), strata.replace("_", " ")
+    return f"Likely the mix: on the same {mix} the difference is {held} instead of {raw}."
 
 
 def unexplained_sentence(metrics: Sequence[str]) -> str:
@@ -52,27 +41,20 @@ def _label(metric: str) -> str:
     return label[:1].lower() + label[1:]
 
 
+def _size(share: float) -> str:
+    return format_change(share, "share").lstrip("+")
+
+
 def too_few_users(dimension: str, noise: float, limit: float) -> str:
     """noise: the gap that equal groups may show; limit: the gap from which the card is off target."""
     said = f"equal groups of {dimension} may lie {_size(noise)} apart, and the limit is {_size(limit)}"
     return f"Too few users: {said}."
 
 
-def gap_words(dimension: str, worst: str, best: str, gap: float) -> str:
-    return f"{dimension}: {worst} is {_size(gap)} behind {best}"
-
-
-def q_words(q: float) -> str:
-    return "q < 0.001" if q < 0.001 else f"q {q:.2g}"
-
-
-def _size(share: float) -> str:
-    return format_change(share, "share").lstrip("+")
-
-
-def no_clear_gap(gap: str) -> str:
-    return f"No clear gap ({gap})"
-
-
-def perhaps_chance(sure: str, cohorts: int) -> str:
-    return f"Chance may explain it: {sure} over {cohorts} cohorts."
+def gap_words(gap: pd.Series, cohorts: int, *, clear: bool) -> tuple[str, str]:
+    """(the gap, why it may be chance, where it is not clear). gap: of `kpi.Disparity.gaps`, one of so many cohorts."""
+    told = f"{gap['dimension']}: {gap['worst']} is {_size(gap['gap'])} behind {gap['best']}"
+    sure = "q < 0.001" if gap["q"] < 0.001 else f"q {gap['q']:.2g}"
+    if clear:
+        return f"{told}, {sure}", ""
+    return f"No clear gap ({told})", f"Chance may explain it: {sure} over {cohorts} cohorts."

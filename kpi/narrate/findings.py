@@ -7,27 +7,14 @@ from typing import Any
 
 from kpi.narrate.comparisons import worst_words
 from kpi.narrate.names import dimension_noun, listed
-from kpi.narrate.wording import format_change, format_change_interval, format_count, format_value
-
-# Group of a metric -> where to look when it is known for fewer requests than before.
-LOOK = {
-    "cost": "Check the prices: a model without a price, or costs that are no longer sent, look like this.",
-    "latency": "Check the export: times that are no longer sent look like this.",
-    "quality": "Check what judges it on these requests: a judge that fails, times out or is over its quota looks like"
-    " this.",
-    "": "Check the export: a field that is no longer sent looks like this.",
-}
-KEEP = "Keep it: find out what made it better."
-PLAN_FOR_MIX = "No group got worse: plan for the new mix, and judge versions within each group."
-COMPARE_LIKE = "More is known than before: compare with days and versions that know as much."
-READ_TRACES = "Read ten traces of the segment, failed ones first."
+from kpi.narrate.wording import format_count, format_moved, format_value
 
 
 def finding_sentence(finding: Any, label: str) -> str:
     """One sentence: what, where, since when, by how much and how sure. finding: the fields of `kpi.Finding`."""
     f = finding
     size = f"{format_value(f.was, f.unit)} to {format_value(f.value, f.unit)}"
-    limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
+    limits = format_moved(f.change, f.low, f.high, f.unit)
     moved = f"{label} {'rose' if f.change > 0 else 'fell'} {_place(f)}"
     told = f"{moved}: {size} ({limits}; {format_count(f.n, 'requests')})"
     if f.kind == "hidden_regression":
@@ -59,7 +46,7 @@ def coverage_sentence(finding: Any) -> str:
     f = finding
     label, *also = f.labels
     names = f"{label} (with {listed(also)})" if also else label
-    limits = f"{format_change(f.change, f.unit)}, {format_change_interval(f.low, f.high, f.unit)}"
+    limits = format_moved(f.change, f.low, f.high, f.unit)
     told = f"{names} is known for {format_value(f.value, f.unit)} of the requests {_place(f)}, "
     told += f"{format_value(f.was, f.unit)} before ({limits}; {format_count(f.n, 'requests')})"
     told += f": {_shift(f.mix)}" if f.mix else ""
@@ -67,10 +54,6 @@ def coverage_sentence(finding: Any) -> str:
         return f"{told}."
     worst = worst_words(f.bounds, f.metric_unit)
     return f"{told}. Whether it got better or worse cannot be told: the change may be {worst}."
-
-
-def roll_back(version: str) -> str:
-    return f"Compare {version} with the version before it there; roll it back if the traces agree."
 
 
 def story_sentence(kinds: Sequence[str], *, days: float, metrics: int, dimensions: int) -> str:
@@ -84,10 +67,3 @@ def story_sentence(kinds: Sequence[str], *, days: float, metrics: int, dimension
     counts = ((worse, "got worse"), (better, "got better"), (mix, "moved by the mix alone"),
               (unknown, "known for another share of requests"))  # fmt: skip
     return f"What changed in {window}: {', '.join(f'{n} {word}' for n, word in counts if n)}; {looked}."
-
-
-def nothing_to_compare(*, timed: bool) -> str:
-    """Why nothing can be said about what changed, and the remedy."""
-    said = "The data has no days before this window" if timed else "The data has no times"
-    hint = "load earlier requests" if timed else "load an export that says when requests began"
-    return f"{said}, so nothing can be said about what changed: {hint}."

@@ -1,15 +1,22 @@
-"""Names of dimensions and segments in words."""
+"""Names of dimensions and segments in words, and the words that depend on a name alone (words.toml)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-_SHORT = {"prompt_version": "prompt", "retrieval_version": "index", "policy_version": "policy"}
+from kpi.disk.tables import table_of
+
+WORDS = table_of(__file__, "words")
+
+
+def say(kind: str, key: str, **values: object) -> str:
+    """The words of a kind for a key (words.toml), with these values in them."""
+    return str(WORDS[kind][key].format(**values))
 
 
 def dimension_noun(dimension: str) -> str:
     """ "prompt" of prompt_version, "use case" of use_case."""
-    return _SHORT.get(dimension, dimension.replace("_", " "))
+    return str(WORDS["short"].get(dimension, dimension.replace("_", " ")))
 
 
 def segment_name(where: Mapping[str, str]) -> str:

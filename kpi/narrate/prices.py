@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kpi.measure.priced import PriceState
+from kpi.narrate.names import say
 from kpi.narrate.wording import format_change, format_count, format_value
 
 
@@ -16,21 +17,16 @@ def price_sentences(numbers: pd.DataFrame, state: PriceState) -> list[str]:
     found = {r.metric: r for r in numbers.itertuples() if r.n}
     told = []
     if "priced_share" in found:
-        share = format_value(found["priced_share"].value, "share")
-        told.append(f"{share} of the requests that used tokens have a known cost; the others are left out, not zero.")
+        told.append(say("prices", "priced_share", share=format_value(found["priced_share"].value, "share")))
     if "computed_share" in found:
-        share = found["computed_share"].value
-        told.append(
-            f"Of the known costs {format_value(1 - share, 'share')} were reported by the source alone and "
-            f"{format_value(share, 'share')} computed, at least in part. A reported cost always wins."
-        )
+        computed = found["computed_share"].value
+        share, rest = (format_value(v, "share") for v in (computed, 1 - computed))
+        told.append(say("prices", "computed_share", share=share, rest=rest))
     if "computed_deviation" in found:
         gap = format_change(found["computed_deviation"].value, "share").replace("pp", "%")
-        told.append(f"Where both are known, the price table differs from the reported inference cost by {gap}.")
+        told.append(say("prices", "computed_deviation", gap=gap))
     own = f" and {format_count(state.own, 'rows')} of your own" if state.own else ""
-    told.append(f"Price table {state.version}: list prices of {state.day}{own}.")
+    told.append(say("prices", "table", version=state.version, day=state.day, own=own))
     units = ", ".join(f"{name} {format_value(usd, 'usd')}" for name, usd in state.units.items())
-    told.append(
-        f"Unit costs in force: {units}." if units else "No unit costs are set: what no span reports is unknown."
-    )
+    told.append(say("prices", "units" if units else "no_units", units=units))
     return told

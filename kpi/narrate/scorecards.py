@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from typing import Any
 
-from kpi.narrate.names import listed
+from kpi.narrate.names import WORDS, listed, say
 from kpi.narrate.wording import (
     STATES,
     format_change,
@@ -17,59 +17,21 @@ from kpi.narrate.wording import (
     without_unit,
 )
 
-NO_DRIFT_COLUMNS = "The data has no intent, language, region or channel on both sides."
 NO_REQUESTS = "No requests match this slice."
 _FEW_KNOWN = 0.8  # share of the requests below which a value speaks of a part of them
-_BASELINES = {"previous": "the window before", "weekdays": "the same weekdays before"}
-# Where a value lies -> the reason of a card's state.
-PLACES = {
-    "beyond": "Beyond the limit of {off}, and so is the whole interval.",
-    "perhaps beyond": "Beyond the limit of {off}, but the interval reaches it: it may be noise.",
-    "between": "Between the watch limit of {watch} and the off limit of {off}.",
-    "not ruled out": "Within the limit of {watch}, but the interval does not rule out one beyond {off}.",
-    "within": "Within the limit of {watch}.",
-}
 
 
 def place_reason(place: str, *, watch: float, off: float, unit: str) -> str:
-    """Why a card has its state. place: a key of `PLACES`."""
-    return PLACES[place].format(watch=format_value(watch, unit), off=format_value(off, unit))
+    """Why a card has its state. place: one of words.toml."""
+    return say("place", place, watch=format_value(watch, unit), off=format_value(off, unit))
 
 
-def too_few_requests(n: int, needed: int) -> str:
-    return f"{format_count(n)} of the {format_count(needed)} requests it takes to say something."
-
-
-def missing_columns(names: Sequence[str]) -> str:
-    return f"The data has no {', '.join(names)}."
-
-
-def silent(since: datetime, days: float) -> str:
-    """since: last day with data; days: since then."""
-    return f"No data since {since:%-d %b %Y}, {format_count(round(days), 'days')} ago."
-
-
-def critical_incidents(count: int) -> str:
-    return f"{format_count(count)} critical incident{'s' if count != 1 else ''} in the window: red by itself."
-
-
-def no_drift_baseline(*, timed: bool) -> str:
-    return "No baseline to compare with." if timed else "The data has no times, and so no window before."
-
-
-def strongest_drift(dimension: str) -> str:
-    return f"Strongest in {dimension.replace('_', ' ')}"
-
-
-def no_drift(unseen: Sequence[str]) -> str:
-    """unseen: inputs that may be off target, for all that their few users tell."""
+def drift_words(dimension: str, unseen: Sequence[str], *, clear: bool) -> str:
+    """The input that drifted most. unseen: inputs that may be off target, for all that their few users tell."""
+    if clear:
+        return f"Strongest in {dimension.replace('_', ' ')}"
     few = f", too few users to tell for {listed([d.replace('_', ' ') for d in unseen])}" if unseen else ""
     return f"No clear change in any input{few}"
-
-
-def drift_unseen(dimension: str, high: float, limit: float) -> str:
-    """Of a card where nothing is clear and no input can be ruled out. high: what the distance may be."""
-    return f"Too few users: {dimension.replace('_', ' ')} may lie {high:.2f} apart, and the limit is {limit:g}."
 
 
 def change_words(value: float, low: float, high: float, unit: str, *, clear: bool, smallest: float = math.nan) -> str:
@@ -80,10 +42,8 @@ def change_words(value: float, low: float, high: float, unit: str, *, clear: boo
         interval = f" ({without_unit(limits, format_change(value, unit)) if clear else limits})"
     if clear:
         return f"{format_change(value, unit)}{interval}"
-    seen = (
-        f"; a change of {format_change(smallest, unit).removeprefix('+')} would show" if math.isfinite(smallest) else ""
-    )
-    return f"no clear change{interval}{seen}"
+    shown = format_change(smallest, unit).removeprefix("+")
+    return f"no clear change{interval}" + (f"; a change of {shown} would show" if math.isfinite(smallest) else "")
 
 
 def known_words(was: float, now: float, *, moved: bool, possible: tuple[float, float] | None = None) -> str:
@@ -111,20 +71,15 @@ def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int) -> st
     return f"{lead} in {judged} KPIs over {size}." + (f" {grey} KPIs lack data." if grey else "")
 
 
-def worst_card(label: str, state: str, value: float, low: float, high: float, unit: str) -> str:
-    """`Task success off target: 81.2 % (80.1 to 82.3)`."""
-    unit = "count" if unit == "distance" else unit
-    shown = format_value(value, unit)
-    interval = without_unit(format_interval(low, high, unit), shown)
-    return f"{label} {STATES[state].word.lower()}: {shown}" + (f" ({interval})" if interval else "")
-
-
-def with_change(words: str, change: str, baseline: str) -> str:
-    return f"{words}, {change} on {_BASELINES.get(baseline, baseline.replace(':', ' '))}"
-
-
-def loud_sentence(words: str, *, owner: str, off: int, watch: int, total: int, requests: int) -> str:
-    """Of a scorecard with cards off target or on watch. words: of the worst one."""
-    counts = [f"{off} of {total} KPIs off target"] if off else []
-    counts += [f"{watch} on watch"] if watch else []
-    return f"{words}. Owner: {owner}. {', '.join(counts)} over {format_count(requests, 'requests')}."
+def loud_sentence(card: Any, baseline: str, *, also: str, off: int, watch: int, total: int, requests: int) -> str:
+    """Of a scorecard with cards off target or on watch. card: the worst, a `kpi.govern.card.Card`; also: more of it."""
+    unit = "count" if card.unit == "distance" else card.unit
+    shown = format_value(card.value, unit)
+    interval = without_unit(format_interval(card.low, card.high, unit), shown)
+    told = f"{card.label} {STATES[card.state].word.lower()}: {shown}" + (f" ({interval})" if interval else "")
+    if card.change and card.change.clear:
+        told += f", {card.change.words} on {WORDS['baseline'].get(baseline, baseline.replace(':', ' '))}"
+    elif also:
+        told += f". {also.rstrip('.')}"
+    counts = ([f"{off} of {total} KPIs off target"] if off else []) + ([f"{watch} on watch"] if watch else [])
+    return f"{told}. Owner: {card.owner}. {', '.join(counts)} over {format_count(requests, 'requests')}."

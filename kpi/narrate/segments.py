@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kpi.measure.metrics import Metric
-from kpi.narrate.names import segment_name
+from kpi.narrate.names import WORDS, segment_name
 from kpi.narrate.wording import (
     format_change,
     format_change_interval,
@@ -15,14 +15,6 @@ from kpi.narrate.wording import (
     format_value,
     without_unit,
 )
-
-# What goes wrong, by metric; else failures where more is better, cases where less is.
-_NOUNS = {
-    "correctness": "wrong answers", "groundedness": "ungrounded answers", "retrieval_hit_rate": "misses",
-    "refusal_rate": "refusals", "fallback_rate": "fallbacks", "escalation_rate": "escalations",
-    "override_rate": "overrides", "error_rate": "errors", "slo_attainment": "slow requests",
-    "tool_error_rate": "tool errors", "cached_share": "tokens read anew",
-}  # fmt: skip
 
 
 def weak_segment_sentence(row: Mapping[str, Any], metric: Metric) -> str:
@@ -72,10 +64,10 @@ def with_search_space(told: str, space: str) -> str:
 
 
 def _noun(metric: Metric) -> str:
-    if metric.name in _NOUNS:
-        return f"all {_NOUNS[metric.name]}"
+    if metric.name in WORDS["failures"]:
+        return f"all {WORDS['failures'][metric.name]}"
     if metric.kind == "ratio":
         return "the cost" if metric.unit == "usd" else "the whole"
-    return (
-        "all incidents" if metric.kind == "incidence" else "all failures" if metric.direction == "up" else "all cases"
-    )
+    if metric.kind == "incidence":
+        return "all incidents"
+    return "all failures" if metric.direction == "up" else "all cases"

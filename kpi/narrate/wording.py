@@ -10,21 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from kpi.narrate.names import WORDS, say
 from kpi.privacy.policy import NOT_LISTED
 from kpi.receipts import Receipt
 
 UNKNOWN = "–"
 _STORED = {"_us": (1e-3, "ms"), "_nusd": (1e-9, "usd"), "_tokens": (1.0, "tokens")}  # ending -> to unit
 MINUS = "−"
-
-
 _MOSTLY = 0.5  # share of one user from which the rest hardly count
-# What names who repeats -> what that means for the limits.
-CAUTIONS = {
-    "request": "No user ids: every request is taken as a stranger's, so the interval may be too narrow.",
-    "session": "No user ids: sessions stand for users, so the interval may be too narrow.",
-    "mixed": "User ids on a part of the requests: the interval is as wide as that part alone makes it.",
-}
 FEW_USERS = 20.0  # effective users below which one of them may decide a number
 
 
@@ -97,6 +90,17 @@ def format_change_interval(low: float, high: float, unit: str) -> str:
     return f"{_bare(first, second)} to {second}"
 
 
+def format_moved(value: float, low: float, high: float, unit: str) -> str:
+    """A difference and its limits: "+2.1 pp, +1.2 to +3.0 pp"."""
+    return f"{format_change(value, unit)}, {format_change_interval(low, high, unit)}"
+
+
+def format_effect(value: float, low: float, high: float, unit: str, unknown: str = "") -> str:
+    """A part of a change with its limits: "+2.1 pp (+1.2 to +3.0 pp)". unknown: what is said where it has none."""
+    limits = format_change_interval(low, high, unit) if low < high else unknown
+    return format_change(value, unit) + (f" ({limits})" if limits else "")
+
+
 def without_unit(interval: str, value: str) -> str:
     """An interval that stands right behind its value, without the unit that the value already shows."""
     return _bare(interval, value)
@@ -112,15 +116,7 @@ class State:
     colour: Literal["green", "orange", "red", "gray"]
 
 
-STATES: dict[str, State] = {
-    s.name: s
-    for s in (
-        State("on_target", "On target", "check_circle", "green"),
-        State("watch", "Watch", "visibility", "orange"),
-        State("off_target", "Off target", "error", "red"),
-        State("no_data", "Not enough data", "help", "gray"),
-    )
-}
+STATES: dict[str, State] = {name: State(name, **look) for name, look in WORDS["state"].items()}
 
 
 def _digits(size: float) -> str:
@@ -165,29 +161,26 @@ def receipt_sentences(receipt: Receipt) -> list[str]:
     told = [_loaded(receipt)]
     if receipt.first is not None and receipt.last is not None:
         first, last = (datetime.fromtimestamp(t / 1e6, UTC) for t in (receipt.first, receipt.last))
-        told.append(f"The requests lie between {first:%d %b %Y %H:%M} and {last:%d %b %Y %H:%M} UTC.")
+        told.append(say("receipt", "times", first=first, last=last))
     else:
-        told.append(
-            "The export has no times: trends, windows and drift over time cannot be shown, everything else works."
-        )
+        told.append(say("receipt", "no_times"))
     if receipt.repeated:
-        told.append(f"{format_count(receipt.repeated)} rows were stored already or came twice; they count once.")
+        told.append(say("receipt", "repeated", n=format_count(receipt.repeated)))
     for reason, count in sorted(receipt.drop_reasons.items(), key=lambda p: -p[1]):
-        told.append(f"{format_count(count)} row{'s' if count != 1 else ''} left out: {reason}")
+        told.append(f"{format_count(count, 'rows')} left out: {reason}")
     if receipt.unpriced:
-        told.append(f"{format_count(receipt.unpriced)} requests used tokens but have no price; cost leaves them out.")
+        told.append(say("receipt", "unpriced", n=format_count(receipt.unpriced)))
     if receipt.unpriced_models:
         named = [f"{name} ({format_count(n, 'requests')})" for name, n in list(receipt.unpriced_models.items())[:8]]
-        told.append(f"Without a price: {', '.join(named)}. Give one in prices.toml (kpi prices --init), then reprice.")
+        told.append(say("receipt", "unpriced_models", models=", ".join(named)))
     if unused := [name for name in receipt.unmapped if name not in receipt.kept_out]:
         shown = ", ".join(unused[:8]) + (" …" if len(unused) > 8 else "")
-        told.append(
-            f"{format_count(len(unused), 'columns')} {'was' if len(unused) == 1 else 'were'} not used: {shown}."
-        )
+        verb = "was" if len(unused) == 1 else "were"
+        told.append(f"{format_count(len(unused), 'columns')} {verb} not used: {shown}.")
     if receipt.unread:
-        told.append(_unread(receipt))
+        told.append(say("receipt", "unread", measures=_unread(receipt)))
     if receipt.kept_out:
-        told.append(_kept_out(receipt))
+        told.append(say("receipt", "kept_out", names=_kept_out(receipt)))
     return [*told, *receipt.notes]
 
 
@@ -195,42 +188,31 @@ def _unread(receipt: Receipt) -> str:
     """Which measures of model calls nobody read, the most frequent first."""
     order = sorted(receipt.unread, key=lambda u: (-u.count, u.name))
     told = [f"{u.name} ({format_count(u.count)} times, such as {format_number(u.example)})" for u in order[:8]]
-    more = f", … ({len(order)} in all)" if len(order) > 8 else ""
-    return (
-        f"Measures that nobody reads: {', '.join(told)}{more}. What they say is in no KPI: where tokens, cost or times "
-        "are missing, this may be why."
-    )
+    return ", ".join(told) + (f", … ({len(order)} in all)" if len(order) > 8 else "")
 
 
 def _kept_out(receipt: Receipt) -> str:
     """Which columns and keys were kept out and why, those that could point at people first."""
     why = {name: receipt.why_kept_out(name) for name in receipt.kept_out}
     order = sorted(why, key=lambda n: (why[n] == NOT_LISTED, -receipt.kept_out[n]))
-    shown = ", ".join(f"{n} ({why[n]})" for n in order[:8]) + (f", … ({len(why)} in all)" if len(why) > 8 else "")
-    return (
-        f"Kept out to protect people: {shown}. To keep one, load again with --allow NAME, or tick it on the Data page."
-    )
+    return ", ".join(f"{n} ({why[n]})" for n in order[:8]) + (f", … ({len(why)} in all)" if len(why) > 8 else "")
 
 
 def _loaded(receipt: Receipt) -> str:
-    files = format_count(len(receipt.files), "file" if len(receipt.files) == 1 else "files")
-    spans = f" from {format_count(receipt.spans, 'spans')}" if receipt.spans else ""
-    if receipt.format == "reprice":
-        return f"Costs of {format_count(receipt.requests, 'requests')} computed again."
-    if receipt.format == "rekey":
-        users = format_count(receipt.loaded, "users")
-        return f"{users} have new pseudonyms; version {receipt.version} of {receipt.dataset!r}."
-    if not receipt.loaded:
-        return f"Nothing new: {format_count(receipt.requests, 'requests')}{spans} in {files} were stored already."
-    read = f"{format_count(receipt.requests, 'requests')}{spans} read from {files}"
-    return f"{read}; version {receipt.version} of {receipt.dataset!r}."
+    key = receipt.format if receipt.format in ("reprice", "rekey") else "loaded" if receipt.loaded else "nothing"
+    return say(
+        "receipt", key, files=format_count(len(receipt.files), "files"), dataset=receipt.dataset,
+        spans=f" from {format_count(receipt.spans, 'spans')}" if receipt.spans else "", version=receipt.version,
+        requests=format_count(receipt.requests, "requests"), users=format_count(receipt.loaded, "users"),
+    )  # fmt: skip
 
 
 def caution_words(clustered_by: str | None, effective: float, heaviest: float) -> str:
     """What the interval cannot promise: no user ids, or few users who decide. heaviest: NaN where that is not known."""
-    if clustered_by in CAUTIONS and clustered_by != "mixed":
-        return CAUTIONS[clustered_by]
-    told = [CAUTIONS[clustered_by]] if clustered_by in CAUTIONS else []
+    said: str = WORDS["caution"].get(clustered_by, "")
+    if said and clustered_by != "mixed":
+        return said
+    told = [said] if said else []
     if effective < FEW_USERS:
         largest = f"{format_value(heaviest, 'share')} of it is one user's"
         few = f"Few users decide: they count as {effective:.0f}{f', and {largest}' if heaviest > 0 else ''}."

@@ -11,20 +11,17 @@ from kpi.stats.types import Array
 SHARES = (0.04, 0.36, 0.45, 0.15)  # of the error budget: the whole, segments that name one value, two, three
 
 
-def benjamini_hochberg(p: Sequence[float] | Array, *, tests: int | None = None) -> Array:
+def benjamini_hochberg(p: Sequence[float] | Array) -> Array:
     """q-values of Benjamini and Hochberg (1995, J R Stat Soc B 57:289), section 3; one for each p.
 
-    NaN (no test) stays NaN and does not count. tests: how many were made, where those beyond `p` showed nothing and
-    count as p = 1; by default those of `p`.
+    NaN (no test) stays NaN and does not count.
     """
     from scipy import stats  # takes half a second to import, and most commands do without
 
     values = np.asarray(p, dtype=float)
     known = np.isfinite(values)
-    count = int(known.sum())
-    others = np.ones(max((tests or 0) - count, 0))
     q = np.full(len(values), np.nan)
-    q[known] = stats.false_discovery_control(np.concatenate([values[known], others]))[:count]
+    q[known] = stats.false_discovery_control(values[known])
     return q
 
 

@@ -76,9 +76,8 @@ def running_rate(successes: float, n: float, *, planned: float = 1000, alpha: fl
         True
     """
     if not 0 <= successes <= n or n <= 0 or planned <= 0:
-        raise MetricError(
-            "sequence.counts", f"{successes:g} of {n:g} requests is no rate", hint="Give 0 <= successes <= n, n > 0."
-        )
+        raise MetricError("sequence.counts", f"{successes:g} of {n:g} requests is no rate",
+                          hint="Give 0 <= successes <= n, n > 0.")  # fmt: skip
     found = successes / n
 
     def inside(p: float) -> bool:

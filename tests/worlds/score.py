@@ -16,8 +16,8 @@ import kpi
 from kpi.explain.aggregates.cube import Cube, build_cube
 from kpi.explain.changes.onset import onset
 from kpi.explain.changes.region import spread
-from kpi.govern.findings import DAYS, DAYS_BEFORE, SEARCHED, findings
-from kpi.measure.metrics import METRICS
+from kpi.govern.findings import DAYS, DAYS_BEFORE, findings
+from kpi.measure.metrics import CHOSEN, METRICS
 from kpi.measure.summary import resolve
 from tests.worlds.generate import Cause, World
 
@@ -41,7 +41,7 @@ def of_world(world: World) -> Cube:
     source = kpi.from_frame(world.requests)
     window = resolve(source, kpi.Slice(last=f"{DAYS + DAYS_BEFORE}d", baseline="none")).window
     assert window is not None
-    known = [METRICS[m] for m in SEARCHED if kpi.profile(source).supports(METRICS[m])]
+    known = [METRICS[m] for m in CHOSEN["searched"] if kpi.profile(source).supports(METRICS[m])]
     return build_cube(source, known, window=window)
 
 

@@ -15,7 +15,6 @@ of sums have no such law: they are tested by t, with a variance and degrees of f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -64,18 +63,10 @@ class UserGroups:
         return np.bincount(self.group, values, minlength=self.groups)
 
 
-@dataclass(frozen=True)
-class GroupTests:
-    """The statistic of every group; numbers has a row a group, columns as in NUMBERS, z the normal one of p."""
-
-    usable: Array
-    numbers: Array
-
-
 def test_groups(
     users: UserGroups, terms: Terms, noise: Noise, *, now: Array, before: Array, days: Array | float
-) -> GroupTests:
-    """The test of every group.
+) -> tuple[Array, Array]:
+    """The test of every group: whether it can be told, and a row a group with columns as in NUMBERS, z the normal of p.
 
     now, before: masks of `users.cells`; days: sum of 1 / days of the two windows, for each group or for all.
     """
@@ -108,7 +99,7 @@ def test_groups(
     usable &= np.isfinite(z) & (error > 0)
     if not exact:
         usable &= df > 1
-    return GroupTests(usable, np.stack([rate1 - rate0, error, z, p], axis=1))
+    return usable, np.stack([rate1 - rate0, error, z, p], axis=1)
 
 
 def _clumps(users: UserGroups, now: tuple[Array, Array], before: tuple[Array, Array], *, often: Array) -> Array:
@@ -222,5 +213,5 @@ def test_change(cube: Cube, metric: str, *, now: Array, before: Array) -> Change
         return ChangeTest(np.nan, np.nan, np.nan, np.nan)
     days = sum(1 / max(len(np.unique(cube.day[mask])), 1) for mask in (now, before))
     noise, inside = noise_of(cube, metric), users.cells
-    found = test_groups(users, cube.terms[metric], noise, now=now[inside], before=before[inside], days=days)
-    return ChangeTest(*found.numbers[0].tolist())
+    _, found = test_groups(users, cube.terms[metric], noise, now=now[inside], before=before[inside], days=days)
+    return ChangeTest(*found[0].tolist())

@@ -86,11 +86,9 @@ def largest_shift(cube: Cube, name: str, now: Array, before: Array) -> tuple[str
     """(value of a dimension whose share of the requests moved most, the change of that share)."""
     codes = cube.dims[name]
     known = codes.codes >= 0
-    share = [
-        np.bincount(codes.codes[m & known], cube.rows[m & known], minlength=len(codes.values))
-        / max(cube.rows[m].sum(), 1)
-        for m in (now, before)
-    ]
+    size = len(codes.values)
+    rows = (np.bincount(codes.codes[m & known], cube.rows[m & known], minlength=size) for m in (now, before))
+    share = [r / max(cube.rows[m].sum(), 1) for r, m in zip(rows, (now, before), strict=True)]
     change = share[0] - share[1]
     most = int(np.argmax(np.abs(change)))
     return codes.values[most], float(change[most])

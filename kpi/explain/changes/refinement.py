@@ -28,11 +28,8 @@ def most_likely(found: list[SegmentChange]) -> SegmentChange:
 
 def _specialise(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
     """The part of the segment that explains more, if one does."""
-    parts = [
-        replace(part, q=best.q)
-        for part in scanned.of_metrics(best.metric, literals=best.literals + 1)
-        if best.entered in (None, part.entered) and set(best.where) <= set(part.where) and part.z * best.z > 0
-    ]
+    parts = [replace(p, q=best.q) for p in scanned.of_metrics(best.metric, literals=best.literals + 1)
+             if best.entered in (None, p.entered) and set(best.where) <= set(p.where) and p.z * best.z > 0]  # fmt: skip
     return most_likely([best, *parts])
 
 
@@ -42,9 +39,8 @@ def _generalise(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
     Of a strong change the part in which chance added most would else be told for the whole.
     """
     region = Region.of(scanned.cube, best, scanned.start)
-    parts = [
-        (replace(best, where=tuple(p for p in best.where if p != dropped)), region.inside) for dropped in best.where
-    ]
+    fewer = (tuple(p for p in best.where if p != dropped) for dropped in best.where)
+    parts = [(replace(best, where=where), region.inside) for where in fewer]
     for wide, before in [*parts, *([(replace(best, entered=None), ~region.inside)] if best.entered else [])]:
         rest = Region.of(scanned.cube, wide, scanned.start).test_outside(best.metric, now=region.served, before=before)
         if not rest.beyond(OWN) or rest.change / best.change <= _AS_MUCH:
@@ -60,11 +56,7 @@ def _earliest_step(scanned: ScanResult, best: SegmentChange) -> SegmentChange:
     success, and the first step tells where to look."""
     if best.metric not in _STEPS:
         return best
-    rivals = [
-        replace(rival, q=best.q)
-        for rival in scanned.of_metrics(*_STEPS, literals=best.literals)
-        if (rival.where, rival.entered) == (best.where, best.entered)
-        and rival.z * best.z > 0
-        and rival.z**2 >= best.z**2 - 2 * _NAMING
-    ]
+    rivals = [replace(r, q=best.q) for r in scanned.of_metrics(*_STEPS, literals=best.literals)
+              if (r.where, r.entered) == (best.where, best.entered) and r.z * best.z > 0
+              and r.z**2 >= best.z**2 - 2 * _NAMING]  # fmt: skip
     return min([best, *rivals], key=lambda f: _STEPS.index(f.metric))

@@ -285,11 +285,11 @@ def _of_partition(
         day, group = cube.day[users.cells], partition.group[users.cells]
         since, until = since[: users.groups], until[: users.groups]
         days = 1 / (cube.days - since) + 1 / np.maximum(until, 1)
-        found = test_groups(users, cube.terms[name], noise_of(cube, name),
-                            now=day >= since[group], before=day < until[group], days=days)  # fmt: skip
-        usable = np.flatnonzero(found.usable & (since >= 0))
+        usable, found = test_groups(users, cube.terms[name], noise_of(cube, name),
+                                    now=day >= since[group], before=day < until[group], days=days)  # fmt: skip
+        usable = np.flatnonzero(usable & (since >= 0))
         if len(usable):
-            numbers = found.numbers[usable]
+            numbers = found[usable]
             tested = np.where(since[usable] < start, _EARLIER_TESTED, _SPLITS_TESTED) if partition.came is None else 1.0
             numbers[:, 3] = np.minimum(1.0, numbers[:, 3] * tested)
             same = np.full(len(usable), number), np.full(len(usable), every.index(name))

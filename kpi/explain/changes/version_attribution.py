@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from kpi.explain.aggregates.cube import Cube, is_version
@@ -19,12 +17,6 @@ CONTROL = 0.1  # share of a segment from which what a version did not serve can 
 _ARMS = frozenset({"experiment_arm", "deployment_ring"})  # who is given a version, not what serves
 
 
-def _versions(cube: Cube) -> Iterator[tuple[str, str]]:
-    for name, codes in cube.dims.items():
-        if is_version(name) and name not in _ARMS:
-            yield from ((name, value) for value in codes.values)
-
-
 def version_of(
     cube: Cube, metric: str, inside: Array, day: int, *, least: float = 0.0
 ) -> tuple[tuple[str, str] | None, int]:
@@ -36,7 +28,8 @@ def version_of(
     terms = cube.terms[metric]
     least = max(least, z_from(cube, metric, inside, day) ** 2)
     candidates = []
-    for version in _versions(cube):
+    names = [name for name in cube.dims if is_version(name) and name not in _ARMS]
+    for version in ((name, value) for name in names for value in cube.dims[name].values):
         came = arrival(cube, version, inside)
         if came is None:
             continue

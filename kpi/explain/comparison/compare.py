@@ -19,7 +19,7 @@ from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Bounds, Covera
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate import comparisons as said
-from kpi.stats.interval import Interval, plain
+from kpi.stats.interval import plain
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
@@ -66,7 +66,7 @@ class Compared:
     def sentence(self) -> str:
         """ "Task success: better, 79.1 % to 82.4 % (+3.3 pp, +1.2 to +5.4 pp)"."""
         e = self.effect
-        return said.metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), _difference(e),
+        return said.metric_sentence(self.metric, self.verdict, (e.a.value, e.b.value), e.moved,
                                     detectable=e.smallest, known=self.coverage.shares, bounds=self.bounds)  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def compare(
         source: Where the rows are.
         a: A slice; or a value of the dimension `by` within `slice`; or None for the baseline of `slice`.
         b: In the same way; None for the window of `slice`.
-        metrics: By default those of COMPARED that the data holds.
+        metrics: By default those of the list `compared` in metrics.toml that the data holds.
         slice: In which values of `by` are compared, or whose window and baseline are.
         by: The dimension of which a and b are values.
         adjust: Dimensions to adjust for (by default those of MIX that vary); an empty sequence for none.
@@ -256,7 +256,7 @@ def _compared(
     known = coverage(sides, m, only=only)
 
     def worst(e: Effect) -> Bounds | None:
-        return worst_case.bounds(m, (e.a.value, e.b.value), _difference(e), known, counts, stratum)
+        return worst_case.bounds(m, (e.a.value, e.b.value), e.moved, known, counts, stratum)
 
     a, b = values(sides, m, only=only)
     size, relative = matters.get(m.name, m.matters), m.relative
@@ -295,7 +295,8 @@ def _verdict(row: Compared, e: Effect, q: float, bounds: Bounds | None) -> str:
     if not _enough(row, e):
         return "not enough data"
     size = worst_case.smallest(row.metric, e.a.value, row.matters)
-    if _within(row, e):
+    m = row.matters
+    if (e.ratio_low >= 1 / (1 + m) and e.ratio_high <= 1 + m) if row.relative else (e.low >= -m and e.high <= m):
         found = "equivalent"
     elif q <= _LEVEL:
         found = "better" if row.metric.improves(e.difference) else "worse"
@@ -304,22 +305,11 @@ def _verdict(row: Compared, e: Effect, q: float, bounds: Bounds | None) -> str:
     return CANNOT_TELL if worst_case.cannot_tell(found, bounds, size) else found
 
 
-def _within(row: Compared, e: Effect) -> bool:
-    """Whether the whole interval lies inside the smallest difference that matters."""
-    if row.relative:
-        return e.ratio_low >= 1 / (1 + row.matters) and e.ratio_high <= 1 + row.matters
-    return e.low >= -row.matters and e.high <= row.matters
-
-
 def _simpson(row: Compared, b: str, dimensions: Sequence[str]) -> str:
     assert row.adjusted is not None
     levels, mix = (row.effect.a.value, row.effect.b.value), " and ".join(dimensions)
     clear = row.adjusted_verdict in _CLEAR
-    return said.simpson_sentence(row.metric, b, mix, levels, _difference(row.adjusted), clear=clear)
-
-
-def _difference(e: Effect) -> Interval:
-    return Interval(value=e.difference, low=e.low, high=e.high)
+    return said.simpson_sentence(row.metric, b, mix, levels, row.adjusted.moved, clear=clear)
 
 
 def _row(row: Compared) -> dict[str, Any]:

@@ -77,6 +77,11 @@ class Effect:
     users_both: int
 
     @property
+    def moved(self) -> Interval:
+        """The difference with its limits."""
+        return Interval(value=self.difference, low=self.low, high=self.high)
+
+    @property
     def clustered_by(self) -> str:
         """What names who repeats: user, session, request, mixed, or given."""
         return self.a.clustered_by if self.a.clustered_by == self.b.clustered_by else MIXED
@@ -206,7 +211,7 @@ def coverage(sides: ArmSums, metric: Metric, *, only: int | None = None) -> Cove
         return Coverage(n=n, requests=rows, change=Interval(value=0.0, low=0.0, high=0.0))
     counted = replace(sides, sums={metric.name: TermSums(known, sides.rows, sides.rows)}, by_day=None)
     e = effect(*values(counted, replace(metric, kind="rate", scale=1.0), only=only))
-    return Coverage(n=n, requests=rows, change=Interval(value=e.difference, low=e.low, high=e.high))
+    return Coverage(n=n, requests=rows, change=e.moved)
 
 
 # --- the values of both sides ----------------------------------------------------------------------------------------

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kpi.errors import MetricError, SliceError
+from kpi.errors import SliceError
 from kpi.explain.aggregates.grouped_sums import Arm
-from kpi.measure.metrics import Metric
-from kpi.measure.own_metrics import COMPARABLE, metric_of, supported
+from kpi.measure.metrics import CHOSEN, Metric
+from kpi.measure.own_metrics import COMPARABLE, Unfit, metric_of_kind, supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Resolved, Slice
 from kpi.measure.summary import resolve
 from kpi.store.engines import Source
 
-# Compared where no metrics are named, as far as the data holds them.
-COMPARED = ("task_success", "correctness", "groundedness", "retrieval_hit_rate", "resolution",
-            "refusal_rate", "fallback_rate", "escalation_rate", "override_rate", "error_rate",
-            "deflection", "conversion", "incident_rate", "slo_attainment", "latency_p50",
-            "latency_p95", "ttft_p95", "cost_per_query", "cost_p50", "cost_p95", "cost_per_resolved",
-            "input_tokens", "output_tokens", "cached_share", "tool_error_rate")  # fmt: skip
+_NO_INTERVAL = Unfit("compare.kind", "{0.name!r} has no interval, so it cannot be compared", "Compare shares, means, "
+                     "ratios, rates or quantiles; `kpi summarise` shows counts and totals.")  # fmt: skip
 MIX = ("intent", "language")  # what groups are compared within, where nothing else is said
 _MOST_VALUES = 60  # of a dimension to adjust for: beyond it strata are too thin
 
 
 def metrics_of(source: Source, names: Sequence[str | Metric] | Metric | None) -> list[Metric]:
-    """The metrics to compare, by default those of COMPARED that the data holds. Raises MetricError without interval."""
+    """The metrics to compare, by default those of `CHOSEN` that the data holds. Raises MetricError without interval."""
     if names is None:
-        return supported(source, COMPARED)
-    chosen = [metric_of(source, n) for n in ([names] if isinstance(names, str | Metric) else names)]
-    for m in chosen:
-        if m.kind not in COMPARABLE:
-            raise MetricError(
-                "compare.kind", f"{m.name!r} has no interval, so it cannot be compared",
-                hint="Compare shares, means, ratios, rates or quantiles; `kpi summarise` shows counts and totals.",
-            )  # fmt: skip
+        return supported(source, CHOSEN["compared"])
+    asked = [names] if isinstance(names, str | Metric) else names
+    chosen = [metric_of_kind(source, n, COMPARABLE, _NO_INTERVAL) for n in asked]
     return list({m.name: m for m in chosen}.values())
 
 

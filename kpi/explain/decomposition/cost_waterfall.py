@@ -28,6 +28,7 @@ from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.measure.columns import Columns
 from kpi.measure.slice import Slice
 from kpi.narrate.decompositions import cost_sentence
+from kpi.narrate.names import WORDS
 from kpi.pricing import price_file
 from kpi.pricing.price_table import PriceTable, Rates
 from kpi.stats.factor_attribution import share_out
@@ -37,12 +38,7 @@ from kpi.store.engines import Source
 from kpi.store.expressions import DOUBLE, INT, Expression, known, only
 from kpi.store.manifest import home
 
-STEPS = {
-    "volume": "Requests", "mix": "Model mix", "input": "Input tokens per request", "cache": "Cache share",
-    "output": "Output tokens per request", "price": "Price of a token", "tools": "Tool calls per request",
-    "tool_price": "Cost of a tool call", "retrieval": "Retrieval", "review": "Human review",
-    "orchestration": "Orchestration", "other": "Not assigned to a part",
-}  # fmt: skip
+STEPS = WORDS["cost"]
 _NUSD, _WHOLE = 1e-9, "change"
 _TOKENS = ("input_tokens", "output_tokens", "cached_read_tokens", "cache_write_tokens")
 _PARTS = ("inference", "retrieval", "orchestration", "tool", "review")
@@ -165,10 +161,8 @@ def waterfall(sums: pd.DataFrame, prices: PriceTable) -> dict[str, Interval]:
     of_rest = account.rest(totals)
     values = {k: float(of_cells[k].sum() + of_rest[k]) for k in STEPS}
     values[_WHOLE] = float(totals["total"][NOW] - totals["total"][BEFORE])
-    if (
-        "user" not in sums
-        or (sums[sums["n"] > 0].groupby("side")["user"].nunique().reindex([0, 1]).fillna(0) < 2).any()
-    ):
+    heads = sums[sums["n"] > 0].groupby("side")["user"].nunique() if "user" in sums else pd.Series(dtype=float)
+    if (heads.reindex([BEFORE, NOW]).fillna(0) < 2).any():
         return {k: Interval(value=v, low=math.nan, high=math.nan) for k, v in values.items()}
     added = _added(account, cells, totals, sums, cell)
     added[_WHOLE] = np.sum([added[k] for k in STEPS], axis=0)

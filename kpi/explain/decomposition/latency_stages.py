@@ -21,12 +21,12 @@ from kpi.measure.columns import Columns, log_bin
 from kpi.measure.estimate import Histogram, quantile
 from kpi.measure.slice import Slice
 from kpi.narrate.decompositions import latency_sentence
+from kpi.narrate.names import WORDS
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.store.engines import Source
 from kpi.store.expressions import DOUBLE, INT, Expression, whole
 
-STAGES = {"queue": "Queue", "retrieval": "Retrieval", "rerank": "Rerank", "tool": "Tools", "model": "Model",
-          "guardrail": "Guardrail", "rest": "Not in a stage"}  # fmt: skip
+STAGES = WORDS["stage"]
 _MS = 1e-3
 
 

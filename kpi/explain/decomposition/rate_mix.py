@@ -25,7 +25,7 @@ from kpi.explain.comparison.effects import coverage, effect, values
 from kpi.explain.comparison.inputs import resolve_arms
 from kpi.explain.comparison.worst_case import TermCounts, left_open
 from kpi.measure.metrics import Metric
-from kpi.measure.own_metrics import metric_of
+from kpi.measure.own_metrics import Unfit, metric_of_kind
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.narrate.comparisons import worst_words
@@ -38,6 +38,10 @@ EFFECTS = ("rate", "mix", "entering", "leaving")
 USUAL = ("intent", "language", "use_case", "channel", "plan", "model", "prompt_version")
 OTHER, MAX_VALUES = "(other)", 60
 _KINDS = ("rate", "ratio", "incidence")
+_NO_SPLIT = Unfit(
+    "decompose.metric", "{0.label} has no exact split into mix and rate",
+    "Choose a rate, mean or ratio; `kpi decompose total_cost` and `latency_p95` have splits of their own.",
+)  # fmt: skip
 _STEP = 1e-30  # of the complex-step derivative, which has no cancellation
 
 
@@ -101,12 +105,7 @@ def decompose(
         >>> [d.by for d in found]
         ['language']
     """
-    asked = metric_of(source, metric)
-    if asked.kind not in _KINDS:
-        raise MetricError(
-            "decompose.metric", f"{asked.label} has no exact split into mix and rate",
-            hint="Choose a rate, mean or ratio; `kpi decompose total_cost` and `latency_p95` have splits of their own.",
-        )  # fmt: skip
+    asked = metric_of_kind(source, metric, _KINDS, _NO_SPLIT)
     names = _usual(source) if by is None else [by] if isinstance(by, str) else list(dict.fromkeys(by))
     _, arms, tz = resolve_arms(source, None, None, slice, None)
     sides = arm_sums(source, [asked], arms, strata=names, tz=tz)
@@ -116,19 +115,18 @@ def decompose(
             raise MetricError("decompose.empty", f"Nothing is known of {asked.label} {word}",
                               hint="Choose a longer window, fewer filters or another baseline.")  # fmt: skip
     e = effect(*values(sides, asked))  # the limits that `kpi.compare` has
-    change = Interval(value=e.difference, low=e.low, high=e.high)
+    change = e.moved
     worst = left_open(asked, (e.a.value, e.b.value), change, coverage(sides, asked), TermCounts(source, arms))
     told = f" What is not known may make it {worst_words(worst, asked.unit)}." if worst else ""
     split = [_of_dimension(sides, asked, name, i) for i, name in enumerate(names)]
-    split = [
-        _limited(asked, replace(d, bounds=worst, change=replace(change, value=d.now - d.before)), told) for d in split
-    ]
-    return sorted(split, key=lambda d: (-d.differs, d.by))
+    limited = [replace(d, bounds=worst, change=replace(change, value=d.now - d.before)) for d in split]
+    said = [replace(d, sentence=_sentence(asked, d) + told) for d in limited]
+    return sorted(said, key=lambda d: (-d.differs, d.by))
 
 
-def _limited(metric: Metric, found: Decomposition, told: str) -> Decomposition:
+def _sentence(metric: Metric, found: Decomposition) -> str:
     parts = {e: getattr(found, e) for e in EFFECTS}
-    return replace(found, sentence=rate_mix_sentence(metric.label, metric.unit, found.by, found.change, parts) + told)
+    return rate_mix_sentence(metric.label, metric.unit, found.by, found.change, parts)
 
 
 def _usual(source: Source) -> list[str]:

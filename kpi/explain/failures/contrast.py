@@ -185,14 +185,10 @@ def _events(source: Source, picked: sa.Subquery, rows: pd.DataFrame, name: str) 
         return pd.DataFrame(columns=columns)
     table = source.table(name)
     failed = [table.c.error_type.label("error")] if "error_type" in table.c and name == "tool_calls" else []
-    statement = (
-        sa.select(table.c.trace_id, table.c[value].label("value"), *failed)
-        .select_from(table.join(picked, table.c.trace_id == picked.c.trace_id))
-        .distinct()
-    )
-    found = source.run(statement).to_pandas()
-    place = pd.Series(np.arange(len(rows)), index=rows["trace_id"])
-    found["row"] = found["trace_id"].map(place)
+    joined = table.join(picked, table.c.trace_id == picked.c.trace_id)
+    told = sa.select(table.c.trace_id, table.c[value].label("value"), *failed).select_from(joined).distinct()
+    found = source.run(told).to_pandas()
+    found["row"] = found["trace_id"].map(pd.Series(np.arange(len(rows)), index=rows["trace_id"]))
     if name == "documents":
         return found.rename(columns={"value": "document_id"})[columns]
     broken = found["error"].notna() if failed else pd.Series(False, index=found.index)
@@ -209,10 +205,8 @@ def _tested(
     parts = [lifts(plain.features, failed, user), lifts(said.features, failed, user, stratum)]
     found = pd.concat([p for p in parts if len(p)], ignore_index=True) if any(map(len, parts)) else parts[0]
     found = found.assign(q=benjamini_hochberg(np.nan_to_num(found["p"].to_numpy(dtype=float), nan=1.0)))
-    found.insert(0, "kind", both.kind)
-    found.insert(1, "name", both.name)
-    found.insert(2, "value", both.value)
-    found.insert(3, "trait", [feature_name(*t) for t in zip(both.kind, both.name, both.value, strict=True)])
+    named = pd.DataFrame(both.named, columns=["kind", "name", "value"], index=found.index)
+    found = pd.concat([named.assign(trait=[feature_name(*n) for n in both.named]), found], axis=1)
     columns = both.features.tocsc()
     having = [columns.indices[columns.indptr[i] : columns.indptr[i + 1]] for i in range(len(both))]
     found["n"] = [len(h) for h in having]
@@ -224,9 +218,9 @@ def _tested(
 
 
 def _tree(plain: features.Traits, rows: pd.DataFrame, failed: Array, user: Array) -> Tree | None:
-    asked = [i for i in range(len(plain))
-             if plain.kind[i] in _ASKED and plain.name[i] not in _HINDSIGHT and plain.value[i] != "none"]  # fmt: skip
-    names = [feature_name(plain.kind[i], plain.name[i], plain.value[i]) for i in asked]
+    asked = [i for i, (kind, name, value) in enumerate(plain.named)
+             if kind in _ASKED and name not in _HINDSIGHT and value != "none"]  # fmt: skip
+    names = [feature_name(*plain.named[i]) for i in asked]
     sampled = rows.groupby("failed")["trace_id"].transform("size")
     weight = (rows["whole"] / sampled).to_numpy(dtype=float)
     ids = rows["trace_id"].to_numpy(dtype=object)

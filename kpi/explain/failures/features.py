@@ -26,22 +26,20 @@ _MASK = re.compile(r"\[[A-Z_]+\]")  # what redaction leaves
 
 @dataclass(frozen=True)
 class Traits:
-    """features: requests x features, 0 or 1. kind, name, value: of each feature."""
+    """features: requests x features, 0 or 1. named: kind, name and value of each feature."""
 
     features: sparse.csr_array
-    kind: list[str]
-    name: list[str]
-    value: list[str]
+    named: list[tuple[str, str, str]]
 
     def __len__(self) -> int:
-        return len(self.kind)
+        return len(self.named)
 
 
 def joined(parts: Sequence[Traits], requests: int) -> Traits:
     """All features side by side."""
     known = [p for p in parts if len(p)]
     features = sparse.hstack([p.features for p in known], format="csr") if known else sparse.csr_array((requests, 0))
-    return Traits(features, *([v for p in known for v in getattr(p, a)] for a in ("kind", "name", "value")))
+    return Traits(features, [n for p in known for n in p.named])
 
 
 def attributes(rows: pd.DataFrame, columns: Sequence[str], user: Array, *, kind: str = "attribute") -> Traits:
@@ -50,8 +48,7 @@ def attributes(rows: pd.DataFrame, columns: Sequence[str], user: Array, *, kind:
     for column in columns:
         codes, values = pd.factorize(rows[column], sort=True)
         at = np.flatnonzero(codes >= 0)
-        named = [(kind, column, str(v)) for v in values]
-        parts.append(supported(at, codes[at], named, len(rows), user))
+        parts.append(supported(at, codes[at], [(kind, column, str(v)) for v in values], len(rows), user))
     return joined(parts, len(rows))
 
 
@@ -127,8 +124,8 @@ def _folded(found: Traits) -> Traits:
     for i in range(len(found)):
         alike.setdefault(columns.indices[columns.indptr[i] : columns.indptr[i + 1]].tobytes(), []).append(i)
     first = [g[0] for g in alike.values()]
-    together = [", ".join(sorted(found.value[i] for i in g)[:_SHOWN]) for g in alike.values()]
-    return Traits(columns[:, first].tocsr(), [found.kind[i] for i in first], [found.name[i] for i in first], together)
+    named = [(*found.named[g[0]][:2], ", ".join(sorted(found.named[i][2] for i in g)[:_SHOWN])) for g in alike.values()]
+    return Traits(columns[:, first].tocsr(), named)
 
 
 def supported(row: Array, code: Array, named: Sequence[tuple[str, str, str]], requests: int, user: Array) -> Traits:
@@ -138,6 +135,4 @@ def supported(row: Array, code: Array, named: Sequence[tuple[str, str, str]], re
     pairs = np.unique(np.stack([code.astype(np.int64), user[row]]), axis=1) if len(row) else np.zeros((2, 0), np.int64)
     users = np.bincount(pairs[0], minlength=len(named))
     kept = np.flatnonzero((count >= MIN_REQUESTS) & (count <= requests - MIN_REQUESTS) & (users >= FLOOR))
-    chosen = [named[i] for i in kept.tolist()]
-    kinds, names, values = ([c[i] for c in chosen] for i in range(3))
-    return Traits(matrix[:, kept], kinds, names, values)
+    return Traits(matrix[:, kept], [named[i] for i in kept.tolist()])

@@ -9,8 +9,6 @@ heavy user cannot make a feature significant; q is Benjamini and Hochberg's over
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 from scipy import sparse, special
@@ -34,16 +32,11 @@ def lifts(features: sparse.csr_array, failed: Array, user: Array, stratum: Array
     sample = _Sample(failed, user, of)
     if not sample.weight:  # no stratum has both sides
         return pd.DataFrame(np.nan, index=range(features.shape[1]), columns=list(COLUMNS)).assign(q=1.0)
-    parts = [sample.block(block) for block in _blocks(features)]
+    columns, starts = features.tocsc(), range(0, features.shape[1], _BLOCK)
+    parts = [sample.block(columns[:, start : start + _BLOCK].tocsr()) for start in starts]
     found = np.concatenate(parts, axis=1) if parts else np.zeros((8, 0))
     frame = pd.DataFrame(dict(zip(COLUMNS, found, strict=False)))
     return frame.assign(q=benjamini_hochberg(np.nan_to_num(frame["p"].to_numpy(), nan=1.0)))
-
-
-def _blocks(features: sparse.csr_array) -> Iterator[sparse.csr_array]:
-    columns = features.tocsc()
-    for start in range(0, features.shape[1], _BLOCK):
-        yield columns[:, start : start + _BLOCK].tocsr()
 
 
 class _Sample:

@@ -15,25 +15,16 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from kpi.errors import MetricError
+from kpi.explain.aggregates import user_sums as by_user
 from kpi.explain.aggregates.quantile_sums import Tail, tails
-from kpi.explain.aggregates.user_sums import (
-    MAX_GROUPS,
-    GroupContrast,
-    GroupLayout,
-    UserSums,
-    group_contrast,
-    sums_of,
-    sums_of_all,
-    user_sums,
-)
+from kpi.explain.aggregates.user_sums import GroupContrast, GroupLayout, UserSums, group_contrast
 from kpi.explain.fairness import mean_gaps, quantile_gaps
 from kpi.measure import estimate
 from kpi.measure.metrics import METRICS, Metric
-from kpi.measure.own_metrics import COMPARABLE, metric_of, supported
+from kpi.measure.own_metrics import COMPARABLE, Unfit, metric_of_kind, supported
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
-from kpi.measure.small_cells import FLOOR, hide_small
+from kpi.measure.small_cells import FLOOR, shown_groups
 from kpi.measure.summary import resolve
 from kpi.schema import COHORTS
 from kpi.stats.multiplicity import benjamini_hochberg
@@ -44,6 +35,10 @@ from kpi.store.engines import Source
 # What fairness asks, and what may explain a gap; by default those that the data supports.
 COMPARED = ("task_success", "refusal_rate", "escalation_rate", "slo_attainment", "incident_rate", "cost_per_query")
 CLUES = ("groundedness", "retrieval_hit_rate", "input_tokens", "output_tokens")
+_NO_RATE = Unfit(
+    "disparity.metric", "{0.name!r} is no rate, mean, ratio, incidence or quantile",
+    "For a total compare the mean, such as cost_per_query; for a maximum a quantile, such as latency_p95.",
+)  # fmt: skip
 _GAP = ("dimension", "metric", "unit", "gap", "low", "high", "beyond", "noise", "p", "adjusted", "adjusted_p", "worst",
         "best", "groups", "n", "four_fifths")  # fmt: skip
 By = str | tuple[str, ...]
@@ -102,7 +97,8 @@ def disparity(
         True
     """
     known = profile(source)
-    chosen = [_metric(source, m) for m in metrics] if metrics is not None else supported(source, COMPARED)
+    named = None if metrics is None else [metric_of_kind(source, m, COMPARABLE, _NO_RATE) for m in metrics]
+    chosen = supported(source, COMPARED) if named is None else named
     extra = [METRICS[n] for n in clues if known.supports(METRICS[n])]
     extra = [m for m in extra if m.name not in {c.name for c in chosen}]
     wanted: list[By] = [by] if isinstance(by, str | tuple) else list(by) if by is not None else list(_cohorts(source))
@@ -113,7 +109,7 @@ def disparity(
     measured = [*chosen, *extra]
     far = tails(source, [m for m in chosen if m.kind == "quantile"], keys, strata, resolved=resolved)
     summed = [s for m in measured for s in (far[m.name].rates if m.name in far else (m,))]
-    sums = user_sums(source, summed, dims, filters=resolved.filters, window=resolved.window)
+    sums = by_user.user_sums(source, summed, dims, filters=resolved.filters, window=resolved.window)
     found = [_dimension(sums, key, measured, strata if strata not in key else None, far) for key in keys]
     asked = [m.name for m in chosen]
     groups = _with_q(_stacked([f[0] for f in found]), asked)
@@ -130,20 +126,10 @@ def name_of(key: Sequence[str]) -> str:
     return " × ".join(key)
 
 
-def _metric(source: Source, name: str | Metric) -> Metric:
-    found = metric_of(source, name)
-    if found.kind not in COMPARABLE:
-        raise MetricError(
-            "disparity.metric", f"{found.name!r} is no rate, mean, ratio, incidence or quantile",
-            hint="For a total compare the mean, such as cost_per_query; for a maximum a quantile, such as latency_p95.",
-        )  # fmt: skip
-    return found
-
-
 def _cohorts(source: Source) -> list[str]:
     """Dimensions that say who asks and how, not which version answered."""
     known = profile(source).dimensions
-    return [c.name for c in COHORTS if 2 <= len(known.get(c.name, ())) <= MAX_GROUPS]
+    return [c.name for c in COHORTS if 2 <= len(known.get(c.name, ())) <= by_user.MAX_GROUPS]
 
 
 # --- one dimension ---------------------------------------------------------------------------------------------------
@@ -168,9 +154,7 @@ def _dimension(
     group, values = _grouped(sums, key)
     layout = GroupLayout.of(sums, group, len(values))
     users = layout.groups.totals(np.ones(len(layout.groups.row)))
-    sizes = pd.DataFrame([dict(zip(key, v, strict=True)) for v in values], columns=list(key)).assign(clusters=users)
-    shown, hidden = hide_small(sizes, by=list(key))
-    kept = set(shown[list(key)].itertuples(index=False, name=None))
+    kept, hidden = shown_groups(key, values, users)
     rarer = int(sums.rows[group < 0].sum())
     if rarer:
         hidden = [*hidden, f"rarer values: {rarer:,} requests of groups beyond the 60 largest count in the whole only"]
@@ -225,7 +209,7 @@ def _measured(
     terms = sums.terms[metric.name]
     raw, held = group_contrast(layout, terms), group_contrast(within, terms) if within is not None else None
     if tail is None:
-        e = estimate.of(metric, sums_of(layout, terms, sums.known[metric.name]))
+        e = estimate.of(metric, by_user.sums_of(layout, terms, sums.known[metric.name]))
         sure = np.isfinite(e.value)
         expected, usual = _expected(sums, groups, metric, raw.whole), None
     else:
@@ -245,9 +229,8 @@ def _table(m: _Measured, groups: _Groups) -> tuple[pd.DataFrame, dict[str, Any] 
         if m.tail is None:
             columns = mean_gaps.columns(metric, e, raw, held=m.held, expected=m.expected, counted=keep)
         else:
-            columns = quantile_gaps.columns(
-                m.tail, e, raw, held=m.held, usual=m.usual, expected=m.expected, counted=keep
-            )
+            columns = quantile_gaps.columns(m.tail, e, raw, held=m.held, usual=m.usual, expected=m.expected,
+                                            counted=keep)  # fmt: skip
             p = np.where(np.sign(columns["difference"]) == np.sign(raw.difference), p, 1.0)
     plain = {"ratio", "ratio_low", "ratio_high", "ratio_to_best", "ratio_to_best_low", "ratio_to_best_high"}
     columns = {c: np.where(keep, v, np.nan) * (1.0 if c in plain else metric.scale) for c, v in columns.items()}
@@ -329,7 +312,7 @@ def _whole(sums: UserSums, metrics: Sequence[Metric], far: Mapping[str, Tail]) -
     """The metrics of the slice, as `kpi.summarise` gives them."""
     rows = []
     for m in metrics:
-        e = far[m.name].whole(sums) if m.name in far else estimate.of(m, sums_of_all(sums, m.name))
+        e = far[m.name].whole(sums) if m.name in far else estimate.of(m, by_user.sums_of_all(sums, m.name))
         rows.append({"metric": m.name, "value": e.value[0] * m.scale,
                      "low": e.low[0] * m.scale, "high": e.high[0] * m.scale, "n": int(e.n[0]),
                      "users": int(e.clusters[0]), "unit": m.unit})  # fmt: skip

@@ -17,14 +17,12 @@ from kpi.stats.range_test import LEVEL
 
 # Metric -> (explanation, the sign of a difference that speaks for it; 0: either).
 _SIGNS = {
-    "refusal_rate": ("overblocking", 1),
-    "retrieval_hit_rate": ("missing knowledge", -1),
-    "groundedness": ("missing knowledge", -1),
-    "slo_attainment": ("slowness", -1),
-    "input_tokens": ("language", 0),
-    "output_tokens": ("language", 0),
-}
+    "refusal_rate": ("overblocking", 1), "retrieval_hit_rate": ("missing knowledge", -1),
+    "groundedness": ("missing knowledge", -1), "slo_attainment": ("slowness", -1),
+    "input_tokens": ("language", 0), "output_tokens": ("language", 0),
+}  # fmt: skip
 _SHARE_OF_GAP, _SHARE = 0.2, 0.01  # a share must differ by a fifth of the gap and by one point at least
+_EVIDENCE = ("metric", "cause", "difference", "low", "high", "unit", "p", "weight", "speaks")
 _LENGTH = 0.10  # a length by a tenth
 
 
@@ -74,14 +72,10 @@ def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_
     if outcome.empty or outcome["verdict"].iloc[0] not in ("worse", "higher", "lower"):
         return None
     row = outcome.iloc[0]
-    same = (
-        ["slo_attainment"] if metric in METRICS and METRICS[metric].group == "latency" else []
-    )  # slowness does not explain slowness
-    clues = mine[mine["metric"].isin(_SIGNS) & ~mine["metric"].isin([metric, *same])]
+    slow = metric in METRICS and METRICS[metric].group == "latency"  # slowness does not explain slowness
+    clues = mine[mine["metric"].isin(_SIGNS) & ~mine["metric"].isin([metric, *(["slo_attainment"] if slow else [])])]
     judged = [_weighed(c, row, len(clues)) for c in clues.itertuples()]
-    evidence = pd.DataFrame(
-        judged, columns=["metric", "cause", "difference", "low", "high", "unit", "p", "weight", "speaks"]
-    )
+    evidence = pd.DataFrame(judged, columns=list(_EVIDENCE))
     speaking = evidence[evidence["speaks"].astype(bool)].sort_values("weight", ascending=False, kind="stable")
     if _is_mix(row):
         cause, told = "mix", mix_sentence(row, found.adjusted_for or "")

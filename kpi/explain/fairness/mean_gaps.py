@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,22 +65,31 @@ def _adjusted(c: GroupContrast | None, count: int) -> dict[str, Array]:
     return {"adjusted": c.difference, "adjusted_low": c.difference - half, "adjusted_high": c.difference + half}
 
 
-def gap(raw: GroupContrast, *, held: GroupContrast | None, counted: Array) -> dict[str, Any]:
-    """The gap between the largest and the smallest value, with Tukey-Kramer limits. least, most: those groups.
+def extremes(
+    value: Array, shown: Array, raw: GroupContrast, *, counted: Array,
+    held: GroupContrast | None, adjusted: Array | None, seen: Callable[[Array], Array] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The gap between the largest and the smallest of the values `shown`, without limits. least, most: those groups.
 
     noise: what equal groups exceed in one of 20 cases; p: how often they show such a gap; square: their mean squared
-    gap. adjusted, adjusted_p: the same of the differences within strata.
+    gap. adjusted, adjusted_p: the same of the differences within strata. seen: as of `range_test`.
     """
     at = np.flatnonzero(counted)
-    least, most = int(at[raw.value[at].argmin()]), int(at[raw.value[at].argmax()])
-    found = range_test(raw.difference[at], raw.null[np.ix_(at, at)], raw.null_df[at])
-    own = raw.own
-    critical = simultaneous(len(at), min(raw.df[least], raw.df[most]))
+    found = range_test(raw.difference[at], raw.null[np.ix_(at, at)], raw.null_df[at], seen=seen)
+    apart, apart_p = np.nan, np.nan
+    if held is not None and adjusted is not None:
+        apart = float(np.ptp(adjusted[at]))
+        apart_p = range_test(held.difference[at], held.null[np.ix_(at, at)], held.df[at]).p
+    return {"least": int(at[value[at].argmin()]), "most": int(at[value[at].argmax()]),
+            "observed": float(np.ptp(shown[at])), "noise": found.noise, "p": found.p, "square": found.square,
+            "adjusted": apart, "adjusted_p": apart_p}  # fmt: skip
+
+
+def gap(raw: GroupContrast, *, held: GroupContrast | None, counted: Array) -> dict[str, Any]:
+    """The gap between the largest and the smallest value, with Tukey-Kramer limits."""
+    found = extremes(raw.value, raw.difference, raw, counted=counted, held=held,
+                     adjusted=None if held is None else held.difference)  # fmt: skip
+    least, most, own = found["least"], found["most"], raw.own
+    critical = simultaneous(int(counted.sum()), min(raw.df[least], raw.df[most]))
     half = float(critical * np.sqrt(max(own[least, least] + own[most, most] - 2 * own[least, most], 0)))
-    adjusted, adjusted_p = np.nan, np.nan
-    if held is not None:
-        within = range_test(held.difference[at], held.null[np.ix_(at, at)], held.df[at])
-        adjusted, adjusted_p = within.observed, within.p
-    return {"least": least, "most": most, "observed": found.observed, "low": found.observed - half,
-            "high": found.observed + half, "noise": found.noise, "p": found.p, "square": found.square,
-            "adjusted": adjusted, "adjusted_p": adjusted_p}  # fmt: skip
+    return {**found, "low": found["observed"] - half, "high": found["observed"] + half}

@@ -14,10 +14,10 @@ from scipy import special
 
 from kpi.explain.aggregates.quantile_sums import Tail
 from kpi.explain.aggregates.user_sums import GroupContrast
-from kpi.explain.fairness.mean_gaps import ENDS
+from kpi.explain.fairness.mean_gaps import ENDS, extremes
 from kpi.measure.estimate import Estimates
 from kpi.measure.metrics import Metric
-from kpi.stats.range_test import LEVEL, range_test, shrink_empirical_bayes, simultaneous
+from kpi.stats.range_test import LEVEL, shrink_empirical_bayes, simultaneous
 from kpi.stats.types import Array
 
 
@@ -94,15 +94,7 @@ def gap(
     p says how often groups without a difference show such a range of the share above the whole's quantile; noise and
     square are that range as a distance of quantiles, of groups like the whole but slower or faster (`Tail.through`).
     """
-    at = np.flatnonzero(counted)
-    value = e.value[at]
-    least, most = int(at[value.argmin()]), int(at[value.argmax()])
-    found = range_test(raw.difference[at], raw.null[np.ix_(at, at)], raw.null_df[at], seen=tail.through)
-    low, high = (float(v[most]) for v in _apart(e, raw, least, len(at)))
-    adjusted = adjusted_p = np.nan
-    if held is not None and usual is not None:
-        adjusted = float(np.ptp(value - usual[at]))
-        adjusted_p = range_test(held.difference[at], held.null[np.ix_(at, at)], held.df[at]).p
-    return {"least": least, "most": most, "observed": float(np.ptp(value)), "low": low,
-            "high": high, "noise": found.noise, "p": found.p, "square": found.square,
-            "adjusted": adjusted, "adjusted_p": adjusted_p}  # fmt: skip
+    found = extremes(e.value, e.value, raw, counted=counted, held=held,
+                     adjusted=None if usual is None else e.value - usual, seen=tail.through)  # fmt: skip
+    low, high = (float(v[found["most"]]) for v in _apart(e, raw, found["least"], int(counted.sum())))
+    return {**found, "low": low, "high": high}

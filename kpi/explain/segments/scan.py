@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 
 from kpi.explain.aggregates.cube import MIN_ROWS, paired, where_of
 from kpi.explain.aggregates.user_sums import Pattern
 from kpi.explain.segments.segment_test import Entries, SegmentResult, SegmentTest
-from kpi.measure.small_cells import FLOOR, hide_small
+from kpi.measure.small_cells import FLOOR, shown_groups
 from kpi.stats.multiplicity import benjamini_hochberg, weighted_p
 from kpi.stats.types import Array
 
@@ -131,9 +130,7 @@ class _Shown:
         users = found.totals(np.ones(len(found.row)))
         filled = np.flatnonzero(users)
         values = [tuple(v for _, v in _where(keys, g, self._dims)) for g in filled.tolist()]
-        sizes = pd.DataFrame(values, columns=list(keys)).assign(clusters=users[filled])
-        shown, _ = hide_small(sizes, by=list(keys))
-        return set(shown[list(keys)].itertuples(index=False, name=None))
+        return shown_groups(keys, values, users[filled])[0]
 
 
 def _told(
@@ -154,9 +151,11 @@ def _told(
         first = next((i for i in kept if shown(own[i].where)), None)
         if first is None or len(told) == most:
             return _needed(rest, told, weights, allowed)
-        same = tuple(s.where for s in left if s is not left[first] and _twins(s, left[first]))
-        told.append(replace(left[first], also=same))
-        state = state.conditioned_on(left[first].inside)
+        one = left[first]
+        same = (s.where for s in left if s is not one and len(s.where) == len(one.where)
+                and np.array_equal(s.inside, one.inside))  # fmt: skip
+        told.append(replace(one, also=tuple(same)))
+        state = state.conditioned_on(one.inside)
         left = [left[i] for i in kept if i != first and state.screening_z_of(left[i].inside) >= _WORTH]
         own = [replace(s, found=state.test(s.inside)) for s in left]
 
@@ -175,7 +174,3 @@ def _needed(rest: SegmentTest, told: Sequence[Segment], weights: Array, allowed:
             break
         kept.pop(worst)
     return kept
-
-
-def _twins(a: Segment, b: Segment) -> bool:
-    return len(a.where) == len(b.where) and np.array_equal(a.inside, b.inside)

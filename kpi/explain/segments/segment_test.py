@@ -158,9 +158,8 @@ class SegmentTest:
                           users=users, rest_users=rest_users)  # fmt: skip
         mine = np.bincount(user, x, minlength=many)
         reach = mine - self._sizes @ share
-        own = (
-            mine * (1 - 2 * share[0]) if self.layers == 1 else np.bincount(user, x * (1 - 2 * share[s]), minlength=many)
-        )
+        left = 1 - 2 * share
+        own = mine * left[0] if self.layers == 1 else np.bincount(user, x * left[s], minlength=many)
         leverage = (own + self._sizes @ share**2) / weight
         added = np.bincount(user, e, minlength=many) - self._residuals @ share
         usual = self.own * weight + self.shared * float((reach**2).sum())

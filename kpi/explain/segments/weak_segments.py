@@ -23,7 +23,7 @@ from kpi.explain.segments.scan import Segment, weakest
 from kpi.explain.segments.segment_test import Entries, SegmentTest
 from kpi.measure import estimate
 from kpi.measure.metrics import Metric
-from kpi.measure.own_metrics import metric_of
+from kpi.measure.own_metrics import Unfit, metric_of_kind
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.names import segment_name, sentence_case
@@ -34,6 +34,10 @@ from kpi.store.engines import Source
 LEVEL = 0.05
 ALPHA = 0.95  # how SliceLine weighs the error of a segment against its size
 _KINDS = ("rate", "ratio", "incidence")
+_NO_RATE = Unfit(
+    "weak.metric", "{0.name!r} is no rate, mean, ratio or incidence",
+    "For latency search slo_attainment or slo_attainment(milliseconds); for cost cost_per_query.",
+)  # fmt: skip
 _COLUMNS = ("where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",
             "users", "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
             "sentence")  # fmt: skip
@@ -113,12 +117,7 @@ def weak_segments(
 
 
 def _metric(source: Source, name: str | Metric) -> Metric:
-    found = metric_of(source, name)
-    if found.kind not in _KINDS:
-        raise MetricError(
-            "weak.metric", f"{found.name!r} is no rate, mean, ratio or incidence",
-            hint="For latency search slo_attainment or slo_attainment(milliseconds); for cost cost_per_query.",
-        )  # fmt: skip
+    found = metric_of_kind(source, name, _KINDS, _NO_RATE)
     if found.direction == "none":
         raise MetricError("weak.direction", f"{found.label} has no worse side",
                           hint="Choose a metric of which more or less is better.")  # fmt: skip
@@ -143,8 +142,8 @@ def weakest_of(
     """`weak_segments` on sums by user that are already there."""
     entries, kept = _entries(sums, metric)
     codes = {d: (sums.dims[d].codes[kept], sums.dims[d].values) for d in dict.fromkeys([*dimensions, adjust]) if d}
-    stratum, layers = _strata(codes[adjust]) if adjust else (np.zeros(len(entries), dtype=np.int64), 1)
-    rest = SegmentTest(entries, stratum, layers)
+    within, strata = codes[adjust] if adjust else (np.zeros(len(entries), dtype=np.int64), ())
+    rest = SegmentTest(entries, np.where(within < 0, len(strata), within), len(strata) + 1)
     searched = [d for d in dimensions if d != adjust]
     told, looked = weakest(rest, {d: codes[d] for d in searched}, level=level, most=most)
     rows = [_row(s, entries, sums, kept, metric) for s in told]
@@ -152,8 +151,9 @@ def weakest_of(
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     size = float(entries.size.sum())
     whole = float(sums.terms[metric.name].y.sum()) / size * metric.scale if size else math.nan
+    spent = metric.kind == "ratio" and metric.unit != "share"
     return Weak(
-        metric=metric.name, unit=metric.unit, excess_unit=_excess_unit(metric), whole=whole,
+        metric=metric.name, unit=metric.unit, excess_unit=metric.unit if spent else "count", whole=whole,
         n=int(entries.rows.sum()), looked=looked, dimensions=tuple(searched), adjusted_for=adjust, frame=frame,
         sentence=weak_segments_sentence(list(frame["where"]), metric, whole, looked, len(searched)),
     )  # fmt: skip
@@ -168,15 +168,6 @@ def _entries(sums: UserSums, metric: Metric) -> tuple[Entries, Array]:
     bad = y if metric.direction == "down" else x - y if metric.unit == "share" else -y
     people, user = np.unique(sums.user[kept], return_inverse=True)
     return Entries(user=user, users=len(people), rows=known[kept], bad=bad, size=x, kind=metric.kind), kept
-
-
-def _excess_unit(metric: Metric) -> str:
-    return metric.unit if metric.kind == "ratio" and metric.unit != "share" else "count"
-
-
-def _strata(coded: tuple[Array, tuple[str, ...]]) -> tuple[Array, int]:
-    codes, values = coded
-    return np.where(codes < 0, len(values), codes), len(values) + 1
 
 
 def _row(s: Segment, entries: Entries, sums: UserSums, kept: Array, metric: Metric) -> dict[str, Any]:
