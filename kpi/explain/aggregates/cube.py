@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -106,6 +107,11 @@ class Cube:
 
     def __len__(self) -> int:
         return len(self.day)
+
+    @cached_property
+    def by_user(self) -> Array:
+        """Positions of the cells by user, of one user by day."""
+        return np.argsort(self.user, kind="stable")
 
     def where(self, keep: Array) -> Cube:
         """The cells that a boolean mask keeps."""

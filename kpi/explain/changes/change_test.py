@@ -15,6 +15,7 @@ of sums have no such law: they are tested by t, with a variance and degrees of f
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -31,36 +32,48 @@ _SURE = 1e-290  # below it a p-value is no longer told from 0
 
 
 class UserGroups:
-    """The (group, user) pairs of a way to cut the cells into groups, numbered once for all metrics.
+    """The (group, user) pairs of a way to cut the cells into groups: cells sorted by pair, so that a sum is one walk.
 
-    group: per cell, -1 where it is outside; kept: a mask of groups, cells of the others are left aside.
+    group: per cell, -1 where it is outside. Sorted once for all metrics; `kept` leaves groups aside.
     """
 
-    _DENSE = 3  # pairs that may be numbered for each cell
+    def __init__(self, cube: Cube, group: Array) -> None:
+        order = cube.by_user
+        place = group[order]
+        inside = place >= 0
+        order, place = order[inside], place[inside]
+        self.groups = int(place.max()) + 1 if len(place) else 0
+        small = place.astype(np.int16) if self.groups < 2**15 else place  # numpy sorts small numbers by their digits
+        order = order[np.argsort(small, kind="stable")]
+        self._numbered(order, group[order], cube.user[order])
 
-    def __init__(self, cube: Cube, group: Array, kept: Array | None = None) -> None:
-        inside = group >= 0
-        if kept is not None:
-            inside &= kept[group]
-        self.cells = np.flatnonzero(inside)
-        span = max(cube.users, 1)
-        group = group[self.cells].astype(np.int64)
-        self.groups = int(group.max()) + 1 if len(group) else 0
-        pairs = group * span + cube.user[self.cells]
-        if self.groups * span <= self._DENSE * len(pairs):  # most pairs occur: numbering all of them spares the sorting
-            self.number = pairs
-            self.group = np.repeat(np.arange(self.groups), span)
-        else:
-            unique, self.number = np.unique(pairs, return_inverse=True)
-            self.group = unique // span
+    def _numbered(self, cells: Array, group: Array, user: Array) -> None:
+        new = np.ones(len(cells), dtype=bool)
+        new[1:] = (group[1:] != group[:-1]) | (user[1:] != user[:-1])
+        self.cells, self.of_cell, self._user, self._starts = cells, group, user, np.flatnonzero(new)
+        self.group = group[self._starts]
+        first = np.ones(len(self.group), dtype=bool)
+        first[1:] = self.group[1:] != self.group[:-1]
+        self._firsts = np.flatnonzero(first)
+
+    def kept(self, groups: Array) -> UserGroups:
+        """Those of a mask of groups."""
+        inside = groups[self.of_cell]
+        if inside.all():
+            return self
+        found = copy(self)
+        found._numbered(self.cells[inside], self.of_cell[inside], self._user[inside])
+        return found
 
     def sums(self, values: Array, chosen: Array) -> Array:
-        """Sum of `values` per pair over the chosen cells."""
-        return np.bincount(self.number[chosen], values[self.cells[chosen]], minlength=len(self.group))
+        """Sum per pair of `values`, parallel to `cells`, over the chosen ones."""
+        return np.add.reduceat(np.where(chosen, values, 0.0), self._starts)
 
     def total(self, values: Array) -> Array:
-        """Sum per group of a value per pair."""
-        return np.bincount(self.group, values, minlength=self.groups)
+        """Sum per group of a value per pair; 0 of a group without any."""
+        found = np.zeros(self.groups)
+        found[self.group[self._firsts]] = np.add.reduceat(values, self._firsts, dtype=float)
+        return found
 
 
 def test_groups(
@@ -68,19 +81,19 @@ def test_groups(
 ) -> tuple[Array, Array]:
     """The test of every group: whether it can be told, and a row a group with columns as in NUMBERS, z the normal of p.
 
-    now, before: masks of `users.cells`; days: sum of 1 / days of the two windows, for each group or for all.
+    now, before: masks parallel to `users.cells`; days: sum of 1 / days of the two windows, for each group or for all.
     """
-    y1, x1, y0, x0 = (users.sums(v, m) for m in (now, before) for v in (terms.y, terms.x))
+    y, x = terms.y[users.cells], terms.x[users.cells]
+    y1, x1, y0, x0 = (users.sums(v, m) for m in (now, before) for v in (y, x))
     sums = np.stack([users.total(v) for v in (y1, x1, y0, x0)])
     sy1, sx1, sy0, sx0 = sums
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         weight1, weight0 = (1 / sx1)[users.group], (1 / sx0)[users.group]
         rate1, rate0 = sy1 / sx1, sy0 / sx0
         residual = (y1 - rate1[users.group] * x1) * weight1 - (y0 - rate0[users.group] * x0) * weight0
-        residual = np.where(np.isfinite(residual), residual, 0.0)
-        square = users.total(residual**2)
-        df = 2 * square**2 / users.total(residual**4) - 1  # Satterthwaite (1946), the variance of r^2 taken as r^4
-        clusters = users.total(((x1 > 0) | (x0 > 0)).astype(float))
+        squares = np.where(np.isfinite(residual), residual, 0.0) ** 2
+        square = users.total(squares)
+        clusters = users.total((x1 > 0) | (x0 > 0))
         own = square * clusters / (clusters - 1)
         paired = users.total(np.nan_to_num(x1 * weight1 - x0 * weight0) ** 2)
         usual, shared = noise.of(1 / sx1 + 1 / sx0, paired), noise.daily * days
@@ -93,8 +106,9 @@ def test_groups(
             if not terms.logged and not (terms.y < 0).any():  # of the same spread for their size as the whole
                 usual = usual * (level * terms.x.sum() / terms.y.sum()) ** 2
                 own = np.maximum(own, usual)  # a few dear requests that are not in it yet would widen it
+            df = 2 * square**2 / users.total(squares**2) - 1  # Satterthwaite (1946), the variance of r^2 taken as r^4
             error, z, p = _t_test(sums, own, df, usual, shared, kind=terms.kind)
-    counted = users.total((x1 > 0).astype(float)), users.total((x0 > 0).astype(float))
+    counted = users.total(x1 > 0), users.total(x0 > 0)
     usable = (sx1 >= MIN_ROWS) & (sx0 >= MIN_ROWS) & (counted[0] >= MIN_USERS) & (counted[1] >= MIN_USERS)
     usable &= np.isfinite(z) & (error > 0)
     if not exact:

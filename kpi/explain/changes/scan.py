@@ -72,6 +72,12 @@ class _Partition:
     def literals(self) -> int:
         return len(self.dims) + (self.entered is not None)
 
+    def of(self, groups: Sequence[Array]) -> _Partition:
+        """The same of some groups only."""
+        inside = np.zeros(int(self.group.max()) + 2, dtype=bool)  # the last place is that of -1
+        inside[np.concatenate(groups)] = True
+        return replace(self, group=np.where(inside[self.group], self.group, -1))
+
     def where(self, group: int, cube: Cube) -> tuple[tuple[str, str], ...]:
         """The values that a group stands for."""
         return where_of(self.dims, [cube.dims[d].values for d in self.dims], group)
@@ -109,15 +115,16 @@ class ScanResult:
         return (self.found(int(i)) for i in np.flatnonzero(named & np.isin(self.metric, positions)))
 
     def again(self, terms: Mapping[str, Terms], level: float) -> ScanResult:
-        """The same with other terms of some metrics, where something was clear, and as many tests to answer for."""
+        """The same with other terms of some metrics, of groups that were clear, with as many tests to answer for."""
         cube = replace(self.cube, terms={**self.cube.terms, **terms})
-        positions = [self.metrics.index(name) for name in terms]
+        positions = [self.metrics.index(name) for name in terms if terms[name] is not self.cube.terms[name]]
         kept = ~np.isin(self.metric, positions)
         clear = (self._alone <= level) & ~kept
-        wanted: dict[int, list[str]] = {}
+        only: dict[int, dict[str, Array]] = {}
         for i, position in sorted(set(zip(self.partition[clear].tolist(), self.metric[clear].tolist(), strict=True))):
-            wanted.setdefault(i, []).append(self.metrics[position])
-        new = _scanned(cube, self.start, self.partitions, wanted)
+            mine = clear & (self.partition == i) & (self.metric == position)
+            only.setdefault(i, {})[self.metrics[position]] = self.group[mine]
+        new = _scanned(cube, self.start, self.partitions, only)
         return replace(new, looked=self.looked, partition=np.append(self.partition[kept], new.partition),
                        metric=np.append(self.metric[kept], new.metric), group=np.append(self.group[kept], new.group),
                        split=np.append(self.split[kept], new.split),
@@ -146,19 +153,26 @@ def scan(cube: Cube, start: int) -> ScanResult:
     start: the day with which "now" begins; days before it are the window compared with. Parts at the end of "now" are
     looked at as well, so that a change of the last days is not diluted, and what began before it.
     """
-    partitions, names = list(_partitions(cube, start)), list(cube.terms)
-    return _scanned(cube, start, partitions, dict.fromkeys(range(len(partitions)), names))
+    partitions = list(_partitions(cube, start))
+    return _scanned(cube, start, partitions, dict.fromkeys(range(len(partitions)), dict.fromkeys(cube.terms)))
 
 
-def _scanned(cube: Cube, start: int, partitions: list[_Partition], wanted: Mapping[int, Sequence[str]]) -> ScanResult:
-    """The changes of the cells. wanted: metrics by the number of a partition."""
+def _scanned(
+    cube: Cube, start: int, partitions: list[_Partition], wanted: Mapping[int, Mapping[str, Array | None]]
+) -> ScanResult:
+    """The changes of the cells. wanted: by the number of a partition metrics, of each the groups or None for all."""
     looked = np.zeros(len(SHARES), dtype=np.int64)
     parts: list[tuple[Array, Array]] = []
     screen = _Screen(cube, {name for names in wanted.values() for name in names}, start)
-    for i, names in wanted.items():
-        split, tried = screen.split(partitions[i], names)
-        looked[partitions[i].literals] += tried
-        parts += _of_partition(cube, partitions[i], i, names, split, start)
+    for i, groups in wanted.items():
+        names, few = list(groups), [g for g in groups.values() if g is not None]
+        partition = partitions[i].of(few) if few else partitions[i]
+        split, tried = screen.split(partition, names)
+        for row, chosen in zip(split, groups.values(), strict=True):
+            if chosen is not None:
+                row[~np.isin(np.arange(len(row)), chosen)] = -1
+        looked[partition.literals] += tried
+        parts += _of_partition(cube, partition, i, names, split, start)
     index = np.concatenate([p[0] for p in parts]) if parts else np.zeros((0, 4), dtype=np.int64)
     numbers = np.concatenate([p[1] for p in parts]) if parts else np.zeros((0, len(NUMBERS)))
     partition, metric, group, day = index.T
@@ -278,11 +292,12 @@ def _of_partition(
 
     split: metrics x groups, the day at which the plain statistic shows most; -1 where it shows nothing.
     """
-    every = list(cube.terms)
+    every, whole = list(cube.terms), None
     for position in np.flatnonzero((split >= 0).any(axis=1)).tolist():
         name, since = metrics[position], split[position]
-        users, until = UserGroups(cube, partition.group, since >= 0), np.minimum(since, start)
-        day, group = cube.day[users.cells], partition.group[users.cells]
+        whole = whole or UserGroups(cube, partition.group)
+        users, until = whole.kept(since >= 0), np.minimum(since, start)
+        day, group = cube.day[users.cells], users.of_cell
         since, until = since[: users.groups], until[: users.groups]
         days = 1 / (cube.days - since) + 1 / np.maximum(until, 1)
         usable, found = test_groups(users, cube.terms[name], noise_of(cube, name),
