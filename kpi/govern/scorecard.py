@@ -114,7 +114,8 @@ def scorecard(
     measured = _measured(source, resolved, [m for m in metrics if m.kind in COMPARABLE])
     now = _window(source, resolved, metrics, by=by)
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
-    counts = TermCounts.between(source, resolved)
+    moved = [m for m in metrics if m.name in measured.covered and measured.covered[m.name].moved]
+    counts = TermCounts.between(source, resolved, of=moved)
     drifted = input_drift(source, resolved, [d for d in INPUTS if d in known.dimensions])
     named = {m.name: m for m in metrics}
     cards = tuple(

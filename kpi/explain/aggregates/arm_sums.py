@@ -74,6 +74,10 @@ class ArmSums:
     clustered_by: str = "user"
     by_day: tuple[ArmSums, Array] | None = None
 
+    def partly(self, metric: Metric) -> bool:
+        """Whether a metric is not known for all requests."""
+        return bool(self.sums[metric.name].n.sum() < self.rows.sum())
+
     @property
     def covered(self) -> float:
         """Share of the requests that lie in strata which both arms fill; NaN where there are none."""

@@ -161,7 +161,7 @@ def compare(
     found = arm_sums(source, asked, sides, strata=strata, clusters=cluster, tz=tz)
     covered = found.covered if strata else 1.0
     held = bool(strata) and covered >= COVERED
-    counts = TermCounts(source, sides)
+    counts = TermCounts(source, sides, of=[m for m in asked if found.partly(m)])
     rows = [_compared(found, m, held, always_valid, matters or {}, counts) for m in asked]
     return Comparison(a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed",
                       adjust=tuple(strata), covered=covered, rows=tuple(_judged(rows)))  # fmt: skip
@@ -212,7 +212,7 @@ def compare_within(
     names, sides, tz = resolve_arms(source, a, b, slice, by)
     found = arm_sums(source, asked, sides, strata=(within,), clusters=cluster, tz=tz, days_within=True)
     held = found.covered >= COVERED
-    counts = TermCounts(source, sides, (within,))
+    counts = TermCounts(source, sides, (within,), of=[m for m in asked if found.partly(m)])
     whole = _judged([_compared(found, m, held, always_valid, matters or {}, counts) for m in asked])
     values_ = sorted((value, i) for i, (value,) in enumerate(found.strata))
     cells = [(m, i) for m in asked for _, i in values_]

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 from scipy import special
+from sqlalchemy.sql import visitors
 
 from kpi.explain.aggregates.arm_sums import BinCounts, histograms
 from kpi.explain.aggregates.grouped_sums import Arm, requests
-from kpi.measure.columns import known_terms
+from kpi.measure.columns import Columns, known_terms
 from kpi.measure.estimate import bin_value
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import Resolved
 from kpi.stats.interval import Interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
+from kpi.store.expressions import Expression
 
 CANNOT_TELL = "cannot tell"
 MATTERS = 0.02  # of coverage: what is lost can move a share by no more than about as much
@@ -68,25 +72,52 @@ class Bounds(Interval):
 
 
 class TermCounts:
-    """Histograms of what a metric is made of, on both sides and by dimension. A query a metric, when it is needed."""
+    """Histograms of what metrics are made of, on both sides and by dimension: one query for all, when one is needed.
 
-    def __init__(self, source: Source, arms: tuple[Arm, Arm], by: Sequence[str] = ()) -> None:
+    of: metrics that may be asked for; shares are not, their worst cases need no histogram.
+    """
+
+    def __init__(
+        self, source: Source, arms: tuple[Arm, Arm], by: Sequence[str] = (), *, of: Sequence[Metric] = ()
+    ) -> None:
         self._source, self._arms, self._by = source, arms, by
+        self._wanted = [m for m in of if m.kind != "rate"]
         self._known: dict[str, list[BinCounts]] = {}
 
     @classmethod
-    def between(cls, source: Source, resolved: Resolved) -> TermCounts:
+    def between(cls, source: Source, resolved: Resolved, *, of: Sequence[Metric] = ()) -> TermCounts:
         """Of the baseline of a slice and its window."""
         before = Arm(filters=resolved.baseline_filters or (), window=resolved.baseline)
-        return cls(source, (before, Arm(filters=resolved.filters, window=resolved.window)))
+        return cls(source, (before, Arm(filters=resolved.filters, window=resolved.window)), of=of)
 
     def of(self, metric: Metric) -> list[BinCounts]:
         """Of a quantile its column; of a mean, ratio or incidence numerator and denominator."""
         if metric.name not in self._known:
-            row = requests(self._source)
-            terms = (row[metric.column],) if metric.column else known_terms(metric, row)
-            self._known[metric.name] = histograms(self._source, dict(enumerate(terms)), self._arms, self._by)
+            self._ask([m for m in dict.fromkeys([metric, *self._wanted]) if m.name not in self._known])
         return self._known[metric.name]
+
+    def _ask(self, metrics: Sequence[Metric]) -> None:
+        row = requests(self._source)
+        values: dict[Any, Expression] = {}
+        for m in metrics:
+            if m.column:
+                values[m.column] = row[m.column]
+            else:
+                y, x = known_terms(m, row)
+                values |= {(m.name, "y"): y} | ({} if _constant(m, row) else {(m.name, "x"): x})
+        found: dict[Any, BinCounts] = {c.name: c for c in histograms(self._source, values, self._arms, self._by)}
+        for m in metrics:
+            if m.column:
+                self._known[m.name] = [found[m.column]]
+            else:  # a denominator of 1 is known where the numerator is
+                top = found[m.name, "y"]
+                self._known[m.name] = [top, found.get((m.name, "x")) or replace(top, bins=np.zeros_like(top.bins))]
+
+
+def _constant(metric: Metric, row: Columns) -> bool:
+    """Whether the denominator is the same for every request."""
+    assert metric.x is not None
+    return not any(isinstance(part, sa.ColumnClause) for part in visitors.iterate(metric.x(row)))
 
 
 def bounds(
