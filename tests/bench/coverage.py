@@ -90,11 +90,15 @@ HEAD = (f"{'world':28}{'quantity':31}{'users':>7}{'reps':>7}{'measured %':>14}  
 
 _COSTS = ("cost_per_query", "cost_per_resolved")
 _TAIL = "the heaviest users are missing in most samples: no interval mends a tail that was not seen"
+_FEW = "leverage, degrees of freedom and caution where few users decide"
 ASKED = (
     # a friendly world: what is right today stays right, and as narrow
-    Ask(world="friendly", metrics=("task_success", "resolution"), least=0.935, high=0.968, width=1.05),
+    Ask(world="friendly", metrics=("task_success", "resolution"), users=(200, 1000),
+        least=0.935, high=0.968, width=1.05),
+    Ask(world="friendly", metrics=("task_success", "resolution"), users=(30, 60), least=0.935, width=1.25, why=_FEW),
     Ask(world="friendly", metrics=("groundedness", "correctness")),
-    Ask(world="friendly", metrics=("cost_per_query", "cost_per_resolved"), least=0.93, width=1.05),
+    Ask(world="friendly", metrics=_COSTS, users=(200, 1000), least=0.93, width=1.05),
+    Ask(world="friendly", metrics=_COSTS, users=(30, 60), least=0.93, width=1.25, why=_FEW),
     Ask(world="friendly", metrics=("latency_p50", "latency_p95"), users=(60, 200, 1000), least=0.94, width=1.05),
     Ask(world="7 days", users=(200, 1000), least=0.94, high=0.965, width=1.03),
     # rare outcomes of few users
