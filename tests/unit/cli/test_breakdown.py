@@ -19,8 +19,8 @@ WATERFALL = ["before", "now", "low", "high", "requests_before", "requests_now", 
              "sentence", "unit", "change", "steps"]  # fmt: skip
 STAGES = ["q", "before", "now", "quantile_before", "quantile_now", "n_before", "n_now", "sentence", "unit", "change",
           "parts"]  # fmt: skip
-CONTRAST = ["outcome", "failed", "succeeded", "sampled", "looked", "sentence", "lifts", "tree"]
-FRONTIER = ["quality", "cost", "target", "choice", "sentence", "by", "options"]
+CONTRAST = ["outcome", "failed", "succeeded", "sampled", "looked", "sentence", "scope", "lifts", "tree"]
+FRONTIER = ["by", "quality", "cost", "target", "choice", "sentence", "scope", "options"]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
