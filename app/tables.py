@@ -13,7 +13,8 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 import kpi
-from app import charts, data, export, text
+from app import data, export, text
+from kpi.charts import series as charts
 
 words = kpi.wording
 MARKS = {"off_target": "✕ ", "watch": "! ", "no_data": "? "}  # the state without its colour

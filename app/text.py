@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
-
-import pandas as pd
 
 import kpi
 
@@ -25,7 +23,7 @@ _JOINER = "\u2060"  # invisible, and enough to keep an address from becoming a l
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST = 300
 WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
-VERDICTS: dict[str, str] = WORDS["verdict"]  # the role of a verdict's colour
+VERDICTS = kpi.charts.VERDICTS  # the role of a verdict's colour
 TOLD: dict[str, str] = WORDS["told"]
 
 
@@ -53,29 +51,8 @@ def dimension(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _told(say: Callable[..., str], frame: pd.DataFrame, columns: Sequence[str], unit: str | None) -> list[str]:
-    units = frame["unit"] if unit is None else [unit] * len(frame)
-    return [say(*row) for row in zip(*(frame[c] for c in columns), units, strict=True)]
-
-
-def values(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
-    """A column in words; unit: of all rows, else of each by the column "unit"."""
-    return _told(kpi.wording.format_value, frame, [column], unit)
-
-
-def changes(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
-    """A column of differences in words, as `values`."""
-    return _told(kpi.wording.format_change, frame, [column], unit)
-
-
-def intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
-    """Two columns as intervals in words, as `values`."""
-    return _told(kpi.wording.format_interval, frame, [low, high], unit)
-
-
-def change_intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
-    """Two columns as intervals of differences in words, as `values`."""
-    return _told(kpi.wording.format_change_interval, frame, [low, high], unit)
+values, changes = kpi.wording.values, kpi.wording.changes
+intervals, change_intervals = kpi.wording.intervals, kpi.wording.change_intervals
 
 
 def moment(value: datetime, tz: str = "UTC") -> str:

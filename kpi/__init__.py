@@ -16,7 +16,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothing; a test holds both lists equal
-    from kpi import errors as errors
+    from kpi import charts as charts, errors as errors
     from kpi.errors import KpiError as KpiError
     from kpi.explain.comparison.compare import (
         Comparison as Comparison,
@@ -191,7 +191,7 @@ _BESIDE = (
     "explain.decomposition.latency_stages:Stages govern.story:Story store.doctor:TableHealth measure.traces:Trace "
     "loading.uploads:Uploads store.doctor:VersionHealth store.lake:VersionInfo explain.monitoring.changepoint:Watch "
     "explain.decomposition.cost_waterfall:Waterfall explain.segments.weak_segments:Weak measure.slice:Window "
-    "explain.monitoring.drift:drift_columns errors:*=errors govern.scorecard:judge_frame "
+    "explain.monitoring.drift:drift_columns charts:*=charts errors:*=errors govern.scorecard:judge_frame "
     "mapping.mapping:mapping_fields store.live:open_connection store.opening:open_dataset "
     "narrate.prices:price_sentences govern.story:recent govern.register:register_of govern.story:rows_of "
     "loading.load:saved_allow measure.metrics:slo_attainment measure.summary:tally store.opening:warm "

@@ -144,7 +144,7 @@ class Result(Plain, _Shown):
     __hash__ = None  # type: ignore[assignment]  # frames have none
 
 
-class Results(list[T], _Shown):
+class Results(_Shown, list[T]):
     """A list of answers that is one itself."""
 
     def __init__(self, found: Iterable[T] = (), *, sentence: str = "", scope: str = "") -> None:

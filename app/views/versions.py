@@ -5,7 +5,8 @@ import re
 import streamlit as st
 
 import kpi
-from app import data, once, page, reasons, slicebar, tables, text, version_comparison
+from app import data, once, page, slicebar, tables, text, version_comparison
+from kpi.charts import reasons
 
 BELOW = {"where": "Where they differ", "frontier": "Cost and quality"}
 MOST = 5  # clear differences of a kind named above the chart

@@ -6,11 +6,13 @@ Three significant digits, the unit attached, shares in per cent and their change
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
+
+import pandas as pd
 
 from kpi.measure.slice import Resolved, Window
 from kpi.narrate.names import WORDS, say
@@ -102,6 +104,31 @@ def format_effect(value: float, low: float, high: float, unit: str, unknown: str
     """A part of a change with its limits: "+2.1 pp (+1.2 to +3.0 pp)". unknown: what is said where it has none."""
     limits = format_change_interval(low, high, unit) if low < high else unknown
     return format_change(value, unit) + (f" ({limits})" if limits else "")
+
+
+def _told(say: Callable[..., str], frame: pd.DataFrame, columns: Sequence[str], unit: str | None) -> list[str]:
+    units = frame["unit"] if unit is None else [unit] * len(frame)
+    return [say(*row) for row in zip(*(frame[c] for c in columns), units, strict=True)]
+
+
+def values(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
+    """A column in words; unit: of all rows, else of each by the column "unit"."""
+    return _told(format_value, frame, [column], unit)
+
+
+def changes(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
+    """A column of differences in words, as `values`."""
+    return _told(format_change, frame, [column], unit)
+
+
+def intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
+    """Two columns as intervals in words, as `values`."""
+    return _told(format_interval, frame, [low, high], unit)
+
+
+def change_intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
+    """Two columns as intervals of differences in words, as `values`."""
+    return _told(format_change_interval, frame, [low, high], unit)
 
 
 def without_unit(interval: str, value: str) -> str:
