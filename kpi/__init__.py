@@ -106,6 +106,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.narrate import wording as wording
     from kpi.narrate.prices import price_sentences as price_sentences
     from kpi.receipts import Receipt as Receipt
+    from kpi.result import Result as Result, Results as Results
     from kpi.stats.interval import Interval, difference as difference
     from kpi.stats.sequential import running_rate as running_rate
     from kpi.store.connections import Connection as Connection, connections as connections
@@ -186,7 +187,7 @@ _BESIDE = (
     "govern.findings:Finding explain.evaluation.frontier:Frontier measure.cells:Grouping loading.user_keys:KeyState "
     "explain.fairness.likely_cause:LikelyCause=Likely measure.metrics:Metric store.live:Placement "
     "mapping.mapping:Preview mapping.mapping:PreviewColumn measure.priced:PriceState measure.profile:Profile "
-    "receipts:Receipt govern.register:Register store.repair:Repair measure.slice:Resolved "
+    "receipts:Receipt result:Result result:Results govern.register:Register store.repair:Repair measure.slice:Resolved "
     "explain.comparison.sample_ratio:SampleRatio govern.scorecard:Scorecard "
     "explain.decomposition.latency_stages:Stages govern.story:Story store.doctor:TableHealth measure.traces:Trace "
     "loading.uploads:Uploads store.doctor:VersionHealth store.lake:VersionInfo explain.monitoring.changepoint:Watch "

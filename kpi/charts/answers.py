@@ -50,8 +50,8 @@ def dots(frame: pd.DataFrame, colours: Look = LIGHT, *, whole: float = float("na
                          index=rows.index)  # fmt: skip
     for column, place in {"low": "low", "high": "high", "n": "n", "clusters": "users"}.items():
         drawn[column] = rows[place] if place in rows else float("nan")
-    return series.dots(drawn.drop_duplicates("name").astype({"name": str, "value": float}), by="name", unit=unit, whole=whole,
-                       order=list(drawn["name"]), colours=colours)  # fmt: skip
+    drawn = drawn.drop_duplicates("name").astype({"name": str, "value": float})
+    return series.dots(drawn, by="name", unit=unit, whole=whole, order=list(drawn["name"]), colours=colours)
 
 
 def _steps(found: Any, colours: Look, parts: pd.DataFrame, unit: str, direction: str = "down") -> Chart:

@@ -59,6 +59,10 @@ class Value(Plain):
     clustered_by: str = "user"
     upper: float = math.nan
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: the numbers without the influence of each user."""
+        return {k: v for k, v in vars(self).items() if not isinstance(v, np.ndarray)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effect(Plain):
