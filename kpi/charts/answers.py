@@ -54,13 +54,14 @@ def dots(frame: pd.DataFrame, colours: Look = LIGHT, *, whole: float = float("na
     return series.dots(drawn, by="name", unit=unit, whole=whole, order=list(drawn["name"]), colours=colours)
 
 
-def _steps(found: Any, colours: Look, parts: pd.DataFrame, unit: str, direction: str = "down") -> Chart:
-    return reasons.waterfall(parts, before=found.before, now=found.now, unit=unit, direction=direction, colours=colours)
+def _steps(found: Any, colours: Look, parts: pd.DataFrame, direction: str = "down") -> Chart:
+    return reasons.waterfall(parts, before=found.before, now=found.now, unit=found.unit, direction=direction,
+                             colours=colours)  # fmt: skip
 
 
 def _parts(found: Decomposition, colours: Look) -> Chart:
     direction = METRICS[found.metric].direction if found.metric in METRICS else "none"
-    return _steps(found, colours, found.parts.rename(columns={"value": "label"}), found.unit, direction)
+    return _steps(found, colours, found.parts.rename(columns={"value": "label"}), direction)
 
 
 def _gaps(found: Disparity, colours: Look) -> Chart:
@@ -95,8 +96,8 @@ def _index(found: Scorecard, colours: Look) -> Chart:
 
 _DRAWN: list[tuple[type, Callable[[Any, Look], Chart]]] = [
     (Comparison, lambda r, c: reasons.forest(r.frame(), colours=c)),
-    (Waterfall, lambda r, c: _steps(r, c, r.steps, "usd")),
-    (Stages, lambda r, c: _steps(r, c, r.parts.rename(columns={"change": "effect"}), "ms")),
+    (Waterfall, lambda r, c: _steps(r, c, r.steps)),
+    (Stages, lambda r, c: _steps(r, c, r.parts.rename(columns={"change": "effect"}))),
     (Decomposition, _parts), (Disparity, _gaps), (Watch, _watch), (Frontier, _frontier), (Card, _card),
     (Scorecard, _index), (Contrast, lambda r, c: reasons.lifts(r.lifts, colours=c)),
     (Drift, lambda r, c: spans.distributions(r.distribution, colours=c)),

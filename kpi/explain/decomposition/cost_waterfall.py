@@ -71,11 +71,12 @@ class Waterfall(Result):
     unknown_before: int
     unknown_now: int
     sentence: str
+    unit: str = "usd"
     scope: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi decompose total_cost --json`."""
-        return {**super().to_dict(), "unit": "usd", "change": self.now - self.before}
+        return {**super().to_dict(), "change": self.now - self.before}
 
 
 def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:

@@ -8,7 +8,6 @@ the p95 of their own side: these sum to the mean of the tail, which moves with t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,11 +54,8 @@ class Stages(Result):
     n_before: int
     n_now: int
     sentence: str
+    unit: str = "ms"
     scope: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, the keys of `kpi decompose latency --json`."""
-        return {**super().to_dict(), "unit": "ms"}
 
 
 def latency_stages(source: Source, slice: Slice | None = None, *, q: float | None = None) -> Stages:

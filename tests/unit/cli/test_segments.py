@@ -71,5 +71,5 @@ def test_exit_codes(sample_home: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_plain_data_has_no_nan() -> None:
     frame = pd.DataFrame([{"where": {"a": "b"}, "sliceline": float("nan")}])
     weak = Weak(metric="m", unit="share", excess_unit="count", whole=0.5, n=1, looked=1, dimensions=("a",),
-                adjusted_for=None, frame=frame, sentence="")  # fmt: skip
+                adjusted_for=None, segments=frame, sentence="")  # fmt: skip
     assert weak.to_dict()["segments"] == [{"where": {"a": "b"}, "sliceline": None}]
