@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import charts, data, once, page, text
+from app import data, once, page, text
 from app.slicebar import PageContext
+from kpi.charts import series as charts
 
 words = kpi.wording
 MOST_PANELS = 12

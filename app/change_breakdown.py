@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, data, once, page, reasons, tables, text
+from app import cards, data, once, page, tables, text
 from app.slicebar import PageContext
+from kpi.charts import reasons
 
 words = kpi.wording
 NOTHING = ("decompose.empty", "stages.empty")

@@ -9,7 +9,8 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, export, tables, text
+from app import cards, data, export, tables, text
+from kpi.charts import series as charts
 
 words = kpi.wording
 CLEAR = 0.05

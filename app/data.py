@@ -14,7 +14,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -172,24 +172,6 @@ def scorecard(source: kpi.Source, view: kpi.Slice, *, by: str | None = None) -> 
 def story(source: kpi.Source, view: kpi.Slice) -> kpi.Story:
     """What changed in a slice; takes seconds on large data, so that pages draw the rest before they ask."""
     return ask(kpi.story, source, view, gates=(SEARCHES, READS))
-
-
-@dataclass(frozen=True)
-class ComparisonView:
-    """What a page shows of a `kpi.Comparison`; that itself holds metrics, which no cache can keep."""
-
-    a: str
-    b: str
-    sentence: str
-    reversals: tuple[str, ...]
-    adjust: tuple[str, ...]
-    frame: pd.DataFrame
-
-
-def comparison(source: kpi.Source, a: str, b: str, view: kpi.Slice, **named: Any) -> ComparisonView:
-    """B against A on every metric, as a page shows it; to be asked through `ask`."""
-    found = kpi.compare(source, a, b, slice=view, **named)
-    return ComparisonView(found.a, found.b, found.sentence, found.reversals, found.adjust, found.frame())
 
 
 def tally(

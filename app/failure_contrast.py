@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import data, export, once, page, reasons, text
+from app import data, export, once, page, text
 from app.slicebar import PageContext
+from kpi.charts import reasons
 
 words = kpi.wording
 DRAWN, LED = 15, 5  # traits in the chart; those of failed requests with a way to their examples

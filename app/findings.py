@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 import kpi
-from app import charts, data, once, page, text
+from app import data, once, page, text
 from app.slicebar import PageContext
+from kpi.charts import series as charts
 
 SORTS = {"cost": "cost", "latency": "latency"}  # by group of the metric: which traces show it first
 

@@ -16,7 +16,7 @@ from typing import Any
 import streamlit as st
 
 import kpi
-from app import charts
+from kpi.charts import series as charts
 
 _INSIDE: ContextVar[bool] = ContextVar("inside a part", default=False)
 

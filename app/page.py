@@ -12,8 +12,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import kpi
-from app import charts, data, slicebar, text
+from app import data, slicebar, text
 from app.slicebar import PageContext
+from kpi.charts import series as charts
 
 Slot = DeltaGenerator
 WAYS = {"why": "troubleshoot", "traces": "account_tree", "overview": "dashboard"}  # icons of links to pages

@@ -13,7 +13,8 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 import kpi
-from app import charts, data, export, text
+from app import data, export, text
+from kpi.charts import series as charts
 
 words = kpi.wording
 MARKS = {"off_target": "✕ ", "watch": "! ", "no_data": "? "}  # the state without its colour
@@ -178,9 +179,9 @@ def moved(row: dict[str, Any]) -> str:
     return f"{row['label']}: {values} ({words.format_moved(row['difference'], row['low'], row['high'], unit)})"
 
 
-def comparison(found: data.ComparisonView) -> None:
+def comparison(found: kpi.Comparison) -> None:
     """A row a metric: the verdict in a word, both values, the difference raw and with the mix held, q, requests."""
-    f = found.frame
+    f = found.frame()
     shown = pd.DataFrame({"Metric": f["label"], "Verdict": f["verdict"], f"A: {found.a}": text.values(f, "a"),
                           f"B: {found.b}": text.values(f, "b"), "Difference": text.changes(f, "difference"),
                           "Interval": text.change_intervals(f, "low", "high"),

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
-
-import pandas as pd
 
 import kpi
 
@@ -25,7 +23,7 @@ _JOINER = "\u2060"  # invisible, and enough to keep an address from becoming a l
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST = 300
 WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
-VERDICTS: dict[str, str] = WORDS["verdict"]  # the role of a verdict's colour
+VERDICTS = kpi.charts.VERDICTS  # the role of a verdict's colour
 TOLD: dict[str, str] = WORDS["told"]
 
 
@@ -53,51 +51,14 @@ def dimension(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _told(say: Callable[..., str], frame: pd.DataFrame, columns: Sequence[str], unit: str | None) -> list[str]:
-    units = frame["unit"] if unit is None else [unit] * len(frame)
-    return [say(*row) for row in zip(*(frame[c] for c in columns), units, strict=True)]
-
-
-def values(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
-    """A column in words; unit: of all rows, else of each by the column "unit"."""
-    return _told(kpi.wording.format_value, frame, [column], unit)
-
-
-def changes(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
-    """A column of differences in words, as `values`."""
-    return _told(kpi.wording.format_change, frame, [column], unit)
-
-
-def intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
-    """Two columns as intervals in words, as `values`."""
-    return _told(kpi.wording.format_interval, frame, [low, high], unit)
-
-
-def change_intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
-    """Two columns as intervals of differences in words, as `values`."""
-    return _told(kpi.wording.format_change_interval, frame, [low, high], unit)
-
-
-def day(moment: datetime, tz: str = "UTC", *, year: bool = False) -> str:
-    """ "3 Nov", or "3 Nov 2026" with the year."""
-    local = moment.astimezone(ZoneInfo(tz))
-    return f"{local.day} {local:%b}" + (f" {local.year}" if year else "")
+values, changes = kpi.wording.values, kpi.wording.changes
+intervals, change_intervals = kpi.wording.intervals, kpi.wording.change_intervals
 
 
 def moment(value: datetime, tz: str = "UTC") -> str:
     """ "3 Nov 2026, 14:05 UTC"."""
     local = value.astimezone(ZoneInfo(tz))
-    return f"{day(value, tz, year=True)}, {local:%H:%M} {local.tzname()}"
-
-
-def window(span: kpi.Window, tz: str) -> str:
-    """ "26 Oct to 22 Nov 2026": a half-open window by its first and last day."""
-    last = span.end - timedelta(microseconds=1)
-    first = span.start.astimezone(ZoneInfo(tz))
-    same_year = first.year == last.astimezone(ZoneInfo(tz)).year
-    if first.date() == last.astimezone(ZoneInfo(tz)).date():
-        return day(last, tz, year=True)
-    return f"{day(span.start, tz, year=not same_year)} to {day(last, tz, year=True)}"
+    return f"{kpi.wording.day_words(value, tz, year=True)}, {local:%H:%M} {local.tzname()}"
 
 
 def slice_sentence(
@@ -112,7 +73,7 @@ def slice_sentence(
     if requests is not None:
         parts.append(kpi.wording.format_count(requests, "request" if requests == 1 else "requests"))
     if resolved.window:
-        parts.append(window(resolved.held(resolved.window), view.tz))
+        parts.append(kpi.wording.window_words(resolved.held(resolved.window), view.tz))
     parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else "no comparison")
     if read_at is not None:
         name = view.dataset.removeprefix("db:")
@@ -127,7 +88,7 @@ def baseline(view: kpi.Slice, resolved: kpi.Resolved) -> str:
     if resolved.baseline is None or (view.baseline not in ("previous", "weekdays") and ".." not in view.baseline):
         name, _, value = view.baseline.partition(":")
         return f"{dimension(name).lower()} {value}"
-    return window(resolved.held(resolved.baseline), view.tz)
+    return kpi.wording.window_words(resolved.held(resolved.baseline), view.tz)
 
 
 def versus(view: kpi.Slice) -> str:

@@ -9,7 +9,8 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, export, once, page, slicebar, text, trace_charts
+from app import cards, export, once, page, slicebar, text
+from kpi.charts import series as charts, spans as trace_charts
 
 words = kpi.wording
 _SHOWN = text.WORDS["trace"]
@@ -90,11 +91,7 @@ def _waterfall(spans: pd.DataFrame) -> None:
         steps = shown.assign(name=named, status=shown["status"].fillna("unknown"))
         export.table(steps[["name", "kind", "status"]], hide_index=True, alt="Steps of this trace")
         return
-    rows = [f"{i:04d}\x01{'  ' * int(d)}{str(n)[:80]}"
-            for i, (d, n) in enumerate(zip(shown["depth"], shown["name"], strict=True))]  # fmt: skip
-    drawn = shown.assign(
-        row=rows, took=text.values(shown, "duration_ms", "ms"), began=text.values(shown, "offset_ms", "ms")
-    )[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
+    drawn = trace_charts.steps(shown)
     once.chart(
         trace_charts.waterfall, drawn,
         alt=f"Waterfall of {len(shown)} spans; bold bars are on the critical path, red rings are errors",

@@ -25,7 +25,7 @@ def python(metric: str) -> list[str]:
     """The Python behind it."""
     if not _has(metric):
         return []
-    return [f"kpi.weak_segments(source, view, metric={metric!r}, most={MOST}).frame"]
+    return [f"kpi.weak_segments(source, view, metric={metric!r}, most={MOST}).segments"]
 
 
 def draw(here: PageContext, metric: str) -> None:
@@ -37,12 +37,12 @@ def draw(here: PageContext, metric: str) -> None:
     st.subheader(text.safe(title), anchor=False)
     with st.spinner("Searching every group and pair", show_time=False):
         found = data.ask(kpi.weak_segments, here.source, here.view, metric=metric, most=MOST)
-    if found.frame.empty:
+    if found.segments.empty:
         mark = "check_circle" if found.looked else "help"
         st.markdown(f"{text.icon(mark)} {text.safe(found.sentence, longest=600)}")
         return
     with st.container(border=True, gap="small"):
-        for row in found.frame.itertuples():
+        for row in found.segments.itertuples():
             _one(row, here, metric)
     searched = f"{words.format_count(found.looked)} groups and pairs of {len(found.dimensions)} dimensions searched"
     sure = "of those named at most one in 20 is there by chance. First what adds most beyond the rest."

@@ -16,7 +16,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothing; a test holds both lists equal
-    from kpi import errors as errors
+    from kpi import charts as charts, errors as errors
     from kpi.errors import KpiError as KpiError
     from kpi.explain.comparison.compare import (
         Comparison as Comparison,
@@ -106,6 +106,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.narrate import wording as wording
     from kpi.narrate.prices import price_sentences as price_sentences
     from kpi.receipts import Receipt as Receipt
+    from kpi.result import Result as Result, Results as Results
     from kpi.stats.interval import Interval, difference as difference
     from kpi.stats.sequential import running_rate as running_rate
     from kpi.store.connections import Connection as Connection, connections as connections
@@ -186,12 +187,12 @@ _BESIDE = (
     "govern.findings:Finding explain.evaluation.frontier:Frontier measure.cells:Grouping loading.user_keys:KeyState "
     "explain.fairness.likely_cause:LikelyCause=Likely measure.metrics:Metric store.live:Placement "
     "mapping.mapping:Preview mapping.mapping:PreviewColumn measure.priced:PriceState measure.profile:Profile "
-    "receipts:Receipt govern.register:Register store.repair:Repair measure.slice:Resolved "
+    "receipts:Receipt result:Result result:Results govern.register:Register store.repair:Repair measure.slice:Resolved "
     "explain.comparison.sample_ratio:SampleRatio govern.scorecard:Scorecard "
     "explain.decomposition.latency_stages:Stages govern.story:Story store.doctor:TableHealth measure.traces:Trace "
     "loading.uploads:Uploads store.doctor:VersionHealth store.lake:VersionInfo explain.monitoring.changepoint:Watch "
     "explain.decomposition.cost_waterfall:Waterfall explain.segments.weak_segments:Weak measure.slice:Window "
-    "explain.monitoring.drift:drift_columns errors:*=errors govern.scorecard:judge_frame "
+    "explain.monitoring.drift:drift_columns charts:*=charts errors:*=errors govern.scorecard:judge_frame "
     "mapping.mapping:mapping_fields store.live:open_connection store.opening:open_dataset "
     "narrate.prices:price_sentences govern.story:recent govern.register:register_of govern.story:rows_of "
     "loading.load:saved_allow measure.metrics:slo_attainment measure.summary:tally store.opening:warm "

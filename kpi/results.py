@@ -25,6 +25,7 @@ from kpi.measure.profile import Profile
 from kpi.measure.slice import Resolved, Window
 from kpi.measure.traces import Trace
 from kpi.receipts import Receipt
+from kpi.result import Result, Results
 from kpi.stats.interval import Interval
 from kpi.store.connections import Connection
 from kpi.store.doctor import Diagnosis, TableHealth, VersionHealth
@@ -58,6 +59,8 @@ __all__ = [
     "Register",
     "Repair",
     "Resolved",
+    "Result",
+    "Results",
     "SampleRatio",
     "Scorecard",
     "Stages",

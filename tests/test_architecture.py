@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Top floor first. Rooms of one floor do not know each other.
 FLOORS = (
     ("cli",),
-    ("results",),
+    ("results", "charts"),
     ("govern",),
     ("explain",),
     ("narrate",),
@@ -25,7 +25,7 @@ FLOORS = (
     ("mapping",),
     ("receipts",),
     ("pricing", "privacy", "stats", "arrow_rows"),
-    ("disk", "clock"),
+    ("disk", "clock", "result"),
     ("schema", "errors"),
 )
 Graph = dict[str, set[str]]

@@ -4,7 +4,8 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, once, page, slicebar, tables, text
+from app import cards, data, once, page, slicebar, tables, text
+from kpi.charts import series as charts
 
 PARTS = {"inference_total": "Inference", "retrieval_total": "Retrieval", "orchestration_total": "Orchestration",
          "tool_total": "Tools", "review_total": "Human review"}  # fmt: skip

@@ -3,7 +3,8 @@
 import streamlit as st
 
 import kpi
-from app import cards, data, once, page, slicebar, tables, text, trace_charts
+from app import cards, data, once, page, slicebar, tables, text
+from kpi.charts import spans as trace_charts
 
 here = slicebar.current()
 page.sentence(page.header("Drift: has the world changed?", here), here)

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app import cards, charts, data, findings, once, page, slicebar, tables, text
+from app import cards, data, findings, once, page, slicebar, tables, text
+from kpi.charts import series as charts
 
 here = slicebar.current()
 slot = page.header("Overview: is it fine?", here)

@@ -3,7 +3,8 @@
 import streamlit as st
 
 import kpi
-from app import cards, charts, cohorts, data, findings, once, page, slicebar, text, weak_segments
+from app import cards, cohorts, data, findings, once, page, slicebar, text, weak_segments
+from kpi.charts import series as charts
 
 MOST_DIMENSIONS = 8
 SHOWN = 40

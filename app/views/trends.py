@@ -3,7 +3,8 @@
 import streamlit as st
 
 import kpi
-from app import cards, charts, data, once, page, slicebar, tables, text
+from app import cards, data, once, page, slicebar, tables, text
+from kpi.charts import series as charts
 
 SHAPES = {"value": "As it is", "rolling": "7-day rolling", "percentiles": "Percentiles"}
 

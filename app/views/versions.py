@@ -5,7 +5,8 @@ import re
 import streamlit as st
 
 import kpi
-from app import data, once, page, reasons, slicebar, tables, text, version_comparison
+from app import data, once, page, slicebar, tables, text, version_comparison
+from kpi.charts import reasons
 
 BELOW = {"where": "Where they differ", "frontier": "Cost and quality"}
 MOST = 5  # clear differences of a kind named above the chart
@@ -48,8 +49,8 @@ if a == b:
 view = here.view.where(**{by: None})
 asked = f"source, {a!r}, {b!r}, slice=view.where(**{{{by!r}: None}}), by={by!r}"
 checked = [version_comparison.split(here, a, b, view, by=by, plan=plan)] if running else []
-found = data.ask(data.comparison, here.source, a, b, view, by=by, always_valid=running)
-frame = found.frame
+found = data.ask(kpi.compare, here.source, a, b, slice=view, by=by, always_valid=running)
+frame = found.frame()
 told = frame[frame["verdict"] != "not enough data"]
 if told.empty:
     remedy = "Widen the window, choose other values or take away a filter."

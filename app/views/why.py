@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 import kpi
-from app import change_breakdown, charts, data, failure_contrast, findings, once, page, reasons, slicebar, text
+from app import change_breakdown, data, failure_contrast, findings, once, page, slicebar, text
+from kpi.charts import reasons, series as charts
 
 SHOWN = {"parts": "Groups and time", "traits": "Failed against successful"}
 KINDS = ("rate", "ratio", "incidence", "quantile")

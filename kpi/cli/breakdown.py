@@ -49,7 +49,7 @@ def decompose(
         cost = kpi.cost_waterfall(source, looked)
         steps = ((r.label, words.format_change(r.effect, "usd"), limits(r.low, r.high, "usd"))
                  for r in cost.steps.itertuples())  # fmt: skip
-        return show(json, cost.to_json(), ("part", "change", "95 % interval"), steps, cost.sentence)
+        return show(json, cost.to_dict(), ("part", "change", "95 % interval"), steps, cost.sentence)
     if metric in _LATENCY:
         spent = kpi.latency_stages(source, looked, q=_LATENCY[metric])
         parts = (
@@ -58,10 +58,10 @@ def decompose(
             for r in spent.parts.itertuples()
         )  # fmt: skip
         head = ("stage", "before", "now", "change", "95 % interval")
-        return show(json, spent.to_json(), head, parts, spent.sentence)
+        return show(json, spent.to_dict(), head, parts, spent.sentence)
     found = kpi.decompose(source, metric, looked, by=by and listed(by))
     if json:
-        print_json({"decompositions": [d.to_json() for d in found]})
+        print_json({"decompositions": [d.to_dict() for d in found]})
     else:
         _print_parts(found)
     return FINE if all(d.change.low < d.change.high for d in found) else CANNOT_TELL
@@ -96,7 +96,7 @@ def contrast(
     source, looked = asked.ask()
     found = kpi.contrast(source, looked, outcome=outcome, most=most)
     if json:
-        print_json(found.to_json())
+        print_json(found.to_dict())
         return FINE
     words = kpi.wording
     say(found.sentence)
@@ -139,7 +139,7 @@ def frontier(
     words = kpi.wording
     q, c = kpi.metric(found.quality), kpi.metric(found.cost)
     show(
-        json, found.to_json(),
+        json, found.to_dict(),
         (" · ".join(found.by), q.label, "95 % interval", c.label, "95 % interval", "n", "target", "efficient"),
         ((r.option, words.format_value(r.quality, q.unit),
           words.format_interval(r.quality_low, r.quality_high, q.unit), words.format_value(r.cost, c.unit),

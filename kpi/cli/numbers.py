@@ -47,7 +47,7 @@ def scorecard(
     source, looked = asked.ask()
     card = kpi.scorecard(source, looked, register=own)
     if json:
-        print_json(card.to_json())
+        print_json(card.to_dict())
     else:
         _print_card(card)
     if card.state == "off_target":

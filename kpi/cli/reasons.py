@@ -9,9 +9,6 @@ from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
 from kpi.cli.options import Given, Json, SliceOptions, argument, listed, option, with_slice
 from kpi.cli.output import print_json, print_table, records, say, show
 
-FINDING = ("kind", "metric", "where", "version", "version_of", "since", "change", "low",
-           "high", "q", "n", "state", "owner", "action", "link", "sentence", "unit",
-           "value", "was", "also", "mix", "bound_low", "bound_high")  # fmt: skip
 WORSE = ("hidden_regression", "regression")
 PANEL = "Reasons"
 COMMANDS = {
@@ -37,8 +34,7 @@ def findings(asked: SliceOptions, json: Json = False) -> int:
     asked.note(source, looked)
     told = kpi.story(source, looked)
     if json:
-        left = {"not_searched": told.space.left_out} if told.space.sentence else {}
-        print_json({"findings": [{k: f.to_json()[k] for k in FINDING} for f in told.findings], **left})
+        print_json(told.to_dict())
     else:
         say(told.sentence)
         words = kpi.wording
@@ -79,7 +75,7 @@ def segments(
     found = kpi.weak_segments(source, looked, metric=metric, adjust=adjust, most=most, dimensions=dimensions)
     words = kpi.wording
     show(
-        json, found.to_json(),
+        json, found.to_dict(),
         ("segment", "value", "95 % interval", "vs. rest", "95 % interval", "n", "users", "share of failures", "excess",
          "SliceLine", "q"),
         ((", ".join(f"{d}={v}" for d, v in r.where.items()), words.format_value(r.value, found.unit),
@@ -87,12 +83,12 @@ def segments(
           limits(r.difference_low, r.difference_high, found.unit), words.format_count(r.n), words.format_count(r.users),
           words.format_value(r.share_of_failures, "share"), words.format_value(r.excess, found.excess_unit),
           f"{r.sliceline:.2f}", f"{r.q:.2g}")
-         for r in found.frame.itertuples()),
+         for r in found.segments.itertuples()),
         found.sentence,
     )  # fmt: skip
     if not found.looked:
         return CANNOT_TELL
-    return BREACHED if len(found.frame) else FINE
+    return BREACHED if len(found.segments) else FINE
 
 
 @with_slice
@@ -122,7 +118,7 @@ def compare(
     if always_valid and a is not None and b is not None:
         ratio = _ratio(source, looked, a, b, by, within, expected)
     whole: dict[str, Any]
-    checked = {"sample_ratio": ratio.to_json()} if ratio else {}
+    checked = {"sample_ratio": ratio.to_dict()} if ratio else {}
     if ratio and not json:
         say(ratio.sentence)
     chosen, clusters = listed(metrics) or None, listed(cluster)
@@ -135,7 +131,7 @@ def compare(
     else:
         compared = kpi.compare(source, a, b, chosen, looked, by=by, adjust=None if adjust is None else listed(adjust),
                                always_valid=always_valid, cluster=clusters)  # fmt: skip
-        whole = {**compared.to_json(), **checked}
+        whole = {**compared.to_dict(), **checked}
         rows, sentence, told = whole["metrics"], compared.sentence, list(compared.reversals)
     if json:
         print_json(whole)

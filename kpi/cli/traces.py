@@ -53,9 +53,7 @@ def trace(
     """One request with its spans, documents, tool calls and scores."""
     found = kpi.trace(kpi.open(dataset, version), id)
     if json:
-        request = {k: (v.isoformat() if hasattr(v, "isoformat") else v) for k, v in found.request.items()}
-        parts = {n: records(getattr(found, n)) for n in ("spans", "documents", "tool_calls", "scores", "incidents")}
-        print_json({"request": request, "why": found.why, **parts})
+        print_json(found.to_dict())
         return FINE
     _print_request(found)
     _print_spans(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -11,12 +12,13 @@ from kpi.explain.comparison.worst_case import Coverage
 from kpi.govern.register import Entry
 from kpi.narrate.names import say
 from kpi.narrate.scorecards import known_words, place_reason
-from kpi.narrate.wording import format_count
+from kpi.narrate.wording import format_count, format_value
+from kpi.result import Plain, Result, plain
 from kpi.stats.interval import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class Change(Plain):
     """Difference from the baseline, that of `kpi.compare`. words: for people, "+2.1 pp (1.2 to 3.0)"; clear: the
     interval excludes zero, and no change of what is known could have made it alone. bounds: what it may be at worst,
     where that is open, else None. smallest: the minimum detectable effect.
@@ -32,8 +34,8 @@ class Change:
     smallest: float = math.nan
 
 
-@dataclass(frozen=True, kw_only=True)
-class Card:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Card(Result):
     """One KPI of the scorecard; limits and values in the unit of the metric. spark: bucket, start, complete, value, n.
 
     counted: what the index counts, where that is not the value: a gap without the part that chance has in it. coverage:
@@ -43,6 +45,7 @@ class Card:
     what they are; heaviest: share of the largest; caution: what these mean for the limits, in words, or "".
     """
 
+    columns = ("metric", "state", "value", "low", "high", "target", "change", "n", "owner")
     entry: Entry
     value: float
     low: float
@@ -66,8 +69,38 @@ class Card:
     owner: str = field(init=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("metric", "label", "unit", "target", "owner"):
             object.__setattr__(self, name, getattr(self.entry, name))
+
+    @property
+    def sentence(self) -> str:
+        """What it is and why."""
+        return f"{self.label}: {format_value(self.value, self.unit)}. {self.reason}"
+
+    def frame(self) -> pd.DataFrame:
+        """One row, as in `Scorecard.segments`."""
+        return pd.DataFrame([self.to_dict()])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in the KPIs of `Scorecard.to_dict`."""
+        names = ("metric", "value", "low", "high", "n", "unit", "state", "target")
+        moved = self.change
+        return {**{name: plain(getattr(self, name)) for name in names},
+                "change": plain(moved.difference) if moved else None,
+                "change_low": plain(moved.low) if moved else None, "change_high": plain(moved.high) if moved else None,
+                "reason": self.reason, "owner": self.owner, "action": self.action, "clustered_by": self.clustered_by,
+                "effective_users": plain(self.effective_users), "caution": self.caution or None,
+                **self._partly()}  # fmt: skip
+
+    def _partly(self) -> dict[str, Any]:
+        """What `to_dict` says beside where not every request knows the metric."""
+        known, worst = self.coverage, self.change.bounds if self.change else None
+        if known is None or known.n == known.requests:
+            return {}
+        return {"coverage": plain(known.shares[1]), "coverage_was": plain(known.shares[0]),
+                "requests": known.requests[1], "bound_low": plain(worst.low) if worst else None,
+                "bound_high": plain(worst.high) if worst else None}  # fmt: skip
 
     @property
     def known(self) -> str:

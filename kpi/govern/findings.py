@@ -33,7 +33,9 @@ from kpi.measure.slice import Slice, Window
 from kpi.measure.summary import measure, resolve
 from kpi.narrate import findings as said
 from kpi.narrate.names import WORDS, say
-from kpi.stats.interval import Interval, difference, plain
+from kpi.narrate.wording import scope_words
+from kpi.result import Result, Results, plain
+from kpi.stats.interval import Interval, difference
 from kpi.store.engines import Source
 
 SHOWN = 7
@@ -46,11 +48,12 @@ _HIDDEN_Z = 1.96  # a fall of the whole that is less clear than this is none
 _NEARLY_CERTAIN = 0.001  # q up to which a finding comes before those that are less sure
 _LABELS = 0.5  # of the level, for coverage: labels come and go by user and day more than outcomes do (simulated)
 _TOTAL = Grouping()
+_NOTHING = "Nothing changed for certain."
 _COUNTED = ("rate", "incidence")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Finding(Result):
     """One change in plain words.
 
     kind: regression, improvement, hidden_regression (the whole is flat or better), mix (no group changed, their shares
@@ -62,6 +65,7 @@ class Finding:
     that moved with it. link: to its evidence, relative to the app's address.
     """
 
+    columns = ("kind", "metric", "where", "since", "was", "value", "change", "low", "high", "n")
     kind: str
     metric: str
     where: Mapping[str, str]
@@ -93,21 +97,24 @@ class Finding:
         """What, where, since when, by how much and how sure."""
         return said.coverage_sentence(self) if self.kind == "coverage" else said.finding_sentence(self, self.labels[0])
 
-    def to_json(self) -> dict[str, Any]:
+    def frame(self) -> pd.DataFrame:
+        """One row, the keys of `to_dict`."""
+        return pd.DataFrame([self.to_dict()])
+
+    def to_dict(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""
-        names = ("kind", "metric", "version", "version_of", "unit", "n", "state", "owner", "action", "link", "sentence")
-        told = {name: getattr(self, name) for name in names}
-        numbers = {k: plain(getattr(self, k)) for k in ("value", "was", "change", "low", "high", "q")}
-        return {**told, **numbers, "where": dict(self.where), "since": self.since.isoformat(), "also": list(self.also),
-                "mix": dict(self.mix) if self.mix else None,
-                "bound_low": plain(self.bounds.low) if self.bounds else None,
-                "bound_high": plain(self.bounds.high) if self.bounds else None}  # fmt: skip
+        names = ("kind", "metric", "where", "version", "version_of", "since", "change", "low", "high", "q", "n",
+                 "state", "owner", "action", "link", "sentence", "unit", "value", "was", "also", "mix")  # fmt: skip
+        worst = self.bounds
+        return {**{name: plain(getattr(self, name)) for name in names},
+                "bound_low": plain(worst.low) if worst else None,
+                "bound_high": plain(worst.high) if worst else None}  # fmt: skip
 
 
 def findings(
     source: Source, slice: Slice | None = None, *, register: Register | None = None,
     metrics: Sequence[str | Metric] | None = None, most: int = SHOWN, level: float = LEVEL,
-) -> list[Finding]:  # fmt: skip
+) -> Results[Finding]:  # fmt: skip
     """The changes worth telling in a slice, the most important first; an empty list when nothing changed for certain.
 
     Args:
@@ -133,19 +140,21 @@ def findings(
     """
     looked, before = _windows(source, slice)
     if looked is None or before is None:
-        return []
+        return Results(sentence=say("nothing", "times" if looked is None else "earlier"))
     asked, searched = slice or Slice(dataset=source.name), _searched(source, metrics)
     whole = Window(start=before.start, end=looked.end)
     cube = build_cube(source, list(searched.values()), window=whole, filters=asked.filters, tz=asked.tz, most=CELLS)
     start = _day(looked.start, asked.tz, cube.first)
     entries = {e.metric: e for e in (register or register_of(source)).entries}
+    scope = scope_words([looked, before], asked.tz)
     if not len(cube):
-        return []
+        return Results(sentence=_NOTHING, scope=scope)
     search = _Search(source, asked, whole, cube, start, searched, entries)
     changes = select_changes(cube, start, level=level)
     told = [(c, f) for c in changes if (f := _finding(search, c)) is not None]
     unknown = [(c, _coverage(search, c)) for c in coverage_changes(cube, start, level=level * _LABELS)]
-    return sorted(_told_once(told, unknown), key=_order)[:most]
+    found = sorted(_told_once(told, unknown), key=_order)[:most]
+    return Results(found, sentence="" if found else _NOTHING, scope=scope)
 
 
 @dataclass(frozen=True)

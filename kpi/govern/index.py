@@ -12,6 +12,7 @@ import numpy as np
 from kpi.explain.comparison.effects import Value
 from kpi.govern.card import Card
 from kpi.govern.register import Entry
+from kpi.result import Plain
 from kpi.stats.types import Array
 
 RANK = {"off_target": 0, "watch": 1, "no_data": 2, "on_target": 3}
@@ -20,7 +21,7 @@ _UNSEEN = "no_data"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Index:
+class Index(Plain):
     """Weighted share of the promises kept, 0 to 100; NaN where more than a quarter of the weight is grey.
 
     low, high: 95 % limits; a grey KPI counts there as not kept and as kept. In the value it counts as it was in the

@@ -38,20 +38,22 @@ from kpi.measure.summary import collect, frame, measure, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
 from kpi.narrate.names import say
-from kpi.narrate.wording import FEW_USERS, caution_words, format_count
-from kpi.stats.interval import Interval, plain
+from kpi.narrate.wording import FEW_USERS, caution_words, format_count, scope_of
+from kpi.result import Result, plain
+from kpi.stats.interval import Interval
 from kpi.store.engines import Source
 
 _SEVERE = "critical_incidents"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scorecard:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Scorecard(Result):
     """All cards of a slice.
 
     breakdown: a `summarise` frame by the dimension asked for, with states; empty without `by`.
     """
 
+    columns = Card.columns
     cards: tuple[Card, ...]
     index: Index
     sentence: str
@@ -59,25 +61,19 @@ class Scorecard:
     resolved: Resolved
     breakdown: pd.DataFrame
 
+    @property
+    def scope(self) -> str:  # type: ignore[override]
+        """The window and the requests, in words."""
+        return scope_of(self.resolved, self.requests)
+
     def frame(self) -> pd.DataFrame:
         """One row a KPI, the keys of `kpi scorecard --json`."""
-        return pd.DataFrame(self.to_json()["kpis"])
+        return pd.DataFrame([c.to_dict() for c in self.cards])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data; unknown numbers are None."""
-        kpis = [
-            {"metric": c.metric, "value": plain(c.value), "low": plain(c.low), "high": plain(c.high), "n": c.n,
-             "unit": c.unit, "state": c.state, "target": c.target,
-             "change": plain(c.change.difference) if c.change else None,
-             "change_low": plain(c.change.low) if c.change else None,
-             "change_high": plain(c.change.high) if c.change else None,
-             "reason": c.reason, "owner": c.owner, "action": c.action,
-             "clustered_by": c.clustered_by, "effective_users": plain(c.effective_users), "caution": c.caution or None,
-             **_partly(c)}
-            for c in self.cards
-        ]  # fmt: skip
-        index = plain(self.index.value)
-        return {"kpis": kpis, "index": index, "sentence": self.sentence, "requests": self.requests}
+        return {"kpis": [c.to_dict() for c in self.cards], "index": plain(self.index.value),
+                "sentence": self.sentence, "requests": self.requests, "scope": self.scope}  # fmt: skip
 
     @property
     def state(self) -> str:
@@ -341,13 +337,3 @@ def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.
     states = [judge(entries[r.metric], r.value, *ends, r.n)[0] if r.metric in entries else None
               for r, ends in zip(frame.itertuples(), limits, strict=True)]  # fmt: skip
     return frame.assign(state=pd.Series(states, index=frame.index, dtype=object))
-
-
-def _partly(card: Card) -> dict[str, Any]:
-    """What `to_json` says beside where not every request knows the metric."""
-    known, worst = card.coverage, card.change.bounds if card.change else None
-    if known is None or known.n == known.requests:
-        return {}
-    return {"coverage": plain(known.shares[1]), "coverage_was": plain(known.shares[0]),
-            "requests": known.requests[1], "bound_low": plain(worst.low) if worst else None,
-            "bound_high": plain(worst.high) if worst else None}  # fmt: skip

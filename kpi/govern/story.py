@@ -7,6 +7,8 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pandas as pd
+
 from kpi import clock
 from kpi.explain.aggregates.search_space import SearchSpace, search_space
 from kpi.govern.findings import DAYS, DAYS_BEFORE, Finding, findings
@@ -19,11 +21,13 @@ from kpi.measure.summary import resolve
 from kpi.narrate.findings import story_sentence
 from kpi.narrate.names import say
 from kpi.narrate.segments import with_search_space
+from kpi.narrate.wording import scope_of
+from kpi.result import Result, Results, plain
 from kpi.store.engines import Source
 
 
-@dataclass(frozen=True, kw_only=True)
-class Story:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Story(Result):
     """The findings of a slice, the most important first.
 
     view: the slice that was searched; another than the one asked for where that has nothing earlier to compare with.
@@ -31,6 +35,7 @@ class Story:
     said, with the remedy. metrics, dimensions: names of what was searched.
     """
 
+    columns = Finding.columns
     findings: tuple[Finding, ...]
     view: Slice
     compared: bool
@@ -38,6 +43,21 @@ class Story:
     metrics: tuple[str, ...]
     dimensions: tuple[str, ...]
     space: SearchSpace
+    scope: str = ""
+
+    def frame(self) -> pd.DataFrame:
+        """One row a finding."""
+        return Results(self.findings).frame()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, the keys of `kpi findings --json`."""
+        left = {"not_searched": plain(self.space.left_out)} if self.space.sentence else {}
+        return {
+            "findings": [f.to_dict() for f in self.findings],
+            "scope": self.scope,
+            "sentence": self.sentence,
+            **left,
+        }
 
 
 def story(source: Source, slice: Slice | None = None, *, register: Register | None = None) -> Story:
@@ -65,7 +85,8 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
     resolved = resolve(source, view)
     chosen = supported(source, CHOSEN["searched"])
     metrics, space = tuple(m.name for m in chosen), search_space(source, chosen)
-    searched: dict[str, Any] = {"metrics": metrics, "dimensions": space.dimensions, "space": space}
+    searched: dict[str, Any] = {"metrics": metrics, "dimensions": space.dimensions, "space": space,
+                                "scope": scope_of(resolved, compared=True)}  # fmt: skip
     if not _earlier(source, resolved):
         return Story(findings=(), view=view, compared=False, **searched,
                      sentence=say("nothing", "times" if profile(source).first is None else "earlier"))  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any, Literal, Protocol
 
@@ -89,14 +90,29 @@ class Metric:
         return (difference > 0) == (self.direction == "up")
 
 
-def _one(column: str) -> Term:
+# Terms are functions of a module with their arguments bound, so that a metric can be sent to another process.
+
+
+def _value(column: str, r: Row) -> Expression:
+    return r[column]
+
+
+def _flag(column: str, r: Row) -> Expression:
+    return flag(r[column])
+
+
+def _one(column: str, r: Row) -> Expression:
     """1 where a column is known, else NULL."""
-    return lambda r: only(known(r[column]), whole(1))
+    return only(known(r[column]), whole(1))
 
 
-def _severity(level: str) -> Term:
-    return lambda r: sa.case((r["incident_count"].is_(None), null()),
-                             (r["worst_severity"] == level, whole(1)), else_=whole(0))  # fmt: skip
+def _difference(a: str, b: str, r: Row) -> Expression:
+    return r[a] - r[b]
+
+
+def _severity(level: str, r: Row) -> Expression:
+    return sa.case((r["incident_count"].is_(None), null()),
+                   (r["worst_severity"] == level, whole(1)), else_=whole(0))  # fmt: skip
 
 
 def _answered(r: Row) -> Expression:
@@ -105,14 +121,27 @@ def _answered(r: Row) -> Expression:
                    (sa.and_(r["refused"].is_(None), r["error"].is_(None)), null()), else_=whole(1))  # fmt: skip
 
 
+def _within(column: str, most: int, r: Row) -> Expression:
+    return within(r[column] <= whole(most), r[column])
+
+
+def _computed(r: Row) -> Expression:
+    return flag(r["cost_source"] != _REPORTED)
+
+
+def _reported(column: str, r: Row) -> Expression:
+    return only(r["cost_source"] == _REPORTED, r[column])
+
+
+def _every(r: Row) -> Expression:
+    return whole(1)
+
+
 _REPORTED = sa.literal_column("'reported'", sa.String())
 # Words of the table -> the term of their columns.
-_TERMS: dict[str, Callable[..., Term]] = {
-    "value": lambda c: lambda r: r[c], "flag": lambda c: lambda r: flag(r[c]), "one": _one,
-    "difference": lambda a, b: lambda r: r[a] - r[b], "severity": _severity, "answered": lambda: _answered,
-    "within": lambda c, most: lambda r: within(r[c] <= whole(most), r[c]),
-    "computed": lambda: lambda r: flag(r["cost_source"] != _REPORTED),
-    "reported": lambda c: lambda r: only(r["cost_source"] == _REPORTED, r[c]),
+_TERMS: dict[str, Callable[..., Expression]] = {
+    "value": _value, "flag": _flag, "one": _one, "difference": _difference, "severity": _severity,
+    "answered": _answered, "within": _within, "computed": _computed, "reported": _reported,
 }  # fmt: skip
 _TABLE = table_of(__file__)
 LATENCY_SLO_MS = 8_000
@@ -132,7 +161,7 @@ def _metric(group: str, name: str, stated: Mapping[str, Any], *, limit: int = LA
     found |= {"needs": tuple(found["needs"].split()), "scale": _TABLE["scale"].get(found["unit"], 1.0)}
     for side in {"y", "x"} & found.keys():
         word, *columns = found[side].split()
-        found[side] = _TERMS[word](*columns)
+        found[side] = partial(_TERMS[word], *columns)
     return Metric(**{k: v for k, v in found.items() if k in Metric.__annotations__})
 
 
@@ -162,18 +191,18 @@ Example:
 COVERAGE = "_coverage"  # behind the name of a metric: the share of the requests for which it is known
 
 
+def _known(of: Metric, r: Row) -> Expression:
+    terms = [t(r) for t in (of.y, of.x) if t is not None] or [r[of.column] if of.column else whole(1)]
+    return one_or_zero(known(*terms))
+
+
 def coverage(of: Metric) -> Metric:
     """The share of the requests for which a metric is known: a rate like any other, of all requests."""
-
-    def told(r: Row) -> Expression:
-        terms = [t(r) for t in (of.y, of.x) if t is not None] or [r[of.column] if of.column else whole(1)]
-        return one_or_zero(known(*terms))
-
     return Metric(
         name=of.name + COVERAGE, label=f"Coverage of {of.label.lower()}", kind="rate", unit="share", direction="up",
         definition=f"Share of the requests for which {of.label.lower()} is known", group=of.group, needs=("trace_id",),
         formula="requests in which it is known / requests", null_rule="every request counts",
-        interval="Wilson on n / design effect, the user as cluster", y=told, x=lambda r: whole(1),
+        interval="Wilson on n / design effect, the user as cluster", y=partial(_known, of), x=_every,
     )  # fmt: skip
 
 

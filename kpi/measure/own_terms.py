@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -119,26 +120,30 @@ def formula(kind: str, of: Condition, per: Condition | None, q: float | None) ->
 
 def known(of: Condition) -> Term:
     """1 where the column is known, else NULL."""
-    return lambda row: only(row[of.column].is_not(None), whole(1))
+    return partial(_known, of)
+
+
+def _known(of: Condition, row: Row) -> Expression:
+    return only(row[of.column].is_not(None), whole(1))
 
 
 def term(of: Condition, numeric: bool) -> Term:
     """The value of a row: that of the column where a number is meant, else 1 where the condition holds, 0 where not."""
+    return partial(_value, of, numeric)
 
-    def value(row: Row) -> Expression:
-        cell = row[of.column]
-        if of.test:
-            return flag(_tested(of, cell))
-        if isinstance(cell.type, sa.Boolean):
-            return flag(cell)
-        if isinstance(cell.type, sa.Text):
-            return _words(of, cell, numeric)
-        if numeric:
-            return cell
-        one = round(1 / of.scale)
-        return sa.case((cell == whole(one), whole(1)), (cell == whole(0), whole(0)), else_=null())
 
-    return value
+def _value(of: Condition, numeric: bool, row: Row) -> Expression:
+    cell = row[of.column]
+    if of.test:
+        return flag(_tested(of, cell))
+    if isinstance(cell.type, sa.Boolean):
+        return flag(cell)
+    if isinstance(cell.type, sa.Text):
+        return _words(of, cell, numeric)
+    if numeric:
+        return cell
+    one = round(1 / of.scale)
+    return sa.case((cell == whole(one), whole(1)), (cell == whole(0), whole(0)), else_=null())
 
 
 def _words(of: Condition, cell: Expression, numeric: bool) -> Expression:

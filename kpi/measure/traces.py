@@ -15,6 +15,7 @@ from kpi.measure.columns import Columns, conditions
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.privacy.redact import redact
+from kpi.result import Result
 from kpi.schema import EXTRA_PREFIX, TABLES, WHOLE
 from kpi.store.cache import HELPERS
 from kpi.store.engines import SQL_TYPES, Source
@@ -30,13 +31,15 @@ HIDDEN = frozenset(["user_key"])  # of rows read in place: there it may be the u
 _MASKED = {c.name for t in TABLES.values() for c in t.columns if c.privacy == "content"} | {"attributes", "context"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trace:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Trace(Result):
     """One request. request: canonical columns plus cohorts. spans: depth first, with depth, offset_ms,
     duration_ms and critical (on the path that decides when the trace ends). The other frames hold the trace's
     rows. why: why the outcome counts as it does.
     """
 
+    main = "spans"
+    columns = ("name", "kind", "depth", "offset_ms", "duration_ms", "status", "critical")
     request: dict[str, Any]
     spans: pd.DataFrame
     documents: pd.DataFrame
@@ -44,6 +47,11 @@ class Trace:
     scores: pd.DataFrame
     incidents: pd.DataFrame
     why: str
+
+    @property
+    def sentence(self) -> str:
+        """Which trace it is, and why its outcome counts as it does."""
+        return f"Trace {self.request.get('trace_id')}: {self.why}"
 
 
 def find_traces(

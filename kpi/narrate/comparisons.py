@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kpi.measure.metrics import Metric
 from kpi.narrate.names import p_words
-from kpi.narrate.wording import format_change, format_change_interval, format_moved, format_value
+from kpi.narrate.wording import format_change, format_change_interval, format_count, format_moved, format_value
 from kpi.stats.interval import Interval
 
 _NAMED = 3  # groups of a direction in a sentence
@@ -87,6 +87,17 @@ def crossing_sentence(
     told = [f"{w} for {_named(metric, found)}" for w, found in directions.items()]
     held = "this is no chance" if sure else "each is clear by itself"
     return f"{metric.label} turns around by {within}: {b} is {told[0]}, {told[1]}; {held} (Gail-Simon {p_words(p)})."
+
+
+def agreement_sentence(found: Any) -> str:
+    """found: the fields of `kpi.Agreement`."""
+    if not math.isfinite(found.kappa):
+        return f"Not enough labels to tell whether both agree ({format_count(found.n, 'pairs')})."
+    limits = f" ({found.low:.2f} to {found.high:.2f})" if math.isfinite(found.low) else ""
+    left = f"; {format_count(found.invalid)} with what is no label left out" if found.invalid else ""
+    agreed, expected = (format_value(v, "share") for v in (found.agreed, found.expected))
+    pairs = format_count(found.n, "pairs")
+    return f"Kappa {found.kappa:.2f}{limits}: {agreed} of {pairs} agree, {expected} by chance{left}."
 
 
 def _word(metric: Metric, difference: float) -> str:

@@ -1,15 +1,17 @@
-"""Drift of a column in words."""
+"""Drift of a column, and changes of a level, in words."""
 
 from __future__ import annotations
 
 import math
+from datetime import UTC
 from typing import Any
 
 import pandas as pd
 
+from kpi.measure.metrics import METRICS
 from kpi.measure.slice import NONE_VALUE
 from kpi.narrate.names import listed
-from kpi.narrate.wording import format_count, format_value
+from kpi.narrate.wording import day_words, format_count, format_value
 
 
 def drift_sentence(column: str, distance: Any, shown: pd.DataFrame, sizes: tuple[float, float]) -> str:
@@ -43,6 +45,18 @@ def turnover_sentence(appeared: pd.DataFrame, vanished: pd.DataFrame) -> str:
         each = [f"{r.value} {format_value(r.share, 'share')}" for r in frame.itertuples()]
         told += [f"{word}: {listed(each, most=8)}."] if each else []
     return " ".join(told)
+
+
+def watch_sentence(found: Any) -> str:
+    """found: the fields of `kpi.Watch`."""
+    label = METRICS[found.metric].label if found.metric in METRICS else found.metric
+    told = []
+    for a in found.alarms:
+        size = f"{format_value(a.was, found.unit)} to {format_value(a.value, found.unit)}"
+        told.append(f"{'rose' if a.value > a.was else 'fell'} on {day_words(a.since.replace(tzinfo=UTC))} from {size}")
+    odd = f"; {format_count(len(found.outliers), 'buckets')} stand out alone" if found.outliers else ""
+    seen = format_count(len(found.series), "buckets")
+    return f"{label} {', '.join(told) or 'kept its level'} ({seen} watched{odd})."
 
 
 def bin_names(edges: list[str]) -> list[str]:

@@ -9,9 +9,11 @@ import pandas as pd
 
 from kpi.measure.metrics import METRICS
 from kpi.narrate.names import WORDS
-from kpi.narrate.wording import format_change, format_effect
+from kpi.narrate.wording import format_change, format_count, format_effect
+from kpi.stats.range_test import LEVEL
 
 NEXT = WORDS["cause"]
+_TOLD = 3  # gaps in a sentence
 NO_COHORT = "No cohort with two groups that are large enough."
 
 
@@ -36,8 +38,22 @@ def unexplained_sentence(metrics: Sequence[str]) -> str:
     return f"None of these explains it: {', '.join(map(_label, metrics))}."
 
 
+def gaps_sentence(gaps: pd.DataFrame) -> str:
+    """The clear gaps, the surest first. gaps: of `kpi.Disparity`."""
+    clear = gaps[gaps["q"] <= LEVEL].sort_values("q", kind="stable")
+    told = []
+    for g in clear.head(_TOLD).itertuples():
+        size = format_change(g.gap, g.unit).lstrip("+")
+        told.append(f"{_label(g.metric)} by {g.dimension} ({g.worst} {size} behind {g.best})")
+    more = f" and {len(clear) - _TOLD} more" if len(clear) > _TOLD else ""
+    looked = format_count(len(gaps), "gaps")
+    return (
+        f"Of {looked}, {len(clear)} clear: {', '.join(told)}{more}." if told else f"No clear gap in {looked} looked at."
+    )
+
+
 def _label(metric: str) -> str:
-    label = METRICS[metric].label
+    label = METRICS[metric].label if metric in METRICS else metric
     return label[:1].lower() + label[1:]
 
 

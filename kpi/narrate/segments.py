@@ -18,7 +18,7 @@ from kpi.narrate.wording import (
 
 
 def weak_segment_sentence(row: Mapping[str, Any], metric: Metric) -> str:
-    """Where, how much, against the rest, and what lies in it. row: the columns of `kpi.Weak.frame`."""
+    """Where, how much, against the rest, and what lies in it. row: the columns of `kpi.Weak.segments`."""
     unit, name = metric.unit, row["name"]
     value, change = format_value(row["value"], unit), format_change(row["difference"], unit)
     limits = without_unit(format_interval(row["low"], row["high"], unit), value)

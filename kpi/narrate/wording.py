@@ -6,10 +6,15 @@ Three significant digits, the unit attached, shares in per cent and their change
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
+import pandas as pd
+
+from kpi.measure.slice import Resolved, Window
 from kpi.narrate.names import WORDS, say
 from kpi.privacy.policy import NOT_LISTED
 from kpi.receipts import Receipt
@@ -101,6 +106,31 @@ def format_effect(value: float, low: float, high: float, unit: str, unknown: str
     return format_change(value, unit) + (f" ({limits})" if limits else "")
 
 
+def _told(say: Callable[..., str], frame: pd.DataFrame, columns: Sequence[str], unit: str | None) -> list[str]:
+    units = frame["unit"] if unit is None else [unit] * len(frame)
+    return [say(*row) for row in zip(*(frame[c] for c in columns), units, strict=True)]
+
+
+def values(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
+    """A column in words; unit: of all rows, else of each by the column "unit"."""
+    return _told(format_value, frame, [column], unit)
+
+
+def changes(frame: pd.DataFrame, column: str, unit: str | None = None) -> list[str]:
+    """A column of differences in words, as `values`."""
+    return _told(format_change, frame, [column], unit)
+
+
+def intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
+    """Two columns as intervals in words, as `values`."""
+    return _told(format_interval, frame, [low, high], unit)
+
+
+def change_intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None = None) -> list[str]:
+    """Two columns as intervals of differences in words, as `values`."""
+    return _told(format_change_interval, frame, [low, high], unit)
+
+
 def without_unit(interval: str, value: str) -> str:
     """An interval that stands right behind its value, without the unit that the value already shows."""
     return _bare(interval, value)
@@ -154,6 +184,36 @@ def _bare(first: str, second: str) -> str:
         if first.endswith(unit) and second.endswith(unit):
             return first.removesuffix(unit)
     return first
+
+
+def day_words(moment: datetime, tz: str = "UTC", *, year: bool = False) -> str:
+    """ "3 Nov", or "3 Nov 2026" with the year."""
+    local = moment.astimezone(ZoneInfo(tz))
+    return f"{local.day} {local:%b}" + (f" {local.year}" if year else "")
+
+
+def window_words(span: Window, tz: str) -> str:
+    """ "26 Oct to 22 Nov 2026": a half-open window by its first and last day."""
+    last = span.end - timedelta(microseconds=1)
+    first = span.start.astimezone(ZoneInfo(tz))
+    same_year = first.year == last.astimezone(ZoneInfo(tz)).year
+    if first.date() == last.astimezone(ZoneInfo(tz)).date():
+        return day_words(last, tz, year=True)
+    return f"{day_words(span.start, tz, year=not same_year)} to {day_words(last, tz, year=True)}"
+
+
+def scope_words(windows: Sequence[Window | None], tz: str, *counts: float) -> str:
+    """ "26 Oct to 22 Nov 2026 against 28 Sep to 25 Oct 2026 · 5,168 against 4,901 requests"; None: all times."""
+    spans = [window_words(w, tz) if w else "all times" for w in dict.fromkeys(windows)]
+    told = [" against ".join(spans), *([" against ".join(map(format_count, counts)) + " requests"] if counts else [])]
+    return " · ".join(told)
+
+
+def scope_of(resolved: Resolved, *counts: float, compared: bool = False) -> str:
+    """The same of a slice, with its filters, and with its baseline where it is compared."""
+    asked = [resolved.window, *([resolved.baseline] if compared else [])]
+    held = scope_words([w and resolved.held(w) for w in asked], resolved.slice.tz, *counts)
+    return " · ".join([held, *(f"{d} {' or '.join(v)}" for d, v in resolved.filters)])
 
 
 def receipt_sentences(receipt: Receipt) -> list[str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import special
 
+from kpi.result import Result
 from kpi.stats.types import Array
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interval:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Interval(Result):
     """A value with its 95 % limits, NaN where they are unknown. clear: the interval excludes zero."""
 
     value: float
@@ -24,11 +24,10 @@ class Interval:
     def clear(self) -> bool:
         return self.low > 0 or self.high < 0
 
-
-def plain(value: Any) -> Any:
-    """A value as plain data for JSON: None where it is unknown."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    @property
+    def sentence(self) -> str:
+        """The value and its limits as numbers."""
+        return f"{self.value:.4g} (95 %: {self.low:.4g} to {self.high:.4g})"
 
 
 def cluster_interval(value: float, residual: Array) -> Interval:

@@ -8,7 +8,10 @@ are in `kpi.store.databases`. A source knows tables and columns, never metrics.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import html
+import textwrap
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -30,7 +33,7 @@ from kpi.errors import MetricError, StoreError
 from kpi.mapping.column_profile import ColumnProfiler
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.receipts import Receipt
-from kpi.schema import TABLES, Type
+from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, TABLES, Type
 from kpi.store.cache import HELPERS, helpers
 from kpi.store.contents import unsound
 from kpi.store.dialects import Dialect
@@ -107,6 +110,34 @@ class Source(ABC):
 
         Raises MetricError or StoreError when the source has no such table.
         """
+
+    def __repr__(self) -> str:
+        return "\n".join(self._told)
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<p>{html.escape(line)}</p>" for line in self._told)
+
+    @functools.cached_property
+    def _told(self) -> list[str]:
+        """Name, version, requests, period and filled columns. Of rows in a database nothing is counted."""
+        names = [c for c in self.columns("requests") if c not in HELPERS]
+        if self.live:
+            return [f"{self.name}, read in place", *_listed(names)]
+        table = self.table("requests")
+        counts = [sa.func.count(table.c[c]).label(f"n{i}") for i, c in enumerate(names)]
+        bounds = [f(table.c.started_at).label(w) for w, f in (("first", sa.func.min), ("last", sa.func.max))
+                  if "started_at" in names]  # fmt: skip
+        row = self.run(sa.select(sa.func.count().label("n"), *bounds, *counts).select_from(table)).to_pylist()[0]
+        period = f", {row['first']:%Y-%m-%d} to {row['last']:%Y-%m-%d}" if row.get("first") else ""
+        version = f", version {self.version}" if self.version else ""
+        filled = [c for i, c in enumerate(names) if row[f"n{i}"]]
+        return [f"{self.name}{version}: {row['n']:,} requests{period}", *_listed(filled)]
+
+
+def _listed(columns: Sequence[str]) -> list[str]:
+    """Columns with what people call them, in lines of text."""
+    named = sorted(c.removeprefix(EXTRA_PREFIX).removeprefix(MEASURE_PREFIX) for c in columns)
+    return textwrap.wrap(f"{len(named)} columns: {', '.join(named)}", 100)
 
 
 class DuckSource(Source):

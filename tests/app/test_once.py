@@ -9,7 +9,8 @@ import pytest
 import streamlit as st
 
 import kpi
-from app import charts, once
+from app import once
+from kpi.charts import series as charts
 
 PAGES = ("overview", "why", "trends", "versions", "segments", "drift", "cost")
 

@@ -131,7 +131,7 @@ def page(weak: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., 
 
 def test_who_fails_most_is_said_with_ways_on(page) -> None:
     at = page(by="tenant")
-    (row,) = kpi.weak_segments(kpi.open("weak"), kpi.Slice(dataset="weak")).frame.itertuples()
+    (row,) = kpi.weak_segments(kpi.open("weak"), kpi.Slice(dataset="weak")).segments.itertuples()
     assert row.where == {"tenant": HOSTILE, "device": "mobile"}
     said = [m.value for m in at.markdown if m.value.startswith("**Device mobile")]
     assert [s.replace("\\", "").replace("*", "").replace("\u2060", "") for s in said] == [row.sentence]

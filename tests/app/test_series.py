@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import kpi
-from app import charts, tables, trace_charts
+from app import tables
+from kpi.charts import series as charts, spans as trace_charts
 
 
 def series(*, hours: int, every: str, tz: str = "Europe/Berlin") -> pd.DataFrame:

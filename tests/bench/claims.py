@@ -307,9 +307,9 @@ def said(world: World, users: int, seed: int) -> dict[str, str]:
     row = compared.rows[0]
     return {
         "frame": number.to_json(date_format="iso"),
-        "card": json.dumps(scores.to_json()["kpis"][0]),
+        "card": json.dumps(scores.to_dict()["kpis"][0]),
         "words": f"{card.reason} {card.known} {card.caution}",
-        "comparison": f"{json.dumps(compared.to_json(), default=str)} {row.sentence} {compared.sentence}",
+        "comparison": f"{json.dumps(compared.to_dict(), default=str)} {row.sentence} {compared.sentence}",
     }
 
 

@@ -34,11 +34,11 @@ def test_scores_of_the_berkeley_admissions(shared: Path) -> None:
         for _ in range(n)
     ]  # fmt: skip
     source = kpi.from_frame(pd.DataFrame(rows))
-    found = kpi.weak_segments(source, dimensions=["department", "gender"], most=20).frame
+    found = kpi.weak_segments(source, dimensions=["department", "gender"], most=20).segments
     scores = {tuple(w.items()): s for w, s in zip(found["where"], found["sliceline"], strict=True)}
     assert scores[(("department", "F"),)] == pytest.approx(f)
 
-    plain, held = (kpi.weak_segments(source, dimensions=["gender"], adjust=d).frame for d in (None, "department"))
+    plain, held = (kpi.weak_segments(source, dimensions=["gender"], adjust=d).segments for d in (None, "department"))
     assert list(plain["where"]) == [{"gender": "female"}]
     assert plain["sliceline"].iloc[0] == pytest.approx(female)
     assert held.empty  # women asked for the departments that reject most

@@ -19,17 +19,19 @@ from kpi.explain.comparison.worst_case import BLIND, CANNOT_TELL, Bounds, Covera
 from kpi.measure.metrics import Metric
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate import comparisons as said
-from kpi.stats.interval import plain
+from kpi.narrate.wording import scope_words
+from kpi.result import Result, plain
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
 VERDICTS = ("better", "worse", "equivalent", CANNOT_TELL, "no clear change", "not enough data")
 _CLEAR = VERDICTS[:2]
 _LEVEL = 0.05
+_COLUMNS = ("metric", "verdict", "a", "b", "difference", "low", "high", "q", "n_a", "n_b")  # shown
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compared:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Compared(Result):
     """One metric of a comparison, in its unit. Of verdicts see `VERDICTS`.
 
     effect: as it is; adjusted: with the pooled mix on both sides, None where nothing is adjusted for. q, adjusted_q: of
@@ -38,6 +40,7 @@ class Compared:
     which share of the requests it is known; bounds: what the difference may be at worst where that changed, else None.
     """
 
+    columns = _COLUMNS
     metric: Metric
     effect: Effect
     q: float
@@ -50,6 +53,14 @@ class Compared:
     adjusted_bounds: Bounds | None = None
     adjusted_q: float = math.nan
     adjusted_verdict: str | None = None
+
+    def frame(self) -> pd.DataFrame:
+        """One row, as in `Comparison.frame`."""
+        return pd.DataFrame([_row(self)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in the metrics of `Comparison.to_dict`."""
+        return {k: plain(v) for k, v in _row(self).items()}
 
     @property
     def simpson(self) -> bool:
@@ -70,14 +81,15 @@ class Compared:
                                     detectable=e.smallest, known=self.coverage.shares, bounds=self.bounds)  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Comparison(Result):
     """A and B on several metrics. kind: "fixed" (95 % intervals of one look) or "always_valid" (of all looks together).
 
     a, b: names of the arms; by: the dimension they are values of, None for slices. adjust: dimensions
     adjusted for; covered: share of the requests in strata that both arms fill, below half of which nothing is.
     """
 
+    columns = _COLUMNS
     a: str
     b: str
     by: str | None
@@ -85,6 +97,7 @@ class Comparison:
     adjust: tuple[str, ...]
     covered: float
     rows: tuple[Compared, ...]
+    scope: str = ""
 
     def __getitem__(self, name: str) -> Compared:
         """The row of a metric. Raises MetricError where it was not compared."""
@@ -109,15 +122,15 @@ class Comparison:
                                         reversed_=[r.metric.label for r in self.rows if r.simpson])  # fmt: skip
 
     def frame(self) -> pd.DataFrame:
-        """One row a metric; the columns are the keys of the metrics in `to_json`."""
+        """One row a metric; the columns are the keys of the metrics in `to_dict`."""
         return pd.DataFrame([_row(r) for r in self.rows])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data, as `kpi compare --json` prints it; what is unknown is None."""
-        rows = [{k: plain(v) for k, v in _row(r).items()} for r in self.rows]
+        rows = [r.to_dict() for r in self.rows]
         return {"a": self.a, "b": self.b, "by": self.by, "intervals": self.kind, "adjust": list(self.adjust),
                 "covered": plain(self.covered), "reversals": list(self.reversals),
-                "metrics": rows}  # fmt: skip
+                "scope": self.scope, "sentence": self.sentence, "metrics": rows}  # fmt: skip
 
 
 def compare(
@@ -163,8 +176,10 @@ def compare(
     held = bool(strata) and covered >= COVERED
     counts = TermCounts(source, sides, of=[m for m in asked if found.partly(m)])
     rows = [_compared(found, m, held, always_valid, matters or {}, counts) for m in asked]
+    size = tuple(max((r.coverage.requests[i] for r in rows), default=0) for i in (1, 0))
     return Comparison(a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed",
-                      adjust=tuple(strata), covered=covered, rows=tuple(_judged(rows)))  # fmt: skip
+                      adjust=tuple(strata), covered=covered, rows=tuple(_judged(rows)),
+                      scope=scope_words([sides[1].window, sides[0].window], tz, *size))  # fmt: skip
 
 
 def compare_within(

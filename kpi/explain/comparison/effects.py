@@ -22,6 +22,7 @@ from kpi.measure import estimate
 from kpi.measure.clusters import MIXED, REQUEST
 from kpi.measure.metrics import Metric
 from kpi.measure.moments import DaySums, Sums, spread
+from kpi.result import Plain
 from kpi.stats.interval import Interval
 from kpi.stats.sequential import always_valid_p, always_valid_width
 from kpi.stats.types import Array
@@ -31,7 +32,7 @@ _POWER = float(special.ndtri(0.8))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Value:
+class Value(Plain):
     """A metric on one side, in its unit. low, high: 95 %, NaN where unbounded. n: requests that count; users of them.
 
     freedom: of the t distribution of users and days, user_freedom: of users alone. residual, present: by user, what
@@ -47,20 +48,24 @@ class Value:
     n: int
     users: int
     freedom: float
-    residual: Array = field(repr=False)
-    present: Array = field(repr=False)
+    residual: Array = field(repr=False, compare=False)
+    present: Array = field(repr=False, compare=False)
     user_freedom: float = 1.0
-    days: Array = field(default_factory=lambda: np.zeros(0), repr=False)
-    cells: Array = field(default_factory=lambda: np.zeros(0), repr=False)
-    active: Array = field(default_factory=lambda: np.zeros(0), repr=False)
+    days: Array = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    cells: Array = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    active: Array = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     effective: float = math.nan
     heaviest: float = math.nan
     clustered_by: str = "user"
     upper: float = math.nan
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: the numbers without the influence of each user."""
+        return {k: v for k, v in vars(self).items() if not isinstance(v, np.ndarray)}
+
 
 @dataclass(frozen=True, kw_only=True)
-class Effect:
+class Effect(Plain):
     """B against A. low, high: of the difference; ratio: B / A. smallest: the minimum detectable effect, at 80 %
     power."""
 

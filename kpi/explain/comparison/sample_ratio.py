@@ -26,7 +26,8 @@ from kpi.measure.columns import cluster, dimension
 from kpi.measure.estimate import wilson
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.narrate.sample_ratios import Times, sample_ratio_sentence
-from kpi.stats.interval import plain
+from kpi.narrate.wording import scope_words
+from kpi.result import Result
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array
 from kpi.store.engines import Query, Source
@@ -38,8 +39,8 @@ _LEAST = 5.0  # users expected in an arm, for the chi-square distribution to hol
 _POWER = float(special.ndtri(0.8))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampleRatio:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SampleRatio(Result):
     """Users of arm A and B against the planned split; of verdicts see `VERDICTS`.
 
     users_a, users_b: users by the arm in which they were first seen; share_b (low, high: 95 %) of them in B, expected_b
@@ -49,6 +50,7 @@ class SampleRatio:
     of first sight, or a dimension), value, a, b, share_b, p, q (Benjamini and Hochberg 1995, by `of`), alarm.
     """
 
+    columns = ("of", "value", "a", "b", "share_b", "p", "q", "alarm")
     a: str
     b: str
     by: str | None
@@ -66,16 +68,17 @@ class SampleRatio:
     unnamed: int
     where: pd.DataFrame
     sentence: str
+    scope: str = ""
 
     @property
     def alarm(self) -> bool:
         return self.verdict == "mismatch"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, the key `sample_ratio` of `kpi compare --always-valid --json`; what is unknown is None."""
-        told = {k: plain(v) for k, v in vars(self).items() if k != "where"}
-        rows = [{str(k): plain(v) for k, v in row.items()} for row in self.where.to_dict("records")]
-        return {**told, "where": rows}
+    def frame(self) -> pd.DataFrame:
+        """The users of both arms, then those of each day and value, as in `where`."""
+        whole = {"of": "all", "value": None, "a": self.users_a, "b": self.users_b, "share_b": self.share_b, "p": self.p,
+                 "q": self.p, "alarm": self.alarm}  # fmt: skip
+        return pd.DataFrame([whole, *self.where.to_dict("records")])
 
 
 def sample_ratio(
@@ -111,7 +114,7 @@ def sample_ratio(
     if a is None or b is None:
         raise SliceError("ratio.sides", "A split is between two arms", hint="Name two values and `by`, or two slices.")
     planned = _planned(expected)
-    names, arms, _ = resolve_arms(source, a, b, slice, by)
+    names, arms, zone = resolve_arms(source, a, b, slice, by)
     dimensions = [within] if isinstance(within, str) else list(dict.fromkeys(within))
     tz = (slice or (a if isinstance(a, Slice) else Slice())).tz
     seen = _seen(source, arms, dimensions, tz)
@@ -128,6 +131,7 @@ def sample_ratio(
         high=high, expected_b=planned, p=p, verdict=verdict, users_both=seen.both, undecided=seen.undecided,
         smallest=reach * math.sqrt(planned * (1 - planned) / n) if n else math.nan, unnamed=seen.unnamed,
         where=_where(first, {"day": "day"} | {f"d{i}": d for i, d in enumerate(dimensions)}, planned), sentence="",
+        scope=scope_words([arms[1].window, arms[0].window], zone),
     )  # fmt: skip
     return replace(found, sentence=sample_ratio_sentence(found, starts=seen.starts, ends=seen.ends))
 

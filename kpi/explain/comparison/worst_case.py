@@ -64,7 +64,7 @@ class Coverage:
         return abs(c.value - usual) >= MATTERS and least >= MATTERS / 2 and 0 not in self.requests
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Bounds(Interval):
     """What a difference may be at worst, with the error of both ends. width: between the ends themselves."""
 

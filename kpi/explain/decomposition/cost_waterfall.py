@@ -27,10 +27,13 @@ from kpi.explain.aggregates.grouped_sums import Labelled
 from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.measure.columns import Columns
 from kpi.measure.slice import Slice
+from kpi.measure.summary import resolve
 from kpi.narrate.decompositions import cost_sentence
 from kpi.narrate.names import WORDS
+from kpi.narrate.wording import scope_of
 from kpi.pricing import price_file
 from kpi.pricing.price_table import PriceTable, Rates
+from kpi.result import Result
 from kpi.stats.factor_attribution import share_out
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
@@ -47,8 +50,8 @@ _CELL = ("n", "inference", *_TOKENS)  # sums of a cell that its products are mad
 _STEP = 1e-30  # of the complex-step derivative, which has no cancellation
 
 
-@dataclass(frozen=True, kw_only=True)
-class Waterfall:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Waterfall(Result):
     """A change of total cost, in USD. steps: key, label, effect, low, high; effects sum to now - before, to rounding.
 
     low, high: 95 %, users as clusters, of a step and of the change; NaN where fewer than two users carry it on a side,
@@ -56,6 +59,8 @@ class Waterfall:
     left out because it is not.
     """
 
+    main = "steps"
+    columns = ("label", "effect", "low", "high")
     before: float
     now: float
     low: float
@@ -66,11 +71,12 @@ class Waterfall:
     unknown_before: int
     unknown_now: int
     sentence: str
+    unit: str = "usd"
+    scope: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi decompose total_cost --json`."""
-        plain = {k: v for k, v in vars(self).items() if k != "steps"}
-        return {**plain, "unit": "usd", "change": self.now - self.before, "steps": self.steps.to_dict("records")}
+        return {**super().to_dict(), "change": self.now - self.before}
 
 
 def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
@@ -113,7 +119,8 @@ def cost_waterfall(source: Source, slice: Slice | None = None) -> Waterfall:
     return Waterfall(before=before, now=now, low=change.low, high=change.high, steps=steps,
                      requests_before=int(n[BEFORE]), requests_now=int(n[NOW]),
                      unknown_before=int(rows[BEFORE] - n[BEFORE]), unknown_now=int(rows[NOW] - n[NOW]),
-                     sentence=cost_sentence(before, now, steps, int((rows - n).sum())))  # fmt: skip
+                     sentence=cost_sentence(before, now, steps, int((rows - n).sum())),
+                     scope=scope_of(resolve(source, slice), int(n[NOW]), int(n[BEFORE]), compared=True))  # fmt: skip
 
 
 def _sums(source: Source, slice: Slice | None) -> pd.DataFrame:

@@ -7,8 +7,7 @@ the p95 of their own side: these sum to the mean of the tail, which moves with t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,11 @@ from kpi.explain.aggregates.period_sums import BEFORE, NOW, both_sides
 from kpi.measure.columns import Columns, log_bin
 from kpi.measure.estimate import Histogram, quantile
 from kpi.measure.slice import Slice
+from kpi.measure.summary import resolve
 from kpi.narrate.decompositions import latency_sentence
 from kpi.narrate.names import WORDS
+from kpi.narrate.wording import scope_of
+from kpi.result import Result
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.store.engines import Source
 from kpi.store.expressions import DOUBLE, INT, Expression, whole
@@ -30,8 +32,8 @@ STAGES = WORDS["stage"]
 _MS = 1e-3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stages:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Stages(Result):
     """A change of latency by stage, in ms.
 
     q: None for the mean of all requests, else the tail at or above that quantile. before, now, change: the mean of
@@ -40,6 +42,8 @@ class Stages:
     "rest" is below zero where stages ran side by side. A stage that a request did not have took it no time.
     """
 
+    main = "parts"
+    columns = ("label", "before", "now", "change", "low", "high")
     q: float | None
     before: float
     now: float
@@ -50,11 +54,8 @@ class Stages:
     n_before: int
     n_now: int
     sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, the keys of `kpi decompose latency --json`."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("parts", "change")}
-        return {**plain, "unit": "ms", "change": vars(self.change), "parts": self.parts.to_dict("records")}
+    unit: str = "ms"
+    scope: str = ""
 
 
 def latency_stages(source: Source, slice: Slice | None = None, *, q: float | None = None) -> Stages:
@@ -85,7 +86,8 @@ def latency_stages(source: Source, slice: Slice | None = None, *, q: float | Non
         if not found.loc[found["side"] == side, "n"].sum():
             raise MetricError("stages.empty", f"No request {word} has a known latency",
                               hint="Choose a longer window, fewer filters or another baseline.")  # fmt: skip
-    return _described(found.fillna(0.0), q, starts)
+    told = _described(found.fillna(0.0), q, starts)
+    return replace(told, scope=scope_of(resolve(source, slice), told.n_now, told.n_before, compared=True))
 
 
 def _tail(row: Columns, start: float) -> list[Expression]:

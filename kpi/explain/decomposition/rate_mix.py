@@ -30,6 +30,8 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.narrate.comparisons import worst_words
 from kpi.narrate.decompositions import rate_mix_sentence
+from kpi.narrate.wording import scope_words
+from kpi.result import Result, Results
 from kpi.stats.interval import Interval, cluster_interval
 from kpi.stats.types import Array
 from kpi.store.engines import Source
@@ -45,8 +47,8 @@ _NO_SPLIT = Unfit(
 _STEP = 1e-30  # of the complex-step derivative, which has no cancellation
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decomposition:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Decomposition(Result):
     """A change of a metric by the values of one dimension, in the metric's unit.
 
     change = rate + mix + entering + leaving, to rounding. parts: one row a value, the largest effect first, with value,
@@ -56,6 +58,7 @@ class Decomposition:
     bounds: what the change may be at worst where a change of what is known could have made it alone, else None.
     """
 
+    columns = ("by", "value", "kind", "before", "now", "rate", "mix", "effect", "low", "high")
     metric: str
     by: str
     unit: str
@@ -70,17 +73,18 @@ class Decomposition:
     differs: float
     sentence: str
     bounds: Interval | None = None
+    scope: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, the keys of `kpi decompose --json`."""
-        parts = {name: vars(getattr(self, name)) for name in ("change", *EFFECTS)}
-        plain = {name: getattr(self, name) for name in ("metric", "by", "unit", "before", "now", "differs", "sentence")}
-        return {**plain, **parts, "parts": self.parts.to_dict("records")}
+    def frame(self) -> pd.DataFrame:
+        """The parts, a row a value, behind the metric and the dimension."""
+        return pd.concat(
+            [pd.DataFrame({"metric": self.metric, "by": self.by}, index=self.parts.index), self.parts], axis=1
+        )
 
 
 def decompose(
     source: Source, metric: str | Metric, slice: Slice | None = None, *, by: str | Sequence[str] | None = None
-) -> list[Decomposition]:
+) -> Results[Decomposition]:
     """The change of a metric between the slice and its baseline (a window or a version), by each dimension in `by`.
 
     The dimension that explains most comes first. One statement. Values beyond the 60 most frequent count together as
@@ -120,8 +124,9 @@ def decompose(
     told = f" What is not known may make it {worst_words(worst, asked.unit)}." if worst else ""
     split = [_of_dimension(sides, asked, name, i) for i, name in enumerate(names)]
     limited = [replace(d, bounds=worst, change=replace(change, value=d.now - d.before)) for d in split]
-    said = [replace(d, sentence=_sentence(asked, d) + told) for d in limited]
-    return sorted(said, key=lambda d: (-d.differs, d.by))
+    scope = scope_words([arms[NOW].window, arms[BEFORE].window], tz, e.b.n, e.a.n)
+    said = [replace(d, sentence=_sentence(asked, d) + told, scope=scope) for d in limited]
+    return Results(sorted(said, key=lambda d: (-d.differs, d.by)), scope=scope)
 
 
 def _sentence(metric: Metric, found: Decomposition) -> str:
@@ -276,7 +281,7 @@ def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: st
     sums = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
     return Decomposition(metric=metric.name, by=name, unit=metric.unit, before=before, now=now,
                          change=change, **sums, parts=parts, differs=_differs(parts, sums["mix"]),
-                         sentence="")  # fmt: skip
+                         sentence="", scope="")  # fmt: skip
 
 
 def _by_size(column: pd.Series) -> pd.Series:

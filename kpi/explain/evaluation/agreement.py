@@ -18,19 +18,22 @@ from kpi.errors import MetricError
 from kpi.measure.columns import Columns, cluster, conditions, dimension
 from kpi.measure.slice import Slice
 from kpi.measure.summary import label, resolve
+from kpi.narrate.comparisons import agreement_sentence
+from kpi.result import Result
 from kpi.store.engines import Source
 
 _MOST_LABELS = 50
 
 
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Agreement(Result):
     """kappa with its 95 % limits (NaN where the data cannot bound it); agreed: share of pairs with one label.
 
     expected: that share by chance; n: pairs of two valid labels; invalid: pairs of which one is no label; unknown:
     pairs of which one is missing.
     """
 
+    columns = ("kappa", "low", "high", "agreed", "expected", "n", "invalid", "unknown")
     kappa: float
     low: float
     high: float
@@ -40,6 +43,11 @@ class Agreement:
     clusters: int
     invalid: int
     unknown: int
+
+    @property
+    def sentence(self) -> str:
+        """Kappa with its limits, and on how many pairs it stands."""
+        return agreement_sentence(self)
 
 
 def kappa(

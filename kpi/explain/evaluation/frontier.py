@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +18,10 @@ from kpi.measure.metrics import METRICS, Metric
 from kpi.measure.own_metrics import metric_of
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
-from kpi.measure.summary import label, summarise
+from kpi.measure.summary import label, resolve, summarise
 from kpi.narrate.frontiers import frontier_sentence, no_option_sentence
+from kpi.narrate.wording import scope_of
+from kpi.result import Result
 from kpi.stats.interval import Interval
 from kpi.store.engines import Source
 
@@ -28,8 +29,8 @@ MEETS, MAY_MEET, MISSES, TOO_FEW = "meets", "may meet", "misses", "not enough da
 _COSTS = ("cost_per_resolved", "cost_per_query")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Frontier:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Frontier(Result):
     """Options by quality and cost, the cheapest first.
 
     options: one row each with option, quality, quality_low, quality_high, cost, cost_low, cost_high (in their metrics'
@@ -37,6 +38,8 @@ class Frontier:
     good and at least as cheap. choice: the cheapest that meets the target, None where none does.
     """
 
+    main = "options"
+    columns = ("option", "quality", "quality_low", "quality_high", "cost", "cost_low", "cost_high", "n", "verdict")
     by: tuple[str, ...]
     quality: str
     cost: str
@@ -44,11 +47,7 @@ class Frontier:
     options: pd.DataFrame
     choice: str | None
     sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, the keys of `kpi frontier --json`."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("options", "by")}
-        return {**plain, "by": list(self.by), "options": self.options.to_dict("records")}
+    scope: str = ""
 
 
 def frontier(
@@ -97,7 +96,8 @@ def frontier(
     meeting = options[(options["verdict"] == MEETS) & options["cost"].notna()]
     choice = None if meeting.empty else str(meeting["option"].iloc[0])
     return Frontier(by=names, quality=good.name, cost=chosen.name, target=target, options=options, choice=choice,
-                    sentence=_sentence(options, choice, good, chosen, target))  # fmt: skip
+                    sentence=_sentence(options, choice, good, chosen, target),
+                    scope=scope_of(resolve(source, slice), int(options["n"].sum())))  # fmt: skip
 
 
 def _options(found: pd.DataFrame, names: Sequence[str], quality: Metric, cost: Metric, target: float) -> pd.DataFrame:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,9 @@ from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.failures import contrast_sentence, feature_name
 from kpi.narrate.segments import with_search_space
+from kpi.narrate.wording import scope_of
 from kpi.privacy.redact import redact
+from kpi.result import Result
 from kpi.schema import LATENCIES
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.types import Array
@@ -44,8 +45,8 @@ _ASKED = frozenset({"attribute", "tool", "stage", "size"})
 _EXAMPLES = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Contrast:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Contrast(Result):
     """Failed against successful requests.
 
     outcome: column that tells them apart. failed, succeeded: requests in the slice; sampled: of these, looked at.
@@ -55,6 +56,8 @@ class Contrast:
     the trait). looked: traits tested. tree: a second opinion, None with too little data.
     """
 
+    main = "lifts"
+    columns = ("trait", "failed_share", "success_share", "lift", "low", "high", "q", "n")
     outcome: str
     failed: int
     succeeded: int
@@ -63,13 +66,7 @@ class Contrast:
     lifts: pd.DataFrame
     tree: Tree | None
     sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, the keys of `kpi contrast --json`."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("lifts", "tree")}
-        tree = self.tree and {"accuracy": vars(self.tree.accuracy), "held": self.tree.held,
-                              "leaves": self.tree.leaves.to_dict("records")}  # fmt: skip
-        return {**plain, "lifts": self.lifts.to_dict("records"), "tree": tree}
+    scope: str = ""
 
 
 def contrast(
@@ -123,6 +120,7 @@ def contrast(
         outcome=column, failed=sides[True], succeeded=sides[False], sampled=len(rows), looked=len(plain) + len(said),
         lifts=found.head(most).reset_index(drop=True), tree=_tree(plain, rows, failed, user),
         sentence=with_search_space(contrast_sentence(sides[True], sides[False], _clear(found)), space.sentence),
+        scope=scope_of(resolved, sides[True] + sides[False]),
     )  # fmt: skip
 
 

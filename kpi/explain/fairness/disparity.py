@@ -26,6 +26,9 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.small_cells import FLOOR, shown_groups
 from kpi.measure.summary import resolve
+from kpi.narrate.fairness import gaps_sentence
+from kpi.narrate.wording import scope_of
+from kpi.result import Result
 from kpi.schema import COHORTS
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.stats.range_test import LEVEL
@@ -44,8 +47,8 @@ _GAP = ("dimension", "metric", "unit", "gap", "low", "high", "beyond", "noise", 
 By = str | tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Disparity:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Disparity(Result):
     """Groups against the whole of a slice.
 
     groups: a row for each dimension, group and metric: where (dimension -> value), value with low and high, n, users,
@@ -57,11 +60,19 @@ class Disparity:
     metrics of the slice. hidden: dimension -> reasons, one a group. adjusted_for: dimension, None where there is none.
     """
 
+    main = "gaps"
+    columns = ("dimension", "metric", "gap", "low", "high", "q", "worst", "best", "groups", "n")
     groups: pd.DataFrame
     gaps: pd.DataFrame
     whole: pd.DataFrame
     hidden: dict[str, list[str]]
     adjusted_for: str | None
+    scope: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The gaps that are clear, the surest first."""
+        return gaps_sentence(self.gaps)
 
 
 def disparity(
@@ -118,7 +129,7 @@ def disparity(
     return Disparity(groups=groups, gaps=_with_q(_stacked([f[1] for f in found]), asked),
                      whole=_whole(sums, measured, far),
                      hidden={name_of(k): f[2] for k, f in zip(keys, found, strict=True)},
-                     adjusted_for=strata)  # fmt: skip
+                     adjusted_for=strata, scope=scope_of(resolved, int(sums.rows.sum())))  # fmt: skip
 
 
 def name_of(key: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from kpi.explain.fairness.disparity import Disparity
 from kpi.measure.metrics import METRICS
 from kpi.narrate.fairness import NEXT, cause_sentence, mix_sentence, unexplained_sentence
+from kpi.result import Result
 from kpi.stats.range_test import LEVEL
 
 # Metric -> (explanation, the sign of a difference that speaks for it; 0: either).
@@ -26,8 +27,8 @@ _EVIDENCE = ("metric", "cause", "difference", "low", "high", "unit", "p", "weigh
 _LENGTH = 0.10  # a length by a tenth
 
 
-@dataclass(frozen=True, kw_only=True)
-class LikelyCause:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class LikelyCause(Result):
     """The likely explanation of a group's difference to the whole.
 
     cause: overblocking, missing knowledge, slowness, language, mix (the group asks for other things) or unknown.
@@ -35,6 +36,8 @@ class LikelyCause:
     next step.
     """
 
+    main = "evidence"
+    columns = ("metric", "cause", "difference", "low", "high", "unit", "p", "speaks")
     dimension: str
     group: str
     metric: str

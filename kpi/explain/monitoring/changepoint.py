@@ -7,7 +7,7 @@ dilute. Looking back, optimal partitioning finds all change points of a series a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -20,7 +20,10 @@ from kpi.errors import MetricError
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import COMPARABLE, metric_of
 from kpi.measure.slice import Slice
-from kpi.measure.summary import summarise
+from kpi.measure.summary import resolve, summarise
+from kpi.narrate.drift import watch_sentence
+from kpi.narrate.wording import scope_of
+from kpi.result import Plain, Result
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
@@ -35,7 +38,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alarm:
+class Alarm(Plain):
     """A change that the watch noticed. at: bucket in which it was noticed; since: first bucket of the change.
 
     value, was: the metric from `since` to `at` and before, in its unit. requests: that were needed to notice it.
@@ -50,7 +53,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlier:
+class Outlier(Plain):
     """A bucket that is far from those before and after it, which agree. usual: the median of its neighbours."""
 
     at: datetime
@@ -59,21 +62,30 @@ class Outlier:
     requests: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watch:
-    """What the watch saw. frame: one row a bucket: bucket, value, n, z, up, down (the two sums); limit: of the sums.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Watch(Result):
+    """What the watch saw. series: one row a bucket: bucket, value, n, z, up, down (the two sums); limit: of the sums.
 
-    outliers: single odd buckets, which neither raise an alarm nor hide a change: they are not in the frame. smallest:
+    outliers: single odd buckets, which neither raise an alarm nor hide a change: they are not in the series. smallest:
     the change it is tuned to, in the unit of the metric; quiet: mean buckets between false alarms.
     """
 
+    main = "series"
+    columns = ("bucket", "value", "n", "z", "up", "down")
     metric: str
     alarms: tuple[Alarm, ...]
     outliers: tuple[Outlier, ...]
-    frame: pd.DataFrame
+    series: pd.DataFrame
     smallest: float
     limit: float
     quiet: float
+    unit: str = ""
+    scope: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """When the level changed, and by how much."""
+        return watch_sentence(self)
 
 
 def detect(
@@ -98,14 +110,15 @@ def detect(
 
     Example:
         >>> found = kpi.detect(source, "task_success", kpi.Slice(last="all"))
-        >>> found.metric, len(found.frame) > 0
+        >>> found.metric, len(found.series) > 0
         ('task_success', True)
     """
     chosen = metric_of(source, metric_)
     if chosen.kind not in COMPARABLE:
         raise MetricError("watch.kind", f"{chosen.name!r} has no interval",
                           hint="Watch a share, mean, ratio or quantile.")  # fmt: skip
-    days = summarise(source, [chosen], slice or Slice(last="all"), every=every)
+    looked = slice or Slice(last="all")
+    days = summarise(source, [chosen], looked, every=every)
     days = days[days["value"].notna() & (days["high"] > days["low"])].sort_values("start", ignore_index=True)
     values, n = days["value"].to_numpy(float), days["n"].to_numpy(float)
     errors = (days["high"] - days["low"]).to_numpy(float) / (2 * _Z)
@@ -117,7 +130,8 @@ def detect(
              for i, usual in odd]  # fmt: skip
     kept = np.setdiff1d(np.arange(len(values)), [i for i, _ in odd])
     buckets = days["bucket"][kept].reset_index(drop=True)
-    return _watched(chosen.name, buckets, values[kept], errors[kept], n[kept], step, quiet, tuple(named))
+    found = _watched(chosen.name, buckets, values[kept], errors[kept], n[kept], step, quiet, tuple(named))
+    return replace(found, unit=chosen.unit, scope=scope_of(resolve(source, looked), int(n.sum())))
 
 
 def _watched(
@@ -148,8 +162,10 @@ def _watched(
         start = first  # the new level is learned from where it began
         if last + 1 - start > LEARNED:
             start = last + 1 - LEARNED  # a slow slide is not looked at twice
-    frame = pd.DataFrame({"bucket": buckets, "value": values, "n": n.astype(int), "z": z, "up": up, "down": down})
-    return Watch(metric=name, alarms=tuple(alarms), outliers=odd, frame=frame, smallest=step, limit=limit, quiet=quiet)
+    series = pd.DataFrame({"bucket": buckets, "value": values, "n": n.astype(int), "z": z, "up": up, "down": down})
+    return Watch(
+        metric=name, alarms=tuple(alarms), outliers=odd, series=series, smallest=step, limit=limit, quiet=quiet
+    )
 
 
 def self_starting(values: ArrayLike, errors: ArrayLike, n: ArrayLike) -> Array:

@@ -28,7 +28,8 @@ from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Resolved, Slice
 from kpi.measure.summary import label, resolve
 from kpi.narrate.drift import bin_names, drift_sentence, turnover_sentence
-from kpi.narrate.wording import format_value
+from kpi.narrate.wording import format_value, scope_of
+from kpi.result import Result
 from kpi.schema import COHORTS, OUTCOMES, REQUESTS, dimension_name
 from kpi.stats.types import Array
 from kpi.store.engines import Source, Statement
@@ -49,8 +50,8 @@ _MANY = 1000  # values for which fewer groups do, to save time and memory
 _SIDES = 3  # of a column: baseline, window, and the window by bucket
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drift:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Drift(Result):
     """Drift of a column.
 
     distribution: value, now, baseline (shares), the rarest folded into one. distance: over all values. series: bucket,
@@ -58,6 +59,8 @@ class Drift:
     share, n there.
     """
 
+    main = "distribution"
+    columns = ("value", "now", "baseline")
     column: str
     distribution: pd.DataFrame
     distance: Distance
@@ -65,6 +68,7 @@ class Drift:
     appeared: pd.DataFrame
     vanished: pd.DataFrame
     sentence: str
+    scope: str = ""
 
     @property
     def turnover(self) -> str:
@@ -126,7 +130,8 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
                  series=_series(source, resolved, sums),
                  appeared=_alone(listed["now"], listed["baseline"], sizes["now"]),
                  vanished=_alone(listed["baseline"], listed["now"], sizes["baseline"]),
-                 sentence=drift_sentence(column, found, shares, (sizes["now"], sizes["baseline"])))  # fmt: skip
+                 sentence=drift_sentence(column, found, shares, (sizes["now"], sizes["baseline"])),
+                 scope=scope_of(resolved, sizes["now"], sizes["baseline"], compared=True))  # fmt: skip
 
 
 def input_drift(source: Source, resolved: Resolved, columns: Sequence[str]) -> dict[str, Distance]:

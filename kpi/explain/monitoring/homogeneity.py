@@ -22,6 +22,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import sparse, special
 
+from kpi.result import Plain
 from kpi.stats.types import Array
 
 Table: TypeAlias = "Array | sparse.csr_array"  # requests by user or group of users (rows) and value (columns)
@@ -31,7 +32,7 @@ _MOST_FREEDOM = 1e5  # beyond it the law hardly varies, and its noncentral one i
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distance:
+class Distance(Plain):
     """Jensen-Shannon distance, the part of chance taken off, with 95 % limits; NaN where nothing can be told.
 
     noise: what 97.5 % of unchanged data stay under; a value beyond it has a lower limit above 0. n: requests now.

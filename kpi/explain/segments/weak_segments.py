@@ -28,6 +28,8 @@ from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.names import segment_name, sentence_case
 from kpi.narrate.segments import weak_segment_sentence, weak_segments_sentence, with_search_space
+from kpi.narrate.wording import scope_of
+from kpi.result import Result
 from kpi.stats.types import Array
 from kpi.store.engines import Source
 
@@ -43,11 +45,11 @@ _COLUMNS = ("where", "name", "also", "value", "low", "high", "difference", "diff
             "sentence")  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Weak:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Weak(Result):
     """Segments of a slice whose metric is worst against the rest, the most important first.
 
-    frame: a row a segment: where (dimension -> value), its name in words; also, other names of the same requests; value
+    segments: a row each: where (dimension -> value), its name in words; also, other names of the same requests; value
     with low and high (as `kpi.summarise`), difference to the rest of the slice with limits (95 %, within `adjusted_for`
     where given), n and users; share of the requests and share_of_failures of what goes wrong (of cost: of the cost)
     that lie in it; excess: failures beyond what the rate of the rest would give, with limits, by whose lower one the
@@ -57,6 +59,8 @@ class Weak:
     they were chosen and what was left out, where none were named. sentence: all in one.
     """
 
+    main = "segments"
+    columns = ("name", "value", "low", "high", "difference", "n", "users", "share_of_failures", "q")
     metric: str
     unit: str
     excess_unit: str
@@ -65,16 +69,16 @@ class Weak:
     looked: int
     dimensions: tuple[str, ...]
     adjusted_for: str | None
-    frame: pd.DataFrame
+    segments: pd.DataFrame
     sentence: str
     space: SearchSpace | None = None
+    scope: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi segments --json`."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("frame", "space")}
-        plain |= {"not_searched": self.space.left_out} if self.space and self.space.sentence else {}
-        rows = self.frame.astype(object).where(self.frame.notna(), None).to_dict("records")
-        return {**plain, "dimensions": list(self.dimensions), "segments": rows}
+        told = super().to_dict()
+        space = told.pop("space")
+        return {**told, "not_searched": space["left_out"]} if self.space and self.space.sentence else told
 
 
 def weak_segments(
@@ -89,18 +93,18 @@ def weak_segments(
         metric: Name or `Metric` with a worse side.
         dimensions: To search, by default all that `kpi.findings` searches.
         adjust: A dimension within whose values segments are compared, for segments that ask for different things.
-        most: Rows of the frame.
+        most: Segments to give.
         level: Of the false discovery rate.
 
     Returns:
-        A `Weak`: `frame` with a row a segment, worst first, and a sentence.
+        A `Weak`: `segments` with a row a segment, worst first, and a sentence.
 
     Raises:
         MetricError: For a metric that has no worse side, of another kind or unknown.
 
     Example:
         >>> found = kpi.weak_segments(source, kpi.Slice(last="28d"), dimensions=["language", "channel"], most=3)
-        >>> found.metric, len(found.frame) <= 3
+        >>> found.metric, len(found.segments) <= 3
         ('task_success', True)
     """
     chosen = _metric(source, metric)
@@ -113,7 +117,12 @@ def weak_segments(
     asked = list(dict.fromkeys([*names, *([adjust] if adjust else [])]))
     sums = user_sums(source, [chosen], asked, filters=resolved.filters, window=resolved.window)
     found = weakest_of(sums, chosen, names, adjust=adjust, most=most, level=level)
-    return replace(found, sentence=with_search_space(found.sentence, space.sentence), space=space)
+    return replace(
+        found,
+        sentence=with_search_space(found.sentence, space.sentence),
+        space=space,
+        scope=scope_of(resolved, found.n),
+    )
 
 
 def _metric(source: Source, name: str | Metric) -> Metric:
@@ -154,7 +163,7 @@ def weakest_of(
     spent = metric.kind == "ratio" and metric.unit != "share"
     return Weak(
         metric=metric.name, unit=metric.unit, excess_unit=metric.unit if spent else "count", whole=whole,
-        n=int(entries.rows.sum()), looked=looked, dimensions=tuple(searched), adjusted_for=adjust, frame=frame,
+        n=int(entries.rows.sum()), looked=looked, dimensions=tuple(searched), adjusted_for=adjust, segments=frame,
         sentence=weak_segments_sentence(list(frame["where"]), metric, whole, looked, len(searched)),
     )  # fmt: skip
 

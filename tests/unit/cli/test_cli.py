@@ -53,6 +53,9 @@ CARD = [
     "owner", "action", "clustered_by", "effective_users", "caution",
 ]  # fmt: skip
 ROW = ["metric", "by", "bucket", "value", "low", "high", "n", "unit"]
+FINDING = ("kind", "metric", "where", "version", "version_of", "since", "change", "low",
+           "high", "q", "n", "state", "owner", "action", "link", "sentence", "unit",
+           "value", "was", "also", "mix", "bound_low", "bound_high")  # fmt: skip
 CONNECTION = ["name", "dialect", "description", "table", "problem"]
 PLACEMENT = ["dataset", "table", "columns"]
 TRACE = ["request", "why", "spans", "documents", "tool_calls", "scores", "incidents"]
@@ -128,7 +131,7 @@ def test_scorecard_keys_and_exit_codes(run: Run, home: Path, tmp_path: Path) -> 
     for path, code, state in ((breached, 1, "off_target"), (good, 0, "on_target"), (silent, 2, "no_data")):
         found, out, _ = run("scorecard", "--dataset", "mine", "--register", path, "--json")
         printed = json.loads(out)
-        assert list(printed) == ["kpis", "index", "sentence", "requests"]
+        assert list(printed) == ["kpis", "index", "sentence", "requests", "scope"]
         assert [list(k) for k in printed["kpis"]] == [CARD]
         assert (found, printed["kpis"][0]["state"]) == (code, state)
         assert run("scorecard", "--dataset", "mine", "--register", path)[0] == code

@@ -14,7 +14,19 @@ from kpi.explain.segments.weak_segments import Weak
 
 pytestmark = pytest.mark.slow
 
-WEAK = ["metric", "unit", "excess_unit", "whole", "n", "looked", "dimensions", "adjusted_for", "sentence", "segments"]
+WEAK = [
+    "metric",
+    "unit",
+    "excess_unit",
+    "whole",
+    "n",
+    "looked",
+    "dimensions",
+    "adjusted_for",
+    "sentence",
+    "scope",
+    "segments",
+]
 SEGMENT = ["where", "name", "also", "value", "low", "high", "difference", "difference_low", "difference_high", "n",
            "users", "share", "share_of_failures", "excess", "excess_low", "excess_high", "sliceline", "z", "p", "q",
            "sentence"]  # fmt: skip
@@ -26,9 +38,9 @@ def test_segments_as_json(sample_home: Path, capsys: pytest.CaptureFixture[str])
     direct = kpi.weak_segments(kpi.open("sample"), kpi.Slice(last="90d"), metric="escalation_rate")
     assert code == cli.BREACHED
     assert list(found) == WEAK
-    assert [list(s) for s in found["segments"]] == [SEGMENT] * len(direct.frame)
-    assert [s["where"] for s in found["segments"]] == list(direct.frame["where"])
-    assert [s["excess"] for s in found["segments"]] == pytest.approx(list(direct.frame["excess"]))
+    assert [list(s) for s in found["segments"]] == [SEGMENT] * len(direct.segments)
+    assert [s["where"] for s in found["segments"]] == list(direct.segments["where"])
+    assert [s["excess"] for s in found["segments"]] == pytest.approx(list(direct.segments["excess"]))
     assert found["sentence"] == direct.sentence
     text = (Path(__file__).resolve().parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
     assert ", ".join(f"`{k}`" for k in SEGMENT) in text
@@ -39,10 +51,10 @@ def test_segments_for_people(sample_home: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(["segments", "cost_per_query", "--last", "90d", "--most", "1", "--dataset", "sample"]) == 1
     text = capsys.readouterr().out
     found = kpi.weak_segments(kpi.open("sample"), kpi.Slice(last="90d"), metric="cost_per_query", most=1)
-    assert len(found.frame) == 1
+    assert len(found.segments) == 1
     assert found.excess_unit == "usd"
     assert found.sentence in text
-    (row,) = found.frame.itertuples()
+    (row,) = found.segments.itertuples()
     assert ", ".join(f"{d}={v}" for d, v in row.where.items()) in text
     assert kpi.wording.format_value(row.excess, "usd") in text
 
@@ -59,5 +71,5 @@ def test_exit_codes(sample_home: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_plain_data_has_no_nan() -> None:
     frame = pd.DataFrame([{"where": {"a": "b"}, "sliceline": float("nan")}])
     weak = Weak(metric="m", unit="share", excess_unit="count", whole=0.5, n=1, looked=1, dimensions=("a",),
-                adjusted_for=None, frame=frame, sentence="")  # fmt: skip
-    assert weak.to_json()["segments"] == [{"where": {"a": "b"}, "sliceline": None}]
+                adjusted_for=None, segments=frame, sentence="")  # fmt: skip
+    assert weak.to_dict()["segments"] == [{"where": {"a": "b"}, "sliceline": None}]

@@ -69,7 +69,7 @@ def test_a_judge_that_crashes_on_failures_is_no_improvement(seed: int, capsys, h
     assert whole.bounds is not None
     assert whole.bounds.low < 0 < whole.bounds.high
     assert "better or worse cannot be told" in whole.sentence
-    assert whole.to_json()["bound_low"] == pytest.approx(whole.bounds.low)
+    assert whole.to_dict()["bound_low"] == pytest.approx(whole.bounds.low)
 
     parts = kpi.decompose(source, "task_success", kpi.Slice(last="7d"), by="language")[0]
     assert parts.change.low > 0

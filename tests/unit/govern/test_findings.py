@@ -204,7 +204,7 @@ def test_a_finding_is_a_sentence_with_an_owner(told: list[Finding]) -> None:
         assert f.action
         assert f.low <= f.change <= f.high
         assert f.link.startswith("why?")
-        plain = json.loads(json.dumps(f.to_json()))
+        plain = json.loads(json.dumps(f.to_dict()))
         assert {"kind", "metric", "where", "version", "since", "change", "low", "high", "q", "n", "state", "owner",
                 "action", "link"} <= plain.keys()  # fmt: skip
     assert 1 <= len(told) <= 7

@@ -217,7 +217,7 @@ def test_columns_that_are_missing_are_named() -> None:
 def test_frame_and_json_agree_and_hold_no_nan() -> None:
     found = kpi.scorecard(kpi.from_frame(rows(10)))
     assert len(found.frame()) == 8
-    for one in found.to_json()["kpis"]:
+    for one in found.to_dict()["kpis"]:
         assert not any(isinstance(v, float) and not math.isfinite(v) for v in one.values())
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import kpi
 from kpi import cli
-from kpi.cli.reasons import FINDING
+from tests.unit.cli import test_cli as keys
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def test_a_fall_is_one_finding_with_its_keys_and_exit_code_one(run) -> None:
     code, out = run(world(drop=0.3), "--json")
     (found, *_) = json.loads(out)["findings"]
     assert code == cli.BREACHED
-    assert tuple(found) == FINDING
+    assert tuple(found) == keys.FINDING
     assert (found["kind"], found["metric"], found["where"]) == ("regression", "task_success", {"language": "es"})
     assert abs(pd.Timestamp(found["since"]) - pd.Timestamp("2026-11-04")) <= timedelta(days=2)
     assert found["low"] < found["change"] < found["high"] < 0

@@ -138,7 +138,7 @@ def test_they_appear_wherever_the_built_in_ones_do(source: kpi.Source) -> None:
     assert {"retention_7d", "revenue"} <= set(compared["metric"])
     assert {"retention_7d", "revenue"} <= set(kpi.disparity(source, ALL, by=["language"]).gaps["metric"])
     assert kpi.decompose(source, "retention_7d", kpi.Slice(last="14d"), by="language")[0].by == "language"
-    weak = kpi.weak_segments(source, kpi.Slice(last="7d"), metric="retention_7d").frame
+    weak = kpi.weak_segments(source, kpi.Slice(last="7d"), metric="retention_7d").segments
     assert weak["where"].iloc[0] == {"language": "es"}
     assert kpi.detect(source, "revenue", ALL).metric == "revenue"
     told = kpi.findings(source, kpi.Slice(last="14d", baseline="previous"))

@@ -87,11 +87,11 @@ def test_three_thousand_columns_are_searched_and_what_was_not_is_said(home, tmp_
     space = search_space(source)
     assert {k: len(v) for k, v in space.left_out.items()} == {CONSTANT: 1000, SMALL: 1000, BEYOND: 960}
     found = kpi.weak_segments(source, kpi.Slice(last="all"))
-    assert found.frame["where"].iloc[0] == {"c0000": "v1"}
+    assert found.segments["where"].iloc[0] == {"c0000": "v1"}
     for told in (found.sentence, kpi.story(source).sentence, kpi.contrast(source, kpi.Slice(last="all")).sentence):
         assert "Searched 40 of 3,000 columns" in told
         assert "960 beyond the first 40" in told
-    assert set(found.to_json()["not_searched"]) == {CONSTANT, SMALL, BEYOND}
+    assert set(found.to_dict()["not_searched"]) == {CONSTANT, SMALL, BEYOND}
     names = {"user_key": "user_id", "started_at": "timestamp", **{c: c.removeprefix("x_") for c in columns}}
     frame.iloc[:, : 3 + 150].rename(columns=names).to_csv(tmp_path / "w.csv", index=False)
     kpi.load([tmp_path / "w.csv"], dataset="w")  # which keeps columns out that have another value in each row

@@ -163,7 +163,7 @@ def test_few_users_say_nothing() -> None:
     assert np.isnan(found.p)
     assert found.sentence.startswith("Too few users to check the split")
     nobody = kpi.sample_ratio(kpi.from_frame(_test(9)), *(kpi.Slice(last="all").where(device="tv") for _ in "ab"))
-    assert (nobody.verdict, nobody.users_a, nobody.to_json()["share_b"]) == ("not enough users", 0, None)
+    assert (nobody.verdict, nobody.users_a, nobody.to_dict()["share_b"]) == ("not enough users", 0, None)
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_other_engines_answer_alike(
     ask: dict[str, Any] = {"by": "experiment_arm", "within": "language"}
     arms = [v for v, _ in kpi.profile(sample).dimensions["experiment_arm"][:2]]
     with filled(engine, world_tables["requests"], tmp_path) as opened:
-        there = kpi.sample_ratio(opened(), *arms, **ask).to_json()
-    assert there == kpi.sample_ratio(sample, *arms, **ask).to_json()
+        there = kpi.sample_ratio(opened(), *arms, **ask).to_dict()
+    assert there == kpi.sample_ratio(sample, *arms, **ask).to_dict()
 
 
 def test_the_command_prints_what_the_call_says(sample_home: object, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +207,7 @@ def test_the_command_prints_what_the_call_says(sample_home: object, capsys: pyte
     code = cli.main([*line, "--always-valid", "--expected", "3:1", "--json"])
     told = json.loads(capsys.readouterr().out)["sample_ratio"]
     direct = kpi.sample_ratio(kpi.open("sample"), *arms, kpi.Slice(last="all"), by="experiment_arm", expected=(3, 1))
-    assert told == json.loads(json.dumps(direct.to_json()))
+    assert told == json.loads(json.dumps(direct.to_dict()))
     assert told["verdict"] in VERDICTS
     assert (told["verdict"], code) == ("mismatch", 2)  # half and half is not three to one
     cli.main([*line, "--always-valid", "--within", "language"])

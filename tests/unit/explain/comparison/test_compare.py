@@ -282,7 +282,7 @@ def test_an_empty_side_is_not_enough_data(source: DuckSource) -> None:
     nobody = kpi.Slice(last="all").where(intent="nothing asked")
     found = compare(source, kpi.Slice(last="all"), nobody, KINDS)
     assert {r.verdict for r in found.rows} == {"not enough data"}
-    assert json.dumps(found.to_json())
+    assert json.dumps(found.to_dict())
     assert len(found.frame()) == len(KINDS)
 
 
@@ -388,7 +388,7 @@ def test_the_command_prints_what_the_call_says(sample_home: object, capsys: pyte
     data = json.loads(capsys.readouterr().out)
     assert (data["a"], data["b"], data["by"], data["intervals"]) == ("p6", "p7", "prompt_version", "fixed")
     assert data["adjust"] == ["intent", "language"]
-    direct = compare(kpi.open("sample"), "p6", "p7", by="prompt_version").to_json()
+    direct = compare(kpi.open("sample"), "p6", "p7", by="prompt_version").to_dict()
     assert data == json.loads(json.dumps(direct))
     assert {r["verdict"] for r in data["metrics"]} <= set(VERDICTS)
     worse = any(r["verdict"] == "worse" for r in data["metrics"])

@@ -125,7 +125,7 @@ def test_a_simpson_reversal_is_named() -> None:
     assert "over all requests b is worse (85.0 % to 63.2 %)" in told
     assert "with the same mix of intent on both sides it is better" in told
     assert "Decide by the second figure" in told
-    assert found.to_json()["reversals"] == [told]
+    assert found.to_dict()["reversals"] == [told]
     inside = compare_within(source, "a", "b", ["task_success"], by="release", within="intent")
     assert inside["simpson"].all()
     assert inside["told"].str.startswith(told).all()

@@ -221,7 +221,7 @@ def test_steps_of_a_source_have_intervals_and_repeated_rows_of_the_same_users_pr
         assert one.low < one.effect < one.high
         assert (two.effect, two.low, two.high) == pytest.approx((2 * one.effect, 2 * one.low, 2 * one.high), rel=1e-6)
     assert "to +$" in once.sentence
-    assert once.to_json()["low"] == once.low
+    assert once.to_dict()["low"] == once.low
 
 
 def test_a_source_that_cannot_return_sums_by_user_gives_the_account_without_intervals(

@@ -105,8 +105,8 @@ def test_a_watch_over_the_data_says_when_how_much_and_since() -> None:
     assert alarm.value < 0.72 < 0.79 < alarm.was
     quiet = kpi.detect(_source(fall=False), "task_success")
     assert quiet.alarms == ()
-    assert len(quiet.frame) == 60
-    assert quiet.frame["z"].notna().sum() == 60 - LEARNED
+    assert len(quiet.series) == 60
+    assert quiet.series["z"].notna().sum() == 60 - LEARNED
 
 
 def test_a_watch_needs_a_metric_with_an_interval_and_says_so() -> None:

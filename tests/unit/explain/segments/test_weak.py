@@ -111,7 +111,7 @@ def _errors(made: World, where: Where) -> float:
 def test_what_was_planted_is_named_first(kind: str, more: dict) -> None:
     first, false = [], []
     for made, bad in planted(kind, 160, **more):
-        named = list(made.weak().frame["where"])
+        named = list(made.weak().segments["where"])
         first.append(bool(named) and named[0] in bad)
         false.append(sum(w not in bad for w in named) / max(len(named), 1))
     assert len(first) >= 25
@@ -125,7 +125,7 @@ def test_what_was_planted_is_named_first(kind: str, more: dict) -> None:
     ids=["usual", "few failures", "few users who differ", "users who always fail", "nobody repeats"],
 )
 def test_quiet_worlds_name_nothing(more: dict) -> None:
-    named = [len(world(seed, **more).weak().frame) > 0 for seed in range(1_000, 1_200)]
+    named = [len(world(seed, **more).weak().segments) > 0 for seed in range(1_000, 1_200)]
     assert np.mean(named) <= 0.05
 
 
@@ -139,7 +139,7 @@ def test_quiet_costs_and_incidents_name_nothing(name: str) -> None:
         cost = 1e6 * np.exp(rng.normal(0, 1.2, len(one)) + 0.5 * habit).round(6)
         y = cost if name == "cost_per_query" else (rng.random(len(one)) < 0.005 * np.exp(habit)).astype(float)
         sums = replace(made.sums(), terms={name: Terms(y, one, metric.kind)}, known={name: one})
-        named.append(len(weakest_of(sums, metric, list(DIMS)).frame) > 0)
+        named.append(len(weakest_of(sums, metric, list(DIMS)).segments) > 0)
     assert np.mean(named) <= 0.05
 
 
@@ -177,7 +177,7 @@ def test_one_loud_user_makes_no_segment() -> None:
         for people in named:
             user = np.where(loud, 200 + np.arange(len(loud)) % people, made.user)
             found = World(user, codes, np.where(loud, 0.0, made.success)).weak()
-            named[people] += any(v == DIMS[d][0][0] for w in found.frame["where"] for d, v in w.items())
+            named[people] += any(v == DIMS[d][0][0] for w in found.segments["where"] for d, v in w.items())
     assert named[1] <= 2
     assert named[40] == 40
 
@@ -187,21 +187,21 @@ def test_two_names_of_the_same_requests_are_told_once() -> None:
     sums = made.sums()
     twin = Codes(("x-de", "x-en", "x-es", "x-fr", "x-ja"), made.codes["language"])
     found = weakest_of(replace(sums, dims={**sums.dims, "market": twin}), SUCCESS, [*DIMS, "market"])
-    assert list(found.frame["where"]) == [{"language": "es"}]
-    assert found.frame["also"].iloc[0] == ({"market": "x-es"},)
-    assert "Language es (also market x-es): " in found.frame["sentence"].iloc[0]
+    assert list(found.segments["where"]) == [{"language": "es"}]
+    assert found.segments["also"].iloc[0] == ({"market": "x-es"},)
+    assert "Language es (also market x-es): " in found.segments["sentence"].iloc[0]
 
 
 def test_a_parent_with_one_bad_child_is_told_as_the_child_and_an_even_one_as_the_parent() -> None:
     child = world(4, n=12_000, users=1_500, bad=[{"language": "es", "device": "mobile"}], size=1.5).weak()
-    assert list(child.frame["where"]) == [{"language": "es", "device": "mobile"}]
+    assert list(child.segments["where"]) == [{"language": "es", "device": "mobile"}]
     even = world(4, n=12_000, users=1_500, bad=[{"language": "es"}], size=1.5).weak()
-    assert list(even.frame["where"]) == [{"language": "es"}]
+    assert list(even.segments["where"]) == [{"language": "es"}]
 
 
 def test_a_child_that_is_worse_than_its_bad_parent_is_told_beside_it() -> None:
     bad = [{"language": "es"}, {"language": "es", "intent": "billing"}]
-    named = list(world(5, n=20_000, users=2_000, bad=bad, size=1.0).weak().frame["where"])
+    named = list(world(5, n=20_000, users=2_000, bad=bad, size=1.0).weak().segments["where"])
     assert sorted(named, key=len) == bad
 
 
@@ -212,10 +212,10 @@ def test_nobody_small_is_named_or_can_be_worked_out() -> None:
     frame = pd.DataFrame(rows, columns=["language", "user_key"])
     frame["success"] = rng.random(len(frame)) < frame["language"].map({"a": 0.9, "b": 0.4, "c": 0.0})
     found = kpi.weak_segments(kpi.from_frame(frame), dimensions=["language"])
-    assert found.frame.empty
+    assert found.segments.empty
     more = pd.concat([frame, frame[frame["language"] == "c"].assign(user_key=lambda f: f["user_key"] + "x")] * 2)
     many = more.assign(user_key=more["user_key"] + (np.arange(len(more)) % 2).astype(str))
-    named = list(kpi.weak_segments(kpi.from_frame(many), dimensions=["language"]).frame["where"])
+    named = list(kpi.weak_segments(kpi.from_frame(many), dimensions=["language"]).segments["where"])
     assert {"language": "b"} in named
 
 
@@ -232,8 +232,8 @@ def test_values_are_those_of_summarise_and_parts_of_the_slice(
     found = kpi.weak_segments(sample, view, metric=metric)
     whole = kpi.summarise(sample, [metric], view).iloc[0]
     assert (found.whole, found.n) == (pytest.approx(whole["value"]), whole["n"])
-    assert len(found.frame) >= 1
-    for row in found.frame.itertuples():
+    assert len(found.segments) >= 1
+    for row in found.segments.itertuples():
         one = kpi.summarise(sample, [metric], view.where(**row.where)).iloc[0]
         assert (row.value, row.low, row.high) == pytest.approx((one["value"], one["low"], one["high"]))
         assert (row.n, row.users) == (one["n"], one["clusters"])
@@ -241,12 +241,12 @@ def test_values_are_those_of_summarise_and_parts_of_the_slice(
         assert row.difference_low <= row.difference <= row.difference_high
         assert (row.difference < 0) == (kpi.METRICS[metric].direction == "up")
         assert row.q <= 0.05
-    assert found.frame["excess_low"].is_monotonic_decreasing
+    assert found.segments["excess_low"].is_monotonic_decreasing
 
 
 def test_difference_and_failures_are_those_of_the_frame() -> None:
     made = world(7, bad=[{"intent": "returns"}], size=1.0)
-    found = made.weak().frame.iloc[0]
+    found = made.weak().segments.iloc[0]
     inside, fails = made.inside({"intent": "returns"}), 1 - made.success
     rest = fails[~inside].mean()
     assert found["difference"] == pytest.approx(rest - fails[inside].mean())
@@ -258,7 +258,7 @@ def test_difference_and_failures_are_those_of_the_frame() -> None:
 def test_an_adjusted_difference_is_that_of_mantel_and_haenszel() -> None:
     made = world(8, n=20_000, bad=[{"channel": "web"}], size=0.8)
     found = made.weak(adjust="intent")
-    assert list(found.frame["where"]) == [{"channel": "web"}]
+    assert list(found.segments["where"]) == [{"channel": "web"}]
     inside, fails = made.inside({"channel": "web"}), 1 - made.success
     top = bottom = 0.0
     for intent in range(5):
@@ -267,7 +267,7 @@ def test_an_adjusted_difference_is_that_of_mantel_and_haenszel() -> None:
         weight = n1 * n0 / (n1 + n0)
         top += weight * (fails[here & inside].mean() - fails[here & ~inside].mean())
         bottom += weight
-    assert found.frame["difference"].iloc[0] == pytest.approx(-top / bottom)
+    assert found.segments["difference"].iloc[0] == pytest.approx(-top / bottom)
     assert found.adjusted_for == "intent"
 
 
@@ -279,9 +279,9 @@ def test_what_only_the_mix_carries_goes_once_it_is_held() -> None:
         made = world(seed, n=10_000, users=2_000, bad=[{"intent": "technical"}], size=1.5)
         asks = made.inside({"intent": "technical"}) & (np.random.default_rng(seed).random(10_000) < 0.7)
         sums = replace(made, codes={**made.codes, "channel": np.where(asks, 2, made.codes["channel"])}).sums()
-        alone += [list(weakest_of(sums, SUCCESS, ["channel"]).frame["where"])]
-        held += [len(weakest_of(sums, SUCCESS, ["channel"], adjust="intent").frame)]
-        beside += [list(weakest_of(sums, SUCCESS, list(DIMS)).frame["where"])]
+        alone += [list(weakest_of(sums, SUCCESS, ["channel"]).segments["where"])]
+        held += [len(weakest_of(sums, SUCCESS, ["channel"], adjust="intent").segments)]
+        beside += [list(weakest_of(sums, SUCCESS, list(DIMS)).segments["where"])]
     assert alone == [[{"channel": "web"}]] * 30
     assert sum(h > 0 for h in held) <= 4
     assert sum(b == [{"intent": "technical"}] for b in beside) >= 27
@@ -290,7 +290,7 @@ def test_what_only_the_mix_carries_goes_once_it_is_held() -> None:
 def test_neither_the_order_of_rows_nor_their_doubling_changes_what_is_told() -> None:
     made = world(11, bad=[{"language": "ja"}, {"intent": "returns", "device": "mobile"}], size=1.0)
     frame = made.frame()
-    tell = lambda rows: kpi.weak_segments(kpi.from_frame(rows)).frame  # noqa: E731
+    tell = lambda rows: kpi.weak_segments(kpi.from_frame(rows)).segments  # noqa: E731
     first, mixed = tell(frame), tell(frame.sample(frac=1, random_state=3))
     assert len(first) == 2
     pd.testing.assert_frame_equal(first, mixed, rtol=1e-9)
@@ -306,7 +306,7 @@ def test_neither_the_order_of_rows_nor_their_doubling_changes_what_is_told() -> 
 def test_a_slice_that_fixes_a_dimension_does_not_search_it(sample: DuckSource) -> None:
     found = kpi.weak_segments(sample, kpi.Slice(last="90d").where(language="es"), metric="escalation_rate")
     assert "language" not in found.dimensions
-    assert [w.get("prompt_version") for w in found.frame["where"]] == ["p7"]
+    assert [w.get("prompt_version") for w in found.segments["where"]] == ["p7"]
 
 
 def test_what_cannot_be_searched_is_said(sample: DuckSource) -> None:
@@ -319,7 +319,7 @@ def test_what_cannot_be_searched_is_said(sample: DuckSource) -> None:
             kpi.weak_segments(sample, metric=metric)
         assert told.value.code == code
     empty = kpi.weak_segments(sample, kpi.Slice(last="90d").where(language="xx"))
-    assert (empty.looked, empty.n, len(empty.frame)) == (0, 0, 0)
+    assert (empty.looked, empty.n, len(empty.segments)) == (0, 0, 0)
     assert empty.sentence == "No segment is large enough to be compared with the rest."
     quiet = kpi.weak_segments(kpi.from_frame(world(1_000).frame()))
     assert quiet.sentence.startswith("Task success: no segment is clearly worse than the rest; ")
@@ -335,7 +335,7 @@ def test_the_weakest_categories_of_a_model_agree_with_direct_computation(shared:
     for model in sorted(rows["model"].unique())[::7]:
         mine = rows[rows["model"] == model]
         view = kpi.Slice(last="all").where(model=model)
-        found = kpi.weak_segments(source, view, dimensions=["test_category"], most=12).frame
+        found = kpi.weak_segments(source, view, dimensions=["test_category"], most=12).segments
         by = mine.groupby("test_category")["success"].agg(["sum", "size"])
         all_good, all_n = by["sum"].sum(), by["size"].sum()
         by["rest"] = (all_good - by["sum"]) / (all_n - by["size"])

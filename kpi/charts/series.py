@@ -14,9 +14,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-import kpi
-from app import data, text
+from kpi.disk.tables import table_of
+from kpi.measure.metrics import METRICS
+from kpi.narrate import wording as text
 
+_TABLE = table_of(__file__, "looks")
+VERDICTS: dict[str, str] = _TABLE["verdict"]  # the role of a verdict's colour
 MOST_POINTS = 500
 MOST_LINES = 6
 BAND = 0.14
@@ -37,7 +40,7 @@ class Look:
     states: dict[str, str]
 
 
-LIGHT, DARK = (Look(**(t | {"colours": tuple(t["colours"])})) for t in text.WORDS["look"].values())
+LIGHT, DARK = (Look(**(t | {"colours": tuple(t["colours"])})) for t in _TABLE["look"].values())
 
 
 def look(theme: str | None) -> Look:
@@ -63,14 +66,14 @@ def layered(*parts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
 
 def tints(verdicts: Iterable[str], colours: Look) -> list[str]:
     """The colours of verdicts."""
-    return [colours.states[text.VERDICTS.get(v, "gray")] for v in verdicts]
+    return [colours.states[VERDICTS.get(v, "gray")] for v in verdicts]
 
 
 def state_colour(state: str, colours: Look) -> str:
-    return colours.states[kpi.wording.STATES[state].colour]
+    return colours.states[text.STATES[state].colour]
 
 
-def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look) -> alt.LayerChart:
+def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look = LIGHT) -> alt.LayerChart:
     """A line without axes and the target as a dashed rule; grey unless the state asks for attention."""
     tint = state_colour(state, colours) if state in ("watch", "off_target") else colours.grey
     y = alt.Y("value:Q", scale=alt.Scale(zero=False, nice=False), axis=None)
@@ -80,7 +83,7 @@ def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look) -> a
     return layered(rule.encode(y=y), line, hollow(base, color=tint)).properties(height=46, padding=PADDING)
 
 
-def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -> alt.LayerChart:
+def gauge(value: float, low: float, high: float, *, state: str, colours: Look = LIGHT) -> alt.LayerChart:
     """The index on its scale from 0 to 100: track, interval and mark."""
     one = pd.DataFrame({"start": [0.0], "end": [100.0], "low": [low], "high": [high], "value": [value]})
     base = alt.Chart(one)
@@ -93,7 +96,7 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look) -
     return layered(track, band, mark).properties(height=28, padding=PADDING)
 
 
-def effect(change: float, low: float, high: float, *, colour: str, colours: Look) -> alt.LayerChart:
+def effect(change: float, low: float, high: float, *, colour: str, colours: Look = LIGHT) -> alt.LayerChart:
     """A change and its interval as a small bar around zero. colour: the role of its colour."""
     tint = colours.states[colour]
     base = alt.Chart(pd.DataFrame({"zero": [0.0], "change": [change], "low": [low], "high": [high]}))
@@ -165,7 +168,7 @@ def hollow(base: alt.Chart, when: str = "!datum.complete", **more: Any) -> alt.C
 
 
 def trend(
-    frame: pd.DataFrame, *, unit: str, colours: Look, by: str | None = None, min_n: int = 30,
+    frame: pd.DataFrame, *, unit: str, colours: Look = LIGHT, by: str | None = None, min_n: int = 30,
     target: float | None = None, events: pd.DataFrame | None = None, smooth: pd.DataFrame | None = None,
 ) -> alt.LayerChart:  # fmt: skip
     """One metric over time: interval band, hollow points where n is small, target dashed, events as labelled rules.
@@ -199,7 +202,7 @@ def trend(
     return layered(*layers).properties(height=340)
 
 
-def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colours: Look) -> alt.LayerChart:
+def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colours: Look = LIGHT) -> alt.LayerChart:
     """One of several small multiples, on the value axis that they share."""
     told = spoken(frame[frame["value"].notna()])
     scale = alt.Scale(domain=list(domain), nice=True, zero=False)
@@ -213,10 +216,15 @@ def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colour
 
 
 def percentiles(
-    frame: pd.DataFrame, *, unit: str, colours: Look, target: float | None, events: pd.DataFrame | None
+    frame: pd.DataFrame,
+    *,
+    unit: str,
+    colours: Look = LIGHT,
+    target: float | None = None,
+    events: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Percentile lines of one quantity over time, the widest first. frame: rows of several quantile metrics."""
-    names = {m: data.metrics()[m].label for m in frame["metric"].unique()}
+    names = {m: METRICS[m].label if m in METRICS else m for m in frame["metric"].unique()}
     told = spoken(frame[frame["value"].notna()]).assign(metric=lambda f: f["metric"].map(names))
     order = list(names.values())
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])
@@ -236,7 +244,7 @@ def percentiles(
 
 
 def dots(
-    frame: pd.DataFrame, *, by: str, unit: str, whole: float, colours: Look, order: Sequence[str]
+    frame: pd.DataFrame, *, by: str, unit: str, whole: float, colours: Look = LIGHT, order: Sequence[str]
 ) -> alt.LayerChart:
     """A dot and its interval for every group, the whole as a rule. order: groups from the top."""
     told = spoken(frame[frame["value"].notna()])
@@ -254,7 +262,7 @@ def dots(
     ).properties(height=alt.Step(34))
 
 
-def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = "") -> alt.LayerChart:
+def stacked(frame: pd.DataFrame, *, colours: Look = LIGHT, over_time: bool, by: str = "") -> alt.LayerChart:
     """Parts of a cost as stacked bars, over time or by group. frame: part, value, unit, and bucket or the group."""
     told = spoken(frame[frame["value"].notna()])
     parts = list(dict.fromkeys(told["part"]))
@@ -275,7 +283,7 @@ def stacked(frame: pd.DataFrame, *, colours: Look, over_time: bool, by: str = ""
     return layered(areas, tops).properties(height=280)
 
 
-def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look) -> alt.LayerChart:
+def timeline(events: pd.DataFrame, *, span: tuple[pd.Timestamp, pd.Timestamp], colours: Look = LIGHT) -> alt.LayerChart:
     """Events by kind on the time axis of the window; the table below it has their names in full."""
     scale = alt.Scale(type="utc", domain=[_stamp(t) for t in span])
     days = alt.Axis(format="%d %b", grid=False, tickCount=6, labelOverlap=True)

@@ -1,17 +1,27 @@
-"""Charts of one trace and of one column's drift. As `app.charts`: a small frame in, an Altair chart out."""
+"""Charts of one trace and of one column's drift. As `kpi.charts.series`: a small frame in, an Altair chart out."""
 
 from __future__ import annotations
 
 import altair as alt
 import pandas as pd
 
-from app import charts, text
+from kpi.charts import series as charts
+from kpi.narrate import wording as text
 
 STAGES = ("llm", "retriever", "reranker", "tool", "guardrail", "agent", "chain", "embedding", "evaluator", "other")
 
 
-def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
-    """Spans of one trace on its time axis: by kind, indented by depth, the critical path bold, errors ringed."""
+def steps(spans: pd.DataFrame) -> pd.DataFrame:
+    """The spans of a `kpi.Trace` as `waterfall` draws them: in their order, with words for the tooltips."""
+    named = enumerate(zip(spans["depth"], spans["name"], strict=True))
+    rows = [f"{i:04d}\x01{'  ' * int(depth)}{str(name)[:80]}" for i, (depth, name) in named]
+    told = spans.assign(row=rows, took=text.values(spans, "duration_ms", "ms"))
+    told["began"] = text.values(spans, "offset_ms", "ms")
+    return told[["row", "name", "kind", "status", "offset_ms", "duration_ms", "critical", "took", "began"]]
+
+
+def waterfall(spans: pd.DataFrame, *, colours: charts.Look = charts.LIGHT) -> alt.LayerChart:
+    """Spans of one trace, as of `steps`, on its time axis: by kind, indented by depth, critical path bold."""
     kinds = [k for k in STAGES if k in set(spans["kind"])]
     palette = [*colours.colours, colours.grey, colours.grey, colours.grey, colours.grey]
     scale = alt.Scale(domain=kinds, range=[palette[STAGES.index(k)] for k in kinds])
@@ -36,7 +46,7 @@ def waterfall(spans: pd.DataFrame, *, colours: charts.Look) -> alt.LayerChart:
     return charts.layered(bars, rings, words).properties(height=alt.Step(24))
 
 
-def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
+def distributions(frame: pd.DataFrame, *, colours: charts.Look = charts.LIGHT) -> alt.Chart:
     """Shares now and in the baseline side by side. frame: value, now, baseline; classes of numbers carry a number."""
     frame = frame.assign(value=frame["value"].str.replace(r"^\d\d (?=up to |over )", "", regex=True))
     long = frame.melt(id_vars="value", value_vars=["now", "baseline"], var_name="window", value_name="share")
@@ -51,7 +61,9 @@ def distributions(frame: pd.DataFrame, *, colours: charts.Look) -> alt.Chart:
     return bars
 
 
-def distance(series: pd.DataFrame, *, colours: charts.Look, events: pd.DataFrame | None) -> alt.LayerChart:
+def distance(
+    series: pd.DataFrame, *, colours: charts.Look = charts.LIGHT, events: pd.DataFrame | None = None
+) -> alt.LayerChart:
     """Distance from the baseline over time above a band of what no change would show."""
     zero = charts.placed(series.assign(floor=0.0))
     y = alt.Y("distance:Q", axis=charts.axis("distance"), scale=alt.Scale(zero=True))

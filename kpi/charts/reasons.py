@@ -7,17 +7,16 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-import kpi
-from app import data, text
-from app.charts import Look, axis, layered, names_axis, tints, tips
+from kpi.charts.series import LIGHT, Look, axis, layered, names_axis, tints, tips
+from kpi.govern.findings import Finding
+from kpi.narrate import wording as text
 
-words = kpi.wording
 MOST_STEPS = 7
 REACH = 8.0  # how many smallest differences that matter a side of the forest shows
 
 
 def waterfall(
-    parts: pd.DataFrame, *, before: float, now: float, unit: str, direction: str, colours: Look
+    parts: pd.DataFrame, *, before: float, now: float, unit: str, direction: str, colours: Look = LIGHT
 ) -> alt.LayerChart:
     """From before to now in steps, the largest named and the rest as one. parts: label, effect; they sum to the change.
 
@@ -28,16 +27,16 @@ def waterfall(
     steps = _steps(parts)
     bad, good = colours.states["red"], colours.states["green"]
     worse = {"up": lambda e: e < 0, "down": lambda e: e > 0}.get(direction)
-    rows = [("Before", 0.0, before, colours.grey, words.format_value(before, unit), "", None, None)]
+    rows = [("Before", 0.0, before, colours.grey, text.format_value(before, unit), "", None, None)]
     level, known = before, any(low < high for _, _, low, high in steps)
     for label, size, low, high in steps:
         sure = not known or low > 0 or high < 0
         tint = colours.grey if not sure else colours.accent if worse is None else bad if worse(size) else good
-        limits = words.format_change_interval(low, high, unit) if low < high else "not known"
+        limits = text.format_change_interval(low, high, unit) if low < high else "not known"
         ends = (level + low, level + high) if low < high else (None, None)
-        rows.append((str(label), level, level + size, tint, words.format_change(size, unit), limits, *ends))
+        rows.append((str(label), level, level + size, tint, text.format_change(size, unit), limits, *ends))
         level += size
-    rows.append(("Now", 0.0, now, colours.accent, words.format_value(now, unit), "", None, None))
+    rows.append(("Now", 0.0, now, colours.accent, text.format_value(now, unit), "", None, None))
     frame = pd.DataFrame(rows, columns=["label", "start", "end", "tint", "shown", "limits", "low", "high"])
     frame[["low", "high"]] = frame[["low", "high"]].astype(float)
     frame["edge"] = frame[["start", "end", "high"]].max(axis=1)
@@ -70,7 +69,7 @@ def _steps(parts: pd.DataFrame) -> list[tuple[str, float, float, float]]:
     return steps + ([(f"{len(rest)} others", float(rest["effect"].sum()), nan, nan)] if len(rest) else [])
 
 
-def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
+def forest(frame: pd.DataFrame, *, colours: Look = LIGHT) -> alt.LayerChart:
     """Differences with intervals around zero, each in its own smallest difference that matters; better to the right.
 
     frame: of `kpi.Comparison.frame`. What reaches beyond the sides is cut there.
@@ -78,7 +77,7 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     shown = frame[frame["difference"].notna() & frame["low"].notna() & frame["high"].notna()].copy()
     size = shown["matters"].where(~shown["relative"], shown["matters"] * shown["a"].abs())
     size = size.where(size > 0, 1.0)
-    side = shown["direction"].map({"up": 1.0}).fillna(-1.0)
+    side = shown["direction"].map({"up": 1.0}).fillna(-1.0).astype(float)
     unsure = shown["verdict"] == "cannot tell"  # what it may be at worst, instead of what sampling leaves open
     for name in ("low", "high"):
         shown[name] = shown[name].mask(unsure, shown[f"bound_{name}"])
@@ -103,18 +102,17 @@ def forest(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     ).properties(height=alt.Step(26))
 
 
-def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: Look) -> alt.LayerChart:
+def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: Look = LIGHT) -> alt.LayerChart:
     """Differences by group and metric; only what is clear carries colour and a number. frame: of `compare_within`."""
-    labels = {m: data.metrics()[m].label for m in metrics}
     shown = frame[frame["metric"].isin(metrics) & frame["difference"].notna()].copy()
     shown["group"] = shown[within].fillna("(none)").astype(str)
-    shown["label"] = shown["metric"].map(labels)
+    labels = dict(zip(shown["metric"], shown["label"], strict=True))
     shown["moved"] = text.changes(shown, "difference")
     shown["clear"] = shown["verdict"].isin(["better", "worse"])
     shown["tint"] = pd.Series(tints(shown["verdict"], colours), shown.index).where(shown["clear"], colours.faint)
     order = list(shown.groupby("group")["n_a"].sum().sort_values(ascending=False).index)
     base = alt.Chart(shown).encode(
-        x=alt.X("label:N", sort=list(labels.values()), title=None,
+        x=alt.X("label:N", sort=[labels[m] for m in metrics if m in labels], title=None,
                 axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=140, ticks=False, domain=False)),
         y=names_axis("group", order), tooltip=tips({"group": "Group", "sentence": "Finding"}),
     )  # fmt: skip
@@ -124,7 +122,7 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     return layered(cells, texts).properties(height=alt.Step(32))
 
 
-def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
+def lifts(frame: pd.DataFrame, *, colours: Look = LIGHT) -> alt.LayerChart:
     """How many times as often failed requests have a trait, on a log scale around 1. frame: of `Contrast.lifts`."""
     bad, good = colours.states["red"], colours.states["green"]
     shown = frame[["trait", "lift", "low", "high", "failed_share", "success_share", "n"]].copy()
@@ -144,7 +142,7 @@ def lifts(frame: pd.DataFrame, *, colours: Look) -> alt.LayerChart:
     ).properties(height=alt.Step(28))
 
 
-def marks(found: Sequence[kpi.Finding]) -> pd.DataFrame:
+def marks(found: Sequence[Finding]) -> pd.DataFrame:
     """The first days of findings as events of a chart."""
     return pd.DataFrame({"at": [pd.Timestamp(f.since) for f in found],
                          "when": [f"{f.since:%a %d %b %Y}" for f in found],
@@ -153,7 +151,7 @@ def marks(found: Sequence[kpi.Finding]) -> pd.DataFrame:
                          "level": [-15 - 12 * i for i in range(len(found))]})  # fmt: skip
 
 
-def frontier(options: pd.DataFrame, *, target: float, cost_unit: str, colours: Look) -> alt.LayerChart:
+def frontier(options: pd.DataFrame, *, target: float, cost_unit: str, colours: Look = LIGHT) -> alt.LayerChart:
     """Quality against cost, both with intervals, the target as a line. options: of `kpi.Frontier`."""
     shown = options[options["cost"].notna() & options["quality"].notna()].copy()
     shown["tint"] = tints(shown["verdict"], colours)
