@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -78,56 +78,10 @@ def change_intervals(frame: pd.DataFrame, low: str, high: str, unit: str | None 
     return _told(kpi.wording.format_change_interval, frame, [low, high], unit)
 
 
-def day(moment: datetime, tz: str = "UTC", *, year: bool = False) -> str:
-    """ "3 Nov", or "3 Nov 2026" with the year."""
-    local = moment.astimezone(ZoneInfo(tz))
-    return f"{local.day} {local:%b}" + (f" {local.year}" if year else "")
-
-
 def moment(value: datetime, tz: str = "UTC") -> str:
     """ "3 Nov 2026, 14:05 UTC"."""
     local = value.astimezone(ZoneInfo(tz))
-    return f"{day(value, tz, year=True)}, {local:%H:%M} {local.tzname()}"
-
-
-def window(span: kpi.Window, tz: str) -> str:
-    """ "26 Oct to 22 Nov 2026": a half-open window by its first and last day."""
-    last = span.end - timedelta(microseconds=1)
-    first = span.start.astimezone(ZoneInfo(tz))
-    same_year = first.year == last.astimezone(ZoneInfo(tz)).year
-    if first.date() == last.astimezone(ZoneInfo(tz)).date():
-        return day(last, tz, year=True)
-    return f"{day(span.start, tz, year=not same_year)} to {day(last, tz, year=True)}"
-
-
-def slice_sentence(
-    view: kpi.Slice, resolved: kpi.Resolved, *, version: int,
-    requests: float | None = None, read_at: datetime | None = None,
-) -> str:  # fmt: skip
-    """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped.
-
-    read_at: since when rows that are read in place are known, None for stored rows.
-    """
-    parts = []
-    if requests is not None:
-        parts.append(kpi.wording.format_count(requests, "request" if requests == 1 else "requests"))
-    if resolved.window:
-        parts.append(window(resolved.held(resolved.window), view.tz))
-    parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else "no comparison")
-    if read_at is not None:
-        name = view.dataset.removeprefix("db:")
-        parts.append(f"live from {name}, read at {read_at.astimezone(ZoneInfo(view.tz)):%H:%M}")
-    else:
-        parts.append(f"{view.dataset}, version {version}" if version else view.dataset)
-    return " · ".join(parts)
-
-
-def baseline(view: kpi.Slice, resolved: kpi.Resolved) -> str:
-    """What the slice is compared with, in words. Plain text."""
-    if resolved.baseline is None or (view.baseline not in ("previous", "weekdays") and ".." not in view.baseline):
-        name, _, value = view.baseline.partition(":")
-        return f"{dimension(name).lower()} {value}"
-    return window(resolved.held(resolved.baseline), view.tz)
+    return f"{kpi.wording.day(value, tz, year=True)}, {local:%H:%M} {local.tzname()}"
 
 
 def versus(view: kpi.Slice) -> str:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.explain.monitoring.drift import Drift as Drift, drift as drift, drift_columns as drift_columns
     from kpi.explain.segments.weak_segments import Weak as Weak, weak_segments as weak_segments
     from kpi.govern.card import Card as Card
-    from kpi.govern.findings import Finding as Finding, findings as findings
+    from kpi.govern.findings import Finding as Finding, findings as findings, recent as recent
     from kpi.govern.register import (
         Entry as Entry,
         Register as Register,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
         register_of as register_of,
     )
     from kpi.govern.scorecard import Scorecard as Scorecard, judge_frame as judge_frame, scorecard as scorecard
-    from kpi.govern.story import Story as Story, recent as recent, rows_of as rows_of, story as story
+    from kpi.govern.story import Story as Story, rows_of as rows_of, story as story
     from kpi.ingest.sandbox.supervisor import preview as preview
     from kpi.loading.copy import copy as copy
     from kpi.loading.frame import from_frame as from_frame
@@ -193,7 +193,7 @@ _BESIDE = (
     "explain.decomposition.cost_waterfall:Waterfall explain.segments.weak_segments:Weak measure.slice:Window "
     "explain.monitoring.drift:drift_columns errors:*=errors govern.scorecard:judge_frame "
     "mapping.mapping:mapping_fields store.live:open_connection store.opening:open_dataset "
-    "narrate.prices:price_sentences govern.story:recent govern.register:register_of govern.story:rows_of "
+    "narrate.prices:price_sentences govern.findings:recent govern.register:register_of govern.story:rows_of "
     "loading.load:saved_allow measure.metrics:slo_attainment measure.summary:tally store.opening:warm "
     "narrate.wording:*=wording"
 )

@@ -43,7 +43,7 @@ def decompose(
 
     Exit code 2 where the change has no interval that says whether there is one.
     """
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=[metric])
     words = kpi.wording
     if metric == "total_cost":
         cost = kpi.cost_waterfall(source, looked)

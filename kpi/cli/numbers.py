@@ -37,6 +37,7 @@ def scorecard(
     register: Annotated[
         Path | None, option("--register", "FILE", "Register of KPIs (TOML) instead of the built-in one.")
     ] = None,
+    metrics: Annotated[str, option("--metrics", "M,M", "KPIs to judge (default: all of the register).")] = "",
     json: Json = False,
 ) -> int:
     """Every governed KPI with state, change, owner and next step.
@@ -44,8 +45,9 @@ def scorecard(
     Exit code 1 where a KPI is off target, 2 where one lacks data.
     """
     own = kpi.load_register(register) if register else None
-    source, looked = asked.ask()
-    card = kpi.scorecard(source, looked, register=own)
+    chosen = listed(metrics) or None
+    source, looked = asked.ask(metrics=chosen or ())
+    card = kpi.scorecard(source, looked, register=own, metrics=chosen)
     if json:
         print_json(card.to_json())
     else:
@@ -89,7 +91,7 @@ def summarise(
     Exit code 2 where no number can be told.
     """
     dimensions = [d for d in by.split(",") if d]
-    source, looked = asked.ask(every=every)
+    source, looked = asked.ask(every=every, metrics=metrics)
     rows = kpi.summarise(source, metrics, looked, by=dimensions, every=every).to_dict("records")
     words = kpi.wording
     show(

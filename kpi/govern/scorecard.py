@@ -86,21 +86,23 @@ class Scorecard:
 
 
 def scorecard(
-    source: Source, slice: Slice | None = None, *, register: Register | None = None, by: str | None = None
-) -> Scorecard:
+    source: Source, slice: Slice | None = None, *, register: Register | None = None, by: str | None = None,
+    metrics: Sequence[str] | None = None,
+) -> Scorecard:  # fmt: skip
     """The governed KPIs of a slice, out of one scan of the window, one of the baseline and one for the fairness gap.
 
     Args:
         source: Where the rows are.
-        slice: The rows to look at; all of them when None.
+        slice: The rows to look at; the last 28 days against those before when None.
         register: KPIs with targets and owners, the built-in one when None.
         by: A dimension to break the KPIs down by as well.
+        metrics: Names of KPIs of the register, all of them when None.
 
     Returns:
         A `Scorecard`: a card a KPI with value, limits, state and reason, the index of all, and a sentence.
 
     Raises:
-        MetricError: For an unknown dimension.
+        MetricError: For an unknown dimension or KPI.
 
     Example:
         >>> found = kpi.scorecard(source, kpi.Slice(last="28d"))
@@ -108,7 +110,10 @@ def scorecard(
         True
     """
     register = register or register_of(source)
+    if metrics is not None:
+        register = register.only(metrics)
     known = profile(source)
+    slice = slice or Slice(dataset=source.name)
     resolved = resolve(source, slice)
     metrics, lacking = _asked(source, register)
     measured = _measured(source, resolved, [m for m in metrics if m.kind in COMPARABLE])

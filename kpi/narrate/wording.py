@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
+from kpi.measure.slice import Resolved, Slice, Window
 from kpi.narrate.names import WORDS, say
 from kpi.privacy.policy import NOT_LISTED
 from kpi.receipts import Receipt
@@ -230,3 +232,49 @@ def index_words(index: Any) -> str:
         was, now = (format_value(v, "index") for v in (index.same_mix_before, index.same_mix))
         told += f" · with the same mix before and now: {was} → {now}"
     return told
+
+
+def day(moment: datetime, tz: str = "UTC", *, year: bool = False) -> str:
+    """ "3 Nov", or "3 Nov 2026" with the year."""
+    local = moment.astimezone(ZoneInfo(tz))
+    return f"{local.day} {local:%b}" + (f" {local.year}" if year else "")
+
+
+def window(span: Window, tz: str) -> str:
+    """ "26 Oct to 22 Nov 2026": a half-open window by its first and last day."""
+    last = span.end - timedelta(microseconds=1)
+    first = span.start.astimezone(ZoneInfo(tz))
+    same_year = first.year == last.astimezone(ZoneInfo(tz)).year
+    if first.date() == last.astimezone(ZoneInfo(tz)).date():
+        return day(last, tz, year=True)
+    return f"{day(span.start, tz, year=not same_year)} to {day(last, tz, year=True)}"
+
+
+def slice_sentence(
+    view: Slice, resolved: Resolved, *, version: int,
+    requests: float | None = None, read_at: datetime | None = None,
+) -> str:  # fmt: skip
+    """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped.
+
+    read_at: since when rows that are read in place are known, None for stored rows.
+    """
+    parts = []
+    if requests is not None:
+        parts.append(format_count(requests, "request" if requests == 1 else "requests"))
+    if resolved.window:
+        parts.append(window(resolved.held(resolved.window), view.tz))
+    parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else "no comparison")
+    if read_at is not None:
+        name = view.dataset.removeprefix("db:")
+        parts.append(f"live from {name}, read at {read_at.astimezone(ZoneInfo(view.tz)):%H:%M}")
+    else:
+        parts.append(f"{view.dataset}, version {version}" if version else view.dataset)
+    return " · ".join(parts)
+
+
+def baseline(view: Slice, resolved: Resolved) -> str:
+    """What the slice is compared with, in words. Plain text."""
+    if resolved.baseline is None or (view.baseline not in ("previous", "weekdays") and ".." not in view.baseline):
+        name, _, value = view.baseline.partition(":")
+        return f"{name.replace('_', ' ')} {value}"
+    return window(resolved.held(resolved.baseline), view.tz)

@@ -104,7 +104,7 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
     if column not in drift_columns(source):
         raise MetricError("drift.column", f"Drift of {column[:60]!r} cannot be shown",
                           hint=f"Choose one of {', '.join(drift_columns(source)[:20])}.")  # fmt: skip
-    resolved = resolve(source, slice)
+    resolved = resolve(source, slice or Slice(dataset=source.name))
     if resolved.baseline_filters is None:
         timed = "Choose what to compare with, such as the window before."
         none = "This data has no times: compare with a version, such as model:NAME."
