@@ -38,7 +38,12 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
         detect as detect,
         outliers as outliers,
     )
-    from kpi.explain.monitoring.drift import Drift as Drift, drift as drift, drift_columns as drift_columns
+    from kpi.explain.monitoring.drift import (
+        Drift as Drift,
+        Drifts as Drifts,
+        drift as drift,
+        drift_columns as drift_columns,
+    )
     from kpi.explain.segments.weak_segments import Weak as Weak, weak_segments as weak_segments
     from kpi.govern.card import Card as Card
     from kpi.govern.findings import Finding as Finding, findings as findings, recent as recent
@@ -182,7 +187,8 @@ _BESIDE = (
     "explain.evaluation.agreement:Agreement govern.card:Card explain.comparison.compare:Comparison "
     "store.connections:Connection explain.failures.contrast:Contrast store.lake:DatasetInfo "
     "explain.decomposition.rate_mix:Decomposition store.doctor:Diagnosis stats.interval:Interval=Difference "
-    "explain.fairness.disparity:Disparity explain.monitoring.drift:Drift govern.register:Entry "
+    "explain.fairness.disparity:Disparity explain.monitoring.drift:Drift explain.monitoring.drift:Drifts "
+    "govern.register:Entry "
     "govern.findings:Finding explain.evaluation.frontier:Frontier measure.cells:Grouping loading.user_keys:KeyState "
     "explain.fairness.likely_cause:LikelyCause=Likely measure.metrics:Metric store.live:Placement "
     "mapping.mapping:Preview mapping.mapping:PreviewColumn measure.priced:PriceState measure.profile:Profile "

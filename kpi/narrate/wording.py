@@ -19,6 +19,7 @@ from kpi.receipts import Receipt
 UNKNOWN = "–"
 _STORED = {"_us": (1e-3, "ms"), "_nusd": (1e-9, "usd"), "_tokens": (1.0, "tokens")}  # ending -> to unit
 MINUS = "−"
+CLEAR = 0.05  # q up to which a gap is more than chance
 _MOSTLY = 0.5  # share of one user from which the rest hardly count
 FEW_USERS = 20.0  # effective users below which one of them may decide a number
 
@@ -278,3 +279,28 @@ def baseline(view: Slice, resolved: Resolved) -> str:
         name, _, value = view.baseline.partition(":")
         return f"{name.replace('_', ' ')} {value}"
     return window(resolved.held(resolved.baseline), view.tz)
+
+
+def gap_size(gap: Any) -> str:
+    """How far the groups lie apart, without a sign."""
+    return format_change(gap.gap, gap.unit).lstrip("+±")
+
+
+def gap_sentence(gap: Any, strata: str | None) -> str:
+    """The gap of one dimension and metric in words: size, sides, how sure, with the mix held. Plain text."""
+    sides = f"{gap.worst} and {gap.best} lie {gap_size(gap)} apart"
+    if gap.q <= CLEAR:
+        low = max(gap.low, 0.0)
+        limits = format_interval(low, gap.high, gap.unit).replace(" %", " pp")
+        noise = format_change(gap.noise, gap.unit).lstrip("+±")
+        told = f"{sides} ({limits}); groups without any difference stay within {noise} in 19 of 20 cases."
+    else:
+        told = f"{sides}: no more than groups of these sizes show by chance."
+    if strata and gap.adjusted == gap.adjusted:
+        held = format_change(gap.adjusted, gap.unit).lstrip("+±")
+        told += f" On the same {strata.replace('_', ' ')}: {held}."
+    if gap.four_fifths == gap.four_fifths:
+        rule = "passes" if gap.four_fifths >= 0.8 else "fails"
+        share = format_value(gap.four_fifths, "share")
+        told += f" Four-fifths rule of thumb: {rule} (worst at {share} of the best)."
+    return told
