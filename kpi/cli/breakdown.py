@@ -93,7 +93,7 @@ def contrast(
     json: Json = False,
 ) -> int:
     """What sets failed requests apart from successful ones."""
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=["task_success"] if outcome is None else ())
     found = kpi.contrast(source, looked, outcome=outcome, most=most)
     if json:
         print_json(found.to_json())
@@ -134,7 +134,7 @@ def frontier(
 
     Exit code 0 where an option meets the target, 2 where one may, 1 where none can.
     """
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=[quality, *([cost] if cost else [])])
     found = kpi.frontier(source, looked, by=listed(by), target=target, quality=quality, cost=cost)
     words = kpi.wording
     q, c = kpi.metric(found.quality), kpi.metric(found.cost)

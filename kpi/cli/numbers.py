@@ -142,7 +142,7 @@ def reliability(
     k: Annotated[int, option("-k", None, "Most tries.")] = 4, json: Json = False,
 ) -> int:  # fmt: skip
     """Share of tasks solved in each of k tries (pass^k)."""
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=["task_success"])
     rows = kpi.pass_hat_k(source, looked, by=listed(by), k=k).to_dict("records")
     words = kpi.wording
     show(
