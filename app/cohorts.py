@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import altair as alt
 import pandas as pd
 import streamlit as st
@@ -13,7 +11,7 @@ from app import cards, data, export, tables, text
 from kpi.charts import series as charts
 
 words = kpi.wording
-CLEAR = 0.05
+CLEAR, size, sentence = words.CLEAR, words.gap_size, words.gap_sentence
 COMPARED = ("task_success", "refusal_rate", "escalation_rate", "slo_attainment", "incident_rate", "cost_per_query")
 _TINT = "26"  # alpha of a colour behind a cell
 
@@ -43,31 +41,6 @@ def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
     export.table(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")
     st.caption("Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
                "Grey: chance alone could explain it.")  # fmt: skip
-
-
-def size(gap: Any) -> str:
-    """How far the groups lie apart, without a sign."""
-    return words.format_change(gap.gap, gap.unit).lstrip("+±")
-
-
-def sentence(gap: Any, strata: str | None) -> str:
-    """The gap of one dimension and metric in words: size, sides, how sure, with the mix held. Plain text."""
-    sides = f"{gap.worst} and {gap.best} lie {size(gap)} apart"
-    if gap.q <= CLEAR:
-        low = max(gap.low, 0.0)
-        limits = words.format_interval(low, gap.high, gap.unit).replace(" %", " pp")
-        noise = words.format_change(gap.noise, gap.unit).lstrip("+±")
-        told = f"{sides} ({limits}); groups without any difference stay within {noise} in 19 of 20 cases."
-    else:
-        told = f"{sides}: no more than groups of these sizes show by chance."
-    if strata and gap.adjusted == gap.adjusted:
-        held = words.format_change(gap.adjusted, gap.unit).lstrip("+±")
-        told += f" On the same {text.dimension(strata).lower()}: {held}."
-    if gap.four_fifths == gap.four_fifths:
-        rule = "passes" if gap.four_fifths >= 0.8 else "fails"
-        share = words.format_value(gap.four_fifths, "share")
-        told += f" Four-fifths rule of thumb: {rule} (worst at {share} of the best)."
-    return told
 
 
 def groups(frame: pd.DataFrame, by: str, *, strata: str | None) -> None:

@@ -79,7 +79,7 @@ def header(title: str, here: PageContext) -> Slot:
 
 def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> None:
     """Fill the sentence under the title, with the requests in the slice where the page counts them."""
-    slot.caption(text.safe(text.slice_sentence(here.view, here.resolved, version=here.source.version,
+    slot.caption(text.safe(kpi.wording.slice_sentence(here.view, here.resolved, version=here.source.version,
                                                requests=requests, read_at=here.source.read_at)))  # fmt: skip
 
 
@@ -256,7 +256,10 @@ def problems() -> Iterator[None]:
     try:
         yield
     except kpi.KpiError as error:
-        problem(error)
+        if error.code == "slice.value":  # a link to what these data do not have: `reports` names it
+            nothing(slicebar.current())
+        else:
+            problem(error)
 
 
 def problem(error: kpi.KpiError) -> None:

@@ -70,7 +70,7 @@ def current() -> PageContext:
     if _baseline_dimension(view.baseline) not in (None, *known.dimensions):
         view = replace(view, baseline="none")
     view = replace(view, filters=filters)
-    return PageContext(view=view, source=source, profile=known, resolved=kpi.resolve(source, view))
+    return PageContext(view=view, source=source, profile=known, resolved=kpi.resolve(source, view, strict=False))
 
 
 def query(view: kpi.Slice, **page: str) -> dict[str, list[str]]:

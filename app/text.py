@@ -61,36 +61,6 @@ def moment(value: datetime, tz: str = "UTC") -> str:
     return f"{kpi.wording.day_words(value, tz, year=True)}, {local:%H:%M} {local.tzname()}"
 
 
-def slice_sentence(
-    view: kpi.Slice, resolved: kpi.Resolved, *, version: int,
-    requests: float | None = None, read_at: datetime | None = None,
-) -> str:  # fmt: skip
-    """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped.
-
-    read_at: since when rows that are read in place are known, None for stored rows.
-    """
-    parts = []
-    if requests is not None:
-        parts.append(kpi.wording.format_count(requests, "request" if requests == 1 else "requests"))
-    if resolved.window:
-        parts.append(kpi.wording.window_words(resolved.held(resolved.window), view.tz))
-    parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else "no comparison")
-    if read_at is not None:
-        name = view.dataset.removeprefix("db:")
-        parts.append(f"live from {name}, read at {read_at.astimezone(ZoneInfo(view.tz)):%H:%M}")
-    else:
-        parts.append(f"{view.dataset}, version {version}" if version else view.dataset)
-    return " · ".join(parts)
-
-
-def baseline(view: kpi.Slice, resolved: kpi.Resolved) -> str:
-    """What the slice is compared with, in words. Plain text."""
-    if resolved.baseline is None or (view.baseline not in ("previous", "weekdays") and ".." not in view.baseline):
-        name, _, value = view.baseline.partition(":")
-        return f"{dimension(name).lower()} {value}"
-    return kpi.wording.window_words(resolved.held(resolved.baseline), view.tz)
-
-
 def versus(view: kpi.Slice) -> str:
     """A short word for the comparison, beside a change; the sentence under the title has the dates. Plain text."""
     if ":" in view.baseline and ".." not in view.baseline:

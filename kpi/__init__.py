@@ -38,10 +38,15 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
         detect as detect,
         outliers as outliers,
     )
-    from kpi.explain.monitoring.drift import Drift as Drift, drift as drift, drift_columns as drift_columns
+    from kpi.explain.monitoring.drift import (
+        Drift as Drift,
+        Drifts as Drifts,
+        drift as drift,
+        drift_columns as drift_columns,
+    )
     from kpi.explain.segments.weak_segments import Weak as Weak, weak_segments as weak_segments
     from kpi.govern.card import Card as Card
-    from kpi.govern.findings import Finding as Finding, findings as findings
+    from kpi.govern.findings import Finding as Finding, findings as findings, recent as recent
     from kpi.govern.register import (
         Entry as Entry,
         Register as Register,
@@ -49,7 +54,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
         register_of as register_of,
     )
     from kpi.govern.scorecard import Scorecard as Scorecard, judge_frame as judge_frame, scorecard as scorecard
-    from kpi.govern.story import Story as Story, recent as recent, rows_of as rows_of, story as story
+    from kpi.govern.story import Story as Story, rows_of as rows_of, story as story
     from kpi.ingest.sandbox.supervisor import preview as preview
     from kpi.loading.copy import copy as copy
     from kpi.loading.frame import from_frame as from_frame
@@ -183,7 +188,8 @@ _BESIDE = (
     "explain.evaluation.agreement:Agreement govern.card:Card explain.comparison.compare:Comparison "
     "store.connections:Connection explain.failures.contrast:Contrast store.lake:DatasetInfo "
     "explain.decomposition.rate_mix:Decomposition store.doctor:Diagnosis stats.interval:Interval=Difference "
-    "explain.fairness.disparity:Disparity explain.monitoring.drift:Drift govern.register:Entry "
+    "explain.fairness.disparity:Disparity explain.monitoring.drift:Drift explain.monitoring.drift:Drifts "
+    "govern.register:Entry "
     "govern.findings:Finding explain.evaluation.frontier:Frontier measure.cells:Grouping loading.user_keys:KeyState "
     "explain.fairness.likely_cause:LikelyCause=Likely measure.metrics:Metric store.live:Placement "
     "mapping.mapping:Preview mapping.mapping:PreviewColumn measure.priced:PriceState measure.profile:Profile "
@@ -194,7 +200,7 @@ _BESIDE = (
     "explain.decomposition.cost_waterfall:Waterfall explain.segments.weak_segments:Weak measure.slice:Window "
     "explain.monitoring.drift:drift_columns charts:*=charts errors:*=errors govern.scorecard:judge_frame "
     "mapping.mapping:mapping_fields store.live:open_connection store.opening:open_dataset "
-    "narrate.prices:price_sentences govern.story:recent govern.register:register_of govern.story:rows_of "
+    "narrate.prices:price_sentences govern.findings:recent govern.register:register_of govern.story:rows_of "
     "loading.load:saved_allow measure.metrics:slo_attainment measure.summary:tally store.opening:warm "
     "narrate.wording:*=wording"
 )

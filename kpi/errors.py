@@ -7,6 +7,7 @@ positions, names of columns and what to do next.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -51,6 +52,18 @@ class KpiError(Exception):
     # Keyword-only arguments do not survive the default pickling between processes.
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.code, self.message, self.hint, self.row))
+
+
+def choices(wanted: str, have: Iterable[str], most: int = 12) -> str:
+    """The remedy for a name that is not there: the nearest ones, then what there is."""
+    import difflib
+
+    names = list(have)
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
+    others = [n for n in names if n not in near][: most - len(near)]
+    meant = f"Did you mean {' or '.join(n[:60] for n in near)}? " if near else ""
+    more = " and more" if len(names) > len(near) + len(others) else ""
+    return f"{meant}It has {', '.join(n[:60] for n in [*near, *others])}{more}."
 
 
 def _rebuild(cls: type[KpiError], code: str, message: str, hint: str, row: int | None) -> KpiError:

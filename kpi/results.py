@@ -11,7 +11,7 @@ from kpi.explain.failures.contrast import Contrast
 from kpi.explain.fairness.disparity import Disparity
 from kpi.explain.fairness.likely_cause import LikelyCause
 from kpi.explain.monitoring.changepoint import Watch
-from kpi.explain.monitoring.drift import Drift
+from kpi.explain.monitoring.drift import Drift, Drifts
 from kpi.explain.segments.weak_segments import Weak
 from kpi.govern.card import Card
 from kpi.govern.findings import Finding
@@ -44,6 +44,7 @@ __all__ = [
     "Diagnosis",
     "Disparity",
     "Drift",
+    "Drifts",
     "Entry",
     "Finding",
     "Frontier",

@@ -43,7 +43,7 @@ def decompose(
 
     Exit code 2 where the change has no interval that says whether there is one.
     """
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=[metric])
     words = kpi.wording
     if metric == "total_cost":
         cost = kpi.cost_waterfall(source, looked)
@@ -93,7 +93,7 @@ def contrast(
     json: Json = False,
 ) -> int:
     """What sets failed requests apart from successful ones."""
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=["task_success"] if outcome is None else ())
     found = kpi.contrast(source, looked, outcome=outcome, most=most)
     if json:
         print_json(found.to_dict())
@@ -134,7 +134,7 @@ def frontier(
 
     Exit code 0 where an option meets the target, 2 where one may, 1 where none can.
     """
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=[quality, *([cost] if cost else [])])
     found = kpi.frontier(source, looked, by=listed(by), target=target, quality=quality, cost=cost)
     words = kpi.wording
     q, c = kpi.metric(found.quality), kpi.metric(found.cost)

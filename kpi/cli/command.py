@@ -11,10 +11,11 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from kpi.cli.exits import BAD, BREACHED, CANNOT_TELL, FINE
 from kpi.cli.output import print_json, printable
 from kpi.errors import KpiError
 
-FINE, BREACHED, CANNOT_TELL, BAD = 0, 1, 2, 3
+__all__ = ["BAD", "BREACHED", "CANNOT_TELL", "FINE", "Command", "Function", "add", "fail"]
 Function = Callable[..., int]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import kpi
 from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
 from kpi.cli.options import By, GivenDataset, Json, SliceOptions, argument, listed, option, with_slice
 from kpi.cli.output import fields, print_json, print_table, say, show
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PANEL = "Numbers"
 COMMANDS = {
@@ -37,6 +40,7 @@ def scorecard(
     register: Annotated[
         Path | None, option("--register", "FILE", "Register of KPIs (TOML) instead of the built-in one.")
     ] = None,
+    metrics: Annotated[str, option("--metrics", "M,M", "KPIs to judge (default: all of the register).")] = "",
     json: Json = False,
 ) -> int:
     """Every governed KPI with state, change, owner and next step.
@@ -44,8 +48,9 @@ def scorecard(
     Exit code 1 where a KPI is off target, 2 where one lacks data.
     """
     own = kpi.load_register(register) if register else None
-    source, looked = asked.ask()
-    card = kpi.scorecard(source, looked, register=own)
+    chosen = listed(metrics) or None
+    source, looked = asked.ask(metrics=chosen or ())
+    card = kpi.scorecard(source, looked, register=own, metrics=chosen)
     if json:
         print_json(card.to_dict())
     else:
@@ -88,19 +93,32 @@ def summarise(
 
     Exit code 2 where no number can be told.
     """
-    dimensions = [d for d in by.split(",") if d]
-    source, looked = asked.ask(every=every)
-    rows = kpi.summarise(source, metrics, looked, by=dimensions, every=every).to_dict("records")
-    words = kpi.wording
-    show(
-        json, {"rows": [_summary(r, dimensions) for r in rows]},
-        ("metric", *dimensions, *(("from",) if every else ()), "value", "95 % interval", "n"),
-        ((r["metric"], *(r[d] if r[d] is not None else "(none)" for d in dimensions),
-          *((_bucket(r, every),) if every else ()), words.format_value(r["value"], r["unit"]),
-          words.format_interval(r["low"], r["high"], r["unit"]), words.format_count(r["n"]))
-         for r in rows),
-    )  # fmt: skip
-    return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
+    return answer(asked, metrics, by, every, json)
+
+
+def answer(asked: SliceOptions, metrics: list[str], by: str, every: str | None, json: bool) -> int:
+    """Metrics of the slice by dimension and time."""
+    dimensions = listed(by)
+    source, looked = asked.ask(every=every, metrics=metrics)
+    frame = kpi.summarise(source, metrics, looked, by=dimensions, every=every)
+    head, rows, plain = told_rows(frame, dimensions, every)
+    show(json, {"rows": plain}, head, rows)
+    return FINE if frame["value"].map(math.isfinite).any() else CANNOT_TELL
+
+
+def told_rows(
+    frame: pd.DataFrame, by: list[str], every: str | None = None
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]], list[dict[str, Any]]]:
+    """(head, rows for people, rows for scripts) of a frame of `kpi.summarise`."""
+    words, records = kpi.wording, frame.to_dict("records")
+    rows = [
+        (r["metric"], *(r[d] if r[d] is not None else "(none)" for d in by), *((_bucket(r, every),) if every else ()),
+         words.format_value(r["value"], r["unit"]), words.format_interval(r["low"], r["high"], r["unit"]),
+         words.format_count(r["n"]))
+        for r in records
+    ]  # fmt: skip
+    head = ("metric", *by, *(("from",) if every else ()), "value", "95 % interval", "n")
+    return head, rows, [_summary(r, by) for r in records]
 
 
 def _bucket(row: dict[str, Any], every: str) -> str:
@@ -124,7 +142,7 @@ def reliability(
     k: Annotated[int, option("-k", None, "Most tries.")] = 4, json: Json = False,
 ) -> int:  # fmt: skip
     """Share of tasks solved in each of k tries (pass^k)."""
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=["task_success"])
     rows = kpi.pass_hat_k(source, looked, by=listed(by), k=k).to_dict("records")
     words = kpi.wording
     show(

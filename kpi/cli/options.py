@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -14,10 +13,11 @@ import typer
 
 import kpi
 from kpi.cli import completion
-from kpi.cli.command import Function
-from kpi.cli.output import printable
+from kpi.cli.command import Function, fail
+from kpi.cli.exits import FINE, REASONS, doubting, doubts
+from kpi.errors import KpiError, choices
 
-SLICE = "Slice"  # the panel of the help
+SLICE, ENDING = "Slice", "Exit code"  # panels of the help
 Given = str | None  # of an option that need not be given
 Complete = Callable[..., list[completion.Offer]]
 _COMPLETED: dict[str, Complete] = {
@@ -41,6 +41,7 @@ def argument(metavar: str, help: str, complete: Complete | None = None) -> Any:
 
 
 _sliced = functools.partial(option, panel=SLICE)
+_ending = functools.partial(option, panel=ENDING)
 Json = Annotated[bool, option("--json", None, "Print JSON for scripts.")]
 Dataset = Annotated[str, option("--dataset", "NAME", "Data set.", completion.datasets)]
 GivenDataset = Annotated[Given, argument("DATASET", "Data set; or --dataset.", completion.datasets)]
@@ -81,6 +82,13 @@ class SliceOptions:
         str, _sliced("--vs", "BASELINE", "previous, weekdays, none, 2026-09-01..2026-10-01 or prompt_version:p6.")
     ] = "previous"
     tz: Annotated[str, _sliced("--tz", "ZONE", "Time zone in which days begin.")] = "UTC"
+    least: Annotated[int | None, _ending("--least", None, "Fewer requests cannot tell (default: 100 to judge).")] = None
+    stale_after: Annotated[
+        float | None, _ending("--stale-after", None, "Days after which the newest request is too old (default: 3).")
+    ] = None
+    fail_on: Annotated[str, _ending("--fail-on", "WHY,WHY", f"What ends with 1 or 2: {', '.join(REASONS)}.")] = (
+        ",".join(REASONS)
+    )
 
     def windowed(self) -> bool:
         """Whether a window is asked for by name."""
@@ -99,20 +107,31 @@ class SliceOptions:
         """The data set. Raises StoreError where there is none."""
         return kpi.open(self.dataset, self.version)
 
-    def ask(self, looked: kpi.Slice | None = None, *, every: str | None = None) -> tuple[kpi.Source, kpi.Slice]:
-        """The data set and the slice (`looked`, else that of the options), after `note` said what they leave out."""
+    def ask(
+        self, looked: kpi.Slice | None = None, *, every: str | None = None, metrics: Sequence[str] = ()
+    ) -> tuple[kpi.Source, kpi.Slice]:
+        """The data set and the slice (`looked`, else that of the options), after it was said what is in doubt."""
         source = self.open()
         looked = looked or self.slice()
-        self.note(source, looked, every=every)
+        self.note(source, looked, every=every, metrics=metrics)
         return source, looked
 
-    def note(self, source: kpi.Source, looked: kpi.Slice, *, every: str | None = None) -> None:
-        """What asks for a time is said to be in vain, on standard error, where no request has one; and what the windows
-        of the slice leave out."""
-        if (self.windowed() or every) and kpi.profile(source).first is None:
-            print("kpi: this data has no times: windows and buckets are off, every request counts", file=sys.stderr)
-        for note in kpi.resolve(source, looked).notes:
-            print(f"kpi: {printable(note, longest=400)}", file=sys.stderr)
+    def note(
+        self, source: kpi.Source, looked: kpi.Slice, *, every: str | None = None, metrics: Sequence[str] = ()
+    ) -> None:
+        """Say the window, and what keeps an answer from being one: see `REASONS`."""
+        found = doubts()
+        found.look(source, looked, timed=self.windowed() or every is not None, least=self.least,
+                   stale=self.stale_after)  # fmt: skip
+        found.need(source, metrics)
+
+    def reasons(self) -> list[str]:
+        """What --fail-on names. Raises BadParameter for a word that is none."""
+        asked = listed(self.fail_on)
+        for word in asked:
+            if word not in REASONS:
+                raise typer.BadParameter(f"--fail-on has no {word[:40]!r}. {choices(word, REASONS)}")
+        return asked
 
     def over_everything(self) -> kpi.Slice:
         """The slice without a window of its own: versions seldom serve in the same weeks."""
@@ -131,7 +150,14 @@ def with_slice(function: Function) -> Function:
     @functools.wraps(function)
     def run(**given: Any) -> int:
         asked = SliceOptions(**{f.name: given.pop(f.name) for f in fields(SliceOptions)})
-        return function(asked=asked, **given)
+        wanted, json = asked.reasons(), bool(given.get("json"))
+        with doubting(function.__name__, json=json) as found:
+            try:
+                code = function(asked=asked, **given)
+            except KpiError as error:
+                code = fail(error, json=json)
+                return found.code(FINE, wanted) if found.explain(error) else code
+        return found.code(code, wanted)
 
     run.__signature__ = own.replace(parameters=[*kept, *spread])  # type: ignore[attr-defined]
     return run

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from kpi.receipts import Receipt
 
 Progress = Callable[[float, str], None]
+SCHEMA = 1  # of the objects that --json prints: another number where a key goes or changes its meaning
+SCHEMA_KEYS: ContextVar[Callable[[], dict[str, Any]]] = ContextVar("keys", default=dict)  # what a command adds
 _GAP = 2  # blanks between columns
 
 
@@ -52,7 +55,8 @@ def say_receipt(receipt: Receipt) -> None:
 
 
 def print_json(data: dict[str, Any]) -> None:
-    """Print one object, keys in their order; NaN becomes null."""
+    """Print one object: `schema`, its keys in their order, those of the slice; NaN becomes null."""
+    data = {"schema": SCHEMA, **data, **SCHEMA_KEYS.get()()}
     option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
     sys.stdout.write(orjson.dumps(data, option=option, default=str).decode() + "\n")
 

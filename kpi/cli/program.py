@@ -13,13 +13,13 @@ from types import ModuleType
 import typer
 from typer.exceptions import TyperException
 
-from kpi.cli import breakdown, data, key, loading, numbers, prices, reasons, traces
+from kpi.cli import breakdown, data, key, loading, numbers, pages, prices, reasons, traces
 from kpi.cli.command import add, fail
 from kpi.cli.output import printable
 from kpi.errors import KpiError
 
 _GROUPS: Sequence[ModuleType]  # in the order of the help
-_GROUPS = (loading, data, prices, key, numbers, reasons, breakdown, traces)
+_GROUPS = (loading, data, prices, key, numbers, pages, reasons, breakdown, traces)
 
 
 def program() -> typer.Typer:

@@ -10,6 +10,7 @@ from kpi.cli.options import Given, Json, SliceOptions, argument, listed, option,
 from kpi.cli.output import print_json, print_table, records, say, show
 
 WORSE = ("hidden_regression", "regression")
+Searched = Annotated[str, option("--metrics", "M,M", "Metrics to search (default: all that the data holds).")]
 PANEL = "Reasons"
 COMMANDS = {
     "findings": ("kpi findings --dataset sample",),
@@ -22,17 +23,14 @@ COMMANDS = {
 
 
 @with_slice
-def findings(asked: SliceOptions, json: Json = False) -> int:
+def findings(asked: SliceOptions, metrics: Searched = "", json: Json = False) -> int:
     """What changed, for whom, since when, who acts; best first.
 
     Exit code 1 where something got worse, 2 where there is nothing to compare with, or less is known than before.
     """
-    source = asked.open()
-    looked = asked.slice()
-    if not asked.windowed() and asked.vs == "previous":
-        looked = kpi.recent(source, looked)
-    asked.note(source, looked)
-    told = kpi.story(source, looked)
+    source, chosen = asked.open(), listed(metrics) or None
+    told = kpi.story(source, asked.slice(), metrics=chosen)
+    asked.note(source, told.view, metrics=chosen or ())
     if json:
         print_json(told.to_dict())
     else:
@@ -70,7 +68,7 @@ def segments(
 
     Exit code 1 where a segment is clearly worse than the rest, 2 where none is large enough.
     """
-    source, looked = asked.ask()
+    source, looked = asked.ask(metrics=[metric])
     dimensions = listed(by) if by else None
     found = kpi.weak_segments(source, looked, metric=metric, adjust=adjust, most=most, dimensions=dimensions)
     words = kpi.wording
@@ -113,7 +111,8 @@ def compare(
 
     Exit code 1 where something is worse in B; 2 where the data cannot tell, or the users are not split as planned.
     """
-    source, looked = asked.ask(asked.slice() if a is None else asked.over_everything())
+    chosen, clusters = listed(metrics) or None, listed(cluster)
+    source, looked = asked.ask(asked.slice() if a is None else asked.over_everything(), metrics=chosen or ())
     ratio = None
     if always_valid and a is not None and b is not None:
         ratio = _ratio(source, looked, a, b, by, within, expected)
@@ -121,7 +120,6 @@ def compare(
     checked = {"sample_ratio": ratio.to_dict()} if ratio else {}
     if ratio and not json:
         say(ratio.sentence)
-    chosen, clusters = listed(metrics) or None, listed(cluster)
     if within:
         found = kpi.compare_within(source, a, b, chosen, looked, within=within, by=by, always_valid=always_valid,
                                    cluster=clusters)  # fmt: skip

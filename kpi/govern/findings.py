@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from kpi import clock
+from kpi.errors import SliceError
 from kpi.explain.aggregates.cube import Cube, build_cube
 from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.explain.changes.coverage import coverage_changes, coverage_of
@@ -29,7 +31,7 @@ from kpi.measure.cells import Grouping
 from kpi.measure.metrics import CHOSEN, METRICS, Metric
 from kpi.measure.own_metrics import metric_of, supported
 from kpi.measure.profile import profile
-from kpi.measure.slice import Slice, Window
+from kpi.measure.slice import Resolved, Slice, Window
 from kpi.measure.summary import measure, resolve
 from kpi.narrate import findings as said
 from kpi.narrate.names import WORDS, say
@@ -119,8 +121,9 @@ def findings(
 
     Args:
         source: Where the rows are.
-        slice: Without one the last 14 days are compared with the 28 before; with one its window with its baseline of
-            time, of which the window before is taken as 28 days at least.
+        slice: Its window is compared with its baseline of time, of which the window before is taken as 28 days at
+            least. Without one the window is that of every question (`kpi.resolve`), or the last 14 days against the 28
+            before where nothing lies before that.
         register: KPIs with targets and owners, the built-in one when None.
         metrics: Names to search, by default those of `CHOSEN` that the data supports.
         most: Findings to give.
@@ -131,24 +134,24 @@ def findings(
 
     Raises:
         MetricError: For an unknown metric.
-        SliceError: For a baseline that is a version.
+        SliceError: Where nothing can be told: no times, nothing earlier to compare with, no request that matches.
 
     Example:
         >>> found = kpi.findings(source, metrics=["task_success"], most=3)
         >>> len(found) <= 3
         True
     """
-    looked, before = _windows(source, slice)
-    if looked is None or before is None:
-        return Results(sentence=say("nothing", "times" if looked is None else "earlier"))
-    asked, searched = slice or Slice(dataset=source.name), _searched(source, metrics)
+    asked, searched = slice or usual(source), _searched(source, metrics)
+    looked, before = _windows(source, asked)
+    if not searched:
+        raise SliceError.told("findings.metrics")
     whole = Window(start=before.start, end=looked.end)
     cube = build_cube(source, list(searched.values()), window=whole, filters=asked.filters, tz=asked.tz, most=CELLS)
     start = _day(looked.start, asked.tz, cube.first)
     entries = {e.metric: e for e in (register or register_of(source)).entries}
     scope = scope_words([looked, before], asked.tz)
     if not len(cube):
-        return Results(sentence=_NOTHING, scope=scope)
+        raise SliceError.told("findings.empty")
     search = _Search(source, asked, whole, cube, start, searched, entries)
     changes = select_changes(cube, start, level=level)
     told = [(c, f) for c in changes if (f := _finding(search, c)) is not None]
@@ -194,18 +197,36 @@ def _searched(source: Source, names: Sequence[str | Metric] | None) -> dict[str,
     return {m.name: m for m in chosen if profile(source).supports(m)}
 
 
-def _windows(source: Source, slice: Slice | None) -> tuple[Window | None, Window | None]:
-    """(window, window before) to compare; None where the data has no times or the baseline is none of time."""
-    if slice is None:
-        resolved = resolve(source, Slice(last=f"{DAYS}d", baseline="none"))
-        looked = resolved.window
-        if looked is None:
-            return None, None
-        return looked, Window(start=looked.start - timedelta(days=DAYS_BEFORE), end=looked.start)
+def usual(source: Source, slice: Slice | None = None) -> Slice:
+    """The slice, or that of a question without one, where something lies before it; else `recent`."""
     resolved = resolve(source, slice)
-    if resolved.window is None or resolved.baseline is None or resolved.baseline.end > resolved.window.start:
-        return None, None
+    return resolved.slice if earlier(source, resolved) else recent(source, slice)
+
+
+def recent(source: Source, slice: Slice | None = None) -> Slice:
+    """A slice over the last 14 days against the 28 before: what is searched where nothing lies before a window."""
+    base = replace(slice or Slice(dataset=source.name), last=f"{DAYS}d", start=None, end=None, baseline="none")
+    window = resolve(source, base).window
+    if window is None:
+        return base
+    start = window.start - timedelta(days=DAYS_BEFORE)
+    return replace(base, baseline=f"{clock.iso(start)}..{clock.iso(window.start)}")
+
+
+def earlier(source: Source, resolved: Resolved) -> bool:
+    """Whether the slice is compared with an earlier window in which there can be requests."""
+    first, window, before = profile(source).first, resolved.window, resolved.baseline
+    return bool(first and window and before and before.end <= window.start and first < before.end)
+
+
+def _windows(source: Source, slice: Slice) -> tuple[Window, Window]:
+    """(window, window before) to compare. Raises SliceError where there are no two windows of time."""
+    resolved = resolve(source, slice)
     looked, before = resolved.window, resolved.baseline
+    if looked is None:
+        raise SliceError.told("findings.times")
+    if before is None or not earlier(source, resolved):
+        raise SliceError.told("findings.earlier")
     if slice.baseline == "previous":  # a cause is the same through every window
         before = Window(start=min(before.start, looked.start - timedelta(days=DAYS_BEFORE)), end=before.end)
     return looked, before

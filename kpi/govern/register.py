@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kpi.errors import RegisterError
+from kpi.errors import MetricError, RegisterError, choices
 from kpi.measure import own_metrics
 from kpi.measure.metrics import METRICS, Direction, Metric
 from kpi.narrate.names import WORDS
@@ -64,6 +64,16 @@ class Register:
 
     def __getitem__(self, metric: str) -> Entry:
         return next(e for e in self.entries if e.metric == metric)
+
+    def only(self, metrics: Sequence[str]) -> Register:
+        """The register with these KPIs alone. Raises MetricError for one that it does not govern."""
+        have = [e.metric for e in self.entries]
+        for name in metrics:
+            if name not in have:
+                raise MetricError(
+                    "register.unknown", f"The register has no KPI {name[:60]!r}", hint=choices(name, have)
+                )
+        return replace(self, entries=tuple(e for e in self.entries if e.metric in metrics))
 
 
 def load_register(path: Path | None = None) -> Register:

@@ -82,21 +82,23 @@ class Scorecard(Result):
 
 
 def scorecard(
-    source: Source, slice: Slice | None = None, *, register: Register | None = None, by: str | None = None
-) -> Scorecard:
+    source: Source, slice: Slice | None = None, *, register: Register | None = None, by: str | None = None,
+    metrics: Sequence[str] | None = None,
+) -> Scorecard:  # fmt: skip
     """The governed KPIs of a slice, out of one scan of the window, one of the baseline and one for the fairness gap.
 
     Args:
         source: Where the rows are.
-        slice: The rows to look at; all of them when None.
+        slice: The rows to look at; the last 28 days against those before when None.
         register: KPIs with targets and owners, the built-in one when None.
         by: A dimension to break the KPIs down by as well.
+        metrics: Names of KPIs of the register, all of them when None.
 
     Returns:
         A `Scorecard`: a card a KPI with value, limits, state and reason, the index of all, and a sentence.
 
     Raises:
-        MetricError: For an unknown dimension.
+        MetricError: For an unknown dimension or KPI.
 
     Example:
         >>> found = kpi.scorecard(source, kpi.Slice(last="28d"))
@@ -104,16 +106,19 @@ def scorecard(
         True
     """
     register = register or register_of(source)
+    if metrics is not None:
+        register = register.only(metrics)
     known = profile(source)
+    slice = slice or Slice(dataset=source.name)
     resolved = resolve(source, slice)
-    metrics, lacking = _asked(source, register)
-    measured = _measured(source, resolved, [m for m in metrics if m.kind in COMPARABLE])
-    now = _window(source, resolved, metrics, by=by)
+    governed, lacking = _asked(source, register)
+    measured = _measured(source, resolved, [m for m in governed if m.kind in COMPARABLE])
+    now = _window(source, resolved, governed, by=by)
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
-    moved = [m for m in metrics if m.name in measured.covered and measured.covered[m.name].moved]
+    moved = [m for m in governed if m.name in measured.covered and measured.covered[m.name].moved]
     counts = TermCounts.between(source, resolved, of=moved)
     drifted = input_drift(source, resolved, [d for d in INPUTS if d in known.dimensions])
-    named = {m.name: m for m in metrics}
+    named = {m.name: m for m in governed}
     cards = tuple(
         fairness_card(e, apart) if e.metric == "fairness_gap"
         else _drift_card(e, drifted, resolved) if e.metric == "drift_score"

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from kpi import clock
+from kpi.errors import SliceError
 from kpi.explain.aggregates.search_space import SearchSpace, search_space
-from kpi.govern.findings import DAYS, DAYS_BEFORE, Finding, findings
+from kpi.govern.findings import Finding, findings, usual
 from kpi.govern.register import Register
-from kpi.measure.metrics import CHOSEN
-from kpi.measure.own_metrics import supported
-from kpi.measure.profile import profile
+from kpi.measure.metrics import CHOSEN, Metric
+from kpi.measure.own_metrics import metric_of, supported
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.findings import story_sentence
-from kpi.narrate.names import say
 from kpi.narrate.segments import with_search_space
 from kpi.narrate.wording import scope_of
 from kpi.result import Result, Results, plain
@@ -60,7 +59,10 @@ class Story(Result):
         }
 
 
-def story(source: Source, slice: Slice | None = None, *, register: Register | None = None) -> Story:
+def story(
+    source: Source, slice: Slice | None = None, *, register: Register | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+) -> Story:  # fmt: skip
     """`findings` of a slice, and what to say where there is none.
 
     A slice that is compared with nothing, with a version or with days before the first request is searched over the
@@ -70,6 +72,7 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
         source: Where the rows are.
         slice: The rows to look at.
         register: KPIs with targets and owners, the built-in one when None.
+        metrics: Names to search, by default those that the data supports.
 
     Returns:
         A `Story`: findings, the slice that was searched, and a sentence.
@@ -81,33 +84,25 @@ def story(source: Source, slice: Slice | None = None, *, register: Register | No
         >>> bool(kpi.story(source, kpi.Slice(last="14d")).sentence)
         True
     """
-    view = slice if slice is not None and _earlier(source, resolve(source, slice)) else recent(source, slice)
+    view = usual(source, slice)
     resolved = resolve(source, view)
-    chosen = supported(source, CHOSEN["searched"])
-    metrics, space = tuple(m.name for m in chosen), search_space(source, chosen)
-    searched: dict[str, Any] = {"metrics": metrics, "dimensions": space.dimensions, "space": space,
+    chosen = supported(source, CHOSEN["searched"]) if metrics is None else [metric_of(source, m) for m in metrics]
+    names, space = tuple(m.name for m in chosen), search_space(source, chosen)
+    searched: dict[str, Any] = {"metrics": names, "dimensions": space.dimensions, "space": space,
                                 "scope": scope_of(resolved, compared=True)}  # fmt: skip
-    if not _earlier(source, resolved):
-        return Story(findings=(), view=view, compared=False, **searched,
-                     sentence=say("nothing", "times" if profile(source).first is None else "earlier"))  # fmt: skip
-    found = findings(source, view, register=register)
+    try:
+        found = findings(source, view, register=register, metrics=metrics)
+    except SliceError as error:
+        if not error.code.startswith("findings."):
+            raise
+        return Story(findings=(), view=view, compared=False, sentence=str(error), **searched)
     assert resolved.window is not None
     held, zone = resolved.held(resolved.window), ZoneInfo(view.tz)
     days = (held.end.astimezone(zone).date() - held.start.astimezone(zone).date()).days + 1
-    said = story_sentence([f.kind for f in found], days=min(days, resolved.window.days), metrics=len(metrics),
+    said = story_sentence([f.kind for f in found], days=min(days, resolved.window.days), metrics=len(names),
                           dimensions=len(space.dimensions))  # fmt: skip
     said = with_search_space(said, space.sentence)
     return Story(findings=tuple(found), view=view, compared=True, sentence=said, **searched)
-
-
-def recent(source: Source, slice: Slice | None = None) -> Slice:
-    """A slice over the last 14 days against the 28 before: what `findings` looks at where no window is given."""
-    base = replace(slice or Slice(dataset=source.name), last=f"{DAYS}d", start=None, end=None, baseline="none")
-    window = resolve(source, base).window
-    if window is None:
-        return base
-    start = window.start - timedelta(days=DAYS_BEFORE)
-    return replace(base, baseline=f"{clock.iso(start)}..{clock.iso(window.start)}")
 
 
 def rows_of(finding: Finding, view: Slice, resolved: Resolved) -> Slice:
@@ -117,9 +112,3 @@ def rows_of(finding: Finding, view: Slice, resolved: Resolved) -> Slice:
     assert resolved.window is not None
     since = replace(view, last=None, start=start, end=resolved.window.end, baseline="none")
     return since.where(**{**finding.where, **version})
-
-
-def _earlier(source: Source, resolved: Resolved) -> bool:
-    """Whether the slice is compared with an earlier window in which there can be requests."""
-    first, window, before = profile(source).first, resolved.window, resolved.baseline
-    return bool(first and window and before and before.end <= window.start and first < before.end)

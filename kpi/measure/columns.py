@@ -6,10 +6,11 @@ import math
 
 import sqlalchemy as sa
 
-from kpi.errors import MetricError
+from kpi.errors import MetricError, choices
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN
 from kpi.measure.metrics import Metric
 from kpi.measure.own_terms import MILLIONTH, OWN, physical
+from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Filters, Window
 from kpi.schema import REQUESTS, dimension_column, dimension_name
 from kpi.store.cache import CLUSTER, HASHED, HELPERS, STARTED
@@ -68,9 +69,10 @@ def dimension(source: Source, name: str) -> Expression:
     column = dimension_column(name)
     barred = column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE
     if column not in table.c or barred:
-        have = sorted(dimension_name(c) for c in (column.name for column in table.c) if _groupable(c, table))
+        filled = profile(source).filled
+        have = sorted(dimension_name(c.name) for c in table.c if _groupable(c.name, table) and filled.get(c.name))
         raise MetricError("dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
-                          hint=f"It has {', '.join(have[:20])}.")  # fmt: skip
+                          hint=choices(name, have, 20))  # fmt: skip
     found = table.c[column]
     if isinstance(found.type, sa.Boolean):
         return sa.case((found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=null(TEXT))

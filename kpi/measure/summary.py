@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kpi import clock
+from kpi.errors import SliceError, choices
 from kpi.measure import estimate
 from kpi.measure.buckets import bucket_columns
 from kpi.measure.cells import Cells, Grouping
@@ -22,13 +23,15 @@ from kpi.measure.columns import RATIO_KINDS
 from kpi.measure.ending import DAYS, HOURS, Ending, ending_of, extent_of
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
-from kpi.measure.profile import Profile, profile
+from kpi.measure.profile import MAX_VALUES, Profile, profile
 from kpi.measure.slice import NONE_VALUE, Filters, Resolved, Slice, Window, check_grain
 from kpi.measure.statistics import StatisticsQuery
+from kpi.schema import dimension_column, dimension_name
 from kpi.store.binding import unlinked
 from kpi.store.engines import Source
 
 Metrics = Sequence[str | Metric] | Metric
+_FLAGS = ("true", "false")  # of a boolean cohort, whatever an engine calls them
 _GROWING = ("count", "distinct", "total")  # kinds that grow with time, so that only equal times compare
 
 
@@ -104,7 +107,7 @@ def compare_windows(
         >>> len(now), len(before)
         (1, 1)
     """
-    resolved = resolve(source, slice)
+    resolved = resolve(source, slice or Slice(dataset=source.name))
     tz = resolved.slice.tz
     now = measure(source, metrics, filters=resolved.filters, window=resolved.window, tz=tz, groupings=groupings)
     if resolved.baseline_filters is None:
@@ -130,27 +133,30 @@ def same_elapsed(
     return both.sort_values("metric", key=lambda m: m.map(order), kind="stable", ignore_index=True)
 
 
-def resolve(source: Source, slice: Slice | None) -> Resolved:
+def resolve(source: Source, slice: Slice | None, *, strict: bool = True) -> Resolved:
     """Absolute windows of a slice on this source, counted back from where its data ends.
 
     Requests that lie in the future are in none of them. What is left out stands in `notes`.
 
     Args:
         source: Where the rows are.
-        slice: With relative or absolute times; all rows when None.
+        slice: With relative or absolute times. None means all rows of a frame, and of stored data the last 28 days. A
+            question about a change has a slice always: the last 28 days against those before, where none is given.
+        strict: Whether a filter on a value that no request has is an error.
 
     Returns:
         A `Resolved`: window and baseline as aware datetimes, half-open; None where there is none.
 
     Raises:
-        SliceError: For a window or baseline that this data cannot give.
+        SliceError: For a window or baseline that this data cannot give, and a value that no request has.
 
     Example:
         >>> found = kpi.resolve(source, kpi.Slice(last="7d"))
         >>> (found.window.end - found.window.start).days
         7
     """
-    known, view = profile(source), slice or Slice()
+    known = profile(source)
+    view = slice or Slice(dataset=source.name, last="all" if source.whole else "28d")
     end = _ending(source, known, view)
     found = view.resolve(known.first, end.last)
     notes = [*source.notes, *([_strays(end, known)] if end.strays else [])]
@@ -164,7 +170,20 @@ def resolve(source: Source, slice: Slice | None) -> Resolved:
         ends = [m.astimezone(ZoneInfo(found.slice.tz)) for m in (found.data.end, found.totals.end)]
         told = [f"{m.day} {m:%b %H:%M}" for m in ends]
         notes.append(f"The data end on {told[0]}: totals are compared with the baseline up to {told[1]}.")
+    if strict:
+        _check_values(known, found)
     return replace(found, notes=tuple(notes))
+
+
+def _check_values(known: Profile, found: Resolved) -> None:
+    """Raises SliceError for a filter on a value that no request has, where the profile knows all values."""
+    for name, values in (*found.filters, *(found.baseline_filters or ())):
+        have = [v for v, _ in known.dimensions.get(dimension_name(name), ())]
+        empty = known.filled.get(dimension_column(name)) == 0
+        lost = next((v for v in values if v not in (*have, NONE_VALUE, *_FLAGS)), None)
+        if lost is not None and (empty or 0 < len(have) < MAX_VALUES):
+            raise SliceError("slice.value", f"No request has {name} {lost[:60]!r}",
+                             hint=choices(lost, have) if have else f"Nothing is known of {name}.")  # fmt: skip
 
 
 def _unfinished(source: Source, known: Profile, found: Resolved) -> Resolved:

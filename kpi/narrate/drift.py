@@ -31,6 +31,15 @@ def drift_sentence(column: str, distance: Any, shown: pd.DataFrame, sizes: tuple
             f"{'; '.join(told)} of requests ({size}).")  # fmt: skip
 
 
+def drifts_sentence(table: pd.DataFrame) -> str:
+    """table: as of `kpi.results.Drifts`, the surest first."""
+    changed = [c.replace("_", " ") for c in table.loc[table["state"] == "changed", "column"]]
+    if not changed:
+        return f"No clear change in {format_count(len(table), 'columns')}."
+    verb = "has" if len(changed) == 1 else "have"
+    return f"{len(changed)} of {format_count(len(table), 'columns')} {verb} changed: {listed(changed, most=6)}."
+
+
 _TOLD = 0.01  # change of the share of unknown values that is told beside
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from kpi.measure.slice import Resolved, Window
+from kpi.measure.slice import Resolved, Slice, Window
 from kpi.narrate.names import WORDS, say
 from kpi.privacy.policy import NOT_LISTED
 from kpi.receipts import Receipt
@@ -22,6 +22,7 @@ from kpi.receipts import Receipt
 UNKNOWN = "–"
 _STORED = {"_us": (1e-3, "ms"), "_nusd": (1e-9, "usd"), "_tokens": (1.0, "tokens")}  # ending -> to unit
 MINUS = "−"
+CLEAR = 0.05  # q up to which a gap is more than chance
 _MOSTLY = 0.5  # share of one user from which the rest hardly count
 FEW_USERS = 20.0  # effective users below which one of them may decide a number
 
@@ -289,4 +290,59 @@ def index_words(index: Any) -> str:
     if math.isfinite(index.same_mix) and math.isfinite(index.same_mix_before):
         was, now = (format_value(v, "index") for v in (index.same_mix_before, index.same_mix))
         told += f" · with the same mix before and now: {was} → {now}"
+    return told
+
+
+def slice_sentence(
+    view: Slice, resolved: Resolved, *, version: int,
+    requests: float | None = None, read_at: datetime | None = None,
+) -> str:  # fmt: skip
+    """The sentence under every title: rows, data set and version, window, baseline. Plain text, not yet escaped.
+
+    read_at: since when rows that are read in place are known, None for stored rows.
+    """
+    parts = []
+    if requests is not None:
+        parts.append(format_count(requests, "request" if requests == 1 else "requests"))
+    if resolved.window:
+        parts.append(window_words(resolved.held(resolved.window), view.tz))
+    parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else "no comparison")
+    if read_at is not None:
+        name = view.dataset.removeprefix("db:")
+        parts.append(f"live from {name}, read at {read_at.astimezone(ZoneInfo(view.tz)):%H:%M}")
+    else:
+        parts.append(f"{view.dataset}, version {version}" if version else view.dataset)
+    return " · ".join(parts)
+
+
+def baseline(view: Slice, resolved: Resolved) -> str:
+    """What the slice is compared with, in words. Plain text."""
+    if resolved.baseline is None or (view.baseline not in ("previous", "weekdays") and ".." not in view.baseline):
+        name, _, value = view.baseline.partition(":")
+        return f"{name.replace('_', ' ')} {value}"
+    return window_words(resolved.held(resolved.baseline), view.tz)
+
+
+def gap_size(gap: Any) -> str:
+    """How far the groups lie apart, without a sign."""
+    return format_change(gap.gap, gap.unit).lstrip("+±")
+
+
+def gap_sentence(gap: Any, strata: str | None) -> str:
+    """The gap of one dimension and metric in words: size, sides, how sure, with the mix held. Plain text."""
+    sides = f"{gap.worst} and {gap.best} lie {gap_size(gap)} apart"
+    if gap.q <= CLEAR:
+        low = max(gap.low, 0.0)
+        limits = format_interval(low, gap.high, gap.unit).replace(" %", " pp")
+        noise = format_change(gap.noise, gap.unit).lstrip("+±")
+        told = f"{sides} ({limits}); groups without any difference stay within {noise} in 19 of 20 cases."
+    else:
+        told = f"{sides}: no more than groups of these sizes show by chance."
+    if strata and gap.adjusted == gap.adjusted:
+        held = format_change(gap.adjusted, gap.unit).lstrip("+±")
+        told += f" On the same {strata.replace('_', ' ')}: {held}."
+    if gap.four_fifths == gap.four_fifths:
+        rule = "passes" if gap.four_fifths >= 0.8 else "fails"
+        share = format_value(gap.four_fifths, "share")
+        told += f" Four-fifths rule of thumb: {rule} (worst at {share} of the best)."
     return told

@@ -76,6 +76,7 @@ class Source(ABC):
         notes: What its readers must know, in sentences.
         rekeyed: When the key of its users was last changed.
         receipt: What was read how, of a frame.
+        whole: Whether a question without a slice means all rows, as of a frame.
 
     Example:
         >>> isinstance(source, kpi.Source), len(source.fingerprint), source.live
@@ -90,6 +91,7 @@ class Source(ABC):
     notes: tuple[str, ...] = ()
     rekeyed: datetime | None = None
     receipt: Receipt | None = None
+    whole: bool = False
 
     @property
     def live(self) -> bool:
@@ -153,7 +155,7 @@ class DuckSource(Source):
         verify: called with the name of a table before its files are opened for the first time; raises StoreError where
         they are not as they were written. `requests` is opened here, the other tables when they are first asked for.
         """
-        self.name, self.version, self.fingerprint = name, version, fingerprint
+        self.name, self.version, self.fingerprint, self.whole = name, version, fingerprint, tables is not None
         self._made: dict[str, sa.FromClause] = {}
         self._connection = duckdb.connect(":memory:")
         self._lock, self._mending = threading.Lock(), threading.Lock()

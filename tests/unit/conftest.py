@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import kpi
+from kpi.cli import exits
 from kpi.store import lake
 from kpi.store.engines import DuckSource
 from kpi.store.opening import open_dataset
@@ -54,6 +55,12 @@ def sample(stored_home: Path) -> DuckSource:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KPI_HOME", str(stored_home))
         return _opened(stored_home, "sample", None)
+
+
+@pytest.fixture(autouse=True)
+def ageless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line takes the old days of test data for new, but in tests that say --stale-after."""
+    monkeypatch.setattr(exits, "STALE_DAYS", 1e9)
 
 
 @pytest.fixture

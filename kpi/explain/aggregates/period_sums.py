@@ -31,7 +31,7 @@ def both_sides(
     the baseline of an unfinished window is cut. where: further conditions of a side. Raises SliceError where the slice
     has no baseline.
     """
-    resolved = resolve(source, slice)
+    resolved = resolve(source, slice or Slice(dataset=source.name))
     if resolved.baseline_filters is None:
         raise SliceError(
             "slice.no_baseline", "There is nothing to compare with",

@@ -9,7 +9,7 @@ from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.measure.metrics import CHOSEN, Metric
 from kpi.measure.own_metrics import COMPARABLE, Unfit, metric_of_kind, supported
 from kpi.measure.profile import profile
-from kpi.measure.slice import NONE_VALUE, Resolved, Slice
+from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import resolve
 from kpi.store.engines import Source
 
@@ -38,15 +38,10 @@ def resolve_arms(
         if by is None:
             raise SliceError("compare.by", "Two values need their dimension", hint="Say by='prompt_version'.")
         base = slice or Slice(last="all")
-        known = {v for v, _ in profile(source).dimensions.get(by, ())}
-        missing = next((v for v in (a, b) if known and len(known) < 500 and v not in known | {NONE_VALUE}), None)
-        if missing is not None:
-            raise SliceError("compare.value", f"No request has {by} {missing[:60]!r}",
-                             hint=f"It has {', '.join(sorted(known)[:9])}.")  # fmt: skip
         rows = (_rows(resolve(source, base.where(**{by: v}))) for v in (a, b))
         return (a, b), (next(rows), next(rows)), base.tz
     if a is None and b is None:
-        resolved = resolve(source, slice)
+        resolved = resolve(source, slice or Slice(dataset=source.name))
         if resolved.baseline_filters is None:
             raise SliceError(
                 "compare.baseline", "There is nothing to compare the window with",

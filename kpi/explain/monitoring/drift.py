@@ -7,9 +7,9 @@ and group of users: 4,096 groups by hash, so that few users are groups of their 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -17,23 +17,23 @@ import pyarrow as pa
 import sqlalchemy as sa
 from scipy import sparse
 
-from kpi.errors import MetricError
+from kpi.errors import MetricError, choices
 from kpi.explain.aggregates.arm_sums import histograms
 from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests
-from kpi.explain.monitoring.homogeneity import LEVEL, Distance, Table, chance
+from kpi.explain.monitoring.homogeneity import LEVEL, Chance, Distance, Table, chance
 from kpi.measure.buckets import bucket_columns
 from kpi.measure.columns import bucket, dimension, hashed
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN, bin_value
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Resolved, Slice
 from kpi.measure.summary import label, resolve
-from kpi.narrate.drift import bin_names, drift_sentence, turnover_sentence
+from kpi.narrate.drift import bin_names, drift_sentence, drifts_sentence, turnover_sentence
 from kpi.narrate.wording import format_value, scope_of
-from kpi.result import Result
+from kpi.result import Result, plain
 from kpi.schema import COHORTS, OUTCOMES, REQUESTS, dimension_name
 from kpi.stats.types import Array
 from kpi.store.engines import Source, Statement
-from kpi.store.expressions import Expression, null, whole
+from kpi.store.expressions import TEXT, Expression, null, whole
 
 NUMERIC = {
     "input_tokens": "tokens", "output_tokens": "tokens", "total_us": "ms", "total_nusd": "usd",
@@ -85,16 +85,37 @@ def drift_columns(source: Source) -> list[str]:
     return [*cohorts, *extras, *outcomes, *(c for c in NUMERIC if known.filled.get(c))]
 
 
-def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
-    """Drift of a dimension, outcome or number between the slice's window and its baseline.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Drifts(Result):
+    """Drift of every column. table: column, state (changed, no clear change, not enough data), distance, low, high, q,
+    n, sentence, the surest first; q is Holm's over all columns, and limits hold for all of them together."""
+
+    main = "table"
+    columns = ("column", "state", "distance", "low", "high", "q", "n")
+    table: pd.DataFrame
+    sentence: str
+    scope: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, the keys of `kpi drift --json`."""
+        return {"sentence": self.sentence, "scope": self.scope, "columns": plain(self.table)}
+
+
+@overload
+def drift(source: Source, column: str, slice: Slice | None = None) -> Drift: ...
+@overload
+def drift(source: Source, column: None = None, slice: Slice | None = None) -> Drifts: ...
+def drift(source: Source, column: str | None = None, slice: Slice | None = None) -> Drift | Drifts:
+    """Drift of a dimension, outcome or number between the slice's window and its baseline, or of all of them.
 
     Args:
         source: Where the rows are.
-        column: One of those that `kpi.drift_columns` gives.
+        column: One of those that `kpi.drift_columns` gives; None for a table of all, in two statements.
         slice: With a baseline.
 
     Returns:
-        A `Drift`: shares now and in the baseline, the distance with its limits, and the distance over time.
+        A `Drift`: shares now and in the baseline, the distance with its limits, and the distance over time. Without a
+        column `Drifts`: a row a column, the surest first, corrected for their number.
 
     Raises:
         MetricError: When the column is unknown or the slice has no baseline.
@@ -104,18 +125,21 @@ def drift(source: Source, column: str, slice: Slice | None = None) -> Drift:
         >>> found.distribution.columns.tolist()
         ['value', 'now', 'baseline']
     """
-    column = dimension_name(column)
-    if column not in drift_columns(source):
-        raise MetricError("drift.column", f"Drift of {column[:60]!r} cannot be shown",
-                          hint=f"Choose one of {', '.join(drift_columns(source)[:20])}.")  # fmt: skip
-    resolved = resolve(source, slice)
+    columns = drift_columns(source)
+    if column is not None and (column := dimension_name(column)) not in columns:
+        raise MetricError(
+            "drift.column", f"Drift of {column[:60]!r} cannot be shown", hint=choices(column, columns, 20)
+        )
+    resolved = resolve(source, slice or Slice(dataset=source.name))
     if resolved.baseline_filters is None:
         timed = "Choose what to compare with, such as the window before."
         none = "This data has no times: compare with a version, such as model:NAME."
         raise MetricError("drift.no_baseline", "Drift needs something to compare with",
                           hint=timed if resolved.window else none)  # fmt: skip
+    if column is None:
+        return _all(source, resolved, columns)
     numeric = column in NUMERIC
-    edges = _edges(source, column, resolved) if numeric else []
+    edges = _edges(source, [column], resolved)[column] if numeric else []
     value = _class(requests(source)[column], edges) if numeric else dimension(source, column)
     sums = _Sums(source, resolved, [value], resolved.slice.grain)
     before, now = sums.table(0, 0), sums.table(0, 1)
@@ -142,14 +166,50 @@ def input_drift(source: Source, resolved: Resolved, columns: Sequence[str]) -> d
     if resolved.baseline_filters is None or not columns:
         return {}
     sums = _Sums(source, resolved, [dimension(source, c) for c in columns], None)
-    both = {c: chance(sums.table(j, 1), sums.table(j, 0)) for j, c in enumerate(columns)}
-    laws = {c: law for c, law in both.items() if math.isfinite(law.statistic)}
-    found: dict[str, Distance] = {}
-    for rank, column in enumerate(sorted(laws, key=lambda c: laws[c].p)):
-        if all(d.clear for d in found.values()):
-            level = LEVEL / (len(laws) - rank)
-        found[column] = laws[column].distance(level)
+    laws = {c: chance(sums.table(j, 1), sums.table(j, 0)) for j, c in enumerate(columns)}
+    return {c: found for c, (found, _) in _together(laws).items()}
+
+
+def _together(laws: Mapping[str, Chance]) -> dict[str, tuple[Distance, float]]:
+    """Distance and adjusted p (Holm 1979) of each column that can be told, the surest first."""
+    told = {c: law for c, law in laws.items() if math.isfinite(law.statistic)}
+    found: dict[str, tuple[Distance, float]] = {}
+    level, q = LEVEL, 0.0
+    for rank, column in enumerate(sorted(told, key=lambda c: told[c].p)):
+        if all(d.clear for d, _ in found.values()):
+            level = LEVEL / (len(told) - rank)
+        q = max(q, min(1.0, told[column].p * (len(told) - rank)))
+        found[column] = told[column].distance(level), q
     return found
+
+
+def _all(source: Source, resolved: Resolved, columns: Sequence[str]) -> Drifts:
+    """Every column, in a statement for the classes of numbers and one for all values."""
+    if not columns:
+        raise MetricError("drift.column", "The data has no column whose drift could be shown",
+                          hint="Map cohorts, outcomes or tokens.")  # fmt: skip
+    numbers_of = [c for c in columns if c in NUMERIC]
+    edges = _edges(source, numbers_of, resolved) if numbers_of else {}
+    row = requests(source)
+    values = [sa.cast(_class(row[c], edges[c]), TEXT) if c in edges else dimension(source, c) for c in columns]
+    sums = _Sums(source, resolved, values, None)
+    laws = {c: chance(sums.table(j, 1), sums.table(j, 0)) for j, c in enumerate(columns)}
+    clear = _together(laws)
+    rows = []
+    for column in sorted(columns, key=lambda c: list(clear).index(c) if c in clear else len(clear)):
+        found, q = clear.get(column) or (laws[column].distance(), math.nan)
+        j, known = columns.index(column), column in edges
+        names = _class_names(edges[column], NUMERIC[column]) if known else []
+        labels = [names[int(v)] if known and v is not None and v.isdigit() and int(v) < len(names) else label(v)
+                  for v in sums.values]  # fmt: skip
+        counts = pd.DataFrame({side: sums.table(j, arm).sum(axis=0) for arm, side in ((1, "now"), (0, "baseline"))})
+        sizes = counts.sum()
+        shares = (counts / sizes).assign(value=labels)[counts.sum(axis=1) > 0].reset_index(drop=True)
+        state = "changed" if found.clear else "no clear change" if math.isfinite(found.value) else "not enough data"
+        told = drift_sentence(column, found, shares, (sizes["now"], sizes["baseline"]))
+        rows.append((column, state, found.value, found.low, found.high, q, int(sizes["now"]), told))
+    table = pd.DataFrame(rows, columns=["column", "state", "distance", "low", "high", "q", "n", "sentence"])
+    return Drifts(table=table, sentence=drifts_sentence(table), scope=scope_of(resolved, compared=True))
 
 
 class _Sums:
@@ -241,12 +301,16 @@ def _alone(here: pd.Series, there: pd.Series, size: float) -> pd.DataFrame:
     return found.sort_values(["n", "value"], ascending=[False, True], ignore_index=True)
 
 
-def _edges(source: Source, column: str, resolved: Resolved) -> list[float]:
-    """Upper bins of about twelve equally filled classes, of the baseline or else the window."""
-    (found,) = histograms(source, {column: requests(source)[column]}, _arms(resolved), ())
-    bins, count = found.of(0 if 0 in found.side else 1)
-    cuts = np.searchsorted(np.cumsum(count), count.sum() * np.arange(1, NUMERIC_BINS) / NUMERIC_BINS)
-    return sorted(set(bins[cuts].tolist())) if len(bins) else []
+def _edges(source: Source, columns: Sequence[str], resolved: Resolved) -> dict[str, list[float]]:
+    """Upper bins of about twelve equally filled classes of each column, of the baseline or else the window."""
+    edges: dict[str, list[float]] = {}
+    for column, found in zip(
+        columns, histograms(source, {c: requests(source)[c] for c in columns}, _arms(resolved), ()), strict=True
+    ):
+        bins, count = found.of(0 if 0 in found.side else 1)
+        cuts = np.searchsorted(np.cumsum(count), count.sum() * np.arange(1, NUMERIC_BINS) / NUMERIC_BINS)
+        edges[column] = sorted(set(bins[cuts].tolist())) if len(bins) else []
+    return edges
 
 
 def _class(value: Expression, edges: Sequence[float]) -> Expression:

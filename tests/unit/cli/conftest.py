@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kpi import cli
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def plain(out: str) -> dict[str, Any]:
+    """The object that a command printed, without the keys that every one has."""
+    found = json.loads(out)
+    assert found["schema"] == 1
+    return {k: v for k, v in found.items() if k not in ("schema", "window", "doubts")}
 
 
 class Screen(io.StringIO):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 import kpi
 from kpi import cli
+from tests.unit.cli.conftest import plain
 
 pytestmark = pytest.mark.slow
 
@@ -28,12 +28,12 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     return code, capsys.readouterr().out
 
 
-def plain(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    return json.loads(run(capsys, *arguments, "--json")[1])
+def found_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    return plain(run(capsys, *arguments, "--json")[1])
 
 
 def test_decompose(sample_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = plain(capsys, "decompose", "task_success", "--by", "language,intent")["decompositions"]
+    found = found_of(capsys, "decompose", "task_success", "--by", "language,intent")["decompositions"]
     assert [list(d) for d in found] == [DECOMPOSED] * 2
     direct = kpi.decompose(kpi.open("sample"), "task_success", kpi.Slice(last="28d"), by=["language", "intent"])
     assert [(d["by"], d["change"]["value"]) for d in found] == [(d.by, d.change.value) for d in direct]
@@ -45,10 +45,10 @@ def test_decompose(sample_home: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_decompose_cost_and_latency(sample_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cost = plain(capsys, "decompose", "total_cost")
+    cost = found_of(capsys, "decompose", "total_cost")
     assert list(cost) == WATERFALL
     assert sum(s["effect"] for s in cost["steps"]) == pytest.approx(cost["change"], abs=1e-9)
-    tail = plain(capsys, "decompose", "latency_p95")
+    tail = found_of(capsys, "decompose", "latency_p95")
     assert list(tail) == STAGES
     assert sum(p["change"] for p in tail["parts"]) == pytest.approx(tail["change"]["value"], abs=1e-9)
     assert "Model mix" in run(capsys, "decompose", "total_cost")[1]
@@ -56,7 +56,7 @@ def test_decompose_cost_and_latency(sample_home: Path, capsys: pytest.CaptureFix
 
 
 def test_contrast(sample_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = plain(capsys, "contrast", "--last", "90d", "--most", "5")
+    found = found_of(capsys, "contrast", "--last", "90d", "--most", "5")
     assert list(found) == CONTRAST
     assert len(found["lifts"]) == 5
     assert found["tree"]["leaves"][0]["rule"]
@@ -68,7 +68,7 @@ def test_contrast(sample_home: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_frontier_says_by_exit_code_whether_an_option_meets_the_target(
     sample_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = plain(capsys, "frontier", "--by", "model", "--target", "0.6")
+    found = found_of(capsys, "frontier", "--by", "model", "--target", "0.6")
     assert list(found) == FRONTIER
     assert found["choice"] == found["options"][0]["option"]
     best = max(o["quality"] for o in found["options"])

@@ -16,7 +16,7 @@ import pytest
 
 import kpi
 from kpi import cli
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Run, plain
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +89,7 @@ def register(tmp_path: Path, *, off: float) -> Path:
 def test_load_and_datasets_print_stable_keys(run: Run, home: Path, tmp_path: Path) -> None:
     path = table(tmp_path, requests(60).assign(mystery=[{"a": i} for i in range(60)]))
     code, out, _ = run("load", path, "--dataset", "mine", "--json")
-    printed = json.loads(out)
+    printed = plain(out)
     assert code == cli.FINE
     assert list(printed) == LOAD
     assert (printed["dataset"], printed["version"], printed["requests"]) == ("mine", 1, 60)
@@ -120,7 +120,7 @@ def test_no_data_set_says_how_to_load_one(run: Run, home: Path) -> None:
     code, out, _ = run("datasets")
     assert code == cli.FINE
     assert "kpi load" in out
-    assert json.loads(run("datasets", "--json")[1]) == {"datasets": []}
+    assert plain(run("datasets", "--json")[1]) == {"datasets": []}
 
 
 def test_scorecard_keys_and_exit_codes(run: Run, home: Path, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_scorecard_keys_and_exit_codes(run: Run, home: Path, tmp_path: Path) -> 
     silent.write_text(silent.read_text().replace("min_n = 100", "min_n = 100000"))
     for path, code, state in ((breached, 1, "off_target"), (good, 0, "on_target"), (silent, 2, "no_data")):
         found, out, _ = run("scorecard", "--dataset", "mine", "--register", path, "--json")
-        printed = json.loads(out)
+        printed = plain(out)
         assert list(printed) == ["kpis", "index", "sentence", "requests", "scope"]
         assert [list(k) for k in printed["kpis"]] == [CARD]
         assert (found, printed["kpis"][0]["state"]) == (code, state)
@@ -222,7 +222,7 @@ def test_traces_and_trace(run: Run, sample_home: Path) -> None:
     assert {f["channel"] for f in found} == {"api"}
 
     code, out, _ = run("trace", found[0]["trace_id"], "--dataset", "sample", "--json")
-    one = json.loads(out)
+    one = plain(out)
     assert code == cli.FINE
     assert list(one) == TRACE
     assert one["request"]["trace_id"] == found[0]["trace_id"]
@@ -267,6 +267,10 @@ def test_tables_for_people_carry_units(run: Run, sample_home: Path) -> None:
         (("summarise", "task_success", "--by", "user_key", "--dataset", "sample"), "dimension.unknown"),
         (("summarise", "task_success", "--where", "nothing=1", "--dataset", "sample"), "dimension.unknown"),
         (("summarise", "task_success", "--where", "language", "--dataset", "sample"), "slice.filter"),
+        (("summarise", "task_success", "--where", "language=xx", "--dataset", "sample"), "slice.value"),
+        (("scorecard", "--vs", "prompt_version:p0", "--dataset", "sample"), "slice.value"),
+        (("scorecard", "--metrics", "task_sucess", "--dataset", "sample"), "register.unknown"),
+        (("scorecard", "--fail-on", "brech", "--dataset", "sample"), "cli.usage"),
         (("summarise", "task_success", "--from", "2026-13-01", "--dataset", "sample"), "slice.time"),
         (("traces", "--from", "2026-11-02", "--to", "2026-11-01", "--dataset", "sample"), "slice.empty_window"),
         (("summarise", "task_success", "--last", "soon", "--dataset", "sample"), "slice.last"),
@@ -316,8 +320,9 @@ def test_a_near_miss_is_named(run: Run, sample_home: Path) -> None:
 
 
 def test_an_empty_slice_cannot_tell(run: Run, sample_home: Path) -> None:
-    assert run("summarise", "task_success", "--dataset", "sample", "--where", "language=xx")[0] == cli.CANNOT_TELL
-    code, out, _ = run("scorecard", "--dataset", "sample", "--where", "language=xx")
+    nobody = ("--dataset", "sample", "--where", "language=(none)")
+    assert run("summarise", "task_success", *nobody)[0] == cli.CANNOT_TELL
+    code, out, _ = run("scorecard", *nobody)
     assert code == cli.CANNOT_TELL
     assert "No requests match" in out
 
@@ -369,7 +374,7 @@ def test_connections_and_connect(run: Run, home: Path, monkeypatch: pytest.Monke
     made.close()
     monkeypatch.setenv("KPI_SECRETS", str(home / "absent.toml"))
     code, out, _ = run("connections", "--json")
-    assert (code, json.loads(out)) == (0, {"connections": []})
+    assert (code, plain(out)) == (0, {"connections": []})
     monkeypatch.setenv("KPI_CONNECTION_SHOP", "sqlite:///shop.db")
     monkeypatch.setenv("KPI_CONNECTION_LOST", "postgresql://me:hunter2@169.254.169.254/x")
     code, out, _ = run("connections")
@@ -388,7 +393,7 @@ def test_connections_and_connect(run: Run, home: Path, monkeypatch: pytest.Monke
     assert run("connect", "nobody", "--table", "calls")[0] == 3
     mapping.write_text(mapping.read_text().replace("total_us", "success").replace('unit = "min"', ""))
     code, out, _ = run("connect", "shop", "--table", "calls", "--mapping", mapping, "--json")
-    assert (code, list(json.loads(out)), json.loads(out)["dataset"]) == (0, PLACEMENT, "db:shop")
+    assert (code, list(plain(out)), json.loads(out)["dataset"]) == (0, PLACEMENT, "db:shop")
     code, out, _ = run("summarise", "task_success", "--dataset", "db:shop", "--last", "all", "--json")
     assert (code, json.loads(out)["rows"][0]["n"]) == (0, 24)
     assert run("versions", "--dataset", "db:shop")[0] == 3

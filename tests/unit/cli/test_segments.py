@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ import pytest
 import kpi
 from kpi import cli
 from kpi.explain.segments.weak_segments import Weak
+from tests.unit.cli.conftest import plain
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ SEGMENT = ["where", "name", "also", "value", "low", "high", "difference", "diffe
 
 def test_segments_as_json(sample_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.main(["segments", "escalation_rate", "--last", "90d", "--dataset", "sample", "--json"])
-    found = json.loads(capsys.readouterr().out)
+    found = plain(capsys.readouterr().out)
     direct = kpi.weak_segments(kpi.open("sample"), kpi.Slice(last="90d"), metric="escalation_rate")
     assert code == cli.BREACHED
     assert list(found) == WEAK

@@ -169,7 +169,7 @@ def test_nothing_and_almost_nothing_read_so() -> None:
     found = kpi.scorecard(kpi.from_frame(frame), kpi.Slice(last="all", baseline="none"))
     assert found.sentence == "Not enough data to judge any KPI: 10 requests."
     assert {c.state for c in found.cards} == {"no_data"}
-    none = kpi.scorecard(kpi.from_frame(rows(1000)), kpi.Slice().where(language="xx"))
+    none = kpi.scorecard(kpi.from_frame(rows(1000)), kpi.Slice().where(language="(none)"))
     assert none.sentence == "No requests match this slice."
     assert {c.state for c in none.cards} == {"no_data"}
     assert none.state == "no_data"

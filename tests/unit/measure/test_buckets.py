@@ -204,10 +204,9 @@ def test_the_same_time_is_that_of_the_clock_on_the_wall() -> None:
 
 
 def test_sentences_name_the_days_that_the_data_hold() -> None:
-    from app import text
 
     source = spent(14, 24)  # 1 to 15 November
     view = kpi.Slice(start=datetime(2026, 11, 12, tzinfo=UTC), end=datetime(2026, 12, 1, tzinfo=UTC))
-    said = text.slice_sentence(view, kpi.resolve(source, view), version=1)
+    said = kpi.wording.slice_sentence(view, kpi.resolve(source, view), version=1)
     assert said.startswith("12 Nov to 15 Nov 2026 · compared with 1 Nov to 11 Nov 2026")
     assert "the last 4 days" in kpi.story(source, view).sentence

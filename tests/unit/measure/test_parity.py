@@ -42,7 +42,7 @@ QUESTIONS = {
     "weeks": (["requests", "cost_per_query", "cost_p50"], BERLIN, [kpi.Grouping(by=("intent",), every="week")]),
     "own": (OWN, BERLIN, [kpi.Grouping(), kpi.Grouping(by=("intent",))]),
     "months": (["users", "error_rate"], kpi.Slice(last="all", tz="America/New_York"), [kpi.Grouping(every="month")]),
-    "nothing": (["requests", "task_success", "latency_p95"], BERLIN.where(language="nobody"), [kpi.Grouping()]),
+    "nothing": (["requests", "task_success", "latency_p95"], BERLIN.where(language="(none)"), [kpi.Grouping()]),
 }  # fmt: skip
 
 

@@ -265,7 +265,7 @@ def test_other_engines_answer_alike(
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [({"a": "r1", "b": "r2"}, "compare.by"), ({"a": "r1", "b": "r9", "by": "release"}, "compare.value"),
+    [({"a": "r1", "b": "r2"}, "compare.by"), ({"a": "r1", "b": "r9", "by": "release"}, "slice.value"),
      ({"a": "r1"}, "compare.sides"), ({}, "compare.baseline"),
      ({"a": "r1", "b": "r2", "by": "release", "metrics": ["requests"]}, "compare.kind"),
      ({"a": "r1", "b": "r2", "by": "release", "metrics": ["nonsense"]}, "metric.unknown"),
@@ -279,7 +279,7 @@ def test_errors_name_the_remedy(source: DuckSource, arguments: dict[str, Any], c
 
 
 def test_an_empty_side_is_not_enough_data(source: DuckSource) -> None:
-    nobody = kpi.Slice(last="all").where(intent="nothing asked")
+    nobody = kpi.Slice(last="all").where(intent="(none)")
     found = compare(source, kpi.Slice(last="all"), nobody, KINDS)
     assert {r.verdict for r in found.rows} == {"not enough data"}
     assert json.dumps(found.to_dict())

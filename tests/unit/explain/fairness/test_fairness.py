@@ -340,6 +340,6 @@ def test_requests_without_users_and_empty_slices() -> None:
     frame = world(14, bad=0.2).drop(columns="user_key")
     result = found(frame, metrics=["task_success"])
     assert row(result.groups, group="ja")["verdict"] == "worse"
-    nothing = kpi.disparity(kpi.from_frame(frame), kpi.Slice().where(language="xx"), by="device")
+    nothing = kpi.disparity(kpi.from_frame(frame), kpi.Slice().where(language="(none)"), by="device")
     assert nothing.groups.empty
     assert nothing.gaps.empty

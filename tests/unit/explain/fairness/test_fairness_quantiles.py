@@ -224,7 +224,9 @@ def test_equal_values_unknown_values_and_empty_slices() -> None:
     data["total_us"] = data["total_us"].astype("Int64").mask(data["plan"] == "g03")
     found = kpi.disparity(kpi.from_frame(data), by="plan", metrics=["latency_p95"])
     assert "g03" not in set(found.groups["group"])
-    nothing = kpi.disparity(kpi.from_frame(data), kpi.Slice().where(plan="xx"), by="device", metrics=["latency_p95"])
+    nothing = kpi.disparity(
+        kpi.from_frame(data), kpi.Slice().where(plan="(none)"), by="device", metrics=["latency_p95"]
+    )
     assert nothing.groups.empty
     assert nothing.gaps.empty
 

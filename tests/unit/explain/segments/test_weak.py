@@ -318,7 +318,7 @@ def test_what_cannot_be_searched_is_said(sample: DuckSource) -> None:
         with pytest.raises(MetricError) as told:
             kpi.weak_segments(sample, metric=metric)
         assert told.value.code == code
-    empty = kpi.weak_segments(sample, kpi.Slice(last="90d").where(language="xx"))
+    empty = kpi.weak_segments(sample, kpi.Slice(last="90d").where(language="(none)"))
     assert (empty.looked, empty.n, len(empty.segments)) == (0, 0, 0)
     assert empty.sentence == "No segment is large enough to be compared with the rest."
     quiet = kpi.weak_segments(kpi.from_frame(world(1_000).frame()))
