@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.loading.copy import copy as copy
     from kpi.loading.frame import from_frame as from_frame
     from kpi.loading.load import load as load, saved_allow as saved_allow
+    from kpi.loading.opened import open_source
     from kpi.loading.uploads import Uploads as Uploads
     from kpi.loading.user_keys import (
         KeyState as KeyState,
@@ -132,14 +133,14 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
 
     Difference = Interval
     Likely = LikelyCause
-    open = open_dataset
+    open = open_source
     __version__: str
 
 # Module in `kpi` and name there; after "=" the public name where it is another.
 _LISTED = {
     "Load and open": (
         "loading.load:load ingest.sandbox.supervisor:preview mapping.mapping:Mapping loading.copy:copy "
-        "store.opening:open_dataset=open loading.frame:from_frame store.engines:Source store.live:connect "
+        "loading.opened:open_source=open loading.frame:from_frame store.engines:Source store.live:connect "
         "store.connections:connections store.databases:SqlSource store.spark:SparkSource"
     ),
     "Data sets and versions": (
@@ -223,6 +224,9 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one that ex
             home, inside = _HOMES[name]
             module = _import_module(f"kpi.{home}")
             found = module if inside == "*" else getattr(module, inside)
+            if type(found) is type(_homes):
+                guarded = _import_module("kpi.arguments").guarded
+                found = guarded(found, name, lambda v: _import_module("kpi.loading.opened").source_of(v))
         else:
             raise AttributeError(f"module 'kpi' has no attribute {name!r}")
         globals()[name] = found

@@ -83,3 +83,7 @@ class RegisterError(KpiError):
 
 class PriceError(KpiError):
     """The user's price file is malformed: names the line or the key."""
+
+
+class CallError(KpiError):
+    """A public call was given an argument that it does not have or cannot take; says what to write instead."""

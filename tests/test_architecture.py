@@ -25,7 +25,7 @@ FLOORS = (
     ("mapping",),
     ("receipts",),
     ("pricing", "privacy", "stats", "arrow_rows"),
-    ("disk", "clock"),
+    ("disk", "clock", "arguments"),
     ("schema", "errors"),
 )
 Graph = dict[str, set[str]]

@@ -79,7 +79,7 @@ class Layout:
         self.tz = "UTC"
         self.width = max(HEAD + 2 * len(self.maxima) + len(FIELDS) * len(self.ratios), 9, 2 * len(self.distinct))
         self.naming = naming(source)
-        self.timed = "started_at" in source.columns("requests")
+        self.timed = "started_at" in source.columns_of("requests")
 
     def wanted(self, grouping: Grouping) -> list[Metric]:
         """Metrics of one grouping, in the order of the call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 
 import sqlalchemy as sa
@@ -10,9 +11,10 @@ from kpi.errors import MetricError
 from kpi.measure.estimate import LOG_BASE, ZERO_BIN
 from kpi.measure.metrics import Metric
 from kpi.measure.own_terms import MILLIONTH, OWN, physical
+from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Filters, Window
-from kpi.schema import REQUESTS, dimension_column, dimension_name
-from kpi.store.cache import CLUSTER, HASHED, HELPERS, STARTED
+from kpi.schema import REQUESTS, dimension_column
+from kpi.store.cache import CLUSTER, HASHED, STARTED
 from kpi.store.engines import SQL_TYPES, Source
 from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, known, null, only, text_of, whole
 
@@ -39,7 +41,7 @@ class Columns:
 
     def _own(self, column: str) -> Expression:
         """A column of a team's metric: a boolean, a text, or a whole number of the smallest parts of its unit."""
-        name = physical(column, self._source.columns("requests")) or column.removeprefix(OWN)
+        name = physical(column, self._source.columns_of("requests")) or column.removeprefix(OWN)
         if ":" in name or name not in self._table.c:
             return self._score(name)
         found = self._table.c[name]
@@ -47,7 +49,7 @@ class Columns:
 
     def _score(self, name: str) -> Expression:
         """The mean of the scores of that name that a request has."""
-        if not self._source.columns("scores"):
+        if not self._source.columns_of("scores"):
             return self.dialect.unknown(INT)
         scores = self._source.table("scores").alias()
         judge, _, told = name.rpartition(":")
@@ -68,19 +70,19 @@ def dimension(source: Source, name: str) -> Expression:
     column = dimension_column(name)
     barred = column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE
     if column not in table.c or barred:
-        have = sorted(dimension_name(c) for c in (column.name for column in table.c) if _groupable(c, table))
         raise MetricError("dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
-                          hint=f"It has {', '.join(have[:20])}.")  # fmt: skip
+                          hint=f"It has {', '.join(_nearest(name, source))}.")  # fmt: skip
     found = table.c[column]
     if isinstance(found.type, sa.Boolean):
         return sa.case((found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=null(TEXT))
     return found if isinstance(found.type, sa.Text) else sa.cast(found, TEXT)
 
 
-def _groupable(column: str, table: sa.FromClause) -> bool:
-    if column in HELPERS or (column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE):
-        return False
-    return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
+def _nearest(name: str, source: Source) -> list[str]:
+    """The dimensions of a data set that hold something, those first whose name or column is most like another."""
+    have = [d for d, values in profile(source).dimensions.items() if values]
+    near = difflib.get_close_matches(name, have, n=3, cutoff=0.5)
+    return [*near, *sorted(d for d in have if d not in near)][:20] or ["none"]
 
 
 def conditions(source: Source, filters: Filters, window: Window | None) -> list[Expression]:

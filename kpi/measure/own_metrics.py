@@ -282,7 +282,7 @@ def _checked(kind: OwnKind, of: Condition, per: Condition | None, given: Mapping
 
 
 def _of_register(source: Source) -> Mapping[str, Metric]:
-    if source.name not in names():
+    if not source.version or source.name not in names():  # what lies in memory has no folder
         return {}
     path = folder(source.name) / "register.toml"
     try:

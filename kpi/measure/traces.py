@@ -134,7 +134,7 @@ def trace(source: Source, trace_id: str) -> Trace:
 
 
 def _rows(source: Source, table: str, trace_id: str) -> pd.DataFrame:
-    columns = source.columns(table)
+    columns = source.columns_of(table)
     if "trace_id" not in columns:
         return pd.DataFrame(columns=list(TABLES[table].names))
     found = source.table(table)
@@ -230,7 +230,7 @@ def events(source: Source, slice: Slice | None = None) -> pd.DataFrame:
         True
     """
     columns = ["at", "kind", "name", "version", "description"]
-    if "at" not in source.columns("events"):
+    if "at" not in source.columns_of("events"):
         return pd.DataFrame(columns=columns)
     table = source.table("events")
     window = resolve(source, slice).window
