@@ -11,7 +11,7 @@ the classes of their results are in `kpi.results`. A name loads when it is first
 
 from __future__ import annotations
 
-from collections.abc import Mapping as _Mapping
+from collections.abc import Callable as _Callable, Mapping as _Mapping
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.explain.segments.weak_segments import Weak as Weak, weak_segments as weak_segments
     from kpi.govern.card import Card as Card
     from kpi.govern.findings import Finding as Finding, findings as findings
+    from kpi.govern.reading import read_first as read_first
     from kpi.govern.register import (
         Entry as Entry,
         Register as Register,
@@ -103,7 +104,13 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
         summarise as summarise,
         tally as tally,
     )
-    from kpi.measure.traces import Trace as Trace, events as events, find_traces as find_traces, trace as trace
+    from kpi.measure.traces import (
+        Trace as Trace,
+        events as events,
+        find_traces as find_traces,
+        rows as rows,
+        trace as trace,
+    )
     from kpi.narrate import wording as wording
     from kpi.narrate.prices import price_sentences as price_sentences
     from kpi.receipts import Receipt as Receipt
@@ -152,7 +159,7 @@ _LISTED = {
         "measure.own_metrics:share measure.own_metrics:mean measure.own_metrics:ratio measure.own_metrics:quantile "
         "measure.summary:summarise measure.summary:compare_windows measure.rolling:rolling measure.profile:profile "
         "measure.summary:resolve measure.small_cells:hide_small measure.reliability:pass_hat_k measure.traces:trace "
-        "measure.traces:find_traces measure.traces:events"
+        "govern.reading:read_first measure.traces:rows measure.traces:find_traces measure.traces:events"
     ),
     "Compare and explain": (
         "explain.comparison.compare:compare explain.comparison.compare:compare_within "
@@ -215,6 +222,21 @@ _HOMES = _homes(" ".join([*_LISTED.values(), _BESIDE]))
 # Without `open`: a star import would put it in the place of the builtin.
 __all__ = sorted(name for names in GROUPS.values() for name in names if name != "open")
 
+
+def _guarded(function: _Callable[..., object], name: str) -> object:
+    """A public call that understands its arguments, or says what to write instead."""
+
+    def adapt(given: object) -> object:
+        return _import_module("kpi.loading.opened").source_of(given)
+
+    def check(arguments: object) -> None:
+        _import_module("kpi.measure.asked").check(arguments)
+
+    looked_at = check if name in __all__ and name != "compare_windows" else None  # pages ask for all there may be
+    guarded: object = _import_module("kpi.arguments").guarded(function, name, adapt, looked_at)
+    return guarded
+
+
 if not TYPE_CHECKING:  # else a type checker would take any name for one that exists
 
     def __getattr__(name: str) -> object:
@@ -225,8 +247,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one that ex
             module = _import_module(f"kpi.{home}")
             found = module if inside == "*" else getattr(module, inside)
             if type(found) is type(_homes):
-                guarded = _import_module("kpi.arguments").guarded
-                found = guarded(found, name, lambda v: _import_module("kpi.loading.opened").source_of(v))
+                found = _guarded(found, name)
         else:
             raise AttributeError(f"module 'kpi' has no attribute {name!r}")
         globals()[name] = found

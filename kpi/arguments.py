@@ -49,9 +49,11 @@ _WORDS = {
 
 
 def guarded(
-    function: Callable[P, R], name: str, adapt: Adapt | None = None, loose: Collection[str] = ()
-) -> Callable[P, R]:
+    function: Callable[P, R], name: str, adapt: Adapt | None = None, check: Adapt | None = None,
+    loose: Collection[str] = (),
+) -> Callable[P, R]:  # fmt: skip
     """The function with its arguments understood first. adapt: makes a source of what stands where one is meant.
+    check: looks at all arguments before the call.
 
     It is known as `kpi.<name>`, so that it can be pickled.
     """
@@ -68,6 +70,8 @@ def guarded(
         for parameter, value in bound.arguments.items():
             if parameter in hints():
                 bound.arguments[parameter] = _understood(value, hints()[parameter], parameter, name, signature, adapt)
+        if check is not None:
+            check(bound.arguments)
         try:
             return function(*bound.args, **bound.kwargs)
         except _RAW as error:
@@ -105,7 +109,8 @@ def _understood(value: Any, hint: Any, parameter: str, name: str, signature: ins
                             hint=f"Name one at least, or leave {parameter} out where it may be.")  # fmt: skip
         return value
     for one in _members(hint):
-        if _named(one) in _LISTS and (found := _listed(value, one)) is not None:
+        several = _named(one) in _LISTS or typing.get_args(one)[1:] == (...,)
+        if several and (found := _listed(value, one)) is not None:
             return _understood(found, hint, parameter, name, signature, adapt)
         if _named(one) == "Slice" and isinstance(value, str) and value[:1].isdigit() | (value == "all"):
             return one(last=value)

@@ -49,7 +49,8 @@ _OPTIONS = ("name", "allow", "mapping", "outcomes", "cohorts", "ignore")
 _WAYS: dict[str, Callable[[Any], Any]] = {
     "to_arrow_table": methodcaller("to_arrow_table"), "to_table": methodcaller("to_table"),
     "read_all": methodcaller("read_all"), "__arrow_c_stream__": pa.table,
-    "to_struct_array": lambda f: pa.Table.from_batches([f]), "__arrow_c_array__": pa.record_batch, "__dataframe__": interchange.from_dataframe,
+    "to_struct_array": lambda f: pa.Table.from_batches([f]), "__arrow_c_array__": pa.record_batch,
+    "__dataframe__": interchange.from_dataframe,
 }  # fmt: skip
 _WRONG = (pa.ArrowException, TypeError, ValueError, OverflowError, UnicodeEncodeError)
 
@@ -190,7 +191,7 @@ def _check_taken(said: Mapping | None, receipt: Receipt) -> None:
         if column.field and use.field not in (column.field, f"{column.field}_type", f"{column.field}_message"):
             why = use.note or f"its values are no {column.kind}"
             told = f"Column {column.source[:60]!r} cannot be read as {column.field}: {why}"
-            raise MetricError("frame.not_taken", told, hint="Convert it, or name its unit, such as latency_s='column'.")  # fmt: skip
+            raise MetricError("frame.not_taken", told, hint="Convert it, or name its unit: latency_s='column'.")
 
 
 def _read(rows: pa.Table, name: str, context: Context, place: Path) -> dict[str, pa.Table]:
@@ -270,7 +271,7 @@ def _read_whole(frame: Any) -> pa.Table:
         raise MetricError("frame.unreadable", f"The {type(frame).__name__} cannot be read ({type(error).__name__})",
                           hint="Convert it to pandas, Polars or an Arrow table.") from error  # fmt: skip
     raise MetricError("frame.unknown_type", f"Cannot read a {type(frame).__name__}",
-                      hint="Give a pandas, Polars or Arrow table, a row a request, such as pd.DataFrame(…).")  # fmt: skip
+                      hint="Give a pandas, Polars or Arrow table, a row a request.")  # fmt: skip
 
 
 def _column(series: Any) -> pa.ChunkedArray | pa.Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kpi.errors import MetricError
 from kpi.measure import estimate
 from kpi.measure.cells import Cells, Grouping
 from kpi.measure.columns import RATIO_KINDS
@@ -44,6 +45,8 @@ def rolling(
         >>> len(found), found["unit"].unique().tolist()
         (14, ['share'])
     """
+    if days < 1:
+        raise MetricError("rolling.days", f"A window of {days} days holds nothing", hint="Write days=7, or 1 at least.")
     resolved = resolve(source, slice)
     grouping = Grouping(by=tuple(by), every="day", intervals=False)
     (cells,) = collect(source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,

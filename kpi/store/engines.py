@@ -111,6 +111,12 @@ class Source(ABC):
             columns=["column", "taken_as", "unit", "why", "filled", "nearest"],
         )  # fmt: skip
 
+    def rows(self, slice: Any = None, **options: Any) -> pd.DataFrame:
+        """Requests of a slice with every column that holds something: `kpi.rows`."""
+        import kpi  # the public face, which knows what a slice is
+
+        return kpi.rows(self, slice, **options)
+
     @property
     def live(self) -> bool:
         """Whether the rows may change under the source: answers are then not to be kept for longer than a minute."""
