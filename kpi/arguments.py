@@ -39,6 +39,7 @@ _WORDS = {
     "Path": ("a path", "Write it in quotes"),
     "Mapping": ("a dict", 'Write {"name": value}'),
     "Callable": ("a function", "Give a function"),
+    **dict.fromkeys(("of", "per"), ("", "Write a column (revenue), a score (judge:tone), or a test (judge:tone >= 4)")),
     "last": ("", 'Write last="28d", "24h", "2w" or "all"'),
     "baseline": ("", 'Write baseline="previous", "weekdays", "none", "2026-09-01..2026-10-01" or "model:a"'),
     "metrics": ("", 'Write "task_success", kpi.mean("column"), or several in a list'),

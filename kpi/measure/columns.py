@@ -139,8 +139,20 @@ def log_bin(value: Expression) -> Expression:
 
 
 def known_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
-    """Numerator and denominator of a row as whole numbers, both NULL unless both are known."""
+    """Numerator and denominator of a row as whole numbers, both NULL unless both are known.
+
+    Raises MetricError for a metric per user or session, which rows do not add up to.
+    """
+    if metric.each:
+        raise MetricError("metric.each", f"{metric.label} counts a unit once in each group, so that no search or "
+                          "comparison can add it up", hint="Ask for it with kpi.summarise.")  # fmt: skip
+    return row_terms(metric, row)
+
+
+def row_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
+    """The same of any metric, of rows whose unit is known."""
     assert metric.y is not None
     assert metric.x is not None
     y, x = metric.y(row), metric.x(row)
-    return only(known(y, x), sa.cast(y, INT)), only(known(y, x), sa.cast(x, INT))
+    told = known(y, x, row[metric.each]) if metric.each else known(y, x)
+    return only(told, sa.cast(y, INT)), only(told, sa.cast(x, INT))

@@ -51,6 +51,9 @@ def rolling(
     grouping = Grouping(by=tuple(by), every="day", intervals=False)
     (cells,) = collect(source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
                        groupings=[grouping])  # fmt: skip
+    if each := next((m for m in cells.query.metrics if m.each), None):
+        raise MetricError("rolling.each", f"{each.label} counts a unit once, so that days do not add up to it",
+                          hint="Ask for it with kpi.summarise(…, every='week').")  # fmt: skip
     blocks = [_rolled(cells, m, days) for m in cells.query.metrics if m.kind in (*RATIO_KINDS, "quantile")]
     columns = ["metric", *by, "bucket", "value", "n", "unit", "complete"]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
