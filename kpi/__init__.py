@@ -11,7 +11,7 @@ the classes of their results are in `kpi.results`. A name loads when it is first
 
 from __future__ import annotations
 
-from collections.abc import Mapping as _Mapping
+from collections.abc import Callable as _Callable, Mapping as _Mapping
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.explain.segments.weak_segments import Weak as Weak, weak_segments as weak_segments
     from kpi.govern.card import Card as Card
     from kpi.govern.findings import Finding as Finding, findings as findings, recent as recent
+    from kpi.govern.reading import read_first as read_first
     from kpi.govern.register import (
         Entry as Entry,
         Register as Register,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.loading.copy import copy as copy
     from kpi.loading.frame import from_frame as from_frame
     from kpi.loading.load import load as load, saved_allow as saved_allow
+    from kpi.loading.opened import open_source
     from kpi.loading.uploads import Uploads as Uploads
     from kpi.loading.user_keys import (
         KeyState as KeyState,
@@ -107,7 +109,13 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
         summarise as summarise,
         tally as tally,
     )
-    from kpi.measure.traces import Trace as Trace, events as events, find_traces as find_traces, trace as trace
+    from kpi.measure.traces import (
+        Trace as Trace,
+        events as events,
+        find_traces as find_traces,
+        rows as rows,
+        trace as trace,
+    )
     from kpi.narrate import wording as wording
     from kpi.narrate.prices import price_sentences as price_sentences
     from kpi.receipts import Receipt as Receipt
@@ -138,14 +146,14 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
 
     Difference = Interval
     Likely = LikelyCause
-    open = open_dataset
+    open = open_source
     __version__: str
 
 # Module in `kpi` and name there; after "=" the public name where it is another.
 _LISTED = {
     "Load and open": (
         "loading.load:load ingest.sandbox.supervisor:preview mapping.mapping:Mapping loading.copy:copy "
-        "store.opening:open_dataset=open loading.frame:from_frame store.engines:Source store.live:connect "
+        "loading.opened:open_source=open loading.frame:from_frame store.engines:Source store.live:connect "
         "store.connections:connections store.databases:SqlSource store.spark:SparkSource"
     ),
     "Data sets and versions": (
@@ -157,7 +165,7 @@ _LISTED = {
         "measure.own_metrics:share measure.own_metrics:mean measure.own_metrics:ratio measure.own_metrics:quantile "
         "measure.summary:summarise measure.summary:compare_windows measure.rolling:rolling measure.profile:profile "
         "measure.summary:resolve measure.small_cells:hide_small measure.reliability:pass_hat_k measure.traces:trace "
-        "measure.traces:find_traces measure.traces:events"
+        "govern.reading:read_first measure.traces:rows measure.traces:find_traces measure.traces:events"
     ),
     "Compare and explain": (
         "explain.comparison.compare:compare explain.comparison.compare:compare_within "
@@ -221,6 +229,21 @@ _HOMES = _homes(" ".join([*_LISTED.values(), _BESIDE]))
 # Without `open`: a star import would put it in the place of the builtin.
 __all__ = sorted(name for names in GROUPS.values() for name in names if name != "open")
 
+
+def _guarded(function: _Callable[..., object], name: str) -> object:
+    """A public call that understands its arguments, or says what to write instead."""
+
+    def adapt(given: object) -> object:
+        return _import_module("kpi.loading.opened").source_of(given)
+
+    def check(arguments: object) -> None:
+        _import_module("kpi.measure.asked").check(arguments)
+
+    looked_at = check if name in __all__ and name != "compare_windows" else None  # pages ask for all there may be
+    guarded: object = _import_module("kpi.arguments").guarded(function, name, adapt, looked_at)
+    return guarded
+
+
 if not TYPE_CHECKING:  # else a type checker would take any name for one that exists
 
     def __getattr__(name: str) -> object:
@@ -230,6 +253,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one that ex
             home, inside = _HOMES[name]
             module = _import_module(f"kpi.{home}")
             found = module if inside == "*" else getattr(module, inside)
+            if type(found) is type(_homes):
+                found = _guarded(found, name)
         else:
             raise AttributeError(f"module 'kpi' has no attribute {name!r}")
         globals()[name] = found

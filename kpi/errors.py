@@ -96,3 +96,10 @@ class RegisterError(KpiError):
 
 class PriceError(KpiError):
     """The user's price file is malformed: names the line or the key."""
+
+
+class CallError(MetricError, SliceError):
+    """A public call was given an argument that it does not have or cannot take; says what to write instead.
+
+    Whoever catches what a call says it raises catches it too.
+    """

@@ -25,7 +25,7 @@ FLOORS = (
     ("mapping",),
     ("receipts",),
     ("pricing", "privacy", "stats", "arrow_rows"),
-    ("disk", "clock", "result"),
+    ("disk", "clock", "result", "arguments"),
     ("schema", "errors"),
 )
 Graph = dict[str, set[str]]

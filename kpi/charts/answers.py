@@ -27,9 +27,9 @@ from kpi.measure.traces import Trace
 
 Chart = alt.Chart | alt.LayerChart
 # Columns that may hold what a table is about, the first that is there, and its limits.
-_SIZES = ("difference", "change", "effect", "gap", "kappa", "share_b", "value")
+_SIZES = ("difference", "change", "effect", "gap", "kappa", "share_b", "distance", "value")
 _LEVELS = ["name", "value", "low", "high", "n", "users"]
-_NAMES = ("name", "label", "group", "value", "metric", "dimension", "of")
+_NAMES = ("name", "label", "column", "group", "value", "metric", "dimension", "of")
 
 
 def of(found: Any, colours: Look = LIGHT) -> Chart:

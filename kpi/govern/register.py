@@ -115,7 +115,7 @@ def load_register(path: Path | None = None) -> Register:
 
 def register_of(source: Source) -> Register:
     """The register of a data set: `register.toml` in its folder, else the built-in one. Raises RegisterError."""
-    own = folder(source.name) / "register.toml" if source.name in names() else None
+    own = folder(source.name) / "register.toml" if source.version and source.name in names() else None
     return _kept(own, own.stat().st_mtime_ns) if own is not None and own.exists() else load_register()
 
 

@@ -6,11 +6,15 @@ tables, which looks at every row before it decides what a column means.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import difflib
 import io
+import sys
 import tempfile
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +23,65 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import interchange
 
 from kpi import schema
-from kpi.errors import IngestError, MetricError
+from kpi.errors import IngestError, MetricError, StoreError
 from kpi.ingest.context import Context
 from kpi.ingest.files.source import Opened
 from kpi.ingest.readers import table as reader
 from kpi.ingest.staging import Stage
 from kpi.loading.load import refuse_loss
-from kpi.mapping.column_names import close_name, known
-from kpi.mapping.mapping import UNREAD, ColumnMapping, ColumnProfile, Mapping
+from kpi.mapping.column_names import ALIASES, FIELDS, close_name, known, named, slug
+from kpi.mapping.mapping import CALLED, UNREAD, ColumnMapping, ColumnProfile, Mapping, kind_of
 from kpi.pricing.price_file import table_of, user_text
 from kpi.privacy.privacy import DEFAULT_ALLOW, Privacy
-from kpi.receipts import Receipt
+from kpi.receipts import ColumnUse, How, Receipt
+from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX
 from kpi.store import engines
 from kpi.store.manifest import home
 
-_KEY = b"frames stay in memory: no pseudonym is kept"
+KEY = b"frames stay in memory: no pseudonym is kept"
 _PLACE = "(place)"
 _WARNED = ("was left out", "were left out", "did you mean", "are unknown")
+_OPTIONS = ("name", "allow", "mapping", "outcomes", "cohorts", "ignore")
+# Names by which things give all their rows -> how: DuckDB, a dataset of Arrow, a reader, a batch, the interchange.
+_WAYS: dict[str, Callable[[Any], Any]] = {
+    "to_arrow_table": methodcaller("to_arrow_table"), "to_table": methodcaller("to_table"),
+    "read_all": methodcaller("read_all"), "__arrow_c_stream__": pa.table,
+    "to_struct_array": lambda f: pa.Table.from_batches([f]), "__arrow_c_array__": pa.record_batch,
+    "__dataframe__": interchange.from_dataframe,
+}  # fmt: skip
 _WRONG = (pa.ArrowException, TypeError, ValueError, OverflowError, UnicodeEncodeError)
 
 
 def from_frame(
-    frame: object, *, name: str = "frame", allow: Collection[str] = (), mapping: Mapping | None = None
-) -> engines.DuckSource:
-    """A source over a frame in memory: pandas, Polars or Arrow, one row a request. The frame is never changed.
+    frame: object, *, name: str = "frame", allow: Collection[str] = (), mapping: Mapping | None = None,
+    outcomes: Collection[str] = (), cohorts: Collection[str] = (), ignore: Collection[str] = (), **fields: str,
+) -> engines.DuckSource:  # fmt: skip
+    """A source over a frame in memory, one row a request. The frame is never changed, and nothing is stored.
 
     Its columns are recognised, converted and checked as those of a file by `kpi.load`, but rows without an id are told
-    apart by their place. Warnings name what is left out; `notes` and `receipt` say what was read how.
+    apart by their place. Warnings name what is left out; `columns` is a table of what was taken as what, which an
+    interactive session shows once; `notes` and `receipt` say more.
 
     Args:
-        frame: One row a request.
+        frame: pandas, Polars (lazy ones are collected), Arrow (table, batch, dataset, reader), a DuckDB relation, or
+            anything else with the dataframe interchange or an Arrow stream.
         name: Of the source, as people call it.
         allow: Columns to keep that would be left out to protect people.
         mapping: What columns mean, where a person says so.
+        outcomes: Columns that are results: no search (findings, segments, contrast) takes them for a reason.
+        cohorts: Columns to keep as dimensions whatever they hold.
+        ignore: Columns to leave out.
+        fields: Which column is what, where its name does not say: `success="ok", user="uid"`.
 
     Returns:
         A source of version 0.
 
     Raises:
-        MetricError: When the frame has no column that the index knows, or one that does not hold what its canonical
-            name promises.
+        MetricError: When the frame has no column that the index knows, one that is named here and not there, or one
+            that does not hold what its canonical name promises.
         IngestError, MappingError: As `kpi.load` does.
 
     Example:
@@ -70,19 +91,108 @@ def from_frame(
         [0.5, 1.0]
     """
     rows = _arrow(frame)
-    if mapping is None and _is_canonical(rows):
-        return engines.from_frame(rows, name=name, allow=allow, stacklevel=3)
-    receipt = Receipt(files=[name], format="frame")
-    privacy = Privacy(_KEY, DEFAULT_ALLOW | set(allow))
-    context = Context(privacy, receipt, mapping, prices=table_of(user_text(home())))
-    with tempfile.TemporaryDirectory(prefix="kpi-frame-") as place:
-        tables = _read(rows, name, context, Path(place))
+    rows = rows.drop_columns(_present(rows, ignore, "ignore"))
+    said, results = _said(rows, mapping, fields, cohorts), _present(rows, outcomes, "outcomes")
+    if said is None and _is_canonical(rows):
+        source = engines.from_frame(rows, name=name, allow=allow, stacklevel=4)
+        source.receipt = _as_named(rows, source)
+    else:
+        receipt = Receipt(files=[name], format="frame")
+        context = Context(Privacy(KEY, DEFAULT_ALLOW | set(allow)), receipt, said, prices=table_of(own_prices()))
+        with tempfile.TemporaryDirectory(prefix="kpi-frame-") as place:
+            source = in_memory(name, _read(rows, name, context, Path(place)), receipt)
+        _check_taken(said, receipt)
+    source.shares = {n: 1 - rows[n].null_count / max(rows.num_rows, 1) for n in rows.column_names}
+    source.outcomes = frozenset(
+        schema.dimension_name(u.field or slug(u.source)).removeprefix(schema.MEASURE_PREFIX)
+        for u in (source.receipt or Receipt()).columns if u.source in results
+    )  # fmt: skip
+    tell(source, stacklevel=4)
+    return source
+
+
+def in_memory(name: str, tables: dict[str, pa.Table], receipt: Receipt) -> engines.DuckSource:
+    """A source over canonical tables, with the account of how they were read."""
     source = engines.DuckSource(name=name, fingerprint=engines.content_hash(tables["requests"]),
                                 tables={t: rows for t, rows in tables.items() if rows.num_rows})  # fmt: skip
     source.notes, source.receipt = tuple(receipt.notes), receipt
-    for told in _left_out(receipt):
-        warnings.warn(told, stacklevel=2)
     return source
+
+
+def tell(source: engines.DuckSource, *, stacklevel: int) -> None:
+    """Warn of what was left out; where a person sits before it, show once what was taken as what."""
+    for told in _left_out(source.receipt or Receipt()):
+        warnings.warn(told, stacklevel=stacklevel)
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None or hasattr(sys, "ps1"):
+        print(source.columns.to_string(index=False, max_colwidth=60, na_rep="(left out)"))
+
+
+def own_prices() -> str | None:
+    """The user's price file, where there is a state folder: what lies in memory needs none."""
+    with contextlib.suppress(StoreError):
+        return user_text(home())
+    return None
+
+
+def _as_named(rows: pa.Table, source: engines.DuckSource) -> Receipt:
+    """The account of a frame whose columns are canonical: each is what it is called, or a cohort, or a measure."""
+    held, uses = source.columns_of("requests"), []
+    for n in rows.column_names:
+        field = next((c for c in (n, EXTRA_PREFIX + n, MEASURE_PREFIX + n) if c in held), None)
+        how: How = "unmapped" if field is None else "exact" if field in schema.REQUESTS.names else "cohort"
+        uses.append(ColumnUse(n, field, how, note="" if field else "left out"))
+    return Receipt(files=[source.name], format="frame", rows_read=rows.num_rows, columns=uses, notes=[*source.notes])
+
+
+def _present(rows: pa.Table, given: Collection[str] | str, what: str) -> list[str]:
+    """The columns that were named, all of which must be there."""
+    names = [str(n) for n in ([given] if isinstance(given, str) or not isinstance(given, Collection) else given)]
+    for name in names:
+        if name not in rows.column_names:
+            near = difflib.get_close_matches(name, rows.column_names, n=3, cutoff=0.5) or rows.column_names[:8]
+            raise MetricError("frame.no_column", f"The frame has no column {name[:60]!r}, which {what} names",
+                              hint=f"It has {', '.join(near)}.")  # fmt: skip
+    return names
+
+
+def _said(
+    rows: pa.Table, mapping: Mapping | None, fields: dict[str, str], cohorts: Collection[str]
+) -> Mapping | None:  # fmt: skip
+    """The mapping with what keywords say of columns."""
+    found = mapping or Mapping()
+    for field, column in fields.items():
+        told = named(field)
+        if told is None:
+            near = difflib.get_close_matches(field, {*FIELDS, *ALIASES, *_OPTIONS}, n=3, cutoff=0.5)
+            meant = f"Did you mean {', '.join(near)}? " if near else ""
+            raise MetricError("frame.no_field", f"There is no field {field[:60]!r}",
+                              hint=f"{meant}Write what a column is as field=column: success='ok'.")  # fmt: skip
+        if not isinstance(column, str):
+            told = f"{field} must be the name of one column, not a {type(column).__name__}"
+            raise MetricError("frame.one_column", told, hint=f"Write {field}='column'.")  # fmt: skip
+        _present(rows, column, field)
+        found = found.replace(column, field=told[0], unit=told[1])
+        if not told[1]:
+            columns = (dataclasses.replace(c, why=CALLED) if c.source == column else c for c in found.columns)
+            found = dataclasses.replace(found, columns=tuple(columns))
+    for column in _present(rows, cohorts, "cohorts"):
+        stated = found[column]
+        known_as = stated.field if stated else (named(column) or ("",))[0]
+        if kind_of(known_as or "") != "dimension":
+            found = found.replace(column, field=EXTRA_PREFIX + slug(column))
+    return found if found.columns else mapping
+
+
+def _check_taken(said: Mapping | None, receipt: Receipt) -> None:
+    """Raise MetricError for a column that does not hold what a keyword says it is."""
+    uses = {u.source: u for u in receipt.columns}
+    for column in said.columns if said else ():
+        use = uses[column.source]
+        if column.field and use.field not in (column.field, f"{column.field}_type", f"{column.field}_message"):
+            why = use.note or f"its values are no {column.kind}"
+            told = f"Column {column.source[:60]!r} cannot be read as {column.field}: {why}"
+            raise MetricError("frame.not_taken", told, hint="Convert it, or name its unit: latency_s='column'.")
 
 
 def _read(rows: pa.Table, name: str, context: Context, place: Path) -> dict[str, pa.Table]:
@@ -133,6 +243,8 @@ def _left_out(receipt: Receipt) -> Iterator[str]:
 
 def _arrow(frame: Any) -> pa.Table:
     """Columns as Arrow has them; what it cannot hold as text. Nested objects are flattened, as those of JSON are."""
+    if hasattr(frame, "collect_schema") and hasattr(frame, "collect"):
+        frame = frame.collect()  # a lazy one of Polars
     if isinstance(frame, pd.DataFrame):
         names = [str(".".join(map(str, n)) if isinstance(n, tuple) else n) for n in frame.columns]
         found = pa.table({n: _column(frame.iloc[:, i]) for i, n in reversed(list(enumerate(names)))}).select(
@@ -140,17 +252,27 @@ def _arrow(frame: Any) -> pa.Table:
         )
     elif hasattr(frame, "iter_columns"):  # Polars
         found = pa.table({series.name: _column(series) for series in frame.iter_columns()})
-    elif isinstance(frame, pa.Table):
-        found = frame
-    elif hasattr(frame, "__arrow_c_stream__"):
-        found = pa.table(frame)
     else:
-        raise MetricError("frame.unknown_type", f"Cannot read a {type(frame).__name__}",
-                          hint="Give a pandas, Polars or Arrow table; collect a lazy one first.")  # fmt: skip
+        found = _read_whole(frame)
     while any(pa.types.is_struct(f.type) for f in found.schema):
         found = found.flatten()
-    arrays = {n: _storage(found[n]) for n in dict.fromkeys(found.column_names) if not n.startswith("__index_level_")}
-    return pa.table(arrays)
+    places = {n: i for i, n in reversed(list(enumerate(found.column_names))) if not n.startswith("__index_level_")}
+    return pa.table({n: _storage(found.column(places[n])) for n in dict.fromkeys(found.column_names) if n in places})
+
+
+def _read_whole(frame: Any) -> pa.Table:
+    """What is not pandas or Polars, by the first of the ways in which it gives all of its rows."""
+    is_frame = not isinstance(frame, pd.Series | pa.Array | pa.ChunkedArray) and type(frame).__name__ != "Series"
+    try:
+        for way, read in _WAYS.items():
+            if is_frame and not isinstance(frame, type) and hasattr(frame, way):
+                found = read(frame)
+                return found if isinstance(found, pa.Table) else pa.table(found)
+    except _WRONG as error:
+        raise MetricError("frame.unreadable", f"The {type(frame).__name__} cannot be read ({type(error).__name__})",
+                          hint="Convert it to pandas, Polars or an Arrow table.") from error  # fmt: skip
+    raise MetricError("frame.unknown_type", f"Cannot read a {type(frame).__name__}",
+                      hint="Give a pandas, Polars or Arrow table, a row a request.")  # fmt: skip
 
 
 def _column(series: Any) -> pa.ChunkedArray | pa.Array:

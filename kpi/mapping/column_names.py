@@ -46,6 +46,8 @@ _LOOKUP = {
     "".join(words(alias)): (name, rank) for name, aliases in _ALIASES.items() for rank, alias in enumerate(aliases)
 }
 
+ALIASES = tuple(alias for aliases in _ALIASES.values() for alias in aliases)
+
 
 def known(name: str) -> tuple[str, str, int] | None:
     """(field, unit told by the name or "", rank: 0 is the most telling name) for a column name, or None."""
@@ -90,5 +92,5 @@ def close_name(name: str) -> str:
     if named(name) is not None:
         return ""
     wanted = "_".join(words(name))
-    names = [alias for aliases in _ALIASES.values() for alias in aliases if abs(len(alias) - len(wanted)) <= 1]
+    names = [alias for alias in ALIASES if abs(len(alias) - len(wanted)) <= 1]
     return next(iter(difflib.get_close_matches(wanted, names, 1, 0.88)), "")

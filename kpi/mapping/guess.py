@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping as Mapping_, Sequence
+from types import MappingProxyType
 
 from kpi import schema
 from kpi.errors import MappingError
 from kpi.mapping import parse_values, unit_choice
 from kpi.mapping.column_names import named, slug, words
 from kpi.mapping.conventions import NOT_SURE, ORDERS, UNSURE
-from kpi.mapping.mapping import TECHNICAL, TIMES, UNREAD, ColumnMapping, Mapping, kind_of
+from kpi.mapping.mapping import CALLED, TECHNICAL, TIMES, UNREAD, ColumnMapping, Mapping, kind_of
 from kpi.mapping.profile import ColumnProfile
 from kpi.mapping.units import DURATION_US, SCALES
 from kpi.privacy.policy import Policy
@@ -34,12 +35,14 @@ def guess(columns: Sequence[ColumnProfile], given: Mapping | None = None, policy
     cohorts `x_<slug>`, other numbers measures `m_<slug>`, where the policy of privacy lets them; the rest is left out.
     Guesses of an earlier load, which `given` may hold, are asked about anew.
     """
-    policy = policy or Policy()
-    given = _still_sure(_still_allowed(given or Mapping(), {p.name: p for p in columns}, policy), columns)
+    policy, given = policy or Policy(), given or Mapping()
+    called = {c.source: c.field for c in given.columns if c.field and c.why == CALLED}
+    given = dataclasses.replace(given, columns=tuple(c for c in given.columns if c.source not in called))
+    given = _still_sure(_still_allowed(given, {p.name: p for p in columns}, policy), columns)
     _check_sure(given, columns)
     taken = {c.field for c in given.columns if c.field}
     found: dict[str, ColumnMapping] = {c.source: c for c in given.columns}
-    likely = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy)) is not None]
+    likely = [(c, i, p) for i, p in enumerate(columns) if (c := candidate(p, policy, called)) is not None]
     candidates = sorted(likely, key=lambda c: (c[0][2], c[1]))
     beside = dataclasses.replace(_beside(candidates, given), currency=_currency(columns))
     for (name, unit, _), _, profile in candidates:
@@ -114,10 +117,12 @@ def _still_allowed(given: Mapping, present: dict[str, ColumnProfile], policy: Po
     return Mapping(tuple(kept))
 
 
-def candidate(profile: ColumnProfile, policy: Policy) -> tuple[str, str, int] | None:
+def candidate(
+    profile: ColumnProfile, policy: Policy, called: Mapping_[str, str] = MappingProxyType({})
+) -> tuple[str, str, int] | None:
     """(field, unit from the name, rank) that a column may be, or None; its values must be readable as that field, and
-    the policy must not know better."""
-    told = named(profile.name)
+    the policy must not know better. called: what a person calls columns, before any name."""
+    told = (called[profile.name], "", -2) if profile.name in called else named(profile.name)
     if told is None:
         return None
     name, unit, rank = told

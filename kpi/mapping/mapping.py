@@ -25,6 +25,7 @@ from kpi.receipts import How
 
 TECHNICAL = "it repeats the status of HTTP"
 UNREAD, TIMES = "it is named as", "it holds times"
+CALLED = "called so by hand"  # of a column with that name: what it holds and in which unit, its values tell
 OPTIONS = ("decimal", "dates", "delimiter", "sheet")  # how a file is written, where a person says so
 
 

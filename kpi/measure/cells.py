@@ -79,7 +79,7 @@ class Layout:
         self.tz = "UTC"
         self.width = max(HEAD + 2 * len(self.maxima) + len(FIELDS) * len(self.ratios), 9, 2 * len(self.distinct))
         self.naming = naming(source)
-        self.timed = "started_at" in source.columns("requests")
+        self.timed = "started_at" in source.columns_of("requests")
 
     def wanted(self, grouping: Grouping) -> list[Metric]:
         """Metrics of one grouping, in the order of the call."""
@@ -137,7 +137,7 @@ class Cells:
             **values,
             named=None if np.isnan(named).all() else named,
             shares=shares if metric.kind == "rate" else None,
-            by_day=self._by_day(number),
+            by_day=None if metric.each else self._by_day(number),  # a unit has several days
         )
 
     def _by_day(self, number: int) -> DaySums | None:

@@ -12,8 +12,8 @@ from kpi.measure.metrics import Metric
 from kpi.measure.own_terms import MILLIONTH, OWN, physical
 from kpi.measure.profile import profile
 from kpi.measure.slice import NONE_VALUE, Filters, Window
-from kpi.schema import REQUESTS, dimension_column, dimension_name
-from kpi.store.cache import CLUSTER, HASHED, HELPERS, STARTED
+from kpi.schema import REQUESTS, dimension_column
+from kpi.store.cache import CLUSTER, HASHED, STARTED
 from kpi.store.engines import SQL_TYPES, Source
 from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, known, null, only, text_of, whole
 
@@ -40,7 +40,7 @@ class Columns:
 
     def _own(self, column: str) -> Expression:
         """A column of a team's metric: a boolean, a text, or a whole number of the smallest parts of its unit."""
-        name = physical(column, self._source.columns("requests")) or column.removeprefix(OWN)
+        name = physical(column, self._source.columns_of("requests")) or column.removeprefix(OWN)
         if ":" in name or name not in self._table.c:
             return self._score(name)
         found = self._table.c[name]
@@ -48,7 +48,7 @@ class Columns:
 
     def _score(self, name: str) -> Expression:
         """The mean of the scores of that name that a request has."""
-        if not self._source.columns("scores"):
+        if not self._source.columns_of("scores"):
             return self.dialect.unknown(INT)
         scores = self._source.table("scores").alias()
         judge, _, told = name.rpartition(":")
@@ -69,20 +69,13 @@ def dimension(source: Source, name: str) -> Expression:
     column = dimension_column(name)
     barred = column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE
     if column not in table.c or barred:
-        filled = profile(source).filled
-        have = sorted(dimension_name(c.name) for c in table.c if _groupable(c.name, table) and filled.get(c.name))
+        have = sorted(d for d, values in profile(source).dimensions.items() if values)
         raise MetricError("dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
                           hint=choices(name, have, 20))  # fmt: skip
     found = table.c[column]
     if isinstance(found.type, sa.Boolean):
         return sa.case((found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=null(TEXT))
     return found if isinstance(found.type, sa.Text) else sa.cast(found, TEXT)
-
-
-def _groupable(column: str, table: sa.FromClause) -> bool:
-    if column in HELPERS or (column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE):
-        return False
-    return column != "attributes" and isinstance(table.c[column].type, sa.Text | sa.Boolean)
 
 
 def conditions(source: Source, filters: Filters, window: Window | None) -> list[Expression]:
@@ -139,8 +132,20 @@ def log_bin(value: Expression) -> Expression:
 
 
 def known_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
-    """Numerator and denominator of a row as whole numbers, both NULL unless both are known."""
+    """Numerator and denominator of a row as whole numbers, both NULL unless both are known.
+
+    Raises MetricError for a metric per user or session, which rows do not add up to.
+    """
+    if metric.each:
+        raise MetricError("metric.each", f"{metric.label} counts a unit once in each group, so that no search or "
+                          "comparison can add it up", hint="Ask for it with kpi.summarise.")  # fmt: skip
+    return row_terms(metric, row)
+
+
+def row_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
+    """The same of any metric, of rows whose unit is known."""
     assert metric.y is not None
     assert metric.x is not None
     y, x = metric.y(row), metric.x(row)
-    return only(known(y, x), sa.cast(y, INT)), only(known(y, x), sa.cast(x, INT))
+    told = known(y, x, row[metric.each]) if metric.each else known(y, x)
+    return only(told, sa.cast(y, INT)), only(told, sa.cast(x, INT))

@@ -42,7 +42,8 @@ class Metric:
     scale: stored value times scale = value in `unit`. direction: which way is better. min_n: rows below which the
     value is "not enough data". needs: columns without which the metric cannot be known. own: the conditions of
     `own_terms` that a metric of a team's own is made of; its columns carry the prefix `own:`. signed: its values may be
-    negative. smallest: see `matters`.
+    negative. smallest: see `matters`. each: the column of the unit that counts once in each group, users or sessions,
+    instead of requests.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Metric:
     own: tuple[Any, ...] = ()
     signed: bool = False
     smallest: float | None = None
+    each: str = ""
 
     @property
     def made_of(self) -> frozenset[str]:

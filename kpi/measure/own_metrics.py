@@ -29,6 +29,7 @@ from kpi.store.engines import Source
 from kpi.store.manifest import folder, names
 
 OwnKind = Literal["rate", "mean", "ratio", "quantile", "sum", "count"]
+UNITS = {"request": "", "user": "user_key", "session": "session_id"}  # what counts once -> its column
 COMPARABLE = ("rate", "ratio", "incidence", "quantile")  # kinds of metrics that have an interval
 _NAME = re.compile(r"[^\W\d]\w{0,59}")
 
@@ -45,11 +46,12 @@ class Options(TypedDict, total=False):
     min_n: int
 
 
-def share(of: str, **options: Unpack[Options]) -> Metric:
+def share(of: str, *, per: str = "request", **options: Unpack[Options]) -> Metric:
     """The share of requests for which a boolean column or a condition holds.
 
     Args:
         of: A boolean column, or a condition such as "judge:tone >= 4"; rows where it is unknown are left out.
+        per: "request"; or "user", "session": the share of them for which it holds at least once.
         options: name, label, definition, direction ("up", "down", "none"; "up" if not said), smallest (the smallest
             difference that matters, 0.01 = 1 pp), min_n.
 
@@ -63,14 +65,16 @@ def share(of: str, **options: Unpack[Options]) -> Metric:
         >>> kpi.share("retrieved_docs >= 3", name="well_fed").unit
         'share'
     """
-    return _made({"kind": "rate", "of": of, **options}, _metric_error)
+    return _made({"kind": "rate", "of": of, **options}, _metric_error, per)
 
 
-def mean(of: str, **options: Unpack[Options]) -> Metric:
+def mean(of: str, *, per: str = "request", **options: Unpack[Options]) -> Metric:
     """The mean of a numeric column or score over the requests where it is known.
 
     Args:
         of: The column.
+        per: "request"; or "user", "session" for the sum of each, such as revenue per user. A unit counts once in each
+            group in which it is; `kpi.summarise` and `kpi.detect` give it, searches and comparisons refuse it.
         options: As of `kpi.share`, and unit ("count" if not said; "usd", "ms", "tokens" are known to the pages);
             smallest is then a part of the value (0.05 = 5 %), or a step in the unit where values may be negative.
 
@@ -84,7 +88,7 @@ def mean(of: str, **options: Unpack[Options]) -> Metric:
         >>> kpi.mean("turns", direction="down").kind
         'ratio'
     """
-    return _made({"kind": "mean", "of": of, **options}, _metric_error)
+    return _made({"kind": "mean", "of": of, **options}, _metric_error, per)
 
 
 def ratio(of: str, per: str, **options: Unpack[Options]) -> Metric:
@@ -214,12 +218,14 @@ def _metric_error(code: str, text: str, hint: str) -> MetricError:
     return MetricError(f"metric.{code}", text, hint=hint)
 
 
-def _made(given: Mapping[str, Any], error: Any) -> Metric:
+def _made(given: Mapping[str, Any], error: Any, each: str = "request") -> Metric:
     fields = {"kind", "of", "per", "q", *Options.__annotations__}
     if unknown := sorted(given.keys() - fields):
         near = difflib.get_close_matches(str(unknown[0]), fields, n=1)
         raise error("field", f"there is no option {str(unknown[0])[:60]!r}",
                     f"Did you mean {near[0]}?" if near else f"Options are {', '.join(sorted(fields))}.")  # fmt: skip
+    if each not in UNITS:
+        raise error("per", f"nothing is counted per {each[:40]!r}", f"Write one of {', '.join(UNITS)}.")
     kind = given["kind"]
     if kind not in OWN_KINDS:
         raise error("kind", f"there is no kind {str(kind)[:40]!r}", f"Write one of {', '.join(OWN_KINDS)}.")
@@ -229,7 +235,17 @@ def _made(given: Mapping[str, Any], error: Any) -> Metric:
     per = _condition(given["per"], "per", error) if kind == "ratio" else None
     if of.test and kind in ("mean", "quantile", "sum"):
         raise error("of", f"a {kind} needs a column, not a condition", "A condition makes a rate or a count.")
-    return _checked(kind, of, per, given, error)
+    if "per" in given and kind != "ratio":
+        raise error("per", f"a {kind} has no per here", "Write kind = \"ratio\", or kpi.mean(…, per='user') in Python.")
+    made = _checked(kind, of, per, given, error)
+    if each == "request":
+        return made
+    name = given.get("name") or f"{made.name.removesuffix('_mean')}_per_{each}"
+    return replace(
+        made, name=name, label=str(given.get("label") or name.replace("_", " ").capitalize()), each=UNITS[each],
+        needs=(*made.needs, UNITS[each]), formula=made.formula.replace("requests", f"{each}s"),
+        definition=made.definition.replace("requests", f"{each}s"),
+    )  # fmt: skip
 
 
 def _condition(text: Any, field: str, error: Any) -> Condition:
@@ -282,7 +298,7 @@ def _checked(kind: OwnKind, of: Condition, per: Condition | None, given: Mapping
 
 
 def _of_register(source: Source) -> Mapping[str, Metric]:
-    if source.name not in names():
+    if not source.version or source.name not in names():  # what lies in memory has no folder
         return {}
     path = folder(source.name) / "register.toml"
     try:

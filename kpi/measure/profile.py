@@ -122,7 +122,7 @@ def _range(measure: Expression, number: int) -> list[sa.Label[Any]]:
 
 def _scores(source: Source) -> dict[str, int]:
     """Scores with a number, by the judge that gave them and whoever it was: how many there are."""
-    if not {"trace_id", "name", "value", "source"} <= source.columns("scores").keys():
+    if not {"trace_id", "name", "value", "source"} <= source.columns_of("scores").keys():
         return {}
     scores = source.table("scores").c
     rows = source.run(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kpi.errors import MetricError
 from kpi.measure import estimate
 from kpi.measure.cells import Cells, Grouping
 from kpi.measure.columns import RATIO_KINDS
@@ -44,10 +45,15 @@ def rolling(
         >>> len(found), found["unit"].unique().tolist()
         (14, ['share'])
     """
+    if days < 1:
+        raise MetricError("rolling.days", f"A window of {days} days holds nothing", hint="Write days=7, or 1 at least.")
     resolved = resolve(source, slice)
     grouping = Grouping(by=tuple(by), every="day", intervals=False)
     (cells,) = collect(source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
                        groupings=[grouping])  # fmt: skip
+    if each := next((m for m in cells.query.metrics if m.each), None):
+        raise MetricError("rolling.each", f"{each.label} counts a unit once, so that days do not add up to it",
+                          hint="Ask for it with kpi.summarise(…, every='week').")  # fmt: skip
     blocks = [_rolled(cells, m, days) for m in cells.query.metrics if m.kind in (*RATIO_KINDS, "quantile")]
     columns = ["metric", *by, "bucket", "value", "n", "unit", "complete"]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)

@@ -6,14 +6,16 @@ absolute half-open UTC windows for one data set. Pages, links, the command line 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from kpi import clock
+from kpi.arguments import guarded, guarded_class
 from kpi.errors import SliceError
 
 GRAINS = ("hour", "day", "week", "month")
@@ -41,17 +43,18 @@ class Window:
         return Window(start=self.start + by, end=self.end + by)
 
 
+@guarded_class("start", "end", "filters")
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """What a person looks at.
+    """What a person looks at. Dates and texts such as "2026-11-01" are understood, filters also as a dict.
 
     Args:
         dataset: Name of the data set.
         version: Stored version, None for the newest.
         fingerprint: Of the rows a link was made on, "" when unknown.
         last: "28d", "24h", "2w" or "all", counted back from the end of the data; or start and end.
-        start: Aware datetime at which the window begins.
-        end: Aware datetime before which it ends (half-open).
+        start: Date, text or aware datetime at which the window begins; dates begin in `tz`.
+        end: The same, before which it ends (half-open): 1 December for a window that ends with November.
         baseline: "previous" (the window before), "weekdays" (the nearest earlier window that starts on the same
             weekday), "none", "A..B" (dates), or "dimension:value" (a version in the same window).
         filters: Dimension to values, any of them; "(none)" means unknown.
@@ -79,6 +82,9 @@ class Slice:
     grain: str = "day"
 
     def __post_init__(self) -> None:
+        _zone(self.tz)
+        for name in ("start", "end"):
+            object.__setattr__(self, name, _moment(getattr(self, name), self.tz))
         if self.start is not None or self.end is not None:
             object.__setattr__(self, "last", None)
         elif self.last is None:
@@ -94,9 +100,8 @@ class Slice:
             raise SliceError("slice.last", f"Cannot read the window {str(self.last)[:20]!r}",
                              hint="Write 28d, 24h, 2w or all.")  # fmt: skip
         check_grain(self.grain)
-        _zone(self.tz)
         _check_baseline(self.baseline, self.tz)
-        object.__setattr__(self, "filters", _normal(self.filters))
+        object.__setattr__(self, "filters", _normal(_stated(self.filters)))
 
     def where(self, **values: str | Iterable[str] | None) -> Slice:
         """A new slice with these dimensions filtered; None removes a filter."""
@@ -105,8 +110,10 @@ class Slice:
             if value is None:
                 merged.pop(dimension, None)
             else:
-                merged[dimension] = (value,) if isinstance(value, str) else tuple(value)
+                merged[dimension] = _texts(dimension, value)
         return replace(self, filters=tuple(merged.items()))
+
+    where = guarded(where, "Slice.where")
 
     def filter_on(self, dimension: str) -> tuple[str, ...]:
         """Values that the slice keeps of a dimension; empty means all."""
@@ -306,12 +313,43 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _moment(given: Any, tz: str) -> datetime | None:
+    """A moment out of what a person may write for one: a text, a date, a moment of numpy."""
+    if isinstance(given, datetime | None):
+        return given
+    if type(given).__name__ == "datetime64":
+        given = str(given)[:26]
+    if isinstance(given, str | date):
+        return read_time(str(given), tz)
+    raise SliceError("slice.time", f"Cannot read a time in a {type(given).__name__}", hint='Write "2026-11-01".')
+
+
+def _stated(filters: Any) -> Filters:
+    """Filters as they are kept, of those that a person may write: a dict, or pairs."""
+    try:
+        return tuple((d, _texts(d, v)) for d, v in (filters.items() if isinstance(filters, Mapping) else filters))
+    except (TypeError, ValueError):
+        raise SliceError("slice.filter", f"Cannot read filters in a {type(filters).__name__}",
+                         hint='Write filters={"language": "de"}.') from None  # fmt: skip
+
+
+def _texts(dimension: Any, value: Any) -> tuple[str, ...]:
+    """The values of a filter as the texts that dimensions hold: 4 is "4", True is "true"."""
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    found = tuple(value) if several else (value,)
+    if not found or not isinstance(dimension, str) or any(not isinstance(v, str | bool | int | float) for v in found):
+        raise SliceError("slice.filter", f"Cannot filter {str(dimension)[:40]!r} by what was given ({str(value)[:40]})",
+                         hint=f'Write "de" or ["de", "en"]; {NONE_VALUE!r} for unknown.')  # fmt: skip
+    return tuple(str(v).lower() if isinstance(v, bool) else str(v) for v in found)
+
+
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = difflib.get_close_matches(name, available_timezones(), n=2) or ["Europe/Berlin"]
         raise SliceError("slice.zone", f"Unknown time zone {name[:40]!r}",
-                         hint="Write an IANA name such as Europe/Berlin.") from None  # fmt: skip
+                         hint=f"Write an IANA name such as {near[0]}.") from None  # fmt: skip
 
 
 def _normal(filters: Filters) -> Filters:

@@ -36,13 +36,13 @@ from kpi.measure.columns import (
     conditions,
     dimension,
     hashed,
-    known_terms,
     log_bin,
+    row_terms,
 )
 from kpi.measure.moments import GROUPS
 from kpi.measure.slice import Filters, Window
 from kpi.store.engines import Query, Statement
-from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, null, one_or_zero, whole
+from kpi.store.expressions import DOUBLE, INT, TEXT, Expression, null, one_or_zero, only, whole
 
 
 class StatisticsQuery(Layout):
@@ -97,8 +97,9 @@ class StatisticsQuery(Layout):
         if self.timed and any(g.days for g in self.sets):
             columns += [bucket(row, "day", tz).label("d"), hashed(row, GROUPS).label("k")]
         for i, m in enumerate(self.ratios):
-            y, x = known_terms(m, row)
+            y, x = row_terms(m, row)
             columns += [y.label(f"y{i}"), x.label(f"x{i}")]
+            columns += [only(y.is_not(None), row[m.each], TEXT).label(f"p{i}")] if m.each else []
         columns += [log_bin(row[c]).label(f"b{i}") for i, c in enumerate(self.sketches)]
         columns += [row[c].label(f"q{i}") for i, c in enumerate(self.sketches)]
         columns += [row[c].label(f"m{i}") for i, c in enumerate(self.maxima)]
@@ -164,9 +165,19 @@ class StatisticsQuery(Layout):
         columns += [column.label(name) for name, column in more.items()]
         for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
-            columns += [sa.func.count(y).label(f"n{i}"), sa.func.sum(y).label(f"y{i}"), sa.func.sum(x).label(f"x{i}")]
+            sums: tuple[Expression, ...] = (sa.func.count(y), sa.func.sum(y), sa.func.sum(x))
+            if self.ratios[i].each:
+                sums = self._of_units(base, i)
+            columns += [v.label(f"{name}{i}") for name, v in zip("nyx", sums, strict=True)]
         inner = sa.select(*columns).select_from(base)
         return (inner.group_by(*group) if group else inner).cte(self._name("sums", groupings, of))
+
+    def _of_units(self, base: sa.FromClause, i: int) -> tuple[Expression, Expression, Expression]:
+        """Units instead of rows: each counts once; a rate counts those for which it holds at least once."""
+        y, unit = base.c[f"y{i}"], base.c[f"p{i}"]
+        units = sa.func.count(sa.distinct(unit))
+        hit = sa.func.count(sa.distinct(only(y > whole(0), unit, TEXT)))
+        return units, hit if self.ratios[i].kind == "rate" else sa.func.sum(y), units
 
     def _weighed(self, rows: sa.CTE, name: str) -> sa.CTE:
         """With `w`: 1 for the clusters that tell the variance, those known by name where a group has such, else all."""

@@ -12,13 +12,16 @@ import sqlalchemy as sa
 
 from kpi.errors import MetricError
 from kpi.measure.columns import Columns, conditions
+from kpi.measure.own_terms import called
+from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.privacy.redact import redact
 from kpi.result import Result
-from kpi.schema import EXTRA_PREFIX, TABLES, WHOLE
+from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, TABLES, WHOLE, dimension_name
 from kpi.store.cache import HELPERS
 from kpi.store.engines import SQL_TYPES, Source
+from kpi.store.expressions import Expression
 
 Sort = Literal["recent", "cost", "latency", "failed"]
 SORTS: tuple[Sort, ...] = ("recent", "cost", "latency", "failed")
@@ -27,6 +30,7 @@ _LISTED = ("trace_id", "started_at", "intent", "language", "channel", "model", "
            "tool_calls", "incident_count", "worst_severity", "user_key", "session_id", "input_text")  # fmt: skip
 _SEARCHED = ("trace_id", "session_id", "user_key", "input_text", "output_text")
 _MAX_ROWS = 500
+_READABLE = {"total_us": ("latency_ms", 1e-3), "total_nusd": ("cost_usd", 1e-9)}
 HIDDEN = frozenset(["user_key"])  # of rows read in place: there it may be the user's own id
 _MASKED = {c.name for t in TABLES.values() for c in t.columns if c.privacy == "content"} | {"attributes", "context"}
 
@@ -78,10 +82,12 @@ def find_traces(
         >>> len(kpi.find_traces(source, kpi.Slice(last="7d"), sort="failed", limit=5))
         5
     """
-    if sort not in SORTS:
-        raise MetricError("traces.sort", f"Cannot sort by {sort[:20]!r}", hint=f"Use one of {', '.join(SORTS)}.")
-    if limit < 1 or offset < 0:
-        raise MetricError("traces.limit", f"Cannot list {limit} traces from {offset}", hint="Ask for at least one.")
+    _check_sort(sort, limit)
+    if limit > _MAX_ROWS:
+        raise MetricError("traces.limit", f"Cannot list {limit:,} traces, {_MAX_ROWS} at most",
+                          hint="kpi.rows(source, slice) gives all of them.")  # fmt: skip
+    if offset < 0:
+        raise MetricError("traces.limit", f"Cannot list traces from {offset}", hint="Start at 0.")
     table = source.table("requests")
     row = Columns(source, table)
     resolved = resolve(source, slice)
@@ -97,6 +103,55 @@ def find_traces(
     found.insert(2, "latency_ms", found.pop("total_us") * 1e-3)
     found.insert(3, "cost_usd", found.pop("total_nusd") * 1e-9)
     return found
+
+
+def rows(
+    source: Source, slice: Slice | None = None, *, sort: Sort = "recent", limit: int | None = None
+) -> pd.DataFrame:
+    """Requests of a slice with every column that holds something, in an order of the Traces page.
+
+    Args:
+        source: Where the rows are.
+        slice: The rows to give; those of its default window when None.
+        sort: "recent", "cost", "latency" or "failed".
+        limit: Rows to give at most; all when None.
+
+    Returns:
+        A frame: canonical columns, with latency_ms and cost_usd, then those of a team's own under their names.
+
+    Raises:
+        MetricError: For an unknown order or dimension, or a limit below one.
+
+    Example:
+        >>> found = kpi.rows(source, kpi.Slice(last="7d"), sort="cost", limit=3)
+        >>> len(found), found["cost_usd"].is_monotonic_decreasing
+        (3, True)
+    """
+    _check_sort(sort, 1 if limit is None else limit)
+    resolved = resolve(source, slice)
+    return every_column(source, conditions(source, resolved.filters, resolved.window), sort, limit)
+
+
+def every_column(source: Source, where: list[Expression], sort: Sort, limit: int | None) -> pd.DataFrame:
+    """Requests that meet conditions, with all columns that hold something."""
+    table, filled = source.table("requests"), profile(source).filled
+    hidden = HIDDEN if source.live else frozenset()
+    shown = [c for c in table.c if c.name not in {*HELPERS, *hidden} and filled.get(c.name, 1)]
+    statement = sa.select(*shown).where(*where).order_by(*_order(Columns(source, table), sort)).limit(limit)
+    found = _masked(source, source.run(statement).to_pandas())
+    for stored, (name, scale) in _READABLE.items():
+        if stored in found:
+            found.insert(found.columns.get_loc(stored), name, found.pop(stored) * scale)
+    measures = {c.removeprefix(MEASURE_PREFIX) for c in found if c.startswith(MEASURE_PREFIX)}
+    found = found.drop(columns=[c for c in found if c.startswith(EXTRA_PREFIX) and dimension_name(c) in measures])
+    return found.rename(columns=lambda c: called(c) if called(c) not in found else c)
+
+
+def _check_sort(sort: str, limit: int) -> None:
+    if sort not in SORTS:
+        raise MetricError("traces.sort", f"Cannot sort by {sort[:20]!r}", hint=f"Use one of {', '.join(SORTS)}.")
+    if limit < 1:
+        raise MetricError("traces.limit", f"Cannot list {limit} traces", hint="Ask for at least one.")
 
 
 def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement[Any]]:
@@ -142,7 +197,7 @@ def trace(source: Source, trace_id: str) -> Trace:
 
 
 def _rows(source: Source, table: str, trace_id: str) -> pd.DataFrame:
-    columns = source.columns(table)
+    columns = source.columns_of(table)
     if "trace_id" not in columns:
         return pd.DataFrame(columns=list(TABLES[table].names))
     found = source.table(table)
@@ -238,7 +293,7 @@ def events(source: Source, slice: Slice | None = None) -> pd.DataFrame:
         True
     """
     columns = ["at", "kind", "name", "version", "description"]
-    if "at" not in source.columns("events"):
+    if "at" not in source.columns_of("events"):
         return pd.DataFrame(columns=columns)
     table = source.table("events")
     window = resolve(source, slice).window

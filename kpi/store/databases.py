@@ -68,7 +68,7 @@ class LiveSource(Source):
     def held(self, place: str, schema: str | None) -> Mapping[str, Held]:
         """The columns of a table as the engine has them and what they hold; empty when there is no such table."""
 
-    def columns(self, table: str) -> Mapping[str, Type]:
+    def columns_of(self, table: str) -> Mapping[str, Type]:
         view = self._view(table)
         if view is None:
             return {}

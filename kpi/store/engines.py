@@ -17,10 +17,13 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
@@ -30,9 +33,10 @@ from sqlalchemy.sql.selectable import CompoundSelect
 
 from kpi import clock
 from kpi.errors import MetricError, StoreError
+from kpi.mapping.column_names import close_name
 from kpi.mapping.column_profile import ColumnProfiler
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
-from kpi.receipts import Receipt
+from kpi.receipts import ColumnUse, Receipt
 from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, TABLES, Type
 from kpi.store.cache import HELPERS, helpers
 from kpi.store.contents import unsound
@@ -75,8 +79,10 @@ class Source(ABC):
         read_at: When a live source was opened, None for rows that are stored.
         notes: What its readers must know, in sentences.
         rekeyed: When the key of its users was last changed.
-        receipt: What was read how, of a frame.
+        receipt: What was read how, of a frame or file.
         whole: Whether a question without a slice means all rows, as of a frame.
+        outcomes: Dimensions that are results, so that no search takes them for reasons.
+        shares: Of the columns of a frame, the share of its rows that are filled.
 
     Example:
         >>> isinstance(source, kpi.Source), len(source.fingerprint), source.live
@@ -92,6 +98,29 @@ class Source(ABC):
     rekeyed: datetime | None = None
     receipt: Receipt | None = None
     whole: bool = False
+    outcomes: frozenset[str] = frozenset()
+    shares: Mapping[str, float] = MappingProxyType({})
+
+    @property
+    def columns(self) -> pd.DataFrame:
+        """What each column of the data was taken as: column, taken_as (None: left out), unit, why, filled (share of the
+        rows), nearest (the known name that its name may be a slip of)."""
+        table = self.table("requests")
+        counts = [sa.func.count(c).label(c.name) for c in table.c]
+        total = sa.func.count().label("(all)")
+        (row,) = self.run(sa.select(total, *counts).select_from(table)).to_pylist()
+        held = [ColumnUse(c.name, c.name, "exact") for c in table.c]
+        told = self.receipt.columns if self.receipt and self.receipt.columns else held
+        return pd.DataFrame(
+            [(u.source, u.field, u.unit, u.note, self.shares.get(u.source, row.get(u.field, 0) / max(row["(all)"], 1)),
+              "" if u.how in ("exact", "alias", "guessed") else close_name(u.source)) for u in told],
+            columns=["column", "taken_as", "unit", "why", "filled", "nearest"],
+        )  # fmt: skip
+
+    def rows(self, slice: Any = None, **options: Any) -> pd.DataFrame:
+        """Requests of a slice with every column that holds something: `kpi.rows`."""
+        found: pd.DataFrame = import_module("kpi").rows(self, slice, **options)  # a floor above, which knows slices
+        return found
 
     @property
     def live(self) -> bool:
@@ -99,7 +128,7 @@ class Source(ABC):
         return self.read_at is not None
 
     @abstractmethod
-    def columns(self, table: str) -> Mapping[str, Type]:
+    def columns_of(self, table: str) -> Mapping[str, Type]:
         """Columns that the table really has, with their canonical types; empty when there is no such table."""
 
     @abstractmethod
@@ -218,13 +247,13 @@ class DuckSource(Source):
         self._columns[table] = {f.name: arrow_kind(f.type) for f in schema}
         self._made.pop(table, None)
 
-    def columns(self, table: str) -> Mapping[str, Type]:
+    def columns_of(self, table: str) -> Mapping[str, Type]:
         if table not in self._columns and table in self._files:
             self._attach_files(table)
         return self._columns.get(table, {})
 
     def table(self, name: str) -> sa.FromClause:
-        columns = self.columns(name)
+        columns = self.columns_of(name)
         if not columns:
             raise MetricError("source.no_table", f"The data set {self.name!r} has no {name}", hint="Load traces first.")
         if name not in self._made:

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,11 +32,22 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _NAME = re.compile(r"(\d{8})\.json")
 NEWEST = "newest.json"  # a second witness of the newest version, beside `versions`
 _FORMAT = 1
+_ELSEWHERE: ContextVar[Path | None] = ContextVar("elsewhere", default=None)
+
+
+@contextlib.contextmanager
+def elsewhere(place: Path) -> Iterator[None]:
+    """Another state folder, for what this thread does meanwhile."""
+    token = _ELSEWHERE.set(place)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
 
 
 def home() -> Path:
     """The state folder: `KPI_HOME`, else the user's data folder; created with mode 0700."""
-    given = os.environ.get("KPI_HOME")
+    given = _ELSEWHERE.get() or os.environ.get("KPI_HOME")
     if given:
         path = Path(given).expanduser()
     elif sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):

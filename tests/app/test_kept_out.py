@@ -49,7 +49,7 @@ def test_a_tick_keeps_a_column_and_is_remembered(empty_app, home: Path) -> None:
     assert any("full_name" in w.value.replace("\\", "") for w in at.warning)
     load(at)
     assert kpi.receipt("default").kept_out == {"salary": 60}
-    assert "x_full_name" in kpi.open("default").columns("requests")
+    assert "x_full_name" in kpi.open("default").columns_of("requests")
     assert kpi.saved_allow("default") == {"full_name"}
 
     again = uploaded(empty_app("data"))

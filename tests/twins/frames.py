@@ -132,7 +132,7 @@ def of_source(source: Source, receipt: Any = None) -> Outcome:
 
 def of_frame(frame: Any) -> Outcome:
     """What `kpi.from_frame` makes of a frame. Never raises."""
-    with warnings.catch_warnings(), patch.object(frame_module, "_KEY", KEY):
+    with warnings.catch_warnings(), patch.object(frame_module, "KEY", KEY):
         warnings.simplefilter("ignore")
         try:
             source = kpi.from_frame(frame)

@@ -81,7 +81,7 @@ def test_the_register_of_the_docs_is_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_notebook_runs_on_the_sample(sample_home: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page("notebook.md"), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 8
     seen: dict[str, object] = {}
     for block in blocks:
         exec(block, seen)

@@ -61,7 +61,7 @@ def search_space(source: Source, metrics: Sequence[Metric] = ()) -> SearchSpace:
 
 def _space(source: Source) -> SearchSpace:
     known = profile(source)
-    names = [d for d in known.dimensions if d not in _NO_REASON]
+    names = [d for d in known.dimensions if d not in _NO_REASON | source.outcomes]
     sizes = {d: len(known.dimensions[d]) for d in names}
     why = {d: CONSTANT if sizes[d] < 2 else MANY for d in names if not 2 <= sizes[d] < MAX_VALUES}
     usable = sorted((d for d in names if d not in why), key=lambda d: (d not in DIMENSIONS, d))

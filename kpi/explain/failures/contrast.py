@@ -179,7 +179,7 @@ def _events(source: Source, picked: sa.Subquery, rows: pd.DataFrame, name: str) 
     """(row, value) pairs of the sampled requests: tools called and failed, or documents retrieved."""
     value = "name" if name == "tool_calls" else "document_id"
     columns = ["row", "tool", "tool_error"] if name == "tool_calls" else ["row", "document_id"]
-    if not {"trace_id", value} <= set(source.columns(name)):
+    if not {"trace_id", value} <= set(source.columns_of(name)):
         return pd.DataFrame(columns=columns)
     table = source.table(name)
     failed = [table.c.error_type.label("error")] if "error_type" in table.c and name == "tool_calls" else []

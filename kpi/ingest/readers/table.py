@@ -73,7 +73,7 @@ def _looked(inputs: Sequence[Opened], context: Context, written: Written, given:
             profiler.add(batch.table, batch.numbers)
             context.tick(batch.consumed)
     if not profiler.rows:
-        row, reason, hint = problems[0] if problems else (None, "there are none", "")
+        row, reason, hint = problems[0] if problems else (None, "there are none", "Give one row at least.")
         raise IngestError("ingest.no_rows", f"No row could be read: {reason}", hint=hint, row=row)
     return profiler
 

@@ -114,7 +114,7 @@ def preview(path: Path, mapping: Mapping | None = None, rows: int = 20, *, limit
 
 def _existing(paths: Sequence[Path]) -> list[str]:
     if not paths:
-        raise IngestError("ingest.not_found", "No file was given")
+        raise IngestError("ingest.not_found", "No file was given", hint="Name a file or a folder.")
     expand(paths)  # raises for what does not exist, before a process is started
     return [str(p.resolve()) for p in paths]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow.dataset import dataset
 
 import kpi
 from kpi.errors import KpiError, MetricError
@@ -135,6 +137,75 @@ def test_a_mapping_says_what_columns_mean() -> None:
     frame = team().rename(columns={"ok": "zz", "latency_s": "yy"})
     mapping = Mapping((ColumnMapping("zz", "success"), ColumnMapping("yy", "total_us", "s")))
     assert numbers(frame, mapping=mapping) == RIGHT
+
+
+OTHER = {"ok": "zz", "user": "uid", "latency_s": "dauer"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"latency": "dauer"}, {"total_us": "dauer"}, {"latency_s": "dauer", "user": "uid"},
+     {"latency": "dauer", "ignore": "lang", "cohorts": ["uid"]}],
+)  # fmt: skip
+def test_keywords_say_what_columns_are(said: dict[str, Any]) -> None:
+    """Seconds stay seconds, whatever the keyword is called: a unit that it does not tell is read off the values."""
+    assert numbers(team().rename(columns=OTHER), success="zz", **said) == RIGHT
+
+
+def test_a_keyword_that_fits_nothing_is_refused_with_the_nearest_names() -> None:
+    frame = team().rename(columns=OTHER)
+    wrong: dict[str, Any] = {"sucess": "success", "success": "zz", "ignore": "lang", "cost": "number"}
+    given: list[dict[str, Any]] = [{"sucess": "zz"}, {"success": "zzz"}, {"ignore": ["lagn"]}, {"success": ["zz"]},
+                                   {"success": "lang"}, {"cost": "ts"}, {"user": None}]  # fmt: skip
+    for said in given:
+        with pytest.raises(KpiError) as caught:
+            kpi.from_frame(frame, **said)
+        assert caught.value.hint
+        (name,) = said
+        if caught.value.code in ("frame.no_field", "frame.no_column"):
+            assert wrong.get(name, "") in str(caught.value)
+
+
+def test_results_are_no_reasons_and_columns_are_listed() -> None:
+    frame = team(human=["good", "bad"] * 30, reference=range(N), sucess=[True] * N)
+    with pytest.warns(UserWarning, match="success"):
+        source = kpi.from_frame(frame, outcomes=["human"])
+    assert source.outcomes == {"human"}
+    assert "human" not in kpi.story(source).dimensions
+    assert kpi.summarise(source, "requests", ALL, by="human")["value"].tolist() == [30, 30]
+    taken = source.columns.set_index("column")
+    assert taken.loc["ok", "taken_as"] == "success"
+    assert taken.loc["latency_s", "unit"] == "s"
+    assert taken.loc["sucess", "nearest"] == "success"
+    assert taken["filled"].tolist() == [1.0] * len(taken)
+    plain = kpi.from_frame(frame[["ok", "lang"]].rename(columns={"ok": "success", "lang": "language"}))
+    assert plain.columns["taken_as"].tolist() == ["success", "language"]
+
+
+def test_the_table_of_columns_is_shown_to_a_person_alone(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    kpi.from_frame(team())
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    kpi.from_frame(team())
+    assert "started_at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [lambda f: pl.from_pandas(f).lazy(), lambda f: pa.Table.from_pandas(f).to_reader(),
+     lambda f: pa.Table.from_pandas(f).combine_chunks().to_batches()[0],
+     lambda f: dataset(pa.Table.from_pandas(f)), duckdb.from_df],
+)  # fmt: skip
+def test_whatever_gives_rows_is_a_frame(convert) -> None:
+    assert numbers(convert(team())) == RIGHT
+
+
+def test_a_frame_needs_no_state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KPI_HOME", str(tmp_path / "file" / "home"))
+    source = kpi.from_frame(team())
+    kpi.findings(source)
+    assert not kpi.scorecard(source).frame().empty
 
 
 def test_no_frame_and_no_table_of_a_database_differs_without_a_word(record_property) -> None:

@@ -275,3 +275,44 @@ def test_in_place_in_a_database(tmp_path: Path) -> None:
     frame.to_sql("requests", engine, index=False)
     found = kpi.summarise(kpi.SqlSource(engine, name="mine"), [kpi.mean("revenue"), kpi.share("revenue >= 5")])
     assert found["value"].tolist() == pytest.approx([frame.m_revenue.mean(), (frame.m_revenue >= 5).mean()])
+
+
+def test_per_user_and_session_a_unit_counts_once_in_each_group() -> None:
+    """Against pandas: means of the sums of units, the share of units with a hit, and the t interval of a mean."""
+    rng, n = np.random.default_rng(1), 3_000
+    frame = pd.DataFrame({
+        "user": [f"u{i}" for i in rng.integers(0, 200, n)], "lang": rng.choice(["de", "en"], n), "ok": True,
+        "revenue": np.where(rng.random(n) < 0.3, rng.gamma(2, 3, n), np.nan).round(2),
+    })  # fmt: skip
+    frame["session"] = frame["user"] + "-" + (np.arange(n) // 300).astype(str)
+    source = kpi.from_frame(frame)
+    asked = [kpi.mean("revenue", per="user"), kpi.share("revenue >= 5", per="user"), kpi.mean("revenue", per="session")]
+    found = kpi.summarise(source, asked, by="language").set_index(["metric", "language"])
+    for language, rows in frame.dropna(subset="revenue").groupby("lang"):
+        users, sessions = (rows.groupby(unit)["revenue"] for unit in ("user", "session"))
+        mean = found.loc[("revenue_per_user", language)]
+        assert (mean["value"], mean["n"]) == (pytest.approx(users.sum().mean()), users.ngroups)
+        assert mean["high"] - mean["low"] == pytest.approx(2 * 1.973 * users.sum().sem(), rel=0.05)
+        share = found.loc[("revenue_at_least_5_per_user", language)]
+        assert (share["value"], share["n"]) == (pytest.approx((users.max() >= 5).mean()), users.ngroups)
+        each = found.loc[("revenue_per_session", language)]
+        assert (each["value"], each["n"]) == (pytest.approx(sessions.sum().mean()), sessions.ngroups)
+        assert each["clusters"] == users.ngroups
+    whole = kpi.summarise(source, asked[0])
+    assert whole["value"].item() == pytest.approx(
+        frame.dropna(subset="revenue").groupby("user")["revenue"].sum().mean()
+    )
+
+
+def test_what_units_do_not_add_up_to_is_refused() -> None:
+    source = kpi.from_frame(pd.DataFrame({"user": ["a", "b"] * 30, "lang": ["de", "en"] * 30, "ok": [True, False] * 30,
+                                          "revenue": np.arange(60) / 7}))  # fmt: skip
+    metric = kpi.mean("revenue", per="user", direction="up")
+    calls = [lambda: kpi.compare(source, "de", "en", metric, by="language"), lambda: kpi.rolling(source, metric),
+             lambda: kpi.weak_segments(source, metric=metric), lambda: kpi.disparity(source, metrics=metric),
+             lambda: kpi.summarise(source, kpi.mean("revenue", per="session")),
+             lambda: kpi.mean("revenue", per="day")]  # fmt: skip
+    for call in calls:
+        with pytest.raises(MetricError) as caught:
+            call()
+        assert caught.value.hint

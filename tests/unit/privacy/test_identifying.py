@@ -143,9 +143,9 @@ def test_frames_ask_the_same_policy() -> None:
     with pytest.warns(UserWarning, match="Left out to protect people: full_name") as told:
         source = kpi.from_frame(table(IDENTIFYING).rename(columns={"request_id": "trace_id", "timestamp": "at"}))
     assert not any(canary(0, 0) in str(w.message) for w in told)
-    assert not [c for c in source.columns("requests") if c.startswith("x_") and c != "x_at"]
+    assert not [c for c in source.columns_of("requests") if c.startswith("x_") and c != "x_at"]
     kept = table(["full_name", "color"])[["full_name", "color", "model", "success"]]
-    assert {"x_full_name", "x_color"} <= set(kpi.from_frame(kept, allow=["full_name"]).columns("requests"))
+    assert {"x_full_name", "x_color"} <= set(kpi.from_frame(kept, allow=["full_name"]).columns_of("requests"))
 
 
 def test_a_database_read_in_place_asks_it_too(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_a_database_read_in_place_asks_it_too(home: Path, tmp_path: Path, monkey
     assert place.mapping is not None
     assert {c.source for c in place.mapping.columns if c.field and c.field.startswith("x_")} == {"color"}
     kpi.connect("mine", table="canonical")
-    columns = kpi.open_connection("mine").columns("requests")
+    columns = kpi.open_connection("mine").columns_of("requests")
     assert "x_color" in columns
     assert "x_full_name" not in columns
     assert found_in(home, canaries(len(IDENTIFYING))) == []

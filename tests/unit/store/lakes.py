@@ -65,7 +65,7 @@ def tree(path: Path) -> dict[str, str]:
 
 def ids(version: int | None = None, table: str = "requests", dataset: str = "d") -> list[str]:
     source = kpi.open(dataset, version)
-    return sorted(source.run(source.table(table).select())["trace_id"].to_pylist()) if source.columns(table) else []
+    return sorted(source.run(source.table(table).select())["trace_id"].to_pylist()) if source.columns_of(table) else []
 
 
 def flip(path: Path, *places: int) -> None:

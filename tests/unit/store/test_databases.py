@@ -236,7 +236,7 @@ def test_a_canonical_table_is_taken_as_it_is_and_its_types_are_checked(named) ->
     place = kpi.connect(named(rows), table="log")
     assert place == kpi.Placement(table="log", mapping=None)
     source = kpi.open("db:mine")
-    assert set(source.columns("requests")) == {"trace_id", "success", "total_us", "started_at", "language"}
+    assert set(source.columns_of("requests")) == {"trace_id", "success", "total_us", "started_at", "language"}
     found = kpi.summarise(source, ["task_success", "latency_worst"], kpi.Slice(last="all")).set_index("metric")
     assert found["value"].tolist() == [0.5, 0.003]
     assert kpi.profile(source).dimensions == {"language": (("en", 1),)}

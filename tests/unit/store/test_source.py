@@ -104,7 +104,7 @@ def test_missing_columns_are_unknown() -> None:
 def test_other_columns_become_cohorts() -> None:
     cohorts = {"team": ["a", "b", None], "vip": [True, True, False]}
     source = from_frame(pa.table({"success": [True, False, True], "score": [1.5, 2, 3], **cohorts}))
-    assert set(source.columns("requests")) == {"success", "m_score", "x_team", "x_vip", "trace_id"}
+    assert set(source.columns_of("requests")) == {"success", "m_score", "x_team", "x_vip", "trace_id"}
     assert summarise(source, "requests", by=("team",))["team"].tolist() == ["a", "b", None]
     assert summarise(source, "requests", by=("vip",))["vip"].tolist() == ["false", "true"]
 
@@ -162,7 +162,7 @@ def test_a_cache_changes_no_answer(tmp_path):
     cache = tmp_path / "cache.duckdb"
     assert build_cache(cache, [path])
     assert cached.adopt(cache)
-    assert "cluster_id" in cached.columns("requests")
+    assert "cluster_id" in cached.columns_of("requests")
     for view in (kpi.Slice(), kpi.Slice(last="all", tz="Asia/Tokyo").where(language=["es", "de"])):
         for ask in (
             lambda s, v: kpi.summarise(s, list(kpi.METRICS), v, by=["language", "intent"]),

@@ -1,0 +1,197 @@
+"""What is passed to a public call: understood where one thing can be meant, refused in words where not.
+
+A name stands for a list of one, any collection for a list, a window such as "28d" for a slice. Everything else that
+does not fit the annotation of its parameter is a `CallError` with what to write instead, before anything runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
+
+from kpi.errors import CallError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+Adapt = Callable[[Any], Any]
+_LISTS = frozenset(["Sequence", "Collection", "Iterable", "list", "set", "frozenset"])
+_NOT_EMPTY = ("metrics", "dimensions")
+_RAW = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, AssertionError)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_SHOWN = 60
+# By the name of a type: what it is called, and what to write; by that of an argument: what to write.
+_WORDS = {
+    "Source": ("a source", 'Open one, kpi.open("sample"), or make one of a frame, kpi.from_frame(frame)'),
+    "Slice": ("a slice", 'Write kpi.Slice(last="28d")'),
+    "Metric": ("a metric", 'Write its name, "task_success", or kpi.mean("column")'),
+    "str": ("a text", "Write it in quotes"),
+    "int": ("a whole number", "Write a whole number"),
+    "float": ("a number", "Write a plain number"),
+    "bool": ("True or False", "Write True or False"),
+    "datetime": ("a date or time", 'Write "2026-11-01"'),
+    "Path": ("a path", "Write it in quotes"),
+    "Mapping": ("a dict", 'Write {"name": value}'),
+    "Callable": ("a function", "Give a function"),
+    **dict.fromkeys(("of", "per"), ("", "Write a column (revenue), a score (judge:tone), or a test (judge:tone >= 4)")),
+    "last": ("", 'Write last="28d", "24h", "2w" or "all"'),
+    "baseline": ("", 'Write baseline="previous", "weekdays", "none", "2026-09-01..2026-10-01" or "model:a"'),
+    "metrics": ("", 'Write "task_success", kpi.mean("column"), or several in a list'),
+    "sort": ("", 'Write sort="recent", "cost", "latency" or "failed"'),
+    "tz": ("", 'Write tz="Europe/Berlin"'),
+    **dict.fromkeys(_LISTS, ("a list of names", 'Write names in a list, ["language"]')),
+}
+
+
+def guarded(
+    function: Callable[P, R], name: str, adapt: Adapt | None = None, check: Adapt | None = None,
+    loose: Collection[str] = (),
+) -> Callable[P, R]:  # fmt: skip
+    """The function with its arguments understood first. adapt: makes a source of what stands where one is meant.
+    check: looks at all arguments before the call.
+
+    It is known as `kpi.<name>`, so that it can be pickled.
+    """
+    signature = inspect.signature(function)
+    variadic = [n for n, p in signature.parameters.items() if p.kind in _VARIADIC]
+    hints = functools.cache(lambda: {n: h for n, h in _hints(function).items() if n not in (*variadic, *loose)})
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise _unbound(name, signature, len(args), kwargs, str(error)) from None
+        for parameter, value in bound.arguments.items():
+            if parameter in hints():
+                bound.arguments[parameter] = _understood(value, hints()[parameter], parameter, name, signature, adapt)
+        if check is not None:
+            check(bound.arguments)
+        try:
+            return function(*bound.args, **bound.kwargs)
+        except _RAW as error:
+            told = f"kpi.{name} cannot work with what it was given ({type(error).__name__})"
+            raise CallError("call.failed", told, hint=f"Check each argument. {_shape(name, signature)}.") from error
+
+    if function.__name__ != "__init__" and "." not in name:
+        call.__module__, call.__qualname__ = "kpi", name
+    return call
+
+
+def guarded_class(*loose: str) -> Callable[[C], C]:
+    """For a class: its constructor is guarded. loose: fields that it reads itself, of whatever type."""
+
+    def decorate(made: C) -> C:
+        made.__init__ = guarded(made.__init__, made.__name__, loose=loose)  # type: ignore[misc]
+        return made
+
+    return decorate
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except NameError:  # a name that only type checkers import
+        return {}
+
+
+def _understood(value: Any, hint: Any, parameter: str, name: str, signature: inspect.Signature, adapt: Any) -> Any:
+    if _named(hint) == "Source" and not _fits(value, hint) and adapt is not None:
+        value = adapt(value)
+    if _fits(value, hint):
+        if parameter in _NOT_EMPTY and isinstance(value, Collection) and not len(value):
+            raise CallError("call.empty", f"kpi.{name}: {parameter} is empty",
+                            hint=f"Name one at least, or leave {parameter} out where it may be.")  # fmt: skip
+        return value
+    for one in _members(hint):
+        several = _named(one) in _LISTS or typing.get_args(one)[1:] == (...,)
+        if several and (found := _listed(value, one)) is not None:
+            return _understood(found, hint, parameter, name, signature, adapt)
+        if _named(one) == "Slice" and isinstance(value, str) and value[:1].isdigit() | (value == "all"):
+            return one(last=value)
+        if typing.get_origin(one) is tuple and isinstance(value, list) and _fits(tuple(value), one):
+            return tuple(value)
+        if one is float and isinstance(value, Real) and not isinstance(value, bool):
+            return float(value)
+    words, remedies = zip(*(_WORDS.get(_named(h), (_named(h), "")) for h in _members(hint) if h is not type(None)),
+                          strict=True)  # fmt: skip
+    told = f"kpi.{name}: {parameter} must be {' or '.join(dict.fromkeys(words))}, not {_shown(value)}"
+    remedy = _WORDS.get(parameter, ("", next(filter(None, remedies), "Check it")))[1]
+    raise CallError("call.argument", told, hint=f"{remedy}. {_shape(name, signature)}.")
+
+
+def _listed(value: Any, hint: Any) -> tuple[Any, ...] | None:
+    """A list of one, or the list that another collection is; None where it is neither."""
+    inner = typing.get_args(hint)[0] if typing.get_args(hint) else Any
+    if _fits(value, inner):
+        return (value,)
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable) or hasattr(value, "columns"):
+        return None
+    found = tuple(sorted(value, key=str) if isinstance(value, set | frozenset) else value)
+    return found if all(_fits(v, inner) for v in found) else None
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _named(hint: Any) -> str:
+    origin = typing.get_origin(hint) or hint
+    return "str" if origin is typing.Literal else getattr(origin, "__name__", str(hint))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is typing.Literal:
+        return isinstance(value, type(inner[0]))  # which words there are is said where they are read
+    if origin is tuple:
+        every = inner[:1] * len(value) if isinstance(value, tuple) and inner[1:] == (...,) else inner
+        return isinstance(value, tuple) and len(value) == len(every) and all(map(_fits, value, every))
+    if _named(hint) in _LISTS:
+        held = isinstance(value, list | tuple) or (not isinstance(value, str | bytes) and isinstance(value, origin))
+        return held and not isinstance(value, Mapping) and all(_fits(v, one) for one in inner[:1] for v in value)
+    if origin is Mapping or origin is dict:
+        return isinstance(value, Mapping) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+    if origin is Callable:
+        return callable(value)
+    if origin in (int, float):
+        return isinstance(value, Integral if origin is int else Real) and not isinstance(value, bool)
+    return isinstance(value, origin) if isinstance(origin, type) else True
+
+
+def _unbound(name: str, signature: inspect.Signature, given: int, words: Mapping[str, Any], told: str) -> CallError:
+    """The error for arguments that a call does not have, or lacks."""
+    known = [n for n in signature.parameters if n != "self"]
+    if unknown := [w for w in words if w not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=2, cutoff=0.5)
+        told = f"there is no argument {unknown[0]!r}"
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        return CallError("call.unknown", f"kpi.{name}: {told}", hint=f"{hint}{_shape(name, signature)}.")
+    return CallError("call.missing", f"kpi.{name}: {told}", hint=f"{_shape(name, signature)}.")
+
+
+def _shape(name: str, signature: inspect.Signature) -> str:
+    told = [p.replace(annotation=p.empty) for n, p in signature.parameters.items() if n != "self"]
+    return f"The call is kpi.{name}{signature.replace(parameters=told, return_annotation=signature.empty)}"
+
+
+def _shown(value: Any) -> str:
+    """A value as a message may show it: a plain one as it is, of anything else its type; never the content of rows."""
+    if value is None or isinstance(value, bool | int | float | str):
+        text = repr(value)
+        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    if (
+        isinstance(value, list | tuple)
+        and len(value) <= 3
+        and all(isinstance(v, int | float | str | None) for v in value)
+    ):
+        return repr(value)[:_SHOWN]
+    return f"a {type(value).__name__}"
