@@ -115,13 +115,13 @@ def scorecard(
     known = profile(source)
     slice = slice or Slice(dataset=source.name)
     resolved = resolve(source, slice)
-    metrics, lacking = _asked(source, register)
-    measured = _measured(source, resolved, [m for m in metrics if m.kind in COMPARABLE])
-    now = _window(source, resolved, metrics, by=by)
+    asked, lacking = _asked(source, register)
+    measured = _measured(source, resolved, [m for m in asked if m.kind in COMPARABLE])
+    now = _window(source, resolved, asked, by=by)
     apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
     counts = TermCounts.between(source, resolved)
     drifted = input_drift(source, resolved, [d for d in INPUTS if d in known.dimensions])
-    named = {m.name: m for m in metrics}
+    named = {m.name: m for m in asked}
     cards = tuple(
         fairness_card(e, apart) if e.metric == "fairness_gap"
         else _drift_card(e, drifted, resolved) if e.metric == "drift_score"
