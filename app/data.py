@@ -69,7 +69,7 @@ def open_source(dataset: str, version: int | None) -> kpi.Source:
 
 
 def _opened(dataset: str, version: int | None, *, warm: bool) -> kpi.Source:
-    source = kpi.open(dataset, version)
+    source = kpi.open_dataset(dataset, version)  # what a link names is never the path of a file
     kpi.profile(source)  # every page needs it; kept by kpi as long as the source lives
     if warm:
         kpi.warm(source)

@@ -33,7 +33,7 @@ LEAST = dict.fromkeys(("scorecard", "findings", "segments", "compare", "decompos
                        "fairness"), 100)  # fmt: skip
 COMPARE = ("findings", "decompose", "drift")  # with an earlier window: they can say nothing without times
 STALE_DAYS = 3.0  # as the register has it for most KPIs
-_BAD = (".unknown", ".value", ".usage")  # endings of codes that tell of a mistake, whatever the data holds
+_BAD = ("metric.unknown", "dimension.unknown", "register.unknown", "slice.value")  # a mistake, whatever the data holds
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Doubts:
 
     def explain(self, error: KpiError) -> bool:
         """Whether an error only says again what the data lacks."""
-        return bool(self.told.keys() - {"stale"}) and not error.code.endswith(_BAD)
+        return bool(self.told.keys() - {"stale"}) and error.code not in _BAD
 
     def code(self, code: int, fail_on: Collection[str]) -> int:
         """The exit code, of what the command says itself and what is in doubt; a breach comes first."""

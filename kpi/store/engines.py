@@ -151,7 +151,7 @@ class Source(ABC):
     @functools.cached_property
     def _told(self) -> list[str]:
         """Name, version, requests, period and filled columns. Of rows in a database nothing is counted."""
-        names = [c for c in self.columns("requests") if c not in HELPERS]
+        names = [c for c in self.columns_of("requests") if c not in HELPERS]
         if self.live:
             return [f"{self.name}, read in place", *_listed(names)]
         table = self.table("requests")

@@ -242,14 +242,14 @@ def test_thirty_sessions_open_and_profile_the_rows_once(sample, monkeypatch):
     import streamlit as st
 
     st.cache_resource.clear()
-    crowd, opened, real = Crowd(), [], kpi.open
+    crowd, opened, real = Crowd(), [], kpi.open_dataset
 
     def slow(*args):
         opened.append(args)
         crowd.gather(PEOPLE - 1)
         return real(*args)
 
-    monkeypatch.setattr(kpi, "open", slow)
+    monkeypatch.setattr(kpi, "open_dataset", slow)
     monkeypatch.setattr(data, "_manners", lambda: crowd.manners)
     found = together(PEOPLE, lambda: data.open_source("sample", None))
     assert len(opened) == 1

@@ -32,6 +32,16 @@ def test_every_key_of_the_documents_is_tried():
     assert keys == {*slicebar.SLICE_KEYS, *(k for keys in OF_PAGES.values() for k in keys)}
 
 
+def test_a_link_opens_no_file(app, tmp_path):
+    """A name in Python may be a path; that of a link never is."""
+    file = tmp_path / "rows.csv"
+    file.write_text("ok,model\nyes,secret-model\nno,secret-model\n")
+    for data in (str(file), file.as_uri(), f"./{file.name}"):
+        told = said(app(data=data))
+        assert "secret-model" not in told
+        assert "no data set" in told
+
+
 def said(at) -> str:
     assert not at.exception, at.exception[0].message
     return texts(at).replace("\\", "")

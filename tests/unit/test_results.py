@@ -35,6 +35,7 @@ CALLS: dict[str, Call] = {
     "frontier": lambda s: kpi.frontier(s, VIEW),
     "kappa": lambda s: kpi.kappa(["a", "a", "b", None], ["a", "b", "b", "a"]),
     "drift": lambda s: kpi.drift(s, "intent", VIEW),
+    "drifts": lambda s: kpi.drift(s, slice=VIEW),
     "detect": lambda s: kpi.detect(s, "task_success"),
     "disparity": lambda s: kpi.disparity(s, VIEW, by=["language"], metrics=["task_success"]),
     "scorecard": lambda s: kpi.scorecard(s, VIEW),
@@ -211,7 +212,8 @@ def test_a_list_of_findings_is_a_list(found: Found) -> None:
     assert isinstance(told, list)
     assert told == list(told)
     assert list(told.frame()["metric"]) == [f.metric for f in told]
-    assert kpi.findings(kpi.from_frame(pd.DataFrame({"success": [True]}))) == []
+    with pytest.raises(kpi.errors.SliceError, match="no times"):
+        kpi.findings(kpi.from_frame(pd.DataFrame({"success": [True]})))
 
 
 def test_a_source_shows_itself(sample: kpi.Source) -> None:

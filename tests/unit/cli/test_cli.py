@@ -270,7 +270,6 @@ def test_tables_for_people_carry_units(run: Run, sample_home: Path) -> None:
         (("summarise", "task_success", "--where", "language=xx", "--dataset", "sample"), "slice.value"),
         (("scorecard", "--vs", "prompt_version:p0", "--dataset", "sample"), "slice.value"),
         (("scorecard", "--metrics", "task_sucess", "--dataset", "sample"), "register.unknown"),
-        (("scorecard", "--fail-on", "brech", "--dataset", "sample"), "cli.usage"),
         (("summarise", "task_success", "--from", "2026-13-01", "--dataset", "sample"), "slice.time"),
         (("traces", "--from", "2026-11-02", "--to", "2026-11-01", "--dataset", "sample"), "slice.empty_window"),
         (("summarise", "task_success", "--last", "soon", "--dataset", "sample"), "slice.last"),

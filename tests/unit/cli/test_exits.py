@@ -109,7 +109,8 @@ def test_old_data_is_stale_by_the_clock(command: str, ask, sample_home: Path, mo
     assert (code, reasons(found)) == (cli.CANNOT_TELL, {"stale"})
     assert f"{(now - last).days} days ago" in found["doubts"][0]["sentence"]
     assert ask(command, "--last", "28d", "--stale-after", "100", "--fail-on", "stale")[0] == cli.FINE
-    assert "stale" not in reasons(ask(command, "--last", "all")[1])
+    if command != "findings":  # which searches the last 14 days where nothing lies before a window
+        assert "stale" not in reasons(ask(command, "--last", "all")[1])
 
 
 @pytest.mark.parametrize("command", SLICED)

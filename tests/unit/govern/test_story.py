@@ -69,7 +69,7 @@ def test_a_fall_is_one_finding_with_its_keys_and_exit_code_one(run) -> None:
 def test_nothing_changed_is_calm_and_exit_code_zero(run) -> None:
     code, out = run(world(drop=0.0))
     assert code == cli.FINE
-    assert "Nothing changed for certain in the last 14 days" in out
+    assert "Nothing changed for certain in the last 28 days" in out
 
 
 def test_without_times_it_cannot_tell(run) -> None:
