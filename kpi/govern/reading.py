@@ -150,7 +150,8 @@ def _chosen(
     weights = {c: rows[c].map(s).fillna(0.0).to_numpy(dtype=float) for c, s in shares.items()}
     codes = {c: pd.factorize(rows[c], use_na_sentinel=False)[0] for c in shares}
     user, ids = pd.factorize(rows["user"])[0], rows["trace_id"].astype(str).to_numpy()
-    free, fresh, found = ~np.isin(ids, list(taken)), np.ones(len(rows)), {}
+    free, fresh = ~np.isin(ids, list(taken)), np.ones(len(rows))
+    found: dict[str, str] = {}
     while len(found) < most and free.any():
         gain = sum(weights.values(), np.zeros(len(rows))) + 1e-9
         at = int(np.argmax(np.where(free, gain * fresh, -1.0)))
