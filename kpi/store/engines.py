@@ -14,6 +14,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -113,9 +114,8 @@ class Source(ABC):
 
     def rows(self, slice: Any = None, **options: Any) -> pd.DataFrame:
         """Requests of a slice with every column that holds something: `kpi.rows`."""
-        import kpi  # the public face, which knows what a slice is
-
-        return kpi.rows(self, slice, **options)
+        found: pd.DataFrame = import_module("kpi").rows(self, slice, **options)  # which knows what a slice is
+        return found
 
     @property
     def live(self) -> bool:
