@@ -237,7 +237,7 @@ def _guarded(function: _Callable[..., object], name: str) -> object:
         return _import_module("kpi.loading.opened").source_of(given)
 
     def check(arguments: object) -> None:
-        _import_module("kpi.measure.asked").check(arguments)
+        _import_module("kpi.measure.asked").check(name, arguments)
 
     looked_at = check if name in __all__ and name != "compare_windows" else None  # pages ask for all there may be
     guarded: object = _import_module("kpi.arguments").guarded(function, name, adapt, looked_at)

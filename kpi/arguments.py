@@ -9,10 +9,12 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from kpi.errors import CallError
@@ -26,27 +28,7 @@ _NOT_EMPTY = ("metrics", "dimensions")
 _RAW = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, AssertionError)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _SHOWN = 60
-# By the name of a type: what it is called, and what to write; by that of an argument: what to write.
-_WORDS = {
-    "Source": ("a source", 'Open one, kpi.open("sample"), or make one of a frame, kpi.from_frame(frame)'),
-    "Slice": ("a slice", 'Write kpi.Slice(last="28d")'),
-    "Metric": ("a metric", 'Write its name, "task_success", or kpi.mean("column")'),
-    "str": ("a text", "Write it in quotes"),
-    "int": ("a whole number", "Write a whole number"),
-    "float": ("a number", "Write a plain number"),
-    "bool": ("True or False", "Write True or False"),
-    "datetime": ("a date or time", 'Write "2026-11-01"'),
-    "Path": ("a path", "Write it in quotes"),
-    "Mapping": ("a dict", 'Write {"name": value}'),
-    "Callable": ("a function", "Give a function"),
-    **dict.fromkeys(("of", "per"), ("", "Write a column (revenue), a score (judge:tone), or a test (judge:tone >= 4)")),
-    "last": ("", 'Write last="28d", "24h", "2w" or "all"'),
-    "baseline": ("", 'Write baseline="previous", "weekdays", "none", "2026-09-01..2026-10-01" or "model:a"'),
-    "metrics": ("", 'Write "task_success", kpi.mean("column"), or several in a list'),
-    "sort": ("", 'Write sort="recent", "cost", "latency" or "failed"'),
-    "tz": ("", 'Write tz="Europe/Berlin"'),
-    **dict.fromkeys(_LISTS, ("a list of names", 'Write names in a list, ["language"]')),
-}
+_TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 
 def guarded(
@@ -119,11 +101,11 @@ def _understood(value: Any, hint: Any, parameter: str, name: str, signature: ins
             return tuple(value)
         if one is float and isinstance(value, Real) and not isinstance(value, bool):
             return float(value)
-    words, remedies = zip(*(_WORDS.get(_named(h), (_named(h), "")) for h in _members(hint) if h is not type(None)),
-                          strict=True)  # fmt: skip
-    told = f"kpi.{name}: {parameter} must be {' or '.join(dict.fromkeys(words))}, not {_shown(value)}"
-    remedy = _WORDS.get(parameter, ("", next(filter(None, remedies), "Check it")))[1]
-    raise CallError("call.argument", told, hint=f"{remedy}. {_shape(name, signature)}.")
+    told = [_TEXTS["types"].get(_named(h), (_named(h), "")) for h in _members(hint) if h is not type(None)]
+    remedy = _TEXTS["arguments"].get(parameter) or next((r for _, r in told if r), "Check it")
+    words = " or ".join(dict.fromkeys(word for word, _ in told))
+    told_of = f"kpi.{name}: {parameter} must be {words}, not {_shown(value)}"
+    raise CallError("call.argument", told_of, hint=f"{remedy}. {_shape(name, signature)}.")
 
 
 def _listed(value: Any, hint: Any) -> tuple[Any, ...] | None:

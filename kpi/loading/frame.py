@@ -95,7 +95,7 @@ def from_frame(
     said, results = _said(rows, mapping, fields, cohorts), _present(rows, outcomes, "outcomes")
     if said is None and _is_canonical(rows):
         source = engines.from_frame(rows, name=name, allow=allow, stacklevel=4)
-        source.receipt = _as_named(rows, source)
+        source.receipt = receipt = _as_named(rows, source)
     else:
         receipt = Receipt(files=[name], format="frame")
         context = Context(Privacy(KEY, DEFAULT_ALLOW | set(allow)), receipt, said, prices=table_of(own_prices()))
@@ -105,7 +105,7 @@ def from_frame(
     source.shares = {n: 1 - rows[n].null_count / max(rows.num_rows, 1) for n in rows.column_names}
     source.outcomes = frozenset(
         schema.dimension_name(u.field or slug(u.source)).removeprefix(schema.MEASURE_PREFIX)
-        for u in (source.receipt or Receipt()).columns if u.source in results
+        for u in receipt.columns if u.source in results
     )  # fmt: skip
     tell(source, stacklevel=4)
     return source
@@ -177,9 +177,8 @@ def _said(
             columns = (dataclasses.replace(c, why=CALLED) if c.source == column else c for c in found.columns)
             found = dataclasses.replace(found, columns=tuple(columns))
     for column in _present(rows, cohorts, "cohorts"):
-        stated = found[column]
-        known_as = stated.field if stated else (named(column) or ("",))[0]
-        if kind_of(known_as or "") != "dimension":
+        stated, told = found[column], named(column)
+        if kind_of((stated and stated.field) or (told[0] if told else "")) != "dimension":
             found = found.replace(column, field=EXTRA_PREFIX + slug(column))
     return found if found.columns else mapping
 

@@ -19,10 +19,11 @@ from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.store.engines import Source
 
 _NAMES = ("metrics", "metric", "metric_", "quality")  # arguments that name metrics
+_SERIES = "rolling"  # drawn beside others: what it lacks is a warning
 _TOLD: WeakKeyDictionary[Source, set[str]] = WeakKeyDictionary()
 
 
-def check(arguments: Mapping[str, Any]) -> None:
+def check(call: str, arguments: Mapping[str, Any]) -> None:
     """Raise MetricError where all the metrics that are asked for lack a column; warn once of one among several, and of
     a filter whose value no request has."""
     source = arguments.get("source")
@@ -32,7 +33,7 @@ def check(arguments: Mapping[str, Any]) -> None:
         given = arguments.get(name)
         asked = [given] if isinstance(given, str | Metric) else list(given or ())
         lacking = {str(getattr(m, "name", m)): told for m in asked if (told := _lacking(source, m))}
-        if lacking and len(lacking) == len(asked):
+        if lacking and len(lacking) == len(asked) and call != _SERIES:
             raise MetricError("metric.no_data", next(iter(lacking.values())),
                               hint="Say which it is: kpi.from_frame(frame, success='column').")  # fmt: skip
         _warn(source, lacking.values())

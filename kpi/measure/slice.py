@@ -337,7 +337,7 @@ def _texts(dimension: Any, value: Any) -> tuple[str, ...]:
     """The values of a filter as the texts that dimensions hold: 4 is "4", True is "true"."""
     several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
     found = tuple(value) if several else (value,)
-    if not found or not isinstance(dimension, str) or any(not isinstance(v, str | bool | int | float) for v in found):
+    if value == [] or not isinstance(dimension, str) or any(not isinstance(v, str | bool | int | float) for v in found):
         raise SliceError("slice.filter", f"Cannot filter {str(dimension)[:40]!r} by what was given ({str(value)[:40]})",
                          hint=f'Write "de" or ["de", "en"]; {NONE_VALUE!r} for unknown.')  # fmt: skip
     return tuple(str(v).lower() if isinstance(v, bool) else str(v) for v in found)

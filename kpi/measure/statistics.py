@@ -165,9 +165,8 @@ class StatisticsQuery(Layout):
         columns += [column.label(name) for name, column in more.items()]
         for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
-            sums: tuple[Expression, ...] = (sa.func.count(y), sa.func.sum(y), sa.func.sum(x))
-            if self.ratios[i].each:
-                sums = self._of_units(base, i)
+            plain = sa.func.count(y), sa.func.sum(y), sa.func.sum(x)
+            sums = self._of_units(base, i) if self.ratios[i].each else plain
             columns += [v.label(f"{name}{i}") for name, v in zip("nyx", sums, strict=True)]
         inner = sa.select(*columns).select_from(base)
         return (inner.group_by(*group) if group else inner).cte(self._name("sums", groupings, of))

@@ -119,7 +119,7 @@ class Source(ABC):
 
     def rows(self, slice: Any = None, **options: Any) -> pd.DataFrame:
         """Requests of a slice with every column that holds something: `kpi.rows`."""
-        found: pd.DataFrame = import_module("kpi").rows(self, slice, **options)  # a floor above, which knows slices
+        found: pd.DataFrame = import_module("kpi").rows(self, slice, **options)  # which knows what a slice is
         return found
 
     @property

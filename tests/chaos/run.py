@@ -257,9 +257,8 @@ def numbers(version: int | None) -> object:
     found: list[object] = []
     for name in ("requests", "spans"):
         if source.columns_of(name):
-            wanted = [
-                source.table(name).c[c] for c in TABLES[name].names if c in source.columns_of(name) and c != "day"
-            ]
+            held = source.columns_of(name)
+            wanted = [source.table(name).c[c] for c in TABLES[name].names if c in held and c != "day"]
             rows = source.run(source.table(name).select().with_only_columns(*wanted)).to_pylist()
             found.append(sorted(repr(row) for row in rows))
     told = kpi.summarise(source, METRICS, kpi.Slice(last=None))
