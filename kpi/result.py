@@ -179,7 +179,7 @@ def _printable(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if not math.isfinite(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "–" if not math.isfinite(value) else f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 # The first type that a value is of decides how it is written.
