@@ -33,6 +33,7 @@ from kpi.errors import MetricError, StoreError
 from kpi.mapping.column_profile import ColumnProfiler
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.receipts import Receipt
+from kpi.result import printable
 from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, TABLES, Type
 from kpi.store.cache import HELPERS, helpers
 from kpi.store.contents import unsound
@@ -137,7 +138,7 @@ class Source(ABC):
 def _listed(columns: Sequence[str]) -> str:
     """Columns by what people call them."""
     named = sorted(c.removeprefix(EXTRA_PREFIX).removeprefix(MEASURE_PREFIX) for c in columns)
-    return f"{len(named)} columns: {', '.join(named)}"
+    return printable(f"{len(named)} columns: {', '.join(named)}")
 
 
 class DuckSource(Source):
