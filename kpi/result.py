@@ -94,7 +94,7 @@ class _Shown:
 
     def __repr__(self) -> str:
         rows, more = self._rows()
-        told = textwrap.wrap(_printable(self.sentence), WIDTH)
+        told = textwrap.wrap(printable(self.sentence), WIDTH)
         return "\n".join([*told, *_lines(rows), *([more] if more else []), *self._about()])
 
     def _repr_html_(self) -> str:
@@ -103,7 +103,7 @@ class _Shown:
         made = ["".join(f"<{'td' if i else 'th'}>{c}</{'td' if i else 'th'}>" for c in r) for i, r in enumerate(cells)]
         table = f"<table>{''.join(f'<tr>{row}</tr>' for row in made)}</table>" if made else ""
         foot = "".join(f"<p><small>{html.escape(t)}</small></p>" for t in ([more] if more else []) + self._about())
-        return f'<div class="{_HIDDEN}"><p>{html.escape(_printable(self.sentence))}</p>{table}{foot}</div>'
+        return f'<div class="{_HIDDEN}"><p>{html.escape(printable(self.sentence))}</p>{table}{foot}</div>'
 
     def _rows(self) -> tuple[list[list[str]], str]:
         """(head and rows of the table, what says that there are more)."""
@@ -117,7 +117,7 @@ class _Shown:
         return [shown, *rows], f"… {len(whole) - ROWS:,} more" if len(whole) > ROWS else ""
 
     def _about(self) -> list[str]:
-        return textwrap.wrap(_printable(self.scope), WIDTH)
+        return textwrap.wrap(printable(self.scope), WIDTH)
 
 
 class Result(Plain, _Shown):
@@ -173,13 +173,13 @@ class Results(_Shown, list[T]):
 # --- tables in text --------------------------------------------------------------------------------------------------
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text of an export as a terminal may get it: control and direction characters as escapes."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _number(value: float) -> str:
-    return "–" if not math.isfinite(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "–" if not math.isfinite(value) else f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 # The first type that a value is of decides how it is written.
@@ -196,7 +196,7 @@ def _cell(value: Any) -> str:
     if value is None or value is pd.NaT or value is pd.NA:
         return "–"
     written = next((write for kind, write in _WRITTEN if isinstance(value, kind)), str)
-    text = _printable(written(value))
+    text = printable(written(value))
     return text if len(text) <= CELL else text[: CELL - 1] + "…"
 
 

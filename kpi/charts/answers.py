@@ -25,7 +25,7 @@ from kpi.govern.scorecard import Scorecard
 from kpi.measure.metrics import METRICS
 from kpi.measure.traces import Trace
 
-Chart = alt.Chart | alt.LayerChart
+Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
 # Columns that may hold what a table is about, the first that is there, and its limits.
 _SIZES = ("difference", "change", "effect", "gap", "kappa", "share_b", "distance", "value")
 _LEVELS = ["name", "value", "low", "high", "n", "users"]
@@ -36,8 +36,15 @@ def of(found: Any, colours: Look = LIGHT) -> Chart:
     """A result as the app draws it; of a result without a chart of its own, dots with their intervals."""
     draw = next((made for kind, made in _DRAWN if isinstance(found, kind)), None)
     if draw is None or found.frame().empty:
-        return dots(found.frame(), colours)
+        return _by_unit(found.frame(), colours)
     return draw(found, colours)
+
+
+def _by_unit(frame: pd.DataFrame, colours: Look) -> Chart:
+    """Dots of a table, a chart for each unit: shares and milliseconds have no axis in common."""
+    units = list(frame.groupby("unit", sort=False)) if "unit" in frame and len(frame) else []
+    drawn = [dots(rows, colours, unit=str(unit)) for unit, rows in units]
+    return alt.vconcat(*drawn) if len(drawn) > 1 else drawn[0] if drawn else dots(frame, colours)
 
 
 def dots(frame: pd.DataFrame, colours: Look = LIGHT, *, whole: float = float("nan"), unit: str = "count") -> Chart:

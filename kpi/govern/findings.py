@@ -67,7 +67,7 @@ class Finding(Result):
     that moved with it. link: to its evidence, relative to the app's address.
     """
 
-    columns = ("kind", "metric", "where", "since", "was", "value", "change", "low", "high", "n")
+    columns = ("kind", "metric", "where", "since", "change", "low", "high", "was", "value", "n")
     kind: str
     metric: str
     where: Mapping[str, str]

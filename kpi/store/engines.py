@@ -37,6 +37,7 @@ from kpi.mapping.column_names import close_name
 from kpi.mapping.column_profile import ColumnProfiler
 from kpi.privacy.policy import DEFAULT_ALLOW, Policy
 from kpi.receipts import ColumnUse, Receipt
+from kpi.result import printable
 from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, TABLES, Type
 from kpi.store.cache import HELPERS, helpers
 from kpi.store.contents import unsound
@@ -143,7 +144,7 @@ class Source(ABC):
         """
 
     def __repr__(self) -> str:
-        return "\n".join(self._told)
+        return "\n".join(line for told in self._told for line in textwrap.wrap(told, 100))
 
     def _repr_html_(self) -> str:
         return "".join(f"<p>{html.escape(line)}</p>" for line in self._told)
@@ -153,7 +154,7 @@ class Source(ABC):
         """Name, version, requests, period and filled columns. Of rows in a database nothing is counted."""
         names = [c for c in self.columns_of("requests") if c not in HELPERS]
         if self.live:
-            return [f"{self.name}, read in place", *_listed(names)]
+            return [f"{self.name}, read in place", _listed(names)]
         table = self.table("requests")
         counts = [sa.func.count(table.c[c]).label(f"n{i}") for i, c in enumerate(names)]
         bounds = [f(table.c.started_at).label(w) for w, f in (("first", sa.func.min), ("last", sa.func.max))
@@ -162,13 +163,13 @@ class Source(ABC):
         period = f", {row['first']:%Y-%m-%d} to {row['last']:%Y-%m-%d}" if row.get("first") else ""
         version = f", version {self.version}" if self.version else ""
         filled = [c for i, c in enumerate(names) if row[f"n{i}"]]
-        return [f"{self.name}{version}: {row['n']:,} requests{period}", *_listed(filled)]
+        return [f"{self.name}{version}: {row['n']:,} requests{period}", _listed(filled)]
 
 
-def _listed(columns: Sequence[str]) -> list[str]:
-    """Columns with what people call them, in lines of text."""
+def _listed(columns: Sequence[str]) -> str:
+    """Columns by what people call them."""
     named = sorted(c.removeprefix(EXTRA_PREFIX).removeprefix(MEASURE_PREFIX) for c in columns)
-    return textwrap.wrap(f"{len(named)} columns: {', '.join(named)}", 100)
+    return printable(f"{len(named)} columns: {', '.join(named)}")
 
 
 class DuckSource(Source):

@@ -115,8 +115,8 @@ def test_its_numbers_are_those_of_python(name: str, found: Found) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_draws_itself_in_light_and_dark(name: str, found: Found) -> None:
     light, dark = (found[name].plot(**look).to_dict() for look in ({}, {"colours": kpi.charts.DARK}))
-    assert light["height"]
-    assert light["layer"] if "layer" in light else light["mark"]
+    assert {"height", "vconcat"} & set(light)
+    assert light["layer"] if "layer" in light else light.get("vconcat") or light["mark"]
     assert "#e6eaf0" not in json.dumps(light, default=str)
     assert set(light) == set(dark)
 
@@ -214,6 +214,12 @@ def test_a_list_of_findings_is_a_list(found: Found) -> None:
     assert list(told.frame()["metric"]) == [f.metric for f in told]
     with pytest.raises(kpi.errors.SliceError, match="no times"):
         kpi.findings(kpi.from_frame(pd.DataFrame({"success": [True]})))
+
+
+def test_units_share_no_axis(found: Found) -> None:
+    frame = found["findings"].frame()
+    assert frame["unit"].nunique() > 1
+    assert len(found["findings"].plot().to_dict()["vconcat"]) == frame["unit"].nunique()
 
 
 def test_a_source_shows_itself(sample: kpi.Source) -> None:

@@ -58,7 +58,7 @@ class Decomposition(Result):
     bounds: what the change may be at worst where a change of what is known could have made it alone, else None.
     """
 
-    columns = ("by", "value", "kind", "before", "now", "rate", "mix", "effect", "low", "high")
+    columns = ("by", "value", "before", "now", "rate", "mix", "effect", "low", "high")
     metric: str
     by: str
     unit: str
