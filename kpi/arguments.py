@@ -24,6 +24,7 @@ R = TypeVar("R")
 C = TypeVar("C", bound=type)
 Adapt = Callable[[Any], Any]
 _LISTS = frozenset(["Sequence", "Collection", "Iterable", "list", "set", "frozenset"])
+_SIDES = ("a", "b")  # of a comparison, which says itself what it needs
 _NOT_EMPTY = ("metrics", "dimensions")
 _RAW = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, AssertionError)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -42,7 +43,7 @@ def guarded(
     """
     signature = inspect.signature(function)
     variadic = [n for n, p in signature.parameters.items() if p.kind in _VARIADIC]
-    hints = functools.cache(lambda: {n: h for n, h in _hints(function).items() if n not in (*variadic, *loose)})
+    hints = functools.cache(lambda: {n: h for n, h in _hints(function).items() if n not in (*variadic, *loose, *_SIDES)})
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -135,8 +136,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is typing.Literal:
         return isinstance(value, type(inner[0]))  # which words there are is said where they are read
     if origin is tuple:
-        every = inner[:1] * len(value) if isinstance(value, tuple) and inner[1:] == (...,) else inner
-        return isinstance(value, tuple) and len(value) == len(every) and all(map(_fits, value, every))
+        return isinstance(value, tuple) and (inner[1:] != (...,) or all(_fits(v, inner[0]) for v in value))
     if _named(hint) in _LISTS:
         held = isinstance(value, list | tuple) or (not isinstance(value, str | bytes) and isinstance(value, origin))
         return held and not isinstance(value, Mapping) and all(_fits(v, one) for one in inner[:1] for v in value)

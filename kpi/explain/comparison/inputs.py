@@ -32,8 +32,8 @@ def resolve_arms(
     source: Source, a: Slice | str | None, b: Slice | str | None, slice: Slice | None, by: str | None
 ) -> tuple[tuple[str, str], tuple[Arm, Arm], str]:
     """Names and rows of A and B, and the time zone. Raises SliceError where they are not two of a kind."""
-    if a is not None and a == b:
-        raise SliceError("compare.same", "A and B are the same", hint="Name two values, or two slices that differ.")
+    if isinstance(a, str) and a == b:
+        raise SliceError("compare.same", "A and B are the same", hint="Name two values.")
     if isinstance(a, Slice) and isinstance(b, Slice):
         return ("A", "B"), (_rows(resolve(source, a)), _rows(resolve(source, b))), b.tz
     if isinstance(a, str) and isinstance(b, str):
