@@ -43,7 +43,9 @@ def guarded(
     """
     signature = inspect.signature(function)
     variadic = [n for n, p in signature.parameters.items() if p.kind in _VARIADIC]
-    hints = functools.cache(lambda: {n: h for n, h in _hints(function).items() if n not in (*variadic, *loose, *_SIDES)})
+    hints = functools.cache(
+        lambda: {n: h for n, h in _hints(function).items() if n not in (*variadic, *loose, *_SIDES)}
+    )
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
