@@ -42,10 +42,8 @@ def guarded(
     It is known as `kpi.<name>`, so that it can be pickled.
     """
     signature = inspect.signature(function)
-    variadic = [n for n, p in signature.parameters.items() if p.kind in _VARIADIC]
-    hints = functools.cache(
-        lambda: {n: h for n, h in _hints(function).items() if n not in (*variadic, *loose, *_SIDES)}
-    )
+    free = {*loose, *_SIDES, *(n for n, p in signature.parameters.items() if p.kind in _VARIADIC)}
+    hints = functools.cache(lambda: {n: h for n, h in _hints(function).items() if n not in free})
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

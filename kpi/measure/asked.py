@@ -18,7 +18,7 @@ from kpi.measure.profile import MAX_VALUES, profile
 from kpi.measure.slice import NONE_VALUE, Slice
 from kpi.store.engines import Source
 
-_NAMES = ("metrics", "metric", "metric_", "quality")  # arguments that name metrics
+_NAMES = ("metrics", "metric", "metric_")  # arguments that name metrics
 _SERIES = "rolling"  # drawn beside others: what it lacks is a warning
 _TOLD: WeakKeyDictionary[Source, set[str]] = WeakKeyDictionary()
 
