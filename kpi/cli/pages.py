@@ -93,12 +93,8 @@ def fairness(
             why = kpi.likely(found, gap.dimension, gap.worst, metric=gap.metric)
             told += [f"{why.group}: {why.sentence} Next: {why.action}"] if why else []
     sentence = f"{clear} of {words.format_count(len(gaps), 'gaps')} are more than groups without any difference show."
-    plain = {
-        "sentence": sentence,
-        "adjusted_for": found.adjusted_for,
-        "gaps": records(gaps),
-        "groups": records(found.groups),
-    }
+    plain = {"sentence": sentence, "adjusted_for": found.adjusted_for, "gaps": records(gaps),
+             "groups": records(found.groups)}  # fmt: skip
     show(
         json, plain, ("cohort", "metric", "worst", "best", "gap", "95 % interval", "noise", "q", "n"),
         ((g.dimension, g.metric, g.worst, g.best, words.gap_size(g), words.format_interval(g.low, g.high, g.unit),

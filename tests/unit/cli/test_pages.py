@@ -29,7 +29,7 @@ def test_drift_of_all_columns_and_of_one(ask, run: Run) -> None:
     code, found = ask("drift")
     direct = kpi.drift(kpi.open("sample"), slice=VIEW)
     assert code == cli.BREACHED
-    wanted = {c["column"]: c for c in direct.to_json()["columns"]}
+    wanted = {c["column"]: c for c in direct.to_dict()["columns"]}
     assert {c["column"] for c in found["columns"]} == set(wanted)
     for c in found["columns"]:
         assert (c["state"], c["n"]) == (wanted[c["column"]]["state"], wanted[c["column"]]["n"])

@@ -51,7 +51,7 @@ def test_every_column_has_its_row_the_surest_first(source: kpi.Source) -> None:
     assert language.startswith("most in fr, ")
     assert language == kpi.drift(source, "language", view).sentence.split("; ")[1]
     assert found.frame().equals(found.table)
-    assert [list(c) for c in found.to_json()["columns"]] == [list(found.table.columns)] * 5
+    assert [list(c) for c in found.to_dict()["columns"]] == [list(found.table.columns)] * 5
 
 
 def test_it_takes_two_statements(source: kpi.Source, monkeypatch: pytest.MonkeyPatch) -> None:
