@@ -137,7 +137,7 @@ class Cells:
             **values,
             named=None if np.isnan(named).all() else named,
             shares=shares if metric.kind == "rate" else None,
-            by_day=None if metric.each else self._by_day(number),  # a unit has several days
+            by_day=None if metric.per_unit else self._by_day(number),  # a unit has several days
         )
 
     def _by_day(self, number: int) -> DaySums | None:

@@ -136,8 +136,8 @@ def known_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
 
     Raises MetricError for a metric per user or session, which rows do not add up to.
     """
-    if metric.each:
-        raise MetricError("metric.each", f"{metric.label} counts a unit once in each group, so that no search or "
+    if metric.per_unit:
+        raise MetricError("metric.per_unit", f"{metric.label} counts a unit once in each group, so that no search or "
                           "comparison can add it up", hint="Ask for it with kpi.summarise.")  # fmt: skip
     return row_terms(metric, row)
 
@@ -147,5 +147,5 @@ def row_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
     assert metric.y is not None
     assert metric.x is not None
     y, x = metric.y(row), metric.x(row)
-    told = known(y, x, row[metric.each]) if metric.each else known(y, x)
+    told = known(y, x, row[metric.per_unit]) if metric.per_unit else known(y, x)
     return only(told, sa.cast(y, INT)), only(told, sa.cast(x, INT))

@@ -242,7 +242,7 @@ def _made(given: Mapping[str, Any], error: Any, each: str = "request") -> Metric
         return made
     name = given.get("name") or f"{made.name.removesuffix('_mean')}_per_{each}"
     return replace(
-        made, name=name, label=str(given.get("label") or name.replace("_", " ").capitalize()), each=UNITS[each],
+        made, name=name, label=str(given.get("label") or name.replace("_", " ").capitalize()), per_unit=UNITS[each],
         needs=(*made.needs, UNITS[each]), formula=made.formula.replace("requests", f"{each}s"),
         definition=made.definition.replace("requests", f"{each}s"),
     )  # fmt: skip

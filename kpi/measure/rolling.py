@@ -51,7 +51,7 @@ def rolling(
     grouping = Grouping(by=tuple(by), every="day", intervals=False)
     (cells,) = collect(source, metrics, filters=resolved.filters, window=resolved.window, tz=resolved.slice.tz,
                        groupings=[grouping])  # fmt: skip
-    if each := next((m for m in cells.query.metrics if m.each), None):
+    if each := next((m for m in cells.query.metrics if m.per_unit), None):
         raise MetricError("rolling.each", f"{each.label} counts a unit once, so that days do not add up to it",
                           hint="Ask for it with kpi.summarise(…, every='week').")  # fmt: skip
     blocks = [_rolled(cells, m, days) for m in cells.query.metrics if m.kind in (*RATIO_KINDS, "quantile")]

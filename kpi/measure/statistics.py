@@ -99,7 +99,7 @@ class StatisticsQuery(Layout):
         for i, m in enumerate(self.ratios):
             y, x = row_terms(m, row)
             columns += [y.label(f"y{i}"), x.label(f"x{i}")]
-            columns += [only(y.is_not(None), row[m.each], TEXT).label(f"p{i}")] if m.each else []
+            columns += [only(y.is_not(None), row[m.per_unit], TEXT).label(f"p{i}")] if m.per_unit else []
         columns += [log_bin(row[c]).label(f"b{i}") for i, c in enumerate(self.sketches)]
         columns += [row[c].label(f"q{i}") for i, c in enumerate(self.sketches)]
         columns += [row[c].label(f"m{i}") for i, c in enumerate(self.maxima)]
@@ -166,7 +166,7 @@ class StatisticsQuery(Layout):
         for i in wanted:
             y, x = base.c[f"y{i}"], base.c[f"x{i}"]
             plain = sa.func.count(y), sa.func.sum(y), sa.func.sum(x)
-            sums = self._of_units(base, i) if self.ratios[i].each else plain
+            sums = self._of_units(base, i) if self.ratios[i].per_unit else plain
             columns += [v.label(f"{name}{i}") for name, v in zip("nyx", sums, strict=True)]
         inner = sa.select(*columns).select_from(base)
         return (inner.group_by(*group) if group else inner).cte(self._name("sums", groupings, of))

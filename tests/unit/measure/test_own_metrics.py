@@ -316,3 +316,8 @@ def test_what_units_do_not_add_up_to_is_refused() -> None:
         with pytest.raises(MetricError) as caught:
             call()
         assert caught.value.hint
+
+
+def test_no_word_of_the_table_but_a_field_reaches_a_built_in_metric() -> None:
+    """A key that makes several metrics of one entry (each = "part") says nothing about how they count."""
+    assert {m.per_unit for m in kpi.METRICS.values()} == {""}
