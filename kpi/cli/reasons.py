@@ -29,7 +29,11 @@ def findings(asked: SliceOptions, metrics: Searched = "", json: Json = False) ->
     Exit code 1 where something got worse, 2 where there is nothing to compare with, or less is known than before.
     """
     source, chosen = asked.open(), listed(metrics) or None
-    told = kpi.story(source, asked.slice(), metrics=chosen)
+    try:
+        told = kpi.story(source, asked.slice(), metrics=chosen)
+    except kpi.errors.MetricError:  # what the data lacks is said with its reason
+        asked.note(source, asked.slice(), metrics=chosen or ())
+        raise
     asked.note(source, told.view, metrics=chosen or ())
     if json:
         print_json(told.to_dict())

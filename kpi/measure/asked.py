@@ -57,7 +57,7 @@ def _lacking(source: Source, asked: str | Metric) -> str:
 
 
 def _closest(source: Source, column: str) -> str:
-    have = {own_terms.called(c): None for c in profile(source).filled} | {
+    have = {own_terms.called(c): None for c, n in profile(source).filled.items() if n} | {
         u.source: None for u in (source.receipt.columns if source.receipt else ())
     }
     slips = (n for n in have if (close := close_name(n)) and (named(close) or ("",))[0] == column)
