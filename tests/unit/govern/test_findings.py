@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import kpi
+from kpi.errors import SliceError
 from kpi.govern.findings import Finding, findings
 from sample_data.stories import STORIES
 from sample_data.world import build
@@ -128,9 +129,10 @@ def test_a_table_with_a_column_of_its_own_days_can_be_searched(home: Path, tmp_p
     assert (first.metric, dict(first.where), first.version) == ("task_success", {"language": "ja"}, "p9")
 
 
-def test_data_without_times_has_no_findings() -> None:
+def test_data_without_times_has_no_findings_and_says_so() -> None:
     rows = world(1, "quiet").requests.drop_columns(["started_at", "day"])
-    assert findings(kpi.from_frame(rows)) == []
+    with pytest.raises(SliceError, match="no times"):
+        findings(kpi.from_frame(rows))
 
 
 def test_a_hidden_regression_is_told_as_one() -> None:

@@ -198,7 +198,7 @@ def test_a_healthy_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "every version can be read" in capsys.readouterr().out
     assert cli.main(["doctor", "d", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert list(told) == ["dataset", "healthy", "readable", "problems", "notes", "versions"]
+    assert list(told) == ["schema", "dataset", "healthy", "readable", "problems", "notes", "versions"]
     assert (told["healthy"], told["readable"], told["problems"], told["notes"]) == (True, 3, [], [])
     assert list(told["versions"][0]) == ["number", "readable", "created_at", "requests", "problem", "tables"]
     assert list(told["versions"][0]["tables"][0]) == ["name", "rows", "files", "flaws", "unproven"]

@@ -162,7 +162,7 @@ def test_few_users_say_nothing() -> None:
     assert (found.verdict, found.alarm) == ("not enough users", False)
     assert np.isnan(found.p)
     assert found.sentence.startswith("Too few users to check the split")
-    nobody = kpi.sample_ratio(kpi.from_frame(_test(9)), *(kpi.Slice(last="all").where(device="tv") for _ in "ab"))
+    nobody = kpi.sample_ratio(kpi.from_frame(_test(9)), *(kpi.Slice(last="all").where(device="(none)") for _ in "ab"))
     assert (nobody.verdict, nobody.users_a, nobody.to_dict()["share_b"]) == ("not enough users", 0, None)
 
 

@@ -21,6 +21,7 @@ from kpi.explain.comparison.effects import effect, values
 from kpi.measure.metrics import METRICS
 from kpi.store.engines import DuckSource
 from tests.engines import filled
+from tests.unit.cli.conftest import plain
 
 pytestmark = pytest.mark.slow
 
@@ -385,7 +386,7 @@ def test_differences_cover_the_truth_with_users_on_both_sides() -> None:
 
 def test_the_command_prints_what_the_call_says(sample_home: object, capsys: pytest.CaptureFixture[str]) -> None:
     told = cli.main(["compare", "p6", "p7", "--by", "prompt_version", "--dataset", "sample", "--json"])
-    data = json.loads(capsys.readouterr().out)
+    data = plain(capsys.readouterr().out)
     assert (data["a"], data["b"], data["by"], data["intervals"]) == ("p6", "p7", "prompt_version", "fixed")
     assert data["adjust"] == ["intent", "language"]
     direct = compare(kpi.open("sample"), "p6", "p7", by="prompt_version").to_dict()
