@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from kpi.privacy import user_key
 from kpi.store import lake, manifest, merge
 from kpi.store.rekeying import renamed
 from tests.unit import span_loading as spans
+from tests.unit.cli.conftest import plain
 
 pytestmark = pytest.mark.slow
 
@@ -196,7 +196,7 @@ def test_the_age_of_a_key_file_is_no_proof_against_the_rows(tmp_path: Path, home
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict]:
     code = main(["key", *arguments, "--json"])
-    return code, json.loads(capsys.readouterr().out)
+    return code, plain(capsys.readouterr().out)
 
 
 def test_backup_and_restore(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
