@@ -100,6 +100,8 @@ def _understood(value: Any, hint: Any, parameter: str, name: str, signature: ins
             return one(last=value)
         if typing.get_origin(one) is tuple and isinstance(value, list) and _fits(tuple(value), one):
             return tuple(value)
+        if _named(one) == "Path" and isinstance(value, str):
+            return one(value)
         if one is float and isinstance(value, Real) and not isinstance(value, bool):
             return float(value)
     told = [_TEXTS["types"].get(_named(h), (_named(h), "")) for h in _members(hint) if h is not type(None)]
