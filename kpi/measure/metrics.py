@@ -42,7 +42,7 @@ class Metric:
     scale: stored value times scale = value in `unit`. direction: which way is better. min_n: rows below which the
     value is "not enough data". needs: columns without which the metric cannot be known. own: the conditions of
     `own_terms` that a metric of a team's own is made of; its columns carry the prefix `own:`. signed: its values may be
-    negative. smallest: see `matters`. per_unit: the column of the unit that counts once in each group, users or sessions,
+    negative. smallest: see `matters`. per_unit: the column of the unit (user, session) that counts once in each group,
     instead of requests.
     """
 
