@@ -85,8 +85,7 @@ class _Shown:
         @property
         def sentence(self) -> str: ...
 
-    def frame(self) -> pd.DataFrame:
-        raise NotImplementedError
+        def frame(self) -> pd.DataFrame: ...
 
     def plot(self, **options: Any) -> Any:
         """The result as an Altair chart, the one that the app draws. options: of the functions in `kpi.charts`."""

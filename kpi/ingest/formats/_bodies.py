@@ -144,6 +144,3 @@ def _pieces(chunk: Mapping[str, Any]) -> Iterable[Any]:
         yield result.get("text")
     if chunk.get("event_type") != "stream-end":  # Cohere's last chunk repeats the whole
         yield next((chunk[n] for n in _TEXTS if isinstance(chunk.get(n), str)), None)
-
-
-# FIXME
