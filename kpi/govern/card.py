@@ -79,7 +79,7 @@ class Card(Result):
         return f"{self.label}: {format_value(self.value, self.unit)}. {self.reason}"
 
     def frame(self) -> pd.DataFrame:
-        """One row, as in `Scorecard.segments`."""
+        """One row, as in `Scorecard.frame`."""
         return pd.DataFrame([self.to_dict()])
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""What a public call asks of the data, looked at before it runs: metrics that they cannot know, values they lack."""
+"""What a public call asks of the data, looked at before it runs: metrics and dimensions that they cannot know."""
 
 from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,8 +14,8 @@ from kpi.measure import own_terms
 from kpi.measure.columns import dimension
 from kpi.measure.metrics import Metric
 from kpi.measure.own_metrics import metric_of
-from kpi.measure.profile import MAX_VALUES, profile
-from kpi.measure.slice import NONE_VALUE, Slice
+from kpi.measure.profile import profile
+from kpi.measure.slice import Slice
 from kpi.store.engines import Source
 
 _NAMES = ("metrics", "metric", "metric_")  # arguments that name metrics
@@ -24,36 +24,36 @@ _TOLD: WeakKeyDictionary[Source, set[str]] = WeakKeyDictionary()
 
 
 def check(call: str, arguments: Mapping[str, Any]) -> None:
-    """Raise MetricError where all the metrics that are asked for lack a column; warn once of one among several, and of
-    a filter whose value no request has."""
+    """Raise MetricError where all the metrics that are asked for lack a column, and for a filter on what is no
+    dimension; warn once of a metric among several."""
     source = arguments.get("source")
     if not isinstance(source, Source) or not source.columns_of("requests") or not profile(source).requests:
         return
     for name in _NAMES:
         given = arguments.get(name)
         asked = [given] if isinstance(given, str | Metric) else list(given or ())
-        lacking = {str(getattr(m, "name", m)): told for m in asked if (told := _lacking(source, m))}
+        lacking = {told: column for m in asked for told, column in _lacking(source, m)}
         if lacking and len(lacking) == len(asked) and call != _SERIES:
-            raise MetricError("metric.no_data", next(iter(lacking.values())),
-                              hint="Say which it is: kpi.from_frame(frame, success='column').")  # fmt: skip
-        _warn(source, lacking.values())
+            told, column = next(iter(lacking.items()))
+            raise MetricError("metric.no_data", told, hint=f"Map a column to {column} when the data is loaded, or say "
+                              f"which it is: kpi.from_frame(frame, {column}='column').")  # fmt: skip
+        _warn(source, lacking)
     for view in arguments.values():
-        if isinstance(view, Slice) and not source.live:
-            _warn(source, _absent(source, view))
+        for name, _ in view.filters if isinstance(view, Slice) else ():
+            dimension(source, name)  # also in a call that filters no requests
 
 
-def _lacking(source: Source, asked: str | Metric) -> str:
-    """Which columns a metric needs and the data lack, with the name that comes closest; "" where none."""
+def _lacking(source: Source, asked: str | Metric) -> Iterator[tuple[str, str]]:
+    """Which columns a metric needs and the data lack, with the name that comes closest, and the first of them."""
     try:
         metric = metric_of(source, asked)
     except MetricError:  # the call itself says so
-        return ""
-    missing = [c for c in metric.needs if not profile(source).holds(c)]
-    if not missing:
-        return ""
-    near = next(filter(None, (_closest(source, c) for c in missing)), "")
-    columns = " and ".join(c.removeprefix(own_terms.OWN) for c in missing)
-    return f"{metric.label} cannot be known: no column says {columns}{f' (closest: {near})' if near else ''}"
+        return
+    missing = [c.removeprefix(own_terms.OWN) for c in metric.needs if not profile(source).holds(c)]
+    if missing:
+        near = next(filter(None, (_closest(source, c) for c in missing)), "")
+        told = f"{metric.label} cannot be known: no column says {' and '.join(missing)}"
+        yield f"{told}{f' (closest: {near})' if near else ''}", missing[0]
 
 
 def _closest(source: Source, column: str) -> str:
@@ -64,18 +64,7 @@ def _closest(source: Source, column: str) -> str:
     return next(slips, "") or next(iter(difflib.get_close_matches(column, have, n=1, cutoff=0.6)), "")
 
 
-def _absent(source: Source, view: Slice) -> Iterator[str]:
-    held = profile(source).dimensions
-    for name, values in view.filters:
-        dimension(source, name)  # raises where there is none, also in a call that filters no requests
-        known = [v for v, _ in held.get(name, ())]
-        if 0 < len(known) < MAX_VALUES:
-            for value in set(values) - {*known, NONE_VALUE}:
-                near = difflib.get_close_matches(value, known, n=3) or known[:8]
-                yield f"No request has {name} {value[:60]!r}. It has {', '.join(v[:60] for v in near)}"
-
-
-def _warn(source: Source, sentences: Any) -> None:
+def _warn(source: Source, sentences: Iterable[str]) -> None:
     told = _TOLD.setdefault(source, set())
     for sentence in sentences:
         if sentence not in told:
