@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import html
+import math
 import textwrap
 import threading
 import warnings
@@ -105,18 +106,15 @@ class Source(ABC):
     @property
     def columns(self) -> pd.DataFrame:
         """What each column of the data was taken as: column, taken_as (None: left out), unit, why, filled (share of the
-        rows), nearest (the known name that its name may be a slip of)."""
-        table = self.table("requests")
-        counts = [sa.func.count(c).label(c.name) for c in table.c]
-        total = sa.func.count().label("(all)")
-        (row,) = self.run(sa.select(total, *counts).select_from(table)).to_pylist()
-        held = [ColumnUse(c.name, c.name, "exact") for c in table.c]
-        told = self.receipt.columns if self.receipt and self.receipt.columns else held
-        return pd.DataFrame(
-            [(u.source, u.field, u.unit, u.note, self.shares.get(u.source, row.get(u.field, 0) / max(row["(all)"], 1)),
-              "" if u.how in ("exact", "alias", "guessed") else close_name(u.source)) for u in told],
-            columns=["column", "taken_as", "unit", "why", "filled", "nearest"],
-        )  # fmt: skip
+        rows; NaN where nothing was counted), nearest (the known name that its name may be a slip of)."""
+        counts, rows = self._counts, self._counts.get("(all)", 0)
+        held = [ColumnUse(name, name, "exact") for name in self.columns_of("requests")]
+        told = []
+        for u in self.receipt.columns if self.receipt and self.receipt.columns else held:
+            filled = self.shares.get(u.source, counts.get(u.field or "", 0) / rows if rows else math.nan)
+            near = "" if u.how in ("exact", "alias", "guessed") else close_name(u.source)
+            told.append((u.source, u.field, u.unit, u.note, filled, near))
+        return pd.DataFrame(told, columns=["column", "taken_as", "unit", "why", "filled", "nearest"])
 
     def rows(self, slice: Any = None, **options: Any) -> pd.DataFrame:
         """Requests of a slice with every column that holds something: `kpi.rows`."""
@@ -152,18 +150,28 @@ class Source(ABC):
     @functools.cached_property
     def _told(self) -> list[str]:
         """Name, version, requests, period and filled columns. Of rows in a database nothing is counted."""
-        names = [c for c in self.columns_of("requests") if c not in HELPERS]
-        if self.live:
+        names, counts = [c for c in self.columns_of("requests") if c not in HELPERS], self._counts
+        if not counts:
             return [f"{self.name}, read in place", _listed(names)]
-        table = self.table("requests")
-        counts = [sa.func.count(table.c[c]).label(f"n{i}") for i, c in enumerate(names)]
-        bounds = [f(table.c.started_at).label(w) for w, f in (("first", sa.func.min), ("last", sa.func.max))
-                  if "started_at" in names]  # fmt: skip
-        row = self.run(sa.select(sa.func.count().label("n"), *bounds, *counts).select_from(table)).to_pylist()[0]
-        period = f", {row['first']:%Y-%m-%d} to {row['last']:%Y-%m-%d}" if row.get("first") else ""
+        period = f", {counts['(first)']:%Y-%m-%d} to {counts['(last)']:%Y-%m-%d}" if counts.get("(first)") else ""
         version = f", version {self.version}" if self.version else ""
-        filled = [c for i, c in enumerate(names) if row[f"n{i}"]]
-        return [f"{self.name}{version}: {row['n']:,} requests{period}", _listed(filled)]
+        return [f"{self.name}{version}: {counts['(all)']:,} requests{period}", _listed([c for c in names if counts[c]])]
+
+    @functools.cached_property
+    def _counts(self) -> dict[str, Any]:
+        """Known values by column; (all), (first), (last) of the requests. Of rows in a database nothing is counted."""
+        if self.live:
+            return {}
+        table = self.table("requests")
+        asked: dict[str, sa.ColumnElement[Any]] = {
+            "(all)": sa.func.count(),
+            **{c.name: sa.func.count(c) for c in table.c},
+        }
+        if "started_at" in table.c:
+            asked |= {"(first)": sa.func.min(table.c.started_at), "(last)": sa.func.max(table.c.started_at)}
+        found = self.run(sa.select(*(value.label(name) for name, value in asked.items())).select_from(table))
+        counts: dict[str, Any] = found.to_pylist()[0]
+        return counts
 
 
 def _listed(columns: Sequence[str]) -> str:
