@@ -147,5 +147,7 @@ def row_terms(metric: Metric, row: Columns) -> tuple[Expression, Expression]:
     assert metric.y is not None
     assert metric.x is not None
     y, x = metric.y(row), metric.x(row)
+    if metric.of_one_column and not metric.per_unit:
+        return sa.cast(y, INT), x
     told = known(y, x, row[metric.per_unit]) if metric.per_unit else known(y, x)
     return only(told, sa.cast(y, INT)), only(told, sa.cast(x, INT))

@@ -87,6 +87,17 @@ class Metric:
             return self.smallest or 0.0
         return 0.01 if not self.relative else 0.20 if self.kind == "incidence" else 0.05
 
+    @property
+    def counted(self) -> bool:
+        """Whether the denominator is 1 in each row that counts, so that it is their number."""
+        return self.kind == "quantile" or self.x is _every or getattr(self.x, "func", None) is one
+
+    @property
+    def of_one_column(self) -> bool:
+        """Whether numerator and denominator are known in the same rows, those that know one column."""
+        y, x = (getattr(t, "func", None) for t in (self.y, self.x))
+        return x is one and y in (_value, _flag, _within) and self.y.args[0] == self.x.args[0]  # type: ignore[union-attr]
+
     def improves(self, difference: float) -> bool:
         """Whether a difference is for the better; where no direction is better, less is what counts as better."""
         return (difference > 0) == (self.direction == "up")
@@ -103,7 +114,7 @@ def _flag(column: str, r: Row) -> Expression:
     return flag(r[column])
 
 
-def _one(column: str, r: Row) -> Expression:
+def one(column: str, r: Row) -> Expression:
     """1 where a column is known, else NULL."""
     return only(known(r[column]), whole(1))
 
@@ -142,7 +153,7 @@ def _every(r: Row) -> Expression:
 _REPORTED = sa.literal_column("'reported'", sa.String())
 # Words of the table -> the term of their columns.
 _TERMS: dict[str, Callable[..., Expression]] = {
-    "value": _value, "flag": _flag, "one": _one, "difference": _difference, "severity": _severity,
+    "value": _value, "flag": _flag, "one": one, "difference": _difference, "severity": _severity,
     "answered": _answered, "within": _within, "computed": _computed, "reported": _reported,
 }  # fmt: skip
 _TABLE = table_of(__file__)

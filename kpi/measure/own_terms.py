@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from kpi.errors import MetricError
 from kpi.mapping.column_names import slug
 from kpi.mapping.parse_values import FALSE_WORDS, TRUE_WORDS
-from kpi.measure.metrics import Row, Term
+from kpi.measure.metrics import Row, Term, one
 from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, REQUESTS, SOURCES
-from kpi.store.expressions import DOUBLE, Expression, flag, null, only, text_of, whole
+from kpi.store.expressions import DOUBLE, Expression, flag, null, text_of, whole
 
 OWN, SCORE = "own:", "score:"  # prefixes of a column as a metric names it, and of a score
 MILLIONTH = 1e-6
@@ -120,11 +120,7 @@ def formula(kind: str, of: Condition, per: Condition | None, q: float | None) ->
 
 def known(of: Condition) -> Term:
     """1 where the column is known, else NULL."""
-    return partial(_known, of)
-
-
-def _known(of: Condition, row: Row) -> Expression:
-    return only(row[of.column].is_not(None), whole(1))
+    return partial(one, of.column)
 
 
 def term(of: Condition, numeric: bool) -> Term:

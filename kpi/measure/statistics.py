@@ -164,8 +164,8 @@ class StatisticsQuery(Layout):
         columns: list[Expression] = [*self._axes_of(base, groupings), number.label("g"), *(base.c[k] for k in keys)]
         columns += [column.label(name) for name, column in more.items()]
         for i in wanted:
-            y, x = base.c[f"y{i}"], base.c[f"x{i}"]
-            plain = sa.func.count(y), sa.func.sum(y), sa.func.sum(x)
+            y, n = base.c[f"y{i}"], sa.func.count(base.c[f"y{i}"])
+            plain = n, sa.func.sum(y), n if self.ratios[i].counted else sa.func.sum(base.c[f"x{i}"])
             sums = self._of_units(base, i) if self.ratios[i].per_unit else plain
             columns += [v.label(f"{name}{i}") for name, v in zip("nyx", sums, strict=True)]
         inner = sa.select(*columns).select_from(base)
@@ -221,9 +221,9 @@ class StatisticsQuery(Layout):
         wanted = self._ratios_of(groupings)
         if not wanted:
             return []
+        cells = self._grouped(base, groupings, ("d", "k"), wanted, "cell", {})
         found = []
-        for part, of, keys in ((DAYS, "day", ("d",)), (CELLS, "cell", ("d", "k"))):
-            rows = self._grouped(base, groupings, keys, wanted, of, {})
+        for part, rows in ((DAYS, self._of_days(cells)), (CELLS, cells)):
             values: list[Expression] = []
             for i in range(len(self.ratios)):
                 if i not in wanted:
@@ -247,11 +247,17 @@ class StatisticsQuery(Layout):
         return self._select(cells, SKETCH, values, b)
 
     def _day_sketches(self, base: sa.CTE, groupings: Sequence[Grouping], index: int) -> list[Query]:
-        found = []
-        for part, of, keys in ((SKETCH_DAYS, "day", ("d",)), (SKETCH_CELLS, "cell", ("d", "k"))):
-            cells = self._binned(base, groupings, keys, index, of, {})
-            found.append(self._steps(cells, groupings, keys, index, of, part))
-        return found
+        cells = self._binned(base, groupings, ("d", "k"), index, "cell", {})
+        return [self._steps(self._of_days(cells, "b"), groupings, ("d",), index, "day", SKETCH_DAYS),
+                self._steps(cells, groupings, ("d", "k"), index, "cell", SKETCH_CELLS)]  # fmt: skip
+
+    def _of_days(self, cells: sa.CTE, *more: str) -> sa.CTE:
+        """What was summed by group of users on a day, by day."""
+        keys = [*self._axes_in(cells), cells.c.g, *(cells.c[k] for k in ("d", *more))]
+        ends: dict[str, Any] = {"low": sa.func.min, "high": sa.func.max}
+        rest = [c for c in cells.c if c not in set(keys) and c.name != "k"]
+        summed = (ends.get(c.name, sa.func.sum)(c).label(c.name) for c in rest)
+        return sa.select(*keys, *summed).group_by(*keys).cte(f"{cells.name}_days")
 
     def _binned(
         self, base: sa.FromClause, groupings: Sequence[Grouping], keys: Sequence[str], index: int, of: str,

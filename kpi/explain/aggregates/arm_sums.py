@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
+from kpi.explain.aggregates.grouped_sums import Arm, distinct, encoded, grouped_sums, numbers, requests
 from kpi.measure.clusters import naming
-from kpi.measure.columns import RATIO_KINDS, Columns, bucket, cluster, dimension, hashed, known_terms, log_bin
+from kpi.measure.columns import (
+    RATIO_KINDS,
+    Columns,
+    bucket,
+    cluster,
+    conditions,
+    dimension,
+    hashed,
+    known_terms,
+    log_bin,
+)
 from kpi.measure.estimate import Ranks
 from kpi.measure.metrics import Metric
 from kpi.measure.moments import GROUPS
 from kpi.measure.slice import NONE_VALUE
 from kpi.stats.types import Array
 from kpi.store.engines import Query, Source
-from kpi.store.expressions import DOUBLE, Expression, null, only, whole, within
+from kpi.store.expressions import DOUBLE, INT, Expression, null, only, whole, within
 
 LEAST = 10  # requests of a stratum in each arm, to adjust for it
 COVERED = 0.5  # share of requests in strata that both arms fill: with less, the rest is not the same question
@@ -77,6 +88,15 @@ class ArmSums:
     def partly(self, metric: Metric) -> bool:
         """Whether a metric is not known for all requests."""
         return bool(self.sums[metric.name].n.sum() < self.rows.sum())
+
+    def cells(self, side: int, only: int | None = None) -> Array:
+        """Places of the cells of one side, in all strata or in one only."""
+        mine = self._sides[side]
+        return mine if only is None else mine[self.stratum[mine] == only]
+
+    @cached_property
+    def _sides(self) -> tuple[Array, Array]:
+        return np.flatnonzero(self.arm == 0), np.flatnonzero(self.arm == 1)
 
     @property
     def covered(self) -> float:
@@ -142,16 +162,53 @@ def _run(
     by_user: Mapping[str, Expression], by_day: Mapping[str, Expression], *, days_within: bool,
 ) -> pa.Table:  # fmt: skip
     """The sums of the arms by user and strata (daily = 0), and by groups of users on a day (daily = 1). One query."""
-    names = [*by_user, *by_day, *(f"s{i}" for i in range(len(strata)))]
-    parts = []
+    kept = _strata_keys(source, strata)
+    sets = [[*by_user, *kept]] + ([[*by_day, *(kept if days_within else ())]] if by_day else [])
+    parts: list[Query] = []
     for number, arm in enumerate(arms):  # both kinds in turn: each gives types to what the other lacks
-        for daily, keys in enumerate((by_user, by_day) if by_day else (by_user,)):
-            within = strata if days_within or not daily else ()
-            found = _statement(source, terms, arm, number, within, keys).subquery()
-            keyed = [found.c[n] if n in found.c else sa.null().label(n) for n in names]
-            rest = [c for c in found.c if c.name not in names]
-            parts.append(sa.select(whole(daily).label("daily"), *keyed, *rest))
+        rows = _rows_of(source, terms, arm, number, {**by_user, **by_day, **kept})
+        if len(sets) == 1 or not source.dialect.grouping_sets:
+            parts += [_summed(rows, terms, number, keys, whole(daily)) for daily, keys in enumerate(sets)]
+        else:
+            daily = sa.func.grouping(rows.c[next(iter(by_user))])
+            parts.append(_summed(rows, terms, number, sets[0], daily, other=sets[1]))
     return source.run(sa.union_all(*parts) if len(parts) > 1 else parts[0])
+
+
+def _rows_of(
+    source: Source, terms: Sequence[_Term], arm: Arm, number: int, keys: Mapping[str, Expression]
+) -> sa.Subquery:
+    """The requests of an arm: their keys and terms, y0, and x0 of a metric whose denominator is more than their
+    number."""
+    row = requests(source)
+    columns = dict(keys)
+    for i, (_, metric, ranked) in enumerate(terms):
+        y, x = _indicator(metric, row, ranked[number]) if ranked else known_terms(metric, row)
+        columns |= {f"y{i}": y} | ({} if metric.counted else {f"x{i}": x})
+    chosen = sa.select(*(c.label(name) for name, c in columns.items())).select_from(source.table("requests"))
+    return chosen.where(*conditions(source, arm.filters, arm.window)).subquery()
+
+
+def _summed(
+    rows: sa.Subquery, terms: Sequence[_Term], number: int, keys: Sequence[str], daily: Expression,
+    other: Sequence[str] = (),
+) -> Query:  # fmt: skip
+    """The sums of the terms by keys. other: a second set of keys, by which the same statement sums as well."""
+    sums: dict[str, Expression] = {"rows": sa.func.count()}
+    for i, (_, metric, _) in enumerate(terms):
+        y = rows.c[f"y{i}"]
+        sums |= {f"y{i}": _sum(y), f"n{i}": sa.cast(sa.func.count(y), DOUBLE)}
+        sums |= {} if metric.counted else {f"x{i}": _sum(rows.c[f"x{i}"])}
+    used = {*keys, *other}
+    named = [(rows.c[c.name] if c.name in used else sa.null()).label(c.name) for c in rows.c if c.name[0] not in "yx"]
+    found = sa.select(sa.cast(daily, INT).label("daily"), whole(number).label("arm"), *named,
+                      *(column.label(name) for name, column in sums.items()))  # fmt: skip
+    sets = [[rows.c[k] for k in one] for one in (keys, other)]
+    return found.group_by(*[sa.func.grouping_sets(*(sa.tuple_(*s) for s in sets))] if other else sets[0])
+
+
+def _sum(value: Expression) -> Expression:
+    return sa.cast(sa.func.sum(value), DOUBLE)  # here: sums of whole numbers come as decimals otherwise, which are slow
 
 
 def _numbered(rows: pa.Table, keys: Mapping[str, Expression]) -> Array:
@@ -163,7 +220,10 @@ def _table(
     rows: pa.Table, user: Array, terms: Sequence[_Term], strata: Sequence[str], weighted: int, ranks: Mapping[str, Any]
 ) -> ArmSums:
     stratum, names = _strata(rows, len(strata))
-    sums = [TermSums(*(numbers(rows[f"{k}{i}"]) for k in "yxn")) for i in range(len(terms))]
+    sums = []
+    for i, (_, metric, _) in enumerate(terms):
+        y, n = numbers(rows[f"y{i}"]), numbers(rows[f"n{i}"])
+        sums.append(TermSums(y, n if metric.counted else numbers(rows[f"x{i}"]), n))
     own = len(terms) - weighted
     return ArmSums(arm=numbers(rows["arm"]).astype(int), user=user, stratum=stratum, strata=names,
                    rows=numbers(rows["rows"]), users=int(user.max()) + 1 if len(user) else 0,
@@ -271,17 +331,6 @@ def _ranked(counts: BinCounts, side: int, weights: Array | None, q: float) -> Ra
 # --- sums by user ----------------------------------------------------------------------------------------------------
 
 
-def _statement(
-    source: Source, terms: Sequence[_Term], arm: Arm, number: int, strata: Sequence[str],
-    keys: Mapping[str, Expression],
-) -> Query:  # fmt: skip
-    row = requests(source)
-    sums: dict[str, Expression] = {"rows": sa.func.count()}
-    for i, (_, metric, ranked) in enumerate(terms):
-        sums |= term_sums(i, _indicator(metric, row, ranked[number]) if ranked else known_terms(metric, row))
-    return grouped_sums(source, arm, keys={**keys, **_strata_keys(source, strata)}, sums=sums, number=number)
-
-
 def _strata_keys(source: Source, strata: Sequence[str]) -> dict[str, Expression]:
     return {f"s{i}": dimension(source, n) for i, n in enumerate(strata)}
 
@@ -305,9 +354,12 @@ def _strata(rows: pa.Table, count: int) -> tuple[Array, tuple[tuple[str, ...], .
 
 def _combined(columns: Sequence[tuple[Array, list[Any]]], rows: int) -> tuple[Array, Array]:
     """(one number per row for the combination of several codes, a row of each combination)."""
-    codes, first = np.zeros(rows, dtype=np.int64), np.zeros(min(rows, 1), dtype=np.int64)
+    codes, size = np.zeros(rows, dtype=np.int64), min(rows, 1)
     for more, values in columns:
-        _, first, codes = np.unique(codes * (len(values) + 1) + more, return_index=True, return_inverse=True)
+        found, codes = distinct(codes * (len(values) + 1) + more, size * (len(values) + 1))
+        size = len(found)
+    first = np.zeros(size, dtype=np.int64)
+    first[codes] = np.arange(rows)
     return codes, first
 
 

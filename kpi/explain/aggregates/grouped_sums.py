@@ -22,6 +22,7 @@ from kpi.store.engines import Query, Source
 from kpi.store.expressions import Expression, whole
 
 Labelled = Mapping[str, Expression]
+_DENSE = 2**24  # keys that are told apart by a table rather than by sorting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +73,15 @@ def encoded(column: pa.ChunkedArray) -> tuple[Array, pa.Array]:
     whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
     coded = whole if isinstance(whole, pa.DictionaryArray) else pc.dictionary_encode(whole)
     return pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), coded.dictionary
+
+
+def distinct(key: Array, size: int) -> tuple[Array, Array]:
+    """(distinct keys in order, place of each entry among them); keys lie in 0..size, few of them need no sorting."""
+    if size > _DENSE:
+        return np.unique(key, return_inverse=True)
+    seen = np.zeros(size, dtype=bool)
+    seen[key] = True
+    found = np.flatnonzero(seen)
+    place = np.zeros(size, dtype=np.int64)
+    place[found] = np.arange(len(found))
+    return found, place[key]

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from scipy import sparse, special
 
 from kpi.explain.aggregates.cube import Codes, Terms
-from kpi.explain.aggregates.grouped_sums import Arm, encoded, grouped_sums, numbers, requests, term_sums
+from kpi.explain.aggregates.grouped_sums import Arm, distinct, encoded, grouped_sums, numbers, requests, term_sums
 from kpi.measure.columns import cluster, dimension, known_terms
 from kpi.measure.metrics import Metric
 from kpi.measure.moments import Sums
@@ -53,21 +53,16 @@ def user_sums(
     keys = {"user": cluster(row), **{f"d{i}": dimension(source, d) for i, d in enumerate(dims)}}
     sums: dict[str, Expression] = {"rows": sa.func.count()}
     for i, m in enumerate(metrics):
-        sums |= term_sums(i, known_terms(m, row), "yxn" if _weighted(m) else "yn")
+        sums |= term_sums(i, known_terms(m, row), "yn" if m.counted else "yxn")
     found = source.run(grouped_sums(source, Arm(filters=filters, window=window), keys=keys, sums=sums))
     user, people = encoded(found["user"])
     terms, known = {}, {}
     for i, m in enumerate(metrics):
         count = numbers(found[f"n{i}"])
-        terms[m.name] = Terms(numbers(found[f"y{i}"]), numbers(found[f"x{i}"]) if _weighted(m) else count, m.kind)
+        terms[m.name] = Terms(numbers(found[f"y{i}"]), count if m.counted else numbers(found[f"x{i}"]), m.kind)
         known[m.name] = count
     return UserSums(user=user, users=len(people), rows=numbers(found["rows"]),
                     dims={d: _codes(found[f"d{i}"]) for i, d in enumerate(dims)}, terms=terms, known=known)  # fmt: skip
-
-
-def _weighted(metric: Metric) -> bool:
-    """Whether the denominator is more than a count of the requests: that of a share is."""
-    return metric.kind == "ratio"
 
 
 def _codes(column: pa.ChunkedArray) -> Codes:
@@ -88,7 +83,7 @@ class Pattern:
 
     def __init__(self, user: Array, column: Array, users: int, columns: int) -> None:
         self.inside = np.flatnonzero(column >= 0)
-        found, self._place = _distinct(user[self.inside] * columns + column[self.inside], users * columns)
+        found, self._place = distinct(user[self.inside] * columns + column[self.inside], users * columns)
         self.row, self.column = np.divmod(found, max(columns, 1))
         self._narrow = self.column.astype(np.int32)  # scipy would look for the largest index each time
         self._start = np.searchsorted(self.row, np.arange(users + 1)).astype(np.int32)
@@ -118,21 +113,6 @@ class Pattern:
 
     def totals(self, sums: Array) -> Array:
         return np.bincount(self.column, sums, minlength=self._shape[1])
-
-
-_DENSE = 2**24
-
-
-def _distinct(key: Array, size: int) -> tuple[Array, Array]:
-    """(distinct keys in order, place of each entry among them); keys lie in 0..size, few of them need no sorting."""
-    if size > _DENSE:
-        return np.unique(key, return_inverse=True)
-    seen = np.zeros(size, dtype=bool)
-    seen[key] = True
-    found = np.flatnonzero(seen)
-    place = np.zeros(size, dtype=np.int64)
-    place[found] = np.arange(len(found))
-    return found, place[key]
 
 
 @dataclass(frozen=True)

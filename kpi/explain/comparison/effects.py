@@ -210,7 +210,7 @@ def coverage(sides: ArmSums, metric: Metric, *, only: int | None = None) -> Cove
     By users alone: what makes labels fail lasts for days, and to take that for the luck of days would hide it.
     """
     known = sides.sums[metric.name].n
-    a, b = (_rows(sides, i, only) for i in (0, 1))
+    a, b = (sides.cells(i, only) for i in (0, 1))
     n, rows = ((int(v[a].sum()), int(v[b].sum())) for v in (known, sides.rows))
     if n == rows:  # all of it is known, as in most data
         return Coverage(n=n, requests=rows, change=Interval(value=0.0, low=0.0, high=0.0))
@@ -232,23 +232,18 @@ def values(sides: ArmSums, metric: Metric, *, adjusted: bool = False, only: int 
     return a, b
 
 
-def _rows(sides: ArmSums, side: int, only: int | None) -> Array:
-    mine = sides.arm == side
-    found: Array = mine if only is None else mine & (sides.stratum == only)
-    return found
-
-
 def _of_clusters(
     sides: ArmSums, metric: Metric, side: int, *, adjusted: bool, only: int | None
 ) -> tuple[Array, Array, Array]:
     """Numerator, denominator and rows by cluster, of one side."""
     cells = sides.weighted[metric.name] if adjusted and metric.kind == "quantile" else sides.sums[metric.name]
-    mine = _rows(sides, side, only)
+    mine = sides.cells(side, only)
     if adjusted:
         weights = standardisation_weights(sides.arm, sides.stratum, cells.x, cells.n)
         return _standardised(sides, cells, mine, weights[side])
-    y, x, n = (np.bincount(sides.user[mine], v[mine], sides.users) for v in (cells.y, cells.x, cells.n))
-    return y, x, n
+    user = sides.user[mine]
+    y, n = (np.bincount(user, v[mine], sides.users) for v in (cells.y, cells.n))
+    return y, n if cells.x is cells.n else np.bincount(user, cells.x[mine], sides.users), n
 
 
 def _standardised(sides: ArmSums, cells: TermSums, mine: Array, weights: Array) -> tuple[Array, Array, Array]:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from kpi.errors import MetricError
 from kpi.explain.aggregates.arm_sums import ArmSums, arm_sums
+from kpi.explain.aggregates.grouped_sums import distinct
 from kpi.explain.aggregates.period_sums import BEFORE, NOW
 from kpi.explain.comparison.effects import coverage, effect, values
 from kpi.explain.comparison.inputs import resolve_arms
@@ -193,7 +194,7 @@ class _ValueSums:
 def _collected(user: Array, side: Array, group: Array, y: Array, x: Array, size: int) -> _ValueSums:
     """_ValueSums out of sums that may name a user, side and value more than once."""
     users = int(user.max()) + 1 if len(user) else 0
-    cells, place = np.unique((group * 2 + side) * users + user, return_inverse=True)
+    cells, place = distinct((group * 2 + side) * users + user, 2 * size * users)
     y, x = (np.bincount(place, v, minlength=len(cells)) for v in (y, x))
     user, side, group = cells % users, cells // users % 2, cells // users // 2
     of = {s: side == s for s in (NOW, BEFORE)}
@@ -219,7 +220,7 @@ class _Spread:
         self.data = data
         self.gradients = _gradients(data.sums)
         now = data.side == NOW
-        self.heads = np.array([len(np.unique(data.user[m])) for m in (now, ~now)])
+        self.heads = np.array([np.count_nonzero(np.bincount(data.user[m])) for m in (now, ~now)])
         total = [np.bincount(data.user[m], v[m], minlength=data.users) for m in (now, ~now) for v in (data.y, data.x)]
         self.totals = np.array(total)  # y1, x1, y0, x0 of each user
         y_part = np.where(now, self.gradients[0][:, data.group], self.gradients[2][:, data.group])
@@ -245,12 +246,17 @@ class _Spread:
 def _of_dimension(sides: ArmSums, metric: Metric, name: str, index: int) -> Decomposition:
     sums = sides.sums[metric.name]
     known = sums.n > 0
-    of_strata = np.array([stratum[index] for stratum in sides.strata], dtype=object)
-    weight = pd.Series(sums.x[known]).groupby(of_strata[sides.stratum[known]]).sum()
+    stratum, size = sides.stratum[known], len(sides.strata)
+    filled = np.bincount(stratum, minlength=size) > 0
+    named = np.array([one[index] for one in sides.strata], dtype=object)[filled]
+    weight = pd.Series(np.bincount(stratum, sums.x[known], size)[filled]).groupby(named).sum()
     weight = weight.sort_values(ascending=False, kind="stable")
     if len(weight) > MAX_VALUES:
-        of_strata = np.where(pd.Series(of_strata).isin(weight.index[: MAX_VALUES - 1]), of_strata, OTHER)
-    values, codes = np.unique(of_strata[sides.stratum[known]].astype(str), return_inverse=True)
+        named = np.where(pd.Series(named).isin(weight.index[: MAX_VALUES - 1]), named, OTHER)
+    values, place = np.unique(named.astype(str), return_inverse=True)
+    of_stratum = np.full(size, -1)
+    of_stratum[filled] = place
+    codes = of_stratum[stratum]
     data = _collected(sides.user[known], sides.arm[known], codes, sums.y[known], sums.x[known], len(values))
     return _described(data, list(values), metric, name)
 
