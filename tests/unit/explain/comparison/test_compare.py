@@ -219,7 +219,7 @@ def test_within_names_where_the_better_one_is_worse() -> None:
     ]  # fmt: skip
     source = kpi.from_frame(pd.DataFrame(rows))
     assert compare(source, "x", "y", ["task_success"], by="model")["task_success"].verdict == "better"
-    found = compare_within(source, "x", "y", ["task_success", "latency_p95"], by="model", within="category")
+    found = compare_within(source, "x", "y", ["task_success", "latency_p95"], by="model", within="category").frame()
     assert found.set_index("category")["reversed"].to_dict() == {"java": True, "main": False}
     assert set(found["verdict"]) == {"better", "worse"}
 
@@ -250,7 +250,7 @@ def test_at_most_two_queries_and_one_within(source: DuckSource, monkeypatch: pyt
     monkeypatch.setattr(DuckSource, "run", lambda self, q, *a, **k: asked.append(q) or run(self, q, *a, **k))
     compare(source, "r1", "r2", by="release")
     assert len(asked) == 2
-    compare_within(source, "r1", "r2", by="release", within="intent")
+    compare_within(source, "r1", "r2", by="release", within="intent").frame()
     assert len(asked) == 3
 
 
@@ -346,7 +346,7 @@ def test_groups_of_a_running_test_are_looked_at_as_often(source: DuckSource) -> 
     """Each group's limits are those of the comparison of that group alone, and wider than for a single look."""
     asked = {"metrics": ["task_success"], "by": "release"}
     fixed, always = (
-        compare_within(source, "r1", "r2", within="intent", always_valid=v, **asked) for v in (False, True)
+        compare_within(source, "r1", "r2", within="intent", always_valid=v, **asked).frame() for v in (False, True)
     )
     known = fixed["low"].notna()
     assert known.any()
