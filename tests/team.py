@@ -1,7 +1,7 @@
 """A frame as a team has one: its own names, words and units, eight weeks, two planted faults. The same every time.
 
 German succeeds less from 16 November on, by 24 points; prompt B, which serves half of the users from 2 November on, is
-bad in Spanish. `python -m tests.team` writes docs/requests.csv.gz, which the notebooks read.
+bad in Spanish. `python -m tests.team` writes the files that the notebooks in docs/tasks read.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-FILE = DOCS / "requests.csv.gz"
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "tasks"
+FILE = FOLDER / "requests.csv.gz"
 GERMAN_FALLS, PROMPT_B = pd.Timestamp("2026-11-16"), pd.Timestamp("2026-11-02")
 FALL, BAD_IN_SPANISH = 0.24, 0.16
 _LANGUAGES, _TENANTS, _DEVICES = ["en", "de", "es"], ["north", "south", "west"], ["phone", "web"]
@@ -62,10 +62,11 @@ def evaluation(items: int = 150, seed: int = 6) -> pd.DataFrame:
     return pd.DataFrame(told, columns=["task", "model", "trial", "passed", "cost_usd"])
 
 
-def text() -> bytes:
-    """The file of the notebooks, compressed without a time, so that it is the same again."""
-    return gzip.compress(frame().to_csv(index=False).encode(), mtime=0)
+def packed(rows: pd.DataFrame) -> bytes:
+    """A compressed file without a time in it, so that it is the same again."""
+    return gzip.compress(rows.to_csv(index=False).encode(), mtime=0)
 
 
 if __name__ == "__main__":
-    FILE.write_bytes(text())
+    FILE.write_bytes(packed(frame()))
+    (FOLDER / "evaluation.csv.gz").write_bytes(packed(evaluation()))

@@ -184,9 +184,8 @@ def _(answer: kpi.Results[kpi.Finding], raw: pd.DataFrame) -> None:
     assert abs((pd.Timestamp(first.since) - team.GERMAN_FALLS).days) <= 2
     german = raw[raw["lang"] == "de"].set_index("at")["ok"].astype(float)
     assert first.value == pytest.approx(german[pd.Timestamp(first.since) :].mean())
-    assert first.was == pytest.approx(
-        german["2026-10-19":"2026-11-15"].mean()
-    )  # the last 14 days against 28: as it says
+    before = pd.Timestamp(first.since) - pd.Timedelta(seconds=1)
+    assert first.was == pytest.approx(german["2026-10-19":before].mean())  # the last 14 days and 28 before them
     assert answer.scope == "16 Nov to 29 Nov 2026 against 19 Oct to 15 Nov 2026"
 
 
