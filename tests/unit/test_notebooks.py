@@ -1,4 +1,4 @@
-"""The notebooks of docs/tasks: each runs, and gives again what is stored in it; their files are those of `tests.team`."""
+"""The notebooks of docs/tasks: each gives again what is stored in it; their files are those of `tests.team`."""
 
 from __future__ import annotations
 
