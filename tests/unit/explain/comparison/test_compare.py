@@ -401,3 +401,17 @@ def test_the_command_prints_what_the_call_says(sample_home: object, capsys: pyte
                      "--metrics", "task_success"]) in (0, 1, 2)  # fmt: skip
     assert "Task success" in capsys.readouterr().out
     assert cli.main(["compare", "p6", "--by", "prompt_version", "--dataset", "sample"]) == cli.BAD
+
+
+def test_without_a_slice_it_looks_where_everything_else_does(sample: DuckSource) -> None:
+    asked = {"metrics": ["task_success"], "by": "language"}
+    usual = compare(sample, "de", "en", **asked)
+    assert usual == compare(sample, "de", "en", slice=kpi.Slice(last="28d"), **asked)
+    assert usual != compare(sample, "de", "en", slice=kpi.Slice(last="all"), **asked)
+    n = kpi.summarise(sample, "task_success", by="language").set_index("language")["n"]
+    assert (usual["task_success"].effect.a.n, usual["task_success"].effect.b.n) == (n["de"], n["en"])
+    within = compare_within(sample, "de", "en", within="channel", **asked)
+    assert within.scope == usual.scope
+    old = pd.DataFrame({"success": [True, False] * 60, "model": ["a"] * 60 + ["b"] * 60,
+                        "started_at": pd.date_range("2026-06-01", periods=120, freq="D", tz="UTC")})  # fmt: skip
+    assert "60 against 60 requests" in compare(kpi.from_frame(old), "a", "b", by="model").scope  # a frame: all of it

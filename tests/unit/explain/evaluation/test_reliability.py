@@ -105,3 +105,19 @@ def test_tau_bench_as_the_benchmark_counts(shared: Path, home: Path, capsys: pyt
     assert by_run["value"].tolist() == [row["value"] for row in rows]
     assert cli.main(["reliability", "--dataset", "tau"]) == cli.FINE
     assert "42.0 %" in capsys.readouterr().out
+
+
+def test_a_result_that_says_itself_what_it_is_about() -> None:
+    found = kpi.pass_hat_k(source(TRIES), k=4)
+    assert found.sentence == "Solved in each of 4 tries: 33.3 % of 3 tasks (0.152 % to 99.2 %); in a single one 60.0 %."
+    assert found.scope == "all times · 16 requests"
+    assert "tried 3 times" in kpi.pass_hat_k(source({"a": [True]}), k=3).sentence
+    assert found.to_dict()["rows"][0] == {"k": 1, **found.frame().iloc[0, 1:].to_dict()}
+
+
+def test_a_column_of_tasks_that_was_left_out_is_told_with_how_to_keep_it() -> None:
+    rows = pd.DataFrame({"task": [f"item-{i // 2}" for i in range(120)], "passed": [True, False] * 60})
+    with pytest.raises(kpi.KpiError, match=r"'task' was left out \(unknown name, 60 different values\)") as error:
+        kpi.pass_hat_k(kpi.from_frame(rows), k=2)
+    assert "cohorts=['task']" in error.value.hint
+    assert kpi.pass_hat_k(kpi.from_frame(rows, cohorts=["task"]), k=2).frame()["value"].tolist() == [0.5, 0.0]
