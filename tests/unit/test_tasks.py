@@ -427,6 +427,28 @@ def test_a_task_takes_three_lines_and_its_numbers_are_right(
     check(space["answer"], raw)
 
 
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ("bfcl", "kpi.findings(source)"),
+        ("bfcl", "kpi.drift(source)"),
+        ("bfcl", 'kpi.summarise(source, "cost_per_resolved", by="model")'),
+        ("bfcl", 'kpi.decompose(source, "task_success", by="model")'),
+        ("bfcl", 'kpi.compare(source, "a", "b", by="model")'),
+        ("tau", FAIR.removeprefix("answer = ")),
+        ("tau", 'kpi.summarise(source, kpi.mean("revenue"))'),
+        ("team", "kpi.pass_hat_k(source)"),
+    ],
+)
+def test_a_task_that_data_cannot_bear_is_refused_with_what_to_do(
+    data: str, line: str, opened: Any, stored_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KPI_HOME", str(stored_home))
+    with pytest.raises(kpi.KpiError) as error:
+        eval(line, {"kpi": kpi, "source": opened(data)[0]})
+    assert error.value.hint
+
+
 def test_every_task_is_tried_on_the_frame_of_a_team_and_all_ten_somewhere() -> None:
     tried = {name for name, *_ in TASKS}
     assert len(tried) == 10
