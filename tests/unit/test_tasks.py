@@ -315,6 +315,11 @@ def _(answer: kpi.Disparity, raw: pd.DataFrame) -> None:
     _gap(answer, rates(raw, ["lang", "device"], "ok"))
 
 
+@task("fairness", "tau", FAIR)
+def _(answer: kpi.Disparity, raw: pd.DataFrame) -> None:
+    assert answer.sentence == "No cohort with two groups that are large enough."  # it has neither
+
+
 # --- 8: pass^k -------------------------------------------------------------------------------------------------------
 
 
@@ -435,7 +440,6 @@ def test_a_task_takes_three_lines_and_its_numbers_are_right(
         ("bfcl", 'kpi.summarise(source, "cost_per_resolved", by="model")'),
         ("bfcl", 'kpi.decompose(source, "task_success", by="model")'),
         ("bfcl", 'kpi.compare(source, "a", "b", by="model")'),
-        ("tau", FAIR.removeprefix("answer = ")),
         ("tau", 'kpi.summarise(source, kpi.mean("revenue"))'),
         ("team", "kpi.pass_hat_k(source)"),
     ],
