@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import kpi
@@ -53,6 +54,23 @@ def entry(name: str) -> list[str]:
     return [f".. py:data:: kpi.{name}", "", *(f"   {line}" for line in written.lines())]
 
 
+def notebook(path: Path) -> str:
+    """A notebook as a page: its texts, its code, and what is stored under it, tables as a notebook shows them."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        for output in cell.get("outputs", ()):
+            shown = output.get("data", {})
+            if html := shown.get("text/html"):
+                parts.append(f"```{{raw}} html\n{''.join(html)}\n```")
+            else:
+                parts.append(f"```text\n{''.join(output.get('text') or shown['text/plain'])}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
 def setup(app: object) -> None:
-    """Written anew at every build; the file itself is not under version control."""
+    """Written anew at every build; these files themselves are not under version control."""
     REFERENCE.write_text(reference(), encoding="utf-8")
+    for path in (HERE / "tasks").glob("*.ipynb"):
+        path.with_suffix(".md").write_text(notebook(path), encoding="utf-8")

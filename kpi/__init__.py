@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.errors import KpiError as KpiError
     from kpi.explain.comparison.compare import (
         Comparison as Comparison,
+        ComparisonWithin as ComparisonWithin,
         compare as compare,
         compare_within as compare_within,
     )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     from kpi.explain.decomposition.rate_mix import Decomposition as Decomposition, decompose as decompose
     from kpi.explain.evaluation.agreement import Agreement as Agreement, agreement as agreement, kappa as kappa
     from kpi.explain.evaluation.frontier import Frontier as Frontier, frontier as frontier
+    from kpi.explain.evaluation.reliability import Reliability as Reliability, pass_hat_k as pass_hat_k
     from kpi.explain.failures.contrast import Contrast as Contrast, contrast as contrast
     from kpi.explain.fairness.disparity import Disparity as Disparity, disparity as disparity
     from kpi.explain.fairness.likely_cause import LikelyCause, likely as likely
@@ -99,7 +101,6 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
         unpriced_models as unpriced_models,
     )
     from kpi.measure.profile import Profile as Profile, profile as profile
-    from kpi.measure.reliability import pass_hat_k as pass_hat_k
     from kpi.measure.rolling import rolling as rolling
     from kpi.measure.slice import Resolved as Resolved, Slice as Slice, Window as Window
     from kpi.measure.small_cells import hide_small as hide_small
@@ -164,8 +165,8 @@ _LISTED = {
         "measure.slice:Slice measure.metrics:METRICS measure.metrics:metric measure.own_metrics:metrics_of "
         "measure.own_metrics:share measure.own_metrics:mean measure.own_metrics:ratio measure.own_metrics:quantile "
         "measure.summary:summarise measure.summary:compare_windows measure.rolling:rolling measure.profile:profile "
-        "measure.summary:resolve measure.small_cells:hide_small measure.reliability:pass_hat_k measure.traces:trace "
-        "govern.reading:read_first measure.traces:rows measure.traces:find_traces measure.traces:events"
+        "measure.summary:resolve measure.small_cells:hide_small measure.traces:trace govern.reading:read_first "
+        "measure.traces:rows measure.traces:find_traces measure.traces:events explain.evaluation.reliability:pass_hat_k"
     ),
     "Compare and explain": (
         "explain.comparison.compare:compare explain.comparison.compare:compare_within "
@@ -194,6 +195,7 @@ _LISTED = {
 # Reached as `kpi.<name>` too, but of use only beside a listed name: results (`kpi.results`) and what the pages need.
 _BESIDE = (
     "explain.evaluation.agreement:Agreement govern.card:Card explain.comparison.compare:Comparison "
+    "explain.comparison.compare:ComparisonWithin explain.evaluation.reliability:Reliability "
     "store.connections:Connection explain.failures.contrast:Contrast store.lake:DatasetInfo "
     "explain.decomposition.rate_mix:Decomposition store.doctor:Diagnosis stats.interval:Interval=Difference "
     "explain.fairness.disparity:Disparity explain.monitoring.drift:Drift explain.monitoring.drift:Drifts "

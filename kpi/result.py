@@ -98,9 +98,10 @@ class _Shown:
 
     def _repr_html_(self) -> str:
         rows, more = self._rows()
-        cells = [[html.escape(cell) for cell in row] for row in rows]
-        made = ["".join(f"<{'td' if i else 'th'}>{c}</{'td' if i else 'th'}>" for c in r) for i, r in enumerate(cells)]
-        table = f"<table>{''.join(f'<tr>{row}</tr>' for row in made)}</table>" if made else ""
+        made = ["".join(f"<{'td' if i else 'th'}>{html.escape(c)}</{'td' if i else 'th'}>" for c in row)
+                for i, row in enumerate(rows)]  # fmt: skip
+        body = "".join(f"<tr>{row}</tr>" for row in made[1:])
+        table = f"<table><thead><tr>{made[0]}</tr></thead><tbody>{body}</tbody></table>" if made else ""
         foot = "".join(f"<p><small>{html.escape(t)}</small></p>" for t in ([more] if more else []) + self._about())
         return f'<div class="{_HIDDEN}"><p>{html.escape(printable(self.sentence))}</p>{table}{foot}</div>'
 

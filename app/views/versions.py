@@ -85,7 +85,8 @@ if below == "where":
     if cohorts:
         begun = "language" if "language" in cohorts else cohorts[0]
         within = page.selectbox("In each", "within", cohorts, default=begun, width=200, known=here.cohorts)
-        cells = data.ask(kpi.compare_within, here.source, a, b, slice=view, by=by, within=within, always_valid=running)
+        inside = data.ask(kpi.compare_within, here.source, a, b, slice=view, by=by, within=within, always_valid=running)
+        cells = inside.rows
         shown = [m for m in HEAT if m in set(cells["metric"])]
         once.chart(reasons.heat, cells, within=within, metrics=shown,
                    alt=f"Difference between {a} and {b} in each {within}, by metric")  # fmt: skip

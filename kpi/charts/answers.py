@@ -10,11 +10,12 @@ import pandas as pd
 
 from kpi.charts import reasons, series, spans
 from kpi.charts.series import LIGHT, MOST_POINTS, Look
-from kpi.explain.comparison.compare import Comparison
+from kpi.explain.comparison.compare import Comparison, ComparisonWithin
 from kpi.explain.decomposition.cost_waterfall import Waterfall
 from kpi.explain.decomposition.latency_stages import Stages
 from kpi.explain.decomposition.rate_mix import Decomposition
 from kpi.explain.evaluation.frontier import Frontier
+from kpi.explain.evaluation.reliability import Reliability
 from kpi.explain.failures.contrast import Contrast
 from kpi.explain.fairness.disparity import Disparity
 from kpi.explain.monitoring.changepoint import Watch
@@ -51,6 +52,7 @@ def dots(frame: pd.DataFrame, colours: Look = LIGHT, *, whole: float = float("na
     """A dot and its limits for each row of a table: its first column of names and its first of sizes."""
     size = next((c for c in _SIZES if c in frame and pd.api.types.is_numeric_dtype(frame[c])), None)
     named = next((c for c in _NAMES if c in frame and c != size), None)
+    named = named or next(iter(frame.select_dtypes(["object", "str"])), None)
     rows = frame.head(MOST_POINTS) if size else frame.head(0)
     names = rows[named].astype(object).fillna("all") if named else [str(i + 1) for i in range(len(rows))]
     drawn = pd.DataFrame({"name": names, "value": rows[size] if size else [], "unit": unit, "tint": colours.accent},
@@ -103,6 +105,8 @@ def _index(found: Scorecard, colours: Look) -> Chart:
 
 _DRAWN: list[tuple[type, Callable[[Any, Look], Chart]]] = [
     (Comparison, lambda r, c: reasons.forest(r.frame(), colours=c)),
+    (ComparisonWithin, lambda r, c: reasons.heat(r.rows, within=r.within, metrics=list(r.rows["metric"]), colours=c)),
+    (Reliability, lambda r, c: dots(r.rows.assign(name=r.rows["k"].astype(str)), c, unit="share")),
     (Waterfall, lambda r, c: _steps(r, c, r.steps)),
     (Stages, lambda r, c: _steps(r, c, r.parts.rename(columns={"change": "effect"}))),
     (Decomposition, _parts), (Disparity, _gaps), (Watch, _watch), (Frontier, _frontier), (Card, _card),

@@ -143,12 +143,13 @@ def reliability(
 ) -> int:  # fmt: skip
     """Share of tasks solved in each of k tries (pass^k)."""
     source, looked = asked.ask(metrics=["task_success"])
-    rows = kpi.pass_hat_k(source, looked, by=listed(by), k=k).to_dict("records")
-    words = kpi.wording
+    found = kpi.pass_hat_k(source, looked, by=listed(by), k=k)
+    plain, words = found.to_dict(), kpi.wording
     show(
-        json, {"rows": rows}, ("tries", "solved in each", "95 % interval", "tasks", "requests"),
+        json, plain, ("tries", "solved in each", "95 % interval", "tasks", "requests"),
         ((r["k"], words.format_value(r["value"], "share"), words.format_interval(r["low"], r["high"], "share"),
           words.format_count(r["n_tasks"]), words.format_count(r["trials"]))
-         for r in rows),
+         for r in found.rows.to_dict("records")),
+        found.sentence,
     )  # fmt: skip
-    return FINE if any(math.isfinite(r["value"]) for r in rows) else CANNOT_TELL
+    return FINE if found.rows["value"].map(math.isfinite).any() else CANNOT_TELL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -132,10 +132,6 @@ class SliceOptions:
             if word not in REASONS:
                 raise typer.BadParameter(f"--fail-on has no {word[:40]!r}. {choices(word, REASONS)}")
         return asked
-
-    def over_everything(self) -> kpi.Slice:
-        """The slice without a window of its own: versions seldom serve in the same weeks."""
-        return self.slice() if self.windowed() else replace(self.slice(), last="all")
 
 
 def with_slice(function: Function) -> Function:

@@ -76,14 +76,11 @@ def fairness(
 
     Exit code 1 where a gap is clear (q at most 0.05), 2 where no two groups are large enough.
     """
-    from kpi.explain.fairness.disparity import CLUES
-
     chosen = listed(metrics) or None
     source, looked = asked.ask(metrics=chosen or ())
     cohorts: list[Any] = [tuple(part.split("*")) if "*" in part else part for part in listed(by)]
     found = kpi.disparity(source, looked, by=cohorts or None, metrics=chosen, adjust=adjust)
-    gaps = found.gaps[~found.gaps["metric"].isin(set(CLUES) - set(chosen or ()))]
-    gaps = gaps.sort_values(["q", "p"], kind="stable")
+    gaps = found.gaps.sort_values(["q", "p"], kind="stable")
     words, clear = kpi.wording, 0
     told = []
     for gap in gaps.itertuples():

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import kpi
 from kpi.cli.command import BREACHED, CANNOT_TELL, FINE
 from kpi.cli.options import Given, Json, SliceOptions, argument, listed, option, with_slice
-from kpi.cli.output import print_json, print_table, records, say, show
+from kpi.cli.output import print_json, print_table, say, show
 
 WORSE = ("hidden_regression", "regression")
 Searched = Annotated[str, option("--metrics", "M,M", "Metrics to search (default: all that the data holds).")]
@@ -116,7 +116,7 @@ def compare(
     Exit code 1 where something is worse in B; 2 where the data cannot tell, or the users are not split as planned.
     """
     chosen, clusters = listed(metrics) or None, listed(cluster)
-    source, looked = asked.ask(asked.slice() if a is None else asked.over_everything(), metrics=chosen or ())
+    source, looked = asked.ask(metrics=chosen or ())
     ratio = None
     if always_valid and a is not None and b is not None:
         ratio = _ratio(source, looked, a, b, by, within, expected)
@@ -127,9 +127,8 @@ def compare(
     if within:
         found = kpi.compare_within(source, a, b, chosen, looked, within=within, by=by, always_valid=always_valid,
                                    cluster=clusters)  # fmt: skip
-        rows = records(found)
-        whole = {"a": a, "b": b, "by": by, "within": within, **checked, "rows": rows}
-        sentence, told = "", list(dict.fromkeys(r["told"] for r in rows if r["told"]))
+        whole = {**found.to_dict(), **checked}
+        rows, sentence, told = whole["rows"], found.sentence, list[str]()
     else:
         compared = kpi.compare(source, a, b, chosen, looked, by=by, adjust=None if adjust is None else listed(adjust),
                                always_valid=always_valid, cluster=clusters)  # fmt: skip
@@ -165,8 +164,7 @@ def _number(text: str) -> float:
 
 
 def _print_compared(rows: list[dict[str, Any]], sentence: str, told: list[str], within: str | None) -> None:
-    if sentence:
-        say(sentence)
+    say(sentence)
     words = kpi.wording
     adjusted = any(r["adjusted_verdict"] for r in rows)
     print_table(

@@ -70,8 +70,11 @@ def dimension(source: Source, name: str) -> Expression:
     barred = column in REQUESTS.names and REQUESTS[column].privacy in _PRIVATE
     if column not in table.c or barred:
         have = sorted(d for d, values in profile(source).dimensions.items() if values)
+        uses = source.receipt.columns if source.receipt else ()
+        lost = next((u.note for u in uses if u.source == name and u.field is None), None)
+        kept = f"Column {name!r} was left out ({lost}): kpi.from_frame(frame, cohorts=[{name!r}]) keeps it"
         raise MetricError("dimension.unknown", f"The data set {source.name!r} has no dimension {name[:60]!r}",
-                          hint=choices(name, have, 20))  # fmt: skip
+                          hint=choices(name, have, 20) if lost is None else f"{kept[:300]}.")  # fmt: skip
     found = table.c[column]
     if isinstance(found.type, sa.Boolean):
         return sa.case((found.is_(sa.true()), "true"), (found.is_(sa.false()), "false"), else_=null(TEXT))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kpi.measure.metrics import Metric
@@ -48,8 +48,8 @@ def worst_words(bounds: Interval, unit: str) -> str:
 
 
 def comparison_sentence(
-    a: str, b: str, counted: Sequence[tuple[str, int]], *, every_look: bool, adjust: Sequence[str], covered: bool,
-    reversed_: Sequence[str],
+    a: str, b: str, counted: Sequence[tuple[str, int]], *, every_look: bool, adjust: Sequence[str] = (),
+    covered: bool = True, reversed_: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Both arms, the verdicts counted, and what kind of interval is shown.
 
@@ -91,13 +91,25 @@ def crossing_sentence(
 
 def agreement_sentence(found: Any) -> str:
     """found: the fields of `kpi.Agreement`."""
+    of = "".join(f"{value}: " for value in found.where.values())
     if not math.isfinite(found.kappa):
-        return f"Not enough labels to tell whether both agree ({format_count(found.n, 'pairs')})."
+        return f"{of}Not enough labels to tell whether both agree ({format_count(found.n, 'pairs')})."
     limits = f" ({found.low:.2f} to {found.high:.2f})" if math.isfinite(found.low) else ""
     left = f"; {format_count(found.invalid)} with what is no label left out" if found.invalid else ""
     agreed, expected = (format_value(v, "share") for v in (found.agreed, found.expected))
     pairs = format_count(found.n, "pairs")
-    return f"Kappa {found.kappa:.2f}{limits}: {agreed} of {pairs} agree, {expected} by chance{left}."
+    return f"{of}Kappa {found.kappa:.2f}{limits}: {agreed} of {pairs} agree, {expected} by chance{left}."
+
+
+def reliability_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """rows: of `kpi.Reliability`, for 1 to k tries."""
+    once, last = ({**r, "value": format_value(r["value"], "share")} for r in (rows[0], rows[-1]))
+    if not last["n_tasks"]:
+        return f"No task was tried {last['k']} times."
+    low, high = (format_value(last[limit], "share") for limit in ("low", "high"))
+    tasks = format_count(last["n_tasks"], "tasks")
+    told = f"Solved in each of {last['k']} tries: {last['value']} of {tasks} ({low} to {high})"
+    return f"{told}; in a single one {once['value']}." if last["k"] > 1 else f"{told}."
 
 
 def _word(metric: Metric, difference: float) -> str:

@@ -47,9 +47,8 @@ def gaps_sentence(gaps: pd.DataFrame) -> str:
         told.append(f"{_label(g.metric)} by {g.dimension} ({g.worst} {size} behind {g.best})")
     more = f" and {len(clear) - _TOLD} more" if len(clear) > _TOLD else ""
     looked = format_count(len(gaps), "gaps")
-    return (
-        f"Of {looked}, {len(clear)} clear: {', '.join(told)}{more}." if told else f"No clear gap in {looked} looked at."
-    )
+    none = f"No clear gap in {looked} looked at." if len(gaps) else NO_COHORT
+    return f"Of {looked}, {len(clear)} clear: {', '.join(told)}{more}." if told else none
 
 
 def _label(metric: str) -> str:

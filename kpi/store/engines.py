@@ -53,6 +53,7 @@ SQL_TYPES: dict[Type, sa.types.TypeEngine[Any]] = {
     "time": sa.DateTime(timezone=True), "date": sa.Date(),
 }  # fmt: skip
 
+_TOLD = ("notes", "receipt", "outcomes", "shares")  # what a source in memory knows beside its rows
 # errors of a statement or of the machine; any other that a cache gives means that its file is damaged
 _NOT_OF_A_FILE = (duckdb.ProgrammingError, duckdb.DataError, duckdb.OutOfMemoryException, duckdb.InterruptException)
 
@@ -141,6 +142,10 @@ class Source(ABC):
         Raises MetricError or StoreError when the source has no such table.
         """
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise StoreError("source.stays", f"{self.name!r} is read in place and cannot be sent to another process",
+                         hint="Open it there, with kpi.open.")  # fmt: skip
+
     def __repr__(self) -> str:
         return "\n".join(line for told in self._told for line in textwrap.wrap(told, 100))
 
@@ -206,6 +211,14 @@ class DuckSource(Source):
             self._attach_files("requests")
         for table, rows in (tables or {}).items():
             self._attach_rows(table, rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process: a stored version is opened again, rows in memory go along."""
+        if not self.whole:
+            return _reopened, (self.name, self.version, self.fingerprint)
+        tables = {name: self.run(sa.select(self.table(name))) for name in self._columns}
+        told = {name: value for name, value in vars(self).items() if name in _TOLD}
+        return _rebuilt, (self.name, self.fingerprint, tables, told)
 
     def adopt(self, cache: Path) -> bool:
         """Serve `requests` from a cache file from now on. False where it cannot be read: Parquet goes on serving."""
@@ -284,6 +297,20 @@ class DuckSource(Source):
             ) from error  # fmt: skip
         finally:
             cursor.close()
+
+
+def _reopened(name: str, version: int, fingerprint: str) -> Source:
+    found: Source = import_module("kpi").open_dataset(name, version)
+    if found.fingerprint != fingerprint:
+        raise StoreError("source.other", f"Version {version} of {name!r} has other rows here than where it comes from",
+                         hint="Set KPI_HOME to the same state folder in both processes.")  # fmt: skip
+    return found
+
+
+def _rebuilt(name: str, fingerprint: str, tables: Mapping[str, pa.Table], told: Mapping[str, Any]) -> DuckSource:
+    source = DuckSource(name=name, fingerprint=fingerprint, tables=tables)
+    vars(source).update(told)
+    return source
 
 
 def _discard(cache: Path) -> None:

@@ -165,7 +165,7 @@ def test_versions_say_the_verdict_and_where_it_is_another(page):
 def test_versions_name_reversals_and_opposite_directions(page, within):
     at = page("versions", data="turning", last="all", by="prompt_version", a="p1", b="p2", within=within)
     view = kpi.Slice(dataset="turning", last="all")
-    cells = kpi.compare_within(kpi.open("turning"), "p1", "p2", slice=view, by="prompt_version", within=within)
+    cells = kpi.compare_within(kpi.open("turning"), "p1", "p2", slice=view, by="prompt_version", within=within).frame()
     told = cells.set_index("metric").loc["task_success", "told"].iloc[0]
     assert told in said(at)
     name = "The mix decides" if within == "device" else "Opposite directions"

@@ -69,7 +69,7 @@ def comparisons(reps: int) -> Iterator[Row]:
         for users in (30, 60, 200):
             for shared in (False, True):
                 source = kpi.from_frame(arms(world, users, reps, shared=shared))
-                found = kpi.compare_within(source, "a", "b", metrics, within=REP, by="experiment_arm")
+                found = kpi.compare_within(source, "a", "b", metrics, within=REP, by="experiment_arm").frame()
                 yield from _alarms(f"A/A, {name}", found, users, "same users" if shared else "other users")
 
 
@@ -86,7 +86,7 @@ def windows(world: World, users: int, reps: int, *, seed: int = SEED) -> pd.Data
     source = kpi.from_frame(world.frame(seed, users, reps=reps, days=2 * world.days))
     with at_the_end():
         view = kpi.Slice(last=f"{world.days}d")
-        return kpi.compare_within(source, metrics=["task_success"], slice=view, within=REP)
+        return kpi.compare_within(source, metrics=["task_success"], slice=view, within=REP).frame()
 
 
 def over_time(reps: int) -> Iterator[Row]:

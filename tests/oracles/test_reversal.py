@@ -51,7 +51,7 @@ def test_berkeley_is_called_a_simpson_reversal(oracle: dict[str, Any]) -> None:
     assert row.adjusted.difference > 0
     assert row.simpson
     assert found.reversals[0].startswith("Simpson reversal in Task success: over all requests female is worse")
-    inside = kpi.compare_within(source, "male", "female", ["task_success"], by="gender", within="department")
+    inside = kpi.compare_within(source, "male", "female", ["task_success"], by="gender", within="department").frame()
     assert inside["simpson"].all()
     assert inside["told"].iloc[0] == found.reversals[0]
     assert (inside["crossing_p"] > 0.05).all()

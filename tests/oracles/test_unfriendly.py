@@ -173,7 +173,7 @@ def test_a_window_against_a_window_with_day_shocks(days: int, users: int) -> Non
 @pytest.mark.parametrize("shared", [True, False])
 def test_two_arms_of_which_few_users_fail(shared: bool) -> None:
     source = kpi.from_frame(claims.arms(WORLDS["2 % of users fail"], 60, 200, shared=shared, seed=SEED))
-    found = kpi.compare_within(source, "a", "b", ["task_success"], within="release", by="experiment_arm")
+    found = kpi.compare_within(source, "a", "b", ["task_success"], within="release", by="experiment_arm").frame()
     assert claims.false_alarms(found)["task_success"] <= 0.09
 
 

@@ -39,6 +39,9 @@ def test_the_site_has_every_public_name_and_page(site: Path) -> None:
     found = {name for kind in inventory.data if kind.startswith("py:") for name in inventory.data[kind]}
     assert {f"kpi.{name}" for names in kpi.GROUPS.values() for name in names} <= found
     assert {page.stem for page in (ROOT / "docs").glob("*.md")} <= {page.stem for page in site.glob("*.html")}
+    tasks = {page.stem for page in (ROOT / "docs" / "tasks").glob("*.ipynb")}
+    assert tasks == {page.stem for page in site.glob("tasks/*.html")}
+    assert "<table" in (site / "tasks" / "is-b-better.html").read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -6,15 +6,18 @@ import dataclasses
 import json
 import pickle
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import datetime
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 import kpi
 from kpi import result, results
@@ -43,6 +46,12 @@ CALLS: dict[str, Call] = {
     "findings": lambda s: kpi.findings(s, VIEW),
     "story": lambda s: kpi.story(s, VIEW),
     "trace": lambda s: kpi.trace(s, kpi.find_traces(s, limit=1)["trace_id"].iloc[0]),
+    "compare_within": lambda s: kpi.compare_within(
+        s, "de", "en", ["task_success"], VIEW, by="language", within="channel"
+    ),
+    "pass_hat_k": lambda s: kpi.pass_hat_k(s, VIEW, by="intent", k=2),
+    "agreement": lambda s: kpi.agreement(s, "channel", "channel", VIEW, by=["language"]),
+    "agreement of one": lambda s: kpi.agreement(s, "channel", "device", VIEW),
     "difference": lambda s: kpi.difference((0.8, 0.76, 0.84), (0.7, 0.65, 0.75)),
 }
 Found = dict[str, Any]
@@ -82,7 +91,8 @@ def test_every_class_of_an_answer_is_tried(found: Found) -> None:
     named = {getattr(results, name) for name in results.__all__}
     assert {c for c in named if issubclass(c, result.Result)} - tried == {result.Result}
     asked = {"Comparison", "Decomposition", "Waterfall", "Stages", "Disparity", "Contrast", "Weak", "Drift", "Frontier",
-             "Agreement", "Scorecard", "Watch", "SampleRatio", "Story", "Trace", "Finding"}  # fmt: skip
+             "Agreement", "ComparisonWithin", "Reliability",
+             "Scorecard", "Watch", "SampleRatio", "Story", "Trace", "Finding"}  # fmt: skip
     assert {c.__name__ for c in tried if isinstance(c, type) and issubclass(c, result.Result)} >= asked
 
 
@@ -220,6 +230,45 @@ def test_units_share_no_axis(found: Found) -> None:
     frame = found["findings"].frame()
     assert frame["unit"].nunique() > 1
     assert len(found["findings"].plot().to_dict()["vconcat"]) == frame["unit"].nunique()
+
+
+def test_sources_in_memory_and_stored_ones_travel(sample: kpi.Source, sample_home: Path) -> None:
+    rows = pd.DataFrame({**{k: v * 40 for k, v in ROW.items()}, "verdict": ["good", "bad"] * 20})
+    mine = kpi.from_frame(rows, outcomes=["verdict"])
+    for source in (mine, sample):
+        there = pickle.loads(pickle.dumps(source))
+        assert (there.fingerprint, there.version, there.outcomes) == (
+            source.fingerprint,
+            source.version,
+            source.outcomes,
+        )
+        assert repr(there) == repr(source)
+        pd.testing.assert_frame_equal(there.columns, source.columns)
+        asked = ["task_success", "cost_per_query", "latency_p95"]
+        pd.testing.assert_frame_equal(
+            kpi.summarise(there, asked, by="language"), kpi.summarise(source, asked, by="language")
+        )
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pd.testing.assert_frame_equal(pool.submit(kpi.summarise, mine, "task_success").result(),
+                                      kpi.summarise(mine, "task_success"))  # fmt: skip
+
+
+def test_a_source_that_cannot_travel_says_so(
+    sample: kpi.Source, sample_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = pickle.dumps(sample)
+    other = sent.replace(sample.fingerprint.encode(), b"0" * 16)
+    with pytest.raises(kpi.KpiError, match="other rows"):
+        pickle.loads(other)
+    monkeypatch.setenv("KPI_HOME", str(tmp_path))
+    with pytest.raises(kpi.KpiError, match="no data set"):
+        pickle.loads(sent)
+    place = tmp_path / "rows.db"
+    with sqlite3.connect(place) as made:
+        made.execute("CREATE TABLE requests (trace_id TEXT, success BOOLEAN)")
+    made.close()
+    with pytest.raises(kpi.KpiError, match="read in place"):
+        pickle.dumps(kpi.SqlSource(sa.create_engine(f"sqlite:///{place}"), name="lab"))
 
 
 def test_a_source_shows_itself(sample: kpi.Source) -> None:

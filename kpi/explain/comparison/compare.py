@@ -11,6 +11,7 @@ import pandas as pd
 
 from kpi.errors import MetricError
 from kpi.explain.aggregates.arm_sums import COVERED, ArmSums, arm_sums
+from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.explain.comparison import worst_case
 from kpi.explain.comparison.effects import Effect, coverage, effect, values
 from kpi.explain.comparison.inputs import adjustment_dimensions, metrics_of, resolve_arms
@@ -133,6 +134,24 @@ class Comparison(Result):
                 "scope": self.scope, "sentence": self.sentence, "metrics": rows}  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ComparisonWithin(Result):
+    """A and B in each value of the dimension `within`; a, b, by: as of `Comparison`; rows: see `compare_within`."""
+
+    main = "rows"
+    a: str
+    b: str
+    by: str | None
+    within: str
+    rows: pd.DataFrame
+    sentence: str
+    scope: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (_COLUMNS[0], self.within, *_COLUMNS[1:])
+
+
 def compare(
     source: Source, a: Slice | str | None = None, b: Slice | str | None = None,
     metrics: Sequence[str | Metric] | None = None, slice: Slice | None = None, *,
@@ -148,7 +167,8 @@ def compare(
         a: A slice; or a value of the dimension `by` within `slice`; or None for the baseline of `slice`.
         b: In the same way; None for the window of `slice`.
         metrics: By default those of the list `compared` in metrics.toml that the data holds.
-        slice: In which values of `by` are compared, or whose window and baseline are.
+        slice: In which values of `by` are compared, or whose window and baseline are. When None the last 28 days of a
+            data set, and all rows of a frame, as everywhere.
         by: The dimension of which a and b are values.
         adjust: Dimensions to adjust for (by default those of MIX that vary); an empty sequence for none.
         always_valid: Intervals that hold however often a running test is looked at.
@@ -176,17 +196,16 @@ def compare(
     held = bool(strata) and covered >= COVERED
     counts = TermCounts(source, sides, of=[m for m in asked if found.partly(m)])
     rows = [_compared(found, m, held, always_valid, matters or {}, counts) for m in asked]
-    size = tuple(max((r.coverage.requests[i] for r in rows), default=0) for i in (1, 0))
     return Comparison(a=names[0], b=names[1], by=by, kind="always_valid" if always_valid else "fixed",
                       adjust=tuple(strata), covered=covered, rows=tuple(_judged(rows)),
-                      scope=scope_words([sides[1].window, sides[0].window], tz, *size))  # fmt: skip
+                      scope=_scope(rows, sides, tz))  # fmt: skip
 
 
 def compare_within(
     source: Source, a: Slice | str | None = None, b: Slice | str | None = None,
     metrics: Sequence[str | Metric] | None = None, slice: Slice | None = None, *, within: str, by: str | None = None,
     always_valid: bool = False, cluster: Sequence[str] = (), matters: Mapping[str, float] | None = None,
-) -> pd.DataFrame:  # fmt: skip
+) -> ComparisonWithin:  # fmt: skip
     """The same comparison in each value of a dimension: where is a better version worse?
 
     Without quantiles, whose place differs by value: the share within a limit (slo_attainment) says the same. One query.
@@ -204,11 +223,11 @@ def compare_within(
         matters: As of `compare`.
 
     Returns:
-        One row a metric and value of `within`; columns as `Comparison.frame`, q over all rows, and `reversed`: whether
-        it is clear here and goes against what is clear in the whole. The same in every row of a metric: `simpson`,
-        whether the whole turns round when adjusted for `within`; `crossing_p`, `crossing_q`, the test that values truly
-        differ in direction, q over the metrics; `told`, in words where the whole turns round, the test says so or
-        values are clear on both sides, else None.
+        A `ComparisonWithin`: a row a metric and value of `within`; columns as `Comparison.frame`, q over all, and
+        `reversed`: whether it is clear here and goes against what is clear in the whole. The same in every row of a
+        metric: `simpson`, whether the whole turns round when adjusted for `within`; `crossing_p`, `crossing_q`, the
+        test that values truly differ in direction, q over the metrics; `told`, in words where the whole turns round,
+        the test says so or values are clear on both sides, else None.
 
     Raises:
         MetricError, SliceError: As `compare`.
@@ -220,7 +239,7 @@ def compare_within(
         >>> found = kpi.compare_within(
         ...     source, "de", "en", ["task_success"], by="language", within="channel", slice=kpi.Slice(last="28d")
         ... )
-        >>> {"reversed", "simpson", "crossing_q"} <= set(found.columns)
+        >>> {"reversed", "simpson", "crossing_q"} <= set(found.frame().columns)
         True
     """
     asked = [m for m in metrics_of(source, metrics) if m.kind != "quantile"]
@@ -237,7 +256,16 @@ def compare_within(
         for (key, _), row in zip(values_, mine, strict=True):
             against = {row.verdict, top.verdict} == set(_CLEAR)
             table.append({within: None if key == NONE_VALUE else key, **_row(row), "reversed": against, **turned})
-    return pd.DataFrame(table)
+    counted = [(v, sum(r.verdict == v for r in rows)) for v in VERDICTS]
+    sentence = said.comparison_sentence(f"{names[0]} in each {within}", names[1], counted, every_look=always_valid)
+    told = [sentence, *dict.fromkeys(row["told"] for row in table if row["told"])]
+    return ComparisonWithin(a=names[0], b=names[1], by=by, within=within, rows=pd.DataFrame(table),
+                            sentence=" ".join(told), scope=_scope(whole, sides, tz))  # fmt: skip
+
+
+def _scope(rows: Sequence[Compared], sides: tuple[Arm, Arm], tz: str) -> str:
+    size = tuple(max((r.coverage.requests[i] for r in rows), default=0) for i in (1, 0))
+    return scope_words([sides[1].window, sides[0].window], tz, *size)
 
 
 def _turned(

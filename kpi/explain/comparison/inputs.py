@@ -39,7 +39,7 @@ def resolve_arms(
     if isinstance(a, str) and isinstance(b, str):
         if by is None:
             raise SliceError("compare.by", "Two values need their dimension", hint="Say by='prompt_version'.")
-        base = slice or Slice(last="all")
+        base = resolve(source, slice).slice
         rows = (_rows(resolve(source, base.where(**{by: v}))) for v in (a, b))
         return (a, b), (next(rows), next(rows)), base.tz
     if a is None and b is None:

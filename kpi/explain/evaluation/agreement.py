@@ -6,8 +6,8 @@ left out, never taken for one more category.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,12 @@ from kpi.measure.columns import Columns, cluster, conditions, dimension
 from kpi.measure.slice import Slice
 from kpi.measure.summary import label, resolve
 from kpi.narrate.comparisons import agreement_sentence
-from kpi.result import Result
+from kpi.narrate.wording import scope_of
+from kpi.result import Result, Results
 from kpi.store.engines import Source
 
 _MOST_LABELS = 50
+_SHOWN = ("kappa", "low", "high", "agreed", "expected", "n", "invalid", "unknown")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -30,10 +32,9 @@ class Agreement(Result):
     """kappa with its 95 % limits (NaN where the data cannot bound it); agreed: share of pairs with one label.
 
     expected: that share by chance; n: pairs of two valid labels; invalid: pairs of which one is no label; unknown:
-    pairs of which one is missing.
+    pairs of which one is missing. where: dimension -> value, of the group.
     """
 
-    columns = ("kappa", "low", "high", "agreed", "expected", "n", "invalid", "unknown")
     kappa: float
     low: float
     high: float
@@ -43,11 +44,21 @@ class Agreement(Result):
     clusters: int
     invalid: int
     unknown: int
+    where: Mapping[str, str] = field(default_factory=dict)
+    scope: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (*self.where, *_SHOWN)
 
     @property
     def sentence(self) -> str:
         """Kappa with its limits, and on how many pairs it stands."""
         return agreement_sentence(self)
+
+    def frame(self) -> pd.DataFrame:
+        """One row: the group, then the numbers."""
+        return pd.concat([pd.DataFrame([self.where]), super().frame().drop(columns="where")], axis=1)
 
 
 def kappa(
@@ -117,7 +128,7 @@ def kappa(
 def agreement(
     source: Source, first: str, second: str, slice: Slice | None = None,
     *, by: Sequence[str] = (), labels: Sequence[str] | None = None,
-) -> pd.DataFrame:  # fmt: skip
+) -> Results[Agreement]:  # fmt: skip
     """Agreement of two dimensions that hold labels of the same requests, such as a human's and a judge's. One query.
 
     Args:
@@ -129,7 +140,7 @@ def agreement(
         labels: See `kappa`; by default what `first` holds in the whole slice.
 
     Returns:
-        One row for each value of `by` (one in all without), columns as `Agreement`.
+        A list of one `Agreement` for each value of `by`, one in all without; `.frame()` has a row for each.
 
     Raises:
         MetricError: For an unknown dimension or one without labels.
@@ -138,8 +149,8 @@ def agreement(
         >>> import pandas as pd
         >>> labels = {"x_human": ["good", "bad", "good"], "x_judge": ["good", "bad", "bad"]}
         >>> rows = kpi.from_frame(pd.DataFrame({"success": [True, False, True], **labels}))
-        >>> kpi.agreement(rows, "human", "judge")["n"].tolist()
-        [3]
+        >>> kpi.agreement(rows, "human", "judge")[0].n
+        3
     """
     resolved = resolve(source, slice)
     table = source.table("requests")
@@ -154,9 +165,10 @@ def agreement(
                           hint="Name the labels that count in `labels`.")  # fmt: skip
     names = [f"k{i + 2}" for i in range(len(by))]
     alone = rows["c"].nunique() == rows["n"].sum()
-    found = []
+    scope, found = scope_of(resolved, int(rows["n"].sum())), []
     for key, mine in rows.groupby(names, dropna=False, sort=True) if names else [((), rows)]:
         told = kappa(mine["k0"].tolist(), mine["k1"].tolist(), labels=allowed, weights=mine["n"].tolist(),
                      clusters=None if alone else mine["c"].tolist())  # fmt: skip
-        found.append({**dict(zip(by, (label(v) for v in key), strict=True)), **vars(told)})
-    return pd.DataFrame(found)
+        where = dict(zip(by, map(label, key), strict=True))
+        found.append(replace(told, where=where, scope=scope))
+    return Results(found, scope=scope)

@@ -57,7 +57,8 @@ class Disparity(Result):
     pairs at once, because the best was picked by looking); adjusted: the difference within the same strata; expected:
     the whole, for two dimensions what both together would give; shrunk: the value drawn towards it by empirical
     Bayes; p and q of the difference; verdict. gaps: a row for each dimension and metric, see `_gap`. whole: the
-    metrics of the slice. hidden: dimension -> reasons, one a group. adjusted_for: dimension, None where there is none.
+    metrics of the slice. clues: rows as in `groups` of the metrics that may explain a gap. hidden: dimension ->
+    reasons, one a group. adjusted_for: dimension, None where there is none.
     """
 
     main = "gaps"
@@ -65,6 +66,7 @@ class Disparity(Result):
     groups: pd.DataFrame
     gaps: pd.DataFrame
     whole: pd.DataFrame
+    clues: pd.DataFrame
     hidden: dict[str, list[str]]
     adjusted_for: str | None
     scope: str = ""
@@ -97,7 +99,7 @@ def disparity(
         clues: Metrics that may explain a gap, looked at beside the others (`likely`); () for none.
 
     Returns:
-        A `Disparity`: `groups`, `gaps` and `whole` as frames, and why groups are hidden.
+        A `Disparity`: `groups`, `gaps` and `whole` of the metrics as frames, `clues` apart, and why groups are hidden.
 
     Raises:
         MetricError: For a metric or dimension that cannot be compared.
@@ -122,12 +124,12 @@ def disparity(
     summed = [s for m in measured for s in (far[m.name].rates if m.name in far else (m,))]
     sums = by_user.user_sums(source, summed, dims, filters=resolved.filters, window=resolved.window)
     found = [_dimension(sums, key, measured, strata if strata not in key else None, far) for key in keys]
-    asked = [m.name for m in chosen]
-    groups = _with_q(_stacked([f[0] for f in found]), asked)
     of_name = {m.name: m for m in measured}
+    every = _stacked([f[0] for f in found])
+    groups, beside = (_with_q(every, [m.name for m in some]) for some in (chosen, extra))
     groups["verdict"] = [_verdict(r, of_name[r.metric]) for r in groups.itertuples()] if len(groups) else []
-    return Disparity(groups=groups, gaps=_with_q(_stacked([f[1] for f in found]), asked),
-                     whole=_whole(sums, measured, far),
+    return Disparity(groups=groups, gaps=_with_q(_stacked([f[1] for f in found]), [m.name for m in chosen]),
+                     whole=_whole(sums, chosen, far), clues=beside,
                      hidden={name_of(k): f[2] for k, f in zip(keys, found, strict=True)},
                      adjusted_for=strata, scope=scope_of(resolved, int(sums.rows.sum())))  # fmt: skip
 
@@ -301,13 +303,12 @@ def _gap(m: _Measured, names: list[str]) -> dict[str, Any]:
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
-def _with_q(frame: pd.DataFrame, asked: Sequence[str]) -> pd.DataFrame:
-    """Benjamini-Hochberg over all that was asked, and apart from it over the clues."""
-    q = np.full(len(frame), np.nan)
-    if len(frame):
-        for part in (frame["metric"].isin(asked).to_numpy(), ~frame["metric"].isin(asked).to_numpy()):
-            q[part] = benjamini_hochberg(frame["p"].to_numpy(dtype=float)[part])
-    return frame.assign(q=q)
+def _with_q(frame: pd.DataFrame, of: Sequence[str]) -> pd.DataFrame:
+    """The rows of some metrics, with q of Benjamini and Hochberg over them."""
+    if frame.empty:
+        return frame.assign(q=np.zeros(0))
+    mine = frame[frame["metric"].isin(of)].reset_index(drop=True)
+    return mine.assign(q=benjamini_hochberg(mine["p"].to_numpy(dtype=float)))
 
 
 def _verdict(row: Any, metric: Metric) -> str:

@@ -70,7 +70,8 @@ def likely(found: Disparity, dimension: str, group: str, *, metric: str = "task_
         >>> why is None or why.group == "de"
         True
     """
-    mine = found.groups[(found.groups["dimension"] == dimension) & (found.groups["group"] == group)]
+    known = pd.concat([found.groups, found.clues])
+    mine = known[(known["dimension"] == dimension) & (known["group"] == group)]
     outcome = mine[mine["metric"] == metric]
     if outcome.empty or outcome["verdict"].iloc[0] not in ("worse", "higher", "lower"):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from tests.unit.cli import test_cli as keys
 
 pytestmark = pytest.mark.slow
 
-NOTEBOOK = Path(__file__).resolve().parents[3] / "docs" / "why.ipynb"
 DAYS = 42
 
 
@@ -117,17 +115,3 @@ def test_rows_of_a_finding_are_those_that_it_counts(fallen: kpi.Source) -> None:
     numbers = kpi.summarise(fallen, found.metric, rows).iloc[0]
     assert numbers["n"] == found.n
     assert numbers["value"] == pytest.approx(found.value)
-
-
-def test_the_notebook_runs_in_under_ten_lines(sample_home: Path) -> None:
-    cells = [c for c in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
-    lines = [line for c in cells for line in "".join(c["source"]).splitlines()]
-    assert len(lines) < 10
-    names: dict[str, Any] = {}
-    for cell in cells:
-        exec(compile("".join(cell["source"]), NOTEBOOK.name, "exec"), names)
-    assert names["findings"] == kpi.findings(names["source"])
-    assert {"task_success", "latency_p95", "cost_per_query"} <= set(names["versions"]["metric"])
-    assert list(names["segments"].query("language == 'es' and metric == 'escalation_rate'")["verdict"]) == ["worse"]
-    called = set(re.findall(r"kpi\.(\w+)\(", "\n".join(lines)))
-    assert called == {"open", "findings", "compare", "compare_within", "disparity"}

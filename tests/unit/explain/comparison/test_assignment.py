@@ -206,7 +206,7 @@ def test_the_command_prints_what_the_call_says(sample_home: object, capsys: pyte
     line = ["compare", *arms, "--by", "experiment_arm", "--dataset", "sample", "--metrics", "task_success"]
     code = cli.main([*line, "--always-valid", "--expected", "3:1", "--json"])
     told = json.loads(capsys.readouterr().out)["sample_ratio"]
-    direct = kpi.sample_ratio(kpi.open("sample"), *arms, kpi.Slice(last="all"), by="experiment_arm", expected=(3, 1))
+    direct = kpi.sample_ratio(kpi.open("sample"), *arms, by="experiment_arm", expected=(3, 1))
     assert told == json.loads(json.dumps(direct.to_dict()))
     assert told["verdict"] in VERDICTS
     assert (told["verdict"], code) == ("mismatch", 2)  # half and half is not three to one

@@ -219,7 +219,7 @@ def test_within_names_where_the_better_one_is_worse() -> None:
     ]  # fmt: skip
     source = kpi.from_frame(pd.DataFrame(rows))
     assert compare(source, "x", "y", ["task_success"], by="model")["task_success"].verdict == "better"
-    found = compare_within(source, "x", "y", ["task_success", "latency_p95"], by="model", within="category")
+    found = compare_within(source, "x", "y", ["task_success", "latency_p95"], by="model", within="category").frame()
     assert found.set_index("category")["reversed"].to_dict() == {"java": True, "main": False}
     assert set(found["verdict"]) == {"better", "worse"}
 
@@ -250,7 +250,7 @@ def test_at_most_two_queries_and_one_within(source: DuckSource, monkeypatch: pyt
     monkeypatch.setattr(DuckSource, "run", lambda self, q, *a, **k: asked.append(q) or run(self, q, *a, **k))
     compare(source, "r1", "r2", by="release")
     assert len(asked) == 2
-    compare_within(source, "r1", "r2", by="release", within="intent")
+    compare_within(source, "r1", "r2", by="release", within="intent").frame()
     assert len(asked) == 3
 
 
@@ -346,7 +346,7 @@ def test_groups_of_a_running_test_are_looked_at_as_often(source: DuckSource) -> 
     """Each group's limits are those of the comparison of that group alone, and wider than for a single look."""
     asked = {"metrics": ["task_success"], "by": "release"}
     fixed, always = (
-        compare_within(source, "r1", "r2", within="intent", always_valid=v, **asked) for v in (False, True)
+        compare_within(source, "r1", "r2", within="intent", always_valid=v, **asked).frame() for v in (False, True)
     )
     known = fixed["low"].notna()
     assert known.any()
@@ -401,3 +401,17 @@ def test_the_command_prints_what_the_call_says(sample_home: object, capsys: pyte
                      "--metrics", "task_success"]) in (0, 1, 2)  # fmt: skip
     assert "Task success" in capsys.readouterr().out
     assert cli.main(["compare", "p6", "--by", "prompt_version", "--dataset", "sample"]) == cli.BAD
+
+
+def test_without_a_slice_it_looks_where_everything_else_does(sample: DuckSource) -> None:
+    asked = {"metrics": ["task_success"], "by": "language"}
+    usual = compare(sample, "de", "en", **asked)
+    assert usual == compare(sample, "de", "en", slice=kpi.Slice(last="28d"), **asked)
+    assert usual != compare(sample, "de", "en", slice=kpi.Slice(last="all"), **asked)
+    n = kpi.summarise(sample, "task_success", by="language").set_index("language")["n"]
+    assert (usual["task_success"].effect.a.n, usual["task_success"].effect.b.n) == (n["de"], n["en"])
+    within = compare_within(sample, "de", "en", within="channel", **asked)
+    assert within.scope == usual.scope
+    old = pd.DataFrame({"success": [True, False] * 60, "model": ["a"] * 60 + ["b"] * 60,
+                        "started_at": pd.date_range("2026-06-01", periods=120, freq="D", tz="UTC")})  # fmt: skip
+    assert "60 against 60 requests" in compare(kpi.from_frame(old), "a", "b", by="model").scope  # a frame: all of it

@@ -81,7 +81,9 @@ def test_categories_in_which_the_better_model_is_worse(items: pd.DataFrame, mode
     for a, b in [(solved.index[i], solved.index[i + 8]) for i in range(0, 20, 4)]:
         whole = kpi.compare(models, a, b, ["task_success"], by="model", cluster=["task"])["task_success"]
         assert whole.verdict == "better"
-        told = kpi.compare_within(models, a, b, ["task_success"], by="model", within="test_category", cluster=["task"])
+        told = kpi.compare_within(
+            models, a, b, ["task_success"], by="model", within="test_category", cluster=["task"]
+        ).frame()
         told = told.set_index("test_category")
         assert told["difference"].to_numpy() == pytest.approx((rates.loc[b] - rates.loc[a])[told.index].to_numpy())
         for category in told.index[told["reversed"]]:
@@ -122,7 +124,7 @@ def test_refusals_by_prompt_type_equal_a_direct_computation(labels: pd.DataFrame
 def test_judge_and_human_agree_as_computed_directly(labels: pd.DataFrame) -> None:
     rows = labels.rename(columns={"id": "prompt"})[["model", "prompt", "judge", "final_label", "judge_label"]]
     source = kpi.from_frame(rows, allow=["judge_label"])  # some of its labels are sentences
-    found = kpi.agreement(source, "final_label", "judge_label", by=["judge"]).set_index("judge")
+    found = kpi.agreement(source, "final_label", "judge_label", by=["judge"]).frame().set_index("judge")
     known = set(labels["final_label"])
     for judge, mine in labels.groupby("judge"):
         valid = mine[mine["judge_label"].isin(known)]
@@ -134,7 +136,7 @@ def test_judge_and_human_agree_as_computed_directly(labels: pd.DataFrame) -> Non
     assert found.loc["gpt4", "invalid"] == 11  # free text where a label should be
     people = kpi.agreement(
         kpi.from_frame(labels[labels["judge"] == "gpt4"].drop(columns="id")), "annotation_1", "annotation_2"
-    )
+    ).frame()
     mine = labels[labels["judge"] == "gpt4"]
     assert people["kappa"][0] == pytest.approx(_direct_kappa(mine["annotation_1"], mine["annotation_2"]), abs=1e-12)
 
@@ -144,7 +146,7 @@ def test_prompts_that_repeat_are_one_cluster(labels: pd.DataFrame) -> None:
     mine = labels[labels["judge"] == "gpt4"].rename(columns={"id": "user_key"})
     valid = mine[mine["judge_label"].isin(set(mine["final_label"]))]
     source = kpi.from_frame(mine[["user_key", "final_label", "judge_label"]], allow=["judge_label"])
-    told = kpi.agreement(source, "final_label", "judge_label").iloc[0]
+    told = kpi.agreement(source, "final_label", "judge_label").frame().iloc[0]
     assert told["clusters"] == valid["user_key"].nunique()
     rng = np.random.default_rng(8)
     pairs = {u: Counter(zip(g["final_label"], g["judge_label"], strict=True)) for u, g in valid.groupby("user_key")}

@@ -126,7 +126,7 @@ def test_a_simpson_reversal_is_named() -> None:
     assert "with the same mix of intent on both sides it is better" in told
     assert "Decide by the second figure" in told
     assert found.to_dict()["reversals"] == [told]
-    inside = compare_within(source, "a", "b", ["task_success"], by="release", within="intent")
+    inside = compare_within(source, "a", "b", ["task_success"], by="release", within="intent").frame()
     assert inside["simpson"].all()
     assert inside["told"].str.startswith(told).all()
     assert (inside["crossing_p"] == 1.0).all()  # both intents go up: no opposite directions
@@ -160,7 +160,7 @@ def test_a_held_difference_too_small_to_matter_is_no_reversal() -> None:
 def test_opposite_directions_are_named_with_the_groups() -> None:
     sizes, rates = {"english": 2000, "spanish": 900, "german": 500}, {"english": 0.86, "spanish": 0.68, "german": 0.80}
     source = _blocks({(r, i): (n, 0.80 if r == "a" else rates[i]) for i, n in sizes.items() for r in "ab"})
-    found = compare_within(source, "a", "b", ["task_success"], by="release", within="intent")
+    found = compare_within(source, "a", "b", ["task_success"], by="release", within="intent").frame()
     told = found["told"].iloc[0]
     assert (
         "Task success turns around by intent: b is better for english (+6.00 pp), worse for spanish (−12.0 pp)" in told
@@ -171,13 +171,15 @@ def test_opposite_directions_are_named_with_the_groups() -> None:
     assert found["crossing_p"].iloc[0] == pytest.approx(gail_simon(z).p, rel=0.7)
     same = _blocks({("a", "english"): (2000, 0.80), ("b", "english"): (2000, 0.86), ("a", "spanish"): (900, 0.80),
                     ("b", "spanish"): (900, 0.81)})  # fmt: skip
-    assert compare_within(same, "a", "b", ["task_success"], by="release", within="intent")["told"].isna().all()
+    assert compare_within(same, "a", "b", ["task_success"], by="release", within="intent").frame()["told"].isna().all()
 
 
 def test_two_clear_groups_are_named_though_many_unchanged_ones_weaken_the_test() -> None:
     sizes = {"english": (2000, 0.837), "spanish": (1000, 0.64), **{f"x{i}": (1000, 0.80) for i in range(12)}}
     source = _blocks({(r, i): (n, 0.80 if r == "a" else rate) for i, (n, rate) in sizes.items() for r in "ab"})
-    found = compare_within(source, "a", "b", ["task_success"], by="release", within="intent").set_index("intent")
+    found = (
+        compare_within(source, "a", "b", ["task_success"], by="release", within="intent").frame().set_index("intent")
+    )
     assert (found.loc["english", "verdict"], found.loc["spanish", "verdict"]) == ("better", "worse")
     assert found["crossing_q"].iloc[0] > 0.05
     assert (
@@ -201,7 +203,7 @@ def test_many_metrics_share_their_false_crossings() -> None:
             "intent": rng.choice(["x", "y", "z", "w"], 3000), "success": rng.random(3000) < 1 / (1 + np.exp(-1 - own)),
             "escalated": rng.random(3000) < 0.2, "refused": rng.random(3000) < 0.1,
         }))  # fmt: skip
-        found = compare_within(source, "a", "b", by="release", within="intent")
+        found = compare_within(source, "a", "b", by="release", within="intent").frame()
         named += found["told"].notna().any()
     assert named <= 4  # 1.5 are to be expected
     assert stats.binom.sf(4, 30, 0.05) < 0.02

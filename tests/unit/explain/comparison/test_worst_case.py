@@ -99,7 +99,7 @@ def test_a_judge_that_crashes_makes_no_version_better() -> None:
     assert row.coverage.shares == pytest.approx(tuple(known["sum"] / known["size"]))
     assert "instead of 100 %" in row.sentence
     cells = compare_within(kpi.from_frame(frame.assign(language="de")), "a", "b", ["task_success"], within="language",
-                           by="release")  # fmt: skip
+                           by="release").frame()  # fmt: skip
     assert set(cells["verdict"]) == {"cannot tell"}
 
 

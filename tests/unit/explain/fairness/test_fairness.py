@@ -343,3 +343,11 @@ def test_requests_without_users_and_empty_slices() -> None:
     nothing = kpi.disparity(kpi.from_frame(frame), kpi.Slice().where(language="(none)"), by="device")
     assert nothing.groups.empty
     assert nothing.gaps.empty
+
+
+def test_it_holds_what_was_asked_and_the_clues_apart(sample: kpi.Source) -> None:
+    found = kpi.disparity(sample, kpi.Slice(last="28d"), by=["language"], metrics=["task_success", "groundedness"])
+    for table in (found.groups, found.gaps, found.whole):
+        assert list(dict.fromkeys(table["metric"])) == ["task_success", "groundedness"]
+    assert set(found.clues["metric"]) == {"retrieval_hit_rate", "input_tokens", "output_tokens"}
+    assert kpi.disparity(sample, by=["language"], metrics=["task_success"], clues=()).clues.empty

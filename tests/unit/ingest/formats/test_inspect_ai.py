@@ -250,6 +250,6 @@ def test_a_sample_of_an_old_log_has_the_id_of_its_content(tmp_path: Path) -> Non
 def test_a_whole_load_of_an_archive(raw, home: Path, tmp_path: Path) -> None:
     receipt = kpi.load(archive(tmp_path / "log.eval", raw), dataset="evals")
     assert (receipt.requests, receipt.spans, receipt.format, receipt.files) == (6, 52, "inspect_ai", ["log.eval"])
-    found = kpi.pass_hat_k(kpi.open("evals"), by="sample", k=2)
+    found = kpi.pass_hat_k(kpi.open("evals"), by="sample", k=2).frame()
     assert found["value"].tolist() == [0.5, 0.5]
     assert found["n_tasks"].tolist() == [2, 2]

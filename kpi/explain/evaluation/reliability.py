@@ -7,6 +7,7 @@ differ (Yao et al. 2024, arXiv 2406.12045, section 4). pass^1 is the mean succes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,27 @@ from kpi.measure.estimate import LEVEL, steady
 from kpi.measure.metrics import METRICS
 from kpi.measure.slice import Slice
 from kpi.measure.summary import collect, resolve
+from kpi.narrate.comparisons import reliability_sentence
+from kpi.narrate.wording import scope_of
+from kpi.result import Result
 from kpi.store.engines import Source
 
 _SUCCESS = "task_success"
 
 
-def pass_hat_k(
-    source: Source, slice: Slice | None = None, by: str | Sequence[str] = "task", k: int = 4
-) -> pd.DataFrame:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Reliability(Result):
+    """pass^k. by: dimensions that name a task; rows: see `pass_hat_k`."""
+
+    main = "rows"
+    columns = ("k", "value", "low", "high", "n_tasks", "trials")
+    by: tuple[str, ...]
+    rows: pd.DataFrame
+    sentence: str
+    scope: str = ""
+
+
+def pass_hat_k(source: Source, slice: Slice | None = None, by: str | Sequence[str] = "task", k: int = 4) -> Reliability:
     """Share of tasks solved in each of 1 to k tries, one row for each number of tries.
 
     Tries of one task belong together, so tasks are the sample: a t interval of the mean over tasks by the delta method
@@ -38,9 +52,9 @@ def pass_hat_k(
         k: Most tries.
 
     Returns:
-        A frame with columns k, value, low, high (95 %, tasks as the units; NaN below two tasks), n_tasks (tasks tried
-        at least k times), trials (requests of those tasks whose success is known). Requests without a task count in
-        none.
+        A `Reliability`: rows with columns k, value, low, high (95 %, tasks as the units; NaN below two tasks), n_tasks
+        (tasks tried at least k times), trials (requests of those tasks whose success is known). Requests without a task
+        count in none.
 
     Raises:
         MetricError: For a k below one, an unknown dimension.
@@ -50,7 +64,7 @@ def pass_hat_k(
 
     Example:
         >>> found = kpi.pass_hat_k(source, kpi.Slice(last="28d"), by="intent", k=2)
-        >>> found["k"].tolist()
+        >>> found.frame()["k"].tolist()
         [1, 2]
     """
     if k < 1:
@@ -65,7 +79,9 @@ def pass_hat_k(
     sums = cells.ratio(METRICS[_SUCCESS])
     named = np.array([all(part is not None for part in key[: len(names)]) for key in cells.keys], dtype=bool)
     tries, wins = np.asarray(sums.n)[named], np.asarray(sums.y)[named]
-    return pd.DataFrame([_row(tries, wins, size) for size in range(1, k + 1)])
+    rows = [_row(tries, wins, size) for size in range(1, k + 1)]
+    return Reliability(by=names, rows=pd.DataFrame(rows), sentence=reliability_sentence(rows),
+                       scope=scope_of(resolved, int(cells.rows().sum())))  # fmt: skip
 
 
 def _row(tries: np.ndarray, wins: np.ndarray, k: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ import pytest
 
 import kpi
 from kpi import cli
-from kpi.measure.reliability import _mean
+from kpi.explain.evaluation.reliability import _mean
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def source(tries: dict[str | None, list[bool | None]]) -> kpi.Source:
 
 
 def test_the_formula_of_the_paper() -> None:
-    found = kpi.pass_hat_k(source(TRIES), k=4).set_index("k")
+    found = kpi.pass_hat_k(source(TRIES), k=4).frame().set_index("k")
     # Tasks tried at least k times; "e" has two tries whose success is known, one of them good.
     assert found["n_tasks"].to_dict() == {1: 5, 2: 4, 3: 3, 4: 3}
     assert found["trials"].to_dict() == {1: 15, 2: 14, 3: 12, 4: 12}
@@ -46,12 +46,12 @@ def test_the_formula_of_the_paper() -> None:
 
 
 def test_requests_without_a_task_are_no_task() -> None:
-    found = kpi.pass_hat_k(source({**TRIES, None: [True] * 6}), k=1)
+    found = kpi.pass_hat_k(source({**TRIES, None: [True] * 6}), k=1).frame()
     assert found["n_tasks"].tolist() == [5]
 
 
 def test_one_task_has_no_interval_and_none_has_no_value() -> None:
-    one = kpi.pass_hat_k(source({"a": [True, False]}), k=3)
+    one = kpi.pass_hat_k(source({"a": [True, False]}), k=3).frame()
     assert one["value"].tolist()[:2] == [0.5, 0.0]
     assert one[["low", "high"]].isna().all(axis=None)
     assert math.isnan(one["value"][2])
@@ -59,7 +59,7 @@ def test_one_task_has_no_interval_and_none_has_no_value() -> None:
 
 
 def test_all_tasks_alike_still_leave_room_for_doubt() -> None:
-    sure = kpi.pass_hat_k(source({t: [True, True] for t in "abcdefgh"}), k=2).iloc[-1]
+    sure = kpi.pass_hat_k(source({t: [True, True] for t in "abcdefgh"}), k=2).frame().iloc[-1]
     assert sure["value"] == sure["high"] == 1
     assert 0.5 < sure["low"] < 0.7  # exact: 0.025 ** (1 / 8) = 0.63
 
@@ -67,7 +67,7 @@ def test_all_tasks_alike_still_leave_room_for_doubt() -> None:
 @pytest.mark.parametrize(("by", "k", "code"), [("task", 0, "reliability.k"), ([], 2, "reliability.by")])
 def test_what_cannot_be_asked(by, k, code) -> None:
     with pytest.raises(kpi.KpiError) as error:
-        kpi.pass_hat_k(source(TRIES), by=by, k=k)
+        kpi.pass_hat_k(source(TRIES), by=by, k=k).frame()
     assert error.value.code == code
     assert error.value.hint
 
@@ -101,7 +101,25 @@ def test_tau_bench_as_the_benchmark_counts(shared: Path, home: Path, capsys: pyt
         assert row["value"] == pytest.approx(mean, abs=1e-12)
     assert [row["n_tasks"] for row in rows] == [50] * 4
     assert rows[0]["value"] == pytest.approx(np.mean([r["reward"] for r in raw]))
-    by_run = kpi.pass_hat_k(kpi.open("tau"), by=["run", "task"])
+    by_run = kpi.pass_hat_k(kpi.open("tau"), by=["run", "task"]).frame()
     assert by_run["value"].tolist() == [row["value"] for row in rows]
     assert cli.main(["reliability", "--dataset", "tau"]) == cli.FINE
     assert "42.0 %" in capsys.readouterr().out
+
+
+def test_a_result_that_says_itself_what_it_is_about() -> None:
+    found = kpi.pass_hat_k(source(TRIES), k=4)
+    # t interval on the logit of 1/3: 4.303 * (0.577 / sqrt(3)) / (1/3 * 2/3) = 6.45 on either side of -0.69
+    assert found.sentence.startswith("Solved in each of 4 tries: 33.3 % of 3 tasks (0.07")
+    assert found.sentence.endswith("to 99.7 %); in a single one 60.0 %.")
+    assert found.scope == "all times · 16 requests"
+    assert "tried 3 times" in kpi.pass_hat_k(source({"a": [True]}), k=3).sentence
+    assert found.to_dict()["rows"][0] == {"k": 1, **found.frame().iloc[0, 1:].to_dict()}
+
+
+def test_a_column_of_tasks_that_was_left_out_is_told_with_how_to_keep_it() -> None:
+    rows = pd.DataFrame({"task": [f"item-{i // 2}" for i in range(120)], "passed": [True, False] * 60})
+    with pytest.raises(kpi.KpiError, match=r"'task' was left out \(unknown name, 60 different values\)") as error:
+        kpi.pass_hat_k(kpi.from_frame(rows), k=2)
+    assert "cohorts=['task']" in error.value.hint
+    assert kpi.pass_hat_k(kpi.from_frame(rows, cohorts=["task"]), k=2).frame()["value"].tolist() == [0.5, 0.0]
