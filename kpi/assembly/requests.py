@@ -16,8 +16,6 @@ The rules, in short:
 Spans stored twice (exported again, or completed by a log) are merged first: null never overwrites a value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter

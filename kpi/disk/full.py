@@ -5,8 +5,6 @@ an error that says something else. A quota that is used up and a limit on the si
 what it writes does not fit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

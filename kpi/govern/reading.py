@@ -5,8 +5,6 @@ each time the one whose traits stand for the largest share of what went wrong, w
 as much with every time, and a user who was taken a quarter. So the first are typical and the rest differ from them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ A state is a claim. Red needs a breach that the interval supports; a breach that
 data is grey, never green. A critical safety incident is red by itself.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

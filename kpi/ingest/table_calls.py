@@ -4,8 +4,6 @@ A gateway's log or a table of one's own often has a row a model call. Keeping th
 others; a row that is stored again with a correction has the same time.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -4,8 +4,6 @@ Counts, extremes, medians and sets of distinct values are the same in any order 
 into files. Loads made one after the other see their own rows only; close to a threshold they may decide differently.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ Both have one grammar (docs/prices.md). Rows of the user's file win; only it hol
 about those. Errors name the line or the key.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import tomllib

@@ -5,8 +5,6 @@ so that the time is linear in the length of the text, whatever an attacker write
 versions, hashes) stays readable: a shape that is ambiguous is masked only where its neighbourhood says what it is.
 """
 
-from __future__ import annotations
-
 import re
 
 import orjson

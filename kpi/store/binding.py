@@ -5,8 +5,6 @@ bound to the key at hand where that is proven by a user who comes back with the 
 older than the data; where the same traces come with other users, or nothing tells, the load is refused.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from kpi import schema

@@ -7,8 +7,6 @@ refusal reads the same, so that a refusal tells nobody what is there; `Connectio
 Sessions are read-only, statements end after `TIMEOUT_S`, and no error holds a password, a host or a driver's text.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

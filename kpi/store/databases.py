@@ -5,8 +5,6 @@ so answers are kept for a minute at most (`read_at` says since when), and its us
 masked by those who show them. An engine that goes away is one clear error; the next statement connects anew.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import threading

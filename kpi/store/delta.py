@@ -3,8 +3,6 @@
 Delta's own clean-up is switched off: old versions are named by manifests, and only the lake knows which are needed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

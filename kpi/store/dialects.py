@@ -4,8 +4,6 @@ A statement is written once; where engines differ it asks its source's `Dialect`
 expressions, so that whatever varies is part of the statement's cache key.
 """
 
-from __future__ import annotations
-
 import math
 import sqlite3
 from collections.abc import Callable

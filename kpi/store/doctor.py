@@ -1,7 +1,5 @@
 """What is wrong with a data set, and what of it can still be read. Looks at every file and changes nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -7,8 +7,6 @@ unseen, and so do cohorts whose name points at people. User ids cannot be replac
 they group, and are never shown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 

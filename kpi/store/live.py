@@ -5,8 +5,6 @@ state folder and used by everybody who opens the name. What it finds wrong names
 expected.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

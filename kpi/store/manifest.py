@@ -4,8 +4,6 @@ A version exists when its manifest does. Manifests are written whole, put only w
 module reads and writes manifests and knows nothing about rows.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -3,8 +3,6 @@
 Nothing here writes to the lake: the result is a plan, one query of the rows to write and the files they replace.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache

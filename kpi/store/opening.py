@@ -1,7 +1,5 @@
 """Open a stored data set as a source: one version, the same rows for as long as it lives."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from datetime import datetime

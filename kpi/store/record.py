@@ -4,8 +4,6 @@ Written durably before the first change and removed once the manifest of the new
 not there by the record is the load's own unfinished work; without a record nothing of a table is ever taken back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

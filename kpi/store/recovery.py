@@ -5,8 +5,6 @@ not understood (a log that cannot be read, a manifest that is gone, a foreign fi
 is changed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A damaged data set rebuilt from what can still be read: a new folder in place of the old one, which is kept."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os

@@ -1,7 +1,5 @@
 """Data sets read where they stand, in Spark: every statement is compiled to its SQL, and only statistics come back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

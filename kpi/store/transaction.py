@@ -3,8 +3,6 @@
 Runs while the writer's lock is held. Until the manifest is written no reader sees anything of it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections import Counter
@@ -12,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import orjson
@@ -63,7 +61,7 @@ class Transaction:
     sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)  # of the base, verified
     passing: list[Path] = field(default_factory=list)  # files that were written and replaced within this load
 
-    def run(self, receipt: Receipt, settle: Callable[[Transaction, Receipt], None]) -> Receipt:
+    def run(self, receipt: Receipt, settle: Callable[[Self, Receipt], None]) -> Receipt:
         """Store what is staged. settle: called before the first row is written; what it raises leaves all as it was."""
         self.open(receipt)
         settle(self, receipt)

@@ -1,7 +1,5 @@
 """What coding agents call things in their log events: the tables of `names.toml`, where an agent is an entry."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

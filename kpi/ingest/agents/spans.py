@@ -11,8 +11,6 @@ same session or trace states, with the same output and at the same time, is that
 the tools of its prompt. Where the span tells no usage, the event hangs below it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any

@@ -4,8 +4,6 @@ The rows are those of its exports to blob storage, under the same names. A row t
 later `event_ts`; ClickHouse is asked for the last state of each (`FINAL`), without what is marked as deleted.
 """
 
-from __future__ import annotations
-
 from kpi.ingest.databases.database import Database, Row
 from kpi.ingest.databases.streams import Stream
 

@@ -4,8 +4,6 @@ A trace has no column that says when it was written: it comes in at its end, whi
 is in progress is read again until it ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

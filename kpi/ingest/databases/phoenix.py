@@ -4,8 +4,6 @@ Spans are written once, when they end, so their row id tells what is new. Costs 
 any time. Of what Phoenix exports, only the database has the costs it computed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

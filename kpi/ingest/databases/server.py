@@ -3,8 +3,6 @@
 Two connections: one streams a table, the other looks up what belongs to its rows.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator

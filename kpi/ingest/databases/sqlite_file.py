@@ -5,8 +5,6 @@ virtual tables are never touched, and an authoriser refuses everything but readi
 of `kpi.ingest.sandbox.supervisor`. What stands before a damaged place is read; the receipt says where that was.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import sqlite3

@@ -4,8 +4,6 @@ Each table has its own mark: how far it was read, by the column that grows when 
 reading begins a little before the mark, for rows may become visible late; what is read twice is merged by its ids.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

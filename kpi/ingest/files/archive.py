@@ -3,8 +3,6 @@
 Member names are shown, never used as paths. What is inside an archive is decided by its first bytes, not by its name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import io

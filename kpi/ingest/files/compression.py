@@ -5,8 +5,6 @@ their memory has a bound; zstd (93, and 20 of early writers), deflate64 (9) and 
 3.11 has none of them. Sizes and checksums of members are checked. Bounds on what comes out are the caller's.
 """
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import io

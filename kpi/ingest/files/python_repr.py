@@ -5,8 +5,6 @@ Data frames whose cells hold objects are written to CSV and SQL that way. numpy 
 the text, that runs nothing.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import warnings

@@ -22,8 +22,6 @@ other (a score that comes before its trace), they are kept in `say.kept`, and a 
 they come to when all inputs of the load have been read.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Iterator

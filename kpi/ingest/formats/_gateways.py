@@ -4,8 +4,6 @@ A gateway is data: columns for each fact, the most telling first, and the unit o
 of HTTP succeeded says that nothing failed technically; whether the task succeeded, no gateway knows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The events of one Inspect sample as spans: model and tool calls, below the solvers, agents and scorers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

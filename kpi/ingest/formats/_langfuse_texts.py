@@ -4,8 +4,6 @@ Langfuse keeps whatever an instrumentation recorded: text, text quoted once or t
 function's arguments, a body of a provider. What is inside the wrapping, `_replies` understands.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from kpi.ingest.files.records import from_cell

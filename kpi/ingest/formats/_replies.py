@@ -4,8 +4,6 @@ Exports that keep inputs and outputs of a call as they came share these shapes: 
 Anthropic, Gemini, LangChain (serialised messages, generations, documents), and plain functions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

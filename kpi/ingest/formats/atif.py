@@ -5,8 +5,6 @@ A session is one request. Its continuation files share the session and begin wit
 `final_metrics` repeat the sums of the steps, and count only where no step has any.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

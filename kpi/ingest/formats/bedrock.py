@@ -4,8 +4,6 @@ One record is one call and one request: the log knows no traces. Bodies are the 
 chunks. Counts of input tokens leave cached ones out. How long a call took is known only where its body says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -8,8 +8,6 @@ written, and ended with its last line: the format states no lengths. Rests on re
 of the format, which its makers call internal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 

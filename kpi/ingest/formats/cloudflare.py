@@ -4,8 +4,6 @@ Durations are in milliseconds, costs in USD (types of Cloudflare's SDK; document
 `ai_gateway_events`). Bodies of Logpush are encrypted and stay unread.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

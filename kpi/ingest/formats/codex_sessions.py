@@ -7,8 +7,6 @@ are loaded, what they share counts once. A call began when what it answers was w
 on the sources of Codex (`protocol`, `rollout`) and on fixtures of tools that read such files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

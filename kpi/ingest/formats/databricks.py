@@ -6,8 +6,6 @@ table knows a cost. Where the response of an agent holds its MLflow trace, the r
 What Databricks calls the requester is who may call: a person only where it is an address.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

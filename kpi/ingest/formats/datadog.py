@@ -4,8 +4,6 @@ Times and durations are nanoseconds by the documentation, whose own example star
 their magnitude. Estimated costs are nano-dollars. Span ids are decimal, and the parent of a root is "undefined".
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ One record is one call through the gateway. The calls of a session are one reque
 the steps of its tree. Delays are in milliseconds, costs in USD. Bodies may lie outside the export.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ message once (`input_refs` into `events_data.messages`) and long texts apart (`a
 of all samples (task, dataset, model) is added to each when the last input was read, in whatever order they came.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

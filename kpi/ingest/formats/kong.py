@@ -5,8 +5,6 @@ milliseconds, `started_at` is in milliseconds since the epoch, costs follow the 
 (Kong's audit log reference). A plugin without prices writes a cost of 0, which is no cost.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any

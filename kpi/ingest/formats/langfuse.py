@@ -6,8 +6,6 @@ A latency may be in seconds or milliseconds, so it is worked out from the times;
 details is Langfuse's way to say that none is known. Of `usageDetails` the buckets are disjoint.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

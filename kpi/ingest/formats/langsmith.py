@@ -6,8 +6,6 @@ the root stand on the row of the whole, for exports of root runs alone. `feedbac
 the load has no feedback records of the same run and key.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

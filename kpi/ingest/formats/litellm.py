@@ -5,8 +5,6 @@ own log view. A call has the same span id in every layout, so the same calls loa
 the database cuts times to milliseconds; the other layouts have microseconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -7,8 +7,6 @@ file, are dropped; the first one's time is the time to first token.
 The store's database is read into the same trace dicts, `{info, data: {spans}}`, and comes here as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ Such a list says when a completion began, in whole seconds, but neither how long
 no failures. What was asked is in another endpoint (`/{id}/messages`): its answers may be loaded beside the list.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

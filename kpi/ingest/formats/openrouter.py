@@ -5,8 +5,6 @@ Costs are in USD. Where a key of the customer's own is used, the provider's char
 `latency` the documentation says that it is the total; where it is less than the time of generation, it cannot be.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -5,8 +5,6 @@ differ from the first one's, so such a file is often cut: the spans that the tra
 missed by name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

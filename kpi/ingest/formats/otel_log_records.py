@@ -6,8 +6,6 @@ that OTLP has, and go their way: see `kpi.ingest.agents`. Beside them such a fil
 metrics, which are left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ attributes of a span are given through as OTLP would carry them, so that every e
 costs that Phoenix computes are in none of its exports.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

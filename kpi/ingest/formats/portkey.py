@@ -4,8 +4,6 @@ Costs are in cents of a USD, times in milliseconds (Portkey's documentation, "Lo
 id are one request; of its attempts the last one says whether it failed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

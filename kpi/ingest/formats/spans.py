@@ -4,8 +4,6 @@ The names are data (`kpi.ingest.spans.row_names`), and so are the units of colum
 whose unit nothing tells waits until all are read: the spans of a trace then say which unit makes children fit.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping

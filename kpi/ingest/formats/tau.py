@@ -8,8 +8,6 @@ phrase, and calls that the user makes on a device of its own are none of the age
 What the simulated user costs is no cost of the agent: it counts as review. The escalation is the benchmark's own tool.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

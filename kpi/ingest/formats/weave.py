@@ -4,8 +4,6 @@ A call's `summary.usage` counts every call below it as well. So tokens and cost 
 root they say something of the whole trace only. `wb_user_id` is who ran the program, not who used it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """The names by which span exporters call the same thing, in order of preference: the tables of `conventions.toml`."""
 
-from __future__ import annotations
-
 from kpi.disk.tables import by_word, lists, sets, table_of
 from kpi.schema import COHORTS, VERSIONS
 

@@ -4,8 +4,6 @@ This room only decodes: key casings, value unions, id and time encodings. It kno
 writes no rows. A span or record that cannot be decoded raises ValueError with a short reason; the caller counts it.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ Input includes the cached tokens and output the reasoning tokens; which of them 
 of `counting`. Counts without a namespace (`input_tokens`) are read of model calls alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 

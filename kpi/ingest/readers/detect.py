@@ -3,8 +3,6 @@
 Vendors' formats say themselves how they are recognised (`kpi.ingest.formats`); nothing here lists them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections import Counter

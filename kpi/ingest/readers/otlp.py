@@ -8,8 +8,6 @@ after or without the spans they belong to. Their texts become partial `spans` ro
 states, all else null): whoever merges spans must let null never overwrite a value.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -8,8 +8,6 @@ Rows without an id get one from their content, so loading them again, shuffled o
 are equal in every column then count once.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Drives a vendor's format: its records one after the other, what they mean as rows, what is wrong on the receipt."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

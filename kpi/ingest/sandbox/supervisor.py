@@ -6,8 +6,6 @@ a bare environment: no database passwords, a private temporary folder. The paren
 with its parent (`kpi.ingest.sandbox.lifeline`), and what its folder held is taken back by the next load.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os

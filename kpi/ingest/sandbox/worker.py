@@ -4,8 +4,6 @@ It sets its own limits before it touches a byte, and it writes only redacted, ca
 given. Its messages hold names, counts and positions, never content.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib

@@ -5,8 +5,6 @@ times of every spelling, and give a `Span` that goes the way of all spans: priva
 Everything is optional but the ids. What an export does not say stays None; nothing is invented.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ A reader hands over spans (`decode.Span`), scores and incidents, one after the o
 become rows, are counted on the receipt, and leave as redacted Arrow tables.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a load says of many spans at once: how their counts were put together, and which measures nobody read."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from kpi.ingest.otlp.attribute_index import shape_of

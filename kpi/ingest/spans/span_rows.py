@@ -5,8 +5,6 @@ Users become pseudonyms and metadata passes the allow-list at once; texts are re
 table leaves (`redacted`). This room never looks at more than one span at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

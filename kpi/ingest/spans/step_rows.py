@@ -1,7 +1,5 @@
 """What retrievers, tools and guardrails add to the rows of their spans: documents, tool calls, incidents."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from typing import Any
