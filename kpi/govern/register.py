@@ -68,9 +68,7 @@ class Register:
         have = [e.metric for e in self.entries]
         for name in metrics:
             if name not in have:
-                raise MetricError(
-                    "register.unknown", f"The register has no KPI {name[:60]!r}", hint=choices(name, have)
-                )
+                raise MetricError.told("register.unknown", name=name[:60], remedy=choices(name, have))
         return replace(self, entries=tuple(e for e in self.entries if e.metric in metrics))
 
 

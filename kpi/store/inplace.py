@@ -102,10 +102,7 @@ def mapped(
         if column.field is not None:
             given[column.field] = convert(column, place.c[column.source], held[column.source], dialect)
     if "trace_id" not in given:
-        raise MappingError(
-            "mapping.no_id", "No column is mapped to trace_id, by which a request is found again",
-            hint="Map the column that identifies a row; ids can only be made up when rows are loaded.",
-        )  # fmt: skip
+        raise MappingError.told("mapping.no_id")
     _derive(given)
     return given
 
@@ -123,9 +120,7 @@ def convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialec
     length = held == "interval"
     cell, held = plain(cell, held)
     if not supported(column) or (column.unit == "in cells" and not length):
-        raise MappingError("mapping.not_in_place",
-                           f"Column {column.source!r}: {name} can only be read when rows are loaded",
-                           hint="Leave the column out, or load an export of the table instead.")  # fmt: skip
+        raise MappingError.told("mapping.not_in_place", source=column.source, name=name)
     made: Expression | None
     if kind in ("id", "dimension", "content", "user"):
         return _text(cell, held, dialect)
@@ -259,7 +254,6 @@ def _sum(columns: list[Expression]) -> Expression:
 
 def _wrong_type(column: str, held: Held, field: str, wanted: str) -> MappingError:
     told = "" if column == field else f" and is mapped to {field}"
-    return MappingError(
-        "mapping.wrong_type", f"Column {column[:60]!r} holds {_WORDS['holds'][held]}{told}; expected were {wanted}",
-        hint="Map another column or give the right unit: `kpi connect NAME --table TABLE --mapping FILE`.",
-    )  # fmt: skip
+    return MappingError.told(
+        "mapping.wrong_type", column=column[:60], holds=_WORDS["holds"][held], told=told, wanted=wanted
+    )

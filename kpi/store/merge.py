@@ -51,8 +51,7 @@ def workspace(directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(_UNITED)
         yield connection
     except duckdb.Error as error:
-        raise StoreError("store.merge", f"The rows could not be merged ({type(error).__name__})",
-                         hint="Nothing was changed. Check the free disk space and load again.") from error  # fmt: skip
+        raise StoreError.told("store.merge", kind=type(error).__name__) from error
     finally:
         connection.close()
 

@@ -343,9 +343,4 @@ class Transaction:
 
 
 def _other_times(count: int) -> StoreError:
-    return StoreError(
-        "store.other_times", f"{count:,} requests are stored already under the same id at another time",
-        hint="Nothing was stored. If the rows are further calls of the same requests, load all files of them together "
-        "into a new data set, where they add up; if their times were corrected, accept it (--allow-loss; Accept lost "
-        "rows on the page Data).",
-    )  # fmt: skip
+    return StoreError.told("store.other_times", count=count)

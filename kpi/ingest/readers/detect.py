@@ -227,9 +227,7 @@ def _parquet_names(source: Opened) -> list[str]:
     try:
         return list(pq.read_schema(source.path).names)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise IngestError(
-            "ingest.bad_parquet", f"{source.name} is a damaged Parquet file", hint="Export it again."
-        ) from error
+        raise IngestError.told("ingest.bad_parquet", name=source.name) from error
 
 
 def _sheet_names(source: Opened, sheet: str) -> list[str]:
@@ -244,8 +242,7 @@ def _sheet_names(source: Opened, sheet: str) -> list[str]:
 
 
 def _unsupported(source: Opened, kind: refusals.Refusal) -> IngestError:
-    return IngestError("ingest.unsupported_format", f"{source.name} holds {kind.title}, which has no traces to load",
-                       hint=kind.instead)  # fmt: skip
+    return IngestError.told("ingest.unsupported_format:kind", name=source.name, title=kind.title, instead=kind.instead)
 
 
 def _unknown(source: Opened) -> IngestError:

@@ -201,7 +201,4 @@ def _ended(status: int, limits: Limits) -> IngestError:
         return IngestError("ingest.out_of_memory", "Reading was stopped by the system", hint=_SPLIT_HINT)
     if status == -getattr(signal, "SIGXFSZ", 25):
         return IngestError("ingest.too_large", "The staged data grew too large", hint=_SPLIT_HINT)
-    return IngestError(
-        "ingest.crashed", f"The file made its reader crash (status {status})",
-        hint="The file is probably damaged: export it again.",
-    )  # fmt: skip
+    return IngestError.told("ingest.crashed", status=status)
