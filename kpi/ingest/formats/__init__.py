@@ -30,7 +30,24 @@ from functools import lru_cache
 from typing import Any
 
 from kpi.disk.tables import by_word, lists, sets, table_of
-from kpi.ingest.spans.items import Item as Item  # what formats yield; they import it from here
+from kpi.ingest.otlp.attributes import count_of, exact, first_read, mapping, nusd, objects, parse, truth_of
+from kpi.ingest.otlp.decode import OK, UNKNOWN, Attributes, Event, Span, attributes_of, identifier, nanos
+from kpi.ingest.spans.items import MALFORMED, Incident, Item, Score
+from kpi.ingest.spans.record_report import Say
+from kpi.ingest.spans.span_rows import stable_id
+
+# isort: off
+from kpi.ingest.spans.builder import added, as_text, ended, facts_in, fields, first_of, milliseconds, nested, only
+from kpi.ingest.spans.builder import renamed, span, text_blocks, verdict, whole
+# isort: on
+
+# The vocabulary of formats, which they import from here.
+__all__ = [
+    "MALFORMED", "OK", "UNKNOWN", "Attributes", "Event", "Format", "Incident", "Item", "Names", "Say", "Score", "Span",
+    "added", "as_text", "attributes_of", "count_of", "ended", "exact", "facts_in", "fields", "first_of", "first_read",
+    "formats", "identifier", "mapping", "milliseconds", "names_of", "nanos", "nested", "nusd", "objects", "only",
+    "parse", "recognise", "renamed", "resembles", "span", "stable_id", "text_blocks", "truth_of", "verdict", "whole",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,9 @@ from typing import Any
 
 import orjson
 
+from kpi.ingest.formats import Say, Span, count_of, exact, fields, first_of, mapping, renamed, span, truth_of
 from kpi.ingest.formats._bodies import Answer, answer, question
-from kpi.ingest.otlp.attributes import count_of, exact, mapping, truth_of
 from kpi.ingest.otlp.conventions import TOKENS
-from kpi.ingest.otlp.decode import Span
-from kpi.ingest.spans.builder import fields, first_of, renamed, span
-from kpi.ingest.spans.record_report import Say
 from kpi.mapping.column_names import words
 
 Row = Mapping[str, Any]

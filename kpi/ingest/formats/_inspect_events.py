@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.disk.tables import lists, table_of
-from kpi.ingest.formats import Item
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.spans.builder import facts_in, span, text_blocks
+from kpi.ingest.formats import Item, facts_in, mapping, objects, span, text_blocks
 
 _ATTACHMENT = re.compile(r"attachment://([0-9a-f]{8,64})")
 _KINDS = {"agent": "agent", "scorer": "evaluator", "scorers": "evaluator"}

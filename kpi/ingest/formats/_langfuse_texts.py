@@ -7,8 +7,7 @@ function's arguments, a body of a provider. What is inside the wrapping, `_repli
 from typing import Any
 
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import _replies
-from kpi.ingest.otlp.attributes import parse
+from kpi.ingest.formats import _replies, parse
 
 _CALL_KEYS = frozenset({"toolCallId", "tool_call_id", "call_id", "function", "functionCall"})
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kpi.disk.tables import by_word, lists, table_of
-from kpi.ingest.otlp.attributes import count_of, first_read, mapping, objects, parse
-from kpi.ingest.spans.builder import first_of
+from kpi.ingest.formats import count_of, first_of, first_read, mapping, objects, parse
 
 _DATA = table_of(__file__)
 _ROLES = by_word(_DATA["roles"])

@@ -10,12 +10,8 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, added, facts_in, names_of, nanos, span, stable_id, text_blocks, whole
 from kpi.ingest.otlp.attributes import count_of, mapping, number, objects
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import added, facts_in, span, text_blocks, whole
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys

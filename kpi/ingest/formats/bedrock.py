@@ -7,11 +7,8 @@ chunks. Counts of input tokens leave cached ones out. How long a call took is kn
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, facts_in, mapping, milliseconds, names_of, objects, span
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.spans.builder import facts_in, milliseconds, span
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "bedrock", _DATA.title, _DATA.keys

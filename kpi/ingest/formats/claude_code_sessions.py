@@ -12,13 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kpi.ingest.agents.names import EDIT_TOOLS, MODEL_CALL
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, ended, facts_in, names_of, nanos, span, stable_id, text_blocks, whole
 from kpi.ingest.otlp.attributes import count_of, mapping, objects, text_of
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import ended, facts_in, span, text_blocks, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS, ALONE = "claude_code_sessions", _DATA.title, _DATA.keys, _DATA.alone

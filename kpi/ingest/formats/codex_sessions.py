@@ -11,12 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.agents.names import MODEL_CALL
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, ended, facts_in, names_of, nanos, span, stable_id, whole
 from kpi.ingest.otlp.attributes import count_of, mapping, parse, text_of
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import ended, facts_in, span, whole
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS, ALONE = "codex_sessions", _DATA.title, _DATA.keys, _DATA.alone

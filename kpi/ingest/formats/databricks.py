@@ -9,10 +9,8 @@ What Databricks calls the requester is who may call: a person only where it is a
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item, mlflow, names_of
+from kpi.ingest.formats import Item, Say, count_of, exact, mapping, mlflow, names_of
 from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, spellings
-from kpi.ingest.otlp.attributes import count_of, exact, mapping
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "databricks", _DATA.title, spellings(*_DATA.table["spelled"])

@@ -7,12 +7,8 @@ their magnitude. Estimated costs are nano-dollars. Span ids are decimal, and the
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, as_text, facts_in, first_of, identifier, names_of, nanos, span, verdict
 from kpi.ingest.otlp.attributes import count_of, mapping, objects
-from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, facts_in, first_of, span, verdict
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "datadog", _DATA.title, _DATA.keys

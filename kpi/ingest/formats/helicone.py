@@ -7,14 +7,10 @@ the steps of its tree. Delays are in milliseconds, costs in USD. Bodies may lie 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Incident, Item, Say, Score, Span, facts_in, first_of, milliseconds, names_of, nanos, span
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._gateways import UNPRICED, endpoint, kind_of_path
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, truth_of
-from kpi.ingest.otlp.decode import Span, nanos
-from kpi.ingest.spans.builder import facts_in, first_of, milliseconds, span
-from kpi.ingest.spans.items import Incident, Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "helicone", _DATA.title, _DATA.keys

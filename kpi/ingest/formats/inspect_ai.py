@@ -11,14 +11,8 @@ from typing import Any
 import orjson
 
 from kpi.assembly.outcomes import DEFAULT, fold
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, added, facts_in, mapping, names_of, nanos, objects, stable_id, whole
 from kpi.ingest.formats._inspect_events import USAGE, Events, failure, text
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import added, facts_in, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "inspect_ai", _DATA.title, _DATA.keys

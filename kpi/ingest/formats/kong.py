@@ -9,15 +9,10 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Incident, Item, Say, exact, facts_in, mapping, names_of, nanos, nested, objects, span
 from kpi.ingest.formats._bodies import answer, question
 from kpi.ingest.formats._gateways import SHARED, amount, body_of, endpoint, first, kind_of_path, own_id, status
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.otlp.attributes import exact, mapping, objects
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, nested, span
-from kpi.ingest.spans.items import Incident
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "kong", _DATA.title, _DATA.keys

@@ -13,15 +13,12 @@ from typing import Any
 from kpi.assembly.outcomes import source_of
 from kpi.disk.tables import by_word
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import Item, _langfuse_texts as texts, names_of
+from kpi.ingest.formats import MALFORMED, Item, Say, Score, _langfuse_texts as texts, identifier, names_of, nanos
 from kpi.ingest.formats._replies import documents
 from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, number, nusd, objects, parse, truth_of
 from kpi.ingest.otlp.conventions import LANGFUSE_KINDS
-from kpi.ingest.otlp.decode import identifier, nanos
 from kpi.ingest.spans.builder import renamed, span, whole
-from kpi.ingest.spans.items import MALFORMED, Score
-from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)

@@ -10,13 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, facts_in, names_of, nanos, only, span, whole
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, only, span, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "langsmith", _DATA.title, _DATA.keys

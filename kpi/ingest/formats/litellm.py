@@ -8,13 +8,11 @@ the database cuts times to milliseconds; the other layouts have microseconds.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, as_text, facts_in, names_of, span
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._gateways import kind_of_path
 from kpi.ingest.formats._replies import counts
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
-from kpi.ingest.spans.builder import as_text, facts_in, span
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "litellm", _DATA.title, _DATA.keys

@@ -12,13 +12,10 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Event, Item, Say, Score, attributes_of, identifier, names_of, nanos
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, mapping, number, objects, parse
-from kpi.ingest.otlp.decode import Event, attributes_of, identifier, nanos
 from kpi.ingest.spans.builder import facts_in, first_of, milliseconds, span, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "mlflow", _DATA.title, _DATA.keys

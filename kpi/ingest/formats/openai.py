@@ -7,11 +7,8 @@ no failures. What was asked is in another endpoint (`/{id}/messages`): its answe
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, first_of, mapping, names_of, objects, span, whole
 from kpi.ingest.formats._bodies import answer, moderation
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.spans.builder import first_of, span, whole
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "openai", _DATA.title, _DATA.keys

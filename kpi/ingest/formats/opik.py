@@ -9,12 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of, mapping, objects
-from kpi.ingest.otlp.decode import nanos
+from kpi.ingest.formats import Incident, Item, Say, Score, count_of, mapping, names_of, nanos, objects
 from kpi.ingest.spans.builder import as_text, facts_in, milliseconds, only, span, whole
-from kpi.ingest.spans.items import Incident, Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "opik", _DATA.title, _DATA.keys

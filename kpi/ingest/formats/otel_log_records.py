@@ -12,11 +12,8 @@ from typing import Any
 from kpi.ingest.agents.events import events_of
 from kpi.ingest.agents.names import AGENTS
 from kpi.ingest.agents.spans import spans_of
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import mapping, objects, parse
+from kpi.ingest.formats import Item, Say, mapping, names_of, objects, parse, span
 from kpi.ingest.otlp.decode import Attributes, Event, LogRecord, Span, attributes_of, identifier, nanos
-from kpi.ingest.spans.builder import span
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "otel_log_records", _DATA.title, _DATA.keys

@@ -8,14 +8,10 @@ costs that Phoenix computes are in none of its exports.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Attributes, Event, Item, Say, Score, facts_in, identifier, names_of, nanos, span, whole
 from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
 from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, objects
 from kpi.ingest.otlp.conventions import OPENINFERENCE_KINDS
-from kpi.ingest.otlp.decode import Attributes, Event, identifier, nanos
-from kpi.ingest.spans.builder import facts_in, span, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)

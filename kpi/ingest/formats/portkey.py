@@ -7,10 +7,8 @@ id are one request; of its attempts the last one says whether it failed.
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, mapping, names_of
 from kpi.ingest.formats._gateways import Gateway, call, columns, spellings, success
-from kpi.ingest.otlp.attributes import mapping
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "portkey", _DATA.title, spellings(*_DATA.table["spelled"])

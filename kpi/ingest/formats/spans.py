@@ -11,15 +11,12 @@ from typing import Any
 
 from kpi.ingest.files.json_documents import NO_NUMBERS
 from kpi.ingest.files.records import opened
-from kpi.ingest.formats import Item, names_of, resembles
+from kpi.ingest.formats import OK, UNKNOWN, Attributes, Item, Say, Score, Span, identifier, names_of, resembles
 from kpi.ingest.otlp.attributes import count_of, number, objects, parse, text_of, truth_of
 from kpi.ingest.otlp.conventions import VOCABULARY
-from kpi.ingest.otlp.decode import OK, UNKNOWN, Attributes, Span, identifier
 from kpi.ingest.otlp.values import unwrapped
 from kpi.ingest.spans import length_units, row_names
 from kpi.ingest.spans.builder import WHOLE_ID, as_text
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.row_names import Use, folded, is_score
 from kpi.ingest.spans.row_values import NANOS, attribute_map, events_of, length_of, status_of, time_of
 from kpi.mapping.units import MONEY_NUSD

@@ -13,13 +13,7 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import span, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
+from kpi.ingest.formats import Item, Say, Score, mapping, names_of, nanos, objects, span, stable_id, whole
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "tau_bench", _DATA.title, _DATA.keys

@@ -9,14 +9,10 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, identifier, mapping, names_of, nanos, nusd, objects
 from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
-from kpi.ingest.otlp.attributes import mapping, nusd, objects
-from kpi.ingest.otlp.decode import identifier, nanos
 from kpi.ingest.spans.builder import added, as_text, milliseconds, nested, span, verdict, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
 NAME, TITLE, KEYS = "weave", _DATA.title, _DATA.keys
