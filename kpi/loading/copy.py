@@ -139,8 +139,7 @@ def _since(since: datetime | str | None) -> datetime | None:
         return utc(since) if since else None
     with contextlib.suppress(ValueError):
         return utc(datetime.fromisoformat(since.strip()))
-    hint = "Write ISO 8601: 2026-11-01 or 2026-11-01T12:00:00Z."
-    raise IngestError("copy.since", f"{since[:40]!r} is no time", hint=hint)
+    raise IngestError.told("copy.since", since=since[:40])
 
 
 def _teller(progress: Progress | None, name: str) -> Tell:

@@ -137,8 +137,7 @@ def _from_secrets() -> Mapping[str, Any]:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("connections", {})
         if isinstance(found, dict):
             return found
-    hint = "It must be UTF-8 and TOML, with one table [connections.NAME] for each database."
-    raise StoreError("connection.secrets", "The file of connections, secrets.toml, cannot be read", hint=hint)
+    raise StoreError.told("connection.secrets")
 
 
 def _described(name: str, given: Mapping[str, Any]) -> Connection:

@@ -218,15 +218,9 @@ def read(dataset: str, number: int | None = None) -> Manifest:
             raise StoreError.told("store.newer:version", wanted=wanted, dataset=dataset)
         return _parse(data, dataset, wanted)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-        older = [n for n in known if n < wanted]
-        remedy = (
-            f"`kpi doctor {dataset}` says what can still be read. Restore an older version: "
-            f"kpi.restore({dataset!r}, {older[-1]})."
-            if older
-            else f"Run `kpi doctor {dataset}`: it says what can still be read."
-        )
-        told = f"The manifest of version {wanted} of {dataset!r} is damaged"
-        raise StoreError("store.damaged", told, hint=remedy) from error
+        if older := [n for n in known if n < wanted]:
+            raise StoreError.told("store.damaged:older", wanted=wanted, dataset=dataset, older=older[-1]) from error
+        raise StoreError.told("store.damaged", wanted=wanted, dataset=dataset) from error
 
 
 def readable(dataset: str) -> Iterator[Manifest]:

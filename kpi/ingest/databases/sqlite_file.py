@@ -185,9 +185,7 @@ def _typed(source: Opened) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error:
-        hint = "Copy it again while nothing writes to it, with SQLite's .backup."
-        told = f"{source.name} is a damaged SQLite database"
-        raise IngestError("ingest.bad_database", told, hint=hint) from None
+        raise IngestError.told("ingest.bad_database", name=source.name) from None
 
 
 def _as_csv(name: str, database: FileDatabase, table: str) -> Opened:

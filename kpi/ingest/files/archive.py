@@ -94,13 +94,9 @@ def _open(path: Path, limits: Limits) -> Iterator[Opened]:
     if head[:2] == b"PK":
         yield from _members(plain_file, path, limits)
     elif (plain := decompressor(head)) is not None:
-        yield _compressed(name, functools.partial(_decompressed, path, plain), size, limits)
+        yield _compressed(name, lambda: plain(path.open("rb")), size, limits)
     else:
         yield plain_file
-
-
-def _decompressed(path: Path, plain: Callable[[BinaryIO], BinaryIO]) -> BinaryIO:
-    return plain(path.open("rb"))
 
 
 def _compressed(name: str, inner: Callable[[], BinaryIO], compressed: int, limits: Limits) -> Opened:

@@ -8,19 +8,13 @@ import base64
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from kpi.ingest.otlp.values import (
-    NESTED,
-    NO_ID as NO_ID,
-    Attributes as Attributes,
-    TooDeep,
-    attributes_of as attributes_of,
-    identifier as identifier,
-    moment as moment,
-    nanos as nanos,
-    number,
-    unwrapped,
-    value_of as value_of,
-)
+from kpi.ingest.otlp import values
+from kpi.ingest.otlp.values import Attributes, attributes_of, identifier, moment, nanos, number, unwrapped, value_of
+
+__all__ = [
+    "ERROR", "OK", "UNKNOWN", "Attributes", "Event", "LogRecord", "Origin", "Span", "attributes_of", "groups",
+    "identifier", "json_log", "json_records", "json_span", "moment", "nanos", "proto_records", "value_of",
+]  # fmt: skip
 
 OK, ERROR = 1, 2
 UNKNOWN = 3  # never on the wire: an export whose spans say nothing of how they ended, not even by an end
@@ -111,8 +105,8 @@ def groups(message: Any, camel: str, snake: str) -> Iterator[tuple[Any, Origin]]
 def _of_resource(pairs: Any) -> Attributes:
     try:
         return attributes_of(pairs)
-    except TooDeep:  # nothing reads the nested values of a resource
-        return attributes_of(pair for pair in pairs if not pair["value"].keys() & NESTED)
+    except values.TooDeep:  # nothing reads the nested values of a resource
+        return attributes_of(pair for pair in pairs if not pair["value"].keys() & values.NESTED)
 
 
 def json_records(message: Any) -> Iterator[tuple[str, Any, Origin]]:

@@ -11,14 +11,7 @@ from typing import Any
 
 import orjson
 
-from kpi.ingest.otlp.attributes import (
-    cohort_column,
-    count_of,
-    mapping as mapping,
-    number as number,
-    objects as objects,
-    text_of,
-)
+from kpi.ingest.otlp.attributes import cohort_column, count_of, mapping, number, text_of
 from kpi.ingest.otlp.conventions import FACTS
 from kpi.ingest.otlp.counting import NORMALISED
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos

@@ -5,7 +5,8 @@ Users become pseudonyms and metadata passes the allow-list at once; texts are re
 table leaves (`redacted`). This room never looks at more than one span at a time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -58,9 +59,9 @@ class SpanRows:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._users: dict[str, str | None] = {}
-        self._sessions: dict[str, str | None] = {}
-        self._names: dict[str, str | None] = {}
+        privacy = context.privacy  # spans repeat few users, sessions and names
+        self._user, self._session = lru_cache(_CACHE)(privacy.user), lru_cache(_CACHE)(privacy.identity)
+        self._masked = lru_cache(_CACHE)(lambda name: privacy.text(name[:SHORT]))
         self.seen = Observations()
         self._known_metadata: dict[tuple[str, str], Any] = {}
         self._resource: Attributes | None = None
@@ -153,9 +154,9 @@ class SpanRows:
         topics = shape_of(attributes).topics
         if "who" in topics:
             if session := text_of(first(attributes, conventions.SESSION)):
-                facts["session_id"] = _once(self._sessions, session[:SHORT], self._context.privacy.identity)
+                facts["session_id"] = self._session(session[:SHORT])
             if user := text_of(first(attributes, conventions.USER)):
-                facts["user_key"] = _once(self._users, user, self._context.privacy.user)
+                facts["user_key"] = self._user(user)
         facts |= self._resource_facts
         if "place" in topics:
             facts |= self._place(attributes)
@@ -169,23 +170,10 @@ class SpanRows:
             if retries := facts_of.count_of(attributes.get("gen_ai.request.retries")):
                 facts["retries"] = retries
 
-    def _masked(self, value: str) -> str | None:
-        """A short name without what identifies a person; spans repeat few of them."""
-        return _once(self._names, value, lambda name: self._context.privacy.text(name[:SHORT]))
-
     def _place(self, attributes: Attributes) -> dict[str, Any]:
         stated = (("release", conventions.RELEASE), ("environment", conventions.ENVIRONMENT))
         found = ((column, text_of(first(attributes, keys))) for column, keys in stated)
         return {column: self._masked(text) for column, text in found if text}
-
-
-def _once(kept: dict[str, str | None], value: str, make: Callable[[str], str | None]) -> str | None:
-    """What `make` gives for a value, remembered while few values are."""
-    if value not in kept:
-        if len(kept) >= _CACHE:
-            kept.clear()
-        kept[value] = make(value)
-    return kept[value]
 
 
 def _metadata(attributes: Attributes) -> dict[str, Any]:
