@@ -60,16 +60,6 @@ class Gateway:
         return fields(*self.facts.values(), *told)
 
 
-def spellings(*keys: str) -> tuple[str, ...]:
-    """Sets of keys as the gateway writes them, in capitals as warehouses do, and in camel case as SDKs do."""
-    found: dict[str, None] = {}
-    for text in keys:
-        parts = [name.split("_") for name in text.split()]
-        camel = " ".join(p[0] + "".join(w.capitalize() for w in p[1:]) for p in parts)
-        found |= dict.fromkeys((text, text.upper(), camel))
-    return tuple(found)
-
-
 def columns(record: Row) -> dict[str, Any]:
     """A record under names in lower case with underscores; of two spellings of a name, the one that holds something."""
     return renamed(record, lambda key: "_".join(words(key)) or key)

@@ -14,7 +14,6 @@ from kpi.ingest.formats import Item, Say, added, facts_in, names_of, nanos, span
 from kpi.ingest.otlp.attributes import count_of, mapping, number, objects
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys
 _TOTALS = _DATA.facts["totals"]
 
 

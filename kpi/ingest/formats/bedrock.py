@@ -11,7 +11,6 @@ from kpi.ingest.formats import Item, Say, facts_in, mapping, milliseconds, names
 from kpi.ingest.formats._bodies import answer, question
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "bedrock", _DATA.title, _DATA.keys
 _POLICIES = _DATA.table["policies"]
 
 

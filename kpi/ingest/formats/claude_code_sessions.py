@@ -16,7 +16,6 @@ from kpi.ingest.formats import Item, Say, Score, ended, facts_in, names_of, nano
 from kpi.ingest.otlp.attributes import count_of, mapping, objects, text_of
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS, ALONE = "claude_code_sessions", _DATA.title, _DATA.keys, _DATA.alone
 _SYNTHETIC = "<synthetic>"  # the model of what the program itself says in the model's place
 _BY_THE_PROGRAM = ("<command-", "<local-command-", "<bash-", "[Request interrupted", "Caveat: The messages below")
 _REJECTED = ("User rejected", "The user doesn't want to")

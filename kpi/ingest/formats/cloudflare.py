@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item, Say, mapping, names_of, objects
-from kpi.ingest.formats._gateways import Gateway, call, columns, flag, spellings, success
+from kpi.ingest.formats._gateways import Gateway, call, columns, flag, success
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "cloudflare", _DATA.title, (*_DATA.keys, *spellings(*_DATA.table["spelled"]))
 _GATEWAY = Gateway(**_DATA.table["gateway"])
 
 

@@ -15,7 +15,6 @@ from kpi.ingest.formats import Item, Say, ended, facts_in, names_of, nanos, span
 from kpi.ingest.otlp.attributes import count_of, mapping, parse, text_of
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS, ALONE = "codex_sessions", _DATA.title, _DATA.keys, _DATA.alone
 _BY_MODEL = _DATA.sets["uses"] | {"reasoning", "message", "web_search_call", "tool_search_call"}
 
 

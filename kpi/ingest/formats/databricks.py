@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item, Say, count_of, exact, mapping, mlflow, names_of
-from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, spellings
+from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "databricks", _DATA.title, spellings(*_DATA.table["spelled"])
 _GATEWAY = Gateway(**_DATA.table["gateway"])
 _NAMED = ("endpoint_name", "model_name", "model_version")
 _END_USERS = "end_user end_user_id user_id user"

@@ -11,7 +11,6 @@ from kpi.ingest.formats import Item, Say, Score, as_text, facts_in, first_of, id
 from kpi.ingest.otlp.attributes import count_of, mapping, objects
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "datadog", _DATA.title, _DATA.keys
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:

@@ -13,7 +13,6 @@ from kpi.ingest.formats._gateways import UNPRICED, endpoint, kind_of_path
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, truth_of
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "helicone", _DATA.title, _DATA.keys
 
 # Codes that the gateway makes up where no provider answered.
 _OWN_STATUS = {-1: "timeout", -3: "cancelled", -4: "threat"}
@@ -122,7 +121,7 @@ def _cost(record: Mapping[str, Any], used: Mapping[str, Any], say: Say) -> Any:
     stated = first_of(record, "costUSD", "cost", "cost_usd")
     cached = record.get("cache_reference_id") not in (None, "", _NO_CACHE)
     if nusd(stated) == 0 and not cached and any(count_of(v) for v in used.values()):
-        say.note(UNPRICED.format(TITLE))
+        say.note(UNPRICED.format(_DATA.title))
         return None
     return stated
 

@@ -15,7 +15,6 @@ from kpi.ingest.formats import Item, Say, Score, added, facts_in, mapping, names
 from kpi.ingest.formats._inspect_events import USAGE, Events, failure, text
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "inspect_ai", _DATA.title, _DATA.keys
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer
 _JUDGES = ("model_graded", "llm", "judge")
 

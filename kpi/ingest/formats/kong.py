@@ -15,7 +15,6 @@ from kpi.ingest.formats._gateways import SHARED, amount, body_of, endpoint, firs
 from kpi.ingest.formats._replies import counts
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "kong", _DATA.title, _DATA.keys
 _NAMES = {"consumer": "username", "route": "name", "service": "name"}
 _OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"}  # before version 3.8
 

@@ -22,7 +22,6 @@ from kpi.ingest.spans.builder import renamed, span, whole
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "langfuse", _DATA.title, _DATA.keys
 _SETS, _KIND_ATTRIBUTES = _DATA.sets, _DATA.table["kind_attributes"].split()
 _SPELLINGS = by_word(_DATA.table["spellings"])  # of each layout -> the API's
 Row = dict[str, Any]

@@ -15,7 +15,6 @@ from kpi.ingest.formats._replies import Reply, counts, documents, question, repl
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "langsmith", _DATA.title, _DATA.keys
 _NOTES = _DATA.table["notes"]
 
 _NAMED = re.compile(

@@ -15,7 +15,6 @@ from kpi.ingest.formats._replies import counts
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "litellm", _DATA.title, _DATA.keys
 _KINDS = (("list_mcp", "other"), ("mcp", "tool"), ("vector_store", "retriever"))
 
 

@@ -18,7 +18,6 @@ from kpi.ingest.otlp.attributes import count_of, mapping, number, objects, parse
 from kpi.ingest.spans.builder import facts_in, first_of, milliseconds, span, whole
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "mlflow", _DATA.title, _DATA.keys
 _NOTES = _DATA.table["notes"]
 
 _STATES = {"OK": "ok", "ERROR": "error", "STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error", "1": "ok", "2": "error"}

@@ -11,7 +11,6 @@ from kpi.ingest.formats import Item, Say, first_of, mapping, names_of, objects, 
 from kpi.ingest.formats._bodies import answer, moderation
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "openai", _DATA.title, _DATA.keys
 _SESSIONS = ("session_id", "conversation_id", "thread_id")
 
 

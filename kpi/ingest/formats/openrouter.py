@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item, Say, count_of, exact, names_of, objects
-from kpi.ingest.formats._gateways import Gateway, Row, amount, call, columns, flag, spellings
+from kpi.ingest.formats._gateways import Gateway, Row, amount, call, columns, flag
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "openrouter", _DATA.title, spellings(*_DATA.table["spelled"])
 _GATEWAY = Gateway(**_DATA.table["gateway"])
 
 

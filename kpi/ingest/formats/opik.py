@@ -13,7 +13,6 @@ from kpi.ingest.formats import Incident, Item, Say, Score, count_of, mapping, na
 from kpi.ingest.spans.builder import as_text, facts_in, milliseconds, only, span, whole
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "opik", _DATA.title, _DATA.keys
 
 
 _OBJECTS = ("input", "output", "metadata", "usage", "error_info")

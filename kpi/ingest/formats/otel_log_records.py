@@ -16,7 +16,6 @@ from kpi.ingest.formats import Item, Say, mapping, names_of, objects, parse, spa
 from kpi.ingest.otlp.decode import Attributes, Event, LogRecord, Span, attributes_of, identifier, nanos
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "otel_log_records", _DATA.title, _DATA.keys
 _STATUS = {0: "ok", 1: "ok", 2: "error"}
 
 

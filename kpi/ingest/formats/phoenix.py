@@ -15,7 +15,6 @@ from kpi.ingest.otlp.conventions import OPENINFERENCE_KINDS
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS, TEXTS = "phoenix", _DATA.title, _DATA.keys, _DATA.texts
 _NOTES, _COLUMN = _DATA.table["notes"], "attributes."
 _DEFAULT_LIMIT = 1000  # spans that the client asks for where nobody says otherwise
 _STATUS = {"OK": "ok", "ERROR": "error"}

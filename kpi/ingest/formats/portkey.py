@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpi.ingest.formats import Item, Say, mapping, names_of
-from kpi.ingest.formats._gateways import Gateway, call, columns, spellings, success
+from kpi.ingest.formats._gateways import Gateway, call, columns, success
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "portkey", _DATA.title, spellings(*_DATA.table["spelled"])
 _GATEWAY = Gateway(**_DATA.table["gateway"])
 _OWN_METADATA = {"_organisation": "tenant", "_prompt": "prompt"}
 

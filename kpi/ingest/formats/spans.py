@@ -23,7 +23,6 @@ from kpi.mapping.units import MONEY_NUSD
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "spans", _DATA.title, _DATA.keys
 _COSTS, _DELAYS, _NOTES = (_DATA.table[part] for part in ("costs", "delays", "notes"))
 _XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE)
 _SPREAD = 5  # levels of nested objects whose keys count as columns

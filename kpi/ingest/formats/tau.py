@@ -16,7 +16,6 @@ import orjson
 from kpi.ingest.formats import Item, Say, Score, mapping, names_of, nanos, objects, span, stable_id, whole
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "tau_bench", _DATA.title, _DATA.keys
 _ESCALATION = "transfer_to_human_agents"
 _NOTES = _DATA.table["notes"]
 

@@ -15,7 +15,6 @@ from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.spans.builder import added, as_text, milliseconds, nested, span, verdict, whole
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "weave", _DATA.title, _DATA.keys
 
 _MODEL_CALL = re.compile("".join(_DATA.table["model_call"]), re.IGNORECASE)
 _THUMBS = {"👍": 1.0, "👎": 0.0, ":+1:": 1.0, ":-1:": 0.0, ":thumbs_up:": 1.0, ":thumbs_down:": 0.0}
