@@ -53,8 +53,7 @@ def _is_settled(text: str) -> bool:
     sheet = Sheet(text)
     return not (
         "@" in sheet.text or "\\" in sheet.text or " -" in sheet.text or holds_numbers(sheet.text)
-        or token_runs(sheet.text, secrets.SHORTEST) or secrets.names_secret(sheet.lower)
-    )  # fmt: skip
+        or token_runs(sheet.text, secrets.SHORTEST) or secrets.names_secret(sheet.lower))  # fmt: skip
 
 
 def _found(text: str, seen: set[Neighbourhood] | None) -> list[Span]:

@@ -318,8 +318,7 @@ _TARGETS: dict[type, tuple[pa.DataType, Callable[[Any], Any]]] = {
         pa.timestamp("us", "UTC"), lambda v: clock.utc(datetime.fromisoformat(v) if isinstance(v, str) else v),
     ),
     sa.Date: (pa.date32(), lambda v: v if isinstance(v, date) else date.fromisoformat(v)),
-    sa.String: (pa.string(), str),
-}  # fmt: skip
+    sa.String: (pa.string(), str)}  # fmt: skip
 
 
 _LOCKED = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")

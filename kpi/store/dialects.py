@@ -258,8 +258,7 @@ for _type, _name in ((sa.Text, "STRING"), (sa.BigInteger, "BIGINT"), (sa.Double,
 
 _BY_NAME: dict[str, type[Dialect]] = {
     "sqlite": SqliteDialect, "mysql": MysqlDialect, "mariadb": MysqlDialect, "clickhousedb": ClickHouseDialect,
-    "databricks": SparkDialect, "spark": SparkDialect,
-}  # fmt: skip
+    "databricks": SparkDialect, "spark": SparkDialect}  # fmt: skip
 
 
 def dialect_of(name: str) -> Dialect:

@@ -30,8 +30,7 @@ Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "named
 SQL_TYPES: dict[Held, sa.types.TypeEngine[Any]] = {
     "string": TEXT, "bool": sa.Boolean(), "int": INT, "float": DOUBLE, "time": sa.DateTime(timezone=True),
     "naive": sa.DateTime(), "date": sa.Date(), "named": sa.types.NULLTYPE,
-    "interval": sa.types.NULLTYPE, "money": sa.types.NULLTYPE, "other": sa.types.NULLTYPE,
-}  # fmt: skip
+    "interval": sa.types.NULLTYPE, "money": sa.types.NULLTYPE, "other": sa.types.NULLTYPE}  # fmt: skip
 _WORDS = table_of(__file__)
 _NUMBERS = ("int", "float")
 

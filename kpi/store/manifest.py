@@ -236,8 +236,7 @@ def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
             version=int(t["version"]), id=str(t["id"]), rows=int(t["rows"]), extra=tuple(t["extra"]),
             files=str(t.get("files", "")),
         )
-        for name, t in data["tables"].items()
-    }  # fmt: skip
+        for name, t in data["tables"].items()}  # fmt: skip
     if ("check" in data or any(t.files for t in tables.values())) and data["check"] != durable.check(data):
         raise ValueError("the check does not match")
     kept = ("created_at", "receipt", "origin", "spans", "requests", "first", "last", "size")

@@ -178,8 +178,7 @@ class Transaction:
         known = f"ANTI JOIN {merge.scan(spans, schema.SPANS)} k ON r.trace_id = k.trace_id" if spans else ""
         found = merge.number(
             self.connection, f"SELECT count(DISTINCT r.trace_id) FROM {merge.scan(requests, schema.REQUESTS)} r "
-            f"SEMI JOIN {sql.parquet(staged)} s ON r.trace_id = s.trace_id {known}",
-        )  # fmt: skip
+            f"SEMI JOIN {sql.parquet(staged)} s ON r.trace_id = s.trace_id {known}")  # fmt: skip
         if found:
             raise _other_times(found)
 
@@ -299,8 +298,7 @@ class Transaction:
         requests = merge.scan(self.files["requests"], schema.REQUESTS)
         found = merge.number(
             self.connection, f"SELECT count(*) FROM (SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(told)})) t "
-            f"{known} SEMI JOIN {requests} r ON t.trace_id = r.trace_id",
-        )  # fmt: skip
+            f"{known} SEMI JOIN {requests} r ON t.trace_id = r.trace_id")  # fmt: skip
         if found:
             receipt.note(f"{found} requests came from a table without spans: their scores and incidents are stored, "
                          "their outcomes stay as the table gave them.")  # fmt: skip
@@ -338,8 +336,7 @@ class Transaction:
             receipt=orjson.loads(receipt.to_json()), first=first, last=last, user_key=self.bound,
             rekeyed=self.rekeyed, requests=kept["requests"].rows if "requests" in kept else 0,
             spans=kept["spans"].rows if "spans" in kept else 0,
-            size=sum(f.stat().st_size for paths in self.files.values() for f in paths),
-        ))  # fmt: skip
+            size=sum(f.stat().st_size for paths in self.files.values() for f in paths)))  # fmt: skip
 
 
 def _other_times(count: int) -> StoreError:

@@ -30,5 +30,4 @@ STREAMS = tuple(
         ("traces", "id", "timestamp", _rows), ("observations", "id", "start_time", _rows),
         ("events_full", "span_id", "start_time", _rows), ("events_core", "span_id", "start_time", _short_events),
         ("scores", "id", "timestamp", _rows),
-    )
-)  # fmt: skip
+    ))  # fmt: skip

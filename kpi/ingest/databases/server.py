@@ -50,8 +50,7 @@ class ServerDatabase(Database):
         schemas = self._schemas()
         found = [
             (vendor, schema) for schema, tables in sorted(schemas.items()) for vendor in recognise(tables)
-            if format in (None, vendor.name)
-        ]  # fmt: skip
+            if format in (None, vendor.name)]  # fmt: skip
         if not found:
             raise StoreError.told("copy.unknown_database", name=self._name, vendor=format or "a known vendor")
         if len(found) > 1:

@@ -24,8 +24,7 @@ _SPLIT_HINT = "Split the export into smaller files and load them together."
 _OFFICE = {
     "xl/workbook.bin": "a binary Excel workbook (.xlsb)", "xl/workbook.xml": "a damaged Excel workbook",
     "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
-    "content.xml": "an OpenDocument file",
-}  # fmt: skip
+    "content.xml": "an OpenDocument file"}  # fmt: skip
 _SAMPLES = 50  # an evaluation log has a small member a sample
 
 

@@ -163,8 +163,7 @@ def _is_lzma(head: bytes) -> bool:
 
 _FILES: tuple[tuple[bytes, Callable[[BinaryIO], BinaryIO]], ...] = (
     (b"\x1f\x8b", _gunzip), (b"\x28\xb5\x2f\xfd", _unzstd), (b"\xfd7zXZ\x00", _unxz),
-    (b"BZh", lambda inner: cast(BinaryIO, _Decoded(inner, bz2.BZ2Decompressor))),
-)  # fmt: skip
+    (b"BZh", lambda inner: cast(BinaryIO, _Decoded(inner, bz2.BZ2Decompressor))))  # fmt: skip
 
 
 def decompressor(head: bytes) -> Callable[[BinaryIO], BinaryIO] | None:

@@ -30,8 +30,7 @@ _KEYWORD = re.compile(
 )
 _WRAPPERS = frozenset(
     {"array", "Timestamp", "UUID", "Decimal", "datetime64", "float64", "float32", "int64", "int32", "bool_", "str_",
-     "list", "tuple", "set", "frozenset", "OrderedDict"}
-)  # fmt: skip
+     "list", "tuple", "set", "frozenset", "OrderedDict"})  # fmt: skip
 
 
 def read(text: str) -> Any:

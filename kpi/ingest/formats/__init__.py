@@ -104,8 +104,7 @@ def names_of(module: str) -> Names:
     return Names(
         table.get("name", Path(module).stem), table["title"], keys, tuple(table.get("alone", ())),
         tuple(table.get("texts", "").split()), by_word(table.get("kinds", {})), sets(table.get("sets", {})),
-        {about: lists(facts) for about, facts in table.get("facts", {}).items()}, table,
-    )  # fmt: skip
+        {about: lists(facts) for about, facts in table.get("facts", {}).items()}, table)  # fmt: skip
 
 
 def _spellings(*keys: str) -> tuple[str, ...]:

@@ -24,8 +24,7 @@ from kpi.mapping.column_names import words
 Row = Mapping[str, Any]
 _UNITS = {
     "s": Decimal(1), "ms": Decimal("1e-3"), "us": Decimal("1e-6"), "ns": Decimal("1e-9"), "usd": Decimal(1),
-    "cents": Decimal("1e-2"), "micro_usd": Decimal("1e-6"), "nano_usd": Decimal("1e-9"),
-}  # fmt: skip
+    "cents": Decimal("1e-2"), "micro_usd": Decimal("1e-6"), "nano_usd": Decimal("1e-9")}  # fmt: skip
 _KINDS = (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"))
 _USERS = ("_user", "user", "user_id", "userId", "end_user", "end_user_id")
 SHARED = "Calls that share a trace id are one request."
@@ -94,8 +93,7 @@ def call(gateway: Gateway, row: Row, say: Say, **more: Any) -> Span:
         "name": endpoint(first(row, gateway.path)) or kind, "input": question(body),
         "output": said.output if kind == "llm" else None, "finish_reason": said.finish if kind == "llm" else None,
         **status(row, gateway.status, mapping(body_of(first(row, gateway.response)))),
-        **{name: value for name, value in facts.items() if value is not None}, **used, **more,
-    }  # fmt: skip
+        **{name: value for name, value in facts.items() if value is not None}, **used, **more}  # fmt: skip
     if "streamed" in stated:
         stated["streamed"] = flag(stated["streamed"])
     hidden = {k: v for k, v in told.items() if k not in _USERS}

@@ -170,8 +170,7 @@ def _of_message(value: Any, said: dict[str, Any], model: str | None, usage: Mapp
     return Reply(
         {"choices": [{"message": answered}]}, finish,
         _text(told.get("model_name") or told.get("model")) or model, usage or _usage_of(body) or _usage_of(told),
-        _text(body.get("tool_call_id")),
-    )  # fmt: skip
+        _text(body.get("tool_call_id")))  # fmt: skip
 
 
 def _generated(value: dict[str, Any]) -> Reply:

@@ -52,8 +52,7 @@ def _call(record: Mapping[str, Any], asked: Mapping[str, Any], got: Mapping[str,
         finish_reason=said.finish if kind == "llm" else None,
         **facts_in(own, _DATA.facts["own"]),
         metadata={"cloud_region": record.get("inferenceRegion") or record.get("region"), **own},
-        **_tokens(asked, got, said.tokens),
-    )  # fmt: skip
+        **_tokens(asked, got, said.tokens))  # fmt: skip
 
 
 def _tokens(asked: Mapping[str, Any], got: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,8 +153,7 @@ def _request(
         trace, name="Claude Code prompt", start=prompt.at if prompt else None,
         end=max(ends) if prompt and ends else None,
         input=prompt.text if prompt else None, output=texts[-1] if texts else None, turns=1 if prompt else None,
-        status=None if not calls else "error" if calls[-1][1].failed else "ok", **who,
-    )  # fmt: skip
+        status=None if not calls else "error" if calls[-1][1].failed else "ok", **who)  # fmt: skip
     moments: Mapping[str | None, int] = say.kept["moments"]
     for key, call in calls:
         began = moments.get(call.parent)
@@ -163,8 +162,7 @@ def _request(
             start=began if began is not None and began <= call.first else call.first, end=call.last,
             status="error" if call.failed else "ok", model=call.model, cost_usd=call.cost,
             output="\n".join(call.texts) or None, cache_included=False,
-            **facts_in(call.usage, _DATA.facts["usage"]), **who,
-        )  # fmt: skip
+            **facts_in(call.usage, _DATA.facts["usage"]), **who)  # fmt: skip
     for key, tool in tools:
         if tool.rejected:
             name = "edit_accepted" if tool.name in EDIT_TOOLS else "tool_accepted"
@@ -173,5 +171,4 @@ def _request(
         yield span(
             trace, stable_id(trace, key)[:16], kind="tool", name=tool.name, start=tool.began, end=tool.ended,
             tool={"name": tool.name, "id": key, "arguments": tool.arguments, "result": tool.result},
-            **ended(tool.failed), **who,
-        )  # fmt: skip
+            **ended(tool.failed), **who)  # fmt: skip

@@ -149,8 +149,7 @@ class _Reading:
         self._steps.append(span(
             self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name=f"codex{MODEL_CALL}",
             start=start, end=at, status="ok", model=self._model, provider=self._session.provider,
-            **tokens, **self._who,
-        ))  # fmt: skip
+            **tokens, **self._who))  # fmt: skip
 
     def _tool(self, use: str, at: int | None, output: Any) -> None:
         began, name, arguments = self._uses.pop(use)
@@ -173,8 +172,7 @@ class _Reading:
         yield whole(
             self._trace, name="Codex prompt", start=self._at, end=self._end if self._at is not None else None,
             input=self._text, output=self._output, turns=1 if self._at is not None else None,
-            status=None if self._failed is None else "error" if self._failed else "ok", **self._who,
-        )  # fmt: skip
+            status=None if self._failed is None else "error" if self._failed else "ok", **self._who)  # fmt: skip
         yield from self._steps
         self._steps = []
 

@@ -41,8 +41,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         _GATEWAY, row, say, kind=_kind(row),
         user=first(context, _END_USERS) or (requester if "@" in requester else None),
         model=first(row, _GATEWAY.facts["model"]) or result.get("model"),
-        metadata={k: v for k, v in context.items() if k not in _END_USERS.split()},
-    )  # fmt: skip
+        metadata={k: v for k, v in context.items() if k not in _END_USERS.split()})  # fmt: skip
 
 
 def finish(say: Say) -> Iterator[Item]:

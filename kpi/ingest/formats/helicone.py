@@ -41,8 +41,7 @@ def finish(say: Say) -> Iterator[Item]:
         parent, _, name = path.rpartition("/")
         yield span(
             trace_id, _step_id(path), parent_id=_step_id(parent) if parent else None, name=name, kind="chain",
-            start=begun, end=ended, status={1: "ok", 2: "error"}.get(status),
-        )  # fmt: skip
+            start=begun, end=ended, status={1: "ok", 2: "error"}.get(status))  # fmt: skip
 
 
 def _step_id(path: str) -> str:
@@ -81,8 +80,7 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
         output=said.output if kind == "llm" else moderation(result) if kind == "guardrail" else None,
         finish_reason=said.finish if kind == "llm" else None,
         metadata={"country_code": record.get("country_code"), **own},
-        **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say),
-    )  # fmt: skip
+        **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say))  # fmt: skip
 
 
 def _kind(record: Mapping[str, Any], body: Mapping[str, Any]) -> str:
@@ -130,8 +128,7 @@ def _scores(record: Mapping[str, Any], trace_id: str, span_id: str) -> Iterator[
     if (rating := truth_of(record.get("feedback_rating"))) is not None:
         yield Score(
             trace_id, span_id, "user_feedback", annotator="user", value=rating,
-            at=nanos(record.get("feedback_created_at")),
-        )  # fmt: skip
+            at=nanos(record.get("feedback_created_at")))  # fmt: skip
     for name, stated in mapping(record.get("scores")).items():
         detail = mapping(stated)
         value = detail.get("value") if detail else stated
@@ -141,8 +138,7 @@ def _scores(record: Mapping[str, Any], trace_id: str, span_id: str) -> Iterator[
             yield Score(
                 trace_id, span_id, str(name).removesuffix("-hcone-bool"),
                 value=truth_of(value) if boolean else value,
-                label=value if isinstance(value, str) and _code(value) is None else None,
-            )  # fmt: skip
+                label=value if isinstance(value, str) and _code(value) is None else None)  # fmt: skip
     if _code(record.get("response_status")) == _THREAT:
         yield Incident(trace_id, span_id, "threat", detector="helicone", state="blocked",
                        at=nanos(record.get("request_created_at")))  # fmt: skip

@@ -69,8 +69,7 @@ def _remember(record: Mapping[str, Any], say: Say) -> None:
     dataset = mapping(spec.get("dataset"))
     known["facts"] = {
         "requested_model": spec.get("model"), "release": mapping(spec.get("revision")).get("commit"),
-        "cohorts": {"task": spec.get("task"), "dataset": dataset.get("name")},
-    }  # fmt: skip
+        "cohorts": {"task": spec.get("task"), "dataset": dataset.get("name")}}  # fmt: skip
 
 
 def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -86,8 +85,7 @@ def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
         metadata=mapping(sample.get("metadata")), turns=events.turns(), cache_included=False,
         cohorts={"sample": sample.get("id"), "epoch": sample.get("epoch"), "limit": limit},
         # Sums over the models of the sample; they count only where no call states its usage.
-        **added(facts_in(mapping(usage), USAGE) for usage in mapping(sample.get("model_usage")).values()),
-    )  # fmt: skip
+        **added(facts_in(mapping(usage), USAGE) for usage in mapping(sample.get("model_usage")).values()))  # fmt: skip
     yield from events.spans()
     verdicts = {}
     at = nanos(sample.get("completed_at"))

@@ -55,8 +55,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
             start=start, seconds=amount(tool, (("latency", "ms"),)),
             status="error" if tool.get("error") else "ok", error_type=tool.get("error"),
             tool={"name": called, "id": tool.get("id"), "arguments": payload.get("request"),
-                  "result": payload.get("response")},
-        )  # fmt: skip
+                  "result": payload.get("response")})  # fmt: skip
 
 
 def _call(
@@ -85,8 +84,7 @@ def _call(
         kind=kind, seconds=length, ttft_seconds=ttft, streamed=True if mode in ("stream", "streaming") else None,
         cost_usd=cost, **facts_in(meta, _DATA.facts["meta"]),
         input=question(body), output=said.output if kind == "llm" else None, finish_reason=said.finish,
-        user=body.get("user") if isinstance(body, dict) else None, **{"status": None, **facts}, **used,
-    )  # fmt: skip
+        user=body.get("user") if isinstance(body, dict) else None, **{"status": None, **facts}, **used)  # fmt: skip
 
 
 def _blocked(found: Mapping[str, Any], trace: str, span_id: str, at: Any) -> Iterator[Incident]:

@@ -72,8 +72,7 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         tags=tags if isinstance(tags := parse(record.get("request_tags")), list) else None,
         prompt_version=None if own.get("prompt_version") else managed.get("prompt_id"),
         retries=count_of(metadata.get("attempted_retries")), cost_usd=_cost(record, metadata, failed, say),
-        **_tokens(record, metadata),
-    )  # fmt: skip
+        **_tokens(record, metadata))  # fmt: skip
 
 
 def _tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,8 +113,7 @@ def _guardrail(guard: Mapping[str, Any], **ids: Any) -> Item:
         output={
             "flagged": status == "guardrail_flagged", "blocked": status == "guardrail_intervened",
             "categories": [as_text(c) for c in categories] if isinstance(categories, list) else [],
-        },
-    )  # fmt: skip
+        })  # fmt: skip
 
 
 def _search(search: Mapping[str, Any], **ids: Any) -> Item:
@@ -126,5 +124,4 @@ def _search(search: Mapping[str, Any], **ids: Any) -> Item:
             {"id": d.get("file_id") or d.get("filename"), "score": d.get("score"),
              "content": "\n".join(str(part["text"]) for part in objects(d.get("content")) if part.get("text"))}
             for d in objects(mapping(search.get("vector_store_search_response")).get("data"))
-        ],
-    )  # fmt: skip
+        ])  # fmt: skip

@@ -73,5 +73,4 @@ def _moderation(verdict: Mapping[str, Any], **ids: Any) -> Item:
         **ids, parent_id=ids["trace_id"], name="moderation", kind="guardrail", status="error" if failed else "ok",
         error_type=verdict.get("code") or "error" if failed else None, message=verdict.get("message"),
         output=moderation(verdict),
-        attributes={"gen_ai.guardrail.component.name": verdict.get("model") or "moderation"},
-    )  # fmt: skip
+        attributes={"gen_ai.guardrail.component.name": verdict.get("model") or "moderation"})  # fmt: skip

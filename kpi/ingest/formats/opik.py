@@ -78,8 +78,7 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": "error" if error else "ok" if row.get("end_time") else None,
         "error_type": error.get("exception_type"), "message": error.get("message"),
         "metadata": metadata, "tags": row.get("tags") if isinstance(row.get("tags"), list) else None,
-        "user": metadata.get("user_id"), "release": metadata.get("release"),
-    }  # fmt: skip
+        "user": metadata.get("user_id"), "release": metadata.get("release")}  # fmt: skip
 
 
 def _provider(stated: Any) -> str | None:
@@ -94,8 +93,7 @@ def _scores(row: Mapping[str, Any], trace_id: Any, span_id: Any) -> Iterator[Ite
             str(trace_id), str(span_id) if span_id else None, str(score.get("name") or ""),
             annotator={"ui": "human", "online_scoring": "judge"}.get(str(score.get("source")), score.get("source")),
             value=score.get("value"), label=score.get("category_name"), explanation=score.get("reason"),
-            at=nanos(score.get("last_updated_at") or score.get("created_at")),
-        )  # fmt: skip
+            at=nanos(score.get("last_updated_at") or score.get("created_at")))  # fmt: skip
 
 
 def _unflattened(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -46,8 +46,7 @@ def _log(record: Mapping[str, Any]) -> LogRecord:
         _id(record, context, ("traceId", "trace_id", "TraceId"), 16),
         _id(record, context, ("spanId", "span_id", "SpanId"), 8),
         _moment(record), str(event or attributes.get("event.name") or ""),
-        parse(record.get("_body", record.get("body", record.get("Body")))), attributes, resource,
-    )  # fmt: skip
+        parse(record.get("_body", record.get("body", record.get("Body")))), attributes, resource)  # fmt: skip
 
 
 def _attributes(value: Any) -> Attributes:
@@ -95,6 +94,5 @@ def _span(record: Mapping[str, Any]) -> Span:
         events=[
             Event(str(event.get("name") or ""), _nanos(event.get("time")), _attributes(event.get("attributes")))
             for event in objects(record.get("events"))
-        ],
-    )  # fmt: skip
+        ])  # fmt: skip
     return found._replace(attributes=_attributes(record.get("attributes")), resource=_resource(record.get("resource")))

@@ -89,8 +89,7 @@ def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         trace_id, start=record.get("start_time"), end=record.get("end_time"),
         # Phoenix sums what its spans state: 0 where none of them states any.
         input_tokens=count_of(record.get("token_count_prompt")) or None,
-        output_tokens=count_of(record.get("token_count_completion")) or None,
-    )  # fmt: skip
+        output_tokens=count_of(record.get("token_count_completion")) or None)  # fmt: skip
     spans = objects(record.get("spans"))
     for row in spans:
         if (kind := _kind(row, {})) == "guardrail":
@@ -130,5 +129,4 @@ def _annotation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     yield Score(
         trace_id, span_id, name, annotator=record.get("annotator_kind"), value=value, label=label,
         explanation=explanation, at=nanos(record.get("updated_at") or record.get("created_at")),
-        identifier=named or None, once=True,
-    )  # fmt: skip
+        identifier=named or None, once=True)  # fmt: skip

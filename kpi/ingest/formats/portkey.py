@@ -28,5 +28,4 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         more["cost_usd"] = None
     yield call(
         _GATEWAY, row, say, user=told.get("_user") or row.get("metadata_user"), environment=told.get("_environment"),
-        metadata={new: told[old] for old, new in _OWN_METADATA.items() if told.get(old)}, **more,
-    )  # fmt: skip
+        metadata={new: told[old] for old, new in _OWN_METADATA.items() if told.get(old)}, **more)  # fmt: skip

@@ -219,8 +219,7 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     span = Span(
         trace_id, span_id, _parent(cells, trace_id, span_id), _named(cells), start, end,
         cells.attributes, [*events_of(cells.get("events"), cells.events), *_annotations(cells)], status, message,
-        cells.resource, None, *(text_of(cells.get(role)) or "" for role in ("scope", "scope_version")),
-    )  # fmt: skip
+        cells.resource, None, *(text_of(cells.get(role)) or "" for role in ("scope", "scope_version")))  # fmt: skip
     yield from _scores(cells, span)
     if unsure is None:
         yield span

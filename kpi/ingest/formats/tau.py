@@ -59,8 +59,7 @@ def _trajectory(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         trace_id, name="tau-bench", status="error" if info.get("error") else "ok", message=info.get("error"),
         user=mapping(info.get("task")).get("user_id"), **_said(messages),
         cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "run": run},
-        metadata={"escalated": _escalated(messages)},
-    )  # fmt: skip
+        metadata={"escalated": _escalated(messages)})  # fmt: skip
     yield from _steps(trace_id, messages, say)
     yield from _user_cost(trace_id, info.get("user_cost"), say)
     yield Score(trace_id, None, "reward", "code", value=record.get("reward"))
@@ -82,8 +81,7 @@ def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         seconds=record.get("duration"), status="error" if stopped else "ok", error_type=stopped,
         cost_usd=record.get("agent_cost"), **_said(messages),
         cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "termination": reason},
-        metadata={"escalated": _escalated(messages)} if messages else None,
-    )  # fmt: skip
+        metadata={"escalated": _escalated(messages)} if messages else None)  # fmt: skip
     yield from _steps(trace_id, messages, say)
     yield from _user_cost(trace_id, record.get("user_cost") if messages else None, say)
     if (reward := mapping(record.get("reward_info")).get("reward")) is not None:
@@ -99,8 +97,7 @@ def _remember(record: Mapping[str, Any], say: Say) -> None:
     model, provider = _model(agent.get("llm"))
     run = {
         "model": model, "provider": provider, "release": info.get("git_commit"),
-        "cohorts": {"domain": domain, "agent": agent.get("implementation")},
-    }  # fmt: skip
+        "cohorts": {"domain": domain, "agent": agent.get("implementation")}}  # fmt: skip
     say.kept.setdefault("runs", {})[orjson.dumps(run)] = run
 
 
@@ -122,8 +119,7 @@ def _steps(trace_id: str, messages: list[dict[str, Any]], say: Say) -> Iterator[
         yield span(
             trace_id, f"{index:05}", kind="llm", name="agent", start=begun, end=ended if begun != ended else None,
             status="ok", input=asked, output=message.get("content"), cost_usd=message.get("cost"),
-            input_tokens=usage.get("prompt_tokens"), output_tokens=usage.get("completion_tokens"),
-        )  # fmt: skip
+            input_tokens=usage.get("prompt_tokens"), output_tokens=usage.get("completion_tokens"))  # fmt: skip
         for place, call in enumerate(calls):
             yield from _call(trace_id, f"{index:05}", place, call, ended, results.get((index, place)))
 
@@ -140,8 +136,7 @@ def _call(
         trace_id, f"{parent}-{place:02}", parent_id=parent, kind="tool", name=name, start=start,
         end=ended if ended != start else None, status="error" if failed else "ok" if result is not None else "unknown",
         message=text if failed else None,
-        tool={"name": name, "id": call.get("id"), "arguments": function.get("arguments"), "result": text},
-    )  # fmt: skip
+        tool={"name": name, "id": call.get("id"), "arguments": function.get("arguments"), "result": text})  # fmt: skip
 
 
 def _results(messages: list[dict[str, Any]]) -> dict[tuple[int, int], dict[str, Any]]:
@@ -166,8 +161,7 @@ def _said(messages: list[dict[str, Any]]) -> dict[str, Any]:
     turns = sum(m.get("role") == "user" and not m.get("tool_calls") for m in messages)
     return {
         "input": asked[0] if asked else None, "output": told[-1] if told else None,
-        "turns": turns if messages else None,
-    }  # fmt: skip
+        "turns": turns if messages else None}  # fmt: skip
 
 
 def _escalated(messages: list[dict[str, Any]]) -> bool:

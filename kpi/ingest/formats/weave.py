@@ -66,8 +66,7 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
         metadata={k: v for k, v in attributes.items() if k != "weave"},
         user=attributes.get("user_id"), session=call.get("thread_id") or attributes.get("session_id"),
         release=digest or None if root else None,
-        **(_used(usage, inner) if is_model else {}),
-    )  # fmt: skip
+        **(_used(usage, inner) if is_model else {}))  # fmt: skip
     if root and usage and not is_model:
         yield whole(call.get("trace_id"), **_used(usage, inner), model=next(iter(usage)) if len(usage) == 1 else None)
 

@@ -40,8 +40,7 @@ class Shape:
 
     __slots__ = (
         "_present", "kept", "keys", "kinds", "measured", "measures", "metadata", "pending", "queues", "stated",
-        "telling", "topics",
-    )  # fmt: skip
+        "telling", "topics")  # fmt: skip
 
     def __init__(self, keys: Keys) -> None:
         self.keys = frozenset(keys)

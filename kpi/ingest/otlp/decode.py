@@ -13,8 +13,7 @@ from kpi.ingest.otlp.values import Attributes, attributes_of, identifier, moment
 
 __all__ = [
     "ERROR", "OK", "UNKNOWN", "Attributes", "Event", "LogRecord", "Origin", "Span", "attributes_of", "groups",
-    "identifier", "json_log", "json_records", "json_span", "moment", "nanos", "proto_records", "value_of",
-]  # fmt: skip
+    "identifier", "json_log", "json_records", "json_span", "moment", "nanos", "proto_records", "value_of"]  # fmt: skip
 
 OK, ERROR = 1, 2
 UNKNOWN = 3  # never on the wire: an export whose spans say nothing of how they ended, not even by an end
@@ -150,8 +149,7 @@ def json_span(raw: dict[str, Any], origin: Origin) -> Span:
             for e in get("events") or ()
         ],
         _STATUS.get(unwrapped(status.get("code")) or 0, 0) if status else 0, status.get("message") or "",
-        origin.resource, None, origin.scope, origin.version,
-    )  # fmt: skip
+        origin.resource, None, origin.scope, origin.version)  # fmt: skip
 
 
 def json_log(raw: dict[str, Any], origin: Origin) -> LogRecord:
@@ -162,8 +160,7 @@ def json_log(raw: dict[str, Any], origin: Origin) -> LogRecord:
         identifier(_get(raw, "traceId", "trace_id"), 16), identifier(_get(raw, "spanId", "span_id"), 8),
         at or nanos(_get(raw, "observedTimeUnixNano", "observed_time_unix_nano")),
         str(_get(raw, "eventName", "event_name") or attributes.get("event.name") or ""), value_of(raw.get("body")),
-        attributes, origin.resource,
-    )  # fmt: skip
+        attributes, origin.resource)  # fmt: skip
 
 
 def _proto_value(value: Any) -> Any:
@@ -228,8 +225,7 @@ def _proto_span(span: Any, origin: Origin) -> Span:
         span.trace_id.hex(), span.span_id.hex(), identifier(span.parent_span_id, 8), span.name,
         nanos(span.start_time_unix_nano), nanos(span.end_time_unix_nano), _proto_attributes(span.attributes),
         [Event(e.name, nanos(e.time_unix_nano), _proto_attributes(e.attributes)) for e in span.events],
-        span.status.code, span.status.message, origin.resource, None, origin.scope, origin.version,
-    )  # fmt: skip
+        span.status.code, span.status.message, origin.resource, None, origin.scope, origin.version)  # fmt: skip
 
 
 def _proto_log(record: Any, resource: Attributes) -> LogRecord:
@@ -238,5 +234,4 @@ def _proto_log(record: Any, resource: Attributes) -> LogRecord:
         identifier(record.trace_id, 16), identifier(record.span_id, 8),
         nanos(record.time_unix_nano) or nanos(record.observed_time_unix_nano),
         getattr(record, "event_name", "") or str(attributes.get("event.name") or ""), _proto_value(record.body),
-        attributes, resource,
-    )  # fmt: skip
+        attributes, resource)  # fmt: skip

@@ -80,8 +80,7 @@ def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None
         stated = first_read(attributes, plan.bare_total, count_of)
     counts = Counts(
         found["input_tokens"], found["output_tokens"], read, write, reasoning,
-        total if stated is None else stated, uncached, visible,
-    )  # fmt: skip
+        total if stated is None else stated, uncached, visible)  # fmt: skip
     whole = settled(counts, shape, span.scope, span.scope_version, provider, model)
     found["input_tokens"], found["output_tokens"], decisions = whole
     return TokenUsage(found, decisions)

@@ -28,8 +28,7 @@ _KEY_DEPTH = 6  # levels of JSON whose keys are looked at
 # Any of these keys means OTLP: envelopes of traces and logs in both casings, and Tempo's.
 _OTLP_KEYS = frozenset(["resourceSpans", "resource_spans", "batches", "resourceLogs", "resource_logs"])
 _PATHS: tuple[tuple[str, ...], ...] = (
-    (), ("[]",), ("result",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
-)  # fmt: skip
+    (), ("[]",), ("result",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"))  # fmt: skip
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 

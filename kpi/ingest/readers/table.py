@@ -82,8 +82,7 @@ def _batches(
     options = context.mapping or Mapping()
     return batches(
         source, limits=context.limits, drop=drop, note=note, columns=columns, delimiter=options.delimiter,
-        sheet=options.sheet,
-    )  # fmt: skip
+        sheet=options.sheet)  # fmt: skip
 
 
 def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:

@@ -81,8 +81,7 @@ def span(
     return Span(
         identifier(trace_id, 16) or "", identifier(span_id, 8) or "", identifier(parent_id, 8), str(name or ""),
         begun, ended, found, list(events), _STATUS.get(status or "", 0), as_text(message) or "", {},
-        _own(cohorts, turns), NORMALISED if _COUNTED & facts.keys() else "",
-    )  # fmt: skip
+        _own(cohorts, turns), NORMALISED if _COUNTED & facts.keys() else "")  # fmt: skip
 
 
 def whole(trace_id: Any, **facts: Any) -> Span:

@@ -35,8 +35,7 @@ _OWN = frozenset({"kind", "status", "source", "severity", "state", "attributes",
 _MASKED = {
     name: [c.name for c in table.columns if c.type == "string" and c.privacy in ("content", "dimension")
            and c.name not in _OWN]
-    for name, table in schema.TABLES.items()
-}  # fmt: skip
+    for name, table in schema.TABLES.items()}  # fmt: skip
 _IDS = {name: [c.name for c in table.columns if c.privacy == "id" and c.name != "user_key"]
         for name, table in schema.TABLES.items()}  # fmt: skip
 
@@ -111,8 +110,7 @@ class SpanRows:
             "provider": provider, **usage.tokens, "cost_nusd": cost, "ttft_us": length_us(first.us),
             "queue_us": length_us(facts_of.queue_us(attributes)), "input_text": words.input,
             "output_text": words.output, "attributes": _json(allowed) if allowed else None,
-            "context": _json(facts) if facts else None,
-        }  # fmt: skip
+            "context": _json(facts) if facts else None}  # fmt: skip
 
     def facts(self, span: Span, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """(allow-listed attributes, request-level facts as canonical columns) that one span carries."""
@@ -259,5 +257,4 @@ def score_row(
     return {
         "score_id": stable_id(*owner, name, *content), "trace_id": trace_id, "span_id": span_id, "name": name[:SHORT],
         "value": value, "label": text_of(label), "source": source, "explanation": text_of(explanation),
-        "at": at // 1000 if at is not None else None,
-    }  # fmt: skip
+        "at": at // 1000 if at is not None else None}  # fmt: skip
