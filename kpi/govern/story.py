@@ -1,5 +1,7 @@
 """What a page says first: the findings of a slice, what was looked at to find them, or why nothing can be said."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time
