@@ -128,12 +128,13 @@ def formats() -> dict[str, Format]:
 def _format(module: Any) -> Format:
     """A format, as its module says or the TOML file beside that."""
     beside = names_of(module.__file__) if Path(module.__file__).with_suffix(".toml").exists() else None
-    name, title, *words = (
-        getattr(module, part.upper(), getattr(beside, part, ())) for part in ("name", "title", "keys", "alone", "texts")
-    )
-    keys, alone = (tuple(frozenset(text.split()) for text in texts) for texts in words[:2])
-    return Format(name, title, keys, module.translate, getattr(module, "finish", None), fields(*words[2]),
-                  getattr(module, "recognises", None), alone)  # fmt: skip
+
+    def told(part: str) -> Any:
+        return getattr(module, part.upper(), getattr(beside, part, ()))
+
+    keys, alone = (tuple(frozenset(text.split()) for text in told(part)) for part in ("keys", "alone"))
+    return Format(told("name"), told("title"), keys, module.translate, getattr(module, "finish", None),
+                  fields(*told("texts")), getattr(module, "recognises", None), alone)  # fmt: skip
 
 
 def recognise(names: Collection[str]) -> Format | None:
