@@ -16,8 +16,6 @@ The rules, in short:
 Spans stored twice (exported again, or completed by a log) are merged first: null never overwrites a value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -38,8 +36,7 @@ __all__ = ["assemble", "assemble_all", "merge_spans"]
 Row = dict[str, Any]
 _STAGES = {
     "retriever": "retrieval_us", "reranker": "rerank_us", "tool": "tool_us", "llm": "model_us",
-    "guardrail": "guardrail_us",
-}  # fmt: skip
+    "guardrail": "guardrail_us"}  # fmt: skip
 _OUTCOMES = frozenset(c.name for c in schema.OUTCOMES) - {"error"}
 _FROM_MODEL_SPANS = ("prompt_version", "x_requested_model", "refused")
 _SIDE = frozenset({"guardrail", "evaluator", "retriever", "reranker"})  # model calls below these do not answer the user

@@ -4,8 +4,6 @@ The same rules as for spans (`span_costs`), on less: a table knows counts and no
 counts as one retrieval, its tool calls cost the default, and tokens of several calls are priced without tiers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date
 from typing import Any

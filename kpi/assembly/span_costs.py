@@ -10,8 +10,6 @@ The rules, in short:
 - a stage that repeats the cost of the calls below it is no further cost.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

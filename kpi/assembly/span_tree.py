@@ -4,8 +4,6 @@ Works on canonical `spans` rows as dicts; knows nothing of requests. Trees in re
 and, rarely, circles: every walk here ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """What makes a function a command: its help with examples, its exit codes, and how it ends when something is wrong."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """The key of the user pseudonyms: `kpi key show | backup | restore | rotate | adopt | forget`. No secret is printed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What models cost: `kpi prices | reprice`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import kpi

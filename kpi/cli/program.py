@@ -4,8 +4,6 @@ Every command prints a table a person likes to read, or with --json stable keys 
 limit is breached, 2 cannot tell, 3 bad usage or bad data.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from types import ModuleType

@@ -1,7 +1,5 @@
 """Small files that are whole or not there, also after a power cut."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -5,8 +5,6 @@ an error that says something else. A quota that is used up and a limit on the si
 what it writes does not fit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
@@ -89,5 +87,4 @@ def full(code: str, doing: str, *, after: str = "nothing that was stored before 
     place = "folder for temporary files or the state folder" if code == READING else "state folder"
     return kind(
         code, f"The disk is full, or a quota or a limit on the size of files is reached, while {doing}",
-        hint=f"Free some space where the {place} lies, then do it again: {after}.",
-    )  # fmt: skip
+        hint=f"Free some space where the {place} lies, then do it again: {after}.")  # fmt: skip

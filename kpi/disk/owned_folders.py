@@ -5,8 +5,6 @@ however the process ends. A folder is removed only when it has one of our names,
 and the lock on it can be taken. A folder without a mark is somebody else's, whatever its name, and stays.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

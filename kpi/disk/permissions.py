@@ -1,7 +1,5 @@
 """Who may read the state folder: its owner alone. Folders 0700, files 0600, whoever wrote them and when."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tables of names that ship with the package: TOML beside the module that reads it, names parted by blanks."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Collection, Mapping

@@ -1,7 +1,5 @@
 """One KPI of the scorecard, and the state that its limits give it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import Any

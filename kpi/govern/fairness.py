@@ -1,7 +1,5 @@
 """The fairness card: the clearest gap of task success between groups, the same number as on the page Segments."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from kpi.explain.aggregates.user_sums import MAX_GROUPS

@@ -3,8 +3,6 @@
 The search and its arithmetic are in `kpi.explain`; here a change gets its words, its owner and its next step.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

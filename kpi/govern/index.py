@@ -1,7 +1,5 @@
 """The index: the weighted share of the promises that are shown to be kept, with its limits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ each time the one whose traits stand for the largest share of what went wrong, w
 as much with every time, and a user who was taken a quarter. So the first are typical and the rest differ from them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,8 +86,7 @@ def _failed(source: Source, row: Columns) -> Expression:
     filled = profile(source).filled
     known = next((c for c in (*GOOD, *BAD) if filled.get(c)), None)
     if known is None:
-        raise MetricError("read.no_outcome", "No request says whether it worked",
-                          hint="Map a column to success, resolved, correct or error.")  # fmt: skip
+        raise MetricError.told("read.no_outcome")
     told = flag(row[known])
     return sa.case((row["error"].is_(sa.true()), whole(1)), else_=whole(1) - told if known in GOOD else told)
 

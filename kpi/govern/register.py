@@ -3,8 +3,6 @@
 Which KPIs are governed, their limits, owner and next step per state. Data in TOML, checked on reading.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import tomllib
@@ -12,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from kpi.errors import MetricError, RegisterError, choices
 from kpi.measure import own_metrics
@@ -65,14 +63,12 @@ class Register:
     def __getitem__(self, metric: str) -> Entry:
         return next(e for e in self.entries if e.metric == metric)
 
-    def only(self, metrics: Sequence[str]) -> Register:
+    def only(self, metrics: Sequence[str]) -> Self:
         """The register with these KPIs alone. Raises MetricError for one that it does not govern."""
         have = [e.metric for e in self.entries]
         for name in metrics:
             if name not in have:
-                raise MetricError(
-                    "register.unknown", f"The register has no KPI {name[:60]!r}", hint=choices(name, have)
-                )
+                raise MetricError.told("register.unknown", name=name[:60], remedy=choices(name, have))
         return replace(self, entries=tuple(e for e in self.entries if e.metric in metrics))
 
 

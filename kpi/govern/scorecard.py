@@ -4,8 +4,6 @@ A state is a claim. Red needs a breach that the interval supports; a breach that
 data is grey, never green. A critical safety incident is red by itself.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -123,8 +121,7 @@ def scorecard(
         fairness_card(e, apart) if e.metric == "fairness_gap"
         else _drift_card(e, drifted, resolved) if e.metric == "drift_score"
         else _card(e, named.get(e.metric), measured, now, lacking, resolved, counts)
-        for e in register.entries
-    )  # fmt: skip
+        for e in register.entries)  # fmt: skip
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
     breakdown = judge_frame(now.broken, register=register) if by else pd.DataFrame()
     summed = index(cards, measured.now, measured.before, measured.mixed)

@@ -4,20 +4,16 @@ A reader is one module with `NAME` and `read(source, context)`, which yields `(t
 every text, user and attribute through `context.privacy` before it yields: nothing unredacted leaves a reader.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kpi import clock
 from kpi.ingest.limits import Limits
+from kpi.mapping.mapping import Mapping, MappingPlan
 from kpi.pricing.price_table import NO_PRICES, PriceTable
+from kpi.privacy.privacy import Privacy
 from kpi.receipts import Receipt
-
-if TYPE_CHECKING:
-    from kpi.mapping.mapping import Mapping, MappingPlan
-    from kpi.privacy.privacy import Privacy
 
 
 @dataclass

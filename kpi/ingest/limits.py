@@ -1,7 +1,5 @@
 """Limits of what a load may read: bytes, rows, depth, seconds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MIB = 1024 * 1024

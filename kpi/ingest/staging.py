@@ -1,7 +1,5 @@
 """The staged files of one load: canonical Parquet, one folder a table, every request once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

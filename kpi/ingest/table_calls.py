@@ -4,8 +4,6 @@ A gateway's log or a table of one's own often has a row a model call. Keeping th
 others; a row that is stored again with a correction has the same time.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 
@@ -20,13 +18,11 @@ from kpi.arrow_rows import to_table
 Row = dict[str, Any]
 _SAME = (
     "trace_id", "started_at", "error_type", "model", "provider", "ttft_us", "queue_us", "input_text", "output_text",
-    *(c.name for c in schema.TOKENS),
-)  # fmt: skip
+    *(c.name for c in schema.TOKENS))  # fmt: skip
 _OUTCOMES = tuple(c.name for c in (*schema.OUTCOMES, *schema.SCORES) if c.name != "error")
 _TOLD = frozenset(
     [*_SAME, "day", "error", "total_us", "total_nusd", "inference_nusd", "cost_source", "priced", "computed_nusd",
-     "unpriced_model", "attributes", "model_us"]
-)  # fmt: skip
+     "unpriced_model", "attributes", "model_us"])  # fmt: skip
 _MEASURES = frozenset(c.name for c in (*schema.LATENCIES, *schema.COSTS, *schema.COUNTS))
 
 
@@ -76,5 +72,4 @@ def _span(row: Row) -> Row:
         **{name: row.get(name) for name in _SAME}, "span_id": hashlib.blake2b(text, digest_size=8).hexdigest(),
         "kind": "llm" if is_call else "other", "duration_us": row.get("total_us"),
         "status": None if row.get("error") is None else "error" if row["error"] else "ok",
-        "cost_nusd": row.get("total_nusd") if reported else None, "context": facts,
-    }  # fmt: skip
+        "cost_nusd": row.get("total_nusd") if reported else None, "context": facts}  # fmt: skip

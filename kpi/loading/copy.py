@@ -128,8 +128,7 @@ def _staged(found: Iterator[Row], translation: Translation, stage: Stage, receip
 def _nothing(dataset: str, connection: str, receipt: Receipt) -> Receipt:
     """The receipt of a copy that met no row. Raises IngestError where there never was one."""
     if not manifest.numbers(dataset):
-        raise IngestError("ingest.no_rows", f"The database {connection!r} holds no traces yet",
-                          hint="Copy again when its application has written some, or look at --since.")  # fmt: skip
+        raise IngestError.told("ingest.no_rows:copy", connection=connection)
     receipt.dataset, receipt.version = dataset, manifest.numbers(dataset)[-1]
     receipt.note(f"Nothing is new in {connection} since the last copy.")
     return receipt
@@ -140,8 +139,7 @@ def _since(since: datetime | str | None) -> datetime | None:
         return utc(since) if since else None
     with contextlib.suppress(ValueError):
         return utc(datetime.fromisoformat(since.strip()))
-    hint = "Write ISO 8601: 2026-11-01 or 2026-11-01T12:00:00Z."
-    raise IngestError("copy.since", f"{since[:40]!r} is no time", hint=hint)
+    raise IngestError.told("copy.since", since=since[:40])
 
 
 def _teller(progress: Progress | None, name: str) -> Tell:
@@ -173,10 +171,7 @@ def _sources(dataset: str) -> dict[str, Any]:
         found = orjson.loads(path.read_bytes())
         if isinstance(found, dict):
             return found
-    raise StoreError(
-        "copy.sources", f"The list of what was copied into {dataset!r} is damaged",
-        hint="Delete sources.json in the folder of the data set: the next copy then reads everything again.",
-    )  # fmt: skip
+    raise StoreError.told("copy.sources", dataset=dataset)
 
 
 def _marks(dataset: str, connection: str, identity: str, format: str) -> Marks:

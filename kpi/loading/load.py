@@ -164,11 +164,7 @@ def saved_mapping(dataset: str) -> Mapping | None:
     mapping = Mapping.load(path)
     data = orjson.loads(path.read_bytes())
     if "check" in data and data["check"] != durable.check(data):
-        raise MappingError(
-            "mapping.changed", f"The mapping kept with {dataset!r} is not as it was saved",
-            hint="Give it with --mapping if it was changed on purpose, or delete mapping.json in the folder of the "
-            "data set to guess anew.",
-        )  # fmt: skip
+        raise MappingError.told("mapping.changed", dataset=dataset)
     return mapping
 
 
@@ -181,8 +177,7 @@ def saved_allow(dataset: str) -> frozenset[str]:
         names = orjson.loads(path.read_bytes())
         if isinstance(names, list) and all(isinstance(n, str) for n in names):
             return frozenset(names)
-    raise StoreError("store.allow", f"The list of allowed keys of {dataset!r} is damaged",
-                     hint="Delete allow.json in the folder of the data set, and name the keys again.")  # fmt: skip
+    raise StoreError.told("store.allow", dataset=dataset)
 
 
 def remember(dataset: str, used: Mapping | None, allowed: Sequence[str]) -> None:

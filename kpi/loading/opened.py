@@ -50,8 +50,7 @@ def open_source(dataset: str | Path = "default", version: int | None = None) -> 
     if not _is_path(dataset):
         return open_dataset(str(dataset), version)
     if version is not None:
-        raise StoreError("store.no_version", f"{str(dataset)[:60]!r} is a file and has no versions",
-                         hint="Open it without a version, or load it with kpi.load to keep versions.")  # fmt: skip
+        raise StoreError.told("store.no_version:file", dataset=str(dataset)[:60])
     return _in_memory(Path(dataset).expanduser())
 
 

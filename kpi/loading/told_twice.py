@@ -41,12 +41,7 @@ def refuse_twice(dataset: str, stage: Path) -> None:
         connection.execute(f"CREATE TABLE every AS SELECT e.* FROM ({_calls(every)}) e SEMI JOIN new USING (session)")
         found = connection.execute(_TWICE).fetchone()
     if found and found[0]:
-        raise IngestError(
-            "ingest.told_twice",
-            f"{found[0]:,} model calls are told of twice: another export of the same sessions has them as well",
-            hint="Nothing was stored. Load the traces and the logs of an agent together, and its session files not "
-            "beside them, or load one of these alone into a data set of its own.",
-        )
+        raise IngestError.told("ingest.told_twice", count=found[0])
 
 
 _COLUMNS = "trace_id, span_id, name, status, context, started_at, duration_us, input_tokens, output_tokens"

@@ -141,10 +141,7 @@ def rotate_key(dataset: str = ALL, *, progress: Progress | None = None) -> list[
         key = UserKey(given) if given is not None else _next(place, bound.values())
         left = [name for name in chosen if bound[name] != key.id]
         if chosen and not left:
-            raise StoreError(
-                "store.key_same", f"{KEY_VARIABLE} holds the key {key.id}, which the users have already",
-                hint=f"Keep that key safe, put a new one into {KEY_VARIABLE}, then rotate.",
-            )  # fmt: skip
+            raise StoreError.told("store.key_same", variable=KEY_VARIABLE, id=key.id)
         return [lake.rekey(name, key, progress=progress) for name in left]
 
 

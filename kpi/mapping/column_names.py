@@ -1,7 +1,5 @@
 """Names that columns go by in the wild, and what a field accepts: how the tables of `column_names.toml` are read."""
 
-from __future__ import annotations
-
 import difflib
 import re
 import unicodedata

@@ -4,8 +4,6 @@ Counts, extremes, medians and sets of distinct values are the same in any order 
 into files. Loads made one after the other see their own rows only; close to a threshold they may decide differently.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections import Counter
@@ -154,8 +152,7 @@ class ColumnProfiler:
             distinct=None if few is None else len(few), values=few or (), longest=self._longest,
             samples=tuple(self._samples), readable=1 - bad / self._judged if self._judged else 1.0,
             low=self._low, high=self._high, median=self._lengths.median(), whole=self._whole, spelled=spelled,
-            currencies=tuple(sorted(self._currencies)), unread=self._unread,
-        )  # fmt: skip
+            currencies=tuple(sorted(self._currencies)), unread=self._unread)  # fmt: skip
 
 
 class Profiler:
@@ -190,8 +187,7 @@ class Profiler:
         found = settle(
             {n: c.marks for n, c in columns if c.kind in _WRITTEN}, {n: (c.orders, c.count) for n, c in columns},
             decimal=options.decimal, dates=options.dates, before=(before.decimal, before.dates),
-            semicolons=self.semicolons,
-        )  # fmt: skip
+            semicolons=self.semicolons)  # fmt: skip
         fixed = {c.source: c.decimal for c in self._given.columns if c.decimal}
         ordered = {c.source: c.unit for c in self._given.columns if c.unit in ORDERS}
         return dataclasses.replace(found, decimal={**found.decimal, **fixed}, dates={**found.dates, **ordered})

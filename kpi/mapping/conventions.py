@@ -4,8 +4,6 @@ One cell may be read in two ways, a file seldom: `0,012` in one column shows tha
 bit, and `10/13/26` that the month comes first. What proves nothing is never guessed: the column is asked about.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

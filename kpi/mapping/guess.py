@@ -1,7 +1,5 @@
 """Columns that nobody has mapped: what their names and values say they are, and in which unit."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Mapping as Mapping_, Sequence
 from types import MappingProxyType

@@ -3,8 +3,6 @@
 Nothing is coerced: a cell that is no time is marked bad, and whether day or month comes first is the caller's word.
 """
 
-from __future__ import annotations
-
 import contextlib
 import email.utils
 import re

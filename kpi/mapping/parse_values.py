@@ -5,8 +5,6 @@ not one. A missing value is not a bad one. Parsers never guess per row what a co
 comma, day before month): that comes in as an argument.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

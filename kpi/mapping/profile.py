@@ -1,7 +1,5 @@
 """What a pass over all rows told about one column."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

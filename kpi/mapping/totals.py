@@ -4,8 +4,6 @@ Reading them as requests would count a day as one; reading them with weights wou
 to know of weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kpi.disk.tables import sets, table_of

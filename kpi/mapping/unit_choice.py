@@ -5,8 +5,6 @@ taken only if it alone fits; where several fit or none, the column is asked abou
 the mapping to set. What a person sets is never checked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal

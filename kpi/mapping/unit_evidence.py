@@ -5,8 +5,6 @@ tokens themselves. For each column of lengths: its ratio to the time between sta
 answer written. The user's own prices are left out, so that a preview and a load decide alike.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@ Both have one grammar (docs/prices.md). Rows of the user's file win; only it hol
 about those. Errors name the line or the key.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import tomllib
@@ -109,8 +107,7 @@ def _price(row: Mapping[str, Any], origin: str, *, own: bool, line: int | None =
         provider=provider_slug(provider), model=model.strip(), rates=_rates(row, line), own=own,
         call=(_amount(row["call"], "call", line) if "call" in row else 0),
         tiers=tuple(sorted(((int(t["above"]), _rates(t, line)) for t in tiers), key=lambda t: t[0])),
-        start=start, until=until, source=str(row.get("source") or origin),
-    )  # fmt: skip
+        start=start, until=until, source=str(row.get("source") or origin))  # fmt: skip
     if own and price.rates.input is None and not price.call and not price.tiers:
         raise _wrong("input", "is missing", "Give USD per million input tokens, 0 if they are free.", line)
     return price

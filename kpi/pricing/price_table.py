@@ -4,8 +4,6 @@ A model is found by its provider and name, with a short list of spellings that a
 likeness. What is not found has no price, which is not a price of 0. Where rows come from: `kpi.pricing.price_file`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

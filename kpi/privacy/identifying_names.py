@@ -4,8 +4,6 @@ The words lie in `identifying.toml`, in the languages that people use. A name is
 all that is no letter or digit; accents are folded. Nothing here looks at a value.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from functools import cache, lru_cache

@@ -4,8 +4,6 @@ A judgement needs most of the different values to agree, so that one odd cell de
 column that is kept are masked as in texts.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 

@@ -5,8 +5,6 @@ where neither its name (`identifying_names`) nor its values (`identifying_values
 a key or column in full has it kept. What is kept is masked as texts are.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from typing import Protocol

@@ -5,8 +5,6 @@ included. The key of the pseudonyms never lies in the store. What this room does
 and organisations inside running text are not found.
 """
 
-from __future__ import annotations
-
 import hmac
 import math
 import re

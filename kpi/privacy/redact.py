@@ -5,27 +5,16 @@ so that the time is linear in the length of the text, whatever an attacker write
 versions, hashes) stays readable: a shape that is ambiguous is masked only where its neighbourhood says what it is.
 """
 
-from __future__ import annotations
-
 import re
 
 import orjson
 
+from kpi.privacy.patterns import secrets
 from kpi.privacy.patterns.blobs import find_blobs
 from kpi.privacy.patterns.email_and_ip import find_colons, find_emails, find_hyphened, has_colons
 from kpi.privacy.patterns.masking import SECRET, TOKENS, Sheet, Span, token_runs
 from kpi.privacy.patterns.normal_form import Reading, is_plain
 from kpi.privacy.patterns.numbers import Neighbourhood, find_numbers, holds_numbers
-from kpi.privacy.patterns.secrets import (
-    SHORTEST,
-    find_beside_words,
-    find_blocks,
-    find_commands,
-    find_tokens,
-    find_url_users,
-    names_secret,
-    technical_in,
-)
 
 __all__ = ["TOKENS", "redact"]
 
@@ -64,8 +53,7 @@ def _is_settled(text: str) -> bool:
     sheet = Sheet(text)
     return not (
         "@" in sheet.text or "\\" in sheet.text or " -" in sheet.text or holds_numbers(sheet.text)
-        or token_runs(sheet.text, SHORTEST) or names_secret(sheet.lower)
-    )  # fmt: skip
+        or token_runs(sheet.text, secrets.SHORTEST) or secrets.names_secret(sheet.lower))  # fmt: skip
 
 
 def _found(text: str, seen: set[Neighbourhood] | None) -> list[Span]:
@@ -75,7 +63,7 @@ def _found(text: str, seen: set[Neighbourhood] | None) -> list[Span]:
     if _SIGNED.search(read) is None:
         return []
     sheet = Sheet(read)
-    runs = token_runs(sheet.text, SHORTEST)
+    runs = token_runs(sheet.text, secrets.SHORTEST)
     _secrets(sheet, runs)
     _people(sheet, runs, seen)
     if not sheet.spans:
@@ -125,14 +113,14 @@ def _secrets(sheet: Sheet, runs: list[tuple[int, int]]) -> None:
     if "base64," in text or "BASE64," in text:
         sheet.take(find_blobs(text))
     if "-----" in text:
-        sheet.take(find_blocks(sheet.text))
+        sheet.take(secrets.find_blocks(sheet.text))
     if "://" in text:
-        sheet.take(find_url_users(sheet.text))
+        sheet.take(secrets.find_url_users(sheet.text))
     if " -" in text or "thin:" in text:
-        sheet.take(find_commands(sheet.text))
+        sheet.take(secrets.find_commands(sheet.text))
     if runs:
-        sheet.take(find_tokens(sheet.text, runs))
-    if named := find_beside_words(sheet):
+        sheet.take(secrets.find_tokens(sheet.text, runs))
+    if named := secrets.find_beside_words(sheet):
         sheet.take(named)
 
 
@@ -145,7 +133,7 @@ def _people(sheet: Sheet, runs: list[tuple[int, int]], seen: set[Neighbourhood] 
     if _DIGIT.search(text) is not None:
         if cards := find_hyphened(text, sheet.lower):
             sheet.take(cards)
-        if runs and (technical := technical_in(sheet.text, runs)):
+        if runs and (technical := secrets.technical_in(sheet.text, runs)):
             sheet.take(technical)
         sheet.take(find_numbers(sheet.text, sheet.lower, seen))
 

@@ -6,8 +6,6 @@ that were not re-keyed. A manifest names the key of its users by `key_id`. A key
 silence: the same person would become somebody else.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hmac
 import os

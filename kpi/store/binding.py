@@ -5,8 +5,6 @@ bound to the key at hand where that is proven by a user who comes back with the 
 older than the data; where the same traces come with other users, or nothing tells, the load is refused.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from kpi import schema
@@ -75,13 +73,7 @@ def _proof(load: Transaction, users: str, key: UserKey) -> str:
     begun = datetime.fromisoformat(made[-1]).timestamp() if made else 0.0
     if key.since is not None and int(key.since) <= begun and not _any(load, again):
         return "its file is older than the data"
-    raise StoreError(
-        "store.key_unproven",
-        f"It is not written down which key the users of {load.dataset!r} have, and nothing shows that "
-        f"it is the key at hand ({key.id})",
-        hint="If it is another one, bring it back (KPI_USER_KEY, kpi key restore FILE); if you know that it is this, "
-        f"kpi key adopt --dataset {load.dataset}; or re-key on purpose: kpi key rotate --dataset {load.dataset}.",
-    )
+    raise StoreError.told("store.key_unproven", dataset=load.dataset, id=key.id)
 
 
 def _brought(load: Transaction) -> str:

@@ -6,8 +6,6 @@ spare each query work per row: `cluster_id`, a 64-bit hash of who repeats (user,
 readers in other processes see all of it or nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -7,8 +7,6 @@ refusal reads the same, so that a refusal tells nobody what is there; `Connectio
 Sessions are read-only, statements end after `TIMEOUT_S`, and no error holds a password, a host or a driver's text.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os
@@ -71,9 +69,7 @@ def open_engine(name: str) -> sa.Engine:
     """
     kind, url = checked(name)
     if kind.name == "duckdb":
-        raise StoreError("connection.no_engine",
-                         f"The connection {name!r} is a DuckDB file, which has no SQL engine of its own",
-                         hint=f"Open it as the data set db:{name}.")  # fmt: skip
+        raise StoreError.told("connection.no_engine", name=name)
     secret = hashlib.sha256(url.render_as_string(hide_password=False).encode()).hexdigest()
     with _LOCK:
         kept = _ENGINES.get(name)
@@ -88,16 +84,12 @@ def checked(name: str) -> tuple[Kind, sa.URL]:
     """Kind and URL of a connection, allowed to be opened. Raises StoreError, with the same text for all refusals."""
     found = _configured()
     if name not in found:
-        raise StoreError(
-            "connection.unknown", f"There is no connection {name[:60]!r}",
-            hint=f"Connections are named by the administrator; there are: {', '.join(sorted(found)) or 'none yet'}.",
-        )  # fmt: skip
+        raise StoreError.told("connection.unknown", name=name[:60], have=", ".join(sorted(found)) or "none yet")
     with contextlib.suppress(Refused):
         kind, url = _checked(name, found[name])
         if sessions.installed(kind):
             return kind, url
-        raise StoreError("connection.no_driver", f"The driver for {kind.title} is not installed ({kind.package})",
-                         hint=f"Install it beside the index: {INSTALL}, or {kind.package} alone.")  # fmt: skip
+        raise StoreError.told("connection.no_driver", title=kind.title, package=kind.package, install=INSTALL)
     # raised out here: the refusal must not hang on the error as its context
     raise StoreError(*sessions.REFUSED, hint=sessions.REMEDY)
 
@@ -145,8 +137,7 @@ def _from_secrets() -> Mapping[str, Any]:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("connections", {})
         if isinstance(found, dict):
             return found
-    hint = "It must be UTF-8 and TOML, with one table [connections.NAME] for each database."
-    raise StoreError("connection.secrets", "The file of connections, secrets.toml, cannot be read", hint=hint)
+    raise StoreError.told("connection.secrets")
 
 
 def _described(name: str, given: Mapping[str, Any]) -> Connection:

@@ -4,8 +4,6 @@ A list is a file of its own, named by the digest of its content: versions share 
 the list and never need the Delta log; a file that is not as it was sealed is refused instead of read.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time

@@ -5,8 +5,6 @@ so answers are kept for a minute at most (`read_at` says since when), and its us
 masked by those who show them. An engine that goes away is one clear error; the next statement connects anew.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import threading
@@ -96,10 +94,7 @@ class LiveSource(Source):
             return self.run(sa.select(*cells).limit(rows))
 
         def unreadable(name: str, error: StoreError) -> MappingError:
-            return MappingError(
-                "mapping.unreadable", f"Column {name[:60]!r} holds values that its engine cannot hand over",
-                hint=f"Leave it out with a view, or mend its values. {error.message}.",
-            )  # fmt: skip
+            return MappingError.told("mapping.unreadable", name=name[:60], message=error.message)
 
         found = blaming(ask, list(held), unreadable)
         for name in (n for n, kind in held.items() if kind == "interval"):
@@ -109,10 +104,7 @@ class LiveSource(Source):
 
     def no_table(self, name: str) -> StoreError:
         """The error for a table that is not there."""
-        return StoreError(
-            "source.no_table", f"The database of {self.name!r} has no table {self._tables.get(name, name)[:60]!r}",
-            hint="Name the table with `kpi connect NAME --table TABLE`, and let the connection's user read it.",
-        )  # fmt: skip
+        return StoreError.told("source.no_table", name=self.name, table=self._tables.get(name, name)[:60])
 
     def _there(self, name: str, held: Mapping[str, Held]) -> sa.TableClause:
         schema, _, place = self._tables[name].rpartition(".")
@@ -136,10 +128,7 @@ class LiveSource(Source):
         found = canonical(TABLES[name], held, there, self.dialect)
         if not found:
             columns = ", ".join(repr(c[:40]) for c in list(held)[:8])
-            raise MappingError(
-                "mapping.no_columns", f"The table {there.name[:60]!r} has none of the canonical columns of requests",
-                hint=f"Say what its columns mean: `kpi connect NAME --table T --mapping FILE`; it has {columns}.",
-            )  # fmt: skip
+            raise MappingError.told("mapping.no_columns", name=there.name[:60], columns=columns)
         return found
 
     def _made_view(self, name: str) -> sa.FromClause | None:
@@ -170,16 +159,12 @@ class LiveSource(Source):
         raise self._failed(told)
 
     def _failed(self, reason: str) -> StoreError:
-        return StoreError(
-            "store.query_failed", f"The database of {self.name!r} could not answer: {reason}",
-            hint="Try again; if it stays, check that it is up and that the connection may read the table.",
-        )  # fmt: skip
+        return StoreError.told("store.query_failed", name=self.name, reason=reason)
 
     def _arrow(self, names: Sequence[str], rows: Sequence[Sequence[Any]], statement: Statement) -> pa.Table:
         """Rows of a driver in the types of the statement. Raises StoreError `store.too_many_rows`."""
         if len(rows) > MOST_ROWS:
-            raise StoreError("store.too_many_rows", f"The answer of {self.name!r} has more than {MOST_ROWS:,} rows",
-                             hint="Choose a shorter window, a coarser grain or fewer dimensions.")  # fmt: skip
+            raise StoreError.told("store.too_many_rows", name=self.name, most=MOST_ROWS)
         kinds = [c.type for c in statement.selected_columns]
         columns = list(zip(*rows, strict=True)) or [()] * len(names)
         found = {}
@@ -333,8 +318,7 @@ _TARGETS: dict[type, tuple[pa.DataType, Callable[[Any], Any]]] = {
         pa.timestamp("us", "UTC"), lambda v: clock.utc(datetime.fromisoformat(v) if isinstance(v, str) else v),
     ),
     sa.Date: (pa.date32(), lambda v: v if isinstance(v, date) else date.fromisoformat(v)),
-    sa.String: (pa.string(), str),
-}  # fmt: skip
+    sa.String: (pa.string(), str)}  # fmt: skip
 
 
 _LOCKED = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")

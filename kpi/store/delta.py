@@ -3,8 +3,6 @@
 Delta's own clean-up is switched off: old versions are named by manifests, and only the lake knows which are needed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time
@@ -64,9 +62,7 @@ def _reading(path: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def _newer(path: Path) -> StoreError:
-    return StoreError("store.newer",
-                      f"The stored table {path.name!r} of {path.parent.name!r} was written by a newer release",
-                      hint="Upgrade the package; nothing was changed.")  # fmt: skip
+    return StoreError.told("store.newer", name=path.name, dataset=path.parent.name)
 
 
 def _open(path: Path, version: int | None = None) -> DeltaTable:

@@ -4,8 +4,6 @@ A statement is written once; where engines differ it asks its source's `Dialect`
 expressions, so that whatever varies is part of the statement's cache key.
 """
 
-from __future__ import annotations
-
 import math
 import sqlite3
 from collections.abc import Callable
@@ -260,8 +258,7 @@ for _type, _name in ((sa.Text, "STRING"), (sa.BigInteger, "BIGINT"), (sa.Double,
 
 _BY_NAME: dict[str, type[Dialect]] = {
     "sqlite": SqliteDialect, "mysql": MysqlDialect, "mariadb": MysqlDialect, "clickhousedb": ClickHouseDialect,
-    "databricks": SparkDialect, "spark": SparkDialect,
-}  # fmt: skip
+    "databricks": SparkDialect, "spark": SparkDialect}  # fmt: skip
 
 
 def dialect_of(name: str) -> Dialect:

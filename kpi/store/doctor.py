@@ -1,7 +1,5 @@
 """What is wrong with a data set, and what of it can still be read. Looks at every file and changes nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,10 +100,7 @@ def doctor(dataset: str = "default") -> Diagnosis:
     """
     path = folder(dataset)
     if not path.is_dir() and (aside := sorted(path.parent.glob(f"{dataset}{KEPT}*"))):
-        raise StoreError(
-            "store.lost", f"A repair of {dataset!r} did not end and keeps its folder as {aside[-1].name!r}",
-            hint=f"Rename that folder, beside the other data sets, to {dataset!r}, then run `kpi doctor {dataset}`.",
-        )  # fmt: skip
+        raise StoreError.told("store.lost:repair", dataset=dataset, kept=aside[-1].name)
     if not path.is_dir() or not (manifest.numbers(dataset) or manifest.lost(dataset) or record.exists(path)):
         raise manifest.no_dataset(dataset)
     seen: dict[Path, str | None] = {}

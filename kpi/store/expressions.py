@@ -1,7 +1,5 @@
 """The small expressions that statements are made of. Literals are typed, so that engines agree on what they are."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import sqlalchemy as sa

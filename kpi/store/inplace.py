@@ -7,8 +7,6 @@ unseen, and so do cohorts whose name points at people. User ids cannot be replac
 they group, and are never shown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -32,8 +30,7 @@ Held = Literal["string", "bool", "int", "float", "time", "naive", "date", "named
 SQL_TYPES: dict[Held, sa.types.TypeEngine[Any]] = {
     "string": TEXT, "bool": sa.Boolean(), "int": INT, "float": DOUBLE, "time": sa.DateTime(timezone=True),
     "naive": sa.DateTime(), "date": sa.Date(), "named": sa.types.NULLTYPE,
-    "interval": sa.types.NULLTYPE, "money": sa.types.NULLTYPE, "other": sa.types.NULLTYPE,
-}  # fmt: skip
+    "interval": sa.types.NULLTYPE, "money": sa.types.NULLTYPE, "other": sa.types.NULLTYPE}  # fmt: skip
 _WORDS = table_of(__file__)
 _NUMBERS = ("int", "float")
 
@@ -104,10 +101,7 @@ def mapped(
         if column.field is not None:
             given[column.field] = convert(column, place.c[column.source], held[column.source], dialect)
     if "trace_id" not in given:
-        raise MappingError(
-            "mapping.no_id", "No column is mapped to trace_id, by which a request is found again",
-            hint="Map the column that identifies a row; ids can only be made up when rows are loaded.",
-        )  # fmt: skip
+        raise MappingError.told("mapping.no_id")
     _derive(given)
     return given
 
@@ -125,9 +119,7 @@ def convert(column: ColumnMapping, cell: Expression, held: Held, dialect: Dialec
     length = held == "interval"
     cell, held = plain(cell, held)
     if not supported(column) or (column.unit == "in cells" and not length):
-        raise MappingError("mapping.not_in_place",
-                           f"Column {column.source!r}: {name} can only be read when rows are loaded",
-                           hint="Leave the column out, or load an export of the table instead.")  # fmt: skip
+        raise MappingError.told("mapping.not_in_place", source=column.source, name=name)
     made: Expression | None
     if kind in ("id", "dimension", "content", "user"):
         return _text(cell, held, dialect)
@@ -261,7 +253,6 @@ def _sum(columns: list[Expression]) -> Expression:
 
 def _wrong_type(column: str, held: Held, field: str, wanted: str) -> MappingError:
     told = "" if column == field else f" and is mapped to {field}"
-    return MappingError(
-        "mapping.wrong_type", f"Column {column[:60]!r} holds {_WORDS['holds'][held]}{told}; expected were {wanted}",
-        hint="Map another column or give the right unit: `kpi connect NAME --table TABLE --mapping FILE`.",
-    )  # fmt: skip
+    return MappingError.told(
+        "mapping.wrong_type", column=column[:60], holds=_WORDS["holds"][held], told=told, wanted=wanted
+    )

@@ -6,8 +6,6 @@ the version before it intact; the next writer first takes back what its record p
 time, any number of readers, in any number of processes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import shutil

@@ -5,8 +5,6 @@ state folder and used by everybody who opens the name. What it finds wrong names
 expected.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -110,8 +108,7 @@ def placement(name: str) -> Placement | None:
         mapping = ColumnMappings.from_dict(data["mapping"]) if data["mapping"] is not None else None
         return Placement(table=str(data["table"]), mapping=mapping)
     except (OSError, ValueError, KeyError, TypeError, MappingError) as error:
-        raise StoreError("connection.placement", f"What was saved for the connection {name!r} cannot be read",
-                         hint=f"Save it anew: `kpi connect {name} --table TABLE`.") from error  # fmt: skip
+        raise StoreError.told("connection.placement", name=name) from error
 
 
 def _source(name: str, place: Placement) -> LiveSource:

@@ -4,8 +4,6 @@ A version exists when its manifest does. Manifests are written whole, put only w
 module reads and writes manifests and knows nothing about rows.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os
@@ -58,18 +56,14 @@ def home() -> Path:
         with full.told(full.STORING, "making the state folder"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError("store.home", f"The state folder cannot be used ({type(error).__name__})",
-                         hint="Set KPI_HOME to a folder that you may write to.") from error  # fmt: skip
+        raise StoreError.told("store.home", kind=type(error).__name__) from error
     return path.resolve()
 
 
 def folder(dataset: str) -> Path:
     """Folder of a data set, which need not exist. Raises StoreError `store.name` for what is no plain slug."""
     if not isinstance(dataset, str) or not _SLUG.fullmatch(dataset):
-        raise StoreError(
-            "store.name", f"{str(dataset)[:40]!r} is no name for a data set",
-            hint="Use at most 64 lower-case letters, digits, '-' and '_', with a letter or digit at both ends.",
-        )  # fmt: skip
+        raise StoreError.told("store.name", dataset=str(dataset)[:40])
     return home() / "datasets" / dataset
 
 
@@ -104,8 +98,7 @@ def writer(dataset: str, *, seconds: float = LOCK_SECONDS) -> Iterator[Path]:
             finally:
                 tighten(path)
     except Timeout as error:
-        raise StoreError("store.busy", f"Another process has been writing {dataset!r} for {seconds:.0f} s",
-                         hint="Wait until its load has ended, then try again.") from error  # fmt: skip
+        raise StoreError.told("store.busy", dataset=dataset, seconds=seconds) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,18 +184,13 @@ def gone(dataset: str) -> StoreError:
     """The error for a data set of which manifests are gone."""
     named = ", ".join(str(n) for n in lost(dataset)[:5])
     what = "folder `versions`" if named == "0" else f"manifest of version {named}" if named else "newest manifest"
-    return StoreError(
-        "store.lost", f"The {what} of {dataset!r} is gone, and the tables are still there",
-        hint=f"Nothing was changed. Put `versions` back from a backup, or run `kpi doctor {dataset}`: it says what can "
-        "still be read, and with --repair rebuilds that.",
-    )  # fmt: skip
+    return StoreError.told("store.lost", what=what, dataset=dataset)
 
 
 def no_dataset(dataset: str) -> StoreError:
     """The error for a data set that does not exist."""
     have = ", ".join(names()) or "none yet"
-    return StoreError("store.no_dataset", f"There is no data set {dataset[:64]!r}",
-                      hint=f"Load one with `kpi load FILE --dataset NAME`; there are: {have}.")  # fmt: skip
+    return StoreError.told("store.no_dataset", dataset=dataset[:64], have=have)
 
 
 def now() -> str:
@@ -223,24 +211,16 @@ def read(dataset: str, number: int | None = None) -> Manifest:
         raise gone(dataset)
     wanted = known[-1] if number is None else number
     if wanted not in known:
-        raise StoreError("store.no_version", f"The data set {dataset!r} has no version {wanted}",
-                         hint=f"It has versions {known[0]} to {known[-1]}.")  # fmt: skip
+        raise StoreError.told("store.no_version", dataset=dataset, wanted=wanted, first=known[0], last=known[-1])
     try:
         data = orjson.loads(_path(dataset, wanted).read_bytes())
         if data["format"] > _FORMAT:
-            raise StoreError("store.newer", f"Version {wanted} of {dataset!r} was written by a newer release",
-                             hint="Upgrade the package; nothing was changed.")  # fmt: skip
+            raise StoreError.told("store.newer:version", wanted=wanted, dataset=dataset)
         return _parse(data, dataset, wanted)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-        older = [n for n in known if n < wanted]
-        remedy = (
-            f"`kpi doctor {dataset}` says what can still be read. Restore an older version: "
-            f"kpi.restore({dataset!r}, {older[-1]})."
-            if older
-            else f"Run `kpi doctor {dataset}`: it says what can still be read."
-        )
-        told = f"The manifest of version {wanted} of {dataset!r} is damaged"
-        raise StoreError("store.damaged", told, hint=remedy) from error
+        if older := [n for n in known if n < wanted]:
+            raise StoreError.told("store.damaged:older", wanted=wanted, dataset=dataset, older=older[-1]) from error
+        raise StoreError.told("store.damaged", wanted=wanted, dataset=dataset) from error
 
 
 def readable(dataset: str) -> Iterator[Manifest]:
@@ -256,8 +236,7 @@ def _parse(data: dict[str, Any], dataset: str, number: int) -> Manifest:
             version=int(t["version"]), id=str(t["id"]), rows=int(t["rows"]), extra=tuple(t["extra"]),
             files=str(t.get("files", "")),
         )
-        for name, t in data["tables"].items()
-    }  # fmt: skip
+        for name, t in data["tables"].items()}  # fmt: skip
     if ("check" in data or any(t.files for t in tables.values())) and data["check"] != durable.check(data):
         raise ValueError("the check does not match")
     kept = ("created_at", "receipt", "origin", "spans", "requests", "first", "last", "size")
@@ -285,8 +264,7 @@ def write(manifest: Manifest, place: Path | None = None) -> None:
     try:
         durable.write(path, orjson.dumps(data, option=orjson.OPT_INDENT_2), once=True)
     except FileExistsError as error:
-        raise StoreError("store.conflict", f"Version {manifest.number} of {manifest.dataset!r} exists already",
-                         hint="Another process wrote at the same time; load again.") from error  # fmt: skip
+        raise StoreError.told("store.conflict", number=manifest.number, dataset=manifest.dataset) from error
     told = {"number": manifest.number}
     with contextlib.suppress(OSError):  # the version exists by now
         durable.write(place / NEWEST, orjson.dumps(told | {"check": durable.check(told)}))

@@ -3,8 +3,6 @@
 Nothing here writes to the lake: the result is a plan, one query of the rows to write and the files they replace.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -53,8 +51,7 @@ def workspace(directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(_UNITED)
         yield connection
     except duckdb.Error as error:
-        raise StoreError("store.merge", f"The rows could not be merged ({type(error).__name__})",
-                         hint="Nothing was changed. Check the free disk space and load again.") from error  # fmt: skip
+        raise StoreError.told("store.merge", kind=type(error).__name__) from error
     finally:
         connection.close()
 

@@ -1,7 +1,5 @@
 """Open a stored data set as a source: one version, the same rows for as long as it lives."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from datetime import datetime
@@ -37,8 +35,7 @@ def open_dataset(dataset: str = "default", version: int | None = None) -> Source
     """
     if dataset.startswith(PREFIX):
         if version is not None:
-            raise StoreError("store.no_version", f"{dataset[:60]} is read in place and has no versions",
-                             hint="Open it without a version, or load an export of it to keep versions.")  # fmt: skip
+            raise StoreError.told("store.no_version:in_place", dataset=dataset[:60])
         return open_connection(dataset.removeprefix(PREFIX))
     if dataset not in names():
         raise no_dataset(dataset)

@@ -4,8 +4,6 @@ Some exports of annotations leave the trace out. Such a score waits without a tr
 may come in any order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 A name alone proves nothing; it only tells what may be ours from what certainly is somebody else's.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

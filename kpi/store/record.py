@@ -4,8 +4,6 @@ Written durably before the first change and removed once the manifest of the new
 not there by the record is the load's own unfinished work; without a record nothing of a table is ever taken back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +53,7 @@ def read(path: Path) -> TransactionRecord | None:
         tables = {n: int(v) for n, v in data["tables"].items()}
         return TransactionRecord(base=int(data["base"]), tables=tables, present=present)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            "store.record", f"The record of a load into {path.name!r} that did not end cannot be read",
-            hint=f"Nothing was changed. Run `kpi doctor {path.name}`: with --repair it rebuilds the newest version "
-            "that can be read beside the damaged one.",
-        ) from error  # fmt: skip
+        raise StoreError.told("store.record", name=path.name) from error
 
 
 def exists(path: Path) -> bool:

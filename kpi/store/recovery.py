@@ -5,8 +5,6 @@ not understood (a log that cannot be read, a manifest that is gone, a foreign fi
 is changed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 from pathlib import Path
@@ -125,11 +123,7 @@ def sweep(dataset: str, path: Path) -> int:
 def refuse_foreign(path: Path) -> None:
     """Raise StoreError `store.foreign` where something in the tables of a data set is not ours."""
     if found := ours.foreign(path):
-        raise StoreError(
-            "store.foreign", f"{len(found)} files in the tables of {path.name!r} are not its own: {found[0][:120]!r}",
-            hint=f"Nothing was changed. Move what is yours out of the folder of {path.name!r}, then try again; "
-            f"`kpi doctor {path.name}` lists all of them.",
-        )  # fmt: skip
+        raise StoreError.told("store.foreign", count=len(found), name=path.name, first=found[0][:120])
 
 
 def whole(path: Path, m: Manifest) -> None:

@@ -6,8 +6,6 @@ opens none of them. A file that is loaded again changes its traces to the new ps
 Versions from before keep the pseudonyms that they have.
 """
 
-from __future__ import annotations
-
 import hmac
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A damaged data set rebuilt from what can still be read: a new folder in place of the old one, which is kept."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os
@@ -158,10 +156,7 @@ def _swap(path: Path, new: Path) -> str:
     except OSError as error:
         if not path.exists() and (path.parent / kept).exists():
             os.rename(path.parent / kept, path)
-        raise StoreError(
-            "store.write", f"The rebuilt {path.name!r} could not be put in place ({type(error).__name__})",
-            hint="The data set is as it was. Check the rights on the state folder, then try again.",
-        ) from error  # fmt: skip
+        raise StoreError.told("store.write:repair", name=path.name, kind=type(error).__name__) from error
     with contextlib.suppress(OSError):
         durable.sync(path.parent)
     return kept
@@ -208,8 +203,4 @@ def _ends(place: Path, version: int) -> tuple[int | None, int | None]:
 
 
 def _beyond(dataset: str, why: str) -> StoreError:
-    return StoreError(
-        "store.beyond_repair", f"No version of {dataset!r} can be read whole: {why}",
-        hint="Nothing was changed. Put the folder of the data set back from a backup, or move it away and load its "
-        "exports again.",
-    )  # fmt: skip
+    return StoreError.told("store.beyond_repair", dataset=dataset, why=why)

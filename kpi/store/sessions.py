@@ -3,8 +3,6 @@
 The table of kinds (`sessions.toml`) is the allow-list: a dialect, driver or query key that is not in it is refused.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import ipaddress
 import logging

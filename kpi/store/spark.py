@@ -1,7 +1,5 @@
 """Data sets read where they stand, in Spark: every statement is compiled to its SQL, and only statistics come back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,8 +36,7 @@ class SparkSource(LiveSource):
     ) -> None:
         self._spark = spark
         if spark.conf.get("spark.sql.session.timeZone") not in ("UTC", "Etc/UTC"):
-            raise StoreError("source.time_zone", "The time zone of the Spark session is not UTC",
-                             hint="Set it before: spark.conf.set('spark.sql.session.timeZone', 'UTC').")  # fmt: skip
+            raise StoreError.told("source.time_zone")
         super().__init__(name=name, place="spark", tables=tables, mapping=mapping)
 
     def held(self, place: str, schema: str | None) -> Mapping[str, Held]:

@@ -1,7 +1,5 @@
 """Pieces of SQL text for the embedded DuckDB: literals, names, Parquet files as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

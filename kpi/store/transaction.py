@@ -3,8 +3,6 @@
 Runs while the writer's lock is held. Until the manifest is written no reader sees anything of it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections import Counter
@@ -12,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import orjson
@@ -63,7 +61,7 @@ class Transaction:
     sealed: dict[str, tuple[contents.Sealed, ...]] = field(default_factory=dict)  # of the base, verified
     passing: list[Path] = field(default_factory=list)  # files that were written and replaced within this load
 
-    def run(self, receipt: Receipt, settle: Callable[[Transaction, Receipt], None]) -> Receipt:
+    def run(self, receipt: Receipt, settle: Callable[[Self, Receipt], None]) -> Receipt:
         """Store what is staged. settle: called before the first row is written; what it raises leaves all as it was."""
         self.open(receipt)
         settle(self, receipt)
@@ -180,8 +178,7 @@ class Transaction:
         known = f"ANTI JOIN {merge.scan(spans, schema.SPANS)} k ON r.trace_id = k.trace_id" if spans else ""
         found = merge.number(
             self.connection, f"SELECT count(DISTINCT r.trace_id) FROM {merge.scan(requests, schema.REQUESTS)} r "
-            f"SEMI JOIN {sql.parquet(staged)} s ON r.trace_id = s.trace_id {known}",
-        )  # fmt: skip
+            f"SEMI JOIN {sql.parquet(staged)} s ON r.trace_id = s.trace_id {known}")  # fmt: skip
         if found:
             raise _other_times(found)
 
@@ -301,8 +298,7 @@ class Transaction:
         requests = merge.scan(self.files["requests"], schema.REQUESTS)
         found = merge.number(
             self.connection, f"SELECT count(*) FROM (SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(told)})) t "
-            f"{known} SEMI JOIN {requests} r ON t.trace_id = r.trace_id",
-        )  # fmt: skip
+            f"{known} SEMI JOIN {requests} r ON t.trace_id = r.trace_id")  # fmt: skip
         if found:
             receipt.note(f"{found} requests came from a table without spans: their scores and incidents are stored, "
                          "their outcomes stay as the table gave them.")  # fmt: skip
@@ -340,14 +336,8 @@ class Transaction:
             receipt=orjson.loads(receipt.to_json()), first=first, last=last, user_key=self.bound,
             rekeyed=self.rekeyed, requests=kept["requests"].rows if "requests" in kept else 0,
             spans=kept["spans"].rows if "spans" in kept else 0,
-            size=sum(f.stat().st_size for paths in self.files.values() for f in paths),
-        ))  # fmt: skip
+            size=sum(f.stat().st_size for paths in self.files.values() for f in paths)))  # fmt: skip
 
 
 def _other_times(count: int) -> StoreError:
-    return StoreError(
-        "store.other_times", f"{count:,} requests are stored already under the same id at another time",
-        hint="Nothing was stored. If the rows are further calls of the same requests, load all files of them together "
-        "into a new data set, where they add up; if their times were corrected, accept it (--allow-loss; Accept lost "
-        "rows on the page Data).",
-    )  # fmt: skip
+    return StoreError.told("store.other_times", count=count)

@@ -1,7 +1,5 @@
 """The trash of a data set: what recovery takes back waits there and is gone after a later good commit."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

@@ -3,8 +3,6 @@
 The order of files and lines is no matter: nothing is decided before the last event is read (`kpi.ingest.agents.spans`).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What coding agents call things in their log events: the tables of `names.toml`, where an agent is an entry."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +9,7 @@ from kpi.disk.tables import by_word, lists, table_of
 # What an event says. STREAM: a piece of an answer, of which the last states the usage. OPENED: an answer began.
 PROMPT, CALL, FAILED, STREAM, OPENED, TOOL, ANSWER, REFUSAL, FIRST_TOKEN, DECISION, FEEDBACK = (
     "prompt", "call", "failed call", "stream", "opened", "tool", "answer", "refusal", "first token", "decision",
-    "feedback",
-)  # fmt: skip
+    "feedback")  # fmt: skip
 MODEL_CALL = ".model_call"  # how the names of spans end that are made of an agent's own words
 AGENT_COLUMN = "x_agent"  # where requests of agents say whose they are
 DETAILS = "gen_ai.client.inference.operation.details"

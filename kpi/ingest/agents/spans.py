@@ -11,8 +11,6 @@ same session or trace states, with the same output and at the same time, is that
 the tools of its prompt. Where the span tells no usage, the event hangs below it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -158,8 +156,7 @@ class _Request:
         facts = event.facts
         return {
             "session": facts.get("session"), "user": facts.get("user"), "release": facts.get("release"),
-            "environment": event.environment, "cohorts": {"agent": event.agent.name},
-        }  # fmt: skip
+            "environment": event.environment, "cohorts": {"agent": event.agent.name}}  # fmt: skip
 
     def _whole(self, steps: list[AgentEvent]) -> Item:
         """What is said of the request itself: who asked what, when, and what came of it."""
@@ -185,8 +182,7 @@ class _Request:
         return {
             "parent_id": above, "start": event.start if known else event.at, "end": event.at if known else None,
             "status": "error" if failed else "ok", "error_type": facts.get("error_type") if failed else None,
-            "message": facts.get("error") if failed else None, **self._who(event),
-        }  # fmt: skip
+            "message": facts.get("error") if failed else None, **self._who(event)}  # fmt: skip
 
     def _call(self, event: AgentEvent) -> Item:
         facts, agent = event.facts, event.agent
@@ -201,8 +197,7 @@ class _Request:
             retries=attempts - 1 if event.says == names.FAILED and attempts and agent.cache_beside else None,
             ttft_seconds=milliseconds(facts.get("first_token")),
             attributes={k: v for k, v in event.unread.items() if k not in agent.silent},
-            **_tokens(event), **self._step(event, failed=event.says == names.FAILED),
-        )  # fmt: skip
+            **_tokens(event), **self._step(event, failed=event.says == names.FAILED))  # fmt: skip
 
     def _tool(self, event: AgentEvent) -> Item:
         facts = event.facts

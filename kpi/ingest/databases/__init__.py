@@ -5,8 +5,6 @@ which its database is known) and STREAMS (`kpi.ingest.databases.streams.Stream`)
 same records that the vendor's files hold: what they mean is said once, in the format.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Only tables and columns that the database's own catalogue lists are named, all q
 in batches, ordered by when they came in. Values are what JSON knows: times are ISO 8601 in UTC, decimals text.
 """
 
-from __future__ import annotations
-
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping

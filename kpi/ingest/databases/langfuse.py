@@ -4,8 +4,6 @@ The rows are those of its exports to blob storage, under the same names. A row t
 later `event_ts`; ClickHouse is asked for the last state of each (`FINAL`), without what is marked as deleted.
 """
 
-from __future__ import annotations
-
 from kpi.ingest.databases.database import Database, Row
 from kpi.ingest.databases.streams import Stream
 
@@ -32,5 +30,4 @@ STREAMS = tuple(
         ("traces", "id", "timestamp", _rows), ("observations", "id", "start_time", _rows),
         ("events_full", "span_id", "start_time", _rows), ("events_core", "span_id", "start_time", _short_events),
         ("scores", "id", "timestamp", _rows),
-    )
-)  # fmt: skip
+    ))  # fmt: skip

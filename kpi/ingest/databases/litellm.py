@@ -1,7 +1,5 @@
 """LiteLLM proxy on PostgreSQL: the rows of its spend logs, as they are."""
 
-from __future__ import annotations
-
 from kpi.ingest.databases.streams import Stream
 
 NAME = "litellm"

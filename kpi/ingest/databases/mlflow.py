@@ -4,8 +4,6 @@ A trace has no column that says when it was written: it comes in at its end, whi
 is in progress is read again until it ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,8 +32,7 @@ def _traces(database: Database, rows: list[Row]) -> Iterator[Row]:
             **{m["key"]: m["value"] for m in metrics.get(trace, ())},
             **{name: value for name, value in row.items() if value is not None}, "trace_id": trace,
             "tags": _pairs(tags.get(trace, ())), "trace_metadata": _pairs(metadata.get(trace, ())),
-            "assessments": [_assessment(a) for a in assessments.get(trace, ())],
-        }  # fmt: skip
+            "assessments": [_assessment(a) for a in assessments.get(trace, ())]}  # fmt: skip
         found = [parse(span["content"]) for span in spans.get(trace, ())]
         for content in found:
             if not isinstance(content, dict):
@@ -65,8 +62,7 @@ def _assessment(row: Row) -> Row:
         "create_time": row.get("created_timestamp"), "last_update_time": row.get("last_updated_timestamp"),
         ("expectation" if row.get("assessment_type") == "expectation" else "feedback"): told,
         "rationale": row.get("rationale"), "metadata": parse(row.get("assessment_metadata")),
-        "overrides": row.get("overrides"), "valid": bool(row.get("valid", True)),
-    }  # fmt: skip
+        "overrides": row.get("overrides"), "valid": bool(row.get("valid", True))}  # fmt: skip
 
 
 STREAMS = (
@@ -77,5 +73,4 @@ STREAMS = (
     Stream(
         table="assessments", grows=("last_updated_timestamp", "created_timestamp"), unit="ms", key="assessment_id",
         began="created_timestamp", began_unit="ms", follows=True, records=_traces_of_assessments,
-    ),
-)  # fmt: skip
+    ))  # fmt: skip

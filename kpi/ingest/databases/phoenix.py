@@ -4,8 +4,6 @@ Spans are written once, when they end, so their row id tells what is new. Costs 
 any time. Of what Phoenix exports, only the database has the costs it computed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,8 +38,7 @@ def _spans(database: Database, rows: list[Row]) -> Iterator[Row]:
             "span_kind": row["span_kind"], "parent_id": row.get("parent_id"), "start_time": row["start_time"],
             "end_time": row.get("end_time"), "status_code": row.get("status_code"),
             "status_message": row.get("status_message"), "attributes": {**beside, **mapping(row["attributes"])},
-            "events": objects(row.get("events")),
-        }  # fmt: skip
+            "events": objects(row.get("events"))}  # fmt: skip
 
 
 def _spans_of_costs(database: Database, rows: list[Row]) -> Iterator[Row]:
@@ -80,8 +77,7 @@ def _annotation(row: Row) -> Row:
         "id": str(row["id"]), "created_at": row.get("created_at"), "updated_at": row.get("updated_at"),
         "source": row.get("source"), "user_id": None, "name": row["name"], "annotator_kind": row.get("annotator_kind"),
         "result": {k: row.get(k) for k in ("label", "score", "explanation")},
-        "metadata": mapping(row.get("metadata")), "identifier": row.get("identifier"),
-    }  # fmt: skip
+        "metadata": mapping(row.get("metadata")), "identifier": row.get("identifier")}  # fmt: skip
     return {**found, "document_position": row["document_position"]} if "document_position" in row else found
 
 
@@ -99,5 +95,4 @@ STREAMS = (
             ("span_annotations", _span_annotations), ("document_annotations", _span_annotations),
             ("trace_annotations", _trace_annotations), ("project_session_annotations", _session_annotations),
         )
-    ),
-)  # fmt: skip
+    ))  # fmt: skip

@@ -3,8 +3,6 @@
 Two connections: one streams a table, the other looks up what belongs to its rows.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator
@@ -52,20 +50,14 @@ class ServerDatabase(Database):
         schemas = self._schemas()
         found = [
             (vendor, schema) for schema, tables in sorted(schemas.items()) for vendor in recognise(tables)
-            if format in (None, vendor.name)
-        ]  # fmt: skip
+            if format in (None, vendor.name)]  # fmt: skip
         if not found:
-            raise StoreError(
-                "copy.unknown_database", f"The database {self._name!r} has no tables of {format or 'a known vendor'}",
-                hint="Known are Phoenix, MLflow, LiteLLM and Langfuse; the role must be allowed to read their tables. "
-                f"A table of requests is read in place, as the data set db:{self._name}.",
-            )  # fmt: skip
+            raise StoreError.told("copy.unknown_database", name=self._name, vendor=format or "a known vendor")
         if len(found) > 1:
             names = ", ".join(f"{vendor.name} in {schema}" for vendor, schema in found)
-            raise StoreError(
-                "copy.several", f"The database {self._name!r} has tables of several vendors: {names}"[:300],
-                hint="Name one of them (--format), and give the role the right to read one schema only.",
-            )  # fmt: skip
+            raise StoreError.told(
+                "copy.several", told=f"The database {self._name!r} has tables of several vendors: {names}"[:300]
+            )
         vendor, self.schema = found[0]
         super().__init__(schemas[self.schema], self.receipt)
         if self._clickhouse:
@@ -151,7 +143,4 @@ def _answer(engine: sa.Engine, name: str, what: str, ask: Callable[[], Answer]) 
     except (sa.exc.SQLAlchemyError, driver, OSError) as error:
         kind = type(getattr(error, "orig", None) or error).__name__
     # raised out here: the driver's error must not hang on ours as its context
-    raise StoreError(
-        "copy.failed", f"The database {name!r} {what} ({kind})",
-        hint="Nothing was stored. Check that it runs and that its role may read the table, then copy again.",
-    )  # fmt: skip
+    raise StoreError.told("copy.failed", name=name, what=what, kind=kind)

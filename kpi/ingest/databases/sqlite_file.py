@@ -5,8 +5,6 @@ virtual tables are never touched, and an authoriser refuses everything but readi
 of `kpi.ingest.sandbox.supervisor`. What stands before a damaged place is read; the receipt says where that was.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import sqlite3
@@ -96,8 +94,7 @@ class FileDatabase(Database):
     def _told(self, error: sqlite3.DatabaseError, table: str, taken: int) -> None:
         """Damage is said once for each table; a statement that ran out of time ends the load."""
         if "interrupted" in str(error):
-            raise IngestError("ingest.timeout", f"Reading {self._source.name} took too long",
-                              hint="Copy its newest rows into a file of their own.") from None  # fmt: skip
+            raise IngestError.told("ingest.timeout:sqlite", name=self._source.name) from None
         if table not in self._damaged:
             self._damaged.add(table)
             self.receipt.drop(
@@ -119,14 +116,10 @@ def inputs(source: Opened, limits: Limits) -> Iterator[Opened]:
         tables = {name: columns for name, columns in database.all.items() if columns}
         chosen = [name for name, columns in tables.items() if recognise_columns(columns)] or list(tables)
         if not chosen:
-            raise IngestError("ingest.empty", f"{source.name} is a SQLite file without tables",
-                              hint="Export the traces again.")  # fmt: skip
+            raise IngestError.told("ingest.empty:sqlite", name=source.name)
         if len(chosen) > 1 and not recognise_columns(tables[chosen[0]]):
             names = ", ".join(repr(name[:60]) for name in chosen[:_NAMED])
-            raise IngestError(
-                "ingest.several_tables", f"{source.name} is a SQLite database with several tables: {names}",
-                hint="Copy the one with a row for each request into a file of its own, or export it as CSV.",
-            )  # fmt: skip
+            raise IngestError.told("ingest.several_tables", name=source.name, names=names)
         for table in chosen:
             name = source.name if len(chosen) == 1 else f"{source.name}: {table[:80]}"
             yield _as_csv(name, database, table)
@@ -137,10 +130,7 @@ def format_of(source: Opened, limits: Limits) -> str:
     with closing(FileDatabase(source, limits, Receipt())) as database:
         found = recognise(database.tables)
     if not found:
-        raise IngestError(
-            "ingest.unsupported_format", f"{source.name} is a SQLite database of no known vendor",
-            hint="Known are those of Phoenix and MLflow, and files with one table.",
-        )  # fmt: skip
+        raise IngestError.told("ingest.unsupported_format:sqlite", name=source.name)
     return found[0].name
 
 
@@ -195,9 +185,7 @@ def _typed(source: Opened) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error:
-        hint = "Copy it again while nothing writes to it, with SQLite's .backup."
-        told = f"{source.name} is a damaged SQLite database"
-        raise IngestError("ingest.bad_database", told, hint=hint) from None
+        raise IngestError.told("ingest.bad_database", name=source.name) from None
 
 
 def _as_csv(name: str, database: FileDatabase, table: str) -> Opened:

@@ -4,8 +4,6 @@ Each table has its own mark: how far it was read, by the column that grows when 
 reading begins a little before the mark, for rows may become visible late; what is read twice is merged by its ids.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -127,8 +125,7 @@ def _records(database: Database, stream: Stream, rows: list[Row], marks: Marks) 
     except MALFORMED as error:
         database.receipt.drop(
             0, f"rows of {stream.table} that are not as its vendor writes them ({type(error).__name__})",
-            hint="The database may be of a version that is not known here.", file=stream.table,
-        )  # fmt: skip
+            hint="The database may be of a version that is not known here.", file=stream.table)  # fmt: skip
     running = [row[stream.key] for row in rows if stream.running and stream.running(row)]
     if running:
         marks.open[stream.table] = list(dict.fromkeys([*marks.open.get(stream.table, []), *running]))[-OPEN_KEPT:]

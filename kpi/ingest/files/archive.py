@@ -3,8 +3,6 @@
 Member names are shown, never used as paths. What is inside an archive is decided by its first bytes, not by its name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import io
@@ -26,8 +24,7 @@ _SPLIT_HINT = "Split the export into smaller files and load them together."
 _OFFICE = {
     "xl/workbook.bin": "a binary Excel workbook (.xlsb)", "xl/workbook.xml": "a damaged Excel workbook",
     "word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation",
-    "content.xml": "an OpenDocument file",
-}  # fmt: skip
+    "content.xml": "an OpenDocument file"}  # fmt: skip
 _SAMPLES = 50  # an evaluation log has a small member a sample
 
 
@@ -96,13 +93,9 @@ def _open(path: Path, limits: Limits) -> Iterator[Opened]:
     if head[:2] == b"PK":
         yield from _members(plain_file, path, limits)
     elif (plain := decompressor(head)) is not None:
-        yield _compressed(name, functools.partial(_decompressed, path, plain), size, limits)
+        yield _compressed(name, lambda: plain(path.open("rb")), size, limits)
     else:
         yield plain_file
-
-
-def _decompressed(path: Path, plain: Callable[[BinaryIO], BinaryIO]) -> BinaryIO:
-    return plain(path.open("rb"))
 
 
 def _compressed(name: str, inner: Callable[[], BinaryIO], compressed: int, limits: Limits) -> Opened:

@@ -5,8 +5,6 @@ their memory has a bound; zstd (93, and 20 of early writers), deflate64 (9) and 
 3.11 has none of them. Sizes and checksums of members are checked. Bounds on what comes out are the caller's.
 """
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import io
@@ -165,8 +163,7 @@ def _is_lzma(head: bytes) -> bool:
 
 _FILES: tuple[tuple[bytes, Callable[[BinaryIO], BinaryIO]], ...] = (
     (b"\x1f\x8b", _gunzip), (b"\x28\xb5\x2f\xfd", _unzstd), (b"\xfd7zXZ\x00", _unxz),
-    (b"BZh", lambda inner: cast(BinaryIO, _Decoded(inner, bz2.BZ2Decompressor))),
-)  # fmt: skip
+    (b"BZh", lambda inner: cast(BinaryIO, _Decoded(inner, bz2.BZ2Decompressor))))  # fmt: skip
 
 
 def decompressor(head: bytes) -> Callable[[BinaryIO], BinaryIO] | None:

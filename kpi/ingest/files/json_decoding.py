@@ -4,17 +4,12 @@ Not-a-number is null. What is no Unicode becomes U+FFFD. A container nested deep
 stands in its place, so that whoever knows what a record is can leave out that record alone.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+from numpy.typing import NDArray
 
 DEPTH = 100  # levels, the outermost container being the first
 UNLIMITED = 1_000  # the decoder itself stops at 1,024

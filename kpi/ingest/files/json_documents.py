@@ -5,8 +5,6 @@ left out. Of a lone document that is cut off or broken inside, everything before
 says what is missing.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator

@@ -4,8 +4,6 @@ A document may fill a line, several lines (pretty-printed), or share a line with
 may stand, as in a log. Each document has the line on which it begins as its place. Nothing here looks into a document.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple

@@ -4,8 +4,6 @@ A bad first line must cost itself alone. So a few hundred lines are looked at: t
 the file JSON lines, whatever stands before, between or behind them.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Rows of delimited text that are no data, and one object that holds a whole table by its columns."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ Data frames whose cells hold objects are written to CSV and SQL that way. numpy 
 the text, that runs nothing.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import warnings
@@ -32,8 +30,7 @@ _KEYWORD = re.compile(
 )
 _WRAPPERS = frozenset(
     {"array", "Timestamp", "UUID", "Decimal", "datetime64", "float64", "float32", "int64", "int32", "bool_", "str_",
-     "list", "tuple", "set", "frozenset", "OrderedDict"}
-)  # fmt: skip
+     "list", "tuple", "set", "frozenset", "OrderedDict"})  # fmt: skip
 
 
 def read(text: str) -> Any:

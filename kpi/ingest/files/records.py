@@ -3,8 +3,6 @@
 A broken record is counted and left out. Nothing here knows what a record means.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Collection, Iterator

@@ -1,7 +1,5 @@
 """One opened input: its bytes as a stream, its encoding, its lines."""
 
-from __future__ import annotations
-
 import io
 import re
 from abc import abstractmethod

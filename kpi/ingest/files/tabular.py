@@ -3,15 +3,13 @@
 Bad rows are reported and left out, good rows still load. Nothing here decides what a column means.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import orjson
@@ -91,7 +89,7 @@ class _Feed:
         self.record: list[str] = []
         self.size, self._limit, self._recovered = 0, limit, 0
 
-    def __iter__(self) -> _Feed:
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str:

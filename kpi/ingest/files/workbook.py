@@ -4,8 +4,6 @@ Runs in the child under limits, as all readers do; what a workbook expands to is
 streamed, so that memory holds one batch and the texts that cells share.
 """
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 import zipfile

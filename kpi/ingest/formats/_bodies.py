@@ -5,8 +5,6 @@ OpenAI (chat, responses, completions), Anthropic, Gemini, and those of Bedrock (
 Mistral), whole or as the list of chunks of a stream. Bodies are recognised by their members, not by a name beside them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ A gateway is data: columns for each fact, the most telling first, and the unit o
 of HTTP succeeded says that nothing failed technically; whether the task succeeded, no gateway knows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -18,19 +16,15 @@ from typing import Any
 
 import orjson
 
+from kpi.ingest.formats import Say, Span, count_of, exact, fields, first_of, mapping, renamed, span, truth_of
 from kpi.ingest.formats._bodies import Answer, answer, question
-from kpi.ingest.otlp.attributes import count_of, exact, mapping, truth_of
 from kpi.ingest.otlp.conventions import TOKENS
-from kpi.ingest.otlp.decode import Span
-from kpi.ingest.spans.builder import fields, first_of, renamed, span
-from kpi.ingest.spans.record_report import Say
 from kpi.mapping.column_names import words
 
 Row = Mapping[str, Any]
 _UNITS = {
     "s": Decimal(1), "ms": Decimal("1e-3"), "us": Decimal("1e-6"), "ns": Decimal("1e-9"), "usd": Decimal(1),
-    "cents": Decimal("1e-2"), "micro_usd": Decimal("1e-6"), "nano_usd": Decimal("1e-9"),
-}  # fmt: skip
+    "cents": Decimal("1e-2"), "micro_usd": Decimal("1e-6"), "nano_usd": Decimal("1e-9")}  # fmt: skip
 _KINDS = (("embedding", "embedding"), ("rerank", "reranker"), ("moderation", "guardrail"))
 _USERS = ("_user", "user", "user_id", "userId", "end_user", "end_user_id")
 SHARED = "Calls that share a trace id are one request."
@@ -63,16 +57,6 @@ class Gateway:
         measured = (name for name, _ in (*self.seconds, *self.ttft, *self.cost))
         told = (self.status, self.request, self.response, self.path, self.metadata, self.own, *measured)
         return fields(*self.facts.values(), *told)
-
-
-def spellings(*keys: str) -> tuple[str, ...]:
-    """Sets of keys as the gateway writes them, in capitals as warehouses do, and in camel case as SDKs do."""
-    found: dict[str, None] = {}
-    for text in keys:
-        parts = [name.split("_") for name in text.split()]
-        camel = " ".join(p[0] + "".join(w.capitalize() for w in p[1:]) for p in parts)
-        found |= dict.fromkeys((text, text.upper(), camel))
-    return tuple(found)
 
 
 def columns(record: Row) -> dict[str, Any]:
@@ -109,8 +93,7 @@ def call(gateway: Gateway, row: Row, say: Say, **more: Any) -> Span:
         "name": endpoint(first(row, gateway.path)) or kind, "input": question(body),
         "output": said.output if kind == "llm" else None, "finish_reason": said.finish if kind == "llm" else None,
         **status(row, gateway.status, mapping(body_of(first(row, gateway.response)))),
-        **{name: value for name, value in facts.items() if value is not None}, **used, **more,
-    }  # fmt: skip
+        **{name: value for name, value in facts.items() if value is not None}, **used, **more}  # fmt: skip
     if "streamed" in stated:
         stated["streamed"] = flag(stated["streamed"])
     hidden = {k: v for k, v in told.items() if k not in _USERS}

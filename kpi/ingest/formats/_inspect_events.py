@@ -1,15 +1,11 @@
 """The events of one Inspect sample as spans: model and tool calls, below the solvers, agents and scorers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.disk.tables import lists, table_of
-from kpi.ingest.formats import Item
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.spans.builder import facts_in, span, text_blocks
+from kpi.ingest.formats import Item, facts_in, mapping, objects, span, text_blocks
 
 _ATTACHMENT = re.compile(r"attachment://([0-9a-f]{8,64})")
 _KINDS = {"agent": "agent", "scorer": "evaluator", "scorers": "evaluator"}
@@ -79,8 +75,7 @@ class Events:
                 yield span(
                     self._trace_id, event.get("id"), parent_id=event.get("parent_id"), name=event.get("name"),
                     kind=_KINDS.get(str(event.get("type")), "chain"), start=event.get("timestamp"),
-                    end=ends.get(event.get("id")), status="ok" if event.get("id") in ends else None,
-                )  # fmt: skip
+                    end=ends.get(event.get("id")), status="ok" if event.get("id") in ends else None)  # fmt: skip
             elif kind == "model":
                 yield self._model(event, index)
             elif kind == "tool":
@@ -111,8 +106,7 @@ class Events:
             provider=provider if requested else None, retries=event.get("retries"),
             input=self._asked(event), output=text(self.resolved(_text(answer.get("content")))),
             finish_reason=choices[0].get("stop_reason") if choices and not failed else None, cache_included=False,
-            **facts_in(mapping(output.get("usage")), USAGE),
-        )  # fmt: skip
+            **facts_in(mapping(output.get("usage")), USAGE))  # fmt: skip
 
     def _asked(self, event: Row) -> Any:
         """The last words of the user before this call."""
@@ -134,8 +128,7 @@ class Events:
             status="error" if failed else "ok", message=error.get("message"),
             error_type=error.get("type") or ("error" if failed else None),
             tool={"name": name, "id": event.get("id"), "arguments": self.resolved(event.get("arguments")),
-                  "result": self.resolved(_text(event.get("result")))},
-        )  # fmt: skip
+                  "result": self.resolved(_text(event.get("result")))})  # fmt: skip
 
     def _from_messages(self) -> Iterator[Item]:
         """Calls of a log without events: one a generated message, and one a tool's answer; their times are unknown."""
@@ -149,8 +142,7 @@ class Events:
                 calls |= {call.get("id"): call for call in objects(message.get("tool_calls"))}
                 yield span(
                     self._trace_id, f"{index:05}", kind="llm", name="generate", status="ok", input=asked, output=said,
-                    model=message.get("model"),
-                )  # fmt: skip
+                    model=message.get("model"))  # fmt: skip
             elif message.get("role") == "tool":
                 call, error = calls.get(message.get("tool_call_id"), {}), mapping(message.get("error"))
                 name = message.get("function") or call.get("function")
@@ -158,8 +150,7 @@ class Events:
                     self._trace_id, f"{index:05}", kind="tool", name=name, status="error" if error else "ok",
                     error_type=error.get("type"), message=error.get("message"),
                     tool={"name": name, "id": message.get("tool_call_id"), "arguments": call.get("arguments"),
-                          "result": said},
-                )  # fmt: skip
+                          "result": said})  # fmt: skip
 
 
 def _text(content: Any) -> Any:

@@ -4,13 +4,10 @@ Langfuse keeps whatever an instrumentation recorded: text, text quoted once or t
 function's arguments, a body of a provider. What is inside the wrapping, `_replies` understands.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import _replies
-from kpi.ingest.otlp.attributes import parse
+from kpi.ingest.formats import _replies, parse
 
 _CALL_KEYS = frozenset({"toolCallId", "tool_call_id", "call_id", "function", "functionCall"})
 

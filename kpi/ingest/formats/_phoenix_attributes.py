@@ -5,8 +5,6 @@ A data frame has one column an attribute, with lists of objects whose keys are d
 flatten everything, also what was one object (`metadata.plan`, `tool.parameters.order_id`).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache

@@ -4,14 +4,11 @@ Exports that keep inputs and outputs of a call as they came share these shapes: 
 Anthropic, Gemini, LangChain (serialised messages, generations, documents), and plain functions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kpi.disk.tables import by_word, lists, table_of
-from kpi.ingest.otlp.attributes import count_of, first_read, mapping, objects, parse
-from kpi.ingest.spans.builder import first_of
+from kpi.ingest.formats import count_of, first_of, first_read, mapping, objects, parse
 
 _DATA = table_of(__file__)
 _ROLES = by_word(_DATA["roles"])
@@ -173,8 +170,7 @@ def _of_message(value: Any, said: dict[str, Any], model: str | None, usage: Mapp
     return Reply(
         {"choices": [{"message": answered}]}, finish,
         _text(told.get("model_name") or told.get("model")) or model, usage or _usage_of(body) or _usage_of(told),
-        _text(body.get("tool_call_id")),
-    )  # fmt: skip
+        _text(body.get("tool_call_id")))  # fmt: skip
 
 
 def _generated(value: dict[str, Any]) -> Reply:

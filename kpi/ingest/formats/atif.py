@@ -5,22 +5,15 @@ A session is one request. Its continuation files share the session and begin wit
 `final_metrics` repeat the sums of the steps, and count only where no step has any.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, added, facts_in, names_of, nanos, span, stable_id, text_blocks, whole
 from kpi.ingest.otlp.attributes import count_of, mapping, number, objects
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import added, facts_in, span, text_blocks, whole
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "atif", _DATA.title, _DATA.keys
 _TOTALS = _DATA.facts["totals"]
 
 
@@ -47,8 +40,7 @@ def finish(say: Say) -> Iterator[Item]:
             start=min(moments, default=None), end=max(moments) if len(set(moments)) > 1 else None,
             input=next((p["input"] for p in ordered if p["input"]), None), output=answers[-1] if answers else None,
             turns=sum(p["turns"] for p in ordered), session=trace_id,
-            **added(p["totals"] for p in ordered),
-        )  # fmt: skip
+            **added(p["totals"] for p in ordered))  # fmt: skip
         if any(p["continued"] for p in ordered) and len(ordered) == 1:
             say.note("A trajectory goes on in another file that is not among those of this load.")
         if len(set(moments)) > 1:
@@ -70,8 +62,7 @@ def _part(record: Mapping[str, Any]) -> dict[str, Any]:
         "facts": {
             "name": agent.get("name"), "release": agent.get("version"), "requested_model": agent.get("model_name"),
             "cohorts": {"agent": agent.get("name")},
-        },
-    }  # fmt: skip
+        }}  # fmt: skip
 
 
 def _trajectory(trace_id: str, parent: str | None, record: Mapping[str, Any], say: Say) -> Iterator[Item]:
@@ -115,8 +106,7 @@ def _agent_step(
         yield span(
             trace_id, key, parent_id=parent, kind="llm", name="agent", start=start, status="ok",
             model=step.get("model_name") or model, input=asked, output=text_blocks(step.get("message")),
-            **facts_in(metrics, _DATA.facts["metrics"]),
-        )  # fmt: skip
+            **facts_in(metrics, _DATA.facts["metrics"]))  # fmt: skip
     results = objects(mapping(step.get("observation")).get("results"))
     calls = objects(step.get("tool_calls"))
     by_id = {r.get("source_call_id"): r for r in results if r.get("source_call_id")}
@@ -129,7 +119,6 @@ def _agent_step(
             trace_id, f"{key}-{place:02}", parent_id=above, kind="tool", name=name, start=start,
             status="unknown",
             tool={"name": name, "id": call.get("tool_call_id"), "arguments": call.get("arguments"),
-                  "result": text_blocks(found.get("content"))},
-        )  # fmt: skip
+                  "result": text_blocks(found.get("content"))})  # fmt: skip
     if calls:
         say.note("The format does not say whether a tool failed: tool errors are not known from it.")

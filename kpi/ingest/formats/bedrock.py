@@ -4,19 +4,13 @@ One record is one call and one request: the log knows no traces. Bodies are the 
 chunks. Counts of input tokens leave cached ones out. How long a call took is known only where its body says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, facts_in, mapping, milliseconds, names_of, objects, span
 from kpi.ingest.formats._bodies import answer, question
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.spans.builder import facts_in, milliseconds, span
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "bedrock", _DATA.title, _DATA.keys
 _POLICIES = _DATA.table["policies"]
 
 
@@ -58,8 +52,7 @@ def _call(record: Mapping[str, Any], asked: Mapping[str, Any], got: Mapping[str,
         finish_reason=said.finish if kind == "llm" else None,
         **facts_in(own, _DATA.facts["own"]),
         metadata={"cloud_region": record.get("inferenceRegion") or record.get("region"), **own},
-        **_tokens(asked, got, said.tokens),
-    )  # fmt: skip
+        **_tokens(asked, got, said.tokens))  # fmt: skip
 
 
 def _tokens(asked: Mapping[str, Any], got: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:

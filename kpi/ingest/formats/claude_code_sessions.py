@@ -8,22 +8,14 @@ written, and ended with its last line: the format states no lengths. Rests on re
 of the format, which its makers call internal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kpi.ingest.agents.names import EDIT_TOOLS, MODEL_CALL
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, ended, facts_in, names_of, nanos, span, stable_id, text_blocks, whole
 from kpi.ingest.otlp.attributes import count_of, mapping, objects, text_of
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import ended, facts_in, span, text_blocks, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS, ALONE = "claude_code_sessions", _DATA.title, _DATA.keys, _DATA.alone
 _SYNTHETIC = "<synthetic>"  # the model of what the program itself says in the model's place
 _BY_THE_PROGRAM = ("<command-", "<local-command-", "<bash-", "[Request interrupted", "Caveat: The messages below")
 _REJECTED = ("User rejected", "The user doesn't want to")
@@ -161,8 +153,7 @@ def _request(
         trace, name="Claude Code prompt", start=prompt.at if prompt else None,
         end=max(ends) if prompt and ends else None,
         input=prompt.text if prompt else None, output=texts[-1] if texts else None, turns=1 if prompt else None,
-        status=None if not calls else "error" if calls[-1][1].failed else "ok", **who,
-    )  # fmt: skip
+        status=None if not calls else "error" if calls[-1][1].failed else "ok", **who)  # fmt: skip
     moments: Mapping[str | None, int] = say.kept["moments"]
     for key, call in calls:
         began = moments.get(call.parent)
@@ -171,8 +162,7 @@ def _request(
             start=began if began is not None and began <= call.first else call.first, end=call.last,
             status="error" if call.failed else "ok", model=call.model, cost_usd=call.cost,
             output="\n".join(call.texts) or None, cache_included=False,
-            **facts_in(call.usage, _DATA.facts["usage"]), **who,
-        )  # fmt: skip
+            **facts_in(call.usage, _DATA.facts["usage"]), **who)  # fmt: skip
     for key, tool in tools:
         if tool.rejected:
             name = "edit_accepted" if tool.name in EDIT_TOOLS else "tool_accepted"
@@ -181,5 +171,4 @@ def _request(
         yield span(
             trace, stable_id(trace, key)[:16], kind="tool", name=tool.name, start=tool.began, end=tool.ended,
             tool={"name": tool.name, "id": key, "arguments": tool.arguments, "result": tool.result},
-            **ended(tool.failed), **who,
-        )  # fmt: skip
+            **ended(tool.failed), **who)  # fmt: skip

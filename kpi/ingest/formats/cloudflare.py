@@ -4,18 +4,13 @@ Durations are in milliseconds, costs in USD (types of Cloudflare's SDK; document
 `ai_gateway_events`). Bodies of Logpush are encrypted and stay unread.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.formats._gateways import Gateway, call, columns, flag, spellings, success
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.spans.record_report import Say
+from kpi.ingest.formats import Item, Say, mapping, names_of, objects
+from kpi.ingest.formats._gateways import Gateway, call, columns, flag, success
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "cloudflare", _DATA.title, (*_DATA.keys, *spellings(*_DATA.table["spelled"]))
 _GATEWAY = Gateway(**_DATA.table["gateway"])
 
 

@@ -7,21 +7,14 @@ are loaded, what they share counts once. A call began when what it answers was w
 on the sources of Codex (`protocol`, `rollout`) and on fixtures of tools that read such files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.agents.names import MODEL_CALL
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, ended, facts_in, names_of, nanos, span, stable_id, whole
 from kpi.ingest.otlp.attributes import count_of, mapping, parse, text_of
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import ended, facts_in, span, whole
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS, ALONE = "codex_sessions", _DATA.title, _DATA.keys, _DATA.alone
 _BY_MODEL = _DATA.sets["uses"] | {"reasoning", "message", "web_search_call", "tool_search_call"}
 
 
@@ -156,8 +149,7 @@ class _Reading:
         self._steps.append(span(
             self._trace, stable_id(self._trace, "call", at, *mark)[:16], kind="llm", name=f"codex{MODEL_CALL}",
             start=start, end=at, status="ok", model=self._model, provider=self._session.provider,
-            **tokens, **self._who,
-        ))  # fmt: skip
+            **tokens, **self._who))  # fmt: skip
 
     def _tool(self, use: str, at: int | None, output: Any) -> None:
         began, name, arguments = self._uses.pop(use)
@@ -180,8 +172,7 @@ class _Reading:
         yield whole(
             self._trace, name="Codex prompt", start=self._at, end=self._end if self._at is not None else None,
             input=self._text, output=self._output, turns=1 if self._at is not None else None,
-            status=None if self._failed is None else "error" if self._failed else "ok", **self._who,
-        )  # fmt: skip
+            status=None if self._failed is None else "error" if self._failed else "ok", **self._who)  # fmt: skip
         yield from self._steps
         self._steps = []
 

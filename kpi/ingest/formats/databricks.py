@@ -6,18 +6,13 @@ table knows a cost. Where the response of an agent holds its MLflow trace, the r
 What Databricks calls the requester is who may call: a person only where it is an address.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item, mlflow, names_of
-from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first, spellings
-from kpi.ingest.otlp.attributes import count_of, exact, mapping
-from kpi.ingest.spans.record_report import Say
+from kpi.ingest.formats import Item, Say, count_of, exact, mapping, mlflow, names_of
+from kpi.ingest.formats._gateways import Gateway, body_of, call, columns, first
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "databricks", _DATA.title, spellings(*_DATA.table["spelled"])
 _GATEWAY = Gateway(**_DATA.table["gateway"])
 _NAMED = ("endpoint_name", "model_name", "model_version")
 _END_USERS = "end_user end_user_id user_id user"
@@ -46,8 +41,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         _GATEWAY, row, say, kind=_kind(row),
         user=first(context, _END_USERS) or (requester if "@" in requester else None),
         model=first(row, _GATEWAY.facts["model"]) or result.get("model"),
-        metadata={k: v for k, v in context.items() if k not in _END_USERS.split()},
-    )  # fmt: skip
+        metadata={k: v for k, v in context.items() if k not in _END_USERS.split()})  # fmt: skip
 
 
 def finish(say: Say) -> Iterator[Item]:

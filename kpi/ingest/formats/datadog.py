@@ -4,20 +4,13 @@ Times and durations are nanoseconds by the documentation, whose own example star
 their magnitude. Estimated costs are nano-dollars. Span ids are decimal, and the parent of a root is "undefined".
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, as_text, facts_in, first_of, identifier, names_of, nanos, span, verdict
 from kpi.ingest.otlp.attributes import count_of, mapping, objects
-from kpi.ingest.otlp.decode import identifier, nanos
-from kpi.ingest.spans.builder import as_text, facts_in, first_of, span, verdict
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "datadog", _DATA.title, _DATA.keys
 
 
 def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -60,8 +53,7 @@ def _span(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         session=record.get("session_id") or tags.get("session_id"), user=tags.get("user_id"),
         release=tags.get("version"), environment=tags.get("env"),
         metadata={**_cohorts(tags), **mapping(record.get("metadata") or meta.get("metadata"))},
-        **facts_in(metrics, _DATA.facts["metrics"]), cost_usd=_cost(metrics),
-    )  # fmt: skip
+        **facts_in(metrics, _DATA.facts["metrics"]), cost_usd=_cost(metrics))  # fmt: skip
     # Evaluations that the export repeats on their span.
     for label, result in mapping(record.get("evaluation")).items():
         told = mapping(result)
@@ -102,8 +94,7 @@ def _cohorts(tags: Mapping[str, str]) -> dict[str, str]:
     consumed = _DATA.sets["technical"] | {"env", "version", "session_id", "user_id"}
     return {
         key: value for key, value in tags.items()
-        if key not in consumed and not (key == "language" and value.lower() in _DATA.sets["code"])
-    }  # fmt: skip
+        if key not in consumed and not (key == "language" and value.lower() in _DATA.sets["code"])}  # fmt: skip
 
 
 def _judged(value: Any, assessment: Any) -> dict[str, Any]:
@@ -122,5 +113,4 @@ def _evaluation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     yield Score(
         identifier(joined.get("trace_id"), 16), span_id, str(record.get("label") or ""),
         annotator=_tags(record.get("tags")).get("annotator_kind"), **_judged(value, record.get("assessment")),
-        explanation=record.get("reasoning"), at=nanos(record.get("timestamp_ms")),
-    )  # fmt: skip
+        explanation=record.get("reasoning"), at=nanos(record.get("timestamp_ms")))  # fmt: skip

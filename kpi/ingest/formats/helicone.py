@@ -4,22 +4,15 @@ One record is one call through the gateway. The calls of a session are one reque
 the steps of its tree. Delays are in milliseconds, costs in USD. Bodies may lie outside the export.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Incident, Item, Say, Score, Span, facts_in, first_of, milliseconds, names_of, nanos, span
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._gateways import UNPRICED, endpoint, kind_of_path
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, truth_of
-from kpi.ingest.otlp.decode import Span, nanos
-from kpi.ingest.spans.builder import facts_in, first_of, milliseconds, span
-from kpi.ingest.spans.items import Incident, Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "helicone", _DATA.title, _DATA.keys
 
 # Codes that the gateway makes up where no provider answered.
 _OWN_STATUS = {-1: "timeout", -3: "cancelled", -4: "threat"}
@@ -48,8 +41,7 @@ def finish(say: Say) -> Iterator[Item]:
         parent, _, name = path.rpartition("/")
         yield span(
             trace_id, _step_id(path), parent_id=_step_id(parent) if parent else None, name=name, kind="chain",
-            start=begun, end=ended, status={1: "ok", 2: "error"}.get(status),
-        )  # fmt: skip
+            start=begun, end=ended, status={1: "ok", 2: "error"}.get(status))  # fmt: skip
 
 
 def _step_id(path: str) -> str:
@@ -88,8 +80,7 @@ def _call(record: Mapping[str, Any], properties: Mapping[str, Any], say: Say, **
         output=said.output if kind == "llm" else moderation(result) if kind == "guardrail" else None,
         finish_reason=said.finish if kind == "llm" else None,
         metadata={"country_code": record.get("country_code"), **own},
-        **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say),
-    )  # fmt: skip
+        **(used if kind != "tool" else {}), cost_usd=_cost(record, used, say))  # fmt: skip
 
 
 def _kind(record: Mapping[str, Any], body: Mapping[str, Any]) -> str:
@@ -128,7 +119,7 @@ def _cost(record: Mapping[str, Any], used: Mapping[str, Any], say: Say) -> Any:
     stated = first_of(record, "costUSD", "cost", "cost_usd")
     cached = record.get("cache_reference_id") not in (None, "", _NO_CACHE)
     if nusd(stated) == 0 and not cached and any(count_of(v) for v in used.values()):
-        say.note(UNPRICED.format(TITLE))
+        say.note(UNPRICED.format(_DATA.title))
         return None
     return stated
 
@@ -137,8 +128,7 @@ def _scores(record: Mapping[str, Any], trace_id: str, span_id: str) -> Iterator[
     if (rating := truth_of(record.get("feedback_rating"))) is not None:
         yield Score(
             trace_id, span_id, "user_feedback", annotator="user", value=rating,
-            at=nanos(record.get("feedback_created_at")),
-        )  # fmt: skip
+            at=nanos(record.get("feedback_created_at")))  # fmt: skip
     for name, stated in mapping(record.get("scores")).items():
         detail = mapping(stated)
         value = detail.get("value") if detail else stated
@@ -148,8 +138,7 @@ def _scores(record: Mapping[str, Any], trace_id: str, span_id: str) -> Iterator[
             yield Score(
                 trace_id, span_id, str(name).removesuffix("-hcone-bool"),
                 value=truth_of(value) if boolean else value,
-                label=value if isinstance(value, str) and _code(value) is None else None,
-            )  # fmt: skip
+                label=value if isinstance(value, str) and _code(value) is None else None)  # fmt: skip
     if _code(record.get("response_status")) == _THREAT:
         yield Incident(trace_id, span_id, "threat", detector="helicone", state="blocked",
                        at=nanos(record.get("request_created_at")))  # fmt: skip

@@ -5,25 +5,16 @@ message once (`input_refs` into `events_data.messages`) and long texts apart (`a
 of all samples (task, dataset, model) is added to each when the last input was read, in whatever order they came.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from kpi.assembly.outcomes import DEFAULT, fold
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, added, facts_in, mapping, names_of, nanos, objects, stable_id, whole
 from kpi.ingest.formats._inspect_events import USAGE, Events, failure, text
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import added, facts_in, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "inspect_ai", _DATA.title, _DATA.keys
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer
 _JUDGES = ("model_graded", "llm", "judge")
 
@@ -78,8 +69,7 @@ def _remember(record: Mapping[str, Any], say: Say) -> None:
     dataset = mapping(spec.get("dataset"))
     known["facts"] = {
         "requested_model": spec.get("model"), "release": mapping(spec.get("revision")).get("commit"),
-        "cohorts": {"task": spec.get("task"), "dataset": dataset.get("name")},
-    }  # fmt: skip
+        "cohorts": {"task": spec.get("task"), "dataset": dataset.get("name")}}  # fmt: skip
 
 
 def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
@@ -95,8 +85,7 @@ def _sample(sample: dict[str, Any], say: Say) -> Iterator[Item]:
         metadata=mapping(sample.get("metadata")), turns=events.turns(), cache_included=False,
         cohorts={"sample": sample.get("id"), "epoch": sample.get("epoch"), "limit": limit},
         # Sums over the models of the sample; they count only where no call states its usage.
-        **added(facts_in(mapping(usage), USAGE) for usage in mapping(sample.get("model_usage")).values()),
-    )  # fmt: skip
+        **added(facts_in(mapping(usage), USAGE) for usage in mapping(sample.get("model_usage")).values()))  # fmt: skip
     yield from events.spans()
     verdicts = {}
     at = nanos(sample.get("completed_at"))

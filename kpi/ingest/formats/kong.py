@@ -5,24 +5,16 @@ milliseconds, `started_at` is in milliseconds since the epoch, costs follow the 
 (Kong's audit log reference). A plugin without prices writes a cost of 0, which is no cost.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Incident, Item, Say, exact, facts_in, mapping, names_of, nanos, nested, objects, span
 from kpi.ingest.formats._bodies import answer, question
 from kpi.ingest.formats._gateways import SHARED, amount, body_of, endpoint, first, kind_of_path, own_id, status
 from kpi.ingest.formats._replies import counts
-from kpi.ingest.otlp.attributes import exact, mapping, objects
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, nested, span
-from kpi.ingest.spans.items import Incident
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "kong", _DATA.title, _DATA.keys
 _NAMES = {"consumer": "username", "route": "name", "service": "name"}
 _OLD = {"prompt_token": "prompt_tokens", "completion_token": "completion_tokens"}  # before version 3.8
 
@@ -63,8 +55,7 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
             start=start, seconds=amount(tool, (("latency", "ms"),)),
             status="error" if tool.get("error") else "ok", error_type=tool.get("error"),
             tool={"name": called, "id": tool.get("id"), "arguments": payload.get("request"),
-                  "result": payload.get("response")},
-        )  # fmt: skip
+                  "result": payload.get("response")})  # fmt: skip
 
 
 def _call(
@@ -93,8 +84,7 @@ def _call(
         kind=kind, seconds=length, ttft_seconds=ttft, streamed=True if mode in ("stream", "streaming") else None,
         cost_usd=cost, **facts_in(meta, _DATA.facts["meta"]),
         input=question(body), output=said.output if kind == "llm" else None, finish_reason=said.finish,
-        user=body.get("user") if isinstance(body, dict) else None, **{"status": None, **facts}, **used,
-    )  # fmt: skip
+        user=body.get("user") if isinstance(body, dict) else None, **{"status": None, **facts}, **used)  # fmt: skip
 
 
 def _blocked(found: Mapping[str, Any], trace: str, span_id: str, at: Any) -> Iterator[Incident]:

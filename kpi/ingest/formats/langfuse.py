@@ -6,8 +6,6 @@ A latency may be in seconds or milliseconds, so it is worked out from the times;
 details is Langfuse's way to say that none is known. Of `usageDetails` the buckets are disjoint.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,19 +13,15 @@ from typing import Any
 from kpi.assembly.outcomes import source_of
 from kpi.disk.tables import by_word
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import Item, _langfuse_texts as texts, names_of
+from kpi.ingest.formats import MALFORMED, Item, Say, Score, _langfuse_texts as texts, identifier, names_of, nanos
 from kpi.ingest.formats._replies import documents
 from kpi.ingest.otlp.attribute_index import metadata_name
 from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, number, nusd, objects, parse, truth_of
 from kpi.ingest.otlp.conventions import LANGFUSE_KINDS
-from kpi.ingest.otlp.decode import identifier, nanos
 from kpi.ingest.spans.builder import renamed, span, whole
-from kpi.ingest.spans.items import MALFORMED, Score
-from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "langfuse", _DATA.title, _DATA.keys
 _SETS, _KIND_ATTRIBUTES = _DATA.sets, _DATA.table["kind_attributes"].split()
 _SPELLINGS = by_word(_DATA.table["spellings"])  # of each layout -> the API's
 Row = dict[str, Any]
@@ -139,8 +133,7 @@ def _trace(row: Row, say: Say) -> Iterator[Item]:
         row.get("id"), start=row.get("timestamp"), cost_usd=_positive(row.get("totalCost")),
         # In seconds from the API; elsewhere in either unit, and the observations' own times say more.
         seconds=_positive(row.get("latency")) if "htmlPath" in row else None,
-        **facts, **_texts(row),
-    )  # fmt: skip
+        **facts, **_texts(row))  # fmt: skip
 
 
 def _of_trace(row: Row) -> Row:
@@ -179,8 +172,7 @@ def _observation(row: Row, say: Say, unit: float | None) -> Iterator[Item]:
         documents=documents(shown["output"]) if kind == "retriever" else None,
         tool={"arguments": shown["input"], "result": shown["output"]} if kind == "tool" else None,
         model=row.get("model"), requested_model=attributes.pop("gen_ai.request.model", row.get("model")),
-        prompt_version=row.get("promptVersion"), attributes=attributes, **shown, **facts,
-    )  # fmt: skip
+        prompt_version=row.get("promptVersion"), attributes=attributes, **shown, **facts)  # fmt: skip
 
 
 def _facts(row: Row, say: Say) -> Row:
@@ -193,8 +185,7 @@ def _facts(row: Row, say: Say) -> Row:
     behind, tags = mapping(metadata.get("attributes")), parse(row.get("tags"))
     attributes = {
         key: value for key, value in behind.items()
-        if key in _SETS["attributes"] or key in _KIND_ATTRIBUTES or metadata_name(key) is not None
-    }  # fmt: skip
+        if key in _SETS["attributes"] or key in _KIND_ATTRIBUTES or metadata_name(key) is not None}  # fmt: skip
     return {
         "name": row.get("name"), "user": row.get("userId"), "session": row.get("sessionId"),
         "release": row.get("release") or row.get("version") or row.get("service_version"),
@@ -295,8 +286,7 @@ def _score(row: Row, say: Say) -> Iterator[Item]:
     yield Score(
         trace, observation, name, annotator=_annotator(row.get("source"), name), value=value,
         label=words if type_ == "CATEGORICAL" else None, explanation=explanation or None,
-        at=nanos(row.get("timestamp")), identifier=row.get("id"), once=bool(row.get("id")),
-    )  # fmt: skip
+        at=nanos(row.get("timestamp")), identifier=row.get("id"), once=bool(row.get("id")))  # fmt: skip
 
 
 def _is_outdated(row: Row, say: Say) -> bool:
@@ -356,5 +346,4 @@ def _column_score(trace: str | None, observation: str | None, name: str, value: 
     return Score(
         trace, observation, name, value=value if not isinstance(value, str) else None,
         label=value if is_label else None, explanation=None if is_label or not isinstance(value, str) else value,
-        identifier=str(place),
-    )  # fmt: skip
+        identifier=str(place))  # fmt: skip

@@ -6,22 +6,15 @@ the root stand on the row of the whole, for exports of root runs alone. `feedbac
 the load has no feedback records of the same run and key.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, facts_in, names_of, nanos, only, span, whole
 from kpi.ingest.formats._replies import Reply, counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import facts_in, only, span, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "langsmith", _DATA.title, _DATA.keys
 _NOTES = _DATA.table["notes"]
 
 _NAMED = re.compile(
@@ -84,8 +77,7 @@ def _run(run: dict[str, Any], say: Say) -> Iterator[Item]:
         documents=documents(outputs) if kind == "retriever" else None,
         tool=_tool(run, outputs, body) if kind == "tool" else None,
         **_models(run, extra, metadata, body, is_model), **(counted if is_model else {}),
-        metadata={k: v for k, v in metadata.items() if _is_free(k)}, tags=tags,
-    )  # fmt: skip
+        metadata={k: v for k, v in metadata.items() if _is_free(k)}, tags=tags)  # fmt: skip
     first_token = run.get("first_token_time")
     if not parent and not is_model and (first_token or any(counted.values())):
         yield whole(trace_id, name=run.get("name"), **timed, first_token=first_token, **counted)
@@ -162,8 +154,7 @@ def _usage(run: Mapping[str, Any], inside: Mapping[str, Any]) -> dict[str, Any]:
     stated = {
         "prompt_tokens": run.get("prompt_tokens"), "completion_tokens": run.get("completion_tokens"),
         "prompt_token_details": mapping(run.get("prompt_token_details")),
-        "completion_token_details": mapping(run.get("completion_token_details")),
-    }  # fmt: skip
+        "completion_token_details": mapping(run.get("completion_token_details"))}  # fmt: skip
     found = counts(inside)
     if count_of(stated["prompt_tokens"]) or count_of(stated["completion_tokens"]):
         found |= {name: value for name, value in counts(stated).items() if value is not None}
@@ -208,8 +199,7 @@ def _feedback(record: dict[str, Any], say: Say) -> Iterator[Item]:
         _id(record.get("trace_id")), run_id, key, annotator=_annotator(mapping(record.get("feedback_source"))),
         value=truth_of(score) if isinstance(score, str) and score.isalpha() else score,
         label=value if isinstance(value, str) else None, explanation=record.get("comment"),
-        at=nanos(record.get("modified_at") or record.get("created_at")), identifier=_id(record.get("id")),
-    )  # fmt: skip
+        at=nanos(record.get("modified_at") or record.get("created_at")), identifier=_id(record.get("id")))  # fmt: skip
 
 
 def _annotator(source: Mapping[str, Any]) -> str | None:
@@ -244,5 +234,4 @@ def _average(run_id: Any, key: str, trace_id: Any, stats: Mapping[str, Any], say
     return Score(
         trace_id, run_id, key, annotator=_annotator(source) if isinstance(source, dict) else source,
         value=stats.get("avg"), label=label,
-        explanation=comments[0] if isinstance(comments, list) and len(comments) == 1 else None,
-    )  # fmt: skip
+        explanation=comments[0] if isinstance(comments, list) and len(comments) == 1 else None)  # fmt: skip

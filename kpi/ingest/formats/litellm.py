@@ -5,21 +5,16 @@ own log view. A call has the same span id in every layout, so the same calls loa
 the database cuts times to milliseconds; the other layouts have microseconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, as_text, facts_in, names_of, span
 from kpi.ingest.formats._bodies import answer, moderation, question
 from kpi.ingest.formats._gateways import kind_of_path
 from kpi.ingest.formats._replies import counts
 from kpi.ingest.otlp.attributes import count_of, mapping, nusd, objects, parse, truth_of
-from kpi.ingest.spans.builder import as_text, facts_in, span
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "litellm", _DATA.title, _DATA.keys
 _KINDS = (("list_mcp", "other"), ("mcp", "tool"), ("vector_store", "retriever"))
 
 
@@ -77,8 +72,7 @@ def _call(record: Mapping[str, Any], metadata: Mapping[str, Any], say: Say, **id
         tags=tags if isinstance(tags := parse(record.get("request_tags")), list) else None,
         prompt_version=None if own.get("prompt_version") else managed.get("prompt_id"),
         retries=count_of(metadata.get("attempted_retries")), cost_usd=_cost(record, metadata, failed, say),
-        **_tokens(record, metadata),
-    )  # fmt: skip
+        **_tokens(record, metadata))  # fmt: skip
 
 
 def _tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,8 +113,7 @@ def _guardrail(guard: Mapping[str, Any], **ids: Any) -> Item:
         output={
             "flagged": status == "guardrail_flagged", "blocked": status == "guardrail_intervened",
             "categories": [as_text(c) for c in categories] if isinstance(categories, list) else [],
-        },
-    )  # fmt: skip
+        })  # fmt: skip
 
 
 def _search(search: Mapping[str, Any], **ids: Any) -> Item:
@@ -131,5 +124,4 @@ def _search(search: Mapping[str, Any], **ids: Any) -> Item:
             {"id": d.get("file_id") or d.get("filename"), "score": d.get("score"),
              "content": "\n".join(str(part["text"]) for part in objects(d.get("content")) if part.get("text"))}
             for d in objects(mapping(search.get("vector_store_search_response")).get("data"))
-        ],
-    )  # fmt: skip
+        ])  # fmt: skip

@@ -7,23 +7,17 @@ file, are dropped; the first one's time is the time to first token.
 The store's database is read into the same trace dicts, `{info, data: {spans}}`, and comes here as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Event, Item, Say, Score, attributes_of, identifier, names_of, nanos
 from kpi.ingest.formats._replies import counts, documents, question, reply
 from kpi.ingest.otlp.attributes import count_of, mapping, number, objects, parse
-from kpi.ingest.otlp.decode import Event, attributes_of, identifier, nanos
 from kpi.ingest.spans.builder import facts_in, first_of, milliseconds, span, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "mlflow", _DATA.title, _DATA.keys
 _NOTES = _DATA.table["notes"]
 
 _STATES = {"OK": "ok", "ERROR": "error", "STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error", "1": "ok", "2": "error"}
@@ -95,8 +89,7 @@ def _whole(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], *, alo
         session=metadata.get("mlflow.trace.session") or info.get("session_id"), user=metadata.get("mlflow.trace.user"),
         release=free.get("release") or metadata.get("mlflow.source.git.commit") or metadata.get("mlflow.modelId"),
         prompt_version=_prompt(tags.get("mlflow.linkedPrompts") or metadata.get("mlflow.linkedPrompts")),
-        metadata={k: v for k, v in free.items() if k != "release"}, **_stated(usage), cost_usd=_cost(cost),
-    )  # fmt: skip
+        metadata={k: v for k, v in free.items() if k != "release"}, **_stated(usage), cost_usd=_cost(cost))  # fmt: skip
 
 
 def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
@@ -120,8 +113,7 @@ def _span(trace_id: str, raw: dict[str, Any], say: Say) -> Item:
         requested_model=requested if is_model else None,
         provider=_decoded(attributes.get("mlflow.llm.provider")),
         **_tokens(usage, body.usage if is_model else None), attributes=_further(attributes, is_model, say),
-        cost_usd=_cost(mapping(_decoded(attributes.get("mlflow.llm.cost")))),
-    )  # fmt: skip
+        cost_usd=_cost(mapping(_decoded(attributes.get("mlflow.llm.cost")))))  # fmt: skip
 
 
 def _further(attributes: Mapping[str, Any], is_model: bool, say: Say) -> dict[str, Any]:
@@ -144,8 +136,7 @@ def _ended(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": _STATES.get(code), "message": status.get("message") or raw.get("status_message"),
         "events": [e for e in events if not e.name.startswith("mlflow.chunk.")], "streamed": True if chunks else None,
-        "first_token": min((at for at in chunks if at is not None), default=None),
-    }  # fmt: skip
+        "first_token": min((at for at in chunks if at is not None), default=None)}  # fmt: skip
 
 
 def _attributes(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,8 +176,7 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
         else "expected" if raw.get("expectation") is not None
         else "failed" if value is None
         else "structured" if isinstance(value, (list, dict))
-        else None
-    )  # fmt: skip
+        else None)  # fmt: skip
     if why:
         say.kept.setdefault(("aside", why), set()).add(str(raw.get("assessment_id") or (trace_id, raw)))
         return
@@ -196,8 +186,7 @@ def _assessment(trace_id: str, raw: dict[str, Any], say: Say) -> Iterator[Item]:
         trace_id, identifier(raw.get("span_id"), 8), str(raw.get("assessment_name") or raw.get("name") or ""),
         annotator=mapping(raw.get("source")).get("source_type"), value=None if is_text else value,
         label=value if is_text else None, explanation=raw.get("rationale"), identifier=raw.get("assessment_id"),
-        at=nanos(first_of(raw, "last_update_time", "create_time")),
-    )  # fmt: skip
+        at=nanos(first_of(raw, "last_update_time", "create_time")))  # fmt: skip
 
 
 def _remember(trace_id: str, info: dict[str, Any], metadata: dict[str, Any], spans: int, say: Say) -> None:

@@ -4,19 +4,13 @@ Such a list says when a completion began, in whole seconds, but neither how long
 no failures. What was asked is in another endpoint (`/{id}/messages`): its answers may be loaded beside the list.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, first_of, mapping, names_of, objects, span, whole
 from kpi.ingest.formats._bodies import answer, moderation
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.spans.builder import first_of, span, whole
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "openai", _DATA.title, _DATA.keys
 _SESSIONS = ("session_id", "conversation_id", "thread_id")
 
 
@@ -79,5 +73,4 @@ def _moderation(verdict: Mapping[str, Any], **ids: Any) -> Item:
         **ids, parent_id=ids["trace_id"], name="moderation", kind="guardrail", status="error" if failed else "ok",
         error_type=verdict.get("code") or "error" if failed else None, message=verdict.get("message"),
         output=moderation(verdict),
-        attributes={"gen_ai.guardrail.component.name": verdict.get("model") or "moderation"},
-    )  # fmt: skip
+        attributes={"gen_ai.guardrail.component.name": verdict.get("model") or "moderation"})  # fmt: skip

@@ -5,18 +5,13 @@ Costs are in USD. Where a key of the customer's own is used, the provider's char
 `latency` the documentation says that it is the total; where it is less than the time of generation, it cannot be.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.formats._gateways import Gateway, Row, amount, call, columns, flag, spellings
-from kpi.ingest.otlp.attributes import count_of, exact, objects
-from kpi.ingest.spans.record_report import Say
+from kpi.ingest.formats import Item, Say, count_of, exact, names_of, objects
+from kpi.ingest.formats._gateways import Gateway, Row, amount, call, columns, flag
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "openrouter", _DATA.title, spellings(*_DATA.table["spelled"])
 _GATEWAY = Gateway(**_DATA.table["gateway"])
 
 

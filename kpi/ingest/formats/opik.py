@@ -5,21 +5,14 @@ differ from the first one's, so such a file is often cut: the spans that the tra
 missed by name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.files.records import from_cell
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import count_of, mapping, objects
-from kpi.ingest.otlp.decode import nanos
+from kpi.ingest.formats import Incident, Item, Say, Score, count_of, mapping, names_of, nanos, objects
 from kpi.ingest.spans.builder import as_text, facts_in, milliseconds, only, span, whole
-from kpi.ingest.spans.items import Incident, Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "opik", _DATA.title, _DATA.keys
 
 
 _OBJECTS = ("input", "output", "metadata", "usage", "error_info")
@@ -85,8 +78,7 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": "error" if error else "ok" if row.get("end_time") else None,
         "error_type": error.get("exception_type"), "message": error.get("message"),
         "metadata": metadata, "tags": row.get("tags") if isinstance(row.get("tags"), list) else None,
-        "user": metadata.get("user_id"), "release": metadata.get("release"),
-    }  # fmt: skip
+        "user": metadata.get("user_id"), "release": metadata.get("release")}  # fmt: skip
 
 
 def _provider(stated: Any) -> str | None:
@@ -101,8 +93,7 @@ def _scores(row: Mapping[str, Any], trace_id: Any, span_id: Any) -> Iterator[Ite
             str(trace_id), str(span_id) if span_id else None, str(score.get("name") or ""),
             annotator={"ui": "human", "online_scoring": "judge"}.get(str(score.get("source")), score.get("source")),
             value=score.get("value"), label=score.get("category_name"), explanation=score.get("reason"),
-            at=nanos(score.get("last_updated_at") or score.get("created_at")),
-        )  # fmt: skip
+            at=nanos(score.get("last_updated_at") or score.get("created_at")))  # fmt: skip
 
 
 def _unflattened(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -6,22 +6,16 @@ that OTLP has, and go their way: see `kpi.ingest.agents`. Beside them such a fil
 metrics, which are left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kpi.ingest.agents.events import events_of
 from kpi.ingest.agents.names import AGENTS
 from kpi.ingest.agents.spans import spans_of
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import mapping, objects, parse
+from kpi.ingest.formats import Item, Say, mapping, names_of, objects, parse, span
 from kpi.ingest.otlp.decode import Attributes, Event, LogRecord, Span, attributes_of, identifier, nanos
-from kpi.ingest.spans.builder import span
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "otel_log_records", _DATA.title, _DATA.keys
 _STATUS = {0: "ok", 1: "ok", 2: "error"}
 
 
@@ -52,8 +46,7 @@ def _log(record: Mapping[str, Any]) -> LogRecord:
         _id(record, context, ("traceId", "trace_id", "TraceId"), 16),
         _id(record, context, ("spanId", "span_id", "SpanId"), 8),
         _moment(record), str(event or attributes.get("event.name") or ""),
-        parse(record.get("_body", record.get("body", record.get("Body")))), attributes, resource,
-    )  # fmt: skip
+        parse(record.get("_body", record.get("body", record.get("Body")))), attributes, resource)  # fmt: skip
 
 
 def _attributes(value: Any) -> Attributes:
@@ -101,6 +94,5 @@ def _span(record: Mapping[str, Any]) -> Span:
         events=[
             Event(str(event.get("name") or ""), _nanos(event.get("time")), _attributes(event.get("attributes")))
             for event in objects(record.get("events"))
-        ],
-    )  # fmt: skip
+        ])  # fmt: skip
     return found._replace(attributes=_attributes(record.get("attributes")), resource=_resource(record.get("resource")))

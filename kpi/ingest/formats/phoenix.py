@@ -5,23 +5,16 @@ attributes of a span are given through as OTLP would carry them, so that every e
 costs that Phoenix computes are in none of its exports.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Attributes, Event, Item, Say, Score, facts_in, identifier, names_of, nanos, span, whole
 from kpi.ingest.formats._phoenix_attributes import attributes_of, unread
 from kpi.ingest.otlp.attributes import count_of, kind_of, mapping, objects
 from kpi.ingest.otlp.conventions import OPENINFERENCE_KINDS
-from kpi.ingest.otlp.decode import Attributes, Event, identifier, nanos
-from kpi.ingest.spans.builder import facts_in, span, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS, TEXTS = "phoenix", _DATA.title, _DATA.keys, _DATA.texts
 _NOTES, _COLUMN = _DATA.table["notes"], "attributes."
 _DEFAULT_LIMIT = 1000  # spans that the client asks for where nobody says otherwise
 _STATUS = {"OK": "ok", "ERROR": "error"}
@@ -96,8 +89,7 @@ def _trace(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         trace_id, start=record.get("start_time"), end=record.get("end_time"),
         # Phoenix sums what its spans state: 0 where none of them states any.
         input_tokens=count_of(record.get("token_count_prompt")) or None,
-        output_tokens=count_of(record.get("token_count_completion")) or None,
-    )  # fmt: skip
+        output_tokens=count_of(record.get("token_count_completion")) or None)  # fmt: skip
     spans = objects(record.get("spans"))
     for row in spans:
         if (kind := _kind(row, {})) == "guardrail":
@@ -137,5 +129,4 @@ def _annotation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
     yield Score(
         trace_id, span_id, name, annotator=record.get("annotator_kind"), value=value, label=label,
         explanation=explanation, at=nanos(record.get("updated_at") or record.get("created_at")),
-        identifier=named or None, once=True,
-    )  # fmt: skip
+        identifier=named or None, once=True)  # fmt: skip

@@ -4,18 +4,13 @@ Costs are in cents of a USD, times in milliseconds (Portkey's documentation, "Lo
 id are one request; of its attempts the last one says whether it failed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.formats._gateways import Gateway, call, columns, spellings, success
-from kpi.ingest.otlp.attributes import mapping
-from kpi.ingest.spans.record_report import Say
+from kpi.ingest.formats import Item, Say, mapping, names_of
+from kpi.ingest.formats._gateways import Gateway, call, columns, success
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "portkey", _DATA.title, spellings(*_DATA.table["spelled"])
 _GATEWAY = Gateway(**_DATA.table["gateway"])
 _OWN_METADATA = {"_organisation": "tenant", "_prompt": "prompt"}
 
@@ -33,5 +28,4 @@ def translate(record: dict[str, Any], say: Say) -> Iterator[Item]:
         more["cost_usd"] = None
     yield call(
         _GATEWAY, row, say, user=told.get("_user") or row.get("metadata_user"), environment=told.get("_environment"),
-        metadata={new: told[old] for old, new in _OWN_METADATA.items() if told.get(old)}, **more,
-    )  # fmt: skip
+        metadata={new: told[old] for old, new in _OWN_METADATA.items() if told.get(old)}, **more)  # fmt: skip

@@ -4,8 +4,6 @@ The names are data (`kpi.ingest.spans.row_names`), and so are the units of colum
 whose unit nothing tells waits until all are read: the spans of a trace then say which unit makes children fit.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -13,22 +11,18 @@ from typing import Any
 
 from kpi.ingest.files.json_documents import NO_NUMBERS
 from kpi.ingest.files.records import opened
-from kpi.ingest.formats import Item, names_of, resembles
+from kpi.ingest.formats import OK, UNKNOWN, Attributes, Item, Say, Score, Span, identifier, names_of, resembles
 from kpi.ingest.otlp.attributes import count_of, number, objects, parse, text_of, truth_of
 from kpi.ingest.otlp.conventions import VOCABULARY
-from kpi.ingest.otlp.decode import OK, UNKNOWN, Attributes, Span, identifier
 from kpi.ingest.otlp.values import unwrapped
 from kpi.ingest.spans import length_units, row_names
 from kpi.ingest.spans.builder import WHOLE_ID, as_text
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 from kpi.ingest.spans.row_names import Use, folded, is_score
 from kpi.ingest.spans.row_values import NANOS, attribute_map, events_of, length_of, status_of, time_of
 from kpi.mapping.units import MONEY_NUSD
 from kpi.schema import WHOLE
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "spans", _DATA.title, _DATA.keys
 _COSTS, _DELAYS, _NOTES = (_DATA.table[part] for part in ("costs", "delays", "notes"))
 _XRAY = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE)
 _SPREAD = 5  # levels of nested objects whose keys count as columns
@@ -225,8 +219,7 @@ def _row(record: Mapping[str, Any], say: Say, above: Mapping[str, Any], whole: b
     span = Span(
         trace_id, span_id, _parent(cells, trace_id, span_id), _named(cells), start, end,
         cells.attributes, [*events_of(cells.get("events"), cells.events), *_annotations(cells)], status, message,
-        cells.resource, None, *(text_of(cells.get(role)) or "" for role in ("scope", "scope_version")),
-    )  # fmt: skip
+        cells.resource, None, *(text_of(cells.get(role)) or "" for role in ("scope", "scope_version")))  # fmt: skip
     yield from _scores(cells, span)
     if unsure is None:
         yield span

@@ -8,23 +8,14 @@ phrase, and calls that the user makes on a device of its own are none of the age
 What the simulated user costs is no cost of the agent: it counts as review. The escalation is the benchmark's own tool.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
-from kpi.ingest.formats import Item, names_of
-from kpi.ingest.otlp.attributes import mapping, objects
-from kpi.ingest.otlp.decode import nanos
-from kpi.ingest.spans.builder import span, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
-from kpi.ingest.spans.span_rows import stable_id
+from kpi.ingest.formats import Item, Say, Score, mapping, names_of, nanos, objects, span, stable_id, whole
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "tau_bench", _DATA.title, _DATA.keys
 _ESCALATION = "transfer_to_human_agents"
 _NOTES = _DATA.table["notes"]
 
@@ -68,8 +59,7 @@ def _trajectory(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         trace_id, name="tau-bench", status="error" if info.get("error") else "ok", message=info.get("error"),
         user=mapping(info.get("task")).get("user_id"), **_said(messages),
         cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "run": run},
-        metadata={"escalated": _escalated(messages)},
-    )  # fmt: skip
+        metadata={"escalated": _escalated(messages)})  # fmt: skip
     yield from _steps(trace_id, messages, say)
     yield from _user_cost(trace_id, info.get("user_cost"), say)
     yield Score(trace_id, None, "reward", "code", value=record.get("reward"))
@@ -91,8 +81,7 @@ def _simulation(record: Mapping[str, Any], say: Say) -> Iterator[Item]:
         seconds=record.get("duration"), status="error" if stopped else "ok", error_type=stopped,
         cost_usd=record.get("agent_cost"), **_said(messages),
         cohorts={"task": record.get("task_id"), "trial": record.get("trial"), "termination": reason},
-        metadata={"escalated": _escalated(messages)} if messages else None,
-    )  # fmt: skip
+        metadata={"escalated": _escalated(messages)} if messages else None)  # fmt: skip
     yield from _steps(trace_id, messages, say)
     yield from _user_cost(trace_id, record.get("user_cost") if messages else None, say)
     if (reward := mapping(record.get("reward_info")).get("reward")) is not None:
@@ -108,8 +97,7 @@ def _remember(record: Mapping[str, Any], say: Say) -> None:
     model, provider = _model(agent.get("llm"))
     run = {
         "model": model, "provider": provider, "release": info.get("git_commit"),
-        "cohorts": {"domain": domain, "agent": agent.get("implementation")},
-    }  # fmt: skip
+        "cohorts": {"domain": domain, "agent": agent.get("implementation")}}  # fmt: skip
     say.kept.setdefault("runs", {})[orjson.dumps(run)] = run
 
 
@@ -131,8 +119,7 @@ def _steps(trace_id: str, messages: list[dict[str, Any]], say: Say) -> Iterator[
         yield span(
             trace_id, f"{index:05}", kind="llm", name="agent", start=begun, end=ended if begun != ended else None,
             status="ok", input=asked, output=message.get("content"), cost_usd=message.get("cost"),
-            input_tokens=usage.get("prompt_tokens"), output_tokens=usage.get("completion_tokens"),
-        )  # fmt: skip
+            input_tokens=usage.get("prompt_tokens"), output_tokens=usage.get("completion_tokens"))  # fmt: skip
         for place, call in enumerate(calls):
             yield from _call(trace_id, f"{index:05}", place, call, ended, results.get((index, place)))
 
@@ -149,8 +136,7 @@ def _call(
         trace_id, f"{parent}-{place:02}", parent_id=parent, kind="tool", name=name, start=start,
         end=ended if ended != start else None, status="error" if failed else "ok" if result is not None else "unknown",
         message=text if failed else None,
-        tool={"name": name, "id": call.get("id"), "arguments": function.get("arguments"), "result": text},
-    )  # fmt: skip
+        tool={"name": name, "id": call.get("id"), "arguments": function.get("arguments"), "result": text})  # fmt: skip
 
 
 def _results(messages: list[dict[str, Any]]) -> dict[tuple[int, int], dict[str, Any]]:
@@ -175,8 +161,7 @@ def _said(messages: list[dict[str, Any]]) -> dict[str, Any]:
     turns = sum(m.get("role") == "user" and not m.get("tool_calls") for m in messages)
     return {
         "input": asked[0] if asked else None, "output": told[-1] if told else None,
-        "turns": turns if messages else None,
-    }  # fmt: skip
+        "turns": turns if messages else None}  # fmt: skip
 
 
 def _escalated(messages: list[dict[str, Any]]) -> bool:

@@ -4,24 +4,17 @@ A call's `summary.usage` counts every call below it as well. So tokens and cost 
 root they say something of the whole trace only. `wb_user_id` is who ran the program, not who used it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kpi.ingest.formats import Item, names_of
+from kpi.ingest.formats import Item, Say, Score, identifier, mapping, names_of, nanos, nusd, objects
 from kpi.ingest.formats._bodies import moderation
 from kpi.ingest.formats._replies import counts, documents, question, reply
-from kpi.ingest.otlp.attributes import mapping, nusd, objects
-from kpi.ingest.otlp.decode import identifier, nanos
 from kpi.ingest.spans.builder import added, as_text, milliseconds, nested, span, verdict, whole
-from kpi.ingest.spans.items import Score
-from kpi.ingest.spans.record_report import Say
 
 _DATA = names_of(__file__)
-NAME, TITLE, KEYS = "weave", _DATA.title, _DATA.keys
 
 _MODEL_CALL = re.compile("".join(_DATA.table["model_call"]), re.IGNORECASE)
 _THUMBS = {"👍": 1.0, "👎": 0.0, ":+1:": 1.0, ":-1:": 0.0, ":thumbs_up:": 1.0, ":thumbs_down:": 0.0}
@@ -73,8 +66,7 @@ def _call(call: Mapping[str, Any], summary: Mapping[str, Any], inner: Mapping[st
         metadata={k: v for k, v in attributes.items() if k != "weave"},
         user=attributes.get("user_id"), session=call.get("thread_id") or attributes.get("session_id"),
         release=digest or None if root else None,
-        **(_used(usage, inner) if is_model else {}),
-    )  # fmt: skip
+        **(_used(usage, inner) if is_model else {}))  # fmt: skip
     if root and usage and not is_model:
         yield whole(call.get("trace_id"), **_used(usage, inner), model=next(iter(usage)) if len(usage) == 1 else None)
 

@@ -4,8 +4,6 @@ A service writes a handful of sets of names, and most of the many names an expor
 which of them are there, and which questions need no asking, is remembered per set. This room never looks at a value.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 
@@ -42,8 +40,7 @@ class Shape:
 
     __slots__ = (
         "_present", "kept", "keys", "kinds", "measured", "measures", "metadata", "pending", "queues", "stated",
-        "telling", "topics",
-    )  # fmt: skip
+        "telling", "topics")  # fmt: skip
 
     def __init__(self, keys: Keys) -> None:
         self.keys = frozenset(keys)

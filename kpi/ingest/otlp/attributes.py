@@ -3,8 +3,6 @@
 This room looks up the names of `vocabulary` and converts units; it writes no rows and judges no outcome.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache

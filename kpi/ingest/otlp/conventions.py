@@ -1,7 +1,5 @@
 """The names by which span exporters call the same thing, in order of preference: the tables of `conventions.toml`."""
 
-from __future__ import annotations
-
 from kpi.disk.tables import by_word, lists, sets, table_of
 from kpi.schema import COHORTS, VERSIONS
 
@@ -69,8 +67,7 @@ TABLES = {
     **_NAMES, "detail_objects": tuple(DETAIL_OBJECTS), "cost_parts": tuple(key for pair in COST_PARTS for key in pair),
     **{table: tuple(name for name, _ in _DATA[table]) for table in ("usage_objects", "model_objects")},
     **{table: tuple(" ".join(_DATA[table].values()).split())
-       for table in ("tokens", "bare_tokens", "first_token", "bare_first_token")},
-}  # fmt: skip
+       for table in ("tokens", "bare_tokens", "first_token", "bare_first_token")}}  # fmt: skip
 TOPICS, MEASURES = sets(_DATA["topics"], TABLES), sets(_DATA["measures"], TABLES)
 PATTERNS = {what: "|".join(parts) for what, parts in _DATA["patterns"].items()}  # of names that are no measure
 WORDS = sets(_DATA["words"])  # in names of attributes that look like a measure

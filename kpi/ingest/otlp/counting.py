@@ -4,8 +4,6 @@ Decided for each span by evidence, the strongest first: the totals in the span, 
 the convention of the provider, and last that a part cannot be larger than its whole.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import product
 from typing import Any, Literal, NamedTuple

@@ -4,25 +4,16 @@ This room only decodes: key casings, value unions, id and time encodings. It kno
 writes no rows. A span or record that cannot be decoded raises ValueError with a short reason; the caller counts it.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from kpi.ingest.otlp.values import (
-    NESTED,
-    NO_ID as NO_ID,
-    Attributes as Attributes,
-    TooDeep,
-    attributes_of as attributes_of,
-    identifier as identifier,
-    moment as moment,
-    nanos as nanos,
-    number,
-    unwrapped,
-    value_of as value_of,
-)
+from kpi.ingest.otlp import values
+from kpi.ingest.otlp.values import Attributes, attributes_of, identifier, moment, nanos, number, unwrapped, value_of
+
+__all__ = [
+    "ERROR", "OK", "UNKNOWN", "Attributes", "Event", "LogRecord", "Origin", "Span", "attributes_of", "groups",
+    "identifier", "json_log", "json_records", "json_span", "moment", "nanos", "proto_records", "value_of"]  # fmt: skip
 
 OK, ERROR = 1, 2
 UNKNOWN = 3  # never on the wire: an export whose spans say nothing of how they ended, not even by an end
@@ -113,8 +104,8 @@ def groups(message: Any, camel: str, snake: str) -> Iterator[tuple[Any, Origin]]
 def _of_resource(pairs: Any) -> Attributes:
     try:
         return attributes_of(pairs)
-    except TooDeep:  # nothing reads the nested values of a resource
-        return attributes_of(pair for pair in pairs if not pair["value"].keys() & NESTED)
+    except values.TooDeep:  # nothing reads the nested values of a resource
+        return attributes_of(pair for pair in pairs if not pair["value"].keys() & values.NESTED)
 
 
 def json_records(message: Any) -> Iterator[tuple[str, Any, Origin]]:
@@ -158,8 +149,7 @@ def json_span(raw: dict[str, Any], origin: Origin) -> Span:
             for e in get("events") or ()
         ],
         _STATUS.get(unwrapped(status.get("code")) or 0, 0) if status else 0, status.get("message") or "",
-        origin.resource, None, origin.scope, origin.version,
-    )  # fmt: skip
+        origin.resource, None, origin.scope, origin.version)  # fmt: skip
 
 
 def json_log(raw: dict[str, Any], origin: Origin) -> LogRecord:
@@ -170,8 +160,7 @@ def json_log(raw: dict[str, Any], origin: Origin) -> LogRecord:
         identifier(_get(raw, "traceId", "trace_id"), 16), identifier(_get(raw, "spanId", "span_id"), 8),
         at or nanos(_get(raw, "observedTimeUnixNano", "observed_time_unix_nano")),
         str(_get(raw, "eventName", "event_name") or attributes.get("event.name") or ""), value_of(raw.get("body")),
-        attributes, origin.resource,
-    )  # fmt: skip
+        attributes, origin.resource)  # fmt: skip
 
 
 def _proto_value(value: Any) -> Any:
@@ -236,8 +225,7 @@ def _proto_span(span: Any, origin: Origin) -> Span:
         span.trace_id.hex(), span.span_id.hex(), identifier(span.parent_span_id, 8), span.name,
         nanos(span.start_time_unix_nano), nanos(span.end_time_unix_nano), _proto_attributes(span.attributes),
         [Event(e.name, nanos(e.time_unix_nano), _proto_attributes(e.attributes)) for e in span.events],
-        span.status.code, span.status.message, origin.resource, None, origin.scope, origin.version,
-    )  # fmt: skip
+        span.status.code, span.status.message, origin.resource, None, origin.scope, origin.version)  # fmt: skip
 
 
 def _proto_log(record: Any, resource: Attributes) -> LogRecord:
@@ -246,5 +234,4 @@ def _proto_log(record: Any, resource: Attributes) -> LogRecord:
         identifier(record.trace_id, 16), identifier(record.span_id, 8),
         nanos(record.time_unix_nano) or nanos(record.observed_time_unix_nano),
         getattr(record, "event_name", "") or str(attributes.get("event.name") or ""), _proto_value(record.body),
-        attributes, resource,
-    )  # fmt: skip
+        attributes, resource)  # fmt: skip

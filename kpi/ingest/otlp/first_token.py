@@ -1,7 +1,5 @@
 """When the first token came: out of attributes with a unit of their own, or of a timed event."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from kpi.ingest.otlp import conventions as names

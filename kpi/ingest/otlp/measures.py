@@ -3,8 +3,6 @@
 Decided by the words of a name alone, once per set of names; the values are looked at in `unread`.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Literal, NamedTuple

@@ -4,8 +4,6 @@ A model span's input is the last thing the user said, its output the answer. Sys
 requested tool calls are not text of the request. This room returns raw text; whoever writes it redacts it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any, NamedTuple

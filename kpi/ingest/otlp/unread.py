@@ -3,8 +3,6 @@
 The receipt lists them, so that nothing is missed in silence. Only names and numbers leave this room, never a text.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -4,8 +4,6 @@ Input includes the cached tokens and output the reasoning tokens; which of them 
 of `counting`. Counts without a namespace (`input_tokens`) are read of model calls alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -82,8 +80,7 @@ def usage_of(span: Span, *, calls: bool, provider: str | None, model: str | None
         stated = first_read(attributes, plan.bare_total, count_of)
     counts = Counts(
         found["input_tokens"], found["output_tokens"], read, write, reasoning,
-        total if stated is None else stated, uncached, visible,
-    )  # fmt: skip
+        total if stated is None else stated, uncached, visible)  # fmt: skip
     whole = settled(counts, shape, span.scope, span.scope_version, provider, model)
     found["input_tokens"], found["output_tokens"], decisions = whole
     return TokenUsage(found, decisions)

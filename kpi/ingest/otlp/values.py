@@ -3,8 +3,6 @@
 Every function takes whatever stood in the file; what cannot be read is None, never a guess.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import math

@@ -3,8 +3,6 @@
 Vendors' formats say themselves how they are recognised (`kpi.ingest.formats`); nothing here lists them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections import Counter
@@ -30,8 +28,7 @@ _KEY_DEPTH = 6  # levels of JSON whose keys are looked at
 # Any of these keys means OTLP: envelopes of traces and logs in both casings, and Tempo's.
 _OTLP_KEYS = frozenset(["resourceSpans", "resource_spans", "batches", "resourceLogs", "resource_logs"])
 _PATHS: tuple[tuple[str, ...], ...] = (
-    (), ("[]",), ("result",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"),
-)  # fmt: skip
+    (), ("[]",), ("result",), *(p for name in ENVELOPES for p in ((name,), (name, "[]"))), ("[]", "[]"))  # fmt: skip
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -229,9 +226,7 @@ def _parquet_names(source: Opened) -> list[str]:
     try:
         return list(pq.read_schema(source.path).names)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise IngestError(
-            "ingest.bad_parquet", f"{source.name} is a damaged Parquet file", hint="Export it again."
-        ) from error
+        raise IngestError.told("ingest.bad_parquet", name=source.name) from error
 
 
 def _sheet_names(source: Opened, sheet: str) -> list[str]:
@@ -246,8 +241,7 @@ def _sheet_names(source: Opened, sheet: str) -> list[str]:
 
 
 def _unsupported(source: Opened, kind: refusals.Refusal) -> IngestError:
-    return IngestError("ingest.unsupported_format", f"{source.name} holds {kind.title}, which has no traces to load",
-                       hint=kind.instead)  # fmt: skip
+    return IngestError.told("ingest.unsupported_format:kind", name=source.name, title=kind.title, instead=kind.instead)
 
 
 def _unknown(source: Opened) -> IngestError:

@@ -1,7 +1,5 @@
 """Inputs named by a user, opened: files, folders and archives of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

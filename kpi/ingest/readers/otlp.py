@@ -8,8 +8,6 @@ after or without the spans they belong to. Their texts become partial `spans` ro
 states, all else null): whoever merges spans must let null never overwrite a value.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -83,10 +81,7 @@ class _Loading(Intake):
     def bad_line(self, line: int, reason: str, hint: str) -> None:
         """Count a line, or a document that begins on it, that is no JSON."""
         if hint == "":  # it was too long to be read
-            raise IngestError(
-                "ingest.too_large", f"One JSON document is larger than {self.context.limits.json_bytes // 2**20} MiB",
-                hint="Export it as JSONL, one message a line.",
-            )  # fmt: skip
+            raise IngestError.told("ingest.too_large:message", most=self.context.limits.json_bytes // 2**20)
         self.position = line
         self.receipt.rows_read += 1
         self.drop(reason, hint)
@@ -194,10 +189,7 @@ def _json(source: Opened, loading: _Loading) -> Iterator[Span | LogRecord]:
     if nans:
         loading.receipt.note(NO_NUMBERS.format(name=source.name, count=nans))
     if not good:
-        raise IngestError(
-            "ingest.not_json", "No line of the file is valid JSON",
-            hint="Export it again as OTLP JSON, JSONL or protobuf.",
-        )  # fmt: skip
+        raise IngestError.told("ingest.not_json")
 
 
 def _of_message(message: Any, loading: _Loading) -> Iterator[Span | LogRecord]:

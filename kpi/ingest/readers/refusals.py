@@ -3,8 +3,6 @@
 A refusal that names the file for what it is saves the next try; none offers a mapping where no mapping can help.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ Rows without an id get one from their content, so loading them again, shuffled o
 are equal in every column then count once.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -84,8 +82,7 @@ def _batches(
     options = context.mapping or Mapping()
     return batches(
         source, limits=context.limits, drop=drop, note=note, columns=columns, delimiter=options.delimiter,
-        sheet=options.sheet,
-    )  # fmt: skip
+        sheet=options.sheet)  # fmt: skip
 
 
 def read(source: Opened, context: Context) -> Iterator[tuple[str, pa.Table]]:
@@ -190,11 +187,7 @@ def _check_values(mapping: Mapping, profiles: Sequence[ColumnProfile]) -> None:
         if column is None or column.field is None or not profile.count or profile.readable > 0:
             continue
         kind = kind_of(column.field)
-        raise MappingError(
-            "mapping.contradiction",
-            f"Column {profile.name!r} is mapped to {column.field}, but none of its values is a {kind}",
-            hint="Map it to another field, or leave it out.",
-        )
+        raise MappingError.told("mapping.contradiction", name=profile.name, field=column.field, kind=kind)
 
 
 def _no_columns(name: str, settled: MappingPlan) -> IngestError:
@@ -204,8 +197,5 @@ def _no_columns(name: str, settled: MappingPlan) -> IngestError:
         told = f"Nothing of {name} can be read for certain: column {asked.source!r} was left out, {reason}"
         return IngestError("ingest.no_columns", told, hint=f"{remedy[:1].upper()}{remedy[1:]}.")
     flat = any(sample[:1] not in ("{", "[") for p in settled.profiles for sample in p.samples)
-    return IngestError(
-        "ingest.no_columns",
-        f"No column of {name} could be recognised as a time, a latency, tokens, a cost or an outcome",
-        hint=f"Give a mapping for its columns: {names or 'it has none'}." if flat else _NESTED,
-    )
+    remedy = f"Give a mapping for its columns: {names or 'it has none'}." if flat else _NESTED
+    return IngestError.told("ingest.no_columns", name=name, remedy=remedy)

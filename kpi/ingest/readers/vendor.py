@@ -1,7 +1,5 @@
 """Drives a vendor's format: its records one after the other, what they mean as rows, what is wrong on the receipt."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,8 +36,7 @@ class Translation:
         found = records(
             source, limits=context.limits, drop=self._drop, note=intake.receipt.note,
             is_record=lambda r: bool(self._format.matches(r)), texts=self._format.texts,
-            delimiter=written.delimiter, sheet=written.sheet,
-        )  # fmt: skip
+            delimiter=written.delimiter, sheet=written.sheet)  # fmt: skip
         yield from self._taken(found)
 
     def finish(self) -> Iterator[tuple[str, pa.Table]]:

@@ -5,8 +5,6 @@ thread. Everywhere, a thread of the child also waits at a pipe whose other end i
 gone, the system closes that end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

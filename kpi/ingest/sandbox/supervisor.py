@@ -6,8 +6,6 @@ a bare environment: no database passwords, a private temporary folder. The paren
 with its parent (`kpi.ingest.sandbox.lifeline`), and what its folder held is taken back by the next load.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os
@@ -40,8 +38,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 _SPLIT_HINT = "Split the export into smaller files, or raise the limits."
 _START = "import sys; from kpi.ingest.sandbox.worker import main; sys.exit(main())"
 _KEPT_ENVIRONMENT = (
-    "PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "HOME", "KPI_DEBUG",
-)  # fmt: skip
+    "PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "HOME", "KPI_DEBUG")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +70,7 @@ def read(
         "task": "stage", "paths": _existing(paths),
         "directory": str(Path(directory).resolve()), "mapping": mapping.to_dict() if mapping else None,
         "saved": saved.to_dict() if saved and not (mapping and mapping.columns) else None, "allow": sorted(allow),
-        "key": key.hex(), "ids_key": (ids_key or key).hex(), "prices": prices, "now_us": clock.now_us(),
-    }  # fmt: skip
+        "key": key.hex(), "ids_key": (ids_key or key).hex(), "prices": prices, "now_us": clock.now_us()}  # fmt: skip
     with full.told(full.READING, "making a folder for what is read"):
         Path(directory).mkdir(parents=True, exist_ok=True)
     told = _run(job, limits or Limits(), progress)
@@ -125,8 +121,7 @@ def _run(job: dict[str, Any], limits: Limits, progress: Progress | None) -> dict
         child = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=None if os.environ.get("KPI_DEBUG") else subprocess.DEVNULL, cwd=temporary,
-            env=_environment(str(temporary)),
-        )  # fmt: skip
+            env=_environment(str(temporary)))  # fmt: skip
         try:
             assert child.stdin is not None
             with contextlib.suppress(BrokenPipeError):
@@ -203,7 +198,4 @@ def _ended(status: int, limits: Limits) -> IngestError:
         return IngestError("ingest.out_of_memory", "Reading was stopped by the system", hint=_SPLIT_HINT)
     if status == -getattr(signal, "SIGXFSZ", 25):
         return IngestError("ingest.too_large", "The staged data grew too large", hint=_SPLIT_HINT)
-    return IngestError(
-        "ingest.crashed", f"The file made its reader crash (status {status})",
-        hint="The file is probably damaged: export it again.",
-    )  # fmt: skip
+    return IngestError.told("ingest.crashed", status=status)

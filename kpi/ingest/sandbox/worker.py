@@ -4,8 +4,6 @@ It sets its own limits before it touches a byte, and it writes only redacted, ca
 given. Its messages hold names, counts and positions, never content.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib
@@ -61,8 +59,7 @@ def _told(error: Exception) -> KpiError:
         return IngestError("ingest.out_of_memory", "The file needs more memory than a load may use", hint=_SPLIT)
     if os.environ.get("KPI_DEBUG"):
         traceback.print_exception(error)
-    return IngestError("ingest.unreadable", f"The file could not be read ({type(error).__name__})",
-                       hint="It may be damaged: export it again.")  # fmt: skip
+    return IngestError.told("ingest.unreadable", kind=type(error).__name__)
 
 
 @contextlib.contextmanager

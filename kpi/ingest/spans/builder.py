@@ -5,22 +5,13 @@ times of every spelling, and give a `Span` that goes the way of all spans: priva
 Everything is optional but the ids. What an export does not say stays None; nothing is invented.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from kpi.ingest.otlp.attributes import (
-    cohort_column,
-    count_of,
-    mapping as mapping,
-    number as number,
-    objects as objects,
-    text_of,
-)
+from kpi.ingest.otlp.attributes import cohort_column, count_of, mapping, number, text_of
 from kpi.ingest.otlp.conventions import FACTS
 from kpi.ingest.otlp.counting import NORMALISED
 from kpi.ingest.otlp.decode import ERROR, OK, UNKNOWN, Attributes, Event, Span, identifier, nanos
@@ -90,8 +81,7 @@ def span(
     return Span(
         identifier(trace_id, 16) or "", identifier(span_id, 8) or "", identifier(parent_id, 8), str(name or ""),
         begun, ended, found, list(events), _STATUS.get(status or "", 0), as_text(message) or "", {},
-        _own(cohorts, turns), NORMALISED if _COUNTED & facts.keys() else "",
-    )  # fmt: skip
+        _own(cohorts, turns), NORMALISED if _COUNTED & facts.keys() else "")  # fmt: skip
 
 
 def whole(trace_id: Any, **facts: Any) -> Span:

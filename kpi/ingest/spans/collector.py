@@ -4,8 +4,6 @@ A reader hands over spans (`decode.Span`), scores and incidents, one after the o
 become rows, are counted on the receipt, and leave as redacted Arrow tables.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -129,8 +127,7 @@ class Intake:
             return
         row = score_row(
             score.trace_id, score.span_id, str(score.name), score.annotator, score.at, score=score.value,
-            label=score.label, explanation=score.explanation, identifier=score.identifier, once=score.once,
-        )  # fmt: skip
+            label=score.label, explanation=score.explanation, identifier=score.identifier, once=score.once)  # fmt: skip
         self.add("scores", row)
 
     def _take_incident(self, incident: Incident) -> None:
@@ -144,6 +141,5 @@ class Intake:
             "incident_id": stable_id("incident", incident.trace_id, incident.span_id, category, detector, incident.at),
             "trace_id": incident.trace_id, "at": incident.at // 1000 if incident.at is not None else None,
             "category": category, "severity": severity if severity in schema.SEVERITIES else None,
-            "detector": detector[:SHORT] if detector else None, "state": incident.state,
-        }  # fmt: skip
+            "detector": detector[:SHORT] if detector else None, "state": incident.state}  # fmt: skip
         self.add("incidents", row)

@@ -1,7 +1,5 @@
 """Whether the costs that spans report go with their tokens: one in cents, or in micro-dollars, does not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What readers hand over: spans, scores and incidents."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from kpi.ingest.otlp.decode import Span

@@ -1,7 +1,5 @@
 """Which unit lengths are written in, told by the spans of a trace: children fit into their parents in one only."""
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence

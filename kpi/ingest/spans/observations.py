@@ -1,7 +1,5 @@
 """What a load says of many spans at once: how their counts were put together, and which measures nobody read."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from kpi.ingest.otlp.attribute_index import shape_of
@@ -45,8 +43,7 @@ class Observations:
         tokens = usage.tokens
         known: tuple[tuple[Sort, bool], ...] = (
             ("tokens", tokens["input_tokens"] is not None or tokens["output_tokens"] is not None),
-            ("cost", cost is not None), ("first token", first.us is not None),
-        )  # fmt: skip
+            ("cost", cost is not None), ("first token", first.us is not None))  # fmt: skip
         for name, value in unread(span, kind, frozenset(sort for sort, there in known if there)):
             count, example = self._missed.get(name, (0, value))
             if count or len(self._missed) < UNREAD_KEPT:

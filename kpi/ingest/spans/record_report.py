@@ -1,7 +1,5 @@
 """What a format says of the records that it reads: left-out fields, problems, notes."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 

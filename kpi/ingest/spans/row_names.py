@@ -1,7 +1,5 @@
 """What the columns and keys of a span row are called, whoever wrote it: how the tables of `row_names.toml` are read."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The values of a span row in every encoding met: attributes, times, lengths, how a span ended, its events."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress

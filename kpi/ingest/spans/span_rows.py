@@ -5,9 +5,8 @@ Users become pseudonyms and metadata passes the allow-list at once; texts are re
 table leaves (`redacted`). This room never looks at more than one span at a time.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -36,8 +35,7 @@ _OWN = frozenset({"kind", "status", "source", "severity", "state", "attributes",
 _MASKED = {
     name: [c.name for c in table.columns if c.type == "string" and c.privacy in ("content", "dimension")
            and c.name not in _OWN]
-    for name, table in schema.TABLES.items()
-}  # fmt: skip
+    for name, table in schema.TABLES.items()}  # fmt: skip
 _IDS = {name: [c.name for c in table.columns if c.privacy == "id" and c.name != "user_key"]
         for name, table in schema.TABLES.items()}  # fmt: skip
 
@@ -60,9 +58,9 @@ class SpanRows:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._users: dict[str, str | None] = {}
-        self._sessions: dict[str, str | None] = {}
-        self._names: dict[str, str | None] = {}
+        privacy = context.privacy  # spans repeat few users, sessions and names
+        self._user, self._session = lru_cache(_CACHE)(privacy.user), lru_cache(_CACHE)(privacy.identity)
+        self._masked = lru_cache(_CACHE)(lambda name: privacy.text(name[:SHORT]))
         self.seen = Observations()
         self._known_metadata: dict[tuple[str, str], Any] = {}
         self._resource: Attributes | None = None
@@ -112,8 +110,7 @@ class SpanRows:
             "provider": provider, **usage.tokens, "cost_nusd": cost, "ttft_us": length_us(first.us),
             "queue_us": length_us(facts_of.queue_us(attributes)), "input_text": words.input,
             "output_text": words.output, "attributes": _json(allowed) if allowed else None,
-            "context": _json(facts) if facts else None,
-        }  # fmt: skip
+            "context": _json(facts) if facts else None}  # fmt: skip
 
     def facts(self, span: Span, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """(allow-listed attributes, request-level facts as canonical columns) that one span carries."""
@@ -155,9 +152,9 @@ class SpanRows:
         topics = shape_of(attributes).topics
         if "who" in topics:
             if session := text_of(first(attributes, conventions.SESSION)):
-                facts["session_id"] = _once(self._sessions, session[:SHORT], self._context.privacy.identity)
+                facts["session_id"] = self._session(session[:SHORT])
             if user := text_of(first(attributes, conventions.USER)):
-                facts["user_key"] = _once(self._users, user, self._context.privacy.user)
+                facts["user_key"] = self._user(user)
         facts |= self._resource_facts
         if "place" in topics:
             facts |= self._place(attributes)
@@ -171,23 +168,10 @@ class SpanRows:
             if retries := facts_of.count_of(attributes.get("gen_ai.request.retries")):
                 facts["retries"] = retries
 
-    def _masked(self, value: str) -> str | None:
-        """A short name without what identifies a person; spans repeat few of them."""
-        return _once(self._names, value, lambda name: self._context.privacy.text(name[:SHORT]))
-
     def _place(self, attributes: Attributes) -> dict[str, Any]:
         stated = (("release", conventions.RELEASE), ("environment", conventions.ENVIRONMENT))
         found = ((column, text_of(first(attributes, keys))) for column, keys in stated)
         return {column: self._masked(text) for column, text in found if text}
-
-
-def _once(kept: dict[str, str | None], value: str, make: Callable[[str], str | None]) -> str | None:
-    """What `make` gives for a value, remembered while few values are."""
-    if value not in kept:
-        if len(kept) >= _CACHE:
-            kept.clear()
-        kept[value] = make(value)
-    return kept[value]
 
 
 def _metadata(attributes: Attributes) -> dict[str, Any]:
@@ -273,5 +257,4 @@ def score_row(
     return {
         "score_id": stable_id(*owner, name, *content), "trace_id": trace_id, "span_id": span_id, "name": name[:SHORT],
         "value": value, "label": text_of(label), "source": source, "explanation": text_of(explanation),
-        "at": at // 1000 if at is not None else None,
-    }  # fmt: skip
+        "at": at // 1000 if at is not None else None}  # fmt: skip

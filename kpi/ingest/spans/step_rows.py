@@ -1,7 +1,5 @@
 """What retrievers, tools and guardrails add to the rows of their spans: documents, tool calls, incidents."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from typing import Any
@@ -40,8 +38,7 @@ def documents(span: Span, kind: str) -> Iterator[Row]:
             "document_id": text_of(document.get("id")),
             "score": float(score) if isinstance(score, (int, float)) and not isinstance(score, bool) else None,
             "content": content if isinstance(content, str) else None,
-            "used": document.get("used") if isinstance(document.get("used"), bool) else None,
-        }  # fmt: skip
+            "used": document.get("used") if isinstance(document.get("used"), bool) else None}  # fmt: skip
 
 
 def tool_call(span: Span, row: Row) -> Row:
@@ -54,8 +51,7 @@ def tool_call(span: Span, row: Row) -> Row:
         "name": (text_of(first(attributes, conventions.TOOL_NAME)) or span.name)[:SHORT],
         "arguments": as_text(arguments) or row["input_text"], "result": as_text(result) or row["output_text"],
         "error_type": row["error_type"] or ("error" if row["status"] == "error" else None),
-        "started_at": row["started_at"], "duration_us": row["duration_us"],
-    }  # fmt: skip
+        "started_at": row["started_at"], "duration_us": row["duration_us"]}  # fmt: skip
 
 
 def incidents(span: Span) -> Iterator[Row]:
@@ -85,5 +81,4 @@ def incidents(span: Span) -> Iterator[Row]:
         "at": span.start // 1000 if span.start is not None else None,
         "category": text_of(category or output.get("category")) or "guardrail",
         "severity": severity if severity in schema.SEVERITIES else None, "detector": detector[:SHORT],
-        "state": "blocked" if blocked else "flagged",
-    }  # fmt: skip
+        "state": "blocked" if blocked else "flagged"}  # fmt: skip

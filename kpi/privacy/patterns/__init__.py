@@ -1,7 +1,5 @@
 """Recognisers of structured identifiers, one file a kind; `patterns.toml` has the words, `shapes.toml` the shapes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from kpi.disk.tables import Patterns, table_of

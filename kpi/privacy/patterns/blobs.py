@@ -3,8 +3,6 @@
 Nothing inside is looked at further: what is packed is not stored, whatever it is.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import re

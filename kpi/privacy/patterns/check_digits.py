@@ -4,8 +4,6 @@ Each function takes the identifier without separators. Sources: the issuing auth
 facts of those rules.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kpi.privacy.patterns.payment_numbers import luhn

@@ -1,7 +1,5 @@
 """Addresses of people and machines in text: e-mail, IPv4, IPv6, MAC. Versions and repositories look alike and stay."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 The finders lie in `blobs`, `credentials`, `addresses`, `accounts`, `identities` and `phones`; `redact` runs them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 

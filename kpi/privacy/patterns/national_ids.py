@@ -3,8 +3,6 @@
 A bare run of digits with one check digit is right by chance once in ten: it is masked only where a word names it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from importlib import import_module

@@ -4,8 +4,6 @@ Folding keeps the length (one character for one: NFKC of full-width, mathematica
 scripts, spaces, dashes). Percent, HTML and `\\uXXXX` codes and invisible characters shorten it; `Reading` maps back.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Runs of digits in text, each looked at once: a national identifier, a phone number, or something technical."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

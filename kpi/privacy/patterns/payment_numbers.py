@@ -1,7 +1,5 @@
 """Numbers of accounts in text: payment cards of all networks, and IBAN. Their check digits must be right."""
 
-from __future__ import annotations
-
 import re
 
 from kpi.privacy.patterns import DATA, shapes, words

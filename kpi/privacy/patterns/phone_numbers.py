@@ -6,8 +6,6 @@ phones only beside a word that says so. The forms follow the national numbering 
 regulators) and everyday spelling.
 """
 
-from __future__ import annotations
-
 import re
 
 from kpi.privacy.patterns import DATA, shapes

@@ -1,7 +1,5 @@
 """Secrets in text: key blocks, passwords in addresses, tokens by their shape, headers, cookies, and assignments."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Shapes of keys and tokens that name themselves, out of `patterns.toml`."""
 
-from __future__ import annotations
-
 import re
 
 from kpi.privacy.patterns import DATA

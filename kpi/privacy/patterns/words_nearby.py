@@ -1,7 +1,5 @@
 """Words beside a number that say what it is, in the languages that people use, out of `patterns.toml`."""
 
-from __future__ import annotations
-
 import re
 
 from kpi.privacy.patterns import DATA, shapes
