@@ -123,7 +123,7 @@ def begins(resolved: kpi.Resolved, tz: str) -> pd.DataFrame:
     if resolved.window is None:
         return pd.DataFrame()
     at = tables.local(resolved.window.start, tz)
-    return pd.DataFrame([{"at": at, "when": f"{at:%a %d %b %Y}", "name": "now", "description": "The window begins",
+    return pd.DataFrame([{"at": at, "when": f"{at:%a %d %b %Y}", "name": "this window", "description": "It begins here",
                           "kind": "window", "level": -3}])  # fmt: skip
 
 

@@ -35,9 +35,10 @@ def draw() -> None:
         "Run it": [loaded],
     }
     chosen = st.navigation([p for pages in groups.values() for p in pages], position="hidden")
-    here = None
+    here, room = None, st.container()
     with page.problems():
         here = slicebar.current() if data.names() else None
+    page.name(chosen, here, room)
     with st.sidebar:
         page.navigation(groups, here)
         with page.problems():

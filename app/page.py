@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
@@ -22,12 +24,34 @@ WAYS = {"why": "troubleshoot", "traces": "account_tree", "overview": "dashboard"
 
 def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
     """Links to every page that carry the slice, so that a page opened in a new tab shows the same rows."""
-    query = slicebar.query(here.view) if here else {}
+    named = st.query_params.get("data", "")
+    query = slicebar.query(here.view) if here else {"data": [named]} if named in data.names() else {}
     for name, pages in groups.items():
         with st.container(gap="xxsmall"):
             st.caption(text.safe(name))
             for target in pages:
                 st.page_link(target, query_params=query, width="stretch")
+
+
+def name(chosen: Any, here: PageContext | None, room: Slot) -> None:
+    """What the tab is called, which tells it from others; and the title of a page whose link cannot be obeyed."""
+    if here:
+        view = here.view
+        window = slicebar.WINDOWS.get(view.last) or view.last or f"from {view.start:%d %b %Y}"
+        st.set_page_config(page_title=f"{chosen.title}, {view.dataset}, {window} - AI Index")
+        if chosen.url_path != "traces":
+            query = {k: st.query_params.get_all(k) for k in st.query_params}
+            st.session_state["_came_from"] = chosen.url_path or "overview", chosen.title, query
+    elif data.names() and chosen.url_path != "data":
+        room.title(text.safe(chosen.title), anchor=False)
+
+
+def back() -> None:
+    """The way back to the page of this session from which people came, with its slice, filters and choices."""
+    if came := st.session_state.get("_came_from"):
+        target, title, query = came
+        st.page_link(f"views/{target}.py", label=text.safe(f"Back to {title}"), icon=":material/arrow_back:",
+                     query_params=query)  # fmt: skip
 
 
 def way(target: str, label: str, view: kpi.Slice, **keys: str) -> None:
@@ -59,9 +83,15 @@ def header(title: str, here: PageContext) -> Slot:
     """Title, "Copy link", room for the sentence that says what is looked at, what the link got wrong, chips."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(text.safe(title), anchor=False, width="content")
-        with st.popover("Copy link", icon=":material/link:", type="tertiary"):
-            st.caption(text.safe(text.TOLD["link_live" if here.source.live else "link"]))
-            st.code(link(here), language=None, wrap_lines=True)
+        with st.container(horizontal=True, width="content"):
+            copies("Copy link", link(here), icon="link")
+            share = st.popover("Share", icon=":material/share:", type="tertiary", key="share", on_change="rerun")
+    with share:
+        st.caption(text.safe(text.TOLD["link_live" if here.source.live else "link"]))
+        st.code(link(here), language=None, wrap_lines=True)
+        if share.open:  # the findings take seconds: nobody waits for them who does not ask
+            with problems():
+                copies("Copy the summary", summary(here), icon="content_copy")
     slot = st.empty()
     if not here.timed:
         st.caption("This data has no times: trends, drift and windows are off.",
@@ -75,6 +105,24 @@ def header(title: str, here: PageContext) -> Slot:
             doubt(key, f"This link gives {key} several times: only the last counts.")
     _chips()
     return slot
+
+
+def copies(label: str, told: str, *, icon: str) -> None:
+    """A button that puts a text on the clipboard, by `assets/ai-index.js`."""
+    key = label.lower().replace(" ", "_")
+    with st.container(key=f"copies_{key}", width="content"):
+        if st.button(label, icon=f":material/{icon}:", type="tertiary", key=key):
+            st.toast("Copied", icon=":material/check:")
+        st.html(f'<span class="copied" hidden>{html.escape(told)}</span>')
+
+
+def summary(here: PageContext) -> str:
+    """What people paste into a chat, as Markdown: the headline, the KPIs, what changed, and the link."""
+    card, told = data.scorecard(here.source, here.view), data.story(here.source, here.view)
+    lines = [c.sentence for c in card.cards if c.state != "no_data"] + [f.sentence for f in told.findings]
+    shown = [f"**{text.plain(card.sentence)}**", *(f"- {text.plain(line)}" for line in lines), ""]
+    rows = kpi.wording.slice_sentence(here.view, here.resolved, version=here.source.version, requests=card.requests)
+    return "\n".join([*shown, f"{text.plain(rows)}: {link(here)}"])
 
 
 def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> None:
@@ -104,6 +152,9 @@ def as_python(here: PageContext, *calls: str) -> None:
     pinned = replace(here.view, version=here.source.version or None)
     with st.expander("As Python", icon=":material/code:"):
         st.code(text.python(pinned, calls), language="python", wrap_lines=True)
+        st.download_button("Notebook", partial(text.notebook, pinned, calls), file_name=f"{pinned.dataset}.ipynb",
+                           mime="application/x-ipynb+json", icon=":material/download:", on_click="ignore",
+                           type="tertiary", key="notebook")  # fmt: skip
 
 
 def _drop(key: str) -> None:
@@ -296,6 +347,18 @@ def nothing(here: PageContext, what: str = "No requests match this slice.") -> N
             _wider("Clear filters", "filter_alt_off", "empty_clear", filters=())
         if here.timed and here.view.last != "all":
             _wider("All times", "date_range", "empty_all", last="all", start=None, end=None)
+
+
+def uncompared(here: PageContext) -> NoReturn:
+    """The page ends where it compares, and nothing is compared: with the way to a comparison."""
+    chosen = here.timed and here.view.baseline == "none"
+    other = "Load earlier requests" if here.timed else "Load an export that says when requests began"
+    other += ", or compare with a version in the slice bar." if here.versions else "."
+    told = "The slice is compared with nothing, as chosen" if chosen else "There is nothing to compare with"
+    with empty(f"{told}.", "Choose what to compare with in the slice bar." if chosen else other):
+        if chosen:
+            _wider("The window before", "history", "compare_previous", baseline="previous")
+    st.stop()
 
 
 def _wider(label: str, icon: str, key: str, **changed: Any) -> None:

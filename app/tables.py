@@ -105,12 +105,14 @@ def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     """The list of traces; picking a row writes trace= into the URL, and the URL alone says which one is open."""
     ids = list(found["trace_id"])
     began = pd.to_datetime(found["started_at"], utc=True).dt.tz_convert(ZoneInfo(view.tz))
-    shown = pd.DataFrame({"When": began.dt.strftime("%d %b %H:%M"),
+    shown = pd.DataFrame({"When": began.dt.strftime("%d %b %Y %H:%M"),
                           "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
+                          "Incident": found["worst_severity"],
                           "Latency": text.values(found, "latency_ms", "ms"),
                           "Cost": text.values(found, "cost_usd", "usd"),
                           "Intent": found["intent"], "Language": found["language"], "Model": found["model"],
                           "Prompt": found["prompt_version"], "Error": found["error_type"],
+                          "Tokens in": found["input_tokens"], "Tokens out": found["output_tokens"],
                           "Asked": found["input_text"], "Id": ids})  # fmt: skip
     shown = shown[[c for c in shown if shown[c].notna().any()]].fillna("")
     key = f"found_{zlib.crc32(' '.join(ids).encode())}"

@@ -30,8 +30,8 @@ def steps(ids: Sequence[str], chosen: str, *, offset: int, size: int) -> None:
         st.selectbox("Trace", options, key="page_trace", index=None, on_change=page.remember,
                      args=("trace", "page_trace"), width=330)  # fmt: skip
         number = offset // size
-        st.button("Newer page", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
-        st.button("More", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
+        st.button("Page before", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
+        st.button("Next page", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
 
 
 def _pick(trace_id: str | None) -> None:

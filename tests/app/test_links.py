@@ -20,7 +20,7 @@ FEW = HOSTILE[::3]  # where every run draws a whole page
 OF_PAGES = {
     "overview": ["by"], "why": ["metric", "show", "by"], "trends": ["metric", "by", "show"],
     "versions": ["by", "a", "b", "running", "split", "within", "show"], "segments": ["metric", "by", "with"],
-    "drift": ["col"], "cost": ["by"], "traces": ["sort", "p", "trace", "q"],
+    "drift": ["col"], "cost": ["by"], "traces": ["sort", "p", "trace", "q", "if"],
 }  # fmt: skip
 UNSAID = {"q", "split"}  # what is searched for may be anything; a split counts only where a test is running
 SOUND = {"where": {"prompt_version:"}, "vs": {"prompt_version:"}}  # an empty version is one like any other
