@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +21,7 @@ from app.slicebar import PageContext
 from kpi.charts import series as charts
 
 Slot = DeltaGenerator
+SAMPLE = [sys.executable, "-m", "sample_data", "--if-absent"]  # as `make run` does
 WAYS = {"why": "troubleshoot", "traces": "account_tree", "overview": "dashboard"}  # icons of links to pages
 
 
@@ -75,8 +78,13 @@ def welcome() -> None:
     st.title("AI Index", anchor=False)
     with st.container(border=True):
         st.markdown("#### Nothing is loaded yet")
-        st.markdown("Load a trace export or a table with one row a request, and this page says whether it is fine.")
-        st.page_link("views/data.py", label="Load data", icon=":material/upload_file:")
+        st.markdown("Drop a trace export or a table with one row a request, and this page says whether it is fine.")
+        if st.button("Try the sample", icon=":material/science:", key="try_sample"):
+            with st.spinner("Making 60,000 requests of an invented assistant: about half a minute"):
+                subprocess.run(SAMPLE, check=True, capture_output=True)
+            data.forget()
+            st.query_params["data"] = "sample"
+            st.rerun()
 
 
 def header(title: str, here: PageContext) -> Slot:

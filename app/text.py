@@ -87,7 +87,7 @@ def notebook(view: kpi.Slice, calls: Iterable[str]) -> str:
     """The same as a notebook: a cell that opens the slice, a cell a call, whose last name is shown."""
     opened = python(view, ())
     cells = [opened, *(f"{call}\n{call.partition(' = ')[0]}" if re.match(r"\w+ = ", call) else call for call in calls)]
-    listed = [{"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "source": cell, "outputs": [],
+    listed: list[Any] = [{"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "source": cell, "outputs": [],
                "execution_count": None} for i, cell in enumerate(cells)]  # fmt: skip
     return json.dumps({"cells": listed, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)
 

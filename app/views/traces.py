@@ -1,5 +1,7 @@
 """Traces: show me. Find requests of the slice, then one of them as a span waterfall with all that is stored of it."""
 
+from typing import Any
+
 import streamlit as st
 
 import kpi
@@ -28,7 +30,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 offset = page.number("p") * SIZE
 query = st.query_params.get("q", "")
 condition = st.query_params.get("if", "")
-asked = {"text": query, "condition": condition, "sort": sort, "limit": SIZE, "offset": offset}
+asked: dict[str, Any] = {"text": query, "condition": condition, "sort": sort, "limit": SIZE, "offset": offset}
 found = data.ask(kpi.find_traces, here.source, here.view, **asked)
 ids = list(found["trace_id"])
 chosen = st.query_params.get("trace", "")

@@ -36,6 +36,7 @@ _SIGNS = {"<>": "!=", "==": "="}
 _COMPARED: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+_JOINED: dict[str, Callable[..., Any]] = {"and": sa.and_, "or": sa.or_, "not": sa.not_}
 _JOINS, _AFTER = ("and", "or"), ("and", "or", "not", "in", "contains", "is")  # end a value, end a name
 _IS = {"known": "known", "unknown": "unknown", "not known": "unknown", "not unknown": "known"}
 _NUMBER = re.compile(r"(?P<a>\$?)\s*(?P<number>[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)\s*(?P<b>[^\d\s.]*)")
@@ -229,20 +230,20 @@ class _Compiler:
 
     def of(self, part: Test | Joined) -> Expression:
         if isinstance(part, Joined):
-            return {"and": sa.and_, "or": sa.or_, "not": sa.not_}[part.word](*map(self.of, part.parts))
+            found: Expression = _JOINED[part.word](*map(self.of, part.parts))
+            return found
         column = self.column(part)
         cell = self.row[OWN + called(column)] if column.startswith(SCORE) else self.row[column]
         if part.test in ("known", "unknown"):
             return cell.is_not(None) if part.test == "known" else cell.is_(None)
         if part.test == "in":
             return sa.or_(*(self.compared(part, "=", v, column, cell) for v in part.values))
-        return self.compared(part, part.test, *(part.values or ("",)), column, cell)
+        return self.compared(part, part.test, part.values[0] if part.values else "", column, cell)
 
     def column(self, part: Test) -> str:
         told = part.name.lower()
-        found = self.names.get(told) or self.names.get(slug(told))
-        if found is not None:
-            return found
+        if found := self.names.get(told) or self.names.get(slug(told)):
+            return str(found)
         if told in METRICS and told not in REQUESTS.names:
             needs = ", ".join(METRICS[told].needs)
             raise _error("name", part.at, f"{told!r} is a metric of many requests", f"Ask for its column: {needs}.")

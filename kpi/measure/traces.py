@@ -118,11 +118,11 @@ def _met(source: Source, condition: str, slice: Slice) -> list[Expression]:
 
 def evidence(metric: Metric) -> tuple[str, Sort]:
     """The condition that requests meet in which a metric shows at its worst ("" for any), and the order to read in."""
-    term, told = getattr(metric.y, "func", None), getattr(metric.y, "args", ())
+    term, told = getattr(metric.y, "func", None), next(iter(getattr(metric.y, "args", ())), "")
     if metric.kind == "incidence":
-        return f"severity = {told[0]}" if told[0] in SEVERITIES else "incidents > 0", "incident"
+        return f"severity = {told}" if told in SEVERITIES else "incidents > 0", "incident"
     if metric.kind == "rate" and term is flag_term and metric.direction != "none":
-        return f"not {told[0]}" if metric.direction == "up" else str(told[0]), "recent"
+        return f"not {told}" if metric.direction == "up" else str(told), "recent"
     sorts: dict[str, Sort] = {"cost": "cost", "latency": "latency"}
     return "", sorts.get(metric.group, "failed")
 

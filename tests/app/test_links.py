@@ -18,7 +18,7 @@ HOSTILE = (
 )  # fmt: skip
 FEW = HOSTILE[::3]  # where every run draws a whole page
 OF_PAGES = {
-    "overview": ["by"], "why": ["metric", "show", "by"], "trends": ["metric", "by", "show"],
+    "overview": ["by"], "why": ["metric", "show", "by", "unit"], "trends": ["metric", "by", "show"],
     "versions": ["by", "a", "b", "running", "split", "within", "show"], "segments": ["metric", "by", "with"],
     "drift": ["col"], "cost": ["by"], "traces": ["sort", "p", "trace", "q", "if"],
 }  # fmt: skip
