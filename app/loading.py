@@ -25,7 +25,7 @@ MOST_TICKS = 60
 def draw(default: str) -> None:
     """Upload, mapping, load, and the receipt of what this session loaded last."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state.setdefault("load_dataset", default)
+        st.session_state["load_dataset"] = st.session_state.get("load_dataset") or default  # kept from page to page
         name = dataset_name("Into data set", "load_dataset")
         last = st.session_state.get("_receipt")
         offered = sorted(kpi.Receipt.from_json(last).kept_out) if last else []

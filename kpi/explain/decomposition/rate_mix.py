@@ -55,7 +55,7 @@ class Decomposition(Result):
     before, now (its own metric; NaN where it is not known), share_before, share_now (of the denominator), kind (stayed,
     entered, left), rate, rate_low, rate_high, mix, mix_low, mix_high, effect, low, high; the effects sum to the change.
     differs: how surely the values differ in their change or the mix moved, as a z score: which dimension explains most.
-    bounds: what the change may be at worst where a change of what is known could have made it alone, else None.
+    n_before, n_now: requests that count. bounds: what the change may be at worst where a change of what is known could have made it alone, else None.
     """
 
     columns = ("by", "value", "before", "now", "rate", "mix", "effect", "low", "high")
@@ -74,6 +74,8 @@ class Decomposition(Result):
     sentence: str
     bounds: Interval | None = None
     scope: str = ""
+    n_before: int = 0
+    n_now: int = 0
 
     def frame(self) -> pd.DataFrame:
         """The parts, a row a value, behind the metric and the dimension."""
@@ -125,7 +127,8 @@ def decompose(
     split = [_of_dimension(sides, asked, name, i) for i, name in enumerate(names)]
     limited = [replace(d, bounds=worst, change=replace(change, value=d.now - d.before)) for d in split]
     scope = scope_words([arms[NOW].window, arms[BEFORE].window], tz, e.b.n, e.a.n)
-    said = [replace(d, sentence=_sentence(asked, d) + told, scope=scope) for d in limited]
+    said = [replace(d, sentence=_sentence(asked, d) + told, scope=scope, n_before=int(e.a.n), n_now=int(e.b.n))
+            for d in limited]  # fmt: skip
     return Results(sorted(said, key=lambda d: (-d.differs, d.by)), scope=scope)
 
 
