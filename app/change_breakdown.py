@@ -68,11 +68,9 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
     if m.kind in RATIOS:
         return _of_ratio(here, m, view)
     if m.column == "total_us" and m.q is not None:
-        found = data.ask(kpi.latency_stages, here.source, view, q=m.q)
-        return Split(before=found.quantile_before, n_before=found.n_before, now=found.quantile_now,
-                     change=found.quantile_now - found.quantile_before,
-                     stages=found, series=_series(here, metric, view),
-                     python=[f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
+        split = _of_quantile(here, m, view)
+        return replace(split, stages=data.ask(kpi.latency_stages, here.source, view, q=m.q),
+                       python=[*split.python, f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
     return _of_quantile(here, m, view)
 
 
@@ -85,8 +83,8 @@ def _of_ratio(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     whole = found[0].change
     costs = m.group == "cost" and m.unit == "usd"
     return Split(
-        before=found[0].before, n_before=found[0].n_before, now=found[0].now, change=whole.value, low=whole.low, high=whole.high, groups=found,
-        bounds=found[0].bounds,
+        before=found[0].before, n_before=found[0].n_before, now=found[0].now, groups=found,
+        change=whole.value, low=whole.low, high=whole.high, bounds=found[0].bounds,
         cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None, series=_series(here, m.name, view),
         python=[f"parts = kpi.decompose(source, {m.name!r}, view, by={by!r})",
                 *(["money = kpi.cost_waterfall(source, view)"] if costs else [])],
@@ -104,7 +102,8 @@ def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
         raise kpi.errors.MetricError(NOTHING[0], f"Nothing is known of {m.label} on one side",
                                      hint="Choose a longer window or fewer filters.")  # fmt: skip
     costs = m.group == "cost"
-    return Split(before=moved.a.value, n_before=int(moved.a.n), now=moved.b.value, change=moved.difference, low=moved.low, high=moved.high,
+    return Split(before=moved.a.value, n_before=int(moved.a.n), now=moved.b.value,
+                 change=moved.difference, low=moved.low, high=moved.high,
                  series=_series(here, m.name, view),
                  cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None,
                  python=[f"moved = kpi.compare(source, metrics=[{m.name!r}], slice=view)"])  # fmt: skip

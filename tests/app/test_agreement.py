@@ -150,7 +150,7 @@ def test_they_agree(
     frame = kpi.summarise(source, [c.metric for c in measured], view).set_index("metric")
     for c in measured:
         assert all(close(frame.loc[c.metric, k], getattr(c, k)) for k in ("value", "low", "high", "n"))
-    for c in measured[:1]:
+    for c in [measured[number % len(measured)]] if measured else []:
         trend = shown(page("trends", {**query, "metric": c.metric}))
         assert [v for v, _ in trend.values()] in ([cards[c.label][0]], [])  # none where there are no times
         why = page("why", {**query, "metric": c.metric})

@@ -55,7 +55,8 @@ class Decomposition(Result):
     before, now (its own metric; NaN where it is not known), share_before, share_now (of the denominator), kind (stayed,
     entered, left), rate, rate_low, rate_high, mix, mix_low, mix_high, effect, low, high; the effects sum to the change.
     differs: how surely the values differ in their change or the mix moved, as a z score: which dimension explains most.
-    n_before, n_now: requests that count. bounds: what the change may be at worst where a change of what is known could have made it alone, else None.
+    n_before, n_now: requests that count. bounds: what the change may be at worst where a change of what is known could
+    have made it alone, else None.
     """
 
     columns = ("by", "value", "before", "now", "rate", "mix", "effect", "low", "high")
