@@ -120,7 +120,8 @@ def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     right = st.column_config.TextColumn(alignment="right")
     export.table(shown, hide_index=True, key=key, height=320, row_height=32, alt="Traces of the slice",
                  selection_mode="single-row", selection_default=default, on_select=lambda: _pick(key, ids),
-                 column_config={"Asked": st.column_config.TextColumn(width="large"), **dict.fromkeys(numbers, right)})  # fmt: skip
+                 column_config={**dict.fromkeys(numbers, right),
+                                "Asked": st.column_config.TextColumn(width="large")})  # fmt: skip
 
 
 def _pick(key: str, ids: list[str]) -> None:
