@@ -176,7 +176,7 @@ def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: S
 
 def loaded(found: kpi.Receipt) -> None:
     """Keep the receipt of what this session has just loaded, look again at what is stored, and open it."""
-    st.session_state["_receipt"] = found.to_json()
+    st.session_state["_receipt"], st.session_state["_loaded"] = found.to_json(), (found.dataset, found.version)
     data.forget()
     st.switch_page("views/data.py", query_params={"data": found.dataset})
 
@@ -193,13 +193,6 @@ def _done() -> None:
             kpi.profile(data.open_source(found.dataset, found.version)))))  # fmt: skip
         receipt(found, key="last")
         page.way("overview", "Open the Overview of this data", kpi.Slice(dataset=found.dataset))
-
-
-def shows(name: str, version: int) -> bool:
-    """Whether this session has just loaded a version, so that its receipt stands on the page already."""
-    kept = st.session_state.get("_receipt")
-    found = kpi.Receipt.from_json(kept) if kept else None
-    return found is not None and (found.dataset, found.version) == (name, version)
 
 
 def receipt(found: kpi.Receipt, *, key: str = "") -> None:

@@ -81,8 +81,11 @@ def welcome() -> None:
         st.markdown("Drop a trace export or a table with one row a request, and this page says whether it is fine.")
         if st.button("Try the sample", icon=":material/science:", key="try_sample"):
             with st.spinner("Making 60,000 requests of an invented assistant: about half a minute"):
-                subprocess.run(SAMPLE, check=True, capture_output=True)
+                failed = subprocess.run(SAMPLE, capture_output=True, check=False).returncode
             data.forget()
+            if failed:
+                raise kpi.errors.StoreError("app.sample", "The sample could not be made",
+                                            hint="Run python -m sample_data and read what it says.")  # fmt: skip
             st.query_params["data"] = "sample"
             st.rerun()
 
@@ -359,14 +362,12 @@ def nothing(here: PageContext, what: str = "No requests match this slice.") -> N
 
 def uncompared(here: PageContext) -> NoReturn:
     """The page ends where it compares, and nothing is compared: with the way to a comparison."""
-    chosen = here.timed and here.view.baseline == "none"
-    other = "Load earlier requests" if here.timed else "Load an export that says when requests began"
-    other += ", or compare with a version in the slice bar." if here.versions else "."
-    told = "The slice is compared with nothing, as chosen" if chosen else "There is nothing to compare with"
-    with empty(f"{told}.", "Choose what to compare with in the slice bar." if chosen else other):
-        if chosen:
+    if here.timed and here.view.baseline == "none":
+        with empty("The slice is compared with nothing, as chosen.", "Choose what to compare with in the slice bar."):
             _wider("The window before", "history", "compare_previous", baseline="previous")
-    st.stop()
+        st.stop()
+    other = "Load earlier requests" if here.timed else "Load an export that says when requests began"
+    end("There is nothing to compare with.", f"{other}{', or compare with a version' if here.versions else ''}.")
 
 
 def _wider(label: str, icon: str, key: str, **changed: Any) -> None:

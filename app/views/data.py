@@ -31,7 +31,7 @@ copying.draw(mine)
 if here:
     name = here.view.dataset
     if not here.source.live:
-        if not loading.shows(name, here.source.version):
+        if st.session_state.get("_loaded") != (name, here.source.version):  # else its receipt stands above
             st.subheader("Last load", anchor=False)
             loading.receipt(kpi.receipt(name, here.source.version))
         st.subheader("Versions", anchor=False)

@@ -213,7 +213,7 @@ class _Compiler:
         hidden = {"day", "attributes", *(["user_key"] if source.live else [])}
         held = {c.name for c in table.c if self.known.filled.get(c.name, 1)} - hidden
         own = [*self.known.scores, *sorted((c for c in held if is_extra(c)), reverse=True)]  # of one name, the last
-        self.names = {word: c for word, c in (_CALLED | _DATA["called"]).items() if c in held}
+        self.names = {word: c for word, c in (_DATA["called"] | _CALLED).items() if c in held}
         self.names |= {called(c).lower(): c for c in own} | {c: c for c in REQUESTS.names if c in held}
 
     def of(self, part: Test | Joined) -> Expression:

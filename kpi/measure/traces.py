@@ -123,8 +123,7 @@ def evidence(metric: Metric) -> tuple[str, Sort]:
         return f"severity = {told}" if told in SEVERITIES else "incidents > 0", "incident"
     if metric.kind == "rate" and term is flag_term and metric.direction != "none":
         return f"not {told}" if metric.direction == "up" else str(told), "recent"
-    sorts: dict[str, Sort] = {"cost": "cost", "latency": "latency"}
-    return "", sorts.get(metric.group, "failed")
+    return "", "cost" if metric.group == "cost" else "latency" if metric.group == "latency" else "failed"
 
 
 def rows(
