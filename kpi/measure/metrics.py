@@ -99,8 +99,7 @@ def _value(column: str, r: Row) -> Expression:
     return r[column]
 
 
-def flag_term(column: str, r: Row) -> Expression:
-    """1 where a boolean column is true, 0 where it is false."""
+def _flag(column: str, r: Row) -> Expression:
     return flag(r[column])
 
 
@@ -143,7 +142,7 @@ def _every(r: Row) -> Expression:
 _REPORTED = sa.literal_column("'reported'", sa.String())
 # Words of the table -> the term of their columns.
 _TERMS: dict[str, Callable[..., Expression]] = {
-    "value": _value, "flag": flag_term, "one": _one, "difference": _difference, "severity": _severity,
+    "value": _value, "flag": _flag, "one": _one, "difference": _difference, "severity": _severity,
     "answered": _answered, "within": _within, "computed": _computed, "reported": _reported,
 }  # fmt: skip
 _TABLE = table_of(__file__)

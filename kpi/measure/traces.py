@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from kpi.errors import MetricError
 from kpi.measure.columns import Columns, conditions
 from kpi.measure.condition import expression
-from kpi.measure.metrics import Metric, flag_term
+from kpi.measure.metrics import Metric
 from kpi.measure.own_terms import called
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.privacy.redact import redact
 from kpi.result import Result
-from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, SEVERITIES, TABLES, WHOLE, dimension_name
+from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, REQUESTS, SEVERITIES, TABLES, WHOLE, dimension_name
 from kpi.store.cache import HELPERS
 from kpi.store.engines import SQL_TYPES, Source
 from kpi.store.expressions import Expression, text_of, whole
@@ -118,11 +118,11 @@ def _met(source: Source, condition: str, slice: Slice) -> list[Expression]:
 
 def evidence(metric: Metric) -> tuple[str, Sort]:
     """The condition that requests meet in which a metric shows at its worst ("" for any), and the order to read in."""
-    term, told = getattr(metric.y, "func", None), next(iter(getattr(metric.y, "args", ())), "")
+    column, level = metric.needs[0] if len(metric.needs) == 1 else "", metric.name.partition("_")[0]
     if metric.kind == "incidence":
-        return f"severity = {told}" if told in SEVERITIES else "incidents > 0", "incident"
-    if metric.kind == "rate" and term is flag_term and metric.direction != "none":
-        return f"not {told}" if metric.direction == "up" else str(told), "recent"
+        return f"severity = {level}" if level in SEVERITIES else "incidents > 0", "incident"
+    if metric.kind == "rate" and column in REQUESTS.names and REQUESTS[column].type == "bool":
+        return f"not {column}" if metric.direction == "up" else column, "recent"
     return "", "cost" if metric.group == "cost" else "latency" if metric.group == "latency" else "failed"
 
 
