@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 import kpi
@@ -32,20 +31,12 @@ offset = page.number("p") * SIZE
 query = st.query_params.get("q", "")
 condition = st.query_params.get("if", "")
 asked: dict[str, Any] = {"text": query, "condition": condition, "sort": sort, "limit": SIZE, "offset": offset}
-found, unread = pd.DataFrame({"trace_id": []}), None
-try:
-    found = data.ask(kpi.find_traces, here.source, here.view, **asked)
-except kpi.errors.SliceError as error:
-    if not error.code.startswith("condition."):
-        raise
-    unread = error
+found = data.ask(kpi.find_traces, here.source, here.view, **asked)  # what cannot be read ends the page with its remedy
 ids = list(found["trace_id"])
 chosen = st.query_params.get("trace", "")
 if chosen == FIRST:
     chosen = ids[0] if ids else ""
-if unread:
-    page.problem(unread)
-elif ids:
+if ids:
     size = kpi.wording.format_count(found.attrs["matching"], "traces")
     st.caption(text.safe(f"{size} match; shown from {offset + 1:,} to {offset + len(ids):,}."))
     tables.traces(found, chosen, view=here.view)

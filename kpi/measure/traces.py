@@ -106,9 +106,8 @@ def find_traces(
     found = _masked(source, source.run(statement.select_from(table)).to_pandas())
     found.insert(2, "latency_ms", found.pop("total_us") * 1e-3)
     found.insert(3, "cost_usd", found.pop("total_nusd") * 1e-9)
-    counted = sa.select(sa.func.count().label("n")).where(*where).select_from(table)
-    all_of_it = offset == 0 and len(found) < limit
-    found.attrs["matching"] = len(found) if all_of_it else int(source.run(counted).to_pylist()[0]["n"])
+    counted = source.run(sa.select(sa.func.count().label("n")).where(*where).select_from(table))
+    found.attrs["matching"] = int(counted.to_pylist()[0]["n"])
     return found
 
 

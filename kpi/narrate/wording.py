@@ -247,9 +247,6 @@ def receipt_sentences(receipt: Receipt) -> list[str]:
     return [*told, *receipt.notes]
 
 
-_ADDED = {"total_nusd": "cost", "total_us": "latency"}  # what people call a column that they lack
-
-
 def support_sentences(known: Profile) -> list[str]:
     """What data can tell, what they cannot, and what to add, in a sentence each."""
     asked = {m.group: m for m in reversed(METRICS.values()) if m.group not in ("use", "volume")}  # the first of each
@@ -257,8 +254,9 @@ def support_sentences(known: Profile) -> list[str]:
     lost = [m for g, m in reversed(asked.items()) if g not in able]
     told = [f"This data tells {_listed(able)}, of {format_count(known.requests, 'requests')}."]
     if lost:
-        needs = [_listed(_ADDED.get(c, c.replace("_", " ")) for c in m.needs) for m in lost]
-        needs = [n if n == m.group else f"{n} ({m.group})" for n, m in zip(needs, lost, strict=True)]
+        needs = [
+            {"total_nusd": "cost", "total_us": "latency"}.get(c, c.replace("_", " ")) for m in lost for c in m.needs
+        ]
         told += [f"It cannot tell {_listed(m.group for m in lost)}.", f"To see more, add {_listed(needs)}."]
     return told if known.first else [*told, "No request says when it began: add that for trends and changes."]
 
