@@ -95,10 +95,10 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
     if preview.sheets:
         st.warning("Choose the sheet with one row a request.", icon=":material/table:")
         return None, []
-    size = f", {text.safe(words.format_count(preview.rows, 'rows'))}" if preview.rows else ""  # only tables are counted
+    size = f", {words.format_count(preview.rows, 'rows')}" if preview.rows else ""  # only tables are counted
     seen = preview.mapping.tells or not preview.columns
     mark, told = ("task_alt", "Recognised as") if seen else ("help", "Nothing was recognised in this")
-    st.markdown(f":material/{mark}: {told} **{text.safe(preview.format)}**{size}")
+    st.markdown(f"{text.icon(mark)} {text.safe(told)} **{text.safe(preview.format)}**{text.safe(size)}")
     for note in preview.notes:
         st.caption(text.safe(note))
     if not preview.columns:

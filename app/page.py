@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -122,9 +121,9 @@ def copies(label: str, told: str, *, icon: str) -> None:
     """A button that puts a text on the clipboard, by `assets/ai-index.js`."""
     key = label.lower().replace(" ", "_")
     with st.container(key=f"copies_{key}", width="content"):
-        if st.button(label, icon=f":material/{icon}:", type="tertiary", key=key):
+        if st.button(text.safe(label), icon=f":material/{icon}:", type="tertiary", key=key):
             st.toast("Copied", icon=":material/check:")
-        st.html(f'<span class="copied" hidden>{html.escape(told)}</span>')
+        st.code(told, language=None)  # not shown: `assets/ai-index.css`
 
 
 def summary(here: PageContext) -> str:

@@ -2,7 +2,7 @@
 // browsers allow it only then. Without a secure origin there is no navigator.clipboard, so the old way stands behind it.
 document.addEventListener("click", (event) => {
   const place = event.target.closest('[class*="st-key-copies_"]')
-  const held = place && event.target.closest("button") && place.querySelector(".copied")
+  const held = place && event.target.closest("button") && place.querySelector("code")
   if (!held) return
   const byHand = () => {
     const area = document.createElement("textarea")
