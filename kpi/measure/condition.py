@@ -96,7 +96,7 @@ def expression(source: Source, text: str, tz: str = "UTC") -> Expression:
     return _Compiler(source, tz).of(parse(text))
 
 
-def _error(key: str, at: int, **facts: object) -> SliceError:
+def _error(key: str, at: int, **facts: str) -> SliceError:
     told, hint = (part.format(**{k: v[:60] if k in ("name", "value") else v for k, v in facts.items()})
                   for part in _DATA["errors"][key])  # fmt: skip
     return SliceError(f"condition.{key}", f"Condition, character {at + 1}: {told}", hint=hint)

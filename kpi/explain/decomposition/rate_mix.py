@@ -282,7 +282,7 @@ def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: st
     parts = pd.DataFrame(rows).sort_values(["effect", "value"], key=_by_size, kind="stable", ignore_index=True)
     before, now = (float(y.sum() / x.sum()) * metric.scale for y, x in ((y0, x0), (y1, x1)))
     change = Interval(value=now - before, low=math.nan, high=math.nan)  # `kpi.compare` has its limits
-    sums = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
+    sums: dict[str, Any] = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
     return Decomposition(metric=metric.name, by=name, unit=metric.unit, before=before, now=now,
                          change=change, **sums, parts=parts, differs=_differs(parts, sums["mix"]),
                          sentence="", scope="")  # fmt: skip
