@@ -39,7 +39,7 @@ def name(chosen: Any, here: PageContext | None, room: Slot) -> None:
     """What the tab is called, which tells it from others; and the title of a page whose link cannot be obeyed."""
     if here:
         view = here.view
-        window = slicebar.WINDOWS.get(view.last) or view.last or f"from {view.start:%d %b %Y}"
+        window = slicebar.WINDOWS.get(view.last or "custom", view.last)
         st.set_page_config(page_title=f"{chosen.title}, {view.dataset}, {window} - AI Index")
         if chosen.url_path != "traces":
             query = {k: st.query_params.get_all(k) for k in st.query_params}

@@ -155,3 +155,10 @@ def test_a_bare_address_opens_what_was_loaded_first(world, monkeypatch, tmp_path
     assert at.query_params["data"] in ("sample", ["sample"])
     assert not at.error
     _forget()
+
+
+def test_the_time_zone_can_be_chosen_and_a_window_with_one_end_has_a_title(app):
+    at = app("traces")
+    at.selectbox(key="bar_tz").select("Asia/Kolkata").run()
+    assert at.query_params["tz"] in ("Asia/Kolkata", ["Asia/Kolkata"])
+    assert "to 9 Nov 2026" in said(app("traces", to="2026-11-10"))
