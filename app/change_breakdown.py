@@ -31,6 +31,7 @@ class Split:
     """
 
     before: float
+    n_before: int
     now: float
     change: float
     low: float = math.nan
@@ -67,11 +68,9 @@ def _split(here: PageContext, metric: str, view: kpi.Slice) -> Split:
     if m.kind in RATIOS:
         return _of_ratio(here, m, view)
     if m.column == "total_us" and m.q is not None:
-        found = data.ask(kpi.latency_stages, here.source, view, q=m.q)
-        return Split(before=found.quantile_before, now=found.quantile_now,
-                     change=found.quantile_now - found.quantile_before,
-                     stages=found, series=_series(here, metric, view),
-                     python=[f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
+        split = _of_quantile(here, m, view)
+        return replace(split, stages=data.ask(kpi.latency_stages, here.source, view, q=m.q),
+                       python=[*split.python, f"stages = kpi.latency_stages(source, view, q={m.q})"])  # fmt: skip
     return _of_quantile(here, m, view)
 
 
@@ -84,8 +83,8 @@ def _of_ratio(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
     whole = found[0].change
     costs = m.group == "cost" and m.unit == "usd"
     return Split(
-        before=found[0].before, now=found[0].now, change=whole.value, low=whole.low, high=whole.high, groups=found,
-        bounds=found[0].bounds,
+        before=found[0].before, n_before=found[0].n_before, now=found[0].now, groups=found,
+        change=whole.value, low=whole.low, high=whole.high, bounds=found[0].bounds,
         cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None, series=_series(here, m.name, view),
         python=[f"parts = kpi.decompose(source, {m.name!r}, view, by={by!r})",
                 *(["money = kpi.cost_waterfall(source, view)"] if costs else [])],
@@ -103,7 +102,8 @@ def _of_quantile(here: PageContext, m: kpi.Metric, view: kpi.Slice) -> Split:
         raise kpi.errors.MetricError(NOTHING[0], f"Nothing is known of {m.label} on one side",
                                      hint="Choose a longer window or fewer filters.")  # fmt: skip
     costs = m.group == "cost"
-    return Split(before=moved.a.value, now=moved.b.value, change=moved.difference, low=moved.low, high=moved.high,
+    return Split(before=moved.a.value, n_before=int(moved.a.n), now=moved.b.value,
+                 change=moved.difference, low=moved.low, high=moved.high,
                  series=_series(here, m.name, view),
                  cost=data.ask(kpi.cost_waterfall, here.source, view) if costs else None,
                  python=[f"moved = kpi.compare(source, metrics=[{m.name!r}], slice=view)"])  # fmt: skip
@@ -123,7 +123,7 @@ def begins(resolved: kpi.Resolved, tz: str) -> pd.DataFrame:
     if resolved.window is None:
         return pd.DataFrame()
     at = tables.local(resolved.window.start, tz)
-    return pd.DataFrame([{"at": at, "when": f"{at:%a %d %b %Y}", "name": "now", "description": "The window begins",
+    return pd.DataFrame([{"at": at, "when": f"{at:%a %d %b %Y}", "name": "this window", "description": "It begins here",
                           "kind": "window", "level": -3}])  # fmt: skip
 
 
@@ -132,11 +132,14 @@ def headline(split: Split, m: kpi.Metric, promise: Any) -> None:
     sure, better = split.low == split.low, split.change > 0 if m.direction == "up" else split.change < 0
     colour = "gray" if not sure or m.direction == "none" else "green" if better else "red"
     clear = not sure or split.low > 0 or split.high < 0
-    delta = cards.chip(split.change, m.unit, clear=clear, unknown=bool(split.bounds), colour=colour)
+    few = split.n_before < (promise or m).min_n  # as the Overview has it
+    delta = {} if few else cards.chip(split.change, m.unit, clear=clear, unknown=bool(split.bounds), colour=colour)
     st.metric(text.safe(m.label), text.safe(words.format_value(split.now, m.unit)), **delta,
               help=text.safe(f"{m.definition}."))  # fmt: skip
     parts = [f"before: {words.format_value(split.before, m.unit)}"]
-    if sure:
+    if few:
+        parts.append(f"too few requests there to compare ({words.format_count(split.n_before)})")
+    elif sure:
         parts.append(f"change, 95 %: {words.format_change_interval(split.low, split.high, m.unit)}")
     if split.bounds:
         worst = words.format_change_interval(split.bounds.low, split.bounds.high, m.unit)

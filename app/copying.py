@@ -28,4 +28,3 @@ def draw(default: str) -> None:
         with page.progress() as tell:
             found = kpi.copy(connection, dataset=name, full=full, progress=tell)
         loading.loaded(found)
-        st.rerun()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -48,10 +49,21 @@ def names() -> list[str]:
     return [*stored, *named]
 
 
+@st.cache_data(ttl="3s", max_entries=1, show_spinner=False)
+def default() -> str:
+    """The data set of a link that names none: KPI_DATASET, else that which was loaded first, whatever comes later."""
+    known = names()
+    if os.environ.get("KPI_DATASET") in known:
+        return os.environ["KPI_DATASET"]
+    whole = [d.name for d in datasets() if not d.damaged]
+    return min(whole, key=lambda name: str(kpi.versions(name)[-1].created_at), default=(*known, "default")[0])
+
+
 def forget() -> None:
     """Look again at what is stored: after a load, a restore or a deletion."""
     datasets.clear()
     names.clear()
+    default.clear()
 
 
 def open_source(dataset: str, version: int | None) -> kpi.Source:

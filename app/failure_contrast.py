@@ -18,24 +18,27 @@ def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
     """Sentence, lifts with intervals, examples of both sides, the tree. Returns the Python behind it."""
     outcome = text.WORDS["outcome"].get(metric)
     asked = outcome if outcome and here.profile.filled.get(outcome) else None
-    python = [f"apart = kpi.contrast(source, view, outcome={asked!r})", "print(apart.sentence)", "traits = apart.lifts"]
-    st.subheader("What sets them apart", anchor=False)
+    st.subheader("What failed ones share", anchor=False)
+    units = ["request", *(["session"] if here.profile.filled.get("session_id") else [])]
+    unit = page.pills("What failed", "unit", units, default="request", names=text.WORDS["unit"].__getitem__)
+    python = [f"apart = kpi.contrast(source, view, outcome={asked!r}, unit={unit!r})", "print(apart.sentence)",
+              "traits = apart.lifts"]  # fmt: skip
     try:
-        found = data.ask(kpi.contrast, here.source, view, outcome=asked)
+        found = data.ask(kpi.contrast, here.source, view, outcome=asked, unit=unit)
     except kpi.KpiError as error:
         page.empty(f"{error.message}.", error.hint)
         return python
     st.markdown(text.safe(found.sentence, longest=600))
     clear = found.lifts[(found.lifts["low"] > 1) | (found.lifts["high"] < 1)].head(DRAWN)
     if clear.empty:
-        st.markdown(f":material/check_circle: Nothing does for certain: {text.safe(found.looked)} traits looked at.")
+        st.markdown(f":material/check_circle: No trait differs significantly, of {text.safe(found.looked)}.")
         return python
     once.chart(reasons.lifts, clear,
-               alt=f"How much more often failed requests have each of {len(clear)} traits, with intervals")  # fmt: skip
-    size = words.format_count(found.sampled, "requests")
+               alt=f"How much more often failed {unit}s have each of {len(clear)} traits, with intervals")  # fmt: skip
+    size = words.format_count(found.sampled, f"{unit}s")
     st.caption(text.safe(
-        f"Failed is told by {found.outcome}. Right of 1: more frequent where it failed; lines are 95 % intervals. "
-        f"{found.looked} traits looked at in {size}."
+        f"Failure is defined by the column {found.outcome}. Right of 1: more frequent where it failed; lines are 95 % "
+        f"intervals. {found.looked} traits of {size}; what may follow from failing stands last."
     ))  # fmt: skip
     for trait in clear[clear["lift"] > 1].head(LED).to_dict("records"):
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
@@ -49,7 +52,7 @@ def draw(here: PageContext, view: kpi.Slice, metric: str) -> list[str]:
             accuracy = words.format_value(found.tree.accuracy.value, "share")
             st.markdown(text.safe(
                 f"On users it had not seen it told {accuracy} of failed and successful requests apart "
-                "(50 % is a coin). Where it sees most failures:"
+                "(50 % = random guessing). Where it sees most failures:"
             ))  # fmt: skip
             _leaves(found.tree.leaves)
     return python

@@ -11,8 +11,6 @@ from app import data, once, page, text
 from app.slicebar import PageContext
 from kpi.charts import series as charts
 
-SORTS = {"cost": "cost", "latency": "latency"}  # by group of the metric: which traces show it first
-
 
 def block(told: kpi.Story, found: Sequence[kpi.Finding], here: PageContext, *, why: bool = True) -> None:
     """The findings one below the other; a calm line where there is none. why: as for `one`."""
@@ -49,8 +47,9 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
 
 
 def traces(view: kpi.Slice, metric: str, label: str = "Traces") -> None:
-    """The way to the requests of a slice in which a metric shows, with the first of them open."""
-    page.way("traces", label, view, sort=SORTS.get(data.metrics()[metric].group, "failed"), trace="first")
+    """The way to the requests of a slice in which a metric shows at its worst, with the first of them open."""
+    condition, sort = kpi.evidence(data.metrics()[metric])
+    page.way("traces", label, view, **{"if": condition, "sort": sort}, trace="first")
 
 
 def path(finding: kpi.Finding) -> str:
@@ -59,12 +58,3 @@ def path(finding: kpi.Finding) -> str:
     version = [f"{text.dimension(finding.version_of)} {finding.version}"] if finding.version_of else []
     since = f"since {finding.since.day} {finding.since:%b}"
     return " › ".join([*(where or ["Everyone"]), *version, since])
-
-
-def about(told: kpi.Story, metric: str) -> list[kpi.Finding]:
-    """Findings of a metric, or of another statistic of the same cost or latency; then those that moved it along."""
-    group = data.metrics()[metric].group
-    own = [f
-           for f in told.findings
-           if f.metric == metric or (group in SORTS and data.metrics()[f.metric].group == group)]  # fmt: skip
-    return [*own, *(f for f in told.findings if f not in own and metric in f.also)]

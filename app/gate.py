@@ -18,7 +18,7 @@ from typing import Any
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -28,10 +28,16 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?"
 _HEADED = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
+_SHELL = (Path(st.__file__).with_name("static") / "index.html").read_bytes()
+# What the framework's page gets beside its own files: copying on a click, and how a page looks on paper.
+_ADDED = b'<script src="./ai-index.js" defer></script><link rel="stylesheet" href="./ai-index.css"></head>'
+ASSETS = {f"ai-index.{kind}": (Path(__file__).with_name("assets").joinpath(f"ai-index.{kind}").read_text("utf-8"), told)
+          for kind, told in (("js", "text/javascript"), ("css", "text/css"))}  # fmt: skip
+
+
 def _inline_scripts() -> Iterator[str]:
     """Digests of the scripts that stand in the framework's own page: only these run, and those from its files."""
-    shell = Path(st.__file__).with_name("static") / "index.html"
-    for script in _INLINE.findall(shell.read_bytes().decode()):
+    for script in _INLINE.findall(_SHELL.decode()):
         yield f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
 
 
@@ -49,6 +55,7 @@ POLICY = "; ".join([
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
            "Referrer-Policy": "no-referrer"}  # fmt: skip
 _NAMES = frozenset(name.lower().encode() for name in HEADERS)
+_SHELL_SIZE = b"content-length", b"%d" % len(_SHELL)
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
@@ -66,11 +73,20 @@ class Gate:
         async def headed(message: Message) -> None:
             if message["type"] in _HEADED:
                 kept = [(k, v) for k, v in message.get("headers", ()) if k.lower() not in _NAMES]
+                size = b"%d" % (len(_SHELL) + len(_ADDED) - len(b"</head>"))
+                kept = [(k, size if (k, v) == _SHELL_SIZE else v) for k, v in kept]
                 message = {**message, "headers": [*kept, *_RAW]}
+            elif message.get("body") == _SHELL:
+                message = {**message, "body": _SHELL.replace(b"</head>", _ADDED)}
             await send(message)
 
         refused = refusal(scope, st.get_option("server.allowedHosts") or LOOPBACK)
-        if refused is None:
+        asset = ASSETS.get(scope["path"].rsplit("/", 1)[-1]) if scope["type"] == "http" else None
+        if refused is None and asset:
+            await Response(asset[0], media_type=asset[1])(scope, receive, headed)
+        elif refused is None:
+            if any(b"text/html" in v for k, v in scope["headers"] if k == b"accept"):  # the page, as it is, to add to
+                scope = {**scope, "headers": [h for h in scope["headers"] if h[0] != b"accept-encoding"]}
             await self.app(scope, receive, headed)
         elif scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
             await PlainTextResponse(refused[1], refused[0])(scope, receive, headed)

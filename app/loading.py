@@ -25,7 +25,7 @@ MOST_TICKS = 60
 def draw(default: str) -> None:
     """Upload, mapping, load, and the receipt of what this session loaded last."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state.setdefault("load_dataset", default)
+        st.session_state["load_dataset"] = st.session_state.get("load_dataset") or default  # kept from page to page
         name = dataset_name("Into data set", "load_dataset")
         last = st.session_state.get("_receipt")
         offered = sorted(kpi.Receipt.from_json(last).kept_out) if last else []
@@ -42,8 +42,12 @@ def draw(default: str) -> None:
     with page.problems():
         paths = _written(files)
         mapping, ticked = _mapping(paths[0], name)
+        table = st.session_state["_uploads"][3]["preview"].columns
+        told = mapping is None or mapping.tells or not table
+        if not told:
+            st.warning(text.safe(text.TOLD["untold"]), icon=":material/table_edit:")
         with st.container(horizontal=True, vertical_alignment="center"):
-            started = st.button("Load", type="primary", icon=":material/upload:", key="load_go")
+            started = st.button("Load", type="primary", icon=":material/upload:", key="load_go", disabled=not told)
             lossy = st.checkbox("Accept lost rows", key="load_loss", help=text.safe(text.TOLD["lossy"]))
         if started:
             _load(paths, name, mapping, [*keep, *ticked], lossy=lossy)
@@ -91,8 +95,10 @@ def _mapping(path: Path, name: str) -> tuple[kpi.Mapping | None, list[str]]:
     if preview.sheets:
         st.warning("Choose the sheet with one row a request.", icon=":material/table:")
         return None, []
-    st.markdown(f":material/task_alt: Recognised as **{text.safe(preview.format)}**, "
-                f"{text.safe(words.format_count(preview.rows, 'rows'))}")  # fmt: skip
+    size = f", {words.format_count(preview.rows, 'rows')}" if preview.rows else ""  # only tables are counted
+    seen = preview.mapping.tells or not preview.columns
+    mark, told = ("task_alt", "Recognised as") if seen else ("help", "Nothing was recognised in this")
+    st.markdown(f"{text.icon(mark)} {text.safe(told)} **{text.safe(preview.format)}**{text.safe(size)}")
     for note in preview.notes:
         st.caption(text.safe(note))
     if not preview.columns:
@@ -169,9 +175,10 @@ def _load(paths: Sequence[Path], name: str, mapping: kpi.Mapping | None, keep: S
 
 
 def loaded(found: kpi.Receipt) -> None:
-    """Keep the receipt of what this session has just loaded, and look again at what is stored."""
-    st.session_state["_receipt"] = found.to_json()
+    """Keep the receipt of what this session has just loaded, look again at what is stored, and open it."""
+    st.session_state["_receipt"], st.session_state["_loaded"] = found.to_json(), (found.dataset, found.version)
     data.forget()
+    st.switch_page("views/data.py", query_params={"data": found.dataset})
 
 
 def _done() -> None:
@@ -182,6 +189,8 @@ def _done() -> None:
     found = kpi.Receipt.from_json(kept)
     with st.container(border=True):
         st.success(text.safe(f"Loaded into {found.dataset}, version {found.version}."), icon=":material/check_circle:")
+        st.markdown("\n".join(f"- {text.safe(told)}" for told in words.support_sentences(
+            kpi.profile(data.open_source(found.dataset, found.version)))))  # fmt: skip
         receipt(found, key="last")
         page.way("overview", "Open the Overview of this data", kpi.Slice(dataset=found.dataset))
 

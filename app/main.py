@@ -15,7 +15,7 @@ from app import gate
 
 def draw() -> None:
     """One run of a session."""
-    from app import data, page, slicebar  # not in the server's import: their caches want a server that runs
+    from app import data, loading, page, slicebar  # not in the server's import: their caches want a server that runs
 
     st.set_page_config(page_title="AI Index", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
     loaded = st.Page("views/data.py", title="Data", icon=":material/database:", url_path="data")
@@ -35,9 +35,10 @@ def draw() -> None:
         "Run it": [loaded],
     }
     chosen = st.navigation([p for pages in groups.values() for p in pages], position="hidden")
-    here = None
+    here, room = None, st.container()
     with page.problems():
         here = slicebar.current() if data.names() else None
+    page.name(chosen, here, room)
     with st.sidebar:
         page.navigation(groups, here)
         with page.problems():
@@ -50,6 +51,7 @@ def draw() -> None:
             chosen.run()
         elif not data.names():
             page.welcome()
+            loading.draw("default")
 
 
 if __name__ == "__main__":

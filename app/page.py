@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
@@ -17,17 +20,40 @@ from app.slicebar import PageContext
 from kpi.charts import series as charts
 
 Slot = DeltaGenerator
+SAMPLE = [sys.executable, "-m", "sample_data", "--if-absent"]  # as `make run` does
 WAYS = {"why": "troubleshoot", "traces": "account_tree", "overview": "dashboard"}  # icons of links to pages
 
 
 def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
     """Links to every page that carry the slice, so that a page opened in a new tab shows the same rows."""
-    query = slicebar.query(here.view) if here else {}
+    named = st.query_params.get("data", "")
+    query = slicebar.query(here.view) if here else {"data": [named]} if named in data.names() else {}
     for name, pages in groups.items():
         with st.container(gap="xxsmall"):
             st.caption(text.safe(name))
             for target in pages:
                 st.page_link(target, query_params=query, width="stretch")
+
+
+def name(chosen: Any, here: PageContext | None, room: Slot) -> None:
+    """What the tab is called, which tells it from others; and the title of a page whose link cannot be obeyed."""
+    if here:
+        view = here.view
+        window = slicebar.WINDOWS.get(view.last or "custom", view.last)
+        st.set_page_config(page_title=f"{chosen.title}, {view.dataset}, {window} - AI Index")
+        if chosen.url_path != "traces":
+            query = {k: st.query_params.get_all(k) for k in st.query_params}
+            st.session_state["_came_from"] = chosen.url_path or "overview", chosen.title, query
+    elif data.names() and chosen.url_path != "data":
+        room.title(text.safe(chosen.title), anchor=False)
+
+
+def back() -> None:
+    """The way back to the page of this session from which people came, with its slice, filters and choices."""
+    if came := st.session_state.get("_came_from"):
+        target, title, query = came
+        st.page_link(f"views/{target}.py", label=text.safe(f"Back to {title}"), icon=":material/arrow_back:",
+                     query_params=query)  # fmt: skip
 
 
 def way(target: str, label: str, view: kpi.Slice, **keys: str) -> None:
@@ -51,17 +77,31 @@ def welcome() -> None:
     st.title("AI Index", anchor=False)
     with st.container(border=True):
         st.markdown("#### Nothing is loaded yet")
-        st.markdown("Load a trace export or a table with one row a request, and this page says whether it is fine.")
-        st.page_link("views/data.py", label="Load data", icon=":material/upload_file:")
+        st.markdown("Drop a trace export or a table with one row a request, and this page says whether it is fine.")
+        if st.button("Try the sample", icon=":material/science:", key="try_sample"):
+            with st.spinner("Making 60,000 requests of an invented assistant: about half a minute"):
+                failed = subprocess.run(SAMPLE, capture_output=True, check=False).returncode
+            data.forget()
+            if failed:
+                raise kpi.errors.StoreError("app.sample", "The sample could not be made",
+                                            hint="Run python -m sample_data and read what it says.")  # fmt: skip
+            st.query_params["data"] = "sample"
+            st.rerun()
 
 
 def header(title: str, here: PageContext) -> Slot:
     """Title, "Copy link", room for the sentence that says what is looked at, what the link got wrong, chips."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(text.safe(title), anchor=False, width="content")
-        with st.popover("Copy link", icon=":material/link:", type="tertiary"):
-            st.caption(text.safe(text.TOLD["link_live" if here.source.live else "link"]))
-            st.code(link(here), language=None, wrap_lines=True)
+        with st.container(horizontal=True, width="content"):
+            copies("Copy link", link(here), icon="link")
+            share = st.popover("Share", icon=":material/share:", type="tertiary", key="share", on_change="rerun")
+    with share:
+        st.caption(text.safe(text.TOLD["link_live" if here.source.live else "link"]))
+        st.code(link(here), language=None, wrap_lines=True)
+        if share.open:  # the findings take seconds: nobody waits for them who does not ask
+            with problems():
+                copies("Copy the summary", summary(here), icon="content_copy")
     slot = st.empty()
     if not here.timed:
         st.caption("This data has no times: trends, drift and windows are off.",
@@ -75,6 +115,24 @@ def header(title: str, here: PageContext) -> Slot:
             doubt(key, f"This link gives {key} several times: only the last counts.")
     _chips()
     return slot
+
+
+def copies(label: str, told: str, *, icon: str) -> None:
+    """A button that puts a text on the clipboard, by `assets/ai-index.js`."""
+    key = label.lower().replace(" ", "_")
+    with st.container(key=f"copies_{key}", width="content"):
+        if st.button(text.safe(label), icon=f":material/{icon}:", type="tertiary", key=key):
+            st.toast("Copied", icon=":material/check:")
+        st.code(told, language=None)  # not shown: `assets/ai-index.css`
+
+
+def summary(here: PageContext) -> str:
+    """What people paste into a chat, as Markdown: the headline, the KPIs, what changed, and the link."""
+    card, told = data.scorecard(here.source, here.view), data.story(here.source, here.view)
+    lines = [c.sentence for c in card.cards if c.state != "no_data"] + [f.sentence for f in told.findings]
+    shown = [f"**{text.plain(card.sentence)}**", *(f"- {text.plain(line)}" for line in lines), ""]
+    rows = kpi.wording.slice_sentence(here.view, here.resolved, version=here.source.version, requests=card.requests)
+    return "\n".join([*shown, f"{text.plain(rows)}: {link(here)}"])
 
 
 def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> None:
@@ -104,6 +162,9 @@ def as_python(here: PageContext, *calls: str) -> None:
     pinned = replace(here.view, version=here.source.version or None)
     with st.expander("As Python", icon=":material/code:"):
         st.code(text.python(pinned, calls), language="python", wrap_lines=True)
+        st.download_button("Notebook", partial(text.notebook, pinned, calls), file_name=f"{pinned.dataset}.ipynb",
+                           mime="application/x-ipynb+json", icon=":material/download:", on_click="ignore",
+                           type="tertiary", key="notebook")  # fmt: skip
 
 
 def _drop(key: str) -> None:
@@ -296,6 +357,16 @@ def nothing(here: PageContext, what: str = "No requests match this slice.") -> N
             _wider("Clear filters", "filter_alt_off", "empty_clear", filters=())
         if here.timed and here.view.last != "all":
             _wider("All times", "date_range", "empty_all", last="all", start=None, end=None)
+
+
+def uncompared(here: PageContext) -> NoReturn:
+    """The page ends where it compares, and nothing is compared: with the way to a comparison."""
+    if here.timed and here.view.baseline == "none":
+        with empty("The slice is compared with nothing, as chosen.", "Choose what to compare with in the slice bar."):
+            _wider("The window before", "history", "compare_previous", baseline="previous")
+        st.stop()
+    other = "Load earlier requests" if here.timed else "Load an export that says when requests began"
+    end("There is nothing to compare with.", f"{other}{', or compare with a version' if here.versions else ''}.")
 
 
 def _wider(label: str, icon: str, key: str, **changed: Any) -> None:

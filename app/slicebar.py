@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import streamlit as st
 
@@ -56,8 +56,7 @@ def asked() -> kpi.Slice:
     """The slice of the URL as it stands, with a data set chosen where the link names none. Raises SliceError."""
     query = {k: st.query_params.get_all(k) for k in st.query_params}
     view = kpi.Slice.from_query(query)
-    names = data.names()
-    return view if "data" in query or not names or view.dataset in names else replace(view, dataset=names[0])
+    return view if "data" in query else replace(view, dataset=data.default())
 
 
 def current() -> PageContext:
@@ -85,8 +84,7 @@ def go(view: kpi.Slice) -> None:
 
 
 def reset() -> None:
-    view = kpi.Slice(dataset=st.query_params.get("data", kpi.Slice().dataset))
-    go(view if "data" in st.query_params else replace(view, dataset=_first_name()))
+    go(kpi.Slice(dataset=st.query_params.get("data", data.default())))
 
 
 def without(dimension: str, value: str) -> None:
@@ -120,9 +118,11 @@ def draw(here: PageContext) -> None:
 
 
 def draw_datasets() -> None:
-    """Only the choice of a data set, for when there is nothing to slice."""
+    """Only the choice of a data set and the way back, for a link that cannot be obeyed."""
     names = data.names()
     if names:
+        st.button("Use the default window", icon=":material/restart_alt:", on_click=reset, key="bar_reset",
+                  width="stretch")  # fmt: skip
         asked_for = st.query_params.get("data", "")
         keep("bar_dataset", asked_for if asked_for in names else None)
         st.selectbox("Data set", names, key="bar_dataset", index=None, on_change=_change_dataset)
@@ -166,6 +166,9 @@ def _draw_window(here: PageContext) -> None:
     if view.last is None and span:
         keep("bar_dates", _dates(span, view.tz))
         st.date_input("From and to", key="bar_dates", on_change=_write, format="YYYY-MM-DD")
+    keep("bar_tz", view.tz)
+    zones = dict.fromkeys([view.tz, "UTC", st.context.timezone or "UTC", *sorted(available_timezones())])
+    st.selectbox("Time zone", list(zones), key="bar_tz", on_change=_write, help="In which days and hours begin.")
 
 
 def _draw_baseline(here: PageContext) -> None:
@@ -219,7 +222,7 @@ def _change_dataset() -> None:
 def _write() -> None:
     """The whole slice from the widgets into the URL: from all of them, so that two quick changes both count."""
     state = st.session_state
-    view = _base()
+    view = replace(_base(), tz=state.get("bar_tz") or "UTC")
     mode = state.get("bar_last", "28d")
     if mode == "custom":
         start, end = _custom("bar_dates", "_window", view)
@@ -236,12 +239,7 @@ def _base() -> kpi.Slice:
     try:
         return asked()
     except kpi.KpiError:
-        return kpi.Slice(dataset=_first_name())
-
-
-def _first_name() -> str:
-    names = data.names()
-    return kpi.Slice().dataset if kpi.Slice().dataset in names or not names else names[0]
+        return kpi.Slice(dataset=data.default())
 
 
 def _baseline_mode(baseline: str) -> str:

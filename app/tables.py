@@ -105,11 +105,13 @@ def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     """The list of traces; picking a row writes trace= into the URL, and the URL alone says which one is open."""
     ids = list(found["trace_id"])
     began = pd.to_datetime(found["started_at"], utc=True).dt.tz_convert(ZoneInfo(view.tz))
-    shown = pd.DataFrame({"When": began.dt.strftime("%d %b %H:%M"),
+    asked = {"Latency": ("latency_ms", "ms"), "Cost": ("cost_usd", "usd"), "Tokens in": ("input_tokens", "count"),
+             "Tokens out": ("output_tokens", "count")}  # fmt: skip
+    numbers = {name: text.values(found, *of) for name, of in asked.items() if found[of[0]].notna().any()}
+    shown = pd.DataFrame({"When": began.dt.strftime("%d %b %Y %H:%M"),
                           "Outcome": [_outcome(r) for r in found[["success", "error"]].itertuples(index=False)],
-                          "Latency": text.values(found, "latency_ms", "ms"),
-                          "Cost": text.values(found, "cost_usd", "usd"),
-                          "Intent": found["intent"], "Language": found["language"], "Model": found["model"],
+                          "Incident": found["worst_severity"],
+                          **numbers, "Intent": found["intent"], "Language": found["language"], "Model": found["model"],
                           "Prompt": found["prompt_version"], "Error": found["error_type"],
                           "Asked": found["input_text"], "Id": ids})  # fmt: skip
     shown = shown[[c for c in shown if shown[c].notna().any()]].fillna("")
@@ -118,8 +120,8 @@ def traces(found: pd.DataFrame, chosen: str, *, view: kpi.Slice) -> None:
     right = st.column_config.TextColumn(alignment="right")
     export.table(shown, hide_index=True, key=key, height=320, row_height=32, alt="Traces of the slice",
                  selection_mode="single-row", selection_default=default, on_select=lambda: _pick(key, ids),
-                 column_config={"Asked": st.column_config.TextColumn(width="large"), "Latency": right,
-                                "Cost": right})  # fmt: skip
+                 column_config={**dict.fromkeys(numbers, right),
+                                "Asked": st.column_config.TextColumn(width="large")})  # fmt: skip
 
 
 def _pick(key: str, ids: list[str]) -> None:

@@ -6,6 +6,7 @@ Markdown sink: most Streamlit sinks would otherwise fetch a host that the text n
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -32,6 +33,11 @@ def safe(value: object, *, longest: int = LONGEST) -> str:
     text = _CONTROL.sub(" ", str(value))
     text = text if len(text) <= longest else text[: longest - 1] + "…"
     return _PUNCTUATION.sub(r"\\\1", _ADDRESS.sub(_JOINER, text))
+
+
+def plain(value: object) -> str:
+    """Untrusted text for a chat, where escapes would show: without what makes links, images, code or mentions."""
+    return _CONTROL.sub(" ", str(value)).translate(str.maketrans("[]<>`@", "()‹›'＠")).replace("://", ":/ /")
 
 
 def icon(name: str) -> str:
@@ -75,6 +81,15 @@ def python(view: kpi.Slice, calls: Iterable[str]) -> str:
     if view.start or view.end:
         lines.insert(1, "from datetime import datetime")
     return "\n".join([*lines, *calls]) + "\n"
+
+
+def notebook(view: kpi.Slice, calls: Iterable[str]) -> str:
+    """The same as a notebook: a cell that opens the slice, a cell a call, whose last name is shown."""
+    opened = python(view, ())
+    cells = [opened, *(f"{call}\n{call.partition(' = ')[0]}" if re.match(r"\w+ = ", call) else call for call in calls)]
+    listed: list[Any] = [{"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "source": cell, "outputs": [],
+               "execution_count": None} for i, cell in enumerate(cells)]  # fmt: skip
+    return json.dumps({"cells": listed, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)
 
 
 def _constructor(view: kpi.Slice) -> str:

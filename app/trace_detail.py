@@ -23,15 +23,15 @@ def steps(ids: Sequence[str], chosen: str, *, offset: int, size: int) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         before = ids[at - 1] if at else None
         after = ids[at + 1] if at is not None and at + 1 < len(ids) else ids[0] if at is None else None
-        st.button("Previous", icon=":material/chevron_left:", on_click=_pick, args=(before,), disabled=not before)
-        st.button("Next", icon=":material/chevron_right:", on_click=_pick, args=(after,), disabled=not after)
+        st.button("Previous trace", icon=":material/chevron_left:", on_click=_pick, args=(before,), disabled=not before)
+        st.button("Next trace", icon=":material/chevron_right:", on_click=_pick, args=(after,), disabled=not after)
         options = [*ids, *([chosen] if chosen and chosen not in ids else [])]
         slicebar.keep("page_trace", chosen or None)
         st.selectbox("Trace", options, key="page_trace", index=None, on_change=page.remember,
                      args=("trace", "page_trace"), width=330)  # fmt: skip
         number = offset // size
-        st.button("Newer page", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
-        st.button("More", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
+        st.button("Page before", on_click=_turn, args=(number - 1,), disabled=not number, type="tertiary")
+        st.button("Page after", on_click=_turn, args=(number + 1,), disabled=len(ids) < size, type="tertiary")
 
 
 def _pick(trace_id: str | None) -> None:

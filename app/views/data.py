@@ -31,8 +31,9 @@ copying.draw(mine)
 if here:
     name = here.view.dataset
     if not here.source.live:
-        st.subheader("Last load", anchor=False)
-        loading.receipt(kpi.receipt(name, here.source.version))
+        if st.session_state.get("_loaded") != (name, here.source.version):  # else its receipt stands above
+            st.subheader("Last load", anchor=False)
+            loading.receipt(kpi.receipt(name, here.source.version))
         st.subheader("Versions", anchor=False)
         loading.versions(name)
     st.subheader("What this data can tell", anchor=False)

@@ -1,5 +1,6 @@
 """Why: what moved it? One KPI: what changed and for whom, since when, and the parts that the change is made of."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -18,15 +19,20 @@ metric, row = page.metric_choice(here, default="task_success", kinds=KINDS)
 with row:
     look_at = page.pills("Look at", "show", list(SHOWN), default="parts", names=SHOWN.__getitem__)
 chosen = data.metrics()[metric]
-view = here.view if here.resolved.compared else kpi.recent(here.source, here.view)
-resolved = kpi.resolve(here.source, view)
-if not resolved.compared:
+view, resolved, parts = here.view, here.resolved, look_at == "parts"
+across = resolved.compared and resolved.baseline == resolved.window  # versions need no earlier time
+if parts and view.baseline != "none" and here.timed and not across:
+    view = kpi.usual(here.source, view)
+    resolved = kpi.resolve(here.source, view)
+    if view != here.view:
+        st.caption(":material/history: Nothing lies before this window: the last 14 days stand against the 28 before.")
+past = resolved.baseline is None or resolved.data is None or resolved.data.start < resolved.baseline.end
+if parts and not (resolved.compared and (past or across)):
     page.sentence(slot, here, data.requests(here.source, here.view))
-    other = "Compare with a version in the slice bar" if here.versions else "Load an export that says when it began"
-    page.end("There is nothing to compare with: this data has no times.", f"{other}.")
+    page.uncompared(here)
 
 split = None
-if look_at == "parts":
+if parts:
     try:
         view, split = change_breakdown.change(here, metric, view)
     except kpi.KpiError as error:
@@ -51,19 +57,22 @@ page.as_python(replace(here, view=view), *python, "changed = kpi.story(source, v
 
 told = data.story(here.source, view)  # last: it takes longest, and nothing above has to wait for it
 waiting.empty()
-mine = findings.about(told, metric)
+mine = told.about(chosen, split.change if split else math.nan)
 own = [f for f in mine if f.metric == metric]
 with room:
     if mine:
         once.part(findings.block, told, mine, here, why=False)
     else:
         calm = f"No group's {chosen.label.lower()} changed for certain."
-        st.markdown(f":material/check_circle: {text.safe(calm)} {text.safe(told.sentence, longest=600)}")
+        more = "What changed in other KPIs stands below." if told.findings else told.sentence
+        st.markdown(f":material/check_circle: {text.safe(calm)} {text.safe(more, longest=600)}")
         findings.traces(view, metric)
 with over_time:
     if split and split.series is not None and split.series["value"].notna().any():
         st.subheader(text.safe(f"{chosen.label} by day, before and now"), anchor=False)
+        governed = page.promise(metric, here)
         once.chart(charts.trend, split.series, unit=chosen.unit, min_n=chosen.min_n,
+                   target=governed.target if governed else None,
                    events=pd.concat([change_breakdown.begins(resolved, view.tz), reasons.marks(own)]),
                    alt=f"{chosen.label} by day over the window and the one before; changes marked")  # fmt: skip
 others = [f for f in told.findings if f not in mine]

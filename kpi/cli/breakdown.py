@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import kpi
 from kpi.cli import completion
@@ -90,11 +90,14 @@ def contrast(
     asked: SliceOptions,
     outcome: Annotated[Given, option("--outcome", "COLUMN", "What tells them apart (default: success).")] = None,
     most: Annotated[int, option("--most", None, "Most features shown.")] = 30,
+    unit: Annotated[
+        Literal["request", "session"], option("--unit", None, "What failed: a request, or a session in which one did.")
+    ] = "request",
     json: Json = False,
 ) -> int:
     """What sets failed requests apart from successful ones."""
     source, looked = asked.ask(metrics=["task_success"] if outcome is None else ())
-    found = kpi.contrast(source, looked, outcome=outcome, most=most)
+    found = kpi.contrast(source, looked, outcome=outcome, most=most, unit=unit)
     if json:
         print_json(found.to_dict())
         return FINE

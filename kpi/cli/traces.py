@@ -9,13 +9,16 @@ from kpi.cli.command import FINE
 from kpi.cli.options import Dataset, Json, SliceOptions, Version, argument, option, with_slice
 from kpi.cli.output import cell, print_json, print_table, records, say, show
 
-Sort = Literal["recent", "cost", "latency", "failed"]
+Sort = Literal["recent", "cost", "latency", "failed", "incident"]
 _SHOWN = ("name", "value", "label", "source", "error_type", "category", "severity", "detector")
 
 
 PANEL = "Traces"
 COMMANDS = {
-    "traces": ("kpi traces --dataset sample --where channel=api --sort cost --limit 5",),
+    "traces": (
+        "kpi traces --dataset sample --where channel=api --sort cost --limit 5",
+        "kpi traces --dataset sample --condition 'cost > 0.05 and tool_errors > 0'",
+    ),
     "trace": ("kpi trace 4bf92f3577b34da6a3ce929d0e0e4736 --dataset sample",),
 }
 
@@ -23,6 +26,7 @@ COMMANDS = {
 @with_slice
 def traces(
     asked: SliceOptions, text: Annotated[str, option("--text", None, "Part of an id, input or output.")] = "",
+    condition: Annotated[str, option("--condition", "TEST", "Tests joined by and, or, not: docs/conditions.md.")] = "",
     sort: Annotated[Sort, option("--sort", None, "What comes first.")] = "recent",
     limit: Annotated[int, option("--limit", None, "Most requests.")] = 20, json: Json = False,
 ) -> int:  # fmt: skip
@@ -30,13 +34,15 @@ def traces(
     import pandas as pd
 
     source, looked = asked.ask()
-    found = kpi.find_traces(source, looked, text=text, sort=sort, limit=limit)
+    found = kpi.find_traces(source, looked, text=text, condition=condition, sort=sort, limit=limit)
     value = kpi.wording.format_value
     return show(
-        json, {"traces": records(found)}, ("trace", "started", "intent", "outcome", "cost", "latency", "model"),
+        json, {"matching": found.attrs["matching"], "traces": records(found)},
+        ("trace", "started", "intent", "outcome", "cost", "latency", "model"),
         ((r.trace_id, "–" if pd.isna(r.started_at) else f"{r.started_at:%Y-%m-%d %H:%M}", r.intent or "–", _outcome(r),
           value(r.cost_usd, "usd"), value(r.latency_ms, "ms"), r.model or "–")
          for r in found.itertuples()),
+        f"Matching: {kpi.wording.format_count(found.attrs['matching'], 'requests')}.",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time
@@ -14,7 +15,7 @@ from kpi.errors import SliceError
 from kpi.explain.aggregates.search_space import SearchSpace, search_space
 from kpi.govern.findings import Finding, findings, usual
 from kpi.govern.register import Register
-from kpi.measure.metrics import CHOSEN, Metric
+from kpi.measure.metrics import CHOSEN, METRICS, Metric
 from kpi.measure.own_metrics import metric_of, supported
 from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import resolve
@@ -47,6 +48,20 @@ class Story(Result):
     def frame(self) -> pd.DataFrame:
         """One row a finding."""
         return Results(self.findings).frame()
+
+    def about(self, metric: Metric, change: float = math.nan) -> list[Finding]:
+        """Findings that concern a metric: those that explain most of its change, then those that moved it along, then
+        those that went against it. change: of the metric, in its unit.
+        """
+        along = {"cost", "latency"} & {metric.group}  # whose statistics are one KPI in several forms
+
+        def key(f: Finding) -> tuple[bool, bool, float]:
+            own = f.metric == metric.name and f.kind != "coverage"
+            explained = f.change * f.n * math.copysign(1.0, change) if own and math.isfinite(change) else 0.0
+            return explained < 0, explained == 0, -abs(explained)
+
+        kin = {name for name, m in METRICS.items() if m.group in along} | {metric.name}
+        return sorted((f for f in self.findings if f.metric in kin or metric.name in f.also), key=key)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the keys of `kpi findings --json`."""

@@ -141,6 +141,11 @@ class Mapping:
         """How the file is written, as far as somebody said so."""
         return {name: value for name in OPTIONS if (value := getattr(self, name))}
 
+    @property
+    def tells(self) -> bool:
+        """Whether any column is a time, an outcome, a cost or another number that KPIs are made of."""
+        return any(c.field and c.kind not in ("id", "user", "dimension", "content", "measure") for c in self.columns)
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Mapping:
         """Inverse of `to_dict`. Raises MappingError for what is not a mapping."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,19 +11,21 @@ import sqlalchemy as sa
 
 from kpi.errors import MetricError
 from kpi.measure.columns import Columns, conditions
+from kpi.measure.condition import expression
+from kpi.measure.metrics import Metric
 from kpi.measure.own_terms import called
 from kpi.measure.profile import profile
 from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.privacy.redact import redact
 from kpi.result import Result
-from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, TABLES, WHOLE, dimension_name
+from kpi.schema import EXTRA_PREFIX, MEASURE_PREFIX, REQUESTS, SEVERITIES, TABLES, WHOLE, dimension_name
 from kpi.store.cache import HELPERS
 from kpi.store.engines import SQL_TYPES, Source
-from kpi.store.expressions import Expression
+from kpi.store.expressions import Expression, text_of, whole
 
-Sort = Literal["recent", "cost", "latency", "failed"]
-SORTS: tuple[Sort, ...] = ("recent", "cost", "latency", "failed")
+Sort = Literal["recent", "cost", "latency", "failed", "incident"]
+SORTS: tuple[Sort, ...] = ("recent", "cost", "latency", "failed", "incident")
 _LISTED = ("trace_id", "started_at", "intent", "language", "channel", "model", "prompt_version", "success", "resolved",
            "escalated", "refused", "error", "error_type", "total_us", "total_nusd", "input_tokens", "output_tokens",
            "tool_calls", "incident_count", "worst_severity", "user_key", "session_id", "input_text")  # fmt: skip
@@ -59,27 +60,30 @@ class Trace(Result):
 
 
 def find_traces(
-    source: Source, slice: Slice | None = None, *, text: str = "",
+    source: Source, slice: Slice | None = None, *, text: str = "", condition: str = "",
     sort: Sort = "recent", limit: int = 50, offset: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
-    """Requests of a slice, newest, dearest, slowest or failed first; at most 500.
+    """Requests of a slice: the newest, most expensive, slowest, failed or worst incidents first; at most 500.
 
     Args:
         source: Where the rows are.
         slice: The rows to look at; all of them when None.
         text: Part of an id or of the (redacted) input or output, in any case.
-        sort: "recent", "cost", "latency" or "failed".
+        condition: Any condition, such as "cost > 0.05 and tool_errors > 0 and language in (es, de)": names of columns
+            as people call them; = != < <= > >= in contains, is known; and, or, not; units $, ms, s, min, h, %.
+        sort: "recent", "cost", "latency", "failed" or "incident".
         limit: Rows to give.
         offset: Rows to pass over.
 
     Returns:
-        A frame with columns as canonical, with latency_ms and cost_usd.
+        A frame with columns as canonical, with latency_ms and cost_usd; its `attrs["matching"]` counts all that match.
 
     Raises:
         MetricError: For an unknown order or a limit below one.
+        SliceError: For a condition that cannot be read, or that these data cannot meet.
 
     Example:
-        >>> len(kpi.find_traces(source, kpi.Slice(last="7d"), sort="failed", limit=5))
+        >>> len(kpi.find_traces(source, kpi.Slice(last="7d"), condition="not success and latency > 2 s", limit=5))
         5
     """
     _check_sort(sort, limit)
@@ -91,7 +95,7 @@ def find_traces(
     table = source.table("requests")
     row = Columns(source, table)
     resolved = resolve(source, slice)
-    where = conditions(source, resolved.filters, resolved.window)
+    where = [*conditions(source, resolved.filters, resolved.window), *_met(source, condition, resolved.slice)]
     hidden = HIDDEN if source.live else frozenset()
     if text.strip():
         asked = (c for c in _SEARCHED if c in table.c and c not in hidden)
@@ -102,18 +106,36 @@ def find_traces(
     found = _masked(source, source.run(statement.select_from(table)).to_pandas())
     found.insert(2, "latency_ms", found.pop("total_us") * 1e-3)
     found.insert(3, "cost_usd", found.pop("total_nusd") * 1e-9)
+    counted = source.run(sa.select(sa.func.count().label("n")).where(*where).select_from(table))
+    found.attrs["matching"] = int(counted.to_pylist()[0]["n"])
     return found
 
 
+def _met(source: Source, condition: str, slice: Slice) -> list[Expression]:
+    return [expression(source, condition, slice.tz)] if condition.strip() else []
+
+
+def evidence(metric: Metric) -> tuple[str, Sort]:
+    """The condition that requests meet in which a metric shows at its worst ("" for any), and the order to read in."""
+    column, level = metric.needs[0] if len(metric.needs) == 1 else "", metric.name.partition("_")[0]
+    if metric.kind == "incidence":
+        return f"severity = {level}" if level in SEVERITIES else "incidents > 0", "incident"
+    if metric.kind == "rate" and column in REQUESTS.names and REQUESTS[column].type == "bool":
+        return f"not {column}" if metric.direction == "up" else column, "recent"
+    return "", "cost" if metric.group == "cost" else "latency" if metric.group == "latency" else "failed"
+
+
 def rows(
-    source: Source, slice: Slice | None = None, *, sort: Sort = "recent", limit: int | None = None
-) -> pd.DataFrame:
+    source: Source, slice: Slice | None = None, *,
+    condition: str = "", sort: Sort = "recent", limit: int | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Requests of a slice with every column that holds something, in an order of the Traces page.
 
     Args:
         source: Where the rows are.
         slice: The rows to give; those of its default window when None.
-        sort: "recent", "cost", "latency" or "failed".
+        condition: As of `kpi.find_traces`.
+        sort: The same.
         limit: Rows to give at most; all when None.
 
     Returns:
@@ -121,6 +143,7 @@ def rows(
 
     Raises:
         MetricError: For an unknown order or dimension, or a limit below one.
+        SliceError: As of `kpi.find_traces`.
 
     Example:
         >>> found = kpi.rows(source, kpi.Slice(last="7d"), sort="cost", limit=3)
@@ -129,7 +152,8 @@ def rows(
     """
     _check_sort(sort, 1 if limit is None else limit)
     resolved = resolve(source, slice)
-    return every_column(source, conditions(source, resolved.filters, resolved.window), sort, limit)
+    where = [*conditions(source, resolved.filters, resolved.window), *_met(source, condition, resolved.slice)]
+    return every_column(source, where, sort, limit)
 
 
 def every_column(source: Source, where: list[Expression], sort: Sort, limit: int | None) -> pd.DataFrame:
@@ -157,9 +181,11 @@ def _check_sort(sort: str, limit: int) -> None:
 def _order(row: Columns, sort: Sort) -> list[sa.ColumnElement[Any]]:
     falling = row.dialect.falling
     failed = sa.case((row["error"].is_(sa.true()), 0), (row["success"].is_(sa.false()), 1), else_=2)
+    worst = sa.case(*((row["worst_severity"] == text_of(s), whole(-i)) for i, s in enumerate(SEVERITIES)),
+                    (row["incident_count"] > whole(0), whole(1)), else_=whole(2))  # fmt: skip
     recent = falling(row["started_at"])
     by = {"recent": [recent], "cost": [falling(row["total_nusd"])], "latency": [falling(row["total_us"])],
-          "failed": [failed, recent]}  # fmt: skip
+          "failed": [failed, recent], "incident": [worst, recent]}  # fmt: skip
     return [*by[sort], row["trace_id"]]
 
 
@@ -310,9 +336,3 @@ def _none(value: Any) -> Any:
     if value is pd.NaT or value is pd.NA:
         return None
     return value.item() if hasattr(value, "item") else value
-
-
-def attributes(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The allow-listed metadata of a request."""
-    text = request.get("attributes")
-    return json.loads(text) if text else {}

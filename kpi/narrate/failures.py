@@ -15,9 +15,9 @@ def feature_name(kind: str, name: str, value: str) -> str:
     return say("feature", kind, name=name, value=value, stem=stem)
 
 
-def contrast_sentence(failed: int, succeeded: int, clear: Sequence[tuple[str, float, float]]) -> str:
-    """clear: features that failed requests surely have more often, with the shares of failed and of successful ones."""
-    said = f"{format_count(failed)} of {format_count(failed + succeeded, 'requests')} failed"
+def contrast_sentence(failed: int, succeeded: int, clear: Sequence[tuple[str, float, float]], unit: str) -> str:
+    """clear: features that failed ones surely have more often, with the shares of failed and of successful ones."""
+    said = f"{format_count(failed)} of {format_count(failed + succeeded, f'{unit}s')} failed"
     if not clear:
         return f"{said}; nothing that was looked at sets them apart for certain."
     told = [f"{name} ({format_value(a, 'share')} against {format_value(b, 'share')})" for name, a, b in clear]

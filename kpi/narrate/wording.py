@@ -6,7 +6,7 @@ Three significant digits, the unit attached, shares in per cent and their change
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from kpi.measure.metrics import METRICS
+from kpi.measure.profile import Profile
 from kpi.measure.slice import Resolved, Slice, Window
 from kpi.narrate.names import WORDS, say
 from kpi.privacy.policy import NOT_LISTED
@@ -243,6 +245,25 @@ def receipt_sentences(receipt: Receipt) -> list[str]:
     if receipt.kept_out:
         told.append(say("receipt", "kept_out", names=_kept_out(receipt)))
     return [*told, *receipt.notes]
+
+
+def support_sentences(known: Profile) -> list[str]:
+    """What data can tell, what they cannot, and what to add, in a sentence each."""
+    asked = {m.group: m for m in reversed(METRICS.values()) if m.group not in ("use", "volume")}  # the first of each
+    able = [g for g in reversed(asked) if any(known.supports(m) for m in METRICS.values() if m.group == g)]
+    lost = [m for g, m in reversed(asked.items()) if g not in able]
+    told = [f"This data tells {_listed(able)}, of {format_count(known.requests, 'requests')}."]
+    if lost:
+        needs = [
+            {"total_nusd": "cost", "total_us": "latency"}.get(c, c.replace("_", " ")) for m in lost for c in m.needs
+        ]
+        told += [f"It cannot tell {_listed(m.group for m in lost)}.", f"To see more, add {_listed(needs)}."]
+    return told if known.first else [*told, "No request says when it began: add that for trends and changes."]
+
+
+def _listed(names: Iterable[str]) -> str:
+    *rest, last = [*names] or ["nothing"]
+    return f"{', '.join(rest)} and {last}" if rest else last
 
 
 def _unread(receipt: Receipt) -> str:

@@ -55,3 +55,32 @@ def test_a_tick_keeps_a_column_and_is_remembered(empty_app, home: Path) -> None:
     again = uploaded(empty_app("data"))
     assert again.checkbox(key="load_keep_default_full_name").value is True
     assert again.checkbox(key="load_keep_default_salary").value is False
+
+
+def test_a_table_in_which_nothing_is_recognised_waits_for_its_mapping(empty_app, home: Path) -> None:
+    at = empty_app("data")
+    table = b"foo;bar\nu;0,5\nw;0,7\n"
+    at.file_uploader(key="load_files").set_value([("t.csv", table, "text/csv")]).run()
+    assert at.button(key="load_go").disabled
+    assert "Nothing was recognised in this" in "".join(m.value for m in at.markdown)
+    assert at.warning
+
+
+def test_home_takes_a_file_and_opens_what_it_loaded(empty_app, home: Path) -> None:
+    at = uploaded(empty_app())
+    load(at)
+    assert at.title[0].value.replace("\\", "").startswith("Data")
+    told = "".join(m.value for m in at.markdown).replace("\\", "")
+    assert "This data tells quality and latency, of 60 requests." in told
+    assert "cost" in next(line for line in told.splitlines() if line.startswith("- To see more, add"))
+    assert at.selectbox(key="bar_dataset").value == "default"
+
+
+def test_home_offers_the_sample(empty_app, home: Path, monkeypatch) -> None:
+    from app import page
+
+    at = empty_app()
+    monkeypatch.setattr(page, "SAMPLE", [*page.SAMPLE, "--requests", "400"])
+    at.button(key="try_sample").click().run()
+    assert not at.exception
+    assert at.selectbox(key="bar_dataset").value == "sample"

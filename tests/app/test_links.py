@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
 import kpi
 from app import slicebar
-from tests.app.conftest import MAIN
+from tests.app.conftest import MAIN, _forget, _opener
 from tests.app.test_pages import texts
 
 ROOT = MAIN.parents[1]
@@ -18,11 +19,11 @@ HOSTILE = (
 )  # fmt: skip
 FEW = HOSTILE[::3]  # where every run draws a whole page
 OF_PAGES = {
-    "overview": ["by"], "why": ["metric", "show", "by"], "trends": ["metric", "by", "show"],
+    "overview": ["by"], "why": ["metric", "show", "by", "unit"], "trends": ["metric", "by", "show"],
     "versions": ["by", "a", "b", "running", "split", "within", "show"], "segments": ["metric", "by", "with"],
-    "drift": ["col"], "cost": ["by"], "traces": ["sort", "p", "trace", "q"],
+    "drift": ["col"], "cost": ["by"], "traces": ["sort", "p", "trace", "q", "if"],
 }  # fmt: skip
-UNSAID = {"q", "split"}  # what is searched for may be anything; a split counts only where a test is running
+UNSAID = {"q", "split", "unit"}  # what is searched for may be anything; two count only in one form of a page
 SOUND = {"where": {"prompt_version:"}, "vs": {"prompt_version:"}}  # an empty version is one like any other
 
 
@@ -53,10 +54,10 @@ def test_page_keys(app, name):
     at = app(name)
     for value in FEW:
         at.query_params.clear()
-        for key in {*OF_PAGES[name]} - {"p"}:
+        for key in {*OF_PAGES[name]} - {"p", "if"}:
             at.query_params[key] = value
         told = said(at.run())
-        for key in {*OF_PAGES[name]} - {"p", *UNSAID}:
+        for key in {*OF_PAGES[name]} - {"p", "if", *UNSAID}:
             assert re.search(rf"link asks for {key} |no trace", told), (key, value[:40])
 
 
@@ -119,3 +120,45 @@ def test_a_slice_that_says_two_things_is_refused():
     with pytest.raises(kpi.errors.SliceError, match="several times"):
         kpi.Slice.from_query({"last": ["7d", "28d"]})
     assert kpi.Slice.from_query({"last": ["7d", "7d"]}).last == "7d"
+
+
+def test_what_failed_and_a_condition_are_read_or_said(app):
+    at = app("why", show="traits", unit="galaxy")
+    assert "link asks for unit galaxy" in said(at)
+    at = app("traces", if_="cots > 1")
+    assert "Did you mean cost" in said(at)
+    assert not at.dataframe
+    at = app("traces", if_="cost > 0.01 and language in (es, de)")
+    found = kpi.find_traces(kpi.open("sample"), kpi.Slice(), condition="cost > 0.01 and language in (es, de)")
+    assert f"{found.attrs['matching']} traces match" in said(at)
+    assert set(at.dataframe[0].value["Id"]) == set(found["trace_id"])
+
+
+def test_a_bare_address_opens_what_was_loaded_first(world, monkeypatch, tmp_path):
+    """A data set that a colleague loads later, though its name comes first, changes nobody's bookmark."""
+    home = tmp_path / "home"
+    shutil.copytree(world, home)
+    monkeypatch.setenv("KPI_HOME", str(home))
+    (tmp_path / "a.csv").write_text("timestamp,success\n2026-11-01,true\n")
+    kpi.load(tmp_path / "a.csv", dataset="azure")
+    _forget()
+    assert _opener().selectbox(key="bar_dataset").value == "sample"
+    monkeypatch.setenv("KPI_DATASET", "azure")
+    _forget()
+    assert _opener().selectbox(key="bar_dataset").value == "azure"
+    at = _opener(data="sample", last="banana")
+    assert at.title[0].value == "Overview"
+    ways = [e.proto.query_string for e in at.get("page_link")]
+    assert ways
+    assert all("data=sample" in way for way in ways)
+    at.button(key="bar_reset").click().run()
+    assert at.query_params["data"] in ("sample", ["sample"])
+    assert not at.error
+    _forget()
+
+
+def test_the_time_zone_can_be_chosen_and_a_window_with_one_end_has_a_title(app):
+    at = app("traces")
+    at.selectbox(key="bar_tz").select("Asia/Kolkata").run()
+    assert at.query_params["tz"] in ("Asia/Kolkata", ["Asia/Kolkata"])
+    assert "to 9 Nov 2026" in said(app("traces", to="2026-11-10"))

@@ -64,10 +64,15 @@ def test_red_card_to_cause_to_trace(page: Page, browser: Browser, served: Served
     assert "language%3Aes" in page.url or "language:es" in page.url
     expect(page.get_by_role("button", name=re.compile("Prompt version: p2"))).to_be_visible()
 
+    page.get_by_role("link", name=re.compile("Back to Why")).click()
+    page.get_by_role("heading", name=re.compile("Why: ")).wait_for()
+    idle(page)
+    assert metrics(page)["Task success"] == success
     go(page, here)
     shown = metrics(page)
     page.get_by_role("button", name=re.compile("Copy link")).click()
-    link = page.get_by_test_id("stPopoverBody").get_by_test_id("stCode").inner_text().strip()
+    idle(page)
+    link = page.evaluate("navigator.clipboard.readText()")
     assert link.startswith(f"{served.url}/why?")
     fresh = browser.new_context(viewport={"width": 1400, "height": 1000})
     other = fresh.new_page()

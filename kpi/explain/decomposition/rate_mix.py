@@ -56,7 +56,8 @@ class Decomposition(Result):
     before, now (its own metric; NaN where it is not known), share_before, share_now (of the denominator), kind (stayed,
     entered, left), rate, rate_low, rate_high, mix, mix_low, mix_high, effect, low, high; the effects sum to the change.
     differs: how surely the values differ in their change or the mix moved, as a z score: which dimension explains most.
-    bounds: what the change may be at worst where a change of what is known could have made it alone, else None.
+    n_before, n_now: requests that count. bounds: what the change may be at worst where a change of what is known could
+    have made it alone, else None.
     """
 
     columns = ("by", "value", "before", "now", "rate", "mix", "effect", "low", "high")
@@ -75,6 +76,8 @@ class Decomposition(Result):
     sentence: str
     bounds: Interval | None = None
     scope: str = ""
+    n_before: int = 0
+    n_now: int = 0
 
     def frame(self) -> pd.DataFrame:
         """The parts, a row a value, behind the metric and the dimension."""
@@ -126,7 +129,8 @@ def decompose(
     split = [_of_dimension(sides, asked, name, i) for i, name in enumerate(names)]
     limited = [replace(d, bounds=worst, change=replace(change, value=d.now - d.before)) for d in split]
     scope = scope_words([arms[NOW].window, arms[BEFORE].window], tz, e.b.n, e.a.n)
-    said = [replace(d, sentence=_sentence(asked, d) + told, scope=scope) for d in limited]
+    said = [replace(d, sentence=_sentence(asked, d) + told, scope=scope, n_before=int(e.a.n), n_now=int(e.b.n))
+            for d in limited]  # fmt: skip
     return Results(sorted(said, key=lambda d: (-d.differs, d.by)), scope=scope)
 
 
@@ -284,7 +288,7 @@ def _described(data: _ValueSums, values: Sequence[str], metric: Metric, name: st
     parts = pd.DataFrame(rows).sort_values(["effect", "value"], key=_by_size, kind="stable", ignore_index=True)
     before, now = (float(y.sum() / x.sum()) * metric.scale for y, x in ((y0, x0), (y1, x1)))
     change = Interval(value=now - before, low=math.nan, high=math.nan)  # `kpi.compare` has its limits
-    sums = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
+    sums: dict[str, Any] = {e: spread.part(float(effects[i].sum()), weigh(e)) for i, e in enumerate(EFFECTS)}
     return Decomposition(metric=metric.name, by=name, unit=metric.unit, before=before, now=now,
                          change=change, **sums, parts=parts, differs=_differs(parts, sums["mix"]),
                          sentence="", scope="")  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from kpi.measure.slice import Slice
 from kpi.measure.summary import resolve
 from kpi.narrate.failures import contrast_sentence, feature_name
 from kpi.narrate.segments import with_search_space
-from kpi.narrate.wording import scope_of
+from kpi.narrate.wording import CLEAR, scope_of
 from kpi.privacy.redact import redact
 from kpi.result import Result
 from kpi.schema import LATENCIES
@@ -39,8 +40,13 @@ GOOD, BAD = ("success", "resolved", "correct", "grounded", "deflected", "convert
     "error", "refused", "escalated", "fallback", "overridden")  # fmt: skip
 _NUMBERS = (*(c.name for c in LATENCIES if c.name != "total_us"), "input_tokens", "output_tokens", "llm_calls",
             "tool_calls", "tool_errors", "retrieved_docs", "turns", "retries")  # fmt: skip
+_QUALITY = {"retrieval_hit": "missed retrieval", "grounded": "not grounded"}  # what it is called where it is false
+_SCORES = ("retrieval_score", "groundedness")
 # Of these a tree would learn no more than that a request failed, so they are shown as traits only.
 _HINDSIGHT = frozenset({"output_tokens", "llm_calls", "tool_errors", "retries"})
+# What follows from failing as often as it leads there: named behind what comes before it.
+_CONSEQUENCES = _HINDSIGHT | {"grounded", "groundedness", "error_type"}
+_UNITS = {"request": "trace_id", "session": "session_id"}
 _ASKED = frozenset({"attribute", "tool", "stage", "size"})
 _EXAMPLES = 3
 
@@ -49,10 +55,12 @@ _EXAMPLES = 3
 class Contrast(Result):
     """Failed against successful requests.
 
-    outcome: column that tells them apart. failed, succeeded: requests in the slice; sampled: of these, looked at.
-    lifts: one row a trait, the surest first, with kind (attribute, error, tool, tool error, document, stage, size,
-    word), name, value, trait (the same in words), failed_share, success_share, lift, low, high (95 %, users as
-    clusters), log_odds, z, p, q, n, users, failed_examples and success_examples (up to three trace ids each that have
+    outcome: column that tells them apart. unit: request, or session, which failed where one of its requests did and has
+    what one of them has. failed, succeeded: how many in the slice; sampled: of these, looked at.
+    lifts: one row a trait, the surest first, of the clear ones causes before what may follow from failing, with kind
+    (attribute, error, tool, tool error, document, quality, score, stage, size, word), name, value, trait (the same in
+    words), failed_share, success_share, lift, low, high (95 %, users as clusters), log_odds, z, p, q, n, users,
+    failed_examples and success_examples (up to three trace ids each that have
     the trait). looked: traits tested. tree: a second opinion, None with too little data.
     """
 
@@ -67,11 +75,13 @@ class Contrast(Result):
     tree: Tree | None
     sentence: str
     scope: str = ""
+    unit: str = "request"
 
 
 def contrast(
-    source: Source, slice: Slice | None = None, *, outcome: str | None = None, most: int = 30, sample: int = SAMPLE
-) -> Contrast:
+    source: Source, slice: Slice | None = None, *, outcome: str | None = None, most: int = 30, sample: int = SAMPLE,
+    unit: Literal["request", "session"] = "request",
+) -> Contrast:  # fmt: skip
     """What sets failed requests of a slice apart. At most three statements.
 
     Args:
@@ -79,7 +89,8 @@ def contrast(
         slice: The rows to look at; all of them when None.
         outcome: A boolean column; by default success, or the first of those that say it worked that is known.
         most: Traits to give.
-        sample: Requests of each kind to look at.
+        sample: Requests (or sessions) to look at, half of them of each kind.
+        unit: What failed or not: each request, or each session.
 
     Returns:
         A `Contrast`: `lifts`, one row a trait, the surest first, and a small tree where one can be learned.
@@ -94,14 +105,15 @@ def contrast(
     """
     column = _outcome(source, outcome)
     resolved = resolve(source, slice)
-    picked = _picked(source, column, conditions(source, resolved.filters, resolved.window), sample // 2)
+    where = conditions(source, resolved.filters, resolved.window)
+    picked = _picked(source, column, where, sample // 2, _UNITS[unit])
     space = search_space(source)
     dims = [d for d in space.dimensions if d != column]
     rows = _rows(source, picked, dims)
     failed = rows["failed"].to_numpy() == 1
     if not len(rows) or failed.all() or not failed.any():
         side = "failed" if not failed.any() else "succeeded"
-        raise MetricError("contrast.empty", f"No request {side} in this slice",
+        raise MetricError("contrast.empty", f"No {unit} {side} in this slice",
                           hint="Choose a longer window, fewer filters or another outcome.")  # fmt: skip
     user = pd.factorize(rows["user"])[0]
     stratum = np.maximum(pd.factorize(rows["language"])[0] + 1, 0) if "language" in rows else np.zeros(len(rows), int)
@@ -111,16 +123,22 @@ def contrast(
         features.attributes(rows, dims, user), features.attributes(rows, ["error_type"], user, kind="error"),
         features.events(called, [("tool", "tool"), ("tool error", "tool_error")], user),
         features.events(retrieved, [("document", "document_id")], user, most=features.MAX_DOCUMENTS),
-        features.sizes(rows, numbers, failed, user),
+        features.untrue(rows, {c: told for c, told in _QUALITY.items() if c != column and c in rows}, user),
+        features.sizes(rows, [*numbers, *(c for c in _SCORES if c in rows)], failed, user, low=_SCORES),
     ], len(rows))  # fmt: skip
     said = features.words(rows["input_text"].tolist(), user, stratum)
+    if unit == "session":
+        first = rows.reset_index().sort_values("own", ascending=False, kind="stable").drop_duplicates("unit")
+        at, code = first["index"].to_numpy(), pd.Index(first["unit"]).get_indexer(rows["unit"])
+        plain, said = (features.by_unit(t, code, user[at]) for t in (plain, said))
+        rows, failed, user, stratum = rows.iloc[at], failed[at], user[at], stratum[at]
     found = _tested(plain, said, failed, user, stratum, rows["trace_id"].to_numpy(dtype=object))
     sides = {bool(k): int(v) for k, v in rows.groupby("failed")["whole"].first().items()}
     return Contrast(
         outcome=column, failed=sides[True], succeeded=sides[False], sampled=len(rows), looked=len(plain) + len(said),
         lifts=found.head(most).reset_index(drop=True), tree=_tree(plain, rows, failed, user),
-        sentence=with_search_space(contrast_sentence(sides[True], sides[False], _clear(found)), space.sentence),
-        scope=scope_of(resolved, sides[True] + sides[False]),
+        sentence=with_search_space(contrast_sentence(sides[True], sides[False], _clear(found), unit), space.sentence),
+        scope=scope_of(resolved, *([sides[True] + sides[False]] if unit == "request" else [])), unit=unit,
     )  # fmt: skip
 
 
@@ -139,34 +157,37 @@ def _outcome(source: Source, asked: str | None) -> str:
 # --- the sample ------------------------------------------------------------------------------------------------------
 
 
-def _picked(source: Source, outcome: str, where: list[Expression], side: int) -> sa.Subquery:
-    """Ids of the sampled requests with `failed` (0, 1) and `whole`, the number of requests on their side.
+def _picked(source: Source, outcome: str, where: list[Expression], side: int, unit: str) -> sa.Subquery:
+    """Ids of the sampled requests with `unit`, whether it `failed` (0, 1) and they did (`own`), and `whole`, the number
+    of units on their side.
 
-    In the order of the last four characters of the id: random for ids that are, spread out for ids that count up.
+    In the order of the last four characters of the unit: random for ids that are, spread out for ids that count up.
     """
     table = source.table("requests")
     row = Columns(source, table)
     told = flag(row[outcome])
     failed = whole(1) - told if outcome in GOOD else told
-    ids = row["trace_id"].label("trace_id")
-    known = sa.select(ids, failed.label("failed")).where(*where, told.is_not(None)).subquery()
-    length = sa.func.length(known.c.trace_id)
-    tail = sa.func.substr(known.c.trace_id, length - whole(3))
-    ranked = sa.select(
-        known.c.trace_id, known.c.failed, sa.func.count().over(partition_by=known.c.failed).label("whole"),
-        sa.func.row_number().over(partition_by=known.c.failed, order_by=[tail, known.c.trace_id]).label("place"),
-    ).subquery()  # fmt: skip
-    chosen = sa.select(ranked.c.trace_id, ranked.c.failed, ranked.c.whole)
-    return chosen.where(ranked.c.place <= whole(side)).subquery("picked")
+    ids = row["trace_id"].label("trace_id"), row[unit].label("unit")
+    known = sa.select(*ids, failed.label("own")).where(*where, told.is_not(None), row[unit].is_not(None)).subquery()
+    worst = known.c.own if unit == "trace_id" else sa.func.max(known.c.own).over(partition_by=known.c.unit)
+    sided = sa.select(*known.c, worst.label("failed")).subquery()
+    tail = sa.func.substr(sided.c.unit, sa.func.length(sided.c.unit) - whole(3))
+    place = sa.func.dense_rank().over(partition_by=sided.c.failed, order_by=[tail, sided.c.unit])
+    ranked = sa.select(*sided.c, place.label("place")).subquery()
+    size = sa.func.max(ranked.c.place).over(partition_by=ranked.c.failed)
+    sized = sa.select(*ranked.c, size.label("whole")).subquery()
+    return sa.select(*sized.c).where(sized.c.place <= whole(side)).subquery("picked")
 
 
 def _rows(source: Source, picked: sa.Subquery, dims: Sequence[str]) -> pd.DataFrame:
     table = source.table("requests")
     row = Columns(source, table)
     columns = [dimension(source, d).label(f"d{i}") for i, d in enumerate(dims)]
-    columns += [row[c].label(c) for c in _NUMBERS if c in row]
+    columns += [row[c].label(c) for c in (*_NUMBERS, *_SCORES) if c in row]
+    columns += [flag(row[c]).label(c) for c in _QUALITY if c in row]
     statement = sa.select(
-        picked.c.trace_id, picked.c.failed, picked.c.whole, sa.cast(cluster(row), TEXT).label("user"), *columns,
+        *(picked.c[c] for c in ("trace_id", "unit", "own", "failed", "whole")),
+        sa.cast(cluster(row), TEXT).label("user"), *columns,
         row["error_type"].label("error_type"), row["input_text"].label("input_text"),
     ).select_from(table.join(picked, table.c.trace_id == picked.c.trace_id))  # fmt: skip
     found = source.run(statement).to_pandas().rename(columns={f"d{i}": d for i, d in enumerate(dims)})
@@ -211,8 +232,11 @@ def _tested(
     found["users"] = [len(np.unique(user[h])) for h in having]
     for side, of in (("failed_examples", True), ("success_examples", False)):
         found[side] = [tuple(ids[np.sort(h[failed[h] == of])[:_EXAMPLES]]) for h in having]
+    late = found["name"].isin(_CONSEQUENCES) | (found["value"] == "none")
+    found["late"] = np.where(found["q"] <= CLEAR, late.astype(int), 2)
     found["size"] = -found["z"].abs().fillna(0.0)
-    return found.sort_values(["size", "kind", "name", "value"], kind="stable", ignore_index=True).drop(columns="size")
+    order = ["late", "size", "kind", "name", "value"]
+    return found.sort_values(order, kind="stable", ignore_index=True).drop(columns=["late", "size"])
 
 
 def _tree(plain: features.Traits, rows: pd.DataFrame, failed: Array, user: Array) -> Tree | None:
@@ -227,5 +251,5 @@ def _tree(plain: features.Traits, rows: pd.DataFrame, failed: Array, user: Array
 
 def _clear(found: pd.DataFrame) -> list[tuple[str, float, float]]:
     """The surest three that failed requests have more often, with both shares."""
-    clear = found[(found["q"] <= 0.05) & (found["lift"] > 1)].head(3)
+    clear = found[(found["q"] <= CLEAR) & (found["lift"] > 1)].head(3)
     return list(clear[["trait", "failed_share", "success_share"]].itertuples(index=False, name=None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,21 +69,37 @@ def events(pairs: pd.DataFrame, named: Sequence[tuple[str, str]], user: Array, *
     return joined(parts, len(user))
 
 
-def sizes(rows: pd.DataFrame, columns: Sequence[str], failed: Array, user: Array) -> Traits:
-    """Above what nine in ten successful requests stay at or below; and zero, where a count may be."""
+def untrue(rows: pd.DataFrame, columns: Mapping[str, str], user: Array) -> Traits:
+    """Flags (1, 0, unknown) that are false. columns: what each is then called."""
+    at, code = np.nonzero(rows[list(columns)].to_numpy(dtype=float) == 0)
+    return supported(at, code, [("quality", column, told) for column, told in columns.items()], len(rows), user)
+
+
+def by_unit(found: Traits, code: Array, user: Array) -> Traits:
+    """The features of units, which have what one of their requests has. code: of the unit, by request."""
+    member = sparse.csr_array((np.ones(len(code)), (code, np.arange(len(code)))), shape=(len(user), len(code)))
+    row, which = (member @ found.features).nonzero()
+    return supported(row, which, found.named, len(user), user)
+
+
+def sizes(
+    rows: pd.DataFrame, columns: Sequence[str], failed: Array, user: Array, *, low: Collection[str] = ()
+) -> Traits:
+    """Above what nine in ten successful requests stay at or below; and zero, where a count may be. low: columns where
+    it is below what nine in ten reach."""
     parts = []
     for column in columns:
         values = rows[column].to_numpy(dtype=float)
         known = values[~failed & np.isfinite(values)]
         if not len(known):
             continue
-        limit = float(np.quantile(known, 0.9, method="inverted_cdf"))
-        kind = "stage" if column.endswith("_us") else "size"
-        found = [("above", values > limit)]
+        limit = float(np.quantile(known, 0.1 if column in low else 0.9, method="inverted_cdf"))
+        kind = "score" if column in low else "stage" if column.endswith("_us") else "size"
+        found = [("below", values < limit) if column in low else ("above", values > limit)]
         if column in _MAY_BE_NONE:
             found.append(("none", values == 0))
         for word, there in found:
-            shown = f"above {format_column(column, limit)}" if word == "above" else word
+            shown = word if word == "none" else f"{word} {format_column(column, limit)}"
             at = np.flatnonzero(there)
             parts.append(supported(at, np.zeros(len(at), dtype=int), [(kind, column, shown)], len(rows), user))
     return joined(parts, len(rows))

@@ -13,13 +13,13 @@ from tests.unit.cli.conftest import plain
 
 pytestmark = pytest.mark.slow
 
-DECOMPOSED = ["metric", "by", "unit", "before", "now", "differs", "sentence", "bounds", "scope", "change", "rate",
-              "mix", "entering", "leaving", "parts"]  # fmt: skip
+DECOMPOSED = ["metric", "by", "unit", "before", "now", "differs", "sentence", "bounds", "scope", "n_before", "n_now",
+              "change", "rate", "mix", "entering", "leaving", "parts"]  # fmt: skip
 WATERFALL = ["before", "now", "low", "high", "requests_before", "requests_now", "unknown_before", "unknown_now",
              "sentence", "unit", "scope", "steps", "change"]  # fmt: skip
 STAGES = ["q", "before", "now", "quantile_before", "quantile_now", "n_before", "n_now", "sentence", "unit", "scope",
           "change", "parts"]  # fmt: skip
-CONTRAST = ["outcome", "failed", "succeeded", "sampled", "looked", "sentence", "scope", "lifts", "tree"]
+CONTRAST = ["outcome", "failed", "succeeded", "sampled", "looked", "sentence", "scope", "unit", "lifts", "tree"]
 FRONTIER = ["by", "quality", "cost", "target", "choice", "sentence", "scope", "options"]
 
 

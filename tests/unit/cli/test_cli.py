@@ -236,7 +236,7 @@ def test_traces_and_trace(run: Run, sample_home: Path) -> None:
     assert "$" in out
     code, out, _ = run("traces", "--dataset", "sample", "--limit", "3")
     assert code == cli.FINE
-    assert out.count("\n") == 5
+    assert out.count("\n") == 6
 
 
 def test_tables_for_people_carry_units(run: Run, sample_home: Path) -> None:

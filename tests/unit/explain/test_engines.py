@@ -50,8 +50,20 @@ def test_splits_agree(engine: Source, here: Source) -> None:
         pd.testing.assert_frame_equal(stages[0].parts, stages[1].parts, rtol=1e-9, atol=1e-9)
 
 
-def test_contrasts_agree(engine: Source, here: Source) -> None:
-    one, two = (kpi.contrast(s, SLICE, sample=400) for s in (engine, here))
+def test_conditions_agree(engine: Source, here: Source) -> None:
+    for told in (
+        "cost > 0.01 and tool_errors > 0", "not success and latency > 1.5 s", "language in (es, de) or error",
+        "severity >= major or incidents > 0", "question contains e", "time >= 2026-11-10 and not (success is unknown)",
+        "not (groundedness < 70 % and resolved)", "retrieval_ms >= 120 and prompt is known", "output_tokens != 2.5",
+    ):  # fmt: skip
+        one, two = (kpi.find_traces(s, SLICE, condition=told, sort="incident", limit=500) for s in (engine, here))
+        assert one["trace_id"].tolist() == two["trace_id"].tolist(), told
+        assert one.attrs == two.attrs, told
+
+
+@pytest.mark.parametrize("unit", ["request", "session"])
+def test_contrasts_agree(engine: Source, here: Source, unit: str) -> None:
+    one, two = (kpi.contrast(s, SLICE, sample=400, unit=unit) for s in (engine, here))
     assert (one.failed, one.succeeded, one.sampled, one.looked) == (two.failed, two.succeeded, two.sampled, two.looked)
     pd.testing.assert_frame_equal(one.lifts, two.lifts, rtol=1e-9)
     assert one.tree is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,23 @@ def test_rows_of_a_finding_are_those_that_it_counts(fallen: kpi.Source) -> None:
     numbers = kpi.summarise(fallen, found.metric, rows).iloc[0]
     assert numbers["n"] == found.n
     assert numbers["value"] == pytest.approx(found.value)
+
+
+def test_findings_of_a_metric_stand_in_the_order_of_what_they_explain(fallen: kpi.Source) -> None:
+    told = kpi.story(fallen, kpi.Slice(last="14d"))
+    (one, *_) = told.findings
+    assert one.metric == "task_success"
+    made = {
+        "against": replace(one, change=0.2, n=5000), "small": replace(one, change=-0.3, n=100),
+        "large": replace(one, change=-0.1, n=4000),
+        "beside": replace(one, metric="escalation_rate", also=("task_success",)),
+        "foreign": replace(one, metric="escalation_rate", also=()), "unknown": replace(one, kind="coverage", n=90_000),
+    }  # fmt: skip
+    story = replace(told, findings=tuple(made.values()))
+
+    def named(change: float) -> list[str]:
+        return [next(n for n, f in made.items() if f is g) for g in story.about(kpi.METRICS["task_success"], change)]
+
+    assert named(-0.02) == ["large", "small", "beside", "unknown", "against"]  # -400, -30, none, none, +1,000 requests
+    assert named(+0.02) == ["against", "beside", "unknown", "large", "small"]
+    assert set(named(float("nan"))) == {"large", "small", "beside", "unknown", "against"}

@@ -101,6 +101,31 @@ def test_sorts(sort: str, first: list[str]) -> None:
     assert kpi.find_traces(rows(), sort=sort, limit=3)["trace_id"].tolist() == first
 
 
+def test_the_worst_incident_first_and_the_evidence_of_metrics() -> None:
+    source = from_frame(
+        pd.DataFrame(
+            {
+                "trace_id": [f"t{i}" for i in range(6)], "started_at": [T0 + pd.Timedelta(hours=i) for i in range(6)],
+                "worst_severity": ["nit", "critical", None, "major", None, "critical"],
+                "incident_count": [1, 2, 0, 1, 3, 1], "success": [True, False, None, False, True, True],
+                "escalated": [True, False, True, None, False, False], "total_us": [1, 2, 3, 4, 5, 6],
+            }
+        )
+    )  # fmt: skip
+    assert kpi.find_traces(source, sort="incident")["trace_id"].tolist() == ["t5", "t1", "t3", "t0", "t4", "t2"]
+
+    def ids(metric: str) -> list[str]:
+        condition, sort = kpi.evidence(kpi.METRICS[metric])
+        return kpi.find_traces(source, condition=condition, sort=sort)["trace_id"].tolist()
+
+    assert ids("critical_incidents") == ["t5", "t1"]
+    assert ids("incident_rate") == ["t5", "t1", "t3", "t0", "t4"]
+    assert ids("task_success") == ["t3", "t1"]
+    assert ids("escalation_rate") == ["t2", "t0"]
+    assert ids("latency_p95")[0] == "t5"
+    assert kpi.evidence(kpi.METRICS["cost_per_query"]) == ("", "cost")
+
+
 def test_pages_follow_each_other_and_wrong_questions_are_typed() -> None:
     pages = [kpi.find_traces(rows(), limit=3, offset=o)["trace_id"].tolist() for o in (0, 3, 6)]
     assert pages == [["t6", "t5", "t4"], ["t3", "t2", "t1"], ["t0"]]

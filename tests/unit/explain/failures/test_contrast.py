@@ -143,3 +143,34 @@ def test_few_rows_without_users_tools_or_texts() -> None:
     assert found.tree is None
     assert found.lifts.empty
     assert found.sampled == 60
+
+
+def test_sessions_fail_with_one_of_their_requests_and_miss_retrieval_by_hand() -> None:
+    """Shares of sessions and of requests are those of plain pandas; what may follow from failing stands last."""
+    requests, _, _ = rows(4000, seed=5)
+    rng = np.random.default_rng(2)
+    failed = ~requests["success"].to_numpy()
+    requests["session_id"] = [f"s{i}" for i in rng.integers(0, 1500, len(requests))]
+    requests["retrieval_hit"] = np.where(
+        rng.random(len(requests)) < 0.1, None, rng.random(len(requests)) > 0.1 + 0.3 * failed
+    )
+    requests["error_type"] = np.where(failed & (rng.random(len(requests)) < 0.6), "timeout", None)
+    source, view = source_of(requests), kpi.Slice(last="all")
+    by_request = kpi.contrast(source, view, most=200)
+    by_session = kpi.contrast(source, view, most=200, unit="session")
+    missed = requests["retrieval_hit"] == False  # noqa: E712
+    both = (
+        pd.DataFrame({"session": requests["session_id"], "failed": failed, "missed": missed}).groupby("session").any()
+    )
+    assert (by_session.failed, by_session.succeeded) == (both["failed"].sum(), (~both["failed"]).sum())
+    assert "sessions failed" in by_session.sentence
+    for found, side, having in ((by_request, failed, missed), (by_session, both["failed"], both["missed"])):
+        row = found.lifts[found.lifts["trait"] == "missed retrieval"].iloc[0]
+        assert row["failed_share"] == pytest.approx(having[side].mean())
+        assert row["success_share"] == pytest.approx(having[~side].mean())
+        names = list(found.lifts[found.lifts["q"] <= 0.05]["name"])
+        assert names.index("retrieval_hit") < names.index("error_type")
+        assert found.lifts["failed_examples"].map(lambda ids: set(ids) <= set(requests["trace_id"])).all()
+    part = kpi.contrast(source, view, sample=400, unit="session")
+    assert part.sampled == 400
+    assert (part.failed, part.succeeded) == (by_session.failed, by_session.succeeded)
