@@ -7,6 +7,7 @@ with a foreign Origin: both are turned away before anything of the app runs.
 
 from __future__ import annotations
 
+import gzip
 import re
 from base64 import b64encode
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -25,6 +27,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN = frozenset(["health", "host-config", "stream", "upload_file"])  # what the front end needs of /_stcore
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
+_PACKED = (b"text/css", b"text/javascript", b"application/j")  # no page: that answers for any name that is asked for
 _HEADED = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
@@ -130,4 +133,51 @@ def _matches(name: str, pattern: str) -> bool:
     return name.endswith(wanted[1:]) if wanted.startswith("*.") else name == wanted
 
 
-MIDDLEWARE = [Middleware(Gate)]
+class Packed:
+    """ASGI middleware: files of the front end go out compressed, each packed once: their names change with their
+    content. The framework leaves them as they are, because it would pack them anew for everybody.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._kept: dict[str, tuple[Message, bytes]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        packs = scope["type"] == "http" and scope["method"] == "GET" and scope["path"].startswith("/static/")
+        if not packs or not _wants_gzip(scope):
+            await self.app(scope, receive, send)
+            return
+        path, parts = scope["path"], []
+        start: Message = {}
+
+        async def gather(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            elif message["type"] == "http.response.body":
+                parts.append(message.get("body", b""))
+
+        if path not in self._kept:
+            await self.app(scope, receive, gather)
+            body, headers = b"".join(parts), dict(start["headers"])
+            if start["status"] != 200 or not headers.get(b"content-type", b"").startswith(_PACKED):
+                await send(start)
+                await send({"type": "http.response.body", "body": body})
+                return
+            packed = await run_in_threadpool(gzip.compress, body, 6)
+            kept = [(k, v) for k, v in start["headers"] if k not in (b"content-length", b"etag", b"accept-ranges")]
+            more = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"),
+                    (b"content-length", str(len(packed)).encode())]  # fmt: skip
+            self._kept[path] = {**start, "headers": [*kept, *more]}, packed
+        head, packed = self._kept[path]
+        await send(head)
+        await send({"type": "http.response.body", "body": packed})
+
+
+def _wants_gzip(scope: Scope) -> bool:
+    """Whether the whole file is asked for by someone who can unpack it."""
+    asked = {key for key, _ in scope["headers"]}
+    takes = ",".join(_values(scope, b"accept-encoding"))
+    return "gzip" in takes and not asked & {b"range", b"if-none-match", b"if-modified-since"}
+
+
+MIDDLEWARE = [Middleware(Gate), Middleware(Packed)]

@@ -143,7 +143,7 @@ def groups(frame: pd.DataFrame, by: str) -> None:
     shown = pd.DataFrame({text.dimension(by): frame[by].fillna("(none)"),
                           "Metric": [data.metrics()[m].label for m in frame["metric"]],
                           "Value": text.values(frame, "value"), "95 %": text.intervals(frame, "low", "high"),
-                          "State": [words.STATES[s].word if s else "" for s in frame["state"]],
+                          "State": [words.STATES[s].word if s else "" for s in frame["standing"]],
                           "Requests": frame["n"], "Users": frame["clusters"]})  # fmt: skip
     if frame["metric"].nunique() > 1:
         wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[shown["Metric"].unique()]

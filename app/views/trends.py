@@ -4,7 +4,7 @@ import streamlit as st
 
 import kpi
 from app import cards, data, once, page, slicebar, tables, text
-from kpi.charts import series as charts
+from kpi.charts import inline, series as charts
 
 SHAPES = {"value": "As it is", "rolling": "7-day rolling", "percentiles": "Percentiles"}
 
@@ -54,7 +54,7 @@ multiples = len(drawn_metrics) == 1 and by and frame[by].nunique() > charts.MOST
 if len(drawn_metrics) > 1:
     once.chart(charts.percentiles, frame, unit=chosen.unit, target=target, events=happened, alt=alt)
 elif multiples:
-    once.part(cards.multiples, frame, by=by, unit=chosen.unit)
+    once.picture(inline.panels, frame, by=by, unit=chosen.unit)
 else:
     smooth = None
     if shape == "rolling":

@@ -96,19 +96,6 @@ def gauge(value: float, low: float, high: float, *, state: str, colours: Look = 
     return layered(track, band, mark).properties(height=28, padding=PADDING)
 
 
-def effect(change: float, low: float, high: float, *, colour: str, colours: Look = LIGHT) -> alt.LayerChart:
-    """A change and its interval as a small bar around zero. colour: the role of its colour."""
-    tint = colours.states[colour]
-    base = alt.Chart(pd.DataFrame({"zero": [0.0], "change": [change], "low": [low], "high": [high]}))
-    reach = max(abs(v) for v in (change, low, high) if v == v)
-    x = alt.Scale(domain=[-reach, reach], nice=False)
-    zero = base.mark_tick(thickness=1.5, height=22, color=colours.grey).encode(x=alt.X("zero:Q", scale=x, axis=None))
-    size = base.mark_bar(height=6, color=tint, opacity=0.35).encode(x=alt.X("zero:Q", scale=x), x2="change:Q")
-    limits = base.mark_rule(strokeWidth=2.5, color=tint).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
-    mark = base.mark_point(size=60, filled=True, opacity=1, color=tint).encode(x=alt.X("change:Q", scale=x))
-    return layered(zero, size, limits, mark).properties(height=28, padding=PADDING)
-
-
 def axis(unit: str) -> alt.Axis:
     """A value axis in the unit that people read."""
     if unit == "share":
@@ -200,19 +187,6 @@ def trend(
         layers.append(line.encode(x=x, y=y, color=_series(drawn, by, colours)))
     layers += event_marks(events, colours, told)
     return layered(*layers).properties(height=340)
-
-
-def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colours: Look = LIGHT) -> alt.LayerChart:
-    """One of several small multiples, on the value axis that they share."""
-    told = spoken(frame[frame["value"].notna()])
-    scale = alt.Scale(domain=list(domain), nice=True, zero=False)
-    line = alt.Chart(told).encode(x=time_axis(told, ticks=3), y=alt.Y("value:Q", scale=scale, axis=axis(unit)))
-    tip = tips(_point(told))
-    area = line.mark_area(opacity=BAND, color=colours.accent, clip=True)
-    area = area.encode(y=alt.Y("low:Q", axis=axis(unit), scale=scale), y2="high:Q")
-    points = line.mark_point(size=60, opacity=0, filled=True).encode(tooltip=tip)
-    drawn = line.mark_line(strokeWidth=1.8, color=colours.accent)
-    return layered(area, drawn, hollow(line, color=colours.accent), points).properties(height=120)
 
 
 def percentiles(

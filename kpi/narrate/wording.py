@@ -144,7 +144,7 @@ class State:
     name: str
     word: str
     icon: str
-    colour: Literal["green", "orange", "red", "gray"]
+    colour: Literal["green", "orange", "red", "gray", "blue"]
 
 
 STATES: dict[str, State] = {name: State(name, **look) for name, look in WORDS["state"].items()}
