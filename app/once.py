@@ -68,8 +68,16 @@ def _picture(make: Callable[..., str], args: tuple[Any, ...], kwargs: dict[str, 
 
 def _chart(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], alt: str) -> None:
     drawn = make(*args, colours=charts.look(st.context.theme.type), **kwargs)
-    object.__setattr__(drawn, "to_dict", partial(drawn.to_dict, validate=False))
+    object.__setattr__(drawn, "to_dict", partial(_spec, drawn.to_dict))
     st.altair_chart(drawn, alt=alt)
+
+
+def _spec(make: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The chart as Vega-Lite, neither checked for every reader nor read out mark by mark: `alt` says what it shows."""
+    spec = make(validate=False)
+    for layer in spec.get("layer", [spec]):
+        layer["mark"] = {**layer["mark"], "aria": False}
+    return spec
 
 
 @st.cache_data(ttl="1h", max_entries=2000, max_size="64MiB", show_spinner=False)

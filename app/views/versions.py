@@ -58,7 +58,7 @@ if told.empty:
     page.as_python(here, *checked, f"found = kpi.compare({asked}, always_valid={running})")
     st.stop()
 with st.container(border=True, gap="xsmall"):
-    st.markdown(f"#### {text.safe(found.sentence, longest=900)}")
+    st.markdown(f"**{text.safe(found.sentence, longest=900)}**")
     for verdict, colour, icon in (("worse", "red", "trending_down"), ("better", "green", "trending_up")):
         for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
