@@ -32,8 +32,11 @@ def index(scorecard: Any) -> None:
     found = scorecard.index
     number = words.format_value(found.value, "index")
     with st.container(border=True):
-        left, right = st.columns([1, 3], gap="medium", vertical_alignment="center")
-        with left, st.container(gap="xxsmall"):
+        said, number_side = st.columns([3, 1], gap="medium", vertical_alignment="center")
+        with said, st.container(gap="xxsmall"):
+            st.markdown(f"**{text.safe(scorecard.verdict)}** {text.safe(scorecard.sentence, longest=900)}")
+            st.caption(f"Index {text.safe(words.index_words(found))}")
+        with number_side, st.container(gap="xxsmall"):
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 st.metric("AI index", text.safe(number), width="content",
                           help="Weighted share of the KPI promises that are kept, 0 to 100.")  # fmt: skip
@@ -41,9 +44,6 @@ def index(scorecard: Any) -> None:
             if found.state != "no_data":
                 once.picture(inline.gauge, found.value, found.low, found.high, state=found.state,
                              alt=f"AI index {number} of 100, {words.STATES[found.state].word}")  # fmt: skip
-        with right, st.container(gap="xxsmall"):
-            st.markdown(f"**{text.safe(scorecard.verdict)}** {text.safe(scorecard.sentence, longest=900)}")
-            st.caption(f"Index {text.safe(words.index_words(found))}")
 
 
 def kpi_cards(scorecard: Any, here: PageContext) -> None:

@@ -112,7 +112,7 @@ def spoken(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its numbers in words for tooltips: shown, interval, and when for the bucket."""
     told = frame.assign(shown=text.values(frame, "value"))
     if "low" in frame:
-        told["interval"] = [interval or "not known" for interval in text.intervals(frame, "low", "high")]
+        told["interval"] = [interval or UNSURE for interval in text.intervals(frame, "low", "high")]
     if "bucket" not in frame or frame["bucket"].isna().all():
         return told
     return placed(told)
@@ -145,6 +145,7 @@ def _clocks(frame: pd.DataFrame) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
     return list(found[step][["at", "start"]].itertuples(index=False, name=None))
 
 
+UNSURE = "not known"
 UNFINISHED = "not finished: the data or the window begin or end in it"
 
 
@@ -152,6 +153,37 @@ def hollow(base: alt.Chart, when: str = "!datum.complete", **more: Any) -> alt.C
     """Hollow points where a bucket is not finished, which the tooltip says."""
     found: alt.Chart = base.transform_filter(when).mark_point(size=34, filled=False, strokeWidth=1.4, **more)
     return found.encode(tooltip=tips({"when": "When", "note": "Note"}))
+
+
+def lone(told: pd.DataFrame, by: str | None, **channels: Any) -> list[alt.Chart]:
+    """A mark for every series of one point, which makes no line; no layer where there is none."""
+    alone = told[told.groupby(by)["at"].transform("size").eq(1)] if by else told[: len(told) == 1]
+    return [alt.Chart(alone).mark_point(size=70, filled=True, opacity=1).encode(**channels)] if len(alone) else []
+
+
+def toggled(lines: alt.Chart, by: str, opacity: float = 1.0) -> alt.Chart:
+    """Lines of which a click on the legend shows one alone."""
+    chosen = alt.selection_point(name="chosen", fields=[by], bind="legend")
+    found: alt.Chart = lines.encode(opacity=alt.condition(chosen, alt.value(opacity), alt.value(0.12)))
+    return found.add_params(chosen)
+
+
+def pointer(told: pd.DataFrame, columns: Mapping[str, str], colours: Look, *, by: str | None = None) -> alt.Chart:
+    """A rule at the bucket nearest to the pointer with one tooltip: columns by title, or a line of every series."""
+    shown, wide = tips(columns), told
+    if by:
+        limits = [f" ({i})" if i != UNSURE else "" for i in told["interval"]]
+        said = told["shown"] + limits + ", n = " + told["n"].map(text.format_count)
+        names = _order(told, by)
+        wide = told.assign(said=said).pivot(index=["at", "when"], columns=by, values="said")[names]
+        wide = wide.set_axis([f"s{i}" for i in range(len(names))], axis=1).fillna(text.UNKNOWN).reset_index()
+        shown = [*tips({"when": "When"}), *(alt.Tooltip(f"s{i}", title=str(v)[:60]) for i, v in enumerate(names))]
+    near = alt.selection_point(name="near", nearest=True, on="pointerover", clear="pointerout", encodings=["x"],
+                               empty=False)  # fmt: skip
+    rule = alt.Chart(wide).mark_rule(color=colours.grey, strokeWidth=1)
+    seen = alt.condition(near, alt.value(0.7), alt.value(0))
+    found: alt.Chart = rule.encode(x=time_axis(told), tooltip=shown, opacity=seen)
+    return found.add_params(near)
 
 
 def trend(
@@ -166,7 +198,6 @@ def trend(
     colour, x = _series(told, by, colours), time_axis(told)
     base = alt.Chart(told).encode(x=x)
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=axis(unit))
-    tip = tips({**({by: "Group"} if by else {}), **_point(told)})
     layers: list[alt.Chart] = []
     if by is None and told["low"].notna().any():
         bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=x)
@@ -178,14 +209,15 @@ def trend(
         label = goal.mark_text(align="left", dx=4, dy=-7, color=colours.grey, fontSize=11)
         layers.append(label.encode(x=alt.value(0), text="label:N"))
     faded = 0.35 if smooth is not None else 1.0
-    layers.append(base.mark_line(strokeWidth=2, opacity=faded).encode(y=y, color=colour, strokeDash=_dashes(told, by)))
+    line = base.mark_line(strokeWidth=2, opacity=faded).encode(y=y, color=colour, strokeDash=_dashes(told, by))
+    layers.append(toggled(line, by, faded) if by else line)
     layers.append(hollow(base, "datum.small || !datum.complete", opacity=faded).encode(y=y, color=colour))
-    layers.append(base.mark_point(size=90, opacity=0, filled=True).encode(y=y, color=colour, tooltip=tip))
+    layers += lone(told, by, x=x, y=y, color=colour)
     if smooth is not None:
         drawn = placed(smooth[smooth["value"].notna()])
         line = alt.Chart(drawn).mark_line(strokeWidth=2.6)
         layers.append(line.encode(x=x, y=y, color=_series(drawn, by, colours)))
-    layers += event_marks(events, colours, told)
+    layers += [pointer(told, _point(told), colours, by=by), *event_marks(events, colours, told)]
     return layered(*layers).properties(height=340)
 
 
@@ -204,12 +236,12 @@ def percentiles(
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])
     base = alt.Chart(told).encode(x=time_axis(told), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
     colour = alt.Color("metric:N", scale=scale, legend=legend(line=True))
-    tip = tips({"metric": "Metric", **_point(told)})
     layers: list[alt.Chart] = [
         base.mark_area(opacity=BAND).encode(y=alt.Y("low:Q", axis=axis(unit)), y2="high:Q", color=colour),
-        base.mark_line(strokeWidth=2).encode(color=colour),
+        toggled(base.mark_line(strokeWidth=2).encode(color=colour), "metric"),
         hollow(base).encode(color=colour),
-        base.mark_point(size=90, opacity=0, filled=True).encode(color=colour, tooltip=tip),
+        *lone(told, "metric", x=time_axis(told), y=alt.Y("value:Q", axis=axis(unit)), color=colour),
+        pointer(told, {}, colours, by="metric"),
     ]
     if target is not None:
         rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[6, 4], color=colours.grey)
