@@ -11,6 +11,7 @@ import gzip
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -20,21 +21,21 @@ import streamlit as st
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN = frozenset(["health", "host-config", "stream", "upload_file"])  # what the front end needs of /_stcore
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
-_PACKED = (b"text/css", b"text/javascript", b"application/j")  # no page: that answers for any name that is asked for
+_STATIC = Path(st.__file__).with_name("static")
+_PACKABLE = {f"/{p.relative_to(_STATIC).as_posix()}": p for p in _STATIC.rglob("*") if p.suffix in (".js", ".css")}
 _HEADED = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
 def _inline_scripts() -> Iterator[str]:
     """Digests of the scripts that stand in the framework's own page: only these run, and those from its files."""
-    shell = Path(st.__file__).with_name("static") / "index.html"
-    for script in _INLINE.findall(shell.read_bytes().decode()):
+    for script in _INLINE.findall((_STATIC / "index.html").read_bytes().decode()):
         yield f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
 
 
@@ -134,50 +135,26 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 class Packed:
-    """ASGI middleware: files of the front end go out compressed, each packed once: their names change with their
-    content. The framework leaves them as they are, because it would pack them anew for everybody.
-    """
+    """ASGI middleware: scripts and styles of the front end go out compressed, each packed once. The framework leaves
+    them as they are, because it would pack them anew for everybody; their names change with their content."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._kept: dict[str, tuple[Message, bytes]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        packs = scope["type"] == "http" and scope["method"] == "GET" and scope["path"].startswith("/static/")
-        if not packs or not _wants_gzip(scope):
+        packs = scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in _PACKABLE
+        if packs and any("gzip" in value for value in _values(scope, b"accept-encoding")):
+            await (await run_in_threadpool(_packed, scope["path"]))(scope, receive, send)
+        else:
             await self.app(scope, receive, send)
-            return
-        path, parts = scope["path"], []
-        start: Message = {}
-
-        async def gather(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                start.update(message)
-            elif message["type"] == "http.response.body":
-                parts.append(message.get("body", b""))
-
-        if path not in self._kept:
-            await self.app(scope, receive, gather)
-            body, headers = b"".join(parts), dict(start["headers"])
-            if start["status"] != 200 or not headers.get(b"content-type", b"").startswith(_PACKED):
-                await send(start)
-                await send({"type": "http.response.body", "body": body})
-                return
-            packed = await run_in_threadpool(gzip.compress, body, 6)
-            kept = [(k, v) for k, v in start["headers"] if k not in (b"content-length", b"etag", b"accept-ranges")]
-            more = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"),
-                    (b"content-length", str(len(packed)).encode())]  # fmt: skip
-            self._kept[path] = {**start, "headers": [*kept, *more]}, packed
-        head, packed = self._kept[path]
-        await send(head)
-        await send({"type": "http.response.body", "body": packed})
 
 
-def _wants_gzip(scope: Scope) -> bool:
-    """Whether the whole file is asked for by someone who can unpack it."""
-    asked = {key for key, _ in scope["headers"]}
-    takes = ",".join(_values(scope, b"accept-encoding"))
-    return "gzip" in takes and not asked & {b"range", b"if-none-match", b"if-modified-since"}
+@cache  # the files of one installation
+def _packed(path: str) -> Response:
+    kind = "text/css" if path.endswith(".css") else "text/javascript"
+    headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding",
+               "Cache-Control": "public, immutable, max-age=31536000"}  # fmt: skip
+    return Response(gzip.compress(_PACKABLE[path].read_bytes(), 6), media_type=kind, headers=headers)
 
 
 MIDDLEWARE = [Middleware(Gate), Middleware(Packed)]

@@ -14,7 +14,6 @@ from typing import Any
 import streamlit as st
 from streamlit.starlette import App
 
-import kpi
 from app import gate
 
 
@@ -61,10 +60,9 @@ def draw() -> None:
 @asynccontextmanager
 async def warmed(_app: Any) -> AsyncIterator[None]:
     """Imports of the pages and what they ask for, made before the door opens: the first visitor waits for none."""
-    for name in ("data", "page", "slicebar", "cards", "findings", "tables", "change_breakdown", "cohorts", "loading"):
-        import_module(f"app.{name}")
-    for name in ("scorecard", "story", "compare", "disparity", "drift", "decompose", "contrast", "weak_segments"):
-        getattr(kpi, name)
+    views = ("page", "slicebar", "cards", "findings", "tables", "change_breakdown", "cohorts", "loading")
+    for name in (*(f"app.{v}" for v in views), "kpi.govern.story", "kpi.govern.scorecard", "kpi.results"):
+        import_module(name)
     yield
 
 

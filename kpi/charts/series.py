@@ -73,29 +73,6 @@ def state_colour(state: str, colours: Look) -> str:
     return colours.states[text.STATES[state].colour]
 
 
-def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look = LIGHT) -> alt.LayerChart:
-    """A line without axes and the target as a dashed rule; grey unless the state asks for attention."""
-    tint = state_colour(state, colours) if state in ("watch", "off_target") else colours.grey
-    y = alt.Y("value:Q", scale=alt.Scale(zero=False, nice=False), axis=None)
-    base = alt.Chart(placed(frame)).encode(x=alt.X("at:T", axis=None, scale=alt.Scale(type="utc")), y=y)
-    line = base.mark_line(strokeWidth=1.6, color=tint, interpolate="monotone")
-    rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[4, 3], color=colours.grey, opacity=0.8)
-    return layered(rule.encode(y=y), line, hollow(base, color=tint)).properties(height=46, padding=PADDING)
-
-
-def gauge(value: float, low: float, high: float, *, state: str, colours: Look = LIGHT) -> alt.LayerChart:
-    """The index on its scale from 0 to 100: track, interval and mark."""
-    one = pd.DataFrame({"start": [0.0], "end": [100.0], "low": [low], "high": [high], "value": [value]})
-    base = alt.Chart(one)
-    x = alt.Scale(domain=[0, 100], nice=False)
-    tint = state_colour(state, colours)
-    bar: dict[str, Any] = {"height": 8, "cornerRadius": 4}
-    track = base.mark_bar(**bar, color=colours.faint).encode(x=alt.X("start:Q", scale=x, axis=None), x2="end:Q")
-    band = base.mark_bar(**bar, color=tint, opacity=0.35).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
-    mark = base.mark_tick(thickness=4, height=20, color=tint).encode(x=alt.X("value:Q", scale=x))
-    return layered(track, band, mark).properties(height=28, padding=PADDING)
-
-
 def axis(unit: str) -> alt.Axis:
     """A value axis in the unit that people read."""
     if unit == "share":
@@ -157,7 +134,7 @@ def hollow(base: alt.Chart, when: str = "!datum.complete", **more: Any) -> alt.C
 
 def lone(told: pd.DataFrame, by: str | None, **channels: Any) -> list[alt.Chart]:
     """A mark for every series of one point, which makes no line; no layer where there is none."""
-    alone = told[told.groupby(by)["at"].transform("size").eq(1)] if by else told[: len(told) == 1]
+    alone = told[told.groupby(by)["at"].transform("size").eq(1)] if by else told.iloc[: int(len(told) == 1)]
     return [alt.Chart(alone).mark_point(size=70, filled=True, opacity=1).encode(**channels)] if len(alone) else []
 
 

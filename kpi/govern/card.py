@@ -129,14 +129,10 @@ class Card(Result):
 
 def standing(entry: Entry, state: str, value: float) -> str:
     """The state, or on which side of the target a value lies that is within its limits but not at the target."""
-    if state != "on_target" or attained(entry, value):
+    up = entry.direction == "up"
+    if state != "on_target" or (value >= entry.target if up else value <= entry.target):
         return state
-    return "below_target" if entry.direction == "up" else "above_target"
-
-
-def attained(entry: Entry, value: float) -> bool:
-    """Whether a value is at its target or better."""
-    return value >= entry.target if entry.direction == "up" else value <= entry.target
+    return "below_target" if up else "above_target"
 
 
 def moved(entry: Entry, now: Sequence[float], before: Sequence[float]) -> Change | None:
@@ -145,9 +141,9 @@ def moved(entry: Entry, now: Sequence[float], before: Sequence[float]) -> Change
     change, low, high = now[0] - before[0], now[1] - before[2], now[2] - before[1]
     if not math.isfinite(change):
         return None
-    clear = low > 0 or high < 0
-    return Change(difference=change, low=low, high=high, clear=clear, better=(change > 0) == (entry.direction == "up"),
-                  words=change_words(change, low, high, entry.unit, clear=clear))  # fmt: skip
+    clear, better = low > 0 or high < 0, (change > 0) == (entry.direction == "up")
+    words = change_words(change, low, high, entry.unit, clear=clear)
+    return Change(difference=change, low=low, high=high, clear=clear, better=better, words=words)
 
 
 def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[str, str]:

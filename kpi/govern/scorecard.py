@@ -270,7 +270,8 @@ def _card(
             state, reason = "off_target", say("reason", "incidents", incidents=incidents)
     change = _change(entry, metric, measured, counts) if metric else None
     if metric and not found:
-        change = _fact_change(entry, value, *_row(now.before, entry.metric)[::3])
+        was, *_, seen = _row(now.before, entry.metric)  # nobody can say whether the change of a fact is chance
+        change = moved(entry, (value, math.nan, math.nan), (was, math.nan, math.nan)) if seen >= entry.min_n else None
     card = Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
                 spark=spark)  # fmt: skip
     if entry.metric in lacking or not found:
@@ -299,16 +300,6 @@ def _change(entry: Entry, metric: Metric, measured: _Measured, counts: TermCount
     return Change(difference=d.value, low=d.low, high=d.high, smallest=e.smallest,
                   clear=d.clear and worst is None, better=better, bounds=worst,
                   words=f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})" if worst else words)  # fmt: skip
-
-
-def _fact_change(entry: Entry, value: float, was: float, n: int) -> Change | None:
-    """Of a metric without an interval: how far it moved, and that nobody can say whether that is chance."""
-    moved = value - was
-    if n < entry.min_n or not math.isfinite(moved):
-        return None
-    better = moved > 0 if entry.direction == "up" else moved < 0
-    return Change(difference=moved, low=math.nan, high=math.nan, clear=False, better=better,
-                  words=said.change_words(moved, math.nan, math.nan, entry.unit, clear=False))  # fmt: skip
 
 
 def _silent(
