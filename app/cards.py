@@ -74,7 +74,7 @@ def kpi_card(card: Any, here: PageContext) -> None:
             if len(card.spark):
                 once.picture(inline.spark, card.spark, unit=card.unit, target=card.target, state=card.state,
                              height=32, alt=f"{card.label} over the window; target {target}")  # fmt: skip
-        st.caption(text.safe(f"Target {target} · {card.owner}"))
+        st.caption(text.safe(f"Target {target}"))
         for told, mark in ((card.known, "label_off"), (card.caution, "group")):
             if told:
                 st.caption(f"{text.icon(mark)} {text.safe(told)}")
@@ -84,17 +84,19 @@ def kpi_card(card: Any, here: PageContext) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             moved = f"Change: {card.change.words}." if card.change else ""
             badge(card.standing, " ".join(t for t in (card.reason, moved, f"Next: {card.action}") if t))
-            _open(card, here)
+            st.caption(text.safe(card.owner), width="content")
+        _open(card, here)
 
 
 def _open(card: Any, here: PageContext) -> None:
     if card.metric in data.metrics():
-        why = card.state in LOUD and here.timed
-        page.way("why" if why else "trends", "Why" if why else "Trend", here.view, metric=card.metric)
+        if card.state in LOUD and here.timed:
+            page.way("why", f"Why {card.label.lower()}", here.view, metric=card.metric)
+        page.way("trends", f"Open {card.label.lower()}", here.view, metric=card.metric)
     elif card.metric == "drift_score":
-        page.way("drift", "Drift", here.view)
+        page.way("drift", "Open drift", here.view)
     else:
-        page.way("segments", "Segments", here.view, metric="task_success")
+        page.way("segments", "Open segments", here.view, metric="task_success")
 
 
 def _delta(change: Any, unit: str, here: PageContext) -> dict[str, Any]:
