@@ -41,7 +41,7 @@ def gap_course(shown: pd.Series, groups: pd.DataFrame) -> pd.DataFrame:
     """How far the worst group lay behind the best one over time. groups: a series of `measure` by the dimension."""
     named = groups[shown["dimension"]].fillna(NONE_VALUE)
     best, worst = (groups[named == shown[side]].set_index("bucket") for side in ("best", "worst"))
-    both = worst.join(best[["value", "n"]], rsuffix="_best", how="inner").reset_index()
+    both = worst.join(best[["value", "n"]].add_suffix("_best"), how="inner").reset_index()
     both = both.assign(value=both["value_best"] - both["value"], n=both["n"] + both["n_best"])
     return both[["bucket", "start", "complete", "value", "n"]]
 
