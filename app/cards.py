@@ -48,11 +48,9 @@ def index(scorecard: Any) -> None:
 
 def kpi_cards(scorecard: Any, here: PageContext) -> None:
     """A card a KPI, the worst first: large what needs attention, compact what does not."""
-    loud = [c for c in scorecard.by_harm if c.state in LOUD]
-    for cards, key in ((loud, "loud"), ([c for c in scorecard.by_harm if c not in loud], "calm")):
-        with st.container(key=f"{key}_cards"), st.grid(4, min_column_width=165, gap="small"):
-            for card in cards:
-                kpi_card(card, here)
+    with st.grid(4, min_column_width=165, gap="small"):
+        for card in scorecard.by_harm:
+            kpi_card(card, here)
 
 
 def kpi_card(card: Any, here: PageContext) -> None:
@@ -62,7 +60,8 @@ def kpi_card(card: Any, here: PageContext) -> None:
     counted = f"n = {words.format_count(card.n)}"
     interval = words.format_interval(card.low, card.high, card.unit)
     known = f"95 %: {interval}, {counted}" if interval else counted
-    with st.container(border=True, height="stretch", gap="xxsmall"):
+    size = "loud" if card.state in LOUD else "calm"  # style.css
+    with st.container(border=True, height="stretch", gap="xxsmall", key=f"{size}_{card.metric}"):
         with st.container(horizontal=True, gap="xsmall", vertical_alignment="bottom"):
             st.metric(
                 text.safe(card.label),

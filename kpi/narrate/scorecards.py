@@ -83,7 +83,8 @@ def loud_sentence(card: Any, baseline: str, *, also: str, off: int, watch: int, 
     unit = "count" if card.unit == "distance" else card.unit
     shown = format_value(card.value, unit)
     interval = without_unit(format_interval(card.low, card.high, unit), shown)
-    told = f"{card.label} {STATES[card.state].word.lower()}: {shown}" + (f" ({interval})" if interval else "")
+    word = "on watch" if card.state == "watch" else STATES[card.state].word.lower()
+    told = f"{card.label} {word}: {shown}" + (f" ({interval})" if interval else "")
     told += f", target {format_value(card.target, unit)}"
     if card.change and card.change.clear:
         told += f", {card.change.words} on {WORDS['baseline'].get(baseline, baseline.replace(':', ' '))}"
