@@ -17,13 +17,8 @@ from app import data, export, text
 from kpi.charts import series as charts
 
 words = kpi.wording
-MARKS = {
-    "off_target": "✕ ",
-    "watch": "! ",
-    "no_data": "? ",
-    "above_target": "↗ ",
-    "below_target": "↘ ",
-}  # for no colour
+# Where a value stands, without its colour.
+MARKS = {"off_target": "✕ ", "watch": "! ", "no_data": "? ", "above_target": "↗ ", "below_target": "↘ "}
 _TINT = "26"  # alpha of a state's colour behind a cell
 
 
@@ -78,8 +73,8 @@ def breakdown(scorecard: Any, by: str) -> None:
             styled = styled.format(lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=shown)
     export.table(styled, alt=f"KPIs by {by}", height="content",
                  column_config={"Requests": st.column_config.NumberColumn(format="localized")})  # fmt: skip
-    st.caption("✕ off target, ! watch, ? too little data, ↗ above or ↘ below target within the limit; no mark: on target. "
-               "Rows with most to do first.")  # fmt: skip
+    st.caption("✕ off target, ! watch, ? too little data, ↗ above or ↘ below target within the limit; no mark: on "
+               "target. Rows with most to do first.")  # fmt: skip
 
 
 def _by_harm(frame: pd.DataFrame, by: str) -> list[str]:

@@ -23,7 +23,6 @@ VERDICTS: dict[str, str] = _TABLE["verdict"]  # the role of a verdict's colour
 MOST_POINTS = 500
 MOST_LINES = 6
 BAND = 0.14
-PADDING = {"left": 2, "right": 2, "top": 2, "bottom": 2}
 EVENT = {"when": "When", "name": "Event", "description": "What"}
 POINT = {"when": "When", "shown": "Value", "interval": "95 %", "n": "Requests"}
 
@@ -199,13 +198,9 @@ def trend(
 
 
 def percentiles(
-    frame: pd.DataFrame,
-    *,
-    unit: str,
-    colours: Look = LIGHT,
-    target: float | None = None,
+    frame: pd.DataFrame, *, unit: str, colours: Look = LIGHT, target: float | None = None,
     events: pd.DataFrame | None = None,
-) -> alt.LayerChart:
+) -> alt.LayerChart:  # fmt: skip
     """Percentile lines of one quantity over time, the widest first. frame: rows of several quantile metrics."""
     names = {m: METRICS[m].label if m in METRICS else m for m in frame["metric"].unique()}
     told = spoken(frame[frame["value"].notna()]).assign(metric=lambda f: f["metric"].map(names))
