@@ -153,7 +153,7 @@ def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[
     that is not known cannot rule that out.
     """
     if n < entry.min_n or not math.isfinite(value):
-        return "no_data", say("reason", "few", n=format_count(n), needed=format_count(entry.min_n))
+        return "no_data", say("reason", "few", n=format_count(n, "requests"), needed=format_count(entry.min_n))
     side = 1 if entry.direction == "up" else -1
     best, worst = (high, low) if side > 0 else (low, high)
     state, place = "on_target", "within"

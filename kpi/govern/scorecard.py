@@ -148,7 +148,8 @@ def scorecard(
 
 
 def _harm(card: Card) -> tuple[float, float]:
-    return -card.entry.weight, -abs(attainment(card.entry, card.value) - 1)
+    kept = attainment(card.entry, card.value) if math.isfinite(card.value) else 0.0
+    return -card.entry.weight, kept
 
 
 def _earlier(source: Source, resolved: Resolved) -> Resolved | None:
@@ -224,10 +225,9 @@ def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: st
     groupings = [Grouping(metrics=(*plain_ones, "requests", _SEVERE), intervals=False)]
     groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
-    fair = METRICS["task_success"]
-    courses = [Grouping(by=(groups,), every=resolved.slice.grain, intervals=False, metrics=(fair.name,))]
-    groupings += courses if groups and timed else []
-    asked = {m.name: m for m in (fair, METRICS["requests"], METRICS[_SEVERE], *metrics)}
+    fair = [METRICS["task_success"]] if groups and timed else []
+    groupings += [Grouping(by=(groups,), every=resolved.slice.grain, intervals=False, metrics=(m.name,)) for m in fair]
+    asked = {m.name: m for m in (*fair, METRICS["requests"], METRICS[_SEVERE], *metrics)}
     cells = iter(collect(source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
                          filters=resolved.filters, window=resolved.window))  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
@@ -238,7 +238,7 @@ def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: st
         (before,) = measure(source, facts, filters=resolved.baseline_filters or (), window=resolved.baseline,
                             tz=resolved.slice.tz, groupings=[Grouping(intervals=False)])  # fmt: skip
         before = same_elapsed(source, before, facts, resolved, Grouping(intervals=False))
-    course = frame(next(cells)) if groups and timed else empty
+    course = frame(next(cells)) if fair else empty
     return _Period(total=total, spark=spark, broken=broken, before=before, groups=course,
                    ongoing=source.live or source.version > 1)  # fmt: skip
 
