@@ -38,8 +38,6 @@ def test_no_page_has_a_violation(browser: Browser, served: Served, path: str, sc
 
 @pytest.mark.parametrize("path", PAGES)
 def test_at_most_three_charts_of_the_chart_library(page: Page, served: Served, path: str):
-    if path == "why":
-        pytest.skip("its waterfalls are still drawn by the library")
     go(page, f"{served.url}/{path}{'&' if '?' in path else '?'}data=sample&last=90d")
     assert page.get_by_test_id("stVegaLiteChart").count() <= 3
 
