@@ -10,10 +10,10 @@ import streamlit as st
 import kpi
 from app import data, once, page, text
 from app.slicebar import PageContext
-from kpi.charts import series as charts
+from kpi.charts import inline, series as charts
 
 words = kpi.wording
-MOST_PANELS = 12
+LOUD = ("off_target", "watch")
 
 
 def colours() -> charts.Look:
@@ -32,59 +32,64 @@ def index(scorecard: Any) -> None:
     found = scorecard.index
     number = words.format_value(found.value, "index")
     with st.container(border=True):
-        left, right = st.columns([1, 3], gap="medium", vertical_alignment="center")
-        with left, st.container(gap="xxsmall"):
+        said, number_side = st.columns([3, 1], gap="medium", vertical_alignment="center")
+        with said, st.container(gap="xxsmall"):
+            st.markdown(f"**{text.safe(scorecard.verdict)}** {text.safe(scorecard.sentence, longest=900)}")
+            st.caption(f"Index {text.safe(words.index_words(found))}")
+        with number_side, st.container(gap="xxsmall"):
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 st.metric("AI index", text.safe(number), width="content",
                           help="Weighted share of the KPI promises that are kept, 0 to 100.")  # fmt: skip
                 badge(found.state, f"The worst state of {found.n} KPIs with enough data, of {found.total}.")
             if found.state != "no_data":
-                once.chart(charts.gauge, found.value, found.low, found.high, state=found.state,
-                           alt=f"AI index {number} of 100, {words.STATES[found.state].word}")  # fmt: skip
-            st.caption(text.safe(words.index_words(found)))
-        with right:
-            st.markdown(f"#### {text.safe(scorecard.sentence, longest=600)}")
+                once.picture(inline.gauge, found.value, found.low, found.high, state=found.state,
+                             alt=f"AI index {number} of 100, {words.STATES[found.state].word}")  # fmt: skip
 
 
 def kpi_cards(scorecard: Any, here: PageContext) -> None:
-    """A card a KPI, four in a row where there is room."""
-    with st.grid(4, min_column_width=230, gap="small"):
-        for card in scorecard.cards:
+    """A card a KPI, the worst first: large what needs attention, compact what does not."""
+    with st.grid(4, min_column_width=165, gap="small"):
+        for card in scorecard.by_harm:
             kpi_card(card, here)
 
 
 def kpi_card(card: Any, here: PageContext) -> None:
-    """Label, value, change, sparkline with target, state, owner, next step, n and interval, and the way on."""
-    with st.container(border=True, height="stretch", gap="xsmall"):
-        interval = words.format_interval(card.low, card.high, card.unit)
-        target = words.format_value(card.target, card.unit)
-        st.metric(text.safe(card.label), text.safe(words.format_value(card.value, card.unit)),
-                  **_delta(card.change, card.unit, here),
-                  help=text.safe(f"{card.entry.definition}. Target {target}."))  # fmt: skip
-        if len(card.spark):
-            once.chart(charts.spark, card.spark, target=card.target, state=card.state,
-                       alt=f"{card.label} over the window; target {target}")  # fmt: skip
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            badge(card.state, card.reason)
-            st.caption(text.safe(card.owner), width="content")
-        if card.state != "on_target":
+    """Value, change, course with target, state, owner and the way on. What takes more words is one hover away: interval
+    and n beside the label; reason, limits of the change and next step on the badge."""
+    target = words.format_value(card.target, card.unit)
+    counted = f"n = {words.format_count(card.n)}"
+    interval = words.format_interval(card.low, card.high, card.unit)
+    known = f"95 %: {interval}, {counted}" if interval else counted
+    size = "loud" if card.state in LOUD else "calm"  # style.css
+    with st.container(border=True, height="stretch", gap="xxsmall", key=f"{size}_{card.metric}"):
+        with st.container(horizontal=True, gap="xsmall", vertical_alignment="bottom"):
+            st.metric(
+                text.safe(card.label),
+                text.safe(words.format_value(card.value, card.unit)),
+                width="content",
+                help=text.safe(f"{card.entry.definition}. {known}."),
+                **_delta(card.change, card.unit, here),
+            )
+            if len(card.spark):
+                once.picture(inline.spark, card.spark, unit=card.unit, target=card.target, state=card.state,
+                             height=32, alt=f"{card.label} over the window; target {target}")  # fmt: skip
+        st.caption(text.safe(f"Target {target}"))
+        for told, mark in ((card.known, "label_off"), (card.caution, "group")):
+            if told:
+                st.caption(f"{text.icon(mark)} {text.safe(told)}")
+        if card.state == "no_data":
             st.caption(text.safe(card.gist))
-            st.caption(f":material/arrow_forward: {text.safe(card.action)}")
-        if card.known:
-            st.caption(f":material/label_off: {text.safe(card.known)}")
-        if card.caution:
-            st.caption(f":material/group: {text.safe(card.caution)}")
         st.space("stretch")
-        if card.change and not card.change.clear:
-            st.caption(text.safe(f"{card.change.words[:1].upper()}{card.change.words[1:]}."))
-        counted = f"n = {words.format_count(card.n)}"
-        st.caption(text.safe(f"{interval} · {counted}" if interval else counted))
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            moved = f"Change: {card.change.words}." if card.change else ""
+            badge(card.standing, " ".join(t for t in (card.reason, moved, f"Next: {card.action}") if t))
+            st.caption(text.safe(card.owner), width="content")
         _open(card, here)
 
 
 def _open(card: Any, here: PageContext) -> None:
     if card.metric in data.metrics():
-        if card.state in ("off_target", "watch") and here.timed:
+        if card.state in LOUD and here.timed:
             page.way("why", f"Why {card.label.lower()}", here.view, metric=card.metric)
         page.way("trends", f"Open {card.label.lower()}", here.view, metric=card.metric)
     elif card.metric == "drift_score":
@@ -119,25 +124,10 @@ def metric(row: pd.Series, title: str = "{}") -> None:
         label, value = title.format(m.label), words.format_value(row["value"], row["unit"])
         st.metric(text.safe(label), text.safe(value), help=text.safe(f"{m.definition}. {m.formula}."))
         interval = words.format_interval(row["low"], row["high"], row["unit"])
-        if row.get("state"):
-            badge(row["state"])
+        if row.get("standing"):
+            badge(row["standing"])
         counted = f"n = {words.format_count(row['n'])}"
         st.caption(text.safe(f"95 %: {interval} · {counted}" if interval else counted))
         told = words.caution_words(row["clustered_by"], row["effective_users"], row["heaviest"])
         if interval and told:
             st.caption(f":material/group: {text.safe(told)}")
-
-
-def multiples(frame: Any, *, by: str, unit: str) -> None:
-    """One small chart a group, largest first, on one value axis; at most twelve."""
-    sizes = frame.groupby(by)["n"].sum().sort_values(ascending=False)
-    names = list(sizes.index[:MOST_PANELS])
-    drawn = frame[frame[by].isin(names)]
-    domain = (float(drawn["value"].min()), float(drawn["value"].max()))
-    with st.grid(3, min_column_width=250, gap="small"):
-        for name in names:
-            with st.container(gap="xxsmall"):
-                st.caption(f"**{text.safe(name, longest=60)}**")
-                once.chart(charts.panel, drawn[drawn[by] == name], unit=unit, domain=domain, alt=f"{name} over time")
-    if len(sizes) > len(names):
-        st.caption(text.safe(f"The {len(names)} largest of {len(sizes)} groups."))

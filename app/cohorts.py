@@ -36,8 +36,8 @@ def matrix(gaps: pd.DataFrame, metrics: list[str]) -> None:
             red = look.states["red"]
             css.loc[g.dimension, g.metric] = f"background-color: {red}{_TINT}; color: {red}; font-weight: 600"
     labels = {m: data.metrics()[m].label for m in order}
-    texts = texts.rename(columns=labels).rename(index=text.dimension)
-    css = css.rename(columns=labels).rename(index=text.dimension)
+    texts = texts.rename(columns=labels).rename(index=text.dimension).rename_axis("Cohort")
+    css = css.rename(columns=labels).rename(index=text.dimension).rename_axis("Cohort")
     export.table(texts.style.apply(lambda _: css, axis=None), alt="Gaps by cohort and metric", height="content")
     st.caption("Best minus worst group. ✕: more than groups without any difference would show (q at most 0.05). "
                "Grey: chance alone could explain it.")  # fmt: skip

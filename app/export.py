@@ -37,7 +37,7 @@ def table(shown: pd.DataFrame | Styler, *, alt: str, key: str = "", **options: A
     if "on_select" in options:
         options["key"] = key
     with st.container(gap="xxsmall"):
-        st.dataframe(shown, alt=alt, **options)
+        st.dataframe(shown, alt=alt, placeholder="–", **options)
         st.download_button("Download CSV", partial(to_csv, frame, index=not options.get("hide_index")),
                            file_name=f"{name}.csv", mime="text/csv", key=f"csv_{zlib.crc32(alt.encode())}_{key}",
                            on_click="ignore", type="tertiary", icon=":material/download:")  # fmt: skip

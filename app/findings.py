@@ -9,7 +9,7 @@ import streamlit as st
 import kpi
 from app import data, once, page, text
 from app.slicebar import PageContext
-from kpi.charts import series as charts
+from kpi.charts import inline
 
 
 def block(told: kpi.Story, found: Sequence[kpi.Finding], here: PageContext, *, why: bool = True) -> None:
@@ -35,15 +35,14 @@ def one(finding: kpi.Finding, told: kpi.Story, here: PageContext, *, why: bool =
             st.markdown(f"#### {text.safe(path(finding))}")
         st.markdown(f"{text.badge(word, icon, colour)} {text.safe(finding.sentence, longest=600)}")
         owner = f"{finding.owner}: " if finding.owner else ""
-        st.caption(f":material/arrow_forward: {text.safe(owner + finding.action)}")
-        with st.container(horizontal=True, gap="medium"):
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            st.caption(f":material/arrow_forward: {text.safe(owner + finding.action)}", width="content")
             if why:
                 page.way("why", "Why", told.view, metric=finding.metric)
             rows = kpi.rows_of(finding, told.view, kpi.resolve(here.source, told.view))
             traces(rows, finding.metric)
     with right:
-        once.chart(charts.effect, finding.change, finding.low, finding.high, colour=colour,
-                   alt=kpi.wording.format_change_interval(finding.low, finding.high, finding.unit))  # fmt: skip
+        once.picture(inline.effect, finding, colour=colour)
 
 
 def traces(view: kpi.Slice, metric: str, label: str = "Traces") -> None:

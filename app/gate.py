@@ -7,15 +7,18 @@ with a foreign Origin: both are turned away before anything of the app runs.
 
 from __future__ import annotations
 
+import gzip
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -25,10 +28,10 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN = frozenset(["health", "host-config", "stream", "upload_file"])  # what the front end needs of /_stcore
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
+_STATIC = Path(st.__file__).with_name("static")
+_PACKABLE = {f"/{p.relative_to(_STATIC).as_posix()}": p for p in _STATIC.rglob("*") if p.suffix in (".js", ".css")}
 _HEADED = ("http.response.start", "websocket.accept", "websocket.http.response.start")
-
-
-_SHELL = (Path(st.__file__).with_name("static") / "index.html").read_bytes()
+_SHELL = (_STATIC / "index.html").read_bytes()
 # What the framework's page gets beside its own files: copying on a click, and how a page looks on paper.
 _ADDED = b'<script src="./ai-index.js" defer></script><link rel="stylesheet" href="./ai-index.css"></head>'
 ASSETS = {f"ai-index.{kind}": (Path(__file__).with_name("assets").joinpath(f"ai-index.{kind}").read_text("utf-8"), told)
@@ -146,4 +149,27 @@ def _matches(name: str, pattern: str) -> bool:
     return name.endswith(wanted[1:]) if wanted.startswith("*.") else name == wanted
 
 
-MIDDLEWARE = [Middleware(Gate)]
+class Packed:
+    """ASGI middleware: scripts and styles of the front end go out compressed, each packed once. The framework leaves
+    them as they are, because it would pack them anew for everybody; their names change with their content."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        packs = scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in _PACKABLE
+        if packs and any("gzip" in value for value in _values(scope, b"accept-encoding")):
+            await (await run_in_threadpool(_packed, scope["path"]))(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+@cache  # the files of one installation
+def _packed(path: str) -> Response:
+    kind = "text/css" if path.endswith(".css") else "text/javascript"
+    headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding",
+               "Cache-Control": "public, immutable, max-age=31536000"}  # fmt: skip
+    return Response(gzip.compress(_PACKABLE[path].read_bytes(), 6), media_type=kind, headers=headers)
+
+
+MIDDLEWARE = [Middleware(Gate), Middleware(Packed)]

@@ -5,7 +5,11 @@ A page is config, navigation that carries the slice, the slice bar and the view.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit.starlette import App
@@ -15,9 +19,11 @@ from app import gate
 
 def draw() -> None:
     """One run of a session."""
-    from app import data, loading, page, slicebar  # not in the server's import: their caches want a server that runs
+    # not in the server's import: their caches want a server that runs
+    from app import data, loading, once, page, slicebar
 
     st.set_page_config(page_title="AI Index", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
+    once.style()
     loaded = st.Page("views/data.py", title="Data", icon=":material/database:", url_path="data")
     groups = {
         "Index": [
@@ -54,7 +60,16 @@ def draw() -> None:
             loading.draw("default")
 
 
+@asynccontextmanager
+async def warmed(_app: Any) -> AsyncIterator[None]:
+    """Imports of the pages and what they ask for, made before the door opens: the first visitor waits for none."""
+    views = ("page", "slicebar", "cards", "findings", "tables", "change_breakdown", "cohorts", "loading")
+    for name in (*(f"app.{v}" for v in views), "kpi.govern.story", "kpi.govern.scorecard", "kpi.results"):
+        import_module(name)
+    yield
+
+
 if __name__ == "__main__":
     draw()
 else:  # `streamlit run app/main.py` finds this App in the source and serves it, as any ASGI server can
-    served = App(__file__, middleware=gate.MIDDLEWARE, exception_handlers={500: gate.broken})
+    served = App(__file__, middleware=gate.MIDDLEWARE, exception_handlers={500: gate.broken}, lifespan=warmed)

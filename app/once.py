@@ -11,12 +11,18 @@ import io
 import pickle
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from altair.utils.schemapi import disable_debug_mode
+from streamlit import html as markup  # the one door for it: our own style, and what `kpi.charts.inline` makes
 
 import kpi
 from kpi.charts import series as charts
+
+disable_debug_mode()  # charts are checked against the schema by tests, not for every reader
 
 _INSIDE: ContextVar[bool] = ContextVar("inside a part", default=False)
 
@@ -45,8 +51,33 @@ def chart(make: Callable[..., Any], *args: Any, alt: str, **kwargs: Any) -> None
     part(_chart, make, args, kwargs, alt)
 
 
+def style() -> None:
+    """What the theme of the framework cannot say."""
+    markup(Path(__file__).with_name("style.css"))
+
+
+def picture(make: Callable[..., str], *args: Any, **kwargs: Any) -> None:
+    """Draw the SVG that a function of `kpi.charts.inline` makes of its arguments and the colours of the theme."""
+    part(_picture, make, args, kwargs)
+
+
+def _picture(make: Callable[..., str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    assert make.__module__ == "kpi.charts.inline", make
+    markup(make(*args, colours=charts.look(st.context.theme.type), **kwargs))
+
+
 def _chart(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], alt: str) -> None:
-    st.altair_chart(make(*args, colours=charts.look(st.context.theme.type), **kwargs), alt=alt)
+    drawn = make(*args, colours=charts.look(st.context.theme.type), **kwargs)
+    object.__setattr__(drawn, "to_dict", partial(_spec, drawn.to_dict))
+    st.altair_chart(drawn, alt=alt)
+
+
+def _spec(make: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The chart as Vega-Lite, neither checked for every reader nor read out mark by mark: `alt` says what it shows."""
+    spec = make(validate=False)
+    for layer in spec.get("layer", [spec]):
+        layer["mark"] = {**layer["mark"], "aria": False}
+    return spec
 
 
 @st.cache_data(ttl="1h", max_entries=2000, max_size="64MiB", show_spinner=False)

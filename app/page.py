@@ -29,7 +29,7 @@ def navigation(groups: dict[str, list[Any]], here: PageContext | None) -> None:
     named = st.query_params.get("data", "")
     query = slicebar.query(here.view) if here else {"data": [named]} if named in data.names() else {}
     for name, pages in groups.items():
-        with st.container(gap="xxsmall"):
+        with st.container(gap="xsmall"):
             st.caption(text.safe(name))
             for target in pages:
                 st.page_link(target, query_params=query, width="stretch")
@@ -137,8 +137,9 @@ def summary(here: PageContext) -> str:
 
 def sentence(slot: Slot, here: PageContext, requests: float | None = None) -> None:
     """Fill the sentence under the title, with the requests in the slice where the page counts them."""
-    slot.caption(text.safe(kpi.wording.slice_sentence(here.view, here.resolved, version=here.source.version,
-                                               requests=requests, read_at=here.source.read_at)))  # fmt: skip
+    told = kpi.wording.slice_sentence(here.view, here.resolved, version=here.source.version, requests=requests,
+                                      read_at=here.source.read_at)  # fmt: skip
+    slot.markdown(f"## {text.safe(told)}")  # small, by style.css: the sections below are headings of the third level
 
 
 def counted(slot: Slot, here: PageContext, requests: int) -> None:

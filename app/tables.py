@@ -17,7 +17,8 @@ from app import data, export, text
 from kpi.charts import series as charts
 
 words = kpi.wording
-MARKS = {"off_target": "✕ ", "watch": "! ", "no_data": "? "}  # the state without its colour
+# Where a value stands, without its colour.
+MARKS = {"off_target": "✕ ", "watch": "! ", "no_data": "? ", "above_target": "↗ ", "below_target": "↘ "}
 _TINT = "26"  # alpha of a state's colour behind a cell
 
 
@@ -57,7 +58,7 @@ def breakdown(scorecard: Any, by: str) -> None:
     named = frame.assign(group=frame[by].fillna("(none)"))
     cells = named.pivot(index="group", columns="metric")
     values = cells["value"].loc[groups, order].rename(columns=labels)
-    states = cells["state"].loc[groups, order].rename(columns=labels)
+    states = cells["standing"].loc[groups, order].rename(columns=labels)
     counts = cells["n"].loc[groups].max(axis=1).rename("Requests").astype("int64")
     table = pd.concat([counts, values], axis=1)
     table.index.name = text.dimension(by)
@@ -72,7 +73,8 @@ def breakdown(scorecard: Any, by: str) -> None:
             styled = styled.format(lambda v, u=unit, m=mark: m + words.format_value(v, u), subset=shown)
     export.table(styled, alt=f"KPIs by {by}", height="content",
                  column_config={"Requests": st.column_config.NumberColumn(format="localized")})  # fmt: skip
-    st.caption("✕ off target, ! watch, ? too little data; no mark: on target. Rows with most to do first.")
+    st.caption("✕ off target, ! watch, ? too little data, ↗ above or ↘ below target within the limit; no mark: on "
+               "target. Rows with most to do first.")  # fmt: skip
 
 
 def _by_harm(frame: pd.DataFrame, by: str) -> list[str]:
@@ -145,7 +147,7 @@ def groups(frame: pd.DataFrame, by: str) -> None:
     shown = pd.DataFrame({text.dimension(by): frame[by].fillna("(none)"),
                           "Metric": [data.metrics()[m].label for m in frame["metric"]],
                           "Value": text.values(frame, "value"), "95 %": text.intervals(frame, "low", "high"),
-                          "State": [words.STATES[s].word if s else "" for s in frame["state"]],
+                          "State": [words.STATES[s].word if s else "" for s in frame["standing"]],
                           "Requests": frame["n"], "Users": frame["clusters"]})  # fmt: skip
     if frame["metric"].nunique() > 1:
         wide = shown.pivot(index=text.dimension(by), columns="Metric", values="Value")[shown["Metric"].unique()]

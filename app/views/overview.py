@@ -42,6 +42,8 @@ page.as_python(here, f"card = kpi.scorecard(source, view, by={by!r})" if by else
 told = data.story(here.source, here.view)  # last: it takes longest, and nothing above has to wait for it
 waiting.empty()
 with room:
+    red = {c.metric for c in found.cards if c.state == "off_target"}
+    first = sorted(told.findings, key=lambda f: not ("regression" in f.kind and f.metric in red))  # as the headline
+    once.part(findings.block, told, first, here)
     if told.findings:
-        st.caption(text.safe(told.sentence))
-    once.part(findings.block, told, told.findings, here)
+        st.caption(text.safe(f"{told.sentence} {text.TOLD['effects']}", longest=900))

@@ -4,7 +4,7 @@ import streamlit as st
 
 import kpi
 from app import cards, data, once, page, slicebar, tables, text
-from kpi.charts import series as charts
+from kpi.charts import inline, series as charts
 
 SHAPES = {"value": "As it is", "rolling": "7-day rolling", "percentiles": "Percentiles"}
 
@@ -24,7 +24,8 @@ with row:
 
 values = len(here.profile.dimensions[by]) if by else 1
 many = values > charts.MOST_LINES
-grain, coarser = page.grain(here, groups=len(family) if shape == "percentiles" else values)
+drawn_groups = len(family) if shape == "percentiles" else min(values, inline.MOST_PANELS)
+grain, coarser = page.grain(here, groups=drawn_groups)
 drawn_metrics = tuple(family) if shape == "percentiles" and not by else (metric,)
 groupings = [kpi.Grouping(metrics=("requests", metric)),
              kpi.Grouping(by=(by,) if by else (), every=grain, intervals=many or not by, metrics=drawn_metrics),
@@ -54,7 +55,7 @@ multiples = len(drawn_metrics) == 1 and by and frame[by].nunique() > charts.MOST
 if len(drawn_metrics) > 1:
     once.chart(charts.percentiles, frame, unit=chosen.unit, target=target, events=happened, alt=alt)
 elif multiples:
-    once.part(cards.multiples, frame, by=by, unit=chosen.unit)
+    once.picture(inline.panels, frame, by=by, unit=chosen.unit)
 else:
     smooth = None
     if shape == "rolling":
@@ -62,14 +63,15 @@ else:
         smooth = smooth[smooth[by].isin(frame[by])] if by else smooth
     once.chart(charts.trend, frame, unit=chosen.unit, by=by or None, min_n=chosen.min_n, events=happened,
                target=target, smooth=smooth, alt=alt)  # fmt: skip
-pointed = chosen.min_n > 1 and not multiples and shape != "percentiles"
+pointed = bool((frame["n"] < chosen.min_n).any()) and not multiples and shape != "percentiles"
+raised = len(drawn_metrics) == 1 and not multiples and frame["value"].min() > 0
 told = [
-    "The band is the 95 % interval." if not by else "",
+    "The band is the 95 % interval." if not by and frame["low"].notna().any() else "",
     f"Hollow points rest on fewer than {chosen.min_n} requests." if pointed else "",
     "" if frame["complete"].all() else f"{'Hollow, too' if pointed else 'Hollow'}: the {grain} that is not finished.",
-    "The axis does not start at zero." if len(drawn_metrics) == 1 else "",
+    "The axis does not start at zero." if raised else "",
     f"Shown by {grain} to stay readable." if coarser else "",
-    f"Hidden: {'; '.join(hidden[:8])}." if hidden else "",
+    f"{kpi.wording.format_count(len(hidden), 'groups')} hidden, among them: {'; '.join(hidden[:8])}." if hidden else "",
 ]
 st.caption(text.safe(" ".join(t for t in told if t), longest=900))
 

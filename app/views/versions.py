@@ -57,11 +57,24 @@ if told.empty:
     page.empty(f"Too little is known of {a} and {b} in this slice.", remedy)
     page.as_python(here, *checked, f"found = kpi.compare({asked}, always_valid={running})")
     st.stop()
+below = page.choose("show", list(BELOW), default="where")
+cohorts = [d for d in here.cohorts if d != by and len(known[d]) <= 40]
+begun = "language" if "language" in cohorts else (cohorts or [""])[0]
+within = page.choose("within", cohorts, default=begun, known=here.cohorts)
+cells = told.head(0)
+if below == "where" and cohorts:
+    inside = data.ask(kpi.compare_within, here.source, a, b, slice=view, by=by, within=within, always_valid=running)
+    cells = inside.rows
+first = cells[cells["metric"].isin(HEAT)].sort_values("metric", key=lambda m: m.map(HEAT.index), kind="stable")
 with st.container(border=True, gap="xsmall"):
-    st.markdown(f"#### {text.safe(found.sentence, longest=900)}")
+    st.markdown(f"**{text.safe(kpi.wording.version_headline(a, b, told, first, within), longest=600)}**")
+    st.markdown(text.safe(found.sentence, longest=900))
     for verdict, colour, icon in (("worse", "red", "trending_down"), ("better", "green", "trending_up")):
-        for row in told[told["verdict"] == verdict].head(MOST).to_dict("records"):
+        rows = told[told["verdict"] == verdict]
+        for row in rows.head(MOST).to_dict("records"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")
+        if len(rows) > MOST:
+            st.caption(f"and {len(rows[MOST:])} more {text.safe(verdict)}, in the table below")
     for row in told[told["verdict"] == "cannot tell"].head(MOST).to_dict("records"):
         said = row["sentence"].replace(": cannot tell,", ":", 1)
         st.markdown(f"{text.badge('Cannot tell', 'label_off', 'orange')} {text.safe(said, longest=600)}")
@@ -79,14 +92,10 @@ with st.expander("Every number: values, raw and adjusted differences, q, what th
     tables.comparison(found)
 
 st.subheader("Look closer", anchor=False)
-below = page.pills("Show", "show", list(BELOW), default="where", names=BELOW.__getitem__)
+page.pills("Show", "show", list(BELOW), default="where", names=BELOW.__getitem__)
 if below == "where":
-    cohorts = [d for d in here.cohorts if d != by and len(known[d]) <= 40]
     if cohorts:
-        begun = "language" if "language" in cohorts else cohorts[0]
-        within = page.selectbox("In each", "within", cohorts, default=begun, width=200, known=here.cohorts)
-        inside = data.ask(kpi.compare_within, here.source, a, b, slice=view, by=by, within=within, always_valid=running)
-        cells = inside.rows
+        page.selectbox("In each", "within", cohorts, default=begun, width=200, known=here.cohorts)
         shown = [m for m in HEAT if m in set(cells["metric"])]
         once.chart(reasons.heat, cells, within=within, metrics=shown,
                    alt=f"Difference between {a} and {b} in each {within}, by metric")  # fmt: skip

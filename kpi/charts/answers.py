@@ -95,12 +95,8 @@ def _frontier(found: Frontier, colours: Look) -> Chart:
 def _card(found: Card, colours: Look) -> Chart:
     if found.spark.empty:
         return dots(found.frame(), colours)
-    return series.spark(found.spark, target=found.target, state=found.state, colours=colours)
-
-
-def _index(found: Scorecard, colours: Look) -> Chart:
-    index = found.index
-    return series.gauge(index.value, index.low, index.high, state=found.state, colours=colours)
+    limits = {"low": float("nan"), "high": float("nan"), "unit": found.unit}
+    return series.trend(found.spark.assign(**limits), unit=found.unit, target=found.target, colours=colours)
 
 
 _DRAWN: list[tuple[type, Callable[[Any, Look], Chart]]] = [
@@ -110,7 +106,8 @@ _DRAWN: list[tuple[type, Callable[[Any, Look], Chart]]] = [
     (Waterfall, lambda r, c: _steps(r, c, r.steps)),
     (Stages, lambda r, c: _steps(r, c, r.parts.rename(columns={"change": "effect"}))),
     (Decomposition, _parts), (Disparity, _gaps), (Watch, _watch), (Frontier, _frontier), (Card, _card),
-    (Scorecard, _index), (Contrast, lambda r, c: reasons.lifts(r.lifts, colours=c)),
+    (Contrast, lambda r, c: reasons.lifts(r.lifts, colours=c)),
+    (Scorecard, lambda r, c: _by_unit(r.frame()[["metric", "value", "low", "high", "n", "unit"]], c)),
     (Drift, lambda r, c: spans.distributions(r.distribution, colours=c)),
     (Weak, lambda r, c: dots(r.segments[_LEVELS], c, whole=r.whole, unit=r.unit)),
     (Trace, lambda r, c: spans.waterfall(spans.steps(r.spans.head(MOST_POINTS)), colours=c)),

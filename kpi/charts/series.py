@@ -23,7 +23,6 @@ VERDICTS: dict[str, str] = _TABLE["verdict"]  # the role of a verdict's colour
 MOST_POINTS = 500
 MOST_LINES = 6
 BAND = 0.14
-PADDING = {"left": 2, "right": 2, "top": 2, "bottom": 2}
 EVENT = {"when": "When", "name": "Event", "description": "What"}
 POINT = {"when": "When", "shown": "Value", "interval": "95 %", "n": "Requests"}
 
@@ -73,42 +72,6 @@ def state_colour(state: str, colours: Look) -> str:
     return colours.states[text.STATES[state].colour]
 
 
-def spark(frame: pd.DataFrame, *, target: float, state: str, colours: Look = LIGHT) -> alt.LayerChart:
-    """A line without axes and the target as a dashed rule; grey unless the state asks for attention."""
-    tint = state_colour(state, colours) if state in ("watch", "off_target") else colours.grey
-    y = alt.Y("value:Q", scale=alt.Scale(zero=False, nice=False), axis=None)
-    base = alt.Chart(placed(frame)).encode(x=alt.X("at:T", axis=None, scale=alt.Scale(type="utc")), y=y)
-    line = base.mark_line(strokeWidth=1.6, color=tint, interpolate="monotone")
-    rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[4, 3], color=colours.grey, opacity=0.8)
-    return layered(rule.encode(y=y), line, hollow(base, color=tint)).properties(height=46, padding=PADDING)
-
-
-def gauge(value: float, low: float, high: float, *, state: str, colours: Look = LIGHT) -> alt.LayerChart:
-    """The index on its scale from 0 to 100: track, interval and mark."""
-    one = pd.DataFrame({"start": [0.0], "end": [100.0], "low": [low], "high": [high], "value": [value]})
-    base = alt.Chart(one)
-    x = alt.Scale(domain=[0, 100], nice=False)
-    tint = state_colour(state, colours)
-    bar: dict[str, Any] = {"height": 8, "cornerRadius": 4}
-    track = base.mark_bar(**bar, color=colours.faint).encode(x=alt.X("start:Q", scale=x, axis=None), x2="end:Q")
-    band = base.mark_bar(**bar, color=tint, opacity=0.35).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
-    mark = base.mark_tick(thickness=4, height=20, color=tint).encode(x=alt.X("value:Q", scale=x))
-    return layered(track, band, mark).properties(height=28, padding=PADDING)
-
-
-def effect(change: float, low: float, high: float, *, colour: str, colours: Look = LIGHT) -> alt.LayerChart:
-    """A change and its interval as a small bar around zero. colour: the role of its colour."""
-    tint = colours.states[colour]
-    base = alt.Chart(pd.DataFrame({"zero": [0.0], "change": [change], "low": [low], "high": [high]}))
-    reach = max(abs(v) for v in (change, low, high) if v == v)
-    x = alt.Scale(domain=[-reach, reach], nice=False)
-    zero = base.mark_tick(thickness=1.5, height=22, color=colours.grey).encode(x=alt.X("zero:Q", scale=x, axis=None))
-    size = base.mark_bar(height=6, color=tint, opacity=0.35).encode(x=alt.X("zero:Q", scale=x), x2="change:Q")
-    limits = base.mark_rule(strokeWidth=2.5, color=tint).encode(x=alt.X("low:Q", scale=x), x2="high:Q")
-    mark = base.mark_point(size=60, filled=True, opacity=1, color=tint).encode(x=alt.X("change:Q", scale=x))
-    return layered(zero, size, limits, mark).properties(height=28, padding=PADDING)
-
-
 def axis(unit: str) -> alt.Axis:
     """A value axis in the unit that people read."""
     if unit == "share":
@@ -125,7 +88,7 @@ def spoken(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its numbers in words for tooltips: shown, interval, and when for the bucket."""
     told = frame.assign(shown=text.values(frame, "value"))
     if "low" in frame:
-        told["interval"] = [interval or "not known" for interval in text.intervals(frame, "low", "high")]
+        told["interval"] = [interval or UNSURE for interval in text.intervals(frame, "low", "high")]
     if "bucket" not in frame or frame["bucket"].isna().all():
         return told
     return placed(told)
@@ -158,6 +121,7 @@ def _clocks(frame: pd.DataFrame) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
     return list(found[step][["at", "start"]].itertuples(index=False, name=None))
 
 
+UNSURE = "not known"
 UNFINISHED = "not finished: the data or the window begin or end in it"
 
 
@@ -165,6 +129,37 @@ def hollow(base: alt.Chart, when: str = "!datum.complete", **more: Any) -> alt.C
     """Hollow points where a bucket is not finished, which the tooltip says."""
     found: alt.Chart = base.transform_filter(when).mark_point(size=34, filled=False, strokeWidth=1.4, **more)
     return found.encode(tooltip=tips({"when": "When", "note": "Note"}))
+
+
+def lone(told: pd.DataFrame, by: str | None, **channels: Any) -> list[alt.Chart]:
+    """A mark for every series of one point, which makes no line; no layer where there is none."""
+    alone = told[told.groupby(by)["at"].transform("size").eq(1)] if by else told.iloc[: int(len(told) == 1)]
+    return [alt.Chart(alone).mark_point(size=70, filled=True, opacity=1).encode(**channels)] if len(alone) else []
+
+
+def toggled(lines: alt.Chart, by: str, opacity: float = 1.0) -> alt.Chart:
+    """Lines of which a click on the legend shows one alone."""
+    chosen = alt.selection_point(name="chosen", fields=[by], bind="legend")
+    found: alt.Chart = lines.encode(opacity=alt.condition(chosen, alt.value(opacity), alt.value(0.12)))
+    return found.add_params(chosen)
+
+
+def pointer(told: pd.DataFrame, columns: Mapping[str, str], colours: Look, *, by: str | None = None) -> alt.Chart:
+    """A rule at the bucket nearest to the pointer with one tooltip: columns by title, or a line of every series."""
+    shown, wide = tips(columns), told
+    if by:
+        limits = [f" ({i})" if i != UNSURE else "" for i in told["interval"]]
+        said = told["shown"] + limits + ", n = " + told["n"].map(text.format_count)
+        names = _order(told, by)
+        wide = told.assign(said=said).pivot(index=["at", "when"], columns=by, values="said")[names]
+        wide = wide.set_axis([f"s{i}" for i in range(len(names))], axis=1).fillna(text.UNKNOWN).reset_index()
+        shown = [*tips({"when": "When"}), *(alt.Tooltip(f"s{i}", title=str(v)[:60]) for i, v in enumerate(names))]
+    near = alt.selection_point(name="near", nearest=True, on="pointerover", clear="pointerout", encodings=["x"],
+                               empty=False)  # fmt: skip
+    rule = alt.Chart(wide).mark_rule(color=colours.grey, strokeWidth=1)
+    seen = alt.condition(near, alt.value(0.7), alt.value(0))
+    found: alt.Chart = rule.encode(x=time_axis(told), tooltip=shown, opacity=seen)
+    return found.add_params(near)
 
 
 def trend(
@@ -179,7 +174,6 @@ def trend(
     colour, x = _series(told, by, colours), time_axis(told)
     base = alt.Chart(told).encode(x=x)
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=axis(unit))
-    tip = tips({**({by: "Group"} if by else {}), **_point(told)})
     layers: list[alt.Chart] = []
     if by is None and told["low"].notna().any():
         bounded = alt.Chart(told[told["low"].notna() & told["high"].notna()]).encode(x=x)
@@ -191,38 +185,22 @@ def trend(
         label = goal.mark_text(align="left", dx=4, dy=-7, color=colours.grey, fontSize=11)
         layers.append(label.encode(x=alt.value(0), text="label:N"))
     faded = 0.35 if smooth is not None else 1.0
-    layers.append(base.mark_line(strokeWidth=2, opacity=faded).encode(y=y, color=colour, strokeDash=_dashes(told, by)))
+    line = base.mark_line(strokeWidth=2, opacity=faded).encode(y=y, color=colour, strokeDash=_dashes(told, by))
+    layers.append(toggled(line, by, faded) if by else line)
     layers.append(hollow(base, "datum.small || !datum.complete", opacity=faded).encode(y=y, color=colour))
-    layers.append(base.mark_point(size=90, opacity=0, filled=True).encode(y=y, color=colour, tooltip=tip))
+    layers += lone(told, by, x=x, y=y, color=colour)
     if smooth is not None:
         drawn = placed(smooth[smooth["value"].notna()])
         line = alt.Chart(drawn).mark_line(strokeWidth=2.6)
         layers.append(line.encode(x=x, y=y, color=_series(drawn, by, colours)))
-    layers += event_marks(events, colours, told)
+    layers += [pointer(told, _point(told), colours, by=by), *event_marks(events, colours, told)]
     return layered(*layers).properties(height=340)
 
 
-def panel(frame: pd.DataFrame, *, unit: str, domain: tuple[float, float], colours: Look = LIGHT) -> alt.LayerChart:
-    """One of several small multiples, on the value axis that they share."""
-    told = spoken(frame[frame["value"].notna()])
-    scale = alt.Scale(domain=list(domain), nice=True, zero=False)
-    line = alt.Chart(told).encode(x=time_axis(told, ticks=3), y=alt.Y("value:Q", scale=scale, axis=axis(unit)))
-    tip = tips(_point(told))
-    area = line.mark_area(opacity=BAND, color=colours.accent, clip=True)
-    area = area.encode(y=alt.Y("low:Q", axis=axis(unit), scale=scale), y2="high:Q")
-    points = line.mark_point(size=60, opacity=0, filled=True).encode(tooltip=tip)
-    drawn = line.mark_line(strokeWidth=1.8, color=colours.accent)
-    return layered(area, drawn, hollow(line, color=colours.accent), points).properties(height=120)
-
-
 def percentiles(
-    frame: pd.DataFrame,
-    *,
-    unit: str,
-    colours: Look = LIGHT,
-    target: float | None = None,
+    frame: pd.DataFrame, *, unit: str, colours: Look = LIGHT, target: float | None = None,
     events: pd.DataFrame | None = None,
-) -> alt.LayerChart:
+) -> alt.LayerChart:  # fmt: skip
     """Percentile lines of one quantity over time, the widest first. frame: rows of several quantile metrics."""
     names = {m: METRICS[m].label if m in METRICS else m for m in frame["metric"].unique()}
     told = spoken(frame[frame["value"].notna()]).assign(metric=lambda f: f["metric"].map(names))
@@ -230,12 +208,12 @@ def percentiles(
     scale = alt.Scale(domain=order, range=[colours.accent, colours.colours[1], colours.colours[2]][: len(order)])
     base = alt.Chart(told).encode(x=time_axis(told), y=alt.Y("value:Q", axis=axis(unit), scale=alt.Scale(zero=True)))
     colour = alt.Color("metric:N", scale=scale, legend=legend(line=True))
-    tip = tips({"metric": "Metric", **_point(told)})
     layers: list[alt.Chart] = [
         base.mark_area(opacity=BAND).encode(y=alt.Y("low:Q", axis=axis(unit)), y2="high:Q", color=colour),
-        base.mark_line(strokeWidth=2).encode(color=colour),
+        toggled(base.mark_line(strokeWidth=2).encode(color=colour), "metric"),
         hollow(base).encode(color=colour),
-        base.mark_point(size=90, opacity=0, filled=True).encode(color=colour, tooltip=tip),
+        *lone(told, "metric", x=time_axis(told), y=alt.Y("value:Q", axis=axis(unit)), color=colour),
+        pointer(told, {}, colours, by="metric"),
     ]
     if target is not None:
         rule = alt.Chart(pd.DataFrame({"value": [target]})).mark_rule(strokeDash=[6, 4], color=colours.grey)

@@ -68,13 +68,14 @@ def distance(
     zero = charts.placed(series.assign(floor=0.0))
     y = alt.Y("distance:Q", axis=charts.axis("distance"), scale=alt.Scale(zero=True))
     base = alt.Chart(zero).encode(x=charts.time_axis(zero))
-    shares = [alt.Tooltip(f"{c}:Q", format=".3f", title=t)
-              for c, t in (("distance", "Distance"), ("noise", "Noise reaches"))]  # fmt: skip
-    tip = [*charts.tips({"when": "When"}), *shares, *charts.tips({"n": "Requests", "note": "Note"})]
+    zero = zero.assign(**{f"{c}_shown": text.values(zero, c, "distance") for c in ("distance", "noise")})
+    tip = {"when": "When", "distance_shown": "Distance", "noise_shown": "Noise reaches", "n": "Requests",
+           "note": "Note"}  # fmt: skip
     floor = alt.Y("floor:Q", axis=charts.axis("distance"))
     band = base.mark_area(color=colours.grey, opacity=0.18).encode(y=floor, y2="noise:Q")
     line = base.mark_line(strokeWidth=2, color=colours.accent).encode(y=y)
-    points = base.mark_point(size=90, opacity=0, filled=True).encode(y=y, tooltip=tip)
+    points = charts.lone(zero, None, x=charts.time_axis(zero), y=y, color=alt.value(colours.accent))
     unfinished = charts.hollow(base, color=colours.accent).encode(y=y)
     marks = charts.event_marks(events, colours, zero)
-    return charts.layered(band, line, unfinished, points, *marks).properties(height=260)
+    near = charts.pointer(zero, tip, colours)
+    return charts.layered(band, line, unfinished, *points, near, *marks).properties(height=260)

@@ -72,7 +72,7 @@ def _print_card(card: kpi.Scorecard) -> None:
         [
             (c.label, words.format_value(c.value, c.unit), words.format_interval(c.low, c.high, c.unit),
              words.format_count(c.n), c.change.words if c.change else "–", words.format_value(c.target, c.unit),
-             words.STATES[c.state].word, c.owner)
+             words.STATES[c.standing].word, c.owner)
             for c in card.cards
         ],
     )  # fmt: skip

@@ -141,7 +141,7 @@ def _governed(
     """Numbers of a page with the state of those that are governed; stages as a table of their own."""
     frame = kpi.judge_frame(kpi.summarise(source, metrics, looked, by=by), register=kpi.register_of(source))
     head, rows, plain = told_rows(frame, by)
-    states = [kpi.wording.STATES[s].word if s else "" for s in frame["state"]]
+    states = [kpi.wording.STATES[s].word if s else "" for s in frame["standing"]]
     plain = [{**row, "state": state} for row, state in zip(plain, frame["state"], strict=True)]
     if json:
         print_json({"rows": plain, **more})

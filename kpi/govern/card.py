@@ -1,6 +1,7 @@
 """One KPI of the scorecard, and the state that its limits give it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 from kpi.explain.comparison.worst_case import Coverage
 from kpi.govern.register import Entry
 from kpi.narrate.names import say
-from kpi.narrate.scorecards import known_words, place_reason
+from kpi.narrate.scorecards import change_words, known_words, place_reason
 from kpi.narrate.wording import format_count, format_value
 from kpi.result import Plain, Result, plain
 from kpi.stats.interval import Interval
@@ -118,6 +119,30 @@ class Card(Result):
     def action(self) -> str:
         return self.entry.action(self.state)
 
+    @property
+    def standing(self) -> str:
+        """The key of `kpi.wording.STATES` in whose words it stands."""
+        return standing(self.entry, self.state, self.value)
+
+
+def standing(entry: Entry, state: str, value: float) -> str:
+    """The state, or on which side of the target a value lies that is within its limits but not at the target."""
+    up = entry.direction == "up"
+    if state != "on_target" or (value >= entry.target if up else value <= entry.target):
+        return state
+    return "below_target" if up else "above_target"
+
+
+def moved(entry: Entry, now: Sequence[float], before: Sequence[float]) -> Change | None:
+    """How far a distance or gap moved, each given as value, low, high. The window of one is the baseline of the other,
+    so their errors go together: the change is clear only where the two intervals do not overlap."""
+    change, low, high = now[0] - before[0], now[1] - before[2], now[2] - before[1]
+    if not math.isfinite(change):
+        return None
+    clear, better = low > 0 or high < 0, (change > 0) == (entry.direction == "up")
+    words = change_words(change, low, high, entry.unit, clear=clear)
+    return Change(difference=change, low=low, high=high, clear=clear, better=better, words=words)
+
 
 def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[str, str]:
     """(state, reason) of a value against the limits of its entry.
@@ -126,7 +151,7 @@ def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[
     that is not known cannot rule that out.
     """
     if n < entry.min_n or not math.isfinite(value):
-        return "no_data", say("reason", "few", n=format_count(n), needed=format_count(entry.min_n))
+        return "no_data", say("reason", "few", n=format_count(n, "requests"), needed=format_count(entry.min_n))
     side = 1 if entry.direction == "up" else -1
     best, worst = (high, low) if side > 0 else (low, high)
     state, place = "on_target", "within"
@@ -137,7 +162,7 @@ def judge(entry: Entry, value: float, low: float, high: float, n: int) -> tuple[
         state, place = "watch", "between"
     elif not side * (worst - entry.off) >= 0:
         state, place = "watch", "not ruled out"
-    return state, place_reason(place, watch=entry.watch, off=entry.off, unit=entry.unit)
+    return state, place_reason(place, watch=entry.watch, off=entry.off, unit=entry.unit, above=side < 0)
 
 
 def no_card(entry: Entry, reason: str) -> Card:

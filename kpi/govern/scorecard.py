@@ -19,10 +19,10 @@ from kpi.explain.aggregates.grouped_sums import Arm
 from kpi.explain.comparison.effects import Effect, Value, coverage, effect, value, values
 from kpi.explain.comparison.inputs import adjustment_dimensions
 from kpi.explain.comparison.worst_case import CANNOT_TELL, Coverage, TermCounts, left_open
-from kpi.explain.monitoring.drift import INPUTS, input_drift
+from kpi.explain.monitoring.drift import INPUTS, input_course, input_drift
 from kpi.explain.monitoring.homogeneity import Distance
-from kpi.govern.card import Card, Change, judge, no_card, no_spark
-from kpi.govern.fairness import fairness_card, gaps
+from kpi.govern.card import Card, Change, judge, moved, no_card, no_spark, standing
+from kpi.govern.fairness import clearest, fairness_card, gap_course, gaps
 from kpi.govern.index import RANK, Index, attainment, index
 from kpi.govern.register import COMPUTED, Entry, Register, load_register, register_of
 from kpi.measure.cells import Grouping
@@ -35,7 +35,7 @@ from kpi.measure.slice import Resolved, Slice
 from kpi.measure.summary import collect, frame, measure, resolve, same_elapsed
 from kpi.narrate import scorecards as said
 from kpi.narrate.comparisons import worst_words
-from kpi.narrate.names import say
+from kpi.narrate.names import WORDS, say
 from kpi.narrate.wording import FEW_USERS, caution_words, format_count, scope_of
 from kpi.result import Result, plain
 from kpi.stats.interval import Interval
@@ -74,6 +74,16 @@ class Scorecard(Result):
                 "sentence": self.sentence, "requests": self.requests, "scope": self.scope}  # fmt: skip
 
     @property
+    def verdict(self) -> str:
+        """Whether it is fine, in a word or two: what stands before the sentence."""
+        return str(WORDS["verdict"][self.index.state])
+
+    @property
+    def by_harm(self) -> list[Card]:
+        """The cards as they need attention: by state, then by weight, then by how far beyond the target they are."""
+        return sorted(self.cards, key=lambda c: (RANK[c.state], *_harm(c)))
+
+    @property
     def state(self) -> str:
         """The worst state of any card: what a gate acts on."""
         return min((c.state for c in self.cards), key=RANK.__getitem__, default="no_data")
@@ -83,7 +93,7 @@ def scorecard(
     source: Source, slice: Slice | None = None, *, register: Register | None = None, by: str | None = None,
     metrics: Sequence[str] | None = None,
 ) -> Scorecard:  # fmt: skip
-    """The governed KPIs of a slice, out of one scan of the window, one of the baseline and one for the fairness gap.
+    """The governed KPIs of a slice, out of one scan of the window and one of the baseline, and few for drift and gaps.
 
     Args:
         source: Where the rows are.
@@ -111,15 +121,20 @@ def scorecard(
     resolved = resolve(source, slice)
     governed, lacking = _asked(source, register)
     measured = _measured(source, resolved, [m for m in governed if m.kind in COMPARABLE])
-    now = _window(source, resolved, governed, by=by)
-    apart = gaps(source, slice, known) if any(e.metric == "fairness_gap" for e in register.entries) else None
+    fair = next((e for e in register.entries if e.metric == "fairness_gap"), None)
+    apart = gaps(source, slice, known) if fair else None
+    shown = clearest(fair, apart) if fair else None
+    now = _window(source, resolved, governed, by=by, groups="" if shown is None else str(shown["dimension"]))
+    past = _earlier(source, resolved)
+    apart_before = gaps(source, past.slice, known) if past and shown is not None else None
     moved = [m for m in governed if m.name in measured.covered and measured.covered[m.name].moved]
     counts = TermCounts.between(source, resolved, of=moved)
     drifted = input_drift(source, resolved, [d for d in INPUTS if d in known.dimensions])
     named = {m.name: m for m in governed}
     cards = tuple(
-        fairness_card(e, apart) if e.metric == "fairness_gap"
-        else _drift_card(e, drifted, resolved) if e.metric == "drift_score"
+        fairness_card(e, apart, apart_before, gap_course(shown, now.groups) if len(now.groups) else None)
+        if e.metric == "fairness_gap"
+        else _drift_card(e, drifted, resolved, past, source) if e.metric == "drift_score"
         else _card(e, named.get(e.metric), measured, now, lacking, resolved, counts)
         for e in register.entries)  # fmt: skip
     requests = int(now.total[now.total["metric"] == "requests"]["value"].sum())
@@ -129,13 +144,26 @@ def scorecard(
                      resolved=resolved, breakdown=breakdown)  # fmt: skip
 
 
+def _harm(card: Card) -> tuple[float, float]:
+    kept = attainment(card.entry, card.value) if math.isfinite(card.value) else 0.0
+    return -card.entry.weight, kept
+
+
+def _earlier(source: Source, resolved: Resolved) -> Resolved | None:
+    """The baseline as a window, compared with the window before it; None where the baseline is no time of its own."""
+    span = resolved.baseline
+    if span is None or resolved.baseline_filters != resolved.filters:
+        return None
+    return resolve(source, replace(resolved.slice, start=span.start, end=span.end, baseline="previous"), strict=False)
+
+
 def _asked(source: Source, register: Register) -> tuple[list[Metric], dict[str, str]]:
     """The metrics of the KPIs, and why some of them cannot be had."""
     known, metrics, lacking = profile(source), [], {}
     for name in (e.metric for e in register.entries if e.metric not in COMPUTED):
         chosen = register.metrics.get(name) or METRICS[name]
         if missing := [c.removeprefix(OWN) for c in chosen.needs if not known.holds(c)]:
-            lacking[name] = say("reason", "columns", names=", ".join(missing))
+            lacking[name] = say("reason", "columns", names=said.recorded(missing))
         try:
             metrics.append(metric_of(source, chosen))
         except MetricError as error:
@@ -184,27 +212,31 @@ class _Period:
     broken: pd.DataFrame
     ongoing: bool
     before: pd.DataFrame  # metrics without an interval in the baseline, over the time that the window has seen
+    groups: pd.DataFrame  # task success over time by the cohort with the clearest gap
 
 
-def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: str | None) -> _Period:
+def _window(source: Source, resolved: Resolved, metrics: list[Metric], *, by: str | None, groups: str) -> _Period:
     """What the values of the window stand beside: its course, its parts, and metrics that have no interval."""
     names, plain_ones = tuple(m.name for m in metrics), tuple(m.name for m in metrics if m.kind not in COMPARABLE)
     timed = resolved.window is not None
     groupings = [Grouping(metrics=(*plain_ones, "requests", _SEVERE), intervals=False)]
     groupings += [Grouping(every=resolved.slice.grain, intervals=False, metrics=names)] if timed else []
     groupings += [Grouping(by=(by,), metrics=names)] if by else []
-    asked = {m.name: m for m in (*metrics, METRICS["requests"], METRICS[_SEVERE])}
+    fair = [METRICS["task_success"]] if groups and timed else []
+    groupings += [Grouping(by=(groups,), every=resolved.slice.grain, intervals=False, metrics=(m.name,)) for m in fair]
+    asked = {m.name: m for m in (*fair, METRICS["requests"], METRICS[_SEVERE], *metrics)}
     cells = iter(collect(source, list(asked.values()), tz=resolved.slice.tz, groupings=groupings,
                          filters=resolved.filters, window=resolved.window))  # fmt: skip
     empty = pd.DataFrame(columns=["metric", "bucket", "start", "complete", "value", "low", "high", "n"])
     total, spark = frame(next(cells)), frame(next(cells)) if timed else empty
-    before = empty
+    broken, before = frame(next(cells)) if by else empty, empty
     if plain_ones and resolved.compared:
         facts = [m for m in metrics if m.name in plain_ones]
         (before,) = measure(source, facts, filters=resolved.baseline_filters or (), window=resolved.baseline,
                             tz=resolved.slice.tz, groupings=[Grouping(intervals=False)])  # fmt: skip
         before = same_elapsed(source, before, facts, resolved, Grouping(intervals=False))
-    return _Period(total=total, spark=spark, broken=frame(next(cells)) if by else empty, before=before,
+    course = frame(next(cells)) if fair else empty
+    return _Period(total=total, spark=spark, broken=broken, before=before, groups=course,
                    ongoing=source.live or source.version > 1)  # fmt: skip
 
 
@@ -235,7 +267,8 @@ def _card(
             state, reason = "off_target", say("reason", "incidents", incidents=incidents)
     change = _change(entry, metric, measured, counts) if metric else None
     if metric and not found:
-        change = _fact_change(entry, value, *_row(now.before, entry.metric)[::3])
+        was, *_, seen = _row(now.before, entry.metric)  # nobody can say whether the change of a fact is chance
+        change = moved(entry, (value, math.nan, math.nan), (was, math.nan, math.nan)) if seen >= entry.min_n else None
     card = Card(entry=entry, value=value, low=low, high=high, n=n, state=state, reason=reason, change=change,
                 spark=spark)  # fmt: skip
     if entry.metric in lacking or not found:
@@ -266,16 +299,6 @@ def _change(entry: Entry, metric: Metric, measured: _Measured, counts: TermCount
                   words=f"{CANNOT_TELL} ({worst_words(worst, entry.unit)})" if worst else words)  # fmt: skip
 
 
-def _fact_change(entry: Entry, value: float, was: float, n: int) -> Change | None:
-    """Of a metric without an interval: how far it moved, and that nobody can say whether that is chance."""
-    moved = value - was
-    if n < entry.min_n or not math.isfinite(moved):
-        return None
-    better = moved > 0 if entry.direction == "up" else moved < 0
-    return Change(difference=moved, low=math.nan, high=math.nan, clear=False, better=better,
-                  words=said.change_words(moved, math.nan, math.nan, entry.unit, clear=False))  # fmt: skip
-
-
 def _silent(
     entry: Entry, spark: pd.DataFrame, resolved: Resolved, *, ongoing: bool
 ) -> tuple[pd.Timestamp, float] | None:
@@ -295,7 +318,9 @@ def _silent(
     return (filled.max(), days) if days > entry.max_age_days else None
 
 
-def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) -> Card:
+def _drift_card(
+    entry: Entry, found: dict[str, Distance], resolved: Resolved, past: Resolved | None, source: Source
+) -> Card:
     """The input that drifted most. Without a clear one it is never on watch, and green where no input can be off."""
     if not found:
         lacking = "columns" if resolved.compared else "baseline" if resolved.window else "times"
@@ -310,8 +335,11 @@ def _drift_card(entry: Entry, found: dict[str, Distance], resolved: Resolved) ->
         unseen = say("reason", "drift_unseen", input=worst.replace("_", " "), high=m.high, limit=entry.off)
         return no_card(entry, reason if state == "no_data" else unseen)
     told = said.drift_words(worst, [d for d in found if d not in telling], clear=bool(clear))
+    was = input_drift(source, past, [worst]).get(worst) if past else None
+    change = moved(entry, (m.value, m.low, m.high), (was.value, was.low, was.high)) if was else None
+    spark = input_course(source, resolved, worst) if resolved.window else no_spark()
     return Card(entry=entry, value=m.value, low=m.low, high=m.high, n=int(m.n), state=state,
-                reason=f"{told}. {reason}", change=None, spark=no_spark(), counted=counted)  # fmt: skip
+                reason=f"{told}. {reason}", change=change, spark=spark, counted=counted)  # fmt: skip
 
 
 def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
@@ -323,19 +351,23 @@ def _sentence(cards: Sequence[Card], requests: int, resolved: Resolved) -> str:
     if not off and not watch:
         grey = sum(c.state == "no_data" for c in cards)
         changed = sum(bool(c.change and c.change.clear) for c in cards)
-        return said.quiet_sentence(requests, judged=len(cards) - grey, grey=grey, changed=changed)
-    first = max(off or watch, key=lambda c: (c.entry.weight, abs(attainment(c.entry, c.value) - 1)))
+        return said.quiet_sentence(requests, judged=len(cards) - grey, grey=grey, changed=changed,
+                                   compared=resolved.compared)  # fmt: skip
+    first = min(off or watch, key=_harm)
     made_of = first.metric in COMPUTED or first.metric == "incident_rate"
     return said.loud_sentence(first, resolved.slice.baseline, also=first.gist if made_of else "", off=len(off),
                               watch=len(watch), total=len(cards), requests=requests)  # fmt: skip
 
 
 def judge_frame(frame: pd.DataFrame, *, register: Register | None = None) -> pd.DataFrame:
-    """A `summarise` frame with a column `state`; None for metrics that the register does not govern."""
+    """A `summarise` frame with a column `state`, and `standing`, the key of its words; None for metrics that the
+    register does not govern."""
     chosen = register or load_register()
     entries = {e.metric: e for e in chosen.entries}
     facts = {m.name for m in (METRICS | dict(chosen.metrics)).values() if m.kind not in COMPARABLE}
     limits = [(r.value, r.value) if r.metric in facts else (r.low, r.high) for r in frame.itertuples()]
     states = [judge(entries[r.metric], r.value, *ends, r.n)[0] if r.metric in entries else None
               for r, ends in zip(frame.itertuples(), limits, strict=True)]  # fmt: skip
-    return frame.assign(state=pd.Series(states, index=frame.index, dtype=object))
+    stands = [s and standing(entries[r.metric], s, r.value) for r, s in zip(frame.itertuples(), states, strict=True)]
+    return frame.assign(state=pd.Series(states, index=frame.index, dtype=object),
+                        standing=pd.Series(stands, index=frame.index, dtype=object))  # fmt: skip

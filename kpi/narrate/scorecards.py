@@ -21,9 +21,15 @@ NO_REQUESTS = "No requests match this slice."
 _FEW_KNOWN = 0.8  # share of the requests below which a value speaks of a part of them
 
 
-def place_reason(place: str, *, watch: float, off: float, unit: str) -> str:
-    """Why a card has its state. place: one of words.toml."""
-    return say("place", place, watch=format_value(watch, unit), off=format_value(off, unit))
+def place_reason(place: str, *, watch: float, off: float, unit: str, above: bool) -> str:
+    """Why a card has its state. place: one of words.toml; above: whether too much of it is bad."""
+    side = "Above" if above else "Below"
+    return say("place", place, watch=format_value(watch, unit), off=format_value(off, unit), side=side)
+
+
+def recorded(columns: Sequence[str]) -> str:
+    """What columns hold, in words."""
+    return ", ".join(dict.fromkeys(WORDS["recorded"].get(c, c) for c in columns))
 
 
 def drift_words(dimension: str, unseen: Sequence[str], *, clear: bool) -> str:
@@ -61,14 +67,15 @@ def known_words(was: float, now: float, *, moved: bool, possible: tuple[float, f
     return f"{told}, and taken to hold for the rest{worst}"
 
 
-def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int) -> str:
-    """Of a scorecard on which nothing is off target or on watch."""
+def quiet_sentence(requests: int, *, judged: int, grey: int, changed: int, compared: bool) -> str:
+    """Of a scorecard on which nothing is off target or on watch. compared: whether there is a baseline."""
     size = format_count(requests, "requests")
     if not judged:
         return f"Not enough data to judge any KPI: {size}."
     clear = f"{changed} clear change{'s' if changed > 1 else ''}, nothing beyond its limit"
-    lead = clear if changed else "No clear change"
-    return f"{lead} in {judged} KPIs over {size}." + (f" {grey} KPIs lack data." if grey else "")
+    lead = clear if changed else "No clear change" if compared else "Nothing to compare with, nothing beyond its limit"
+    lacking = f" {format_count(grey, 'KPIs')} {'lacks' if grey == 1 else 'lack'} data." if grey else ""
+    return f"{lead} in {judged} KPIs over {size}.{lacking}"
 
 
 def loud_sentence(card: Any, baseline: str, *, also: str, off: int, watch: int, total: int, requests: int) -> str:
@@ -76,10 +83,13 @@ def loud_sentence(card: Any, baseline: str, *, also: str, off: int, watch: int, 
     unit = "count" if card.unit == "distance" else card.unit
     shown = format_value(card.value, unit)
     interval = without_unit(format_interval(card.low, card.high, unit), shown)
-    told = f"{card.label} {STATES[card.state].word.lower()}: {shown}" + (f" ({interval})" if interval else "")
+    word = "on watch" if card.state == "watch" else STATES[card.state].word.lower()
+    told = f"{card.label} {word}: {shown}" + (f" ({interval})" if interval else "")
+    told += f", target {format_value(card.target, unit)}"
     if card.change and card.change.clear:
         told += f", {card.change.words} on {WORDS['baseline'].get(baseline, baseline.replace(':', ' '))}"
     elif also:
         told += f". {also.rstrip('.')}"
     counts = ([f"{off} of {total} KPIs off target"] if off else []) + ([f"{watch} on watch"] if watch else [])
-    return f"{told}. Owner: {card.owner}. {', '.join(counts)} over {format_count(requests, 'requests')}."
+    size = f"{', '.join(counts)} over {format_count(requests, 'requests')}"
+    return f"{told}. Owner: {card.owner}. Next: {card.action} {size}."

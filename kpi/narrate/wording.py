@@ -146,7 +146,7 @@ class State:
     name: str
     word: str
     icon: str
-    colour: Literal["green", "orange", "red", "gray"]
+    colour: Literal["green", "orange", "red", "gray", "blue"]
 
 
 STATES: dict[str, State] = {name: State(name, **look) for name, look in WORDS["state"].items()}
@@ -342,6 +342,24 @@ def baseline(view: Slice, resolved: Resolved) -> str:
         name, _, value = view.baseline.partition(":")
         return f"{name.replace('_', ' ')} {value}"
     return window_words(resolved.held(resolved.baseline), view.tz)
+
+
+def version_headline(a: str, b: str, overall: pd.DataFrame, cells: pd.DataFrame, within: str) -> str:
+    """ "p7 against p6: mixed. Task success: language es −13.9 pp, language en +6.60 pp." What a comparison comes to.
+
+    overall: rows of `kpi.Comparison.frame`. cells: of `kpi.compare_within`, the metrics that matter most first: of the
+    first that has a clear group the groups are named.
+    """
+    clear = cells[cells["verdict"].isin(["better", "worse"])]
+    shown = clear[clear["metric"].isin(clear["metric"].head(1))]
+    found = {"better", "worse"} & {*overall["verdict"], *shown["verdict"]}
+    verdict = "mixed" if len(found) == 2 else next(iter(found), "no clear difference")
+    if shown.empty:
+        return f"{b} against {a}: {verdict}."
+    ranked = shown.reindex(shown["difference"].abs().sort_values(ascending=False).index).head(4)
+    groups = ranked[within].astype(object).fillna("(none)")
+    moved = [f"{within.replace('_', ' ')} {g} {m}" for g, m in zip(groups, changes(ranked, "difference"), strict=True)]
+    return f"{b} against {a}: {verdict}. {ranked['label'].iloc[0]}: {', '.join(moved)}."
 
 
 def gap_size(gap: Any) -> str:

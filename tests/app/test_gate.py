@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -113,3 +114,35 @@ def test_headers_are_there_once_and_on_failures_too():
 
 def test_a_server_without_denial_answers_gets_a_close():
     assert answer(gate.Gate(fails), scope(kind="websocket")) == {"type": "websocket.close", "code": 1008}
+
+
+def test_files_of_the_front_end_are_packed_once_and_nothing_else_is():
+    asked = []
+
+    async def inner(scope, receive, send):
+        asked.append(scope["path"])
+        await PlainTextResponse("plain")(scope, receive, send)
+
+    async def get(path: str, encoding: str, method: str = "GET") -> tuple[dict[bytes, bytes], bytes]:
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        asked_for = scope(path=path) | {"method": method}
+        asked_for["headers"].append((b"accept-encoding", encoding.encode()))
+        await gate.Packed(inner)(asked_for, None, send)
+        return dict(sent[0]["headers"]), b"".join(m.get("body", b"") for m in sent)
+
+    path, file = max(gate._PACKABLE.items(), key=lambda item: item[1].stat().st_size)
+    headers, body = asyncio.run(get(path, "gzip, br"))
+    assert headers[b"content-encoding"] == b"gzip"
+    assert headers[b"vary"] == b"Accept-Encoding"
+    assert headers[b"content-type"].startswith(b"text/javascript")
+    assert gzip.decompress(body) == file.read_bytes()
+    assert len(body) < 0.5 * file.stat().st_size
+    assert gate._packed(path) is gate._packed(path)
+    assert not asked
+    for other in ((path, "identity"), (path, "gzip", "HEAD"), ("/", "gzip"), ("/static/../secret.js", "gzip")):
+        assert asyncio.run(get(*other))[1] == b"plain"
+    assert len(asked) == 4

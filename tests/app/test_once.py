@@ -10,7 +10,7 @@ import streamlit as st
 
 import kpi
 from app import once
-from kpi.charts import series as charts
+from kpi.charts import inline, series as charts
 
 PAGES = ("overview", "why", "trends", "versions", "segments", "drift", "cost")
 
@@ -38,7 +38,7 @@ def test_the_second_who_opens_a_page_sees_what_the_first_saw(app, monkeypatch, n
 
 
 def key(*args: Any, **kwargs: Any) -> str:
-    return once._key(charts.spark, args, kwargs)
+    return once._key(inline.spark, args, kwargs)
 
 
 def numbers() -> pd.DataFrame:
@@ -54,7 +54,7 @@ def test_the_key_is_the_content():
         key(frame.rename(columns={"value": "other"}), target=2.0, state="watch", colours=charts.LIGHT),
         key(frame, target=2.5, state="watch", colours=charts.LIGHT),
         key(frame, target=2.0, state="watch", colours=charts.DARK),
-        once._key(charts.gauge, (frame,), {"target": 2.0, "state": "watch", "colours": charts.LIGHT}),
+        once._key(inline.gauge, (frame,), {"target": 2.0, "state": "watch", "colours": charts.LIGHT}),
     ]
     assert len({same, *others}) == len(others) + 1
 

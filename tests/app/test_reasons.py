@@ -138,7 +138,7 @@ def test_pages_answer_from_few_queries(page, monkeypatch, name, query):
     st.cache_data.clear()  # the Overview has asked for some of it
     at.switch_page(PAGES[name]).run()
     assert not at.error
-    assert len(at.get("vega_lite_chart")) >= (1 if name == "segments" else 2)
+    assert len(at.get("vega_lite_chart")) >= (1 if name == "segments" or query.get("show") == "traits" else 2)
     assert 0 < len(asked) <= MOST_QUERIES + {"cost_p95": 1, "latency_p95": 2}.get(query.get("metric", ""), 0)
 
 

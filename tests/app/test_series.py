@@ -59,15 +59,13 @@ def test_an_event_stands_beside_its_hour_after_the_clock_change() -> None:
     assert set(nearest["start"].dt.hour) == {4, 5}
 
 
-@pytest.mark.parametrize("make", ["spark", "trend", "panel", "percentiles", "stacked", "distance"])
+@pytest.mark.parametrize("make", ["trend", "percentiles", "stacked", "distance"])
 def test_every_chart_draws_what_is_not_finished_hollow_with_its_words(make: str) -> None:
     frame = series(hours=24 * 6 + 9, every="day").query("metric == 'task_success'").reset_index(drop=True)
     assert frame["complete"].tolist() == [True] * 6 + [False]
     look = charts.LIGHT
     drawn = {
-        "spark": lambda: charts.spark(frame, target=0.5, state="watch", colours=look),
         "trend": lambda: charts.trend(frame, unit="share", colours=look),
-        "panel": lambda: charts.panel(frame, unit="share", domain=(0.0, 1.0), colours=look),
         "percentiles": lambda: charts.percentiles(frame, unit="share", colours=look, target=None, events=None),
         "stacked": lambda: charts.stacked(frame.assign(part="Inference"), colours=look, over_time=True),
         "distance": lambda: trace_charts.distance(

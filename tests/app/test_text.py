@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app import text
+from app import once, text
 
 APP = Path(text.__file__).parent
 SINKS = {
@@ -74,6 +74,14 @@ def test_markdown_sinks_get_literals_or_safe_text(path):
         if not _harmless(argument)
     ]
     assert not wrong, wrong
+
+
+def test_markup_has_one_door_for_our_own_style_and_pictures():
+    """Pictures escape their words, which `tests/unit/charts/test_inline.py` holds."""
+    doors = [p.name for p in _files() if re.search(r"import .*\bhtml\b", p.read_text(encoding="utf-8"))]
+    assert doors == ["once.py"]
+    with pytest.raises(AssertionError):
+        once._picture(str, (HOSTILE[2],), {})
 
 
 @pytest.mark.parametrize("path", _files(), ids=lambda p: p.stem)

@@ -19,7 +19,7 @@ TARGET = ROOT / "docs" / "screenshots"
 LOOKS = {"light": ("light", 1400), "dark": ("dark", 1400), "phone": ("light", 390)}
 MOST_BYTES = 250_000
 PAGES = {  # name -> (address, height on a desk); English traces, because not every machine has fonts for the others
-    "overview": ("?data=sample", 1400),
+    "overview": ("?data=sample", 1120),
     "why": ("why?data=sample&metric=escalation_rate", 1500),
     "traits": ("why?data=sample&metric=escalation_rate&show=traits", 1300),
     "trends": ("trends?data=sample&last=90d&metric=latency_p95&by=region", 960),

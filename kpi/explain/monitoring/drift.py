@@ -170,6 +170,12 @@ def input_drift(source: Source, resolved: Resolved, columns: Sequence[str]) -> d
     return {c: found for c, (found, _) in _together(laws).items()}
 
 
+def input_course(source: Source, resolved: Resolved, column: str) -> pd.DataFrame:
+    """The distance of one column from the baseline over time, as the `spark` of a card. One query."""
+    found = _series(source, resolved, _Sums(source, resolved, [dimension(source, column)], resolved.slice.grain))
+    return found.rename(columns={"distance": "value"})[["bucket", "start", "complete", "value", "n"]]
+
+
 def _together(laws: Mapping[str, Chance]) -> dict[str, tuple[Distance, float]]:
     """Distance and adjusted p (Holm 1979) of each column that can be told, the surest first."""
     told = {c: law for c, law in laws.items() if math.isfinite(law.statistic)}

@@ -208,7 +208,7 @@ def test_outcomes_that_stopped_arriving_are_grey() -> None:
 def test_columns_that_are_missing_are_named() -> None:
     cards = {c.metric: c for c in kpi.scorecard(kpi.from_frame(rows().drop(columns=["success", "total_nusd"]))).cards}
     assert "success" in cards["task_success"].reason
-    assert "total_nusd" in cards["cost_per_query"].reason
+    assert cards["cost_per_query"].reason == "The data has no cost."
     assert {cards[m].state for m in ("task_success", "cost_per_query", "cost_per_resolved", "fairness_gap")} == {
         "no_data"
     }
@@ -363,3 +363,68 @@ def test_built_in_register_governs_eight_kpis_with_next_steps() -> None:
         assert len({e.action(s) for s in ("on_target", "watch", "off_target", "no_data")}) == 4
         assert e.min_n >= 100
     assert found["latency_p95"].off == 12_000
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "state", "words"),
+    [
+        (DOWN, 6500, "on_target", "On target"),
+        (DOWN, 7000, "on_target", "On target"),
+        (DOWN, 7500, "on_target", "Above target, within limit"),
+        (DOWN, 8500, "watch", "Watch"),
+        (replace(UP, target=0.90), 0.85, "on_target", "Below target, within limit"),
+        (replace(UP, target=0.90), 0.90, "on_target", "On target"),
+        (UP, 0.70, "off_target", "Off target"),
+    ],
+)
+def test_what_misses_its_target_is_never_plainly_on_target(entry: Entry, value: float, state: str, words: str) -> None:
+    found = card(entry, value, value, value)
+    assert found.state == state
+    assert kpi.wording.STATES[found.standing].word == words
+
+
+def test_attention_goes_to_the_worst_first() -> None:
+    frame = rows(success=0.5)
+    found = kpi.scorecard(kpi.from_frame(frame))
+    states = [c.state for c in found.by_harm]
+    assert states == sorted(states, key=["off_target", "watch", "no_data", "on_target"].index)
+    assert found.sentence.startswith(found.by_harm[0].label)
+    assert found.verdict == "Not fine."
+    assert found.by_harm[0].action in found.sentence
+    assert "target 80.0 %" in found.sentence
+
+
+def test_nothing_is_called_unchanged_that_was_compared_with_nothing() -> None:
+    found = kpi.scorecard(kpi.from_frame(rows()), kpi.Slice(last="all", baseline="none"))
+    assert "Nothing to compare with" in found.sentence
+    assert "No clear change" not in found.sentence
+
+
+def test_fairness_and_drift_have_a_course_and_a_change() -> None:
+    """German success falls from 0.9 to 0.6 in the window; the mix moves from even to nine in ten English."""
+    frame = rows(12_000, days=84)
+    rng = np.random.default_rng(3)
+    late = frame["started_at"] >= frame["started_at"].min() + pd.Timedelta(days=56)
+    german = rng.random(len(frame)) < np.where(late, 0.1, 0.5)
+    frame = frame.assign(language=np.where(german, "de", "en"),
+                         success=rng.random(len(frame)) < np.where(german & late, 0.6, 0.9))  # fmt: skip
+    cards = {c.metric: c for c in kpi.scorecard(kpi.from_frame(frame), kpi.Slice(last="28d")).cards}
+    share = frame[frame["started_at"] >= frame["started_at"].max() - pd.Timedelta(days=27)]
+    fair, drift = cards["fairness_gap"], cards["drift_score"]
+    assert "language: de" in fair.reason
+    assert fair.change is not None
+    assert fair.change.clear
+    assert not fair.change.better
+    assert fair.change.difference == pytest.approx(0.3, abs=0.05)
+    assert len(fair.spark) == len(drift.spark) == 28
+    by_day = share.groupby([share["started_at"].dt.floor("D"), "language"])["success"].mean().unstack()
+    wanted = (by_day["en"] - by_day["de"]).rename("wanted")
+    course = fair.spark.set_index(pd.to_datetime(fair.spark["bucket"]).dt.tz_localize("UTC"))["value"]
+    both = pd.concat([course, wanted], axis=1).dropna()
+    assert len(both) > 20
+    assert both["value"].to_numpy() == pytest.approx(both["wanted"].to_numpy())
+    assert drift.change is not None
+    assert drift.change.clear
+    assert drift.change.difference > 0.1
+    assert drift.spark["value"].median() > 0.15
+    assert kpi.scorecard(kpi.from_frame(frame), kpi.Slice(last="28d", baseline="none")).cards[6].change is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
@@ -89,3 +90,32 @@ def test_a_receipt_says_what_matters_first():
     assert any("1 row left out: latency_s is negative" in s for s in told)
     assert any("internal.note" in s for s in told)
     assert wording.receipt_sentences(Receipt(files=["a"], requests=10))[0].startswith("Nothing new")
+
+
+def compared(*rows: tuple[str, str, str | None, float]) -> pd.DataFrame:
+    """verdict, metric, language, difference."""
+    frame = pd.DataFrame(rows, columns=["verdict", "metric", "language", "difference"])
+    return frame.assign(label=frame["metric"].str.capitalize(), unit="share")
+
+
+@pytest.mark.parametrize(
+    ("overall", "cells", "said"),
+    [
+        ([], [], "p7 against p6: no clear difference."),
+        ([("better", "success", None, 0.02)], [], "p7 against p6: better."),
+        ([("better", "success", None, 0.02), ("worse", "cost", None, 0.1)], [], "p7 against p6: mixed."),
+        (
+            [("equivalent", "success", None, 0.001)],
+            [("better", "success", "en", 0.066), ("worse", "success", "es", -0.139), ("worse", "errors", "de", 0.3)],
+            "p7 against p6: mixed. Success: language es −13.9 pp, language en +6.60 pp.",
+        ),
+        (
+            [("no clear change", "success", None, -0.01)],
+            [("no clear change", "success", "en", 0.01), ("worse", "errors", None, 0.03)],
+            "p7 against p6: worse. Errors: language (none) +3.00 pp.",
+        ),
+    ],
+)
+def test_a_comparison_begins_with_what_matters(overall, cells, said):
+    found = wording.version_headline("p6", "p7", compared(*overall), compared(*cells), "language")
+    assert found == said
