@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from io import StringIO
 from numbers import Number
@@ -41,6 +41,12 @@ def table(shown: pd.DataFrame | Styler, *, alt: str, key: str = "", **options: A
         st.download_button("Download CSV", partial(to_csv, frame, index=not options.get("hide_index")),
                            file_name=f"{name}.csv", mime="text/csv", key=f"csv_{zlib.crc32(alt.encode())}_{key}",
                            on_click="ignore", type="tertiary", icon=":material/download:")  # fmt: skip
+
+
+def notebook(made: Callable[[], str], dataset: str) -> None:
+    """The download of the notebook that makes a page's numbers. made: its text, asked for when it is wanted."""
+    st.download_button("Notebook", made, file_name=f"{dataset}.ipynb", mime="application/x-ipynb+json", key="notebook",
+                       on_click="ignore", type="tertiary", icon=":material/download:")  # fmt: skip
 
 
 def to_csv(frame: pd.DataFrame, *, index: bool = False) -> bytes:

@@ -15,7 +15,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import kpi
-from app import data, slicebar, text
+from app import data, export, slicebar, text
 from app.slicebar import PageContext
 from kpi.charts import series as charts
 
@@ -163,9 +163,7 @@ def as_python(here: PageContext, *calls: str) -> None:
     pinned = replace(here.view, version=here.source.version or None)
     with st.expander("As Python", icon=":material/code:"):
         st.code(text.python(pinned, calls), language="python", wrap_lines=True)
-        st.download_button("Notebook", partial(text.notebook, pinned, calls), file_name=f"{pinned.dataset}.ipynb",
-                           mime="application/x-ipynb+json", icon=":material/download:", on_click="ignore",
-                           type="tertiary", key="notebook")  # fmt: skip
+        export.notebook(partial(text.notebook, pinned, calls), pinned.dataset)
 
 
 def _drop(key: str) -> None:

@@ -9,6 +9,8 @@ from app import data, once, page, slicebar, tables, text, version_comparison
 from kpi.charts import reasons
 
 BELOW = {"where": "Where they differ", "frontier": "Cost and quality"}
+VERDICTS = (("worse", "red", "trending_down"), ("better", "green", "trending_up"),
+            ("higher", "gray", "arrow_upward"), ("lower", "gray", "arrow_downward"))  # fmt: skip
 MOST = 5  # clear differences of a kind named above the chart
 FIRST = ("prompt_version", "model", "release")
 UNORDERED = ("model", "provider", "environment", "experiment_arm", "deployment_ring")  # names that do not count up
@@ -69,7 +71,7 @@ first = cells[cells["metric"].isin(HEAT)].sort_values("metric", key=lambda m: m.
 with st.container(border=True, gap="xsmall"):
     st.markdown(f"**{text.safe(kpi.wording.version_headline(a, b, told, first, within), longest=600)}**")
     st.markdown(text.safe(found.sentence, longest=900))
-    for verdict, colour, icon in (("worse", "red", "trending_down"), ("better", "green", "trending_up")):
+    for verdict, colour, icon in VERDICTS:
         rows = told[told["verdict"] == verdict]
         for row in rows.head(MOST).to_dict("records"):
             st.markdown(f"{text.badge(verdict.capitalize(), icon, colour)} {text.safe(tables.moved(row))}")

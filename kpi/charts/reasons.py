@@ -108,7 +108,7 @@ def heat(frame: pd.DataFrame, *, within: str, metrics: Sequence[str], colours: L
     shown["group"] = shown[within].fillna("(none)").astype(str)
     labels = dict(zip(shown["metric"], shown["label"], strict=True))
     shown["moved"] = text.changes(shown, "difference")
-    shown["clear"] = shown["verdict"].isin(["better", "worse"])
+    shown["clear"] = shown["verdict"].isin(["better", "worse", "higher", "lower"])
     shown["tint"] = pd.Series(tints(shown["verdict"], colours), shown.index).where(shown["clear"], colours.faint)
     order = list(shown.groupby("group")["n_a"].sum().sort_values(ascending=False).index)
     base = alt.Chart(shown).encode(

@@ -102,6 +102,12 @@ class Metric:
         """Whether a difference is for the better; where no direction is better, less is what counts as better."""
         return (difference > 0) == (self.direction == "up")
 
+    def moved(self, difference: float) -> str:
+        """better or worse; higher or lower where no direction is better."""
+        if self.direction == "none":
+            return "higher" if difference > 0 else "lower"
+        return "better" if self.improves(difference) else "worse"
+
 
 # Terms are functions of a module with their arguments bound, so that a metric can be sent to another process.
 

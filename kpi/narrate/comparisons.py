@@ -71,9 +71,9 @@ def simpson_sentence(
 ) -> str:
     """A Simpson reversal for people who never heard of one. mix: the dimensions adjusted for; levels: of A and of B;
     clear: whether the adjusted difference is."""
-    told = (f"Simpson reversal in {metric.label}: over all requests {b} is {_word(metric, levels[1] - levels[0])}"
+    told = (f"Simpson reversal in {metric.label}: over all requests {b} is {metric.moved(levels[1] - levels[0])}"
             f" ({_moved(levels, metric.unit)}), but with the same mix of {mix} on both sides it is"
-            f" {_word(metric, adjusted.value)} ({_limits(adjusted, metric.unit)}")  # fmt: skip
+            f" {metric.moved(adjusted.value)} ({_limits(adjusted, metric.unit)}")  # fmt: skip
     if clear:
         return f"{told}). Decide by the second figure, unless {b} itself is what changed the mix."
     return f"{told}), which may be chance. The mix makes the overall figure, not {b}."
@@ -83,7 +83,8 @@ def crossing_sentence(
     metric: Metric, b: str, within: str, groups: Sequence[GroupChange], *, p: float, sure: bool
 ) -> str:
     """Groups that move in opposite directions. p: of Gail and Simon's test; sure: whether it is clear."""
-    directions = {w: [g for g in groups if _word(metric, g.difference) == w] for w in ("better", "worse")}
+    ways = ("higher", "lower") if metric.direction == "none" else ("better", "worse")
+    directions = {w: [g for g in groups if metric.moved(g.difference) == w] for w in ways}
     told = [f"{w} for {_named(metric, found)}" for w, found in directions.items()]
     held = "this is no chance" if sure else "each is clear by itself"
     return f"{metric.label} turns around by {within}: {b} is {told[0]}, {told[1]}; {held} (Gail-Simon {p_words(p)})."
@@ -110,10 +111,6 @@ def reliability_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     tasks = format_count(last["n_tasks"], "tasks")
     told = f"Solved in each of {last['k']} tries: {last['value']} of {tasks} ({low} to {high})"
     return f"{told}; in a single one {once['value']}." if last["k"] > 1 else f"{told}."
-
-
-def _word(metric: Metric, difference: float) -> str:
-    return "better" if metric.improves(difference) else "worse"
 
 
 def _moved(levels: tuple[float, float], unit: str) -> str:

@@ -25,8 +25,8 @@ from kpi.result import Result, plain
 from kpi.stats.multiplicity import benjamini_hochberg
 from kpi.store.engines import Source
 
-VERDICTS = ("better", "worse", "equivalent", CANNOT_TELL, "no clear change", "not enough data")
-_CLEAR = VERDICTS[:2]
+VERDICTS = ("better", "worse", "higher", "lower", "equivalent", CANNOT_TELL, "no clear change", "not enough data")
+_CLEAR = VERDICTS[:4]  # higher and lower where no direction is better
 _LEVEL = 0.05
 _COLUMNS = ("metric", "verdict", "a", "b", "difference", "low", "high", "q", "n_a", "n_b")  # shown
 
@@ -254,7 +254,7 @@ def compare_within(
     table = []
     for top, mine, turned in _turned(whole, rows, [v for v, _ in values_], names[1], within):
         for (key, _), row in zip(values_, mine, strict=True):
-            against = {row.verdict, top.verdict} == set(_CLEAR)
+            against = row.verdict != top.verdict and {row.verdict, top.verdict} <= set(_CLEAR)
             table.append({within: None if key == NONE_VALUE else key, **_row(row), "reversed": against, **turned})
     counted = [(v, sum(r.verdict == v for r in rows)) for v in VERDICTS]
     sentence = said.comparison_sentence(f"{names[0]} in each {within}", names[1], counted, every_look=always_valid)
@@ -280,7 +280,7 @@ def _turned(
     for top, mine, one, crossing, share in zip(whole, of, tested, crossings, q, strict=True):
         told = [_simpson(top, b, (within,))] if top.simpson else []
         # many groups without any change weaken the test: a few that are clear on both sides, over all cells, do as well
-        if share <= _LEVEL or {r.verdict for _, r in one} >= set(_CLEAR):
+        if share <= _LEVEL or len({r.verdict for _, r in one} & set(_CLEAR)) == 2:
             groups = [said.GroupChange(v, r.effect.difference, r.effect.p, r.verdict in _CLEAR) for v, r in one]
             told.append(said.crossing_sentence(top.metric, b, within, groups, p=crossing.p, sure=share <= _LEVEL))
         yield top, mine, {"simpson": top.simpson, "crossing_p": crossing.p, "crossing_q": share,
@@ -342,7 +342,7 @@ def _verdict(row: Compared, e: Effect, q: float, bounds: Bounds | None) -> str:
     if (e.ratio_low >= 1 / (1 + m) and e.ratio_high <= 1 + m) if row.relative else (e.low >= -m and e.high <= m):
         found = "equivalent"
     elif q <= _LEVEL:
-        found = "better" if row.metric.improves(e.difference) else "worse"
+        found = row.metric.moved(e.difference)
     else:
         found = "no clear change" if e.smallest <= BLIND * size else "not enough data"
     return CANNOT_TELL if worst_case.cannot_tell(found, bounds, size) else found

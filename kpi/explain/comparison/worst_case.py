@@ -152,7 +152,7 @@ def cannot_tell(verdict: str, bounds: Bounds | None, size: float) -> bool:
     """
     if bounds is None:
         return False
-    if verdict in ("better", "worse"):
+    if verdict in ("better", "worse", "higher", "lower"):
         return not bounds.clear
     if verdict == "equivalent":
         return not (bounds.low >= -size and bounds.high <= size)

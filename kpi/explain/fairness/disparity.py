@@ -313,11 +313,7 @@ def _with_q(frame: pd.DataFrame, of: Sequence[str]) -> pd.DataFrame:
 
 def _verdict(row: Any, metric: Metric) -> str:
     """better, worse (higher, lower where no way is better), or no clear difference."""
-    if not row.q <= LEVEL:
-        return "no clear difference"
-    if metric.direction == "none":
-        return "higher" if row.difference > 0 else "lower"
-    return "better" if metric.improves(row.difference) else "worse"
+    return metric.moved(row.difference) if row.q <= LEVEL else "no clear difference"
 
 
 def _whole(sums: UserSums, metrics: Sequence[Metric], far: Mapping[str, Tail]) -> pd.DataFrame:
