@@ -138,7 +138,8 @@ def test_who_fails_most_is_said_with_ways_on(page) -> None:
     assert "![" not in said[0]  # a name of an export fetches nothing
     ways = [(e.proto.page, parse_qs(e.proto.query_string)) for e in at.get("page_link")]
     narrowed = ["device:mobile", f"tenant:{HOSTILE}"]
-    assert [(p, q["sort"]) for p, q in ways if q.get("where") == narrowed] == [("traces", ["failed"])]
+    opened = [(p, q["if"], q["sort"]) for p, q in ways if q.get("where") == narrowed]
+    assert opened == [("traces", ["not success"], ["recent"])]  # exactly the requests that failed
 
 
 def test_a_segment_is_carried_into_the_slice(page) -> None:
