@@ -54,12 +54,11 @@ def kpi_cards(scorecard: Any, here: PageContext) -> None:
 
 
 def kpi_card(card: Any, here: PageContext) -> None:
-    """Value, change, course with target, state, owner and the way on. What takes more words is one hover away: interval
-    and n beside the label; reason, limits of the change and next step on the badge."""
+    """Value, change, course with target, interval and n, state, owner and the way on. What takes more words is one
+    hover away, on the badge: reason, limits of the change and next step."""
     target = words.format_value(card.target, card.unit)
-    counted = f"n = {words.format_count(card.n)}"
     interval = words.format_interval(card.low, card.high, card.unit)
-    known = f"95 %: {interval}, {counted}" if interval else counted
+    numbers = (f"Target {target}", interval, _counted(card.n))
     size = "loud" if card.state in LOUD else "calm"  # style.css
     with st.container(border=True, height="stretch", gap="xxsmall", key=f"{size}_{card.metric}"):
         with st.container(horizontal=True, gap="xsmall", vertical_alignment="bottom"):
@@ -67,13 +66,13 @@ def kpi_card(card: Any, here: PageContext) -> None:
                 text.safe(card.label),
                 text.safe(words.format_value(card.value, card.unit)),
                 width="content",
-                help=text.safe(f"{card.entry.definition}. {known}."),
+                help=text.safe(f"{card.entry.definition}."),
                 **_delta(card.change, card.unit, here),
             )
             if len(card.spark):
                 once.picture(inline.spark, card.spark, unit=card.unit, target=card.target, state=card.state,
                              height=32, alt=f"{card.label} over the window; target {target}")  # fmt: skip
-        st.caption(text.safe(f"Target {target}"))
+        st.caption(text.safe(" · ".join(part for part in numbers if part)))
         for told, mark in ((card.known, "label_off"), (card.caution, "group")):
             if told:
                 st.caption(f"{text.icon(mark)} {text.safe(told)}")
@@ -85,6 +84,10 @@ def kpi_card(card: Any, here: PageContext) -> None:
             badge(card.standing, " ".join(t for t in (card.reason, moved, f"Next: {card.action}") if t))
             st.caption(text.safe(card.owner), width="content")
         _open(card, here)
+
+
+def _counted(n: float) -> str:
+    return f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{words.format_count(n)}"
 
 
 def _open(card: Any, here: PageContext) -> None:
@@ -126,7 +129,7 @@ def metric(row: pd.Series, title: str = "{}") -> None:
         interval = words.format_interval(row["low"], row["high"], row["unit"])
         if row.get("standing"):
             badge(row["standing"])
-        counted = f"n = {words.format_count(row['n'])}"
+        counted = _counted(row["n"])
         st.caption(text.safe(f"95 %: {interval} · {counted}" if interval else counted))
         told = words.caution_words(row["clustered_by"], row["effective_users"], row["heaviest"])
         if interval and told:

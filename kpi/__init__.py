@@ -48,7 +48,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, who run nothi
     )
     from kpi.explain.segments.weak_segments import Weak as Weak, weak_segments as weak_segments
     from kpi.govern.card import Card as Card
-    from kpi.govern.findings import Finding as Finding, findings as findings, recent as recent, usual as usual
+    from kpi.govern.findings import Finding as Finding, findings as findings, recent as recent
     from kpi.govern.reading import read_first as read_first
     from kpi.govern.register import (
         Entry as Entry,
@@ -213,7 +213,7 @@ _BESIDE = (
     "mapping.mapping:mapping_fields store.live:open_connection store.opening:open_dataset "
     "narrate.prices:price_sentences govern.findings:recent govern.register:register_of govern.story:rows_of "
     "loading.load:saved_allow measure.metrics:slo_attainment measure.summary:tally store.opening:warm "
-    "narrate.wording:*=wording measure.traces:evidence govern.findings:usual"
+    "narrate.wording:*=wording measure.traces:evidence"
 )
 
 

@@ -12,12 +12,7 @@ columns = data.ask(kpi.drift_columns, here.source, gates=())
 if not columns:
     page.end("This data has no column whose drift could be shown.", "Map cohorts, outcomes or tokens on the Data page.")
 if not here.resolved.compared:
-    other = "Compare with a version in the slice bar"
-    remedy = other if here.versions else "Load an export that says when requests began"
-    page.end(
-        "Drift needs something to compare with.",
-        "Pick one under Compared with in the slice bar." if here.timed else f"This data has no times. {remedy}.",
-    )
+    page.uncompared(here)
 
 column = page.selectbox("Column", "col", columns, default="intent" if "intent" in columns else columns[0], width=280)
 found = data.ask(kpi.drift, here.source, column, here.view)

@@ -20,14 +20,12 @@ with row:
     look_at = page.pills("Look at", "show", list(SHOWN), default="parts", names=SHOWN.__getitem__)
 chosen = data.metrics()[metric]
 view, resolved, parts = here.view, here.resolved, look_at == "parts"
-across = resolved.compared and resolved.baseline == resolved.window  # versions need no earlier time
-if parts and view.baseline != "none" and here.timed and not across:
-    view = kpi.usual(here.source, view)
+if parts and here.timed and not resolved.compared and view.baseline != "none":
+    view = kpi.recent(here.source, view)
     resolved = kpi.resolve(here.source, view)
-    if view != here.view:
+    if resolved.compared:
         st.caption(":material/history: Nothing lies before this window: the last 14 days stand against the 28 before.")
-past = resolved.baseline is None or resolved.data is None or resolved.data.start < resolved.baseline.end
-if parts and not (resolved.compared and (past or across)):
+if parts and not resolved.compared:
     page.sentence(slot, here, data.requests(here.source, here.view))
     page.uncompared(here)
 

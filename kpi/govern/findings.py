@@ -198,7 +198,7 @@ def _searched(source: Source, names: Sequence[str | Metric] | None) -> dict[str,
 def usual(source: Source, slice: Slice | None = None) -> Slice:
     """The slice, or that of a question without one, where something lies before it; else `recent`."""
     resolved = resolve(source, slice)
-    return resolved.slice if earlier(source, resolved) else recent(source, slice)
+    return resolved.slice if earlier(resolved) else recent(source, slice)
 
 
 def recent(source: Source, slice: Slice | None = None) -> Slice:
@@ -211,10 +211,10 @@ def recent(source: Source, slice: Slice | None = None) -> Slice:
     return replace(base, baseline=f"{clock.iso(start)}..{clock.iso(window.start)}")
 
 
-def earlier(source: Source, resolved: Resolved) -> bool:
-    """Whether the slice is compared with an earlier window in which there can be requests."""
-    first, window, before = profile(source).first, resolved.window, resolved.baseline
-    return bool(first and window and before and before.end <= window.start and first < before.end)
+def earlier(resolved: Resolved) -> bool:
+    """Whether the slice is compared with an earlier window."""
+    window, before = resolved.window, resolved.baseline
+    return bool(window and before and before.end <= window.start)
 
 
 def _windows(source: Source, slice: Slice) -> tuple[Window, Window]:
@@ -223,7 +223,7 @@ def _windows(source: Source, slice: Slice) -> tuple[Window, Window]:
     looked, before = resolved.window, resolved.baseline
     if looked is None:
         raise SliceError.told("findings.times")
-    if before is None or not earlier(source, resolved):
+    if before is None or not earlier(resolved):
         raise SliceError.told("findings.earlier")
     if slice.baseline == "previous":  # a cause is the same through every window
         before = Window(start=min(before.start, looked.start - timedelta(days=DAYS_BEFORE)), end=before.end)

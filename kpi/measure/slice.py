@@ -125,6 +125,8 @@ class Slice:
             return Resolved(slice=self, window=None, baseline=None, baseline_filters=self._other_version())
         window = self._window(first, last)
         baseline, filters = self._baseline(window)
+        if baseline and baseline != window and (baseline.end <= first or last < baseline.start):
+            baseline, filters = None, None  # no request lies there: nothing is compared, and nobody may say so
         data = Window(start=first, end=last + timedelta(microseconds=1))
         return Resolved(slice=self, window=window, baseline=baseline, baseline_filters=filters, data=data)
 
@@ -241,7 +243,8 @@ class Slice:
 class Resolved:
     """A slice with absolute windows. window None: the data has no times, every row counts.
 
-    baseline_filters is None where there is nothing to compare with. notes: what the windows leave out, in sentences.
+    baseline_filters is None where there is nothing to compare with, also where no request lies in the baseline. notes:
+    what the windows leave out, in sentences.
     data: from the first request to the end of the data. totals: where the window is not over yet, the part of the
     baseline with which what adds up is compared.
     """

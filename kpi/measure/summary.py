@@ -189,7 +189,7 @@ def _check_values(known: Profile, found: Resolved) -> None:
 def _unfinished(source: Source, known: Profile, found: Resolved) -> Resolved:
     """With the part of the baseline that has the time of the window up to the end of the data, where that is inside."""
     window, baseline = found.window, found.baseline
-    if window is None or baseline is None or baseline == window or not (known.first and known.first < baseline.end):
+    if window is None or baseline is None or baseline == window or not known.first:
         return found
     extent = extent_of(source, known.first)
     if extent is None or not window.start <= extent.last < window.end:

@@ -327,7 +327,8 @@ def slice_sentence(
         parts.append(format_count(requests, "request" if requests == 1 else "requests"))
     if resolved.window:
         parts.append(window_words(resolved.held(resolved.window), view.tz))
-    parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else "no comparison")
+    lacking = "no comparison" if view.baseline == "none" or not resolved.window else "no data to compare with"
+    parts.append(f"compared with {baseline(view, resolved)}" if resolved.compared else lacking)
     if read_at is not None:
         name = view.dataset.removeprefix("db:")
         parts.append(f"live from {name}, read at {read_at.astimezone(ZoneInfo(view.tz)):%H:%M}")

@@ -28,7 +28,7 @@ def test_it_runs(app, name):
     asked = {k: [v] if isinstance(v, str) else v for k, v in {**QUERY, "data": "sample"}.items()}
     view = kpi.Slice.from_query(asked)
     if name == "why":  # nothing lies before 90 days of a world of 90 days
-        view = kpi.usual(kpi.open("sample"), view)
+        view = kpi.recent(kpi.open("sample"), view)
         assert view.last == "14d"
     assert names["view"] == view
 

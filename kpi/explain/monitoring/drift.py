@@ -126,6 +126,9 @@ def drift(source: Source, column: str | None = None, slice: Slice | None = None)
         ['value', 'now', 'baseline']
     """
     columns = drift_columns(source)
+    if not columns:
+        raise MetricError("drift.column", "The data has no column whose drift could be shown",
+                          hint="Map cohorts, outcomes or tokens.")  # fmt: skip
     if column is not None and (column := dimension_name(column)) not in columns:
         raise MetricError(
             "drift.column", f"Drift of {column[:60]!r} cannot be shown", hint=choices(column, columns, 20)
@@ -191,9 +194,6 @@ def _together(laws: Mapping[str, Chance]) -> dict[str, tuple[Distance, float]]:
 
 def _all(source: Source, resolved: Resolved, columns: Sequence[str]) -> Drifts:
     """Every column, in a statement for the classes of numbers and one for all values."""
-    if not columns:
-        raise MetricError("drift.column", "The data has no column whose drift could be shown",
-                          hint="Map cohorts, outcomes or tokens.")  # fmt: skip
     numbers_of = [c for c in columns if c in NUMERIC]
     edges = _edges(source, numbers_of, resolved) if numbers_of else {}
     row = requests(source)
