@@ -358,8 +358,18 @@ def nothing(here: PageContext, what: str = "No requests match this slice.") -> N
             _wider("All times", "date_range", "empty_all", last="all", start=None, end=None)
 
 
-def uncompared(here: PageContext) -> NoReturn:
-    """The page ends where it compares, and nothing is compared: with the way to a comparison."""
+def compared(here: PageContext) -> PageContext:
+    """The same where it is compared; where no data lie before the window, the last 14 days against the 28 before, as
+    the page then says. The page ends where nothing can be compared: with the way to a comparison."""
+    if here.resolved.compared:
+        return here
+    if here.timed and here.view.baseline != "none":
+        view = kpi.recent(here.source, here.view)
+        found = replace(here, view=view, resolved=kpi.resolve(here.source, view))
+        if found.resolved.compared:
+            st.caption(":material/history: Nothing lies before this window: the last 14 days stand against the 28 "
+                       "before.")  # fmt: skip
+            return found
     if here.timed and here.view.baseline == "none":
         with empty("The slice is compared with nothing, as chosen.", "Choose what to compare with in the slice bar."):
             _wider("The window before", "history", "compare_previous", baseline="previous")

@@ -7,12 +7,13 @@ from app import cards, data, once, page, slicebar, tables, text
 from kpi.charts import spans as trace_charts
 
 here = slicebar.current()
-page.sentence(page.header("Drift: has the world changed?", here), here)
+slot = page.header("Drift: has the world changed?", here)
+page.sentence(slot, here)
 columns = data.ask(kpi.drift_columns, here.source, gates=())
 if not columns:
     page.end("This data has no column whose drift could be shown.", "Map cohorts, outcomes or tokens on the Data page.")
-if not here.resolved.compared:
-    page.uncompared(here)
+here = page.compared(here)
+page.sentence(slot, here)
 
 column = page.selectbox("Column", "col", columns, default="intent" if "intent" in columns else columns[0], width=280)
 found = data.ask(kpi.drift, here.source, column, here.view)

@@ -19,16 +19,10 @@ metric, row = page.metric_choice(here, default="task_success", kinds=KINDS)
 with row:
     look_at = page.pills("Look at", "show", list(SHOWN), default="parts", names=SHOWN.__getitem__)
 chosen = data.metrics()[metric]
-view, resolved, parts = here.view, here.resolved, look_at == "parts"
-if parts and here.timed and not resolved.compared and view.baseline != "none":
-    view = kpi.recent(here.source, view)
-    resolved = kpi.resolve(here.source, view)
-    if resolved.compared:
-        st.caption(":material/history: Nothing lies before this window: the last 14 days stand against the 28 before.")
-if parts and not resolved.compared:
-    page.sentence(slot, here, data.requests(here.source, here.view))
-    page.uncompared(here)
-
+parts = look_at == "parts"
+page.sentence(slot, here)
+looked = page.compared(here) if parts else here
+view, resolved = looked.view, looked.resolved
 split = None
 if parts:
     try:
