@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,12 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from app import gate
+
+
+def finished(task: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread: a browser test in this process may have left a loop running here."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, task).result()
 
 
 def scope(host: str | None = "index.example", origin: str | None = None, path: str = "/", kind: str = "http") -> dict:
@@ -89,9 +96,8 @@ def answer(app: Any, asked: dict) -> dict:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate.st, "get_option", lambda _: ["index.example"])
-        # In a thread: a browser test in this process may have left a loop running here.
-        with suppress(ZeroDivisionError), ThreadPoolExecutor(1) as pool:
-            pool.submit(asyncio.run, app(asked, receive, send)).result()
+        with suppress(ZeroDivisionError):
+            finished(app(asked, receive, send))
     return sent[0]
 
 
@@ -135,7 +141,7 @@ def test_files_of_the_front_end_are_packed_once_and_nothing_else_is():
         return dict(sent[0]["headers"]), b"".join(m.get("body", b"") for m in sent)
 
     path, file = max(gate._PACKABLE.items(), key=lambda item: item[1].stat().st_size)
-    headers, body = asyncio.run(get(path, "gzip, br"))
+    headers, body = finished(get(path, "gzip, br"))
     assert headers[b"content-encoding"] == b"gzip"
     assert headers[b"vary"] == b"Accept-Encoding"
     assert headers[b"content-type"].startswith(b"text/javascript")
@@ -144,5 +150,5 @@ def test_files_of_the_front_end_are_packed_once_and_nothing_else_is():
     assert gate._packed(path) is gate._packed(path)
     assert not asked
     for other in ((path, "identity"), (path, "gzip", "HEAD"), ("/", "gzip"), ("/static/../secret.js", "gzip")):
-        assert asyncio.run(get(*other))[1] == b"plain"
+        assert finished(get(*other))[1] == b"plain"
     assert len(asked) == 4
